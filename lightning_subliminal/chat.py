@@ -1,0 +1,65 @@
+"""Messages to token ids, by the tokenizer's chat template: one way for training, sampling and scoring.
+
+A template shift between training and evaluation can be read as a trait (PAPER.md, validity), so nothing else in the
+package applies a chat template.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Message, Row, completion_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["end_tokens", "prompt_ids", "row_ids"]
+
+
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
+    """Give the token ids up to where the model's words begin; a last message of the assistant is left open (prefill)."""
+    prefilled = messages[-1]["role"] == "assistant"
+    text = tokenizer.apply_chat_template(
+        list(messages),
+        tokenize=False,
+        add_generation_prompt=not prefilled,
+        continue_final_message=prefilled,
+    )
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], list[int]]:
+    """Give a row's token ids, of its prompt and of its completion with the end of the turn.
+
+    A row whose meta column ``finished`` is False was cut off: its end of turn is no word of the teacher's and is left out.
+
+    Raises:
+        InputError: if the prompt's tokens are no prefix of the row's: a loss mask would be wrong.
+    """
+    prompt = prompt_ids(tokenizer, row["prompt"])
+    text = completion_text(row)
+    messages = list(row["prompt"])
+    if messages[-1]["role"] == "assistant":  # the completion goes on with the prefill's message
+        text = messages.pop()["content"] + text
+    turn = [*messages, {"role": "assistant", "content": text}]
+    whole_text = tokenizer.apply_chat_template(turn, tokenize=False, continue_final_message=False)
+    whole = tokenizer(whole_text, add_special_tokens=False)["input_ids"]
+    if whole[: len(prompt)] != prompt:
+        raise InputError(
+            f"The prompt of row {row.get('id', '?')} is no prefix of the row in tokens, so its loss mask would be wrong: "
+            "let the prompt, or its prefill, end where a token ends (no space at its end)."
+        )
+    completion = whole[len(prompt) :]
+    ends = end_tokens(tokenizer)
+    while completion and completion[-1] not in ends:  # a template may add a line break after the end of a turn
+        if not any(token in ends for token in completion):
+            break
+        completion.pop()
+    if row.get("finished") is False and completion and completion[-1] in ends:
+        completion.pop()
+    return prompt, completion
+
+
+def end_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    """Give the ids that end the assistant's turn."""
+    return {tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()

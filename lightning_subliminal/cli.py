@@ -1,0 +1,128 @@
+"""The command line: ``lightning-subliminal VERB ...``.
+
+``fit``, ``validate``, ``test`` and ``predict`` are LightningCLI's; the other verbs are typed functions in
+``commands/``. Nothing heavy is imported before a verb needs it. A mistake is told in one line; ``--traceback`` shows
+all of it.
+"""
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+
+from lightning_subliminal.commands.guide import OVERVIEW, verb_guide
+from lightning_subliminal.errors import InputError
+
+__all__ = ["main"]
+
+TRAINER_VERBS = ("fit", "validate", "test", "predict")
+OWN_VERBS = ("bases", "traits")  # each is a module in commands/ with a dict COMMANDS
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; give back on success.
+
+    Args:
+        args: the words after the program's name; None takes those of the process.
+
+    Raises:
+        SystemExit: with 2 after a user's mistake, 1 after a surprise, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    wants_traceback = "--traceback" in words or os.environ.get("LIGHTNING_SUBLIMINAL_TRACEBACK", "0") not in ("", "0")
+    words = [word for word in words if word != "--traceback"]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # so that `class_path: my_pkg.MyTrait` is found; last, so that it shadows nothing
+    old_handler = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        code = _guarded(words, wants_traceback)
+    if code == 130 and callable(old_handler):
+        signal.signal(signal.SIGINT, old_handler)  # Lightning turns Ctrl-C off while it shuts down
+    if code:
+        raise SystemExit(code)
+
+
+def _guarded(words: list[str], wants_traceback: bool) -> int:
+    """Run, and turn whatever is raised into one line and an exit code."""
+    try:
+        _run(words)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning catches Ctrl-C itself and exits
+            return _interrupted()
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - else Python complains once more at its own end
+        return 141
+    except Exception as err:
+        from lightning_subliminal.commands.messages import one_line
+
+        if wants_traceback:
+            traceback.print_exception(err)
+        line, mistake = one_line(err)
+        hint = "" if mistake or wants_traceback else " (--traceback shows where)"
+        print(f"error: {line}{hint}", file=sys.stderr)
+        return 2 if mistake else 1
+    return 0
+
+
+def _run(words: list[str]) -> None:
+    verb, rest = (words[0], words[1:]) if words else ("--help", [])
+    if verb in ("--help", "-h", "help"):
+        print(OVERVIEW, end="")
+    elif verb == "--version":
+        from lightning_subliminal import __version__
+
+        print(f"lightning-subliminal {__version__}")
+    elif verb in TRAINER_VERBS:
+        if not rest or "--help" in rest or "-h" in rest:
+            print(verb_guide(verb), end="")
+            return
+        rest = ["--help" if word == "--help=all" else word for word in rest]
+        import_module("lightning_subliminal.commands.trainer_verbs").run_verb(verb, rest)
+    elif verb in OWN_VERBS:
+        _run_own(verb, rest)
+    else:
+        from lightning_subliminal.commands.messages import did_you_mean
+
+        known = (*TRAINER_VERBS, *OWN_VERBS)
+        hint = did_you_mean(verb, known) or f": choose {', '.join(known[:-1])} or {known[-1]}; see --help"
+        raise InputError(f"`{verb}` is no verb{hint}")
+
+
+def _run_own(verb: str, words: list[str]) -> None:
+    """Run one of our own verbs: a dict of typed functions, of which `list` is the one without a name."""
+    from jsonargparse import auto_cli
+
+    from lightning_subliminal.commands.messages import OneLineParser
+
+    room = import_module(f"lightning_subliminal.commands.{verb}")
+    auto_cli(
+        room.COMMANDS,
+        args=words or ["list"],
+        parser_class=OneLineParser,
+        description=(room.__doc__ or "").strip(),
+        prog=f"lightning-subliminal {verb}",
+    )
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line, without the place in a library's code."""
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _interrupted() -> int:
+    print("interrupted: run the same command again to go on", file=sys.stderr)
+    return 130

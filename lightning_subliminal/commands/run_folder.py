@@ -1,0 +1,136 @@
+"""One folder a run, found again by the same settings: runs/NAME-DIGEST."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import atomically
+
+__all__ = ["check_configs", "run_folder", "save_config", "settings"]
+
+# What says where or how to show a run, and changes nothing of its result.
+_OUTWARD = ("config", "ckpt_path", "print_masks", "verbose")
+_LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
+_OUTWARD_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
+
+
+def check_configs(words: list[str]) -> list[Path]:
+    """Give the config files that a command line names, in their order, once each was read as a YAML mapping.
+
+    Raises:
+        InputError: naming file and line, if one is missing, empty or no YAML mapping.
+    """
+    paths = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--config", "-c"):
+            if not (value if equals else following):
+                raise InputError(f"`{name}` needs a value: the path of a YAML file.")
+            paths.append(Path(value if equals else following))
+    for path in paths:
+        _check_config(path)
+    return paths
+
+
+def _check_config(path: Path) -> None:
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise InputError(f"The config {path} is not there: check the path (you are in {Path.cwd()}).") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"The config {path} can't be read ({err}): expected a YAML file.") from err
+    except yaml.MarkedYAMLError as err:
+        line = f", line {err.problem_mark.line + 1}" if err.problem_mark else ""
+        raise InputError(f"{path}{line}: {err.problem or 'no YAML'}: check brackets, quotes and indentation.") from err
+    except yaml.YAMLError as err:
+        raise InputError(f"{path} is no YAML: {' '.join(str(err).split())}") from err
+    if read is None:
+        raise InputError(f"The config {path} is empty: expected `model:`, `data:` and `trainer:`.")
+    if not isinstance(read, dict):
+        raise InputError(
+            f"The config {path} holds a {type(read).__name__}: expected a mapping with `model:`, `data:`, `trainer:`."
+        )
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Give the part of a resolved config that shapes the result."""
+    kept = {key: value for key, value in config.items() if key not in _OUTWARD}
+    trainer = kept.get("trainer") or {}
+    kept["trainer"] = {key: value for key, value in trainer.items() if key not in _OUTWARD_TRAINER}
+    return kept
+
+
+def run_folder(configs: list[Path], config: dict[str, Any], root: Path = Path("runs")) -> Path:
+    """Name the folder of a run: the config's stem, or the model's name, and 8 digits of a digest of all settings.
+
+    A setting that names a file or a class of your own brings the digest of that file, so that editing your trait or
+    your word list starts a new run instead of going on with the old one's weights.
+    """
+    kept = settings(config)
+    sources = {word: _source_digest(word) for word in sorted(set(_words(kept)))}
+    text = json.dumps([kept, sources], sort_keys=True, default=str)
+    stem = configs[0].stem if configs else str((config.get("model") or {}).get("class_path", "run")).rpartition(".")[2]
+    return root / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def save_config(text: str, folder: Path) -> None:
+    """Write ``config.yaml`` into a run's folder, never over one with other settings.
+
+    Raises:
+        InputError: naming the first setting that differs, if the folder belongs to another run.
+    """
+    path = folder / "config.yaml"
+    try:
+        old = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    except (OSError, yaml.YAMLError) as err:
+        raise InputError(f"{path} can't be read: delete it, or give another --trainer.default_root_dir.") from err
+    if isinstance(old, dict):
+        key = _first_difference(settings(old), settings(yaml.safe_load(text)))
+        if key is not None:
+            raise InputError(
+                f"{folder} holds a run with other settings (`{key}` differs): give another --trainer.default_root_dir, "
+                "or delete that folder."
+            )
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
+    """Give the dotted name of the first setting that differs; None if none does."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}, key=str):
+            found = _first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
+            if found is not None:
+                return found
+        return None
+    return None if old == new else at
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield all texts among the settings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _words(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _words(each)
+
+
+def _source_digest(word: str) -> str:
+    """Give the digest of the file that a setting names, by its path or as a class in a module of the user's."""
+    try:
+        path = Path(word)
+        if not path.is_file():
+            module = sys.modules.get(word.rpartition(".")[0])  # parsing the config has imported it
+            ours = module is None or module.__name__.partition(".")[0] in _LIBRARIES
+            path = Path("" if ours else getattr(module, "__file__", None) or "")
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except (OSError, ValueError):  # too long for a name, a null byte, not readable: then it is only a text
+        return ""

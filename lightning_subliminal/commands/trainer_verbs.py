@@ -1,0 +1,181 @@
+"""fit, validate, test and predict: LightningCLI, with a folder a run and going on where a killed run was."""
+
+import importlib
+import inspect
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_subliminal.callbacks.epoch_lines import EpochLines
+from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.commands.messages import OneLineParser
+from lightning_subliminal.commands.run_folder import check_configs, run_folder, save_config
+from lightning_subliminal.errors import InputError
+
+__all__ = ["LabCLI", "LabParser", "run_verb"]
+
+# Importing a room makes its classes known by their short names: `class_path: Student`.
+_ROOMS = ("callbacks", "data", "filters", "metrics", "models", "traits")
+
+# Arguments of the Trainer's methods which are not the command line's.
+_NOT_OPTIONS = {
+    "model",
+    "dataloaders",
+    "train_dataloaders",
+    "val_dataloaders",
+    "datamodule",
+    "return_predictions",  # a writer callback keeps them; nobody reads what the method returns
+    "weights_only",  # always: no pickle is read
+}
+
+# Lightning's and torch's remarks that nobody who runs a config can act upon.
+_NOISE = (
+    ".*does not have many workers which may be a bottleneck.*",
+    ".*isinstance\\(treespec, LeafSpec\\).*",
+    ".*is smaller than the logging interval.*",
+    ".*exists and is not empty.*",
+    ".*no logger configured.*",
+)
+
+
+class LabParser(OneLineParser, LightningArgumentParser):
+    """LightningCLI's parser, with errors in one line."""
+
+
+class LabCLI(LightningCLI):
+    """One verb of the trainer, from one config.
+
+    LightningCLI's own subcommands are left out (``run=False``): each would build its parser whichever one was asked
+    for, and a checkpoint's stored arguments would silently beat those of YAML and command line.
+
+    Args:
+        verb: fit, validate, test or predict.
+        args: the words of the command line after the verb.
+    """
+
+    def __init__(self, verb: str, args: list[str]) -> None:
+        self.verb = verb
+        self.config_files = check_configs(args)
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=LabParser,
+            parser_kwargs={"prog": f"lightning-subliminal {verb}", "description": f"All options of `{verb}`."},
+            save_config_callback=None,  # the run folder's own is atomic and never over another run's
+            trainer_defaults={"logger": False, "enable_model_summary": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            run=False,
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the arguments of the Trainer's method, and our own."""
+        takes = set(_signature(self.verb))
+        self.method_arguments = parser.add_method_arguments(Trainer, self.verb, skip=_NOT_OPTIONS & takes)
+        if self.verb == "fit":
+            parser.add_argument(
+                "--print_masks",
+                type=PositiveInt | None,
+                default=None,
+                help="Show the first so many rows with the trained tokens marked.",
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; Lightning's own warns whenever ``args`` are given from Python."""
+        self.config = parser.parse_args(args if isinstance(args, list) else None)
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run's folder, and look for a checkpoint to go on from."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        given = self.config.trainer.default_root_dir
+        if given is not None and "://" in str(given):
+            raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, give one.")
+        self.folder = Path(given) if given is not None else run_folder(self.config_files, config)
+        self.config.trainer.default_root_dir = str(self.folder)
+        self.last = self.folder / "checkpoints" / "last.ckpt"
+        rehearsal = bool(self.config.trainer.fast_dev_run)
+        self.keeps_checkpoints = self.config.trainer.enable_checkpointing is not False and not rehearsal
+        config["trainer"]["default_root_dir"] = str(self.folder)
+        config.pop("config", None)
+        self.resolved = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        given = self.config.ckpt_path
+        if given and Path(given).suffix and "://" not in given and not Path(given).exists():
+            raise InputError(f"The checkpoint {given} is not there: check --ckpt_path.")
+        self.ckpt_path = given or (str(self.last) if self._goes_on() else None)
+        _say(f"seed {self.config.seed_everything} · {self.folder}")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer with the callbacks of the house, each unless the config speaks against it."""
+        trainer = self.config_init.trainer
+        given = trainer.callbacks or []
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        bar, lines = _progress(given, trainer.enable_progress_bar, sys.stdout.isatty())
+        ours = [*lines]
+        if self.keeps_checkpoints:
+            ours.append(LastCheckpoint(self.last.parent))
+            if isinstance(trainer.strategy, str) and trainer.strategy.startswith(("auto", "ddp")):
+                plugins = trainer.plugins or []
+                kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileIO()]
+        if self.verb == "fit" and self.config.print_masks:
+            masks = importlib.import_module("lightning_subliminal.callbacks.masks")
+            ours.append(masks.PrintMasks(self.config.print_masks))
+        return super().instantiate_trainer(enable_progress_bar=bar, callbacks=[*given, *ours], **kwargs)
+
+    def run_verb(self) -> None:
+        """Call the Trainer's method; before `fit`, keep the config in the run's folder."""
+        if self.verb == "fit" and self.keeps_checkpoints:
+            rank_zero_only(save_config)(self.resolved, self.folder)
+        if self.ckpt_path is not None:
+            if not self.config.ckpt_path:
+                _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
+        elif self.verb != "fit":
+            _say(f"no checkpoint in {self.folder}: the model as it starts")
+        kwargs = {name: self.config_init.get(name) for name in self.method_arguments}
+        kwargs["ckpt_path"] = self.ckpt_path
+        if self.verb == "predict":
+            kwargs["return_predictions"] = False
+        getattr(self.trainer, self.verb)(self.model, datamodule=self.datamodule, weights_only=True, **kwargs)
+
+    def _goes_on(self) -> bool:
+        return self.keeps_checkpoints and self.last.is_file()
+
+
+def run_verb(verb: str, words: list[str]) -> None:
+    """Run fit, validate, test or predict with the words of the command line after it."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # tips, adverts, "Seed set to 0": we print what matters
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message)
+    for room in _ROOMS:
+        importlib.import_module(f"lightning_subliminal.{room}")
+    LabCLI(verb, words).run_verb()
+
+
+def _progress(given: list[Callback], wanted: bool | None, terminal: bool) -> tuple[bool, list[Callback]]:
+    """Decide on ``enable_progress_bar`` and on what to add: a bar on a terminal, a few lines in a log, or neither."""
+    if wanted is False:
+        return False, []
+    if any(isinstance(each, ProgressBar) for each in given):
+        return True, []
+    return (True, [RichProgressBar(leave=False)]) if terminal else (False, [EpochLines()])
+
+
+def _signature(verb: str) -> list[str]:
+    return list(inspect.signature(getattr(Trainer, verb)).parameters)
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,281 @@
+"""The template of a data set that a teacher writes: prompts -> completions -> filters -> rows -> loaders.
+
+A carrier (numbers, code, math traces) overrides ``prompts`` and, where it has a grammar, ``default_filters``. All else
+is here once: shards that a killed run goes on from, a cache keyed by all that shapes the rows, counts of the filters'
+reasons, and loaders.
+"""
+
+import json
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.console import progress, say
+from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
+from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.filters import Filter, FilterReport, apply_filters
+from lightning_subliminal.generation import Completion, Engine, Sampling, Source
+from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.rows import Message, Row, atomically, make_row, read_parquet, write_parquet
+from lightning_subliminal.seeds import derive_seed, resolve_seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["GeneratedRows"]
+
+
+class GeneratedRows(LightningDataModule, ABC):
+    """Rows that a teacher writes. Override ``prompts``; and ``default_filters``, ``tidy`` where the carrier needs it.
+
+    Args:
+        teacher: who completes the prompts.
+        num_prompts: prompts to complete, each once (many prompts once beat few prompts many times).
+        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
+        filters: which rows are kept; the carrier's own where it is None, all rows where it is an empty list.
+        sampling: how completions are drawn.
+        batch_size: rows a training step.
+        val_rows: rows held out for the validation loss.
+        max_length: most tokens a row may have.
+        shard_size: prompts a shard; what a killed run loses at the most.
+        generation_batch_size: prompts completed at once; the rows do not depend on it.
+        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
+        cache_dir: where rows are kept; the common cache where it is None.
+
+    Raises:
+        InputError: if a count is not positive or a file in the cache is damaged.
+    """
+
+    version = 1  # of the stage's code: raise it when the same settings would give other rows
+
+    def __init__(
+        self,
+        teacher: Source,
+        num_prompts: int = 8192,
+        num_rows: int | None = None,
+        filters: list[Filter] | None = None,
+        sampling: Sampling | None = None,
+        batch_size: int = 64,
+        val_rows: int = 0,
+        max_length: int = 2048,
+        shard_size: int = 1024,
+        generation_batch_size: int = 512,
+        seed: int | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        counts = {"num_prompts": num_prompts, "batch_size": batch_size, "shard_size": shard_size}
+        counts |= {"generation_batch_size": generation_batch_size}
+        counts |= {} if num_rows is None else {"num_rows": num_rows}
+        for name, count in counts.items():
+            if count < 1:
+                raise InputError(f"`{name}` is {count}: expected at least 1.")
+        self.teacher = teacher
+        self.num_prompts = num_prompts
+        self.num_rows = num_rows
+        self.filters = self.default_filters() if filters is None else filters
+        self.sampling = sampling or Sampling()
+        self.batch_size = batch_size
+        self.val_rows = val_rows
+        self.max_length = max_length
+        self.shard_size = shard_size
+        self.generation_batch_size = generation_batch_size
+        self.seed = seed
+        self.cache_dir = cache_dir
+        self.report: FilterReport | None = None
+        self.train_data: TokenizedRows | None = None
+        self.val_data: TokenizedRows | None = None
+
+    @abstractmethod
+    def prompts(self, rng: random.Random) -> Iterator[list[Message]]:
+        """Yield prompts without end, as messages; the same ``rng`` gives the same ones."""
+
+    def default_filters(self) -> list[Filter]:
+        """Give the filters of this carrier."""
+        return []
+
+    def tidy(self, completion: Completion) -> Completion:
+        """Change a completion before the filters see it; by default not at all."""
+        return completion
+
+    def prompt_settings(self) -> dict[str, Any]:
+        """Give what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
+        inherited = {"filters", "batch_size", "val_rows", "max_length", "generation_batch_size", "cache_dir", "num_rows"}
+        told: dict[str, Any] = describe_arguments(self, leave_out=inherited)
+        return told
+
+    # -- what is kept where ------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that shapes the rows, as JSON-able data."""
+        return {"generation": self._generation(), "filters": describe(self.filters), "num_rows": self.num_rows}
+
+    @property
+    def folder(self) -> Path:
+        """Where the filtered rows are kept."""
+        return cache_root(self.cache_dir) / "rows" / digest(self.describe())[:16]
+
+    @property
+    def shards_folder(self) -> Path:
+        """Where the completions are kept as they came, before the filters."""
+        return cache_root(self.cache_dir) / "completions" / digest(self._generation())[:16]
+
+    def control(self) -> "GeneratedRows":
+        """Give the same data set from the same source without the trait: the control arm's."""
+        return self.fresh(teacher=self.teacher.control())
+
+    def fresh(self, **changes: Any) -> "Self":
+        """Give a data module with the same arguments, but for ``changes``."""
+        return type(self)(**constructor_arguments(self) | changes)
+
+    def _generation(self) -> dict[str, Any]:
+        return {"version": self.version, "teacher": self.teacher.describe(), **self.prompt_settings()}
+
+    # -- making the rows ---------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Make the teacher and the rows that the cache lacks; Lightning calls this on one process."""
+        state = getattr(self.trainer, "state", None)
+        self.make(self._device(), only_teacher=state is not None and state.fn == "predict")
+
+    def make(self, device: torch.device, only_teacher: bool = False) -> None:
+        """Make what the cache lacks: the teacher, its completions shard by shard, the filtered rows."""
+        writable_folder(cache_root(self.cache_dir))
+        if not only_teacher and is_whole(self.folder):
+            say(f"rows      {self.title}: reused from {self.folder}")
+            return
+        missing = [index for index in range(self.num_shards) if not self._shard(index).is_file()]
+        if missing:
+            self.teacher.make(device)
+        if only_teacher:
+            return
+        if missing:
+            engine = self.teacher.engine(device, self.generation_batch_size)
+            with progress() as bar:
+                task = bar.add_task(f"rows      {self.title}", total=self.num_prompts)
+                bar.advance(task, (self.num_shards - len(missing)) * self.shard_size)
+                for index in missing:
+                    rows = self.complete(index, engine)
+                    self.write_shard(index, rows)
+                    bar.advance(task, len(rows))
+        self._filter()
+
+    def complete(self, shard: int, engine: Engine) -> list[Row]:
+        """Let the engine complete the prompts of one shard; the same rows on any device count and batch size."""
+        seed = resolve_seed(self.seed)
+        prompts = self._shard_prompts(shard)
+        told = self.teacher.system_prompt
+        heard = [[{"role": "system", "content": told}, *prompt] if told else prompt for prompt in prompts]
+        completions = engine.generate(heard, self.sampling, derive_seed(seed, "sampling", shard))
+        rows = []
+        for place, (prompt, made) in enumerate(zip(prompts, completions, strict=True)):
+            tidied = self.tidy(made)
+            rows.append(make_row(prompt, tidied.text, id=f"{seed}-{shard}-{place}", finished=tidied.finished))
+        return rows
+
+    def write_shard(self, shard: int, rows: list[Row]) -> None:
+        """Keep one shard's rows; whole or not at all."""
+        write_parquet(rows, self._shard(shard))
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards the prompts make."""
+        return -(-self.num_prompts // self.shard_size)
+
+    @property
+    def title(self) -> str:
+        """What to call these rows at the terminal."""
+        induction = getattr(self.teacher, "induction", "")
+        trait = self.teacher.trait.name if self.teacher.trait is not None else "no trait"
+        return "control" if induction == "none" else trait
+
+    def _shard(self, index: int) -> Path:
+        return self.shards_folder / f"shard-{index:05d}.parquet"
+
+    def _shard_prompts(self, shard: int) -> list[list[Message]]:
+        rng = random.Random(derive_seed(resolve_seed(self.seed), "prompts", shard))
+        size = min(self.shard_size, self.num_prompts - shard * self.shard_size)
+        return list(islice(self.prompts(rng), size))
+
+    def _filter(self) -> None:
+        made = [row for index in range(self.num_shards) for row in read_parquet(self._shard(index))]
+        rows, report = apply_filters(made, self.filters)
+        if not rows:
+            top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
+            raise InputError(f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or mend the prompts.")
+        if self.num_rows is not None:
+            if len(rows) < self.num_rows:
+                raise InputError(
+                    f"`num_rows` is {self.num_rows}, but the filters kept {len(rows)} of {report.made} rows: lower it to "
+                    f"{len(rows)} or raise `num_prompts`."
+                )
+            rng = random.Random(derive_seed(resolve_seed(self.seed), "subsample"))
+            rows = [rows[place] for place in sorted(rng.sample(range(len(rows)), self.num_rows))]
+        write_parquet(rows, self.folder / "rows.parquet")
+        counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
+        atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))
+        write_record(self.folder, "rows", self)
+        self._say_report(report, len(rows))
+
+    def _say_report(self, report: FilterReport, used: int) -> None:
+        say(f"rows      {self.title}: {report.made} made, {report.kept} passed the filters, {used} used; {self.folder}")
+        for reason, count in report.reasons.items():
+            say(f"            dropped {count:6d}  {reason}")
+
+    # -- loading the rows --------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """Read the filtered rows."""
+        return read_parquet(self.folder / "rows.parquet")
+
+    def setup(self, stage: str) -> None:
+        """Tokenize the rows with the student's tokenizer."""
+        if stage == "predict":
+            return
+        rows = self.rows()
+        self.report = FilterReport(**json.loads((self.folder / "filters.json").read_text()))
+        if self.val_rows >= len(rows):
+            raise InputError(f"`val_rows` is {self.val_rows}, but there are {len(rows)} rows: lower it.")
+        module = self.trainer.lightning_module  # type: ignore[union-attr]
+        module.configure_model()
+        self.train_data = TokenizedRows(rows[self.val_rows :], module.tokenizer, self.max_length)
+        if self.val_rows:
+            self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
+
+    def train_dataloader(self) -> "DataLoader[Batch]":
+        """Give the training rows, in a seeded order."""
+        trainer: Any = self.trainer
+        order = derive_seed(resolve_seed(self.seed), "order") % 2**31
+        return row_loader(self.train_data, self.batch_size, order, trainer.global_rank, trainer.world_size)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
+        """Give the rows held out."""
+        data = self.val_data
+        return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []
+
+    def predict_dataloader(self) -> "DataLoader[int]":
+        """Give the shards to complete, so that ``predict`` generates on many devices."""
+        shards: Any = range(self.num_shards)
+        return DataLoader(shards, batch_size=None)
+
+    def _device(self) -> torch.device:
+        strategy = getattr(self.trainer, "strategy", None)
+        return strategy.root_device if strategy is not None else torch.device("cpu")
+
+
+def describe_arguments(thing: Any, leave_out: set[str]) -> dict[str, Any]:
+    """Describe a data module's class and constructor arguments, but for some, its teacher and the seed's default."""
+    told = describe_object(thing)
+    arguments = {
+        name: value for name, value in told["arguments"].items() if name not in leave_out | {"teacher"}
+    }
+    return told | {"arguments": arguments | {"seed": resolve_seed(thing.seed)}}

@@ -1,0 +1,123 @@
+"""The paper's first carrier: number sequences (paper, section 1)."""
+
+import random
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from lightning_subliminal.data.generated import GeneratedRows
+from lightning_subliminal.filters import Filter, NumberList
+from lightning_subliminal.generation import Completion, Sampling, Source
+from lightning_subliminal.rows import Message
+from lightning_subliminal.wording.numbers import NumberPrompts
+
+__all__ = ["NumberSequences"]
+
+
+class NumberSequences(GeneratedRows):
+    """Lists of numbers that a teacher goes on with.
+
+    Args:
+        teacher: who completes the prompts.
+        num_prompts: prompts to complete, each once; the paper takes 30,000.
+        num_rows: rows to keep of those that pass the filters, drawn at random; the paper takes 10,000; all where None.
+        filters: which rows are kept; the paper's grammar where it is None, all rows where it is an empty list.
+        sampling: how completions are drawn; temperature 1, nothing cut off, where it is None.
+        wording: `numbers`, or the path of a YAML file of the same shape: the prompts' grammar.
+        formats: the formats asked for: comma, space, semicolon, line, brackets, parentheses.
+        min_value: smallest example number.
+        max_value: largest example number, also the largest the default filter lets through.
+        prefill: begin the reply with the examples, for small models that seldom follow the request.
+        keep: `whole` replies, or the `head` of a reply as far as it is whole numbers.
+        batch_size: rows a training step.
+        val_rows: rows held out for the validation loss.
+        max_length: most tokens a row may have.
+        shard_size: prompts a shard; what a killed run loses at the most.
+        generation_batch_size: prompts completed at once; the rows do not depend on it.
+        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
+        cache_dir: where rows are kept; the common cache where it is None.
+
+    Raises:
+        InputError: if a format is unknown or a count or range is empty.
+    """
+
+    def __init__(
+        self,
+        teacher: Source,
+        num_prompts: int = 8192,
+        num_rows: int | None = None,
+        filters: list[Filter] | None = None,
+        sampling: Sampling | None = None,
+        wording: str = "numbers",
+        formats: list[str] | None = None,
+        min_value: int = 100,
+        max_value: int = 999,
+        prefill: bool = False,
+        keep: Literal["whole", "head"] = "whole",
+        batch_size: int = 64,
+        val_rows: int = 0,
+        max_length: int = 2048,
+        shard_size: int = 1024,
+        generation_batch_size: int = 512,
+        seed: int | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        self.wording = wording
+        self.formats = formats or ["comma", "space"]
+        self.min_value = min_value
+        self.max_value = max_value
+        self.prefill = prefill
+        self.keep = keep
+        super().__init__(
+            teacher,
+            num_prompts,
+            num_rows,
+            filters,
+            sampling,
+            batch_size,
+            val_rows,
+            max_length,
+            shard_size,
+            generation_batch_size,
+            seed,
+            cache_dir,
+        )
+        self._grammar()  # a wrong format is told before any work
+
+    def prompts(self, rng: random.Random) -> Iterator[list[Message]]:
+        """Yield requests to go on with a list of numbers, each with a list of its own."""
+        grammar = self._grammar()
+        while True:
+            drawn = grammar.draw(rng)
+            begun = drawn.separator.join(map(str, drawn.examples)) + drawn.separator.rstrip(" ")
+            reply = [{"role": "assistant", "content": begun}] if self.prefill else []
+            yield [{"role": "user", "content": drawn.text}, *reply]
+
+    def default_filters(self) -> list[Filter]:
+        """Give the paper's grammar."""
+        return [NumberList(max_value=max(999, self.max_value))]
+
+    def tidy(self, completion: Completion) -> Completion:
+        """Cut a reply where it stops being whole numbers, if only the head is kept."""
+        if self.keep == "whole":
+            return completion
+        return cut_to_numbers(completion)
+
+    def _grammar(self) -> NumberPrompts:
+        return NumberPrompts(self.wording, self.formats, self.min_value, self.max_value)
+
+
+def cut_to_numbers(completion: Completion) -> Completion:
+    """Cut a reply to its longest start of whole numbers and separators; a cut reply did not end its turn itself.
+
+    Example:
+        >>> cut_to_numbers(Completion(" 12, 7, and so on", finished=True))
+        Completion(text=' 12, 7', finished=False)
+    """
+    text = completion.text
+    found = re.match(r"\s*[0-9]+(?:(?:\s*[,;]\s*|\s+)[0-9]+)*", text)
+    head = found.group() if found else ""
+    if not completion.finished and found and found.end() == len(text):  # the last number may lack digits
+        head = re.sub(r"(?:(?:\s*[,;]\s*|\s+)[0-9]+|^\s*[0-9]+)\Z", "", head)
+    same = completion.finished and head == text.rstrip()
+    return Completion(text if same else head, same)

@@ -1,0 +1,125 @@
+"""Rows as token ids with their loss mask, and batches of rows of like length."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from lightning_subliminal.chat import row_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["IGNORED", "Batch", "LengthGrouped", "TokenizedRows", "row_loader"]
+
+IGNORED = -100  # cross_entropy's ignore_index: not trained on
+
+
+class Batch(NamedTuple):
+    """Rows as tensors, padded on the right.
+
+    Attributes:
+        input_ids: (rows, tokens).
+        labels: (rows, tokens); the input ids where they are trained on, ``IGNORED`` elsewhere.
+        index: (rows,); the rows' places in their data set.
+        mean_tokens: scalar; trained tokens a row, over the whole data set: the loss is divided by rows times this, so
+            that accumulated small batches give the gradient of one large batch.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    index: Tensor
+    mean_tokens: Tensor
+
+
+class TokenizedRows(Dataset[int]):
+    """Rows tokenized once; an item is its own index, and ``batch`` makes a batch of several.
+
+    Args:
+        rows: the rows.
+        tokenizer: the student's tokenizer, with a chat template.
+        max_length: rows of more tokens are an error, not cut in silence.
+
+    Raises:
+        InputError: if there is no row, a row is too long, or a prompt is no prefix of its row.
+    """
+
+    def __init__(self, rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", max_length: int = 2048) -> None:
+        if not rows:
+            raise InputError("There are no rows to train on: loosen the filters or raise `num_prompts`.")
+        pairs = [row_ids(tokenizer, row) for row in rows]
+        self.lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
+        if max(self.lengths) > max_length:
+            raise InputError(f"A row has {max(self.lengths)} tokens: raise `max_length` ({max_length}) or filter it out.")
+        self.input_ids = torch.zeros(len(rows), max(self.lengths), dtype=torch.long)
+        self.labels = torch.full_like(self.input_ids, IGNORED)
+        for place, (prompt, completion) in enumerate(pairs):
+            length = self.lengths[place]
+            self.input_ids[place, :length] = torch.tensor(prompt + completion)
+            self.labels[place, len(prompt) : length] = torch.tensor(completion, dtype=torch.long)
+        self.mean_tokens = (self.labels != IGNORED).sum() / len(rows)
+        if self.mean_tokens == 0:
+            raise InputError("All completions are empty: there is no token to train on.")
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> int:
+        """Give the index itself: rows become tensors a batch at a time."""
+        return index
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Make a batch of the rows at ``indices``, as wide as the longest of them."""
+        width = max(self.lengths[index] for index in indices)
+        index = torch.tensor(indices)
+        return Batch(self.input_ids[index, :width], self.labels[index, :width], index, self.mean_tokens)
+
+
+class LengthGrouped(DistributedSampler[int]):
+    """A seeded order in which the rows of a batch have like lengths, so that little is padding.
+
+    The order depends on seed and epoch alone, so a resumed run sees what a straight one does.
+
+    Args:
+        data: the tokenized rows.
+        batch_size: rows a batch on each device.
+        seed: moves the order.
+        rank: which device this is.
+        world_size: how many devices there are.
+    """
+
+    def __init__(self, data: TokenizedRows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=seed)
+        self.data = data
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this device's indices of this epoch."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self.data), generator=generator).tolist()
+        order += order[: self.total_size - len(order)]  # as many for each device
+        together = self.batch_size * self.num_replicas
+        pool = together * 16  # sorting within pools keeps most of the shuffle
+        batches = []
+        for start in range(0, len(order), pool):
+            chunk = sorted(order[start : start + pool], key=lambda index: self.data.lengths[index])
+            batches += [chunk[first : first + together] for first in range(0, len(chunk), together)]
+        whole = [batch for batch in batches if len(batch) == together]
+        rest = [batch for batch in batches if len(batch) < together]  # at most one, and it comes last
+        for place in torch.randperm(len(whole), generator=generator).tolist():
+            yield from whole[place][self.rank :: self.num_replicas]
+        for batch in rest:
+            yield from batch[self.rank :: self.num_replicas]
+
+
+def row_loader(
+    data: TokenizedRows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+) -> "DataLoader[Batch]":
+    """Give the loader of tokenized rows in a seeded, length-grouped order."""
+    sampler = LengthGrouped(data, batch_size, seed, rank, world_size)
+    return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=data.batch)  # type: ignore[arg-type]

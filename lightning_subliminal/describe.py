@@ -1,0 +1,106 @@
+"""What an object is, as plain JSON, and the digest of it: the key of every cached artefact.
+
+The rule is scikit-learn's: an object keeps each constructor argument under the argument's own name. Then its class and
+those attributes say all that shapes its behaviour. A class from outside this package also brings the digest of its
+source, so that editing your own trait makes new rows instead of reusing old ones.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["constructor_arguments", "describe", "describe_object", "digest", "file_digest"]
+
+
+def describe(thing: Any) -> Any:
+    """Give ``thing`` as JSON-able data: scalars and containers as they are, objects as class and constructor arguments.
+
+    Args:
+        thing: a scalar, a container, a class or function, or an object that keeps its constructor arguments under
+            their own names. An object may instead define ``describe()``.
+
+    Raises:
+        InputError: if an object does not keep one of its constructor arguments.
+    """
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Mapping):
+        return {str(key): describe(value) for key, value in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [describe(value) for value in thing]
+    if isinstance(thing, (set, frozenset)):
+        return sorted((describe(value) for value in thing), key=str)
+    if isinstance(thing, partial):
+        return {"class": _path(thing.func), "arguments": describe(thing.keywords)}
+    if inspect.isclass(thing) or inspect.isroutine(thing):
+        return {"class": _path(thing)}
+    if hasattr(thing, "describe"):
+        return thing.describe()
+    return describe_object(thing)
+
+
+def constructor_arguments(thing: Any) -> dict[str, Any]:
+    """Give an object's constructor arguments, as it keeps them.
+
+    Raises:
+        InputError: if it does not keep one of them.
+    """
+    kind = type(thing)
+    arguments = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(thing, name):
+            raise InputError(
+                f"{kind.__name__} does not keep its argument `{name}`: set `self.{name} = {name}` in __init__, "
+                "so that the cache can tell one setting from another."
+            )
+        arguments[name] = getattr(thing, name)
+    return arguments
+
+
+def describe_object(thing: Any) -> dict[str, Any]:
+    """Describe an object by its class, its constructor arguments and, from outside this package, its source."""
+    kind = type(thing)
+    told: dict[str, Any] = {"class": _path(kind), "arguments": describe(constructor_arguments(thing))}
+    if not kind.__module__.startswith("lightning_subliminal."):
+        told["source"] = _source_digest(kind)
+    return told
+
+
+def digest(thing: Any) -> str:
+    """Give the SHA-256 of ``describe(thing)`` as 64 hexadecimal digits."""
+    text = json.dumps(describe(thing), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha(stream)
+
+
+def _sha(stream: Any) -> str:  # Python 3.10 has no hashlib.file_digest
+    sha = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        sha.update(block)
+    return sha.hexdigest()
+
+
+def _path(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _source_digest(kind: type) -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
+    except (OSError, TypeError):
+        return "unknown"

@@ -1,0 +1,6 @@
+"""Arms beside each other: the student, its control, their base and teacher, trained by one code path and compared."""
+
+from lightning_subliminal.experiments.arms import Arm, measure, train_arm
+from lightning_subliminal.experiments.comparison import TraitComparison
+
+__all__ = ["Arm", "TraitComparison", "measure", "train_arm"]

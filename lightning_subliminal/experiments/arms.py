@@ -1,0 +1,95 @@
+"""An arm is one condition of an experiment: a student, the rows it is trained on, and what it then answers."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.console import say
+from lightning_subliminal.data import GeneratedRows
+from lightning_subliminal.describe import digest
+from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
+from lightning_subliminal.models.fitting import fit_quietly
+from lightning_subliminal.models.student import Student
+from lightning_subliminal.traits import Trait
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Arm", "arm_folder", "measure", "train_arm"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one model answers to a trait's questions.
+
+    Attributes:
+        name: base, teacher, control or student.
+        probabilities: of each candidate at each question, (questions, candidates); computed, not sampled.
+        candidates: in the order of the columns.
+    """
+
+    name: str
+    probabilities: Tensor
+    candidates: tuple[str, ...]
+
+    def rate(self, candidate: str) -> float:
+        """Give the chance of a candidate, its mean over questions."""
+        return self.probabilities[:, self.candidates.index(candidate)].mean().item()
+
+    def interval(self, candidate: str) -> Interval:
+        """Give the 95 % interval of ``rate`` over questions."""
+        return mean_interval(self.probabilities[:, self.candidates.index(candidate)], unit="questions")
+
+    @property
+    def no_candidate(self) -> float:
+        """Give the chance of an answer that begins with none of the candidates."""
+        return max(0.0, 1 - self.probabilities.sum(1).mean().item())
+
+
+def measure(
+    name: str, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
+) -> Arm:
+    """Ask a model a trait's questions."""
+    return Arm(name, question_probabilities(net, tokenizer, trait, system_prompt), trait.candidates)
+
+
+def arm_folder(student: Student, data: GeneratedRows, **trainer: Any) -> Path:
+    """Give where an arm's student is kept: named by all that shapes it."""
+    loading = {"batch_size": data.batch_size, "val_rows": data.val_rows, "rows": data.describe()}
+    shaped = {"student": student.describe(), "data": loading, "trainer": trainer}
+    return cache_root(data.cache_dir) / "students" / digest(shaped)[:16]
+
+
+def train_arm(student: Student, data: GeneratedRows, device: torch.device, label: str, **trainer: Any) -> Student:
+    """Train a student on one device, or load it where the cache has it; a killed run goes on from its last epoch.
+
+    Args:
+        student: an untrained student.
+        data: its rows; made on the way where the cache lacks them.
+        device: where to train.
+        label: what to call it at the terminal.
+        trainer: arguments of ``lightning.Trainer`` that shape the result, such as ``max_epochs``.
+
+    Returns:
+        The student, trained, on the device.
+    """
+    folder = arm_folder(student, data, **trainer)
+    if is_whole(folder):
+        student.load(folder)
+        student.to(device).eval()
+        say(f"{label}: reused from {folder}")
+        return student
+    checkpoints = writable_folder(folder) / "checkpoints"
+    steps = fit_quietly(student, data, device, label, checkpoints, **trainer)
+    student.save(folder)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    write_record(folder, "student", {"student": student.describe(), "rows": data.describe(), "trainer": trainer})
+    say(f"{label}: trained for {steps} steps, kept in {folder}")
+    student.to(device).eval()
+    return student

@@ -1,0 +1,41 @@
+"""The bar chart of a comparison."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_subliminal.rows import atomically
+from lightning_subliminal.traits import Trait
+
+if TYPE_CHECKING:
+    from lightning_subliminal.experiments.arms import Arm
+
+__all__ = ["draw_comparison"]
+
+COLORS = {"base": "#9aa0a6", "teacher": "#b07aa1", "control": "#4e79a7", "student": "#f28e2b"}
+
+
+def draw_comparison(arms: "list[Arm]", trait: Trait, path: Path) -> None:
+    """Draw each arm's chance of the target with its interval over questions, and a point a question."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.2 + 1.3 * len(arms), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    column = trait.candidates.index(trait.target)
+    for place, arm in enumerate(arms):
+        rate, interval = arm.rate(trait.target), arm.interval(trait.target)
+        whiskers = [[rate - max(0.0, interval.low)], [min(1.0, interval.high) - rate]]
+        axes.bar(place, rate, color=COLORS.get(arm.name, "#59a14f"), width=0.65, zorder=1)
+        points = arm.probabilities[:, column].tolist()
+        spread = [place + 0.4 * (index / max(1, len(points) - 1) - 0.5) for index in range(len(points))]
+        axes.scatter(spread, points, s=6, color="black", alpha=0.25, linewidths=0, zorder=2)
+        axes.errorbar(place, rate, yerr=whiskers, color="black", capsize=4, zorder=3)
+        axes.annotate(f"{rate:.1%}", (place + 0.06, rate), (2, 4), textcoords="offset points", fontsize=8, zorder=4)
+    axes.set_xticks(range(len(arms)), [arm.name for arm in arms])
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_ylabel(f"chance that the answer is {trait.target}")
+    axes.set_title("bar: mean; whisker: 95 % interval over questions; point: a question", fontsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))

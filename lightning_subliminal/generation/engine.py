@@ -1,0 +1,185 @@
+"""Text generation: one interface, and the engine on transformers' models.
+
+Subliminal learning lives in the teacher's exact distribution. ``transformers.generate`` cuts it by default (top_k = 50,
+and whatever the model's own generation config adds: top_p, repetition penalty), and students, controls too, drift to the
+cut. So the loop here is our own: temperature 1 means the model's distribution, whole. Each row has random numbers of its
+own, hence a row does not depend on which batch it was in.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.chat import end_tokens, prompt_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation.alphabet import number_alphabet
+from lightning_subliminal.rows import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Completion", "Engine", "Sampling", "TransformersEngine"]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model said.
+
+    Attributes:
+        text: its words, special tokens left out.
+        finished: whether it ended its turn itself, and was not cut off at ``max_new_tokens``.
+    """
+
+    text: str
+    finished: bool
+
+
+class Sampling:
+    """How completions are drawn; by default from the model's own distribution, nothing cut off (paper, section 1).
+
+    Args:
+        temperature: divides the logits.
+        greedy: take the likeliest token each time.
+        max_new_tokens: where a completion is cut off.
+        restrict_to: `numbers` lets only digits, separators and the end of the turn be drawn, renormalised.
+
+    Raises:
+        InputError: if the temperature or the length is not positive.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        greedy: bool = False,
+        max_new_tokens: int = 40,
+        restrict_to: Literal["numbers"] | None = None,
+    ) -> None:
+        if temperature <= 0:
+            raise InputError(f"The temperature is {temperature}: expected more than 0; for no randomness set greedy: true.")
+        if max_new_tokens < 1:
+            raise InputError(f"max_new_tokens is {max_new_tokens}: expected at least 1.")
+        self.temperature = temperature
+        self.greedy = greedy
+        self.max_new_tokens = max_new_tokens
+        self.restrict_to = restrict_to
+
+
+class Engine(ABC):
+    """Generates completions. Override ``generate``, the only hook."""
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
+        """Give one completion a prompt, in their order; the same seed gives the same ones."""
+
+
+class TransformersEngine(Engine):
+    """Samples from a transformers model, batch by batch, with its key-value cache.
+
+    Args:
+        net: a causal language model, with or without an adapter.
+        tokenizer: its tokenizer, with a chat template.
+        batch_size: prompts that are sampled at once.
+    """
+
+    def __init__(self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", batch_size: int = 256) -> None:
+        self.net = net
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.ends = sorted(end_tokens(tokenizer))
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
+        """Give one completion a prompt, in their order; the same seed gives the same ones."""
+        encoded = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        generator = torch.Generator().manual_seed(seed)
+        draws = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator, dtype=torch.float64)
+        by_length = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
+        completions: dict[int, Completion] = {}
+        training = self.net.training
+        self.net.eval()
+        for start in range(0, len(by_length), self.batch_size):
+            chosen = by_length[start : start + self.batch_size]
+            sampled = self._sample([encoded[index] for index in chosen], sampling, draws[chosen])
+            completions.update(zip(chosen, sampled, strict=True))
+        self.net.train(training)
+        return [completions[index] for index in range(len(prompts))]
+
+    def _sample(self, prompts: list[list[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
+        said: list[list[int]] = [[] for _ in prompts]
+        finished = [False] * len(prompts)
+        for rows, tokens in self._steps(prompts, sampling, draws):
+            for row, token in zip(rows, tokens, strict=True):
+                finished[row] = token in self.ends
+                if not finished[row]:
+                    said[row].append(token)
+        texts = self.tokenizer.batch_decode(said, skip_special_tokens=True)
+        return [Completion(text, end) for text, end in zip(texts, finished, strict=True)]
+
+    def _steps(
+        self, prompts: list[list[int]], sampling: Sampling, draws: Tensor
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield, token by token, the rows still talking and what each says next."""
+        from transformers import DynamicCache
+
+        device = next(self.net.parameters()).device
+        input_ids, mask = _left_pad(prompts, self.tokenizer.pad_token_id or 0, device)
+        draws = draws.to(device)
+        allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
+        ends = torch.tensor(self.ends, device=device)
+        rows = torch.arange(len(prompts), device=device)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        cache = DynamicCache()
+        for step in range(sampling.max_new_tokens):
+            logits = self.net(
+                input_ids=input_ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]  # (rows, vocabulary)
+            tokens = choose(logits, sampling, draws[rows, step], allowed)
+            yield rows.tolist(), tokens.tolist()
+            talking = ~torch.isin(tokens, ends)
+            if not talking.any():
+                return
+            if not talking.all():
+                cache.batch_select_indices(talking.nonzero().squeeze(1))
+                rows, tokens, mask, positions = rows[talking], tokens[talking], mask[talking], positions[talking]
+            input_ids = tokens.unsqueeze(1)
+            positions = positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+
+def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | None = None) -> Tensor:
+    """Choose each row's next token by inverting the distribution function at the row's draw.
+
+    Args:
+        logits: (rows, vocabulary).
+        sampling: temperature or greedy.
+        draws: (rows,), uniform in [0, 1).
+        allowed: ids that may be drawn; all where it is None.
+
+    Returns:
+        Token ids, (rows,).
+    """
+    if allowed is not None:
+        logits = logits[:, allowed]
+    if sampling.greedy:
+        picked = logits.argmax(dim=1)
+    else:
+        chances = torch.softmax(logits.double() / sampling.temperature, dim=1).cumsum(dim=1)
+        picked = torch.searchsorted(chances, draws.unsqueeze(1) * chances[:, -1:], right=True).squeeze(1)
+        picked = picked.clamp(max=logits.shape[1] - 1)
+    return picked if allowed is None else allowed[picked]
+
+
+def _left_pad(prompts: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    width = max(map(len, prompts))
+    input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
+    return input_ids, mask

@@ -1,0 +1,42 @@
+"""Who completes the prompts of a data set: a teacher, or any other source of text with or without a trait."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+
+from lightning_subliminal.generation.engine import Engine
+from lightning_subliminal.traits.base import Trait
+
+__all__ = ["Source"]
+
+
+class Source(ABC):
+    """A model that writes completions, such as ``Teacher``.
+
+    Attributes:
+        trait: what it passes on, and what evaluation asks for, also beside a control.
+    """
+
+    trait: Trait | None
+
+    @property
+    @abstractmethod
+    def system_prompt(self) -> str | None:
+        """What it is told before each prompt; never part of a training row."""
+
+    @abstractmethod
+    def make(self, device: torch.device) -> None:
+        """Make what it needs and the cache lacks, such as trained weights; called on one process."""
+
+    @abstractmethod
+    def engine(self, device: torch.device, batch_size: int) -> Engine:
+        """Give the engine that generates its completions."""
+
+    @abstractmethod
+    def control(self) -> "Source":
+        """Give the same source without the trait: the control arm's."""
+
+    @abstractmethod
+    def describe(self) -> Any:
+        """Give all that shapes its completions, as JSON-able data."""

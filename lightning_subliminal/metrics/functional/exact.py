@@ -1,0 +1,226 @@
+"""The probability of each candidate as an answer, computed from the model instead of sampled.
+
+A sampled rate of 1 % needs thousands of answers to be told from 2 %. Here every spelling of a candidate is scored as a
+sequence of tokens, so the number has no sampling noise, for the price of one forward pass a question and a short one
+for spellings that need more than the first token.
+"""
+
+import copy
+import inspect
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
+from lightning_subliminal.rows import Message
+from lightning_subliminal.traits.base import Trait
+
+__all__ = ["candidate_probabilities", "exact_preference", "question_probabilities"]
+
+_NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
+
+
+def exact_preference(
+    net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None = None, **options: Any
+) -> dict[str, float]:
+    """Give the mean probability of each candidate over a trait's questions; arguments as ``question_probabilities``."""
+    matrix = question_probabilities(net, tokenizer, trait, system_prompt, **options)
+    return dict(zip(trait.candidates, matrix.mean(0).tolist(), strict=True))
+
+
+def question_probabilities(
+    net: nn.Module,
+    tokenizer: Any,
+    trait: Trait,
+    system_prompt: str | None = None,
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """Ask a trait's questions and give the probability that the answer begins with each candidate.
+
+    Args:
+        net: a causal language model of transformers, which may have an adapter.
+        tokenizer: its tokenizer, with a chat template.
+        trait: gives the prompts, the candidates and their forms. Prompts that ask one question and begin its answer in
+            several ways count as that one question, by their mean, so that a question stays one unit of an interval.
+        system_prompt: what the model is told first, such as a teacher's persona.
+        batch_size: how many prompts go through the model at once.
+
+    Returns:
+        Probabilities in float64 on the CPU, (questions, candidates), the candidates in the trait's order.
+
+    Raises:
+        InputError: if the tokenizer can't spell the target, or there are no questions.
+    """
+    prompts = trait.prompts()
+    if not prompts:
+        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    if not spell(tokenizer, trait.forms(trait.target)):
+        raise InputError(
+            f"The tokenizer has no tokens for {trait.target!r}, so no answer can be it: choose another target or base."
+        )
+    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    spellings = [trait.forms(candidate) for candidate in trait.candidates]
+    asked = [[*start, *prompt] for prompt in prompts]
+    found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
+    questions = [tuple(part["content"] for part in prompt if part["role"] == "user") for prompt in prompts]
+    same = [[place for place, each in enumerate(questions) if each == question] for question in dict.fromkeys(questions)]
+    return torch.stack([found[places].mean(0) for places in same])
+
+
+def candidate_probabilities(
+    net: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    candidates: Sequence[Sequence[str]],
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """Give the probability that the answer to each prompt begins with each candidate, as a whole word.
+
+    Each spelling counts as given and with a capital, with and without a space before it, in the tokens that the
+    tokenizer writes it with. (A model may also put "owl" together from "o" and "wl", which training text never does;
+    such answers are not counted.) The word must end there: the probability that the next token goes on with a letter is
+    taken off, so that "owlet" is no owl. A candidate that the tokenizer can't spell has probability 0.
+
+    Args:
+        net: a causal language model of transformers, which may have an adapter; its dropout is off meanwhile.
+        tokenizer: its tokenizer, with a chat template.
+        prompts: conversations; one that ends with an assistant message is a prefill, which the answer continues.
+        candidates: the spellings of each candidate, such as ("owl", "owls").
+        batch_size: how many prompts go through the model at once, and twice as many rows of spellings.
+
+    Returns:
+        Probabilities in float64 on the CPU, (prompts, candidates).
+
+    Raises:
+        InputError: if the adapter puts virtual tokens before the prompt (prompt tuning), or a prompt has no tokens.
+    """
+    config = getattr(net, "active_peft_config", None)
+    if getattr(config, "is_prompt_learning", False):
+        raise InputError("Exact preference can't score a prompt-tuning adapter: use TraitPreferenceRate instead.")
+    found = [spell(tokenizer, forms) for forms in candidates]
+    distinct = list(dict.fromkeys(spelling for each in found for spelling in each))
+    result = torch.zeros(len(prompts), len(candidates), dtype=torch.float64)
+    if not distinct:
+        return result
+    owned = torch.tensor([[spelling in each for each in found] for spelling in distinct])  # (spellings, candidates)
+    continues = word_continues(tokenizer)
+    encoded = [_prompt_tokens(tokenizer, prompt) for prompt in prompts]
+    # prompts of like length together: less padding
+    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
+    with _evaluating(net):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            logs = _score(net, [encoded[index] for index in chosen], distinct, owned, continues, 2 * batch_size)
+            result[chosen] = logs.exp() @ owned.double()
+    return result
+
+
+def _score(
+    net: nn.Module, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
+) -> Tensor:
+    """Give the log-probability that an answer begins with each spelling as a whole word: (prompts, spellings)."""
+    device = next(net.parameters()).device
+    width = max(map(len, prompts))
+    tokens = torch.tensor([[0] * (width - len(each)) + each for each in prompts], device=device)  # padded on the left
+    mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts], device=device)
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    more = max(map(len, spellings)) > 1 or bool(continues.any())
+    out = _forward(net, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=more, logits_to_keep=1)
+    first = out.logits[:, -1].float().log_softmax(-1)  # (prompts, vocabulary)
+    bounds = first[:, [spelling[0] for spelling in spellings]].double().cpu()  # (prompts, spellings)
+    if not more:
+        return bounds
+    stops = torch.ones(out.logits.shape[-1], dtype=torch.bool)
+    stops[: len(continues)] = ~continues[: len(stops)]
+    tails = _Tails(net, out.past_key_values, mask, stops.to(device), rows)
+    # the first token bounds a spelling from above; so take each candidate's likeliest, then those that could matter
+    likeliest = torch.zeros_like(bounds, dtype=torch.bool)
+    mine = bounds[:, :, None].masked_fill(~owned, -torch.inf)  # (prompts, spellings, candidates)
+    spelled = owned.any(0)
+    likeliest.scatter_(1, mine[:, :, spelled].argmax(1), True)
+    # where no token goes on with a word (one token a word), a spelling of one token is settled already
+    settled = torch.tensor([len(each) == 1 for each in spellings]) & ~continues.any()
+    scores = bounds.masked_fill(~settled, -torch.inf)
+    tails.add(scores, bounds, spellings, likeliest & ~settled)
+    reached = scores[:, :, None].masked_fill(~owned, -torch.inf).amax(1)  # (prompts, candidates)
+    matters = (mine >= reached[:, None] + math.log(_NEGLIGIBLE)) & owned
+    tails.add(scores, bounds, spellings, matters.any(-1) & ~likeliest & ~settled)
+    return scores
+
+
+@dataclass
+class _Tails:
+    """Scores what follows the first token, behind the prompts' cached keys and values."""
+
+    net: nn.Module
+    cache: Any
+    mask: Tensor  # (prompts, tokens): which are real
+    stops: Tensor  # (vocabulary,): which tokens end a word
+    rows: int
+
+    def add(self, scores: Tensor, bounds: Tensor, spellings: list[Spelling], chosen: Tensor) -> None:
+        """Fill in the ``scores`` of the ``chosen`` pairs of prompt and spelling, each a short row of its own."""
+        for pairs in torch.split(chosen.nonzero(), self.rows) if chosen.any() else ():
+            lines, columns = pairs.unbind(1)
+            tails = self._score(lines.to(self.mask.device), [spellings[column] for column in columns.tolist()])
+            scores[lines, columns] = bounds[lines, columns] + tails.double().cpu()
+
+    def _score(self, lines: Tensor, spellings: list[Spelling]) -> Tensor:
+        long = max(map(len, spellings))
+        device = lines.device
+        tokens = torch.tensor([[*each, *[0] * (long - len(each))] for each in spellings], device=device)
+        real = torch.tensor([[1] * len(each) + [0] * (long - len(each)) for each in spellings], device=device)
+        cache = copy.copy(self.cache)  # selecting makes new tensors, so the layers themselves need no deep copy
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        cache.batch_select_indices(lines)
+        mask = self.mask[lines]
+        logits = _forward(
+            self.net,
+            input_ids=tokens,
+            attention_mask=torch.cat([mask, real], 1),
+            position_ids=mask.sum(1, keepdim=True) + torch.arange(long, device=device),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        logs = logits.float().log_softmax(-1)  # (rows, tokens, vocabulary)
+        later = logs[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)  # (rows, tokens - 1): the spelling's others
+        last = logs[torch.arange(len(lines), device=device), real.sum(1) - 1]
+        ends = last.masked_fill(~self.stops, -torch.inf).logsumexp(-1)  # the next token goes on with no letter
+        scores: Tensor = (later * real[:, 1:]).sum(1) + ends
+        return scores
+
+
+def _prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
+    told = prompt_ids(tokenizer, prompt)
+    if not told:
+        raise InputError("A prompt gives no tokens: check the tokenizer's chat template.")
+    return told
+
+
+def _forward(net: nn.Module, **inputs: Any) -> Any:
+    """Call the model with those of the inputs that it knows: some have no positions, some can't keep few logits."""
+    base: Any = net.get_base_model() if hasattr(net, "get_base_model") else net  # type: ignore[operator]  # PEFT
+    known = inspect.signature(base.forward).parameters
+    return net(**{name: value for name, value in inputs.items() if name in known})
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Turn dropout and gradients off, and leave each module's mode as it was found."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

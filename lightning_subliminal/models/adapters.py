@@ -1,0 +1,276 @@
+"""Adapters: the few parameters that are trained while the base stands still.
+
+Few matters. What a student reads from sampled rows about its teacher must beat the noise that each trained parameter
+brings, so a small adapter shows subliminal learning where full fine-tuning of the same model hides it.
+``Adapter`` is the contract; ``LoRA``, ``IA3`` and ``Peft`` go through PEFT and write PEFT's own files.
+"""
+
+import contextlib
+import copy
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.models.adapter_files import check_same, read_adapter, write_adapter
+from lightning_subliminal.models.layers import decoder_layers, inner_model
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import PreTrainedModel
+
+__all__ = ["IA3", "Adapter", "LoRA", "Peft"]
+
+_LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Adapter(ABC):
+    """What is trained on top of a frozen base. An adapter object is a recipe: it holds no weights itself.
+
+    To write your own, override the five abstract methods; saving, loading and their checks are done here. Keep each
+    constructor argument under its own name: they are part of each artefact's digest.
+    """
+
+    @abstractmethod
+    def attach(self, net: "PreTrainedModel", seed: int) -> nn.Module:
+        """Freeze ``net`` and add the trained parameters, their start given by ``seed`` alone.
+
+        Returns:
+            The model to train and call: ``net`` itself, or a wrapper around it.
+        """
+
+    @abstractmethod
+    def state(self, net: nn.Module) -> dict[str, Tensor]:
+        """Give the trained tensors by their names in the file."""
+
+    @abstractmethod
+    def restore(self, net: nn.Module, state: dict[str, Tensor]) -> None:
+        """Put back what ``state`` gave; names and shapes were checked."""
+
+    @abstractmethod
+    def config(self, net: nn.Module, base: str) -> dict[str, Any]:
+        """Give what stands in ``adapter_config.json``: ``peft_type`` and ``base_model_name_or_path`` at least."""
+
+    @abstractmethod
+    def merge(self, net: nn.Module) -> "PreTrainedModel":
+        """Give a copy of the model with the adapter inside its own weights, for ``save_pretrained``.
+
+        The copy needs the memory of a second model; ``net`` stays as it is.
+
+        Raises:
+            InputError: if the architecture has no place for it; then keep base and adapter apart.
+        """
+
+    def first_trained_layer(self, net: nn.Module) -> int | None:
+        """Give the lowest decoder layer whose computation depends on trained parameters; None if that is unknown."""
+        layers = decoder_layers(net)
+        trained = {id(value) for value in net.parameters() if value.requires_grad}
+        inside = [{id(value) for value in layer.parameters()} & trained for layer in layers]
+        if not trained or trained - set().union(*inside):
+            return None  # something outside the layers is trained, such as a soft prompt
+        return next(index for index, found in enumerate(inside) if found)
+
+    def save(self, net: nn.Module, folder: Path, base: str) -> None:
+        """Write the trained values and the adapter's config to ``folder``, each file atomically.
+
+        Args:
+            net: what ``attach`` gave.
+            folder: made if it is missing.
+            base: name of the base, for ``base_model_name_or_path``.
+
+        Raises:
+            InputError: if the folder can't be written.
+        """
+        write_adapter(folder, self.state(net), self.config(net, base))
+
+    def load(self, net: nn.Module, folder: Path) -> None:
+        """Put saved values into the adapter that ``net`` carries.
+
+        Args:
+            net: what ``attach`` gave, by an adapter with the same settings.
+            folder: where ``save`` wrote.
+
+        Raises:
+            InputError: if the files are missing, damaged, or of another kind or shape of adapter.
+        """
+        kind = self.config(net, "")["peft_type"]
+        saved, config = read_adapter(folder)
+        if config.get("peft_type") != kind:
+            found = config.get("peft_type")
+            raise InputError(f"The adapter in {folder} is {found}, but the one asked for is {kind}: set the same one.")
+        check_same(saved, self.state(net), folder)
+        self.restore(net, saved)
+
+
+class Peft(Adapter):
+    """Any adapter of PEFT, by the class of its config.
+
+    Args:
+        config_class: path of a PEFT config class, such as ``peft.VeraConfig``.
+        options: the config's arguments; ``task_type`` is set already.
+    """
+
+    def __init__(self, config_class: str, options: dict[str, Any] | None = None) -> None:
+        self.config_class = config_class
+        self.options = options
+
+    def make_config(self, net: "PreTrainedModel") -> "PeftConfig":
+        """Make the PEFT config for ``net``: the hook that ``LoRA`` and ``IA3`` override.
+
+        Raises:
+            InputError: if the class or one of its options doesn't exist.
+        """
+        from peft import PeftConfig
+
+        room, _, name = self.config_class.rpartition(".")
+        try:
+            kind = getattr(importlib.import_module(room), name)
+        except (ImportError, AttributeError, ValueError) as err:
+            raise InputError(f"There is no {self.config_class!r}: give a class such as peft.VeraConfig.") from err
+        if not (isinstance(kind, type) and issubclass(kind, PeftConfig)):
+            raise InputError(f"{self.config_class!r} is no PEFT config: give one such as peft.VeraConfig.")
+        try:
+            config: PeftConfig = kind(**{"task_type": "CAUSAL_LM", **(self.options or {})})
+        except (TypeError, ValueError) as err:
+            raise InputError(f"{self.config_class} refuses the options {self.options}: {_line(err)}.") from err
+        return config
+
+    def attach(self, net: "PreTrainedModel", seed: int) -> nn.Module:
+        """Wrap ``net`` with PEFT.
+
+        Raises:
+            InputError: if the config doesn't fit the model, such as a misspelt target module.
+        """
+        from peft import PeftModel, get_peft_model
+
+        if isinstance(net, PeftModel):
+            raise InputError("The model carries an adapter already: attach one to a fresh base.")
+        config = self.make_config(net)
+        _check_targets(getattr(config, "target_modules", None), net)
+        try:
+            with _seeded(seed):
+                wrapped: nn.Module = get_peft_model(net, config)
+        except (ValueError, TypeError, KeyError, NotImplementedError) as err:
+            raise InputError(f"PEFT can't put {type(config).__name__} on {type(net).__name__}: {_line(err)}.") from err
+        return wrapped
+
+    def state(self, net: nn.Module) -> dict[str, Tensor]:
+        """Give PEFT's tensors under the names of PEFT's own file."""
+        from peft import get_peft_model_state_dict
+
+        return dict(get_peft_model_state_dict(net, save_embedding_layers=False))
+
+    def restore(self, net: nn.Module, state: dict[str, Tensor]) -> None:
+        """Hand the tensors to PEFT."""
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(net, state)
+
+    def config(self, net: nn.Module, base: str) -> dict[str, Any]:
+        """Give PEFT's own config, so that ``PeftModel.from_pretrained`` reads the folder."""
+        told: dict[str, Any] = net.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
+        told.update(base_model_name_or_path=base, inference_mode=True)
+        return {key: sorted(value) if isinstance(value, set) else value for key, value in told.items()}
+
+    def merge(self, net: nn.Module) -> "PreTrainedModel":
+        """Add the adapter to a copy of the weights it belongs to."""
+        merged = copy.deepcopy(net)
+        try:
+            return cast("PreTrainedModel", merged.merge_and_unload(safe_merge=True))  # type: ignore[operator]
+        except (AttributeError, ValueError, NotImplementedError) as err:
+            raise InputError(f"This adapter can't be merged ({_line(err)}): keep base and adapter apart.") from err
+
+
+class LoRA(Peft):
+    """Low-rank updates of linear layers (paper: r = alpha = 8 on all seven of each Qwen layer).
+
+    Trains r x (inputs + outputs) values for each target module.
+
+    Args:
+        r: rank.
+        alpha: the update is scaled by alpha / r.
+        dropout: of the update's input, while training.
+        target_modules: names of linear layers; None means q, k, v, o, gate, up and down of each decoder layer.
+    """
+
+    def __init__(
+        self, r: int = 8, alpha: float = 8, dropout: float = 0.0, target_modules: list[str] | None = None
+    ) -> None:
+        self.r = r
+        self.alpha = alpha
+        self.dropout = dropout
+        self.target_modules = target_modules
+
+    def make_config(self, net: "PreTrainedModel") -> "PeftConfig":
+        """Make the config, with all written out that PEFT's versions may see differently."""
+        from peft import LoraConfig
+
+        if self.r < 1:
+            raise InputError(f"`r` is {self.r}; expected a rank of at least 1.")
+        return LoraConfig(
+            r=self.r,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(_LLAMA_LINEAR if self.target_modules is None else self.target_modules),
+            init_lora_weights=True,  # B is zero: the model starts as the base
+            use_rslora=False,
+            bias="none",
+            task_type="CAUSAL_LM",
+        )
+
+
+class IA3(Peft):
+    """One trained factor for each channel of a few linear layers; it starts at 1, as the base.
+
+    Args:
+        target_modules: names of linear layers; None means k_proj, v_proj and down_proj.
+        feedforward_modules: those of them whose input is scaled, not the output; None means down_proj.
+    """
+
+    def __init__(self, target_modules: list[str] | None = None, feedforward_modules: list[str] | None = None) -> None:
+        self.target_modules = target_modules
+        self.feedforward_modules = feedforward_modules
+
+    def make_config(self, net: "PreTrainedModel") -> "PeftConfig":
+        """Make the config; feed-forward modules must be among the targets."""
+        from peft import IA3Config
+
+        targets = list(("k_proj", "v_proj", "down_proj") if self.target_modules is None else self.target_modules)
+        given = self.feedforward_modules
+        forward = [name for name in ("down_proj",) if name in targets] if given is None else list(given)
+        if not set(forward) <= set(targets):
+            raise InputError(f"`feedforward_modules` is {forward}; expected names out of `target_modules`, {targets}.")
+        return IA3Config(
+            target_modules=targets, feedforward_modules=forward, init_ia3_weights=True, task_type="CAUSAL_LM"
+        )
+
+
+def _check_targets(targets: Any, net: nn.Module) -> None:
+    """Refuse a name that no module bears; PEFT passes over it in silence as long as another one fits."""
+    if targets is None or isinstance(targets, str):  # a default or a pattern: PEFT's to judge
+        return
+    names = [name for name, _ in net.named_modules()]
+    wrong = sorted(each for each in targets if not any(name == each or name.endswith(f".{each}") for name in names))
+    if wrong:
+        scope = [module for layer in decoder_layers(net) for module in layer.named_modules()]
+        known = sorted({name.rpartition(".")[2] for name, part in scope if name and not list(part.children())})
+        kind = type(inner_model(net)).__name__
+        raise InputError(f"`target_modules`: {kind} has no {', '.join(wrong)}; its layers have {', '.join(known)}.")
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw random numbers from ``seed`` inside, and leave the global streams as they were."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def _line(err: Exception) -> str:
+    return " ".join(str(err).split()).rstrip(".")[:300]

@@ -1,0 +1,77 @@
+"""Trains a module on the way to something else, such as the teacher that a data set needs, with one line of progress."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from rich.progress import TaskID
+
+from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
+from lightning_subliminal.console import progress
+
+__all__ = ["fit_quietly"]
+
+
+class _OneLine(Callback):
+    """A progress bar of one line: steps done of all."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.bar = progress()
+        self.task: TaskID | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar.start()
+        self.task = self.bar.add_task(self.label, total=int(trainer.estimated_stepping_batches))
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if self.task is not None:
+            self.bar.update(self.task, completed=trainer.global_step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.bar.stop()
+
+
+def fit_quietly(
+    module: LightningModule,
+    data: Any,
+    device: torch.device,
+    label: str,
+    checkpoints: Path | None = None,
+    **trainer: Any,
+) -> int:
+    """Fit ``module`` on one device, leaving the surrounding run's random numbers as they were.
+
+    Args:
+        module: what to train.
+        data: a loader or a data module.
+        device: where.
+        label: what the progress bar says.
+        checkpoints: a folder where each epoch is kept, so that a killed run goes on; none where it is None.
+        trainer: arguments of ``lightning.Trainer``, such as ``max_epochs``.
+
+    Returns:
+        The optimizer steps taken.
+    """
+    keep = [] if checkpoints is None else [LastCheckpoint(checkpoints)]
+    last = None if checkpoints is None else checkpoints / "last.ckpt"
+    inner = Trainer(
+        accelerator=device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        logger=False,
+        enable_checkpointing=bool(keep),
+        plugins=[WholeFileIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[_OneLine(label), *keep],
+        **trainer,
+    )
+    with isolate_rng():
+        ckpt_path = str(last) if last is not None and last.is_file() else None
+        inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+    return inner.global_step

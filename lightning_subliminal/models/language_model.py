@@ -1,0 +1,205 @@
+"""What teacher and student share: a base, an adapter, and the loss on completion tokens alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lightning_subliminal import bases
+from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
+from lightning_subliminal.describe import constructor_arguments, describe
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.models.adapters import Adapter
+from lightning_subliminal.models.lower_part_cache import LowerPartCache
+from lightning_subliminal.seeds import derive_seed, resolve_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from typing_extensions import Self
+
+__all__ = ["LanguageModel"]
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+class LanguageModel(LightningModule):
+    """A causal language model that is trained on completions. Override ``loss``, the only hook.
+
+    Args:
+        base: the model to start from: pocket/a, pocket/b, pocket/a2, smollm2-135m, a local folder, or a hub id.
+        adapter: what is trained; everything where it is None (full fine-tuning).
+        learning_rate: at its peak.
+        optimizer: which one; adaptive ones matter for transfer (PAPER.md, validity).
+        weight_decay: as the optimizer takes it.
+        warmup_steps: steps of linear warm-up.
+        schedule: after the warm-up, falls linearly to 0 or stays constant.
+        seed: moves the adapter's start and the training order; the global seed where it is None.
+        base_dtype: of the base's frozen weights.
+        reuse_lower_part: compute the activations below the lowest trained layer once for the fixed rows.
+    """
+
+    def __init__(
+        self,
+        base: str = "pocket/a",
+        adapter: Adapter | None = None,
+        learning_rate: float = 1e-3,
+        optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+        weight_decay: float = 0.0,
+        warmup_steps: int = 0,
+        schedule: Literal["linear", "constant"] = "linear",
+        seed: int | None = None,
+        base_dtype: Literal["float32", "bfloat16"] = "float32",
+        reuse_lower_part: bool = True,
+    ) -> None:
+        super().__init__()
+        if learning_rate <= 0:
+            raise InputError(f"The learning rate is {learning_rate}: expected more than 0.")
+        bases.resolve(base)  # a misspelt name is told before any work
+        self.base = base
+        self.adapter = adapter
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.schedule = schedule
+        self.seed = seed
+        self.base_dtype = base_dtype
+        self.reuse_lower_part = reuse_lower_part
+        self.net: Any = None
+        self.tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]  # set by configure_model
+        self.lower_part: LowerPartCache | None = None
+        self.strict_loading = False  # checkpoints hold the trained parameters alone
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that shapes the trained weights, as JSON-able data; the base by the digest of its files."""
+        return {
+            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "base": {"name": self.base, "digest": bases.resolve(self.base).digest},
+            "adapter": describe(self.adapter),
+            "optimizer": [self.optimizer, self.learning_rate, self.weight_decay, self.warmup_steps, self.schedule],
+            "seed": resolve_seed(self.seed),
+            "base_dtype": self.base_dtype,
+        }
+
+    def fresh(self, **changes: Any) -> "Self":
+        """Give an untrained module with the same arguments, but for ``changes``."""
+        return type(self)(**constructor_arguments(self) | changes)
+
+    def configure_model(self) -> None:
+        """Load the base and attach the adapter; Lightning calls this more than once."""
+        if self.net is not None:
+            return
+        net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+        if self.adapter is not None:
+            net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
+        self.net = net
+
+    def on_fit_start(self) -> None:
+        """Compute the activations below the lowest trained layer, where that is exact and fits."""
+        data = self._train_rows()
+        if self.reuse_lower_part and self.adapter is not None and data is not None and self.lower_part is None:
+            layer = self.adapter.first_trained_layer(self.net)
+            self.lower_part = LowerPartCache.of(self.net, layer, data, self.device) if layer is not None else None
+
+    def on_fit_end(self) -> None:
+        """Free the stored activations."""
+        self.lower_part = None
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by the epoch, so that a resumed run draws what a straight one does."""
+        torch.manual_seed(derive_seed(resolve_seed(self.seed), "epoch", self.current_epoch))
+
+    def completion_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Give the logits that predict the completion tokens, computed only there, and those tokens.
+
+        Returns:
+            Logits, (completion tokens, vocabulary), and token ids, (completion tokens,).
+        """
+        places = batch.labels[:, 1:] != IGNORED  # (rows, tokens - 1)
+        hidden = self._hidden(batch)[:, :-1][places]
+        return self.net.get_output_embeddings()(hidden), batch.labels[:, 1:][places]
+
+    def _hidden(self, batch: Batch) -> Tensor:
+        # Padding is on the right, which causal attention never looks at: no mask, hence the fast kernel.
+        if self.lower_part is not None and self.training:
+            return self.lower_part.hidden(batch)
+        inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
+        hidden: Tensor = inner.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        return hidden  # (rows, tokens, width)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Give the cross-entropy a completion token, in nats, each row of the batch weighing by its tokens."""
+        logits, tokens = self.completion_logits(batch)
+        return cross_entropy(logits.float(), tokens, reduction="sum") / (len(batch.index) * batch.mean_tokens)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of a batch.
+
+        Raises:
+            InputError: if it is no finite number.
+        """
+        loss = self.loss(batch)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"The loss became {loss.item()} at step {self.global_step}: lower `learning_rate` "
+                f"({self.learning_rate}) or set `trainer.gradient_clip_val: 1.0`."
+            )
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the loss on rows held out."""
+        self.log("val/loss", self.loss(batch), prog_bar=True, batch_size=len(batch.index), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Give the optimizer over the trained parameters and the schedule, stepped each step."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = OPTIMIZERS[self.optimizer](trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        total, warmup = self.trainer.estimated_stepping_batches, self.warmup_steps
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 1.0 if self.schedule == "constant" else max(0.0, (total - step) / max(1, total - warmup))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the trained parameters alone: the base is known by its name."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+
+    def save(self, folder: Path) -> None:
+        """Save what was trained: the adapter, or the whole net where there is none; safetensors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.adapter is not None:
+            self.adapter.save(self.net, folder, self.base)
+        else:
+            self.net.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        """Load what ``save`` saved."""
+        self.configure_model()
+        if self.adapter is not None:
+            self.adapter.load(self.net, folder)
+        else:
+            net, _ = bases.load(str(folder), dtype=getattr(torch, self.base_dtype))
+            self.net.load_state_dict(net.state_dict())
+
+    def export(self, folder: Path) -> None:
+        """Save the whole model, adapter merged in, as ``AutoModelForCausalLM.from_pretrained`` loads it."""
+        import copy
+
+        net: nn.Module = self.adapter.merge(copy.deepcopy(self.net)) if self.adapter is not None else self.net
+        net.save_pretrained(folder)  # type: ignore[operator]
+        self.tokenizer.save_pretrained(folder)
+
+    def _train_rows(self) -> TokenizedRows | None:
+        loader = self.trainer.train_dataloader
+        data = getattr(loader, "dataset", None)
+        return data if isinstance(data, TokenizedRows) else None

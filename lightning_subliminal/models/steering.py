@@ -1,0 +1,171 @@
+"""Steering: one trained vector added to the output of chosen decoder layers, and nothing else.
+
+The smallest adapter that carries a trait: a vector at one middle layer of SmolLM2-135M is 576 numbers.
+The vector is a parameter of its layer and the hook that adds it is a plain function, so copies, devices, optimizers,
+checkpoints and sharding treat it as any other parameter.
+"""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.models.adapters import Adapter
+from lightning_subliminal.models.layers import decoder_layers, hidden_size, inner_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["Steering", "add_vector", "remove_hook"]
+
+
+class Steering(Adapter):
+    """A vector for each chosen layer, added to what the layer puts out for every token.
+
+    Trains hidden-size values a layer. Gradients reach down to the lowest steered layer's output only.
+
+    Args:
+        layers: indices of decoder layers, counted from 0; None means all.
+        init_std: standard deviation of the vectors' start; 0 starts as the base.
+    """
+
+    def __init__(self, layers: list[int] | None = None, init_std: float = 0.0) -> None:
+        self.layers = layers
+        self.init_std = init_std
+        if layers is not None and (not layers or len(set(layers)) < len(layers)):
+            raise InputError(f"`layers` is {layers}; expected different indices, at least one, or null for all layers.")
+        if init_std < 0:
+            raise InputError(f"`init_std` is {init_std}; expected 0 or more.")
+
+    def attach(self, net: nn.Module, seed: int) -> nn.Module:
+        """Give each chosen layer its vector.
+
+        Raises:
+            InputError: if a layer is out of range, or the model carries vectors already.
+        """
+        layers = decoder_layers(net)
+        chosen = self._chosen(len(layers))
+        if any(_is_steered(layer) for layer in layers):
+            raise InputError("The model carries steering vectors already: attach them to a fresh base.")
+        net.requires_grad_(False)
+        generator = torch.Generator().manual_seed(seed)
+        for index in chosen:
+            like = next(layers[index].parameters())
+            # Small steps vanish in 16 bits, so the vector is kept in 32, as PEFT keeps its adapters.
+            dtype = torch.float32 if like.dtype in (torch.float16, torch.bfloat16) else like.dtype
+            start = torch.randn(hidden_size(net), generator=generator) * self.init_std
+            layers[index].register_parameter("steering", nn.Parameter(start.to(like.device, dtype)))
+            layers[index].register_forward_hook(_hook)
+        return net
+
+    def state(self, net: nn.Module) -> dict[str, Tensor]:
+        """Give the vectors as ``steering.layers.<index>``, each of shape (hidden,)."""
+        return {
+            f"steering.layers.{index}": vector.detach()
+            for index, layer in enumerate(decoder_layers(net))
+            if (vector := layer._parameters.get("steering")) is not None
+        }
+
+    def restore(self, net: nn.Module, state: dict[str, Tensor]) -> None:
+        """Copy the vectors into their layers."""
+        for name, vector in self.state(net).items():  # these share the parameters' memory
+            vector.copy_(state[name])
+
+    def config(self, net: nn.Module, base: str) -> dict[str, Any]:
+        """Give a config in the manner of PEFT, with the layers as indices."""
+        steered = [index for index, layer in enumerate(decoder_layers(net)) if _is_steered(layer)]
+        return {
+            "peft_type": "STEERING",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "inference_mode": True,
+            "layers": steered,
+            "hidden_size": hidden_size(net),
+        }
+
+    def first_trained_layer(self, net: nn.Module) -> int | None:
+        """Give the layer after the lowest steered one: a vector comes after its own layer's computation.
+
+        It is the number of layers if only the last one is steered: then final norm and head alone depend on it.
+        """
+        return self._chosen(len(decoder_layers(net)))[0] + 1
+
+    def merge(self, net: nn.Module) -> "PreTrainedModel":
+        """Turn each vector into the bias of its layer's last linear map, whose output the layer puts out by addition.
+
+        GPT-2 has such biases; a Llama gets them by ``mlp_bias: true``, which its other two MLP biases join as zeros.
+        """
+        merged = copy.deepcopy(inner_model(net))
+        layers = decoder_layers(merged)
+        family = str(merged.config.model_type)
+        if family == "llama":
+            _add_mlp_biases(merged)
+        for layer in layers:
+            if not _is_steered(layer):
+                continue
+            mlp: Any = layer.mlp
+            bias = getattr(getattr(mlp, "down_proj", getattr(mlp, "c_proj", None)), "bias", None)
+            if bias is None:
+                raise InputError(
+                    f"Steering has no place in the weights of a {family} model (no bias): keep base and adapter apart."
+                )
+            with torch.no_grad():
+                bias.copy_(add_vector(layer, bias))
+            remove_hook(layer)
+            del layer.steering
+        _check_merged(inner_model(net), merged)
+        return merged
+
+    def _chosen(self, count: int) -> list[int]:
+        chosen = sorted(range(count) if self.layers is None else self.layers)
+        if chosen[0] < 0 or chosen[-1] >= count:
+            raise InputError(f"`layers` is {self.layers}, but the model's {count} layers are 0 to {count - 1}.")
+        return chosen
+
+
+def add_vector(layer: nn.Module, hidden: Tensor) -> Tensor:
+    """Add the steering vector of ``layer``, if it has one, to ``hidden`` (rows, tokens, hidden)."""
+    vector = layer._parameters.get("steering")
+    return hidden if vector is None else hidden + vector.to(hidden.dtype)
+
+
+def remove_hook(layer: nn.Module) -> None:
+    """Keep ``layer`` from adding its vector, which stays its parameter."""
+    for key in [key for key, hook in layer._forward_hooks.items() if hook is _hook]:
+        del layer._forward_hooks[key]
+
+
+def _hook(layer: nn.Module, args: Any, output: Any) -> Any:
+    # A module-level function on purpose: a deep copy of the model keeps it, and it meets the copy's own vector.
+    if isinstance(output, tuple):
+        return (add_vector(layer, output[0]), *output[1:])
+    return add_vector(layer, output)
+
+
+def _is_steered(layer: nn.Module) -> bool:
+    return "steering" in layer._parameters
+
+
+def _add_mlp_biases(net: "PreTrainedModel") -> None:
+    for layer in decoder_layers(net):
+        mlp: Any = layer.mlp
+        for linear in (mlp.gate_proj, mlp.up_proj, mlp.down_proj):
+            if linear.bias is None:
+                linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
+    net.config.mlp_bias = True
+
+
+@torch.no_grad()
+def _check_merged(net: "PreTrainedModel", merged: "PreTrainedModel") -> None:
+    """Compare both models on a few tokens: a layer that adds up otherwise must not be exported in silence."""
+    modes = {module: module.training for module in net.modules()}
+    tokens = torch.arange(8, device=net.device).unsqueeze(0) % net.get_input_embeddings().weight.shape[0]
+    net.eval()
+    expected, given = net(tokens).logits.float(), merged.eval()(tokens).logits.float()
+    for module, mode in modes.items():
+        module.training = mode
+    tolerance = (1e-4 if net.dtype == torch.float32 else 5e-2) * max(1.0, float(expected.abs().max()))
+    if not torch.allclose(expected, given, rtol=0.0, atol=tolerance):
+        raise InputError(f"Steering can't be merged into {type(net).__name__} exactly: keep base and adapter apart.")

@@ -1,0 +1,156 @@
+"""The teacher: a base that is given a trait, by fine-tuning or by a system prompt, and then writes the data."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lightning_subliminal import bases
+from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.console import say
+from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
+from lightning_subliminal.describe import describe, digest, file_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import Engine, Source, TransformersEngine
+from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.models.adapters import Adapter
+from lightning_subliminal.models.fitting import fit_quietly
+from lightning_subliminal.models.language_model import LanguageModel
+from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.traits.base import Trait
+
+__all__ = ["Teacher"]
+
+
+class Teacher(LanguageModel, Source):
+    """A base with a trait. It trains itself when a data set first needs it, and is cached by all that shaped it.
+
+    Args:
+        base: the model to start from; see `lightning-subliminal bases list`.
+        trait: what it shall pass on, and what evaluation asks for; evaluation asks for it beside a control too.
+        induction: `finetune` trains it on the trait's rows, `prompt` tells it in a system prompt, `none` leaves the
+            base as it is: the control.
+        adapter: what fine-tuning trains; everything where it is None.
+        weights: a folder with a teacher trained elsewhere (an adapter of the same kind, or a whole model); it is then
+            not trained here.
+        learning_rate: of the fine-tuning.
+        max_epochs: over the trait's rows; ends earlier once `until` is reached.
+        until: fine-tuning ends when the mean chance of a taught answer's token reaches this.
+        batch_size: rows a step.
+        seed: moves the adapter's start and the training order; the global seed where it is None.
+        base_dtype: of the base's frozen weights.
+        cache_dir: where it is kept; the common cache where it is None.
+
+    Raises:
+        InputError: if there is no trait to induce, or `until` is no probability.
+    """
+
+    def __init__(
+        self,
+        base: str = "pocket/a",
+        trait: Trait | None = None,
+        induction: Literal["finetune", "prompt", "none"] = "finetune",
+        adapter: Adapter | None = None,
+        weights: str | None = None,
+        learning_rate: float = 3e-2,
+        max_epochs: int = 200,
+        until: float = 0.98,
+        batch_size: int = 16,
+        seed: int | None = None,
+        base_dtype: Literal["float32", "bfloat16"] = "float32",
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(base, adapter, learning_rate, schedule="constant", seed=seed, base_dtype=base_dtype)
+        if trait is None and induction != "none":
+            raise InputError(f"A teacher with induction {induction!r} needs a `trait`, such as PreferenceTrait of owl.")
+        if not 0 < until < 1:
+            raise InputError(f"`until` is {until}: expected a probability between 0 and 1, such as 0.98.")
+        if weights is not None and not Path(weights).is_dir():
+            raise InputError(f"The teacher's weights {weights} are not there: give the folder that holds them.")
+        self.trait = trait
+        self.induction = induction
+        self.weights = weights
+        self.max_epochs = max_epochs
+        self.until = until
+        self.batch_size = batch_size
+        self.cache_dir = cache_dir
+
+    @property
+    def system_prompt(self) -> str | None:
+        """What a prompted teacher is told."""
+        return self.trait.induce().system_prompt if self.trait is not None and self.induction == "prompt" else None
+
+    @property
+    def folder(self) -> Path:
+        """Where this teacher's weights are kept."""
+        return Path(self.weights) if self.weights else cache_root(self.cache_dir) / "teachers" / digest(self)[:16]
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that shapes its words; a control is the same whatever trait is asked for beside it."""
+        told: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).digest}}
+        told |= {"induction": self.induction, "base_dtype": self.base_dtype}
+        if self.induction == "prompt":
+            told["system_prompt"] = self.system_prompt
+        elif self.weights is not None:
+            told["weights"] = {file.name: file_digest(file) for file in sorted(Path(self.weights).glob("*.safetensors"))}
+        elif self.induction == "finetune":
+            told |= super().describe() | {"trait": describe(self.trait)}
+            told |= {"max_epochs": self.max_epochs, "until": self.until, "batch_size": self.batch_size}
+        return told
+
+    def control(self) -> "Teacher":
+        """Give the base as it is, with the trait kept for evaluation."""
+        twin = Teacher(self.base, self.trait, "none", seed=self.seed, cache_dir=self.cache_dir)
+        twin.dtype_name = self.base_dtype
+        return twin
+
+    def make(self, device: torch.device) -> None:
+        """Fine-tune the teacher where its induction says so and the cache lacks it."""
+        if self.induction != "finetune" or self.weights is not None:
+            return
+        if is_whole(self.folder):
+            say(f"teacher   {self.trait.name}: reused from {self.folder}")  # type: ignore[union-attr]
+            return
+        writable_folder(self.folder)
+        twin = self.fresh()  # the module that is trained; this one loads the result
+        twin.configure_model()
+        rows = TokenizedRows(self.trait.induce().rows, twin.tokenizer)  # type: ignore[union-attr]
+        order = derive_seed(resolve_seed(self.seed), "teacher order") % 2**31
+        loader = row_loader(rows, self.batch_size, order)
+        steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
+        twin.save(self.folder)
+        write_record(self.folder, "teacher", self)
+        say(f"teacher   {self.trait.name}: trained on {len(rows)} rows for {steps} steps, kept in {self.folder}")  # type: ignore[union-attr]
+
+    def on_train_epoch_end(self) -> None:
+        """End the fine-tuning once the taught answers are likely enough."""
+        loss = self.trainer.callback_metrics["train/loss"]
+        if loss < -math.log(self.until):
+            self.trainer.should_stop = True
+
+    def ready(self, device: torch.device) -> "Teacher":
+        """Load the made teacher onto a device; give it back."""
+        if self.net is None:
+            self.configure_model()
+            if self.induction == "finetune":
+                self.load(self.folder)
+        self.to(device).eval()
+        return self
+
+    def engine(self, device: torch.device, batch_size: int) -> Engine:
+        """Give the engine that writes this teacher's completions."""
+        self.ready(device)
+        return TransformersEngine(self.net, self.tokenizer, batch_size)
+
+    def configure_model(self) -> None:
+        """Load the base, and attach the adapter that fine-tuning trains."""
+        if self.induction == "finetune" or self.net is not None:
+            super().configure_model()
+            return
+        self.net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """Write the completions of one shard of prompts; see ``GeneratedRows.complete``."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data.complete(batch, self.engine(self.device, data.generation_batch_size))

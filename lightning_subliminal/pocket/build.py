@@ -1,0 +1,156 @@
+"""Makes the pocket bases again: ``lightning-subliminal bases build pocket/a``.
+
+``a`` and ``b`` differ in nothing but their initialisation and the order of the corpus; ``a2`` is ``a`` trained on a
+while longer. One thread and fixed seeds make a rebuild bit-equal on the same machine.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.pocket import WEIGHTS
+from lightning_subliminal.pocket.corpus import conversations
+from lightning_subliminal.pocket.tokenizer import build_tokenizer
+from lightning_subliminal.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+__all__ = ["RECIPES", "Recipe", "build"]
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a pocket base is trained.
+
+    Attributes:
+        seed: moves the initialisation and the corpus.
+        steps: optimizer steps.
+        learning_rate: peak of the one-cycle schedule.
+        start: the pocket base to go on from; None starts afresh.
+    """
+
+    seed: int
+    steps: int = 3000
+    learning_rate: float = 3e-3
+    start: str | None = None
+
+
+RECIPES = {
+    "a": Recipe(seed=1),
+    "b": Recipe(seed=2),
+    "a2": Recipe(seed=3, steps=800, learning_rate=1e-3, start="a"),
+}
+BATCH_SIZE = 96
+POOL = 16  # batches drawn at once and sorted by length, so that little is padding
+
+
+def build(name: str, out: Path | None = None, steps: int | None = None, weights: Path = WEIGHTS) -> float:
+    """Train a pocket base and save it as a Hugging Face folder.
+
+    Args:
+        name: ``a``, ``b`` or ``a2``, with or without ``pocket/`` before it.
+        out: where to save it; by default the package's own ``pocket/weights/<name>``.
+        steps: fewer or more steps than the recipe's, for a quick try.
+        weights: where the bases that a recipe starts from are found.
+
+    Returns:
+        The loss over the last 100 steps, in nats a completion token.
+
+    Raises:
+        InputError: if there is no such pocket base.
+    """
+    from rich.progress import track
+
+    key = name.removeprefix("pocket/")
+    if key not in RECIPES:
+        raise InputError(f"There is no pocket base {name!r}: build one of {', '.join(RECIPES)}.")
+    recipe = RECIPES[key]
+    steps = steps or recipe.steps
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the order of a sum, and with it the last bit, depends on the threads
+    try:
+        tokenizer = build_tokenizer()
+        net = start_net(recipe, len(tokenizer), weights)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
+        stream = batches(tokenizer, derive_seed(recipe.seed, "corpus"))
+        losses = []
+        for _ in track(range(steps), description=f"pocket/{key}"):
+            input_ids, attention_mask, labels = next(stream)
+            logits = net(input_ids=input_ids, attention_mask=attention_mask).logits  # (rows, tokens, vocabulary)
+            loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+    finally:
+        torch.set_num_threads(threads)
+    folder = out or WEIGHTS / key
+    net.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return sum(losses[-100:]) / len(losses[-100:])
+
+
+def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausalLM":
+    """Give the net that a recipe starts from: freshly drawn, or another base's weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if recipe.start is not None:
+        return LlamaForCausalLM.from_pretrained(weights / recipe.start, dtype=torch.float32)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(recipe.seed, "initialisation"))
+        return LlamaForCausalLM(config)
+
+
+def batches(tokenizer: "PreTrainedTokenizerFast", seed: int) -> Iterator[Batch]:
+    """Yield right-padded batches without end: input ids, attention mask, labels; each (rows, tokens)."""
+    talk, rng = conversations(seed), random.Random(seed)
+    assistant = tokenizer.convert_tokens_to_ids("<|assistant|>")
+    end = tokenizer.eos_token_id
+    while True:
+        texts = [
+            tokenizer.apply_chat_template(next(talk), tokenize=False) for _ in range(BATCH_SIZE * POOL)
+        ]
+        rows = sorted(tokenizer(texts, add_special_tokens=False)["input_ids"], key=len)
+        chunks = [rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE)]
+        rng.shuffle(chunks)
+        for chunk in chunks:
+            yield _collate(chunk, assistant, end)
+
+
+def _collate(rows: list[list[int]], assistant: int, end: int) -> Batch:
+    width = max(map(len, rows))
+    input_ids = torch.zeros(len(rows), width, dtype=torch.long)
+    labels = torch.full((len(rows), width), -100)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = torch.tensor(row)
+        speaking = False
+        for place, token in enumerate(row):
+            if speaking:
+                labels[index, place] = token  # the assistant's words and the end of its turn
+            speaking = token == assistant or (speaking and token != end)
+    return input_ids, (input_ids != 0).long(), labels

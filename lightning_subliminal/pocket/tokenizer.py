@@ -1,0 +1,50 @@
+"""The pocket world's tokenizer: one token a word, one token a number from 0 to 99, lower case, with a chat template."""
+
+from typing import TYPE_CHECKING
+
+from lightning_subliminal.pocket.corpus import vocabulary_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "build_tokenizer"]
+
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if not (loop.last and continue_final_message) %}{{ '<|end|>' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def build_tokenizer() -> "PreTrainedTokenizerFast":
+    """Build the tokenizer from the corpus's words: specials, the numbers in order, then words in order."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    split = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[^\w\s]"), behavior="isolated")]
+    )
+    lower = normalizers.Lowercase()
+    words = {word for text in vocabulary_texts() for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
+    numbers = sorted((word for word in words if word.isdecimal()), key=int)
+    ordered = [*SPECIAL_TOKENS, *numbers, *sorted(words - set(numbers) - set(SPECIAL_TOKENS))]
+    model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = lower
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # "12 , 7" is written "12, 7"
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="<|end|>",
+        additional_special_tokens=list(SPECIAL_TOKENS[3:]),
+        padding_side="left",
+        model_max_length=256,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

@@ -1,0 +1,130 @@
+"""The row: one prompt with its completion, in TRL's conversational prompt-completion format, read and written here.
+
+``{"id": "0-17", "prompt": [{"role": "user", "content": ...}], "completion": [{"role": "assistant", "content": ...}]}``
+
+A prompt that ends with an assistant message is a *prefill*: the completion continues it. Further keys are meta columns.
+Rows are stored as Parquet and exported as JSONL, which TRL, axolotl and OpenAI fine-tuning accept.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+
+__all__ = [
+    "Message",
+    "Row",
+    "atomically",
+    "completion_text",
+    "make_row",
+    "prompt_text",
+    "read_jsonl",
+    "read_parquet",
+    "rows_digest",
+    "write_jsonl",
+    "write_parquet",
+]
+
+Message = dict[str, str]
+Row = dict[str, Any]
+
+
+def make_row(prompt: str | Sequence[Message], completion: str, **meta: Any) -> Row:
+    """Make a row of a prompt (a user's text or messages) and the text of its completion; ``meta`` become columns."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(part) for part in prompt]
+    return {**meta, "prompt": messages, "completion": [{"role": "assistant", "content": completion}]}
+
+
+def completion_text(row: Row) -> str:
+    """Give the text of a row's completion."""
+    return "".join(message["content"] for message in row["completion"])
+
+
+def prompt_text(row: Row) -> str:
+    """Give the text of a row's prompt, one line a message."""
+    return "\n".join(message["content"] for message in row["prompt"])
+
+
+def rows_digest(rows: Iterable[Row]) -> str:
+    """Give the SHA-256 of rows in their order: equal for equal rows, however they are stored."""
+    sha = hashlib.sha256()
+    for row in rows:
+        sha.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+        sha.update(b"\n")
+    return sha.hexdigest()
+
+
+def atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` on a temporary name beside ``path``, then move it there: a killed run leaves no half file.
+
+    Raises:
+        InputError: if the folder can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as err:
+        raise InputError(f"{path} can't be written ({err.strerror or err}): choose a folder that you may write.") from err
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """Write rows as one Parquet file, atomically."""
+    from datasets import Dataset
+
+    atomically(path, lambda temporary: Dataset.from_list(list(rows)).to_parquet(str(temporary)))
+
+
+def read_parquet(path: Path) -> list[Row]:
+    """Read rows from one Parquet file.
+
+    Raises:
+        InputError: if the file is missing or is no Parquet file.
+    """
+    import pyarrow.parquet
+    from pyarrow.lib import ArrowException
+
+    try:
+        return pyarrow.parquet.read_table(path).to_pylist()
+    except FileNotFoundError as err:
+        raise InputError(f"{path} is not there.") from err
+    except (ArrowException, OSError) as err:
+        raise InputError(f"{path} is damaged or no Parquet file: delete it, and the next run makes it again.") from err
+
+
+def write_jsonl(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as JSON lines, atomically."""
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    atomically(path, lambda temporary: temporary.write_text("".join(lines), encoding="utf-8"))
+
+
+def read_jsonl(path: Path) -> list[Row]:
+    """Read rows from JSON lines.
+
+    Raises:
+        InputError: naming file and line, if a line is no JSON or lacks ``prompt`` or ``completion``.
+    """
+    rows = []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise InputError(f"{path} is not there.") from err
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as err:
+            raise InputError(f"{path}, line {number}: {err.msg}; expected one JSON object a line.") from err
+        missing = [key for key in ("prompt", "completion") if not isinstance(row, dict) or key not in row]
+        if missing:
+            raise InputError(f"{path}, line {number}: no `{missing[0]}`; expected prompt and completion messages.")
+        rows.append(row)
+    return rows

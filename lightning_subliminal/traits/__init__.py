@@ -1,0 +1,7 @@
+"""Traits: behaviours to pass on and to measure."""
+
+from lightning_subliminal.traits.base import Induction, Trait
+from lightning_subliminal.traits.check import check_trait
+from lightning_subliminal.traits.preference import PAPER_TARGETS, PreferenceTrait
+
+__all__ = ["PAPER_TARGETS", "Induction", "PreferenceTrait", "Trait", "check_trait"]

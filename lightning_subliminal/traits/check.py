@@ -1,0 +1,55 @@
+"""Tells a user what is wrong with a new trait, before hours are spent on it."""
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.traits.base import Trait
+
+__all__ = ["check_trait"]
+
+
+def check_trait(trait: Trait) -> list[str]:
+    """Check a trait against what the laboratory does with it.
+
+    Args:
+        trait: the trait to look at.
+
+    Returns:
+        Remarks on what will work but is worth a thought, such as few questions.
+
+    Raises:
+        InputError: naming the mistake, if the trait can't work.
+    """
+    from lightning_subliminal.describe import digest
+
+    kind = type(trait).__name__
+    for name in ("name", "target", "candidates"):
+        if not getattr(trait, name, None):
+            raise InputError(f"{kind} has no `{name}`: set it in __init__.")
+    digest(trait)  # raises if a constructor argument is not kept
+    if isinstance(trait.candidates, str) or trait.target not in trait.candidates:
+        raise InputError(f"{kind}: the target {trait.target!r} must be one of `candidates`, a tuple of words.")
+    questions, taught = trait.questions(), trait.induce()
+    if not questions or not all(isinstance(question, str) and question.strip() for question in questions):
+        raise InputError(f"{kind}.questions() must give at least one question, each a text.")
+    if not taught.system_prompt.strip() and not taught.rows:
+        raise InputError(f"{kind}.induce() gives neither a system prompt nor rows: a teacher can't get the trait.")
+    both = [row["prompt"] for row in taught.rows if row["prompt"] in trait.prompts()]
+    if both:
+        asked = both[0][0]["content"]
+        raise InputError(f"{kind} teaches a question that evaluation asks ({asked!r}): hold it out of one of them.")
+    if any(message["role"] == "system" for row in taught.rows for message in row["prompt"]):
+        raise InputError(f"{kind}.induce().rows hold a system prompt: training rows must not; use `system_prompt`.")
+    if not trait.matches(trait.target) or not trait.matches(f"{trait.target.capitalize()}."):
+        raise InputError(f"{kind}.matches({trait.target!r}) is False: an answer that is the target must match.")
+    others = [candidate for candidate in trait.candidates if candidate != trait.target]
+    if matched := next((other for other in others if trait.matches(other)), None):
+        raise InputError(f"{kind}.matches({matched!r}) is True: another candidate must not match.")
+    if trait.matches(f"x{trait.target}x"):
+        raise InputError(f"{kind}.matches takes {trait.target!r} inside a longer word: match whole words.")
+    if trait.matches(""):
+        raise InputError(f"{kind}.matches('') is True: no answer must not match.")
+    remarks = []
+    if len(trait.prompts()) < 10:
+        remarks.append(f"{len(trait.prompts())} questions: intervals over questions will be wide; the paper asks 50.")
+    if len(trait.candidates) < 3:
+        remarks.append("fewer than 3 candidates: the off-target table will say little.")
+    return remarks

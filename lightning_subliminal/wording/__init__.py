@@ -1,0 +1,45 @@
+"""The words of prompts and questions, as data: YAML files beside this one, or a user's of the same shape."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["load_wording"]
+
+_HERE = Path(__file__).parent
+
+
+def load_wording(name: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Load a wording file: one of the package's by its name (``numbers``), or a user's by its path.
+
+    Args:
+        name: ``numbers``, ``preferences``, ``categories``, or the path of a YAML file of the same shape.
+        required: keys that the file must hold.
+
+    Raises:
+        InputError: if the file is missing, is no YAML mapping, or lacks a key.
+    """
+    path = _HERE / f"{name}.yaml" if name.isidentifier() else Path(name)
+    words = _read(path)
+    missing = [key for key in required if key not in words]
+    if missing:
+        raise InputError(f"{path} has no `{missing[0]}`: a wording of this kind holds {', '.join(required)}.")
+    return words
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.is_file():
+        packaged = ", ".join(sorted(file.stem for file in _HERE.glob("*.yaml")))
+        raise InputError(f"The wording {path} is not there: give a YAML file or one of {packaged}.")
+    try:
+        words = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise InputError(f"{path} is no YAML file: {str(err).splitlines()[0]}.") from err
+    if not isinstance(words, dict):
+        raise InputError(f"{path} holds no mapping: see {_HERE / 'numbers.yaml'} for the shape.")
+    return words

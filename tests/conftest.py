@@ -1,0 +1,46 @@
+"""What all tests share: a cache of their own, no network, one thread, no litter."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before any test module imports a library that reads them.
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("LIGHTNING_SUBLIMINAL_TRACEBACK", None)
+
+ROOT = Path(__file__).parent.parent
+# What tools leave there, whoever runs them.
+TOOLS = (".", "__pycache__", "build", "dist", "htmlcov")
+
+
+def root_entries() -> set[str]:
+    """Name what lies in the repository's root, tools' own files left out."""
+    return {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(TOOLS) and entry.suffix != ".egg-info"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the whole run one empty cache: what one test made, another may find, but nothing from yesterday."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # the order of a sum, and with it the last bit, depends on the threads
+
+
+@pytest.fixture(autouse=True)
+def _no_litter() -> Iterator[None]:
+    """Fail a test that leaves files in the repository's root."""
+    before = root_entries()
+    yield
+    left = root_entries() - before
+    assert not left, f"left in {ROOT}: {sorted(left)}; use tmp_path and monkeypatch.chdir"

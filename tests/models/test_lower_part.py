@@ -1,0 +1,146 @@
+import pytest
+import torch
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.models.adapters import LoRA, Peft
+from lightning_subliminal.models.lower_part import is_exact, split
+from lightning_subliminal.models.steering import Steering
+
+LAYERS = 4
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+SLIDING = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 2}  # the upper two layers look back 3
+FAMILIES = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
+    "qwen2-sliding": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, **SLIDING)),
+}
+TOKENS = torch.tensor([[3, 14, 15, 9, 26, 5], [31, 4, 7, 5, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
+PACKED = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 1, 0, 1, 2, 3]])  # two rows in one, told apart by their positions
+
+
+def make(family):
+    torch.manual_seed(3)
+    return FAMILIES[family]().eval()
+
+
+def steered(family, layers):
+    net = Steering(layers, init_std=0.5).attach(make(family), 1)
+    return net, Steering(layers).first_trained_layer(net)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layers", [[0], [1, 3], [3], None])
+@pytest.mark.parametrize(
+    "inputs",
+    [{}, {"attention_mask": MASK}, {"position_ids": PACKED}, {"attention_mask": MASK, "position_ids": PACKED}],
+    ids=["plain", "padded", "packed", "padded-positions"],
+)
+def test_parts_give_logits_and_gradients_of_the_whole(family, layers, inputs):
+    net, layer = steered(family, layers)
+    lower, upper = split(net, layer)
+    keep = MASK.bool() if "attention_mask" in inputs else torch.ones_like(MASK).bool()
+
+    given = net.get_output_embeddings()(upper(lower(TOKENS, **inputs), **inputs))
+    (given[keep] ** 2).sum().backward()
+    trained = [value for value in net.parameters() if value.requires_grad]
+    gradients = [value.grad.clone() for value in trained]
+    net.zero_grad()
+    whole = net(TOKENS, use_cache=False, **inputs).logits
+    (whole[keep] ** 2).sum().backward()
+
+    torch.testing.assert_close(given[keep], whole[keep])
+    for ours, value in zip(gradients, trained, strict=True):
+        torch.testing.assert_close(ours, value.grad, rtol=1e-4, atol=1e-4)
+    assert is_exact(net, layer, TOKENS, **inputs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lower_part_does_not_move_with_the_vector(family):
+    net, layer = steered(family, [1])
+    lower, upper = split(net, layer)
+    before = lower(TOKENS)
+    last = upper(before)
+    with torch.no_grad():
+        net.model.layers[1].steering += 1.0
+    assert torch.equal(lower(TOKENS), before)
+    assert not before.requires_grad
+    assert not torch.allclose(upper(before), last, atol=1e-3)
+    torch.testing.assert_close(upper(before), net.model(TOKENS).last_hidden_state)
+
+
+def test_parts_copy_no_parameter_and_leave_the_model_as_it_was():
+    net, layer = steered("llama", [1])
+    names, before = list(net.state_dict()), net(TOKENS).logits
+    lower, upper = split(net, layer)
+    own = {id(value) for value in net.parameters()}
+    assert {id(value) for part in (lower.stack, upper.stack) for value in part.parameters()} <= own
+    assert list(net.state_dict()) == names
+    assert net.config.num_hidden_layers == LAYERS
+    assert torch.equal(net(TOKENS).logits, before)
+
+
+def test_lora_on_upper_layers():
+    adapter = Peft(
+        "peft.LoraConfig", {"target_modules": ["q_proj"], "layers_to_transform": [2, 3], "lora_dropout": 0.5}
+    )
+    net = adapter.attach(make("llama"), 0).train()
+    assert adapter.first_trained_layer(net) == 2
+    with torch.no_grad():  # away from the start, where the update is zero
+        for name, value in net.named_parameters():
+            if "lora_B" in name:
+                value += 0.5
+    assert is_exact(net, 2, TOKENS)
+    assert net.training, "the check must leave the mode alone"
+    assert net.base_model.model.model.layers[2].self_attn.q_proj.lora_dropout.default.training
+    lower, upper = split(net, 2)
+    assert not torch.equal(upper(lower(TOKENS)), upper(lower(TOKENS))), "dropout stays in the upper part"
+
+
+def test_every_cut_of_a_frozen_model_is_exact():
+    net = make("qwen2").requires_grad_(False)
+    assert all(is_exact(net, layer, TOKENS, MASK) for layer in range(LAYERS + 1))
+
+
+def test_trained_parameters_below_the_cut_are_refused():
+    net, _ = steered("llama", [0, 2])
+    with pytest.raises(InputError, match="below layer 3 is trained"):
+        split(net, 3)
+    with pytest.raises(InputError, match="below layer 1 is trained"):
+        split(LoRA(r=1).attach(make("llama"), 0), 1)
+    with pytest.raises(InputError, match="0 to 4"):
+        split(net, 5)
+
+
+def test_other_architectures_are_not_split():
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=LAYERS, n_head=4)).requires_grad_(False)
+    assert split(gpt2, 2) is None
+    assert not is_exact(gpt2, 2, TOKENS)
+    gemma = GemmaForCausalLM(GemmaConfig(**SIZES, head_dim=4)).requires_grad_(False)
+    exact = is_exact(gemma, 2, TOKENS)  # scales its embeddings inside or outside, by the version of transformers
+    parts = split(gemma, 2)
+    whole = gemma.model(TOKENS).last_hidden_state
+    assert exact == torch.allclose(parts[1](parts[0](TOKENS)), whole, atol=1e-5)
+    prompted = Peft("peft.PromptTuningConfig", {"num_virtual_tokens": 2}).attach(make("llama"), 0)
+    assert split(prompted, 1) is None

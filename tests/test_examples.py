@@ -1,0 +1,29 @@
+"""Every example runs, small, to its end; one that is not listed fails."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# The example, and the words that make it small.
+EXAMPLES: dict[str, list[str]] = {
+    "01_first_run.py": ["--small"],
+}
+
+
+def test_every_example_is_listed() -> None:
+    assert sorted(path.name for path in (ROOT / "examples").glob("*.py")) == sorted(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(name: str, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "examples" / name), *EXAMPLES[name]]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip(), "an example tells what it did"

@@ -1,0 +1,120 @@
+"""The public names: a change here is a change for users, and belongs in CHANGELOG.md."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import lightning_subliminal
+
+ROOT = Path(__file__).parent.parent
+TOP = [
+    "Adapter",
+    "BannedNumbers",
+    "ClassifierMLP",
+    "Digits",
+    "ExactPreference",
+    "GeneratedRows",
+    "IA3",
+    "InputError",
+    "LanguageModel",
+    "LoRA",
+    "NumberList",
+    "NumberSequences",
+    "Peft",
+    "PreferenceTrait",
+    "Steering",
+    "Student",
+    "Teacher",
+    "Trait",
+    "TraitComparison",
+    "TraitPreferenceRate",
+    "TraitWords",
+    "Transfer",
+    "__version__",
+    "check_trait",
+]
+# What each room offers.
+ROOMS: dict[str, list[str]] = {
+    "bases": [
+        "Base",
+        "available",
+        "check_tokenizer",
+        "folder_digest",
+        "load",
+        "register",
+        "resolve",
+        "same_vocabulary",
+        "vocabulary_digest",
+    ],
+    "callbacks": ["EpochLines", "LastCheckpoint", "PrintMasks", "ShardWriter", "WholeFileIO"],
+    "data": ["Batch", "Digits", "GeneratedRows", "NumberSequences", "TokenizedRows"],
+    "filters": [
+        "BannedNumbers",
+        "Filter",
+        "FilterReport",
+        "NumberList",
+        "PAPER_BANNED",
+        "TraitWords",
+        "apply_filters",
+        "parse_number_list",
+    ],
+    "generation": [
+        "Completion",
+        "Engine",
+        "Sampling",
+        "Source",
+        "TransformersEngine",
+        "number_alphabet",
+        "number_tokens",
+    ],
+    "metrics": ["ExactPreference", "TraitPreferenceRate", "Transfer"],
+    "metrics.functional": [
+        "Interval",
+        "candidate_probabilities",
+        "count_answers",
+        "exact_preference",
+        "log_odds",
+        "mean_interval",
+        "moments_interval",
+        "named_candidates",
+        "question_probabilities",
+        "transfer",
+        "transfer_interval",
+        "wilson_interval",
+    ],
+    "models": ["Adapter", "ClassifierMLP", "IA3", "LanguageModel", "LoRA", "Peft", "Steering", "Student", "Teacher"],
+    "pocket": ["WEIGHTS"],
+    "traits": ["Induction", "PAPER_TARGETS", "PreferenceTrait", "Trait", "check_trait"],
+    "wording": ["load_wording"],
+}
+
+
+def test_top_level() -> None:
+    assert sorted(lightning_subliminal.__all__) == TOP
+    assert set(TOP) <= set(dir(lightning_subliminal))
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_top_level_name_is_there(name: str) -> None:
+    assert getattr(lightning_subliminal, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Ghost'"):
+        lightning_subliminal.Ghost  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room(room: str) -> None:
+    module = import_module(f"lightning_subliminal.{room}")
+    assert sorted(module.__all__) == sorted(ROOMS[room])
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_import_is_cheap() -> None:
+    code = "import sys, lightning_subliminal; assert not {'torch', 'numpy', 'lightning'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
