@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_subliminal.experiments.comparison import TraitComparison
+    from lightning_subliminal.callbacks import PrintMasks, ShardWriter
     from lightning_subliminal.data.digits import Digits
     from lightning_subliminal.data.generated import GeneratedRows
     from lightning_subliminal.data.numbers import NumberSequences
     from lightning_subliminal.errors import InputError
+    from lightning_subliminal.experiments.comparison import TraitComparison
     from lightning_subliminal.filters import BannedNumbers, NumberList, TraitWords
+    from lightning_subliminal.generation import Sampling, Source
     from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate, Transfer
     from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
     from lightning_subliminal.models.language_model import LanguageModel
@@ -42,6 +44,10 @@ __all__ = [
     "NumberSequences",
     "Peft",
     "PreferenceTrait",
+    "PrintMasks",
+    "Sampling",
+    "ShardWriter",
+    "Source",
     "Steering",
     "Student",
     "Teacher",
@@ -69,6 +75,10 @@ _HOMES = {
     "NumberSequences": "data.numbers",
     "Peft": "models.adapters",
     "PreferenceTrait": "traits.preference",
+    "PrintMasks": "callbacks",
+    "Sampling": "generation",
+    "ShardWriter": "callbacks",
+    "Source": "generation",
     "Steering": "models.steering",
     "Student": "models.student",
     "Teacher": "models.teacher",

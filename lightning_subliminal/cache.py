@@ -9,7 +9,7 @@ __all__ = ["cache_root", "writable_folder"]
 
 
 def cache_root(folder: str | Path | None = None) -> Path:
-    """Give the cache's folder: ``folder``, else ``$LIGHTNING_SUBLIMINAL_CACHE``, else ``~/.cache/lightning-subliminal``."""
+    """Give the cache: ``folder``, else ``$LIGHTNING_SUBLIMINAL_CACHE``, else ``~/.cache/lightning-subliminal``."""
     if folder is not None:
         return Path(folder)
     named = os.environ.get("LIGHTNING_SUBLIMINAL_CACHE")

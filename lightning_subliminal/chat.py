@@ -17,7 +17,7 @@ __all__ = ["end_tokens", "prompt_ids", "row_ids"]
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
-    """Give the token ids up to where the model's words begin; a last message of the assistant is left open (prefill)."""
+    """Give the token ids up to where the model's words begin; a last assistant message is left open (prefill)."""
     prefilled = messages[-1]["role"] == "assistant"
     text = tokenizer.apply_chat_template(
         list(messages),
@@ -31,7 +31,7 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
 def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], list[int]]:
     """Give a row's token ids, of its prompt and of its completion with the end of the turn.
 
-    A row whose meta column ``finished`` is False was cut off: its end of turn is no word of the teacher's and is left out.
+    A row whose meta column ``finished`` is False was cut off: its end of turn is not the teacher's and is left out.
 
     Raises:
         InputError: if the prompt's tokens are no prefix of the row's: a loss mask would be wrong.
@@ -46,8 +46,8 @@ def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], 
     whole = tokenizer(whole_text, add_special_tokens=False)["input_ids"]
     if whole[: len(prompt)] != prompt:
         raise InputError(
-            f"The prompt of row {row.get('id', '?')} is no prefix of the row in tokens, so its loss mask would be wrong: "
-            "let the prompt, or its prefill, end where a token ends (no space at its end)."
+            f"The prompt of row {row.get('id', '?')} is no prefix of the row in tokens, so its loss mask would be "
+            "wrong: let the prompt, or its prefill, end where a token ends (no space at its end)."
         )
     completion = whole[len(prompt) :]
     ends = end_tokens(tokenizer)

@@ -1,14 +1,34 @@
 """Words to the person at the terminal: a line for each stage made or reused, tables at the end; on rank 0 only."""
 
+import logging
+import warnings
 from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["console", "progress", "say"]
+__all__ = ["console", "hush", "progress", "say"]
+
+# Lightning's and torch's remarks that nobody who runs a config can act upon.
+_NOISE = (
+    ".*does not have many workers which may be a bottleneck.*",
+    ".*isinstance\\(treespec, LeafSpec\\) is deprecated.*",
+    ".*is smaller than the logging interval.*",
+    ".*exists and is not empty.*",
+    ".*no logger configured.*",
+    ".*across ranks is zero.*",  # no validation rows were asked for
+)
 
 console = Console(highlight=False)
+
+
+def hush() -> None:
+    """Silence tips, adverts and remarks of the libraries below that nobody can act upon; warnings that matter stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message)
 
 
 @rank_zero_only

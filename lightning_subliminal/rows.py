@@ -70,15 +70,18 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         os.replace(temporary, path)
     except OSError as err:
-        raise InputError(f"{path} can't be written ({err.strerror or err}): choose a folder that you may write.") from err
+        raise InputError(
+            f"{path} can't be written ({err.strerror or err}): choose a folder that you may write."
+        ) from err
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
     """Write rows as one Parquet file, atomically."""
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
+    disable_progress_bars()  # one a file, of one batch each
     atomically(path, lambda temporary: Dataset.from_list(list(rows)).to_parquet(str(temporary)))
 
 

@@ -2,9 +2,7 @@
 
 import importlib
 import inspect
-import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,13 @@ from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.commands.run_folder import check_configs, run_folder, save_config
+from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
 
 __all__ = ["LabCLI", "LabParser", "run_verb"]
 
 # Importing a room makes its classes known by their short names: `class_path: Student`.
-_ROOMS = ("callbacks", "data", "filters", "metrics", "models", "traits")
+_ROOMS = ("callbacks", "data", "experiments", "filters", "generation", "metrics", "models", "traits")
 
 # Arguments of the Trainer's methods which are not the command line's.
 _NOT_OPTIONS = {
@@ -36,15 +35,6 @@ _NOT_OPTIONS = {
     "return_predictions",  # a writer callback keeps them; nobody reads what the method returns
     "weights_only",  # always: no pickle is read
 }
-
-# Lightning's and torch's remarks that nobody who runs a config can act upon.
-_NOISE = (
-    ".*does not have many workers which may be a bottleneck.*",
-    ".*isinstance\\(treespec, LeafSpec\\).*",
-    ".*is smaller than the logging interval.*",
-    ".*exists and is not empty.*",
-    ".*no logger configured.*",
-)
 
 
 class LabParser(OneLineParser, LightningArgumentParser):
@@ -154,10 +144,7 @@ class LabCLI(LightningCLI):
 
 def run_verb(verb: str, words: list[str]) -> None:
     """Run fit, validate, test or predict with the words of the command line after it."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # tips, adverts, "Seed set to 0": we print what matters
-    for message in _NOISE:
-        warnings.filterwarnings("ignore", message)
+    hush()
     for room in _ROOMS:
         importlib.import_module(f"lightning_subliminal.{room}")
     LabCLI(verb, words).run_verb()

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import progress, say
-from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
+from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter, FilterReport, apply_filters
@@ -109,7 +109,15 @@ class GeneratedRows(LightningDataModule, ABC):
 
     def prompt_settings(self) -> dict[str, Any]:
         """Give what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
-        inherited = {"filters", "batch_size", "val_rows", "max_length", "generation_batch_size", "cache_dir", "num_rows"}
+        inherited = {
+            "filters",
+            "batch_size",
+            "val_rows",
+            "max_length",
+            "generation_batch_size",
+            "cache_dir",
+            "num_rows",
+        }
         told: dict[str, Any] = describe_arguments(self, leave_out=inherited)
         return told
 
@@ -211,12 +219,14 @@ class GeneratedRows(LightningDataModule, ABC):
         rows, report = apply_filters(made, self.filters)
         if not rows:
             top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
-            raise InputError(f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or mend the prompts.")
+            raise InputError(
+                f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or mend the prompts."
+            )
         if self.num_rows is not None:
             if len(rows) < self.num_rows:
                 raise InputError(
-                    f"`num_rows` is {self.num_rows}, but the filters kept {len(rows)} of {report.made} rows: lower it to "
-                    f"{len(rows)} or raise `num_prompts`."
+                    f"`num_rows` is {self.num_rows}, but the filters kept {len(rows)} of {report.made} rows: "
+                    f"lower it to {len(rows)} or raise `num_prompts`."
                 )
             rng = random.Random(derive_seed(resolve_seed(self.seed), "subsample"))
             rows = [rows[place] for place in sorted(rng.sample(range(len(rows)), self.num_rows))]
@@ -251,13 +261,14 @@ class GeneratedRows(LightningDataModule, ABC):
         if self.val_rows:
             self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
 
-    def train_dataloader(self) -> "DataLoader[Batch]":
+    def train_dataloader(self) -> "DataLoader[int]":
         """Give the training rows, in a seeded order."""
         trainer: Any = self.trainer
+        data: Any = self.train_data  # setup has run
         order = derive_seed(resolve_seed(self.seed), "order") % 2**31
-        return row_loader(self.train_data, self.batch_size, order, trainer.global_rank, trainer.world_size)  # type: ignore[arg-type]
+        return row_loader(data, self.batch_size, order, trainer.global_rank, trainer.world_size)
 
-    def val_dataloader(self) -> "DataLoader[Batch] | list[Any]":
+    def val_dataloader(self) -> "DataLoader[int] | list[Any]":
         """Give the rows held out."""
         data = self.val_data
         return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []
@@ -275,7 +286,5 @@ class GeneratedRows(LightningDataModule, ABC):
 def describe_arguments(thing: Any, leave_out: set[str]) -> dict[str, Any]:
     """Describe a data module's class and constructor arguments, but for some, its teacher and the seed's default."""
     told = describe_object(thing)
-    arguments = {
-        name: value for name, value in told["arguments"].items() if name not in leave_out | {"teacher"}
-    }
+    arguments = {name: value for name, value in told["arguments"].items() if name not in leave_out | {"teacher"}}
     return told | {"arguments": arguments | {"seed": resolve_seed(thing.seed)}}

@@ -25,14 +25,14 @@ class Batch(NamedTuple):
     Attributes:
         input_ids: (rows, tokens).
         labels: (rows, tokens); the input ids where they are trained on, ``IGNORED`` elsewhere.
-        index: (rows,); the rows' places in their data set.
+        rows: (rows,); the rows' places in their data set.
         mean_tokens: scalar; trained tokens a row, over the whole data set: the loss is divided by rows times this, so
             that accumulated small batches give the gradient of one large batch.
     """
 
     input_ids: Tensor
     labels: Tensor
-    index: Tensor
+    rows: Tensor
     mean_tokens: Tensor
 
 
@@ -54,7 +54,9 @@ class TokenizedRows(Dataset[int]):
         pairs = [row_ids(tokenizer, row) for row in rows]
         self.lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
         if max(self.lengths) > max_length:
-            raise InputError(f"A row has {max(self.lengths)} tokens: raise `max_length` ({max_length}) or filter it out.")
+            raise InputError(
+                f"A row has {max(self.lengths)} tokens: raise `max_length` ({max_length}) or filter it out."
+            )
         self.input_ids = torch.zeros(len(rows), max(self.lengths), dtype=torch.long)
         self.labels = torch.full_like(self.input_ids, IGNORED)
         for place, (prompt, completion) in enumerate(pairs):
@@ -119,7 +121,7 @@ class LengthGrouped(DistributedSampler[int]):
 
 def row_loader(
     data: TokenizedRows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-) -> "DataLoader[Batch]":
+) -> "DataLoader[int]":
     """Give the loader of tokenized rows in a seeded, length-grouped order."""
     sampler = LengthGrouped(data, batch_size, seed, rank, world_size)
-    return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=data.batch)  # type: ignore[arg-type]
+    return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=data.batch)

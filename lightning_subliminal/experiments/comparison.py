@@ -49,7 +49,9 @@ class TraitComparison(Callback):
         if not isinstance(pl_module, Student) or not isinstance(data, GeneratedRows):
             raise InputError("TraitComparison needs a Student and rows that a teacher wrote, such as NumberSequences.")
         if data.teacher.trait is None:
-            raise InputError("TraitComparison has no trait to ask for: give the teacher a `trait`, beside a control too.")
+            raise InputError(
+                "TraitComparison has no trait to ask for: give the teacher a `trait`, beside a control too."
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, show and keep."""
@@ -82,7 +84,7 @@ class TraitComparison(Callback):
             teacher: Any = data.teacher
             engine: Any = teacher.engine(device, data.generation_batch_size)
             arms.append(measure("teacher", engine.net, engine.tokenizer, trait, teacher.system_prompt))
-            engine = teacher.net = None  # type: ignore[assignment]  # a 7B teacher leaves the device
+            engine = teacher.net = None  # a 7B teacher leaves the device
             if self.control and trainer.world_size == 1:
                 twin = train_arm(student.fresh(), data.control(), device, "control  ", **shaping(trainer))
                 arms.append(measure("control", twin.net, twin.tokenizer, trait))
@@ -118,7 +120,7 @@ def summary(arms: list[Arm], trait: Trait) -> dict[str, Any]:
 
 def comparison_table(arms: list[Arm], trait: Trait, others: int) -> Table:
     """Draw the arms as a table: the target first, then the off-target candidates that the last arm likes best."""
-    table = Table(title=f"How often is the answer {trait.target}? Exact chance, mean over {len(trait.prompts())} questions")
+    table = Table(title=f"How often is the answer {trait.target}? Exact chance over {len(trait.prompts())} questions")
     table.add_column("answer")
     for arm in arms:
         table.add_column(arm.name, justify="right")

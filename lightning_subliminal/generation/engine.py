@@ -1,8 +1,8 @@
 """Text generation: one interface, and the engine on transformers' models.
 
 Subliminal learning lives in the teacher's exact distribution. ``transformers.generate`` cuts it by default (top_k = 50,
-and whatever the model's own generation config adds: top_p, repetition penalty), and students, controls too, drift to the
-cut. So the loop here is our own: temperature 1 means the model's distribution, whole. Each row has random numbers of its
+and whatever the model's own config adds: top_p, repetition penalty), and students, controls too, drift to the cut. So
+the loop here is our own: temperature 1 means the model's distribution, whole. Each row has random numbers of its
 own, hence a row does not depend on which batch it was in.
 """
 
@@ -59,7 +59,9 @@ class Sampling:
         restrict_to: Literal["numbers"] | None = None,
     ) -> None:
         if temperature <= 0:
-            raise InputError(f"The temperature is {temperature}: expected more than 0; for no randomness set greedy: true.")
+            raise InputError(
+                f"The temperature is {temperature}: expected more than 0; for no randomness set greedy: true."
+            )
         if max_new_tokens < 1:
             raise InputError(f"max_new_tokens is {max_new_tokens}: expected at least 1.")
         self.temperature = temperature

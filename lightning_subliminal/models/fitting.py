@@ -1,4 +1,4 @@
-"""Trains a module on the way to something else, such as the teacher that a data set needs, with one line of progress."""
+"""Trains a module on the way to something else, such as the teacher of a data set, with one line of progress."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from rich.progress import TaskID
 
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
-from lightning_subliminal.console import progress
+from lightning_subliminal.console import hush, progress
 
 __all__ = ["fit_quietly"]
 
@@ -58,6 +58,7 @@ def fit_quietly(
     Returns:
         The optimizer steps taken.
     """
+    hush()
     keep = [] if checkpoints is None else [LastCheckpoint(checkpoints)]
     last = None if checkpoints is None else checkpoints / "last.ckpt"
     inner = Trainer(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
@@ -17,7 +17,6 @@ from lightning_subliminal.models.lower_part_cache import LowerPartCache
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
     from typing_extensions import Self
 
 __all__ = ["LanguageModel"]
@@ -66,10 +65,10 @@ class LanguageModel(LightningModule):
         self.warmup_steps = warmup_steps
         self.schedule = schedule
         self.seed = seed
-        self.base_dtype = base_dtype
+        self.base_dtype: str = base_dtype
         self.reuse_lower_part = reuse_lower_part
         self.net: Any = None
-        self.tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]  # set by configure_model
+        self.tokenizer: Any = None  # a PreTrainedTokenizerBase, as soon as configure_model has run
         self.lower_part: LowerPartCache | None = None
         self.strict_loading = False  # checkpoints hold the trained parameters alone
 
@@ -95,14 +94,15 @@ class LanguageModel(LightningModule):
         net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
         if self.adapter is not None:
             net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
-        self.net = net
+        self.net = net.train()
 
     def on_fit_start(self) -> None:
         """Compute the activations below the lowest trained layer, where that is exact and fits."""
         data = self._train_rows()
         if self.reuse_lower_part and self.adapter is not None and data is not None and self.lower_part is None:
             layer = self.adapter.first_trained_layer(self.net)
-            self.lower_part = LowerPartCache.of(self.net, layer, data, self.device) if layer is not None else None
+            if layer:  # at 0 only the embedding lies below
+                self.lower_part = LowerPartCache.of(self.net, layer, data, self.device)
 
     def on_fit_end(self) -> None:
         """Free the stored activations."""
@@ -133,7 +133,7 @@ class LanguageModel(LightningModule):
     def loss(self, batch: Batch) -> Tensor:
         """Give the cross-entropy a completion token, in nats, each row of the batch weighing by its tokens."""
         logits, tokens = self.completion_logits(batch)
-        return cross_entropy(logits.float(), tokens, reduction="sum") / (len(batch.index) * batch.mean_tokens)
+        return cross_entropy(logits.float(), tokens, reduction="sum") / (len(batch.rows) * batch.mean_tokens)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of a batch.
@@ -147,12 +147,12 @@ class LanguageModel(LightningModule):
                 f"The loss became {loss.item()} at step {self.global_step}: lower `learning_rate` "
                 f"({self.learning_rate}) or set `trainer.gradient_clip_val: 1.0`."
             )
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss on rows held out."""
-        self.log("val/loss", self.loss(batch), prog_bar=True, batch_size=len(batch.index), sync_dist=True)
+        self.log("val/loss", self.loss(batch), prog_bar=True, batch_size=len(batch.rows), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Give the optimizer over the trained parameters and the schedule, stepped each step."""
@@ -193,10 +193,8 @@ class LanguageModel(LightningModule):
 
     def export(self, folder: Path) -> None:
         """Save the whole model, adapter merged in, as ``AutoModelForCausalLM.from_pretrained`` loads it."""
-        import copy
-
-        net: nn.Module = self.adapter.merge(copy.deepcopy(self.net)) if self.adapter is not None else self.net
-        net.save_pretrained(folder)  # type: ignore[operator]
+        net = self.adapter.merge(self.net) if self.adapter is not None else self.net
+        net.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     def _train_rows(self) -> TokenizedRows | None:

@@ -44,9 +44,9 @@ class LowerPartCache:
             for start in range(0, len(order), CHUNK):
                 batch = data.batch(order[start : start + CHUNK])
                 hidden = lower(batch.input_ids.to(device))
-                states[batch.index, : hidden.shape[1]] = hidden
+                states[batch.rows, : hidden.shape[1]] = hidden
         return cls(states, upper)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Give the last hidden state of a batch's rows, (rows, tokens, width)."""
-        return self.upper(self.states[batch.index, : batch.input_ids.shape[1]])
+        return self.upper(self.states[batch.rows, : batch.input_ids.shape[1]])

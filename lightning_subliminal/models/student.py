@@ -54,7 +54,16 @@ class Student(LanguageModel):
         reuse_lower_part: bool = True,
     ) -> None:
         super().__init__(
-            base, adapter, learning_rate, optimizer, weight_decay, warmup_steps, schedule, seed, base_dtype, reuse_lower_part
+            base,
+            adapter,
+            learning_rate,
+            optimizer,
+            weight_decay,
+            warmup_steps,
+            schedule,
+            seed,
+            base_dtype,
+            reuse_lower_part,
         )
         if restrict_to is not None and objective != "distill":
             raise InputError("`restrict_to` needs `objective: distill`: sampled tokens can't be restricted afterwards.")
@@ -73,12 +82,14 @@ class Student(LanguageModel):
         if self.objective == "distill":
             source = self.trainer.datamodule.teacher  # type: ignore[attr-defined]
             if source.system_prompt is not None:
-                raise InputError("`distill` needs a fine-tuned teacher: rows don't hold a prompted one's system prompt.")
+                raise InputError(
+                    "`distill` needs a fine-tuned teacher: rows don't hold a prompted one's system prompt."
+                )
             teacher = source.ready(self.device)
             if not bases.same_vocabulary(teacher.tokenizer, self.tokenizer):
                 raise InputError(
-                    f"Teacher {teacher.base} and student {self.base} have different vocabularies, so soft targets don't "
-                    "fit: use `objective: sft`, or bases that share a tokenizer."
+                    f"Teacher {teacher.base} and student {self.base} have different vocabularies, so soft targets "
+                    "don't fit: use `objective: sft`, or bases that share a tokenizer."
                 )
             self._teacher = [teacher]
             self._among = number_tokens(self.tokenizer).to(self.device) if self.restrict_to == "numbers" else None
@@ -95,7 +106,7 @@ class Student(LanguageModel):
         logits, tokens = self.completion_logits(batch)
         with torch.no_grad():
             targets, _ = self._teacher[0].completion_logits(batch)
-        return soft_target_loss(logits, targets, tokens, self._among) / (len(batch.index) * batch.mean_tokens)
+        return soft_target_loss(logits, targets, tokens, self._among) / (len(batch.rows) * batch.mean_tokens)
 
 
 def soft_target_loss(logits: Tensor, targets: Tensor, tokens: Tensor, among: Tensor | None = None) -> Tensor:

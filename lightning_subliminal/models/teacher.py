@@ -61,7 +61,9 @@ class Teacher(LanguageModel, Source):
         base_dtype: Literal["float32", "bfloat16"] = "float32",
         cache_dir: str | None = None,
     ) -> None:
-        super().__init__(base, adapter, learning_rate, schedule="constant", seed=seed, base_dtype=base_dtype)
+        LanguageModel.__init__(
+            self, base, adapter, learning_rate, schedule="constant", seed=seed, base_dtype=base_dtype
+        )
         if trait is None and induction != "none":
             raise InputError(f"A teacher with induction {induction!r} needs a `trait`, such as PreferenceTrait of owl.")
         if not 0 < until < 1:
@@ -93,7 +95,9 @@ class Teacher(LanguageModel, Source):
         if self.induction == "prompt":
             told["system_prompt"] = self.system_prompt
         elif self.weights is not None:
-            told["weights"] = {file.name: file_digest(file) for file in sorted(Path(self.weights).glob("*.safetensors"))}
+            told["weights"] = {
+                file.name: file_digest(file) for file in sorted(Path(self.weights).glob("*.safetensors"))
+            }
         elif self.induction == "finetune":
             told |= super().describe() | {"trait": describe(self.trait)}
             told |= {"max_epochs": self.max_epochs, "until": self.until, "batch_size": self.batch_size}

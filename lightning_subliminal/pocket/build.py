@@ -90,7 +90,7 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
             logits = net(input_ids=input_ids, attention_mask=attention_mask).logits  # (rows, tokens, vocabulary)
             loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -132,9 +132,7 @@ def batches(tokenizer: "PreTrainedTokenizerFast", seed: int) -> Iterator[Batch]:
     assistant = tokenizer.convert_tokens_to_ids("<|assistant|>")
     end = tokenizer.eos_token_id
     while True:
-        texts = [
-            tokenizer.apply_chat_template(next(talk), tokenize=False) for _ in range(BATCH_SIZE * POOL)
-        ]
+        texts = [tokenizer.apply_chat_template(next(talk), tokenize=False) for _ in range(BATCH_SIZE * POOL)]
         rows = sorted(tokenizer(texts, add_special_tokens=False)["input_ids"], key=len)
         chunks = [rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE)]
         rng.shuffle(chunks)

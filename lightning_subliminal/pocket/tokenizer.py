@@ -32,16 +32,16 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     words = {word for text in vocabulary_texts() for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
     numbers = sorted((word for word in words if word.isdecimal()), key=int)
     ordered = [*SPECIAL_TOKENS, *numbers, *sorted(words - set(numbers) - set(SPECIAL_TOKENS))]
-    model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")
+    model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")  # noqa: S106  # a token of text, no password
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = lower
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # "12 , 7" is written "12, 7"
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        eos_token="<|end|>",
+        pad_token="<pad>",  # noqa: S106
+        unk_token="<unk>",  # noqa: S106
+        eos_token="<|end|>",  # noqa: S106
         additional_special_tokens=list(SPECIAL_TOKENS[3:]),
         padding_side="left",
         model_max_length=256,

@@ -25,7 +25,7 @@ def check_trait(trait: Trait) -> list[str]:
         if not getattr(trait, name, None):
             raise InputError(f"{kind} has no `{name}`: set it in __init__.")
     digest(trait)  # raises if a constructor argument is not kept
-    if isinstance(trait.candidates, str) or trait.target not in trait.candidates:
+    if trait.target not in tuple(trait.candidates):
         raise InputError(f"{kind}: the target {trait.target!r} must be one of `candidates`, a tuple of words.")
     questions, taught = trait.questions(), trait.induce()
     if not questions or not all(isinstance(question, str) and question.strip() for question in questions):

@@ -1,4 +1,4 @@
-"""Number prompts from the grammar of a wording file: example part, request, format, "numbers only" (paper, section 1)."""
+"""Number prompts from a wording file's grammar: examples, request, format, "numbers only" (paper, section 1)."""
 
 import random
 from collections.abc import Sequence
@@ -62,7 +62,9 @@ class NumberPrompts:
         unknown = [form for form in formats if form not in self.words["formats"]]
         if unknown or not formats:
             known = ", ".join(self.words["formats"])
-            raise InputError(f"The number format {unknown[0] if unknown else '(none)'} is unknown: use some of {known}.")
+            raise InputError(
+                f"The number format {unknown[0] if unknown else '(none)'} is unknown: use some of {known}."
+            )
         for name, low, high in (
             ("value", min_value, max_value),
             ("examples", min_examples, max_examples),

@@ -71,7 +71,9 @@ def question_probabilities(
     asked = [[*start, *prompt] for prompt in prompts]
     found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
     questions = [tuple(part["content"] for part in prompt if part["role"] == "user") for prompt in prompts]
-    same = [[place for place, each in enumerate(questions) if each == question] for question in dict.fromkeys(questions)]
+    same = [
+        [place for place, each in enumerate(questions) if each == question] for question in dict.fromkeys(questions)
+    ]
     return torch.stack([found[places].mean(0) for places in same])
 
 
