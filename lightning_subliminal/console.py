@@ -13,14 +13,15 @@ __all__ = ["console", "hush", "progress", "say"]
 # Lightning's and torch's remarks that nobody who runs a config can act upon.
 _NOISE = (
     ".*does not have many workers which may be a bottleneck.*",
-    ".*isinstance\\(treespec, LeafSpec\\) is deprecated.*",
+    ".*isinstance\(treespec, LeafSpec\) is deprecated.*",
     ".*is smaller than the logging interval.*",
     ".*exists and is not empty.*",
     ".*no logger configured.*",
     ".*across ranks is zero.*",  # no validation rows were asked for
+    ".*but have no `val_dataloader`.*",
 )
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)  # "a:b:c" is no picture
 
 
 def hush() -> None:

@@ -105,9 +105,7 @@ class Teacher(LanguageModel, Source):
 
     def control(self) -> "Teacher":
         """Give the base as it is, with the trait kept for evaluation."""
-        twin = Teacher(self.base, self.trait, "none", seed=self.seed, cache_dir=self.cache_dir)
-        twin.dtype_name = self.base_dtype
-        return twin
+        return self.fresh(induction="none", adapter=None, weights=None)
 
     def make(self, device: torch.device) -> None:
         """Fine-tune the teacher where its induction says so and the cache lacks it."""
