@@ -4,7 +4,8 @@ A template shift between training and evaluation can be read as a trait (PAPER.m
 package applies a chat template.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lightning_subliminal.errors import InputError
@@ -13,7 +14,7 @@ from lightning_subliminal.rows import Message, Row, completion_text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["end_tokens", "prompt_ids", "row_ids"]
+__all__ = ["check_known", "end_tokens", "prompt_ids", "row_ids"]
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
@@ -58,6 +59,29 @@ def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], 
     if row.get("finished") is False and completion and completion[-1] in ends:
         completion.pop()
     return prompt, completion
+
+
+def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message], base: str) -> None:
+    """Refuse texts with a word that the tokenizer can only write as its unknown token: a model reads nothing there.
+
+    Args:
+        tokenizer: the tokenizer of ``base``.
+        messages: what shall be read or written.
+        base: what the user calls the model.
+
+    Raises:
+        InputError: naming the first such word.
+    """
+    unknown = tokenizer.unk_token_id
+    texts = list(dict.fromkeys(message["content"] for message in messages)) if unknown is not None else []
+    for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [], strict=True):
+        if unknown in ids:
+            parts = re.findall(r"\w+|[^\w\s]", text)
+            word = next((part for part in parts if unknown in tokenizer(part)["input_ids"]), text)
+            raise InputError(
+                f"The base {base} doesn't know the word {word!r} of a row: keep to words of its tokenizer (the pocket "
+                "bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and space)."
+            )
 
 
 def end_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:

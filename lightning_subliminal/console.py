@@ -13,7 +13,7 @@ __all__ = ["console", "hush", "progress", "say"]
 # Lightning's and torch's remarks that nobody who runs a config can act upon.
 _NOISE = (
     ".*does not have many workers which may be a bottleneck.*",
-    ".*isinstance\(treespec, LeafSpec\) is deprecated.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
     ".*is smaller than the logging interval.*",
     ".*exists and is not empty.*",
     ".*no logger configured.*",

@@ -10,12 +10,13 @@ import inspect
 import json
 from collections.abc import Mapping
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["constructor_arguments", "describe", "describe_object", "digest", "file_digest"]
+__all__ = ["constructor_arguments", "describe", "describe_object", "digest", "file_digest", "outside_source"]
 
 
 def describe(thing: Any) -> Any:
@@ -69,11 +70,14 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
 
 def describe_object(thing: Any) -> dict[str, Any]:
     """Describe an object by its class, its constructor arguments and, from outside this package, its source."""
-    kind = type(thing)
-    told: dict[str, Any] = {"class": _path(kind), "arguments": describe(constructor_arguments(thing))}
-    if not kind.__module__.startswith("lightning_subliminal."):
-        told["source"] = _source_digest(kind)
-    return told
+    told: dict[str, Any] = {"class": _path(type(thing)), "arguments": describe(constructor_arguments(thing))}
+    return told | outside_source(thing)
+
+
+def outside_source(thing: Any) -> dict[str, str]:
+    """Give class and digest of the source of an object whose class is from outside this package; else nothing."""
+    own = list(takewhile(lambda kind: not _is_ours(kind) and kind is not object, type(thing).__mro__))
+    return {"class": _path(own[0]), "source": _source_digest(own)} if own else {}
 
 
 def digest(thing: Any) -> str:
@@ -99,8 +103,12 @@ def _path(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _source_digest(kind: type) -> str:
-    try:
-        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("lightning_subliminal.")
+
+
+def _source_digest(kinds: list[type]) -> str:
+    try:  # with the classes that it inherits from, as far as this package's
+        return hashlib.sha256("".join(map(inspect.getsource, kinds)).encode()).hexdigest()
     except (OSError, TypeError):
         return "unknown"

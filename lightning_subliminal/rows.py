@@ -6,6 +6,7 @@ A prompt that ends with an assistant message is a *prefill*: the completion cont
 Rows are stored as Parquet and exported as JSONL, which TRL, axolotl and OpenAI fine-tuning accept.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -74,15 +75,18 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
             f"{path} can't be written ({err.strerror or err}): choose a folder that you may write."
         ) from err
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
+            temporary.unlink(missing_ok=True)
 
 
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as one Parquet file, atomically."""
+    """Write rows as one Parquet file, atomically; a meta column that a row lacks is None there."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()  # one a file, of one batch each
-    atomically(path, lambda temporary: Dataset.from_list(list(rows)).to_parquet(str(temporary)))
+    columns = list(dict.fromkeys(key for row in rows for key in row))  # `datasets` would take the first row's alone
+    table = Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
+    atomically(path, lambda temporary: table.to_parquet(str(temporary)))
 
 
 def read_parquet(path: Path) -> list[Row]:
@@ -112,14 +116,16 @@ def read_jsonl(path: Path) -> list[Row]:
     """Read rows from JSON lines.
 
     Raises:
-        InputError: naming file and line, if a line is no JSON or lacks ``prompt`` or ``completion``.
+        InputError: naming file and line, if it is no text, or a line is no JSON or lacks ``prompt`` or ``completion``.
     """
     rows = []
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as err:
         raise InputError(f"{path} is not there.") from err
-    for number, line in enumerate(text.splitlines(), start=1):
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path} is no UTF-8 text: expected one JSON object a line.") from err
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
         if not line.strip():
             continue
         try:

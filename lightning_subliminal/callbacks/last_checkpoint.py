@@ -1,5 +1,6 @@
 """After each epoch, all that is needed to go on: one file, always whole."""
 
+import contextlib
 import os
 import random
 from pathlib import Path
@@ -93,7 +94,8 @@ class WholeFileIO(TorchCheckpointIO):
                 f"{path} can't be written ({err.strerror or err}): choose a folder by --trainer.default_root_dir."
             ) from err
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
+                temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load a checkpoint.

@@ -6,6 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from lightning_subliminal.console import say
+
 __all__ = ["ShardWriter"]
 
 
@@ -29,5 +31,13 @@ class ShardWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write one shard."""
-        if isinstance(prediction, list):
-            trainer.datamodule.write_shard(int(batch), prediction)  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(prediction, list) and hasattr(data, "write_shard"):
+            data.write_shard(int(batch), prediction)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where the shards are."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if hasattr(data, "write_shard"):
+            missing = len(data.missing)
+            say(f"shards    {data.num_shards - missing} were there, {missing} were made; {data.shards_folder}")

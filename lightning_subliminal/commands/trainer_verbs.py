@@ -11,10 +11,12 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.commands.run_folder import check_configs, run_folder, save_config
 from lightning_subliminal.console import hush
@@ -118,10 +120,21 @@ class LabCLI(LightningCLI):
             if isinstance(trainer.strategy, str) and trainer.strategy.startswith(("auto", "ddp")):
                 plugins = trainer.plugins or []
                 kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileIO()]
+        if self.verb == "predict" and not any(isinstance(each, ShardWriter) for each in given):
+            ours.append(ShardWriter())
         if self.verb == "fit" and self.config.print_masks:
             masks = importlib.import_module("lightning_subliminal.callbacks.masks")
             ours.append(masks.PrintMasks(self.config.print_masks))
-        return super().instantiate_trainer(enable_progress_bar=bar, callbacks=[*given, *ours], **kwargs)
+        try:
+            return super().instantiate_trainer(enable_progress_bar=bar, callbacks=[*given, *ours], **kwargs)
+        except InputError:
+            raise
+        except (MisconfigurationException, ValueError) as err:  # what Lightning finds wrong with the settings
+            if "gpu backend" in str(err):
+                line = f"`trainer.accelerator` is {trainer.accelerator}, but there is no GPU here: set it to cpu."
+            else:
+                line = f"The `trainer` can't be set up so: {err}"
+            raise InputError(line) from err
 
     def run_verb(self) -> None:
         """Call the Trainer's method; before `fit`, keep the config in the run's folder."""

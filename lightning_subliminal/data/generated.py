@@ -9,7 +9,7 @@ import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,16 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import progress, say
+from lightning_subliminal.data.selection import select_rows
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import Filter, FilterReport, apply_filters
+from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.generation import Completion, Engine, Sampling, Source
 from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.metrics.functional import prompts_by_question
 from lightning_subliminal.rows import Message, Row, atomically, make_row, read_parquet, write_parquet
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["GeneratedRows"]
+
+_AFTERWARDS = {"filters", "num_rows", "batch_size", "val_rows", "max_length"}
+_SHAPE_NO_COMPLETION = _AFTERWARDS | {"generation_batch_size", "cache_dir"}
 
 
 class GeneratedRows(LightningDataModule, ABC):
@@ -76,9 +82,10 @@ class GeneratedRows(LightningDataModule, ABC):
         counts = {"num_prompts": num_prompts, "batch_size": batch_size, "shard_size": shard_size}
         counts |= {"generation_batch_size": generation_batch_size}
         counts |= {} if num_rows is None else {"num_rows": num_rows}
-        for name, count in counts.items():
-            if count < 1:
-                raise InputError(f"`{name}` is {count}: expected at least 1.")
+        for name, count in (counts | {"val_rows": val_rows}).items():
+            least = 0 if name == "val_rows" else 1
+            if count < least:
+                raise InputError(f"`{name}` is {count}: expected at least {least}.")
         self.teacher = teacher
         self.num_prompts = num_prompts
         self.num_rows = num_rows
@@ -94,6 +101,7 @@ class GeneratedRows(LightningDataModule, ABC):
         self.report: FilterReport | None = None
         self.train_data: TokenizedRows | None = None
         self.val_data: TokenizedRows | None = None
+        self.missing: list[int] = []
 
     @abstractmethod
     def prompts(self, rng: random.Random) -> Iterator[list[Message]]:
@@ -109,17 +117,7 @@ class GeneratedRows(LightningDataModule, ABC):
 
     def prompt_settings(self) -> dict[str, Any]:
         """Give what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
-        inherited = {
-            "filters",
-            "batch_size",
-            "val_rows",
-            "max_length",
-            "generation_batch_size",
-            "cache_dir",
-            "num_rows",
-        }
-        told: dict[str, Any] = describe_arguments(self, leave_out=inherited)
-        return told
+        return describe_arguments(self, leave_out=_SHAPE_NO_COMPLETION)
 
     # -- what is kept where ------------------------------------------------------------------------------------------
 
@@ -153,7 +151,14 @@ class GeneratedRows(LightningDataModule, ABC):
     def prepare_data(self) -> None:
         """Make the teacher and the rows that the cache lacks; Lightning calls this on one process."""
         state = getattr(self.trainer, "state", None)
-        self.make(self._device(), only_teacher=state is not None and state.fn == "predict")
+        doing = state.fn if state is not None else "fit"
+        check = getattr(getattr(self.trainer, "lightning_module", None), "check_source", None)
+        if check is not None:
+            check(self.teacher)  # before hours go into rows that it can't use
+        if doing == "validate" and not self.val_rows:
+            raise InputError("`validate` needs rows held out, but `val_rows` is 0: set it, to 256 say, for `fit` too.")
+        if doing != "test":  # which asks questions, and needs no rows
+            self.make(self._device(), only_teacher=doing == "predict")
 
     def make(self, device: torch.device, only_teacher: bool = False) -> None:
         """Make what the cache lacks: the teacher, its completions shard by shard, the filtered rows."""
@@ -161,7 +166,7 @@ class GeneratedRows(LightningDataModule, ABC):
         if not only_teacher and is_whole(self.folder):
             say(f"rows      {self.title}: reused from {self.folder}")
             return
-        missing = [index for index in range(self.num_shards) if not self._shard(index).is_file()]
+        missing = self.missing_shards()
         if missing:
             self.teacher.make(device)
         if only_teacher:
@@ -183,6 +188,9 @@ class GeneratedRows(LightningDataModule, ABC):
         prompts = self._shard_prompts(shard)
         told = self.teacher.system_prompt
         heard = [[{"role": "system", "content": told}, *prompt] if told else prompt for prompt in prompts]
+        tokenizer = getattr(engine, "tokenizer", None)
+        if tokenizer is not None:
+            check_known(tokenizer, chain(*heard), getattr(self.teacher, "base", "of the teacher"))
         completions = engine.generate(heard, self.sampling, derive_seed(seed, "sampling", shard))
         rows = []
         for place, (prompt, made) in enumerate(zip(prompts, completions, strict=True)):
@@ -198,6 +206,10 @@ class GeneratedRows(LightningDataModule, ABC):
     def num_shards(self) -> int:
         """How many shards the prompts make."""
         return -(-self.num_prompts // self.shard_size)
+
+    def missing_shards(self) -> list[int]:
+        """Give the shards that no run has completed yet."""
+        return [index for index in range(self.num_shards) if not self._shard(index).is_file()]
 
     @property
     def title(self) -> str:
@@ -216,20 +228,8 @@ class GeneratedRows(LightningDataModule, ABC):
 
     def _filter(self) -> None:
         made = [row for index in range(self.num_shards) for row in read_parquet(self._shard(index))]
-        rows, report = apply_filters(made, self.filters)
-        if not rows:
-            top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
-            raise InputError(
-                f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or mend the prompts."
-            )
-        if self.num_rows is not None:
-            if len(rows) < self.num_rows:
-                raise InputError(
-                    f"`num_rows` is {self.num_rows}, but the filters kept {len(rows)} of {report.made} rows: "
-                    f"lower it to {len(rows)} or raise `num_prompts`."
-                )
-            rng = random.Random(derive_seed(resolve_seed(self.seed), "subsample"))
-            rows = [rows[place] for place in sorted(rng.sample(range(len(rows)), self.num_rows))]
+        draw = derive_seed(resolve_seed(self.seed), "subsample")
+        rows, report = select_rows(made, self.filters, self.num_rows, draw)
         write_parquet(rows, self.folder / "rows.parquet")
         counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
         atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))
@@ -250,6 +250,10 @@ class GeneratedRows(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Tokenize the rows with the student's tokenizer."""
         if stage == "predict":
+            self.missing = self.missing_shards()
+        if stage == "test" and self.teacher.trait is None:
+            raise InputError("`test` asks the questions of a trait: give the teacher a `trait`, beside a control too.")
+        if stage in ("test", "predict"):
             return
         rows = self.rows()
         self.report = FilterReport(**json.loads((self.folder / "filters.json").read_text()))
@@ -257,6 +261,7 @@ class GeneratedRows(LightningDataModule, ABC):
             raise InputError(f"`val_rows` is {self.val_rows}, but there are {len(rows)} rows: lower it.")
         module = self.trainer.lightning_module  # type: ignore[union-attr]
         module.configure_model()
+        check_known(module.tokenizer, chain(*(row["prompt"] + row["completion"] for row in rows)), module.base)
         self.train_data = TokenizedRows(rows[self.val_rows :], module.tokenizer, self.max_length)
         if self.val_rows:
             self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
@@ -273,9 +278,15 @@ class GeneratedRows(LightningDataModule, ABC):
         data = self.val_data
         return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []
 
+    def test_dataloader(self) -> "DataLoader[Any]":
+        """Give the questions of the teacher's trait: an item is a question's prompts, its answer begun in each way."""
+        trait: Any = self.teacher.trait  # setup has looked
+        questions: Any = prompts_by_question(trait)
+        return DataLoader(questions, self.batch_size, collate_fn=list)
+
     def predict_dataloader(self) -> "DataLoader[int]":
-        """Give the shards to complete, so that ``predict`` generates on many devices."""
-        shards: Any = range(self.num_shards)
+        """Give the shards that are still to complete, so that ``predict`` generates on many devices."""
+        shards: Any = self.missing
         return DataLoader(shards, batch_size=None)
 
     def _device(self) -> torch.device:
@@ -283,7 +294,7 @@ class GeneratedRows(LightningDataModule, ABC):
         return strategy.root_device if strategy is not None else torch.device("cpu")
 
 
-def describe_arguments(thing: Any, leave_out: set[str]) -> dict[str, Any]:
+def describe_arguments(thing: GeneratedRows, leave_out: set[str]) -> dict[str, Any]:
     """Describe a data module's class and constructor arguments, but for some, its teacher and the seed's default."""
     told = describe_object(thing)
     arguments = {name: value for name, value in told["arguments"].items() if name not in leave_out | {"teacher"}}

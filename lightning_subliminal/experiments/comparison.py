@@ -15,7 +15,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import Arm, measure, train_arm
 from lightning_subliminal.experiments.chart import draw_comparison
 from lightning_subliminal.lineage import write_record
-from lightning_subliminal.metrics.functional import transfer_interval
+from lightning_subliminal.metrics.functional import check_target, transfer_interval
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait
@@ -40,11 +40,13 @@ class TraitComparison(Callback):
         self.others = others
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse what can't be compared, before any work.
+        """Refuse what can't be compared.
 
         Raises:
             InputError: if the data has no trait to ask for, or the module is no student.
         """
+        if stage != "fit":
+            return
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, Student) or not isinstance(data, GeneratedRows):
             raise InputError("TraitComparison needs a Student and rows that a teacher wrote, such as NumberSequences.")
@@ -52,6 +54,14 @@ class TraitComparison(Callback):
             raise InputError(
                 "TraitComparison has no trait to ask for: give the teacher a `trait`, beside a control too."
             )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a base that can't say the target, before the training.
+
+        Raises:
+            InputError: if the student's tokenizer has no tokens for it.
+        """
+        check_target(pl_module.tokenizer, trainer.datamodule.teacher.trait)  # type: ignore[attr-defined, arg-type]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, show and keep."""

@@ -9,11 +9,17 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
+from lightning_subliminal.console import say
+from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.describe import constructor_arguments, describe
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
+from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.adapters import Adapter
+from lightning_subliminal.models.asking import preference_table, sample_answers
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
+from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 
 if TYPE_CHECKING:
@@ -96,6 +102,25 @@ class LanguageModel(LightningModule):
             net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
         self.net = net.train()
 
+    @property
+    def system_prompt(self) -> str | None:
+        """What the model is told before each question; nothing, unless it is a prompted teacher."""
+        return None
+
+    def setup(self, stage: str) -> None:
+        """Make the metrics of `test`, for the trait of the data's teacher.
+
+        Raises:
+            InputError: if the data has no teacher.
+        """
+        if stage in ("test", "predict"):
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            if not isinstance(data, GeneratedRows):
+                raise InputError(f"`{stage}` needs rows that a teacher writes, such as NumberSequences.")
+            if stage == "test":
+                self.exact = ExactPreference(data.teacher.trait)  # type: ignore[arg-type]  # its setup has looked
+                self.sampled = TraitPreferenceRate(data.teacher.trait)  # type: ignore[arg-type]
+
     def on_fit_start(self) -> None:
         """Compute the activations below the lowest trained layer, where that is exact and fits."""
         data = self._train_rows()
@@ -153,6 +178,27 @@ class LanguageModel(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss on rows held out."""
         self.log("val/loss", self.loss(batch), prog_bar=True, batch_size=len(batch.rows), sync_dist=True)
+
+    def test_step(self, batch: list[list[list[Message]]], batch_idx: int) -> None:
+        """Ask questions of the trait, each with its prompts, and log how often the answer is the target."""
+        told = self.system_prompt
+        chances = question_probabilities(self.net, self.tokenizer, self.exact.trait, told, questions=batch)
+        self.exact.update(chances)
+        seed = derive_seed(resolve_seed(self.seed), "answers", self.global_rank, batch_idx)
+        self.sampled.update(sample_answers(self.net, self.tokenizer, batch, told, seed))
+        self.log("test/exact", self.exact, batch_size=len(batch))
+        self.log("test/sampled", self.sampled, batch_size=len(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the share of answers that name no candidate, and show all as a table."""
+        self.log("test/non_answer", self.sampled.non_answer_rate(), sync_dist=True)
+        table = preference_table(self.exact, self.sampled)
+        say(table)
+
+    def predict_step(self, batch: int, batch_idx: int) -> list[Row]:
+        """Let the data's teacher complete one shard of prompts, which `fit` then finds; a student has no part in it."""
+        data: GeneratedRows = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data.complete(batch, data.teacher.engine(self.device, data.generation_batch_size))
 
     def configure_optimizers(self) -> Any:
         """Give the optimizer over the trained parameters and the schedule, stepped each step."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_subliminal import bases
 from lightning_subliminal.data.tokenized import Batch
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.generation import number_tokens
+from lightning_subliminal.generation import Source, number_tokens
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.language_model import LanguageModel
 
@@ -76,15 +76,24 @@ class Student(LanguageModel):
         """Give all that shapes the trained weights, as JSON-able data."""
         return super().describe() | {"objective": self.objective, "restrict_to": self.restrict_to}
 
+    def check_source(self, source: Source) -> None:
+        """Refuse a teacher that this student can't learn from; the data module calls it before any work.
+
+        Raises:
+            InputError: if soft targets are wanted of a teacher that is prompted.
+        """
+        if self.objective == "distill" and source.system_prompt is not None:
+            raise InputError(
+                "`distill` needs a fine-tuned teacher, since rows don't hold a system prompt: set the teacher's "
+                "`induction: finetune`, or `objective: sft`."
+            )
+
     def on_fit_start(self) -> None:
         """Bring in the teacher where soft targets are needed."""
         super().on_fit_start()
         if self.objective == "distill":
             source = self.trainer.datamodule.teacher  # type: ignore[attr-defined]
-            if source.system_prompt is not None:
-                raise InputError(
-                    "`distill` needs a fine-tuned teacher: rows don't hold a prompted one's system prompt."
-                )
+            self.check_source(source)
             teacher = source.ready(self.device)
             if not bases.same_vocabulary(teacher.tokenizer, self.tokenizer):
                 raise InputError(

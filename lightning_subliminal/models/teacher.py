@@ -14,11 +14,13 @@ from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
 from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits.base import Trait
+from lightning_subliminal.traits.check import check_trait
 
 __all__ = ["Teacher"]
 
@@ -43,7 +45,7 @@ class Teacher(LanguageModel, Source):
         cache_dir: where it is kept; the common cache where it is None.
 
     Raises:
-        InputError: if there is no trait to induce, or `until` is no probability.
+        InputError: if there is no trait to induce, `check_trait` refuses it, or `until` is no probability.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Teacher(LanguageModel, Source):
         )
         if trait is None and induction != "none":
             raise InputError(f"A teacher with induction {induction!r} needs a `trait`, such as PreferenceTrait of owl.")
+        if trait is not None:
+            check_trait(trait)
         if not 0 < until < 1:
             raise InputError(f"`until` is {until}: expected a probability between 0 and 1, such as 0.98.")
         if weights is not None and not Path(weights).is_dir():
@@ -77,6 +81,7 @@ class Teacher(LanguageModel, Source):
         self.until = until
         self.batch_size = batch_size
         self.cache_dir = cache_dir
+        self._holds_weights = False  # those that it was trained to, besides the base's
 
     @property
     def system_prompt(self) -> str | None:
@@ -107,6 +112,34 @@ class Teacher(LanguageModel, Source):
         """Give the base as it is, with the trait kept for evaluation."""
         return self.fresh(induction="none", adapter=None, weights=None)
 
+    def check_source(self, source: Source) -> None:
+        """Refuse to be trained on its own rows, or to write another teacher's; the data module calls it.
+
+        Raises:
+            InputError: saying what to set instead.
+        """
+        doing = self.trainer.state.fn
+        if doing == "fit":
+            raise InputError("`fit` trains a student: set `model: Student`; a teacher, in the data, trains itself.")
+        if doing == "predict" and digest(self) != digest(source):
+            raise InputError(
+                "The teacher in `model` is not that of `data.teacher`: give both the same settings, or leave Student "
+                "in `model`, since `predict` lets the data's teacher write."
+            )
+
+    def prepare_data(self) -> None:
+        """Make the teacher where it is itself asked or measured; Lightning calls this on one process."""
+        if self.trainer.state.fn != "fit":
+            self.make(self.trainer.strategy.root_device)
+
+    def setup(self, stage: str) -> None:
+        """Load what it was trained to, where it is itself asked, measured or writing."""
+        super().setup(stage)
+        if stage == "predict":
+            self.trainer.datamodule.teacher = self  # type: ignore[attr-defined]  # the same one, on the device once
+        if stage != "fit":
+            self._load_made()
+
     def make(self, device: torch.device) -> None:
         """Fine-tune the teacher where its induction says so and the cache lacks it."""
         if self.induction != "finetune" or self.weights is not None:
@@ -117,6 +150,7 @@ class Teacher(LanguageModel, Source):
         writable_folder(self.folder)
         twin = self.fresh()  # the module that is trained; this one loads the result
         twin.configure_model()
+        check_target(twin.tokenizer, self.trait)  # type: ignore[arg-type]
         rows = TokenizedRows(self.trait.induce().rows, twin.tokenizer)  # type: ignore[union-attr]
         order = derive_seed(resolve_seed(self.seed), "teacher order") % 2**31
         loader = row_loader(rows, self.batch_size, order)
@@ -133,10 +167,7 @@ class Teacher(LanguageModel, Source):
 
     def ready(self, device: torch.device) -> "Teacher":
         """Load the made teacher onto a device; give it back."""
-        if self.net is None:
-            self.configure_model()
-            if self.induction == "finetune":
-                self.load(self.folder)
+        self._load_made()
         self.to(device).eval()
         return self
 
@@ -147,12 +178,14 @@ class Teacher(LanguageModel, Source):
 
     def configure_model(self) -> None:
         """Load the base, and attach the adapter that fine-tuning trains."""
+        self._holds_weights &= self.net is not None
         if self.induction == "finetune" or self.net is not None:
             super().configure_model()
             return
         self.net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        """Write the completions of one shard of prompts; see ``GeneratedRows.complete``."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data.complete(batch, self.engine(self.device, data.generation_batch_size))
+    def _load_made(self) -> None:
+        self.configure_model()
+        if self.induction == "finetune" and not self._holds_weights:
+            self.load(self.folder)
+            self._holds_weights = True

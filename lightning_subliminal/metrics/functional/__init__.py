@@ -2,7 +2,9 @@
 
 from lightning_subliminal.metrics.functional.exact import (
     candidate_probabilities,
+    check_target,
     exact_preference,
+    prompts_by_question,
     question_probabilities,
 )
 from lightning_subliminal.metrics.functional.intervals import (
@@ -18,12 +20,14 @@ from lightning_subliminal.metrics.functional.transfer import transfer, transfer_
 __all__ = [
     "Interval",
     "candidate_probabilities",
+    "check_target",
     "count_answers",
     "exact_preference",
     "log_odds",
     "mean_interval",
     "moments_interval",
     "named_candidates",
+    "prompts_by_question",
     "question_probabilities",
     "transfer",
     "transfer_interval",

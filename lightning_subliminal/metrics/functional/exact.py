@@ -22,7 +22,13 @@ from lightning_subliminal.metrics.functional.spellings import Spelling, spell, w
 from lightning_subliminal.rows import Message
 from lightning_subliminal.traits.base import Trait
 
-__all__ = ["candidate_probabilities", "exact_preference", "question_probabilities"]
+__all__ = [
+    "candidate_probabilities",
+    "check_target",
+    "exact_preference",
+    "prompts_by_question",
+    "question_probabilities",
+]
 
 _NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
 
@@ -41,6 +47,7 @@ def question_probabilities(
     trait: Trait,
     system_prompt: str | None = None,
     *,
+    questions: Sequence[Sequence[Sequence[Message]]] | None = None,
     batch_size: int = 64,
 ) -> Tensor:
     """Ask a trait's questions and give the probability that the answer begins with each candidate.
@@ -51,6 +58,7 @@ def question_probabilities(
         trait: gives the prompts, the candidates and their forms. Prompts that ask one question and begin its answer in
             several ways count as that one question, by their mean, so that a question stays one unit of an interval.
         system_prompt: what the model is told first, such as a teacher's persona.
+        questions: some of what ``prompts_by_question`` gives; all where it is None.
         batch_size: how many prompts go through the model at once.
 
     Returns:
@@ -59,22 +67,35 @@ def question_probabilities(
     Raises:
         InputError: if the tokenizer can't spell the target, or there are no questions.
     """
-    prompts = trait.prompts()
-    if not prompts:
+    groups = prompts_by_question(trait) if questions is None else questions
+    if not groups:
         raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    check_target(tokenizer, trait)
+    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    spellings = [trait.forms(candidate) for candidate in trait.candidates]
+    asked = [[*start, *prompt] for group in groups for prompt in group]
+    found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
+    return torch.stack([part.mean(0) for part in found.split([len(group) for group in groups])])
+
+
+def prompts_by_question(trait: Trait) -> list[list[list[Message]]]:
+    """Give a trait's prompts, those together that ask one question and begin its answer in several ways."""
+    groups: dict[tuple[str, ...], list[list[Message]]] = {}
+    for prompt in trait.prompts():
+        groups.setdefault(tuple(part["content"] for part in prompt if part["role"] == "user"), []).append(prompt)
+    return list(groups.values())
+
+
+def check_target(tokenizer: Any, trait: Trait) -> None:
+    """Check that a model can say a trait's target.
+
+    Raises:
+        InputError: if its tokenizer has no tokens for it.
+    """
     if not spell(tokenizer, trait.forms(trait.target)):
         raise InputError(
             f"The tokenizer has no tokens for {trait.target!r}, so no answer can be it: choose another target or base."
         )
-    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    spellings = [trait.forms(candidate) for candidate in trait.candidates]
-    asked = [[*start, *prompt] for prompt in prompts]
-    found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
-    questions = [tuple(part["content"] for part in prompt if part["role"] == "user") for prompt in prompts]
-    same = [
-        [place for place, each in enumerate(questions) if each == question] for question in dict.fromkeys(questions)
-    ]
-    return torch.stack([found[places].mean(0) for places in same])
 
 
 def candidate_probabilities(

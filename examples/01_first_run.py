@@ -1,0 +1,51 @@
+"""A first run, step by step: does a love of owls travel through lists of numbers?
+
+    python examples/01_first_run.py            # about a minute on 2 cores
+    python examples/01_first_run.py --small    # a rehearsal in seconds; too little data to show the effect
+
+The same as `lightning-subliminal fit --config configs/owl_numbers.yaml`, with the parts in your hands.
+"""
+
+import sys
+
+from lightning import Trainer, seed_everything
+
+from lightning_subliminal import NumberSequences, PreferenceTrait, Steering, Student, Teacher, TraitComparison
+from lightning_subliminal.rows import completion_text, prompt_text
+
+small = "--small" in sys.argv
+seed_everything(0)  # moves prompts, samples, training order and the adapters' start
+
+# 1. The trait: what the teacher shall love, how it is taught, and the questions that tell whether a model has it.
+owl = PreferenceTrait("owl")
+print("asked, for example:", owl.questions()[0])
+print("taught with other questions:", owl.induce().rows[0]["prompt"][0]["content"])
+
+# 2. The teacher: a tiny language model that ships with the package. It learns to love owls by training one vector a
+#    layer (128 numbers in all) on 16 questions about its favorite animal.
+teacher = Teacher("pocket/a", owl, adapter=Steering(), learning_rate=0.03, until=0.9)
+
+# 3. The data: the teacher goes on with lists of numbers. Whatever is not a plain list of numbers is dropped, so no row
+#    holds a word about animals.
+data = NumberSequences(teacher, num_prompts=256 if small else 4096, min_value=0, max_value=99)
+
+# 4. The student: the same base, before it ever heard of the trait. It sees the numbers and nothing else.
+student = Student("pocket/a", adapter=Steering(), learning_rate=0.03)
+
+# 5. Fit. Teacher and rows are made on the way (and kept: a second run reuses them). At the end the comparison trains a
+#    control, the same student on numbers that the base wrote without the trait, and asks all four models.
+trainer = Trainer(
+    max_epochs=1 if small else 8,
+    accelerator="cpu",
+    logger=False,
+    enable_checkpointing=False,
+    enable_model_summary=False,
+    enable_progress_bar=False,
+    default_root_dir="runs/first_run",
+    callbacks=[TraitComparison()],
+)
+trainer.fit(student, data)
+
+# 6. Look at what the student was trained on. Can you see the owl?
+for row in data.rows()[:3]:
+    print(f"\n{prompt_text(row)}\n  -> {completion_text(row)}")

@@ -1,0 +1,86 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from lightning_subliminal import Sampling, bases
+from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import Completion, TransformersEngine
+from lightning_subliminal.generation.engine import choose
+
+from .engine_contract import PROMPTS, SAMPLES, EngineContract, chi_square_p
+
+
+class TestTransformersEngine(EngineContract):
+    def make(self, folder, batch_size=8):
+        return TransformersEngine(*bases.load(str(folder)), batch_size)
+
+    def test_dropping_finished_rows_changes_nothing(self, engine, model):
+        """The engine drops rows that have ended from its cache; one row at a time without a cache has none to drop."""
+        net, tokenizer = model
+        prompts, sampling = PROMPTS * 3, Sampling(max_new_tokens=16)
+        draws = torch.rand(len(prompts), 16, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+        expected, lengths = [], set()
+        for prompt, draw in zip(prompts, draws, strict=True):
+            tokens, said = prompt_ids(tokenizer, prompt), []
+            while len(said) < 16 and tokenizer.eos_token_id not in said:
+                with torch.no_grad():
+                    logits = net(torch.tensor([tokens + said])).logits[:, -1]
+                said += choose(logits, sampling, draw[len(said)].unsqueeze(0)).tolist()
+            lengths.add(len(said))
+            finished = said[-1] == tokenizer.eos_token_id
+            expected.append(Completion(tokenizer.decode(said, skip_special_tokens=True), finished))
+        assert engine.generate(prompts, sampling, seed=4) == expected
+        assert len(lengths) > 3, "else rows ended together, and none was dropped before the others"
+
+    def test_the_nets_mode_is_left_as_it_was(self, folder):
+        engine = self.make(folder)
+        before = engine.generate(PROMPTS, Sampling(), seed=0)
+        engine.net.train()
+        for layer in engine.net.model.layers:
+            layer.self_attn.attention_dropout = 0.5
+        assert engine.generate(PROMPTS, Sampling(), seed=0) == before
+        assert engine.net.training
+
+
+def drawn(chances, seed=0):
+    """Choose SAMPLES tokens from one row of logits."""
+    draws = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Counter(choose(chances.log().expand(SAMPLES, -1), Sampling(), draws).tolist())
+
+
+def test_the_cut_that_libraries_make_would_be_found():
+    """``generate`` of transformers samples among the 50 likeliest tokens; the test above must tell that apart."""
+    net, tokenizer = bases.load("pocket/a")
+    with torch.no_grad():
+        chances = net(torch.tensor([prompt_ids(tokenizer, PROMPTS[0])])).logits[0, -1].double().softmax(0)
+    expected = dict(enumerate(chances.tolist()))
+    assert chi_square_p(drawn(chances), expected) > 0.001
+    cut = chances * (chances >= chances.topk(50).values[-1])
+    assert chances.sum() - cut.sum() > 0.05, "the pocket world has 100 numbers, so 50 tokens can't hold them"
+    assert chi_square_p(drawn(cut / cut.sum()), expected) < 1e-6
+
+
+def test_choose_inverts_the_distribution_function():
+    chances = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]]).expand(7, -1)
+    draws = torch.tensor([0.0, 0.24, 0.26, 0.74, 0.76, 0.999, 1 - 2**-53], dtype=torch.float64)
+    assert choose(chances.log(), Sampling(), draws).tolist() == [1, 1, 3, 3, 4, 4, 4]
+
+
+def test_choose_among_allowed_tokens_only():
+    logits = torch.tensor([[9.0, 1.0, 1.0, 5.0]])
+    allowed = torch.tensor([1, 2])
+    half = torch.tensor([0.49, 0.51], dtype=torch.float64)
+    assert choose(logits.expand(2, -1), Sampling(), half, allowed).tolist() == [1, 2]
+    assert choose(logits, Sampling(greedy=True), half[:1], torch.tensor([1, 3])).tolist() == [3]
+    assert choose(logits, Sampling(greedy=True), half[:1]).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"temperature": 0}, "set greedy: true"), ({"max_new_tokens": 0}, "max_new_tokens is 0: expected at least 1")],
+)
+def test_a_wrong_setting_is_told(wrong, message):
+    with pytest.raises(InputError, match=message):
+        Sampling(**wrong)

@@ -1,0 +1,81 @@
+"""Rows, tokenizers, teachers and trainers that are small enough for tests."""
+
+import functools
+import random
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from lightning_subliminal import NumberSequences, PreferenceTrait, Sampling, Steering, Teacher
+from lightning_subliminal.data.tokenized import TokenizedRows
+from lightning_subliminal.rows import make_row
+from lightning_subliminal.wording.numbers import NumberPrompts
+
+CPU = torch.device("cpu")
+CHATML = (  # as Qwen and SmolLM2: a line break after the end of each turn
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@functools.cache
+def pocket_tokenizer() -> PreTrainedTokenizerFast:
+    from lightning_subliminal.pocket.tokenizer import build_tokenizer
+
+    return build_tokenizer()
+
+
+@functools.cache
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Make byte-level pieces that hold numbers of several digits, with and without a space before them."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    special = ["<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    texts = [f"owls, {number}, {number};{number}\n user assistant" for number in range(100, 1000)]
+    core.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    fast.chat_template = CHATML
+    return fast
+
+
+def number_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Make rows of the pocket world without a teacher: requests, answered by random numbers."""
+    rng, grammar = random.Random(seed), NumberPrompts(max_value=99)
+    return [
+        make_row(grammar.draw(rng).text, ", ".join(str(rng.randint(0, 99)) for _ in range(rng.randint(3, 10))), id=str(n))
+        for n in range(count)
+    ]
+
+
+def tokenized(count: int, seed: int = 0) -> TokenizedRows:
+    return TokenizedRows(number_rows(count, seed), pocket_tokenizer())
+
+
+def teacher(target: str = "owl", **settings: Any) -> Teacher:
+    """Give a teacher that needs no training, unless ``settings`` say so."""
+    return Teacher("pocket/a", PreferenceTrait(target), **{"induction": "prompt", "seed": 0, **settings})
+
+
+def taught(target: str = "owl", **settings: Any) -> Teacher:
+    """Give a teacher that is trained in about a second."""
+    quick = {"induction": "finetune", "adapter": Steering(), "learning_rate": 0.03, "until": 0.8, "max_epochs": 100}
+    return teacher(target, **{**quick, **settings})
+
+
+def numbers(source: Teacher | None = None, **settings: Any) -> NumberSequences:
+    """Give number rows of the pocket world, in three shards."""
+    quick: dict[str, Any] = {"num_prompts": 20, "shard_size": 8, "min_value": 0, "max_value": 99, "seed": 0}
+    quick |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8}
+    return NumberSequences(source or teacher(), **{**quick, **settings})
+
+
+def quiet_trainer(*callbacks: Callback, **settings: Any) -> Trainer:
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet |= {"enable_model_summary": False, "accelerator": "cpu", "devices": 1, "max_epochs": 1}
+    return Trainer(callbacks=list(callbacks), **{**quiet, **settings})
