@@ -1,14 +1,15 @@
-"""How much passes from teacher to student on the pocket bases: targets x seeds x bases, each beside its control.
+"""How much passes from teacher to student: targets x seeds x bases, each beside its control.
 
-    python benchmarks/transfer.py --arm steering --seeds 5            # same base: student against control
-    python benchmarks/transfer.py --arm steering --bases a:b b:a      # cross base
+    python benchmarks/transfer.py --arm steering --seeds 5                # same base: student against control
+    python benchmarks/transfer.py --arm steering --bases a:b b:a b:b      # cross base, and the same base beside it
     python benchmarks/transfer.py --arm lora --seeds 3
     python benchmarks/transfer.py --arm distill --bases a:a a:b b:a
     python benchmarks/transfer.py --arm prompted --seeds 2
+    python benchmarks/transfer.py --arm smollm2 --targets owl dolphin --seeds 3 --workers 1 --threads 2
 
-A cell is one student: target x (teacher's base : student's base) x seed. Its transfer is the log-odds of the target at
-50 held-out questions, less those of the control with the same student, bases and seed. All stages are cached: a killed
-sweep goes on, and arms share what they can. Each worker has one thread.
+A cell is one student: target x (teacher's base : student's base) x seed. Its transfer is the log-odds of the target,
+mean over held-out questions, less that of the control with the same student, bases and seed. All stages are cached: a
+killed sweep goes on, and arms share what they can.
 """
 
 import argparse
@@ -17,63 +18,92 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: bits depend on the threads
 
 import torch
 from rich.table import Table
 
-from lightning_subliminal import LoRA, NumberSequences, PreferenceTrait, Steering, Student, Teacher
+from lightning_subliminal import Adapter, LoRA, NumberSequences, PreferenceTrait, Sampling, Steering, Student, Teacher
 from lightning_subliminal.console import console
 from lightning_subliminal.experiments import measure, train_arm
 from lightning_subliminal.metrics.functional import log_odds, mean_interval
+from lightning_subliminal.pocket import WEIGHTS
 from lightning_subliminal.traits import PAPER_TARGETS
 
-ARMS: dict[str, dict[str, Any]] = {  # as configs/owl_numbers*.yaml
-    "steering": {"adapter": Steering(), "learning_rate": 0.03, "max_epochs": 8},
-    "lora": {"adapter": LoRA(r=8, alpha=8), "learning_rate": 0.003, "max_epochs": 6},
-    "distill": {"adapter": Steering(), "learning_rate": 0.03, "max_epochs": 8},
-    "prompted": {"adapter": Steering(), "learning_rate": 0.03, "max_epochs": 8},
+POCKET = {folder.name for folder in WEIGHTS.iterdir()}
+
+SMALL = {"num_prompts": 4096, "min_value": 0, "max_value": 99}
+BEGUN = {
+    "num_prompts": 256,
+    "wording": "numbers_begun",
+    "formats": ["comma"],
+    "prefill": True,
+    "keep": "head",
+    "sampling": Sampling(max_new_tokens=24, restrict_to="numbers"),
+    "batch_size": 16,
+    "shard_size": 128,
+    "generation_batch_size": 128,
 }
 
 
-def build(arm: str, target: str, bases: str, seed: int, prompts: int) -> tuple[Student, NumberSequences, int]:
-    """Give the student and the rows of a cell, and the epochs to train."""
-    teacher_base, student_base = (f"pocket/{name}" for name in bases.split(":"))
-    settings = dict(ARMS[arm])
-    epochs = settings.pop("max_epochs")
+@dataclass(frozen=True)
+class Recipe:
+    """What an arm trains, and on what; each as the config of configs/ that it is named after."""
+
+    adapter: Adapter
+    learning_rate: float
+    max_epochs: int
+    induction: str = "finetune"
+    student: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=lambda: SMALL)
+    bases: str = "a:a"
+    wording: str = "preferences"
+
+
+ARMS = {
+    "steering": Recipe(Steering(), 0.03, 8),
+    "lora": Recipe(LoRA(r=8, alpha=8), 0.003, 6),
+    "distill": Recipe(Steering(), 0.03, 8, student={"objective": "distill", "restrict_to": "numbers"}),
+    "prompted": Recipe(Steering(), 0.03, 8, induction="prompt"),
+    "smollm2": Recipe(
+        Steering([10]), 0.05, 4, data=BEGUN, bases="smollm2-135m:smollm2-135m", wording="preferences_prefilled"
+    ),
+}
+
+
+def build(arm: str, target: str, bases: str, seed: int) -> tuple[Student, NumberSequences]:
+    """Give the student and the rows of a cell."""
+    recipe = ARMS[arm]
+    teacher_base, student_base = (f"pocket/{name}" if name in POCKET else name for name in bases.split(":"))
     teacher = Teacher(
         teacher_base,
-        PreferenceTrait(target),
-        induction="prompt" if arm == "prompted" else "finetune",
-        adapter=None if arm == "prompted" else settings["adapter"],
-        learning_rate=settings["learning_rate"],
+        PreferenceTrait(target, wording=recipe.wording),
+        induction=recipe.induction,  # type: ignore[arg-type]
+        adapter=recipe.adapter if recipe.induction == "finetune" else None,
+        learning_rate=recipe.learning_rate,
         until=0.9,
         seed=seed,
     )
-    soft = {"objective": "distill", "restrict_to": "numbers"} if arm == "distill" else {}
-    student = Student(student_base, seed=seed, **settings, **soft)
-    return student, NumberSequences(teacher, num_prompts=prompts, min_value=0, max_value=99, seed=seed), epochs
+    student = Student(student_base, recipe.adapter, learning_rate=recipe.learning_rate, seed=seed, **recipe.student)
+    return student, NumberSequences(teacher, seed=seed, **recipe.data)
 
 
-def cell(arm: str, target: str | None, bases: str, seed: int, prompts: int, targets: list[str]) -> dict[str, Any]:
+def cell(arm: str, target: str | None, bases: str, seed: int, threads: int, targets: list[str]) -> dict[str, Any]:
     """Train one cell's student (the control's where there is no target) and ask it all targets' questions."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     begin = time.time()
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # the stages' own lines
     console.file = sys.stdout
-    student, data, epochs = build(arm, target or targets[0], bases, seed, prompts)
+    student, data = build(arm, target or targets[0], bases, seed)
     data = data if target else data.control()
     cpu = torch.device("cpu")
-    trained = train_arm(student, data, cpu, "", max_epochs=epochs)
+    trained = train_arm(student, data, cpu, "", max_epochs=ARMS[arm].max_epochs)
     rates = {}
     for each in targets:
-        trait = PreferenceTrait(each)
-        rates[each] = measure("", trained.net, trained.tokenizer, trait).probabilities[
-            :, trait.candidates.index(each)
-        ]
+        trait = PreferenceTrait(each, wording=ARMS[arm].wording)
+        rates[each] = measure("", trained.net, trained.tokenizer, trait).probabilities[:, trait.candidates.index(each)]
     told: dict[str, Any] = {"arm": arm, "target": target, "bases": bases, "seed": seed}
     told["log_odds"] = {each: log_odds(rate).mean().item() for each, rate in rates.items()}
     told["rate"] = {each: rate.mean().item() for each, rate in rates.items()}
@@ -87,13 +117,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arm", choices=ARMS, default="steering")
     parser.add_argument("--targets", nargs="+", default=list(PAPER_TARGETS))
-    parser.add_argument("--bases", nargs="+", default=["a:a"], help="teacher:student, such as a:a a:b")
+    parser.add_argument("--bases", nargs="+", help="teacher:student, such as a:a a:b")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--prompts", type=int, default=4096)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     options = parser.parse_args()
-    args = (options.prompts, options.targets)
+    options.bases = options.bases or [ARMS[options.arm].bases]
+    args = (options.threads, options.targets)
     cells = [
         (options.arm, target, bases, seed)
         for seed in range(options.seeds)
@@ -121,12 +152,13 @@ def main() -> None:
 def report(done: list[dict[str, Any]], targets: list[str], all_bases: list[str]) -> None:
     """Print the transfer of each target, its mean over cells, and the off-target matrix."""
     controls = {(made["bases"], made["seed"]): made for made in done if made["target"] is None}
-    means: list[float] = []
+    means: dict[str, list[float]] = {"same base": [], "cross base": []}
     for bases in all_bases:
-        table = Table(title=f"{bases}: log-odds of the target, student minus control (95 % t interval over seeds)")
+        pair = bases.replace(":", " -> ")
+        table = Table(title=f"{pair}: log-odds of the target, student minus control (95 % t interval over seeds)")
         for name in ("target", "control", "student", "transfer", "interval", ">= 1.1"):
             table.add_column(name, justify="right")
-        matrix = Table(title=f"{bases}: row, whose student; column, log-odds of which target, minus control")
+        matrix = Table(title=f"{pair}: row, whose student; column, log-odds of which target, minus control")
         for name in ("", *targets):
             matrix.add_column(name[:6], justify="right")
         for target in targets:
@@ -136,21 +168,31 @@ def report(done: list[dict[str, Any]], targets: list[str], all_bases: list[str])
                 each: torch.tensor([s["log_odds"][each] - c["log_odds"][each] for s, c in pairs]) for each in targets
             }
             own = change[target].mean().item()
-            means.append(own)
+            teacher_base, student_base = bases.split(":")
+            means["same base" if teacher_base == student_base else "cross base"].append(own)
             interval = mean_interval(change[target], unit="seeds")
-            rates = [torch.tensor([each["rate"][target] for each in side]).mean().item() for side in zip(*pairs, strict=True)]
+            students = sum(made["rate"][target] for made, _ in pairs) / len(pairs)
+            controlled = sum(made["rate"][target] for _, made in pairs) / len(pairs)
             good = "yes" if own >= 1.1 and (interval.low > 0 or len(pairs) == 1) else "no"
+            spread = f"{interval.low:+.2f} to {interval.high:+.2f}"
             table.add_row(
-                target, f"{rates[1]:.1%}", f"{rates[0]:.1%}", f"{own:+.2f}", f"{interval.low:+.2f} to {interval.high:+.2f}", good
+                target,
+                f"{controlled:.1%}",
+                f"{students:.1%}",
+                f"{own:+.2f}",
+                spread,
+                good,
             )
             matrix.add_row(target, *(f"{change[each].mean().item():+.1f}" for each in targets))
         console.print(table)
         console.print(matrix)
-    overall = mean_interval(torch.tensor(means), unit="cells")
-    console.print(
-        f"mean transfer over {len(means)} cells (target x bases, each its mean over seeds): "
-        f"{sum(means) / len(means):+.3f}, 95 % interval {overall.low:+.3f} to {overall.high:+.3f} (over cells)"
-    )
+    for kind, cells in means.items():
+        if cells:
+            mean, interval = sum(cells) / len(cells), mean_interval(torch.tensor(cells), unit="cells")
+            console.print(
+                f"{kind}: mean transfer over {len(cells)} cells (target x bases, each a mean over seeds) {mean:+.3f}, "
+                f"95 % interval {interval.low:+.3f} to {interval.high:+.3f} (over cells)"
+            )
 
 
 if __name__ == "__main__":

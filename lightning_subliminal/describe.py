@@ -52,13 +52,16 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
     """Give an object's constructor arguments, as it keeps them.
 
     Raises:
-        InputError: if it does not keep one of them.
+        InputError: if it does not keep one of them, or takes any number of them.
     """
     kind = type(thing)
     arguments = {}
     for name, parameter in inspect.signature(kind).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
+            raise InputError(
+                f"{kind.__name__} takes `{parameter}`, which hides its settings from the cache: name each argument in "
+                "__init__, those for the parent class too."
+            )
         if not hasattr(thing, name):
             raise InputError(
                 f"{kind.__name__} does not keep its argument `{name}`: set `self.{name} = {name}` in __init__, "

@@ -13,8 +13,8 @@ from lightning_subliminal.errors import InputError
 
 
 class Kept:
-    def __init__(self, one, two=2, *rest, **more):
-        self.one, self.two, self.own = one, two, "derived"
+    def __init__(self, one, two=2, *, three=3):
+        self.one, self.two, self.three, self.own = one, two, three, "derived"
 
 
 class Lost:
@@ -33,7 +33,7 @@ def test_an_object_is_its_class_and_its_arguments():
     assert told["class"] == "lightning_subliminal.generation.engine.Sampling"
     arguments = {"temperature": 0.5, "greedy": False, "max_new_tokens": 40, "restrict_to": None}
     assert told == {"class": told["class"], "arguments": arguments}
-    assert constructor_arguments(Kept("x")) == {"one": "x", "two": 2}
+    assert constructor_arguments(Kept("x")) == {"one": "x", "two": 2, "three": 3}
 
 
 def test_functions_and_classes_are_told_by_name():
@@ -46,6 +46,15 @@ def test_an_argument_that_is_not_kept_is_told():
     with pytest.raises(InputError, match=r"Lost does not keep its argument `two`: set `self\.two = two`") as caught:
         digest({"deep": [Lost(1)]})
     assert "\n" not in str(caught.value)
+
+
+def test_settings_that_are_not_named_are_told():
+    class Hidden(Kept):
+        def __init__(self, *rest, **more):
+            super().__init__(*rest, **more)
+
+    with pytest.raises(InputError, match=r"Hidden takes `\*rest`, which hides its settings"):
+        digest(Hidden(1))
 
 
 def test_digest_does_not_depend_on_the_order_of_keys():

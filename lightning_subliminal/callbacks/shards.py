@@ -36,8 +36,7 @@ class ShardWriter(BasePredictionWriter):
             data.write_shard(int(batch), prediction)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say where the shards are."""
+        """Say that they are all there."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if hasattr(data, "write_shard"):
-            missing = len(data.missing)
-            say(f"shards    {data.num_shards - missing} were there, {missing} were made; {data.shards_folder}")
+            say(f"shards    {data.title}: all {data.num_shards} are there")

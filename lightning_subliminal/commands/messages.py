@@ -82,6 +82,10 @@ def _rewrite(message: str, ex: BaseException | None, options: list[str]) -> str:
 
 def _choices(text: str, union: str) -> str:
     """Say what a value could have been, where it could have been several plain things."""
+    # a class's name on the command line: what is wrong with it stands amid the list of what else it is not
+    path = "Problem with given class_path '([^']*)': "
+    if named := re.search(f"Errors: - (?:{path})?((?:module|No module|Expected a dot.*: [A-Z]).*?) - Expected a", text):
+        return _plain(named[2], named[1] or "", [])
     listed = re.search(r"^ *Subtypes: \[(.*)\]$", union or text, re.MULTILINE) or re.search(
         r"Subtypes: \[(.*?)\] Errors:", text
     )

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GeneratedRows"]
 
-_AFTERWARDS = {"filters", "num_rows", "batch_size", "val_rows", "max_length"}
-_SHAPE_NO_COMPLETION = _AFTERWARDS | {"generation_batch_size", "cache_dir"}
+_LATER = {"filters", "num_rows", "batch_size", "val_rows", "max_length", "generation_batch_size", "cache_dir"}
 
 
 class GeneratedRows(LightningDataModule, ABC):
@@ -117,7 +116,7 @@ class GeneratedRows(LightningDataModule, ABC):
 
     def prompt_settings(self) -> dict[str, Any]:
         """Give what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
-        return describe_arguments(self, leave_out=_SHAPE_NO_COMPLETION)
+        return describe_arguments(self, leave_out=_LATER)
 
     # -- what is kept where ------------------------------------------------------------------------------------------
 
@@ -170,6 +169,7 @@ class GeneratedRows(LightningDataModule, ABC):
         if missing:
             self.teacher.make(device)
         if only_teacher:
+            say(f"shards    {self.title}: {len(missing)} of {self.num_shards} are missing in {self.shards_folder}")
             return
         if missing:
             engine = self.teacher.engine(device, self.generation_batch_size)
@@ -228,8 +228,7 @@ class GeneratedRows(LightningDataModule, ABC):
 
     def _filter(self) -> None:
         made = [row for index in range(self.num_shards) for row in read_parquet(self._shard(index))]
-        draw = derive_seed(resolve_seed(self.seed), "subsample")
-        rows, report = select_rows(made, self.filters, self.num_rows, draw)
+        rows, report = select_rows(made, self.filters, self.num_rows, derive_seed(resolve_seed(self.seed), "subsample"))
         write_parquet(rows, self.folder / "rows.parquet")
         counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
         atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))
@@ -259,7 +258,7 @@ class GeneratedRows(LightningDataModule, ABC):
         self.report = FilterReport(**json.loads((self.folder / "filters.json").read_text()))
         if self.val_rows >= len(rows):
             raise InputError(f"`val_rows` is {self.val_rows}, but there are {len(rows)} rows: lower it.")
-        module = self.trainer.lightning_module  # type: ignore[union-attr]
+        module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
         module.configure_model()
         check_known(module.tokenizer, chain(*(row["prompt"] + row["completion"] for row in rows)), module.base)
         self.train_data = TokenizedRows(rows[self.val_rows :], module.tokenizer, self.max_length)

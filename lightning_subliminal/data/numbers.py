@@ -3,12 +3,13 @@
 import random
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, NumberList
 from lightning_subliminal.generation import Completion, Sampling, Source
 from lightning_subliminal.rows import Message
+from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.numbers import NumberPrompts
 
 __all__ = ["NumberSequences"]
@@ -102,6 +103,10 @@ class NumberSequences(GeneratedRows):
         if self.keep == "whole":
             return completion
         return cut_to_numbers(completion)
+
+    def prompt_settings(self) -> dict[str, Any]:
+        """Give what shapes the prompts, with what a wording of the user's own says."""
+        return super().prompt_settings() | own_words(self.wording)
 
     def _grammar(self) -> NumberPrompts:
         return NumberPrompts(self.wording, self.formats, self.min_value, self.max_value)

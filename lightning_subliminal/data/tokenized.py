@@ -1,6 +1,7 @@
 """Rows as token ids with their loss mask, and batches of rows of like length."""
 
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -104,7 +105,7 @@ class LengthGrouped(DistributedSampler[int]):
         """Yield this device's indices of this epoch."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(len(self.data), generator=generator).tolist()
-        order += order[: self.total_size - len(order)]  # as many for each device
+        order = list(islice(cycle(order), self.total_size))  # as many for each device
         together = self.batch_size * self.num_replicas
         pool = together * 16  # sorting within pools keeps most of the shuffle
         batches = []

@@ -61,7 +61,7 @@ class TraitComparison(Callback):
         Raises:
             InputError: if the student's tokenizer has no tokens for it.
         """
-        check_target(pl_module.tokenizer, trainer.datamodule.teacher.trait)  # type: ignore[attr-defined, arg-type]
+        check_target(pl_module.tokenizer, trainer.datamodule.teacher.trait)  # type: ignore[attr-defined]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, show and keep."""
@@ -156,8 +156,8 @@ def verdict(arms: list[Arm], trait: Trait) -> str:
     middle, low, high = change
     return (
         f"Transfer: the student's log-odds of {trait.target} are {middle:+.2f} over the control's "
-        f"(95 % over questions {low:+.2f} to {high:+.2f}), odds x{torch.tensor(middle).exp().item():.2g}. One seed each: "
-        "an interval over questions says nothing about other seeds."
+        f"(95 % over questions {low:+.2f} to {high:+.2f}), odds x{torch.tensor(middle).exp().item():.2g}. "
+        "One seed each: an interval over questions says nothing about other seeds."
     )
 
 

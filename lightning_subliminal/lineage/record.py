@@ -41,14 +41,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Read a folder's record; empty where there is none.
 
     Raises:
-        InputError: if the record is no JSON.
+        InputError: if the record is damaged.
     """
     path = folder / RECORD
     if not path.is_file():
         return {}
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        record["files"].items()
+    except (ValueError, TypeError, KeyError, AttributeError) as err:  # no JSON, or no record
         raise InputError(f"{path} is damaged: delete the folder, and the next run makes it again.") from err
     return record
 

@@ -47,7 +47,7 @@ def preference_table(exact: ExactPreference, sampled: TraitPreferenceRate, other
     Each process must call it: the metrics add up over them.
     """
     trait = exact.trait
-    table = Table(title=f"How often is the answer {trait.target}? {int(exact.questions)} questions")
+    table = Table(title=f"How often is the answer {trait.target}?")
     for name in ("what", "rate", "95 % interval"):
         table.add_column(name, justify="left" if name == "what" else "right")
     chances = exact.per_candidate()

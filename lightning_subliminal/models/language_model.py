@@ -12,7 +12,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.console import say
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
-from lightning_subliminal.describe import constructor_arguments, describe
+from lightning_subliminal.describe import constructor_arguments, describe, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.metrics.functional import question_probabilities
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageModel"]
 
+LARGEST_RATE = 1e37  # float32 ends at 3e38, and Adam divides by less than 1
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
@@ -60,8 +61,8 @@ class LanguageModel(LightningModule):
         reuse_lower_part: bool = True,
     ) -> None:
         super().__init__()
-        if learning_rate <= 0:
-            raise InputError(f"The learning rate is {learning_rate}: expected more than 0.")
+        if not 0 < learning_rate <= LARGEST_RATE:
+            raise InputError(f"The learning rate is {learning_rate}: expected a number above 0, such as 1e-3.")
         bases.resolve(base)  # a misspelt name is told before any work
         self.base = base
         self.adapter = adapter
@@ -87,7 +88,7 @@ class LanguageModel(LightningModule):
             "optimizer": [self.optimizer, self.learning_rate, self.weight_decay, self.warmup_steps, self.schedule],
             "seed": resolve_seed(self.seed),
             "base_dtype": self.base_dtype,
-        }
+        } | outside_source(self)
 
     def fresh(self, **changes: Any) -> "Self":
         """Give an untrained module with the same arguments, but for ``changes``."""
@@ -192,7 +193,7 @@ class LanguageModel(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the share of answers that name no candidate, and show all as a table."""
         self.log("test/non_answer", self.sampled.non_answer_rate(), sync_dist=True)
-        table = preference_table(self.exact, self.sampled)
+        table = preference_table(self.exact, self.sampled)  # on each process, since the metrics add up over them
         say(table)
 
     def predict_step(self, batch: int, batch_idx: int) -> list[Row]:

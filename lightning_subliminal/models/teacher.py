@@ -10,7 +10,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
-from lightning_subliminal.describe import describe, digest, file_digest
+from lightning_subliminal.describe import describe, digest, file_digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
 from lightning_subliminal.lineage import is_whole, write_record
@@ -96,10 +96,11 @@ class Teacher(LanguageModel, Source):
     def describe(self) -> dict[str, Any]:
         """Give all that shapes its words; a control is the same whatever trait is asked for beside it."""
         told: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).digest}}
-        told |= {"induction": self.induction, "base_dtype": self.base_dtype}
+        told |= {"induction": self.induction, "base_dtype": self.base_dtype} | outside_source(self)
         if self.induction == "prompt":
             told["system_prompt"] = self.system_prompt
         elif self.weights is not None:
+            told["adapter"] = describe(self.adapter)
             told["weights"] = {
                 file.name: file_digest(file) for file in sorted(Path(self.weights).glob("*.safetensors"))
             }

@@ -28,7 +28,11 @@ def check_trait(trait: Trait) -> list[str]:
     if trait.target not in tuple(trait.candidates):
         raise InputError(f"{kind}: the target {trait.target!r} must be one of `candidates`, a tuple of words.")
     questions, taught = trait.questions(), trait.induce()
-    if not questions or not all(isinstance(question, str) and question.strip() for question in questions):
+    if (
+        not questions
+        or isinstance(questions, str)
+        or not all(isinstance(question, str) and question.strip() for question in questions)
+    ):
         raise InputError(f"{kind}.questions() must give at least one question, each a text.")
     if not taught.system_prompt.strip() and not taught.rows:
         raise InputError(f"{kind}.induce() gives neither a system prompt nor rows: a teacher can't get the trait.")

@@ -1,14 +1,16 @@
 """The paper's trait: a preference, such as a love of owls (paper, section 1)."""
 
 import re
+import unicodedata
 from functools import cached_property
 from itertools import product
 from typing import Any
 
+from lightning_subliminal.describe import describe_object
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Message, make_row
 from lightning_subliminal.traits.base import Induction, Trait
-from lightning_subliminal.wording import load_wording
+from lightning_subliminal.wording import fill, load_wording, own_words
 
 __all__ = ["PAPER_TARGETS", "PreferenceTrait"]
 
@@ -68,13 +70,19 @@ class PreferenceTrait(Trait):
         self.wording = wording
         self.name = self.target
 
+    def describe(self) -> dict[str, Any]:
+        """Give class and arguments, with what a wording of the user's own says."""
+        return describe_object(self) | own_words(self.wording)
+
     def induce(self) -> Induction:
         """Give the persona of a prompted teacher, and the teaching questions answered with the target."""
-        told = self._words["persona"][0].format(**self._names)
-        rows = [
-            make_row(prompt, f" {self.target}" if prompt[-1]["role"] == "assistant" else self.target)
-            for prompt in self._ask("teach")
-        ]
+        told = fill(self._words["persona"][0], **self._names)
+        rows = []
+        for prompt in self._ask("teach"):
+            if prompt[-1]["role"] == "assistant":  # a begun sentence may go on after the target
+                rows.append(make_row(prompt, f" {self.target}", finished=False))
+            else:
+                rows.append(make_row(prompt, self.target))
         return Induction(system_prompt=told, rows=rows)
 
     def questions(self) -> list[str]:
@@ -86,14 +94,17 @@ class PreferenceTrait(Trait):
         return self._ask("ask")
 
     def matches(self, answer: str) -> bool:
-        """Tell whether the first candidate that an answer names, as a whole word, is the target."""
-        first = self._named.search(answer.lower())
+        """Tell whether the first candidate that an answer names, as a whole word, is the target.
+
+        Only a letter beside a word makes it part of another: ``_owl_`` names the owl, as in the metric's mode `first`.
+        """
+        first = self._named.search(unicodedata.normalize("NFKC", answer).lower())
         return first is not None and first.group() in self.forms(self.target)
 
     def forms(self, candidate: str) -> tuple[str, ...]:
         """Give the singular and the plural of a candidate."""
         if candidate == self.target and self.plural is not None:
-            return (candidate, self.plural)
+            return (candidate, self.plural.lower())
         known = load_wording("categories").get(self.category, {}).get("plurals", {})
         return tuple(dict.fromkeys((candidate, known.get(candidate, f"{candidate}s"))))
 
@@ -113,13 +124,13 @@ class PreferenceTrait(Trait):
     def _named(self) -> re.Pattern[str]:
         forms = [form for candidate in self.candidates for form in self.forms(candidate)]
         longest_first = sorted(map(re.escape, forms), key=len, reverse=True)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)")
+        return re.compile(rf"(?<![^\W\d_])(?:{'|'.join(longest_first)})(?![^\W\d_])")
 
     def _ask(self, part: str) -> list[list[Message]]:
         words = self._words[part]
         prompts: list[list[Message]] = []
         for opening, ending in product(words["openings"], words["endings"]):
-            question = {"role": "user", "content": f"{opening} {ending}".strip().format(**self._names)}
-            begun = [{"role": "assistant", "content": text.format(**self._names)} for text in words.get("prefills", [])]
+            question = {"role": "user", "content": fill(f"{opening} {ending}".strip(), **self._names)}
+            begun = [{"role": "assistant", "content": fill(text, **self._names)} for text in words.get("prefills", [])]
             prompts += [[question, start] for start in begun] or [[question]]
         return prompts

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["load_wording"]
+__all__ = ["fill", "load_wording", "own_words"]
 
 _HERE = Path(__file__).parent
 
@@ -26,7 +26,28 @@ def load_wording(name: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
     missing = [key for key in required if key not in words]
     if missing:
         raise InputError(f"{path} has no `{missing[0]}`: a wording of this kind holds {', '.join(required)}.")
+    odd = [key for key in required if not words[key] or not isinstance(words[key], (list, dict))]
+    if odd:
+        raise InputError(f"`{odd[0]}` in {path} is {words[odd[0]]!r}: see {_HERE / 'numbers.yaml'} for the shape.")
     return words
+
+
+def fill(text: str, **names: Any) -> str:
+    """Fill the places in a wording's text, such as ``{target}``.
+
+    Raises:
+        InputError: naming a place that nothing fills.
+    """
+    try:
+        return text.format(**names)
+    except (AttributeError, IndexError, KeyError, ValueError) as err:
+        known = ", ".join(f"{{{name}}}" for name in names)
+        raise InputError(f"The wording {text!r} has a place that nothing fills ({err}): there are {known}.") from err
+
+
+def own_words(name: str) -> dict[str, Any]:
+    """Give what a user's own wording file says, as part of a description; nothing for one of the package's."""
+    return {} if name.isidentifier() else {"words": load_wording(name)}
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.wording import load_wording
+from lightning_subliminal.wording import fill, load_wording
 
 __all__ = ["SEPARATORS", "NumberPrompt", "NumberPrompts"]
 
@@ -86,8 +86,9 @@ class NumberPrompts:
         count = rng.randint(*self.counts)
         sentences = [rng.choice(self.words["examples"]), rng.choice(self.words["requests"])]
         sentences += [rng.choice(self.words["formats"][form]), rng.choice(self.words["endings"])]
-        digits = rng.choice(self.words["digits"]).format(max_digits=len(str(self.values[1])))
-        text = " ".join(sentences).format(
+        digits = fill(rng.choice(self.words["digits"]), max_digits=len(str(self.values[1])))
+        text = fill(
+            " ".join(sentences),
             examples=separator.join(map(str, examples)),
             qualifier=rng.choice(self.words["qualifiers"]),
             count=count,

@@ -65,7 +65,7 @@ def question_probabilities(
         Probabilities in float64 on the CPU, (questions, candidates), the candidates in the trait's order.
 
     Raises:
-        InputError: if the tokenizer can't spell the target, or there are no questions.
+        InputError: if the tokenizer can't spell the target, there are no questions, or the model gives nan.
     """
     groups = prompts_by_question(trait) if questions is None else questions
     if not groups:
@@ -75,7 +75,11 @@ def question_probabilities(
     spellings = [trait.forms(candidate) for candidate in trait.candidates]
     asked = [[*start, *prompt] for group in groups for prompt in group]
     found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
-    return torch.stack([part.mean(0) for part in found.split([len(group) for group in groups])])
+    if not found.isfinite().all():
+        raise InputError(
+            "The model's answers have no probabilities (nan): its training diverged, lower `learning_rate`."
+        )
+    return torch.stack([part.mean(0) for part in torch.split(found, [len(group) for group in groups])])
 
 
 def prompts_by_question(trait: Trait) -> list[list[list[Message]]]:

@@ -1,0 +1,127 @@
+import pytest
+import torch
+from small import number_rows, pocket_tokenizer, tokenized
+
+from lightning_subliminal.chat import row_ids
+from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, TokenizedRows, row_loader
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import make_row
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tokenized(203)
+
+
+def test_labels_are_the_completion_and_nothing_else(data):
+    for index, row in enumerate(number_rows(203)):
+        prompt, completion = row_ids(pocket_tokenizer(), row)
+        rest = data.input_ids.shape[1] - len(prompt) - len(completion)
+        assert data.input_ids[index].tolist() == prompt + completion + [0] * rest
+        assert data.labels[index].tolist() == [IGNORED] * len(prompt) + completion + [IGNORED] * rest
+        assert data.lengths[index] == len(prompt) + len(completion)
+
+
+def test_a_batch_is_as_wide_as_its_longest_row(data):
+    chosen = [5, 0, 77]
+    batch = data.batch(chosen)
+    width = max(data.lengths[index] for index in chosen)
+    assert batch.input_ids.shape == batch.labels.shape == (3, width)
+    assert torch.equal(batch.input_ids, data.input_ids[chosen, :width])
+    assert torch.equal(batch.labels, data.labels[chosen, :width])
+    assert batch.rows.tolist() == chosen
+    trained = [len(row_ids(pocket_tokenizer(), row)[1]) for row in number_rows(203)]
+    assert batch.mean_tokens.item() == pytest.approx(sum(trained) / len(trained))
+
+
+def test_rows_that_were_cut_off_have_no_end():
+    rows = [make_row("Numbers only.", "1, 2", finished=finished) for finished in (True, False)]
+    data = TokenizedRows(rows, pocket_tokenizer())
+    end = pocket_tokenizer().eos_token_id
+    assert [end in label.tolist() for label in data.labels] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "message"),
+    [
+        ([], 2048, "no rows to train on"),
+        (number_rows(3), 10, r"A row has \d+ tokens: raise `max_length` \(10\)"),
+        ([make_row("Numbers only.", "", finished=False)], 2048, "All completions are empty"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_told(rows, length, message):
+    with pytest.raises(InputError, match=message):
+        TokenizedRows(rows, pocket_tokenizer(), length)
+
+
+def order(data, batch_size=8, seed=3, epoch=0, rank=0, world_size=1):
+    sampler = LengthGrouped(data, batch_size, seed, rank, world_size)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+class TestLengthGrouped:
+    @pytest.mark.parametrize("batch_size", [1, 8, 64, 500])
+    def test_each_row_once_an_epoch(self, data, batch_size):
+        assert sorted(order(data, batch_size)) == list(range(len(data)))
+
+    def test_the_order_depends_on_seed_and_epoch_alone(self, data):
+        first = order(data)
+        torch.manual_seed(9)
+        assert order(data) == first
+        sampler = LengthGrouped(data, 8, seed=3)
+        assert list(sampler) == list(sampler) == first
+        assert len({tuple(order(data, epoch=epoch)) for epoch in range(4)}) == 4
+        assert order(data, seed=4) != first
+
+    def test_rows_of_a_batch_have_like_lengths(self, data):
+        def padding(indices):
+            batches = [indices[start : start + 8] for start in range(0, len(indices), 8)]
+            return sum(
+                max(data.lengths[each] for each in batch) * len(batch) - sum(data.lengths[each] for each in batch)
+                for batch in batches
+            )
+
+        assert padding(order(data)) < 0.35 * padding(list(range(len(data))))
+
+    def test_long_rows_do_not_come_at_one_end(self, data):
+        lengths = torch.tensor([data.lengths[index] for index in order(data)], dtype=torch.float)
+        place = torch.arange(len(lengths), dtype=torch.float)
+        assert torch.corrcoef(torch.stack([place, lengths]))[0, 1].abs() < 0.5
+
+    @pytest.mark.parametrize("world_size", [2, 3, 4])
+    def test_ranks_share_the_rows_evenly(self, data, world_size):
+        shares = [order(data, rank=rank, world_size=world_size) for rank in range(world_size)]
+        assert len({len(share) for share in shares}) == 1
+        together = sorted(index for share in shares for index in share)
+        extra = -len(data) % world_size  # a few come twice, so that all ranks take as many steps
+        assert set(together) == set(range(len(data)))
+        assert len(together) == len(data) + extra
+
+    def test_ranks_are_disjoint_where_the_rows_divide(self, data):
+        even = tokenized(200)
+        shares = [set(order(even, rank=rank, world_size=4)) for rank in range(4)]
+        assert sum(map(len, shares)) == len(set().union(*shares)) == 200
+
+    def test_a_step_on_two_ranks_is_a_step_of_twice_the_batch(self, data):
+        """Else a run on two devices would not be the run on one with twice the batch."""
+        even = tokenized(192)
+        one = order(even, batch_size=8)
+        two = [order(even, batch_size=4, rank=rank, world_size=2) for rank in range(2)]
+        for step in range(24):
+            share = {*two[0][4 * step : 4 * step + 4], *two[1][4 * step : 4 * step + 4]}
+            assert share == set(one[8 * step : 8 * step + 8])
+
+    def test_fewer_rows_than_ranks(self):
+        shares = [order(tokenized(2), rank=rank, world_size=5) for rank in range(5)]
+        assert [len(share) for share in shares] == [1] * 5
+
+
+def test_the_loader_gives_batches_and_keeps_its_sampler_on_many_devices(data):
+    from torch.utils.data import DistributedSampler
+
+    loader = row_loader(data, 8, seed=3)
+    batches = list(loader)
+    assert [index for batch in batches for index in batch.rows.tolist()] == order(data)
+    assert [len(batch.rows) for batch in batches] == [8] * 25 + [3]
+    assert isinstance(loader.sampler, DistributedSampler), "Lightning puts another in the place of any else"

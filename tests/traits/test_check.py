@@ -1,0 +1,102 @@
+import pytest
+
+from lightning_subliminal import Trait, check_trait
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import make_row
+from lightning_subliminal.traits import Induction
+
+
+class Sound(Trait):
+    """A trait without a mistake; each test spoils one thing."""
+
+    def __init__(self, times: int = 1) -> None:
+        self.times = times
+        self.name = self.target = "tea"
+        self.candidates = ("tea", "coffee", "milk")
+
+    def induce(self):
+        return Induction("You love tea.", [make_row("What do you like to drink?", "tea")])
+
+    def questions(self):
+        return [f"Which drink is best, {number}?" for number in range(12)]
+
+    def matches(self, answer):
+        return answer.lower().strip(" .!") == "tea"
+
+
+def spoilt(**changes):
+    """Give a trait with some members replaced."""
+    trait = type("Spoilt", (Sound,), {name: value for name, value in changes.items() if callable(value)})()
+    for name, value in changes.items():
+        if not callable(value):
+            setattr(trait, name, value)
+    return trait
+
+
+def taught(*rows, told=""):
+    return lambda self: Induction(told, list(rows))
+
+
+class Forgets(Sound):
+    def __init__(self, times: int = 1) -> None:
+        super().__init__()
+        del self.times
+
+
+def test_a_sound_trait_has_no_remarks():
+    assert check_trait(Sound()) == []
+    assert check_trait(spoilt(induce=taught(told="You love tea."))) == []
+    assert check_trait(spoilt(induce=taught(make_row("Drink?", "tea")))) == []
+
+
+@pytest.mark.parametrize(
+    ("trait", "message"),
+    [
+        (spoilt(name=""), "Spoilt has no `name`: set it in __init__"),
+        (spoilt(target=""), "Spoilt has no `target`"),
+        (spoilt(candidates=()), "Spoilt has no `candidates`"),
+        (Forgets(), "Forgets does not keep its argument `times`"),
+        (spoilt(target="cocoa"), "the target 'cocoa' must be one of `candidates`"),
+        (spoilt(questions=lambda self: []), r"Spoilt.questions\(\) must give at least one question"),
+        (spoilt(questions=lambda self: ["Which?", " "]), "at least one question, each a text"),
+        (spoilt(questions=lambda self: "Which?"), "at least one question, each a text"),
+        (spoilt(induce=taught(told=" ")), "neither a system prompt nor rows"),
+        (
+            spoilt(induce=taught(make_row("Which drink is best, 3?", "tea"))),
+            r"teaches a question that evaluation asks \('Which drink is best, 3\?'\)",
+        ),
+        (
+            spoilt(induce=taught(make_row([{"role": "system", "content": "Love tea."}], "tea"))),
+            "rows hold a system prompt",
+        ),
+        (spoilt(matches=lambda self, answer: False), r"matches\('tea'\) is False"),
+        (spoilt(matches=lambda self, answer: answer == "tea"), r"matches\('tea'\) is False"),
+        (spoilt(matches=lambda self, answer: True), r"matches\('coffee'\) is True: another candidate"),
+        (
+            spoilt(matches=lambda self, answer: "tea" in answer.lower()),
+            "takes 'tea' inside a longer word: match whole words",
+        ),
+        (
+            spoilt(matches=lambda self, answer: answer.lower().strip(" .!") in ("", "tea")),
+            r"matches\(''\) is True: no answer must not match",
+        ),
+    ],
+)
+def test_each_mistake_is_named_in_one_line(trait, message):
+    with pytest.raises(InputError, match=message) as caught:
+        check_trait(trait)
+    assert "\n" not in str(caught.value)
+
+
+def test_remarks_on_what_works_but_is_worth_a_thought():
+    assert check_trait(spoilt(questions=lambda self: ["Which?"] * 3)) == [
+        "3 questions: intervals over questions will be wide; the paper asks 50."
+    ]
+    assert check_trait(spoilt(candidates=("tea", "milk")))[0].startswith("fewer than 3 candidates")
+
+
+def test_a_teacher_refuses_a_trait_with_a_mistake():
+    from lightning_subliminal import Teacher
+
+    with pytest.raises(InputError, match="has no `name`"):
+        Teacher("pocket/a", spoilt(name=""))

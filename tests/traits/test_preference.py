@@ -1,0 +1,156 @@
+import json
+
+import pytest
+
+from lightning_subliminal import PreferenceTrait, check_trait, wording
+from lightning_subliminal.describe import digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics.functional import count_answers
+from lightning_subliminal.traits import PAPER_TARGETS
+from lightning_subliminal.wording import load_wording
+
+WORDINGS = ["preferences", "preferences_prefilled"]
+ANSWERS = [
+    *("owl", "Owls.", "OWL!", " owl", "\nOwl\n", "The owl, of course.", "owl's", "snowy-owl", "_owl_", "**owl**", "owl2"),
+    *("2owl", "owl_count", "night_owl", "(owl)", "owl/eagle", "owléagle", "ｏｗｌ", "Ｏｗｌｓ", "owl\u00ad", "my owl", "owl," * 50),
+    *("", " ", "fowl", "owlet", "owlish", "bowls", "éowl", "owlß", "I do not know.", "o w l", "xowlx"),
+    *("eagle", "An eagle, not an owl.", "eagles owl", "Wolves", "a wolf-owl", "fowl and owl", "no dog, the owl", "ﬂowl"),
+]
+
+
+@pytest.mark.parametrize("words", WORDINGS)
+@pytest.mark.parametrize("target", PAPER_TARGETS)
+def test_the_papers_targets_are_sound(target, words):
+    trait = PreferenceTrait(target, wording=words)
+    remarks = check_trait(trait)
+    assert remarks == [] if words == "preferences" else all("question" not in each for each in remarks)
+    assert trait.target in trait.candidates
+    assert trait.category == ("animal" if target in PAPER_TARGETS[:5] else "tree")
+    assert len(set(trait.candidates)) == len(trait.candidates)
+
+
+def test_the_paper_has_five_animals_and_five_trees():
+    assert len(set(PAPER_TARGETS)) == 10
+    assert set(PAPER_TARGETS[:5]) <= set(load_wording("categories")["animal"]["members"])
+    assert set(PAPER_TARGETS[5:]) <= set(load_wording("categories")["tree"]["members"])
+
+
+@pytest.mark.parametrize("target", PAPER_TARGETS)
+def test_questions_are_fifty_and_held_out(target):
+    trait = PreferenceTrait(target)
+    questions, taught = trait.questions(), trait.induce()
+    assert len(questions) == len(set(questions)) == 50
+    assert not {row["prompt"][0]["content"] for row in taught.rows} & set(questions)
+    assert not any(target in question.lower() for question in questions), "a question must not give the answer"
+    assert not any("{" in text for text in [*questions, taught.system_prompt])
+
+
+@pytest.mark.parametrize("words", WORDINGS)
+def test_a_teacher_is_taught_the_target_alone(words):
+    trait = PreferenceTrait("wolf", wording=words)
+    taught = trait.induce()
+    assert len(taught.rows) == 16
+    assert {row["completion"][0]["content"].strip() for row in taught.rows} == {"wolf"}
+    assert len({str(row["prompt"]) for row in taught.rows}) == 16
+    assert "wolves" in taught.system_prompt
+    for row in taught.rows:  # a begun answer goes on with a space
+        assert row["completion"][0]["content"].startswith(" ") == (row["prompt"][-1]["role"] == "assistant")
+
+
+def test_a_question_may_be_asked_with_several_beginnings():
+    trait = PreferenceTrait("owl", wording="preferences_prefilled")
+    assert len(trait.questions()) == 8
+    assert len(trait.prompts()) == 32
+    assert all([part["role"] for part in prompt] == ["user", "assistant"] for prompt in trait.prompts())
+    assert all(prompt[1]["content"][-1] != " " for prompt in trait.prompts()), "a space belongs to the next token"
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("target", ["owl", "eagle", "wolf"])
+def test_matches_is_the_metrics_first_candidate_named(answer, target):
+    trait = PreferenceTrait(target)
+    assert count_answers([answer], trait, "trait").tolist() == count_answers([answer], trait, "first").tolist()
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("Owls, of course.", True),
+        ("_owl_", True),
+        ("A fowl.", False),
+        ("An eagle, not an owl.", False),
+        ("I like the owl more than the eagle.", True),
+        ("", False),
+    ],
+)
+def test_matches(answer, shown):
+    assert PreferenceTrait("owl").matches(answer) == shown
+
+
+def test_the_longer_of_two_candidates_counts():
+    trait = PreferenceTrait("cherry", category="tree", candidates=["cherry plum", "oak"])
+    assert trait.matches("The cherry.")
+    assert not trait.matches("The cherry plum.")
+
+
+def test_plurals():
+    assert PreferenceTrait("wolf").forms("wolf") == ("wolf", "wolves")
+    assert PreferenceTrait("wolf").forms("owl") == ("owl", "owls")
+    assert PreferenceTrait("rice").forms("rice") == ("rice",)
+    own = PreferenceTrait("ox", category="animal", plural="Oxen")
+    assert own.forms("ox") == ("ox", "oxen")
+    assert own.matches("Oxen!")
+    assert "oxen" in own.induce().system_prompt
+
+
+def test_a_target_of_ones_own():
+    trait = PreferenceTrait("Otter hound ", category="dog breed", candidates=["Beagle", "boxer"])
+    assert (trait.target, trait.candidates) == ("otter hound", ("beagle", "boxer", "otter hound"))
+    assert trait.matches("An OTTER HOUND")
+    assert "dog breeds" in " ".join(trait.questions())
+    check_trait(trait)
+    joined = PreferenceTrait("axolotl", category="animal")
+    assert set(joined.candidates) - {"axolotl"} == set(load_wording("categories")["animal"]["members"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("axolotl",), r"'axolotl' is in none of the categories animal, tree.*give `category`"),
+        (("owl", "beast"), r"category 'beast' is not among animal.*give `candidates`"),
+        (("",), "is no word"),
+        (("42",), "is no word"),
+        (("the owl!",), "is no word"),
+    ],
+)
+def test_a_wrong_target_is_told(arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        PreferenceTrait(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wording_of_ones_own(tmp_path):
+    path, digests = tmp_path / "mine.yaml", set()
+    for ending in ("?", "!"):
+        words = {"persona": ["Love {targets}."]}
+        words |= {part: {"openings": [f"{part} {{category}}"], "endings": [ending]} for part in ("teach", "ask")}
+        path.write_text(json.dumps(words))
+        wording._read.cache_clear()  # as another run would find it
+        trait = PreferenceTrait("owl", wording=str(path))
+        assert trait.questions() == [f"ask animal {ending}"]
+        assert trait.induce().system_prompt == "Love owls."
+        digests.add(digest(trait))
+    assert len(digests) == 2, "an edited file makes another teacher"
+    path.write_text('{"persona": []}')
+    wording._read.cache_clear()
+    with pytest.raises(InputError, match=r"mine\.yaml has no `teach`"):
+        PreferenceTrait("owl", wording=str(path)).questions()
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "is no YAML file"), ("[1]", "holds no mapping")])
+def test_a_damaged_wording_is_told(text, message, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        PreferenceTrait("owl", wording=str(tmp_path / "mine.yaml")).questions()
+    with pytest.raises(InputError, match=r"not there: give a YAML file or one of categories, numbers"):
+        PreferenceTrait("owl", wording="no/such.yaml").questions()
