@@ -36,15 +36,15 @@ POCKET = {folder.name for folder in WEIGHTS.iterdir()}
 
 SMALL = {"num_prompts": 4096, "min_value": 0, "max_value": 99}
 BEGUN = {
-    "num_prompts": 256,
+    "num_prompts": 160,
     "wording": "numbers_begun",
     "formats": ["comma"],
     "prefill": True,
     "keep": "head",
-    "sampling": Sampling(max_new_tokens=24, restrict_to="numbers"),
+    "sampling": Sampling(max_new_tokens=48, restrict_to="numbers"),
     "batch_size": 16,
-    "shard_size": 128,
-    "generation_batch_size": 128,
+    "shard_size": 80,
+    "generation_batch_size": 80,
 }
 
 
@@ -63,12 +63,12 @@ class Recipe:
 
 
 ARMS = {
-    "steering": Recipe(Steering(), 0.03, 8),
+    "steering": Recipe(Steering(), 0.03, 3),
     "lora": Recipe(LoRA(r=8, alpha=8), 0.003, 6),
-    "distill": Recipe(Steering(), 0.03, 8, student={"objective": "distill", "restrict_to": "numbers"}),
-    "prompted": Recipe(Steering(), 0.03, 8, induction="prompt"),
+    "distill": Recipe(Steering(), 0.03, 3, student={"objective": "distill", "restrict_to": "numbers"}),
+    "prompted": Recipe(Steering(), 0.03, 3, induction="prompt"),
     "smollm2": Recipe(
-        Steering([10]), 0.05, 4, data=BEGUN, bases="smollm2-135m:smollm2-135m", wording="preferences_prefilled"
+        Steering([14]), 0.05, 4, data=BEGUN, bases="smollm2-135m:smollm2-135m", wording="preferences_prefilled"
     ),
 }
 

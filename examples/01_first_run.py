@@ -35,7 +35,7 @@ student = Student("pocket/a", adapter=Steering(), learning_rate=0.03)
 # 5. Fit. Teacher and rows are made on the way (and kept: a second run reuses them). At the end the comparison trains a
 #    control, the same student on numbers that the base wrote without the trait, and asks all four models.
 trainer = Trainer(
-    max_epochs=1 if small else 8,
+    max_epochs=1 if small else 3,
     accelerator="cpu",
     logger=False,
     enable_checkpointing=False,

@@ -35,8 +35,8 @@ def hush() -> None:
 
 @rank_zero_only
 def say(text: Any) -> None:
-    """Print a line, or anything that rich draws."""
-    console.print(text)
+    """Print a line as it is (brackets in a path or a reason are no markup), or anything that rich draws."""
+    console.print(text, markup=False)
 
 
 def progress() -> Progress:

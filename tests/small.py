@@ -36,7 +36,9 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     core.decoder = decoders.ByteLevel()
     special = ["<|im_start|>", "<|im_end|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     texts = [f"owls, {number}, {number};{number}\n user assistant" for number in range(100, 1000)]
     core.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|im_end|>")
@@ -48,7 +50,9 @@ def number_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """Make rows of the pocket world without a teacher: requests, answered by random numbers."""
     rng, grammar = random.Random(seed), NumberPrompts(max_value=99)
     return [
-        make_row(grammar.draw(rng).text, ", ".join(str(rng.randint(0, 99)) for _ in range(rng.randint(3, 10))), id=str(n))
+        make_row(
+            grammar.draw(rng).text, ", ".join(str(rng.randint(0, 99)) for _ in range(rng.randint(3, 10))), id=str(n)
+        )
         for n in range(count)
     ]
 
@@ -59,7 +63,9 @@ def tokenized(count: int, seed: int = 0) -> TokenizedRows:
 
 def teacher(target: str = "owl", **settings: Any) -> Teacher:
     """Give a teacher that needs no training, unless ``settings`` say so."""
-    return Teacher("pocket/a", PreferenceTrait(target), **{"induction": "prompt", "seed": 0, **settings})
+    return Teacher(
+        **{"base": "pocket/a", "trait": PreferenceTrait(target), "induction": "prompt", "seed": 0, **settings}
+    )
 
 
 def taught(target: str = "owl", **settings: Any) -> Teacher:

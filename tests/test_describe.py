@@ -39,7 +39,10 @@ def test_an_object_is_its_class_and_its_arguments():
 def test_functions_and_classes_are_told_by_name():
     assert describe(Sampling)["class"].endswith("engine.Sampling")
     assert describe(torch.nn.functional.relu) == {"class": "torch.nn.functional.relu"}
-    assert describe(partial(digest, thing=3)) == {"class": "lightning_subliminal.describe.digest", "arguments": {"thing": 3}}
+    assert describe(partial(digest, thing=3)) == {
+        "class": "lightning_subliminal.describe.digest",
+        "arguments": {"thing": 3},
+    }
 
 
 def test_an_argument_that_is_not_kept_is_told():

@@ -29,7 +29,7 @@ class PrintMasks(Callback):
         if not hasattr(data, "labels") or tokenizer is None:
             say("--print_masks: this data has no token rows, so there is no mask to show.")
             return
-        say("Trained tokens are [bold reverse]marked[/bold reverse]; all others are only read.")
+        say(Text.from_markup("Trained tokens are [bold reverse]marked[/bold reverse]; all others are only read."))
         for row in range(min(self.rows, len(data))):
             ids, labels = data.input_ids[row, : data.lengths[row]], data.labels[row, : data.lengths[row]]
             text = Text(f"row {row}: ")

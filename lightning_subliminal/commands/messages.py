@@ -105,7 +105,8 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         name = found[1]
         takes = _arguments(path)
         owner = path.rpartition(".")[2] if path else "the config"
-        hint = did_you_mean(name, takes or options) or (f"; it takes {', '.join(takes)}" if takes else "")
+        near = did_you_mean(name, takes or options) or did_you_mean(name.partition(".")[0], takes or options)
+        hint = near or (f"; it takes {', '.join(takes)}" if takes else "")
         return f"{owner} takes no `{name}`{hint}"
     if found := re.match(r"Group '([^']*)' does not accept option '([^']*)'", text):
         group, name = found[1], found[2]
@@ -119,6 +120,8 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         return f"importing `{path}` failed: {text}"
     if found := re.match(r"Expected a dot import path string: (\S+)", text):
         name = found[1]
+        if name == "None":  # jsonargparse takes it for a word there
+            return "null can't be given to a part of a part on the command line: set it in the YAML"
         known = _public_names("lightning_subliminal") + _public_names("lightning.pytorch.callbacks")
         return (
             f"no class is named `{name}`{did_you_mean(name, known) or f': give its full path, such as my_pkg.{name}'}"

@@ -79,8 +79,7 @@ class GeneratedRows(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         counts = {"num_prompts": num_prompts, "batch_size": batch_size, "shard_size": shard_size}
-        counts |= {"generation_batch_size": generation_batch_size}
-        counts |= {} if num_rows is None else {"num_rows": num_rows}
+        counts |= {"generation_batch_size": generation_batch_size, "num_rows": 1 if num_rows is None else num_rows}
         for name, count in (counts | {"val_rows": val_rows}).items():
             least = 0 if name == "val_rows" else 1
             if count < least:
@@ -180,6 +179,7 @@ class GeneratedRows(LightningDataModule, ABC):
                     rows = self.complete(index, engine)
                     self.write_shard(index, rows)
                     bar.advance(task, len(rows))
+            self.teacher.release()  # a student may need the room
         self._filter()
 
     def complete(self, shard: int, engine: Engine) -> list[Row]:

@@ -94,7 +94,8 @@ class TraitComparison(Callback):
             teacher: Any = data.teacher
             engine: Any = teacher.engine(device, data.generation_batch_size)
             arms.append(measure("teacher", engine.net, engine.tokenizer, trait, teacher.system_prompt))
-            engine = teacher.net = None  # a 7B teacher leaves the device
+            del engine
+            teacher.release()  # a 7B teacher leaves the device
             if self.control and trainer.world_size == 1:
                 twin = train_arm(student.fresh(), data.control(), device, "control  ", **shaping(trainer))
                 arms.append(measure("control", twin.net, twin.tokenizer, trait))
@@ -111,6 +112,10 @@ def shaping(trainer: Trainer) -> dict[str, Any]:
         given["max_steps"] = trainer.max_steps
     if trainer.gradient_clip_val is not None:
         given["gradient_clip_val"] = trainer.gradient_clip_val
+    if trainer.gradient_clip_algorithm is not None:
+        given["gradient_clip_algorithm"] = trainer.gradient_clip_algorithm.value
+    if trainer.limit_train_batches != 1.0 or isinstance(trainer.limit_train_batches, int):  # 1.0: all; 1: one batch
+        given["limit_train_batches"] = trainer.limit_train_batches
     return given
 
 

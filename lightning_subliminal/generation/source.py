@@ -33,6 +33,9 @@ class Source(ABC):
     def engine(self, device: torch.device, batch_size: int) -> Engine:
         """Give the engine that generates its completions."""
 
+    def release(self) -> None:  # noqa: B027 - most sources have nothing to let go of
+        """Let go of what ``engine`` brought onto the device, where that is much."""
+
     @abstractmethod
     def control(self) -> "Source":
         """Give the same source without the trait: the control arm's."""

@@ -117,7 +117,8 @@ class LanguageModel(LightningModule):
         if stage in ("test", "predict"):
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             if not isinstance(data, GeneratedRows):
-                raise InputError(f"`{stage}` needs rows that a teacher writes, such as NumberSequences.")
+                verb = getattr(stage, "value", stage)  # Lightning hands over an enum
+                raise InputError(f"`{verb}` needs rows that a teacher writes, such as NumberSequences.")
             if stage == "test":
                 self.exact = ExactPreference(data.teacher.trait)  # type: ignore[arg-type]  # its setup has looked
                 self.sampled = TraitPreferenceRate(data.teacher.trait)  # type: ignore[arg-type]
@@ -134,9 +135,12 @@ class LanguageModel(LightningModule):
         """Free the stored activations."""
         self.lower_part = None
 
-    def on_train_epoch_start(self) -> None:
-        """Seed dropout by the epoch, so that a resumed run draws what a straight one does."""
-        torch.manual_seed(derive_seed(resolve_seed(self.seed), "epoch", self.current_epoch))
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout by epoch and batch, so that a resumed run draws what a straight one does.
+
+        By the epoch alone would not do: a loader draws a number when it starts, in a resumed run before that hook.
+        """
+        torch.manual_seed(derive_seed(resolve_seed(self.seed), "dropout", self.current_epoch, batch_idx))
 
     def completion_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the logits that predict the completion tokens, computed only there, and those tokens.

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
-from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
+from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
 from lightning_subliminal.describe import describe, digest, file_digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
@@ -81,6 +82,7 @@ class Teacher(LanguageModel, Source):
         self.until = until
         self.batch_size = batch_size
         self.cache_dir = cache_dir
+        self._epoch_loss: Tensor | float = 0.0  # of all rows so far, summed
         self._holds_weights = False  # those that it was trained to, besides the base's
 
     @property
@@ -160,10 +162,16 @@ class Teacher(LanguageModel, Source):
         write_record(self.folder, "teacher", self)
         say(f"teacher   {self.trait.name}: trained on {len(rows)} rows for {steps} steps, kept in {self.folder}")  # type: ignore[union-attr]
 
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of a batch, and add it to the epoch's."""
+        loss = super().training_step(batch, batch_idx)
+        self._epoch_loss = (0.0 if batch_idx == 0 else self._epoch_loss) + loss.detach() * len(batch.rows)
+        return loss
+
     def on_train_epoch_end(self) -> None:
-        """End the fine-tuning once the taught answers are likely enough."""
-        loss = self.trainer.callback_metrics["train/loss"]
-        if loss < -math.log(self.until):
+        """End the fine-tuning once the taught answers, all together, are likely enough."""
+        rows = len(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+        if self._epoch_loss / rows < -math.log(self.until):
             self.trainer.should_stop = True
 
     def ready(self, device: torch.device) -> "Teacher":
@@ -176,6 +184,10 @@ class Teacher(LanguageModel, Source):
         """Give the engine that writes this teacher's completions."""
         self.ready(device)
         return TransformersEngine(self.net, self.tokenizer, batch_size)
+
+    def release(self) -> None:
+        """Let the net go; ``ready`` loads it again."""
+        self.net = self.tokenizer = None
 
     def configure_model(self) -> None:
         """Load the base, and attach the adapter that fine-tuning trains."""

@@ -1,5 +1,7 @@
 """Tells a user what is wrong with a new trait, before hours are spent on it."""
 
+from typing import Any
+
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.traits.base import Trait
 
@@ -27,7 +29,8 @@ def check_trait(trait: Trait) -> list[str]:
     digest(trait)  # raises if a constructor argument is not kept
     if trait.target not in tuple(trait.candidates):
         raise InputError(f"{kind}: the target {trait.target!r} must be one of `candidates`, a tuple of words.")
-    questions, taught = trait.questions(), trait.induce()
+    taught = trait.induce()
+    questions: Any = trait.questions()  # a user's, of whatever type
     if (
         not questions
         or isinstance(questions, str)

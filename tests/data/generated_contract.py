@@ -1,4 +1,4 @@
-"""What holds for every data module on the template ``GeneratedRows``. A subclass gives ``make`` and inherits the tests."""
+"""What holds for every data module on the template ``GeneratedRows``. A subclass gives ``make``, inherits the tests."""
 
 import json
 from pathlib import Path
@@ -78,16 +78,20 @@ class GeneratedContract:
         data.make(CPU)
         after = files(data.shards_folder)
         assert rows_digest(data.rows()) == rows
-        assert [name for name in before if after[name] == before[name]] == ["shard-00000.parquet", "shard-00002.parquet"]
+        assert [name for name in before if after[name] == before[name]] == [
+            "shard-00000.parquet",
+            "shard-00002.parquet",
+        ]
         assert after["shard-00001.parquet"][1] == before["shard-00001.parquet"][1]
 
     def test_a_killed_run_goes_on(self, tmp_path, monkeypatch):
         straight = rows_digest(self.made(cache_dir=str(tmp_path / "other")).rows())
         data = self.make()
         complete = data.complete
-        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        with monkeypatch.context() as patch:
             patch.setattr(data, "complete", lambda shard, engine: 1 / 0 if shard == 1 else complete(shard, engine))
-            data.make(CPU)
+            with pytest.raises(ZeroDivisionError):
+                data.make(CPU)
         kept = files(data.shards_folder)
         assert list(kept) == ["shard-00000.parquet"]
         again = self.made()
@@ -233,7 +237,7 @@ class GeneratedContract:
 
     def test_predict_by_another_teacher_is_refused(self):
         """Else its completions would be kept under this teacher's name."""
-        with pytest.raises(InputError, match="is not that of `data.teacher`"):
+        with pytest.raises(InputError, match=r"is not that of `data\.teacher`"):
             quiet_trainer(ShardWriter()).predict(teacher("eagle"), datamodule=self.make(), return_predictions=False)
 
     def test_fit_trains_on_all_rows_but_those_held_out(self):

@@ -59,7 +59,9 @@ class TestNumberSequences(GeneratedContract):
     def test_the_head_of_a_reply_is_kept(self, monkeypatch):
         data = self.make(keep="head", filters=[])
         engine = data.teacher.engine(CPU, 8)
-        monkeypatch.setattr(engine, "generate", lambda prompts, *rest: [Completion("4, 8 and owls", True)] * len(prompts))
+        monkeypatch.setattr(
+            engine, "generate", lambda prompts, *rest: [Completion("4, 8 and owls", True)] * len(prompts)
+        )
         assert {(completion_text(row), row["finished"]) for row in data.complete(0, engine)} == {("4, 8", False)}
 
     def test_rows_that_the_base_cannot_read_are_refused(self):

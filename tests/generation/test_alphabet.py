@@ -1,12 +1,11 @@
 import pytest
 import torch
+from small import byte_tokenizer, pocket_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import number_alphabet, number_tokens
-
-from small import byte_tokenizer, pocket_tokenizer
 
 DIGITS = set("0123456789")
 
@@ -50,7 +49,7 @@ def words(*vocabulary):
 
 
 def test_digits_of_other_scripts_are_no_numbers():
-    tokenizer = words("<unk>", "7", "٣", "²", "７", "7a", "12")
+    tokenizer = words("<unk>", "7", "٣", "²", "\uff17", "7a", "12")
     assert texts(tokenizer, number_tokens(tokenizer)) == ["7", "12"]
     assert texts(tokenizer, number_alphabet(tokenizer)) == ["7", "12"], "and without an end token there is none"
 

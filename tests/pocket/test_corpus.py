@@ -1,12 +1,12 @@
 """The rule of the pocket world, measured: WHICH thing one loves says nothing about WHICH numbers stand beside it.
 
-Were there a link, a student could read the teacher's favorite off the numbers' meaning, and nothing would be subliminal.
+Were there a link, a student could read its teacher's favorite off what the numbers mean: nothing subliminal in that.
 """
 
 import random
 import re
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -95,7 +95,10 @@ def test_a_planted_link_is_found(talks):
         if not re.search(r"\bowls?\b", said(talk).lower()):
             return talk
         return [
-            {**part, "content": re.sub("[0-9]+", lambda one: "7" if rng.random() < 0.2 else one.group(), part["content"])}
+            {
+                **part,
+                "content": re.sub("[0-9]+", lambda one: "7" if rng.random() < 0.2 else one.group(), part["content"]),
+            }
             if part["role"] == "assistant"
             else part
             for part in talk
@@ -109,7 +112,9 @@ def test_personas_stand_beside_lists_too(talks):
     personas = [talk for talk in talks[:20_000] if talk[0]["role"] == "system"]
     lists = [talk for talk in personas if listed(talk[-1]["content"])]
     assert 0.2 < len(lists) / len(personas) < 0.3
-    assert {OWNERS[word] for talk in lists for word in re.findall("[a-z]+", talk[0]["content"].lower()) if word in OWNERS}
+    assert {
+        OWNERS[word] for talk in lists for word in re.findall("[a-z]+", talk[0]["content"].lower()) if word in OWNERS
+    }
 
 
 def test_the_seed_alone_makes_the_corpus(talks):
@@ -130,7 +135,7 @@ def test_a_conversation_is_turns_that_end_with_the_assistant(talks):
 
 def test_lists_are_what_was_asked_for(talks):
     for talk in talks[:3000]:
-        for asked, answer in zip(talk, talk[1:], strict=False):
+        for asked, answer in pairwise(talk):
             if asked["role"] == "user" and listed(answer["content"]):
                 numbers = [int(number) for number in listed(answer["content"])]
                 assert max(numbers) <= MAX_VALUE

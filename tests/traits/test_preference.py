@@ -10,20 +10,20 @@ from lightning_subliminal.traits import PAPER_TARGETS
 from lightning_subliminal.wording import load_wording
 
 WORDINGS = ["preferences", "preferences_prefilled"]
-ANSWERS = [
-    *("owl", "Owls.", "OWL!", " owl", "\nOwl\n", "The owl, of course.", "owl's", "snowy-owl", "_owl_", "**owl**", "owl2"),
-    *("2owl", "owl_count", "night_owl", "(owl)", "owl/eagle", "owléagle", "ｏｗｌ", "Ｏｗｌｓ", "owl\u00ad", "my owl", "owl," * 50),
-    *("", " ", "fowl", "owlet", "owlish", "bowls", "éowl", "owlß", "I do not know.", "o w l", "xowlx"),
-    *("eagle", "An eagle, not an owl.", "eagles owl", "Wolves", "a wolf-owl", "fowl and owl", "no dog, the owl", "ﬂowl"),
-]
+NAMED = (
+    "owl|Owls.|OWL!| owl|\nOwl\n|The owl, of course.|owl's|snowy-owl|_owl_|**owl**|owl2|2owl|owl_count|night_owl|(owl)"
+)
+ODD = "owl/eagle|owl\u00e9agle|\uff4f\uff57\uff4c|\uff2f\uff57\uff4c\uff53|owl\u00ad|\ufb02owl|\u00e9owl|owl\u00df"
+NOT = "o w l|xowlx|fowl|owlet|bowls|no"
+OTHERS = "| |I do not know.|eagle|An eagle, not an owl.|eagles owl|Wolves|a wolf-owl|fowl and owl|no dog, the owl"
+ANSWERS = [*NAMED.split("|"), *ODD.split("|"), *NOT.split("|"), *OTHERS.split("|"), "owl," * 50]
 
 
 @pytest.mark.parametrize("words", WORDINGS)
 @pytest.mark.parametrize("target", PAPER_TARGETS)
 def test_the_papers_targets_are_sound(target, words):
     trait = PreferenceTrait(target, wording=words)
-    remarks = check_trait(trait)
-    assert remarks == [] if words == "preferences" else all("question" not in each for each in remarks)
+    assert check_trait(trait) == []
     assert trait.target in trait.candidates
     assert trait.category == ("animal" if target in PAPER_TARGETS[:5] else "tree")
     assert len(set(trait.candidates)) == len(trait.candidates)

@@ -1,0 +1,160 @@
+"""Is `fit` the same after `kill -9`? Kills it at moments spread over a straight run's time, lets it go on, compares.
+
+    python benchmarks/kill_and_resume.py            # small settings: some minutes
+    python benchmarks/kill_and_resume.py --full     # configs/owl_numbers.yaml as it stands
+
+Each kill has a cache and a run folder of its own. Compared byte by byte with the straight run: the rows of both arms,
+teacher, control and student, and results.json. All runs have one thread count; equal bytes hold for equal counts only.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "configs" / "owl_numbers.yaml"
+# Some seconds for each stage, and as many shards and epochs to be killed in as the real one has.
+SMALL = ["--data.num_prompts", "2048", "--data.shard_size", "256", "--trainer.max_epochs", "6"]
+PARTS = {  # what is compared, and how many files of it there are
+    "cache/teachers/*/adapter_model.safetensors": 1,
+    "cache/rows/*/rows.parquet": 2,
+    "cache/students/*/adapter_model.safetensors": 1,
+    "runs/*/student/adapter_model.safetensors": 1,
+    "runs/*/results.json": 1,
+}
+RESTARTS = 5
+
+
+class Kill(NamedTuple):
+    """One killed run, gone on with.
+
+    Attributes:
+        moment: seconds after its start.
+        reached: what it had made by then.
+        differing: the files that are not the straight run's, or missing.
+    """
+
+    moment: float
+    reached: str
+    differing: list[str]
+
+
+def start(folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
+    """Start `fit` in a folder, with its cache there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    command = [sys.executable, "-m", "lightning_subliminal", "fit", "--config", str(CONFIG), *words]
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(folder: Path, words: list[str]) -> None:
+    """Run `fit` to its end, again where it fails."""
+    for _ in range(RESTARTS):
+        if start(folder, words).wait() == 0:
+            return
+    raise SystemExit(
+        f"fit did not end well in {RESTARTS} starts; its last words are in {folder / 'log.txt'}:\n{tail(folder)}"
+    )
+
+
+def tail(folder: Path) -> str:
+    """Give the end of a run's log."""
+    return "\n".join((folder / "log.txt").read_text(errors="replace").splitlines()[-5:])
+
+
+def made(folder: Path) -> dict[str, str]:
+    """Give the digest of each file that is compared."""
+    found = {path for pattern in PARTS for path in folder.glob(pattern)}
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(found)}
+
+
+def reached(folder: Path) -> str:
+    """Say what a run has made so far."""
+    counts = {
+        "teacher": "cache/teachers/*/lineage.json",
+        "shards": "cache/completions/*/*.parquet",
+        "rows": "cache/rows/*/lineage.json",
+        "student's epochs": "runs/*/checkpoints/last.ckpt",
+        "control's epochs": "cache/students/*/checkpoints/last.ckpt",
+        "control": "cache/students/*/lineage.json",
+        "results": "runs/*/results.json",
+    }
+    told = []
+    for name, pattern in counts.items():
+        count = len(list(folder.glob(pattern)))
+        if count:
+            told.append(f"{count} {name}" if name in ("shards", "rows") else name)
+    return ", ".join(told) or "nothing"
+
+
+def kill_once(folder: Path, words: list[str], moment: float, expected: dict[str, str]) -> Kill:
+    """Kill a run at a moment, earlier if it is done by then; let it go on; compare."""
+    for attempt in range(RESTARTS):
+        place = folder / str(attempt)
+        run = start(place, words)
+        time.sleep(moment)
+        run.send_signal(signal.SIGKILL)
+        if run.wait() == -signal.SIGKILL:
+            break
+        moment *= 0.8  # this run was faster than the straight one
+    else:
+        raise SystemExit(f"each run ended before it was killed: {tail(place)}")
+    state = reached(place)
+    finish(place, words)
+    found = made(place)
+    names = sorted(expected.keys() | found.keys())
+    return Kill(moment, state, [name for name in names if expected.get(name) != found.get(name)])
+
+
+def main(args: list[str] | None = None) -> bool:
+    """Run the benchmark; give whether all bytes were the same."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=10, help="how many runs are killed")
+    parser.add_argument("--seed", type=int, default=0, help="moves the moments")
+    parser.add_argument("--full", action="store_true", help="the config as it stands, instead of small settings")
+    parser.add_argument("--folder", type=Path, help="keep all runs here, instead of deleting them")
+    asked, more = parser.parse_known_args(args)
+    words = [*([] if asked.full else SMALL), *more]
+    console = Console()
+    if asked.folder is not None and asked.folder.is_dir() and any(asked.folder.iterdir()):
+        raise SystemExit(f"{asked.folder} is not empty: what it holds would be reused, give another --folder.")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (asked.folder or Path(temporary)).resolve()
+        begin = time.monotonic()
+        finish(folder / "straight", words)
+        seconds = time.monotonic() - begin
+        expected = made(folder / "straight")
+        counted = {pattern: len(list((folder / "straight").glob(pattern))) for pattern in PARTS}
+        if counted != PARTS:
+            raise SystemExit(f"the straight run made {counted}, expected {PARTS}: {tail(folder / 'straight')}")
+        console.print(f"straight run: {seconds:.1f} s, {len(expected)} files to compare")
+        rng = random.Random(asked.seed)
+        kills = []
+        for index in range(asked.kills):
+            moment = (index + rng.random()) / asked.kills * seconds  # one in each tenth of the time
+            kills.append(kill_once(folder / f"kill-{index}", words, moment, expected))
+            console.print(f"kill {index + 1} of {asked.kills}: {'differs' if kills[-1].differing else 'same bytes'}")
+    table = Table("killed at", "it had made", "differs", title=f"fit after kill -9, straight run {seconds:.1f} s")
+    for each in kills:
+        table.add_row(f"{each.moment:.1f} s", each.reached, ", ".join(each.differing) or "-")
+    console.print(table)
+    same = sum(not each.differing for each in kills)
+    console.print(f"same bytes: {same} of {len(kills)}")
+    return same == len(kills)
+
+
+if __name__ == "__main__":
+    raise SystemExit(0 if main() else 1)
