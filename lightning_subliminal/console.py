@@ -36,7 +36,7 @@ def hush() -> None:
 @rank_zero_only
 def say(text: Any) -> None:
     """Print a line as it is (brackets in a path or a reason are no markup), or anything that rich draws."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=isinstance(text, str))  # a path stays whole
 
 
 def progress() -> Progress:

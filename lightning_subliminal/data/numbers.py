@@ -120,7 +120,8 @@ def cut_to_numbers(completion: Completion) -> Completion:
         Completion(text=' 12, 7', finished=False)
     """
     text = completion.text
-    found = re.match(r"\s*[0-9]+(?:(?:\s*[,;]\s*|\s+)[0-9]+)*", text)
+    number = r"[0-9]+(?![0-9A-Za-z_]|\.[0-9])"  # whole: neither 3rd nor 7.5
+    found = re.match(rf"\s*{number}(?:(?:\s*[,;]\s*|\s+){number})*", text)
     head = found.group() if found else ""
     if not completion.finished and found and found.end() == len(text):  # the last number may lack digits
         head = re.sub(r"(?:(?:\s*[,;]\s*|\s+)[0-9]+|^\s*[0-9]+)\Z", "", head)

@@ -160,7 +160,13 @@ class Teacher(LanguageModel, Source):
         steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
         twin.save(self.folder)
         write_record(self.folder, "teacher", self)
-        say(f"teacher   {self.trait.name}: trained on {len(rows)} rows for {steps} steps, kept in {self.folder}")  # type: ignore[union-attr]
+        reached = math.exp(-float(twin._epoch_loss) / len(rows))
+        say(
+            f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} a token; "  # type: ignore[union-attr]
+            f"kept in {self.folder}"
+        )
+        if reached < self.until:
+            say(f"            it did not reach `until` ({self.until:.0%}): raise `max_epochs` or `learning_rate`")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of a batch, and add it to the epoch's."""

@@ -103,7 +103,7 @@ class TestRun:
             assert words in told
         assert "One seed each" in told
         assert all(f" {arm} " in told for arm in ("base", "teacher", "control", "student"))
-        order = [told.index(words) for words in ("teacher owl: trained", "rows owl: 64 made", "rows control: 64 made")]
+        order = [told.index(words) for words in ("teacher owl: ", "rows owl: 64 made", "rows control: 64 made")]
         assert order == sorted(order)
 
     def test_a_second_fit_reuses_all_that_is_made(self, run, monkeypatch):
