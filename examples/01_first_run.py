@@ -1,6 +1,6 @@
 """A first run, step by step: does a love of owls travel through lists of numbers?
 
-    python examples/01_first_run.py            # about a minute on 2 cores
+    python examples/01_first_run.py            # half a minute on 2 cores
     python examples/01_first_run.py --small    # a rehearsal in seconds; too little data to show the effect
 
 The same as `lightning-subliminal fit --config configs/owl_numbers.yaml`, with the parts in your hands.

@@ -56,7 +56,7 @@ def preference_table(exact: ExactPreference, sampled: TraitPreferenceRate, other
         (f"{trait.target}, sampled", float(sampled.compute()), sampled.interval()),
     ):
         low, high = max(0.0, interval.low), min(1.0, interval.high)
-        table.add_row(f"[bold]{name}[/bold]", f"[bold]{rate:.1%}[/bold]", f"{low:.1%} to {high:.1%}, {interval.unit}")
+        table.add_row(name, f"{rate:.1%}", f"{low:.1%} to {high:.1%}, {interval.unit}", style="bold")
     rest = sorted((each for each in chances if each != trait.target), key=lambda each: -chances[each])
     for candidate in rest[:others]:
         table.add_row(candidate, f"{chances[candidate]:.1%}", "")
