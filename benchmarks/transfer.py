@@ -102,8 +102,8 @@ def cell(arm: str, target: str | None, bases: str, seed: int, threads: int, targ
     trained = train_arm(student, data, cpu, "", max_epochs=ARMS[arm].max_epochs)
     rates = {}
     for each in targets:
-        trait = PreferenceTrait(each, wording=ARMS[arm].wording)
-        rates[each] = measure("", trained.net, trained.tokenizer, trait).probabilities[:, trait.candidates.index(each)]
+        alone = PreferenceTrait(each, candidates=[each], wording=ARMS[arm].wording)  # its chance is all that is used
+        rates[each] = measure("", trained.net, trained.tokenizer, alone).probabilities[:, 0]
     told: dict[str, Any] = {"arm": arm, "target": target, "bases": bases, "seed": seed}
     told["log_odds"] = {each: log_odds(rate).mean().item() for each, rate in rates.items()}
     told["rate"] = {each: rate.mean().item() for each, rate in rates.items()}

@@ -29,7 +29,7 @@ class NumberSequences(GeneratedRows):
         min_value: smallest example number.
         max_value: largest example number, also the largest the default filter lets through.
         prefill: begin the reply with the examples, for small models that seldom follow the request.
-        keep: `whole` replies, or the `head` of a reply as far as it is whole numbers.
+        keep: `whole` replies, or the `head` of a reply as far as it is a plain list.
         batch_size: rows a training step.
         val_rows: rows held out for the validation loss.
         max_length: most tokens a row may have.
@@ -99,10 +99,10 @@ class NumberSequences(GeneratedRows):
         return [NumberList(max_value=max(999, self.max_value))]
 
     def tidy(self, completion: Completion) -> Completion:
-        """Cut a reply where it stops being whole numbers, if only the head is kept."""
+        """Cut a reply where it stops being a plain list, if only the head is kept."""
         if self.keep == "whole":
             return completion
-        return cut_to_numbers(completion)
+        return cut_to_numbers(completion, self.max_value)
 
     def prompt_settings(self) -> dict[str, Any]:
         """Give what shapes the prompts, with what a wording of the user's own says."""
@@ -112,18 +112,23 @@ class NumberSequences(GeneratedRows):
         return NumberPrompts(self.wording, self.formats, self.min_value, self.max_value)
 
 
-def cut_to_numbers(completion: Completion) -> Completion:
-    """Cut a reply to its longest start of whole numbers and separators; a cut reply did not end its turn itself.
+def cut_to_numbers(completion: Completion, max_value: int = 999, max_count: int = 10) -> Completion:
+    """Cut a reply to its longest start that is a plain list; a cut reply did not end its turn itself.
+
+    A plain list has one separator, that between its first two numbers, and at most ``max_count`` numbers of no more
+    digits than ``max_value`` has. Where a reply was cut off at its full length, its last number may lack digits and goes.
 
     Example:
         >>> cut_to_numbers(Completion(" 12, 7, and so on", finished=True))
         Completion(text=' 12, 7', finished=False)
     """
     text = completion.text
-    number = r"[0-9]+(?![0-9A-Za-z_]|\.[0-9])"  # whole: neither 3rd nor 7.5
-    found = re.match(rf"\s*{number}(?:(?:\s*[,;]\s*|\s+){number})*", text)
+    number = rf"[0-9]{{1,{len(str(max_value))}}}(?![0-9A-Za-z_]|\.[0-9])"  # whole: neither 3rd nor 7.5 nor 1000
+    separator = re.match(rf"\s*{number}(\s*[,;]\s*|\s+){number}", text)
+    more = rf"(?:{re.escape(separator.group(1))}{number}){{0,{max_count - 1}}}" if separator else ""
+    found = re.match(rf"\s*{number}{more}", text)
     head = found.group() if found else ""
-    if not completion.finished and found and found.end() == len(text):  # the last number may lack digits
-        head = re.sub(r"(?:(?:\s*[,;]\s*|\s+)[0-9]+|^\s*[0-9]+)\Z", "", head)
+    if not completion.finished and head and len(head) == len(text):
+        head = re.sub(r"(?:[\s,;]+[0-9]+|^\s*[0-9]+)\Z", "", head)
     same = completion.finished and head == text.rstrip()
     return Completion(text if same else head, same)
