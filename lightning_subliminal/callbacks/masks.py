@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.text import Text
 
-from lightning_subliminal.console import say
+from lightning_subliminal.console import console, say
 
 __all__ = ["PrintMasks"]
 
@@ -22,20 +22,25 @@ class PrintMasks(Callback):
     def __init__(self, rows: int = 3) -> None:
         self.rows = rows
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the rows, where the data has tokens."""
-        data: Any = getattr(trainer.train_dataloader, "dataset", None)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the rows, where the data has tokens; of a finished run too."""
+        data: Any = getattr(getattr(trainer, "datamodule", None), "train_data", None)
         tokenizer: Any = getattr(pl_module, "tokenizer", None)
         if not hasattr(data, "labels") or tokenizer is None:
             say("--print_masks: this data has no token rows, so there is no mask to show.")
             return
-        say(Text.from_markup("Trained tokens are [bold reverse]marked[/bold reverse]; all others are only read."))
+        before, after = ("", "") if console.is_terminal else (">", "<")  # a log file has no colors
+        legend = Text("Trained tokens are ").append(f"{before}marked{after}", style="bold reverse")
+        say(legend.append("; all others are only read."))
         for row in range(min(self.rows, len(data))):
             ids, labels = data.input_ids[row, : data.lengths[row]], data.labels[row, : data.lengths[row]]
             text = Text(f"row {row}: ")
             for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
-                style = "" if label == IGNORED else "bold reverse"
-                text.append(tokenizer.decode([token]).replace("\n", "\\n"), style=style)
+                word = tokenizer.decode([token]).replace("\n", "\\n")
+                if label == IGNORED:
+                    text.append(word)
+                else:
+                    text.append(f"{before}{word}{after}", style="bold reverse")
                 text.append(" ")
             trained = (labels != IGNORED).sum().item()
             say(text)

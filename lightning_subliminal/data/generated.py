@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import progress, say
+from lightning_subliminal.console import hush, progress, say
 from lightning_subliminal.data.selection import select_rows
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
@@ -248,6 +248,7 @@ class GeneratedRows(LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Tokenize the rows with the student's tokenizer."""
+        hush()
         if stage == "predict":
             self.missing = self.missing_shards()
         if stage == "test" and self.teacher.trait is None:

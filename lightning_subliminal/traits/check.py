@@ -3,6 +3,7 @@
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import completion_text
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["check_trait"]
@@ -47,6 +48,9 @@ def check_trait(trait: Trait) -> list[str]:
         raise InputError(f"{kind}.induce().rows hold a system prompt: training rows must not; use `system_prompt`.")
     if not trait.matches(trait.target) or not trait.matches(f"{trait.target.capitalize()}."):
         raise InputError(f"{kind}.matches({trait.target!r}) is False: an answer that is the target must match.")
+    if taught.rows and not any(trait.matches(completion_text(row)) for row in taught.rows):
+        answer = completion_text(taught.rows[0])
+        raise InputError(f"{kind}.induce() teaches {answer!r}, which `matches` does not take: teach what is asked for.")
     others = [candidate for candidate in trait.candidates if candidate != trait.target]
     if matched := next((other for other in others if trait.matches(other)), None):
         raise InputError(f"{kind}.matches({matched!r}) is True: another candidate must not match.")

@@ -96,7 +96,7 @@ class TestRun:
         told = run[2]
         for words in (
             "How often is the answer owl?",
-            "95 % interval",
+            "95 % from",
             "none of these",
             "Transfer: the student's log-odds",
         ):
