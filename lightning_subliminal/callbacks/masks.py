@@ -21,10 +21,21 @@ class PrintMasks(Callback):
 
     def __init__(self, rows: int = 3) -> None:
         self.rows = rows
+        self.shown = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the rows, where the data has tokens; of a finished run too."""
-        data: Any = getattr(getattr(trainer, "datamodule", None), "train_data", None)
+        """Print the rows of a data module; of a finished run too, which never comes to train."""
+        data = getattr(getattr(trainer, "datamodule", None), "train_data", None)
+        if data is not None:
+            self._show(data, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the rows of a loader, or say that there are none with tokens."""
+        if not self.shown:
+            self._show(getattr(trainer.train_dataloader, "dataset", None), pl_module)
+
+    def _show(self, data: Any, pl_module: LightningModule) -> None:
+        self.shown = True
         tokenizer: Any = getattr(pl_module, "tokenizer", None)
         if not hasattr(data, "labels") or tokenizer is None:
             say("--print_masks: this data has no token rows, so there is no mask to show.")
@@ -40,7 +51,7 @@ class PrintMasks(Callback):
                 if label == IGNORED:
                     text.append(word)
                 else:
-                    text.append(f"{before}{word}{after}", style="bold reverse")
+                    text.append(before).append(word, style="bold reverse").append(after)
                 text.append(" ")
             trained = (labels != IGNORED).sum().item()
             say(text)

@@ -149,8 +149,6 @@ class LabCLI(LightningCLI):
         kwargs["ckpt_path"] = self.ckpt_path
         if self.verb == "predict":
             kwargs["return_predictions"] = False
-        if self.verb == "test":
-            kwargs["verbose"] = False  # the module draws a table of its own
         getattr(self.trainer, self.verb)(self.model, datamodule=self.datamodule, weights_only=True, **kwargs)
 
     def _goes_on(self) -> bool:

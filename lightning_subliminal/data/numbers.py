@@ -116,7 +116,8 @@ def cut_to_numbers(completion: Completion, max_value: int = 999, max_count: int 
     """Cut a reply to its longest start that is a plain list; a cut reply did not end its turn itself.
 
     A plain list has one separator, that between its first two numbers, and at most ``max_count`` numbers of no more
-    digits than ``max_value`` has. A reply that was cut off at its full length loses its last number: it may lack digits.
+    digits than ``max_value`` has. A reply that was cut off at its full length loses its last number, which may lack
+    digits.
 
     Example:
         >>> cut_to_numbers(Completion(" 12, 7, and so on", finished=True))
