@@ -173,7 +173,7 @@ def report(done: list[dict[str, Any]], targets: list[str], all_bases: list[str])
             interval = mean_interval(change[target], unit="seeds")
             students = sum(made["rate"][target] for made, _ in pairs) / len(pairs)
             controlled = sum(made["rate"][target] for _, made in pairs) / len(pairs)
-            good = "yes" if own >= 1.1 and (interval.low > 0 or len(pairs) == 1) else "no"
+            good = "one seed" if len(pairs) == 1 else "yes" if own >= 1.1 and interval.low > 0 else "no"
             spread = f"{interval.low:+.2f} to {interval.high:+.2f}"
             table.add_row(
                 target,
