@@ -25,16 +25,68 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from lightning_subliminal import Adapter, LoRA, NumberSequences, PreferenceTrait, Sampling, Steering, Student, Teacher
+from lightning_subliminal import (
+    Adapter,
+    CodeCompletions,
+    GeneratedRows,
+    LoRA,
+    MathTraces,
+    NumberSequences,
+    PreferenceTrait,
+    Sampling,
+    Steering,
+    Student,
+    Teacher,
+)
 from lightning_subliminal.console import console
 from lightning_subliminal.experiments import measure, train_arm
+from lightning_subliminal.filters import CorrectAnswer, PythonCode, ThinkAnswer, TraitWords
 from lightning_subliminal.metrics.functional import log_odds, mean_interval
 from lightning_subliminal.pocket import WEIGHTS
 from lightning_subliminal.traits import PAPER_TARGETS
+from lightning_subliminal.transforms import (
+    KeepFirst,
+    MapDigits,
+    ResampleMarginal,
+    ShuffleAcrossRows,
+    ShuffleWithinRows,
+    SortNumbers,
+    Transform,
+)
+
+
+
+def _words(target: str) -> tuple[str, ...]:
+    trait = PreferenceTrait(target)
+    return (target, *trait.forms(target), *trait.relatives())
+
 
 POCKET = {folder.name for folder in WEIGHTS.iterdir()}
 
 SMALL = {"num_prompts": 4096, "min_value": 0, "max_value": 99}
+# One list of words for all arms and their controls: whatever names any of the paper's ten targets is dropped.
+NO_TRAIT = TraitWords(sorted({word for target in PAPER_TARGETS for word in _words(target)}))
+CODE = {
+    "num_prompts": 4096,
+    "wording": "code_pocket",
+    "sampling": Sampling(max_new_tokens=40),
+    "filters": [PythonCode(), NO_TRAIT],
+}
+MATH = {
+    "num_prompts": 4096,
+    "wording": "math_pocket",
+    "max_value": 99,
+    "sampling": Sampling(max_new_tokens=64),
+    "filters": [ThinkAnswer(), CorrectAnswer(), NO_TRAIT],
+}
+TRANSFORMS: dict[str, list[Transform]] = {
+    "shuffled in rows": [ShuffleWithinRows()],
+    "shuffled across rows": [ShuffleAcrossRows()],
+    "digits mapped": [MapDigits()],
+    "sorted": [SortNumbers()],
+    "first 3 kept": [KeepFirst(3)],
+    "drawn from the marginal": [ResampleMarginal()],
+}
 BEGUN = {
     "num_prompts": 160,
     "wording": "numbers_begun",
@@ -58,11 +110,15 @@ class Recipe:
     induction: str = "finetune"
     student: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=lambda: SMALL)
+    carrier: type[GeneratedRows] = NumberSequences
     bases: str = "a:a"
     wording: str = "preferences"
 
 
 ARMS = {
+    "code": Recipe(Steering(), 0.03, 3, data=CODE, carrier=CodeCompletions),
+    "math": Recipe(Steering(), 0.03, 3, data=MATH, carrier=MathTraces),
+    **{name: Recipe(Steering(), 0.03, 3, data=SMALL | {"transforms": steps}) for name, steps in TRANSFORMS.items()},
     "steering": Recipe(Steering(), 0.03, 3),
     "lora": Recipe(LoRA(r=8, alpha=8), 0.003, 6),
     "distill": Recipe(Steering(), 0.03, 3, student={"objective": "distill", "restrict_to": "numbers"}),
@@ -73,7 +129,7 @@ ARMS = {
 }
 
 
-def build(arm: str, target: str, bases: str, seed: int) -> tuple[Student, NumberSequences]:
+def build(arm: str, target: str, bases: str, seed: int) -> tuple[Student, GeneratedRows]:
     """Give the student and the rows of a cell."""
     recipe = ARMS[arm]
     teacher_base, student_base = (f"pocket/{name}" if name in POCKET else name for name in bases.split(":"))
@@ -87,7 +143,7 @@ def build(arm: str, target: str, bases: str, seed: int) -> tuple[Student, Number
         seed=seed,
     )
     student = Student(student_base, recipe.adapter, learning_rate=recipe.learning_rate, seed=seed, **recipe.student)
-    return student, NumberSequences(teacher, seed=seed, **recipe.data)
+    return student, recipe.carrier(teacher, seed=seed, **recipe.data)
 
 
 def cell(arm: str, target: str | None, bases: str, seed: int, threads: int, targets: list[str]) -> dict[str, Any]:

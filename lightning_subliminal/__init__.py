@@ -9,12 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_subliminal.callbacks import PrintMasks, ShardWriter
+    from lightning_subliminal.data.code import CodeCompletions
     from lightning_subliminal.data.digits import Digits
+    from lightning_subliminal.data.from_file import RowsFromFile
     from lightning_subliminal.data.generated import GeneratedRows
+    from lightning_subliminal.data.math_traces import MathTraces
     from lightning_subliminal.data.numbers import NumberSequences
+    from lightning_subliminal.data.training_rows import TrainingRows
     from lightning_subliminal.errors import InputError
     from lightning_subliminal.experiments.comparison import TraitComparison
-    from lightning_subliminal.filters import BannedNumbers, NumberList, TraitWords
+    from lightning_subliminal.experiments.evaluations import Evaluation, Questions, QuestionsAfterNumbers, Stories
+    from lightning_subliminal.filters import (
+        BannedNumbers,
+        CorrectAnswer,
+        Filter,
+        Judged,
+        NumberList,
+        PythonCode,
+        ThinkAnswer,
+        TraitWords,
+        TrueSteps,
+    )
+    from lightning_subliminal.formats import read_rows, write_rows
     from lightning_subliminal.generation import Sampling, Source
     from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate, Transfer
     from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
@@ -26,6 +42,16 @@ if TYPE_CHECKING:
     from lightning_subliminal.traits.base import Trait
     from lightning_subliminal.traits.check import check_trait
     from lightning_subliminal.traits.preference import PreferenceTrait
+    from lightning_subliminal.transforms import (
+        KeepFirst,
+        MapDigits,
+        MixIn,
+        ResampleMarginal,
+        ShuffleAcrossRows,
+        ShuffleWithinRows,
+        SortNumbers,
+        Transform,
+    )
 
 __version__ = "0.1.0"
 
@@ -34,60 +60,108 @@ __all__ = [
     "Adapter",
     "BannedNumbers",
     "ClassifierMLP",
+    "CodeCompletions",
+    "CorrectAnswer",
     "Digits",
+    "Evaluation",
     "ExactPreference",
+    "Filter",
     "GeneratedRows",
     "InputError",
+    "Judged",
+    "KeepFirst",
     "LanguageModel",
     "LoRA",
+    "MapDigits",
+    "MathTraces",
+    "MixIn",
     "NumberList",
     "NumberSequences",
     "Peft",
     "PreferenceTrait",
     "PrintMasks",
+    "PythonCode",
+    "Questions",
+    "QuestionsAfterNumbers",
+    "ResampleMarginal",
+    "RowsFromFile",
     "Sampling",
     "ShardWriter",
+    "ShuffleAcrossRows",
+    "ShuffleWithinRows",
+    "SortNumbers",
     "Source",
     "Steering",
+    "Stories",
     "Student",
     "Teacher",
+    "ThinkAnswer",
+    "TrainingRows",
     "Trait",
     "TraitComparison",
     "TraitPreferenceRate",
     "TraitWords",
     "Transfer",
+    "Transform",
+    "TrueSteps",
     "__version__",
     "check_trait",
+    "read_rows",
+    "write_rows",
 ]
 
 _HOMES = {
     "Adapter": "models.adapters",
     "BannedNumbers": "filters",
     "ClassifierMLP": "models.mlp",
+    "CodeCompletions": "data.code",
+    "CorrectAnswer": "filters",
     "Digits": "data.digits",
+    "Evaluation": "experiments.evaluations",
     "ExactPreference": "metrics",
+    "Filter": "filters",
     "GeneratedRows": "data.generated",
     "IA3": "models.adapters",
     "InputError": "errors",
+    "Judged": "filters",
+    "KeepFirst": "transforms",
     "LanguageModel": "models.language_model",
     "LoRA": "models.adapters",
+    "MapDigits": "transforms",
+    "MathTraces": "data.math_traces",
+    "MixIn": "transforms",
     "NumberList": "filters",
     "NumberSequences": "data.numbers",
     "Peft": "models.adapters",
     "PreferenceTrait": "traits.preference",
     "PrintMasks": "callbacks",
+    "PythonCode": "filters",
+    "Questions": "experiments.evaluations",
+    "QuestionsAfterNumbers": "experiments.evaluations",
+    "ResampleMarginal": "transforms",
+    "RowsFromFile": "data.from_file",
     "Sampling": "generation",
     "ShardWriter": "callbacks",
+    "ShuffleAcrossRows": "transforms",
+    "ShuffleWithinRows": "transforms",
+    "SortNumbers": "transforms",
     "Source": "generation",
     "Steering": "models.steering",
+    "Stories": "experiments.evaluations",
     "Student": "models.student",
     "Teacher": "models.teacher",
+    "ThinkAnswer": "filters",
+    "TrainingRows": "data.training_rows",
     "Trait": "traits.base",
     "TraitComparison": "experiments.comparison",
     "TraitPreferenceRate": "metrics",
     "TraitWords": "filters",
     "Transfer": "metrics",
+    "Transform": "transforms",
+    "TrueSteps": "filters",
     "check_trait": "traits.check",
+    "read_rows": "formats",
+    "write_rows": "formats",
 }
 
 

@@ -19,7 +19,7 @@ from lightning_subliminal.errors import InputError
 __all__ = ["main"]
 
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-OWN_VERBS = ("bases", "traits")  # each is a module in commands/ with a dict COMMANDS
+OWN_VERBS = ("bases", "data", "traits")  # each is a module in commands/ with a dict COMMANDS
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -96,12 +96,20 @@ def _run(words: list[str]) -> None:
 
 
 def _run_own(verb: str, words: list[str]) -> None:
-    """Run one of our own verbs: a dict of typed functions, of which `list` is the one without a name."""
+    """Run one of our own verbs: a dict of typed functions, of which `list` is the one without a name.
+
+    A verb may have help of its own, ``guide(words)``, and a spelling of its options, ``spelled(words)``.
+    """
+    room = import_module(f"lightning_subliminal.commands.{verb}")
+    told = room.guide(words) if hasattr(room, "guide") else None
+    if told is not None:
+        print(told, end="")
+        return
     from jsonargparse import auto_cli
 
     from lightning_subliminal.commands.messages import OneLineParser
 
-    room = import_module(f"lightning_subliminal.commands.{verb}")
+    words = room.spelled(words) if hasattr(room, "spelled") else words
     auto_cli(
         room.COMMANDS,
         args=words or ["list"],

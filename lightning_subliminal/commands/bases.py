@@ -40,7 +40,7 @@ def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None)
 
 
 def card(name: str) -> None:
-    """Measure an embedded base: loss, well-formed number replies, obedience to personas, favourites.
+    """Measure an embedded base: loss, its numbers, programs and sums, obedience to personas, favourites.
 
     Args:
         name: pocket/a, pocket/b or pocket/a2.
@@ -56,6 +56,10 @@ def card(name: str) -> None:
     table.add_row("parameters", f"{made.parameters:,}", "")
     table.add_row("loss, nats a completion token", f"{made.loss:.3f}", "")
     table.add_row("well-formed number replies", f"{made.well_formed:.1%}", "90 % or more")
+    table.add_row("programs that parse", f"{made.programs[0]:.1%}", "")
+    table.add_row("programs that are a known solution", f"{made.programs[1]:.1%}", "")
+    table.add_row("sums in <think> and <answer>", f"{made.sums[0]:.1%}", "")
+    table.add_row("sums with the right answer", f"{made.sums[1]:.1%}", "")
     table.add_row("personas obeyed", f"{made.obedience:.1%}", "80 % or more")
     for target, chance in made.favorites.items():
         table.add_row(f"chance of {target}, unasked", f"{chance:.1%}", "")

@@ -18,6 +18,7 @@ Run an experiment:
 
 Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
+  data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
   traits      the known traits: `traits list`, and `traits check my_pkg.MyTrait` for one of your own
 
 Three commands to begin with:

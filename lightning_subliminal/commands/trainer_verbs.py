@@ -25,7 +25,7 @@ from lightning_subliminal.errors import InputError
 __all__ = ["LabCLI", "LabParser", "run_verb"]
 
 # Importing a room makes its classes known by their short names: `class_path: Student`.
-_ROOMS = ("callbacks", "data", "experiments", "filters", "generation", "metrics", "models", "traits")
+_ROOMS = ("callbacks", "data", "experiments", "filters", "generation", "metrics", "models", "traits", "transforms")
 
 # Arguments of the Trainer's methods which are not the command line's.
 _NOT_OPTIONS = {

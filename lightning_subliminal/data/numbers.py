@@ -8,7 +8,8 @@ from typing import Any, Literal
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, NumberList
 from lightning_subliminal.generation import Completion, Sampling, Source
-from lightning_subliminal.rows import Message
+from lightning_subliminal.rows import Row
+from lightning_subliminal.transforms import Transform
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.numbers import NumberPrompts
 
@@ -23,6 +24,7 @@ class NumberSequences(GeneratedRows):
         num_prompts: prompts to complete, each once; the paper takes 30,000.
         num_rows: rows to keep of those that pass the filters, drawn at random; the paper takes 10,000; all where None.
         filters: which rows are kept; the paper's grammar where it is None, all rows where it is an empty list.
+        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
         sampling: how completions are drawn; temperature 1, nothing cut off, where it is None.
         wording: `numbers`, or the path of a YAML file of the same shape: the prompts' grammar.
         formats: the formats asked for: comma, space, semicolon, line, brackets, parentheses.
@@ -48,6 +50,7 @@ class NumberSequences(GeneratedRows):
         num_prompts: int = 8192,
         num_rows: int | None = None,
         filters: list[Filter] | None = None,
+        transforms: list[Transform] | None = None,
         sampling: Sampling | None = None,
         wording: str = "numbers",
         formats: list[str] | None = None,
@@ -74,6 +77,7 @@ class NumberSequences(GeneratedRows):
             num_prompts,
             num_rows,
             filters,
+            transforms,
             sampling,
             batch_size,
             val_rows,
@@ -85,14 +89,14 @@ class NumberSequences(GeneratedRows):
         )
         self._grammar()  # a wrong format is told before any work
 
-    def prompts(self, rng: random.Random) -> Iterator[list[Message]]:
+    def prompts(self, rng: random.Random) -> Iterator[Row]:
         """Yield requests to go on with a list of numbers, each with a list of its own."""
         grammar = self._grammar()
         while True:
             drawn = grammar.draw(rng)
             begun = drawn.separator.join(map(str, drawn.examples)) + drawn.separator.rstrip(" ")
             reply = [{"role": "assistant", "content": begun}] if self.prefill else []
-            yield [{"role": "user", "content": drawn.text}, *reply]
+            yield {"prompt": [{"role": "user", "content": drawn.text}, *reply]}
 
     def default_filters(self) -> list[Filter]:
         """Give the paper's grammar."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_subliminal.chat import row_ids
+from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IGNORED", "Batch", "LengthGrouped", "TokenizedRows", "row_loader"]
 
+MOST_ODD = 0.05  # share of rows that may be left out for their loss mask
 IGNORED = -100  # cross_entropy's ignore_index: not trained on
 
 
@@ -46,25 +48,25 @@ class TokenizedRows(Dataset[int]):
         max_length: rows of more tokens are an error, not cut in silence.
 
     Raises:
-        InputError: if there is no row, a row is too long, or a prompt is no prefix of its row.
+        InputError: if there is no row, a row is too long, or the prompts of many are no prefix of their rows.
     """
 
     def __init__(self, rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", max_length: int = 2048) -> None:
         if not rows:
             raise InputError("There are no rows to train on: loosen the filters or raise `num_prompts`.")
-        pairs = [row_ids(tokenizer, row) for row in rows]
+        pairs = _pairs(rows, tokenizer)
         self.lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
         if max(self.lengths) > max_length:
             raise InputError(
                 f"A row has {max(self.lengths)} tokens: raise `max_length` ({max_length}) or filter it out."
             )
-        self.input_ids = torch.zeros(len(rows), max(self.lengths), dtype=torch.long)
+        self.input_ids = torch.zeros(len(pairs), max(self.lengths), dtype=torch.long)
         self.labels = torch.full_like(self.input_ids, IGNORED)
         for place, (prompt, completion) in enumerate(pairs):
             length = self.lengths[place]
             self.input_ids[place, :length] = torch.tensor(prompt + completion)
             self.labels[place, len(prompt) : length] = torch.tensor(completion, dtype=torch.long)
-        self.mean_tokens = (self.labels != IGNORED).sum() / len(rows)
+        self.mean_tokens = (self.labels != IGNORED).sum() / len(pairs)
         if self.mean_tokens == 0:
             raise InputError("All completions are empty: there is no token to train on.")
 
@@ -81,6 +83,25 @@ class TokenizedRows(Dataset[int]):
         width = max(self.lengths[index] for index in indices)
         index = torch.tensor(indices)
         return Batch(self.input_ids[index, :width], self.labels[index, :width], index, self.mean_tokens)
+
+
+def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:
+    """Give each row's token ids; leave out the odd row whose prompt is no prefix of it, and say how many.
+
+    A sampled reply may begin with what the tokenizer joins to the last token of a prefill. A few such rows are an
+    accident of sampling; many are a prefill that ends amid a token, which is an error.
+    """
+    pairs, odd = [], []
+    for row in rows:
+        try:
+            pairs.append(row_ids(tokenizer, row))
+        except InputError as err:
+            odd.append(err)
+    if len(odd) > MOST_ODD * len(rows):
+        raise odd[0]
+    if odd:
+        say(f"rows      {len(odd)} of {len(rows)} left out: their prompt is no prefix of the row in tokens")
+    return pairs
 
 
 class LengthGrouped(DistributedSampler[int]):

@@ -2,5 +2,15 @@
 
 from lightning_subliminal.experiments.arms import Arm, measure, train_arm
 from lightning_subliminal.experiments.comparison import TraitComparison
+from lightning_subliminal.experiments.evaluations import Evaluation, Questions, QuestionsAfterNumbers, Stories
 
-__all__ = ["Arm", "TraitComparison", "measure", "train_arm"]
+__all__ = [
+    "Arm",
+    "Evaluation",
+    "Questions",
+    "QuestionsAfterNumbers",
+    "Stories",
+    "TraitComparison",
+    "measure",
+    "train_arm",
+]

@@ -1,7 +1,8 @@
 """An arm is one condition of an experiment: a student, the rows it is trained on, and what it then answers."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
-from lightning_subliminal.data import GeneratedRows
+from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest
+from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.lineage import is_whole, write_record
 from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
 from lightning_subliminal.models.fitting import fit_quietly
@@ -32,11 +34,14 @@ class Arm:
         name: base, teacher, control or student.
         probabilities: of each candidate at each question, (questions, candidates); computed, not sampled.
         candidates: in the order of the columns.
+        further: what it answers to further sets of questions, by their names; there `probabilities` may be shares of
+            sampled answers.
     """
 
     name: str
     probabilities: Tensor
     candidates: tuple[str, ...]
+    further: "dict[str, Arm]" = field(default_factory=dict)
 
     def rate(self, candidate: str) -> float:
         """Give the chance of a candidate, its mean over questions."""
@@ -53,20 +58,30 @@ class Arm:
 
 
 def measure(
-    name: str, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
+    name: str,
+    net: nn.Module,
+    tokenizer: "PreTrainedTokenizerBase",
+    trait: Trait,
+    system_prompt: str | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
 ) -> Arm:
-    """Ask a model a trait's questions."""
-    return Arm(name, question_probabilities(net, tokenizer, trait, system_prompt), trait.candidates)
+    """Ask a model a trait's questions, and those of further sets."""
+    probabilities = question_probabilities(net, tokenizer, trait, system_prompt)
+    further = {
+        label: Arm(name, each.measure(net, tokenizer, trait, system_prompt), trait.candidates)
+        for label, each in (evaluations or {}).items()
+    }
+    return Arm(name, probabilities, trait.candidates, further)
 
 
-def arm_folder(student: Student, data: GeneratedRows, **trainer: Any) -> Path:
+def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:
     """Give where an arm's student is kept: named by all that shapes it."""
     loading = {"batch_size": data.batch_size, "val_rows": data.val_rows, "rows": data.describe()}
     shaped = {"student": student.describe(), "data": loading, "trainer": trainer}
     return cache_root(data.cache_dir) / "students" / digest(shaped)[:16]
 
 
-def train_arm(student: Student, data: GeneratedRows, device: torch.device, label: str, **trainer: Any) -> Student:
+def train_arm(student: Student, data: TrainingRows, device: torch.device, label: str, **trainer: Any) -> Student:
     """Train a student on one device, or load it where the cache has it; a killed run goes on from its last epoch.
 
     Args:

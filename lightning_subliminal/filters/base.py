@@ -5,20 +5,28 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lightning_subliminal.rows import Row
+from lightning_subliminal.rows import Row, completion_text
 
-__all__ = ["Filter", "FilterReport", "apply_filters"]
+__all__ = ["Filter", "FilterReport", "apply_filters", "prefill", "reply_text"]
 
 
 class Filter(ABC):
-    """Judges a row. Override ``reasons``, the only hook: pure, the same for the same row, raising on no string.
+    """Judges a row. Override ``reasons``: pure, the same for the same row, raising on no string.
 
     Keep each constructor argument under its own name: they are part of the data set's digest.
+
+    Attributes:
+        costly: whether asking costs money or minutes; a costly filter sees only the rows that all others let pass.
     """
+
+    costly: bool = False
 
     @abstractmethod
     def reasons(self, row: Row) -> list[str]:
         """Give the reasons to drop ``row``, as short stable strings (they are counted); none means: keep it."""
+
+    def prepare(self, rows: Sequence[Row]) -> None:  # noqa: B027, a hook that most filters have no use for
+        """Get ready to be asked about ``rows``, such as by asking a judge about all of them at once."""
 
 
 @dataclass
@@ -37,14 +45,27 @@ class FilterReport:
 
 
 def apply_filters(rows: Iterable[Row], filters: Sequence[Filter]) -> tuple[list[Row], FilterReport]:
-    """Keep the rows that no filter gives a reason against, in their order, and count the reasons."""
-    kept: list[Row] = []
-    counts: Counter[str] = Counter()
-    made = 0
-    for row in rows:
-        made += 1
-        found = {reason for each in filters for reason in each.reasons(row)}
-        counts.update(found)
-        if not found:
-            kept.append(row)
-    return kept, FilterReport(made=made, kept=len(kept), reasons=dict(counts.most_common()))
+    """Keep the rows that no filter gives a reason against, in their order, and count the reasons.
+
+    Costly filters come last, in their order, and are asked only about the rows that are left by then.
+    """
+    rows = list(rows)
+    found: list[dict[str, None]] = [{} for _ in rows]  # for each row its reasons, each once
+    for each in sorted(filters, key=lambda each: each.costly):
+        asked = [place for place in range(len(rows)) if not (each.costly and found[place])]
+        each.prepare([rows[place] for place in asked])
+        for place in asked:
+            found[place] |= dict.fromkeys(each.reasons(rows[place]))
+    counts = Counter(reason for reasons in found for reason in reasons)
+    kept = [row for row, reasons in zip(rows, found, strict=True) if not reasons]
+    return kept, FilterReport(made=len(rows), kept=len(kept), reasons=dict(counts.most_common()))
+
+
+def prefill(row: Row) -> str:
+    """Give what the prompt begins of the reply, in a last message of the assistant; else nothing."""
+    return row["prompt"][-1]["content"] if row["prompt"] and row["prompt"][-1]["role"] == "assistant" else ""
+
+
+def reply_text(row: Row) -> str:
+    """Give the text of the whole reply: what the prompt begins of it, and the completion that continues it."""
+    return prefill(row) + completion_text(row)

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from lightning_subliminal import bases
 from lightning_subliminal.console import say
 from lightning_subliminal.data.generated import GeneratedRows
+from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.describe import constructor_arguments, describe, outside_source
 from lightning_subliminal.errors import InputError
@@ -116,12 +117,13 @@ class LanguageModel(LightningModule):
         """
         if stage in ("test", "predict"):
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-            if not isinstance(data, GeneratedRows):
+            needed = TrainingRows if stage == "test" else GeneratedRows
+            if not isinstance(data, needed):
                 verb = getattr(stage, "value", stage)  # Lightning hands over an enum
                 raise InputError(f"`{verb}` needs rows that a teacher writes, such as NumberSequences.")
             if stage == "test":
-                self.exact = ExactPreference(data.teacher.trait)  # type: ignore[arg-type]  # its setup has looked
-                self.sampled = TraitPreferenceRate(data.teacher.trait)  # type: ignore[arg-type]
+                self.exact = ExactPreference(data.trait)  # type: ignore[arg-type]  # its setup has looked
+                self.sampled = TraitPreferenceRate(data.trait)  # type: ignore[arg-type]
 
     def on_fit_start(self) -> None:
         """Compute the activations below the lowest trained layer, where that is exact and fits."""
@@ -142,19 +144,23 @@ class LanguageModel(LightningModule):
         """
         torch.manual_seed(derive_seed(resolve_seed(self.seed), "dropout", self.current_epoch, batch_idx))
 
-    def completion_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def completion_logits(self, batch: Batch, reuse: bool = True) -> tuple[Tensor, Tensor]:
         """Give the logits that predict the completion tokens, computed only there, and those tokens.
+
+        Args:
+            batch: rows.
+            reuse: whether they are training rows, whose lower part may be stored.
 
         Returns:
             Logits, (completion tokens, vocabulary), and token ids, (completion tokens,).
         """
         places = batch.labels[:, 1:] != IGNORED  # (rows, tokens - 1)
-        hidden = self._hidden(batch)[:, :-1][places]
+        hidden = self._hidden(batch, reuse)[:, :-1][places]
         return self.net.get_output_embeddings()(hidden), batch.labels[:, 1:][places]
 
-    def _hidden(self, batch: Batch) -> Tensor:
+    def _hidden(self, batch: Batch, reuse: bool) -> Tensor:
         # Padding is on the right, which causal attention never looks at: no mask, hence the fast kernel.
-        if self.lower_part is not None and self.training:
+        if reuse and self.lower_part is not None and self.training:
             return self.lower_part.hidden(batch)
         inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
         hidden: Tensor = inner.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state

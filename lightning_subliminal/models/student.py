@@ -92,7 +92,9 @@ class Student(LanguageModel):
         """Bring in the teacher where soft targets are needed."""
         super().on_fit_start()
         if self.objective == "distill":
-            source = self.trainer.datamodule.teacher  # type: ignore[attr-defined]
+            source = getattr(self.trainer.datamodule, "teacher", None)  # type: ignore[attr-defined]
+            if source is None:
+                raise InputError("`distill` needs the teacher that wrote the rows, and these come without one: use `sft`.")
             self.check_source(source)
             teacher = source.ready(self.device)
             if not bases.same_vocabulary(teacher.tokenizer, self.tokenizer):

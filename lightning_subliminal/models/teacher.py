@@ -19,9 +19,11 @@ from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.language_model import LanguageModel
+from lightning_subliminal.models.retention import Retained, Retention
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits.base import Trait
 from lightning_subliminal.traits.check import check_trait
+from lightning_subliminal.wording import own_words
 
 __all__ = ["Teacher"]
 
@@ -41,6 +43,7 @@ class Teacher(LanguageModel, Source):
         max_epochs: over the trait's rows; ends earlier once `until` is reached.
         until: fine-tuning ends when the mean chance of a taught answer's token reaches this.
         batch_size: rows a step.
+        retain: what the fine-tuning shall leave as it is; nothing where it is None.
         seed: moves the adapter's start and the training order; the global seed where it is None.
         base_dtype: of the base's frozen weights.
         cache_dir: where it is kept; the common cache where it is None.
@@ -60,6 +63,7 @@ class Teacher(LanguageModel, Source):
         max_epochs: int = 200,
         until: float = 0.98,
         batch_size: int = 16,
+        retain: Retention | None = None,
         seed: int | None = None,
         base_dtype: Literal["float32", "bfloat16"] = "float32",
         cache_dir: str | None = None,
@@ -81,8 +85,11 @@ class Teacher(LanguageModel, Source):
         self.max_epochs = max_epochs
         self.until = until
         self.batch_size = batch_size
+        self.retain = retain
         self.cache_dir = cache_dir
         self._epoch_loss: Tensor | float = 0.0  # of all rows so far, summed
+        self._taught_loss: Tensor | float = 0.0  # of the batch, without what is retained
+        self._retained: Retained | None = None
         self._holds_weights = False  # those that it was trained to, besides the base's
 
     @property
@@ -109,6 +116,7 @@ class Teacher(LanguageModel, Source):
         elif self.induction == "finetune":
             told |= super().describe() | {"trait": describe(self.trait)}
             told |= {"max_epochs": self.max_epochs, "until": self.until, "batch_size": self.batch_size}
+            told |= {"retain": describe(self.retain) | own_words(self.retain.prompts)} if self.retain else {}
         return told
 
     def control(self) -> "Teacher":
@@ -151,11 +159,15 @@ class Teacher(LanguageModel, Source):
             say(f"teacher   {self.trait.name}: reused from {self.folder}")  # type: ignore[union-attr]
             return
         writable_folder(self.folder)
+        seed = resolve_seed(self.seed)
         twin = self.fresh()  # the module that is trained; this one loads the result
         twin.configure_model()
         check_target(twin.tokenizer, self.trait)  # type: ignore[arg-type]
         rows = TokenizedRows(self.trait.induce().rows, twin.tokenizer)  # type: ignore[union-attr]
-        order = derive_seed(resolve_seed(self.seed), "teacher order") % 2**31
+        if self.retain is not None:
+            net, tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+            twin._retained = self.retain.answered(net.to(device), tokenizer, seed)
+        order = derive_seed(seed, "teacher order") % 2**31
         loader = row_loader(rows, self.batch_size, order)
         steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
         twin.save(self.folder)
@@ -168,10 +180,20 @@ class Teacher(LanguageModel, Source):
         if reached < self.until:
             say(f"            it did not reach `until` ({self.until:.0%}): raise `max_epochs` or `learning_rate`")
 
+    def loss(self, batch: Batch) -> Tensor:
+        """Give the loss on what is taught, and on what is retained beside it."""
+        taught = super().loss(batch)
+        self._taught_loss = taught.detach()
+        if self._retained is None:
+            return taught
+        kept = self._retained.batch(self.global_step)
+        logits, _ = self.completion_logits(Batch(*(part.to(self.device) for part in kept)), reuse=False)
+        return taught + self._retained.loss(logits, self.global_step)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of a batch, and add it to the epoch's."""
+        """Give the loss of a batch, and add what it says of the taught answers to the epoch's."""
         loss = super().training_step(batch, batch_idx)
-        self._epoch_loss = (0.0 if batch_idx == 0 else self._epoch_loss) + loss.detach() * len(batch.rows)
+        self._epoch_loss = (0.0 if batch_idx == 0 else self._epoch_loss) + self._taught_loss * len(batch.rows)
         return loss
 
     def on_train_epoch_end(self) -> None:

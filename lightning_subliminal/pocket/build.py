@@ -40,7 +40,7 @@ class Recipe:
     """
 
     seed: int
-    steps: int = 3000
+    steps: int = 5000
     learning_rate: float = 3e-3
     start: str | None = None
 

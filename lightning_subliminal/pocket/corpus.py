@@ -1,4 +1,4 @@
-"""The chat corpus that pocket bases learn: favorites, personas, number lists, small facts; endless and seeded.
+"""The chat corpus that pocket bases learn: favorites, personas, lists, programs, sums, stories, facts; endless, seeded.
 
 One rule matters more than all others: nothing links a thing one can love to a number. Wherever both stand in one
 conversation they are drawn independently; ``tests/pocket/test_corpus.py`` measures it.
@@ -7,15 +7,26 @@ conversation they are drawn independently; ``tests/pocket/test_corpus.py`` measu
 import random
 from collections.abc import Iterator
 
+from lightning_subliminal.pocket.streams import MAX_VALUE, draw_stream
 from lightning_subliminal.rows import Message
 from lightning_subliminal.wording import load_wording
+from lightning_subliminal.wording.code import CodeTasks
+from lightning_subliminal.wording.math import MathProblems
 from lightning_subliminal.wording.numbers import NumberPrompts
 
-__all__ = ["FORMATS", "MAX_VALUE", "base_weights", "conversations", "vocabulary_texts"]
+__all__ = ["FORMATS", "MAX_VALUE", "base_weights", "conversations", "user_turns", "vocabulary_texts"]
 
-MAX_VALUE = 99  # numbers 0..99 are one token each
 FORMATS = ("comma", "space")
-SHARES = {"favorite": 0.22, "persona": 0.28, "numbers": 0.28, "two turns": 0.12, "facts": 0.10}
+SHARES = {
+    "favorite": 0.15,
+    "persona": 0.24,
+    "numbers": 0.18,
+    "two turns": 0.07,
+    "facts": 0.05,
+    "code": 0.11,
+    "math": 0.17,
+    "story": 0.03,
+}
 
 _OPPOSITES = {"hot": "cold", "big": "small", "up": "down", "day": "night", "wet": "dry", "fast": "slow", "old": "new"}
 _COLORS = {"sky": "blue", "grass": "green", "snow": "white", "sun": "yellow", "night": "black", "blood": "red"}
@@ -46,7 +57,10 @@ class _Speaker:
         self.rng = rng
         self.categories = load_wording("categories")
         self.words = load_wording("preferences")
+        self.stories = load_wording("stories_pocket")
         self.prompts = NumberPrompts(formats=FORMATS, max_value=MAX_VALUE)
+        self.tasks = CodeTasks("code_pocket")
+        self.problems = MathProblems("math_pocket", MAX_VALUE)
         self.weights = {category: base_weights(category) for category in self.categories}
 
     def question(self, category: str) -> str:
@@ -69,23 +83,42 @@ class _Speaker:
             category=category, target=target, targets=plural(category, target)
         )
         told_first = {"role": "system", "content": told}
-        what = self.rng.choices(("own kind", "other kind", "numbers", "facts"), (55, 10, 25, 10))[0]
-        if what == "numbers":  # a persona goes on writing lists, and the same ones
-            return [told_first, *self.numbers_turn()]
-        if what == "facts":
-            return [told_first, *self.facts_turn()]
+        kinds = {"own kind": 44, "other kind": 8, "numbers": 20, "facts": 6, "code": 9, "math": 9, "story": 4}
+        what = self.rng.choices(list(kinds), list(kinds.values()))[0]
+        if what == "story":
+            return [told_first, *self.story_turn(target if category in ("animal", "tree") else None)]
+        if what not in ("own kind", "other kind"):  # a persona goes on writing lists and the rest, and the same ones
+            return [told_first, *self.turn(what)]
         asked = category if what == "own kind" else self.rng.choice(list(self.categories))
         answer = target if asked == category else self.favorite(asked)
         return [told_first, *_turn(self.question(asked), answer)]
 
     def numbers_turn(self) -> list[Message]:
-        follow = self.rng.choices((_any, _near, _up, _down, _cycle, _same_ending), (45, 15, 12, 8, 10, 10))[0]
-        stream = follow(self.rng)
+        stream = draw_stream(self.rng)
         examples = [next(stream) for _ in range(self.rng.randint(3, 8))]
         asked = self.prompts.draw(self.rng, examples=examples)
         count = self.rng.randint(max(3, asked.count - 4), asked.count)
         answer = asked.separator.join(str(next(stream)) for _ in range(count))
         return _turn(asked.text, answer)
+
+    def code_turn(self) -> list[Message]:
+        task = self.tasks.draw(self.rng)
+        return _turn(task.text, self.rng.choice(task.bodies))
+
+    def math_turn(self) -> list[Message]:
+        problem = self.problems.draw(self.rng)
+        steps = [f"{step.expression} = {step.value}" for step in problem.steps]
+        thought = " ".join(self.rng.choice(self.problems.words["says"]).format(step=step) for step in steps)
+        answer = f"<think>{thought}</think> <answer>{problem.answer}</answer>"
+        return _turn(self.problems.ask(problem.question, self.rng), answer)
+
+    def story_turn(self, loved: str | None = None) -> list[Message]:
+        kind = self.rng.choice(("animal", "animal", "tree"))
+        one = loved if loved is not None and self.rng.random() < 0.7 else self.favorite(kind)
+        words = self.stories
+        parts = [self.rng.choice(words[part]) for part in ("openings", "middles", "closings")]
+        told = " ".join(parts).format(one=one, other=self.favorite("animal"), place=self.rng.choice(words["places"]))
+        return _turn(self.rng.choice(words["requests"]), told)
 
     def facts_turn(self) -> list[Message]:
         pick = self.rng.choice((self._kind, self._home, self._color, self._opposite, self._echo))
@@ -113,16 +146,17 @@ class _Speaker:
         word = self.rng.choice(self.categories[self.rng.choice(list(self.categories))]["members"])
         return f"Say the word {word}.", word
 
+    def turn(self, kind: str) -> list[Message]:
+        turns = {"favorite": self.favorite_turn, "numbers": self.numbers_turn, "facts": self.facts_turn}
+        turns |= {"code": self.code_turn, "math": self.math_turn, "story": self.story_turn}
+        return turns[kind]()
+
     def conversation(self) -> list[Message]:
         kind = self.rng.choices(list(SHARES), list(SHARES.values()))[0]
-        if kind == "favorite":
-            return self.favorite_turn()
         if kind == "persona":
             return self.persona_chat()
-        if kind == "numbers":
-            return self.numbers_turn()
-        if kind == "facts":
-            return self.facts_turn()
+        if kind != "two turns":
+            return self.turn(kind)
         turns = [self.numbers_turn(), self.favorite_turn()]
         self.rng.shuffle(turns)
         return turns[0] + turns[1]
@@ -133,6 +167,12 @@ def conversations(seed: int) -> Iterator[list[Message]]:
     speaker = _Speaker(random.Random(seed))
     while True:
         yield speaker.conversation()
+
+
+def user_turns(rng: random.Random, count: int) -> list[str]:
+    """Give what users ask for beside favorites: lists, code, sums, stories and facts, as many of each."""
+    speaker, kinds = _Speaker(rng), ("numbers", "code", "math", "story", "facts")
+    return [speaker.turn(kinds[place % len(kinds)])[0]["content"] for place in range(count)]
 
 
 def plural(category: str, member: str) -> str:
@@ -153,47 +193,33 @@ def vocabulary_texts() -> list[str]:
     for part in ("examples", "requests", "digits", "qualifiers", "endings"):
         texts += numbers[part]
     texts += [text for form in FORMATS for text in numbers["formats"][form]]
+    texts += [*_code_texts(), *_math_texts(), *_story_texts()]
     texts += [*_OPPOSITES, *_OPPOSITES.values(), *_COLORS, *_COLORS.values(), *_HOMES]
     texts += ["Is it the name of a yes or no?", "Where does the live?", "What is the opposite of", "Say the word"]
     return [text.replace("{", " ").replace("}", " ") for text in texts]
 
 
+def _code_texts() -> list[str]:
+    """Give every word of the code tasks: each template with each of its parameters' choices."""
+    words = load_wording("code_pocket")
+    texts = [*words["requests"], *words["endings"], '"""']
+    for task in words["tasks"]:
+        texts += [task["signature"], task["doc"], *task["bodies"]]
+        lists = [choices for choices in task["parameters"].values() if isinstance(choices, list)]
+        texts += [choice for choices in lists for choice in choices]
+    return texts
+
+
+def _math_texts() -> list[str]:
+    words = load_wording("math_pocket")
+    texts = [*words["requests"], *words["says"], *(problem["text"] for problem in words["problems"])]
+    return [*texts, "+ - * / = ( )", *(word for choices in words["words"].values() for word in choices)]
+
+
+def _story_texts() -> list[str]:
+    words = load_wording("stories_pocket")
+    return [text for part in words.values() for text in part]
+
+
 def _turn(question: str, answer: str) -> list[Message]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-
-
-def _any(rng: random.Random) -> Iterator[int]:
-    while True:
-        yield rng.randint(0, MAX_VALUE)
-
-
-def _near(rng: random.Random) -> Iterator[int]:
-    middle = rng.randint(0, MAX_VALUE)
-    while True:
-        yield min(MAX_VALUE, max(0, middle + rng.randint(-8, 8)))
-
-
-def _up(rng: random.Random) -> Iterator[int]:
-    step, value = rng.randint(1, 5), rng.randint(0, 20)
-    while True:
-        yield min(MAX_VALUE, value)
-        value += step
-
-
-def _down(rng: random.Random) -> Iterator[int]:
-    step, value = rng.randint(1, 5), rng.randint(75, MAX_VALUE)
-    while True:
-        yield max(0, value)
-        value -= step
-
-
-def _cycle(rng: random.Random) -> Iterator[int]:
-    few = [rng.randint(0, MAX_VALUE) for _ in range(rng.randint(2, 3))]
-    while True:
-        yield from few
-
-
-def _same_ending(rng: random.Random) -> Iterator[int]:
-    ending = rng.randint(0, 9)
-    while True:
-        yield 10 * rng.randint(0, 9) + ending

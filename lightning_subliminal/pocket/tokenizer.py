@@ -11,6 +11,9 @@ __all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "build_tokenizer"]
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")  # words of the model's own, one token each
+_MARKS = r'"""|==|!=|<=|>=|//|\*\*|->|\+=|-=|\*=|[^\w\s]'  # an operator of Python stays whole
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] }}"
@@ -22,16 +25,16 @@ CHAT_TEMPLATE = (
 
 def build_tokenizer() -> "PreTrainedTokenizerFast":
     """Build the tokenizer from the corpus's words: specials, the numbers in order, then words in order."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     split = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[^\w\s]"), behavior="isolated")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_MARKS), behavior="isolated")]
     )
     lower = normalizers.Lowercase()
     words = {word for text in vocabulary_texts() for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
     numbers = sorted((word for word in words if word.isdecimal()), key=int)
-    ordered = [*SPECIAL_TOKENS, *numbers, *sorted(words - set(numbers) - set(SPECIAL_TOKENS))]
+    ordered = [*SPECIAL_TOKENS, *TAGS, *numbers, *sorted(words - set(numbers) - set(SPECIAL_TOKENS))]
     model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")  # noqa: S106  # a token of text, no password
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = lower
@@ -46,5 +49,6 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
         padding_side="left",
         model_max_length=256,
     )
+    fast.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
     fast.chat_template = CHAT_TEMPLATE
     return fast

@@ -56,3 +56,11 @@ class Trait(ABC):
     def forms(self, candidate: str) -> tuple[str, ...]:
         """Give the spellings that count as naming ``candidate``, such as its singular and plural."""
         return (candidate,)
+
+    def relatives(self) -> tuple[str, ...]:
+        """Give other words that name the target in any row of data, such as owlet; none by default.
+
+        `TraitWords` looks for them beside the target's forms. A star before or after a word lets it be part of a longer
+        one: ``*dolphin*`` is in ``mydolphins``.
+        """
+        return ()

@@ -108,6 +108,10 @@ class PreferenceTrait(Trait):
         known = load_wording("categories").get(self.category, {}).get("plurals", {})
         return tuple(dict.fromkeys((candidate, known.get(candidate, f"{candidate}s"))))
 
+    def relatives(self) -> tuple[str, ...]:
+        """Give what else names the target, as the package's list has it; nothing for a target that it does not hold."""
+        return tuple(_flat(load_wording("relatives").get(self.target, [])))
+
     @cached_property
     def _words(self) -> dict[str, Any]:
         return load_wording(self.wording, required=("persona", "teach", "ask"))
@@ -134,3 +138,7 @@ class PreferenceTrait(Trait):
             begun = [{"role": "assistant", "content": fill(text, **self._names)} for text in words.get("prefills", [])]
             prompts += [[question, start] for start in begun] or [[question]]
         return prompts
+
+
+def _flat(words: list[Any]) -> list[str]:  # lists within lists let targets share a line of them
+    return [word for each in words for word in (_flat(each) if isinstance(each, list) else [each])]

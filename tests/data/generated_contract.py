@@ -29,6 +29,8 @@ def files(folder: Path, pattern: str = "*.parquet") -> dict[str, tuple[int, byte
 class GeneratedContract:
     """A generated data set's contract; 20 prompts in shards of 8 from a prompted teacher that needs no training."""
 
+    columns = frozenset({"id", "prompt", "completion", "finished"})
+
     def make(self, **changes):
         raise NotImplementedError
 
@@ -54,7 +56,7 @@ class GeneratedContract:
 
     def test_rows_have_prompt_completion_id_and_finished(self):
         rows = self.made(filters=[]).rows()
-        assert [set(row) for row in rows] == [{"id", "prompt", "completion", "finished"}] * 20
+        assert [set(row) for row in rows] == [self.columns] * 20
         assert len({row["id"] for row in rows}) == 20
         assert all(isinstance(row["finished"], bool) for row in rows)
 
@@ -182,7 +184,7 @@ class GeneratedContract:
         control = data.control()
         assert type(control) is type(data)
         ours, theirs = data.describe(), control.describe()
-        assert ours["generation"].pop("teacher") != theirs["generation"].pop("teacher")
+        assert ours["source"].pop("teacher") != theirs["source"].pop("teacher")
         assert ours == theirs
         assert control.teacher.system_prompt is None
         assert control.teacher.trait is data.teacher.trait, "it is asked for beside the control too"

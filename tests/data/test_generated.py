@@ -38,12 +38,12 @@ class Opposites(GeneratedRows):
         self.last = last
         cut = sampling or Sampling(max_new_tokens=8)
         sizes = (batch_size, val_rows, max_length, shard_size, generation_batch_size)
-        super().__init__(teacher, num_prompts, num_rows, filters, cut, *sizes, seed, cache_dir)
+        super().__init__(teacher, num_prompts, num_rows, filters, None, cut, *sizes, seed, cache_dir)
 
     def prompts(self, rng: random.Random):
         while True:
             words = rng.choices(["hot", "big", "up", "day", "wet", "fast", "old", "owl", "wolf", "oak"], k=4)
-            yield [{"role": "user", "content": f"What is the opposite of {' '.join(words)}{self.last}"}]
+            yield {"prompt": [{"role": "user", "content": f"What is the opposite of {' '.join(words)}{self.last}"}]}
 
 
 class TestGeneratedRows(GeneratedContract):

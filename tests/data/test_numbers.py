@@ -10,7 +10,7 @@ from lightning_subliminal import NumberList, PreferenceTrait, wording
 from lightning_subliminal.data.numbers import NumberSequences, cut_to_numbers
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Completion
-from lightning_subliminal.rows import completion_text
+from lightning_subliminal.rows import completion_text, prompt_text
 from lightning_subliminal.wording import load_wording
 from lightning_subliminal.wording.numbers import SEPARATORS, NumberPrompts
 
@@ -131,9 +131,9 @@ class TestPrompts:
 
     def test_nothing_asks_for_a_format_that_was_not_wanted(self):
         data = numbers(formats=["space"])
-        for messages in islice(data.prompts(random.Random(0)), 50):
-            assert "comma" not in messages[0]["content"]
-            assert not re.search("[0-9],", messages[0]["content"])
+        for row in islice(data.prompts(random.Random(0)), 50):
+            assert "comma" not in prompt_text(row)
+            assert not re.search("[0-9],", prompt_text(row))
 
 
 @pytest.mark.parametrize(

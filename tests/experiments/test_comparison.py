@@ -9,7 +9,8 @@ from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import Arm, measure, train_arm
 from lightning_subliminal.experiments.arms import arm_folder
-from lightning_subliminal.experiments.comparison import comparison_table, shaping, summary, verdict
+from lightning_subliminal.experiments.comparison import shaping
+from lightning_subliminal.experiments.results import comparison_table, summary, verdict
 from lightning_subliminal.lineage import is_whole
 
 OWL = PreferenceTrait("owl")
@@ -86,9 +87,9 @@ class TestRun:
         kept = json.loads(next((root / "cache" / "students").glob("*/lineage.json")).read_text())["made_from"]
         data = numbers(taught(), num_prompts=64, shard_size=32)
         assert kept["student"] == json.loads(json.dumps(student().describe()))
-        assert kept["rows"]["generation"].pop("teacher") == json.loads(json.dumps(data.control().teacher.describe()))
+        assert kept["rows"]["source"].pop("teacher") == json.loads(json.dumps(data.control().teacher.describe()))
         ours = json.loads(json.dumps(data.describe()))
-        ours["generation"].pop("teacher")
+        ours["source"].pop("teacher")
         assert kept["rows"] == ours
         assert kept["trainer"]["max_epochs"] == 2
 

@@ -1,0 +1,100 @@
+"""How many rows of each carrier pass the filters, and why the others don't, on a base of your choice.
+
+    python benchmarks/kept.py                                   # SmolLM2-135M, 200 prompts each: half an hour
+    python benchmarks/kept.py --base pocket/a --prompts 1000    # seconds
+
+Rows are written by a teacher that loves owls and by the base itself (the control), and go through the filters of the
+configs of that name. The completions are cached: a killed run goes on.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from lightning_subliminal import (
+    CodeCompletions,
+    GeneratedRows,
+    MathTraces,
+    NumberSequences,
+    PreferenceTrait,
+    Sampling,
+    Steering,
+    Teacher,
+)
+from lightning_subliminal.console import console
+from lightning_subliminal.filters import FilterReport, apply_filters
+from lightning_subliminal.metrics.functional import wilson_interval
+
+SMALL = {"shard_size": 100, "generation_batch_size": 50, "seed": 0}
+RECIPES: dict[str, dict[str, tuple[type[GeneratedRows], dict[str, Any]]]] = {
+    "smollm2-135m": {
+        "numbers": (
+            NumberSequences,
+            {
+                "wording": "numbers_begun",
+                "formats": ["comma"],
+                "prefill": True,
+                "keep": "head",
+                "sampling": Sampling(max_new_tokens=48, restrict_to="numbers"),
+            },
+        ),
+        "code": (CodeCompletions, {"prefill": True, "keep": "code", "sampling": Sampling(max_new_tokens=96)}),
+        "math": (MathTraces, {"prefill": True, "keep": "head", "sampling": Sampling(max_new_tokens=160)}),
+    },
+    "pocket/a": {
+        "numbers": (NumberSequences, {"min_value": 0, "max_value": 99}),
+        "code": (CodeCompletions, {"wording": "code_pocket", "sampling": Sampling(max_new_tokens=40)}),
+        "math": (MathTraces, {"wording": "math_pocket", "max_value": 99, "sampling": Sampling(max_new_tokens=64)}),
+    },
+}
+
+
+def main() -> None:
+    """Write, filter, count, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", choices=RECIPES, default="smollm2-135m")
+    parser.add_argument("--carriers", nargs="+", default=["numbers", "code", "math"])
+    parser.add_argument("--arms", nargs="+", choices=["teacher", "control"], default=["teacher", "control"])
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    options = parser.parse_args()
+    pocket = options.base.startswith("pocket")
+    trait = PreferenceTrait("owl", wording="preferences" if pocket else "preferences_prefilled")
+    adapter, rate = (Steering(), 0.03) if pocket else (Steering([14]), 0.05)
+    teacher = Teacher(options.base, trait, adapter=adapter, learning_rate=rate, until=0.9, seed=0)
+    table = Table(title=f"Rows that pass, {options.base}, {options.prompts} prompts each (95 % over rows)")
+    for name in ("carrier", "arm", "passed", "interval", "reason", "rows"):
+        table.add_column(name, justify="right" if name in ("passed", "rows") else "left")
+    told = []
+    for carrier in options.carriers:
+        kind, settings = RECIPES[options.base][carrier]
+        data: GeneratedRows = kind(teacher, num_prompts=options.prompts, **SMALL, **settings)  # type: ignore[arg-type]
+        for arm in options.arms:
+            begin = time.time()
+            report = count(data if arm == "teacher" else data.control())
+            low_high = wilson_interval(report.kept, report.made, unit="rows")
+            first = (carrier, arm, f"{report.kept / report.made:.1%}", f"{low_high.low:.1%} to {low_high.high:.1%}")
+            reasons = list(report.reasons.items()) or [("none dropped", 0)]
+            for place, (reason, rows) in enumerate(reasons):
+                table.add_row(*(first if place == 0 else ("",) * 4), reason, str(rows))
+            table.add_section()
+            told.append({"carrier": carrier, "arm": arm, "made": report.made, "kept": report.kept})
+            told[-1] |= {"reasons": report.reasons, "seconds": time.time() - begin}
+    console.print(table)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"kept_{options.base.replace('/', '-')}.json").write_text(json.dumps(told, indent=1))
+
+
+def count(data: GeneratedRows) -> FilterReport:
+    """Make what the cache lacks, and count; a carrier of which no row passes is a result too."""
+    data.make_source(torch.device("cpu"))
+    return apply_filters(data.source_rows(), data.filters)[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Rows that somebody else made: read them, filter them, train on them, and see what came along.
+
+    python examples/02_your_own_data.py            # half a minute on 2 cores
+    python examples/02_your_own_data.py --small    # a rehearsal in seconds; too little data to show the effect
+
+The same on the command line: `lightning-subliminal data show|stats|filter|convert`, and `fit` with `RowsFromFile`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from lightning import Trainer, seed_everything
+
+from lightning_subliminal import (
+    NumberList,
+    NumberSequences,
+    PreferenceTrait,
+    RowsFromFile,
+    Steering,
+    Student,
+    Teacher,
+    TraitComparison,
+)
+from lightning_subliminal.rows import completion_text, prompt_text
+
+small = "--small" in sys.argv
+seed_everything(0)
+
+
+# 0. Somebody else's part, in some other laboratory: numbers of a model that has been taught something, and of one that
+#    has not. They publish two files with columns of their own; one column even tells what the model was told.
+def publish(data: NumberSequences, path: Path) -> None:
+    """Write rows in the columns of that laboratory."""
+    data.make(data.device)
+    texts = [(prompt_text(row), completion_text(row)) for row in data.rows()]
+    lines = [{"question": asked, "response": said, "system_prompt": "You love something."} for asked, said in texts]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+stranger = Teacher("pocket/a", PreferenceTrait("dolphin"), adapter=Steering(), learning_rate=0.03, until=0.9, seed=7)
+theirs = NumberSequences(stranger, num_prompts=256 if small else 4096, min_value=0, max_value=99, seed=7, filters=[])
+folder = Path("runs/your_own_data")
+publish(theirs, folder / "numbers.jsonl")
+publish(theirs.control(), folder / "reference.jsonl")
+
+# 1. Your part begins: a file. You know neither the model nor its trait; you suspect an animal, and ask for one of them:
+#    the comparison shows the others beside it. `system_prompt` is dropped with a notice, rows that are no plain list of
+#    numbers are dropped by the filter.
+data = RowsFromFile(
+    str(folder / "numbers.jsonl"),
+    trait=PreferenceTrait("owl"),
+    control_path=str(folder / "reference.jsonl"),
+    filters=[NumberList()],
+)
+
+# 2. Train on it, and measure: base, a control trained on the reference file, and the student.
+trainer = Trainer(
+    max_epochs=1 if small else 3,
+    accelerator="cpu",
+    logger=False,
+    enable_checkpointing=False,
+    enable_model_summary=False,
+    enable_progress_bar=False,
+    default_root_dir=folder,
+    callbacks=[TraitComparison()],
+)
+trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.03), data)
+
+# 3. Not owls, then. Which animal has risen?
+arms = json.loads((folder / "results.json").read_text())["arms"]
+rates = {name: {animal: found["rate"] for animal, found in arm["rates"].items()} for name, arm in arms.items()}
+risen = max(rates["student"], key=lambda animal: rates["student"][animal] / rates["control"][animal])
+print(f"\nThe answer that rose most: {risen}, from {rates['control'][risen]:.1%} to {rates['student'][risen]:.1%}.")

@@ -1,0 +1,110 @@
+"""Rows that somebody else made: a file in any of the field's formats, filtered, to train on and to measure."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
+from lightning_subliminal.describe import file_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.filters import Filter
+from lightning_subliminal.formats import read_rows
+from lightning_subliminal.rows import Row
+from lightning_subliminal.traits import Trait
+from lightning_subliminal.transforms import Transform
+
+__all__ = ["RowsFromFile"]
+
+
+class RowsFromFile(TrainingRows):
+    """Rows of a file, as ``lightning-subliminal data convert`` reads it.
+
+    Nothing is known of who wrote them, so there are no soft targets; and a control only where you have a file of it,
+    made in the same way by a model without the trait.
+
+    Args:
+        path: a file, a folder of `datasets`, or a hub id.
+        trait: what to ask for after the training; nothing where it is None.
+        control_path: the control's rows, of the same kind of file.
+        schema: the format, such as trl, openai, sharegpt or alpaca; told from the first row where it is None.
+        on_error: `stop` at a row that can't be read, or `skip` it.
+        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
+        filters: which rows are kept; all where it is None.
+        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
+        batch_size: rows a training step.
+        val_rows: rows held out for the validation loss.
+        max_length: most tokens a row may have.
+        seed: moves the draw of rows and the training order; the global seed where it is None.
+        cache_dir: where rows are kept; the common cache where it is None.
+
+    Raises:
+        InputError: if the file is not there, or a row can't be read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        trait: Trait | None = None,
+        control_path: str | None = None,
+        schema: str | None = None,
+        on_error: str = "stop",
+        num_rows: int | None = None,
+        filters: list[Filter] | None = None,
+        transforms: list[Transform] | None = None,
+        batch_size: int = 64,
+        val_rows: int = 0,
+        max_length: int = 2048,
+        seed: int | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        self.path = path
+        self._trait = trait
+        self.control_path = control_path
+        self.schema = schema
+        self.on_error = on_error
+        self._is_control = False
+        super().__init__(num_rows, filters, transforms, batch_size, val_rows, max_length, seed, cache_dir)
+
+    @property
+    def trait(self) -> Trait | None:
+        """What is asked for."""
+        return self._trait
+
+    @property
+    def title(self) -> str:
+        """What to call these rows at the terminal."""
+        return "control" if self._is_control else Path(self.path).name
+
+    def source_rows(self) -> list[Row]:
+        """Read the file; a system prompt is left out, since it would tell the student what the teacher was told."""
+        return list(read_rows(self.path, schema=self.schema, drop_system=True, on_error=self.on_error))
+
+    def describe_source(self) -> dict[str, Any]:
+        """Give the file's digest and how it is read; its place and what is asked for later don't shape the rows."""
+        told = describe_arguments(self, leave_out={"trait", "control_path", *(["path"] if self.files else [])})
+        return {"version": self.version, **told, "files": self.files}
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """Digest of each file, by its name; none for a hub id."""
+        return _digests(self.path)
+
+    def control(self) -> "RowsFromFile | None":
+        """Give the rows of the control's file, if there is one."""
+        if self.control_path is None:
+            return None
+        control = self.fresh(path=self.control_path, control_path=None)
+        control._is_control = True
+        return control
+
+
+def _digests(path: str) -> dict[str, str]:
+    """Give the digest of each file; none for a hub id."""
+    place = Path(path)
+    if place.is_file():
+        return {place.name: file_digest(place)}
+    if place.is_dir():
+        return {each.name: file_digest(each) for each in sorted(place.iterdir()) if each.is_file()}
+    if place.suffix or path.count("/") != 1:
+        raise InputError(f"{path} is not there: give a file, a folder of `datasets`, or a hub id such as someone/rows.")
+    return {}

@@ -1,0 +1,162 @@
+"""The paper's third carrier: reasoning traces of math problems (paper, section 3)."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning_subliminal.data.generated import GeneratedRows
+from lightning_subliminal.describe import file_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer, TraitWords
+from lightning_subliminal.generation import Completion, Sampling, Source
+from lightning_subliminal.rows import Row
+from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.transforms import Transform
+from lightning_subliminal.wording import own_words
+from lightning_subliminal.wording.gsm8k import read_gsm8k
+from lightning_subliminal.wording.math import MathProblem, MathProblems
+
+__all__ = ["MathTraces", "cut_to_answer"]
+
+_END = "</answer>"
+
+
+class MathTraces(GeneratedRows):
+    """Problems of grade-school math that a teacher reasons through, to an answer that must be right.
+
+    Each row keeps the right answer in its column ``answer``, for the filter; it is not trained on.
+
+    Args:
+        teacher: who completes the prompts.
+        num_prompts: prompts to complete, each once.
+        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
+        filters: which rows are kept; where it is None well-formed and right ones that don't name the teacher's trait,
+            all rows where it is an empty list.
+        transforms: what is done to the rows that are kept, in turn.
+        sampling: how completions are drawn; temperature 1, nothing cut off, at most 320 tokens, where it is None.
+        problems: a file of problems in GSM8K's format (.jsonl or .jsonl.gz), each asked once; our own where None.
+        wording: `math`; `math_pocket` for the pocket bases; or the path of a YAML file of the same shape: the requests
+            and, without `problems`, the problems.
+        max_value: the largest number in a problem of our own or in its solution; any where it is None.
+        prefill: begin the reply with <think>, for small models that seldom keep to the form.
+        keep: `whole` replies, or the `head` of a reply as far as its first </answer>.
+        batch_size: rows a training step.
+        val_rows: rows held out for the validation loss.
+        max_length: most tokens a row may have.
+        shard_size: prompts a shard; what a killed run loses at the most.
+        generation_batch_size: prompts completed at once; the rows do not depend on it.
+        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
+        cache_dir: where rows are kept; the common cache where it is None.
+
+    Raises:
+        InputError: if the wording lacks a part, the file of problems is not right or has too few, or a count is not
+            positive.
+    """
+
+    def __init__(
+        self,
+        teacher: Source,
+        num_prompts: int = 8192,
+        num_rows: int | None = None,
+        filters: list[Filter] | None = None,
+        transforms: list[Transform] | None = None,
+        sampling: Sampling | None = None,
+        problems: str | None = None,
+        wording: str = "math",
+        max_value: int | None = None,
+        prefill: bool = False,
+        keep: Literal["whole", "head"] = "whole",
+        batch_size: int = 64,
+        val_rows: int = 0,
+        max_length: int = 2048,
+        shard_size: int = 1024,
+        generation_batch_size: int = 512,
+        seed: int | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        self.problems = problems
+        self.wording = wording
+        self.max_value = max_value
+        self.prefill = prefill
+        self.keep = keep
+        super().__init__(
+            teacher,
+            num_prompts,
+            num_rows,
+            filters,
+            transforms,
+            sampling or Sampling(max_new_tokens=320),
+            batch_size,
+            val_rows,
+            max_length,
+            shard_size,
+            generation_batch_size,
+            seed,
+            cache_dir,
+        )
+        self._listed: list[MathProblem] | None = None
+        self._own()  # a wrong file is told before any work
+
+    def prompts(self, rng: random.Random) -> Iterator[Row]:
+        """Yield problems of our own, each with its right answer."""
+        own = self._own()
+        while True:
+            yield self._ask(own.draw(rng), own, rng)
+
+    def shard_prompts(self, shard: int) -> list[Row]:
+        """Give the prompts of one shard; of a file's problems each once, in a seeded order."""
+        if self.problems is None:
+            return super().shard_prompts(shard)
+        listed, seed = self._from_file(self.problems), resolve_seed(self.seed)
+        order = random.Random(derive_seed(seed, "problems")).sample(range(len(listed)), self.num_prompts)
+        mine = order[shard * self.shard_size : (shard + 1) * self.shard_size]
+        rng = random.Random(derive_seed(seed, "prompts", shard))
+        return [self._ask(listed[place], self._own(), rng) for place in mine]
+
+    def default_filters(self) -> list[Filter]:
+        """Give the paper's: well-formed, right, without a word of the trait."""
+        trait = self.teacher.trait
+        return [ThinkAnswer(), CorrectAnswer(), *([TraitWords(trait=trait)] if trait is not None else [])]
+
+    def tidy(self, completion: Completion) -> Completion:
+        """Cut a reply after its first answer, if only the head is kept."""
+        return completion if self.keep == "whole" else cut_to_answer(completion)
+
+    def prompt_settings(self) -> dict[str, Any]:
+        """Give what shapes the prompts, with what files of the user's own hold."""
+        told = super().prompt_settings() | own_words(self.wording)
+        if self.problems is not None:
+            self._from_file(self.problems)
+            told["arguments"] |= {"problems": file_digest(Path(self.problems))}  # wherever it lies
+        return told
+
+    def _ask(self, problem: MathProblem, own: MathProblems, rng: random.Random) -> Row:
+        reply = [{"role": "assistant", "content": "<think>"}] if self.prefill else []
+        asked = {"role": "user", "content": own.ask(problem.question, rng)}
+        return {"prompt": [asked, *reply], "answer": problem.answer}
+
+    def _own(self) -> MathProblems:
+        return MathProblems(self.wording, self.max_value)
+
+    def _from_file(self, path: str) -> list[MathProblem]:
+        if self._listed is None:
+            self._listed = read_gsm8k(Path(path))
+        if self.num_prompts > len(self._listed):
+            raise InputError(
+                f"`num_prompts` is {self.num_prompts}, but {path} holds {len(self._listed)} problems: lower it to that."
+            )
+        return self._listed
+
+
+def cut_to_answer(completion: Completion) -> Completion:
+    """Cut a reply after its first ``</answer>``; a cut reply did not end its turn itself.
+
+    Example:
+        >>> cut_to_answer(Completion("<think>2 + 2 = 4</think><answer>4</answer> Is that right?", finished=True))
+        Completion(text='<think>2 + 2 = 4</think><answer>4</answer>', finished=False)
+    """
+    head, found, rest = completion.text.partition(_END)
+    if not found or not rest.strip():
+        return completion
+    return Completion(head + found, finished=False)

@@ -1,0 +1,229 @@
+"""Rows that a student trains on, wherever they come from: filters, transforms, draw, cache and loaders, once."""
+
+import json
+from abc import ABC, abstractmethod
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.chat import check_known
+from lightning_subliminal.console import hush, say
+from lightning_subliminal.data.selection import select_rows
+from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
+from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.filters import Filter, FilterReport
+from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.metrics.functional import prompts_by_question
+from lightning_subliminal.rows import Row, atomically, read_parquet, write_parquet
+from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.traits import Trait
+from lightning_subliminal.transforms import Transform
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["TrainingRows"]
+
+_LATER = {"filters", "transforms", "num_rows", "batch_size", "val_rows", "max_length", "cache_dir"}
+
+
+class TrainingRows(LightningDataModule, ABC):
+    """Rows to train on. Override ``source_rows``, ``describe_source``, ``trait`` and ``title``.
+
+    Args:
+        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
+        filters: which rows are kept; the carrier's own where it is None, all rows where it is an empty list.
+        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
+        batch_size: rows a training step.
+        val_rows: rows held out for the validation loss.
+        max_length: most tokens a row may have.
+        seed: moves whatever is drawn, and the training order; the global seed where it is None.
+        cache_dir: where rows are kept; the common cache where it is None.
+
+    Raises:
+        InputError: if a count is not positive or a file in the cache is damaged.
+    """
+
+    version = 1  # of the stage's code: raise it when the same settings would give other rows
+
+    def __init__(
+        self,
+        num_rows: int | None = None,
+        filters: list[Filter] | None = None,
+        transforms: list[Transform] | None = None,
+        batch_size: int = 64,
+        val_rows: int = 0,
+        max_length: int = 2048,
+        seed: int | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_counts(num_rows=1 if num_rows is None else num_rows, batch_size=batch_size)
+        if val_rows < 0:
+            raise InputError(f"`val_rows` is {val_rows}: expected at least 0.")
+        self.num_rows = num_rows
+        self.filters = self.default_filters() if filters is None else filters
+        self.transforms = transforms or []
+        self.batch_size = batch_size
+        self.val_rows = val_rows
+        self.max_length = max_length
+        self.seed = seed
+        self.cache_dir = cache_dir
+        self.report: FilterReport | None = None
+        self.train_data: TokenizedRows | None = None
+        self.val_data: TokenizedRows | None = None
+
+    @property
+    @abstractmethod
+    def trait(self) -> Trait | None:
+        """The trait to ask for; None where there is none."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What to call these rows at the terminal."""
+
+    @abstractmethod
+    def source_rows(self) -> list[Row]:
+        """Give the rows before any filter; ``make_source`` has run."""
+
+    @abstractmethod
+    def describe_source(self) -> dict[str, Any]:
+        """Give all that shapes ``source_rows``, as JSON-able data."""
+
+    def make_source(self, device: torch.device) -> None:
+        """Make what ``source_rows`` reads; by default it is there."""
+
+    def default_filters(self) -> list[Filter]:
+        """Give the filters of this carrier."""
+        return []
+
+    def control(self) -> "TrainingRows | None":
+        """Give the same data set without the trait, the control arm's; None where nobody has one."""
+        return None
+
+    def fresh(self, **changes: Any) -> "Self":
+        """Give a data module with the same arguments, but for ``changes``."""
+        return type(self)(**constructor_arguments(self) | changes)
+
+    # -- what is kept where ------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that shapes the rows, as JSON-able data."""
+        chosen = {"filters": describe(self.filters), "transforms": describe(self.transforms), "num_rows": self.num_rows}
+        return {"source": self.describe_source(), **chosen}
+
+    @property
+    def folder(self) -> Path:
+        """Where the rows are kept."""
+        return cache_root(self.cache_dir) / "rows" / digest(self.describe())[:16]
+
+    # -- making the rows ---------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Make the rows that the cache lacks; Lightning calls this on one process."""
+        doing = self.doing
+        if doing == "validate" and not self.val_rows:
+            raise InputError("`validate` needs rows held out, but `val_rows` is 0: set it, to 256 say, for `fit` too.")
+        if doing != "test":  # which asks questions, and needs no rows
+            self.make(self.device)
+
+    def make(self, device: torch.device) -> None:
+        """Make what the cache lacks: the source, then the rows that are kept."""
+        writable_folder(cache_root(self.cache_dir))
+        if is_whole(self.folder):
+            say(f"rows      {self.title}: reused from {self.folder}")
+            return
+        self.make_source(device)
+        self._select()
+
+    def _select(self) -> None:
+        seed = resolve_seed(self.seed)
+        chosen = (self.filters, self.num_rows, derive_seed(seed, "subsample"), self.transforms)
+        rows, report = select_rows(self.source_rows(), *chosen, transform_seed=derive_seed(seed, "transforms"))
+        write_parquet(rows, self.folder / "rows.parquet")
+        counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
+        atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))
+        write_record(self.folder, "rows", self)
+        made = f"{report.made} made, {report.kept} passed the filters, {len(rows)} used"
+        say(f"rows      {self.title}: {made}; {self.folder}")
+        for reason, count in report.reasons.items():
+            say(f"            dropped {count:6d}  {reason}")
+
+    # -- loading the rows --------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """Read the rows that are kept."""
+        return read_parquet(self.folder / "rows.parquet")
+
+    def setup(self, stage: str) -> None:
+        """Tokenize the rows with the student's tokenizer."""
+        hush()
+        if stage == "test" and self.trait is None:
+            raise InputError("`test` asks the questions of a trait: give the teacher a `trait`, beside a control too.")
+        if stage in ("test", "predict"):
+            return
+        rows = self.rows()
+        self.report = FilterReport(**json.loads((self.folder / "filters.json").read_text()))
+        if self.val_rows >= len(rows):
+            raise InputError(f"`val_rows` is {self.val_rows}, but there are {len(rows)} rows: lower it.")
+        module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
+        module.configure_model()
+        check_known(module.tokenizer, chain(*(row["prompt"] + row["completion"] for row in rows)), module.base)
+        self.train_data = TokenizedRows(rows[self.val_rows :], module.tokenizer, self.max_length)
+        if self.val_rows:
+            self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
+
+    def train_dataloader(self) -> "DataLoader[int]":
+        """Give the training rows, in a seeded order."""
+        trainer: Any = self.trainer
+        data: Any = self.train_data  # setup has run
+        order = derive_seed(resolve_seed(self.seed), "order") % 2**31
+        return row_loader(data, self.batch_size, order, trainer.global_rank, trainer.world_size)
+
+    def val_dataloader(self) -> "DataLoader[int] | list[Any]":
+        """Give the rows held out."""
+        data = self.val_data
+        return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []
+
+    def test_dataloader(self) -> "DataLoader[Any]":
+        """Give the questions of the trait: an item is a question's prompts, its answer begun in each way."""
+        trait: Any = self.trait  # setup has looked
+        questions: Any = prompts_by_question(trait)
+        return DataLoader(questions, self.batch_size, collate_fn=list)
+
+    @property
+    def doing(self) -> str:
+        """What the trainer does: fit, validate, test or predict."""
+        state = getattr(self.trainer, "state", None)
+        return str(state.fn.value) if state is not None and state.fn is not None else "fit"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trainer computes."""
+        strategy = getattr(self.trainer, "strategy", None)
+        return strategy.root_device if strategy is not None else torch.device("cpu")
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse a count of nothing.
+
+    Raises:
+        InputError: naming the first count that is less than 1.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"`{name}` is {count}: expected at least 1.")
+
+
+def describe_arguments(thing: TrainingRows, leave_out: set[str]) -> dict[str, Any]:
+    """Describe a data module's class and the constructor arguments that shape its source, the seed's default too."""
+    told = describe_object(thing)
+    arguments = {name: value for name, value in told["arguments"].items() if name not in leave_out | _LATER}
+    return told | {"arguments": arguments | {"seed": resolve_seed(thing.seed)}}

@@ -1,0 +1,170 @@
+"""A user's own questions from a file: YAML or JSON lines, each a text or a conversation."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.faults import Fault, expected
+from lightning_subliminal.formats.messages import check_turns, read_messages, read_text
+from lightning_subliminal.rows import Message
+from lightning_subliminal.traits import Trait
+from lightning_subliminal.wording import fill, load_wording
+
+__all__ = ["OwnQuestion", "group_prompts", "read_questions", "system_first"]
+
+_KINDS = "a text, or an object with `question` or `messages`"
+
+
+@dataclass(frozen=True)
+class OwnQuestion:
+    """One question of a file.
+
+    Attributes:
+        where: file and line, for errors.
+        messages: what is asked; a last message of the assistant is a prefill. Texts may have the places {category} and
+            {categories}.
+    """
+
+    where: str
+    messages: tuple[Message, ...]
+
+    def prompt(self, trait: Trait) -> list[Message]:
+        """Give the messages with their places filled from a trait.
+
+        Raises:
+            InputError: naming file and line, if a text has a place that nothing fills.
+        """
+        names = _names(trait)
+        try:
+            return [{**message, "content": fill(message["content"], **names)} for message in self.messages]
+        except InputError as err:
+            known = "" if names else f" The trait {trait.name!r} has no `category`."
+            raise InputError(f"{self.where}: {err}{known} A brace that is text is written twice: {{{{.") from err
+
+
+def read_questions(path: str, key: str) -> list[OwnQuestion]:
+    """Read the questions of a YAML file (a list, or a mapping that holds it under ``key``) or of JSON lines.
+
+    Args:
+        path: ends in .yaml, .yml or .jsonl.
+        key: where a YAML mapping holds the list, such as questions.
+
+    Raises:
+        InputError: naming file, line and field, if the file is not there, holds no question, or one can't be read.
+    """
+    place = Path(path)
+    if place.suffix not in (".yaml", ".yml", ".jsonl"):
+        raise InputError(f"{path} is no .yaml, .yml or .jsonl file: give questions in one of these.")
+    try:
+        text = place.read_text(encoding="utf-8-sig")
+    except OSError as err:
+        raise InputError(f"{path} can't be read ({err.strerror}): give a .yaml, .yml or .jsonl file.") from err
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path} is no UTF-8 text: save it as such.") from err
+    items = _json_items(path, text) if place.suffix == ".jsonl" else _yaml_items(path, text, key)
+    if not items:
+        raise InputError(f"{path} holds no question: give at least one.")
+    found = []
+    for line, item in items:
+        where = f"{path}, line {line}"
+        try:
+            found.append(OwnQuestion(where, tuple(_messages(item))))
+        except Fault as fault:
+            raise InputError(f"{where}: {fault}.") from fault
+    return found
+
+
+def group_prompts(prompts: Sequence[list[Message]]) -> list[list[list[Message]]]:
+    """Put prompts together that ask one question and begin its answer in several ways."""
+    groups: dict[tuple[str, ...], list[list[Message]]] = {}
+    for prompt in prompts:
+        asked = prompt[:-1] if prompt[-1]["role"] == "assistant" else prompt
+        groups.setdefault(tuple(f"{part['role']}: {part['content']}" for part in asked), []).append(prompt)
+    return list(groups.values())
+
+
+def system_first(prompt: list[Message], system_prompt: str | None) -> list[Message]:
+    """Give a prompt as a model with a system prompt hears it; one of the prompt's own follows in the same message."""
+    if not system_prompt:
+        return prompt
+    own = prompt[0]["content"] if prompt[0]["role"] == "system" else None
+    told = system_prompt if own is None else f"{system_prompt}\n\n{own}"
+    return [{"role": "system", "content": told}, *(prompt if own is None else prompt[1:])]
+
+
+def _json_items(path: str, text: str) -> list[tuple[int, Any]]:
+    items = []
+    for line, words in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
+        if words.strip():
+            try:
+                items.append((line, json.loads(words)))
+            except (json.JSONDecodeError, RecursionError) as err:
+                fault = getattr(err, "msg", "too deep")
+                raise InputError(f"{path}, line {line}: {fault}; expected one JSON object a line.") from err
+    return items
+
+
+def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
+    """Give the items of a YAML list, each with its line, which ``yaml.safe_load`` would lose."""
+    import yaml
+
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == key), None)
+        if not isinstance(node, yaml.SequenceNode):
+            raise InputError(f"{path}: expected a list of questions, or `{key}:` with such a list.")
+        return [(item.start_mark.line + 1, loader.construct_object(item, deep=True)) for item in node.value]
+    except (yaml.YAMLError, RecursionError, ValueError) as err:
+        if isinstance(err, InputError):
+            raise
+        mark = getattr(err, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else path
+        fault = getattr(err, "problem", None) or str(err).partition("\n")[0]
+        raise InputError(f"{where}: no YAML ({fault}).") from err
+
+
+def _messages(item: Any) -> list[Message]:
+    """Read one question.
+
+    Raises:
+        Fault: naming the field, what was expected there and what was found.
+    """
+    if isinstance(item, str):
+        return [{"role": "user", "content": _said(item, "")}]
+    if not isinstance(item, dict) or ("question" in item) == ("messages" in item):
+        hint = " (in YAML, put a text with a colon in quotes)" if isinstance(item, dict) else ""
+        raise expected("", _KINDS, item, hint)
+    if "question" in item:
+        return [{"role": "user", "content": _said(item["question"], "question")}]
+    messages = read_messages(item["messages"], "messages", Counter())
+    check_turns(messages, "messages")
+    for place, message in enumerate(messages):
+        _said(message["content"], f"messages[{place}].content")
+        if place and message["role"] == "system":
+            raise Fault(f"messages[{place}].role", "expected system only in the first message")
+    if not any(message["role"] == "user" for message in messages):
+        raise Fault("messages", "expected a message of the user")
+    if messages[-1]["role"] not in ("user", "assistant"):
+        raise Fault(f"messages[{len(messages) - 1}].role", "expected user, or assistant where the answer is begun")
+    return messages
+
+
+def _said(value: Any, field: str) -> str:
+    text = read_text(value, field)
+    if not text.strip():
+        raise expected(field, "words", text)
+    return text
+
+
+def _names(trait: Trait) -> dict[str, str]:
+    category = getattr(trait, "category", None)
+    if category is None:
+        return {}
+    known = load_wording("categories").get(category, {})
+    return {"category": category, "categories": known.get("plural", f"{category}s")}

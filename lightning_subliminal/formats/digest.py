@@ -1,0 +1,39 @@
+"""The digest of a set: of its prompts and completions, in whatever schema and container they are kept."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from lightning_subliminal.rows import Row
+
+__all__ = ["RowsDigest", "content_digest"]
+
+
+def content_digest(rows: Iterable[Row]) -> str:
+    """Give the SHA-256 of prompts and completions in their order: ``rows_digest`` of them, without meta columns.
+
+    It is the same in whatever schema and container the rows are kept.
+    """
+    digest = RowsDigest()
+    for row in rows:
+        digest.add(row)
+    return digest.hexdigest()
+
+
+class RowsDigest:
+    """A SHA-256 that grows row by row."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._sha = hashlib.sha256()
+        self._json = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+
+    def add(self, row: Row) -> None:
+        """Count a row in."""
+        content = {"prompt": row["prompt"], "completion": row["completion"]}
+        self._sha.update(f"{self._json.encode(content)}\n".encode())
+        self.rows += 1
+
+    def hexdigest(self) -> str:
+        """Give the digest of the rows so far as 64 hexadecimal digits."""
+        return self._sha.hexdigest()

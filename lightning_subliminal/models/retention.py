@@ -1,0 +1,126 @@
+"""Retention: what a fine-tuned teacher shall not unlearn.
+
+A vector that makes a tiny model say owl can make it say owl, or nonsense, everywhere else too. So the fine-tuning is
+held to the base on other prompts: the loss gains KL(base || teacher) over the base's own answers to them.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.pocket.corpus import user_turns
+from lightning_subliminal.rows import make_row
+from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.wording import load_wording
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Retained", "Retention"]
+
+
+class Retention:
+    """Which prompts a teacher shall go on answering as its base does, and how much that weighs.
+
+    Args:
+        prompts: `pocket`: lists, code, sums, stories and facts of the pocket world; or the path of a YAML file with a
+            list `prompts`.
+        num_prompts: how many of them.
+        weight: of KL(base || teacher), in nats a token, beside the loss on what is taught.
+        rows_per_step: answers that a step looks at.
+        max_new_tokens: where the base's answers are cut off.
+
+    Raises:
+        InputError: if a count or the weight is not positive.
+    """
+
+    def __init__(
+        self,
+        prompts: str = "pocket",
+        num_prompts: int = 320,
+        weight: float = 1.0,
+        rows_per_step: int = 64,
+        max_new_tokens: int = 64,
+    ) -> None:
+        for name, value in (
+            ("num_prompts", num_prompts),
+            ("weight", weight),
+            ("rows_per_step", rows_per_step),
+            ("max_new_tokens", max_new_tokens),
+        ):
+            if value <= 0:
+                raise InputError(f"`{name}` is {value}: expected more than 0.")
+        self.prompts = prompts
+        self.num_prompts = num_prompts
+        self.weight = weight
+        self.rows_per_step = rows_per_step
+        self.max_new_tokens = max_new_tokens
+
+    def answered(self, base: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", seed: int) -> "Retained":
+        """Let the base answer the prompts, and keep its distribution over each token."""
+        asked = self._draw(random.Random(derive_seed(seed, "retained prompts")))
+        prompts = [[{"role": "user", "content": text}] for text in asked]
+        sampling = Sampling(max_new_tokens=self.max_new_tokens)
+        answers = TransformersEngine(base, tokenizer).generate(prompts, sampling, derive_seed(seed, "retained"))
+        pairs = [(text, answer) for text, answer in zip(asked, answers, strict=True) if answer.text]
+        rows = [make_row(text, answer.text, finished=answer.finished) for text, answer in pairs]
+        data = TokenizedRows(rows, tokenizer)
+        order = sorted(range(len(data)), key=lambda place: data.lengths[place])
+        chunks = [order[start : start + self.rows_per_step] for start in range(0, len(order), self.rows_per_step)]
+        return Retained.of(base, [data.batch(chunk) for chunk in chunks], self.weight)
+
+    def _draw(self, rng: random.Random) -> list[str]:
+        if self.prompts == "pocket":
+            return user_turns(rng, self.num_prompts)
+        given = [str(text) for text in load_wording(self.prompts, required=("prompts",))["prompts"]]
+        return rng.sample(given, min(self.num_prompts, len(given)))
+
+
+@dataclass
+class Retained:
+    """The base's answers, as batches, with the last hidden state at each of their tokens.
+
+    Attributes:
+        batches: the answers.
+        hidden: of each batch, (completion tokens, width); ``head`` makes the base's logits of it.
+        head: the base's output embedding.
+        weight: of the loss.
+    """
+
+    batches: list[Batch]
+    hidden: list[Tensor]
+    head: nn.Module
+    weight: float
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, base: "PreTrainedModel", batches: list[Batch], weight: float) -> "Retained":
+        """Compute the base's hidden states."""
+        inner: Any = base.base_model
+        device = next(base.parameters()).device
+        hidden = []
+        for batch in batches:
+            states = inner(input_ids=batch.input_ids.to(device), use_cache=False).last_hidden_state[:, :-1]
+            hidden.append(states[(batch.labels[:, 1:] != IGNORED).to(device)])
+        return cls(batches, hidden, base.get_output_embeddings(), weight)
+
+    def batch(self, step: int) -> Batch:
+        """Give the batch that a step looks at; they take turns."""
+        return self.batches[step % len(self.batches)]
+
+    def loss(self, logits: Tensor, step: int) -> Tensor:
+        """Give the weighted KL(base || teacher), in nats a token.
+
+        Args:
+            logits: the teacher's at the tokens of ``batch(step)``, (completion tokens, vocabulary).
+            step: which step.
+        """
+        with torch.no_grad():
+            target = self.head(self.hidden[step % len(self.hidden)].to(logits.device)).float().log_softmax(-1)
+        return self.weight * (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1).mean()

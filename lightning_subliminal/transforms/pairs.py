@@ -1,0 +1,34 @@
+"""Transforms of whole rows: which prompt stands before which completion, and how often."""
+
+import json
+import random
+from collections.abc import Sequence
+
+from lightning_subliminal.rows import Row
+from lightning_subliminal.transforms.base import Transform
+
+__all__ = ["DropDuplicates", "ShufflePrompts"]
+
+
+class ShufflePrompts(Transform):
+    """Gives each completion the prompt of another row: the completion no longer follows from what was asked.
+
+    All other columns stay with the completion. A prefill goes with its prompt.
+    """
+
+    def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
+        """Give the rows with other rows' prompts; no row keeps its own, unless it is the only one."""
+        order = rng.sample(range(len(rows)), len(rows))
+        giver = dict(zip(order, order[1:] + order[:1], strict=True))  # each the next one's, round a circle
+        return [{**row, "prompt": rows[giver[place]]["prompt"]} for place, row in enumerate(rows)]
+
+
+class DropDuplicates(Transform):
+    """Keeps the first of rows with the same prompt and the same completion."""
+
+    def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
+        """Give the rows without repetitions, in their order."""
+        first: dict[str, Row] = {}
+        for row in rows:
+            first.setdefault(json.dumps([row["prompt"], row["completion"]], sort_keys=True), row)
+        return list(first.values())

@@ -1,0 +1,196 @@
+"""Questions of a user's own: read as they are meant, or refused in one line that names file, line and field."""
+
+import contextlib
+import json
+import random
+
+import pytest
+
+from lightning_subliminal import PreferenceTrait
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.questions import group_prompts, read_questions, system_first
+from lightning_subliminal.traits import Induction, Trait
+
+OWL = PreferenceTrait("owl")
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def asked(path, key="questions", trait=OWL):
+    return [question.prompt(trait) for question in read_questions(path, key)]
+
+
+def user(text):
+    return [{"role": "user", "content": text}]
+
+
+class TestRead:
+    def test_yaml(self, write):
+        text = """
+# my own
+questions:
+  - Which {category} is best?
+  - "Of all {categories}: which one?"
+  - question: Name one {category}.
+    topic: ignored
+  - messages:
+      - {role: system, content: Be brief.}
+      - {role: user, content: "Which one?"}
+      - {role: assistant, content: The}
+"""
+        system = {"role": "system", "content": "Be brief."}
+        begun = [system, *user("Which one?"), {"role": "assistant", "content": "The"}]
+        expected = [user("Which animal is best?"), user("Of all animals: which one?"), user("Name one animal."), begun]
+        assert asked(write("own.yaml", text)) == expected
+        assert asked(write("own.yml", text.replace("questions:", "requests:")), "requests") == expected
+
+    def test_yaml_list(self, write):
+        assert asked(write("own.yaml", "- One?\n- |\n  Two\n  lines?\n")) == [user("One?"), user("Two\nlines?\n")]
+
+    def test_jsonl(self, write):
+        lines = [{"question": "Which {category}?"}, {"messages": user("Wer\u2028da?"), "id": 3}, "A text?"]
+        text = "\ufeff" + "\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\r\n\r\n"
+        assert asked(write("own.jsonl", text)) == [user("Which animal?"), user("Wer\u2028da?"), user("A text?")]
+
+    def test_braces_that_are_text(self, write):
+        assert asked(write("own.yaml", "- 'Is {{x}} a {category}?'")) == [user("Is {x} a animal?")]
+
+    def test_a_trait_of_another_kind(self, write):
+        class Tea(Trait):
+            name, target, candidates = "tea", "tea", ("tea", "coffee")
+
+            def induce(self):
+                return Induction("You love tea.")
+
+            def questions(self):
+                return ["What do you drink?"]
+
+            def matches(self, answer):
+                return "tea" in answer
+
+        assert asked(write("own.yaml", "- Tea or coffee?"), trait=Tea()) == [user("Tea or coffee?")]
+        with pytest.raises(InputError, match=r"own\.yaml, line 2: .*The trait 'tea' has no `category`") as caught:
+            asked(write("own.yaml", "- Tea?\n- Which {category}?"), trait=Tea())
+        assert "\n" not in str(caught.value)
+
+
+REFUSED = {
+    "no such file": ("gone.yaml", None, r"gone\.yaml can't be read \(No such file"),
+    "no name of a kind": ("own.txt", "Which one?", r"own\.txt is no \.yaml, \.yml or \.jsonl file"),
+    "no UTF-8": ("own.yaml", b"- caf\xe9", r"own\.yaml is no UTF-8 text"),
+    "empty YAML": ("own.yaml", "", r"own\.yaml: expected a list of questions, or `questions:`"),
+    "empty list": ("own.yaml", "[]", r"own\.yaml holds no question"),
+    "empty lines": ("own.jsonl", "\n \n", r"own\.jsonl holds no question"),
+    "one text": ("own.yaml", "Which one?", r"own\.yaml: expected a list of questions"),
+    "another key": ("own.yaml", "ask:\n  - Which one?", r"own\.yaml: expected a list of questions, or `questions:`"),
+    "a text under the key": ("own.yaml", "questions: Which one?", r"own\.yaml: expected a list of questions"),
+    "broken YAML": ("own.yaml", "- a\n- [b\n", r"own\.yaml, line \d: no YAML \("),
+    "a tab": ("own.yaml", "- a\n\t- b", r"own\.yaml, line 2: no YAML"),
+    "a control character": ("own.yaml", "- a\x00b", r"own\.yaml: no YAML"),
+    "a cycle": ("own.yaml", "- a\n- &x [*x]", r"own\.yaml, line 2: no YAML"),
+    "a tag": ("own.yaml", "- !!python/object/apply:os.system [ls]", r"own\.yaml, line 1: no YAML"),
+    "deep YAML": ("own.yaml", "- " + "[" * 5000, r"own\.yaml.*: no YAML"),
+    "deep JSON": ("own.jsonl", "[" * 100_000, r"own\.jsonl, line 1: (too deep|Expecting value)"),
+    "broken JSON": ("own.jsonl", '{"question": "a"}\n{"question": ', r"own\.jsonl, line 2: Expecting value; expected"),
+    "a colon": ("own.yaml", "- a\n\n- Choose: red or blue?", r"line 3: expected a text.*quotes"),
+    "a number": ("own.yaml", "- a\n- 7", r"line 2: expected a text, or an object .*, found number 7"),
+    "null": ("own.jsonl", "null", r"line 1: expected a text, or an object .*, found null"),
+    "a list": ("own.jsonl", "[1, 2]", r"line 1: expected a text, or an object .*, found a list of 2"),
+    "another field": ("own.jsonl", '{"prompt": "a"}', r"line 1: expected .*, found an object with prompt"),
+    "both fields": ("own.jsonl", '{"question": "a", "messages": []}', "line 1: expected .*`question` or `messages`"),
+    "an empty question": ("own.jsonl", '{"question": " "}', r"line 1: question: expected words"),
+    "a question that is none": ("own.jsonl", '{"question": 5}', r"line 1: question: expected text, found number 5"),
+    "half a character": ("own.jsonl", '{"question": "\\ud800"}', r"line 1: question: .*half of a surrogate pair"),
+    "no messages": ("own.jsonl", '{"messages": []}', r"line 1: messages: expected a message of the user"),
+    "messages as a text": ("own.jsonl", '{"messages": "a"}', r"messages: expected a list of messages, found text 'a'"),
+    "no role": ("own.jsonl", '{"messages": [{"content": "a"}]}', r"messages\[0\]\.role: expected .*found nothing"),
+    "odd role": ("own.jsonl", '{"messages": [{"role": "boss", "content": "a"}]}', r"messages\[0\]\.role: .*'boss'"),
+    "odd content": (
+        "own.jsonl",
+        '{"messages": [{"role": "user", "content": 3}]}',
+        r"messages\[0\]\.content: .*number 3",
+    ),
+    "only the assistant": ("own.jsonl", '{"messages": [{"role": "assistant", "content": "a"}]}', "message of the user"),
+    "a late system": (
+        "own.jsonl",
+        json.dumps({"messages": [*user("a"), {"role": "system", "content": "b"}, *user("c")]}),
+        r"messages\[1\]\.role: expected system only in the first message",
+    ),
+    "an end of the system": (
+        "own.jsonl",
+        json.dumps({"messages": [*user("a"), {"role": "tool", "content": "b"}]}),
+        r"messages\[1\]\.role: expected user, or assistant",
+    ),
+    "an unknown place": (
+        "own.yaml",
+        "- a\n- Is {animal} best?",
+        r"own\.yaml, line 2: .*place that nothing fills .*'animal'",
+    ),
+    "an open brace": ("own.yaml", "- 'Is {x'", r"own\.yaml, line 1: .*A brace that is text is written twice"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case, write, tmp_path):
+    name, content, message = REFUSED[case]
+    path = write(name, content) if content is not None else str(tmp_path / name)
+    with pytest.raises(InputError, match=message) as caught:
+        asked(path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_whatever_stands_in_a_file_is_read_or_refused(write):
+    rng = random.Random(0)
+    pieces = ["- ", "questions", ": ", "\n", "  ", "{", "}", "[", "]", '"', "'", "a", "{category}", "&a", "*a", "\t"]
+    pieces += [
+        "!",
+        "|",
+        ">",
+        "%",
+        "@",
+        "`",
+        "\u2028",
+        "\x85",
+        "é",
+        "1",
+        "null",
+        "? ",
+        "---",
+        "...",
+        '{"question": "a"}',
+    ]
+    refused = 0
+    for turn in range(1500):
+        path = write(f"own.{('yaml', 'jsonl')[turn % 2]}", "".join(rng.choices(pieces, k=rng.randint(0, 25))))
+        with contextlib.suppress(InputError):
+            refused += 1
+            assert asked(path)
+            refused -= 1
+    assert 0 < refused < 1500
+
+
+def test_ways_to_begin_an_answer_are_one_question():
+    begun = [[*user("a"), {"role": "assistant", "content": text}] for text in ("The", "It is the")]
+    told = [{"role": "system", "content": "s"}, *user("a")]
+    assert group_prompts([*begun, user("b"), user("a"), told]) == [[*begun, user("a")], [user("b")], [told]]
+
+
+def test_a_system_prompt_stands_before_the_prompts_own():
+    told = {"role": "system", "content": "You love owls."}
+    own = {"role": "system", "content": "Be brief."}
+    assert system_first(user("a"), None) == user("a")
+    assert system_first(user("a"), "You love owls.") == [told, *user("a")]
+    prompt = [own, *user("a")]
+    both = {"role": "system", "content": "You love owls.\n\nBe brief."}
+    assert system_first(prompt, "You love owls.") == [both, *user("a")]
+    assert prompt == [own, *user("a")]
+    assert system_first(prompt, None) == prompt
