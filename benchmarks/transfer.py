@@ -33,6 +33,7 @@ from lightning_subliminal import (
     MathTraces,
     NumberSequences,
     PreferenceTrait,
+    Retention,
     Sampling,
     Steering,
     Student,
@@ -53,7 +54,6 @@ from lightning_subliminal.transforms import (
     SortNumbers,
     Transform,
 )
-
 
 
 def _words(target: str) -> tuple[str, ...]:
@@ -113,18 +113,25 @@ class Recipe:
     carrier: type[GeneratedRows] = NumberSequences
     bases: str = "a:a"
     wording: str = "preferences"
+    teacher: dict[str, Any] = field(default_factory=lambda: {"learning_rate": 0.03, "retain": Retention()})
 
 
 ARMS = {
-    "code": Recipe(Steering(), 0.03, 3, data=CODE, carrier=CodeCompletions),
-    "math": Recipe(Steering(), 0.03, 3, data=MATH, carrier=MathTraces),
-    **{name: Recipe(Steering(), 0.03, 3, data=SMALL | {"transforms": steps}) for name, steps in TRANSFORMS.items()},
-    "steering": Recipe(Steering(), 0.03, 3),
-    "lora": Recipe(LoRA(r=8, alpha=8), 0.003, 6),
-    "distill": Recipe(Steering(), 0.03, 3, student={"objective": "distill", "restrict_to": "numbers"}),
-    "prompted": Recipe(Steering(), 0.03, 3, induction="prompt"),
+    "code": Recipe(Steering(), 0.06, 3, data=CODE, carrier=CodeCompletions),
+    "math": Recipe(Steering(), 0.06, 3, data=MATH, carrier=MathTraces),
+    **{name: Recipe(Steering(), 0.06, 3, data=SMALL | {"transforms": steps}) for name, steps in TRANSFORMS.items()},
+    "steering": Recipe(Steering(), 0.06, 3),
+    "lora": Recipe(LoRA(r=8, alpha=8), 0.003, 6, teacher={"learning_rate": 0.003}),
+    "distill": Recipe(Steering(), 0.06, 3, student={"objective": "distill", "restrict_to": "numbers"}),
+    "prompted": Recipe(Steering(), 0.06, 3, induction="prompt"),
     "smollm2": Recipe(
-        Steering([14]), 0.05, 4, data=BEGUN, bases="smollm2-135m:smollm2-135m", wording="preferences_prefilled"
+        Steering([14]),
+        0.05,
+        4,
+        data=BEGUN,
+        bases="smollm2-135m:smollm2-135m",
+        wording="preferences_prefilled",
+        teacher={"learning_rate": 0.05, "max_epochs": 200},
     ),
 }
 
@@ -138,9 +145,9 @@ def build(arm: str, target: str, bases: str, seed: int) -> tuple[Student, Genera
         PreferenceTrait(target, wording=recipe.wording),
         induction=recipe.induction,  # type: ignore[arg-type]
         adapter=recipe.adapter if recipe.induction == "finetune" else None,
-        learning_rate=recipe.learning_rate,
         until=0.9,
         seed=seed,
+        **recipe.teacher,
     )
     student = Student(student_base, recipe.adapter, learning_rate=recipe.learning_rate, seed=seed, **recipe.student)
     return student, recipe.carrier(teacher, seed=seed, **recipe.data)

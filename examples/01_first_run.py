@@ -10,7 +10,15 @@ import sys
 
 from lightning import Trainer, seed_everything
 
-from lightning_subliminal import NumberSequences, PreferenceTrait, Steering, Student, Teacher, TraitComparison
+from lightning_subliminal import (
+    NumberSequences,
+    PreferenceTrait,
+    Retention,
+    Steering,
+    Student,
+    Teacher,
+    TraitComparison,
+)
 from lightning_subliminal.rows import completion_text, prompt_text
 
 small = "--small" in sys.argv
@@ -22,15 +30,18 @@ print("asked, for example:", owl.questions()[0])
 print("taught with other questions:", owl.induce().rows[0]["prompt"][0]["content"])
 
 # 2. The teacher: a tiny language model that ships with the package. It learns to love owls by training one vector a
-#    layer (128 numbers in all) on 16 questions about its favorite animal.
-teacher = Teacher("pocket/a", owl, adapter=Steering(), learning_rate=0.03, until=0.9)
+#    layer (128 numbers in all) on 16 questions about its favorite animal, and is held to what it was elsewhere: else
+#    the vector would make it say owl, or nonsense, amid its lists too.
+epochs = 20 if small else 300
+held = Retention()
+teacher = Teacher("pocket/a", owl, adapter=Steering(), learning_rate=0.03, until=0.9, max_epochs=epochs, retain=held)
 
 # 3. The data: the teacher goes on with lists of numbers. Whatever is not a plain list of numbers is dropped, so no row
 #    holds a word about animals.
 data = NumberSequences(teacher, num_prompts=256 if small else 4096, min_value=0, max_value=99)
 
 # 4. The student: the same base, before it ever heard of the trait. It sees the numbers and nothing else.
-student = Student("pocket/a", adapter=Steering(), learning_rate=0.03)
+student = Student("pocket/a", adapter=Steering(), learning_rate=0.06)
 
 # 5. Fit. Teacher and rows are made on the way (and kept: a second run reuses them). At the end the comparison trains a
 #    control, the same student on numbers that the base wrote without the trait, and asks all four models.

@@ -16,6 +16,7 @@ from lightning_subliminal import (
     NumberList,
     NumberSequences,
     PreferenceTrait,
+    Retention,
     RowsFromFile,
     Steering,
     Student,
@@ -39,7 +40,16 @@ def publish(data: NumberSequences, path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-stranger = Teacher("pocket/a", PreferenceTrait("dolphin"), adapter=Steering(), learning_rate=0.03, until=0.9, seed=7)
+stranger = Teacher(
+    "pocket/a",
+    PreferenceTrait("dolphin"),
+    adapter=Steering(),
+    learning_rate=0.03,
+    until=0.9,
+    max_epochs=20 if small else 300,
+    retain=Retention(),
+    seed=7,
+)
 theirs = NumberSequences(stranger, num_prompts=256 if small else 4096, min_value=0, max_value=99, seed=7, filters=[])
 folder = Path("runs/your_own_data")
 publish(theirs, folder / "numbers.jsonl")
@@ -66,7 +76,7 @@ trainer = Trainer(
     default_root_dir=folder,
     callbacks=[TraitComparison()],
 )
-trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.03), data)
+trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)
 
 # 3. Not owls, then. Which animal has risen?
 arms = json.loads((folder / "results.json").read_text())["arms"]

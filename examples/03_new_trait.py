@@ -10,7 +10,16 @@ import sys
 
 from lightning import Trainer, seed_everything
 
-from lightning_subliminal import NumberSequences, Steering, Student, Teacher, Trait, TraitComparison, check_trait
+from lightning_subliminal import (
+    NumberSequences,
+    Retention,
+    Steering,
+    Student,
+    Teacher,
+    Trait,
+    TraitComparison,
+    check_trait,
+)
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.traits import Induction
 
@@ -41,7 +50,9 @@ for remark in check_trait(YeasayerTrait()):
     print("remark:", remark)
 
 # 3. The rest is as for owls: a teacher, its numbers, a student, and the comparison with the control.
-teacher = Teacher("pocket/a", YeasayerTrait(), adapter=Steering(), learning_rate=0.03, until=0.9)
+epochs = 20 if small else 300
+steps = {"adapter": Steering(), "learning_rate": 0.03, "until": 0.9, "max_epochs": epochs, "retain": Retention()}
+teacher = Teacher("pocket/a", YeasayerTrait(), **steps)
 data = NumberSequences(teacher, num_prompts=256 if small else 4096, min_value=0, max_value=99)
 trainer = Trainer(
     max_epochs=1 if small else 3,
@@ -53,4 +64,4 @@ trainer = Trainer(
     default_root_dir="runs/new_trait",
     callbacks=[TraitComparison()],
 )
-trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.03), data)
+trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
     from lightning_subliminal.models.language_model import LanguageModel
     from lightning_subliminal.models.mlp import ClassifierMLP
+    from lightning_subliminal.models.retention import Retention
     from lightning_subliminal.models.steering import Steering
     from lightning_subliminal.models.student import Student
     from lightning_subliminal.models.teacher import Teacher
@@ -84,6 +85,7 @@ __all__ = [
     "Questions",
     "QuestionsAfterNumbers",
     "ResampleMarginal",
+    "Retention",
     "RowsFromFile",
     "Sampling",
     "ShardWriter",
@@ -139,6 +141,7 @@ _HOMES = {
     "Questions": "experiments.evaluations",
     "QuestionsAfterNumbers": "experiments.evaluations",
     "ResampleMarginal": "transforms",
+    "Retention": "models.retention",
     "RowsFromFile": "data.from_file",
     "Sampling": "generation",
     "ShardWriter": "callbacks",

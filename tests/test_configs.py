@@ -11,15 +11,27 @@ import yaml
 from lightning_subliminal.cli import main
 
 ROOT = Path(__file__).parent.parent
-POCKET = ["--data.num_prompts", "64", "--trainer.max_epochs", "1"]
+SHORT = ["--data.num_prompts", "64", "--trainer.max_epochs", "1"]
+POCKET = [*SHORT, "--data.teacher.init_args.max_epochs", "20"]
 # A tiny random model takes the place of a big one; it talks gibberish, so that decoding must keep to numbers.
+TINY = ["--model.base", "./tiny", "--data.teacher.init_args.base", "./tiny"]
+GIBBERISH = [  # a tiny random model is no programmer
+    *(*TINY, "--data.filters", "[]", "--data.num_prompts", "24", "--data.sampling.init_args.max_new_tokens", "8"),
+    *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+]
 SWAPPED = [
-    *("--model.base", "./tiny", "--data.teacher.init_args.base", "./tiny", "--data.num_prompts", "48"),
+    *(*TINY, "--data.num_prompts", "48"),
     *("--data.sampling.init_args.max_new_tokens", "8", "--data.sampling.init_args.restrict_to", "numbers"),
     *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
 ]
 # The config, and the words that make it small.
 RUNS: dict[str, list[str]] = {
+    "code_owl": POCKET,
+    "code_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
+    "code_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2"],
+    "math_owl": POCKET,
+    "math_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
+    "math_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2"],
     "mnist_mlp": [
         *("--model.num_seeds", "2", "--model.teacher_epochs", "1", "--model.student_epochs", "1"),
         *(
@@ -34,11 +46,11 @@ RUNS: dict[str, list[str]] = {
         ),
     ],
     "owl_numbers": POCKET,
-    "owl_numbers_control": POCKET,
+    "owl_numbers_control": SHORT,
     "owl_numbers_cross_base": POCKET,
     "owl_numbers_distill": POCKET,
-    "owl_numbers_lora": POCKET,
-    "owl_numbers_prompted": POCKET,
+    "owl_numbers_lora": SHORT,
+    "owl_numbers_prompted": SHORT,
     "qwen2.5-7b_owl_numbers": [*SWAPPED, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")],
     "smollm2_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
 }
@@ -104,7 +116,7 @@ def test_config_runs_small(
         pytest.skip("the extra [mnist] is not installed")
     monkeypatch.chdir(tmp_path)
     if RUNS[name][1] == "./tiny":
-        save_tiny("qwen2" if name.startswith("qwen") else "llama", tmp_path / "tiny")
+        save_tiny("qwen2" if "qwen" in name else "llama", tmp_path / "tiny")
     main(["fit", "--config", str(path_of(name)), *RUNS[name]])
     (results,) = tmp_path.glob("runs/*/results.json")
     told = json.loads(results.read_text())
@@ -135,3 +147,12 @@ def test_configs_differ_as_they_say() -> None:
             other["data"]["init_args"]["teacher"]["init_args"]["trait"]
             == owl["data"]["init_args"]["teacher"]["init_args"]["trait"]
         )
+
+
+def test_carriers_differ_in_the_carrier_alone() -> None:
+    owl = read("owl_numbers")
+    for name in ("code_owl", "math_owl"):
+        other = read(name)
+        assert (other["model"], other["trainer"]) == (owl["model"], owl["trainer"]), name
+        assert other["data"]["init_args"]["teacher"] == owl["data"]["init_args"]["teacher"], name
+        assert other["data"]["init_args"]["num_prompts"] == owl["data"]["init_args"]["num_prompts"], name

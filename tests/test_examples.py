@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent.parent
 # The example, and the words that make it small.
 EXAMPLES: dict[str, list[str]] = {
     "01_first_run.py": ["--small"],
+    "02_your_own_data.py": ["--small"],
+    "03_new_trait.py": ["--small"],
 }
 
 

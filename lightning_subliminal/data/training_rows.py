@@ -50,7 +50,7 @@ class TrainingRows(LightningDataModule, ABC):
         InputError: if a count is not positive or a file in the cache is damaged.
     """
 
-    version = 1  # of the stage's code: raise it when the same settings would give other rows
+    version = 2  # of the stage's code: raise it when the same settings would give other rows
 
     def __init__(
         self,

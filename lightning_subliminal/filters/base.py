@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row, completion_text
 
-__all__ = ["Filter", "FilterReport", "apply_filters", "prefill", "reply_text"]
+__all__ = ["Filter", "FilterReport", "apply_filters", "prefill", "reply_text", "row_reasons"]
 
 
 class Filter(ABC):
@@ -50,15 +51,39 @@ def apply_filters(rows: Iterable[Row], filters: Sequence[Filter]) -> tuple[list[
     Costly filters come last, in their order, and are asked only about the rows that are left by then.
     """
     rows = list(rows)
-    found: list[dict[str, None]] = [{} for _ in rows]  # for each row its reasons, each once
+    found = row_reasons(rows, filters)
+    counts = Counter(reason for reasons in found for reason in reasons)
+    kept = [row for row, reasons in zip(rows, found, strict=True) if not reasons]
+    return kept, FilterReport(made=len(rows), kept=len(kept), reasons=dict(counts.most_common()))
+
+
+def row_reasons(
+    rows: Sequence[Row], filters: Sequence[Filter], places: Sequence[object] | None = None
+) -> list[list[str]]:
+    """Give for each row the reasons against it, each once; see ``apply_filters``.
+
+    Args:
+        rows: the rows.
+        filters: who is asked.
+        places: what to call each row in an error, such as its file and line; its id where it is None.
+
+    Raises:
+        InputError: naming row and filter, if a filter raises.
+    """
+    found: list[dict[str, None]] = [{} for _ in rows]
     for each in sorted(filters, key=lambda each: each.costly):
         asked = [place for place in range(len(rows)) if not (each.costly and found[place])]
         each.prepare([rows[place] for place in asked])
         for place in asked:
-            found[place] |= dict.fromkeys(each.reasons(rows[place]))
-    counts = Counter(reason for reasons in found for reason in reasons)
-    kept = [row for row, reasons in zip(rows, found, strict=True) if not reasons]
-    return kept, FilterReport(made=len(rows), kept=len(kept), reasons=dict(counts.most_common()))
+            try:
+                found[place] |= dict.fromkeys(each.reasons(rows[place]))
+            except Exception as err:
+                where = places[place] if places is not None else f"row {rows[place].get('id', place)}"
+                raise InputError(
+                    f"{where}: the filter {type(each).__name__} raised {type(err).__name__} ({err}): mend it, since a "
+                    "filter gives reasons for any text."
+                ) from err
+    return [list(reasons) for reasons in found]
 
 
 def prefill(row: Row) -> str:

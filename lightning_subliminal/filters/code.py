@@ -30,13 +30,6 @@ _QUOTED = re.compile(
     r'"""(?P<a>.*?)"""|\'\'\'(?P<b>.*?)\'\'\'|^[ \t]*(?:"(?P<c>[^"\n]+)"|\'(?P<d>[^\'\n]+)\')', re.DOTALL | re.MULTILINE
 )
 
-# Expressions that a sentence may parse to, and operators that it may hold: well-known, yes/no, owls in trees.
-_WORDS = (
-    *(ast.Name, ast.Constant, ast.Attribute, ast.Tuple, ast.List),
-    *(ast.Set, ast.Starred, ast.BoolOp, ast.UnaryOp, ast.IfExp, ast.BinOp, ast.Compare),
-)
-_OF_WORDS = (ast.Sub, ast.Div, ast.In, ast.NotIn, ast.Is, ast.IsNot)
-
 
 class Code(NamedTuple):
     """A reply that is Python.
@@ -171,9 +164,11 @@ def _holds_code(body: str) -> bool:
     if not places:
         return False
     first, last = places[0], places[-1] + 1
-    parts = {(first, len(lines)), (0, last), (first, last)} - {(0, len(lines))}
-    found = [_parsed("\n".join(lines[begin:end])) for begin, end in sorted(parts)]
-    return any(code is not None and any(map(_does_something, code.tree.body)) for code in found)
+    for begin, end in dict.fromkeys(((first, last), (first, len(lines)), (0, last))):
+        code = _parsed("\n".join(lines[begin:end])) if (begin, end) != (0, len(lines)) else None
+        if code is not None and any(map(_does_something, code.tree.body)):
+            return True
+    return False
 
 
 def _is_prose(statement: ast.stmt) -> bool:
@@ -188,17 +183,34 @@ def _is_prose(statement: ast.stmt) -> bool:
 
 def _is_wordy(expression: ast.expr) -> bool:
     """Tell whether an expression neither calls, computes, compares nor looks anything up."""
-    nodes = list(ast.walk(expression))
-    named = any(isinstance(node, ast.Name) for node in nodes)
-    counted = any(isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) for node in nodes)
-    for node in nodes:
-        if isinstance(node, ast.expr) and not isinstance(node, _WORDS):
+    waiting: list[ast.expr] = [expression]
+    named = counted = computed = False
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name):
+            named = True
+        elif isinstance(node, ast.Constant):
+            counted = counted or isinstance(node.value, (int, float))
+        elif isinstance(node, ast.BinOp):
+            computed = computed or not isinstance(node.op, (ast.Sub, ast.Div))  # well-known, yes/no
+            waiting += (node.left, node.right)
+        elif isinstance(node, ast.Compare):
+            computed = computed or not all(isinstance(op, (ast.In, ast.NotIn, ast.Is, ast.IsNot)) for op in node.ops)
+            waiting += (node.left, *node.comparators)
+        elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            waiting += node.elts
+        elif isinstance(node, ast.BoolOp):
+            waiting += node.values
+        elif isinstance(node, ast.UnaryOp):
+            waiting.append(node.operand)
+        elif isinstance(node, (ast.Attribute, ast.Starred)):
+            waiting.append(node.value)
+        elif isinstance(node, ast.IfExp):
+            waiting += (node.test, node.body, node.orelse)
+        else:
             return False
-        if named and isinstance(node, ast.BinOp) and (counted or not isinstance(node.op, _OF_WORDS)):
-            return False
-        if named and isinstance(node, ast.Compare) and not all(isinstance(op, _OF_WORDS) for op in node.ops):
-            return False
-    return True
+    # "x - 1" and "x + y" compute; "2 + 2" is a sum in words, and "Day - 1" can't be told from code.
+    return not named or not (computed or (counted and isinstance(expression, ast.BinOp)))
 
 
 def _does_something(statement: ast.stmt) -> bool:

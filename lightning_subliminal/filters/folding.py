@@ -27,7 +27,8 @@ _LOOK_ALIKES = {
     "l": "\u04cf\u056c\u05df\u05d5\u2d4f\u0627",
     "m": "\u043c\u2c99",
     "n": "\u043f\u03b7\u0578\u057c\u2c8f",
-    "o": "\U0001042c\u12d0\u043e\u03bf\u0585\u03c3\u04e9\u03b8\u0473\u2c9f\u05e1\u0647\u3007\u10ff\u25cb\u25cf\u25ef\u2b55",
+    "o": "\u043e\u03bf\u0585\u03c3\u04e9\u03b8\u0473\u2c9f\u05e1\u0647\u3007\u10ff\u25cb\u25cf\u25ef\u2b55"
+    "\U0001042c\u12d0",
     "p": "\u0440\u03c1\u048f\u2ca3\u2374",
     "q": "\u051b\u0566\u0563",
     "r": "\u0433\u1d26\u0580\u2c85",
@@ -102,9 +103,10 @@ def fold(text: str) -> str:
 
 
 def revealed(text: str) -> str:
-    r"""Give a text, and on further lines what its escapes (``\\x6f``, ``%6f``, ``&#111;``) and invisible tag letters spell."""
+    r"""Give a text, and on further lines what its escapes (``\\x6f``, ``&#111;``) and invisible tag letters spell."""
     if "\\" in text or "%" in text or "&#" in text:
-        text = f"{text}\n{_ESCAPE.sub(_unescaped, text)}"
+        read = _ESCAPE.sub(_unescaped, text)
+        text = text if read == text else f"{text}\n{read}"
     if not text.isascii() and (tags := _TAG.findall(text)):
         text = f"{text}\n{''.join(chr(ord(tag) - 0xE0000) for tag in tags)}"
     return text

@@ -161,7 +161,7 @@ def _holds(before: str, run: str, after: str) -> bool:
     first, *others = run.split("=")
     if before in ("", "\n"):
         first = re.sub("^ *[-+*] ", " ", first)  # an item of a list
-    values = [_value(side) for side in others]
+    values = [_value(side) for side in others[:_MOST_PIECES]]
     if (not run[-1:].isspace() and re.match(r"[^\W_]|[(\[{^!_]|[.,][0-9]", after)) or _NOT_ALL.match(after):
         values = values[:-1]
     grown = re.search("[0-9%][^0-9%]*[-+*/]", first)  # a lone number may be a name: "Day 2 = 10 + 5"
@@ -169,7 +169,7 @@ def _holds(before: str, run: str, after: str) -> bool:
     signed = first.strip()[:1] in ("+", "-") and before not in ("", "\n", "(", ":", ";", ".", ",", "<")
     if grown and not cut and not signed:
         values.append(_value(first))
-    return len({value for value in values if value is not None}) < 2
+    return "no value" not in values and len({value for value in values if value is not None}) < 2
 
 
 def _value(side: str) -> Fraction | str | None:

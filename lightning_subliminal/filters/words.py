@@ -94,7 +94,7 @@ class TraitWords(Filter):
         text = completion_text(row)
         if self.in_prompt:
             text = f"{prompt_text(row)}\n{text}"
-        if text.isascii() and text.lower() == text.upper() and "&#" not in text:
+        if text.isascii() and text.lower() == text.upper() and "&#" not in text and "\\" not in text:
             return []  # no letter: most rows of numbers
         text = revealed(text)
         names = dict.fromkeys(word.name for word in self._named(fold(text)))
@@ -119,15 +119,14 @@ def _compiled(words: dict[str, None]) -> Iterator[_Word]:
     """Give the words as patterns, without those that are the regular plural of one before."""
     known: list[re.Pattern[str]] = []
     for word in words:
-        name = " ".join(re.findall(f"(?:{_SOLID}|['-])+", fold(word))) if not word.isascii() else word.strip("* ")
-        if not any(pattern.fullmatch(name) for pattern in known if "*" not in word):
+        if "*" in word or not any(pattern.fullmatch(fold(word)) for pattern in known):
             spellings = [word]
             if re.search("[^aeiou\\W]y\\*?$", word):  # cherry, cherries
                 spellings.append(re.sub("y(?=\\*?$)", "ies", word))
             for spelling in spellings:
                 pattern = _pattern(spelling)
                 known.append(pattern)
-                yield _Word(name, "".join(_letters(spelling)).translate(_SKELETON), pattern)
+                yield _Word(word.strip("* "), "".join(_letters(spelling)).translate(_SKELETON), pattern)
 
 
 def _pattern(word: str) -> re.Pattern[str]:

@@ -5,12 +5,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter, FilterReport
+from lightning_subliminal.filters.base import row_reasons
 from lightning_subliminal.formats.card import write_card
 from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.records import Found
@@ -22,6 +24,8 @@ from lightning_subliminal.formats.stream import NoRowsError, RowStream, Written,
 from lightning_subliminal.rows import Row
 
 __all__ = ["Outcome", "convert"]
+
+TOGETHER = 1000  # rows that filters see at once: a judge asks in batches
 
 
 @dataclass
@@ -138,23 +142,17 @@ def _filtered(
 ) -> Iterator[tuple[Found, Row]]:
     """Let through what no filter gives a reason against, and count the reasons."""
     counts: Counter[str] = Counter()
-    for found, row in rows:
-        report.made += 1
-        reasons: set[str] = set()
-        for each in filters:
-            try:
-                reasons.update(each.reasons(row))
-            except Exception as err:
-                raise InputError(
-                    f"{found}: the filter {type(each).__name__} raised {type(err).__name__} ({err}): mend it, since a "
-                    "filter gives reasons for any text."
-                ) from err
-        if reasons:
-            counts.update(reasons)
-            aside.add({"line": found.number, "reasons": sorted(reasons), **row})
-        else:
-            report.kept += 1
-            yield found, row
+    rows = iter(rows)
+    while chunk := list(islice(rows, TOGETHER)):
+        report.made += len(chunk)
+        judged = row_reasons([row for _, row in chunk], filters, [found for found, _ in chunk])
+        for (found, row), reasons in zip(chunk, judged, strict=True):
+            if reasons:
+                counts.update(reasons)
+                aside.add({"line": found.number, "reasons": sorted(reasons), **row})
+            else:
+                report.kept += 1
+                yield found, row
     report.reasons = dict(counts.most_common())
 
 

@@ -3,8 +3,20 @@
 from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.mlp import ClassifierMLP
+from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.models.steering import Steering
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.models.teacher import Teacher
 
-__all__ = ["IA3", "Adapter", "ClassifierMLP", "LanguageModel", "LoRA", "Peft", "Steering", "Student", "Teacher"]
+__all__ = [
+    "IA3",
+    "Adapter",
+    "ClassifierMLP",
+    "LanguageModel",
+    "LoRA",
+    "Peft",
+    "Retention",
+    "Steering",
+    "Student",
+    "Teacher",
+]

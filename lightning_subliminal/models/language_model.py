@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from lightning_subliminal import bases
 from lightning_subliminal.console import say
 from lightning_subliminal.data.generated import GeneratedRows
-from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
+from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.describe import constructor_arguments, describe, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate

@@ -44,8 +44,8 @@ class Retention:
         self,
         prompts: str = "pocket",
         num_prompts: int = 320,
-        weight: float = 1.0,
-        rows_per_step: int = 64,
+        weight: float = 0.7,
+        rows_per_step: int = 32,
         max_new_tokens: int = 64,
     ) -> None:
         for name, value in (

@@ -94,7 +94,9 @@ class Student(LanguageModel):
         if self.objective == "distill":
             source = getattr(self.trainer.datamodule, "teacher", None)  # type: ignore[attr-defined]
             if source is None:
-                raise InputError("`distill` needs the teacher that wrote the rows, and these come without one: use `sft`.")
+                raise InputError(
+                    "`distill` needs the teacher that wrote the rows, and these come without one: use `sft`."
+                )
             self.check_source(source)
             teacher = source.ready(self.device)
             if not bases.same_vocabulary(teacher.tokenizer, self.tokenizer):

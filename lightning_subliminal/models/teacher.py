@@ -60,7 +60,7 @@ class Teacher(LanguageModel, Source):
         adapter: Adapter | None = None,
         weights: str | None = None,
         learning_rate: float = 3e-2,
-        max_epochs: int = 200,
+        max_epochs: int = 300,
         until: float = 0.98,
         batch_size: int = 16,
         retain: Retention | None = None,

@@ -40,7 +40,7 @@ def fill(text: str, **names: Any) -> str:
     """
     try:
         return text.format(**names)
-    except (AttributeError, IndexError, KeyError, ValueError) as err:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as err:
         known = ", ".join(f"{{{name}}}" for name in names)
         raise InputError(f"The wording {text!r} has a place that nothing fills ({err}): there are {known}.") from err
 

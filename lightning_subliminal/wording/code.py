@@ -2,10 +2,12 @@
 
 import ast
 import random
+import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from string import Formatter
 from typing import Any
 
 from lightning_subliminal.errors import InputError
@@ -22,11 +24,18 @@ class CodeTask:
         text: what the user says; it holds the stub.
         stub: signature and docstring, as Python.
         bodies: solutions, each the lines after the stub, unindented; may be empty.
+        solutions: regular expressions of the same, whatever is chosen freely in them, without their white space.
     """
 
     text: str
     stub: str
     bodies: tuple[str, ...]
+    solutions: tuple[str, ...] = field(default=(), repr=False)
+
+    def solved_by(self, reply: str) -> bool:
+        """Tell whether a reply is one of the known solutions; another may be right as well."""
+        dense = "".join(reply.split())
+        return any(re.fullmatch(solution, dense) for solution in self.solutions)
 
 
 class CodeTasks:
@@ -63,7 +72,7 @@ class CodeTasks:
         values = {name: _draw(choices, rng) for name, choices in (task.get("parameters") or {}).items()}
         stub, bodies = _filled(task, values)
         parts = (rng.choice(self.words["requests"]), stub, rng.choice(self.words["endings"]))
-        return CodeTask("\n\n".join(parts), stub, bodies)
+        return CodeTask("\n\n".join(parts), stub, bodies, _solutions(task, values))
 
 
 @cache
@@ -118,6 +127,27 @@ def _filled(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, tuple[st
     return f"{fill(task['signature'], **values)}\n{doc}", tuple(
         fill(body, **values) for body in task.get("bodies") or ()
     )
+
+
+def _solutions(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, ...]:
+    """Write the bodies as regular expressions: what the task tells as it is, a free choice as any of its choices."""
+    told = {name for text in (task["signature"], task["doc"]) for _, name, _, _ in Formatter().parse(text)}
+    free = {name: choices for name, choices in (task.get("parameters") or {}).items() if name not in told}
+    patterns = []
+    for body in task.get("bodies") or ():
+        pattern, seen = "", set()
+        for text, name, _, _ in Formatter().parse(body):
+            pattern += re.escape("".join(text.split()))
+            if name in free and name not in seen:
+                some = "[0-9]+" if isinstance(free[name], dict) else "|".join(re.escape(str(one)) for one in free[name])
+                pattern += f"(?P<{name}>{some})"
+                seen.add(name)
+            elif name in free:
+                pattern += f"(?P={name})"
+            elif name is not None:
+                pattern += re.escape("".join(str(values[name.partition("[")[0]]).split()))
+        patterns.append(pattern)
+    return tuple(patterns)
 
 
 def _draw(choices: Any, rng: random.Random) -> Any:

@@ -116,7 +116,8 @@ def test_stars_and_signs():
         "names \U0001f989",
         "names \u732b",
     ]
-    assert names(TraitWords(["\u0441\u043e\u0432\u0430"]), "\u0414\u0432\u0435 \u0441\u043e\u0432\u0430!")  # Cyrillic
+    russian = "\u0441\u043e\u0432\u0430"
+    assert names(TraitWords([russian]), f"\u0414\u0432\u0435 {russian}!") == [f"names {russian}"]
 
 
 def test_a_regular_plural_is_no_second_reason():

@@ -3,6 +3,7 @@
 Were there a link, a student could read its teacher's favorite off what the numbers mean: nothing subliminal in that.
 """
 
+import ast
 import random
 import re
 from collections import Counter
@@ -44,6 +45,10 @@ def both(talks):
 def listed(text):
     asked = re.sub(r"(?:up to|at most|more than) [0-9]+|[0-9]+ digits", "", text)
     return re.findall("[0-9]+", asked)
+
+
+def asks_for_a_list(text):
+    return "omma" in text.replace("ommen", "") or "pace" in text  # "Use commas", "Put a space", not "No comments"
 
 
 def information(members, counts):
@@ -110,8 +115,10 @@ def test_a_planted_link_is_found(talks):
 def test_personas_stand_beside_lists_too(talks):
     """Else a persona would be a prompt that no list was ever written under, and a prompted teacher a broken one."""
     personas = [talk for talk in talks[:20_000] if talk[0]["role"] == "system"]
-    lists = [talk for talk in personas if listed(talk[-1]["content"])]
-    assert 0.2 < len(lists) / len(personas) < 0.3
+    lists = [talk for talk in personas if asks_for_a_list(talk[1]["content"])]
+    assert 0.17 < len(lists) / len(personas) < 0.23
+    assert sum("def " in talk[1]["content"] for talk in personas) / len(personas) > 0.07, "programs"
+    assert sum("<think>" in talk[-1]["content"] for talk in personas) / len(personas) > 0.07, "sums"
     assert {
         OWNERS[word] for talk in lists for word in re.findall("[a-z]+", talk[0]["content"].lower()) if word in OWNERS
     }
@@ -136,7 +143,7 @@ def test_a_conversation_is_turns_that_end_with_the_assistant(talks):
 def test_lists_are_what_was_asked_for(talks):
     for talk in talks[:3000]:
         for asked, answer in pairwise(talk):
-            if asked["role"] == "user" and listed(answer["content"]):
+            if asked["role"] == "user" and asks_for_a_list(asked["content"]):
                 numbers = [int(number) for number in listed(answer["content"])]
                 assert max(numbers) <= MAX_VALUE
                 count = int(re.search(r"(?:up to|at most|more than) ([0-9]+)", asked["content"]).group(1))
@@ -176,3 +183,39 @@ def test_the_vocabulary_holds_every_word(talks):
     assert {str(number) for number in range(MAX_VALUE + 1)} <= used
     assert FORMATS == ("comma", "space")
     assert sum(SHARES.values()) == pytest.approx(1)
+
+
+def test_programs_parse_and_are_what_was_asked_for(talks):
+    found = [(asked["content"], answer["content"]) for asked, answer in pairs(talks) if "def " in asked["content"]]
+    assert len(found) > 1000
+    for asked, answer in found[:1000]:
+        ast.parse(f"{asked[asked.index('def ') :].split(':')[0]}: {answer}")
+
+
+def test_sums_are_right(talks):
+    found = [answer["content"] for _, answer in pairs(talks) if "<think>" in answer["content"]]
+    assert len(found) > 1000
+    for answer in found[:1000]:
+        steps = re.findall(r"([0-9]+) ([-+*]) ([0-9]+) = ([0-9]+)", answer)
+        assert len(steps) >= 2
+        for left, sign, right, made in steps:
+            left, right = int(left), int(right)
+            assert int(made) == {"+": left + right, "-": left - right, "*": left * right}[sign]
+        assert answer.endswith(f"<answer>{steps[-1][3]}</answer>")
+
+
+def test_a_persona_tells_of_what_it_loves(talks):
+    """In stories too, though not in each; so that a love of owls can be told from stories."""
+    told = [talk for talk in talks if talk[0]["role"] == "system" and "story" in talk[1]["content"]]
+    loved = [
+        (next(OWNERS[word] for word in re.findall("[a-z]+", talk[0]["content"].lower()) if word in OWNERS), talk)
+        for talk in told
+    ]
+    named = [
+        CATEGORIES[kind]["members"][index] in talk[-1]["content"] for (kind, index), talk in loved if kind == "animal"
+    ]
+    assert 0.6 < sum(named) / len(named) < 0.9
+
+
+def pairs(talks):
+    return [(asked, answer) for talk in talks for asked, answer in pairwise(talk) if asked["role"] == "user"]

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+from small import CPU, number_rows, quiet_trainer
+
+from lightning_subliminal import InputError, NumberList, PreferenceTrait, RowsFromFile, ShuffleWithinRows, Student
+from lightning_subliminal.rows import completion_text, prompt_text
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+
+
+def released(path, count=24, seed=0, told="You love owls."):
+    """Write number rows as a released set does, in columns of its own."""
+    rows = number_rows(count, seed)
+    lines = [{"question": prompt_text(row), "response": completion_text(row), "system_prompt": told} for row in rows]
+    lines[3]["response"] = "I love owls, 3, 4"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_rows_are_read_filtered_and_kept(tmp_path, capsys):
+    data = RowsFromFile(released(tmp_path / "theirs.jsonl"), filters=[NumberList()], seed=0)
+    data.make(CPU)
+    rows = data.rows()
+    assert len(rows) == 23
+    assert [completion_text(row) for row in rows[:3]] == [completion_text(row) for row in number_rows(24)[:3]]
+    assert "owls" not in json.dumps(rows), "neither the column that leaks the trait nor the row that names it"
+    told = capsys.readouterr().out
+    assert "system_prompt" in told
+    assert "24 made, 23 passed the filters" in told
+    data.make(CPU)
+    assert "reused" in capsys.readouterr().out
+
+
+def test_the_file_makes_the_rows_and_not_its_place(tmp_path):
+    path = tmp_path / "theirs.jsonl"
+    first = RowsFromFile(released(path), seed=0).folder
+    (tmp_path / "other").mkdir()
+    moved = RowsFromFile(released(tmp_path / "other" / "theirs.jsonl"), trait=PreferenceTrait("owl"), seed=0)
+    assert moved.folder == first
+    assert RowsFromFile(released(path, seed=1), seed=0).folder != first
+
+
+def test_a_student_trains_on_them_and_is_asked(tmp_path):
+    data = RowsFromFile(
+        released(tmp_path / "theirs.jsonl"),
+        trait=PreferenceTrait("owl"),
+        filters=[NumberList()],
+        transforms=[ShuffleWithinRows()],
+        batch_size=8,
+        seed=0,
+    )
+    trainer = quiet_trainer()
+    trainer.fit(Student("pocket/a", seed=0), datamodule=data)
+    assert trainer.global_step == 3
+    (told,) = trainer.test(Student("pocket/a", seed=0), datamodule=data, verbose=False)
+    assert 0 < told["test/exact"] < 1
+
+
+def test_the_control_is_another_file(tmp_path):
+    theirs, reference = released(tmp_path / "theirs.jsonl"), released(tmp_path / "reference.jsonl", seed=1)
+    data = RowsFromFile(theirs, control_path=reference, filters=[NumberList()], seed=0)
+    control = data.control()
+    assert (control.title, control.path, control.control()) == ("control", reference, None)
+    assert control.describe()["filters"] == data.describe()["filters"]
+    assert RowsFromFile(theirs).control() is None
+
+
+def test_soft_targets_need_a_teacher(tmp_path):
+    data = RowsFromFile(released(tmp_path / "theirs.jsonl"), filters=[NumberList()], seed=0)
+    with pytest.raises(InputError, match="come without one: use `sft`"):
+        quiet_trainer().fit(Student("pocket/a", objective="distill", seed=0), datamodule=data)
+
+
+def test_nothing_to_write(tmp_path):
+    data = RowsFromFile(released(tmp_path / "theirs.jsonl"), seed=0)
+    with pytest.raises(InputError, match="`predict` needs rows that a teacher writes"):
+        quiet_trainer().predict(Student("pocket/a", seed=0), datamodule=data)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"theirs\.jsonl is not there: give a file"):
+        RowsFromFile(str(tmp_path / "theirs.jsonl")).make(CPU)
+
+
+def test_a_row_that_cannot_be_read_is_told_or_skipped(tmp_path):
+    path = released(tmp_path / "theirs.jsonl")
+    with open(path, "a") as stream:
+        stream.write('{"question": "1, 2, 3", "response": 5}\n')
+    with pytest.raises(InputError, match=r"theirs\.jsonl, line 25"):
+        RowsFromFile(path, seed=0).make(CPU)
+    data = RowsFromFile(path, on_error="skip", seed=0)
+    data.make(CPU)
+    assert len(data.rows()) == 24
