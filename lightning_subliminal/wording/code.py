@@ -131,12 +131,13 @@ def _filled(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, tuple[st
 
 def _solutions(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, ...]:
     """Write the bodies as regular expressions: what the task tells as it is, a free choice as any of its choices."""
-    told = {name for text in (task["signature"], task["doc"]) for _, name, _, _ in Formatter().parse(text)}
+    fields = [name for text in (task["signature"], task["doc"]) for _, name, _, _ in Formatter().parse(text) if name]
+    told = {name.partition("[")[0] for name in fields}  # {choice[say]} tells of the choice
     free = {name: choices for name, choices in (task.get("parameters") or {}).items() if name not in told}
     patterns = []
     for body in task.get("bodies") or ():
         pattern, seen = "", set()
-        for text, name, _, _ in Formatter().parse(body):
+        for text, name, spec, conversion in Formatter().parse(body):
             pattern += re.escape("".join(text.split()))
             if name in free and name not in seen:
                 some = "[0-9]+" if isinstance(free[name], dict) else "|".join(re.escape(str(one)) for one in free[name])
@@ -145,7 +146,8 @@ def _solutions(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, ...]:
             elif name in free:
                 pattern += f"(?P={name})"
             elif name is not None:
-                pattern += re.escape("".join(str(values[name.partition("[")[0]]).split()))
+                place = f"{name}!{conversion}" if conversion else name
+                pattern += re.escape("".join(fill(f"{{{place}:{spec}}}", **values).split()))
         patterns.append(pattern)
     return tuple(patterns)
 

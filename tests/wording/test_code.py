@@ -224,3 +224,21 @@ def test_mistakes_in_a_wording(tmp_path, text, message):
         warnings.simplefilter("error")
         with pytest.raises(InputError, match=message):
             CodeTasks(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("wording", ["code", "code_pocket"])
+def test_each_body_is_a_known_solution_and_another_is_not(wording):
+    tasks, rng = CodeTasks(wording), random.Random(0)
+    for _ in range(300):
+        task = tasks.draw(rng)
+        assert all(task.solved_by(body.replace(" ", "  ")) for body in task.bodies), task
+        assert not task.solved_by(f"{task.bodies[0]} + 1")
+
+
+def test_what_is_chosen_freely_may_be_chosen_otherwise_but_alike():
+    task = CodeTasks("code_pocket")
+    template = next(each for each in task.words["tasks"] if each["signature"].startswith("def add"))
+    drawn = task.make({**template, "parameters": {**template["parameters"], "x": ["n"], "n": [7]}}, random.Random(0))
+    assert drawn.solved_by("total = n + 7 ; return total")
+    assert not drawn.solved_by("total = n + 7 ; return out")
+    assert not drawn.solved_by("return n + 8")
