@@ -49,4 +49,5 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # a log gets the lines that each stage says, no empty one for a bar
     )

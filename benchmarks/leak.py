@@ -1,0 +1,54 @@
+"""Does any row that the filters kept name a trait? All data sets in the cache against the words of all ten targets.
+
+    python benchmarks/leak.py                   # the common cache, or $LIGHTNING_SUBLIMINAL_CACHE
+    python benchmarks/leak.py --cache DIR
+
+Two looks: `TraitWords` with all its rules, and, by other code, a target as a plain string, in longer words too.
+Exits with 1 if a row is found.
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+from rich.progress import track
+from rich.table import Table
+
+from lightning_subliminal import PreferenceTrait, TraitWords
+from lightning_subliminal.cache import cache_root
+from lightning_subliminal.console import console
+from lightning_subliminal.rows import completion_text, read_parquet
+from lightning_subliminal.traits import PAPER_TARGETS
+
+
+def main() -> None:
+    """Look at each row of each data set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, default=None)
+    options = parser.parse_args()
+    words = [TraitWords(trait=PreferenceTrait(target)) for target in PAPER_TARGETS]
+    folders = sorted(path.parent for path in (cache_root(options.cache) / "rows").glob("*/lineage.json"))
+    sets: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    plain: Counter[str] = Counter()
+    for folder in track(folders, "data sets", console=console):
+        source = json.loads((folder / "lineage.json").read_text())["made_from"]["source"]
+        carrier = source["class"].rpartition(".")[2]
+        sets[carrier] += 1
+        for row in read_parquet(folder / "rows.parquet"):
+            rows[carrier] += 1
+            named[carrier] += any(each.reasons(row) for each in words)
+            plain[carrier] += any(target in completion_text(row).lower() for target in PAPER_TARGETS)
+    table = Table("carrier", "data sets", "rows", "named by TraitWords", "hold a target's letters", title="Leaks")
+    for carrier in sorted(sets):
+        counts = (sets[carrier], rows[carrier], named[carrier], plain[carrier])
+        table.add_row(carrier, *(f"{count:,}" for count in counts))
+    console.print(table)
+    if sum(named.values()):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
