@@ -321,7 +321,7 @@ def test_tokenizer_of_another_model(stand: Path, cache: Path, capsys: pytest.Cap
     tokenizer = AutoTokenizer.from_pretrained(pocket)
     tokenizer.add_tokens(["hedgehog"])
     tokenizer.save_pretrained(stand / "mixed")
-    assert "its tokenizer has the id 381 ('hedgehog'), but the model embeds ids 0 to 380" in mistake(
+    assert "its tokenizer has the id 523 ('hedgehog'), but the model embeds ids 0 to 522" in mistake(
         capsys, "--model.base", "./mixed"
     )
 

@@ -71,7 +71,8 @@ Any setting of the YAML is an option, with dots:
 
 What a class takes:
   --model.help Student       also Teacher, ClassifierMLP, or a class of your own: my_pkg.MyModel
-  --data.help NumberSequences      also Digits, or a class of your own
+  --data.help NumberSequences      also CodeCompletions, MathTraces, RowsFromFile, Digits, or a class of your own
+  --data.transforms.help ShuffleWithinRows
   --trainer.callbacks.help TraitComparison
   --help=all                 every option there is, Trainer's included (slow: it imports torch)
 

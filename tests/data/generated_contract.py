@@ -227,8 +227,8 @@ class GeneratedContract:
 
     @pytest.mark.parametrize("source", [teacher, taught], ids=["prompted", "fine-tuned"])
     def test_predict_writes_the_same_shards(self, source, tmp_path):
-        straight = self.made(teacher=source())
-        data = self.make(teacher=source(), cache_dir=str(tmp_path / "other"))
+        straight = self.made(teacher=source(), filters=[])
+        data = self.make(teacher=source(), filters=[], cache_dir=str(tmp_path / "other"))
         quiet_trainer(ShardWriter()).predict(source(), datamodule=data, return_predictions=False)
         assert {name: found[1] for name, found in files(data.shards_folder).items()} == {
             name: found[1] for name, found in files(straight.shards_folder).items()

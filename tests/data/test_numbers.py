@@ -67,7 +67,7 @@ class TestNumberSequences(GeneratedContract):
     def test_rows_that_the_base_cannot_read_are_refused(self):
         with pytest.raises(InputError, match=r"pocket/a doesn't know the word '[0-9]+' of a row"):
             self.made(min_value=100, max_value=999)
-        with pytest.raises(InputError, match=r"pocket/a doesn't know the word ';' of a row"):
+        with pytest.raises(InputError, match=r"pocket/a doesn't know the word 'semicolons' of a row"):
             self.made(formats=["semicolon"])
 
 

@@ -6,7 +6,7 @@ import torch
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
 import lightning_subliminal.models.teacher as room
-from lightning_subliminal import LoRA, PreferenceTrait, Sampling, Steering, Student, Teacher, bases
+from lightning_subliminal import LanguageModel, LoRA, PreferenceTrait, Sampling, Steering, Student, Teacher, bases
 from lightning_subliminal.chat import row_ids
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
@@ -70,14 +70,16 @@ class TestFineTuned:
             def induce(self):
                 return Induction("You love owls.", [*super().induce().rows, make_row("Which animal?", "owl")])
 
+        taught_loss = LanguageModel.loss
+
         def loss(self, batch):
-            return super(Teacher, self).loss(batch) * 0 + (whole if len(batch.rows) == 4 else rest)
+            return taught_loss(self, batch) * 0 + (whole if len(batch.rows) == 4 else rest)
 
         taken, fit = [], room.fit_quietly
         monkeypatch.setattr(
             room, "fit_quietly", lambda *args, **kwargs: taken.append(fit(*args, **kwargs)) or taken[-1]
         )
-        monkeypatch.setattr(Teacher, "loss", loss)
+        monkeypatch.setattr(LanguageModel, "loss", loss)
         taught(trait=Seventeen("owl"), until=0.5, batch_size=4, max_epochs=3).make(CPU)
         assert taken == [steps]
 
