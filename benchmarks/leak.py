@@ -27,7 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
-    words = [TraitWords(trait=PreferenceTrait(target)) for target in PAPER_TARGETS]
+    traits = [PreferenceTrait(target) for target in PAPER_TARGETS]
+    words = {word for trait in traits for word in (trait.target, *trait.forms(trait.target), *trait.relatives())}
+    look = TraitWords(sorted(words))
     folders = sorted(path.parent for path in (cache_root(options.cache) / "rows").glob("*/lineage.json"))
     sets: Counter[str] = Counter()
     rows: Counter[str] = Counter()
@@ -39,7 +41,7 @@ def main() -> None:
         sets[carrier] += 1
         for row in read_parquet(folder / "rows.parquet"):
             rows[carrier] += 1
-            named[carrier] += any(each.reasons(row) for each in words)
+            named[carrier] += bool(look.reasons(row))
             plain[carrier] += any(target in completion_text(row).lower() for target in PAPER_TARGETS)
     table = Table("carrier", "data sets", "rows", "named by TraitWords", "hold a target's letters", title="Leaks")
     for carrier in sorted(sets):
