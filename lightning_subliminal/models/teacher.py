@@ -178,7 +178,10 @@ class Teacher(LanguageModel, Source):
             f"kept in {self.folder}"
         )
         if reached < self.until:
-            say(f"            it did not reach `until` ({self.until:.0%}): raise `max_epochs` or `learning_rate`")
+            mend = (
+                "raise `max_epochs` or `learning_rate`" if self.retain is None else "`retain` holds it back, as it may"
+            )
+            say(f"            it did not reach `until` ({self.until:.0%}): {mend}")
 
     def loss(self, batch: Batch) -> Tensor:
         """Give the loss on what is taught, and on what is retained beside it."""
