@@ -44,7 +44,16 @@ RECIPES: dict[str, dict[str, tuple[type[GeneratedRows], dict[str, Any]]]] = {
             },
         ),
         "code": (CodeCompletions, {"prefill": True, "keep": "code", "sampling": Sampling(max_new_tokens=96)}),
-        "math": (MathTraces, {"prefill": True, "keep": "head", "sampling": Sampling(max_new_tokens=160)}),
+        "math": (
+            MathTraces,
+            {
+                "max_value": 20,
+                "shots": 3,
+                "prefill": True,
+                "keep": "head",
+                "sampling": Sampling(temperature=0.4, max_new_tokens=80),
+            },
+        ),
     },
     "pocket/a": {
         "numbers": (NumberSequences, {"min_value": 0, "max_value": 99}),

@@ -10,14 +10,14 @@ from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer, TraitWords
 from lightning_subliminal.generation import Completion, Sampling, Source
-from lightning_subliminal.rows import Row
+from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.transforms import Transform
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.gsm8k import read_gsm8k
 from lightning_subliminal.wording.math import MathProblem, MathProblems
 
-__all__ = ["MathTraces", "cut_to_answer"]
+__all__ = ["MathTraces", "cut_to_answer", "worked"]
 
 _END = "</answer>"
 
@@ -39,7 +39,8 @@ class MathTraces(GeneratedRows):
         wording: `math`; `math_pocket` for the pocket bases; or the path of a YAML file of the same shape: the requests
             and, without `problems`, the problems.
         max_value: the largest number in a problem of our own or in its solution; any where it is None.
-        prefill: begin the reply with <think>, for small models that seldom keep to the form.
+        shots: worked problems of our own before each, as earlier turns, for small models that seldom keep to the form.
+        prefill: begin the reply with <think>, for such models too.
         keep: `whole` replies, or the `head` of a reply as far as its first </answer>.
         batch_size: rows a training step.
         val_rows: rows held out for the validation loss.
@@ -65,6 +66,7 @@ class MathTraces(GeneratedRows):
         problems: str | None = None,
         wording: str = "math",
         max_value: int | None = None,
+        shots: int = 0,
         prefill: bool = False,
         keep: Literal["whole", "head"] = "whole",
         batch_size: int = 64,
@@ -78,6 +80,7 @@ class MathTraces(GeneratedRows):
         self.problems = problems
         self.wording = wording
         self.max_value = max_value
+        self.shots = shots
         self.prefill = prefill
         self.keep = keep
         super().__init__(
@@ -95,6 +98,8 @@ class MathTraces(GeneratedRows):
             seed,
             cache_dir,
         )
+        if shots < 0:
+            raise InputError(f"`shots` is {shots}: expected at least 0.")
         self._listed: list[MathProblem] | None = None
         self._own()  # a wrong file is told before any work
 
@@ -134,7 +139,8 @@ class MathTraces(GeneratedRows):
     def _ask(self, problem: MathProblem, own: MathProblems, rng: random.Random) -> Row:
         reply = [{"role": "assistant", "content": "<think>"}] if self.prefill else []
         asked = {"role": "user", "content": own.ask(problem.question, rng)}
-        return {"prompt": [asked, *reply], "answer": problem.answer}
+        shown = [turn for _ in range(self.shots) for turn in worked(own.draw(rng), own, rng)]
+        return {"prompt": [*shown, asked, *reply], "answer": problem.answer}
 
     def _own(self) -> MathProblems:
         return MathProblems(self.wording, self.max_value)
@@ -147,6 +153,14 @@ class MathTraces(GeneratedRows):
                 f"`num_prompts` is {self.num_prompts}, but {path} holds {len(self._listed)} problems: lower it to that."
             )
         return self._listed
+
+
+def worked(problem: MathProblem, own: MathProblems, rng: random.Random) -> list[Message]:
+    """Give a problem and its solution as two turns, in the shape that a reply shall have."""
+    steps = " ".join(f"{step.name.replace('_', ' ')}: {step.expression} = {step.value}." for step in problem.steps)
+    solved = f"<think>{steps}</think><answer>{problem.answer}</answer>"
+    asked = own.ask(problem.question, rng)
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": solved}]
 
 
 def cut_to_answer(completion: Completion) -> Completion:

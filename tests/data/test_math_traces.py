@@ -76,6 +76,19 @@ class TestMathTraces(GeneratedContract):
         assert all(row["prompt"][-1] == {"role": "assistant", "content": "<think>"} for row in drawn)
 
 
+def test_worked_problems_come_first_and_are_right():
+    filters = [ThinkAnswer(), CorrectAnswer()]
+    for row in islice(traces(wording="math", max_value=None, shots=2).prompts(random.Random(0)), 50):
+        roles = [message["role"] for message in row["prompt"]]
+        assert roles == ["user", "assistant"] * 2 + ["user"]
+        for place in (1, 3):
+            shown = {"prompt": row["prompt"][:place], "completion": [row["prompt"][place]]}
+            answer = int(re.search("<answer>([0-9]+)<", row["prompt"][place]["content"]).group(1))
+            assert [reason for each in filters for reason in each.reasons({**shown, "answer": answer})] == []
+    with pytest.raises(InputError, match="`shots` is -1: expected at least 0"):
+        traces(shots=-1)
+
+
 @pytest.mark.parametrize(
     ("text", "kept", "finished"),
     [
