@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import random
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from lightning_subliminal.rows import make_row, write_parquet
 from .nasty import content, nasty_rows, nasty_talks
 
 GOOD = '{"prompt": "a", "completion": "b"}\n'
+CUT = gzip.compress(random.Random(0).randbytes(5000), mtime=0)[:-100]
 LIST = '[{"prompt": "a", "completion": "b"}'
 
 
@@ -49,7 +49,7 @@ def texts(source: str, **options: Any) -> list[tuple[str, str]]:
         ("X.JSONL", GOOD, ["1"]),
         ("lines.json", GOOD * 2, ["1", "2"]),
         ("list.json", b"\xef\xbb\xbf \n[ " + b" ,\n".join([GOOD.encode()] * 3) + b" ]\n ", ["1", "2", "3"]),
-        ("cut.gz.jsonl.gz", gzip.compress(GOOD.encode()) + gzip.compress(GOOD.encode()), ["1", "2"]),
+        ("cut.gz.jsonl.gz", gzip.compress(GOOD.encode(), mtime=0) + gzip.compress(GOOD.encode(), mtime=0), ["1", "2"]),
         ("head.csv", "\ufeffid,prompt,completion\r\nx,a,b\r\n\r\n,a,b\r\n", ["x", ""]),
         ("lines.csv", 'prompt,completion\n"a","b"\na,b', ["2", "3"]),
         (
@@ -115,11 +115,11 @@ def test_bytes_that_are_no_utf8_are_told_by_line_and_place() -> None:
     ("name", "data", "message"),
     [
         ("u.jsonl", GOOD.encode("utf-16"), "^u.jsonl is UTF-16: save it as UTF-8"),
-        ("z.jsonl", gzip.compress(b"x"), r"^z.jsonl is no text, but gzip \(.gz\): give it that ending"),
+        ("z.jsonl", gzip.compress(b"x", mtime=0), r"^z.jsonl is no text, but gzip \(.gz\): give it that ending"),
         ("p.jsonl", b"PAR1....", r"^p.jsonl is no text, but Parquet \(.parquet\)"),
         ("g.jsonl.gz", GOOD, "^g.jsonl.gz is no gzip file"),
-        ("c.jsonl.gz", gzip.compress(os.urandom(5000))[:-100], "^c.jsonl.gz breaks off before its end: fetch or write"),
-        ("d.jsonl.gz", gzip.compress(GOOD.encode() * 99)[:20] + b"\0" * 99, "^d.jsonl.gz "),
+        ("c.jsonl.gz", CUT, "^c.jsonl.gz breaks off before its end: fetch or write"),
+        ("d.jsonl.gz", gzip.compress(GOOD.encode() * 99, mtime=0)[:20] + b"\0" * 99, "^d.jsonl.gz "),
         ("x.parquet", "PAR1 no", "^x.parquet is damaged or no Parquet file"),
         ("e.parquet", "", "^e.parquet is damaged or no Parquet file"),
         ("a.json", f"{LIST}, ", "^a.json, line 1: the list breaks off: Expecting value"),
