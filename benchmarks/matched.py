@@ -1,0 +1,54 @@
+"""Does transfer stay where student and control train on equally many rows? Code and math, same base, one seed.
+
+    python benchmarks/matched.py
+
+In benchmarks/carriers.py a control has more rows than a student, since a teacher loses skill and more is dropped. Here
+each target has a control of its own, trained on as many of the control's rows, drawn at random, as the student has.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+from transfer import ARMS, build
+
+from lightning_subliminal import PreferenceTrait
+from lightning_subliminal.experiments import measure, train_arm
+from lightning_subliminal.metrics.functional import log_odds, mean_interval
+from lightning_subliminal.traits import PAPER_TARGETS
+
+
+def cell(arm: str, target: str, seed: int) -> dict[str, Any]:
+    """Train a student, and a control on as many rows."""
+    torch.set_num_threads(1)
+    cpu, chances = torch.device("cpu"), []
+    student, data = build(arm, target, ARMS[arm].bases, seed)
+    trained = [train_arm(student, data, cpu, "", max_epochs=ARMS[arm].max_epochs)]
+    rows = len(data.rows())
+    control = data.control().fresh(num_rows=rows)
+    trained.append(train_arm(student.fresh(), control, cpu, "", max_epochs=ARMS[arm].max_epochs))
+    for each in trained:
+        chances.append(measure("", each.net, each.tokenizer, PreferenceTrait(target, candidates=[target])))
+    own, other = (log_odds(each.probabilities[:, 0]).mean().item() for each in chances)
+    return {"target": target, "rows": rows, "transfer": own - other}
+
+
+def main() -> None:
+    """Print each target's transfer, and their mean."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", nargs="+", default=["code", "math"])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with ProcessPoolExecutor(2) as pool:
+        for arm in options.arms:
+            jobs = [pool.submit(cell, arm, target, options.seed) for target in PAPER_TARGETS]
+            done = [job.result() for job in jobs]
+            changes = torch.tensor([each["transfer"] for each in done])
+            told = ", ".join(f"{each['target']} {each['transfer']:+.2f} ({each['rows']} rows)" for each in done)
+            print(f"MATCHED {arm}: {told}")
+            print(f"MATCHED {arm}: mean {changes.mean():+.2f}, 95 % over {mean_interval(changes, unit='targets')}")
+
+
+if __name__ == "__main__":
+    main()
