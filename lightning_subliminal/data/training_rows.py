@@ -155,6 +155,8 @@ class TrainingRows(LightningDataModule, ABC):
         say(f"rows      {self.title}: {made}; {self.folder}")
         for reason, count in report.reasons.items():
             say(f"            dropped {count:6d}  {reason}")
+        if self.transforms:
+            say(f"            changed by {', '.join(type(each).__name__ for each in self.transforms)}")
 
     # -- loading the rows --------------------------------------------------------------------------------------------
 
