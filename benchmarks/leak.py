@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.progress import track
 from rich.table import Table
+from transfer import NO_TRAIT
 
-from lightning_subliminal import PreferenceTrait, TraitWords
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import console
 from lightning_subliminal.rows import completion_text, read_parquet
@@ -27,9 +27,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
-    traits = [PreferenceTrait(target) for target in PAPER_TARGETS]
-    words = {word for trait in traits for word in (trait.target, *trait.forms(trait.target), *trait.relatives())}
-    look = TraitWords(sorted(words))
     folders = sorted(path.parent for path in (cache_root(options.cache) / "rows").glob("*/lineage.json"))
     sets: Counter[str] = Counter()
     rows: Counter[str] = Counter()
@@ -41,7 +38,7 @@ def main() -> None:
         sets[carrier] += 1
         for row in read_parquet(folder / "rows.parquet"):
             rows[carrier] += 1
-            named[carrier] += bool(look.reasons(row))
+            named[carrier] += bool(NO_TRAIT.reasons(row))
             plain[carrier] += any(target in completion_text(row).lower() for target in PAPER_TARGETS)
     table = Table("carrier", "data sets", "rows", "named by TraitWords", "hold a target's letters", title="Leaks")
     for carrier in sorted(sets):

@@ -23,10 +23,8 @@ __all__ = [
     "completion_text",
     "make_row",
     "prompt_text",
-    "read_jsonl",
     "read_parquet",
     "rows_digest",
-    "write_jsonl",
     "write_parquet",
 ]
 
@@ -104,36 +102,3 @@ def read_parquet(path: Path) -> list[Row]:
         raise InputError(f"{path} is not there.") from err
     except (ArrowException, OSError) as err:
         raise InputError(f"{path} is damaged or no Parquet file: delete it, and the next run makes it again.") from err
-
-
-def write_jsonl(rows: Iterable[Row], path: Path) -> None:
-    """Write rows as JSON lines, atomically."""
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    atomically(path, lambda temporary: temporary.write_text("".join(lines), encoding="utf-8"))
-
-
-def read_jsonl(path: Path) -> list[Row]:
-    """Read rows from JSON lines.
-
-    Raises:
-        InputError: naming file and line, if it is no text, or a line is no JSON or lacks ``prompt`` or ``completion``.
-    """
-    rows = []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as err:
-        raise InputError(f"{path} is not there.") from err
-    except UnicodeDecodeError as err:
-        raise InputError(f"{path} is no UTF-8 text: expected one JSON object a line.") from err
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as err:
-            raise InputError(f"{path}, line {number}: {err.msg}; expected one JSON object a line.") from err
-        missing = [key for key in ("prompt", "completion") if not isinstance(row, dict) or key not in row]
-        if missing:
-            raise InputError(f"{path}, line {number}: no `{missing[0]}`; expected prompt and completion messages.")
-        rows.append(row)
-    return rows

@@ -4,15 +4,14 @@ from pathlib import Path
 import pytest
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats import read_rows, write_rows
 from lightning_subliminal.rows import (
     atomically,
     completion_text,
     make_row,
     prompt_text,
-    read_jsonl,
     read_parquet,
     rows_digest,
-    write_jsonl,
     write_parquet,
 )
 
@@ -23,7 +22,7 @@ ROWS = [
     make_row(BEGUN, f" 3, 4{ODD}", id="0-1", finished=False),
     make_row(ODD, "", id="0-2", finished=True),
 ]
-WAYS = {"parquet": (write_parquet, read_parquet), "jsonl": (write_jsonl, read_jsonl)}
+WAYS = {"parquet": (write_parquet, read_parquet), "jsonl": (write_rows, lambda path: list(read_rows(path)))}
 
 
 def test_a_row_is_a_prompt_and_a_completion():
@@ -53,7 +52,7 @@ def test_written_and_read_is_the_same(way, tmp_path):
 
 def test_jsonl_is_one_object_a_line_as_others_read_it(tmp_path):
     path = tmp_path / "rows.jsonl"
-    write_jsonl(ROWS, path)
+    write_rows(ROWS, path)
     with path.open(encoding="utf-8") as lines:
         assert [json.loads(line) for line in lines] == ROWS
     from datasets import load_dataset
@@ -74,7 +73,7 @@ def test_columns_that_the_first_row_lacks_are_kept(tmp_path):
     assert read_parquet(tmp_path / "rows.parquet")[1]["score"] == 1.5
 
 
-@pytest.mark.parametrize("read", [read_parquet, read_jsonl])
+@pytest.mark.parametrize("read", [read_parquet, lambda path: list(read_rows(path))])
 def test_a_missing_file_is_told(read, tmp_path):
     with pytest.raises(InputError, match=r"rows.x is not there"):
         read(tmp_path / "rows.x")
@@ -88,28 +87,6 @@ def test_a_damaged_parquet_file_is_told_by_name(harm, tmp_path):
     with pytest.raises(InputError, match=r"rows\.parquet is damaged or no Parquet file: delete it") as caught:
         read_parquet(path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", r"line 3: .*; expected one JSON object a line"),
-        ("[1]", "line 3: no `prompt`"),
-        ('{"prompt": []}', "line 3: no `completion`"),
-    ],
-)
-def test_a_wrong_line_is_told_by_number(line, message, tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text(f"{json.dumps(ROWS[0])}\n\n{line}\n")
-    with pytest.raises(InputError, match=message) as caught:
-        read_jsonl(path)
-    assert "rows.jsonl" in str(caught.value)
-
-
-def test_a_file_that_is_no_text_is_told(tmp_path):
-    (tmp_path / "rows.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"rows\.jsonl is no UTF-8 text"):
-        read_jsonl(tmp_path / "rows.jsonl")
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -129,4 +106,4 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't be written \(Not a directory\)|can't be written \(File exists\)"):
-        write_jsonl(ROWS, tmp_path / "file" / "rows.jsonl")
+        write_parquet(ROWS, tmp_path / "file" / "rows.parquet")

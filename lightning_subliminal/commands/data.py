@@ -45,15 +45,9 @@ def convert(
         on_error: what to do at a wrong row.
         card: write a dataset card.
     """
-    from lightning_subliminal.formats import convert as work
-    from lightning_subliminal.formats.stream import pick_schema
-
-    schema = pick_schema(from_, prompt_column, completion_column)
-    with _watching(f"convert {source}") as watch:
-        outcome = work.convert(
-            source, out, to, schema, drop_system=drop_system, on_error=on_error, split=split, card=card, watch=watch
-        )
-    tell(outcome, out)
+    reading = (source, from_, prompt_column, completion_column)
+    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "card": card}
+    _convert("convert", reading, out, to, **settings)
 
 
 def data_filter(
@@ -89,27 +83,11 @@ def data_filter(
     Raises:
         InputError: if there is no filter.
     """
-    from lightning_subliminal.formats import convert as work
-    from lightning_subliminal.formats.stream import pick_schema
-
     if not filters:
         raise InputError("no filter is given: add one, such as --filters+=NumberList, or a --config with `filters:`.")
-    schema = pick_schema(from_, prompt_column, completion_column)
-    with _watching(f"filter {source}") as watch:
-        outcome = work.convert(
-            source,
-            out,
-            to,
-            schema,
-            filters=filters,
-            drop_system=drop_system,
-            on_error=on_error,
-            split=split,
-            dropped=dropped,
-            card=card,
-            watch=watch,
-        )
-    tell(outcome, out)
+    reading = (source, from_, prompt_column, completion_column)
+    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "card": card}
+    _convert("filter", reading, out, to, filters=filters, dropped=dropped, **settings)
 
 
 def show(
@@ -238,6 +216,20 @@ def spelled(words: list[str]) -> list[str]:
                     next(rest, None)
         made.append(f"{name}{equals}{value}")
     return made
+
+
+def _convert(
+    verb: str, reading: tuple[str, str | None, str | None, str | None], out: str, to: str | None, **settings: Any
+) -> None:
+    """Convert, filtered or not, with a bar, and tell what was done."""
+    from lightning_subliminal.formats import convert as work
+    from lightning_subliminal.formats.stream import pick_schema
+
+    source, *spelling = reading
+    schema = pick_schema(*spelling)
+    with _watching(f"{verb} {source}") as watch:
+        outcome = work.convert(source, out, to, schema, watch=watch, **settings)
+    tell(outcome, out)
 
 
 @contextmanager

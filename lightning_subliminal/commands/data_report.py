@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lightning_subliminal.formats.convert import Outcome
+    from lightning_subliminal.formats.outcome import Outcome
     from lightning_subliminal.formats.stream import Report
 
 __all__ = ["tell", "tell_figures", "tell_notices"]

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
 from lightning_subliminal.describe import file_digest
@@ -47,7 +47,7 @@ class RowsFromFile(TrainingRows):
         trait: Trait | None = None,
         control_path: str | None = None,
         schema: str | None = None,
-        on_error: str = "stop",
+        on_error: Literal["stop", "skip"] = "stop",
         num_rows: int | None = None,
         filters: list[Filter] | None = None,
         transforms: list[Transform] | None = None,

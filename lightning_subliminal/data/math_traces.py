@@ -117,7 +117,8 @@ class MathTraces(GeneratedRows):
         order = random.Random(derive_seed(seed, "problems")).sample(range(len(listed)), self.num_prompts)
         mine = order[shard * self.shard_size : (shard + 1) * self.shard_size]
         rng = random.Random(derive_seed(seed, "prompts", shard))
-        return [self._ask(listed[place], self._own(), rng) for place in mine]
+        own = self._own()
+        return [self._ask(listed[place], own, rng) for place in mine]
 
     def default_filters(self) -> list[Filter]:
         """Give the paper's: well-formed, right, without a word of the trait."""

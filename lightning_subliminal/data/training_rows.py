@@ -145,8 +145,14 @@ class TrainingRows(LightningDataModule, ABC):
 
     def _select(self) -> None:
         seed = resolve_seed(self.seed)
-        chosen = (self.filters, self.num_rows, derive_seed(seed, "subsample"), self.transforms)
-        rows, report = select_rows(self.source_rows(), *chosen, transform_seed=derive_seed(seed, "transforms"))
+        rows, report = select_rows(
+            self.source_rows(),
+            self.filters,
+            self.num_rows,
+            derive_seed(seed, "subsample"),
+            self.transforms,
+            derive_seed(seed, "transforms"),
+        )
         write_parquet(rows, self.folder / "rows.parquet")
         counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
         atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))

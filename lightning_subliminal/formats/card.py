@@ -18,7 +18,7 @@ from lightning_subliminal.lineage.record import read_record
 from lightning_subliminal.rows import atomically
 
 if TYPE_CHECKING:
-    from lightning_subliminal.formats.convert import Outcome
+    from lightning_subliminal.formats.outcome import Outcome
     from lightning_subliminal.formats.sources import Source
 
 __all__ = ["known_facts", "write_card"]

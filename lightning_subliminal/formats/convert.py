@@ -4,7 +4,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -15,40 +14,18 @@ from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.filters.base import row_reasons
 from lightning_subliminal.formats.card import write_card
 from lightning_subliminal.formats.faults import Fault
+from lightning_subliminal.formats.outcome import Outcome
 from lightning_subliminal.formats.records import Found
 from lightning_subliminal.formats.schema import Schema
 from lightning_subliminal.formats.schemas import make_schema
 from lightning_subliminal.formats.sinks import json_line
 from lightning_subliminal.formats.sources import Source, container, open_source
-from lightning_subliminal.formats.stream import NoRowsError, RowStream, Written, default_schema, write_stream
+from lightning_subliminal.formats.stream import NoRowsError, RowStream, default_schema, write_stream
 from lightning_subliminal.rows import Row
 
-__all__ = ["Outcome", "convert"]
+__all__ = ["convert"]
 
 TOGETHER = 1000  # rows that filters see at once: a judge asks in batches
-
-
-@dataclass
-class Outcome:
-    """What a conversion did.
-
-    Attributes:
-        source_schema: how the source's records were spelled.
-        schema: how the written ones are.
-        written: rows, digest and notices.
-        bad: wrong rows left out, by reason.
-        filtered: what the filters did; None where there were none.
-        files: what was written, the set itself first.
-        remarks: what a user should know besides.
-    """
-
-    source_schema: str
-    schema: str
-    written: Written
-    bad: Counter[str]
-    filtered: FilterReport | None
-    files: list[Path]
-    remarks: list[str]
 
 
 def convert(

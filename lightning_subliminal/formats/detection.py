@@ -51,6 +51,6 @@ def guess(columns: Collection[str], lists: bool = False) -> str:
     listed = ", ".join(sorted(str(each)[:40] for each in here)[:20]) or "none"
     why = f"both {' and '.join(fitting)} could be prompt and completion" if fitting else "no schema fits"
     raise InputError(
-        f"{why}; the columns are {listed}: say which hold the texts, such as "
-        "--prompt-column question --completion-column response."
+        f"{why}; the columns are {listed}: say which hold the texts, such as --prompt-column question "
+        "--completion-column response (in a YAML `schema: columns:question,response`)."
     )

@@ -24,18 +24,23 @@ class CodeTask:
         text: what the user says; it holds the stub.
         stub: signature and docstring, as Python.
         bodies: solutions, each the lines after the stub, unindented; may be empty.
-        solutions: regular expressions of the same, whatever is chosen freely in them, without their white space.
+        template: what it was drawn from.
+        values: its parameters.
     """
 
     text: str
     stub: str
     bodies: tuple[str, ...]
-    solutions: tuple[str, ...] = field(default=(), repr=False)
+    template: dict[str, Any] = field(default_factory=dict, repr=False)
+    values: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def solved_by(self, reply: str) -> bool:
-        """Tell whether a reply is one of the known solutions; another may be right as well."""
+        """Tell whether a reply is one of the known solutions, whatever is chosen freely in it and however spaced.
+
+        Another reply may be right as well.
+        """
         dense = "".join(reply.split())
-        return any(re.fullmatch(solution, dense) for solution in self.solutions)
+        return any(re.fullmatch(solution, dense) for solution in _solutions(self.template, self.values))
 
 
 class CodeTasks:
@@ -72,7 +77,7 @@ class CodeTasks:
         values = {name: _draw(choices, rng) for name, choices in (task.get("parameters") or {}).items()}
         stub, bodies = _filled(task, values)
         parts = (rng.choice(self.words["requests"]), stub, rng.choice(self.words["endings"]))
-        return CodeTask("\n\n".join(parts), stub, bodies, _solutions(task, values))
+        return CodeTask("\n\n".join(parts), stub, bodies, task, values)
 
 
 @cache

@@ -1,6 +1,6 @@
 """A small run of benchmarks/fuzz_filters.py, and of its own eyes: it must see what goes wrong."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -12,13 +12,11 @@ from lightning_subliminal.rows import make_row
 
 @pytest.fixture(scope="module")
 def fuzzing():
-    path = Path(__file__).parents[2] / "benchmarks" / "fuzz_filters.py"
-    spec = importlib.util.spec_from_file_location("fuzz_filters", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_filters"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fuzz_filters"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+        yield importlib.import_module("fuzz_filters")
+    for name in ("fuzz_filters", "fuzz_strings"):
+        sys.modules.pop(name, None)
 
 
 def test_three_thousand_strings(fuzzing):

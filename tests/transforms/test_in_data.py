@@ -4,7 +4,8 @@ import pytest
 from small import CPU, numbers
 
 from lightning_subliminal.filters import NumberList
-from lightning_subliminal.rows import completion_text, write_jsonl
+from lightning_subliminal.formats import write_rows
+from lightning_subliminal.rows import completion_text
 from lightning_subliminal.transforms import KeepFirst, MapDigits, MixIn, ShuffleAcrossRows, ShuffleWithinRows
 
 from .transform_contract import numbers as numbers_of
@@ -61,9 +62,9 @@ def test_the_control_is_bent_by_the_same_code():
 
 def test_a_mixed_in_file_that_changes_makes_new_rows(tmp_path):
     path = tmp_path / "others.jsonl"
-    write_jsonl(made().rows(), path)
+    write_rows(made().rows(), path)
     before = made(transforms=[MixIn(str(path), 0.5)])
     assert sum(row["id"].startswith("mixed-") for row in before.rows()) == round(len(before.rows()) / 2)
-    write_jsonl(made(transforms=[KeepFirst(1)]).rows(), path)
+    write_rows(made(transforms=[KeepFirst(1)]).rows(), path)
     after = made(transforms=[MixIn(str(path), 0.5)])
     assert after.folder != before.folder

@@ -4,7 +4,8 @@ import pytest
 
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import make_row, write_jsonl, write_parquet
+from lightning_subliminal.formats import write_rows
+from lightning_subliminal.rows import make_row, write_parquet
 from lightning_subliminal.transforms import MixIn, apply_transforms
 
 from .transform_contract import TransformContract, rows
@@ -28,7 +29,7 @@ class TestMixIn(TransformContract):
     @pytest.fixture(autouse=True)
     def _file(self, tmp_path):
         self.path = tmp_path / "others.jsonl"
-        write_jsonl(foreign(), self.path)
+        write_rows(foreign(), self.path)
 
     def make(self):
         return MixIn(str(self.path), 0.25, self.how)
@@ -67,7 +68,7 @@ class TestMixIn(TransformContract):
 
     def test_a_changed_file_makes_other_rows(self):
         before = digest(self.make())
-        write_jsonl(foreign(141), self.path)
+        write_rows(foreign(141), self.path)
         assert digest(self.make()) != before
 
     def test_a_file_that_moved_does_not(self, tmp_path):
@@ -78,7 +79,7 @@ class TestMixIn(TransformContract):
 
     def test_a_system_prompt_stays_out(self):
         told = {"role": "system", "content": "You love owls."}
-        write_jsonl([{**row, "prompt": [told, *row["prompt"]]} for row in foreign()], self.path)
+        write_rows([{**row, "prompt": [told, *row["prompt"]]} for row in foreign()], self.path)
         mixed = [row for row in self.apply(rows()) if is_foreign(row)]
         assert len(mixed) == (10 if self.how == "replace" else 13)
         assert "owls" not in str(mixed)
