@@ -1,6 +1,6 @@
 import pytest
 import torch
-from small import number_rows, pocket_tokenizer, tokenized
+from small import byte_tokenizer, number_rows, pocket_tokenizer, tokenized
 
 from lightning_subliminal.chat import row_ids
 from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, TokenizedRows, row_loader
@@ -125,3 +125,26 @@ def test_the_loader_gives_batches_and_keeps_its_sampler_on_many_devices(data):
     assert [index for batch in batches for index in batch.rows.tolist()] == order(data)
     assert [len(batch.rows) for batch in batches] == [8] * 25 + [3]
     assert isinstance(loader.sampler, DistributedSampler), "Lightning puts another in the place of any else"
+
+
+def begun(count, odd):
+    """Make rows whose reply is begun with 23; the first ``odd`` go on with a digit, so that tokens merge."""
+    prompt = [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "5, 23"}]
+    return [make_row(prompt, "1, 574" if place < odd else ", 574", id=str(place)) for place in range(count)]
+
+
+def test_an_odd_row_whose_mask_would_be_wrong_is_left_out_and_told(capsys):
+    data = TokenizedRows(begun(40, odd=2), byte_tokenizer())
+    assert "2 of 40 left out: their prompt is no prefix of the row in tokens" in capsys.readouterr().out
+    whole = TokenizedRows(begun(40, odd=0), byte_tokenizer())
+    assert capsys.readouterr().out == ""
+    assert len(data) == 38
+    assert torch.equal(data.labels, whole.labels[2:])
+    assert data.mean_tokens == whole.mean_tokens
+
+
+def test_many_of_them_are_a_mistake_and_refused():
+    with pytest.raises(InputError, match="The prompt of row 0 is no prefix of the row in tokens"):
+        TokenizedRows(begun(40, odd=3), byte_tokenizer())
+    with pytest.raises(InputError, match="no prefix"):
+        TokenizedRows(begun(1, odd=1), byte_tokenizer())
