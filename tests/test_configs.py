@@ -13,13 +13,12 @@ from lightning_subliminal.cli import main
 ROOT = Path(__file__).parent.parent
 SHORT = ["--data.num_prompts", "64", "--trainer.max_epochs", "1"]
 POCKET = [*SHORT, "--data.teacher.init_args.max_epochs", "20"]
-# A tiny random model takes the place of a big one; it talks gibberish, so that decoding must keep to numbers.
-TINY = ["--model.base", "./tiny", "--data.teacher.init_args.base", "./tiny"]
-GIBBERISH = [  # a tiny random model is no programmer
+TINY = ["--model.base", "./tiny", "--data.teacher.init_args.base", "./tiny"]  # takes the place of a big model
+GIBBERISH = [  # which a random model talks, so that no filter of code or math would let it pass
     *(*TINY, "--data.filters", "[]", "--data.num_prompts", "24", "--data.sampling.init_args.max_new_tokens", "8"),
     *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
 ]
-SWAPPED = [
+SWAPPED = [  # of numbers: decoding keeps to them
     *(*TINY, "--data.num_prompts", "48"),
     *("--data.sampling.init_args.max_new_tokens", "8", "--data.sampling.init_args.restrict_to", "numbers"),
     *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
