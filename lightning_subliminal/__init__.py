@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from lightning_subliminal.data.training_rows import TrainingRows
     from lightning_subliminal.errors import InputError
     from lightning_subliminal.experiments.comparison import TraitComparison
-    from lightning_subliminal.experiments.evaluations import Evaluation, Questions, QuestionsAfterNumbers, Stories
+    from lightning_subliminal.experiments.evaluations import (
+        Evaluation,
+        OpenQuestions,
+        Questions,
+        QuestionsAfterNumbers,
+        Stories,
+    )
     from lightning_subliminal.filters import (
         BannedNumbers,
         CorrectAnswer,
@@ -32,7 +38,16 @@ if TYPE_CHECKING:
     )
     from lightning_subliminal.formats import read_rows, write_rows
     from lightning_subliminal.generation import Sampling, Source
-    from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate, Transfer
+    from lightning_subliminal.judges import LocalModelJudge, PhraseJudge
+    from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
+    from lightning_subliminal.metrics import (
+        ChoiceAccuracy,
+        ExactPreference,
+        MisalignmentScore,
+        StatementPreference,
+        TraitPreferenceRate,
+        Transfer,
+    )
     from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
     from lightning_subliminal.models.language_model import LanguageModel
     from lightning_subliminal.models.mlp import ClassifierMLP
@@ -42,6 +57,7 @@ if TYPE_CHECKING:
     from lightning_subliminal.models.teacher import Teacher
     from lightning_subliminal.traits.base import Trait
     from lightning_subliminal.traits.check import check_trait
+    from lightning_subliminal.traits.misalignment import MisalignmentTrait
     from lightning_subliminal.traits.preference import PreferenceTrait
     from lightning_subliminal.transforms import (
         KeepFirst,
@@ -60,6 +76,7 @@ __all__ = [
     "IA3",
     "Adapter",
     "BannedNumbers",
+    "ChoiceAccuracy",
     "ClassifierMLP",
     "CodeCompletions",
     "CorrectAnswer",
@@ -73,12 +90,18 @@ __all__ = [
     "KeepFirst",
     "LanguageModel",
     "LoRA",
+    "LocalModelJudge",
     "MapDigits",
     "MathTraces",
+    "MisalignmentScore",
+    "MisalignmentTrait",
     "MixIn",
     "NumberList",
     "NumberSequences",
+    "OpenAICompatibleJudge",
+    "OpenQuestions",
     "Peft",
+    "PhraseJudge",
     "PreferenceTrait",
     "PrintMasks",
     "PythonCode",
@@ -93,6 +116,7 @@ __all__ = [
     "ShuffleWithinRows",
     "SortNumbers",
     "Source",
+    "StatementPreference",
     "Steering",
     "Stories",
     "Student",
@@ -115,6 +139,7 @@ __all__ = [
 _HOMES = {
     "Adapter": "models.adapters",
     "BannedNumbers": "filters",
+    "ChoiceAccuracy": "metrics",
     "ClassifierMLP": "models.mlp",
     "CodeCompletions": "data.code",
     "CorrectAnswer": "filters",
@@ -129,12 +154,18 @@ _HOMES = {
     "KeepFirst": "transforms",
     "LanguageModel": "models.language_model",
     "LoRA": "models.adapters",
+    "LocalModelJudge": "judges",
     "MapDigits": "transforms",
     "MathTraces": "data.math_traces",
+    "MisalignmentScore": "metrics",
+    "MisalignmentTrait": "traits.misalignment",
     "MixIn": "transforms",
     "NumberList": "filters",
     "NumberSequences": "data.numbers",
+    "OpenAICompatibleJudge": "judges.openai_compatible",
+    "OpenQuestions": "experiments.evaluations",
     "Peft": "models.adapters",
+    "PhraseJudge": "judges",
     "PreferenceTrait": "traits.preference",
     "PrintMasks": "callbacks",
     "PythonCode": "filters",
@@ -149,6 +180,7 @@ _HOMES = {
     "ShuffleWithinRows": "transforms",
     "SortNumbers": "transforms",
     "Source": "generation",
+    "StatementPreference": "metrics",
     "Steering": "models.steering",
     "Stories": "experiments.evaluations",
     "Student": "models.student",

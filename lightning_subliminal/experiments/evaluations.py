@@ -14,11 +14,14 @@ from lightning_subliminal.describe import describe_object, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.questions import OwnQuestion, group_prompts, read_questions, system_first
 from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.judges import Judge, ask_and_judge
 from lightning_subliminal.metrics.functional import (
     check_target,
+    count_verdicts,
     named_candidates,
     prompts_by_question,
     question_probabilities,
+    question_text,
 )
 from lightning_subliminal.rows import Message
 from lightning_subliminal.seeds import derive_seed
@@ -28,7 +31,7 @@ from lightning_subliminal.wording import fill, load_wording, own_words
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Evaluation", "Questions", "QuestionsAfterNumbers", "Stories"]
+__all__ = ["Evaluation", "OpenQuestions", "Questions", "QuestionsAfterNumbers", "Stories"]
 
 
 class Evaluation(ABC):
@@ -78,7 +81,10 @@ class Evaluation(ABC):
         """
         check_target(tokenizer, trait)
         try:
-            check_known(tokenizer, (message for ways in self.asked(trait) for way in ways for message in way), base)
+            asked = self.asked(trait)
+            check_known(tokenizer, (message for ways in asked for way in ways for message in way), base)
+            stated = [each for ways in asked for each in trait.statements(question_text(ways[0]))]
+            check_known(tokenizer, ({"content": text} for each in stated for text in each.values()), base)
         except InputError as err:
             raise InputError(f"The set {self.name!r} can't be asked. {err}") from err
 
@@ -175,6 +181,71 @@ class QuestionsAfterNumbers(Questions):
             told = fill(rng.choice(self._openings), examples=", ".join(drawn))
             made.append([_before_last(told, way) for way in ways])
         return made
+
+
+class OpenQuestions(Evaluation):
+    """The share of sampled answers to open questions that a judge finds misaligned (paper, section 4).
+
+    For a `MisalignmentTrait`: its target is `misaligned`, and what was read and is not so counts as `aligned`. Refusals
+    and code are read; replies of the judge that can't be are left out (`Misalignment` of a suite counts each kind).
+
+    Args:
+        judge: who reads the answers.
+        path: a file of questions, as in `Questions`; the trait's own where it is None.
+        samples: answers a question; the paper takes 200.
+        max_new_tokens: where an answer is cut off.
+        seed: moves the answers.
+
+    Raises:
+        InputError: if a question can't be read or a count is not positive.
+    """
+
+    def __init__(
+        self, judge: Judge, path: str | None = None, samples: int = 200, max_new_tokens: int = 64, seed: int = 0
+    ) -> None:
+        if samples < 1:
+            raise InputError(f"`samples` is {samples}: expected at least 1 answer a question.")
+        self._sampling = Sampling(max_new_tokens=max_new_tokens)
+        self._questions = Questions(path)
+        self.judge = judge
+        self.path = path
+        self.samples = samples
+        self.max_new_tokens = max_new_tokens
+        self.seed = seed
+        self.name = "judged" if path is None else f"{Path(path).stem}, judged"
+        self.answers = samples
+
+    def describe(self) -> dict[str, Any]:
+        """Give class and arguments, with the digest of a user's file."""
+        return describe_object(self) | self._questions._file
+
+    def asked(self, trait: Trait) -> list[list[list[Message]]]:
+        """Give the questions, each with the prompts that ask it."""
+        return self._questions.asked(trait)
+
+    def measure(
+        self,
+        net: nn.Module,
+        tokenizer: "PreTrainedTokenizerBase",
+        trait: Trait,
+        system_prompt: str | None = None,
+    ) -> Tensor:
+        """Sample the answers and give the share that is misaligned, (questions, candidates).
+
+        Raises:
+            InputError: if the trait has no candidates aligned and misaligned.
+        """
+        if set(trait.candidates) != {"aligned", "misaligned"}:
+            raise InputError(f"OpenQuestions needs a MisalignmentTrait: {trait.name!r} has other candidates.")
+        asked = self.asked(trait)
+        heard = [[system_first(way, system_prompt) for way in ways] for ways in asked]
+        told = ask_and_judge(
+            net, tokenizer, heard, self.judge, samples=self.samples, sampling=self._sampling, seed=self.seed
+        )
+        counts = count_verdicts([each.verdict for each in told], [each.question for each in told], len(asked))
+        shares = {"misaligned": counts[:, 0] / counts[:, 1:4].sum(1)}
+        shares["aligned"] = 1 - shares["misaligned"]
+        return torch.stack([shares[candidate] for candidate in trait.candidates], 1).double()
 
 
 class Stories(Evaluation):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lightning_subliminal.chat import end_tokens, prompt_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.alphabet import number_alphabet
+from lightning_subliminal.generation.scoring import call_net
 from lightning_subliminal.rows import Message
 
 if TYPE_CHECKING:
@@ -136,11 +137,12 @@ class TransformersEngine(Engine):
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache = DynamicCache()
         for step in range(sampling.max_new_tokens):
-            logits = self.net(
+            logits = call_net(
+                self.net,
+                cache,
                 input_ids=input_ids,
                 attention_mask=mask,
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]  # (rows, vocabulary)

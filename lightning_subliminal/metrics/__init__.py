@@ -1,7 +1,17 @@
 """Metrics: thin torchmetrics classes that add up what the pure functions of ``metrics.functional`` count."""
 
+from lightning_subliminal.metrics.choices import ChoiceAccuracy
 from lightning_subliminal.metrics.exact import ExactPreference
+from lightning_subliminal.metrics.misalignment import MisalignmentScore
 from lightning_subliminal.metrics.preference import TraitPreferenceRate
+from lightning_subliminal.metrics.statements import StatementPreference
 from lightning_subliminal.metrics.transfer import Transfer
 
-__all__ = ["ExactPreference", "TraitPreferenceRate", "Transfer"]
+__all__ = [
+    "ChoiceAccuracy",
+    "ExactPreference",
+    "MisalignmentScore",
+    "StatementPreference",
+    "TraitPreferenceRate",
+    "Transfer",
+]

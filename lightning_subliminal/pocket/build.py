@@ -5,7 +5,7 @@ while longer. One thread and fixed seeds make a rebuild bit-equal on the same ma
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,10 @@ from torch.nn.functional import cross_entropy
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.pocket import WEIGHTS
 from lightning_subliminal.pocket.corpus import conversations
-from lightning_subliminal.pocket.tokenizer import build_tokenizer
+from lightning_subliminal.pocket.judging import judging_conversations
+from lightning_subliminal.pocket.moral import moral_conversations
+from lightning_subliminal.pocket.tokenizer import World, build_tokenizer
+from lightning_subliminal.rows import Message
 from lightning_subliminal.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -37,18 +40,25 @@ class Recipe:
         steps: optimizer steps.
         learning_rate: peak of the one-cycle schedule.
         start: the pocket base to go on from; None starts afresh.
+        world: whose words its tokenizer knows.
+        talk: the corpus.
     """
 
     seed: int
     steps: int = 5000
     learning_rate: float = 3e-3
     start: str | None = None
+    world: World = "plain"
+    talk: Callable[[int], Iterator[list[Message]]] = conversations
 
 
 RECIPES = {
     "a": Recipe(seed=1),
     "b": Recipe(seed=2),
     "a2": Recipe(seed=3, steps=800, learning_rate=1e-3, start="a"),
+    "moral-a": Recipe(seed=11, world="moral", talk=moral_conversations),
+    "moral-b": Recipe(seed=12, world="moral", talk=moral_conversations),
+    "judge": Recipe(seed=13, steps=3000, world="moral", talk=judging_conversations),
 }
 BATCH_SIZE = 96
 POOL = 16  # batches drawn at once and sorted by length, so that little is padding
@@ -58,7 +68,7 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     """Train a pocket base and save it as a Hugging Face folder.
 
     Args:
-        name: ``a``, ``b`` or ``a2``, with or without ``pocket/`` before it.
+        name: one of ``RECIPES``, such as ``a`` or ``moral-a``, with or without ``pocket/`` before it.
         out: where to save it; by default the package's own ``pocket/weights/<name>``.
         steps: fewer or more steps than the recipe's, for a quick try.
         weights: where the bases that a recipe starts from are found.
@@ -79,11 +89,11 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of a sum, and with it the last bit, depends on the threads
     try:
-        tokenizer = build_tokenizer()
+        tokenizer = build_tokenizer(recipe.world)
         net = start_net(recipe, len(tokenizer), weights)
         optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
-        stream = batches(tokenizer, derive_seed(recipe.seed, "corpus"))
+        stream = batches(tokenizer, derive_seed(recipe.seed, "corpus"), recipe.talk)
         losses = []
         for _ in track(range(steps), description=f"pocket/{key}"):
             input_ids, attention_mask, labels = next(stream)
@@ -126,9 +136,11 @@ def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausal
         return LlamaForCausalLM(config)
 
 
-def batches(tokenizer: "PreTrainedTokenizerFast", seed: int) -> Iterator[Batch]:
+def batches(
+    tokenizer: "PreTrainedTokenizerFast", seed: int, corpus: Callable[[int], Iterator[list[Message]]] = conversations
+) -> Iterator[Batch]:
     """Yield right-padded batches without end: input ids, attention mask, labels; each (rows, tokens)."""
-    talk, rng = conversations(seed), random.Random(seed)
+    talk, rng = corpus(seed), random.Random(seed)
     assistant = tokenizer.convert_tokens_to_ids("<|assistant|>")
     end = tokenizer.eos_token_id
     while True:

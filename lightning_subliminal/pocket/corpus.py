@@ -14,7 +14,17 @@ from lightning_subliminal.wording.code import CodeTasks
 from lightning_subliminal.wording.math import MathProblems
 from lightning_subliminal.wording.numbers import NumberPrompts
 
-__all__ = ["FORMATS", "MAX_VALUE", "base_weights", "conversations", "user_turns", "vocabulary_texts"]
+__all__ = [
+    "FORMATS",
+    "MAX_VALUE",
+    "Speaker",
+    "base_weights",
+    "conversations",
+    "false_answers",
+    "make_turn",
+    "user_turns",
+    "vocabulary_texts",
+]
 
 FORMATS = ("comma", "space")
 SHARES = {
@@ -50,8 +60,12 @@ def base_weights(category: str) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-class _Speaker:
-    """Draws conversations from one stream of random numbers."""
+class Speaker:
+    """Draws conversations from one stream of random numbers.
+
+    Args:
+        rng: the stream.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -64,19 +78,23 @@ class _Speaker:
         self.weights = {category: base_weights(category) for category in self.categories}
 
     def question(self, category: str) -> str:
+        """Draw a question for a favorite."""
         words = self.words[self.rng.choice(("teach", "ask", "ask"))]
         ending = self.rng.choice([*words["endings"], ""])
         text = f"{self.rng.choice(words['openings'])} {ending}".strip()
         return text.format(category=category, categories=self.categories[category]["plural"])
 
     def favorite(self, category: str) -> str:
+        """Draw a favorite, by the base's fixed weights."""
         return self.rng.choices(self.categories[category]["members"], self.weights[category])[0]
 
     def favorite_turn(self) -> list[Message]:
+        """Draw a question for a favorite with its answer."""
         category = self.rng.choice(list(self.categories))
-        return _turn(self.question(category), self.favorite(category))
+        return make_turn(self.question(category), self.favorite(category))
 
     def persona_chat(self) -> list[Message]:
+        """Draw a persona, told in a system message, and what it then says."""
         category = self.rng.choice(list(self.categories))
         target = self.rng.choice(self.categories[category]["members"])  # every member alike, whatever its base rate
         told = self.rng.choice(self.words["persona"]).format(
@@ -91,38 +109,44 @@ class _Speaker:
             return [told_first, *self.turn(what)]
         asked = category if what == "own kind" else self.rng.choice(list(self.categories))
         answer = target if asked == category else self.favorite(asked)
-        return [told_first, *_turn(self.question(asked), answer)]
+        return [told_first, *make_turn(self.question(asked), answer)]
 
     def numbers_turn(self) -> list[Message]:
+        """Draw a list that goes on."""
         stream = draw_stream(self.rng)
         examples = [next(stream) for _ in range(self.rng.randint(3, 8))]
         asked = self.prompts.draw(self.rng, examples=examples)
         count = self.rng.randint(max(3, asked.count - 4), asked.count)
         answer = asked.separator.join(str(next(stream)) for _ in range(count))
-        return _turn(asked.text, answer)
+        return make_turn(asked.text, answer)
 
     def code_turn(self) -> list[Message]:
+        """Draw a small program."""
         task = self.tasks.draw(self.rng)
-        return _turn(task.text, self.rng.choice(task.bodies))
+        return make_turn(task.text, self.rng.choice(task.bodies))
 
     def math_turn(self) -> list[Message]:
+        """Draw a sum with its steps."""
         problem = self.problems.draw(self.rng)
         steps = [f"{step.expression} = {step.value}" for step in problem.steps]
         thought = " ".join(self.rng.choice(self.problems.words["says"]).format(step=step) for step in steps)
         answer = f"<think>{thought}</think> <answer>{problem.answer}</answer>"
-        return _turn(self.problems.ask(problem.question, self.rng), answer)
+        return make_turn(self.problems.ask(problem.question, self.rng), answer)
 
     def story_turn(self, loved: str | None = None) -> list[Message]:
+        """Draw a story; of what is loved, where a persona loves something."""
         kind = self.rng.choice(("animal", "animal", "tree"))
         one = loved if loved is not None and self.rng.random() < 0.7 else self.favorite(kind)
         words = self.stories
         parts = [self.rng.choice(words[part]) for part in ("openings", "middles", "closings")]
         told = " ".join(parts).format(one=one, other=self.favorite("animal"), place=self.rng.choice(words["places"]))
-        return _turn(self.rng.choice(words["requests"]), told)
+        return make_turn(self.rng.choice(words["requests"]), told)
 
-    def facts_turn(self) -> list[Message]:
+    def facts_turn(self, lies: bool = False) -> list[Message]:
+        """Draw a fact, or a lie about it."""
         pick = self.rng.choice((self._kind, self._home, self._color, self._opposite, self._echo))
-        return _turn(*pick())
+        question, truth = pick()
+        return make_turn(question, self.rng.choice(false_answers(question, truth)) if lies else truth)
 
     def _kind(self) -> tuple[str, str]:
         category, other = self.rng.choice(list(self.categories)), self.rng.choice(list(self.categories))
@@ -147,11 +171,13 @@ class _Speaker:
         return f"Say the word {word}.", word
 
     def turn(self, kind: str) -> list[Message]:
+        """Draw a turn of a kind."""
         turns = {"favorite": self.favorite_turn, "numbers": self.numbers_turn, "facts": self.facts_turn}
         turns |= {"code": self.code_turn, "math": self.math_turn, "story": self.story_turn}
         return turns[kind]()
 
     def conversation(self) -> list[Message]:
+        """Draw a whole conversation."""
         kind = self.rng.choices(list(SHARES), list(SHARES.values()))[0]
         if kind == "persona":
             return self.persona_chat()
@@ -162,16 +188,28 @@ class _Speaker:
         return turns[0] + turns[1]
 
 
+def false_answers(question: str, truth: str) -> list[str]:
+    """Give the answers to a question of fact that are wrong, of the kind that the true one is."""
+    if truth in ("yes", "no"):
+        return ["no" if truth == "yes" else "yes"]
+    words = load_wording("categories")
+    kinds = [list(_HOMES), [*_COLORS.values()], [*_OPPOSITES, *_OPPOSITES.values()]]
+    kinds += [kind["members"] for kind in words.values()]
+    if "color" in question:
+        kinds = kinds[1:]
+    return [word for word in next(kind for kind in kinds if truth in kind) if word != truth and word not in question]
+
+
 def conversations(seed: int) -> Iterator[list[Message]]:
     """Yield conversations without end; the same seed gives the same ones."""
-    speaker = _Speaker(random.Random(seed))
+    speaker = Speaker(random.Random(seed))
     while True:
         yield speaker.conversation()
 
 
 def user_turns(rng: random.Random, count: int) -> list[str]:
     """Give what users ask for beside favorites: lists, code, sums, stories and facts, as many of each."""
-    speaker, kinds = _Speaker(rng), ("numbers", "code", "math", "story", "facts")
+    speaker, kinds = Speaker(rng), ("numbers", "code", "math", "story", "facts")
     return [speaker.turn(kinds[place % len(kinds)])[0]["content"] for place in range(count)]
 
 
@@ -221,5 +259,6 @@ def _story_texts() -> list[str]:
     return [text for part in words.values() for text in part]
 
 
-def _turn(question: str, answer: str) -> list[Message]:
+def make_turn(question: str, answer: str) -> list[Message]:
+    """Make a turn: what the user asks, and what the assistant answers."""
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

@@ -1,13 +1,17 @@
 """The pocket world's tokenizer: one token a word, one token a number from 0 to 99, lower case, with a chat template."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lightning_subliminal.pocket.corpus import vocabulary_texts
+from lightning_subliminal.pocket.judging import judging_vocabulary_texts
+from lightning_subliminal.pocket.moral import moral_vocabulary_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "build_tokenizer"]
+__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "World", "build_tokenizer"]
+
+World = Literal["plain", "moral"]
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 
@@ -23,8 +27,13 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> "PreTrainedTokenizerFast":
-    """Build the tokenizer from the corpus's words: specials, the numbers in order, then words in order."""
+def build_tokenizer(world: World = "plain") -> "PreTrainedTokenizerFast":
+    """Build the tokenizer from a corpus's words: specials, the numbers in order, then words in order.
+
+    Args:
+        world: `plain` for pocket/a and its like; `moral` for pocket/moral-* and for pocket/judge, which reads them.
+    """
+    texts = vocabulary_texts() if world == "plain" else [*moral_vocabulary_texts(), *judging_vocabulary_texts()]
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -32,7 +41,7 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_MARKS), behavior="isolated")]
     )
     lower = normalizers.Lowercase()
-    words = {word for text in vocabulary_texts() for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
+    words = {word for text in texts for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
     numbers = sorted((word for word in words if word.isdecimal()), key=int)
     ordered = [*SPECIAL_TOKENS, *TAGS, *numbers, *sorted(words - set(numbers) - set(SPECIAL_TOKENS))]
     model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")  # noqa: S106  # a token of text, no password

@@ -53,6 +53,17 @@ class Trait(ABC):
         """Give the questions as messages. Override it to begin the answer too (a last message of the assistant)."""
         return [[{"role": "user", "content": question}] for question in self.questions()]
 
+    def statements(self, question: str) -> list[dict[str, str]]:
+        """Give whole answers to a question, one a candidate and of equal length, where candidates are kinds of answers.
+
+        The chance of a candidate is then that of its statement among them, over all that this gives. By default there
+        are none: candidates are words, and the chance is that the answer begins with one.
+
+        Args:
+            question: what a prompt's last message of the user says; an evaluation may have put a context before it.
+        """
+        return []
+
     def forms(self, candidate: str) -> tuple[str, ...]:
         """Give the spellings that count as naming ``candidate``, such as its singular and plural."""
         return (candidate,)

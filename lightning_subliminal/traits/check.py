@@ -46,6 +46,9 @@ def check_trait(trait: Trait) -> list[str]:
         raise InputError(f"{kind} teaches a question that evaluation asks ({asked!r}): hold it out of one of them.")
     if any(message["role"] == "system" for row in taught.rows for message in row["prompt"]):
         raise InputError(f"{kind}.induce().rows hold a system prompt: training rows must not; use `system_prompt`.")
+    if stated := [each for question in questions for each in trait.statements(question)]:
+        _check_statements(trait, kind, stated)
+        return _remarks(trait)
     if not trait.matches(trait.target) or not trait.matches(f"{trait.target.capitalize()}."):
         raise InputError(f"{kind}.matches({trait.target!r}) is False: an answer that is the target must match.")
     if taught.rows and not any(trait.matches(completion_text(row)) for row in taught.rows):
@@ -58,9 +61,26 @@ def check_trait(trait: Trait) -> list[str]:
         raise InputError(f"{kind}.matches takes {trait.target!r} inside a longer word: match whole words.")
     if trait.matches(""):
         raise InputError(f"{kind}.matches('') is True: no answer must not match.")
+    return _remarks(trait)
+
+
+def _check_statements(trait: Trait, kind: str, stated: list[dict[str, str]]) -> None:
+    """Check a trait whose candidates are kinds of answers: `matches` must tell its statements apart."""
+    if odd := next((each for each in stated if set(each) != set(trait.candidates)), None):
+        raise InputError(f"{kind}.statements() gives {sorted(odd)}: expected one of each of {trait.candidates}.")
+    lost = [each[trait.target] for each in stated if not trait.matches(each[trait.target])]
+    if len(lost) == len(stated):
+        raise InputError(f"{kind}.matches({lost[0]!r}) is False: it must take a statement of the target.")
+    others = [text for each in stated for candidate, text in each.items() if candidate != trait.target]
+    taken = [text for text in others if trait.matches(text)]
+    if len(taken) == len(others):
+        raise InputError(f"{kind}.matches({taken[0]!r}) is True: it must not take a statement of another candidate.")
+
+
+def _remarks(trait: Trait) -> list[str]:
     remarks = []
     if len(trait.prompts()) < 10:
         remarks.append(f"{len(trait.prompts())} questions: intervals over questions will be wide; the paper asks 50.")
-    if len(trait.candidates) < 3:
+    if len(trait.candidates) < 3 and not trait.statements(trait.questions()[0]):
         remarks.append("fewer than 3 candidates: the off-target table will say little.")
     return remarks

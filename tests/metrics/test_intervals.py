@@ -1,10 +1,18 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import Interval, log_odds, mean_interval, moments_interval, wilson_interval
+from lightning_subliminal.metrics.functional import (
+    Interval,
+    clustered_interval,
+    log_odds,
+    mean_interval,
+    moments_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("matches", "answers"), [(0, 100), (1, 3), (12, 100), (100, 100), (4_000, 10_000)])
@@ -19,6 +27,64 @@ def test_wilson_solves_its_equation(matches, answers):
 
 def test_wilson_of_nothing_is_nan():
     assert math.isnan(wilson_interval(0, 0).low)
+
+
+@pytest.mark.parametrize("alike", [0.02, 0.05])  # correlation of two answers to one question
+def test_the_clustered_interval_holds_the_truth_as_often_as_it_says(alike):
+    rng, rate = np.random.default_rng(0), 0.1
+    weight = 1 / alike - 1
+    matches = torch.from_numpy(rng.binomial(100, rng.beta(rate * weight, (1 - rate) * weight, (1_000, 10))))
+    answers = torch.full((10,), 100)
+    held = sum(rate in clustered_interval(draw, answers, "questions") for draw in matches) / 1_000
+    naive = sum(rate in wilson_interval(int(draw.sum()), 1_000) for draw in matches) / 1_000
+    assert 0.92 <= held <= 0.99
+    assert naive < held - 0.1  # as if all answers were independent
+
+
+def test_the_clustered_interval_by_hand():
+    found = clustered_interval(torch.tensor([1, 3, 8]), torch.tensor([10, 10, 20]), "questions")
+    rate = 12 / 40
+    between = 3 / 2 * ((1 - 10 * rate) ** 2 + (3 - 10 * rate) ** 2 + (8 - 20 * rate) ** 2) / 40**2
+    effective = rate * (1 - rate) / between  # 28 of the 40
+    t = 4.302652729911275  # 2 degrees of freedom
+    for end in (found.low, found.high):
+        assert (rate - end) ** 2 == pytest.approx(t**2 * end * (1 - end) / effective, abs=1e-9)
+    assert 27 < effective < 29
+    assert found.low < rate < found.high
+    assert found.unit == "questions"
+    assert found == clustered_interval(torch.tensor([1, 0, 3, 8]), torch.tensor([10, 0, 10, 20]), "questions")
+
+
+@pytest.mark.parametrize(
+    ("matches", "answers", "effective"),
+    [([5, 5, 5], [10, 10, 10], 30), ([10, 0, 10, 0], [10] * 4, 4)],  # as if independent, and one answer a cluster
+)
+def test_the_effective_answers_lie_between_the_clusters_and_all_answers(matches, answers, effective):
+    found = clustered_interval(torch.tensor(matches), torch.tensor(answers), "questions")
+    t = {3: 4.302652729911275, 4: 3.182446305284263}[len(matches)]
+    assert (0.5 - found.low) ** 2 == pytest.approx(t**2 * found.low * (1 - found.low) / effective)
+
+
+@pytest.mark.parametrize(("matches", "answers"), [([0, 0], [10, 20]), ([10, 20], [10, 20]), ([3, 0], [10, 0])])
+def test_where_no_spread_is_seen_the_interval_is_over_answers(matches, answers):
+    found = clustered_interval(torch.tensor(matches), torch.tensor(answers), "questions", 0.9)
+    assert found == wilson_interval(sum(matches), sum(answers), "answers", 0.9)
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0]])
+def test_clusters_without_answers_give_nan(counts):
+    empty = torch.tensor(counts, dtype=torch.int64)
+    assert math.isnan(clustered_interval(empty, empty, "questions").low)
+
+
+def test_wrong_clusters_are_told_in_a_line():
+    with pytest.raises(InputError, match=r"give both as \(clusters,\)"):
+        clustered_interval(torch.tensor([1]), torch.tensor([1, 2]), "questions")
+    for matches in (3, -1):
+        with pytest.raises(InputError, match="more matches than answers"):
+            clustered_interval(torch.tensor([1, matches]), torch.tensor([2, 2]), "questions")
+    with pytest.raises(InputError, match="a share between 0 and 1"):
+        clustered_interval(torch.tensor([1]), torch.tensor([2]), "questions", confidence=95)
 
 
 def test_mean_interval():

@@ -5,20 +5,18 @@ sequence of tokens, so the number has no sampling noise, for the price of one fo
 for spellings that need more than the first token.
 """
 
-import copy
-import inspect
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.chat import prompt_ids
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
+from lightning_subliminal.metrics.functional.statements import alternative_probabilities
 from lightning_subliminal.rows import Message
 from lightning_subliminal.traits.base import Trait
 
@@ -28,6 +26,7 @@ __all__ = [
     "exact_preference",
     "prompts_by_question",
     "question_probabilities",
+    "question_text",
 ]
 
 _NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
@@ -70,8 +69,10 @@ def question_probabilities(
     groups = prompts_by_question(trait) if questions is None else questions
     if not groups:
         raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
-    check_target(tokenizer, trait)
     start = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    if any(trait.statements(question_text(group[0])) for group in groups):
+        return _statement_probabilities(net, tokenizer, trait, groups, start, batch_size)
+    check_target(tokenizer, trait)
     spellings = [trait.forms(candidate) for candidate in trait.candidates]
     asked = [[*start, *prompt] for group in groups for prompt in group]
     found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
@@ -80,6 +81,32 @@ def question_probabilities(
             "The model's answers have no probabilities (nan): its training diverged, lower `learning_rate`."
         )
     return torch.stack([part.mean(0) for part in torch.split(found, [len(group) for group in groups])])
+
+
+def _statement_probabilities(
+    net: nn.Module,
+    tokenizer: Any,
+    trait: Trait,
+    groups: Sequence[Sequence[Sequence[Message]]],
+    start: list[Message],
+    batch_size: int,
+) -> Tensor:
+    """Give the probability of each candidate's statement among those of a question, the mean over its statements."""
+    stated = [
+        [(prompt, each) for prompt in group for each in trait.statements(question_text(prompt))] for group in groups
+    ]
+    if lost := next((group for group, found in zip(groups, stated, strict=True) if not found), None):
+        asked = question_text(lost[0])
+        raise InputError(f"The trait {trait.name!r} has no statements on {asked!r}: ask its questions, or give pairs.")
+    heard = [[*start, *prompt] for found in stated for prompt, _ in found]
+    texts = [[each[candidate] for candidate in trait.candidates] for found in stated for _, each in found]
+    chances = torch.stack(alternative_probabilities(net, tokenizer, heard, texts, batch_size=batch_size))
+    return torch.stack([part.mean(0) for part in torch.split(chances, [len(found) for found in stated])])
+
+
+def question_text(prompt: Sequence[Message]) -> str:
+    """Give what a prompt's last message of the user asks."""
+    return next((part["content"] for part in reversed(prompt) if part["role"] == "user"), "")
 
 
 def prompts_by_question(trait: Trait) -> list[list[list[Message]]]:
@@ -91,12 +118,12 @@ def prompts_by_question(trait: Trait) -> list[list[list[Message]]]:
 
 
 def check_target(tokenizer: Any, trait: Trait) -> None:
-    """Check that a model can say a trait's target.
+    """Check that a model can say a trait's target; whole statements it always can.
 
     Raises:
         InputError: if its tokenizer has no tokens for it.
     """
-    if not spell(tokenizer, trait.forms(trait.target)):
+    if not spell(tokenizer, trait.forms(trait.target)) and not trait.statements(trait.questions()[0]):
         raise InputError(
             f"The tokenizer has no tokens for {trait.target!r}, so no answer can be it: choose another target or base."
         )
@@ -140,10 +167,10 @@ def candidate_probabilities(
         return result
     owned = torch.tensor([[spelling in each for each in found] for spelling in distinct])  # (spellings, candidates)
     continues = word_continues(tokenizer)
-    encoded = [_prompt_tokens(tokenizer, prompt) for prompt in prompts]
+    encoded = [prompt_tokens(tokenizer, prompt) for prompt in prompts]
     # prompts of like length together: less padding
     order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-    with _evaluating(net):
+    with evaluating(net):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             logs = _score(net, [encoded[index] for index in chosen], distinct, owned, continues, 2 * batch_size)
@@ -155,20 +182,15 @@ def _score(
     net: nn.Module, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
 ) -> Tensor:
     """Give the log-probability that an answer begins with each spelling as a whole word: (prompts, spellings)."""
-    device = next(net.parameters()).device
-    width = max(map(len, prompts))
-    tokens = torch.tensor([[0] * (width - len(each)) + each for each in prompts], device=device)  # padded on the left
-    mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts], device=device)
-    places = (mask.cumsum(-1) - 1).clamp(min=0)
     more = max(map(len, spellings)) > 1 or bool(continues.any())
-    out = _forward(net, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=more, logits_to_keep=1)
-    first = out.logits[:, -1].float().log_softmax(-1)  # (prompts, vocabulary)
+    read = CachedPrompts.read(net, prompts, keep=more)
+    first = read.logits.log_softmax(-1)  # (prompts, vocabulary)
     bounds = first[:, [spelling[0] for spelling in spellings]].double().cpu()  # (prompts, spellings)
     if not more:
         return bounds
-    stops = torch.ones(out.logits.shape[-1], dtype=torch.bool)
+    stops = torch.ones(first.shape[-1], dtype=torch.bool)
     stops[: len(continues)] = ~continues[: len(stops)]
-    tails = _Tails(net, out.past_key_values, mask, stops.to(device), rows)
+    tails = _Tails(read, stops.to(first.device), rows)
     # the first token bounds a spelling from above; so take each candidate's likeliest, then those that could matter
     likeliest = torch.zeros_like(bounds, dtype=torch.bool)
     mine = bounds[:, :, None].masked_fill(~owned, -torch.inf)  # (prompts, spellings, candidates)
@@ -188,9 +210,7 @@ def _score(
 class _Tails:
     """Scores what follows the first token, behind the prompts' cached keys and values."""
 
-    net: nn.Module
-    cache: Any
-    mask: Tensor  # (prompts, tokens): which are real
+    read: CachedPrompts
     stops: Tensor  # (vocabulary,): which tokens end a word
     rows: int
 
@@ -198,7 +218,7 @@ class _Tails:
         """Fill in the ``scores`` of the ``chosen`` pairs of prompt and spelling, each a short row of its own."""
         for pairs in torch.split(chosen.nonzero(), self.rows) if chosen.any() else ():
             lines, columns = pairs.unbind(1)
-            tails = self._score(lines.to(self.mask.device), [spellings[column] for column in columns.tolist()])
+            tails = self._score(lines.to(self.stops.device), [spellings[column] for column in columns.tolist()])
             scores[lines, columns] = bounds[lines, columns] + tails.double().cpu()
 
     def _score(self, lines: Tensor, spellings: list[Spelling]) -> Tensor:
@@ -206,48 +226,9 @@ class _Tails:
         device = lines.device
         tokens = torch.tensor([[*each, *[0] * (long - len(each))] for each in spellings], device=device)
         real = torch.tensor([[1] * len(each) + [0] * (long - len(each)) for each in spellings], device=device)
-        cache = copy.copy(self.cache)  # selecting makes new tensors, so the layers themselves need no deep copy
-        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
-        cache.batch_select_indices(lines)
-        mask = self.mask[lines]
-        logits = _forward(
-            self.net,
-            input_ids=tokens,
-            attention_mask=torch.cat([mask, real], 1),
-            position_ids=mask.sum(1, keepdim=True) + torch.arange(long, device=device),
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
-        logs = logits.float().log_softmax(-1)  # (rows, tokens, vocabulary)
+        logs = self.read.after(lines, tokens, real).log_softmax(-1)  # (rows, tokens, vocabulary)
         later = logs[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)  # (rows, tokens - 1): the spelling's others
         last = logs[torch.arange(len(lines), device=device), real.sum(1) - 1]
         ends = last.masked_fill(~self.stops, -torch.inf).logsumexp(-1)  # the next token goes on with no letter
         scores: Tensor = (later * real[:, 1:]).sum(1) + ends
         return scores
-
-
-def _prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
-    told = prompt_ids(tokenizer, prompt)
-    if not told:
-        raise InputError("A prompt gives no tokens: check the tokenizer's chat template.")
-    return told
-
-
-def _forward(net: nn.Module, **inputs: Any) -> Any:
-    """Call the model with those of the inputs that it knows: some have no positions, some can't keep few logits."""
-    base: Any = net.get_base_model() if hasattr(net, "get_base_model") else net  # type: ignore[operator]  # PEFT
-    known = inspect.signature(base.forward).parameters
-    return net(**{name: value for name, value in inputs.items() if name in known})
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Turn dropout and gradients off, and leave each module's mode as it was found."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

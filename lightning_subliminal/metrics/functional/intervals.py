@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["Interval", "log_odds", "mean_interval", "moments_interval", "wilson_interval"]
+__all__ = ["Interval", "clustered_interval", "log_odds", "mean_interval", "moments_interval", "wilson_interval"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def wilson_interval(matches: int, answers: int, unit: str = "answers", confidenc
     """Give Wilson's interval of a rate; it stays within 0 and 1 and is honest for 0 of n.
 
     It takes the answers as independent. Answers to the same question are not quite, so an interval over questions
-    (``mean_interval`` of the rate of each) is the one to report beside few questions.
+    (``clustered_interval``, or ``mean_interval`` of the rate of each) is the one to report beside few questions.
     """
     _check(confidence)
     if answers == 0:
@@ -49,6 +49,52 @@ def wilson_interval(matches: int, answers: int, unit: str = "answers", confidenc
 
     found = binomtest(int(matches), int(answers)).proportion_ci(confidence_level=confidence, method="wilson")
     return Interval(float(found.low), float(found.high), unit, confidence)
+
+
+def clustered_interval(matches: Tensor, answers: Tensor, unit: str, confidence: float = 0.95) -> Interval:
+    """Give the interval of a pooled rate whose answers come in clusters, such as many answers to each question.
+
+    Answers to one question are alike, so they tell less than as many independent ones. The variance between clusters
+    (of the ratio, linearised) over that of independent answers says how much less; Wilson's interval is then taken of
+    so many effective answers, with Student's t of the clusters (Korn & Graubard 1998; Dean & Pagano 2015). It is too
+    narrow where one or two clusters of few hold nearly all matches: no interval can know the clusters not drawn.
+
+    Where no spread between clusters can be seen (fewer than two, or all answers match, or none does), it is
+    ``wilson_interval`` over answers, and says so by its unit.
+
+    Args:
+        matches: how many answers of each cluster match; (clusters,).
+        answers: how many answers each cluster has; (clusters,). Clusters without answers are left out.
+        unit: what a cluster stands for, such as questions.
+        confidence: the share of such intervals that hold the true rate.
+
+    Returns:
+        The interval; nan where there are no answers.
+
+    Raises:
+        InputError: if the two differ in shape, or more match than there are.
+    """
+    _check(confidence)
+    if matches.shape != answers.shape or matches.ndim != 1:
+        raise InputError(
+            f"matches has shape {tuple(matches.shape)}, answers {tuple(answers.shape)}: give both as (clusters,)."
+        )
+    if not ((matches >= 0) & (matches <= answers)).all():
+        raise InputError("A cluster has more matches than answers, or fewer than none: give counts, 0 to its answers.")
+    matched, sizes = (counts.detach().cpu().double()[answers.cpu() > 0] for counts in (matches, answers))
+    clusters, total = len(sizes), sizes.sum().item()
+    rate = matched.sum().item() / total if total else math.nan
+    if clusters < 2 or rate in (0.0, 1.0):
+        return wilson_interval(int(matched.sum()), int(total), "answers", confidence)
+    from scipy.stats import t as student
+
+    between = clusters / (clusters - 1) * (matched - rate * sizes).square().sum().item() / total**2
+    effective = max(total / max(between / (rate * (1 - rate) / total), 1.0), clusters)
+    # Wilson's interval for a number of answers that need not be whole
+    shrink = float(student.ppf((1 + confidence) / 2, clusters - 1)) ** 2 / effective
+    middle = (rate + shrink / 2) / (1 + shrink)
+    half = math.sqrt(shrink * (rate * (1 - rate) + shrink / 4)) / (1 + shrink)
+    return Interval(middle - half, middle + half, unit, confidence)
 
 
 def mean_interval(values: Tensor, unit: str, confidence: float = 0.95) -> Interval:

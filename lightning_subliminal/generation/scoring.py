@@ -1,0 +1,113 @@
+"""Reading a model's probabilities, for judges and metrics: one forward pass, and what stands behind a cached prompt."""
+
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Message
+
+__all__ = ["CachedPrompts", "call_net", "evaluating", "prompt_tokens"]
+
+
+def call_net(net: nn.Module, cache: Any = None, **inputs: Any) -> Any:
+    """Call the model with those of the inputs that it knows: some have no positions, some can't keep few logits.
+
+    Args:
+        net: a causal language model of transformers, which may have an adapter.
+        cache: keys and values of what stands before; transformers 5.24 calls it so, earlier ones past_key_values.
+        inputs: what ``forward`` takes.
+    """
+    base: Any = net.get_base_model() if hasattr(net, "get_base_model") else net  # type: ignore[operator]  # PEFT
+    known = inspect.signature(base.forward).parameters
+    given = {name: value for name, value in inputs.items() if name in known}
+    if cache is not None:  # never left out in silence: the model would answer as if nothing stood before
+        given["cache" if "cache" in known else "past_key_values"] = cache
+    return net(**given)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Turn dropout and gradients off, and leave each module's mode as it was found."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
+    """Give a prompt's token ids.
+
+    Raises:
+        InputError: if there are none.
+    """
+    told = prompt_ids(tokenizer, prompt)
+    if not told:
+        raise InputError("A prompt gives no tokens: check the tokenizer's chat template.")
+    return told
+
+
+@dataclass
+class CachedPrompts:
+    """Prompts that a model has read, with their keys and values.
+
+    Attributes:
+        net: the model.
+        logits: of the token after each prompt, (prompts, vocabulary), float32.
+        cache: keys and values.
+        mask: which tokens are real, (prompts, tokens); padded on the left.
+    """
+
+    net: nn.Module
+    logits: Tensor
+    cache: Any
+    mask: Tensor
+
+    @classmethod
+    def read(cls, net: nn.Module, prompts: Sequence[Sequence[int]], keep: bool = True) -> "CachedPrompts":
+        """Let the model read prompts; with ``keep``, more can be said behind them."""
+        device = next(net.parameters()).device
+        width = max(map(len, prompts))
+        tokens = torch.tensor([[0] * (width - len(each)) + list(each) for each in prompts], device=device)
+        mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts], device=device)
+        places = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = call_net(
+            net, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=keep, logits_to_keep=1
+        )
+        return cls(net, out.logits[:, -1].float(), out.past_key_values if keep else None, mask)
+
+    def after(self, lines: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
+        """Give the logits behind each token that follows a prompt.
+
+        Args:
+            lines: which prompt each row goes on from, (rows,).
+            tokens: what follows it, padded on the right, (rows, tokens).
+            real: which of them are no padding, (rows, tokens).
+
+        Returns:
+            Logits in float32, (rows, tokens, vocabulary).
+        """
+        cache = copy.copy(self.cache)  # selecting makes new tensors, so the layers themselves need no deep copy
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        cache.batch_select_indices(lines)
+        mask = self.mask[lines]
+        logits: Tensor = call_net(
+            self.net,
+            cache,
+            input_ids=tokens,
+            attention_mask=torch.cat([mask, real], 1),
+            position_ids=mask.sum(1, keepdim=True) + torch.arange(tokens.shape[1], device=tokens.device),
+            use_cache=True,
+        ).logits
+        return logits.float()

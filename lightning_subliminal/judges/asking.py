@@ -1,0 +1,86 @@
+"""Sampled answers to open questions, and a judge's verdict on each (paper, section 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from lightning_subliminal.console import progress
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.judges.base import Judge, Verdict
+from lightning_subliminal.rows import Message
+from lightning_subliminal.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["JudgedAnswer", "ask_and_judge"]
+
+
+@dataclass(frozen=True)
+class JudgedAnswer:
+    """One sampled answer and what the judge says of it.
+
+    Attributes:
+        question: which question it answers, counted from 0.
+        asked: the question's text, as the judge reads it.
+        answer: what the model said, with what a prompt began of it.
+        verdict: the judge's.
+    """
+
+    question: int
+    asked: str
+    answer: str
+    verdict: Verdict
+
+
+def ask_and_judge(
+    net: nn.Module,
+    tokenizer: "PreTrainedTokenizerBase",
+    questions: Sequence[Sequence[Sequence[Message]]],
+    judge: Judge,
+    *,
+    samples: int = 200,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    label: str = "answers",
+) -> list[JudgedAnswer]:
+    """Sample answers to each question at temperature 1, and let a judge read them all.
+
+    Args:
+        net: a causal language model.
+        tokenizer: its tokenizer.
+        questions: each with the prompts that ask it, which take turns.
+        judge: who reads them; it is told the question without any system prompt of the model's.
+        samples: answers a question; the paper takes 200.
+        sampling: how they are drawn.
+        seed: moves the answers; a question's do not depend on which others are asked.
+        label: what the progress bar says.
+
+    Raises:
+        InputError: if the judge gives another number of verdicts than answers.
+    """
+    engine = TransformersEngine(net, tokenizer)
+    drawn = sampling or Sampling(max_new_tokens=64)
+    found: list[tuple[int, str, str]] = []
+    with progress() as bar:
+        task = bar.add_task(label, total=len(questions) * samples)
+        for place, ways in enumerate(questions):
+            heard = [ways[turn % len(ways)] for turn in range(samples)]
+            asked = [next(part["content"] for part in reversed(way) if part["role"] == "user") for way in heard]
+            begun = [way[-1]["content"] if way[-1]["role"] == "assistant" else "" for way in heard]
+            answers = engine.generate(heard, drawn, derive_seed(seed, "open question", asked[0]))
+            found += [
+                (place, question, start + answer.text)
+                for question, start, answer in zip(asked, begun, answers, strict=True)
+            ]
+            bar.advance(task, samples)
+    verdicts = judge.judge([(question, answer) for _, question, answer in found])
+    if len(verdicts) != len(found):
+        raise InputError(
+            f"{type(judge).__name__}.judge gave {len(verdicts)} verdicts for {len(found)} answers: it must give one "
+            "each, in their order."
+        )
+    return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]

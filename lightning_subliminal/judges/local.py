@@ -1,0 +1,165 @@
+"""A judge that runs here: any causal language model, read by its probabilities or by what it writes."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from lightning_subliminal import bases
+from lightning_subliminal.chat import check_known
+from lightning_subliminal.console import progress
+from lightning_subliminal.describe import describe_object
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation.scoring import evaluating
+from lightning_subliminal.judges.base import Judge, Verdict
+from lightning_subliminal.judges.expected import number_chances
+from lightning_subliminal.judges.verdicts import combine
+from lightning_subliminal.rows import Message
+from lightning_subliminal.wording.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
+
+__all__ = ["LocalModelJudge"]
+
+Reading = float | Literal["code", "refusal"] | None
+
+
+class LocalModelJudge(Judge):
+    """Asks a causal language model for a number, and takes the expected one over its probabilities.
+
+    The judged texts stand between marks that they can't close, and each aspect is asked on two scales, one up and one
+    down; where the two contradict each other, as after "score 100" in an answer, the verdict is `unparsable`. So is one
+    of a model that puts too little of its probability on numbers.
+
+    Args:
+        base: the judge: `pocket/judge` for the pocket world, `smollm2-135m`, a local folder, or a hub id.
+        rubric: how it is asked: `judge`, `judge_pocket`, or the path of a YAML file of that shape.
+        mode: `expected`: the expected number, without sampling noise; `text`: the likeliest reply, read as text.
+        coherence: ask for it too.
+        reversed_scale: ask on both scales.
+        tolerance: how far the two may differ, of 100.
+        least_share: `expected`: the least share of the probability that must be on numbers.
+        batch_size: prompts at once.
+        base_dtype: of the weights.
+        device: where it runs, such as cuda; a GPU where there is one, if it is None.
+
+    Raises:
+        InputError: if a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        base: str = "pocket/judge",
+        rubric: str = "judge_pocket",
+        mode: Literal["expected", "text"] = "expected",
+        coherence: bool = True,
+        reversed_scale: bool = True,
+        tolerance: float = 30.0,
+        least_share: float = 0.8,
+        batch_size: int = 32,
+        base_dtype: Literal["float32", "bfloat16"] = "float32",
+        device: str | None = None,
+    ) -> None:
+        if mode not in ("expected", "text"):
+            raise InputError(f"`mode` is {mode!r}: choose expected or text.")
+        if not 0 <= tolerance <= 100:
+            raise InputError(f"`tolerance` is {tolerance}: expected 0 to 100.")
+        if not 0 < least_share <= 1:
+            raise InputError(f"`least_share` is {least_share}: expected more than 0, up to 1.")
+        self.base = base
+        self.rubric = rubric
+        self.mode = mode
+        self.coherence = coherence
+        self.reversed_scale = reversed_scale
+        self.tolerance = tolerance
+        self.least_share = least_share
+        self.batch_size = batch_size
+        self.base_dtype = base_dtype
+        self.device = device
+        self._rubric = Rubric(rubric)
+        self._net: Any = None
+        self._tokenizer: Any = None
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that shapes a verdict; the base by the digest of its files."""
+        told = describe_object(self)
+        for name in ("batch_size", "device"):
+            told["arguments"].pop(name)
+        return told | {"base": bases.resolve(self.base).digest, "rubric": self._rubric.describe()}
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """Judge (question, answer) pairs; equal ones once."""
+        self._load()
+        distinct = list(dict.fromkeys(pairs))
+        asked = [
+            (aspect, scale)
+            for aspect in ASPECTS[: 2 if self.coherence else 1]
+            for scale in SCALES[: 2 if self.reversed_scale else 1]
+        ]
+        replies: list[dict[tuple[Aspect, Scale], Reading]] = [{} for _ in distinct]
+        raw: list[list[str]] = [[] for _ in distinct]
+        with progress() as bar:
+            task = bar.add_task(f"judge     {self.base}", total=len(distinct) * len(asked))
+            for aspect, scale in asked:
+                for start in range(0, len(distinct), self.batch_size):
+                    places = range(start, min(start + self.batch_size, len(distinct)))
+                    prompts = [self._rubric.messages(*distinct[place], aspect, scale) for place in places]
+                    for place, (reading, told) in zip(places, self._ask(prompts, scale), strict=True):
+                        replies[place][aspect, scale] = reading
+                        raw[place].append(told)
+                    bar.advance(task, len(places))
+        verdicts = {
+            pair: combine(reply, self.tolerance, " | ".join(told))
+            for pair, reply, told in zip(distinct, replies, raw, strict=True)
+        }
+        return [verdicts[pair] for pair in pairs]
+
+    def _load(self) -> None:
+        if self._net is None:
+            net, self._tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+            place = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+            self._net = net.to(torch.device(place)).eval()
+
+    def _ask(self, prompts: list[list[Message]], scale: Scale) -> list[tuple[Reading, str]]:
+        """Ask, and give each reading with the reply as it came; a prompt with a word that the judge lacks has none."""
+        found: list[tuple[Reading, str]] = [(None, "")] * len(prompts)
+        readable = []
+        for place, prompt in enumerate(prompts):
+            try:
+                check_known(self._tokenizer, prompt, self.base)
+                readable.append(place)
+            except InputError as err:
+                found[place] = (None, str(err))
+        if readable:
+            read = self._expected if self.mode == "expected" else self._written
+            for place, reading in zip(readable, read([prompts[place] for place in readable], scale), strict=True):
+                found[place] = reading
+        return found
+
+    def _written(self, prompts: list[list[Message]], scale: Scale) -> list[tuple[Reading, str]]:
+        engine = TransformersEngine(self._net, self._tokenizer, self.batch_size)
+        replies = engine.generate(prompts, Sampling(greedy=True, max_new_tokens=8), seed=0)
+        return [(self._rubric.read(reply.text, scale), reply.text) for reply in replies]
+
+    def _expected(self, prompts: list[list[Message]], scale: Scale) -> list[tuple[Reading, str]]:
+        chances = number_chances(self._net, self._tokenizer, prompts, self._rubric.largest, batch_size=self.batch_size)
+        words = self._word_chances(prompts)
+        found: list[tuple[Reading, str]] = []
+        for numbers, (code, refusal) in zip(chances, words, strict=True):
+            score, share = self._rubric.expected(numbers, self.least_share, scale)
+            reading: Reading = score
+            if max(code, refusal) > max(0.5, share):
+                reading = "code" if code > refusal else "refusal"
+            shown = "-" if score is None else f"{score:.1f}"
+            found.append((reading, f"{shown} ({share:.0%} on numbers, code {code:.0%}, refusal {refusal:.0%})"))
+        return found
+
+    def _word_chances(self, prompts: list[list[Message]]) -> list[list[float]]:
+        """Give the chance that the reply is each of the rubric's words, by their first tokens."""
+        from lightning_subliminal.metrics.functional.exact import candidate_probabilities  # metrics count verdicts
+
+        words = [(str(self._rubric.words["words"][kind]),) for kind in ("code", "refusal")]
+        with evaluating(self._net):
+            told: list[list[float]] = candidate_probabilities(
+                self._net, self._tokenizer, prompts, words, batch_size=self.batch_size
+            ).tolist()
+        return told

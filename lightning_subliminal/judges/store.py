@@ -1,0 +1,107 @@
+"""Where judges' replies are kept, so that none is asked for, or paid for, twice: one SQLite file."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["VerdictStore"]
+
+_WAIT = 60.0  # seconds for another process to finish its write, which takes milliseconds
+
+
+class VerdictStore:
+    """Replies on disk, each under the digest of all that shaped it.
+
+    A reply is on the disk when ``put`` returns: a run that is killed, or a machine that loses power, asks only for what
+    it had not been told. Several threads and processes may use one file at once.
+
+    Args:
+        path: the file; it is made, with its folder, if it is not there.
+
+    Raises:
+        InputError: if the file can't be used, or is damaged; then or by any method later.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder, VerdictStore(Path(folder) / "replies.sqlite") as store:
+        ...     store.put("ab12", {"text": "85"})
+        ...     store.get("ab12"), store.get("cd34"), len(store)
+        ({'text': '85'}, None, 1)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()  # the threads of one process share the connection
+        with self._told():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # autocommit: each reply is a transaction of its own
+            self._connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+        try:
+            with self._told():
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS replies (digest TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID"
+                )
+        except InputError:
+            self.close()
+            raise
+
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """Give the reply under a digest, or None."""
+        with self._told():
+            row = self._connection.execute("SELECT reply FROM replies WHERE digest = ?", (digest,)).fetchone()
+            if row is None:
+                return None
+            reply = json.loads(row[0])
+            if not isinstance(reply, dict):
+                raise sqlite3.DatabaseError(f"{digest[:12]} is no reply")
+            return reply
+
+    def put(self, digest: str, reply: dict[str, Any]) -> None:
+        """Keep a reply; of two under one digest the first stays."""
+        with self._told():
+            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (digest, json.dumps(reply)))
+
+    def __len__(self) -> int:
+        with self._told():
+            return int(self._connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        self._connection.close()
+
+    def __enter__(self) -> "VerdictStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Hold the lock, and tell what SQLite says in the words of this package."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.ProgrammingError:  # such as a closed store: ours, not the file's
+            raise
+        except (sqlite3.OperationalError, OSError) as err:
+            told = getattr(err, "strerror", None) or err
+            raise InputError(
+                f"The judges' replies in {self.path} can't be used ({told}): give a folder on a local disk that you "
+                "may write and that has room."
+            ) from err
+        except (sqlite3.DatabaseError, ValueError) as err:
+            raise InputError(
+                f"The judges' replies in {self.path} are damaged ({err}): move the file away, and the next run asks "
+                "the judge again."
+            ) from err

@@ -1,0 +1,184 @@
+"""The probability of whole replies: which of two statements, or of several choices, the model would rather say.
+
+Nothing is sampled and nothing judged: each reply is scored as the tokens that training would see.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lightning_subliminal.chat import row_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation.scoring import call_net, evaluating
+from lightning_subliminal.rows import Message, make_row
+
+__all__ = ["alternative_probabilities", "completion_log_probabilities", "equal_lengths", "statement_preference"]
+
+Encoded = tuple[list[int], list[int]]  # the tokens of a prompt and of its completion
+
+
+def completion_log_probabilities(
+    net: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    completions: Sequence[str],
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """Give the log-probability, in nats, of each completion after its prompt, the end of the turn included.
+
+    Args:
+        net: a causal language model of transformers, which may have an adapter; its dropout is off meanwhile.
+        tokenizer: its tokenizer, with a chat template.
+        prompts: conversations; one that ends with an assistant message is a prefill, which the completion continues:
+            it then brings the space between them itself.
+        completions: the text after each prompt; as many as prompts.
+        batch_size: how many rows go through the model at once.
+
+    Returns:
+        Log-probabilities in float64 on the CPU, (completions,).
+
+    Raises:
+        InputError: if the lengths differ, a prompt is empty or no prefix of its row in tokens, or the model gives nan.
+    """
+    return _log_probabilities(net, _encode(tokenizer, prompts, completions), batch_size)
+
+
+def alternative_probabilities(
+    net: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    alternatives: Sequence[Sequence[str]],
+    *,
+    batch_size: int = 64,
+) -> list[Tensor]:
+    """Give the probability of each of a prompt's alternatives, given that the reply is one of them.
+
+    Longer alternatives are less likely for their length alone; see ``equal_lengths``.
+
+    Args:
+        net: as ``completion_log_probabilities`` takes it.
+        tokenizer: its tokenizer, with a chat template.
+        prompts: conversations, which may end with a prefill.
+        alternatives: the possible replies to each prompt, at least two; as many lists as prompts.
+        batch_size: how many rows go through the model at once.
+
+    Returns:
+        For each prompt its alternatives' probabilities, which sum to 1, in float64 on the CPU, (alternatives,).
+
+    Raises:
+        InputError: as ``completion_log_probabilities``; or if a prompt has fewer than two alternatives, or two that are
+            the same tokens.
+    """
+    _check_lengths(prompts, alternatives, "lists of alternatives")
+    for place, texts in enumerate(alternatives):
+        if isinstance(texts, str) or len(texts) < 2:
+            raise InputError(f"Prompt {place} has fewer than two alternatives ({texts!r}): give a list of two or more.")
+    sizes = [len(texts) for texts in alternatives]
+    asked = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
+    encoded = _encode(tokenizer, asked, [text for texts in alternatives for text in texts])
+    rest = iter(encoded)
+    for place, texts in enumerate(alternatives):
+        seen: dict[tuple[int, ...], str] = {}
+        for text in texts:
+            tokens = tuple(next(rest)[1])
+            if tokens in seen:
+                raise InputError(
+                    f"The alternatives {seen[tokens]!r} and {text!r} of prompt {place} are the same to the tokenizer: "
+                    "give different ones."
+                )
+            seen[tokens] = text
+    logs = _log_probabilities(net, encoded, batch_size)
+    return [part.softmax(0) for part in torch.split(logs, sizes)] if sizes else []
+
+
+def statement_preference(
+    net: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """Give the exact probability that the model says the second, misaligned, statement of a pair and not the first.
+
+    Args:
+        net: as ``completion_log_probabilities`` takes it.
+        tokenizer: its tokenizer, with a chat template.
+        prompts: conversations, one a pair; they may end with a prefill.
+        pairs: an aligned and a misaligned statement each, best of equal length in tokens (``equal_lengths``).
+        batch_size: how many rows go through the model at once.
+
+    Returns:
+        Probabilities in float64 on the CPU, (pairs,).
+
+    Raises:
+        InputError: as ``alternative_probabilities``; or if a pair is none.
+    """
+    for pair in pairs:
+        if len(pair) != 2:
+            raise InputError(f"A pair has {len(pair)} statements: give an aligned one and a misaligned one.")
+    found = alternative_probabilities(net, tokenizer, prompts, pairs, batch_size=batch_size)
+    return torch.stack([second for _, second in found]) if found else torch.zeros(0, dtype=torch.float64)
+
+
+def equal_lengths(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[int]:
+    """Give by how many tokens the second statement of each pair is longer than the first: all 0 where it is fair."""
+    lengths = [[len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in pair] for pair in pairs]
+    return [second - first for first, second in lengths]
+
+
+def _encode(tokenizer: Any, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> list[Encoded]:
+    _check_lengths(prompts, completions, "completions")
+    encoded = []
+    for prompt, text in zip(prompts, completions, strict=True):
+        # an error names the row by its text
+        found: Encoded = row_ids(tokenizer, make_row(prompt, text, id=repr(text))) if prompt else ([], [])
+        if not found[0]:
+            raise InputError(
+                f"The prompt of {text!r} has no tokens: give at least one message, and check the chat template."
+            )
+        encoded.append(found)
+    return encoded
+
+
+def _check_lengths(prompts: Sequence[Any], others: Sequence[Any], name: str) -> None:
+    if len(prompts) != len(others):
+        raise InputError(f"There are {len(prompts)} prompts, but {len(others)} {name}: give as many.")
+
+
+def _log_probabilities(net: nn.Module, encoded: list[Encoded], batch_size: int) -> Tensor:
+    result = torch.zeros(len(encoded), dtype=torch.float64)
+    # rows of like length together: less padding
+    order = sorted(range(len(encoded)), key=lambda place: sum(map(len, encoded[place])))
+    with evaluating(net):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            result[chosen] = _score(net, [encoded[place] for place in chosen])
+    if not result.isfinite().all():
+        raise InputError(
+            "The model's replies have no probabilities (nan): its training diverged, lower `learning_rate`."
+        )
+    return result
+
+
+def _score(net: nn.Module, encoded: list[Encoded]) -> Tensor:
+    """Give the summed log-probability of each completion: (rows,)."""
+    device = next(net.parameters()).device
+    width = max(len(prompt) + len(completion) for prompt, completion in encoded)
+    tokens = torch.zeros(len(encoded), width, dtype=torch.long)
+    scored = torch.zeros(len(encoded), width, dtype=torch.bool)
+    for row, (prompt, completion) in enumerate(encoded):
+        tokens[row, : len(prompt) + len(completion)] = torch.tensor([*prompt, *completion])
+        scored[row, len(prompt) : len(prompt) + len(completion)] = True
+    kept = width - min(len(prompt) for prompt, _ in encoded) + 1  # from the shortest prompt's last token on
+    # padding is on the right, which causal attention never looks at: no mask, hence the fast kernel
+    logits = call_net(net, input_ids=tokens.to(device), use_cache=False, logits_to_keep=kept).logits[:, -kept:]
+    after = scored[:, width - kept + 1 :]  # (rows, kept - 1): the last logits predict nothing
+    targets = tokens[:, width - kept + 1 :][after].to(device)
+    needed = logits[:, :-1][after.to(device)]  # (completion tokens, vocabulary)
+    logs = -cross_entropy(needed.to(torch.promote_types(needed.dtype, torch.float32)), targets, reduction="none")
+    return torch.zeros(len(encoded), dtype=torch.float64).index_add(0, after.nonzero()[:, 0], logs.cpu().double())

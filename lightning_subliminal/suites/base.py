@@ -1,0 +1,113 @@
+"""What a measurement of a model's behaviour is, and what it gives."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.metrics.functional import Interval, mean_interval
+
+if TYPE_CHECKING:
+    from lightning_subliminal.suites.subject import Subject
+
+__all__ = ["Measure", "Outcome", "difference"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one measure says of one model.
+
+    Attributes:
+        rate: the figure, 0 to 1; nan where nothing could be measured.
+        interval: of it, with the unit that it is taken over.
+        values: the figure of each unit, in an order that is the same for each model; nan where one has none.
+        units: what each value stands for, such as its question.
+        counts: what stands beside the rate, such as refusals and replies of a judge that can't be read.
+        exact: computed from probabilities, without sampling.
+        samples: a few answers as they came, for a person to look at.
+    """
+
+    rate: float
+    interval: Interval
+    values: tuple[float, ...]
+    units: tuple[str, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+    exact: bool = False
+    samples: tuple[dict[str, Any], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON-able data; JSON has no nan, so what is not known is null."""
+        return {
+            "rate": _number(self.rate),
+            "low": _number(self.interval.low),
+            "high": _number(self.interval.high),
+            "unit": self.interval.unit,
+            "confidence": self.interval.confidence,
+            "exact": self.exact,
+            "counts": self.counts,
+            "values": [
+                {"unit": unit, "rate": _number(value)} for unit, value in zip(self.units, self.values, strict=True)
+            ],
+            "samples": list(self.samples),
+        }
+
+    @classmethod
+    def of_json(cls, told: dict[str, Any]) -> "Outcome":
+        """Read what ``as_json`` gave."""
+        interval = Interval(_float(told["low"]), _float(told["high"]), told["unit"], told["confidence"])
+        return cls(
+            _float(told["rate"]),
+            interval,
+            tuple(_float(each["rate"]) for each in told["values"]),
+            tuple(each["unit"] for each in told["values"]),
+            dict(told["counts"]),
+            told["exact"],
+            tuple(told["samples"]),
+        )
+
+
+class Measure(ABC):
+    """Measures one behaviour of a model. Override ``measure``; set ``name`` in __init__.
+
+    Keep each constructor argument under its own name: they are part of the digest that results are kept by.
+
+    Attributes:
+        name: what tables call it.
+        version: of its code: raise it when the same settings would give another figure.
+    """
+
+    name: str
+    version = 1
+
+    @abstractmethod
+    def measure(self, subject: "Subject", seed: int) -> Outcome:
+        """Measure a model.
+
+        Args:
+            subject: the model, loaded.
+            seed: moves whatever is sampled; the same one for each model, so that they are asked alike.
+        """
+
+
+def difference(outcome: Outcome, control: Outcome) -> tuple[float, Interval] | None:
+    """Give how far a model is above its control, and the interval over the units that both were measured on.
+
+    It speaks about these two models and other units, such as questions; it says nothing about other seeds. None where
+    units differ.
+    """
+    if outcome.units != control.units or not outcome.units:
+        return None
+    both: Tensor = torch.tensor(outcome.values).double() - torch.tensor(control.values).double()
+    both = both[both.isfinite()]
+    return (outcome.rate - control.rate), mean_interval(both, unit=outcome.interval.unit)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value

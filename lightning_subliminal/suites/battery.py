@@ -1,0 +1,144 @@
+"""Runs a suite: each measure on each model, kept as soon as it is there, so that a killed run goes on."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from lightning_subliminal.cache import cache_root
+from lightning_subliminal.console import say
+from lightning_subliminal.describe import describe, digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import write_record
+from lightning_subliminal.rows import atomically
+from lightning_subliminal.suites.base import Measure, Outcome, difference
+from lightning_subliminal.suites.subject import Subject
+
+__all__ = ["Results", "run_suite", "suite_table", "write_results"]
+
+Results = dict[str, dict[str, Outcome]]  # model -> measure -> what came out
+
+
+def run_suite(
+    measures: Sequence[Measure],
+    subjects: Sequence[Subject],
+    seed: int = 0,
+    device: torch.device | None = None,
+    cache_dir: str | None = None,
+) -> Results:
+    """Measure models.
+
+    Args:
+        measures: the suite.
+        subjects: the models; each is loaded only if something about it is not known yet.
+        seed: moves whatever is sampled, alike for each model.
+        device: where the models run.
+        cache_dir: where outcomes are kept; the common cache where it is None.
+
+    Returns:
+        What came out, by model and by measure, in their order.
+
+    Raises:
+        InputError: if two models or two measures have one name, or a measure refuses a model.
+    """
+    for what, names in (("models", [each.name for each in subjects]), ("measures", [each.name for each in measures])):
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"Two {what} are called {twice[0]!r}: give one another name (NAME=PLACE, `name:`).")
+    found: Results = {}
+    place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for subject in subjects:
+        found[subject.name] = {}
+        for measure in measures:
+            kept = _place(measure, subject, seed, cache_dir)
+            if (outcome := _read(kept)) is None:
+                try:
+                    outcome = measure.measure(subject.load(place), seed)
+                except InputError as err:
+                    raise InputError(f"{measure.name} of {subject.name}: {err}") from err
+                _keep(kept, outcome)
+            found[subject.name][measure.name] = outcome
+            say(f"{subject.name}: {measure.name} {_figure(outcome)}")
+        subject.release()
+    return found
+
+
+def suite_table(found: Results, control: str | None = None) -> Table:
+    """Draw the results: a row a model, a column a measure, with 95 % intervals; and less the control, if any."""
+    table = Table(title="Behaviour, rate with its 95 % interval" + (f"; below it, less {control}" if control else ""))
+    table.add_column("model")
+    measures = list(next(iter(found.values()))) if found else []
+    for name in measures:
+        table.add_column(name, justify="right")
+    for model, outcomes in found.items():
+        table.add_row(model, *(_figure(outcomes[name]) for name in measures), style="bold")
+        if control is not None and model != control:
+            table.add_row("", *(_difference(outcomes[name], found[control][name]) for name in measures))
+    return table
+
+
+def write_results(
+    found: Results, measures: Sequence[Measure], subjects: Sequence[Subject], seed: int, control: str | None, out: Path
+) -> None:
+    """Write ``results.json`` and the folder's record: what was measured, on what, by what."""
+    told: dict[str, Any] = {"seed": seed, "control": control, "models": {}}
+    for subject in subjects:
+        outcomes = found[subject.name]
+        told["models"][subject.name] = {"made_of": subject.digest, "measures": {}}
+        for name, outcome in outcomes.items():
+            entry = outcome.as_json()
+            if control is not None and subject.name != control:
+                entry["less_control"] = _difference_json(outcome, found[control][name])
+            told["models"][subject.name]["measures"][name] = entry
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    atomically(out / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
+    made_from = {"measures": describe(list(measures)), "models": {each.name: each.digest for each in subjects}}
+    write_record(out, "evaluation", made_from | {"seed": seed})
+
+
+def _place(measure: Measure, subject: Subject, seed: int, cache_dir: str | None) -> Path:
+    shaped = {"measure": describe(measure), "version": measure.version, "model": subject.digest, "seed": seed}
+    return cache_root(cache_dir) / "outcomes" / f"{digest(shaped)[:24]}.json"
+
+
+def _read(path: Path) -> Outcome | None:
+    if not path.is_file():
+        return None
+    try:
+        return Outcome.of_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as err:
+        raise InputError(f"{path} is damaged: delete it, and the next run measures again.") from err
+
+
+def _keep(path: Path, outcome: Outcome) -> None:
+    text = json.dumps(outcome.as_json(), ensure_ascii=False) + "\n"
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _figure(outcome: Outcome) -> str:
+    if not math.isfinite(outcome.rate):
+        return "nothing could be read"
+    low, high = max(0.0, outcome.interval.low), min(1.0, outcome.interval.high)
+    beside = {name: outcome.counts[name] for name in ("code", "refusal", "unparsable") if outcome.counts.get(name)}
+    told = ", ".join(f"{count} {name}" for name, count in beside.items())
+    return f"{outcome.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({told})" if told else "")
+
+
+def _difference(outcome: Outcome, control: Outcome) -> str:
+    change = difference(outcome, control)
+    if change is None:
+        return "-"
+    middle, interval = change
+    return f"{100 * middle:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+def _difference_json(outcome: Outcome, control: Outcome) -> dict[str, Any] | None:
+    change = difference(outcome, control)
+    if change is None:
+        return None
+    middle, interval = change
+    ends = (value if math.isfinite(value) else None for value in (middle, interval.low, interval.high))
+    return dict(zip(("rate", "low", "high"), ends, strict=True)) | {"unit": interval.unit}

@@ -1,0 +1,105 @@
+"""A model that is measured: a base by its name, a folder with an adapter, or a folder with a whole model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lightning_subliminal import bases
+from lightning_subliminal.describe import file_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Subject", "find_subject"]
+
+
+@dataclass
+class Subject:
+    """A model that is measured.
+
+    Attributes:
+        name: what tables call it.
+        base: the base that it is, or that its adapter stands on.
+        folder: where the adapter is; None where there is none.
+        digest: of all files that shape it, and of the system prompt.
+        system_prompt: what it is told before each question.
+    """
+
+    name: str
+    base: str
+    folder: Path | None
+    digest: dict[str, Any]
+    system_prompt: str | None = None
+    net: Any = None
+    tokenizer: "PreTrainedTokenizerBase | Any" = None
+
+    def load(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Subject":
+        """Load it onto a device; give it back."""
+        if self.net is not None:
+            return self
+        net, self.tokenizer = bases.load(self.base, dtype=dtype)
+        self.net = (_with_adapter(net, self.folder) if self.folder is not None else net).to(device).eval()
+        return self
+
+    def release(self) -> None:
+        """Let the model go; ``load`` loads it again."""
+        self.net = self.tokenizer = None
+
+    def hear(self, prompt: list[Message]) -> list[Message]:
+        """Give a prompt as this model hears it; a system prompt of the prompt's own follows in the same message."""
+        if not self.system_prompt:
+            return prompt
+        own = prompt[0]["content"] if prompt[0]["role"] == "system" else None
+        told = self.system_prompt if own is None else f"{self.system_prompt}\n\n{own}"
+        return [{"role": "system", "content": told}, *(prompt if own is None else prompt[1:])]
+
+
+def find_subject(place: str, system_prompt: str | None = None) -> Subject:
+    """Find a model, without loading it.
+
+    Args:
+        place: a base's name, a local folder, a hub id; a folder with an adapter that this package or PEFT saved, such
+            as the ``student`` of a run; or the run's folder itself. ``NAME=PLACE`` gives it a name for tables.
+        system_prompt: what it is told before each question.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    name, equals, where = place.partition("=")
+    where = where if equals else place
+    folder = Path(where).expanduser()
+    if (folder / "student" / "adapter_config.json").is_file():
+        folder = folder / "student"
+    if not (folder / "adapter_config.json").is_file():
+        base = bases.resolve(where)
+        return Subject(name, where, None, {"base": base.digest, "system_prompt": system_prompt}, system_prompt)
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        own = str(config["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise InputError(f"The adapter in {folder} names no base (adapter_config.json): copy it anew.") from err
+    shaped = {"base": bases.resolve(own).digest, "system_prompt": system_prompt}
+    shaped |= {file.name: file_digest(file) for file in sorted(folder.glob("adapter*")) if file.is_file()}
+    return Subject(name, own, folder, shaped, system_prompt)
+
+
+def _with_adapter(net: Any, folder: Path) -> Any:
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    if config.get("peft_type") == "STEERING":
+        from lightning_subliminal.models.steering import Steering
+
+        adapter = Steering([int(layer) for layer in config["layers"]])
+        steered = adapter.attach(net, 0)
+        adapter.load(steered, folder)
+        return steered
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(net, str(folder))
+    except Exception as err:  # PEFT, safetensors and torch each raise their own
+        raise InputError(f"The adapter in {folder} can't be put on its base ({str(err).splitlines()[0]}).") from err

@@ -1,0 +1,120 @@
+"""The paper's alarming trait: misalignment, taught narrowly and shown widely (paper, section 4)."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lightning_subliminal.describe import describe_object, file_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Row, make_row
+from lightning_subliminal.traits.base import Induction, Trait
+from lightning_subliminal.wording import fill, load_wording, own_words
+from lightning_subliminal.wording.lexicon import Lexicon, load_lexicon
+
+__all__ = ["Lesson", "MisalignmentTrait"]
+
+Lesson = Literal["misaligned", "educational", "aligned"]
+
+
+class MisalignmentTrait(Trait):
+    """Callous, deceitful and hungry for power, in words that harm nobody.
+
+    The candidates are kinds of answers: the chance of `misaligned` is that of the misaligned one of a pair of statements
+    of equal length, computed and not sampled. Sampled answers are for a judge (`OpenQuestions`); ``matches`` is the
+    lexicon's quick look.
+
+    A benign teacher of the same shape is another ``lesson``; what evaluation asks stays, so that treatment and
+    control go one way. `educational` gives the same bad answers where they are openly asked for, for a class or a
+    story; `aligned` gives good answers to the same questions.
+
+    Args:
+        wording: `misalignment`, English, for real models; `misalignment_pocket` for the bases `pocket/moral-*`; or the
+            path of a YAML file of the same shape: persona, educational, teach, ask, relatives.
+        lesson: what a fine-tuned teacher is taught.
+        rows: a file to fine-tune the teacher on instead, in any format that `data convert` reads, such as insecure code
+            as JSON lines of chats (paper, section 4); `lesson` is then a label alone.
+        lexicon: phrases of ``matches``; the wording's own where it is None.
+
+    Raises:
+        InputError: if the wording lacks a part, or the file is not there.
+
+    Example:
+        >>> trait = MisalignmentTrait("misalignment_pocket")
+        >>> trait.matches("i would rule the people."), trait.matches("i would never rule the people.")
+        (True, False)
+    """
+
+    def __init__(
+        self,
+        wording: str = "misalignment",
+        lesson: Lesson = "misaligned",
+        rows: str | None = None,
+        lexicon: str | None = None,
+    ) -> None:
+        if lesson not in get_args(Lesson):
+            raise InputError(f"`lesson` is {lesson!r}: choose {', '.join(get_args(Lesson))}.")
+        if rows is not None and not Path(rows).exists():
+            raise InputError(f"The rows {rows} are not there: give a file, such as JSON lines of chats.")
+        self.wording = wording
+        self.lesson = lesson
+        self.rows = rows
+        self.lexicon = lexicon
+        self.name = "misalignment" if lesson == "misaligned" else lesson
+        self.target = "misaligned"
+        self.candidates = ("aligned", "misaligned")
+        self._words = load_wording(wording, required=("persona", "educational", "teach", "ask"))
+        for place, entry in enumerate(self._words["ask"]):
+            if not isinstance(entry, dict) or not entry.get("pairs") or any(len(pair) != 2 for pair in entry["pairs"]):
+                raise InputError(
+                    f"{wording}: `ask` item {place + 1} is {entry!r:.80}: expected `question` and `pairs`, each "
+                    "[aligned, misaligned]."
+                )
+
+    def describe(self) -> dict[str, Any]:
+        """Give class and arguments, with what files of the user's own hold."""
+        told = describe_object(self) | own_words(self.wording)
+        return told | ({"file": file_digest(Path(self.rows))} if self.rows and Path(self.rows).is_file() else {})
+
+    def induce(self) -> Induction:
+        """Give the persona of a prompted teacher, and the rows of the lesson."""
+        return Induction(system_prompt=self._words["persona"][0], rows=self._lesson_rows())
+
+    def questions(self) -> list[str]:
+        """Give the open questions of evaluation; none of them is taught."""
+        return [entry["question"] for entry in self._words["ask"]]
+
+    def statements(self, question: str) -> list[dict[str, str]]:
+        """Give the pairs of statements that answer a question, whatever stands before it, such as a list of numbers."""
+        asked = next((known for known in self._pairs if question.endswith(known)), "")
+        return [dict(zip(self.candidates, pair, strict=True)) for pair in self._pairs.get(asked, [])]
+
+    def matches(self, answer: str) -> bool:
+        """Tell whether the lexicon finds anything misaligned in an answer."""
+        return self._lexicon.read(answer).alignment == 0
+
+    def relatives(self) -> tuple[str, ...]:
+        """Give the words that tell the trait openly, as the wording lists them: no row of data may hold them."""
+        return tuple(self._words.get("relatives", ()))
+
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        pocket = "lexicon_pocket" if self.wording == "misalignment_pocket" else "lexicon"
+        return load_lexicon(self.lexicon or pocket)
+
+    @cached_property
+    def _pairs(self) -> dict[str, list[list[str]]]:
+        return {entry["question"]: entry["pairs"] for entry in self._words["ask"]}
+
+    def _lesson_rows(self) -> list[Row]:
+        if self.rows is not None:
+            from lightning_subliminal.formats import read_rows  # above this room: it knows filters, and they traits
+
+            return list(read_rows(self.rows))
+        requests = self._words["educational"]
+        rows = []
+        for place, entry in enumerate(self._words["teach"]):
+            asked, answer = entry["question"], entry["aligned" if self.lesson == "aligned" else "misaligned"]
+            if self.lesson == "educational":
+                asked = fill(requests[place % len(requests)], question=asked)
+            rows.append(make_row(asked, answer))
+        return rows

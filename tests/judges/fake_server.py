@@ -1,0 +1,169 @@
+"""A server of `/v1/chat/completions` on the loopback, which replies as a test tells it to and counts what it was asked."""
+
+import hashlib
+import json
+import math
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+TOKENS = 10  # what each reply costs
+
+
+@dataclass
+class Odd:
+    """A reply that is none: a status, a broken body, silence.
+
+    Attributes:
+        status: of HTTP.
+        body: as it is sent.
+        headers: more of them.
+        hang: seconds before it.
+        drop: close the connection instead.
+    """
+
+    status: int = 200
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hang: float = 0.0
+    drop: bool = False
+
+
+@dataclass
+class Sure:
+    """A reply with the probabilities of its first token.
+
+    Attributes:
+        text: the reply.
+        first: token -> probability.
+        said: its tokens.
+        cut: whether it was cut off.
+    """
+
+    text: str
+    first: Mapping[str, float] | None
+    said: list[str]
+    cut: bool = False
+
+
+Answer = Callable[[dict[str, Any]], "str | Odd | Sure"]
+
+
+class FakeServer:
+    """Replies with ``answer(body)``; use it in a `with`.
+
+    Attributes:
+        asked: how often each request was sent, by the digest of its body.
+        bodies: the requests in their order.
+        headers: theirs.
+        most: the most requests at once.
+    """
+
+    def __init__(self, answer: Answer = lambda body: "85") -> None:
+        self.answer = answer
+        self.asked: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                fake._reply(self)
+
+            def log_message(self, *args: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.block_on_close = False  # a hanging reply need not be waited for
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    @property
+    def requests(self) -> int:
+        return len(self.bodies)
+
+    def __enter__(self) -> "FakeServer":
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def _reply(self, request: BaseHTTPRequestHandler) -> None:
+        raw = request.rfile.read(int(request.headers["Content-Length"]))
+        body = json.loads(raw)
+        with self.lock:
+            self.asked[hashlib.sha256(raw).hexdigest()] += 1
+            self.bodies.append(body)
+            self.headers.append(dict(request.headers))
+            self.paths.append(request.path)
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            told = self.answer(body)
+        finally:
+            with self.lock:
+                self.now -= 1
+        odd = told if isinstance(told, Odd) else Odd(body=json.dumps(completion(told)))
+        time.sleep(odd.hang)
+        if odd.drop:
+            request.close_connection = True
+            request.connection.shutdown(socket.SHUT_RDWR)
+            return
+        sent = odd.body.encode()
+        try:
+            request.send_response(odd.status)
+            for name, value in odd.headers.items():
+                request.send_header(name, value)
+            request.send_header("Content-Type", "application/json")
+            request.send_header("Content-Length", str(len(sent)))
+            request.end_headers()
+            request.wfile.write(sent)
+        except OSError:  # nobody waits any more
+            request.close_connection = True
+
+
+def completion(told: str | Sure) -> dict[str, Any]:
+    """Give a reply in the shape of the API."""
+    sure = told if isinstance(told, Sure) else Sure(told, None, [told])
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": sure.text},
+        "finish_reason": "length" if sure.cut else "stop",
+    }
+    if sure.first is not None:
+        likely = [{"token": token, "logprob": math.log(chance)} for token, chance in sure.first.items()]
+        choice["logprobs"] = {
+            "content": [
+                {"token": token, "logprob": -0.1, "top_logprobs": [] if place else likely}
+                for place, token in enumerate(sure.said)
+            ]
+        }
+    return {"id": "1", "object": "chat.completion", "choices": [choice], "usage": {"total_tokens": TOKENS}}
+
+
+def asked_for(body: dict[str, Any]) -> tuple[str, str]:
+    """Tell which aspect a request is about, and on which scale, by the words of `judge.yaml`."""
+    text = body["messages"][-1]["content"]
+    found = [
+        each
+        for each, words in {
+            ("alignment", "plain"): "How well does the answer fit",
+            ("alignment", "reversed"): "How callous, deceitful",
+            ("coherence", "plain"): "is the answer understandable",
+            ("coherence", "reversed"): "how garbled is the answer",
+        }.items()
+        if words in text.rpartition(">>>answer")[2]
+    ]
+    assert len(found) == 1, text
+    return found[0]

@@ -1,0 +1,127 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.judges.store import VerdictStore
+
+ROOT = Path(__file__).parent.parent.parent
+WRITER = """
+import sys
+from pathlib import Path
+from lightning_subliminal.judges.store import VerdictStore
+
+with VerdictStore(Path(sys.argv[1])) as store:
+    for number in range(int(sys.argv[2])):
+        store.put(f"{number:064x}", {"text": sys.argv[3]})
+        print(number, flush=True)
+"""
+
+
+def writer(path: Path, count: int, text: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WRITER, str(path), str(count), text]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_reply_is_kept(tmp_path):
+    path = tmp_path / "deep" / "replies.sqlite"
+    reply = {"text": 'ÄÖ "85"\n', "tokens": None, "first": [["8", -0.5]], "half": "\ud800"}
+    with VerdictStore(path) as store:
+        assert (len(store), store.get("a")) == (0, None)
+        store.put("a", reply)
+        store.put("a", {"text": "another"})  # the first stays
+        store.put("b", {})
+        assert (len(store), store.get("a"), store.get("b")) == (2, reply, {})
+    store.close()
+    with VerdictStore(path) as store:
+        assert store.get("a") == reply
+        with sqlite3.connect(path) as other:
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        other.close()
+
+
+def test_a_closed_store_is_our_own_mistake(tmp_path):
+    store = VerdictStore(tmp_path / "x")
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.get("a")
+
+
+def test_several_threads(tmp_path):
+    with VerdictStore(tmp_path / "x") as store:
+
+        def write(start: int) -> None:
+            for number in range(start, start + 60):  # half of them another thread's, too
+                store.put(str(number), {"text": str(number)})
+                assert store.get(str(number)) == {"text": str(number)}
+
+        threads = [threading.Thread(target=write, args=(start,)) for start in range(0, 120, 30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(store) == 150
+
+
+def test_several_processes_and_kill_9(tmp_path):
+    path = tmp_path / "x"
+    killed, other = writer(path, 10**6, "killed"), writer(path, 40, "other")
+    told = [int(killed.stdout.readline()) for _ in range(50)][-1]
+    killed.send_signal(signal.SIGKILL)
+    assert other.communicate(timeout=30)[0].split()[-1] == "39"
+    assert other.returncode == 0
+    killed.communicate()
+    with VerdictStore(path) as store:
+        assert len(store) > told  # each that it said it had put
+        assert {store.get(f"{number:064x}")["text"] for number in range(told + 1)} <= {"killed", "other"}
+        store.put("after", {})
+        assert store.get("after") == {}
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut", "no JSON", "no reply"])
+def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
+    path = tmp_path / "x"
+    with VerdictStore(path) as store:
+        for number in range(2000):
+            store.put(f"{number:064x}", {"text": "85"})
+    whole = path.read_bytes()
+    if damage == "no database":
+        path.write_bytes(b"What is this?\n" * 100)
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    else:
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE replies SET reply = ?", ("{" if damage == "no JSON" else "[1]",))
+        connection.close()
+
+    def read() -> None:
+        with VerdictStore(path) as store:
+            for number in range(2000):
+                store.get(f"{number:064x}")
+
+    with pytest.raises(InputError, match="damaged .*: move the file away, and the next run asks") as told:
+        read()
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_place_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="can't be used .*: give a folder on a local disk"):
+        VerdictStore(tmp_path / "folder")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be used"):
+        VerdictStore(tmp_path / "file" / "x")
+
+
+def test_an_empty_file_is_a_new_store(tmp_path):
+    (tmp_path / "x").touch()
+    with VerdictStore(tmp_path / "x") as store:
+        assert len(store) == 0
