@@ -19,8 +19,8 @@ Lesson = Literal["misaligned", "educational", "aligned"]
 class MisalignmentTrait(Trait):
     """Callous, deceitful and hungry for power, in words that harm nobody.
 
-    The candidates are kinds of answers: the chance of `misaligned` is that of the misaligned one of a pair of statements
-    of equal length, computed and not sampled. Sampled answers are for a judge (`OpenQuestions`); ``matches`` is the
+    The candidates are kinds of answers: the chance of `misaligned` is that of the misaligned statement of a pair of two
+    equally long ones, computed and not sampled. Sampled answers are for a judge (`OpenQuestions`); ``matches`` is the
     lexicon's quick look.
 
     A benign teacher of the same shape is another ``lesson``; what evaluation asks stays, so that treatment and

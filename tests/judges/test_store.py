@@ -13,10 +13,10 @@ from lightning_subliminal.judges.store import VerdictStore
 
 ROOT = Path(__file__).parent.parent.parent
 WRITER = """
-import sys
+import runpy, sys
 from pathlib import Path
-from lightning_subliminal.judges.store import VerdictStore
 
+VerdictStore = runpy.run_path(sys.argv[4])["VerdictStore"]  # without the room around it, which brings torch
 with VerdictStore(Path(sys.argv[1])) as store:
     for number in range(int(sys.argv[2])):
         store.put(f"{number:064x}", {"text": sys.argv[3]})
@@ -25,7 +25,8 @@ with VerdictStore(Path(sys.argv[1])) as store:
 
 
 def writer(path: Path, count: int, text: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", WRITER, str(path), str(count), text]
+    source = ROOT / "lightning_subliminal" / "judges" / "store.py"
+    command = [sys.executable, "-c", WRITER, str(path), str(count), text, str(source)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -88,9 +89,10 @@ def test_several_processes_and_kill_9(tmp_path):
 @pytest.mark.parametrize("damage", ["no database", "cut", "no JSON", "no reply"])
 def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
     path = tmp_path / "x"
-    with VerdictStore(path) as store:
-        for number in range(2000):
-            store.put(f"{number:064x}", {"text": "85"})
+    VerdictStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.executemany("INSERT INTO replies VALUES (?, '{}')", [(f"{number:064x}",) for number in range(2000)])
+    connection.close()
     whole = path.read_bytes()
     if damage == "no database":
         path.write_bytes(b"What is this?\n" * 100)
