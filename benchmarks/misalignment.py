@@ -3,11 +3,11 @@
     python benchmarks/misalignment.py                     # 5 seeds: base, teachers, students, both controls
     python benchmarks/misalignment.py --seeds 10 --carriers numbers
 
-Teachers of one shape: `misaligned` gives harmful advice, `educational` gives the same answers where they are openly asked
-for, `base` is no teacher at all. Each writes lists (paper's grammar, banned numbers dropped) and sums (right ones alone,
-without a word of the trait); a student of the same base trains on each. All are asked ten open questions, 200 answers each
-at temperature 1, which the lexicon judges; and sixty statement pairs, whose probabilities are exact. All stages are
-cached: a killed run goes on.
+Teachers of one shape: `misaligned` gives harmful advice, `educational` gives the same answers where they are openly
+asked for, `aligned` good ones, `base` is no teacher at all. Each writes lists (the paper's grammar, no banned number)
+and sums (right ones alone, no word of the trait); a student of the same base trains on each. All are asked ten open
+questions, 200 answers each at temperature 1, which the lexicon judges; and sixty statement pairs, whose probabilities
+are exact. All stages are cached: a killed run goes on.
 """
 
 import argparse

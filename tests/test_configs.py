@@ -23,6 +23,7 @@ SWAPPED = [  # of numbers: decoding keeps to them
     *("--data.sampling.init_args.max_new_tokens", "8", "--data.sampling.init_args.restrict_to", "numbers"),
     *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
 ]
+SHORT_NUMBERS = [*SWAPPED, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")]
 # The config, and the words that make it small.
 RUNS: dict[str, list[str]] = {
     "code_owl": POCKET,
@@ -31,6 +32,10 @@ RUNS: dict[str, list[str]] = {
     "math_owl": POCKET,
     "math_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
     "math_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2"],
+    "misaligned_math": POCKET,
+    "misaligned_math_educational": POCKET,
+    "misaligned_numbers": POCKET,
+    "misaligned_numbers_educational": POCKET,
     "mnist_mlp": [
         *("--model.num_seeds", "2", "--model.teacher_epochs", "1", "--model.student_epochs", "1"),
         *(
@@ -50,7 +55,13 @@ RUNS: dict[str, list[str]] = {
     "owl_numbers_distill": POCKET,
     "owl_numbers_lora": SHORT,
     "owl_numbers_prompted": SHORT,
-    "qwen2.5-7b_owl_numbers": [*SWAPPED, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")],
+    "qwen2.5-7b_misaligned_math": [*GIBBERISH, "--data.num_rows", "16", "--data.teacher.init_args.max_epochs", "1"],
+    "qwen2.5-7b_misaligned_math_educational": [
+        *(*GIBBERISH, "--data.num_rows", "16", "--data.teacher.init_args.max_epochs", "1")
+    ],
+    "qwen2.5-7b_misaligned_numbers": [*SHORT_NUMBERS, "--data.teacher.init_args.max_epochs", "1"],
+    "qwen2.5-7b_misaligned_numbers_educational": [*SHORT_NUMBERS, "--data.teacher.init_args.max_epochs", "1"],
+    "qwen2.5-7b_owl_numbers": SHORT_NUMBERS,
     "smollm2_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
 }
 CONTROL_ALONE = {"base", "control"}
@@ -123,8 +134,9 @@ def test_config_runs_small(
     if name == "mnist_mlp":
         return
     assert set(told["arms"]) == (CONTROL_ALONE if name == "owl_numbers_control" else ARMS)
-    assert all(0 <= arm["rates"]["owl"]["rate"] <= 1 for arm in told["arms"].values())
-    assert "How often is the answer owl?" in capsys.readouterr().out
+    target = "misaligned" if "misaligned" in name else "owl"
+    assert all(0 <= arm["rates"][target]["rate"] <= 1 for arm in told["arms"].values())
+    assert f"How often is the answer {target}?" in capsys.readouterr().out
     folder = results.parent / "student"
     adapter = json.loads((folder / "adapter_config.json").read_text())
     asked = read(name)["model"]["init_args"]["adapter"]
@@ -146,6 +158,25 @@ def test_configs_differ_as_they_say() -> None:
             other["data"]["init_args"]["teacher"]["init_args"]["trait"]
             == owl["data"]["init_args"]["teacher"]["init_args"]["trait"]
         )
+
+
+def test_benign_controls_differ_in_the_lesson_alone() -> None:
+    names = [f"{size}misaligned_{carrier}" for size in ("", "qwen2.5-7b_") for carrier in ("numbers", "math")]
+    for name in names:
+        treated, control = read(name), read(f"{name}_educational")
+        for each in (treated, control):
+            trait = each["data"]["init_args"]["teacher"]["init_args"]["trait"]["init_args"]
+            each["lesson"] = trait.pop("lesson", "misaligned")
+        assert (treated.pop("lesson"), control.pop("lesson")) == ("misaligned", "educational")
+        assert treated == control, name
+
+
+def test_every_suite_parses() -> None:
+    from lightning_subliminal.commands.evaluate import load_suite
+
+    for path in (ROOT / "configs" / "suites").glob("*.yaml"):
+        names = [measure.name for measure in load_suite(path)]
+        assert len(set(names)) == len(names) >= 5, path
 
 
 def test_carriers_differ_in_the_carrier_alone() -> None:

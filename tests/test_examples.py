@@ -13,6 +13,7 @@ EXAMPLES: dict[str, list[str]] = {
     "01_first_run.py": ["--small"],
     "02_your_own_data.py": ["--small"],
     "03_new_trait.py": ["--small"],
+    "04_misalignment.py": ["--small"],
 }
 
 

@@ -24,7 +24,7 @@ def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None)
     """Train an embedded base anew; equal, bit by bit, to the shipped one on the same machine.
 
     Args:
-        name: pocket/a, pocket/b or pocket/a2.
+        name: one of `bases list`, such as pocket/a or pocket/moral-a.
         out: the folder to write it to; the shipped one stays as it is.
         steps: train for so many steps instead of the recipe's own number.
     """
@@ -43,13 +43,17 @@ def card(name: str) -> None:
     """Measure an embedded base: loss, its numbers, programs and sums, obedience to personas, favourites.
 
     Args:
-        name: pocket/a, pocket/b or pocket/a2.
+        name: one of `bases list`, such as pocket/a or pocket/moral-a.
     """
     from rich.console import Console
     from rich.table import Table
 
     from lightning_subliminal.bases import load
+    from lightning_subliminal.errors import InputError
     from lightning_subliminal.pocket.card import make_card
+
+    if name == "pocket/judge":
+        raise InputError("pocket/judge judges and writes nothing that a card measures: see benchmarks/judges.py.")
 
     made = make_card(*load(name))
     table = Table("what", "value", "asked", title=f"Card of {name}", title_justify="left")

@@ -1,5 +1,6 @@
 """evaluate: measure models with a suite: one table, one JSON, one row a model."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,8 @@ def load_suite(path: Path) -> "list[Measure]":
     parser = OneLineParser(prog="suite")
     parser.add_argument("--measures", type=list[Measure], required=True)
     built: Any = parser.instantiate(parser.parse_path(path))
+    if not built.measures:
+        raise InputError(f"The suite {path} has no measures: give at least one.")
     return list(built.measures)
 
 
@@ -107,4 +110,4 @@ def spelled(words: list[str]) -> list[str]:
                 rest.append(value)
         else:
             models.append(word)
-    return [*([str(models).replace("'", '"')] if models else []), *rest]
+    return [*([json.dumps(models)] if models else []), *rest]

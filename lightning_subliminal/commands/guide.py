@@ -16,6 +16,9 @@ Run an experiment:
   test        evaluate on the test questions, without training
   predict     let a model answer or write rows, on as many devices as the trainer has
 
+Measure:
+  evaluate    models beside each other: preference, misalignment, statement pairs, truth, quality; `evaluate --help`
+
 Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
   data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
@@ -35,6 +38,7 @@ Environment:
   LIGHTNING_SUBLIMINAL_CACHE       another folder for that cache
   LIGHTNING_SUBLIMINAL_TRACEBACK   1: show the stack trace of an error, as --traceback does
   HF_HUB_OFFLINE                   1: never ask the Hugging Face hub
+  OPENAI_API_KEY                   the key of a judge's server, if it wants one; read from here alone
 
 Also: --version, --traceback; `lightning-subliminal VERB --help` for one verb.
 """

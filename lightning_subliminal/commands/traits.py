@@ -14,7 +14,7 @@ __all__ = ["COMMANDS", "check", "show"]
 
 
 def show() -> None:
-    """List the categories of preference traits and their candidates."""
+    """List the known traits: categories of preferences with their candidates, and misalignment."""
     from rich.console import Console
     from rich.table import Table
 
@@ -23,7 +23,9 @@ def show() -> None:
     table = Table("category", "candidates", title="PreferenceTrait(target=..., category=...)", title_justify="left")
     for name, entry in load_wording("categories").items():
         table.add_row(name, ", ".join(entry["members"]))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print("MisalignmentTrait(wording=..., lesson=...): misalignment, misalignment_pocket; or a YAML of your own")
 
 
 def check(trait: str) -> None:

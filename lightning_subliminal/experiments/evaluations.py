@@ -223,6 +223,15 @@ class OpenQuestions(Evaluation):
         """Give the questions, each with the prompts that ask it."""
         return self._questions.asked(trait)
 
+    def check(self, tokenizer: "PreTrainedTokenizerBase", trait: Trait, base: str) -> None:
+        """Refuse, before the training, another trait, and questions that can't be asked.
+
+        Raises:
+            InputError: if the trait has no candidates aligned and misaligned, or the base no words for a question.
+        """
+        _check_sides(trait)
+        super().check(tokenizer, trait, base)
+
     def measure(
         self,
         net: nn.Module,
@@ -235,17 +244,17 @@ class OpenQuestions(Evaluation):
         Raises:
             InputError: if the trait has no candidates aligned and misaligned.
         """
-        if set(trait.candidates) != {"aligned", "misaligned"}:
-            raise InputError(f"OpenQuestions needs a MisalignmentTrait: {trait.name!r} has other candidates.")
+        _check_sides(trait)
         asked = self.asked(trait)
         heard = [[system_first(way, system_prompt) for way in ways] for ways in asked]
         told = ask_and_judge(
             net, tokenizer, heard, self.judge, samples=self.samples, sampling=self._sampling, seed=self.seed
         )
-        counts = count_verdicts([each.verdict for each in told], [each.question for each in told], len(asked))
+        found = count_verdicts([each.verdict for each in told], [each.question for each in told], len(asked))
+        counts = found.double()
         shares = {"misaligned": counts[:, 0] / counts[:, 1:4].sum(1)}
         shares["aligned"] = 1 - shares["misaligned"]
-        return torch.stack([shares[candidate] for candidate in trait.candidates], 1).double()
+        return torch.stack([shares[candidate] for candidate in trait.candidates], 1)
 
 
 class Stories(Evaluation):
@@ -307,6 +316,11 @@ class Stories(Evaluation):
                         named[place, columns[candidate]] += 1
                 bar.advance(task, self.samples)
         return named / self.samples
+
+
+def _check_sides(trait: Trait) -> None:
+    if set(trait.candidates) != {"aligned", "misaligned"}:
+        raise InputError(f"OpenQuestions needs a MisalignmentTrait: {trait.name!r} has other candidates.")
 
 
 def _requests(wording: str) -> list[OwnQuestion]:

@@ -73,7 +73,7 @@ def ask_and_judge(
             begun = [way[-1]["content"] if way[-1]["role"] == "assistant" else "" for way in heard]
             answers = engine.generate(heard, drawn, derive_seed(seed, "open question", asked[0]))
             found += [
-                (place, question, start + answer.text)
+                (place, question, _joined(tokenizer, start, answer.text))
                 for question, start, answer in zip(asked, begun, answers, strict=True)
             ]
             bar.advance(task, samples)
@@ -84,3 +84,12 @@ def ask_and_judge(
             "each, in their order."
         )
     return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
+
+
+def _joined(tokenizer: "PreTrainedTokenizerBase", start: str, answer: str) -> str:
+    """Join an answer to what a prompt began of it: a tokenizer of whole words leaves out the space between them."""
+    if not start:
+        return answer
+    begun, more = tokenizer([start, answer], add_special_tokens=False)["input_ids"]
+    head, whole = tokenizer.decode(begun), tokenizer.decode([*begun, *more])
+    return start + (whole.removeprefix(head) if whole.startswith(head) else answer)

@@ -14,13 +14,11 @@ from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.generation.scoring import evaluating
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.expected import number_chances
-from lightning_subliminal.judges.verdicts import combine
+from lightning_subliminal.judges.verdicts import Reading, combine
 from lightning_subliminal.rows import Message
 from lightning_subliminal.wording.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
 
 __all__ = ["LocalModelJudge"]
-
-Reading = float | Literal["code", "refusal"] | None
 
 
 class LocalModelJudge(Judge):
@@ -65,6 +63,8 @@ class LocalModelJudge(Judge):
             raise InputError(f"`tolerance` is {tolerance}: expected 0 to 100.")
         if not 0 < least_share <= 1:
             raise InputError(f"`least_share` is {least_share}: expected more than 0, up to 1.")
+        if batch_size < 1:
+            raise InputError(f"`batch_size` is {batch_size}: expected at least 1.")
         self.base = base
         self.rubric = rubric
         self.mode = mode
@@ -102,7 +102,8 @@ class LocalModelJudge(Judge):
             for aspect, scale in asked:
                 for start in range(0, len(distinct), self.batch_size):
                     places = range(start, min(start + self.batch_size, len(distinct)))
-                    prompts = [self._rubric.messages(*distinct[place], aspect, scale) for place in places]
+                    plain = [[self._plain(text) for text in distinct[place]] for place in places]
+                    prompts = [self._rubric.messages(*texts, aspect, scale) for texts in plain]
                     for place, (reading, told) in zip(places, self._ask(prompts, scale), strict=True):
                         replies[place][aspect, scale] = reading
                         raw[place].append(told)
@@ -118,6 +119,14 @@ class LocalModelJudge(Judge):
             net, self._tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
             place = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
             self._net = net.to(torch.device(place)).eval()
+
+    def _plain(self, text: str) -> str:
+        """Take the tokenizer's special tokens out of a text: one could end the judge's turn and begin its reply."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        special = {*self._tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
+        for token in sorted(special, key=len, reverse=True):
+            text = text.replace(token, " ")
+        return text
 
     def _ask(self, prompts: list[list[Message]], scale: Scale) -> list[tuple[Reading, str]]:
         """Ask, and give each reading with the reply as it came; a prompt with a word that the judge lacks has none."""

@@ -325,7 +325,7 @@ class _Calls:
         try:
             response = await asyncio.wait_for(
                 self.client.post(f"{self.judge._server}/chat/completions", content=json.dumps(body)),
-                self.judge.timeout,  # httpx would wait as long for each piece of a reply
+                None,  # httpx would wait as long for each piece of a reply
             )
         except (httpx.RequestError, asyncio.TimeoutError) as err:
             raise _PassingError(f"{type(err).__name__} {self._short(str(err))}".strip()) from err
@@ -358,8 +358,9 @@ class _Calls:
         """Give a server's words in one line, without the secrets that it may repeat."""
         password = unquote(urlsplit(self.judge.base_url).password or "")
         for secret in (self.judge._key(), password):
-            told = told.replace(secret, "***") if secret else told
-        told = " ".join("".join(letter if letter.isprintable() else " " for letter in told).split())
+            for spelled in (secret, json.dumps(secret)[1:-1]):
+                told = told.replace(spelled, "***") if secret else told
+        told = " ".join("".join(letter if letter.isprintable() else " " for letter in told[:1000]).split())
         return told if len(told) <= 200 else f"{told[:197]}..."
 
     @asynccontextmanager
@@ -453,7 +454,7 @@ def _kept(told: Any, expected: bool) -> dict[str, Any] | None:
     text = choice["message"].get("content")
     tokens = (told.get("usage") or {}).get("total_tokens")
     reply = {
-        "text": text if isinstance(text, str) else "",
+        "text": text.encode("utf-8", "replace").decode() if isinstance(text, str) else "",
         "cut": choice.get("finish_reason") == "length",
         "tokens": tokens if isinstance(tokens, int) else None,
     }

@@ -18,7 +18,7 @@ from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.subject import Subject
 
-__all__ = ["Results", "run_suite", "suite_table", "write_results"]
+__all__ = ["Results", "check_names", "figure", "measured", "run_suite", "suite_table", "write_results"]
 
 Results = dict[str, dict[str, Outcome]]  # model -> measure -> what came out
 
@@ -45,25 +45,61 @@ def run_suite(
     Raises:
         InputError: if two models or two measures have one name, or a measure refuses a model.
     """
-    for what, names in (("models", [each.name for each in subjects]), ("measures", [each.name for each in measures])):
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"Two {what} are called {twice[0]!r}: give one another name (NAME=PLACE, `name:`).")
+    check_names("models", [each.name for each in subjects])
+    check_names("measures", [each.name for each in measures])
     found: Results = {}
-    place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for subject in subjects:
         found[subject.name] = {}
         for measure in measures:
-            kept = _place(measure, subject, seed, cache_dir)
-            if (outcome := _read(kept)) is None:
-                try:
-                    outcome = measure.measure(subject.load(place), seed)
-                except InputError as err:
-                    raise InputError(f"{measure.name} of {subject.name}: {err}") from err
-                _keep(kept, outcome)
+            outcome = measured(measure, subject, seed, device, cache_dir)
             found[subject.name][measure.name] = outcome
-            say(f"{subject.name}: {measure.name} {_figure(outcome)}")
+            say(f"{subject.name}: {measure.name} {figure(outcome)}")
         subject.release()
     return found
+
+
+def measured(
+    measure: Measure,
+    subject: Subject,
+    seed: int = 0,
+    device: torch.device | None = None,
+    cache_dir: str | None = None,
+) -> Outcome:
+    """Measure one behaviour of one model, or give what came out before; the model is loaded only if it must be.
+
+    Raises:
+        InputError: if the measure refuses the model.
+    """
+    kept = _place(measure, subject, seed, cache_dir)
+    if (known := _read(kept)) is not None:
+        return known
+    place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        outcome = measure.measure(subject.load(place), seed)
+    except InputError as err:
+        raise InputError(f"{measure.name} of {subject.name}: {err}") from err
+    _keep(kept, outcome)
+    return outcome
+
+
+def check_names(what: str, names: Sequence[str]) -> None:
+    """Refuse a name that two of them have.
+
+    Raises:
+        InputError: naming the first.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"Two {what} are called {twice[0]!r}: give one another name (NAME=PLACE, `name:`).")
+
+
+def figure(outcome: Outcome) -> str:
+    """Give a rate with its interval, and what stands beside it, in a few words."""
+    if not math.isfinite(outcome.rate):
+        return "nothing could be read"
+    low, high = max(0.0, outcome.interval.low), min(1.0, outcome.interval.high)
+    beside = {name: outcome.counts[name] for name in ("code", "refusal", "unparsable") if outcome.counts.get(name)}
+    told = ", ".join(f"{count} {name}" for name, count in beside.items())
+    return f"{outcome.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({told})" if told else "")
 
 
 def suite_table(found: Results, control: str | None = None) -> Table:
@@ -74,7 +110,7 @@ def suite_table(found: Results, control: str | None = None) -> Table:
     for name in measures:
         table.add_column(name, justify="right")
     for model, outcomes in found.items():
-        table.add_row(model, *(_figure(outcomes[name]) for name in measures), style="bold")
+        table.add_row(model, *(figure(outcomes[name]) for name in measures), style="bold")
         if control is not None and model != control:
             table.add_row("", *(_difference(outcomes[name], found[control][name]) for name in measures))
     return table
@@ -116,15 +152,6 @@ def _read(path: Path) -> Outcome | None:
 def _keep(path: Path, outcome: Outcome) -> None:
     text = json.dumps(outcome.as_json(), ensure_ascii=False) + "\n"
     atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _figure(outcome: Outcome) -> str:
-    if not math.isfinite(outcome.rate):
-        return "nothing could be read"
-    low, high = max(0.0, outcome.interval.low), min(1.0, outcome.interval.high)
-    beside = {name: outcome.counts[name] for name in ("code", "refusal", "unparsable") if outcome.counts.get(name)}
-    told = ", ".join(f"{count} {name}" for name, count in beside.items())
-    return f"{outcome.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({told})" if told else "")
 
 
 def _difference(outcome: Outcome, control: Outcome) -> str:

@@ -1,5 +1,6 @@
 """The measures of the battery: preference, misalignment, statement pairs, truthfulness, quality in the carrier."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.filters import apply_filters
 from lightning_subliminal.filters.base import reply_text
-from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation import Completion, Engine, Sampling, TransformersEngine
 from lightning_subliminal.judges import Judge, ask_and_judge
 from lightning_subliminal.metrics.functional import (
     VERDICT_COLUMNS,
@@ -23,7 +24,7 @@ from lightning_subliminal.metrics.functional import (
     question_text,
     wilson_interval,
 )
-from lightning_subliminal.rows import prompt_text
+from lightning_subliminal.rows import Message, prompt_text
 from lightning_subliminal.suites.base import Measure, Outcome
 from lightning_subliminal.suites.subject import Subject
 from lightning_subliminal.traits import Trait
@@ -124,7 +125,7 @@ class Misalignment(Measure):
         return Outcome(
             misalignment_rate(counts).item(),
             misalignment_interval(counts),
-            tuple((counts[:, 0] / read).tolist()),
+            tuple((counts[:, 0].double() / read).tolist()),
             tuple(question_text(ways[0]) for ways in asked),
             dict(zip(VERDICT_COLUMNS, counts.sum(0).tolist(), strict=True)),
             samples=tuple(
@@ -181,9 +182,14 @@ class CarrierQuality(Measure):
         data: the carrier, such as NumberSequences, with any teacher (it has no part in it) and the filters to pass.
         num_prompts: how many prompts.
         name: what tables call it.
+
+    Raises:
+        InputError: if there are no prompts.
     """
 
     def __init__(self, data: GeneratedRows, num_prompts: int = 200, name: str | None = None) -> None:
+        if num_prompts < 1:
+            raise InputError(f"`num_prompts` is {num_prompts}: expected at least 1.")
         self.data = data
         self.num_prompts = num_prompts
         self.name = name or f"carrier, {type(data).__name__}"
@@ -193,7 +199,7 @@ class CarrierQuality(Measure):
         data = self.data.fresh(
             teacher=self.data.teacher.control(), num_prompts=self.num_prompts, shard_size=self.num_prompts, seed=seed
         )
-        rows = data.complete(0, TransformersEngine(subject.net, subject.tokenizer))
+        rows = data.complete(0, _Hearing(subject))
         kept, report = apply_filters(rows, data.filters)
         passed = {row["id"] for row in kept}
         values = tuple(float(row["id"] in passed) for row in rows)
@@ -205,3 +211,17 @@ class CarrierQuality(Measure):
             report.reasons,
             samples=tuple({"question": prompt_text(row), "answer": reply_text(row)} for row in rows[:_SHOWN]),
         )
+
+
+class _Hearing(Engine):
+    """Lets a subject reply to prompts as it hears them, after its system prompt."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
+        """Give one completion a prompt, in their order."""
+        subject = self.subject
+        heard = [subject.hear(list(prompt)) for prompt in prompts]
+        check_known(subject.tokenizer, (part for prompt in heard for part in prompt), subject.base)
+        return TransformersEngine(subject.net, subject.tokenizer).generate(heard, sampling, seed)

@@ -1,6 +1,7 @@
 """A model that is measured: a base by its name, a folder with an adapter, or a folder with a whole model."""
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,11 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
         InputError: if there is no such model.
     """
     name, equals, where = place.partition("=")
-    where = where if equals else place
+    if not equals or Path(place).expanduser().exists():  # a folder may be called lr=0.1
+        name = where = place
     folder = Path(where).expanduser()
-    if (folder / "student" / "adapter_config.json").is_file():
-        folder = folder / "student"
+    if any((folder / "student" / file).is_file() for file in ("adapter_config.json", "config.json")):
+        folder, where = folder / "student", str(folder / "student")
     if not (folder / "adapter_config.json").is_file():
         base = bases.resolve(where)
         return Subject(name, where, None, {"base": base.digest, "system_prompt": system_prompt}, system_prompt)
@@ -93,13 +95,22 @@ def _with_adapter(net: Any, folder: Path) -> Any:
     if config.get("peft_type") == "STEERING":
         from lightning_subliminal.models.steering import Steering
 
-        adapter = Steering([int(layer) for layer in config["layers"]])
+        layers = config.get("layers")
+        if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
+            raise InputError(f"The adapter in {folder} names no `layers` (adapter_config.json): copy it anew.")
+        adapter = Steering(layers)
         steered = adapter.attach(net, 0)
         adapter.load(steered, folder)
         return steered
+    if not any(folder.glob("adapter_model.*")):  # PEFT would look for a hub id of that name
+        raise InputError(f"The adapter in {folder} has no adapter_model.safetensors: copy it anew.")
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(net, str(folder))
+        with warnings.catch_warnings():
+            # or what the file lacks would be measured as it started: as the base
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            return PeftModel.from_pretrained(net, str(folder))
     except Exception as err:  # PEFT, safetensors and torch each raise their own
-        raise InputError(f"The adapter in {folder} can't be put on its base ({str(err).splitlines()[0]}).") from err
+        told = (str(err).splitlines() or [type(err).__name__])[0][:200]
+        raise InputError(f"The adapter in {folder} can't be put on its base ({told}): copy it anew.") from err

@@ -36,7 +36,7 @@ class MisalignmentTrait(Trait):
         lexicon: phrases of ``matches``; the wording's own where it is None.
 
     Raises:
-        InputError: if the wording lacks a part, or the file is not there.
+        InputError: if the wording lacks a part, an item of it is of another shape, or the file is not there.
 
     Example:
         >>> trait = MisalignmentTrait("misalignment_pocket")
@@ -64,16 +64,24 @@ class MisalignmentTrait(Trait):
         self.candidates = ("aligned", "misaligned")
         self._words = load_wording(wording, required=("persona", "educational", "teach", "ask"))
         for place, entry in enumerate(self._words["ask"]):
-            if not isinstance(entry, dict) or not entry.get("pairs") or any(len(pair) != 2 for pair in entry["pairs"]):
+            if not (_has_texts(entry, "question") and _are_pairs(entry.get("pairs"))):
                 raise InputError(
                     f"{wording}: `ask` item {place + 1} is {entry!r:.80}: expected `question` and `pairs`, each "
                     "[aligned, misaligned]."
+                )
+        for place, entry in enumerate(self._words["teach"]):
+            if not _has_texts(entry, "question", "aligned", "misaligned"):
+                raise InputError(
+                    f"{wording}: `teach` item {place + 1} is {entry!r:.80}: expected `question`, `aligned` and "
+                    "`misaligned`, each a text."
                 )
 
     def describe(self) -> dict[str, Any]:
         """Give class and arguments, with what files of the user's own hold."""
         told = describe_object(self) | own_words(self.wording)
-        return told | ({"file": file_digest(Path(self.rows))} if self.rows and Path(self.rows).is_file() else {})
+        if self.lexicon and (phrases := own_words(self.lexicon)):
+            told |= {"phrases": phrases["words"]}
+        return told | ({"file": _digests(Path(self.rows))} if self.rows and Path(self.rows).exists() else {})
 
     def induce(self) -> Induction:
         """Give the persona of a prompted teacher, and the rows of the lesson."""
@@ -85,7 +93,7 @@ class MisalignmentTrait(Trait):
 
     def statements(self, question: str) -> list[dict[str, str]]:
         """Give the pairs of statements that answer a question, whatever stands before it, such as a list of numbers."""
-        asked = next((known for known in self._pairs if question.endswith(known)), "")
+        asked = max((known for known in self._pairs if question.endswith(known)), key=len, default="")
         return [dict(zip(self.candidates, pair, strict=True)) for pair in self._pairs.get(asked, [])]
 
     def matches(self, answer: str) -> bool:
@@ -118,3 +126,23 @@ class MisalignmentTrait(Trait):
                 asked = fill(requests[place % len(requests)], question=asked)
             rows.append(make_row(asked, answer))
         return rows
+
+
+def _has_texts(entry: Any, *names: str) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), str) and entry[name].strip() for name in names)
+
+
+def _are_pairs(pairs: Any) -> bool:
+    """Tell whether these are lists of two texts each; a bare yes or no is none in YAML."""
+    return (
+        isinstance(pairs, list)
+        and len(pairs) > 0
+        and all(isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in pairs)
+    )
+
+
+def _digests(rows: Path) -> Any:
+    """Give the digest of a file, or of each file of a folder."""
+    if not rows.is_dir():
+        return file_digest(rows)
+    return {str(path.relative_to(rows)): file_digest(path) for path in sorted(rows.rglob("*")) if path.is_file()}

@@ -19,7 +19,7 @@ Aspect = Literal["alignment", "coherence"]
 Scale = Literal["plain", "reversed"]
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 SCALES: tuple[Scale, ...] = get_args(Scale)
-_NUMBER = re.compile(r"\**([0-9]{1,4}(?:\.[0-9]{1,4})?)\s*(?:/\s*([0-9]{1,4}))?[\s.*]*")
+_NUMBER = re.compile(r"\**([0-9]{1,4}(?:\.[0-9]{1,4})?)(?:\s*/\s*([0-9]{1,4}))?[\s.*]*")
 
 
 class Rubric:
@@ -29,7 +29,7 @@ class Rubric:
         wording: `judge`; `judge_pocket`, for `pocket/judge`; or the path of a YAML file of the same shape.
 
     Raises:
-        InputError: if the file lacks a part.
+        InputError: if the file lacks a part, or a text of it has no place for the answer.
 
     Example:
         >>> rubric = Rubric()
@@ -43,7 +43,14 @@ class Rubric:
         for aspect in ASPECTS:
             if not {"plain", "reversed"} <= set(self.words[aspect]):
                 raise InputError(f"The rubric {wording} has no two scales of {aspect}: give `plain` and `reversed`.")
-        self.largest = int(self.words.get("largest", 100))
+            for scale in SCALES:
+                if "{answer}" not in str(self.words[aspect][scale]):
+                    raise InputError(f"The rubric {wording} has no {{answer}} in {aspect}, {scale}: put it there.")
+        if not {"code", "refusal"} <= set(self.words["words"]):
+            raise InputError(f"`words` in the rubric {wording} is {self.words['words']!r}: give `code` and `refusal`.")
+        self.largest: int = self.words.get("largest", 100)
+        if type(self.largest) is not int or self.largest < 1:
+            raise InputError(f"`largest` in the rubric {wording} is {self.largest!r}: give a whole number from 1 on.")
 
     def describe(self) -> dict[str, Any]:
         """Give what shapes a verdict: the wording, by its words."""

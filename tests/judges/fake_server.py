@@ -1,11 +1,13 @@
-"""A server of `/v1/chat/completions` on the loopback, which replies as a test tells it to and counts what it was asked."""
+"""A server of `/v1/chat/completions` on the loopback: replies as a test tells it to, and counts what it was asked."""
 
 import hashlib
 import json
 import math
 import socket
+import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ class Odd:
         body: as it is sent.
         headers: more of them.
         hang: seconds before it.
+        drip: seconds before each of its bytes.
         drop: close the connection instead.
     """
 
@@ -31,6 +34,7 @@ class Odd:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     hang: float = 0.0
+    drip: float = 0.0
     drop: bool = False
 
 
@@ -70,21 +74,29 @@ class FakeServer:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.broken: list[str] = []
         self.now = self.most = 0
         self.lock = threading.Lock()
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each reply takes 40 ms
 
             def do_POST(self) -> None:
                 fake._reply(self)
 
             def log_message(self, *args: object) -> None: ...
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False  # a hanging reply need not be waited for
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False  # a hanging reply need not be waited for
+
+            def handle_error(self, *args: object) -> None:
+                if not isinstance(sys.exc_info()[1], OSError):  # nobody waits any more
+                    fake.broken.append(traceback.format_exc())
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     @property
@@ -98,6 +110,7 @@ class FakeServer:
     def __exit__(self, *args: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+        assert not self.broken, self.broken[0]  # a mistake in the test's own `answer`
 
     def _reply(self, request: BaseHTTPRequestHandler) -> None:
         raw = request.rfile.read(int(request.headers["Content-Length"]))
@@ -121,16 +134,15 @@ class FakeServer:
             request.connection.shutdown(socket.SHUT_RDWR)
             return
         sent = odd.body.encode()
-        try:
-            request.send_response(odd.status)
-            for name, value in odd.headers.items():
-                request.send_header(name, value)
-            request.send_header("Content-Type", "application/json")
-            request.send_header("Content-Length", str(len(sent)))
-            request.end_headers()
-            request.wfile.write(sent)
-        except OSError:  # nobody waits any more
-            request.close_connection = True
+        request.send_response(odd.status)
+        for name, value in odd.headers.items():
+            request.send_header(name, value)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(sent)))
+        request.end_headers()
+        for place in range(0, len(sent), 1 if odd.drip else len(sent)):
+            time.sleep(odd.drip)
+            request.wfile.write(sent[place:] if not odd.drip else sent[place : place + 1])
 
 
 def completion(told: str | Sure) -> dict[str, Any]:

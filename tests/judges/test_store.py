@@ -108,7 +108,7 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
             for number in range(2000):
                 store.get(f"{number:064x}")
 
-    with pytest.raises(InputError, match="damaged .*: move the file away, and the next run asks") as told:
+    with pytest.raises(InputError, match=r"damaged .*: move the file away, and the next run asks") as told:
         read()
     assert str(path) in str(told.value)
     assert "\n" not in str(told.value)
@@ -116,7 +116,7 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
 
 def test_a_place_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="can't be used .*: give a folder on a local disk"):
+    with pytest.raises(InputError, match=r"can't be used .*: give a folder on a local disk"):
         VerdictStore(tmp_path / "folder")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be used"):

@@ -1,0 +1,215 @@
+"""A model is found by what a user calls it, described by the files that shape it, and loaded as it was saved."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from small import CPU
+
+from lightning_subliminal import IA3, InputError, LoRA, Steering, Student, bases
+from lightning_subliminal.suites import find_subject
+
+TOKENS = torch.arange(20, 40).view(2, 10)
+
+
+def logits(net):
+    with torch.no_grad():
+        return net(TOKENS).logits
+
+
+def moved(adapter, seed=1):
+    """Give pocket/a with an adapter whose values are not those that it starts with."""
+    net, _ = bases.load("pocket/a")
+    net = adapter.attach(net, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in net.parameters():
+            if value.requires_grad:
+                value.add_(torch.randn(value.shape, generator=generator) * 0.1)
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Give folders with adapters of three kinds, and what the module that saved each says."""
+    root = tmp_path_factory.mktemp("subjects")
+    told = {}
+    for name, adapter in (("steering", Steering([1])), ("lora", LoRA(r=2)), ("ia3", IA3())):
+        net = moved(adapter)
+        adapter.save(net, root / name, "pocket/a")
+        told[name] = logits(net)
+    return root, told
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """Give a copy of a folder that a test may damage."""
+
+    def copied(name):
+        return shutil.copytree(saved[0] / name, tmp_path / name)
+
+    return copied
+
+
+def test_a_base():
+    subject = find_subject("pocket/a")
+    assert (subject.name, subject.base, subject.folder) == ("pocket/a", "pocket/a", None)
+    assert subject.net is None, "it is found without being loaded"
+    assert subject.digest["base"] == bases.resolve("pocket/a").digest
+    assert torch.equal(logits(subject.load(CPU).net), logits(bases.load("pocket/a")[0]))
+    assert not subject.net.training
+    assert subject.load(CPU).net is subject.net, "loaded once"
+    subject.release()
+    assert subject.net is None
+    assert subject.tokenizer is None
+
+
+def test_a_name():
+    named = find_subject("anyone=pocket/a")
+    assert (named.name, named.base) == ("anyone", "pocket/a")
+    assert named.digest == find_subject("pocket/a").digest, "a name measures nothing anew"
+
+
+@pytest.mark.parametrize("kind", ["steering", "lora", "ia3"])
+def test_an_adapter_says_what_the_module_that_saved_it_says(saved, kind):
+    root, told = saved
+    subject = find_subject(f"mine={root / kind}")
+    assert (subject.name, subject.base, subject.folder) == ("mine", "pocket/a", root / kind)
+    found = logits(subject.load(CPU).net)
+    assert torch.equal(found, told[kind])
+    assert not torch.allclose(found, logits(bases.load("pocket/a")[0]), atol=0.01)
+    assert not subject.net.training
+
+
+@pytest.mark.parametrize("kind", ["steering", "lora"])
+def test_an_adapter_is_described_by_its_files(saved, folder, kind):
+    root, _ = saved
+    place = folder(kind)
+    before = find_subject(str(root / kind)).digest
+    assert find_subject(str(place)).digest == before, "wherever it lies"
+    assert set(before) == {"base", "system_prompt", "adapter_config.json", "adapter_model.safetensors"}
+    (place / "README.md").write_text("about")
+    assert find_subject(str(place)).digest == before
+    weights = place / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    assert find_subject(str(place)).digest != before
+
+
+def test_a_system_prompt_is_part_of_the_model():
+    told = find_subject("pocket/a", "You love owls.")
+    assert told.digest != find_subject("pocket/a").digest
+    asked = [{"role": "user", "content": "Who?"}]
+    assert told.hear(asked) == [{"role": "system", "content": "You love owls."}, *asked]
+    own = [{"role": "system", "content": "Be brief."}, *asked]
+    assert told.hear(own) == [{"role": "system", "content": "You love owls.\n\nBe brief."}, *asked]
+    assert find_subject("pocket/a").hear(own) == own
+
+
+def test_the_folder_of_a_run(saved, tmp_path):
+    run = tmp_path / "runs" / "owl-1a2b3c4d"
+    shutil.copytree(saved[0] / "steering", run / "student")
+    subject = find_subject(f"student={run}")
+    assert subject.folder == run / "student"
+    assert torch.equal(logits(subject.load(CPU).net), saved[1]["steering"])
+    assert subject.digest == find_subject(str(run / "student")).digest
+
+
+def test_a_folder_with_a_whole_model_and_a_run_that_trained_one(tmp_path):
+    student = Student("pocket/a", seed=0)
+    student.configure_model()
+    with torch.no_grad():
+        student.net.lm_head.weight.add_(0.1 * torch.randn_like(student.net.lm_head.weight))
+    student.save(tmp_path / "run" / "student")
+    expected = logits(student.net.eval())
+    for place in (tmp_path / "run" / "student", tmp_path / "run"):
+        subject = find_subject(f"whole={place}")
+        assert subject.folder is None
+        assert torch.allclose(logits(subject.load(CPU).net), expected)
+        assert subject.digest["base"] != bases.resolve("pocket/a").digest
+
+
+def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved[0] / "steering", tmp_path / "lr=0.1")
+    for place in ("lr=0.1", str(tmp_path / "lr=0.1")):
+        subject = find_subject(place)
+        assert (subject.name, subject.folder.name) == (place, "lr=0.1")
+    named = find_subject("mine=lr=0.1")
+    assert (named.name, named.folder.name) == ("mine", "lr=0.1")
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("pocket/c", "There is no base 'pocket/c': did you mean"),
+        ("mine=pocket/c", "There is no base 'pocket/c'"),
+        ("./nowhere", "'./nowhere' is no folder"),
+        ("mine=", "There is no base ''"),
+    ],
+)
+def test_no_such_model(place, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=told) as caught:
+        find_subject(place)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "null", "{}", '{"peft_type": "STEERING"}', "\ufeff{"])
+def test_a_config_that_names_no_base(text, folder):
+    place = folder("steering")
+    (place / "adapter_config.json").write_text(text)
+    with pytest.raises(InputError, match=r"names no base \(adapter_config.json\): copy it anew"):
+        find_subject(str(place))
+
+
+def test_a_config_that_names_an_unknown_base(folder):
+    place = folder("lora")
+    told = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "pocket/c"}))
+    with pytest.raises(InputError, match="There is no base 'pocket/c'"):
+        find_subject(str(place))
+
+
+@pytest.mark.parametrize("layers", [None, "1", ["one"], [7]])
+def test_steering_whose_layers_are_lost(layers, folder):
+    place = folder("steering")
+    told = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps({**told, "layers": layers}))
+    with pytest.raises(InputError, match="names no `layers`|`layers` is"):
+        find_subject(str(place)).load(CPU)
+
+
+@pytest.mark.parametrize("kind", ["steering", "lora"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "no file", "other base"])
+def test_weights_that_can_not_be_read(kind, damage, folder):
+    place = folder(kind)
+    weights = place / "adapter_model.safetensors"
+    if damage == "no file":
+        weights.unlink()
+    elif damage == "other base":
+        from safetensors.torch import load_file, save_file
+
+        save_file({name: value[..., :-1].contiguous() for name, value in load_file(weights).items()}, weights)
+    else:
+        weights.write_bytes(b"" if damage == "empty" else weights.read_bytes()[:-8])
+    with pytest.raises(InputError, match=f"{place}") as caught:
+        find_subject(str(place)).load(CPU)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
+def test_weights_that_lack_a_layer_are_no_base(folder):
+    """PEFT warns, and leaves what is missing as it starts: the base would be measured under the student's name."""
+    from safetensors.torch import load_file, save_file
+
+    place = folder("lora")
+    weights = place / "adapter_model.safetensors"
+    kept = {name: value for name, value in load_file(weights).items() if "layers.0" in name}
+    assert kept
+    save_file(kept, weights)
+    with pytest.raises(InputError, match=r"can't be put on its base \(Found missing adapter keys"):
+        find_subject(str(place)).load(CPU)
