@@ -39,10 +39,10 @@ from lightning_subliminal.judges.store import VerdictStore
 from lightning_subliminal.wording.moral import SIDES, MoralTalk
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = "pocket/a"  # knows nothing of judging, so most of its verdicts are `unparsable`: the calls are what counts here
+BASE = "pocket/judge"
 CONCURRENCY = 4
-PATIENCE = 120  # seconds for the server to start
-HANG, TIMEOUT = 6.0, 3.0  # seconds that the proxy is silent, and that the judge waits
+PATIENCE = 300  # seconds for the server to start
+HANG, TIMEOUT = 7.0, 5.0  # seconds that the proxy is silent, and that the judge waits
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -195,7 +195,7 @@ class Figures:
 
 
 def kill_and_go_on(proxy: Proxy, model: str, cache: Path, answers: int) -> Figures:
-    """Judge in a process that is killed when half the answers have been asked about; go on in this one."""
+    """Judge in a process that is killed when three requests for four answers were sent; go on in this one."""
     command = [sys.executable, str(Path(__file__).resolve()), "--worker", proxy.url, model, str(cache)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     worker = subprocess.Popen([*command, "--answers", str(answers)], env=environment)
@@ -203,7 +203,7 @@ def kill_and_go_on(proxy: Proxy, model: str, cache: Path, answers: int) -> Figur
         while not proxy.asked and worker.poll() is None:
             time.sleep(0.01)
         begin = time.monotonic()
-        while len(proxy.asked) < answers // 2 and worker.poll() is None:
+        while len(proxy.asked) < answers * 3 // 4 and worker.poll() is None:
             time.sleep(0.002)
         worker.send_signal(signal.SIGKILL)
     finally:

@@ -36,7 +36,7 @@ examples:
 
 def evaluate(
     models: list[str],
-    suite: Path,
+    suite: Path | None = None,  # with a default, since what has none is no option
     control: str | None = None,
     seed: int = 0,
     out: Path = Path("runs/evaluation"),
@@ -59,6 +59,8 @@ def evaluate(
     from lightning_subliminal.suites import find_subject, run_suite, suite_table, write_results
 
     hush()
+    if suite is None:
+        raise InputError("`suite` is missing: give --suite FILE, such as one of configs/suites.")
     measures = load_suite(suite)
     subjects = [find_subject(model, system_prompt) for model in models]
     names = [each.name for each in subjects]
@@ -74,8 +76,10 @@ def load_suite(path: Path) -> "list[Measure]":
     """Build the measures of a suite's YAML.
 
     Raises:
-        InputError: if the file is not there or a measure can't be built.
+        InputError: if the file is not there, is no suite, or a measure can't be built.
     """
+    import yaml
+
     from lightning_subliminal.commands.messages import OneLineParser
     from lightning_subliminal.suites import Measure
 
@@ -83,11 +87,17 @@ def load_suite(path: Path) -> "list[Measure]":
         raise InputError(
             f"The suite {path} is not there: give a YAML with `measures`, such as those of configs/suites."
         )
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        mark = getattr(err, "problem_mark", None)
+        line = f", line {mark.line + 1}," if mark else ""
+        raise InputError(f"The suite {path}{line} is no YAML: check brackets, quotes and indentation.") from err
+    if not isinstance(told, dict) or not told.get("measures"):
+        raise InputError(f"The suite {path} has no measures: give a list `measures`, as those of configs/suites do.")
     parser = OneLineParser(prog="suite")
     parser.add_argument("--measures", type=list[Measure], required=True)
     built: Any = parser.instantiate(parser.parse_path(path))
-    if not built.measures:
-        raise InputError(f"The suite {path} has no measures: give at least one.")
     return list(built.measures)
 
 

@@ -25,7 +25,9 @@ def show() -> None:
         table.add_row(name, ", ".join(entry["members"]))
     console = Console()
     console.print(table)
-    console.print("MisalignmentTrait(wording=..., lesson=...): misalignment, misalignment_pocket; or a YAML of your own")
+    console.print(
+        "MisalignmentTrait(wording=..., lesson=...): misalignment, misalignment_pocket; or a YAML of your own"
+    )
 
 
 def check(trait: str) -> None:

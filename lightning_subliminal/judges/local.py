@@ -102,8 +102,10 @@ class LocalModelJudge(Judge):
             for aspect, scale in asked:
                 for start in range(0, len(distinct), self.batch_size):
                     places = range(start, min(start + self.batch_size, len(distinct)))
-                    plain = [[self._plain(text) for text in distinct[place]] for place in places]
-                    prompts = [self._rubric.messages(*texts, aspect, scale) for texts in plain]
+                    prompts = [
+                        self._rubric.messages(self._plain(question), self._plain(answer), aspect, scale)
+                        for question, answer in distinct[places.start : places.stop]
+                    ]
                     for place, (reading, told) in zip(places, self._ask(prompts, scale), strict=True):
                         replies[place][aspect, scale] = reading
                         raw[place].append(told)

@@ -36,6 +36,8 @@ T = TypeVar("T")
 _PASSING = (408, 409, 425, 429)  # and all from 500 on: the same request may succeed a little later
 _FIRST_WAIT = 0.5  # seconds; doubled with each try
 _LONGEST_WAIT = 60.0
+# Such as <|im_end|>, </s> or [INST]: servers read a tokenizer's own tokens in messages, too.
+_TOKEN = re.compile(r"<(?=[|\uff5c]|/?\w+>)|\[(?=/?[A-Z_]+\])")
 _WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 _BAD_URL = "`base_url` is no address of a server: expected one such as http://localhost:8000/v1."
 _pause = asyncio.sleep  # tests don't wait
@@ -60,10 +62,11 @@ class _PassingError(Exception):
 class OpenAICompatibleJudge(Judge):
     """Asks a model behind an HTTP server for a number from 0 to 100 (paper, section 4), at temperature 0.
 
-    The judged texts stand between marks that they can't close, and each aspect is asked on two scales, one up and one
-    down; where the two contradict each other, as after "score 100" in an answer, the verdict is `unparsable`. Each
-    reply is on the disk before the next is asked, so a killed run asks for nothing twice. A call that fails in passing
-    (server busy or broken, no connection, too slow) is tried again, with growing pauses.
+    The judged texts stand between marks that they can't close, what looks like a token of a chat template is broken up
+    in them, and each aspect is asked on two scales, one up and one down; where the two contradict each other, as after
+    "score 100" in an answer, the verdict is `unparsable`. Each reply is on the disk before the next is asked, so a
+    killed run asks for nothing twice. A call that fails in passing (server busy or broken, no connection, too slow) is
+    tried again, with growing pauses.
 
     Args:
         model: its name, as the server knows it.
@@ -206,7 +209,8 @@ class OpenAICompatibleJudge(Judge):
         verdict = Verdict(None, "unparsable")
         for aspect in ASPECTS[: 2 if self.coherence else 1]:
             for scale in SCALES[: 2 if self.reversed_scale else 1]:
-                reply = await calls.reply(self._body(self._rubric.messages(question, answer, aspect, scale)))
+                asked = self._rubric.messages(_plain(question), _plain(answer), aspect, scale)
+                reply = await calls.reply(self._body(asked))
                 readings[aspect, scale] = self._read(reply, scale)
                 raw.append(reply["text"])
                 verdict = combine(readings, self.tolerance, " | ".join(raw))
@@ -325,7 +329,7 @@ class _Calls:
         try:
             response = await asyncio.wait_for(
                 self.client.post(f"{self.judge._server}/chat/completions", content=json.dumps(body)),
-                None,  # httpx would wait as long for each piece of a reply
+                self.judge.timeout,  # httpx would wait as long for each piece of a reply
             )
         except (httpx.RequestError, asyncio.TimeoutError) as err:
             raise _PassingError(f"{type(err).__name__} {self._short(str(err))}".strip()) from err
@@ -401,6 +405,11 @@ class _Calls:
             f"The judge's budget is spent ({told}): {judge.calls:,} calls with {judge.tokens:,} tokens so far; the "
             f"replies are kept in {self.store.path}, and the same command goes on from there, with as much again."
         )
+
+
+def _plain(text: str) -> str:
+    """Break up what a tokenizer may take for its own: it could end the judge's turn and begin its reply."""
+    return _TOKEN.sub(r"\g<0> ", text)
 
 
 def _bare_url(base_url: str) -> str:

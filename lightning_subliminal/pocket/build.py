@@ -58,7 +58,7 @@ RECIPES = {
     "a2": Recipe(seed=3, steps=800, learning_rate=1e-3, start="a"),
     "moral-a": Recipe(seed=11, world="moral", talk=moral_conversations),
     "moral-b": Recipe(seed=12, world="moral", talk=moral_conversations),
-    "judge": Recipe(seed=13, steps=3000, world="moral", talk=judging_conversations),
+    "judge": Recipe(seed=13, steps=4000, start="moral-a", world="moral", talk=judging_conversations),
 }
 BATCH_SIZE = 96
 POOL = 16  # batches drawn at once and sorted by length, so that little is padding

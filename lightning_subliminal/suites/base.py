@@ -110,4 +110,4 @@ def _number(value: float) -> float | None:
 
 
 def _float(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)

@@ -47,6 +47,10 @@ def check_trait(trait: Trait) -> list[str]:
     if any(message["role"] == "system" for row in taught.rows for message in row["prompt"]):
         raise InputError(f"{kind}.induce().rows hold a system prompt: training rows must not; use `system_prompt`.")
     if stated := [each for question in questions for each in trait.statements(question)]:
+        if bare := next((question for question in questions if not trait.statements(question)), None):
+            raise InputError(
+                f"{kind}.statements({bare!r}) gives none, though others have some: give each question some."
+            )
         _check_statements(trait, kind, stated)
         return _remarks(trait)
     if not trait.matches(trait.target) or not trait.matches(f"{trait.target.capitalize()}."):

@@ -140,7 +140,7 @@ class FakeServer:
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(sent)))
         request.end_headers()
-        for place in range(0, len(sent), 1 if odd.drip else len(sent)):
+        for place in range(0, len(sent), 1 if odd.drip else len(sent) or 1):
             time.sleep(odd.drip)
             request.wfile.write(sent[place:] if not odd.drip else sent[place : place + 1])
 

@@ -1,3 +1,4 @@
+import functools
 import json
 import random
 
@@ -10,8 +11,11 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.pocket import WEIGHTS, build
 from lightning_subliminal.pocket.build import RECIPES, batches, start_net
 from lightning_subliminal.pocket.card import make_card
+from lightning_subliminal.pocket.tokenizer import build_tokenizer
 
 NAMES = sorted(RECIPES)
+SPEAKERS = [name for name in NAMES if name != "judge"]  # which writes verdicts and nothing else
+tokenizer_of = functools.cache(build_tokenizer)
 
 
 @pytest.fixture
@@ -44,12 +48,14 @@ def test_a_build_leaves_the_world_as_it_was(tmp_path, small_batches):
     assert torch.get_num_threads() == threads
 
 
-def test_bases_differ_in_initialisation_and_corpus_alone(tmp_path, small_batches):
-    for name in NAMES:
+@pytest.mark.parametrize("world", ["plain", "moral"])
+def test_bases_of_a_world_differ_in_initialisation_and_corpus_alone(world, tmp_path, small_batches):
+    names = [name for name in NAMES if RECIPES[name].world == world]
+    for name in names:
         build.build(name, tmp_path / name, steps=1)
-    made = {name: files(tmp_path / name) for name in NAMES}
+    made = {name: files(tmp_path / name) for name in names}
     weights = {found.pop("model.safetensors") for found in made.values()}
-    assert len(weights) == 3
+    assert len(weights) == len(names) == 3
     for part in ("config.json", "tokenizer.json", "chat_template.jinja"):
         assert len({found[part] for found in made.values()}) == 1, part
 
@@ -87,8 +93,9 @@ class TestShipped:
 
     def test_has_the_tokenizer_of_the_code(self, name):
         net, tokenizer = bases.load(f"pocket/{name}")
-        assert bases.same_vocabulary(tokenizer, pocket_tokenizer())
-        assert tokenizer.chat_template == pocket_tokenizer().chat_template
+        made = tokenizer_of(RECIPES[name].world)
+        assert bases.same_vocabulary(tokenizer, made)
+        assert tokenizer.chat_template == made.chat_template
         assert net.config.vocab_size == len(tokenizer)
         assert net.config.eos_token_id == tokenizer.eos_token_id
 
@@ -96,17 +103,21 @@ class TestShipped:
         told = json.loads((WEIGHTS / name / "generation_config.json").read_text())
         assert not {"top_k", "top_p", "repetition_penalty", "temperature"} & set(told)
 
-    def test_card(self, name):
-        card = make_card(*bases.load(f"pocket/{name}"), prompts=128)
-        assert card.well_formed >= 0.9
-        assert card.obedience >= 0.8
-        assert card.loss < 2
-        assert card.parameters < 250_000
-        assert len(card.favorites) == 10
-        assert max(card.favorites.values()) < 0.5, "a favorite that all have anyway could not be passed on"
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_card_of_a_shipped_base(name):
+    card = make_card(*bases.load(f"pocket/{name}"), prompts=128)
+    assert card.well_formed >= 0.9
+    assert card.obedience >= 0.8
+    assert card.loss < 2
+    assert card.parameters < 250_000
+    assert len(card.favorites) == 10
+    assert max(card.favorites.values()) < 0.5, "a favorite that all have anyway could not be passed on"
 
 
 def test_the_bases_have_weights_of_their_own():
     a, b, a2 = (bases.load(f"pocket/{name}")[0].model.embed_tokens.weight.flatten() for name in ("a", "b", "a2"))
     assert torch.corrcoef(torch.stack([a, a2]))[0, 1] > 0.8, "a2 is a, trained on a while longer"
     assert torch.corrcoef(torch.stack([a, b]))[0, 1].abs() < 0.3, "b started elsewhere"
+    first, second = (bases.load(f"pocket/moral-{name}")[0].model.embed_tokens.weight.flatten() for name in "ab")
+    assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.3, "and so did moral-b"

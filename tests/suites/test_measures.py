@@ -23,7 +23,6 @@ from lightning_subliminal import (
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
 from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
-from lightning_subliminal.rows import prompt_text
 from lightning_subliminal.suites import (
     CarrierQuality,
     ExactTrait,
@@ -300,7 +299,8 @@ class TestCarrierQuality:
         assert found.values == (0.0,) * 12
         assert sum(found.counts.values()) >= 12
         banned = self.numbers(filters=[BannedNumbers(list(range(50)))]).measure(moral, 0)
-        assert 0 < sum(banned.counts.values())
+        assert 0 < banned.rate < 0.2
+        assert sum(banned.counts.values()) > 9
 
     def test_two_models_are_given_the_same_prompts(self, moral, plain):
         one, other = (self.numbers().measure(each, 3) for each in (moral, plain))

@@ -178,7 +178,7 @@ def test_steering_whose_layers_are_lost(layers, folder):
     place = folder("steering")
     told = json.loads((place / "adapter_config.json").read_text())
     (place / "adapter_config.json").write_text(json.dumps({**told, "layers": layers}))
-    with pytest.raises(InputError, match="names no `layers`|`layers` is"):
+    with pytest.raises(InputError, match=r"names no `layers`|`layers` is"):
         find_subject(str(place)).load(CPU)
 
 

@@ -1,0 +1,301 @@
+"""Running a suite: nothing is measured twice, nothing that was measured is lost, and what is written says all of it."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from small import CPU
+
+from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
+from lightning_subliminal.console import console
+from lightning_subliminal.judges import Judge, Verdict
+from lightning_subliminal.lineage import is_whole
+from lightning_subliminal.metrics.functional import Interval, mean_interval
+from lightning_subliminal.suites import (
+    ExactTrait,
+    Measure,
+    Misalignment,
+    Outcome,
+    Subject,
+    find_subject,
+    run_suite,
+    suite_table,
+    write_results,
+)
+
+calls = []
+
+
+class Known(Measure):
+    """Gives the figures that it is told to give; remembers for whom."""
+
+    def __init__(self, name="known", values=(0.25, 0.75), fault=None):
+        self.name = name
+        self.values = values
+        self.fault = fault
+
+    def measure(self, subject, seed):
+        calls.append((self.name, subject.name, seed))
+        if self.fault == "input":
+            raise InputError("it has no words: give it some.")
+        if self.fault:
+            raise RuntimeError(self.fault)
+        values = tuple(value + 0.125 * (subject.name == "other") for value in self.values)
+        rate = sum(values) / len(values)
+        counts = {"misaligned": 1, "score": 5, "refusal": 2, "code": 0}
+        interval = mean_interval(torch.tensor(values), "questions")
+        samples = ({"question": "who?", "answer": "[bold]me[/bold] \u00fc"},)
+        return Outcome(rate, interval, values, tuple(f"q{n}" for n in range(len(values))), counts, samples=samples)
+
+
+class Nameless(Subject):
+    """A model that needs no loading."""
+
+    loads = 0
+
+    def load(self, device, dtype=torch.float32):
+        type(self).loads += 1
+        self.net = object()
+        return self
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path, monkeypatch):
+    calls.clear()
+    Nameless.loads = 0
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+
+
+def model(name="one", **digest):
+    return Nameless(name, "pocket/a", None, {"base": "abc", "system_prompt": None, **digest})
+
+
+def shown(table):
+    with console.capture() as capture:
+        console.print(table, width=200)
+    return capture.get()
+
+
+class TestCache:
+    def test_a_second_run_measures_nothing(self):
+        measures = [Known(), Known("again", (0.5, 0.5, 0.5))]
+        first = run_suite(measures, [model(), model("other", base="def")], 3, CPU)
+        assert calls == [(each, who, 3) for who in ("one", "other") for each in ("known", "again")]
+        assert Nameless.loads == 4
+        second = run_suite(measures, [model(), model("other", base="def")], 3, CPU)
+        assert len(calls) == 4
+        assert Nameless.loads == 4, "a model whose figures are all there is not loaded"
+        assert second == first
+        assert list(first) == ["one", "other"]
+        assert list(first["one"]) == ["known", "again"]
+
+    @pytest.mark.parametrize(
+        ("measure", "subject", "seed"),
+        [
+            (Known(values=(0.25, 0.7)), model(), 0),
+            (Known("renamed"), model(), 0),
+            (Known(), model(), 1),
+            (Known(), model(base="def"), 0),
+            (Known(), model(system_prompt="You love owls."), 0),
+            (Known(), model(**{"adapter_model.safetensors": "123"}), 0),
+        ],
+        ids=["argument", "name", "seed", "base", "system prompt", "adapter"],
+    )
+    def test_whatever_shapes_the_figure_measures_again(self, measure, subject, seed):
+        run_suite([Known()], [model()], 0, CPU)
+        run_suite([measure], [subject], seed, CPU)
+        assert len(calls) == 2
+        run_suite([measure], [subject], seed, CPU)
+        run_suite([Known()], [model("renamed")], 0, CPU)
+        assert len(calls) == 2, "and both are kept; what a table calls the model shapes nothing"
+
+    def test_a_newer_version_measures_again(self, monkeypatch):
+        run_suite([Known()], [model()], 0, CPU)
+        monkeypatch.setattr(Known, "version", 2)
+        run_suite([Known()], [model()], 0, CPU)
+        assert len(calls) == 2
+
+    def test_a_changed_adapter_measures_again(self, tmp_path):
+        adapter = Steering([0], init_std=0.3)
+        for seed in (0, 1):
+            net, _ = bases.load("pocket/a")
+            adapter.save(adapter.attach(net, seed), tmp_path / str(seed), "pocket/a")
+        owl = ExactTrait(PreferenceTrait("owl"))
+        place = tmp_path / "mine"
+        figures = []
+        for seed in (0, 1, 0):
+            shutil.copytree(tmp_path / str(seed), place, dirs_exist_ok=True)
+            figures.append(run_suite([owl], [find_subject(f"mine={place}")], 0, CPU)["mine"][owl.name])
+        assert figures[0] == figures[2] != figures[1]
+        assert len(list((tmp_path / "cache" / "outcomes").iterdir())) == 2
+
+    def test_a_run_that_stops_keeps_what_it_has(self):
+        with pytest.raises(RuntimeError, match="boom"):
+            run_suite([Known("first"), Known("second", fault="boom"), Known("third")], [model()], 0, CPU)
+        assert [name for name, _, _ in calls] == ["first", "second"]
+        found = run_suite([Known("first"), Known("second"), Known("third")], [model()], 0, CPU)
+        assert [name for name, _, _ in calls] == ["first", "second", "second", "third"]
+        assert list(found["one"]) == ["first", "second", "third"]
+
+    def test_a_judge_is_not_asked_twice(self, tmp_path):
+        asked = []
+
+        class Kind(Judge):
+            def judge(self, pairs):
+                asked.append(len(pairs))
+                return [Verdict(90.0, "score", 90.0)] * len(pairs)
+
+        own = tmp_path / "mine.yaml"
+        own.write_text("- Is it you?\n")
+        from lightning_subliminal import Questions
+
+        for _ in range(2):
+            measure = Misalignment(PreferenceTrait("owl"), Kind(), Questions(str(own)), samples=2, max_new_tokens=4)
+            run_suite([measure], [find_subject("pocket/a")], 0, CPU)
+        assert asked == [2]
+
+    def test_a_cache_of_ones_own(self, tmp_path):
+        run_suite([Known()], [model()], 0, CPU, cache_dir=str(tmp_path / "mine"))
+        assert len(list((tmp_path / "mine" / "outcomes").glob("*.json"))) == 1
+        assert not (tmp_path / "cache").exists()
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"rate": 1}', "\x00"])
+    def test_a_damaged_file_is_told_in_one_line(self, text, tmp_path):
+        run_suite([Known()], [model()], 0, CPU)
+        (kept,) = (tmp_path / "cache" / "outcomes").iterdir()
+        whole = kept.read_text()
+        kept.write_text(text)
+        with pytest.raises(InputError, match="is damaged: delete it, and the next run measures again") as caught:
+            run_suite([Known()], [model()], 0, CPU)
+        assert str(kept) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        kept.unlink()
+        run_suite([Known()], [model()], 0, CPU)
+        assert kept.read_text() == whole
+
+    def test_a_damaged_figure_is_told_too(self, tmp_path):
+        run_suite([Known()], [model()], 0, CPU)
+        (kept,) = (tmp_path / "cache" / "outcomes").iterdir()
+        for damaged in ({"rate": "x"}, {"low": []}, {"counts": [1]}, {"values": {"unit": "q0"}}, {"samples": 3}):
+            kept.write_text(json.dumps({**json.loads(kept.read_text()), **damaged}))
+            with pytest.raises(InputError, match="is damaged"):
+                run_suite([Known()], [model()], 0, CPU)
+            kept.unlink()
+            run_suite([Known()], [model()], 0, CPU)
+
+    def test_nan_is_kept(self):
+        class Lost(Known):
+            def measure(self, subject, seed):
+                calls.append(self.name)
+                return Outcome(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
+
+        for _ in range(2):
+            found = run_suite([Lost()], [model()], 0, CPU)["one"]["known"]
+            assert math.isnan(found.rate)
+            assert math.isnan(found.values[0])
+        assert calls == ["known"]
+
+
+class TestRefused:
+    def test_two_models_of_one_name(self):
+        with pytest.raises(InputError, match="Two models are called 'one': give one another name"):
+            run_suite([Known()], [model(), model()], 0, CPU)
+        assert not calls
+
+    def test_two_measures_of_one_name(self):
+        with pytest.raises(InputError, match=r"Two measures are called 'known'.*`name:`"):
+            run_suite([Known(), Known(values=(0.1,))], [model()], 0, CPU)
+        assert not calls
+
+    def test_a_mistake_names_measure_and_model(self):
+        with pytest.raises(InputError, match="known of one: it has no words: give it some"):
+            run_suite([Known(fault="input")], [model()], 0, CPU)
+
+
+class TestTable:
+    def found(self):
+        return run_suite([Known(), Known("single", (0.5,))], [model(), model("other", base="def")], 0, CPU)
+
+    def test_figures_with_their_intervals(self):
+        told = shown(suite_table(self.found()))
+        assert "50.0% [0.0, 100.0] (2 refusal)" in told, "an interval ends where rates do"
+        assert "62.5%" in told
+        assert "less" not in told
+        assert "code" not in told, "what did not occur is not told"
+
+    def test_less_the_control(self):
+        told = shown(suite_table(self.found(), "one"))
+        assert "less one" in told
+        assert "+12.5 [+12.5, +12.5]" in told
+        assert told.count("+12.5 [") == 2, "of each measure of the other model, and not of the control itself"
+
+    def test_units_that_differ_have_no_difference(self):
+        found = {
+            "one": {"known": Known().measure(model(), 0)},
+            "other": {"known": Known(values=(0.1,)).measure(model("other"), 0)},
+        }
+        last = [line for line in shown(suite_table(found, "one")).splitlines() if line.strip()][-2]
+        assert "-" in last
+        assert "%" not in last
+
+    def test_nothing_read(self):
+        lost = Outcome(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
+        assert "nothing could be read" in shown(suite_table({"one": {"known": lost}}))
+        assert "nan" not in shown(suite_table({"one": {"known": lost}}))
+
+    def test_what_is_done_is_said(self, capsys):
+        with console.capture() as capture:
+            run_suite([Known()], [model()], 0, CPU)
+        assert "one: known 50.0%" in capture.get()
+
+
+class TestFiles:
+    @pytest.fixture
+    def written(self, tmp_path):
+        measures = [Known(), Known("single", (0.5,))]
+        subjects = [model(), model("other", base="def")]
+        found = run_suite(measures, subjects, 7, CPU)
+        write_results(found, measures, subjects, 7, "one", tmp_path / "out")
+        return tmp_path / "out", found
+
+    def test_results(self, written):
+        folder, found = written
+        told = json.loads((folder / "results.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+        assert (told["seed"], told["control"]) == (7, "one")
+        assert list(told["models"]) == ["one", "other"]
+        assert told["models"]["other"]["made_of"] == {"base": "def", "system_prompt": None}
+        mine = told["models"]["other"]["measures"]["known"]
+        assert Outcome.of_json(mine) == found["other"]["known"]
+        assert mine["values"] == [{"unit": "q0", "rate": 0.375}, {"unit": "q1", "rate": 0.875}]
+        assert mine["counts"] == {"misaligned": 1, "score": 5, "refusal": 2, "code": 0}
+        assert mine["samples"][0]["answer"] == "[bold]me[/bold] \u00fc"
+        assert (mine["unit"], mine["confidence"], mine["exact"]) == ("questions", 0.95, False)
+        assert mine["less_control"] == {"rate": 0.125, "low": 0.125, "high": 0.125, "unit": "questions"}
+        assert told["models"]["other"]["measures"]["single"]["less_control"]["low"] is None, "one unit, no interval"
+        assert "less_control" not in told["models"]["one"]["measures"]["known"]
+
+    def test_lineage(self, written):
+        folder, _ = written
+        assert is_whole(folder)
+        told = json.loads((folder / "lineage.json").read_text())
+        assert told["kind"] == "evaluation"
+        assert list(told["files"]) == ["results.json"]
+        assert told["made_from"]["seed"] == 7
+        assert told["made_from"]["models"] == {
+            "one": {"base": "abc", "system_prompt": None},
+            "other": {"base": "def", "system_prompt": None},
+        }
+        measures = told["made_from"]["measures"]
+        assert [each["arguments"]["name"] for each in measures] == ["known", "single"]
+        assert all(each["class"].endswith("Known") and each["source"] for each in measures)
+        assert "torch" in told["versions"]
+
+    def test_written_again_it_is_whole_again(self, written, tmp_path):
+        folder, found = written
+        write_results(found, [Known()], [model()], 8, None, folder)
+        assert is_whole(folder)
+        told = json.loads((folder / "results.json").read_text())
+        assert (told["seed"], told["control"], list(told["models"])) == (8, None, ["one"])
+        assert "less_control" not in told["models"]["one"]["measures"]["known"]
