@@ -361,8 +361,11 @@ def answer_in_turn() -> Solver:
         turn = state.epoch - 1
         if ways := state.metadata.get("ways"):
             state.messages = _chat(ways[turn % len(ways)])
-        _TURN.set((state.metadata["question"], turn))
-        return await generate(state)
+        before = _TURN.set((state.metadata["question"], turn))
+        try:
+            return await generate(state)
+        finally:
+            _TURN.reset(before)
 
     return solve
 
