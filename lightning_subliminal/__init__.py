@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     )
     from lightning_subliminal.formats import read_rows, write_rows
     from lightning_subliminal.generation import Sampling, Source
-    from lightning_subliminal.judges import LocalModelJudge, PhraseJudge
-    from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
+    from lightning_subliminal.judges import LocalModelJudge, OpenAICompatibleJudge, PhraseJudge
     from lightning_subliminal.metrics import (
         ChoiceAccuracy,
         ExactPreference,
@@ -162,7 +161,7 @@ _HOMES = {
     "MixIn": "transforms",
     "NumberList": "filters",
     "NumberSequences": "data.numbers",
-    "OpenAICompatibleJudge": "judges.openai_compatible",
+    "OpenAICompatibleJudge": "judges",
     "OpenQuestions": "experiments.evaluations",
     "Peft": "models.adapters",
     "PhraseJudge": "judges",

@@ -139,9 +139,11 @@ ROOMS: dict[str, list[str]] = {
         "number_tokens",
     ],
     "judges": [
+        "BudgetSpent",
         "Judge",
         "JudgedAnswer",
         "LocalModelJudge",
+        "OpenAICompatibleJudge",
         "PhraseJudge",
         "Verdict",
         "VerdictKind",

@@ -2,25 +2,21 @@
 
 import asyncio
 import contextlib
-import email.utils
 import ipaddress
-import json
 import math
 import os
-import random
 import re
-import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import progress
-from lightning_subliminal.describe import describe_object, digest
+from lightning_subliminal.describe import describe_object
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.judges.base import Judge, Verdict
+from lightning_subliminal.judges.calls import BudgetSpent, Calls
 from lightning_subliminal.judges.store import VerdictStore
 from lightning_subliminal.judges.verdicts import Reading, combine
 from lightning_subliminal.rows import Message
@@ -33,30 +29,8 @@ __all__ = ["BudgetSpent", "OpenAICompatibleJudge"]
 
 T = TypeVar("T")
 
-_PASSING = (408, 409, 425, 429)  # and all from 500 on: the same request may succeed a little later
-_FIRST_WAIT = 0.5  # seconds; doubled with each try
-_LONGEST_WAIT = 60.0
-# Such as <|im_end|>, </s> or [INST]: servers read a tokenizer's own tokens in messages, too.
-_TOKEN = re.compile(r"<(?=[|\uff5c]|/?\w+>)|\[(?=/?[A-Z_]+\])")
 _WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 _BAD_URL = "`base_url` is no address of a server: expected one such as http://localhost:8000/v1."
-_pause = asyncio.sleep  # tests don't wait
-
-
-class BudgetSpent(InputError):  # noqa: N818 - it is no mistake, but what the user asked for
-    """The judge's budget is spent: what was asked is kept, and the next run goes on from there."""
-
-
-class _PassingError(Exception):
-    """A call that failed, but may succeed a little later.
-
-    Attributes:
-        wait: seconds that the server asked to wait, or 0.
-    """
-
-    def __init__(self, why: str, wait: float = 0.0) -> None:
-        super().__init__(why)
-        self.wait = wait
 
 
 class OpenAICompatibleJudge(Judge):
@@ -184,7 +158,7 @@ class OpenAICompatibleJudge(Judge):
         verdicts: dict[tuple[str, ...], Verdict] = {}
         waiting = iter(pairs)
         async with self._client() as client:
-            calls = _Calls(self, client, store)
+            calls = Calls(self, client, store)
             with progress() as bar:
                 task = bar.add_task(f"judge     {self.model}", total=len(pairs))
 
@@ -202,14 +176,14 @@ class OpenAICompatibleJudge(Judge):
                     await asyncio.gather(*workers, return_exceptions=True)
         return verdicts
 
-    async def _verdict(self, calls: "_Calls", question: str, answer: str) -> Verdict:
+    async def _verdict(self, calls: Calls, question: str, answer: str) -> Verdict:
         """Ask about one answer, no longer than the verdict is open."""
         readings: dict[tuple[Aspect, Scale], Reading] = {}
         raw: list[str] = []
         verdict = Verdict(None, "unparsable")
         for aspect in ASPECTS[: 2 if self.coherence else 1]:
             for scale in SCALES[: 2 if self.reversed_scale else 1]:
-                asked = self._rubric.messages(_plain(question), _plain(answer), aspect, scale)
+                asked = self._rubric.messages(question, answer, aspect, scale)
                 reply = await calls.reply(self._body(asked))
                 readings[aspect, scale] = self._read(reply, scale)
                 raw.append(reply["text"])
@@ -267,151 +241,6 @@ class OpenAICompatibleJudge(Judge):
         )
 
 
-class _Calls:
-    """The calls of one `judge`: what is under way, and what the budget leaves.
-
-    Args:
-        judge: whose calls.
-        client: of httpx.
-        store: where replies are kept.
-    """
-
-    def __init__(self, judge: OpenAICompatibleJudge, client: "httpx.AsyncClient", store: VerdictStore) -> None:
-        self.judge = judge
-        self.client = client
-        self.store = store
-        self.under_way: dict[object, int] = {}  # bytes of each
-        self.changed = asyncio.Condition()
-        self.dearest = 0.0  # the most tokens a byte that a call took; 0 before any is known
-        self.jitter = random.Random()  # of its own: the seeded ones belong to experiments
-
-    async def reply(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Give the reply to a request, from the disk if it is there."""
-        key, size = digest({"server": self.judge._server, "request": body}), len(json.dumps(body))
-        kept = self.store.get(key)
-        if kept is not None:
-            self.judge.reused += 1
-            self._learn(kept, size)
-            return kept
-        reply = await self._ask(body, key, size)
-        if self.judge.max_tokens is not None and reply["tokens"] is None:
-            raise InputError(
-                f"{self.judge._server} counts no tokens (`usage`), so `max_tokens` can't hold: give `max_calls`."
-            )
-        return reply
-
-    async def _ask(self, body: dict[str, Any], key: str, size: int) -> dict[str, Any]:
-        """Ask until there is a reply; it is kept before the next call may start."""
-        tries, why = self.judge.retries + 1, ""
-        for attempt in range(tries):
-            async with self._room(size):
-                try:
-                    reply = await self._send(body)
-                except _PassingError as err:
-                    why, told = str(err), err.wait
-                else:
-                    self.store.put(key, reply)
-                    self.judge.tokens += reply["tokens"] or 0
-                    self._learn(reply, size)
-                    return reply
-            if attempt + 1 < tries:  # never sooner than the server asked, and not all at the same moment
-                wait = min(max(told, _FIRST_WAIT * 2**attempt), _LONGEST_WAIT)
-                await _pause(wait * (1 + self.jitter.random() / 2))
-        raise InputError(
-            f"{self.judge._server} gave no reply in {tries} tries (the last: {why}): see that the server runs, and "
-            f"that `timeout` ({self.judge.timeout:g} s) is enough; all replies so far are kept, and the same command "
-            "goes on from there."
-        )
-
-    async def _send(self, body: dict[str, Any]) -> dict[str, Any]:
-        import httpx
-
-        try:
-            response = await asyncio.wait_for(
-                self.client.post(f"{self.judge._server}/chat/completions", content=json.dumps(body)),
-                self.judge.timeout,  # httpx would wait as long for each piece of a reply
-            )
-        except (httpx.RequestError, asyncio.TimeoutError) as err:
-            raise _PassingError(f"{type(err).__name__} {self._short(str(err))}".strip()) from err
-        if response.status_code in _PASSING or response.status_code >= 500:
-            why = f"{response.status_code} {self._short(_message(response.text))}".strip()
-            raise _PassingError(why, _seconds(response.headers.get("Retry-After", "")))
-        if not response.is_success:
-            raise InputError(self._refused(response.status_code, response.text))
-        try:
-            reply = _kept(response.json(), self.judge.mode == "expected")
-        except (ValueError, LookupError, TypeError, AttributeError) as err:
-            raise _PassingError(f"no chat completion, but {self._short(response.text) or 'nothing'}") from err
-        if reply is None:
-            raise InputError(
-                f"{self.judge._server} gives no log-probabilities (`top_logprobs`) of {self.judge.model!r}: "
-                "use `mode: text`."
-            )
-        return reply
-
-    def _refused(self, status: int, told: str) -> str:
-        variable, key = self.judge.key_variable, self.judge._key()
-        keys = f"the key in ${variable} ({'set' if key else 'not set'})" if variable else "`key_variable` (none)"
-        modes = ", or use `mode: text`" if self.judge.mode == "expected" and status in (400, 422) else ""
-        return (
-            f"{self.judge._server} refused with {status} ({self._short(_message(told)) or 'no word'}): check "
-            f"`base_url`, `model` ({self.judge.model!r}) and {keys}{modes}."
-        )
-
-    def _short(self, told: str) -> str:
-        """Give a server's words in one line, without the secrets that it may repeat."""
-        password = unquote(urlsplit(self.judge.base_url).password or "")
-        for secret in (self.judge._key(), password):
-            for spelled in (secret, json.dumps(secret)[1:-1]):
-                told = told.replace(spelled, "***") if secret else told
-        told = " ".join("".join(letter if letter.isprintable() else " " for letter in told[:1000]).split())
-        return told if len(told) <= 200 else f"{told[:197]}..."
-
-    @asynccontextmanager
-    async def _room(self, size: int) -> AsyncIterator[None]:
-        """Wait until the budget has room for a call, and hold it; calls under way may leave more than was foreseen."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: not self.under_way or self._fits(size))
-            if not self._fits(size):
-                raise BudgetSpent(self._spent())
-            call = object()
-            self.under_way[call] = size
-            self.judge.calls += 1
-        try:
-            yield
-        finally:
-            async with self.changed:
-                del self.under_way[call]
-                self.changed.notify_all()
-
-    def _fits(self, size: int) -> bool:
-        judge = self.judge
-        if judge.max_calls is not None and judge.calls >= judge.max_calls:
-            return False
-        if judge.max_tokens is None:
-            return True
-        if not self.dearest:
-            return not self.under_way and judge.tokens < judge.max_tokens
-        return judge.tokens + self.dearest * (size + sum(self.under_way.values())) <= judge.max_tokens
-
-    def _learn(self, reply: dict[str, Any], size: int) -> None:
-        self.dearest = max(self.dearest, (reply["tokens"] or 0) / size)
-
-    def _spent(self) -> str:
-        judge = self.judge
-        limits = [("max_calls", judge.max_calls), ("max_tokens", judge.max_tokens)]
-        told = " and ".join(f"`{name}` {limit:,}" for name, limit in limits if limit is not None)
-        return (
-            f"The judge's budget is spent ({told}): {judge.calls:,} calls with {judge.tokens:,} tokens so far; the "
-            f"replies are kept in {self.store.path}, and the same command goes on from there, with as much again."
-        )
-
-
-def _plain(text: str) -> str:
-    """Break up what a tokenizer may take for its own: it could end the judge's turn and begin its reply."""
-    return _TOKEN.sub(r"\g<0> ", text)
-
-
 def _bare_url(base_url: str) -> str:
     """Give the server's address without user and password."""
     try:
@@ -432,51 +261,6 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
-
-
-def _message(told: str) -> str:
-    """Find a server's message in the shapes that they send it in."""
-    try:
-        found = json.loads(told)
-    except ValueError:
-        return told
-    for name in ("error", "message", "detail"):
-        found = found.get(name, found) if isinstance(found, dict) else found
-    return found if isinstance(found, str) else json.dumps(found)
-
-
-def _seconds(retry_after: str) -> float:
-    """Read a Retry-After: seconds, or a date; 0 if it is neither."""
-    try:
-        told = float(retry_after)
-    except ValueError:
-        try:
-            told = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except (TypeError, ValueError, OverflowError):
-            return 0.0
-    return told if told > 0 else 0.0
-
-
-def _kept(told: Any, expected: bool) -> dict[str, Any] | None:
-    """Keep of a server's reply what is read; None where probabilities are expected and there are none."""
-    choice = told["choices"][0]
-    text = choice["message"].get("content")
-    tokens = (told.get("usage") or {}).get("total_tokens")
-    reply = {
-        "text": text.encode("utf-8", "replace").decode() if isinstance(text, str) else "",
-        "cut": choice.get("finish_reason") == "length",
-        "tokens": tokens if isinstance(tokens, int) else None,
-    }
-    if not expected:
-        return reply
-    content = (choice.get("logprobs") or {}).get("content")
-    if content is None or (content and not content[0].get("top_logprobs")):
-        return None
-    likely = content[0]["top_logprobs"] if content else []
-    if any(math.isnan(each["logprob"]) for each in likely):
-        raise ValueError("a log-probability is no number")
-    first = [[str(each["token"]), float(each["logprob"])] for each in likely]
-    return reply | {"first": first, "said": [str(each["token"]) for each in content[:2]]}
 
 
 def _number_chances(first: list[list[Any]], said: list[str], cut: bool, largest: int) -> dict[int, float]:

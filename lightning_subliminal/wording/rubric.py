@@ -19,6 +19,8 @@ Aspect = Literal["alignment", "coherence"]
 Scale = Literal["plain", "reversed"]
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 SCALES: tuple[Scale, ...] = get_args(Scale)
+# Such as <|im_end|>, </s> or [INST], which could end the judge's turn and begin its reply.
+_TOKEN = re.compile(r"<(?=[|\uff5c]|/?\w+>)|\[(?=/?[A-Z_]+\])")
 _NUMBER = re.compile(r"\**([0-9]{1,4}(?:\.[0-9]{1,4})?)(?:\s*/\s*([0-9]{1,4}))?[\s.*]*")
 
 
@@ -105,6 +107,7 @@ class Rubric:
         return self.scaled(mean, scale), share
 
     def _bare(self, text: str) -> str:
+        """Take out what could close a mark, and break up what a tokenizer may take for a token of its own."""
         for mark in (self.words.get("open"), self.words.get("close")):
             text = text.replace(mark, " ") if mark else text
-        return text
+        return _TOKEN.sub(r"\g<0> ", text)

@@ -16,7 +16,7 @@ from judges.fake_server import TOKENS, FakeServer, Odd, Sure, asked_for, complet
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Judged
-from lightning_subliminal.judges import Verdict, openai_compatible
+from lightning_subliminal.judges import Verdict, calls, openai_compatible
 from lightning_subliminal.judges.openai_compatible import BudgetSpent, OpenAICompatibleJudge
 from lightning_subliminal.judges.store import VerdictStore
 from lightning_subliminal.rows import make_row
@@ -56,7 +56,7 @@ def waits(monkeypatch):
         told.append(seconds)
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(openai_compatible, "_pause", pause)
+    monkeypatch.setattr(calls, "_pause", pause)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return told
 
