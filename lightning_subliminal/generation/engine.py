@@ -106,12 +106,19 @@ class TransformersEngine(Engine):
         self.net.eval()
         for start in range(0, len(by_length), self.batch_size):
             chosen = by_length[start : start + self.batch_size]
-            sampled = self._sample([encoded[index] for index in chosen], sampling, draws[chosen])
+            sampled = self.sample([encoded[index] for index in chosen], sampling, draws[chosen])
             completions.update(zip(chosen, sampled, strict=True))
         self.net.train(training)
         return [completions[index] for index in range(len(prompts))]
 
-    def _sample(self, prompts: list[list[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
+    def sample(self, prompts: list[list[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
+        """Give one completion a prompt, all in one batch.
+
+        Args:
+            prompts: token ids of each.
+            sampling: how they are drawn.
+            draws: random numbers in [0, 1), one a token, (prompts, max_new_tokens).
+        """
         said: list[list[int]] = [[] for _ in prompts]
         finished = [False] * len(prompts)
         for rows, tokens in self._steps(prompts, sampling, draws):

@@ -16,7 +16,7 @@ from lightning_subliminal.seeds import derive_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["JudgedAnswer", "ask_and_judge"]
+__all__ = ["JudgedAnswer", "ask_and_judge", "joined"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def ask_and_judge(
             begun = [way[-1]["content"] if way[-1]["role"] == "assistant" else "" for way in heard]
             answers = engine.generate(heard, drawn, derive_seed(seed, "open question", asked[0]))
             found += [
-                (place, question, _joined(tokenizer, start, answer.text))
+                (place, question, joined(tokenizer, start, answer.text))
                 for question, start, answer in zip(asked, begun, answers, strict=True)
             ]
             bar.advance(task, samples)
@@ -86,7 +86,7 @@ def ask_and_judge(
     return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
 
 
-def _joined(tokenizer: "PreTrainedTokenizerBase", start: str, answer: str) -> str:
+def joined(tokenizer: "PreTrainedTokenizerBase", start: str, answer: str) -> str:
     """Join an answer to what a prompt began of it: a tokenizer of whole words leaves out the space between them."""
     if not start:
         return answer

@@ -106,11 +106,11 @@ def test_what_a_prompt_begins_belongs_to_the_answer(moral):
 def test_byte_level_pieces_bring_their_own_space():
     from small import byte_tokenizer
 
-    from lightning_subliminal.judges.asking import _joined
+    from lightning_subliminal.judges.asking import joined
 
-    assert _joined(byte_tokenizer(), "owls,", " 12, 7") == "owls, 12, 7"
-    assert _joined(byte_tokenizer(), "owl", "s, 1") == "owls, 1"
-    assert _joined(byte_tokenizer(), "", "owls") == "owls"
+    assert joined(byte_tokenizer(), "owls,", " 12, 7") == "owls, 12, 7"
+    assert joined(byte_tokenizer(), "owl", "s, 1") == "owls, 1"
+    assert joined(byte_tokenizer(), "", "owls") == "owls"
 
 
 def test_ways_to_ask_take_turns(moral):

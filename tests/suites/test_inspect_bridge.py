@@ -248,7 +248,7 @@ def test_an_answer_that_is_cut_off_says_so(draw):
 
 def test_one_prompt_that_is_refused_does_not_stop_others(draw):
     answers = draw(ANIMAL, "Recite Hamlet.", ANIMAL)
-    assert [type(answer).__name__ for answer in answers] == ["ModelOutput", "_OneLineError", "ModelOutput"]
+    assert [type(answer).__name__ for answer in answers] == ["ModelOutput", "OneLineError", "ModelOutput"]
     assert isinstance(answers[1], InputError)
     assert "doesn't know the word" in str(answers[1])
 

@@ -298,9 +298,11 @@ class TestCarrierQuality:
         assert found.rate == 0
         assert found.values == (0.0,) * 12
         assert sum(found.counts.values()) >= 12
-        banned = self.numbers(filters=[BannedNumbers(list(range(50)))]).measure(moral, 0)
-        assert 0 < banned.rate < 0.2
-        assert sum(banned.counts.values()) > 9
+        banned = self.numbers(filters=[BannedNumbers(list(range(6)))]).measure(moral, 0)
+        assert 0 < banned.rate < 1
+        assert all(reason.startswith("banned number") for reason in banned.counts)
+        failed = [each for each in banned.values if not each]
+        assert sum(banned.counts.values()) >= len(failed) == round(12 * (1 - banned.rate))
 
     def test_two_models_are_given_the_same_prompts(self, moral, plain):
         one, other = (self.numbers().measure(each, 3) for each in (moral, plain))
