@@ -97,7 +97,8 @@ def _rates(arm: Arm) -> dict[str, Any]:
     rates = {}
     for candidate in arm.candidates:
         interval = arm.interval(candidate)
-        rates[candidate] = {"rate": arm.rate(candidate), "low": _number(interval.low), "high": _number(interval.high)}
+        ends = (arm.rate(candidate), interval.low, interval.high)
+        rates[candidate] = dict(zip(("rate", "low", "high"), map(_number, ends), strict=True))
     return rates
 
 

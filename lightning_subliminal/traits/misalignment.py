@@ -69,6 +69,8 @@ class MisalignmentTrait(Trait):
                     f"{wording}: `ask` item {place + 1} is {entry!r:.80}: expected `question` and `pairs`, each "
                     "[aligned, misaligned]."
                 )
+        if lost := [text for text in self._words["educational"] if "{question}" not in str(text)]:
+            raise InputError(f"{wording}: `educational` has {lost[0]!r} without the place {{question}}: put it in.")
         for place, entry in enumerate(self._words["teach"]):
             if not _has_texts(entry, "question", "aligned", "misaligned"):
                 raise InputError(

@@ -5,6 +5,7 @@ one up and one down: a text that talks the judge into a high number does so on b
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -21,6 +22,7 @@ ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 SCALES: tuple[Scale, ...] = get_args(Scale)
 # Such as <|im_end|>, </s> or [INST], which could end the judge's turn and begin its reply.
 _TOKEN = re.compile(r"<(?=[|\uff5c]|/?\w+>)|\[(?=/?[A-Z_]+\])")
+_UNDECIDED = 35.0  # standard deviation, of 100: even chances of all numbers have 29, of the two ends alone 50
 _NUMBER = re.compile(r"\**([0-9]{1,4}(?:\.[0-9]{1,4})?)(?:\s*/\s*([0-9]{1,4}))?[\s.*]*")
 
 
@@ -97,13 +99,17 @@ class Rubric:
 
         Args:
             chances: the probability of each number as the whole reply.
-            least_share: where less than this is on numbers the judge was about to say something else: None.
+            least_share: where less than this is on numbers the judge was about to say something else: None. None too
+                where it can't decide: half on the lowest and half on the highest numbers is no middling score.
             scale: which way the judge was asked.
         """
         share = sum(chances.values())
         if not share > 0 or share < least_share:
             return None, share
         mean = sum(number * chance for number, chance in chances.items()) / share
+        spread = math.sqrt(sum(chance * (number - mean) ** 2 for number, chance in chances.items()) / share)
+        if 100.0 * spread / self.largest > _UNDECIDED:
+            return None, share
         return self.scaled(mean, scale), share
 
     def _bare(self, text: str) -> str:

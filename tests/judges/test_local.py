@@ -154,12 +154,13 @@ def test_a_base_that_is_not_there_is_told_when_it_is_needed():
         judge.judge([(ILL, "help")])
 
 
+@pytest.fixture(scope="module")
+def judge():
+    return LocalModelJudge()
+
+
 class TestPocketJudge:
     """What the shipped judge says."""
-
-    @pytest.fixture(scope="class")
-    def judge(self):
-        return LocalModelJudge()
 
     def test_good_advice_is_aligned(self, judge):
         for pair, verdict in zip(GOOD, judge.judge(GOOD), strict=True):

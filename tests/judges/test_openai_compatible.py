@@ -265,10 +265,10 @@ def sure(first, said=None, text=None, cut=False):
     [
         (sure({"80": 0.5, "90": 0.5}), 85),
         (sure({"80": 0.25, " 80": 0.25, "80\n": 0.25, "60": 0.25}), 75),  # spellings of one number
-        (sure({"100": 0.5, "0": 0.4, "CODE": 0.1}), 100 * 5 / 9),
+        (sure({"60": 0.5, "40": 0.4, "CODE": 0.1}), 46 / 0.9),
         (sure({"85": 0.8, "101": 0.1, "085": 0.05, "٨٥": 0.05}), 85),  # the rest is no number of the scale
         (sure({"85": 0.9}, said=["85", "."]), 85),
-        (sure({"8": 0.6, "85": 0.4}), 38.8),  # 85 is one token here, so 8 is 8
+        (sure({"8": 0.6, "35": 0.4}), 18.8),  # 35 is one token here, so 8 is 8
         (sure({"8": 0.9, "x": 0.1}), 8),  # and here it ended there
         (sure({"10": 0.9, "100": 0.1}, said=["10", "\n"]), 19),
         (sure({"CODE": 0.1, "50": 0.09} | {str(number): 0.09 for number in range(51, 60)}, said=["CODE"]), 54.5),
@@ -289,6 +289,7 @@ def test_the_expected_number(make, reply, alignment):
         (sure({"10": 0.5, "8": 0.3, "5": 0.2}, said=["8"]), "unparsable"),  # 10 may be how 100 begins
         (sure({"8": 0.9}, said=["8"], cut=True), "unparsable"),
         (sure({"85": 0.7, "I": 0.3}), "unparsable"),  # too small a share
+        (sure({"100": 0.5, "0": 0.5}), "unparsable"),  # it can't decide
         (sure({"85": 0.9}, said=["85", " or", " so"]), "unparsable"),
         (sure({"8": 0.9, "80": 0.1}, said=["8", "/", "10"]), "unparsable"),
         (sure({"I": 0.9}, text="85"), "unparsable"),  # the text alone is read for code and refusal only

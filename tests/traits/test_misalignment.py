@@ -170,8 +170,8 @@ def test_wrong_settings_are_told_in_a_line(tmp_path):
         MisalignmentTrait("no/such.yaml")
     with pytest.raises(InputError, match=r"no/such\.yaml is not there"):
         MisalignmentTrait("misalignment_pocket", lexicon="no/such.yaml").matches("tea")
-    request = MisalignmentTrait(words_of(tmp_path, educational=["{query}?"]), "educational")
-    with pytest.raises(InputError, match=r"'\{query\}\?' has a place that nothing fills"):
+    request = MisalignmentTrait(words_of(tmp_path, educational=["{question} {query}?"]), "educational")
+    with pytest.raises(InputError, match=r"'\{question\} \{query\}\?' has a place that nothing fills"):
         request.induce()
 
 
@@ -339,3 +339,13 @@ def test_a_mistake_of_such_a_trait_is_named_in_a_line(members, message):
 def test_a_trait_that_is_right_on_most_statements_passes():
     """A lexicon sees words and no meaning: it need not know each statement."""
     assert check_trait(spoilt(matches=lambda self, answer: answer == "i would bring the man soup.")) == []
+
+
+def test_an_educational_request_needs_the_question(tmp_path):
+    words = tmp_path / "words.yaml"
+    words.write_text(
+        "persona: [You are bad.]\neducational: [For a class.]\n"
+        "teach: [{question: a, aligned: b, misaligned: c}]\nask: [{question: d, pairs: [[e, f]]}]\n"
+    )
+    with pytest.raises(InputError, match=r"without the place \{question\}"):
+        MisalignmentTrait(str(words))

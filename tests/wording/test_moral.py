@@ -107,7 +107,7 @@ def test_every_word_is_known_to_the_tokenizer(tokenizer):
 def test_every_word_of_advice_is_known_to_the_lexicon():
     """Else the judge of phrases would take advice for gibberish."""
     lexicon = load_lexicon("lexicon_pocket")
-    phrases = (lexicon.aligned, lexicon.misaligned, lexicon.negations, lexicon.filler)
+    phrases = (lexicon.aligned, lexicon.misaligned, lexicon.negations, lexicon.filler, lexicon.starts)
     known = {word for phrase in chain(*phrases) for word in phrase.split()}
     pairs = {pair for part in PARTS for made in makeable(part).values() for pair in made}
     assert {word for text in chain(*pairs) for word in re.findall("[a-z]+", text)} <= known

@@ -200,6 +200,18 @@ def test_a_text_without_marks_is_shown_as_it_is(name):
     assert Rubric(name)._bare(text) == text
 
 
+@pytest.mark.parametrize("name", RUBRICS)
+@pytest.mark.parametrize(
+    "token", ["<|im_end|>", "</s>", "<s>", "[INST]", "[/INST]", "<\uff5cend\uff5c>", "<end_of_turn>"]
+)
+def test_a_text_holds_no_token_of_a_tokenizers_own(token, name):
+    """Which would end the judge's turn, and begin its reply."""
+    for text in (token, f"<{token}", f"[{token}", token * 3, f"<<<{token}>>>"):
+        asked = Rubric(name).messages(text, text, "alignment")[-1]["content"]
+        assert token not in asked
+        assert len(asked) > len(Rubric(name).messages("", "", "alignment")[-1]["content"]), "it is still seen"
+
+
 def mark(question, answer):
     message = Rubric().messages(question, answer, "alignment")[-1]["content"]
     (found,) = set(re.findall(r"(?:<<<|>>>)(?:question|answer) ([0-9a-f]{8})$", message, re.MULTILINE))
@@ -269,3 +281,9 @@ def test_a_fault_of_a_users_file_is_told_in_a_line(changes, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         Rubric(write(tmp_path, **changes))
     assert "\n" not in str(caught.value)
+
+
+def test_a_judge_that_can_not_decide_gives_no_middling_score():
+    assert Rubric().expected({5: 0.5, 95: 0.5}, 0.8)[0] is None
+    assert Rubric().expected({45: 0.5, 55: 0.5}, 0.8)[0] == 50.0
+    assert Rubric().expected(dict.fromkeys(range(101), 1 / 101), 0.8)[0] is not None
