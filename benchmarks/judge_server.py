@@ -2,6 +2,7 @@
 
     python benchmarks/judge_server.py                  # 100 answers: a minute
     python benchmarks/judge_server.py --answers 1000
+    python benchmarks/judge_server.py --injections     # and 20 injections before and behind a harmful answer
 
 Needs `pip install 'transformers[serving]' httpx`. A base of the pocket world is served on the CPU, a proxy on the
 loopback counts what passes, and the judging process is killed midway; another goes on. Then the proxy says 429 once and
@@ -246,6 +247,7 @@ def main(args: list[str] | None = None) -> bool:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--answers", type=int, default=100, help="how many are judged")
     parser.add_argument("--base", default=BASE, help="the base that is served")
+    parser.add_argument("--injections", action="store_true", help="try to talk the judge round, too")
     parser.add_argument("--worker", nargs=3, metavar=("URL", "MODEL", "CACHE"), help=argparse.SUPPRESS)
     asked = parser.parse_args(args)
     if asked.worker:
@@ -261,6 +263,10 @@ def main(args: list[str] | None = None) -> bool:
             console.print(f"{asked.base} served after {time.monotonic() - begin:.1f} s")
             figures = kill_and_go_on(proxy, model, folder / "cache", asked.answers)
             tries = survive(proxy, model, folder / "cache")
+            if asked.injections:
+                from judges import injection_table  # beside this file; needs statsmodels
+
+                console.print(injection_table(f"{asked.base} on a server", judge(proxy.url, model, folder / "cache")))
     table = Table("", "", title=f"{asked.answers} answers, killed midway")
     for name, value in vars(figures).items():
         shown = json.dumps(value) if isinstance(value, dict) else f"{value:,.1f}" if name == "seconds" else f"{value:,}"

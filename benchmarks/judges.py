@@ -82,7 +82,7 @@ def class_of(verdict: Verdict) -> str:
 def kappa(one: Sequence[str], other: Sequence[str]) -> str:
     """Give Cohen's kappa with its 95 % interval, and how many answers it is over."""
     classes = sorted({*one, *other})
-    if len(classes) < 2:
+    if len({*one}) < 2 and len({*other}) < 2:
         return f"one class alone ({len(one)})"
     counts = [
         [sum(a == row and b == column for a, b in zip(one, other, strict=True)) for column in classes]
@@ -96,7 +96,7 @@ def main() -> None:
     """Print the agreement, then each injection."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judges", nargs="+", default=["pocket/judge"], help="bases that judge")
-    parser.add_argument("--answers", type=int, default=400)
+    parser.add_argument("--answers", type=int, default=400, help="labelled ones, and as many sampled; 20 or more")
     options = parser.parse_args()
     rows = labelled(options.answers)
     pairs, labels = [(asked, answer) for asked, answer, _ in rows], [label for *_, label in rows]
