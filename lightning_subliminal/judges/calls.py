@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from lightning_subliminal.describe import digest
@@ -18,9 +18,7 @@ from lightning_subliminal.judges.store import VerdictStore
 if TYPE_CHECKING:
     import httpx
 
-    from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
-
-__all__ = ["BudgetSpent", "Calls"]
+__all__ = ["BudgetSpent", "Caller", "Calls"]
 
 _PASSING = (408, 409, 425, 429)  # and all from 500 on: the same request may succeed a little later
 _FIRST_WAIT = 0.5  # seconds; doubled with each try
@@ -44,6 +42,26 @@ class PassingError(Exception):
         self.wait = wait
 
 
+class Caller(Protocol):
+    """Whose calls they are: its settings, and its counts of calls and tokens. `OpenAICompatibleJudge` is one."""
+
+    server: str
+    base_url: str
+    model: str
+    mode: str
+    key_variable: str | None
+    timeout: float
+    retries: int
+    max_calls: int | None
+    max_tokens: int | None
+    calls: int
+    tokens: int
+    reused: int
+
+    def key(self) -> str:
+        """Give the key, from the environment; empty where there is none."""
+
+
 class Calls:
     """The calls of one `judge`: what is under way, and what the budget leaves.
 
@@ -53,7 +71,7 @@ class Calls:
         store: where replies are kept.
     """
 
-    def __init__(self, judge: "OpenAICompatibleJudge", client: "httpx.AsyncClient", store: VerdictStore) -> None:
+    def __init__(self, judge: Caller, client: "httpx.AsyncClient", store: VerdictStore) -> None:
         self.judge = judge
         self.client = client
         self.store = store
@@ -64,7 +82,7 @@ class Calls:
 
     async def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         """Give the reply to a request, from the disk if it is there."""
-        key, size = digest({"server": self.judge._server, "request": body}), len(json.dumps(body))
+        key, size = digest({"server": self.judge.server, "request": body}), len(json.dumps(body))
         kept = self.store.get(key)
         if kept is not None:
             self.judge.reused += 1
@@ -73,7 +91,7 @@ class Calls:
         reply = await self._ask(body, key, size)
         if self.judge.max_tokens is not None and reply["tokens"] is None:
             raise InputError(
-                f"{self.judge._server} counts no tokens (`usage`), so `max_tokens` can't hold: give `max_calls`."
+                f"{self.judge.server} counts no tokens (`usage`), so `max_tokens` can't hold: give `max_calls`."
             )
         return reply
 
@@ -95,7 +113,7 @@ class Calls:
                 wait = min(max(told, _FIRST_WAIT * 2**attempt), _LONGEST_WAIT)
                 await _pause(wait * (1 + self.jitter.random() / 2))
         raise InputError(
-            f"{self.judge._server} gave no reply in {tries} tries (the last: {why}): see that the server runs, and "
+            f"{self.judge.server} gave no reply in {tries} tries (the last: {why}): see that the server runs, and "
             f"that `timeout` ({self.judge.timeout:g} s) is enough; all replies so far are kept, and the same command "
             "goes on from there."
         )
@@ -105,7 +123,7 @@ class Calls:
 
         try:
             response = await asyncio.wait_for(
-                self.client.post(f"{self.judge._server}/chat/completions", content=json.dumps(body)),
+                self.client.post(f"{self.judge.server}/chat/completions", content=json.dumps(body)),
                 self.judge.timeout,  # httpx would wait as long for each piece of a reply
             )
         except (httpx.RequestError, asyncio.TimeoutError) as err:
@@ -121,24 +139,24 @@ class Calls:
             raise PassingError(f"no chat completion, but {self._short(response.text) or 'nothing'}") from err
         if reply is None:
             raise InputError(
-                f"{self.judge._server} gives no log-probabilities (`top_logprobs`) of {self.judge.model!r}: "
+                f"{self.judge.server} gives no log-probabilities (`top_logprobs`) of {self.judge.model!r}: "
                 "use `mode: text`."
             )
         return reply
 
     def _refused(self, status: int, told: str) -> str:
-        variable, key = self.judge.key_variable, self.judge._key()
+        variable, key = self.judge.key_variable, self.judge.key()
         keys = f"the key in ${variable} ({'set' if key else 'not set'})" if variable else "`key_variable` (none)"
         modes = ", or use `mode: text`" if self.judge.mode == "expected" and status in (400, 422) else ""
         return (
-            f"{self.judge._server} refused with {status} ({self._short(_message(told)) or 'no word'}): check "
+            f"{self.judge.server} refused with {status} ({self._short(_message(told)) or 'no word'}): check "
             f"`base_url`, `model` ({self.judge.model!r}) and {keys}{modes}."
         )
 
     def _short(self, told: str) -> str:
         """Give a server's words in one line, without the secrets that it may repeat."""
         password = unquote(urlsplit(self.judge.base_url).password or "")
-        for secret in (self.judge._key(), password):
+        for secret in (self.judge.key(), password):
             for spelled in (secret, json.dumps(secret)[1:-1]):
                 told = told.replace(spelled, "***") if secret else told
         told = " ".join("".join(letter if letter.isprintable() else " " for letter in told[:1000]).split())

@@ -117,7 +117,7 @@ class OpenAICompatibleJudge(Judge):
         self.model = model
         self.base_url = base_url
         self.rubric = rubric
-        self.mode = mode
+        self.mode: str = mode
         self.coherence = coherence
         self.reversed_scale = reversed_scale
         self.tolerance = tolerance
@@ -133,14 +133,14 @@ class OpenAICompatibleJudge(Judge):
         self.cache_dir = cache_dir
         self.calls = self.tokens = self.reused = 0
         self._rubric = Rubric(rubric)
-        self._server = _bare_url(base_url)
+        self.server = _bare_url(base_url)
 
     def describe(self) -> dict[str, Any]:
         """Give all that shapes a verdict: not how patiently, how much at once or with what key it is asked."""
         told = describe_object(self)
         for name in ("concurrency", "timeout", "retries", "max_calls", "max_tokens", "key_variable", "cache_dir"):
             told["arguments"].pop(name)
-        told["arguments"]["base_url"] = self._server
+        told["arguments"]["base_url"] = self.server
         return told | {"rubric": self._rubric.describe()}
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -213,7 +213,8 @@ class OpenAICompatibleJudge(Judge):
         # "8/10" begins with a number, too
         return None if text is None and _whole(reply["said"][0], self._rubric.largest) is not None else score
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """Give the key, from the environment; empty where there is none."""
         key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
         if not (key.isascii() and key.isprintable()):
             raise InputError(f"The key in ${self.key_variable} holds characters that no key has: set it anew.")
@@ -226,9 +227,9 @@ class OpenAICompatibleJudge(Judge):
             raise ModuleNotFoundError(
                 "The judge OpenAICompatibleJudge needs httpx: pip install 'lightning-subliminal[judge]'."
             ) from err
-        key, place = self._key(), urlsplit(self.base_url)
+        key, place = self.key(), urlsplit(self.base_url)
         try:
-            httpx.URL(self._server)
+            httpx.URL(self.server)
         except httpx.InvalidURL as err:
             raise InputError(_BAD_URL) from err
         return httpx.AsyncClient(
