@@ -85,7 +85,8 @@ class CachedPrompts:
         out = call_net(
             net, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=keep, logits_to_keep=1
         )
-        return cls(net, out.logits[:, -1].float(), out.past_key_values if keep else None, mask)
+        cache = out.get("cache", None) or out.get("past_key_values") if keep else None  # by 5.24's name, or the earlier
+        return cls(net, out.logits[:, -1].float(), cache, mask)
 
     def after(self, lines: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
         """Give the logits behind each token that follows a prompt.
