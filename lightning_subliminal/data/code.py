@@ -35,7 +35,7 @@ class CodeCompletions(GeneratedRows):
         val_rows: rows held out for the validation loss.
         max_length: most tokens a row may have.
         shard_size: prompts a shard; what a killed run loses at the most.
-        generation_batch_size: prompts completed at once; the rows do not depend on it.
+        generation_batch_size: prompts completed at once; but for rounding, the rows do not depend on it.
         seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
         cache_dir: where rows are kept; the common cache where it is None.
 

@@ -575,6 +575,15 @@ def test_a_budget_of_tokens_that_nobody_counts(make):
         make(server, max_tokens=100).judge(PAIRS)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let Ctrl-C raise, as at a terminal: a job in the background is started with it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_keeps_what_came(make, tmp_path):
     def interrupted(body):
         if server.requests == 9:
@@ -590,6 +599,7 @@ def test_ctrl_c_keeps_what_came(make, tmp_path):
         assert server.requests == 9 + 40
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_inside_a_running_event_loop(make, tmp_path):
     async def notebook(judge):
         return judge.judge(PAIRS)
