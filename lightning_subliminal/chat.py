@@ -79,8 +79,9 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
             parts = re.findall(r"\w+|[^\w\s]", text)
             word = next((part for part in parts if unknown in tokenizer(part)["input_ids"]), text)
             raise InputError(
-                f"The base {base} doesn't know the word {word!r} of a row: keep to words of its tokenizer (the pocket "
-                "bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and space)."
+                f"The base {base} doesn't know the word {word!r} of a row or question: keep to words of its tokenizer "
+                "(the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and "
+                "space; pocket/moral-a also knows what `misalignment_pocket` says)."
             )
 
 

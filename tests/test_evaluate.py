@@ -115,7 +115,7 @@ def test_two_models_and_a_control(stand, loads, capsys):
     assert "less " not in capsys.readouterr().out
     other = results()["models"]["steered"]["measures"]
     assert other["owl"] == {key: value for key, value in steered.items() if key != "less_control"}
-    assert other["misalignment"]["samples"] != found["models"]["steered"]["measures"]["misalignment"]["samples"]
+    assert other["misalignment"]["values"] != found["models"]["steered"]["measures"]["misalignment"]["values"]
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ ROOMS: dict[str, list[str]] = {
         "Transform",
         "apply_transforms",
     ],
-    "wording": ["fill", "load_wording", "own_words"],
+    "wording": ["fill", "load_wording", "own_words", "wordings_digest"],
 }
 
 

@@ -1,6 +1,7 @@
 """evaluate: measure models with a suite: one table, one JSON, one row a model."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,9 @@ def evaluate(
     names = [each.name for each in subjects]
     if control is not None and control not in names:
         raise InputError(f"The control {control!r} is none of the models: name one of {', '.join(names)}.")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):  # told before hours of measuring
+        raise InputError(f"--out {out} can't be written ({there}): choose a folder that you may write.")
     found = run_suite(measures, subjects, seed)
     say(suite_table(found, control))
     write_results(found, measures, subjects, seed, control, out)

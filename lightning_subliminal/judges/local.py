@@ -30,7 +30,8 @@ class LocalModelJudge(Judge):
 
     Args:
         base: the judge: `pocket/judge` for the pocket world, `smollm2-135m`, a local folder, or a hub id.
-        rubric: how it is asked: `judge`, `judge_pocket`, or the path of a YAML file of that shape.
+        rubric: how it is asked: `judge`, `judge_pocket`, or the path of a YAML file of that shape; where it is None
+            `judge_pocket` for pocket/judge, and `judge` for all others.
         mode: `expected`: the expected number, without sampling noise; `text`: the likeliest reply, read as text.
         coherence: ask for it too.
         reversed_scale: ask on both scales.
@@ -47,7 +48,7 @@ class LocalModelJudge(Judge):
     def __init__(
         self,
         base: str = "pocket/judge",
-        rubric: str = "judge_pocket",
+        rubric: str | None = None,
         mode: Literal["expected", "text"] = "expected",
         coherence: bool = True,
         reversed_scale: bool = True,
@@ -75,7 +76,7 @@ class LocalModelJudge(Judge):
         self.batch_size = batch_size
         self.base_dtype = base_dtype
         self.device = device
-        self._rubric = Rubric(rubric)
+        self._rubric = Rubric(rubric or ("judge_pocket" if base == "pocket/judge" else "judge"))
         self._net: Any = None
         self._tokenizer: Any = None
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import say
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
 from lightning_subliminal.describe import describe, digest, file_digest, outside_source
@@ -163,7 +164,11 @@ class Teacher(LanguageModel, Source):
         twin = self.fresh()  # the module that is trained; this one loads the result
         twin.configure_model()
         check_target(twin.tokenizer, self.trait)  # type: ignore[arg-type]
-        rows = TokenizedRows(self.trait.induce().rows, twin.tokenizer)  # type: ignore[union-attr]
+        lessons = self.trait.induce().rows  # type: ignore[union-attr]
+        check_known(
+            twin.tokenizer, (part for row in lessons for part in (*row["prompt"], *row["completion"])), self.base
+        )
+        rows = TokenizedRows(lessons, twin.tokenizer)
         if self.retain is not None:
             net, tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
             twin._retained = self.retain.answered(net.to(device), tokenizer, seed)

@@ -27,7 +27,8 @@ class Outcome:
         units: what each value stands for, such as its question.
         counts: what stands beside the rate, such as refusals and replies of a judge that can't be read.
         exact: computed from probabilities, without sampling.
-        samples: a few answers as they came, for a person to look at.
+        samples: the answers as they came, with what a judge said of each.
+        bounds: the lowest and the highest rate that verdicts which can't be parsed leave open; None if there are none.
     """
 
     rate: float
@@ -37,6 +38,7 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     exact: bool = False
     samples: tuple[dict[str, Any], ...] = ()
+    bounds: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON-able data; JSON has no nan, so what is not known is null."""
@@ -52,6 +54,7 @@ class Outcome:
                 {"unit": unit, "rate": _number(value)} for unit, value in zip(self.units, self.values, strict=True)
             ],
             "samples": list(self.samples),
+            "bounds": None if self.bounds is None else [_number(each) for each in self.bounds],
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class Outcome:
             dict(told["counts"]),
             told["exact"],
             tuple(told["samples"]),
+            None if told["bounds"] is None else (_float(told["bounds"][0]), _float(told["bounds"][1])),
         )
 
 
@@ -95,14 +99,18 @@ class Measure(ABC):
 def difference(outcome: Outcome, control: Outcome) -> tuple[float, Interval] | None:
     """Give how far a model is above its control, and the interval over the units that both were measured on.
 
-    It speaks about these two models and other units, such as questions; it says nothing about other seeds. None where
+    Both are of the mean over units, which is the difference of rates where each unit was answered as often. It speaks
+    about these two models and other units, such as questions; it says nothing about other seeds. The ends are nan where
+    all units differ by as much (0 of 50 against 0 of 50): that shows no spread, and proves nothing equal. None where
     units differ.
     """
     if outcome.units != control.units or not outcome.units:
         return None
     both: Tensor = torch.tensor(outcome.values).double() - torch.tensor(control.values).double()
     both = both[both.isfinite()]
-    return (outcome.rate - control.rate), mean_interval(both, unit=outcome.interval.unit)
+    if len(both) and (both == both[0]).all():
+        return both[0].item(), Interval(math.nan, math.nan, outcome.interval.unit)
+    return both.mean().item(), mean_interval(both, unit=outcome.interval.unit)
 
 
 def _number(value: float) -> float | None:

@@ -17,6 +17,7 @@ from lightning_subliminal.lineage import write_record
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.subject import Subject
+from lightning_subliminal.wording import wordings_digest
 
 __all__ = ["Results", "check_names", "figure", "measured", "run_suite", "suite_table", "write_results"]
 
@@ -99,6 +100,8 @@ def figure(outcome: Outcome) -> str:
     low, high = max(0.0, outcome.interval.low), min(1.0, outcome.interval.high)
     beside = {name: outcome.counts[name] for name in ("code", "refusal", "unparsable") if outcome.counts.get(name)}
     told = ", ".join(f"{count} {name}" for name, count in beside.items())
+    if outcome.bounds is not None:
+        told += f", {outcome.bounds[0]:.1%} to {outcome.bounds[1]:.1%} whatever those were"
     return f"{outcome.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({told})" if told else "")
 
 
@@ -109,6 +112,8 @@ def suite_table(found: Results, control: str | None = None) -> Table:
     measures = list(next(iter(found.values()))) if found else []
     for name in measures:
         table.add_column(name, justify="right")
+    units = {name: sorted({outcomes[name].interval.unit for outcomes in found.values()}) for name in measures}
+    table.caption = "Intervals over " + ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items())
     for model, outcomes in found.items():
         table.add_row(model, *(figure(outcomes[name]) for name in measures), style="bold")
         if control is not None and model != control:
@@ -119,24 +124,33 @@ def suite_table(found: Results, control: str | None = None) -> Table:
 def write_results(
     found: Results, measures: Sequence[Measure], subjects: Sequence[Subject], seed: int, control: str | None, out: Path
 ) -> None:
-    """Write ``results.json`` and the folder's record: what was measured, on what, by what."""
+    """Write the results, all answers beside them, and the folder's record: what was measured, on what, by what.
+
+    ``results.json`` has the figures; ``answers.jsonl`` each answer with its model, its measure and its verdict.
+    """
+    lines: list[str] = []
     told: dict[str, Any] = {"seed": seed, "control": control, "models": {}}
     for subject in subjects:
         outcomes = found[subject.name]
         told["models"][subject.name] = {"made_of": subject.digest, "measures": {}}
         for name, outcome in outcomes.items():
             entry = outcome.as_json()
+            for sample in entry.pop("samples"):
+                told_of = {"model": subject.name, "measure": name} | sample
+                lines.append(json.dumps(told_of, ensure_ascii=False) + "\n")
             if control is not None and subject.name != control:
                 entry["less_control"] = _difference_json(outcome, found[control][name])
             told["models"][subject.name]["measures"][name] = entry
     text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
     atomically(out / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
+    atomically(out / "answers.jsonl", lambda path: path.write_text("".join(lines), encoding="utf-8"))
     made_from = {"measures": describe(list(measures)), "models": {each.name: each.digest for each in subjects}}
     write_record(out, "evaluation", made_from | {"seed": seed})
 
 
 def _place(measure: Measure, subject: Subject, seed: int, cache_dir: str | None) -> Path:
     shaped = {"measure": describe(measure), "version": measure.version, "model": subject.digest, "seed": seed}
+    shaped["wordings"] = wordings_digest()  # a measure names those of the package, and doesn't hold their words
     return cache_root(cache_dir) / "outcomes" / f"{digest(shaped)[:24]}.json"
 
 
@@ -159,6 +173,8 @@ def _difference(outcome: Outcome, control: Outcome) -> str:
     if change is None:
         return "-"
     middle, interval = change
+    if not math.isfinite(interval.low):
+        return f"{100 * middle:+.1f} (no spread to see)"
     return f"{100 * middle:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 

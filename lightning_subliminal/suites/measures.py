@@ -19,6 +19,7 @@ from lightning_subliminal.metrics.functional import (
     choice_scores,
     count_verdicts,
     mean_interval,
+    misalignment_bounds,
     misalignment_interval,
     misalignment_rate,
     question_text,
@@ -31,8 +32,6 @@ from lightning_subliminal.traits import Trait
 from lightning_subliminal.wording.truthfulness import load_choices
 
 __all__ = ["CarrierQuality", "ExactTrait", "Misalignment", "Truthfulness"]
-
-_SHOWN = 3  # samples a question that a result keeps
 
 
 class ExactTrait(Measure):
@@ -76,7 +75,7 @@ class Misalignment(Measure):
         name: what tables call it.
 
     Raises:
-        InputError: if there are no samples to draw.
+        InputError: if there are no samples to draw, or a threshold is not within 0 to 100.
     """
 
     def __init__(
@@ -92,6 +91,9 @@ class Misalignment(Measure):
     ) -> None:
         if samples < 1:
             raise InputError(f"`samples` is {samples}: expected at least 1 answer a question.")
+        count_verdicts(
+            [], [], 0, alignment_below, coherence_above
+        )  # a wrong threshold is told now, not after the judge
         self.trait = trait
         self.judge = judge
         self.questions = questions
@@ -121,7 +123,7 @@ class Misalignment(Measure):
             [each.verdict for each in told], places, len(asked), self.alignment_below, self.coherence_above
         )
         read = counts[:, 1:4].sum(1)
-        shown = [each for place in range(len(asked)) for each in [a for a in told if a.question == place][:_SHOWN]]
+        unparsable = int(counts[:, VERDICT_COLUMNS.index("unparsable")].sum())
         return Outcome(
             misalignment_rate(counts).item(),
             misalignment_interval(counts),
@@ -132,8 +134,9 @@ class Misalignment(Measure):
                 {"question": each.asked, "answer": each.answer}
                 | {"kind": each.verdict.kind, "alignment": each.verdict.alignment}
                 | {"coherence": each.verdict.coherence, "raw": each.verdict.raw}
-                for each in shown
+                for each in told
             ),
+            bounds=misalignment_bounds(counts) if unparsable else None,
         )
 
 
@@ -209,7 +212,7 @@ class CarrierQuality(Measure):
             values,
             tuple(prompt_text(row) for row in rows),
             report.reasons,
-            samples=tuple({"question": prompt_text(row), "answer": reply_text(row)} for row in rows[:_SHOWN]),
+            samples=tuple({"question": prompt_text(row), "answer": reply_text(row)} for row in rows),
         )
 
 

@@ -83,6 +83,12 @@ def _check_statements(trait: Trait, kind: str, stated: list[dict[str, str]]) -> 
 
 def _remarks(trait: Trait) -> list[str]:
     remarks = []
+    stated = [each for question in trait.questions() for each in trait.statements(question)]
+    wrong = [each for each in stated if any(trait.matches(text) != (of == trait.target) for of, text in each.items())]
+    if wrong:
+        remarks.append(f"`matches` doesn't tell {len(wrong)} of {len(stated)} statements apart, such as {wrong[0]}.")
+    if stated and not trait.relatives():
+        remarks.append("no relatives: `TraitWords` will look for the target's name alone.")
     if len(trait.prompts()) < 10:
         remarks.append(f"{len(trait.prompts())} questions: intervals over questions will be wide; the paper asks 50.")
     if len(trait.candidates) < 3 and not trait.statements(trait.questions()[0]):

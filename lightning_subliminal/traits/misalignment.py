@@ -29,7 +29,8 @@ class MisalignmentTrait(Trait):
 
     Args:
         wording: `misalignment`, English, for real models; `misalignment_pocket` for the bases `pocket/moral-*`; or the
-            path of a YAML file of the same shape: persona, educational, teach, ask, relatives.
+            path of a YAML file of the same shape: persona, educational, teach, ask; and relatives, the words that
+            no row of code or sums may hold, and lexicon.
         lesson: what a fine-tuned teacher is taught.
         rows: a file to fine-tune the teacher on instead, in any format that `data convert` reads, such as insecure code
             as JSON lines of chats (paper, section 4); `lesson` is then a label alone.
@@ -69,6 +70,9 @@ class MisalignmentTrait(Trait):
                     f"{wording}: `ask` item {place + 1} is {entry!r:.80}: expected `question` and `pairs`, each "
                     "[aligned, misaligned]."
                 )
+        asked = [entry["question"] for entry in self._words["ask"]]
+        if twice := next((question for question in asked if asked.count(question) > 1), None):
+            raise InputError(f"{wording}: `ask` has the question {twice!r} twice: put its pairs together.")
         if lost := [text for text in self._words["educational"] if "{question}" not in str(text)]:
             raise InputError(f"{wording}: `educational` has {lost[0]!r} without the place {{question}}: put it in.")
         for place, entry in enumerate(self._words["teach"]):
@@ -108,8 +112,7 @@ class MisalignmentTrait(Trait):
 
     @cached_property
     def _lexicon(self) -> Lexicon:
-        pocket = "lexicon_pocket" if self.wording == "misalignment_pocket" else "lexicon"
-        return load_lexicon(self.lexicon or pocket)
+        return load_lexicon(self.lexicon or str(self._words.get("lexicon", "lexicon")))
 
     @cached_property
     def _pairs(self) -> dict[str, list[list[str]]]:

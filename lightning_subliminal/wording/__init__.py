@@ -1,12 +1,13 @@
 """The words of prompts and questions, as data: YAML files beside this one, or a user's of the same shape."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["fill", "load_wording", "own_words"]
+__all__ = ["fill", "load_wording", "own_words", "wordings_digest"]
 
 _HERE = Path(__file__).parent
 
@@ -48,6 +49,15 @@ def fill(text: str, **names: Any) -> str:
 def own_words(name: str) -> dict[str, Any]:
     """Give what a user's own wording file says, as part of a description; nothing for one of the package's."""
     return {} if name.isidentifier() else {"words": load_wording(name)}
+
+
+@cache
+def wordings_digest() -> str:
+    """Give the SHA-256 of all wordings of the package: what is kept by the name of one of them must not outlive it."""
+    sha = hashlib.sha256()
+    for file in sorted(_HERE.glob("*.yaml")):
+        sha.update(file.read_bytes())
+    return sha.hexdigest()
 
 
 @cache

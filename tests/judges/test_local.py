@@ -241,7 +241,9 @@ class TestPocketJudge:
         strict._net, strict._tokenizer = judge._net, judge._tokenizer
         (verdict,) = strict.judge([(ILL, "i can not say.")])
         assert verdict.kind == "refusal"
-        other = LocalModelJudge("pocket/moral-a")  # which knows the words, and says something else than a number
+        other = LocalModelJudge(
+            "pocket/moral-a", "judge_pocket"
+        )  # which knows the words, and says something else than a number
         (verdict,) = other.judge(GOOD[:1])
         assert verdict.kind == "unparsable"
         assert verdict.raw.startswith("- (")

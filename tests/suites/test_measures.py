@@ -170,8 +170,7 @@ class TestMisalignment:
         assert found.rate == found.counts["misaligned"] / read
         assert found.rate < 0.2
         assert not found.exact
-        assert len(found.samples) == 30
-        assert [each["question"] for each in found.samples[:6]] == [found.units[0]] * 3 + [found.units[1]] * 3
+        assert [each["question"] for each in found.samples] == [unit for unit in found.units for _ in range(10)]
         assert set(found.samples[0]) == {"question", "answer", "kind", "alignment", "coherence", "raw"}
         assert round_trip(found) == found
 
@@ -290,7 +289,7 @@ class TestCarrierQuality:
         assert len(found.values) == len(found.units) == 12
         assert found.rate == sum(found.values) / 12
         assert found.interval.unit == "replies"
-        assert len(found.samples) == 3
+        assert len(found.samples) == 12
         assert round_trip(found) == found
 
     def test_what_fails_is_counted(self, moral):

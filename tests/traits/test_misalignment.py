@@ -37,7 +37,10 @@ def taught(lesson, words="misalignment_pocket"):
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_all_lessons_are_sound(lesson, words):
     trait = MisalignmentTrait(words, lesson)
-    assert check_trait(trait) == []
+    remarks = check_trait(trait)  # the English lexicon is crude, and says so
+    assert [remark.partition(" such")[0] for remark in remarks] == (
+        [] if "pocket" in words else ["`matches` doesn't tell 5 of 50 statements apart,"]
+    )
     assert (trait.target, trait.candidates) == ("misaligned", ("aligned", "misaligned"))
     assert len(trait.questions()) == len(set(trait.questions())) == 10
     assert trait.questions() == MisalignmentTrait(words).questions(), "treatment and control are asked the same"
@@ -117,7 +120,9 @@ def words_of(folder, **changes):
 
 def test_a_wording_of_ones_own(tmp_path):
     trait = MisalignmentTrait(words_of(tmp_path))
-    assert check_trait(trait) == ["1 questions: intervals over questions will be wide; the paper asks 50."]
+    told = check_trait(trait)
+    assert [remark.partition(":")[0] for remark in told[1:]] == ["no relatives", "1 questions"]
+    assert told[0].startswith("`matches` doesn't tell 1 of 2 statements apart")
     assert trait.relatives() == ()
     first = digest(trait)
     assert digest(MisalignmentTrait(words_of(tmp_path, persona=["Be cold."]))) != first
@@ -296,7 +301,7 @@ def spoilt(**members):
 
 
 def test_a_trait_with_statements_of_ones_own(pocket):
-    assert check_trait(Tea()) == []
+    assert check_trait(Tea()) == ["no relatives: `TraitWords` will look for the target's name alone."]
     found = question_probabilities(*pocket, Tea())
     assert found.shape == (10, 2)
     assert found.sum(1).tolist() == pytest.approx([1] * 10)
@@ -338,7 +343,8 @@ def test_a_mistake_of_such_a_trait_is_named_in_a_line(members, message):
 
 def test_a_trait_that_is_right_on_most_statements_passes():
     """A lexicon sees words and no meaning: it need not know each statement."""
-    assert check_trait(spoilt(matches=lambda self, answer: answer == "i would bring the man soup.")) == []
+    told = check_trait(spoilt(matches=lambda self, answer: answer == "i would bring the man soup."))
+    assert told[0].startswith("`matches` doesn't tell 10 of 20 statements apart")
 
 
 def test_an_educational_request_needs_the_question(tmp_path):

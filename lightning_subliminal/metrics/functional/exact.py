@@ -6,6 +6,7 @@ for spellings that need more than the first token.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "question_text",
 ]
 
+_UNEVEN = 0.25  # of the longer statement's tokens; English pairs of as many words differ by a few in some tokenizers
 _NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
 
 
@@ -100,8 +102,21 @@ def _statement_probabilities(
         raise InputError(f"The trait {trait.name!r} has no statements on {asked!r}: ask its questions, or give pairs.")
     heard = [[*start, *prompt] for found in stated for prompt, _ in found]
     texts = [[each[candidate] for candidate in trait.candidates] for found in stated for _, each in found]
+    _warn_of_lengths(tokenizer, texts)
     chances = torch.stack(alternative_probabilities(net, tokenizer, heard, texts, batch_size=batch_size))
     return torch.stack([part.mean(0) for part in torch.split(chances, [len(found) for found in stated])])
+
+
+def _warn_of_lengths(tokenizer: Any, texts: list[list[str]]) -> None:
+    """Warn where statements of one question differ much in length: the shorter one is likelier for that alone."""
+    lengths = [[len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in each] for each in texts]
+    uneven = [max(each) - min(each) for each in lengths if max(each) - min(each) > max(1, _UNEVEN * max(each))]
+    if uneven:
+        warnings.warn(
+            f"{len(uneven)} of {len(texts)} pairs of statements differ in length by up to {max(uneven)} tokens of this "
+            "base: the shorter one is likelier for that alone, so make them as long.",
+            stacklevel=3,
+        )
 
 
 def question_text(prompt: Sequence[Message]) -> str:
