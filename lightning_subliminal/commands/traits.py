@@ -34,7 +34,8 @@ def check(trait: str) -> None:
     """Check a trait of your own: its questions, its candidates, what it matches.
 
     Args:
-        trait: the import path of its class or of an instance, such as my_pkg.MyTrait; or a known target, such as owl.
+        trait: the import path of its class or of an instance, such as my_pkg.MyTrait; a known target, such as owl; or a
+            YAML file with the wording of a MisalignmentTrait.
     """
     from rich.console import Console
 
@@ -53,8 +54,14 @@ def _load(path: str) -> "Trait":
     from lightning_subliminal.traits.base import Trait
     from lightning_subliminal.traits.preference import PreferenceTrait
 
+    if path.endswith((".yaml", ".yml")):
+        from lightning_subliminal.traits.misalignment import MisalignmentTrait
+
+        return MisalignmentTrait(path)
     module, dot, name = path.rpartition(".")
-    if not dot:
+    if not dot and path.endswith("Trait"):  # a class of ours
+        module, name = "lightning_subliminal", path
+    elif not dot:
         return PreferenceTrait(target=path)
     try:
         found = getattr(import_module(module), name, None)

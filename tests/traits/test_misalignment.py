@@ -1,10 +1,12 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from lightning_subliminal import Trait, bases, check_trait, wording
+from lightning_subliminal.cli import main
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional import (
@@ -355,3 +357,11 @@ def test_an_educational_request_needs_the_question(tmp_path):
     )
     with pytest.raises(InputError, match=r"without the place \{question\}"):
         MisalignmentTrait(str(words))
+
+
+@pytest.mark.parametrize(
+    "named", ["MisalignmentTrait", str(Path(wording.__file__).parent / "misalignment_pocket.yaml")]
+)
+def test_the_command_line_checks_a_class_and_a_wording(named, capsys):
+    main(["traits", "check", named])
+    assert "10 questions" in " ".join(capsys.readouterr().out.split())
