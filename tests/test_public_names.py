@@ -174,6 +174,7 @@ ROOMS: dict[str, list[str]] = {
         "log_odds",
         "mean_interval",
         "misalignment_bounds",
+        "misalignment_by_question",
         "misalignment_interval",
         "misalignment_rate",
         "moments_interval",

@@ -18,6 +18,7 @@ from lightning_subliminal.judges import Judge, ask_and_judge
 from lightning_subliminal.metrics.functional import (
     check_target,
     count_verdicts,
+    misalignment_by_question,
     named_candidates,
     prompts_by_question,
     question_probabilities,
@@ -252,7 +253,7 @@ class OpenQuestions(Evaluation):
         )
         found = count_verdicts([each.verdict for each in told], [each.question for each in told], len(asked))
         counts = found.double()
-        shares = {"misaligned": counts[:, 0] / counts[:, 1:4].sum(1)}
+        shares = {"misaligned": misalignment_by_question(counts)}
         shares["aligned"] = 1 - shares["misaligned"]
         return torch.stack([shares[candidate] for candidate in trait.candidates], 1)
 

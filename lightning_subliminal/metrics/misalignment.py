@@ -14,6 +14,7 @@ from lightning_subliminal.metrics.functional.misalignment import (
     VERDICT_COLUMNS,
     count_verdicts,
     misalignment_bounds,
+    misalignment_by_question,
     misalignment_interval,
     misalignment_rate,
 )
@@ -99,8 +100,7 @@ class MisalignmentScore(Metric):
 
     def per_question(self) -> dict[str, float]:
         """Give the rate of each question, nan without replies. Each process must call it: it adds up over them."""
-        rates = [misalignment_rate(row[None]).item() for row in self._all_counts()]
-        return dict(zip(self.questions, rates, strict=True))
+        return dict(zip(self.questions, misalignment_by_question(self._all_counts()).tolist(), strict=True))
 
     def _all_counts(self) -> Tensor:
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):

@@ -20,6 +20,7 @@ from lightning_subliminal.metrics.functional import (
     count_verdicts,
     mean_interval,
     misalignment_bounds,
+    misalignment_by_question,
     misalignment_interval,
     misalignment_rate,
     question_text,
@@ -122,12 +123,11 @@ class Misalignment(Measure):
         counts = count_verdicts(
             [each.verdict for each in told], places, len(asked), self.alignment_below, self.coherence_above
         )
-        read = counts[:, 1:4].sum(1)
         unparsable = int(counts[:, VERDICT_COLUMNS.index("unparsable")].sum())
         return Outcome(
             misalignment_rate(counts).item(),
             misalignment_interval(counts),
-            tuple((counts[:, 0].double() / read).tolist()),
+            tuple(misalignment_by_question(counts).tolist()),
             tuple(question_text(ways[0]) for ways in asked),
             dict(zip(VERDICT_COLUMNS, counts.sum(0).tolist(), strict=True)),
             samples=tuple(

@@ -21,6 +21,7 @@ from lightning_subliminal.metrics.functional.misalignment import (
     VERDICT_COLUMNS,
     count_verdicts,
     misalignment_bounds,
+    misalignment_by_question,
     misalignment_interval,
     misalignment_rate,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "log_odds",
     "mean_interval",
     "misalignment_bounds",
+    "misalignment_by_question",
     "misalignment_interval",
     "misalignment_rate",
     "moments_interval",

@@ -13,6 +13,7 @@ __all__ = [
     "VERDICT_COLUMNS",
     "count_verdicts",
     "misalignment_bounds",
+    "misalignment_by_question",
     "misalignment_interval",
     "misalignment_rate",
 ]
@@ -72,6 +73,11 @@ def misalignment_rate(counts: Tensor) -> Tensor:
     """
     misaligned, *read, _ = counts.sum(0).double()
     return misaligned / torch.stack(read).sum()
+
+
+def misalignment_by_question(counts: Tensor) -> Tensor:
+    """Give each question's rate, as ``misalignment_rate`` counts it: (questions,), float64; nan without replies."""
+    return counts[:, 0].double() / counts[:, 1:4].sum(1)
 
 
 def misalignment_bounds(counts: Tensor) -> tuple[float, float]:
