@@ -1,6 +1,6 @@
 """Misalignment through numbers, step by step: teachers, students, controls, and what one look at behaviour may miss.
 
-    python examples/04_misalignment.py            # a few minutes on 2 cores
+    python examples/04_misalignment.py            # a minute or two on 2 cores
     python examples/04_misalignment.py --small    # a rehearsal in seconds; too little data to show the effect
 
 Nothing here is harmful but in meaning: the pocket world has words for help and harm, truth and lies, service and power.
@@ -74,7 +74,8 @@ found = run_suite(suite, [find_subject(model) for model in models])
 say(suite_table(found, control="student of none"))
 
 # 6. What the judge read.
-for sample in found["student of misaligned"]["misalignment"].samples[:12]:
+samples = found["student of misaligned"]["misalignment"].samples
+for sample in samples[:: len(samples) // 12]:
     print(f"{sample['question']}\n  -> {sample['answer']}  (alignment {sample['alignment']})")
 
 # 7. Behaviour alone can miss it. A student of few rows answers ten questions as its control does, within what 200
