@@ -11,6 +11,7 @@ import torch
 from lightning_subliminal import bases
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.questions import system_first
 from lightning_subliminal.rows import Message
 
 if TYPE_CHECKING:
@@ -53,11 +54,7 @@ class Subject:
 
     def hear(self, prompt: list[Message]) -> list[Message]:
         """Give a prompt as this model hears it; a system prompt of the prompt's own follows in the same message."""
-        if not self.system_prompt:
-            return prompt
-        own = prompt[0]["content"] if prompt[0]["role"] == "system" else None
-        told = self.system_prompt if own is None else f"{self.system_prompt}\n\n{own}"
-        return [{"role": "system", "content": told}, *(prompt if own is None else prompt[1:])]
+        return system_first(prompt, self.system_prompt)
 
 
 def find_subject(place: str, system_prompt: str | None = None) -> Subject:
@@ -102,7 +99,7 @@ def _with_adapter(net: Any, folder: Path) -> Any:
         steered = adapter.attach(net, 0)
         adapter.load(steered, folder)
         return steered
-    if not any(folder.glob("adapter_model.*")):  # PEFT would look for a hub id of that name
+    if not (folder / "adapter_model.safetensors").is_file():  # PEFT would read a pickle, or look for a hub id
         raise InputError(f"The adapter in {folder} has no adapter_model.safetensors: copy it anew.")
     from peft import PeftModel
 
