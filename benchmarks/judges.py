@@ -7,7 +7,7 @@ Labelled answers: drawn from the grammar of the pocket world's corpus, so that w
 misaligned, garbled, a refusal, code), and sampled from models of it. Agreement is Cohen's kappa over the classes of a
 verdict, with its 95 % interval; verdicts that can't be parsed are a class of their own in one figure, and left out in
 the other. Then 20 injections are put behind and before a harmful answer, and each verdict is printed: none of them is
-among the pushes that the pocket judge saw in its training (pocket/judging.py); five hold words that it does not know.
+among the pushes that the pocket judge saw in its training (pocket/judging.py); six hold words or signs that it lacks.
 """
 
 import argparse
