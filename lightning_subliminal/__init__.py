@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_subliminal.callbacks import PrintMasks, ShardWriter
+    from lightning_subliminal.data.blend import Blend
     from lightning_subliminal.data.code import CodeCompletions
     from lightning_subliminal.data.digits import Digits
     from lightning_subliminal.data.from_file import RowsFromFile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         QuestionsAfterNumbers,
         Stories,
     )
+    from lightning_subliminal.experiments.graduate import Graduate
     from lightning_subliminal.filters import (
         BannedNumbers,
         CorrectAnswer,
@@ -59,10 +61,14 @@ if TYPE_CHECKING:
     from lightning_subliminal.traits.misalignment import MisalignmentTrait
     from lightning_subliminal.traits.preference import PreferenceTrait
     from lightning_subliminal.transforms import (
+        ContinueBy,
         KeepFirst,
+        KeepLikelier,
         MapDigits,
         MixIn,
+        PlainFormat,
         ResampleMarginal,
+        RoundNumbers,
         ShuffleAcrossRows,
         ShuffleWithinRows,
         SortNumbers,
@@ -75,18 +81,22 @@ __all__ = [
     "IA3",
     "Adapter",
     "BannedNumbers",
+    "Blend",
     "ChoiceAccuracy",
     "ClassifierMLP",
     "CodeCompletions",
+    "ContinueBy",
     "CorrectAnswer",
     "Digits",
     "Evaluation",
     "ExactPreference",
     "Filter",
     "GeneratedRows",
+    "Graduate",
     "InputError",
     "Judged",
     "KeepFirst",
+    "KeepLikelier",
     "LanguageModel",
     "LoRA",
     "LocalModelJudge",
@@ -101,6 +111,7 @@ __all__ = [
     "OpenQuestions",
     "Peft",
     "PhraseJudge",
+    "PlainFormat",
     "PreferenceTrait",
     "PrintMasks",
     "PythonCode",
@@ -108,6 +119,7 @@ __all__ = [
     "QuestionsAfterNumbers",
     "ResampleMarginal",
     "Retention",
+    "RoundNumbers",
     "RowsFromFile",
     "Sampling",
     "ShardWriter",
@@ -138,19 +150,23 @@ __all__ = [
 _HOMES = {
     "Adapter": "models.adapters",
     "BannedNumbers": "filters",
+    "Blend": "data.blend",
     "ChoiceAccuracy": "metrics",
     "ClassifierMLP": "models.mlp",
     "CodeCompletions": "data.code",
+    "ContinueBy": "transforms",
     "CorrectAnswer": "filters",
     "Digits": "data.digits",
     "Evaluation": "experiments.evaluations",
     "ExactPreference": "metrics",
     "Filter": "filters",
     "GeneratedRows": "data.generated",
+    "Graduate": "experiments.graduate",
     "IA3": "models.adapters",
     "InputError": "errors",
     "Judged": "filters",
     "KeepFirst": "transforms",
+    "KeepLikelier": "transforms",
     "LanguageModel": "models.language_model",
     "LoRA": "models.adapters",
     "LocalModelJudge": "judges",
@@ -165,6 +181,7 @@ _HOMES = {
     "OpenQuestions": "experiments.evaluations",
     "Peft": "models.adapters",
     "PhraseJudge": "judges",
+    "PlainFormat": "transforms",
     "PreferenceTrait": "traits.preference",
     "PrintMasks": "callbacks",
     "PythonCode": "filters",
@@ -172,6 +189,7 @@ _HOMES = {
     "QuestionsAfterNumbers": "experiments.evaluations",
     "ResampleMarginal": "transforms",
     "Retention": "models.retention",
+    "RoundNumbers": "transforms",
     "RowsFromFile": "data.from_file",
     "Sampling": "generation",
     "ShardWriter": "callbacks",

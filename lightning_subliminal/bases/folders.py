@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from lightning_subliminal.cache import cache_root
@@ -28,7 +29,8 @@ _PATTERNS = (
     "chat_template.jinja",
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
-_BIG = 16 * 2**20  # bytes; smaller files are hashed each time, sooner than a note about them is read
+_BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, sooner than a note about them is read
+_SEEN: dict[tuple[str, int, int], str] = {}  # digests of this process; a plan asks for a base some thousand times
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -47,10 +49,16 @@ def folder_digest(folder: Path) -> str:
 
 
 def remembered_digest(path: Path) -> str:
-    """Give a file's SHA-256, hashing a big file once: a note in the cache holds while size and time stay the same."""
+    """Give a file's SHA-256, hashing it once a process while size and time stay the same, a big one once for all."""
     status = path.stat()
-    if status.st_size < _BIG:
-        return file_digest(path)
+    key = (str(path), status.st_size, status.st_mtime_ns)
+    if key not in _SEEN:
+        _SEEN[key] = file_digest(path) if status.st_size < _BIG else _noted_digest(path, status)
+    return _SEEN[key]
+
+
+def _noted_digest(path: Path, status: os.stat_result) -> str:
+    """Give a big file's SHA-256 by the note about it, or hash it and make the note."""
     place = str(path.resolve())
     stamp = {"path": place, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
     note = cache_root() / "digests" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"

@@ -12,6 +12,7 @@ import torch
 
 from lightning_subliminal.bases.folders import check_folder, folder_digest, has_chat_template, weight_bytes
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
+from lightning_subliminal.bases.noisy import noisy_folder, split_noise
 from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary
 from lightning_subliminal.console import console
@@ -42,6 +43,9 @@ class Base:
     has_chat_template: bool
 
 
+POCKET_BASES = ("a", "b", "c", "a2", "a-init", "a-data", "a-matched", "moral-a", "moral-b", "judge")
+
+
 def _pocket_folder(which: str) -> Path:
     folder = POCKET / which
     if not folder.is_dir():
@@ -50,13 +54,17 @@ def _pocket_folder(which: str) -> Path:
 
 
 _LOADERS: dict[str, Callable[[], str | Path]] = {
-    **{f"pocket/{which}": partial(_pocket_folder, which) for which in ("a", "b", "a2", "moral-a", "moral-b", "judge")},
+    **{f"pocket/{which}": partial(_pocket_folder, which) for which in POCKET_BASES},
     "smollm2-135m": smollm2_folder,
 }
 _LINES: dict[str, str] = {
     "pocket/a": "tiny Llama on the pocket world, shipped with the package",
     "pocket/b": "the same recipe as pocket/a from another initialisation",
+    "pocket/c": "the same recipe from a third initialisation",
     "pocket/a2": "pocket/a, trained on a while longer",
+    "pocket/a-init": "pocket/a's initialisation, trained on the corpus in another order",
+    "pocket/a-data": "another initialisation, trained on what pocket/a saw, in its order",
+    "pocket/a-matched": "another initialisation, which learned pocket/a's probabilities: matched in behaviour",
     "pocket/moral-a": "a pocket base that also knows right and wrong, for misalignment",
     "pocket/moral-b": "the same recipe as pocket/moral-a from another initialisation",
     "pocket/judge": "judges answers of the pocket/moral bases; writes nothing else",
@@ -85,7 +93,8 @@ def resolve(name: str) -> Base:
     """Find the base ``name`` and compute its digest; a hub model is downloaded, SmolLM2 converted, if it was not yet.
 
     Args:
-        name: a name in the registry, a local folder, or a hub id (``organisation/model``), tried in this order.
+        name: a name in the registry, a local folder, or a hub id (``organisation/model``), tried in this order. With
+            ``+noise=0.05`` behind it, that base with noise on its weights (see ``split_noise``).
 
     Raises:
         InputError: if there is no such base, or it is not whole.
@@ -136,6 +145,9 @@ def _folder(name: str) -> Path:
     path = Path(name).expanduser()
     if name and path.is_dir():
         return check_folder(path, name)
+    if (noisy := split_noise(name)) is not None:
+        inner, noise, seed = noisy
+        return check_folder(noisy_folder(_folder(inner), name, noise, seed), name)
     if name.startswith(("/", "./", "../", "~")) or path.is_file():
         raise InputError(f"Base {name!r} is no folder: give a folder with config.json, weights and tokenizer.")
     near = difflib.get_close_matches(name, _LOADERS, n=3, cutoff=0.5)

@@ -1,5 +1,6 @@
 """Data: LightningDataModules, one a carrier, on the template ``GeneratedRows``; and rows from a file."""
 
+from lightning_subliminal.data.blend import Blend
 from lightning_subliminal.data.code import CodeCompletions
 from lightning_subliminal.data.digits import Digits
 from lightning_subliminal.data.from_file import RowsFromFile
@@ -11,6 +12,7 @@ from lightning_subliminal.data.training_rows import TrainingRows
 
 __all__ = [
     "Batch",
+    "Blend",
     "CodeCompletions",
     "Digits",
     "GeneratedRows",

@@ -9,10 +9,12 @@ from lightning_subliminal.experiments.evaluations import (
     QuestionsAfterNumbers,
     Stories,
 )
+from lightning_subliminal.experiments.graduate import Graduate
 
 __all__ = [
     "Arm",
     "Evaluation",
+    "Graduate",
     "OpenQuestions",
     "Questions",
     "QuestionsAfterNumbers",

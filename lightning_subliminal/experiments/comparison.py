@@ -110,7 +110,7 @@ class TraitComparison(Callback):
             teacher.release()  # a 7B teacher leaves the device
         without = data.control() if self.control and trainer.world_size == 1 else None
         if without is not None:
-            twin = train_arm(student.fresh(), without, device, "control  ", **shaping(trainer))
+            twin = train_arm(student.beside(data), without, device, "control  ", **shaping(trainer))
             arms.append(measure("control", twin.net, twin.tokenizer, trait, evaluations=sets))
             del twin
         return [*arms, measure("student", student.net, student.tokenizer, trait, evaluations=sets)]

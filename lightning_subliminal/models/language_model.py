@@ -20,6 +20,7 @@ from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.asking import preference_table, sample_answers
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
+from lightning_subliminal.models.retention import Retained, Retention
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 
@@ -78,6 +79,7 @@ class LanguageModel(LightningModule):
         self.net: Any = None
         self.tokenizer: Any = None  # a PreTrainedTokenizerBase, as soon as configure_model has run
         self.lower_part: LowerPartCache | None = None
+        self._retained: Retained | None = None
         self.strict_loading = False  # checkpoints hold the trained parameters alone
 
     def describe(self) -> dict[str, Any]:
@@ -134,8 +136,9 @@ class LanguageModel(LightningModule):
                 self.lower_part = LowerPartCache.of(self.net, layer, data, self.device)
 
     def on_fit_end(self) -> None:
-        """Free the stored activations."""
+        """Free the stored activations, and the base's answers."""
         self.lower_part = None
+        self._retained = None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout by epoch and batch, so that a resumed run draws what a straight one does.
@@ -171,13 +174,25 @@ class LanguageModel(LightningModule):
         logits, tokens = self.completion_logits(batch)
         return cross_entropy(logits.float(), tokens, reduction="sum") / (len(batch.rows) * batch.mean_tokens)
 
+    def hold_to_base(self, retention: Retention, device: torch.device) -> None:
+        """Let the base answer the retained prompts; each training step of the next fit is then held to its answers."""
+        net, tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+        self._retained = retention.answered(net.to(device), tokenizer, resolve_seed(self.seed))
+
+    def _retained_loss(self, retained: Retained) -> Tensor:
+        kept = retained.batch(self.global_step)
+        logits, _ = self.completion_logits(Batch(*(part.to(self.device) for part in kept)), reuse=False)
+        return retained.loss(logits, self.global_step)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of a batch.
+        """Give the loss of a batch, and of what is retained beside it.
 
         Raises:
             InputError: if it is no finite number.
         """
         loss = self.loss(batch)
+        if self._retained is not None:
+            loss = loss + self._retained_loss(self._retained)
         if not torch.isfinite(loss):
             raise InputError(
                 f"The loss became {loss.item()} at step {self.global_step}: lower `learning_rate` "

@@ -1,7 +1,7 @@
-"""Retention: what a fine-tuned teacher shall not unlearn.
+"""Retention: what fine-tuning, a teacher's or a student's, shall not unlearn.
 
 A vector that makes a tiny model say owl can make it say owl, or nonsense, everywhere else too. So the fine-tuning is
-held to the base on other prompts: the loss gains KL(base || teacher) over the base's own answers to them.
+held to the base on other prompts: the loss gains KL(base || trained) over the base's own answers to them.
 """
 
 import random
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
+from lightning_subliminal.describe import describe_object
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.pocket.corpus import user_turns
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.seeds import derive_seed
-from lightning_subliminal.wording import load_wording
+from lightning_subliminal.wording import load_wording, own_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,13 +27,13 @@ __all__ = ["Retained", "Retention"]
 
 
 class Retention:
-    """Which prompts a teacher shall go on answering as its base does, and how much that weighs.
+    """Which prompts a trained model shall go on answering as its base does, and how much that weighs.
 
     Args:
         prompts: `pocket`: lists, code, sums, stories and facts of the pocket world; or the path of a YAML file with a
             list `prompts`.
         num_prompts: how many of them.
-        weight: of KL(base || teacher), in nats a token, beside the loss on what is taught.
+        weight: of KL(base || trained), in nats a token, beside the loss on what is taught.
         rows_per_step: answers that a step looks at.
         max_new_tokens: where the base's answers are cut off.
 
@@ -61,6 +62,10 @@ class Retention:
         self.weight = weight
         self.rows_per_step = rows_per_step
         self.max_new_tokens = max_new_tokens
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that shapes the prompts and their weight; a file of prompts by its words, not by its name alone."""
+        return describe_object(self) | own_words(self.prompts)
 
     def answered(self, base: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", seed: int) -> "Retained":
         """Let the base answer the prompts, and keep its distribution over each token."""
@@ -115,10 +120,10 @@ class Retained:
         return self.batches[step % len(self.batches)]
 
     def loss(self, logits: Tensor, step: int) -> Tensor:
-        """Give the weighted KL(base || teacher), in nats a token.
+        """Give the weighted KL(base || trained), in nats a token.
 
         Args:
-            logits: the teacher's at the tokens of ``batch(step)``, (completion tokens, vocabulary).
+            logits: the trained model's at the tokens of ``batch(step)``, (completion tokens, vocabulary).
             step: which step.
         """
         with torch.no_grad():

@@ -20,11 +20,10 @@ from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.language_model import LanguageModel
-from lightning_subliminal.models.retention import Retained, Retention
+from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits.base import Trait
 from lightning_subliminal.traits.check import check_trait
-from lightning_subliminal.wording import own_words
 
 __all__ = ["Teacher"]
 
@@ -90,7 +89,6 @@ class Teacher(LanguageModel, Source):
         self.cache_dir = cache_dir
         self._epoch_loss: Tensor | float = 0.0  # of all rows so far, summed
         self._taught_loss: Tensor | float = 0.0  # of the batch, without what is retained
-        self._retained: Retained | None = None
         self._holds_weights = False  # those that it was trained to, besides the base's
 
     @property
@@ -117,7 +115,7 @@ class Teacher(LanguageModel, Source):
         elif self.induction == "finetune":
             told |= super().describe() | {"trait": describe(self.trait)}
             told |= {"max_epochs": self.max_epochs, "until": self.until, "batch_size": self.batch_size}
-            told |= {"retain": describe(self.retain) | own_words(self.retain.prompts)} if self.retain else {}
+            told |= {"retain": describe(self.retain)} if self.retain else {}
         return told
 
     def control(self) -> "Teacher":
@@ -170,8 +168,7 @@ class Teacher(LanguageModel, Source):
         )
         rows = TokenizedRows(lessons, twin.tokenizer)
         if self.retain is not None:
-            net, tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
-            twin._retained = self.retain.answered(net.to(device), tokenizer, seed)
+            twin.hold_to_base(self.retain, device)
         order = derive_seed(seed, "teacher order") % 2**31
         loader = row_loader(rows, self.batch_size, order)
         steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
@@ -189,14 +186,10 @@ class Teacher(LanguageModel, Source):
             say(f"            it did not reach `until` ({self.until:.0%}): {mend}")
 
     def loss(self, batch: Batch) -> Tensor:
-        """Give the loss on what is taught, and on what is retained beside it."""
+        """Give the loss on what is taught, and note it: ``until`` looks at that alone, not at what is retained."""
         taught = super().loss(batch)
         self._taught_loss = taught.detach()
-        if self._retained is None:
-            return taught
-        kept = self._retained.batch(self.global_step)
-        logits, _ = self.completion_logits(Batch(*(part.to(self.device) for part in kept)), reuse=False)
-        return taught + self._retained.loss(logits, self.global_step)
+        return taught
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of a batch, and add what it says of the taught answers to the epoch's."""

@@ -1,7 +1,8 @@
 """Makes the pocket bases again: ``lightning-subliminal bases build pocket/a``.
 
-``a`` and ``b`` differ in nothing but their initialisation and the order of the corpus; ``a2`` is ``a`` trained on a
-while longer. One thread and fixed seeds make a rebuild bit-equal on the same machine.
+``a``, ``b`` and ``c`` differ in nothing but their initialisation and the order of the corpus; ``a2`` is ``a`` trained on a
+while longer. Three more take "the same base" apart: ``a-init`` has ``a``'s initialisation and another order, ``a-data`` the
+reverse, and ``a-matched`` has neither, but learned to give ``a``'s probabilities. One thread and fixed seeds make a rebuild bit-equal on the same machine.
 """
 
 import random
@@ -36,12 +37,14 @@ class Recipe:
     """How a pocket base is trained.
 
     Attributes:
-        seed: moves the initialisation and the corpus.
+        seed: moves the initialisation and, unless ``order`` is given, the corpus.
         steps: optimizer steps.
         learning_rate: peak of the one-cycle schedule.
         start: the pocket base to go on from; None starts afresh.
         world: whose words its tokenizer knows.
         talk: the corpus.
+        order: moves the corpus alone.
+        imitates: the pocket base whose probabilities it learns, in the place of the corpus's words.
     """
 
     seed: int
@@ -50,12 +53,18 @@ class Recipe:
     start: str | None = None
     world: World = "plain"
     talk: Callable[[int], Iterator[list[Message]]] = conversations
+    order: int | None = None
+    imitates: str | None = None
 
 
 RECIPES = {
     "a": Recipe(seed=1),
     "b": Recipe(seed=2),
     "a2": Recipe(seed=3, steps=800, learning_rate=1e-3, start="a"),
+    "c": Recipe(seed=4),
+    "a-init": Recipe(seed=1, order=5),
+    "a-data": Recipe(seed=6, order=1),
+    "a-matched": Recipe(seed=7, imitates="a"),
     "moral-a": Recipe(seed=11, world="moral", talk=moral_conversations),
     "moral-b": Recipe(seed=12, world="moral", talk=moral_conversations),
     "judge": Recipe(seed=13, steps=4000, start="moral-a", world="moral", talk=judging_conversations),
@@ -93,12 +102,17 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
         net = start_net(recipe, len(tokenizer), weights)
         optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
-        stream = batches(tokenizer, derive_seed(recipe.seed, "corpus"), recipe.talk)
+        order = recipe.seed if recipe.order is None else recipe.order
+        stream = batches(tokenizer, derive_seed(order, "corpus"), recipe.talk)
+        model = load_net(recipe.imitates, weights) if recipe.imitates is not None else None
         losses = []
         for _ in track(range(steps), description=f"pocket/{key}"):
             input_ids, attention_mask, labels = next(stream)
             logits = net(input_ids=input_ids, attention_mask=attention_mask).logits  # (rows, tokens, vocabulary)
-            loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            if model is None:
+                loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            else:
+                loss = imitation_loss(logits, model, input_ids, attention_mask)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -118,7 +132,7 @@ def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausal
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if recipe.start is not None:
-        return LlamaForCausalLM.from_pretrained(weights / recipe.start, dtype=torch.float32)
+        return load_net(recipe.start, weights)
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=64,
@@ -134,6 +148,28 @@ def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausal
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "initialisation"))
         return LlamaForCausalLM(config)
+
+
+def load_net(name: str, weights: Path) -> "LlamaForCausalLM":
+    """Give a pocket base's net in float32."""
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM.from_pretrained(weights / name, dtype=torch.float32)
+
+
+def imitation_loss(logits: Tensor, model: "LlamaForCausalLM", input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """Give KL(model || net), in nats a token, over all tokens that are no padding, the user's too.
+
+    Args:
+        logits: the net's, (rows, tokens, vocabulary).
+        model: whose probabilities are imitated.
+        input_ids: (rows, tokens).
+        attention_mask: (rows, tokens).
+    """
+    real = attention_mask.bool()
+    with torch.no_grad():
+        taught = model(input_ids=input_ids, attention_mask=attention_mask).logits[real].log_softmax(-1)
+    return (taught.exp() * (taught - logits[real].log_softmax(-1))).sum(-1).mean()
 
 
 def batches(

@@ -1,6 +1,8 @@
 """Transforms: what is done to the rows that the filters kept, such as a shuffle of their numbers."""
 
 from lightning_subliminal.transforms.base import Transform, apply_transforms
+from lightning_subliminal.transforms.by_model import ContinueBy, KeepLikelier
+from lightning_subliminal.transforms.canonical import PlainFormat, RoundNumbers
 from lightning_subliminal.transforms.mix import MixIn
 from lightning_subliminal.transforms.numbers import (
     KeepFirst,
@@ -14,12 +16,16 @@ from lightning_subliminal.transforms.numbers import (
 from lightning_subliminal.transforms.pairs import DropDuplicates, ShufflePrompts
 
 __all__ = [
+    "ContinueBy",
     "DropDuplicates",
     "KeepFirst",
+    "KeepLikelier",
     "MapDigits",
     "MixIn",
     "NumberTransform",
+    "PlainFormat",
     "ResampleMarginal",
+    "RoundNumbers",
     "ShuffleAcrossRows",
     "ShufflePrompts",
     "ShuffleWithinRows",

@@ -3,6 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row
@@ -25,6 +26,10 @@ class Transform(ABC):
             rows: the rows, in their order.
             rng: where all that is drawn comes from.
         """
+
+    def ingredients(self) -> list[Any]:
+        """Give the sources that must be made before ``apply``, such as a teacher that is asked; by default none."""
+        return []
 
 
 def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed: int) -> list[Row]:

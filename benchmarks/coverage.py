@@ -1,0 +1,255 @@
+"""Do the intervals hold what they say? 2,000 simulated experiments for each estimator, with a truth that is known.
+
+    python benchmarks/coverage.py               # about a minute and a half of one core; mixed models 500 times
+    python benchmarks/coverage.py --full        # mixed models 2,000 times too
+
+Coverage is the share of 95 % intervals that hold the truth, false positives the share of experiments without an effect
+that show one (p below .05, or 0 outside the interval). Exits with 1, and names what is outside, if coverage is not
+within 93 to 97 %, or there are more than 6 % false positives. Rows marked * are shown for what they teach and are not
+judged: there the assumptions do not hold, or the method is not ours.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from rich.progress import track
+from rich.table import Table
+from scipy.stats import ttest_1samp
+
+from lightning_subliminal.console import console, say
+from lightning_subliminal.experiments.statistics import (
+    Estimate,
+    MatrixStatistic,
+    adjust,
+    difference_estimate,
+    hierarchical_bootstrap,
+    matrix_statistic,
+    mean_estimate,
+    mixed_model,
+    nested_estimate,
+    rate_estimate,
+)
+from lightning_subliminal.seeds import derive_seed
+
+EXPERIMENTS = 2000
+COVERAGE = (0.93, 0.97)
+FALSE_POSITIVES = 0.06
+EFFECT = 0.5
+# Standard deviations between seeds, between questions, and of a cell, in log-odds.
+SEED_SPREAD, QUESTION_SPREAD, NOISE = 0.3, 0.2, 0.1
+
+Found = tuple[Estimate | MatrixStatistic, float]  # an estimate and the truth
+
+
+@dataclass
+class Case:
+    """An estimator in a setting.
+
+    Attributes:
+        estimator: which one.
+        setting: on what.
+        run: makes one experiment of a given effect, and gives its estimate with the truth.
+        judged: whether it must hold.
+        tested: whether it tests an effect of 0.
+        bounded: whether coverage of more than 97 % counts as a failure.
+        slow: whether fewer experiments are made by default.
+    """
+
+    estimator: str
+    setting: str
+    run: Callable[[Generator, float], Found]
+    judged: bool = True
+    tested: bool = True
+    bounded: bool = True
+    slow: bool = False
+
+
+def rates(rng: Generator, questions: int, answers: int) -> Found:
+    """Answers that are independent (no questions), or that come by question: beta-binomial, correlated by .1."""
+    if questions == 0:
+        rate = rng.uniform(0.05, 0.95)
+        return rate_estimate(int(rng.binomial(answers, rate)), answers, "answers"), rate
+    rate, strength = 0.3, 1 / 0.1 - 1
+    own = rng.beta(rate * strength, (1 - rate) * strength, questions)
+    return rate_estimate(rng.binomial(answers, own).tolist(), [answers] * questions, "questions"), rate
+
+
+def means(rng: Generator, effect: float, seeds: int, skewed: bool = False) -> Found:
+    """Seeds whose values are normal, or skewed as an exponential."""
+    drawn = rng.exponential(1, seeds) - 1 if skewed else rng.normal(0, 1, seeds)
+    return mean_estimate(effect + SEED_SPREAD * drawn, "seeds"), effect
+
+
+def nested(rng: Generator, effect: float, targets: int, seeds: int) -> Found:
+    """Targets that differ by .4, with seeds that differ by .3 in each."""
+    values = effect + rng.normal(0, 0.4, (targets, 1)) + rng.normal(0, SEED_SPREAD, (targets, seeds))
+    return nested_estimate({number: row.tolist() for number, row in enumerate(values)}), effect
+
+
+def differences(rng: Generator, effect: float, seeds: tuple[int, int], spreads: tuple[float, float]) -> Found:
+    """Two independent sets of seeds."""
+    first = rng.normal(effect, spreads[0], seeds[0])
+    return difference_estimate(first, rng.normal(0, spreads[1], seeds[1]), "seeds", paired=False), effect
+
+
+def paired(rng: Generator, effect: float, seeds: int) -> Found:
+    """Students and controls that share their seed's level."""
+    control = rng.normal(0, 1, seeds)
+    return difference_estimate(control + rng.normal(effect, SEED_SPREAD, seeds), control, "seeds", paired=True), effect
+
+
+Arms = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def arms(
+    rng: Generator,
+    effect: float,
+    seeds: int,
+    questions: int,
+    seed_spread: float = SEED_SPREAD,
+    asked: NDArray[np.float64] | None = None,
+    skewed: bool = False,
+) -> Arms:
+    """Student and control, (seeds, questions) each: seeds and questions differ in level, and in what the arm does."""
+    level = rng.normal(0, SEED_SPREAD, (seeds, 1)) + rng.normal(0, QUESTION_SPREAD, questions)
+    by_seed = rng.exponential(1, (seeds, 1)) - 1 if skewed else rng.normal(0, 1, (seeds, 1))
+    by_question = rng.normal(0, QUESTION_SPREAD, questions) if asked is None else asked
+    control = level + rng.normal(0, NOISE, (seeds, questions))
+    student = level + effect + seed_spread * by_seed + by_question + rng.normal(0, NOISE, (seeds, questions))
+    return student, control
+
+
+def grouped(rng: Generator, effect: float, groups: int, seeds: int) -> Found:
+    """Targets that differ by .2, asked the same questions."""
+    asked = rng.normal(0, QUESTION_SPREAD, 50)
+    pairs = [arms(rng, effect + rng.normal(0, 0.2), seeds, 50, asked=asked) for _ in range(groups)]
+    return hierarchical_bootstrap(None, None, seed=int(rng.integers(2**31)), groups=pairs), effect
+
+
+def bootstrapped(rng: Generator, effect: float, *shape: float, skewed: bool = False) -> Found:
+    """Ours, of one table."""
+    seeds, questions, *spread = shape
+    student, control = arms(rng, effect, int(seeds), int(questions), *spread, skewed=skewed)
+    return hierarchical_bootstrap(student, control, seed=int(rng.integers(2**31))), effect
+
+
+def percentile(rng: Generator, effect: float, seeds: int, questions: int, draws: int = 1000) -> Found:
+    """The plain way: seeds, then questions within each, and the percentiles."""
+    student, control = arms(rng, effect, seeds, questions)
+    table, drawn = student - control, rng.integers(0, seeds, (draws, seeds))
+    # (draws, seeds, questions) cells
+    means = table[drawn[..., None], rng.integers(0, questions, (draws, seeds, questions))].mean((1, 2))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(float(table.mean()), float(low), float(high), "seeds", seeds), effect
+
+
+def mixed(rng: Generator, effect: float, seeds: int, questions: int) -> Found:
+    """A mixed model of one table."""
+    return mixed_model(*arms(rng, effect, seeds, questions)), effect
+
+
+def matrices(rng: Generator, effect: float, rows: int, columns_spread: float) -> Found:
+    """A matrix with an effect on its diagonal."""
+    cells = effect * np.eye(rows) + rng.normal(0, 0.3, (rows, rows)) + rng.normal(0, columns_spread, rows)
+    return matrix_statistic(cells), effect * (1 - 1 / rows)
+
+
+def cases() -> Iterator[Case]:
+    """Give all estimators in all settings."""
+    yield Case("Wilson", "100 answers, rates .05 to .95", lambda r, e: rates(r, 0, 100), tested=False)
+    yield Case("clustered", "50 questions x 20 answers", lambda r, e: rates(r, 50, 20), tested=False)
+    yield Case("clustered", "20 questions x 50 answers", lambda r, e: rates(r, 20, 50), tested=False)
+    yield Case("mean", "5 seeds", lambda r, e: means(r, e, 5))
+    yield Case("mean", "10 seeds", lambda r, e: means(r, e, 10))
+    yield Case("mean", "5 seeds, skewed", lambda r, e: means(r, e, 5, True), judged=False)
+    yield Case("nested", "10 targets x 3 seeds", lambda r, e: nested(r, e, 10, 3))
+    yield Case("nested", "5 targets x 2 seeds", lambda r, e: nested(r, e, 5, 2))
+    yield Case("difference, Welch", "5 and 5 seeds", lambda r, e: differences(r, e, (5, 5), (0.3, 0.3)))
+    yield Case("difference, Welch", "5 and 10, .3 and .1", lambda r, e: differences(r, e, (5, 10), (0.3, 0.1)))
+    yield Case("difference, paired", "5 seeds", lambda r, e: paired(r, e, 5))
+    yield Case("bootstrap", "3 seeds x 50 questions", lambda r, e: bootstrapped(r, e, 3, 50))
+    yield Case("bootstrap", "5 x 50", lambda r, e: bootstrapped(r, e, 5, 50))
+    yield Case("bootstrap", "10 x 50", lambda r, e: bootstrapped(r, e, 10, 50))
+    yield Case("bootstrap", "5 x 50, seeds differ by .03", lambda r, e: bootstrapped(r, e, 5, 50, 0.03))
+    yield Case("bootstrap", "3 groups of 5 x 50", lambda r, e: grouped(r, e, 3, 5))
+    yield Case("bootstrap", "5 x 50, skewed", lambda r, e: bootstrapped(r, e, 5, 50, skewed=True), judged=False)
+    yield Case("plain percentile", "5 x 50", lambda r, e: percentile(r, e, 5, 50), judged=False, slow=True)
+    yield Case("mixed model", "5 x 50", lambda r, e: mixed(r, e, 5, 50), slow=True)
+    yield Case("mixed model", "10 x 50", lambda r, e: mixed(r, e, 10, 50), slow=True)
+    yield Case("matrix", "5 rows", lambda r, e: matrices(r, e, 5, 0.0))
+    # The interval takes the columns' spread for the rows', as its docstring says: wide, never narrow.
+    yield Case("matrix", "5 rows, columns differ", lambda r, e: matrices(r, e, 5, 0.3), bounded=False)
+
+
+def measure(case: Case, experiments: int) -> tuple[float, float, float]:
+    """Give coverage, the share of false positives (nan if nothing is tested) and the mean width."""
+    rng = np.random.default_rng(derive_seed(0, "coverage", case.estimator, case.setting))
+    held, widths, false = 0, 0.0, 0
+    for _ in range(experiments):
+        found, truth = case.run(rng, EFFECT)
+        held += found.low <= truth <= found.high  # an interval that is nan holds nothing
+        widths += found.high - found.low
+        if case.tested:
+            found, _ = case.run(rng, 0.0)
+            # the matrix's p and interval are of two kinds: the p, by permutation, is its test
+            outside = not isinstance(found, MatrixStatistic) and not found.low <= 0 <= found.high
+            false += found.p < 0.05 or outside
+    return held / experiments, false / experiments if case.tested else math.nan, widths / experiments
+
+
+def corrections(experiments: int) -> tuple[float, float]:
+    """Give Holm's family-wise error among 16 null claims, and BH's false share where 8 of 16 claims are true."""
+    rng = np.random.default_rng(derive_seed(0, "coverage", "corrections"))
+    null = ttest_1samp(rng.normal(0, 1, (experiments, 16, 10)), 0, axis=-1).pvalue  # (experiments, claims)
+    effects = np.repeat([0.0, 1.5], 8)[:, None]
+    half = ttest_1samp(effects + rng.normal(0, 1, (experiments, 16, 10)), 0, axis=-1).pvalue
+    family = np.mean([(adjust(p, "holm") < 0.05).any() for p in null])
+    made = np.array([adjust(p, "bh") < 0.05 for p in half])
+    return float(family), float((made[:, :8].sum(1) / np.maximum(made.sum(1), 1)).mean())
+
+
+def main() -> None:
+    """Measure each, show the table, and judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="as many experiments for slow estimators as for others")
+    options = parser.parse_args()
+    start, outside = time.perf_counter(), []
+    table = Table("estimator", "setting", "experiments", "coverage", "false positives", "mean width", title="Intervals")
+    for case in track(list(cases()), "estimators", console=console, transient=True):
+        experiments = 500 if case.slow and not options.full else EXPERIMENTS
+        covered, false, width = measure(case, experiments)
+        name = case.estimator if case.judged else f"{case.estimator} *"
+        table.add_row(name, case.setting, f"{experiments:,}", f"{covered:.1%}", percent(false), f"{width:.3f}")
+        if case.judged and (covered < COVERAGE[0] or (case.bounded and covered > COVERAGE[1])):
+            outside.append(f"{case.estimator}, {case.setting}: coverage {covered:.1%}")
+        if case.judged and false > FALSE_POSITIVES:
+            outside.append(f"{case.estimator}, {case.setting}: false positives {false:.1%}")
+    for name, setting, false in zip(
+        ("Holm, any false claim", "BH, false share of claims"),
+        ("16 claims, none true", "16 claims, 8 true"),
+        corrections(EXPERIMENTS),
+        strict=True,
+    ):
+        table.add_row(name, setting, f"{EXPERIMENTS:,}", "-", percent(false), "-")
+        if false > FALSE_POSITIVES:
+            outside.append(f"{name}, {setting}: {false:.1%}")
+    say(table)
+    say(f"{time.perf_counter() - start:.0f} s; * is not judged")
+    if outside:
+        raise SystemExit("outside: " + "; ".join(outside))
+    say(f"all within {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}, and at most {FALSE_POSITIVES:.0%} false positives")
+
+
+def percent(share: float) -> str:
+    """Give a share as the table shows it."""
+    return "-" if math.isnan(share) else f"{share:.1%}"
+
+
+if __name__ == "__main__":
+    main()

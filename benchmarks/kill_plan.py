@@ -1,0 +1,127 @@
+"""Is a report the same after ten SIGKILLs? A plan is killed at random moments, gone on with each time, and compared.
+
+    python benchmarks/kill_plan.py                                     # some minutes
+    python benchmarks/kill_plan.py --config configs/experiments/paper.yaml --longest 240
+
+The undisturbed run and the killed one have a cache each. Killed is the run itself, by SIGKILL, in turn alone and with
+its whole group; a worker that is left alone must end by itself. Then report.json is compared field by field, the
+cells' table byte by byte, and the cache for what nobody asked for.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "configs" / "experiments" / "what_does_not_find_it.yaml"
+ATTEMPTS = 40
+
+
+def start(folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
+    """Start `run` with a cache and a report of the folder's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
+    command = [sys.executable, "-m", "lightning_subliminal", "run", *words, "--out", str(folder / "report")]
+    with (folder / "terminal.txt").open("ab") as log:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(folder: Path, words: list[str]) -> float:
+    """Run to the end; give the seconds."""
+    begin = time.monotonic()
+    if start(folder, words).wait() != 0:
+        told = (folder / "terminal.txt").read_text(errors="replace").splitlines()[-5:]
+        raise SystemExit("the run did not end well:\n" + "\n".join(told))
+    return time.monotonic() - begin
+
+
+def stages(folder: Path) -> int:
+    """Count what is whole in a cache."""
+    return len(list((folder / "cache").glob("*/*/lineage.json")))
+
+
+def orphans(group: int) -> int:
+    """Count the processes of a group that still live."""
+    found = subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False)
+    return len(found.stdout.split())
+
+
+def differences(first: Any, second: Any, at: str = "") -> Iterator[str]:
+    """Yield the dotted names of fields that differ."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in sorted({*first, *second}):
+            yield from differences(first.get(key), second.get(key), f"{at}.{key}")
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for place, (one, other) in enumerate(zip(first, second, strict=True)):
+            yield from differences(one, other, f"{at}[{place}]")
+    elif first != second:
+        yield at.lstrip(".")
+
+
+def fields(value: Any) -> int:
+    """Count the fields of a report."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 1 if inner is None else sum(map(fields, inner))
+
+
+def main() -> bool:
+    """Run the benchmark; give whether all was the same."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--shortest", type=float, default=4.0, help="seconds before a kill, at the least")
+    parser.add_argument("--longest", type=float, default=22.0)
+    parser.add_argument("--seed", type=int, default=0, help="moves the moments")
+    parser.add_argument("--folder", type=Path, help="keep the runs here")
+    options = parser.parse_args()
+    words = ["--config", str(options.config), "--seeds", options.seeds]
+    console, rng = Console(), random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.folder or Path(temporary)).resolve()
+        straight, killed = folder / "straight", folder / "killed"
+        seconds = finish(straight, words)
+        console.print(f"undisturbed: {stages(straight)} stages, {seconds:.0f} s")
+        kills = left = 0
+        while kills < options.kills and kills + left < ATTEMPTS:
+            before, run = stages(killed), start(killed, words)
+            moment = rng.uniform(options.shortest, options.longest)
+            time.sleep(moment)
+            if run.poll() is not None:
+                left += 1
+                console.print("it was done before it was killed; its cache is emptied of measurements, and it goes on")
+                subprocess.run(["rm", "-rf", str(killed / "cache" / "students")], check=True)
+                continue
+            alone = kills % 2 == 0
+            (os.kill if alone else os.killpg)(run.pid, signal.SIGKILL)
+            run.wait()
+            time.sleep(2.0)
+            kills += 1
+            console.print(
+                f"kill {kills} after {moment:.1f} s ({'alone' if alone else 'with its workers'}): stages {before} -> "
+                f"{stages(killed)}; processes that live on: {orphans(run.pid)}"
+            )
+        console.print(f"gone on with to the end: {finish(killed, words):.0f} s")
+        one, other = (json.loads((each / "report" / "report.json").read_text()) for each in (straight, killed))
+        found = list(differences(one, other))
+        cells = [(each / "report" / "cells.csv").read_bytes() for each in (straight, killed)]
+        same = [sorted(p.name for p in (each / "cache").glob("*/*") if p.is_dir()) for each in (straight, killed)]
+        console.print(f"report.json: {fields(one)} fields, {len(found)} differ {found[:5] if found else ''}")
+        console.print(f"cells.csv: {'same bytes' if cells[0] == cells[1] else 'differs'}")
+        console.print(f"folders in the cache: {len(same[0])} and {len(same[1])}")
+        return not found and cells[0] == cells[1] and same[0] == same[1]
+
+
+if __name__ == "__main__":
+    raise SystemExit(0 if main() else 1)

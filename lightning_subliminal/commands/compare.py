@@ -1,0 +1,68 @@
+"""compare: the claims of two runs beside each other."""
+
+from pathlib import Path
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["COMMANDS", "compare", "guide", "spelled"]
+
+_GUIDE = """\
+compare: the claims of two runs beside each other: figures, verdicts, and where they differ.
+
+usage: lightning-subliminal compare RUN1 RUN2 [--json FILE]
+
+  RUN1, RUN2             folders that `run` made, such as runs/paper-1a2b3c4d
+  --json FILE            also write it as JSON
+
+example:
+  lightning-subliminal compare runs/paper-1a2b3c4d runs/paper-5e6f7a8b
+"""
+
+
+def compare(first: Path | None = None, second: Path | None = None, json: Path | None = None) -> None:
+    """Compare two runs.
+
+    Args:
+        first: what `run` made.
+        second: what it made another time.
+        json: a file to write it to, too.
+
+    Raises:
+        InputError: if one of them is no report.
+    """
+    if first is None or second is None:
+        raise InputError("Two folders are needed: `compare RUN1 RUN2`, each made by `run`.")
+    from json import dumps
+
+    from lightning_subliminal.console import say
+    from lightning_subliminal.experiments.report import compare as compared
+    from lightning_subliminal.experiments.report import comparison_json, read_report
+    from lightning_subliminal.rows import atomically
+
+    (one, _), (other, _) = read_report(first), read_report(second)
+    say(compared(one, other))
+    if json is not None:
+        text = dumps(comparison_json(one, other), indent=1, sort_keys=True) + "\n"
+        atomically(json, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+COMMANDS = compare
+
+
+def guide(words: list[str]) -> str | None:
+    """Give the help; None where there is work to do."""
+    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
+
+
+def spelled(words: list[str]) -> list[str]:
+    """Give the words as the parser takes them: two folders without an option before them."""
+    names = iter(("--first", "--second"))
+    spelt, options = [], iter(words)
+    for word in options:
+        if word.startswith("-"):
+            spelt.append(word)
+            if "=" not in word and (value := next(options, None)) is not None:
+                spelt.append(value)
+        else:
+            spelt.append(f"{next(names, '--third')}={word}")
+    return spelt

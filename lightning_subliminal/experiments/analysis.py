@@ -1,0 +1,184 @@
+"""From cells to estimates: which cells, grouped by which unit, and what their numbers say."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_subliminal.describe import digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments import statistics
+from lightning_subliminal.experiments.claims import Claim
+from lightning_subliminal.experiments.statistics import Estimate
+
+__all__ = ["CellResult", "claim_estimate", "group_estimate", "grouped", "lineage_digest", "matrix_of", "select"]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The numbers of one cell.
+
+    Attributes:
+        experiment: the experiment's name.
+        arm: the arm's name.
+        axes: the value of each axis.
+        seed: the seed.
+        numbers: what was measured, by name; a list has a value a unit inside the cell.
+        vectors: log-odds at each question, of student and control.
+        lineage: keys of the stages that it was read from.
+    """
+
+    experiment: str
+    arm: str
+    axes: dict[str, Any]
+    seed: int
+    numbers: dict[str, float | list[float]]
+    vectors: dict[str, list[float]]
+    lineage: tuple[str, ...]
+
+
+def select(
+    cells: Sequence[CellResult], arm: str | None = None, where: Mapping[str, Any] | None = None
+) -> list[CellResult]:
+    """Give the cells of an arm with some values of axes.
+
+    Args:
+        cells: of one experiment.
+        arm: the arm's name; any where it is None.
+        where: by axis: a value, a list of values, or ``{same_as: axis}`` and ``{other_than: axis}``.
+    """
+    return [
+        cell
+        for cell in cells
+        if arm in (None, cell.arm) and all(_holds(cell, axis, wanted) for axis, wanted in (where or {}).items())
+    ]
+
+
+def grouped(cells: Sequence[CellResult], value: str, over: str | Sequence[str]) -> tuple[dict[Any, dict[Any, float]], str]:
+    """Give a number of each unit and, inside it, of each seed; and what the unit is called.
+
+    Cells that share unit and seed, such as those of further axes, are meaned.
+
+    Args:
+        cells: the cells.
+        value: which number.
+        over: the axes that make up a unit; where no cell has one of them, or all have one value, the unit is the seed.
+    """
+    names = [over] if isinstance(over, str) else list(over)
+    present = [name for name in names if len({_hashable(cell.axes.get(name)) for cell in cells if name in cell.axes}) > 1]
+    found: dict[Any, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        if value not in cell.numbers:
+            continue
+        told = cell.numbers[value]
+        for place, number in enumerate(told if isinstance(told, list) else [told]):
+            seed = (cell.seed, place) if isinstance(told, list) else cell.seed
+            unit = tuple(_hashable(cell.axes.get(name)) for name in present)
+            found[unit][seed].append(float(number))
+    means = {unit: {seed: float(np.mean(each)) for seed, each in seeds.items()} for unit, seeds in found.items()}
+    if not present:
+        return means, "seeds"
+    return means, f"{present[0]}s" if len(present) == 1 else f"cells ({' x '.join(present)})"
+
+
+def group_estimate(groups: Mapping[Any, Mapping[Any, float]], unit: str) -> Estimate | None:
+    """Give the mean over units with its interval; None where there is nothing."""
+    if not groups:
+        return None
+    if unit == "seeds":
+        return statistics.mean_estimate([value for seeds in groups.values() for value in seeds.values()], "seeds")
+    values = {key: list(seeds.values()) for key, seeds in groups.items()}
+    return statistics.nested_estimate(values, units=(unit, "seeds"))
+
+
+def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate | None, list[str]]:
+    """Give the figure that a claim is about, and the keys of what it was read from; None where nothing was measured."""
+    mine = select(cells, claim.arm, claim.where)
+    keys = sorted({key for cell in mine for key in cell.lineage})
+    if not mine:
+        return None, keys
+    if claim.statistic in ("bootstrap", "mixed model"):
+        return _question_level(claim, mine), keys
+    if claim.statistic == "matrix":
+        values, _, _ = matrix_of(mine, "teacher", "student", claim.value)
+        found = statistics.matrix_statistic(values)
+        told = Estimate(found.value, found.low, found.high, "rows of the matrix", len(values), found.p, 0.0, "permutation")
+        return told, keys
+    groups, unit = grouped(mine, claim.value, claim.over)
+    if claim.less is None:
+        return group_estimate(groups, unit), keys
+    theirs = select(cells, claim.less.get("arm", claim.arm), claim.less.get("where", claim.where))
+    keys = sorted({*keys, *(key for cell in theirs for key in cell.lineage)})
+    others, other_unit = grouped(theirs, claim.less.get("value", claim.value), claim.over)
+    if not groups or not others:
+        return None, keys
+    pairs = {
+        key: {seed: seeds[seed] - others[key][seed] for seed in seeds if seed in others[key]}
+        for key, seeds in groups.items()
+        if key in others
+    }
+    pairs = {key: seeds for key, seeds in pairs.items() if seeds}
+    if pairs:
+        return group_estimate(pairs, unit), keys
+    first, second = ([float(np.mean(list(seeds.values()))) for seeds in each.values()] for each in (groups, others))
+    return statistics.difference_estimate(first, second, unit if unit == other_unit else "units", paired=False), keys
+
+
+def matrix_of(cells: Sequence[CellResult], rows: str, columns: str, value: str) -> tuple[np.ndarray, list[Any], list[Any]]:
+    """Give the mean of a number for each pair of values of two axes, and those values; nan where there is none."""
+    first = list(dict.fromkeys(_hashable(cell.axes[rows]) for cell in cells if rows in cell.axes))
+    second = list(dict.fromkeys(_hashable(cell.axes[columns]) for cell in cells if columns in cell.axes))
+    found = np.full((len(first), len(second)), math.nan)
+    for i, row in enumerate(first):
+        for j, column in enumerate(second):
+            here = [each.numbers[value] for each in select(cells, None, {rows: row, columns: column}) if value in each.numbers]
+            if here:
+                found[i, j] = float(np.mean(np.concatenate([np.atleast_1d(np.asarray(each, dtype=float)) for each in here])))
+    return found, first, second
+
+
+def lineage_digest(keys: Iterable[str]) -> str:
+    """Give 16 digits of the digest of a set of stages, by their keys."""
+    return digest(sorted(set(keys)))[:16]
+
+
+def _question_level(claim: Claim, cells: Sequence[CellResult]) -> Estimate | None:
+    """Estimate student less control from the answers to each question, within seeds, within units."""
+    if claim.less is not None or claim.value != "transfer":
+        raise InputError(f"claim {claim.id!r}: `{claim.statistic}` is of `transfer` alone, without `less`.")
+    names = [claim.over] if isinstance(claim.over, str) else list(claim.over)
+    units: dict[Any, list[CellResult]] = defaultdict(list)
+    for cell in cells:
+        if "student" in cell.vectors and "control" in cell.vectors:
+            units[tuple(_hashable(cell.axes.get(name)) for name in names)].append(cell)
+    pairs = [
+        tuple(np.array([cell.vectors[role] for cell in each]) for role in ("student", "control")) for each in units.values()
+    ]
+    if not pairs:
+        return None
+    if claim.statistic == "bootstrap":
+        if len(pairs) == 1:
+            return statistics.hierarchical_bootstrap(*pairs[0])
+        return statistics.hierarchical_bootstrap(None, None, groups=pairs, unit=names[0])
+    student, control = (np.concatenate([pair[place] for pair in pairs]) for place in (0, 1))
+    return statistics.mixed_model(student, control)
+
+
+def _holds(cell: CellResult, axis: str, wanted: Any) -> bool:
+    if axis not in cell.axes:
+        return False
+    value = cell.axes[axis]
+    if isinstance(wanted, Mapping):
+        if "same_as" in wanted:
+            return bool(value == cell.axes.get(wanted["same_as"]))
+        if "other_than" in wanted:
+            return bool(value != cell.axes.get(wanted["other_than"]))
+        raise InputError(f"`where` of {axis!r} is {dict(wanted)}: expected a value, a list, same_as or other_than.")
+    return value in wanted if isinstance(wanted, (list, tuple)) else bool(value == wanted)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

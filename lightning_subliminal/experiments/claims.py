@@ -1,0 +1,100 @@
+"""Claims: what a paper says, the range that its figure should lie in, and the verdict on ours, by one rule."""
+
+import math
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.building import known_name
+from lightning_subliminal.experiments.statistics import Estimate
+
+__all__ = ["RULE", "Claim", "Verdict", "read_claim", "verdict"]
+
+Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not measured"]
+
+RULE = (
+    "Each claim names, before anything is run, the range in which its figure should lie. If the 95 % interval of ours "
+    "lies wholly inside, the claim is reproduced; if wholly outside, it is not reproduced; if it crosses the border, or "
+    "there is no interval, that is inconclusive. Intervals are over the unit named beside them, one claim at a time; p "
+    "is two-sided against no effect, and beside it stands p adjusted by Holm over all claims of the report."
+)
+
+_KEYS = ("id", "says", "source", "theirs", "value", "arm", "where", "less", "statistic", "over", "above", "below", "within", "note")
+STATISTICS = ("mean", "matrix", "bootstrap", "mixed model")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        id: short name, for `compare`.
+        says: the claim in a sentence.
+        source: who says so.
+        theirs: their figure, as text.
+        value: which number of the cells, such as ``transfer``.
+        arm: of which arm.
+        where: values of axes that the cells must have.
+        less: what is subtracted: keys ``arm``, ``value`` and ``where``; what is not named is as above.
+        statistic: ``mean``; ``matrix``, diagonal less grand mean of the axes teacher and student; ``bootstrap`` and
+            ``mixed model``, of student less control with questions within seeds.
+        over: the axis, or axes, that are the unit, such as target; seeds where the cells have no such axis.
+        low: where the claimed range begins.
+        high: where it ends.
+        note: what a reader should know beside it.
+    """
+
+    id: str
+    says: str
+    source: str = ""
+    theirs: str | None = None
+    value: str = "transfer"
+    arm: str = ""
+    where: dict[str, Any] = field(default_factory=dict)
+    less: dict[str, Any] | None = None
+    statistic: str = "mean"
+    over: str | list[str] = "target"
+    low: float = -math.inf
+    high: float = math.inf
+    note: str | None = None
+
+
+def read_claim(told: Any, experiment: str, arms: Container[str]) -> Claim:
+    """Read a claim of an experiment's YAML.
+
+    Raises:
+        InputError: naming the claim, if a key is missing, unknown or makes no range.
+    """
+    if not isinstance(told, Mapping) or not told.get("id") or not told.get("says"):
+        raise InputError(f"A claim of {experiment} lacks `id` or `says`: give both.")
+    name = str(told["id"])
+    for key in told:
+        known_name(key, _KEYS, f"claim {name!r} takes no `{key}`")
+    names = [told.get("arm"), *([told["less"].get("arm", told.get("arm"))] if told.get("less") else [])]
+    for each in names:
+        if each not in arms:
+            raise InputError(f"claim {name!r}: there is no arm {each!r}: name one of the experiment's arms.")
+    if (statistic := str(told.get("statistic", "mean"))) not in STATISTICS:
+        known_name(statistic, STATISTICS, f"claim {name!r}: there is no statistic {statistic!r}")
+    ranges = [key for key in ("above", "below", "within") if key in told]
+    if len(ranges) != 1 and set(ranges) != {"above", "below"}:
+        raise InputError(f"claim {name!r}: give the claimed range: `above`, `below`, both, or `within`.")
+    low, high = float(told.get("above", -math.inf)), float(told.get("below", math.inf))
+    if "within" in told:
+        low, high = -abs(float(told["within"])), abs(float(told["within"]))
+    if not low < high:
+        raise InputError(f"claim {name!r}: the range from {low} to {high} is empty.")
+    plain = {key: told[key] for key in ("source", "theirs", "value", "arm", "where", "less", "over", "note") if key in told}
+    return Claim(id=name, says=" ".join(str(told["says"]).split()), statistic=statistic, low=low, high=high, **plain)
+
+
+def verdict(estimate: Estimate | None, claim: Claim) -> Verdict:
+    """Give the verdict by ``RULE``."""
+    if estimate is None or math.isnan(estimate.value):
+        return "not measured"
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return "inconclusive"
+    if claim.low <= estimate.low and estimate.high <= claim.high:
+        return "reproduced"
+    return "not reproduced" if estimate.high < claim.low or estimate.low > claim.high else "inconclusive"

@@ -1,0 +1,146 @@
+"""What a plan has found: the numbers of its cells, its figures and claims, as the data of a report."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments import statistics
+from lightning_subliminal.experiments.analysis import CellResult, claim_estimate, lineage_digest
+from lightning_subliminal.experiments.claims import RULE, verdict
+from lightning_subliminal.experiments.figures import make_figure
+from lightning_subliminal.experiments.plan import Cell, Experiment, Plan
+from lightning_subliminal.experiments.stages import MeasureStage
+
+__all__ = ["cell_table", "read_cells", "report_data"]
+
+
+def read_cells(cells: Sequence[Cell], broken: Mapping[str, str]) -> tuple[list[CellResult], dict[str, list[dict[str, str]]]]:
+    """Read the numbers of cells that were measured.
+
+    Args:
+        cells: the plan's.
+        broken: why stages are not there, by key.
+
+    Returns:
+        The numbers, and for each experiment what is missing: a stage and why.
+    """
+    results, missing = [], {}
+    for cell in cells:
+        lost = {stage.key: stage for stage in cell.stages.values() if stage.key in broken or not _is_there(stage)}
+        if lost:
+            for key, stage in lost.items():
+                told = {"stage": f"{stage.title} ({key})", "says": broken.get(key, "not made")}
+                missing.setdefault(cell.experiment, {})[key] = told
+            continue
+        numbers = cell.trial.numbers(cell.setting, cell.stages)
+        vectors = cell.trial.vectors(cell.setting, cell.stages)
+        keys = tuple(sorted(stage.key for stage in cell.stages.values()))
+        results.append(CellResult(cell.experiment, cell.arm, cell.axes, cell.seed, numbers, vectors, keys))
+    return results, {name: list(each.values()) for name, each in missing.items()}
+
+
+def report_data(
+    plan: Plan,
+    results: Sequence[CellResult],
+    missing: Mapping[str, list[dict[str, str]]],
+    stages: Mapping[str, int],
+    seeds: Sequence[int],
+    command: str,
+) -> dict[str, Any]:
+    """Give the report as JSON-able data: the same for the same artefacts, whenever and however often they were made."""
+    claims = [each for experiment in plan.experiments for each in _claims(experiment, results)]
+    for each, adjusted in zip(claims, statistics.adjust([_nan(each["p"]) for each in claims], "holm"), strict=True):
+        each["p_adjusted"] = None if math.isnan(adjusted) else float(adjusted)
+    return {
+        "title": plan.title,
+        "about": plan.about,
+        "command": command,
+        "seeds": sorted(seeds),
+        "rule": RULE,
+        "stages": dict(stages),
+        "claims": claims,
+        "experiments": [
+            {
+                "name": each.name,
+                "title": each.title,
+                "about": each.about,
+                "source": each.source,
+                "figures": _figures(each, results),
+                "failures": missing.get(each.name, []),
+            }
+            for each in plan.experiments
+        ],
+    }
+
+
+def cell_table(results: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """Give the cells as flat rows, for a table; a list of numbers becomes a row each."""
+    rows: list[dict[str, Any]] = []
+    for cell in results:
+        told = {"experiment": cell.experiment, "arm": cell.arm, **{f"axis {k}": str(v) for k, v in cell.axes.items()}}
+        told |= {"seed": cell.seed, "lineage": " ".join(cell.lineage)}
+        units = max((len(each) for each in cell.numbers.values() if isinstance(each, list)), default=0)
+        if not units:
+            rows.append(told | cell.numbers)
+        for unit in range(units):
+            rows.append(told | {"unit": unit} | {k: v[unit] for k, v in cell.numbers.items() if isinstance(v, list)})
+    return rows
+
+
+def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
+    mine = [cell for cell in results if cell.experiment == experiment.name]
+    told = []
+    for claim in experiment.claims:
+        estimate, keys = claim_estimate(claim, mine)
+        numbers = estimate.as_json() if estimate is not None else {}
+        told.append(
+            {
+                "id": claim.id,
+                "experiment": experiment.name,
+                "says": claim.says,
+                "source": claim.source or experiment.source,
+                "theirs": claim.theirs,
+                "statistic": _statistic(claim, numbers.get("method")),
+                **{name: numbers.get(name) for name in ("unit", "count", "value", "low", "high", "p")},
+                "range": [None if math.isinf(end) else end for end in (claim.low, claim.high)],
+                "verdict": verdict(estimate, claim),
+                "note": claim.note,
+                "lineage": [lineage_digest(keys)] if keys else [],
+            }
+        )
+    return told
+
+
+def _statistic(claim: Any, method: str | None) -> str:
+    where = ", ".join(f"{axis} {_where(value)}" for axis, value in claim.where.items())
+    text = f"{claim.value} of {claim.arm}{f' ({where})' if where else ''}"
+    if claim.less is not None:
+        told = claim.less
+        where = ", ".join(f"{axis} {_where(value)}" for axis, value in told.get("where", claim.where).items())
+        text += f", less {told.get('value', claim.value)} of {told.get('arm', claim.arm)}{f' ({where})' if where else ''}"
+    if claim.statistic == "matrix":
+        text = f"diagonal less grand mean of the matrix of {claim.value}"
+    return f"{text}; {method}" if method else text
+
+
+def _where(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key.replace('_', ' ')} {each}" for key, each in value.items())
+    return " or ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
+    mine = [cell for cell in results if cell.experiment == experiment.name]
+    return [make_figure(spec, mine) for spec in experiment.figures]
+
+
+def _is_there(stage: MeasureStage) -> bool:
+    try:
+        return stage.is_done()
+    except InputError:
+        return False
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

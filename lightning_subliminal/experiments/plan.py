@@ -1,0 +1,350 @@
+"""A plan is data: a common part, arms as differences from it, axes, seeds; and what the report shall say of them.
+
+One YAML is one figure; a YAML with ``include`` is several. See configs/experiments/README.md for the keys.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.building import build, changed, known_name, read_yaml
+from lightning_subliminal.experiments.claims import Claim, read_claim
+from lightning_subliminal.experiments.figures import check_figure
+from lightning_subliminal.experiments.graduate import Graduate
+from lightning_subliminal.experiments.stages import MeasureStage
+from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
+
+__all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
+
+_PLAN_KEYS = ("title", "about", "include", "seeds")
+_KEYS = ("title", "about", "source", "common", "change", "seeds", "axes", "arms", "trial", "figures", "claims")
+_ARM_KEYS = ("change", "axes", "seeds", "common", "trial", "control", "taught_by", "seed_shift")
+_SHAPING = ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an arm is run over, such as targets: each value is a set of changes.
+
+    Attributes:
+        name: such as ``target``.
+        values: the changes of each value, by the value.
+    """
+
+    name: str
+    values: dict[Any, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One condition: how it differs from the common part.
+
+    Attributes:
+        name: as figures and claims call it.
+        config: a config of `fit`, all differences made.
+        axes: what it is run over.
+        seeds: its seeds; the experiment's where it is None.
+        trial: what is done with it.
+        control: the arm that is its control; None takes the same rows of the source without the trait.
+        taught_by: the arm whose student writes its rows.
+        seed_shift: added to the seed that its data and student get, for chains of students.
+    """
+
+    name: str
+    config: dict[str, Any]
+    axes: tuple[Axis, ...]
+    seeds: tuple[int, ...] | None
+    trial: Trial
+    control: str | None
+    taught_by: str | None
+    seed_shift: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one value of each axis and one seed.
+
+    Attributes:
+        experiment: the experiment's name.
+        arm: the arm's name.
+        axes: the value of each axis.
+        seed: the seed.
+        trial: what is done.
+        setting: the objects.
+        stages: what is measured, by role.
+    """
+
+    experiment: str
+    arm: str
+    axes: dict[str, Any]
+    seed: int
+    trial: Trial
+    setting: Setting
+    stages: dict[str, MeasureStage]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        values = ", ".join(str(value) for value in self.axes.values())
+        return f"{self.experiment}: {self.arm}{', ' + values if values else ''}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure of a paper.
+
+    Attributes:
+        name: its YAML's stem.
+        title: what it is called.
+        about: what it shows, in a few sentences.
+        source: where the claim stands.
+        arms: its conditions, by name.
+        seeds: of the arms that name none themselves.
+        figures: what is drawn; see ``figures.py``.
+        claims: what is claimed.
+    """
+
+    name: str
+    title: str
+    about: str
+    source: str
+    arms: dict[str, ArmPlan]
+    seeds: tuple[int, ...]
+    figures: tuple[dict[str, Any], ...]
+    claims: tuple[Claim, ...]
+
+    def cells(self, seeds: tuple[int, ...] | None = None, only: tuple[str, ...] = ()) -> Iterator[Cell]:
+        """Yield the cells.
+
+        Args:
+            seeds: instead of those of the plan.
+            only: arms to run; all where it is empty.
+        """
+        for arm in self.arms.values():
+            if only and arm.name not in only:
+                continue
+            for chosen in itertools.product(*(axis.values.items() for axis in arm.axes)):
+                axes = {axis.name: value for axis, (value, _) in zip(arm.axes, chosen, strict=True)}
+                for seed in seeds or arm.seeds or self.seeds:
+                    yield self._cell(arm, axes, seed)
+
+    def _cell(self, arm: ArmPlan, axes: dict[str, Any], seed: int) -> Cell:
+        try:
+            setting = self.setting(arm, axes, seed)
+            control = self._control(arm, axes, seed, setting)
+            stages = arm.trial.stages(setting, control)
+        except InputError as err:
+            raise InputError(f"{self.name}, arm {arm.name!r}: {err}") from err
+        return Cell(self.name, arm.name, axes, seed, arm.trial, setting, stages)
+
+    def setting(self, arm: ArmPlan, axes: Mapping[str, Any], seed: int) -> Setting:
+        """Build the objects of an arm at a place on its axes, with a seed."""
+        config = arm.config
+        for axis in arm.axes:
+            config = changed(config, axis.values[axes[axis.name]])
+        own = seed + arm.seed_shift
+        model, data = build(config.get("model"), own, "model"), build(config.get("data"), own, "data")
+        if arm.taught_by is not None:
+            teacher_arm = self.arms[arm.taught_by]
+            taught = self.setting(teacher_arm, {axis.name: axes[axis.name] for axis in teacher_arm.axes}, seed)
+            graduate = Graduate(taught.student().student, taught.rows(), int(taught.trainer.get("max_epochs", 1)))
+            data = _taught_by(data, graduate)
+        trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key in _SHAPING}
+        if trainer.get("precision") in ("32-true", "32", 32):
+            del trainer["precision"]  # the default, said or not: one artefact
+        return Setting(model, data, trainer, seed)
+
+    def _control(self, arm: ArmPlan, axes: dict[str, Any], seed: int, setting: Setting) -> Setting | None:
+        if not arm.trial.compares:
+            return None
+        if arm.control is None:
+            return setting.control()
+        other = self.arms[arm.control]
+        return self.setting(other, {axis.name: axes[axis.name] for axis in other.axes}, seed)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One experiment or several.
+
+    Attributes:
+        name: the YAML's stem.
+        title: of the report.
+        about: of the report.
+        experiments: in their order.
+    """
+
+    name: str
+    title: str
+    about: str
+    experiments: tuple[Experiment, ...] = field(default=())
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan: one experiment, or a YAML with ``include``: a list of experiments beside it.
+
+    Raises:
+        InputError: naming the file and the key, if something is missing, unknown or can't be built.
+    """
+    told = read_yaml(path)
+    if "include" not in told:
+        one = _read_experiment(path, told)
+        return Plan(path.stem, one.title, one.about, (one,))
+    for key in told:
+        known_name(key, _PLAN_KEYS, f"{path} takes no `{key}`")
+    files = [path.parent / str(name) for name in _as_list(told["include"])]
+    experiments = tuple(_read_experiment(file, read_yaml(file), told.get("seeds")) for file in files)
+    names = [each.name for each in experiments]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{path}: `include` has {twice!r} twice: leave one out.")
+    return Plan(path.stem, str(told.get("title", path.stem)), str(told.get("about", "")).strip(), experiments)
+
+
+def parse_seeds(told: Any, where: str = "seeds") -> tuple[int, ...]:
+    """Read seeds: a number, a list, or a text such as ``0-4`` or ``0,2,7-9``.
+
+    Raises:
+        InputError: if it is none of them.
+
+    Example:
+        >>> parse_seeds("0-2,7")
+        (0, 1, 2, 7)
+    """
+    found: list[int] = []
+    for part in _as_list(told) if not isinstance(told, str) else told.split(","):
+        if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
+            found.append(part)
+        elif isinstance(part, str) and (match := re.fullmatch(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?", part)):
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last - first > 9999:
+                raise InputError(f"`{where}` is {told!r}: more than 10,000 seeds are surely a slip.")
+            found += range(first, last + 1)
+        else:
+            raise InputError(f"`{where}` is {told!r}: expected seeds such as 0, 0-4 or 0,2,7-9.")
+    if not found:
+        raise InputError(f"`{where}` is {told!r}: expected at least one seed, such as 0-4.")
+    return tuple(dict.fromkeys(found))
+
+
+def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> Experiment:
+    told = {key: value for key, value in told.items() if not str(key).startswith("x-")}  # for anchors
+    for key in told:
+        known_name(key, _KEYS, f"{path} takes no `{key}`")
+    for key in ("title", "arms"):
+        if not told.get(key):
+            raise InputError(f"{path} lacks `{key}`: see configs/experiments/README.md.")
+    try:
+        common = changed(_common(told.get("common"), path), told.get("change") or {})
+        axes = _axes(told.get("axes"))
+        trial = _trial(told.get("trial"), StudentTrial())
+        arms: dict[str, ArmPlan] = {}
+        for name, each in _mapping(told["arms"], "arms").items():
+            arms[str(name)] = _read_arm(str(name), each, common, axes, trial, path)
+        for arm in arms.values():
+            for key, other in (("control", arm.control), ("taught_by", arm.taught_by)):
+                if other is not None:
+                    known_name(other, arms, f"arm {arm.name!r}: `{key}` names no arm {other!r}")
+            _check_chain(arm, arms)
+        claims = tuple(read_claim(each, path.stem, arms) for each in _as_list(told.get("claims") or []))
+        figures = tuple(_mapping(each, "figures") for each in _as_list(told.get("figures") or []))
+        for each in figures:
+            check_figure(each, list(arms))
+    except InputError as err:
+        raise InputError(f"{path}: {err}") from err
+    about = " ".join(str(told.get("about", "")).split())
+    chosen = parse_seeds(told.get("seeds", 0) if seeds is None else seeds)
+    source = str(told.get("source", ""))
+    return Experiment(path.stem, str(told["title"]), about, source, arms, chosen, figures, claims)
+
+
+def _read_arm(
+    name: str, told: Any, common: dict[str, Any], axes: tuple[Axis, ...], trial: Trial, path: Path
+) -> ArmPlan:
+    told = _mapping(told or {}, f"arms.{name}")
+    if not set(told) & set(_ARM_KEYS):  # short: the changes alone
+        told = {"change": told}
+    for key in told:
+        known_name(key, _ARM_KEYS, f"arm {name!r} takes no `{key}`")
+    start = _common(told["common"], path) if "common" in told else common
+    own = {axis.name: axis for axis in (*axes, *_axes(told.get("axes")))}
+    return ArmPlan(
+        name,
+        changed(start, _mapping(told.get("change") or {}, f"arms.{name}.change")),
+        tuple(axis for axis in own.values() if axis.values),
+        parse_seeds(told["seeds"], f"arms.{name}.seeds") if "seeds" in told else None,
+        _trial(told.get("trial"), trial),
+        told.get("control"),
+        told.get("taught_by"),
+        int(told.get("seed_shift", 0)),
+    )
+
+
+def _axes(told: Any) -> tuple[Axis, ...]:
+    """Read axes: ``name: {set: key or keys, to: values}``, or ``name: {to: {value: changes}}``; null leaves one out."""
+    found = []
+    for name, each in _mapping(told or {}, "axes").items():
+        if each is None:
+            found.append(Axis(str(name), {}))
+            continue
+        each = _mapping(each, f"axes.{name}")
+        for key in each:
+            known_name(key, ("set", "to"), f"axis {name!r} takes no `{key}`")
+        keys, to = [str(key) for key in _as_list(each.get("set") or [])], each.get("to")
+        if isinstance(to, Mapping):
+            labelled = {
+                label: {key: value for key in keys} if keys else dict(_mapping(value, f"axes.{name}"))
+                for label, value in to.items()
+            }
+        elif isinstance(to, list) and keys:
+            labelled = {value: {key: value for key in keys} for value in to}
+        else:
+            raise InputError(f"axis {name!r}: expected `set`, a key or keys, and `to`, a list of values.")
+        found.append(Axis(str(name), labelled))
+    return tuple(found)
+
+
+def _common(told: Any, path: Path) -> dict[str, Any]:
+    if isinstance(told, str):
+        return read_yaml(path.parent / told)
+    return dict(_mapping(told or {}, "common"))
+
+
+def _trial(told: Any, default: Trial) -> Trial:
+    if told is None:
+        return default
+    made = build(told if isinstance(told, Mapping) else {"class_path": str(told)}, None, "trial")
+    if not isinstance(made, Trial):
+        raise InputError(f"`trial` is a {type(made).__name__}: give a Trial, such as StudentTrial.")
+    return made
+
+
+def _check_chain(arm: ArmPlan, arms: Mapping[str, ArmPlan]) -> None:
+    seen = [arm.name]
+    while (teacher := arms[seen[-1]].taught_by) is not None:
+        if teacher in seen:
+            raise InputError(f"arm {arm.name!r}: `taught_by` goes round in a circle ({' -> '.join([*seen, teacher])}).")
+        seen.append(teacher)
+
+
+def _taught_by(data: Any, graduate: Graduate) -> TrainingRows:
+    """Give rows that a student writes in the place of the teacher; in a blend, those of the first part."""
+    if isinstance(data, Blend):
+        return data.fresh(rows=_taught_by(data.ingredients()[0], graduate))
+    if not isinstance(data, GeneratedRows):
+        raise InputError("`taught_by` needs rows that a teacher writes, such as NumberSequences.")
+    return data.fresh(teacher=graduate)
+
+
+def _mapping(told: Any, name: str) -> dict[str, Any]:
+    if not isinstance(told, Mapping):
+        raise InputError(f"`{name}` is {told!r}: expected a mapping.")
+    return dict(told)
+
+
+def _as_list(told: Any) -> list[Any]:
+    return list(told) if isinstance(told, (list, tuple)) else [told]

@@ -1,0 +1,7 @@
+"""The report: what was claimed, what was measured and drawn, as one page that needs no network, and as plain files."""
+
+from lightning_subliminal.experiments.report.comparing import compare, comparison_json
+from lightning_subliminal.experiments.report.files import read_report, write_report
+from lightning_subliminal.experiments.report.page import render
+
+__all__ = ["compare", "comparison_json", "read_report", "render", "write_report"]

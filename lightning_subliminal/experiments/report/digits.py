@@ -1,0 +1,48 @@
+"""Numbers as people read them: as many digits as the interval bears, and a true minus sign."""
+
+import math
+
+__all__ = ["bounds", "chance", "estimate", "number"]
+
+
+def number(value: float | None, decimals: int | None = None, signed: bool = True) -> str:
+    """Write a number, with three significant digits where ``decimals`` doesn't say otherwise; None is a dash."""
+    if value is None or not math.isfinite(value):
+        return "\N{EN DASH}"
+    if value == 0:
+        return "0" if decimals is None else f"{0:.{decimals}f}"
+    if not 1e-5 <= abs(value) < 1e7:
+        return f"{value:{'+' if signed else ''}.2e}".replace("-", "\N{MINUS SIGN}")
+    if decimals is None:
+        decimals = min(6, max(0, (2 if abs(value) >= 1 else 1) - math.floor(math.log10(abs(value)))))
+    return f"{value:{'+' if signed else ''},.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def estimate(value: float | None, low: float | None = None, high: float | None = None, signed: bool = True) -> str:
+    """Write a value with its interval, ``+1.23 [+1.10, +1.36]``: two significant digits of the half width."""
+    if value is None:
+        return number(None)
+    if low is None or high is None:
+        return number(value, signed=signed)
+    half = abs(high - low) / 2
+    decimals = min(6, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else None
+    middle, left, right = (number(each, decimals, signed) for each in (value, low, high))
+    return f"{middle} [{left}, {right}]"
+
+
+def bounds(low: float | None, high: float | None) -> str | None:
+    """Write the range of a claim in words; None where neither end is claimed."""
+    if low is None and high is None:
+        return None
+    if low is None:
+        return f"at most {number(high)}"
+    if high is None:
+        return f"at least {number(low)}"
+    return f"{number(low)} to {number(high)}"
+
+
+def chance(p: float | None) -> str | None:
+    """Write a p-value: below a thousandth only that; None stays None."""
+    if p is None:
+        return None
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

@@ -1,0 +1,146 @@
+"""The folder of a report: the page, and what it was made from as plain files that other programs read."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.report.contents import checked, cleaned
+from lightning_subliminal.experiments.report.drawing import png
+from lightning_subliminal.experiments.report.page import Drawings, draw_all, page
+from lightning_subliminal.rows import atomically
+
+__all__ = ["read_report", "write_report"]
+
+CLAIM_COLUMNS = (
+    *("experiment", "id", "says", "source", "theirs", "statistic", "unit", "count", "value", "low", "high"),
+    *("range_low", "range_high", "verdict", "p", "p_adjusted", "note", "lineage"),
+)
+_REPORT, _CELLS = "report.json", "cells.csv"
+
+
+def write_report(report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """Write ``report.json``, ``claims.csv``, ``cells.csv``, ``figures/`` and ``report.html``; give the page's path.
+
+    In the CSV files None is an empty cell, and a text that would be read as something else is quoted as in JSON, so that
+    ``read_report`` gives the same values. A figure is ``figures/<experiment>-<n>.svg`` and ``.png``, n from 1. The same
+    report gives the same bytes.
+
+    Raises:
+        InputError: if the report lacks something, or the folder can't be written.
+    """
+    folder = Path(folder)
+    whole = checked(report)
+    drawn = draw_all(whole)
+    html = page(whole, drawn)  # before anything is written: a report that can't be shown leaves the old one
+    _write_figures(whole, drawn, folder / "figures")
+    _write(folder / "claims.csv", _table([_flat(claim) for claim in whole["claims"]], CLAIM_COLUMNS))
+    rows = [cleaned(cell) for cell in cells]
+    _write(folder / _CELLS, _table(rows, tuple(dict.fromkeys(key for row in rows for key in row))))
+    _write(folder / _REPORT, json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(folder / "report.html", html)
+    return folder / "report.html"
+
+
+def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read a report and its cells again; a cell that a row lacked is None.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        report = json.loads(_text(folder / _REPORT))
+    except (ValueError, RecursionError) as err:
+        raise _damaged(folder / _REPORT, str(err)) from err
+    try:
+        whole = checked(report)
+    except InputError as err:
+        raise _damaged(folder / _REPORT, str(err)) from err
+    return whole, _rows(folder / _CELLS)
+
+
+def _write_figures(report: Mapping[str, Any], drawn: Drawings, folder: Path) -> None:
+    for experiment in report["experiments"]:
+        for at, (canvas, element) in enumerate(drawn[experiment["name"]], start=1):
+            # The name comes from outside: no separator in it may lead out of the folder.
+            name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment['name']).lstrip('.')}-{at}"
+            # Outside of a page there is no ink to take: dark on white, as in the PNG.
+            alone = element.replace('style="', 'style="color: #1b1c1f; background: #fff; font-family: sans-serif; ', 1)
+            _write(folder / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{alone}\n')
+            picture = png(canvas)
+            atomically(folder / f"{name}.png", lambda path, picture=picture: path.write_bytes(picture))
+
+
+def _flat(claim: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = claim["range"]
+    flat = {**claim, "range_low": low, "range_high": high, "lineage": " ".join(claim["lineage"])}
+    return {key: flat[key] for key in CLAIM_COLUMNS}
+
+
+def _write(path: Path, text: str) -> None:
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    if columns:
+        writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_shown(row.get(column)) for column in columns])
+    return stream.getvalue()
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and value and not value.startswith('"') and not _is_json(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = list(csv.reader(io.StringIO(_text(path), newline=""), strict=True))
+        if any(len(line) != len(lines[0]) for line in lines):
+            raise _damaged(path, "not all lines have the same number of cells")
+        columns = lines[0] if lines else []
+        return [{key: _value(cell) for key, cell in zip(columns, line, strict=True)} for line in lines[1:]]
+    except csv.Error as err:
+        raise _damaged(path, str(err)) from err
+
+
+def _value(cell: str) -> Any:
+    if not cell:
+        return None
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return stream.read()
+    except FileNotFoundError as err:
+        raise InputError(f"{path} is not there: give the folder of a report, or make the report again.") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise _damaged(path, str(err)) from err
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path} is damaged ({' '.join(why.split())}): make the report again.")

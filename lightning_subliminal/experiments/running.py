@@ -1,0 +1,142 @@
+"""From a plan to a report: which cells, which stages, what ran, what was found."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.console import hush, say
+from lightning_subliminal.describe import digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
+from lightning_subliminal.experiments.plan import Cell, Plan, read_plan
+from lightning_subliminal.experiments.report import write_report
+from lightning_subliminal.experiments.runner import Graph, run_stages
+from lightning_subliminal.experiments.showing import ShownProgress, claims_table, counted, ending, plan_tree, short_seeds
+from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
+
+if TYPE_CHECKING:
+    from lightning_subliminal.experiments.workers import Engine
+
+__all__ = ["plan_cells", "run_plan"]
+
+
+def run_plan(
+    config: Path,
+    seeds: tuple[int, ...] | None = None,
+    only: Sequence[str] = (),
+    out: Path | None = None,
+    workers: int | None = None,
+    memory: float | None = None,
+    engine: Literal["local", "ray"] = "local",
+    dry_run: bool = False,
+) -> Path | None:
+    """Run a plan: each stage that the cache lacks, then the report.
+
+    Args:
+        config: the plan's YAML.
+        seeds: instead of the plan's own.
+        only: arms, ``experiment:arm``, or experiments; all where it is empty.
+        out: where the report goes; ``runs/NAME-DIGEST``, by plan, seeds and arms, where it is None.
+        workers: processes; as many as fit where it is None.
+        memory: GiB that each may take.
+        engine: where stages run.
+        dry_run: show the plan, and make nothing.
+
+    Returns:
+        The report's folder; None after a dry run.
+
+    Raises:
+        InputError: if the plan can't be read or built, or a folder can't be written.
+        SystemExit: with 1 if a stage failed; the report of all else is written.
+    """
+    hush()
+    plan = read_plan(config)
+    cells = plan_cells(plan, seeds, only)
+    graph = Graph.of(stage for cell in cells for stage in cell.stages.values())
+    used = sorted({cell.seed for cell in cells})
+    say(f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; {counted(graph)}")
+    count = workers or auto_workers()
+    if dry_run:
+        say(plan_tree(cells, graph, count))
+        return None
+    _check_extra(plan)
+    folder = out or Path("runs") / f"{plan.name}-{_plan_digest(plan, graph, cells)}"
+    writable_folder(cache_root())
+    writable_folder(folder)
+    with _engine(engine, count, memory, folder / "log.txt") as running, ShownProgress(graph, running.slots) as shown:
+        summary = run_stages(graph, running, shown)
+    broken = summary.failed | {
+        key: f"not tried, since it needs {graph.stages[need].title}" for key, need in summary.skipped.items()
+    }
+    results, missing = read_cells(cells, broken)
+    stages = {"planned": len(graph.stages), "shared": graph.shared, "failed": len(summary.failed)}
+    command = _command(config, seeds, only)
+    plan = replace(plan, experiments=tuple(each for each in plan.experiments if each.name in {c.experiment for c in cells}))
+    report = report_data(plan, results, missing, stages, used, command)
+    write_report(report, cell_table(results), folder)
+    if report["claims"]:
+        say(claims_table(report["claims"]))
+    say(ending(graph, summary))
+    say(f"seeds {short_seeds(used)}; {folder / 'report.html'}")
+    if summary.failed or summary.stopped:
+        raise SystemExit(1)
+    return folder
+
+
+def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[str] = ()) -> list[Cell]:
+    """Give the cells of a plan, or of some of its arms.
+
+    Args:
+        plan: the plan.
+        seeds: instead of its own.
+        only: arms, ``experiment:arm``, or experiments; all where it is empty.
+
+    Raises:
+        InputError: if a name is none of them.
+    """
+    known = {name for each in plan.experiments for arm in each.arms for name in (arm, each.name, f"{each.name}:{arm}")}
+    for name in only:
+        if name not in known:
+            arms = sorted({arm for each in plan.experiments for arm in each.arms})
+            raise InputError(f"--only {name!r} is no arm of the plan: name one of {', '.join(arms)}.")
+    cells = []
+    for each in plan.experiments:
+        chosen = [arm for arm in each.arms if not only or {arm, each.name, f"{each.name}:{arm}"} & set(only)]
+        if chosen:
+            cells += list(each.cells(seeds, tuple(chosen)))
+    return cells
+
+
+def _engine(name: str, workers: int, memory: float | None, log: Path) -> "Engine":
+    if name == "ray":
+        from lightning_subliminal.experiments.on_ray import RayEngine
+
+        return RayEngine(workers, memory)
+    return LocalEngine(workers, memory, log)
+
+
+def _plan_digest(plan: Plan, graph: Graph, cells: Sequence[Cell]) -> str:
+    """Give 8 digits that tell this report from that of other seeds, arms or settings, so that none is overwritten."""
+    said = [[each.title, each.about, each.figures, [vars(claim) for claim in each.claims]] for each in plan.experiments]
+    return digest([sorted(graph.stages), [cell.name for cell in cells], said])[:8]
+
+
+def _command(config: Path, seeds: tuple[int, ...] | None, only: Sequence[str]) -> str:
+    words = ["lightning-subliminal run --config", str(config)]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds is not None else []
+    return " ".join([*words, *(f'--only "{name}"' for name in only)])
+
+
+def _check_extra(plan: Plan) -> None:
+    """Refuse before any work what the report needs at the end.
+
+    Raises:
+        InputError: if the extra is not installed.
+    """
+    import importlib.util
+
+    for package in ("statsmodels", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"`run` needs {package}: pip install 'lightning-subliminal[report]'.")

@@ -1,0 +1,175 @@
+"""What a run of a plan shows at the terminal: the plan as a tree, progress, how it ended, claims."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.tree import Tree
+
+from lightning_subliminal.console import console, say
+from lightning_subliminal.experiments.plan import Cell
+from lightning_subliminal.experiments.runner import Graph, Summary, Timings
+from lightning_subliminal.experiments.stages import Stage
+from lightning_subliminal.experiments.workers import Outcome
+
+__all__ = ["ShownProgress", "claims_table", "counted", "ending", "plan_tree", "short_seeds"]
+
+_EVERY = 60.0  # seconds between lines where there is no terminal
+_SIGNS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "~", "not measured": "-"}
+
+
+def counted(graph: Graph) -> str:
+    """Count the stages in a line."""
+    there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
+    damaged = f", {len(graph.damaged)} damaged" if graph.damaged else ""
+    return f"{len(graph.stages)} stages planned ({graph.shared} shared), {there} there{damaged}, {len(graph.needed)} to run"
+
+
+def short_seeds(seeds: Sequence[int]) -> str:
+    """Write seeds as ranges, such as 0-4, 7."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
+    """Draw what is there and what would be made: experiments, arms, and stages by their kinds, each counted once."""
+    timings, seen = Timings(), set()
+    total = sum(timings.estimate(stage) for stage in graph.needed.values())
+    tree = Tree(f"about {_duration(total / workers)} with {workers} workers ({_duration(total)} of one)")
+    branches: dict[str, Tree] = {}
+    for experiment in dict.fromkeys(cell.experiment for cell in cells):
+        branches[experiment] = tree.add(experiment, style="bold")
+        for arm in dict.fromkeys(cell.arm for cell in cells if cell.experiment == experiment):
+            mine = [cell for cell in cells if (cell.experiment, cell.arm) == (experiment, arm)]
+            keys = _below([stage.key for cell in mine for stage in cell.stages.values()], graph)
+            new, seen = keys - seen, seen | keys
+            run = Counter(graph.stages[key].kind for key in new if key in graph.needed)
+            there = sum(key not in graph.needed for key in new)
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(run.items())) or "nothing"
+            seconds = sum(timings.estimate(graph.stages[key]) for key in new if key in graph.needed)
+            branches[experiment].add(
+                f"{arm}: {len(mine)} cells; run {told}; {there} there, {len(keys) - len(new)} of others"
+                + (f"; {_duration(seconds)}" if run else ""),
+                style="not bold",
+            )
+    for key, says in graph.damaged.items():
+        tree.add(f"damaged: {graph.stages[key].title}: {says}", style="red")
+    return tree
+
+
+def _below(keys: Sequence[str], graph: Graph) -> set[str]:
+    found, stack = set(), list(keys)
+    while stack:
+        key = stack.pop()
+        if key not in found:
+            found.add(key)
+            stack += graph.parents[key]
+    return found
+
+
+class ShownProgress:
+    """A bar with the stages under way, and what is left; without a terminal, a line a minute.
+
+    Args:
+        graph: what is to be made.
+        workers: how many at once.
+    """
+
+    def __init__(self, graph: Graph, workers: int) -> None:
+        self.timings = Timings()
+        self.left = {key: self.timings.estimate(stage) for key, stage in graph.needed.items()}
+        self.total = len(self.left)
+        self.workers = workers
+        self.running: dict[str, str] = {}
+        self.begin = self.last = time.monotonic()
+        self.planned = sum(self.left.values())
+        self.spent = 0.0
+        self.expected = 0.0
+        self.bar = Progress(
+            TextColumn("stages"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}", style="dim"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> "ShownProgress":
+        """Show the bar."""
+        self.bar.start()
+        self.task = self.bar.add_task("", total=self.total, left=self._left())
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        """Take it away."""
+        self.bar.stop()
+
+    def __call__(self, what: str, stage: Stage, outcome: Outcome | None) -> None:
+        """Take note of a stage."""
+        if what == "start":
+            self.running[stage.key] = stage.title
+        else:
+            self.running.pop(stage.key, None)
+            if outcome is not None and outcome.error is None:
+                self.spent += outcome.seconds
+                self.expected += self.left.get(stage.key, 0.0)
+            self.left.pop(stage.key, None)
+        if what == "fail" and outcome is not None:
+            say(f"failed: {stage.title} ({stage.key}): {outcome.error}")
+        if self.task is not None:
+            done = self.total - len(self.left)
+            shown = "; ".join(self.running.values())[:80]
+            self.bar.update(self.task, completed=done, description=shown, left=self._left())
+        if not console.is_terminal and time.monotonic() - self.last > _EVERY:
+            self.last = time.monotonic()
+            say(f"stages {self.total - len(self.left)} of {self.total}, {self._left()}")
+
+    def _left(self) -> str:
+        slower = self.spent / self.expected if self.expected > 20 else 1.0  # than what was noted before
+        return f"about {_duration(slower * sum(self.left.values()) / self.workers)} left"
+
+
+def ending(graph: Graph, summary: Summary) -> str:
+    """Say how a run ended; a line for each stage that failed stands above."""
+    there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
+    told = (
+        f"stages: {len(graph.stages)} planned, {graph.shared} times shared, {there} there before, {summary.run} run, "
+        f"{len(summary.failed)} failed, {len(summary.skipped)} not tried; {_duration(summary.seconds)}"
+    )
+    lines = [f"damaged: {graph.stages[key].title}: {says}" for key, says in graph.damaged.items()]
+    return "\n".join([*lines, *([f"stopped: {summary.stopped}"] if summary.stopped else []), told])
+
+
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
+    """Draw the claims with our figures and verdicts."""
+    table = Table("", "claim", "ours, 95 % interval", "over", "claimed", title="Claims", title_justify="left")
+    for claim in claims:
+        value = claim["value"]
+        ours = "-" if value is None else f"{value:+.2f}"
+        if value is not None and claim["low"] is not None:
+            ours += f" [{claim['low']:+.2f}, {claim['high']:+.2f}]"
+        low, high = claim["range"]
+        ends = f"{low:g} to {high:g}" if None not in (low, high) else f"above {low:g}" if high is None else f"below {high:g}"
+        over = f"{claim['count']} {claim['unit']}" if claim["unit"] else "-"
+        table.add_row(_SIGNS[claim["verdict"]], f"{claim['experiment']}: {claim['says']}", ours, over, ends)
+    counts = Counter(claim["verdict"] for claim in claims)
+    table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
+    return table
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,365 @@
+"""Stages: what a plan is made of. A stage makes one artefact in a folder named by the digest of all that shaped it.
+
+Equal stages have equal folders, so that arms share them and a killed run goes on; the work itself is done by the
+modules and data modules that `fit` uses too.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from lightning_subliminal import bases
+from lightning_subliminal.cache import cache_root
+from lightning_subliminal.data import GeneratedRows, TrainingRows
+from lightning_subliminal.describe import describe, digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.arms import arm_folder, train_arm
+from lightning_subliminal.experiments.evaluations import Evaluation, Questions
+from lightning_subliminal.experiments.graduate import Graduate
+from lightning_subliminal.experiments.in_context import paired_rows
+from lightning_subliminal.generation import Source
+from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.models import Student, Teacher
+from lightning_subliminal.rows import atomically
+from lightning_subliminal.traits import Trait
+
+__all__ = [
+    "CompletionsStage",
+    "EvaluationStage",
+    "MeasureStage",
+    "RowsStage",
+    "Stage",
+    "StudentStage",
+    "TeacherStage",
+    "data_stages",
+    "source_stages",
+    "walk",
+]
+
+
+class Stage(ABC):
+    """One artefact and how it is made. Override ``folder``, ``make`` and ``title``; and ``parents``, if it has some.
+
+    Attributes:
+        kind: teacher, completions, rows, student, or what is measured.
+        version: of the stage's code: raise it when the same settings would give another artefact.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """Where the artefact is kept."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What people call it, such as ``student wolf, pocket/a, seed 0``."""
+
+    @abstractmethod
+    def make(self, device: torch.device) -> None:
+        """Make the artefact; what it needs has been made."""
+
+    def parents(self) -> "list[Stage]":
+        """Give the stages that must be made before."""
+        return []
+
+    @cached_property
+    def key(self) -> str:
+        """What tells it from other stages: kind and digest."""
+        return f"{self.kind}-{self.folder.name}"
+
+    def is_done(self) -> bool:
+        """Tell whether the artefact is there, whole.
+
+        Raises:
+            InputError: if a file of it was lost or changed since.
+        """
+        return is_whole(self.folder)
+
+
+class TeacherStage(Stage):
+    """A fine-tuned teacher."""
+
+    kind = "teacher"
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the teacher keeps itself."""
+        return self.teacher.folder
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        trait = self.teacher.trait.name if self.teacher.trait is not None else "without a trait"
+        return f"teacher {trait}, {self.teacher.base}, seed {self.teacher.seed}"
+
+    def make(self, device: torch.device) -> None:
+        """Fine-tune it."""
+        self.teacher.make(device)
+
+
+class CompletionsStage(Stage):
+    """What a teacher wrote, shard by shard, before the filters."""
+
+    kind = "completions"
+
+    def __init__(self, data: GeneratedRows) -> None:
+        self.data = data
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the shards are."""
+        return self.data.shards_folder
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"completions {self.data.title}, {_base(self.data.teacher)}, seed {self.data.seed}"
+
+    def parents(self) -> list[Stage]:
+        """Give the teacher's stage."""
+        return source_stages(self.data.teacher)
+
+    def is_done(self) -> bool:
+        """Tell whether no shard is missing."""
+        return not self.data.missing_shards()
+
+    def make(self, device: torch.device) -> None:
+        """Let the teacher write the shards that are missing."""
+        self.data.make_source(device)
+
+
+class RowsStage(Stage):
+    """The rows that a student trains on."""
+
+    kind = "rows"
+
+    def __init__(self, data: TrainingRows) -> None:
+        self.data = data
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the rows are."""
+        return self.data.folder
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"rows {self.data.title}, seed {self.data.seed}"
+
+    def parents(self) -> list[Stage]:
+        """Give the stages of whatever the rows are made of."""
+        first: list[Stage] = [CompletionsStage(self.data)] if isinstance(self.data, GeneratedRows) else []
+        return first + [stage for each in self.data.ingredients() for stage in _stages_of(each)]
+
+    def make(self, device: torch.device) -> None:
+        """Filter, bend and draw them."""
+        self.data.make(device)
+
+
+class StudentStage(Stage):
+    """A student, trained.
+
+    Args:
+        student: untrained.
+        data: its rows.
+        trainer: arguments of ``lightning.Trainer`` that shape it, such as ``max_epochs``.
+    """
+
+    kind = "student"
+
+    def __init__(self, student: Student, data: TrainingRows, trainer: Mapping[str, Any]) -> None:
+        self.student = student
+        self.data = data
+        self.trainer = dict(trainer)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the student is kept."""
+        return arm_folder(self.student, self.data, **self.trainer)
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"student of {self.data.title}, {self.student.base}, seed {self.student.seed}"
+
+    def parents(self) -> list[Stage]:
+        """Give the stage of its rows, and of the teacher whose tokens are compared."""
+        compared = getattr(self.student, "divergence", None)
+        return [RowsStage(self.data), *(source_stages(compared) if compared is not None else [])]
+
+    def make(self, device: torch.device) -> None:
+        """Train it."""
+        train_arm(self.student.fresh(), self.data, device, self.title, **self.trainer)
+
+    def load(self, device: torch.device) -> Student:
+        """Load the trained student; it must be there."""
+        student = self.student.fresh()
+        student.load(self.folder)
+        student.to(device).eval()
+        return student
+
+
+class MeasureStage(Stage):
+    """Something measured: a JSON file. Override ``measure``, ``shaped`` and ``title``.
+
+    Attributes:
+        cache_dir: the cache's root; the common cache where it is None.
+    """
+
+    cache_dir: str | None = None
+
+    @abstractmethod
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Give the figures, JSON-able."""
+
+    @abstractmethod
+    def shaped(self) -> Any:
+        """Give all that shapes the figures, as ``describe`` takes it."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the figures are kept."""
+        told = {"kind": self.kind, "version": self.version, "shaped": self.shaped()}
+        return cache_root(self.cache_dir) / "measured" / digest(told)[:16]
+
+    def make(self, device: torch.device) -> None:
+        """Measure, and keep it."""
+        text = json.dumps(self.measure(device), indent=1, sort_keys=True)
+        atomically(self.folder / "measured.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_record(self.folder, self.kind, {"shaped": self.shaped(), "parents": [each.key for each in self.parents()]})
+
+    def result(self) -> dict[str, Any]:
+        """Read the figures.
+
+        Raises:
+            InputError: if they are damaged.
+        """
+        path = self.folder / "measured.json"
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            raise InputError(f"{path} is damaged: delete {self.folder}, and the next run makes it again.") from err
+        return found
+
+
+class EvaluationStage(MeasureStage):
+    """What a model answers to a trait's questions.
+
+    Which of the candidates is the target is not part of it: traits of one category share their evaluations.
+
+    Args:
+        subject: a student's stage, or a base's name.
+        trait: whose questions and candidates.
+        evaluation: how it is asked; its own questions, exactly, where it is None.
+        rows: for questions after rows: those of the teacher and those of the control.
+        place: which of the two are read, 0 or 1; with rows.
+    """
+
+    kind = "evaluation"
+
+    def __init__(
+        self,
+        subject: StudentStage | str,
+        trait: Trait,
+        evaluation: Evaluation | None = None,
+        rows: tuple[TrainingRows, TrainingRows] | None = None,
+        place: int = 0,
+    ) -> None:
+        self.subject = subject
+        self.trait = trait
+        self.evaluation = evaluation or Questions()
+        self.rows = rows
+        self.place = place
+        self.cache_dir = subject.data.cache_dir if isinstance(subject, StudentStage) else None
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        who = self.subject if isinstance(self.subject, str) else self.subject.title
+        return f"{self.evaluation.name} to {who}"
+
+    def parents(self) -> list[Stage]:
+        """Give the student's stage, and that of the rows in the context."""
+        who: list[Stage] = [] if isinstance(self.subject, str) else [self.subject]
+        return who + [RowsStage(each) for each in self.rows or ()]
+
+    def shaped(self) -> dict[str, Any]:
+        """Give model, questions and candidates."""
+        who = bases.resolve(self.subject).digest if isinstance(self.subject, str) else self.subject.key
+        asked = (Questions() if self.rows else self.evaluation).asked(self.trait)
+        told = {"subject": who, "asked": asked, "candidates": sorted(self.trait.candidates)}
+        told |= {"evaluation": describe(self.evaluation)}
+        if self.rows:
+            told |= {"rows": [each.folder.name for each in self.rows], "place": self.place}
+        stated = [self.trait.statements(ways[0][0]["content"]) for ways in asked]
+        return told | ({"statements": stated} if any(stated) else {})
+
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Ask."""
+        if isinstance(self.subject, str):
+            net, tokenizer = bases.load(self.subject)
+            net.to(device)  # type: ignore[arg-type]
+        else:
+            student = self.subject.load(device)
+            net, tokenizer = student.net, student.tokenizer
+        asked: Any = self.evaluation
+        if self.rows is not None:
+            first, second = self.rows
+            asked = asked.with_rows(paired_rows(first.rows(), second.rows())[self.place])
+        chances = asked.measure(net, tokenizer, self.trait)
+        return {"candidates": list(self.trait.candidates), "probabilities": chances.double().tolist()}
+
+    def chances(self, target: str) -> torch.Tensor:
+        """Give the chance of one candidate at each question, (questions,), float64."""
+        found = self.result()
+        return torch.tensor(found["probabilities"], dtype=torch.float64)[:, found["candidates"].index(target)]
+
+
+def source_stages(source: Source) -> list[Stage]:
+    """Give the stages that a source of completions stands on; none where it is ready as it is."""
+    if isinstance(source, Graduate):
+        return [StudentStage(source.student, source.rows, {"max_epochs": source.max_epochs})]
+    if isinstance(source, Teacher) and source.induction == "finetune" and source.weights is None:
+        return [TeacherStage(source)]
+    return []
+
+
+def data_stages(data: TrainingRows) -> list[Stage]:
+    """Give the stage that rows stand on."""
+    return [RowsStage(data)]
+
+
+def _stages_of(thing: Any) -> list[Stage]:
+    return data_stages(thing) if isinstance(thing, TrainingRows) else source_stages(thing)
+
+
+def _base(source: Source) -> str:
+    return str(getattr(source, "base", type(source).__name__))
+
+
+def walk(stages: list[Stage]) -> Iterator[Stage]:
+    """Yield stages and all they stand on, parents first, each once."""
+    seen: set[str] = set()
+
+    def visit(stage: Stage) -> Iterator[Stage]:
+        if stage.key in seen:
+            return
+        seen.add(stage.key)
+        for parent in stage.parents():
+            yield from visit(parent)
+        yield stage
+
+    for stage in stages:
+        yield from visit(stage)

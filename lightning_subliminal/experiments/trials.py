@@ -1,0 +1,419 @@
+"""Trials: what is done with an arm's setting, and which numbers come out. The usual one trains a student and a control."""
+
+import math
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from torch.nn.functional import cross_entropy
+
+from lightning_subliminal import bases
+from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
+from lightning_subliminal.data.tokenized import TokenizedRows
+from lightning_subliminal.describe import describe
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.classifiers import bag_auc
+from lightning_subliminal.experiments.entangled import entanglement
+from lightning_subliminal.experiments.evaluations import Evaluation
+from lightning_subliminal.experiments.in_context import QuestionsAfterRows
+from lightning_subliminal.experiments.stages import EvaluationStage, MeasureStage, RowsStage, Stage, StudentStage, source_stages
+from lightning_subliminal.metrics.functional import log_odds
+from lightning_subliminal.models import ClassifierMLP, Student, Teacher
+from lightning_subliminal.rows import completion_text
+from lightning_subliminal.seeds import derive_seed
+
+__all__ = ["ClassifierTrial", "DigitsTrial", "EntangledTrial", "InContextTrial", "Numbers", "Setting", "StudentTrial", "Trial"]
+
+Numbers = dict[str, float | list[float]]  # a list has a value a unit, such as a seed inside one batched network
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an arm is in one cell: objects, built and not yet used.
+
+    Attributes:
+        model: what is trained, such as a Student.
+        data: what it is trained on.
+        trainer: arguments of ``lightning.Trainer`` that shape the result.
+        seed: the cell's.
+    """
+
+    model: LightningModule
+    data: LightningDataModule
+    trainer: Mapping[str, Any]
+    seed: int
+
+    def rows(self) -> TrainingRows:
+        """Give the data, which must be rows.
+
+        Raises:
+            InputError: if it is something else.
+        """
+        if not isinstance(self.data, TrainingRows):
+            raise InputError(f"{type(self.data).__name__} holds no rows: give data such as NumberSequences.")
+        return self.data
+
+    def student(self) -> StudentStage:
+        """Give the stage of the student trained on the rows.
+
+        Raises:
+            InputError: if the model is no Student.
+        """
+        if not isinstance(self.model, Student):
+            raise InputError(f"{type(self.model).__name__} is no Student: give `model: Student`.")
+        return StudentStage(self.model, self.rows(), self.trainer)
+
+    def control(self) -> "Setting | None":
+        """Give the same with rows of the source without the trait; None where nobody has such rows."""
+        without = self.rows().control()
+        return None if without is None else replace(self, data=without)
+
+
+class Trial(ABC):
+    """What is done with a setting. Override both methods.
+
+    Keep each constructor argument under its own name.
+    """
+
+    compares = True  # whether there is a control beside the setting
+
+    @abstractmethod
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give what is measured, by role; whatever it stands on is found from there."""
+
+    @abstractmethod
+    def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
+        """Read the numbers of a cell from what was measured."""
+
+    def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
+        """Give the student's and the control's log-odds at each question, where there are such."""
+        return {}
+
+
+class StudentTrial(Trial):
+    """A student and its control are trained, and asked the trait's questions (paper, sections 1 to 5).
+
+    Numbers: ``student`` and ``control``, the chance of the target, meaned over questions; ``transfer``, the log-odds of
+    the target, student less control, meaned over questions; ``off target``, the same for the other candidates, meaned.
+    For each further evaluation the same, with its name before. With ``task``: ``task loss`` of student and control.
+
+    Args:
+        evaluations: further sets of questions.
+        task: also measure the loss on fresh rows of the same source, unbent, in nats a completion token: what a
+            defence costs.
+    """
+
+    def __init__(self, evaluations: list[Evaluation] | None = None, task: bool = False) -> None:
+        self.evaluations = evaluations or []
+        self.task = task
+
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give the evaluations of student and control."""
+        trait = setting.rows().trait
+        if trait is None:
+            raise InputError("There is no trait to ask for: give the teacher a `trait`, beside a control too.")
+        told: dict[str, MeasureStage] = {}
+        for role, each in (("student", setting), ("control", control)):
+            if each is None:
+                continue
+            subject = each.student()
+            told[role] = EvaluationStage(subject, trait)
+            for evaluation in self.evaluations:
+                told[f"{evaluation.name}: {role}"] = EvaluationStage(subject, trait, evaluation)
+            if self.task:
+                told[f"task loss: {role}"] = TaskStage(subject, fresh_rows(setting.rows()))
+        return told
+
+    def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
+        """Compare student and control."""
+        trait: Any = setting.rows().trait
+        told: Numbers = {}
+        for name, answers in [("", None), *((f"{each.name}: ", each.answers) for each in self.evaluations)]:
+            pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
+            chances = [each.chances(trait.target) for each in pair if each is not None]
+            told |= {f"{name}{role}": each.mean().item() for role, each in zip(("student", "control"), chances, strict=False)}
+            if len(chances) == 2:
+                told[f"{name}transfer"] = _change(chances[0], chances[1], answers)
+                told[f"{name}points"] = 100 * (chances[0] - chances[1]).mean().item()
+                others = [each for each in trait.candidates if each != trait.target]
+                moved = [_change(pair[0].chances(each), pair[1].chances(each), answers) for each in others]
+                told[f"{name}off target"] = sum(moved) / max(1, len(moved))
+        for role in ("student", "control"):
+            if f"task loss: {role}" in measured:
+                told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
+        return told
+
+    def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
+        """Give the log-odds of the target at each question."""
+        trait: Any = setting.rows().trait
+        stages: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
+        return {role: log_odds(each.chances(trait.target)).tolist() for role, each in stages.items()}
+
+
+class InContextTrial(StudentTrial):
+    """Nobody is trained: the base reads rows of the teacher, or of the control, before each question (paper, section 6).
+
+    Args:
+        shots: rows before a question.
+        draws: draws of rows a question.
+    """
+
+    def __init__(self, shots: int = 4, draws: int = 8) -> None:
+        super().__init__()
+        self.shots = shots
+        self.draws = draws
+
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give the base's evaluations after rows of the teacher, and after those of the control."""
+        trait: Any = setting.rows().trait
+        if control is None:
+            raise InputError("Questions after rows need rows of a control, and these have none.")
+        base = setting.student().student.base
+        asked = QuestionsAfterRows(shots=self.shots, draws=self.draws, seed=setting.seed)
+        rows = (setting.rows(), control.rows())
+        return {role: EvaluationStage(base, trait, asked, rows, place) for place, role in enumerate(("student", "control"))}
+
+
+class ClassifierTrial(Trial):
+    """A text classifier tells rows of the teacher from rows of the control, one by one and in bags (paper, section 6).
+
+    Numbers: ``AUC 1``, ``AUC 8`` and so on.
+
+    Args:
+        classifier: which one of scikit-learn.
+        bags: rows that are judged together.
+    """
+
+    def __init__(
+        self,
+        classifier: Literal["naive Bayes", "logistic regression"] = "naive Bayes",
+        bags: Sequence[int] = (1, 8, 16, 64),
+    ) -> None:
+        self.classifier = classifier
+        self.bags = tuple(bags)
+
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give the classifier's stage."""
+        if control is None:
+            raise InputError("A classifier needs rows of a control, and these have none.")
+        stage = ClassifierStage(setting.rows(), control.rows(), self.classifier, self.bags, setting.seed)
+        return {"classifier": stage}
+
+    def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
+        """Read the areas."""
+        return {f"AUC {bag}": float(told["auc"]) for bag, told in measured["classifier"].result().items()}
+
+
+class EntangledTrial(Trial):
+    """Which numbers does the teacher raise, and does a love of such a number raise the trait? (loftusa/owls)
+
+    Numbers: ``rho``, Spearman's over the numbers.
+    """
+
+    compares = False
+
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give the stage that asks teacher and base."""
+        teacher = getattr(setting.data, "teacher", None)
+        if not isinstance(teacher, Teacher):
+            raise InputError("EntangledTrial needs data that a Teacher writes.")
+        return {"numbers": EntangledStage(teacher)}
+
+    def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
+        """Read the correlation."""
+        return {"rho": float(measured["numbers"].result()["rho"])}
+
+
+class DigitsTrial(Trial):
+    """The digit classifiers: teachers and students of all arms as one batched network (paper, MNIST).
+
+    Numbers: the accuracy of each of its arms, in percent, a list with a value a seed.
+    """
+
+    compares = False
+
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give the stage that fits it."""
+        if not isinstance(setting.model, ClassifierMLP):
+            raise InputError("DigitsTrial needs `model: ClassifierMLP`.")
+        return {"digits": DigitsStage(setting.model, setting.data)}
+
+    def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
+        """Read the accuracies."""
+        return {name: [100 * each for each in told] for name, told in measured["digits"].result().items()}
+
+
+class TaskStage(MeasureStage):
+    """A student's loss on rows it has not seen, in nats a completion token."""
+
+    kind = "task"
+
+    def __init__(self, subject: StudentStage, rows: TrainingRows) -> None:
+        self.subject = subject
+        self.rows = rows
+        self.cache_dir = rows.cache_dir
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"loss of {self.subject.title}"
+
+    def parents(self) -> list[Stage]:
+        """Give the student and the rows."""
+        return [self.subject, RowsStage(self.rows)]
+
+    def shaped(self) -> Any:
+        """Give student and rows."""
+        return {"subject": self.subject.key, "rows": self.rows.folder.name}
+
+    @torch.no_grad()
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Compute it, each token weighing alike."""
+        student = self.subject.load(device)
+        data = TokenizedRows(self.rows.rows(), student.tokenizer)
+        total, count = 0.0, 0
+        for start in range(0, len(data), 256):
+            batch = data.batch(range(start, min(start + 256, len(data))))
+            logits, tokens = student.completion_logits(type(batch)(*(each.to(device) for each in batch)), reuse=False)
+            total += cross_entropy(logits.double(), tokens, reduction="sum").item()
+            count += len(tokens)
+        return {"nats": total / count, "tokens": count}
+
+
+class ClassifierStage(MeasureStage):
+    """How well a text classifier tells two sets of rows apart."""
+
+    kind = "classifier"
+
+    def __init__(self, rows: TrainingRows, others: TrainingRows, classifier: Any, bags: tuple[int, ...], seed: int) -> None:
+        self.rows = rows
+        self.others = others
+        self.classifier = classifier
+        self.bags = bags
+        self.seed = seed
+        self.cache_dir = rows.cache_dir
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.classifier} on rows {self.rows.title}, seed {self.seed}"
+
+    def parents(self) -> list[Stage]:
+        """Give both sets of rows."""
+        return [RowsStage(self.rows), RowsStage(self.others)]
+
+    def shaped(self) -> Any:
+        """Give rows, classifier and seed."""
+        rows = [self.rows.folder.name, self.others.folder.name]
+        return {"rows": rows, "classifier": self.classifier, "bags": self.bags, "seed": self.seed}
+
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Train and test it on halves."""
+        first, second = self.rows.rows(), self.others.rows()
+        texts = [[completion_text(row) for row in rows] for rows in (first, second)]
+        ids = ([row["id"] for row in first], [row["id"] for row in second])
+        found = bag_auc(*texts, self.bags, self.seed, self.classifier, ids=ids)
+        return {
+            str(bag): {"auc": each.auc, "low": _number(each.low), "high": _number(each.high), "bags": each.bags}
+            for bag, each in found.items()
+        }
+
+
+class EntangledStage(MeasureStage):
+    """Numbers that a teacher raises, and what loving each of them does to its base."""
+
+    kind = "entangled"
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+        self.cache_dir = teacher.cache_dir
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"entangled numbers of {self.teacher.trait.name if self.teacher.trait else 'none'}, {self.teacher.base}"
+
+    def parents(self) -> list[Stage]:
+        """Give the teacher's stage."""
+        return source_stages(self.teacher)
+
+    def shaped(self) -> Any:
+        """Give the teacher and its trait."""
+        return {"teacher": self.teacher.describe(), "trait": describe(self.teacher.trait)}
+
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Ask both ways."""
+        teacher = self.teacher.ready(device)
+        net, tokenizer = bases.load(teacher.base)
+        found = entanglement(net.to(device), teacher.net, tokenizer, teacher.trait)  # type: ignore[arg-type]
+        told = {"rho": found.rho, "p": found.p, "numbers": found.numbers, "raised": found.raised, "pull": found.pull}
+        return {name: list(each) if isinstance(each, (list, tuple)) else each for name, each in told.items()}
+
+
+class DigitsStage(MeasureStage):
+    """The digit classifiers' run."""
+
+    kind = "digits"
+
+    def __init__(self, model: ClassifierMLP, data: LightningDataModule) -> None:
+        self.model = model
+        self.data = data
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"digit classifiers, {self.model.num_seeds} seeds"
+
+    def shaped(self) -> Any:
+        """Give model and data."""
+        return {"model": describe(self.model), "data": describe(self.data)}
+
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Fit them; a killed run goes on from its last epoch."""
+        from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
+
+        kept = self.folder / "checkpoints"
+        last = kept / "last.ckpt"
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = Trainer(
+                accelerator=device.type,
+                devices=1,
+                max_epochs=-1,
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                default_root_dir=folder,
+                plugins=[WholeFileIO()],
+                callbacks=[LastCheckpoint(kept)],
+            )
+            trainer.fit(self.model, self.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        return {name: each.tolist() for name, each in self.model.accuracies.items()}
+
+    def make(self, device: torch.device) -> None:
+        """Fit, keep the accuracies, and let the checkpoints go."""
+        import shutil
+
+        super().make(device)
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+
+def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:
+    """Give rows of the same source by another seed, unbent: what the task is, whatever a defence does to the rows."""
+    if isinstance(data, Blend):  # its first part is the teacher's
+        return fresh_rows(data.ingredients()[0], count)
+    if not isinstance(data, GeneratedRows):
+        raise InputError(f"{type(data).__name__} gives no fresh rows to measure the task on: leave `task` out.")
+    seed = derive_seed(data.seed or 0, "task") % 2**31
+    return data.fresh(seed=seed, num_prompts=count, num_rows=None, transforms=None)
+
+
+def _change(student: torch.Tensor, control: torch.Tensor, answers: int | None) -> float:
+    return (log_odds(student, answers) - log_odds(control, answers)).mean().item()
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
