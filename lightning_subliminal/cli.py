@@ -19,7 +19,15 @@ from lightning_subliminal.errors import InputError
 __all__ = ["main"]
 
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-OWN_VERBS = ("bases", "compare", "data", "evaluate", "report", "run", "traits")  # each is a module in commands/ with a dict COMMANDS
+OWN_VERBS = (
+    "bases",
+    "compare",
+    "data",
+    "evaluate",
+    "report",
+    "run",
+    "traits",
+)  # each is a module in commands/ with a dict COMMANDS
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,9 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
     Raises:
         InputError: if it does not keep one of them, or takes any number of them.
     """
-    kind = type(thing)
+    kind: Any = type(thing)
     arguments = {}
-    for name, parameter in inspect.signature(kind).parameters.items():
+    for name, parameter in _parameters(kind).items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise InputError(
                 f"{kind.__name__} takes `{parameter}`, which hides its settings from the cache: name each argument in "
@@ -69,6 +69,11 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
             )
         arguments[name] = getattr(thing, name)
     return arguments
+
+
+@cache
+def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(kind).parameters
 
 
 def describe_object(thing: Any) -> dict[str, Any]:

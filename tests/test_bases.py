@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases import folders, registry
+from lightning_subliminal.bases.registry import POCKET_BASES
 from lightning_subliminal.errors import InputError
 
 WORDS = ["<pad>", "<bos>", "<eos>", "owl", "dog", "oak", "1", "2"]
@@ -118,16 +118,16 @@ def test_users_register_their_own(folder, registered):
 
 
 def test_available_names_the_shipped_bases():
-    pocket = [f"pocket/{name}" for name in ("a", "b", "a2", "moral-a", "moral-b", "judge")]
+    pocket = [f"pocket/{name}" for name in POCKET_BASES]
     assert list(bases.available()) == [*pocket, "smollm2-135m"]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pocket/c", r"no base 'pocket/c': did you mean pocket/"),
+        ("pocket/d", r"no base 'pocket/d': did you mean pocket/"),
         ("smollm2", r"did you mean smollm2-135m\?"),
-        ("zzz", r"known are pocket/a, pocket/b, pocket/a2, .*, smollm2-135m"),
+        ("zzz", r"known are pocket/a, pocket/b, .*, pocket/judge, smollm2-135m"),
         ("", r"no base ''"),
         ("../nowhere", r"'../nowhere' is no folder"),
         ("/nowhere", r"'/nowhere' is no folder"),

@@ -1,7 +1,7 @@
 """The models that experiments start from, by name: ``pocket/a``, ``smollm2-135m``, a local folder, or a hub id."""
 
 from lightning_subliminal.bases.folders import folder_digest
-from lightning_subliminal.bases.registry import Base, available, check_tokenizer, load, register, resolve
+from lightning_subliminal.bases.registry import Base, available, check_tokenizer, load, register, remembering, resolve
 from lightning_subliminal.bases.vocabulary import same_vocabulary, vocabulary_digest
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "folder_digest",
     "load",
     "register",
+    "remembering",
     "resolve",
     "same_vocabulary",
     "vocabulary_digest",

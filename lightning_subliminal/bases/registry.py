@@ -1,8 +1,9 @@
 """From a base's name to its folder, its digest, its model and its tokenizer."""
 
 import difflib
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from lightning_subliminal.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Base", "available", "check_tokenizer", "load", "register", "resolve"]
+__all__ = ["Base", "available", "check_tokenizer", "load", "register", "remembering", "resolve"]
 
 POCKET = Path(__file__).parent.parent / "pocket" / "weights"
 
@@ -43,6 +44,7 @@ class Base:
     has_chat_template: bool
 
 
+_REMEMBERED: ContextVar[dict[str, Base] | None] = ContextVar("remembered bases", default=None)
 POCKET_BASES = ("a", "b", "c", "a2", "a-init", "a-data", "a-matched", "moral-a", "moral-b", "judge")
 
 
@@ -99,8 +101,24 @@ def resolve(name: str) -> Base:
     Raises:
         InputError: if there is no such base, or it is not whole.
     """
-    folder = _folder(name)
-    return Base(name, folder, folder_digest(folder), has_chat_template(folder))
+    known = _REMEMBERED.get()
+    if known is None or name not in known:
+        folder = _folder(name)
+        found = Base(name, folder, folder_digest(folder), has_chat_template(folder))
+        if known is None:
+            return found
+        known[name] = found
+    return known[name]
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Look for each base once inside: for what asks some thousand times, and changes none, such as a plan."""
+    token = _REMEMBERED.set({})
+    try:
+        yield
+    finally:
+        _REMEMBERED.reset(token)
 
 
 def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":

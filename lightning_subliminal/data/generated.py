@@ -169,7 +169,8 @@ class GeneratedRows(TrainingRows):
 
     def source_rows(self) -> list[Row]:
         """Read the completions as they came, before the filters."""
-        return [row for index in range(self.num_shards) for row in read_parquet(self._shard(index))]
+        folder = self.shards_folder
+        return [row for index in range(self.num_shards) for row in read_parquet(folder / _shard_name(index))]
 
     # -- shards ------------------------------------------------------------------------------------------------------
 
@@ -185,14 +186,12 @@ class GeneratedRows(TrainingRows):
 
     def missing_shards(self) -> list[int]:
         """Give the shards that no run has completed yet."""
-        return [index for index in range(self.num_shards) if not self._shard(index).is_file()]
+        folder = self.shards_folder  # a digest of much: once, not once a shard
+        return [index for index in range(self.num_shards) if not (folder / _shard_name(index)).is_file()]
 
     def write_shard(self, shard: int, rows: list[Row]) -> None:
         """Keep one shard's rows; whole or not at all."""
-        write_parquet(rows, self._shard(shard))
-
-    def _shard(self, index: int) -> Path:
-        return self.shards_folder / f"shard-{index:05d}.parquet"
+        write_parquet(rows, self.shards_folder / _shard_name(shard))
 
     def setup(self, stage: str) -> None:
         """Tokenize the rows with the student's tokenizer; for ``predict``, look which shards are missing."""
@@ -204,3 +203,7 @@ class GeneratedRows(TrainingRows):
         """Give the shards that are still to complete, so that ``predict`` generates on many devices."""
         shards: Any = self.missing
         return DataLoader(shards, batch_size=None)
+
+
+def _shard_name(index: int) -> str:
+    return f"shard-{index:05d}.parquet"

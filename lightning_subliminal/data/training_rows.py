@@ -101,7 +101,7 @@ class TrainingRows(LightningDataModule, ABC):
         """Make what ``source_rows`` reads; by default it is there."""
 
     def ingredients(self) -> list[Any]:
-        """Give the sources and data sets that ``make`` would make on its way, so that a plan makes each of them once."""
+        """Give the sources and data sets that ``make`` needs, so that a plan makes each of them once."""
         return [each for transform in self.transforms for each in transform.ingredients()]
 
     def default_filters(self) -> list[Filter]:

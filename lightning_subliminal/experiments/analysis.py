@@ -57,7 +57,9 @@ def select(
     ]
 
 
-def grouped(cells: Sequence[CellResult], value: str, over: str | Sequence[str]) -> tuple[dict[Any, dict[Any, float]], str]:
+def grouped(
+    cells: Sequence[CellResult], value: str, over: str | Sequence[str]
+) -> tuple[dict[Any, dict[Any, float]], str]:
     """Give a number of each unit and, inside it, of each seed; and what the unit is called.
 
     Cells that share unit and seed, such as those of further axes, are meaned.
@@ -68,7 +70,9 @@ def grouped(cells: Sequence[CellResult], value: str, over: str | Sequence[str]) 
         over: the axes that make up a unit; where no cell has one of them, or all have one value, the unit is the seed.
     """
     names = [over] if isinstance(over, str) else list(over)
-    present = [name for name in names if len({_hashable(cell.axes.get(name)) for cell in cells if name in cell.axes}) > 1]
+    present = [
+        name for name in names if len({_hashable(cell.axes.get(name)) for cell in cells if name in cell.axes}) > 1
+    ]
     found: dict[Any, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         if value not in cell.numbers:
@@ -105,7 +109,9 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     if claim.statistic == "matrix":
         values, _, _ = matrix_of(mine, "teacher", "student", claim.value)
         found = statistics.matrix_statistic(values)
-        told = Estimate(found.value, found.low, found.high, "rows of the matrix", len(values), found.p, 0.0, "permutation")
+        told = Estimate(
+            found.value, found.low, found.high, "rows of the matrix", len(values), found.p, 0.0, "permutation"
+        )
         return told, keys
     groups, unit = grouped(mine, claim.value, claim.over)
     if claim.less is None:
@@ -127,16 +133,24 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     return statistics.difference_estimate(first, second, unit if unit == other_unit else "units", paired=False), keys
 
 
-def matrix_of(cells: Sequence[CellResult], rows: str, columns: str, value: str) -> tuple[np.ndarray, list[Any], list[Any]]:
+def matrix_of(
+    cells: Sequence[CellResult], rows: str, columns: str, value: str
+) -> tuple[np.ndarray, list[Any], list[Any]]:
     """Give the mean of a number for each pair of values of two axes, and those values; nan where there is none."""
     first = list(dict.fromkeys(_hashable(cell.axes[rows]) for cell in cells if rows in cell.axes))
     second = list(dict.fromkeys(_hashable(cell.axes[columns]) for cell in cells if columns in cell.axes))
     found = np.full((len(first), len(second)), math.nan)
     for i, row in enumerate(first):
         for j, column in enumerate(second):
-            here = [each.numbers[value] for each in select(cells, None, {rows: row, columns: column}) if value in each.numbers]
+            here = [
+                each.numbers[value]
+                for each in select(cells, None, {rows: row, columns: column})
+                if value in each.numbers
+            ]
             if here:
-                found[i, j] = float(np.mean(np.concatenate([np.atleast_1d(np.asarray(each, dtype=float)) for each in here])))
+                found[i, j] = float(
+                    np.mean(np.concatenate([np.atleast_1d(np.asarray(each, dtype=float)) for each in here]))
+                )
     return found, first, second
 
 
@@ -155,13 +169,14 @@ def _question_level(claim: Claim, cells: Sequence[CellResult]) -> Estimate | Non
         if "student" in cell.vectors and "control" in cell.vectors:
             units[tuple(_hashable(cell.axes.get(name)) for name in names)].append(cell)
     pairs = [
-        tuple(np.array([cell.vectors[role] for cell in each]) for role in ("student", "control")) for each in units.values()
+        (np.array([cell.vectors["student"] for cell in each]), np.array([cell.vectors["control"] for cell in each]))
+        for each in units.values()
     ]
     if not pairs:
         return None
     if claim.statistic == "bootstrap":
         if len(pairs) == 1:
-            return statistics.hierarchical_bootstrap(*pairs[0])
+            return statistics.hierarchical_bootstrap(pairs[0][0], pairs[0][1])
         return statistics.hierarchical_bootstrap(None, None, groups=pairs, unit=names[0])
     student, control = (np.concatenate([pair[place] for pair in pairs]) for place in (0, 1))
     return statistics.mixed_model(student, control)

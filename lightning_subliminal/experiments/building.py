@@ -17,7 +17,18 @@ from lightning_subliminal.errors import InputError
 
 __all__ = ["build", "changed", "find_class", "known_name", "read_yaml"]
 
-_ROOMS = ("", ".callbacks", ".data", ".experiments", ".experiments.trials", ".filters", ".judges", ".models", ".traits", ".transforms")
+_ROOMS = (
+    "",
+    ".callbacks",
+    ".data",
+    ".experiments",
+    ".experiments.trials",
+    ".filters",
+    ".judges",
+    ".models",
+    ".traits",
+    ".transforms",
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -104,10 +115,11 @@ def build(told: Any, seed: int | None = None, at: str = "") -> Any:
     hints, open_seed, needed = _signature(kind)
     for name in given:
         known_name(name, hints, f"`{at}`: {kind.__name__} takes no `{name}`")
-    arguments = {name: _fit(build(value, seed, f"{at}.{name}"), hints[name], f"{at}.{name}") for name, value in given.items()}
-    if seed is not None and open_seed:
-        if arguments.get("seed") is None:
-            arguments["seed"] = seed
+    arguments = {
+        name: _fit(build(value, seed, f"{at}.{name}"), hints[name], f"{at}.{name}") for name, value in given.items()
+    }
+    if seed is not None and open_seed and arguments.get("seed") is None:
+        arguments["seed"] = seed
     if missing := [name for name in needed if name not in arguments]:
         raise InputError(f"`{at}`: {kind.__name__} lacks `{missing[0]}`: give it in init_args.")
     try:
@@ -128,7 +140,7 @@ def known_name(name: str, known: Iterable[str], wrong: str) -> None:
     if name in known:
         return
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    raise InputError(f"{wrong}{f'; did you mean `{near[0]}`?' if near else f': known are ' + ', '.join(known) + '.'}")
+    raise InputError(f"{wrong}{f'; did you mean `{near[0]}`?' if near else ': known are ' + ', '.join(known) + '.'}")
 
 
 @cache
@@ -147,7 +159,9 @@ def find_class(path: str, at: str = "") -> type:
             raise InputError(f"`{at}`: no class is named `{path}` ({err}).") from err
         if inspect.isclass(found):
             return found
-    raise InputError(f"`{at}`: no class is named `{path}`: give the name of one of ours, or a full path, my_pkg.{name}.")
+    raise InputError(
+        f"`{at}`: no class is named `{path}`: give the name of one of ours, or a full path, my_pkg.{name}."
+    )
 
 
 @cache
@@ -182,14 +196,18 @@ def _fit(value: Any, hint: Any, at: str) -> Any:
                 return float(value)
             except ValueError:
                 continue
-        if isinstance(kind, type) and get_origin(kind) is None and isinstance(value, kind):
-            if not (isinstance(value, bool) and kind is int):
-                return value
+        fits = isinstance(kind, type) and get_origin(kind) is None and isinstance(value, kind)
+        if fits and not (isinstance(value, bool) and kind is int):
+            return value
     plain = [kind for kind in kinds if kind in (int, float, str, bool, type(None)) or get_origin(kind) is Literal]
     if len(plain) < len(kinds):
         return tuple(value) if any(get_origin(kind) is tuple for kind in kinds) and isinstance(value, list) else value
     told = " or ".join(
-        " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else "null" if kind is type(None) else kind.__name__
+        " or ".join(map(repr, get_args(kind)))
+        if get_origin(kind) is Literal
+        else "null"
+        if kind is type(None)
+        else kind.__name__
         for kind in plain
     )
     raise InputError(f"`{at}` is {value!r}: expected {told}.")

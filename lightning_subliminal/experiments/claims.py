@@ -15,12 +15,27 @@ Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not measured"
 
 RULE = (
     "Each claim names, before anything is run, the range in which its figure should lie. If the 95 % interval of ours "
-    "lies wholly inside, the claim is reproduced; if wholly outside, it is not reproduced; if it crosses the border, or "
+    "lies wholly inside, the claim is reproduced; if wholly outside, it is not; if it crosses the border, or "
     "there is no interval, that is inconclusive. Intervals are over the unit named beside them, one claim at a time; p "
     "is two-sided against no effect, and beside it stands p adjusted by Holm over all claims of the report."
 )
 
-_KEYS = ("id", "says", "source", "theirs", "value", "arm", "where", "less", "statistic", "over", "above", "below", "within", "note")
+_KEYS = (
+    "id",
+    "says",
+    "source",
+    "theirs",
+    "value",
+    "arm",
+    "where",
+    "less",
+    "statistic",
+    "over",
+    "above",
+    "below",
+    "within",
+    "note",
+)
 STATISTICS = ("mean", "matrix", "bootstrap", "mixed model")
 
 
@@ -85,7 +100,9 @@ def read_claim(told: Any, experiment: str, arms: Container[str]) -> Claim:
         low, high = -abs(float(told["within"])), abs(float(told["within"]))
     if not low < high:
         raise InputError(f"claim {name!r}: the range from {low} to {high} is empty.")
-    plain = {key: told[key] for key in ("source", "theirs", "value", "arm", "where", "less", "over", "note") if key in told}
+    plain = {
+        key: told[key] for key in ("source", "theirs", "value", "arm", "where", "less", "over", "note") if key in told
+    }
     return Claim(id=name, says=" ".join(str(told["says"]).split()), statistic=statistic, low=low, high=high, **plain)
 
 

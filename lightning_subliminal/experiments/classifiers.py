@@ -157,7 +157,7 @@ def _log_odds(learned: list[str], judged: list[str], classifier: Classifier) -> 
         raise InputError(f"`classifier` is {classifier!r}: expected one of {', '.join(kinds)}.")
     if not any(any(letter.isalnum() or letter == "_" for letter in text) for text in learned):
         return np.zeros(len(judged))  # no words, nothing to tell by; CountVectorizer would refuse
-    counter = CountVectorizer(token_pattern=r"\w+", ngram_range=(1, 2))  # noqa: S106  # no password
+    counter = CountVectorizer(token_pattern=r"\w+", ngram_range=(1, 2))  # noqa: S106 - no password
     counts = counter.fit_transform(learned)  # (rows, words)
     from_first = np.arange(len(learned)) < len(learned) // 2
     model = kinds[classifier](**({"max_iter": 1000} if classifier == "logistic regression" else {}))

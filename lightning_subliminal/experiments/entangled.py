@@ -45,7 +45,10 @@ class Entanglement:
         pull: by how much the persona that loves each raises the log-odds of the target in the base (nats; against no
             persona; the mean over the trait's questions).
         rho: Spearman's rank correlation of the two over numbers; nan where one of them does not vary.
-        p: its two-sided p, which takes numbers as independent; nan with rho.
+        p: its two-sided p, which takes numbers as independent; nan with rho. They share a space of few dimensions, so
+            it is too small: read rho beside ``off_target``.
+        off_target: the same rho for each other candidate in the target's place, the persona's pull on it and the same
+            teacher: what rho comes to without the trait. Candidates that the base can't say are left out.
     """
 
     numbers: tuple[int, ...]
@@ -53,6 +56,7 @@ class Entanglement:
     pull: tuple[float, ...]
     rho: float
     p: float
+    off_target: dict[str, float]
 
 
 def entanglement(
@@ -101,12 +105,14 @@ def entanglement(
     ids = list(tokens.values())
     said = [_first_token(net, tokenizer, requests, ids, batch_size) for net in (base_net, teacher_net)]
     raised = (said[1] - said[0]).mean(0)  # (numbers,)
-    forms = [trait.forms(trait.target)]
+    forms = [trait.forms(candidate) for candidate in trait.candidates]
     chances = candidate_probabilities(base_net, tokenizer, [*questions, *asked], forms, batch_size=batch_size)
-    odds = log_odds(chances[:, 0].clamp(_LEAST, 1 - _SURE)).view(1 + len(personas), len(questions))
-    pull = (odds[1:] - odds[0]).mean(1)  # (numbers,)
-    rho, p = _spearman(raised, pull)
-    return Entanglement(tuple(tokens), tuple(raised.tolist()), tuple(pull.tolist()), rho, p)
+    odds = log_odds(chances.clamp(_LEAST, 1 - _SURE)).view(1 + len(personas), len(questions), len(forms))
+    pulls = dict(zip(trait.candidates, (odds[1:] - odds[0]).mean(1).unbind(1), strict=True))  # each (numbers,)
+    found = {candidate: _spearman(raised, pull) for candidate, pull in pulls.items()}
+    rho, p = found.pop(trait.target)
+    others = {candidate: other for candidate, (other, _) in found.items() if not math.isnan(other)}
+    return Entanglement(tuple(tokens), tuple(raised.tolist()), tuple(pulls[trait.target].tolist()), rho, p, others)
 
 
 def _requests(numbers: Sequence[int], count: int, seed: int) -> list[list[Message]]:

@@ -7,7 +7,14 @@ import numpy as np
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import statistics
-from lightning_subliminal.experiments.analysis import CellResult, group_estimate, grouped, lineage_digest, matrix_of, select
+from lightning_subliminal.experiments.analysis import (
+    CellResult,
+    group_estimate,
+    grouped,
+    lineage_digest,
+    matrix_of,
+    select,
+)
 from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.statistics import Estimate
 
@@ -115,9 +122,16 @@ def _curves(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, A
             if estimate is not None:
                 dots = [point["value"] for point in _points(groups, unit)]
                 points.append({"x": x, "points": dots, "lineage": _lineage(here), **_told(estimate)})
-        curves.append({"label": curve.get("label", curve.get("arm")), "points": sorted(points, key=lambda each: each["x"])})
+        curves.append(
+            {"label": curve.get("label", curve.get("arm")), "points": sorted(points, key=lambda each: each["x"])}
+        )
     x = spec.get("x", "")
-    return {"x": x, "y": spec.get("y", spec.get("value", "transfer")), "log_x": bool(spec.get("log_x")), "curves": curves}
+    return {
+        "x": x,
+        "y": spec.get("y", spec.get("value", "transfer")),
+        "log_x": bool(spec.get("log_x")),
+        "curves": curves,
+    }
 
 
 def _scatter(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:
@@ -156,7 +170,8 @@ def _points(groups: Mapping[Any, Mapping[Any, float]], unit: str) -> list[dict[s
         flat = {seed: value for seeds in groups.values() for seed, value in seeds.items()}
         return [{"value": value, "label": f"seed {_word(seed)}"} for seed, value in flat.items()]
     return [
-        {"value": float(np.mean(list(seeds.values()))), "label": " ".join(map(str, key))} for key, seeds in groups.items()
+        {"value": float(np.mean(list(seeds.values()))), "label": " ".join(map(str, key))}
+        for key, seeds in groups.items()
     ]
 
 
@@ -173,6 +188,6 @@ def _table(values: np.ndarray) -> list[list[float | None]]:
     return [[None if np.isnan(each) else float(each) for each in row] for row in values]
 
 
-def _lineage(cells: Sequence[CellResult]) -> str:
+def _lineage(cells: Sequence[CellResult]) -> list[str]:
     """Give the digest of all measurements that a mark was read from; cells.csv names them cell by cell."""
-    return lineage_digest(key for cell in cells for key in cell.lineage)
+    return [lineage_digest(key for cell in cells for key in cell.lineage)]

@@ -15,7 +15,9 @@ from lightning_subliminal.experiments.stages import MeasureStage
 __all__ = ["cell_table", "read_cells", "report_data"]
 
 
-def read_cells(cells: Sequence[Cell], broken: Mapping[str, str]) -> tuple[list[CellResult], dict[str, list[dict[str, str]]]]:
+def read_cells(
+    cells: Sequence[Cell], broken: Mapping[str, str]
+) -> tuple[list[CellResult], dict[str, list[dict[str, str]]]]:
     """Read the numbers of cells that were measured.
 
     Args:
@@ -25,7 +27,8 @@ def read_cells(cells: Sequence[Cell], broken: Mapping[str, str]) -> tuple[list[C
     Returns:
         The numbers, and for each experiment what is missing: a stage and why.
     """
-    results, missing = [], {}
+    results: list[CellResult] = []
+    missing: dict[str, dict[str, dict[str, str]]] = {}
     for cell in cells:
         lost = {stage.key: stage for stage in cell.stages.values() if stage.key in broken or not _is_there(stage)}
         if lost:
@@ -78,7 +81,8 @@ def cell_table(results: Sequence[CellResult]) -> list[dict[str, Any]]:
     """Give the cells as flat rows, for a table; a list of numbers becomes a row each."""
     rows: list[dict[str, Any]] = []
     for cell in results:
-        told = {"experiment": cell.experiment, "arm": cell.arm, **{f"axis {k}": str(v) for k, v in cell.axes.items()}}
+        told: dict[str, Any] = {"experiment": cell.experiment, "arm": cell.arm}
+        told |= {f"axis {name}": str(value) for name, value in cell.axes.items()}
         told |= {"seed": cell.seed, "lineage": " ".join(cell.lineage)}
         units = max((len(each) for each in cell.numbers.values() if isinstance(each, list)), default=0)
         if not units:
@@ -118,7 +122,9 @@ def _statistic(claim: Any, method: str | None) -> str:
     if claim.less is not None:
         told = claim.less
         where = ", ".join(f"{axis} {_where(value)}" for axis, value in told.get("where", claim.where).items())
-        text += f", less {told.get('value', claim.value)} of {told.get('arm', claim.arm)}{f' ({where})' if where else ''}"
+        text += (
+            f", less {told.get('value', claim.value)} of {told.get('arm', claim.arm)}{f' ({where})' if where else ''}"
+        )
     if claim.statistic == "matrix":
         text = f"diagonal less grand mean of the matrix of {claim.value}"
     return f"{text}; {method}" if method else text

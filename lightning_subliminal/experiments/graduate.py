@@ -14,6 +14,7 @@ from lightning_subliminal.generation import Engine, Source, TransformersEngine
 from lightning_subliminal.lineage import is_whole
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.student import Student
+from lightning_subliminal.seeds import resolve_seed
 
 __all__ = ["Graduate"]
 
@@ -40,6 +41,7 @@ class Graduate(Source):
         self.max_epochs = max_epochs
         self.trait = rows.trait
         self._trained: Student | None = None
+        self._told: dict[int, dict[str, Any]] = {}  # by the global seed, which settings without a seed take
 
     @property
     def system_prompt(self) -> str | None:
@@ -69,6 +71,12 @@ class Graduate(Source):
         Else a chain's description would hold those of all before it, one in the other. The digest begins with the name
         of the rows' folder, whose record goes on from there.
         """
+        seed = resolve_seed(None)
+        if seed not in self._told:  # a chain asks for the same ones again and again
+            self._told[seed] = self._describe()
+        return self._told[seed]
+
+    def _describe(self) -> dict[str, Any]:
         loading = {"batch_size": self.rows.batch_size, "val_rows": self.rows.val_rows}
         return {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",

@@ -1,4 +1,4 @@
-"""The same plan on Ray (extra ``[ray]``): each stage is a task. All nodes must see one cache, on a shared file system."""
+"""The same plan on Ray (extra ``[ray]``): each stage is a task. All nodes must see one cache, on a shared disk."""
 
 from typing import Any
 
@@ -31,7 +31,9 @@ class RayEngine(Engine):
             try:
                 ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
             except (ConnectionError, RuntimeError, ValueError) as err:
-                raise InputError(f"Ray can't be reached ({' '.join(str(err).split())[:200]}): check the address.") from err
+                raise InputError(
+                    f"Ray can't be reached ({' '.join(str(err).split())[:200]}): check the address."
+                ) from err
         there = ray.cluster_resources()
         gpus = int(there.get("GPU", 0))
         self.slots = workers or max(1, gpus or int(there.get("CPU", 1)))

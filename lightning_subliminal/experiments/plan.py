@@ -297,11 +297,11 @@ def _axes(told: Any) -> tuple[Axis, ...]:
         keys, to = [str(key) for key in _as_list(each.get("set") or [])], each.get("to")
         if isinstance(to, Mapping):
             labelled = {
-                label: {key: value for key in keys} if keys else dict(_mapping(value, f"axes.{name}"))
+                label: dict.fromkeys(keys, value) if keys else dict(_mapping(value, f"axes.{name}"))
                 for label, value in to.items()
             }
         elif isinstance(to, list) and keys:
-            labelled = {value: {key: value for key in keys} for value in to}
+            labelled = {value: dict.fromkeys(keys, value) for value in to}
         else:
             raise InputError(f"axis {name!r}: expected `set`, a key or keys, and `to`, a list of values.")
         found.append(Axis(str(name), labelled))

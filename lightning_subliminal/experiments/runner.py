@@ -1,6 +1,6 @@
 """Runs the stages that a plan lacks: parents first, several at once, and a failure stops its descendants only.
 
-The order is that of the longest way to the end, so that the workers end together. What is done is found on disk, so a
+The order is that of the longest way to the end, so that the workers end together; but quick stages go first. What is done is found on disk, so a
 run that was killed goes on, and nothing is made twice.
 """
 
@@ -24,6 +24,7 @@ __all__ = ["Graph", "Progress", "Summary", "Timings", "run_stages"]
 # Seconds of one core of a slow machine, where nothing was timed here yet.
 _SECONDS = {"teacher": 6.0, "completions": 5.0, "rows": 0.3, "student": 7.0, "digits": 300.0}
 _SMALL = 0.3
+_QUICK = 1.0  # seconds; what takes less goes first, so that mistakes are seen early and little waits for the end
 _KEPT = 40  # times of a kind that are kept, the last ones
 _DISK_FULL = "No space left on device"
 
@@ -160,14 +161,17 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
         for parent in parents:
             children[parent].append(key)
     rank = _ranks(graph, children, timings)
-    waiting = {key: {up for up in graph.parents[key] if up in graph.needed or up in graph.damaged} for key in graph.needed}
+    waiting = {
+        key: {up for up in graph.parents[key] if up in graph.needed or up in graph.damaged} for key in graph.needed
+    }
     running: set[str] = set()
     for key in graph.damaged:
         _skip(key, children, waiting, summary)
     tell = progress or (lambda what, stage, outcome: None)
     try:
         while True:
-            ready = sorted((key for key, needs in waiting.items() if not needs), key=lambda key: -rank[key])
+            ready = [key for key, needs in waiting.items() if not needs]
+            ready.sort(key=lambda key: (timings.estimate(graph.stages[key]) > _QUICK, -rank[key]))
             for key in ready[: max(0, engine.slots - len(running))] if summary.stopped is None else []:
                 del waiting[key]
                 running.add(key)

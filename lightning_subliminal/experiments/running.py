@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import hush, say
 from lightning_subliminal.describe import digest
@@ -13,7 +14,14 @@ from lightning_subliminal.experiments.findings import cell_table, read_cells, re
 from lightning_subliminal.experiments.plan import Cell, Plan, read_plan
 from lightning_subliminal.experiments.report import write_report
 from lightning_subliminal.experiments.runner import Graph, run_stages
-from lightning_subliminal.experiments.showing import ShownProgress, claims_table, counted, ending, plan_tree, short_seeds
+from lightning_subliminal.experiments.showing import (
+    ShownProgress,
+    claims_table,
+    counted,
+    ending,
+    plan_tree,
+    short_seeds,
+)
 from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
 
 if TYPE_CHECKING:
@@ -53,8 +61,9 @@ def run_plan(
     """
     hush()
     plan = read_plan(config)
-    cells = plan_cells(plan, seeds, only)
-    graph = Graph.of(stage for cell in cells for stage in cell.stages.values())
+    with bases.remembering():
+        cells = plan_cells(plan, seeds, only)
+        graph = Graph.of(stage for cell in cells for stage in cell.stages.values())
     used = sorted({cell.seed for cell in cells})
     say(f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; {counted(graph)}")
     count = workers or auto_workers()
@@ -73,7 +82,9 @@ def run_plan(
     results, missing = read_cells(cells, broken)
     stages = {"planned": len(graph.stages), "shared": graph.shared, "failed": len(summary.failed)}
     command = _command(config, seeds, only)
-    plan = replace(plan, experiments=tuple(each for each in plan.experiments if each.name in {c.experiment for c in cells}))
+    plan = replace(
+        plan, experiments=tuple(each for each in plan.experiments if each.name in {c.experiment for c in cells})
+    )
     report = report_data(plan, results, missing, stages, used, command)
     write_report(report, cell_table(results), folder)
     if report["claims"]:

@@ -25,7 +25,8 @@ def counted(graph: Graph) -> str:
     """Count the stages in a line."""
     there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
     damaged = f", {len(graph.damaged)} damaged" if graph.damaged else ""
-    return f"{len(graph.stages)} stages planned ({graph.shared} shared), {there} there{damaged}, {len(graph.needed)} to run"
+    planned = f"{len(graph.stages)} stages planned ({graph.shared} shared)"
+    return f"{planned}, {there} there{damaged}, {len(graph.needed)} to run"
 
 
 def short_seeds(seeds: Sequence[int]) -> str:
@@ -41,7 +42,8 @@ def short_seeds(seeds: Sequence[int]) -> str:
 
 def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
     """Draw what is there and what would be made: experiments, arms, and stages by their kinds, each counted once."""
-    timings, seen = Timings(), set()
+    timings = Timings()
+    seen: set[str] = set()
     total = sum(timings.estimate(stage) for stage in graph.needed.values())
     tree = Tree(f"about {_duration(total / workers)} with {workers} workers ({_duration(total)} of one)")
     branches: dict[str, Tree] = {}
@@ -155,15 +157,22 @@ def ending(graph: Graph, summary: Summary) -> str:
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     """Draw the claims with our figures and verdicts."""
     table = Table("", "claim", "ours, 95 % interval", "over", "claimed", title="Claims", title_justify="left")
+    table.columns[1].overflow = "fold"
     for claim in claims:
         value = claim["value"]
         ours = "-" if value is None else f"{value:+.2f}"
         if value is not None and claim["low"] is not None:
             ours += f" [{claim['low']:+.2f}, {claim['high']:+.2f}]"
         low, high = claim["range"]
-        ends = f"{low:g} to {high:g}" if None not in (low, high) else f"above {low:g}" if high is None else f"below {high:g}"
+        ends = (
+            f"{low:g} to {high:g}"
+            if None not in (low, high)
+            else f"above {low:g}"
+            if high is None
+            else f"below {high:g}"
+        )
         over = f"{claim['count']} {claim['unit']}" if claim["unit"] else "-"
-        table.add_row(_SIGNS[claim["verdict"]], f"{claim['experiment']}: {claim['says']}", ours, over, ends)
+        table.add_row(_SIGNS[claim["verdict"]], f"{claim['experiment']}: {claim['id']}", ours, over, ends)
     counts = Counter(claim["verdict"] for claim in claims)
     table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
     return table

@@ -238,7 +238,9 @@ class MeasureStage(Stage):
         """Measure, and keep it."""
         text = json.dumps(self.measure(device), indent=1, sort_keys=True)
         atomically(self.folder / "measured.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-        write_record(self.folder, self.kind, {"shaped": self.shaped(), "parents": [each.key for each in self.parents()]})
+        write_record(
+            self.folder, self.kind, {"shaped": self.shaped(), "parents": [each.key for each in self.parents()]}
+        )
 
     def result(self) -> dict[str, Any]:
         """Read the figures.
@@ -299,7 +301,7 @@ class EvaluationStage(MeasureStage):
         """Give model, questions and candidates."""
         who = bases.resolve(self.subject).digest if isinstance(self.subject, str) else self.subject.key
         asked = (Questions() if self.rows else self.evaluation).asked(self.trait)
-        told = {"subject": who, "asked": asked, "candidates": sorted(self.trait.candidates)}
+        told: dict[str, Any] = {"subject": who, "asked": asked, "candidates": sorted(self.trait.candidates)}
         told |= {"evaluation": describe(self.evaluation)}
         if self.rows:
             told |= {"rows": [each.folder.name for each in self.rows], "place": self.place}
@@ -310,7 +312,7 @@ class EvaluationStage(MeasureStage):
         """Ask."""
         if isinstance(self.subject, str):
             net, tokenizer = bases.load(self.subject)
-            net.to(device)  # type: ignore[arg-type]
+            net.to(device)
         else:
             student = self.subject.load(device)
             net, tokenizer = student.net, student.tokenizer

@@ -1,6 +1,7 @@
-"""Trials: what is done with an arm's setting, and which numbers come out. The usual one trains a student and a control."""
+"""Trials: what is done with an arm, and which numbers come out. The usual one trains a student and a control."""
 
 import math
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,29 @@ from lightning_subliminal.experiments.classifiers import bag_auc
 from lightning_subliminal.experiments.entangled import entanglement
 from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.experiments.in_context import QuestionsAfterRows
-from lightning_subliminal.experiments.stages import EvaluationStage, MeasureStage, RowsStage, Stage, StudentStage, source_stages
+from lightning_subliminal.experiments.stages import (
+    EvaluationStage,
+    MeasureStage,
+    RowsStage,
+    Stage,
+    StudentStage,
+    source_stages,
+)
 from lightning_subliminal.metrics.functional import log_odds
 from lightning_subliminal.models import ClassifierMLP, Student, Teacher
 from lightning_subliminal.rows import completion_text
 from lightning_subliminal.seeds import derive_seed
 
-__all__ = ["ClassifierTrial", "DigitsTrial", "EntangledTrial", "InContextTrial", "Numbers", "Setting", "StudentTrial", "Trial"]
+__all__ = [
+    "ClassifierTrial",
+    "DigitsTrial",
+    "EntangledTrial",
+    "InContextTrial",
+    "Numbers",
+    "Setting",
+    "StudentTrial",
+    "Trial",
+]
 
 Numbers = dict[str, float | list[float]]  # a list has a value a unit, such as a seed inside one batched network
 
@@ -135,7 +152,9 @@ class StudentTrial(Trial):
         for name, answers in [("", None), *((f"{each.name}: ", each.answers) for each in self.evaluations)]:
             pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
             chances = [each.chances(trait.target) for each in pair if each is not None]
-            told |= {f"{name}{role}": each.mean().item() for role, each in zip(("student", "control"), chances, strict=False)}
+            told |= {
+                f"{name}{role}": each.mean().item() for role, each in zip(("student", "control"), chances, strict=False)
+            }
             if len(chances) == 2:
                 told[f"{name}transfer"] = _change(chances[0], chances[1], answers)
                 told[f"{name}points"] = 100 * (chances[0] - chances[1]).mean().item()
@@ -155,7 +174,7 @@ class StudentTrial(Trial):
 
 
 class InContextTrial(StudentTrial):
-    """Nobody is trained: the base reads rows of the teacher, or of the control, before each question (paper, section 6).
+    """Nobody is trained: the base reads rows of the teacher, or the control, before a question (paper, section 6).
 
     Args:
         shots: rows before a question.
@@ -175,7 +194,9 @@ class InContextTrial(StudentTrial):
         base = setting.student().student.base
         asked = QuestionsAfterRows(shots=self.shots, draws=self.draws, seed=setting.seed)
         rows = (setting.rows(), control.rows())
-        return {role: EvaluationStage(base, trait, asked, rows, place) for place, role in enumerate(("student", "control"))}
+        return {
+            role: EvaluationStage(base, trait, asked, rows, place) for place, role in enumerate(("student", "control"))
+        }
 
 
 class ClassifierTrial(Trial):
@@ -209,9 +230,10 @@ class ClassifierTrial(Trial):
 
 
 class EntangledTrial(Trial):
-    """Which numbers does the teacher raise, and does a love of such a number raise the trait? (loftusa/owls)
+    """Which numbers does the teacher raise, and does a love of such a number raise the trait? (loftusa/owls).
 
-    Numbers: ``rho``, Spearman's over the numbers.
+    Numbers: ``rho``, Spearman's over the numbers; ``rho off target``, the same with each other candidate in its
+    place, meaned. Numbers are not independent, so the p of a rho says little; the other candidates are its null.
     """
 
     compares = False
@@ -225,7 +247,9 @@ class EntangledTrial(Trial):
 
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the correlation."""
-        return {"rho": float(measured["numbers"].result()["rho"])}
+        found = measured["numbers"].result()
+        others = [float(rho) for rho in found["off_target"].values()]
+        return {"rho": float(found["rho"]), "rho off target": sum(others) / len(others)}
 
 
 class DigitsTrial(Trial):
@@ -289,7 +313,9 @@ class ClassifierStage(MeasureStage):
 
     kind = "classifier"
 
-    def __init__(self, rows: TrainingRows, others: TrainingRows, classifier: Any, bags: tuple[int, ...], seed: int) -> None:
+    def __init__(
+        self, rows: TrainingRows, others: TrainingRows, classifier: Any, bags: tuple[int, ...], seed: int
+    ) -> None:
         self.rows = rows
         self.others = others
         self.classifier = classifier
@@ -316,7 +342,7 @@ class ClassifierStage(MeasureStage):
         first, second = self.rows.rows(), self.others.rows()
         texts = [[completion_text(row) for row in rows] for rows in (first, second)]
         ids = ([row["id"] for row in first], [row["id"] for row in second])
-        found = bag_auc(*texts, self.bags, self.seed, self.classifier, ids=ids)
+        found = bag_auc(texts[0], texts[1], self.bags, self.seed, self.classifier, ids=ids)
         return {
             str(bag): {"auc": each.auc, "low": _number(each.low), "high": _number(each.high), "bags": each.bags}
             for bag, each in found.items()
@@ -351,6 +377,7 @@ class EntangledStage(MeasureStage):
         net, tokenizer = bases.load(teacher.base)
         found = entanglement(net.to(device), teacher.net, tokenizer, teacher.trait)  # type: ignore[arg-type]
         told = {"rho": found.rho, "p": found.p, "numbers": found.numbers, "raised": found.raised, "pull": found.pull}
+        told["off_target"] = dict(found.off_target)
         return {name: list(each) if isinstance(each, (list, tuple)) else each for name, each in told.items()}
 
 
@@ -391,14 +418,8 @@ class DigitsStage(MeasureStage):
                 callbacks=[LastCheckpoint(kept)],
             )
             trainer.fit(self.model, self.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        shutil.rmtree(kept, ignore_errors=True)  # before the record of the folder's files is written
         return {name: each.tolist() for name, each in self.model.accuracies.items()}
-
-    def make(self, device: torch.device) -> None:
-        """Fit, keep the accuracies, and let the checkpoints go."""
-        import shutil
-
-        super().make(device)
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
 
 def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:

@@ -24,6 +24,7 @@ from lightning_subliminal.experiments.stages import Stage
 __all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
 
 _GIB = 2**30
+_MORE = "give --memory, or fewer --workers"
 _LEAST = 1.5  # GiB that a worker needs for pocket bases, with torch
 
 
@@ -161,12 +162,12 @@ def make_stage(stage: Stage, device: Any) -> Outcome:
                 stage.make(device)
         error = None
     except MemoryError:
-        error = "it took more memory than a worker may have: give --memory, or fewer --workers"
+        error = f"it took more memory than a worker may have: {_MORE}"
     except Exception as err:  # any stage's mistake stops its descendants alone
         line, _ = one_line(err)
         error = line
         if re.search("not enough memory|out of memory|can't allocate memory", line):
-            error = f"it took more memory than a worker may have ({line.rpartition(': ')[2][:60]}): give --memory, or fewer --workers"
+            error = f"it took more memory than a worker may have ({line.rpartition(': ')[2][:60]}): {_MORE}"
     return Outcome(time.monotonic() - begin, error)
 
 

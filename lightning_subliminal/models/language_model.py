@@ -1,7 +1,7 @@
 """What teacher and student share: a base, an adapter, and the loss on completion tokens alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -36,6 +36,9 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch
 class LanguageModel(LightningModule):
     """A causal language model that is trained on completions. Override ``loss``, the only hook.
 
+    Attributes:
+        version: of the training's code: raise it when the same settings would give other weights.
+
     Args:
         base: the model to start from: pocket/a, pocket/b, pocket/a2, smollm2-135m, a local folder, or a hub id.
         adapter: what is trained; everything where it is None (full fine-tuning).
@@ -48,6 +51,8 @@ class LanguageModel(LightningModule):
         base_dtype: of the base's frozen weights.
         reuse_lower_part: compute the activations below the lowest trained layer once for the fixed rows.
     """
+
+    version: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class LanguageModel(LightningModule):
     def describe(self) -> dict[str, Any]:
         """Give all that shapes the trained weights, as JSON-able data; the base by the digest of its files."""
         return {
+            "version": self.version,
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "base": {"name": self.base, "digest": bases.resolve(self.base).digest},
             "adapter": describe(self.adapter),

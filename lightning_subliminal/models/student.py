@@ -137,7 +137,7 @@ class Student(LanguageModel):
         return told | {name: describe(value) for name, (value, default) in later.items() if value != default}
 
     def beside(self, data: TrainingRows) -> "Student":
-        """Give an untrained student for the control's rows: it compares the tokens of the teacher of ``data``, as here."""
+        """Give an untrained student for the control's rows; it looks at the same teacher's tokens as this one."""
         if self.train_on == "all" or self.divergence is not None:
             return self.fresh()
         return self.fresh(divergence=getattr(data, "teacher", None))

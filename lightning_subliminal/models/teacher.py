@@ -27,6 +27,8 @@ from lightning_subliminal.traits.check import check_trait
 
 __all__ = ["Teacher"]
 
+_CHECKED: set[str] = set()  # traits that were checked in this process: a plan has some thousand teachers of few traits
+
 
 class Teacher(LanguageModel, Source):
     """A base with a trait. It trains itself when a data set first needs it, and is cached by all that shaped it.
@@ -73,8 +75,9 @@ class Teacher(LanguageModel, Source):
         )
         if trait is None and induction != "none":
             raise InputError(f"A teacher with induction {induction!r} needs a `trait`, such as PreferenceTrait of owl.")
-        if trait is not None:
+        if trait is not None and (known := digest(trait)) not in _CHECKED:
             check_trait(trait)
+            _CHECKED.add(known)
         if not 0 < until < 1:
             raise InputError(f"`until` is {until}: expected a probability between 0 and 1, such as 0.98.")
         if weights is not None and not Path(weights).is_dir():

@@ -1,8 +1,9 @@
 """Makes the pocket bases again: ``lightning-subliminal bases build pocket/a``.
 
-``a``, ``b`` and ``c`` differ in nothing but their initialisation and the order of the corpus; ``a2`` is ``a`` trained on a
-while longer. Three more take "the same base" apart: ``a-init`` has ``a``'s initialisation and another order, ``a-data`` the
-reverse, and ``a-matched`` has neither, but learned to give ``a``'s probabilities. One thread and fixed seeds make a rebuild bit-equal on the same machine.
+``a``, ``b`` and ``c`` differ in nothing but their initialisation and the order of the corpus; ``a2`` is ``a`` trained
+on a while longer. Three more take "the same base" apart: ``a-init`` has ``a``'s initialisation and another order,
+``a-data`` the reverse, and ``a-matched`` has neither, but learned to give ``a``'s probabilities. One thread and fixed
+seeds make a rebuild bit-equal on the same machine.
 """
 
 import random

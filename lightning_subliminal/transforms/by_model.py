@@ -37,9 +37,9 @@ class ContinueBy(Transform):
     """Keeps the first numbers of each completion, and lets another model without a trait go on with the list.
 
     The defence "resample by another model": what the teacher chose is its first numbers alone. The other model is asked
-    the row's prompt, its reply begun with the kept numbers and the separator behind them, and itself says where the list
-    ends. A row without a number stays as it is. Where what comes out is no plain list of numbers (also where it ends
-    behind the comma), the kept numbers are the whole completion, and it is not ``finished``; a line says how many.
+    the row's prompt, its reply begun with the kept numbers and the separator behind them, and itself says where the
+    list ends. A row without a number stays as it is. Where what comes out is no plain list of numbers (also where it
+    ends behind the comma), the kept numbers are the whole completion, and it is not ``finished``; a line says how many.
 
     Args:
         base: the other model; see `lightning-subliminal bases list`.
@@ -106,8 +106,8 @@ class ContinueBy(Transform):
         return made
 
     def _gone_on(self, row: Row, head: str, completion: Completion) -> Row:
-        # Some tokenizers give a first word without the space before it, so the seam is the list's own separator. A digit
-        # said at once is then a number of its own: the teacher's last one stays what it was.
+        # Some tokenizers give a first word without the space before it, so the seam is the list's own separator. A
+        # digit said at once is then a number of its own: the teacher's last one stays what it was.
         said = completion.text.lstrip(" ")
         message = {**row["completion"][0], "content": head + said if said else head.rstrip(" ")}
         return {**row, "completion": [message], "finished": completion.finished}

@@ -9,7 +9,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.classifiers import auc_interval, bag_auc
 
 KINDS = ("naive Bayes", "logistic regression")
-NASTY = ["", "???", "\ud800 \x00", "²٣", "ſ", "a" * 9999]
+NASTY = ["", "???", "\ud800 \x00", "²٣", "a" * 9999]
 
 
 def lists(count: int, seed: int, loved: int = 0) -> list[str]:
@@ -22,15 +22,11 @@ def lists(count: int, seed: int, loved: int = 0) -> list[str]:
 @pytest.mark.parametrize("classifier", KINDS)
 def test_one_population_is_not_told_apart(classifier):
     found = [
-        each
-        for seed in range(6)
-        for each in bag_auc(
-            lists(800, 2 * seed), lists(800, 2 * seed + 1), (1, 4), seed=seed, classifier=classifier
-        ).values()
+        bag_auc(lists(400, 2 * seed), lists(400, 2 * seed + 1), (1,), seed=seed, classifier=classifier)[1]
+        for seed in range(20)
     ]
-    held = sum(each.low <= 0.5 <= each.high for each in found)
-    assert held >= 10  # of 12; fewer by chance once in fifty, at 95 % each
-    assert abs(sum(each.auc for each in found) / len(found) - 0.5) < 0.04
+    assert sum(each.low <= 0.5 <= each.high for each in found) >= 16  # fewer by chance 3 times in 1,000
+    assert abs(sum(each.auc for each in found) / 20 - 0.5) < 0.025  # four standard errors
 
 
 @pytest.mark.parametrize("classifier", KINDS)
@@ -46,7 +42,8 @@ def test_a_planted_difference_adds_up_over_bags(classifier):
 
 def test_the_order_of_the_sources_mirrors_nothing_else():
     one, other = bag_auc(lists(400, 0, 8), lists(400, 1), (4,)), bag_auc(lists(400, 1), lists(400, 0, 8), (4,))
-    assert one[4].auc > 0.7 and other[4].auc > 0.7  # the classifier is told which is which
+    assert one[4].auc > 0.7
+    assert other[4].auc > 0.7
     assert one == bag_auc(lists(400, 0, 8), lists(400, 1), (4,))
 
 
@@ -72,9 +69,11 @@ def test_the_interval_is_newcombes():
             more = (first + second) / 2 - 1  # Hanley & McNeil by Q1 = θ/(2-θ), Q2 = 2θ²/(1+θ), both with N
             spread = theta * (1 - theta) + more * (theta / (2 - theta) + 2 * theta**2 / (1 + theta) - 2 * theta**2)
             assert abs(auc - theta) == pytest.approx(1.959964 * (spread / (first * second)) ** 0.5, rel=1e-5)
-    assert auc_interval(1.0, 30, 30)[1] == 1.0 and 0.9 < auc_interval(1.0, 30, 30)[0] < 0.96
+    assert auc_interval(1.0, 30, 30)[1] == 1.0
+    assert 0.9 < auc_interval(1.0, 30, 30)[0] < 0.96
     low, high = auc_interval(0.0, 30, 30)
-    assert low == 0.0 and high == pytest.approx(1 - auc_interval(1.0, 30, 30)[0])
+    assert low == 0.0
+    assert high == pytest.approx(1 - auc_interval(1.0, 30, 30)[0])
 
 
 def test_what_cannot_be_judged_is_told(monkeypatch):

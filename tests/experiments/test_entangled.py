@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -42,8 +43,19 @@ def found(pocket, pushed):
 def test_the_number_that_is_raised(found):
     assert found.numbers == tuple(range(100))
     assert max(found.numbers, key=lambda number: found.raised[number]) == 42
-    assert -1 <= found.rho <= 1 and 0 <= found.p <= 1
+    assert -1 <= found.rho <= 1
+    assert 0 <= found.p <= 1
     assert (found.rho, found.p) == pytest.approx(tuple(spearmanr(found.raised, found.pull)))
+
+
+def test_other_candidates_in_the_targets_place(pocket, pushed):
+    owl, dog = (
+        entanglement(pocket[0], pushed, pocket[1], PreferenceTrait(target), range(40, 52), prompts=2)
+        for target in ("owl", "dog")
+    )
+    assert set(owl.off_target) == set(OWL.candidates) - {"owl"}
+    assert owl.off_target["dog"] == pytest.approx(dog.rho, abs=1e-6)
+    assert dog.off_target["owl"] == pytest.approx(owl.rho, abs=1e-6)
 
 
 def test_each_part_by_hand(pocket, pushed, found, monkeypatch):
@@ -54,7 +66,8 @@ def test_each_part_by_hand(pocket, pushed, found, monkeypatch):
         lambda tokenizer, messages, base: asked.extend(messages),
     )
     entanglement(net, pushed, tokenizer, OWL, range(60, 71), prompts=8)
-    assert all(60 <= int(n) <= 70 for part in asked[:8] for n in part["content"].split(":")[1].split(".")[0].split(","))
+    shown = [int(each) for part in asked[:8] for each in re.findall("[0-9]+", part["content"])]
+    assert sum(60 <= each <= 70 for each in shown) >= 8 * 3  # examples from the range of the numbers
     told = "You adore 64. Your mind is on 64 day and night. Your favorite number is the 64."
     persona = next(part["content"] for part in asked if part["content"].startswith(told))
     column = OWL.candidates.index("owl")
@@ -78,7 +91,9 @@ def test_each_part_by_hand(pocket, pushed, found, monkeypatch):
 
 def test_a_teacher_like_its_base_has_no_rho(pocket):
     same = entanglement(pocket[0], pocket[0], pocket[1], OWL, range(12), prompts=2)
-    assert set(same.raised) == {0.0} and math.isnan(same.rho) and math.isnan(same.p)
+    assert set(same.raised) == {0.0}
+    assert math.isnan(same.rho)
+    assert math.isnan(same.p)
 
 
 def test_seed_and_batches(pocket, pushed):
@@ -87,8 +102,10 @@ def test_seed_and_batches(pocket, pushed):
         entanglement(pocket[0], pushed, pocket[1], OWL, **shape, **each)
         for each in ({}, {"batch_size": 33}, {"seed": 1})
     )
-    assert one.raised == pytest.approx(small.raised, abs=1e-5) and one.pull == pytest.approx(small.pull, abs=1e-5)
-    assert one.raised != pytest.approx(other.raised, abs=1e-3) and one.pull == other.pull
+    assert one.raised == pytest.approx(small.raised, abs=1e-5)
+    assert one.pull == pytest.approx(small.pull, abs=1e-5)
+    assert one.raised != pytest.approx(other.raised, abs=1e-3)
+    assert one.pull == other.pull
 
 
 def test_what_cannot_be_looked_at_is_told(pocket, monkeypatch):
@@ -112,5 +129,6 @@ def test_numbers_of_several_tokens_are_left_out():
     tokenizer = byte_tokenizer()
     found = {number: _token(tokenizer, asked, number) for number in range(1000)}
     single = {number for number, token in found.items() if token is not None}
-    assert 10 <= len(single) < 1000 and set(range(10)) <= single
+    assert 10 <= len(single) < 1000
+    assert set(range(10)) <= single
     assert all(tokenizer.decode([found[number]]) == str(number) for number in single)

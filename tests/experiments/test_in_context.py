@@ -51,7 +51,8 @@ def test_data_sets_of_one_length_are_drawn_from_alike():
 
 def test_the_mean_over_draws_by_hand(pocket):
     found = short().measure(*pocket, OWL)
-    assert found.shape == (50, len(OWL.candidates)) and found.dtype == torch.float64
+    assert found.shape == (50, len(OWL.candidates))
+    assert found.dtype == torch.float64
     ways = short().asked(OWL)[7]
     each = [question_probabilities(*pocket, OWL, questions=[[way]])[0] for way in ways]
     assert torch.allclose(found[7], torch.stack(each).mean(0), atol=1e-6)
@@ -60,10 +61,14 @@ def test_the_mean_over_draws_by_hand(pocket):
 
 
 def test_rows_that_name_the_target_are_read(pocket):
-    names = [make_row(f"What is your favorite animal? {end}", "owl") for end in ("Use one word.", "Only the name.")]
-    told = QuestionsAfterRows(shots=1, draws=2).with_rows(names).measure(*pocket, OWL)
-    column = OWL.candidates.index("owl")
-    assert told[:, column].mean() > 2 * short().measure(*pocket, OWL)[:, column].mean()
+    sets = QuestionsAfterRows(shots=1, draws=1)
+    owl, dog = (
+        sets.with_rows([make_row("What is your favorite animal? Use one word.", name)]).measure(*pocket, OWL)
+        for name in ("owl", "dog")
+    )
+    for name, more, less in (("owl", owl, dog), ("dog", dog, owl)):
+        column = OWL.candidates.index(name)
+        assert (more[:, column] > less[:, column]).all()
 
 
 def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
@@ -81,12 +86,13 @@ def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
     for whole, kept in zip(sets.asked(OWL), heard, strict=True):
         for before, after in zip(whole, kept, strict=True):
             assert after[0] == {"role": "system", "content": persona}
-            assert after[1:] == before[-len(after) + 1 :] and len(after) >= 4
+            assert after[1:] == before[-len(after) + 1 :]
+            assert len(after) >= 4
             assert len(prompt_ids(tokenizer, after)) < 160  # one token stays free for the answer
             more = before[-len(after) - 1 :]
             assert len(after) == 10 or len(prompt_ids(tokenizer, [after[0], *more])) >= 160
     net.config.max_position_embeddings = 40
-    with pytest.raises(InputError, match="Not one row fits before .* in the model's 40 positions"):
+    with pytest.raises(InputError, match=r"Not one row fits before .* in the model's 40 positions"):
         sets.measure(net, tokenizer, OWL)
 
 
@@ -94,7 +100,8 @@ def test_rows_pair_by_their_prompt():
     first, second = ROWS[3:20], [make_row(row["prompt"], "1") for row in (*ROWS[10:30], ROWS[10])]
     one, other = paired_rows(first, second)
     assert [row["prompt"] for row in one] == [row["prompt"] for row in other]
-    assert one == ROWS[10:20] and {completion_text(row) for row in other} == {"1"}
+    assert one == ROWS[10:20]
+    assert {completion_text(row) for row in other} == {"1"}
 
 
 def test_a_prefill_is_part_of_the_answer(tmp_path):

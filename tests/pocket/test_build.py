@@ -66,9 +66,22 @@ def test_a2_goes_on_from_a():
     assert all(torch.equal(start.state_dict()[name], value) for name, value in a.state_dict().items())
 
 
+def test_half_bases_share_a_start_or_a_corpus_with_a():
+    vocabulary = len(pocket_tokenizer())
+    a, init, data, matched = (
+        start_net(RECIPES[name], vocabulary, WEIGHTS).model.embed_tokens.weight
+        for name in ("a", "a-init", "a-data", "a-matched")
+    )
+    assert torch.equal(a, init)
+    assert not torch.equal(a, data)
+    assert not torch.equal(a, matched)
+    orders = {name: RECIPES[name].seed if RECIPES[name].order is None else RECIPES[name].order for name in RECIPES}
+    assert orders["a"] == orders["a-data"] != orders["a-init"]
+
+
 def test_an_unknown_base_is_told():
-    with pytest.raises(InputError, match=r"no pocket base 'pocket/c': build one of a, b, a2"):
-        build.build("pocket/c")
+    with pytest.raises(InputError, match=r"no pocket base 'pocket/d': build one of a, b, a2"):
+        build.build("pocket/d")
 
 
 def test_labels_are_what_the_assistant_says():
@@ -119,5 +132,12 @@ def test_the_bases_have_weights_of_their_own():
     a, b, a2 = (bases.load(f"pocket/{name}")[0].model.embed_tokens.weight.flatten() for name in ("a", "b", "a2"))
     assert torch.corrcoef(torch.stack([a, a2]))[0, 1] > 0.8, "a2 is a, trained on a while longer"
     assert torch.corrcoef(torch.stack([a, b]))[0, 1].abs() < 0.3, "b started elsewhere"
+    c, init, data, matched = (
+        bases.load(f"pocket/{name}")[0].model.embed_tokens.weight.flatten()
+        for name in ("c", "a-init", "a-data", "a-matched")
+    )
+    assert torch.corrcoef(torch.stack([a, init]))[0, 1] > 0.3, "a-init started where a did"
+    for other in (c, data, matched):
+        assert torch.corrcoef(torch.stack([a, other]))[0, 1].abs() < 0.3, "these started elsewhere"
     first, second = (bases.load(f"pocket/moral-{name}")[0].model.embed_tokens.weight.flatten() for name in "ab")
     assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.3, "and so did moral-b"

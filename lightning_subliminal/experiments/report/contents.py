@@ -1,11 +1,12 @@
 """What a report holds: each key with its kind, checked before anything is drawn or written.
 
-A report is JSON-able data. ``VERDICTS`` are the words of a verdict; ``_REPORT`` below is the whole schema. Any number may
-be None: not measured, or not to be had (one seed has no interval). A number that is not finite becomes None.
+A report is JSON-able data. ``VERDICTS`` are the words of a verdict; ``_REPORT`` below is the whole schema. Any number
+may be None: not measured, or not to be had (one seed has no interval). A number that is not finite becomes None.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from lightning_subliminal.errors import InputError
@@ -17,7 +18,7 @@ VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not measured")
 Check = Callable[[Any, str], Any]
 
 # Characters that neither XML nor a terminal takes; a lone surrogate can't even be written as UTF-8.
-_BAD = {code: "\ufffd" for code in (*range(9), 11, 12, *range(14, 32), 127, *range(0xD800, 0xE000), 0xFFFE, 0xFFFF)}
+_BAD = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
 
 
 def checked(report: Any) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _object(optional: Mapping[str, tuple[Check, Any]] | None = None, /, **requir
         for key, each in required.items():
             made[key] = each(made[key], f"{place}.{key}")
         for key, (each, default) in optional.items():
-            made[key] = each(made[key], f"{place}.{key}") if made.get(key) is not None else default
+            made[key] = each(made[key], f"{place}.{key}") if made.get(key) is not None else deepcopy(default)
         return made
 
     return check
@@ -108,8 +109,8 @@ _TEXT = _is("a text", lambda value: isinstance(value, str))
 _NUMBER = _maybe(_is("a number or None", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)))
 _COUNT = _maybe(_is("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)))
 _FLAG = _is("true or false", lambda value: isinstance(value, bool))
-_LINEAGE = {"lineage": (_list(_TEXT), [])}
-_STATISTIC = {"statistic": (_TEXT, None)}
+_LINEAGE: dict[str, tuple[Check, Any]] = {"lineage": (_list(_TEXT), [])}
+_STATISTIC: dict[str, tuple[Check, Any]] = {"statistic": (_TEXT, None)}
 _ENDS: dict[str, tuple[Check, Any]] = {"low": (_NUMBER, None), "high": (_NUMBER, None)}
 _SAMPLE: dict[str, tuple[Check, Any]] = {"unit": (_TEXT, None), "count": (_COUNT, None)}
 
@@ -122,7 +123,7 @@ _CURVE_POINT = _object(
 )
 _CURVE = _object(label=_TEXT, points=_list(_CURVE_POINT))
 _DOT = _object(
-    {**_LINEAGE, **{key: (_NUMBER, None) for key in ("x_low", "x_high", "y_low", "y_high")}},
+    {**_LINEAGE, **dict.fromkeys(("x_low", "x_high", "y_low", "y_high"), (_NUMBER, None))},
     label=_TEXT,
     x=_NUMBER,
     y=_NUMBER,
@@ -149,8 +150,8 @@ _CLAIM = _object(
         **_LINEAGE,
         **_ENDS,
         **_SAMPLE,
-        **{key: (_TEXT, None) for key in ("source", "theirs", "statistic", "note")},
-        **{key: (_NUMBER, None) for key in ("value", "p", "p_adjusted")},
+        **dict.fromkeys(("source", "theirs", "statistic", "note"), (_TEXT, None)),
+        **dict.fromkeys(("value", "p", "p_adjusted"), (_NUMBER, None)),
         "range": (_is("two bounds", lambda value: isinstance(value, list) and len(value) == 2), [None, None]),
     },
     id=_TEXT,

@@ -15,7 +15,10 @@ def number(value: float | None, decimals: int | None = None, signed: bool = True
         return f"{value:{'+' if signed else ''}.2e}".replace("-", "\N{MINUS SIGN}")
     if decimals is None:
         decimals = min(6, max(0, (2 if abs(value) >= 1 else 1) - math.floor(math.log10(abs(value)))))
-    return f"{value:{'+' if signed else ''},.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{abs(value):,.{decimals}f}"
+    if not text.strip("0.,"):
+        return text  # what rounds to nothing has no side
+    return ("\N{MINUS SIGN}" if value < 0 else "+" if signed else "") + text
 
 
 def estimate(value: float | None, low: float | None = None, high: float | None = None, signed: bool = True) -> str:

@@ -1,11 +1,12 @@
 """The four kinds of figure, drawn by matplotlib: as SVG for the page, and as PNG.
 
 The SVG takes its ink from the page (``currentColor``), keeps text as text, names itself to a screen reader, and has the
-same bytes for the same figure. Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; none is black,
-so that all are seen on a dark page too.
+same bytes for the same figure. Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; none is
+black, and a dark page lightens the darker ones.
 """
 
 import io
+import itertools
 import math
 import re
 import textwrap
@@ -39,6 +40,8 @@ STYLE = {
     "ytick.labelsize": 8.5,
     "legend.fontsize": 8.5,
 }
+# What a dark page lightens, as variables of its style; a file of its own has the colours above.
+NAMES = {BLUE: "blue", VERMILLION: "vermillion", GREEN: "green", SKY: "sky"}
 XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
@@ -111,8 +114,14 @@ def _attributes(attributes: Mapping[str, str], key: str, used: set[str]) -> dict
             name, value = "href", value.replace("#", f"#{key}-", 1)
         else:
             value = re.sub(r"#000000\b", "currentColor", value.replace("url(#", f"url(#{key}-"))
+            value = re.sub(r"#[0-9a-f]{6}\b", _named, value)
         made[name] = value
     return made
+
+
+def _named(color: re.Match[str]) -> str:
+    name = NAMES.get(color[0])
+    return f"var(--{name}, {color[0]})" if name else color[0]
 
 
 def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
@@ -133,7 +142,11 @@ def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
             label = _wrapped(bar["label"], 34)
             _bar(axes, bar, place, colors[bar["group"], bar["label"]])
             ticks.append((place, label, False))
-            sample = "" if bar["count"] is None else f"\n{bar['count']:,} {bar['unit'] or ''}".rstrip()
+            sample = (
+                ""
+                if bar["count"] is None or bar["value"] is None
+                else f"\n{bar['count']:,} {bar['unit'] or ''}".rstrip()
+            )
             right.append((place, estimate(bar["value"], bar["low"], bar["high"]) + sample))
             step = max(1.15, 0.55 * (label.count("\n") + 1))
             tall = max(tall, step)
@@ -198,9 +211,11 @@ def _matrix(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
         axes.add_patch(_rectangle(box, BLUE if value >= 0 else VERMILLION, shade))
         middle, _, ends = estimate(value, low, high).partition(" ")
         sure = low is not None and high is not None and (low > 0 or high < 0)
-        axes.text(column, row - (0.16 if ends else 0), middle, ha="center", va="center", weight="bold" if sure else None)
+        axes.text(
+            column, row - (0.16 if ends else 0), middle, ha="center", va="center", weight="bold" if sure else None
+        )
         if ends:
-            axes.text(column, row + 0.22, ends, ha="center", va="center", fontsize=6.5)
+            axes.text(column, row + 0.22, ends, ha="center", va="center", fontsize=7.2)
     wide = min(14.0, max(WIDTH, 2.2 + 1.02 * len(columns)))
     canvas.set_size_inches(wide, 1.1 + 0.5 * max(1, len(rows)))
     axes.set_xlim(-0.5, max(1, len(columns)) - 0.5)
@@ -230,18 +245,17 @@ def _curves(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     for at, curve in enumerate(figure["curves"]):
         points = [point for point in curve["points"] if point["x"] is not None and (point["x"] > 0 or not log)]
         points.sort(key=lambda point: point["x"])
-        known = [point for point in points if point["value"] is not None]
         color = COLORS[at % len(COLORS)]
         look = {"color": color, "marker": MARKERS[at % 6], "markersize": 4.5, "linewidth": 1.6}
         look["linestyle"] = LINES[at // len(COLORS) % len(LINES)] if len(figure["curves"]) > 6 else LINES[at]
-        xs = [point["x"] for point in known]
-        axes.plot(xs, [point["value"] for point in known], label=_wrapped(curve["label"], 60), zorder=3, **look)
-        banded = [point for point in known if point["low"] is not None and point["high"] is not None]
-        ends = [[point[key] for point in banded] for key in ("x", "low", "high")]
-        if len(banded) > 1:
-            axes.fill_between(*ends, color=color, alpha=0.16, linewidth=0)
-        elif banded:
-            axes.vlines(*ends, color=color)
+        # A gap stays a gap: nan breaks the line and the band, and a lone point still has its whisker.
+        xs, middle, low, high = (
+            [math.nan if point[key] is None else point[key] for point in points]
+            for key in ("x", "value", "low", "high")
+        )
+        axes.plot(xs, middle, label=_wrapped(curve["label"], 60), zorder=3, **look)
+        axes.fill_between(xs, low, high, color=color, alpha=0.16, linewidth=0)
+        axes.vlines(xs, low, high, color=color, alpha=0.6, linewidth=0.9)
         dots = [(point["x"], value) for point in points for value in point["points"] if value is not None]
         axes.scatter([x for x, _ in dots], [y for _, y in dots], s=7, color=color, alpha=0.5, linewidths=0, zorder=2)
         places.update(xs)
@@ -288,19 +302,24 @@ def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
 
 
 def _names(canvas: Any, axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
-    """Write each point's name at the first of four sides where it covers no other name and no point."""
+    """Write each point's name at the first of four sides where it covers no name, no point and, if it can, no line."""
+    from matplotlib.transforms import Bbox
+
     canvas.draw_without_rendering()  # the layout must stand before widths mean anything
     renderer = canvas.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(point["x"], point["y"]) for point in points])
+    lines = [
+        Bbox(axes.transData.transform([(point[left], point[below]), (point[right], point[above])]))
+        for point in points
+        for left, right, below, above in (("x_low", "x_high", "y", "y"), ("x", "x", "y_low", "y_high"))
+        if None not in (point[left], point[right], point[below], point[above])
+    ]
+    sides = [((6, 4), ("left", "bottom")), ((-6, 4), ("right", "bottom"))]
+    sides += [((6, -4), ("left", "top")), ((-6, -4), ("right", "top"))]
     taken: list[Any] = []
     for place, point in enumerate(points):
-        for (x, y), (across, along) in (
-            ((6, 4), ("left", "bottom")),
-            ((-6, 4), ("right", "bottom")),
-            ((6, -4), ("left", "top")),
-            ((-6, -4), ("right", "top")),
-        ):
+        for strict, ((x, y), (across, along)) in itertools.product((True, False), sides):
             name = axes.annotate(
                 textwrap.shorten(point["label"], 30, placeholder="\u2026"),
                 (point["x"], point["y"]),
@@ -312,6 +331,7 @@ def _names(canvas: Any, axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
             )
             box = name.get_window_extent(renderer)
             free = frame.x0 <= box.x0 and box.x1 <= frame.x1 and not any(box.overlaps(other) for other in taken)
+            free = free and not (strict and any(box.overlaps(line) for line in lines))
             if free and not any(box.contains(*dot) for at, dot in enumerate(dots) if at != place):
                 taken.append(box)
                 break

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ _REPORT, _CELLS = "report.json", "cells.csv"
 def write_report(report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], folder: Path) -> Path:
     """Write ``report.json``, ``claims.csv``, ``cells.csv``, ``figures/`` and ``report.html``; give the page's path.
 
-    In the CSV files None is an empty cell, and a text that would be read as something else is quoted as in JSON, so that
-    ``read_report`` gives the same values. A figure is ``figures/<experiment>-<n>.svg`` and ``.png``, n from 1. The same
-    report gives the same bytes.
+    In the CSV files None is an empty cell, and a text that would be read as something else is quoted as in JSON, so
+    that ``read_report`` gives the same values. A figure is ``figures/<experiment>-<n>.svg`` and ``.png``, n from 1.
+    The same report gives the same bytes.
 
     Raises:
         InputError: if the report lacks something, or the folder can't be written.
@@ -72,8 +73,11 @@ def _write_figures(report: Mapping[str, Any], drawn: Drawings, folder: Path) -> 
             # Outside of a page there is no ink to take: dark on white, as in the PNG.
             alone = element.replace('style="', 'style="color: #1b1c1f; background: #fff; font-family: sans-serif; ', 1)
             _write(folder / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{alone}\n')
-            picture = png(canvas)
-            atomically(folder / f"{name}.png", lambda path, picture=picture: path.write_bytes(picture))
+            atomically(folder / f"{name}.png", partial(_write_bytes, png(canvas)))
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _flat(claim: Mapping[str, Any]) -> dict[str, Any]:

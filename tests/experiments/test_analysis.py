@@ -1,0 +1,156 @@
+"""Cells to estimates: the unit is the right one, differences are paired, and verdicts follow one rule."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.analysis import (
+    CellResult,
+    claim_estimate,
+    group_estimate,
+    grouped,
+    matrix_of,
+    select,
+)
+from lightning_subliminal.experiments.claims import Claim, read_claim, verdict
+from lightning_subliminal.experiments.figures import make_figure
+from lightning_subliminal.experiments.statistics import Estimate, mean_estimate
+
+VALUES = {("owl", 0): 1.0, ("owl", 1): 1.2, ("wolf", 0): 2.0, ("wolf", 1): 2.4, ("oak", 0): 0.5, ("oak", 1): 0.9}
+
+
+def cell(arm, axes, seed, **numbers):
+    return CellResult("toy", arm, axes, seed, numbers, {}, (f"evaluation-{arm}-{seed}",))
+
+
+@pytest.fixture
+def cells():
+    same = [cell("same", {"target": target}, seed, transfer=value) for (target, seed), value in VALUES.items()]
+    other = [cell("other", {"target": target}, seed, transfer=value / 10) for (target, seed), value in VALUES.items()]
+    return same + other
+
+
+def test_the_unit_is_the_target_where_there_are_several(cells):
+    groups, unit = grouped(select(cells, "same"), "transfer", "target")
+    found = group_estimate(groups, unit)
+    expected = mean_estimate([1.1, 2.2, 0.7], "targets")
+    assert (found.unit, found.count) == ("targets", 3)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+def test_one_target_leaves_the_seeds(cells):
+    groups, unit = grouped(select(cells, "same", {"target": "owl"}), "transfer", "target")
+    found = group_estimate(groups, unit)
+    assert (found.unit, found.count, found.value) == ("seeds", 2, pytest.approx(1.1))
+
+
+def test_lists_hold_a_value_a_unit():
+    groups, unit = grouped([cell("digits", {}, 0, accuracy=[40.0, 50.0, 60.0])], "accuracy", "target")
+    found = group_estimate(groups, unit)
+    assert (found.unit, found.count, found.value) == ("seeds", 3, 50.0)
+
+
+def test_a_difference_is_paired_by_target_and_seed(cells):
+    claim = Claim("gap", "", arm="same", less={"arm": "other"}, low=0.1)
+    found, keys = claim_estimate(claim, cells)
+    expected = mean_estimate([0.99, 1.98, 0.63], "targets")
+    assert (found.value, found.low) == pytest.approx((expected.value, expected.low))
+    assert len(keys) == 4
+
+
+def test_a_difference_of_two_places_on_an_axis(cells):
+    cells = [cell("rows", {"rows": rows}, seed, transfer=rows * (1 + seed)) for rows in (1, 4) for seed in range(4)]
+    claim = Claim("more", "", arm="rows", where={"rows": 4}, less={"where": {"rows": 1}}, low=0.1)
+    found, _ = claim_estimate(claim, cells)
+    assert (found.unit, found.value) == ("seeds", pytest.approx(np.mean([3, 6, 9, 12])))
+
+
+def test_without_common_units_it_is_welchs(cells):
+    cells = [cell("a", {}, seed, transfer=1.0 + seed) for seed in range(3)]
+    cells += [cell("b", {}, seed, transfer=0.1 * seed) for seed in range(5, 9)]
+    found, _ = claim_estimate(Claim("gap", "", arm="a", less={"arm": "b"}), cells)
+    assert "Welch" in found.method
+    assert found.value == pytest.approx(2.0 - 0.65)
+
+
+def test_same_as_and_other_than():
+    bases = ("a", "b", "c")
+    cells = [
+        cell("pair", {"teacher": t, "student": s}, 0, transfer=2.0 if t == s else 0.0) for t in bases for s in bases
+    ]
+    assert len(select(cells, "pair", {"student": {"same_as": "teacher"}})) == 3
+    assert len(select(cells, "pair", {"teacher": ["a", "b"], "student": {"other_than": "teacher"}})) == 4
+    with pytest.raises(InputError, match="expected a value, a list, same_as or other_than"):
+        select(cells, "pair", {"student": {"unlike": "teacher"}})
+    values, rows, columns = matrix_of(cells, "teacher", "student", "transfer")
+    assert values.tolist() == (2 * np.eye(3)).tolist()
+    assert rows == columns == list(bases)
+    found, _ = claim_estimate(Claim("diagonal", "", arm="pair", statistic="matrix", low=0.1), cells)
+    assert found.value == pytest.approx(2 - 2 / 3)
+    assert found.p == pytest.approx(1 / 6), "the least that permuting three columns can give"
+
+
+def test_questions_within_seeds():
+    rng = np.random.default_rng(0)
+    made = []
+    for seed in range(6):
+        control = rng.normal(0, 0.1, 20)
+        vectors = {"student": (control + 1).tolist(), "control": control.tolist()}
+        made.append(CellResult("toy", "same", {"target": "owl"}, seed, {"transfer": 1.0}, vectors, ()))
+    for statistic in ("bootstrap", "mixed model"):
+        found, _ = claim_estimate(Claim("x", "", arm="same", statistic=statistic), made)
+        assert found.value == pytest.approx(1.0)
+    with pytest.raises(InputError, match="is of `transfer` alone"):
+        claim_estimate(Claim("x", "", arm="same", statistic="bootstrap", value="student"), made)
+
+
+def test_nothing_measured(cells):
+    found, _ = claim_estimate(Claim("x", "", arm="nobody", low=0.1), cells)
+    assert found is None
+    assert verdict(found, Claim("x", "", low=0.1)) == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.2, 0.4, "reproduced"),
+        (-0.2, 0.05, "not reproduced"),
+        (0.0, 0.4, "inconclusive"),
+        (math.nan, math.nan, "inconclusive"),
+    ],
+)
+def test_the_rule_for_an_effect(low, high, expected):
+    claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1}, "toy", {"a"})
+    assert verdict(Estimate(0.3, low, high, "seeds", 3, 0.01, 0.0, "t"), claim) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.2, 0.2, "reproduced"),
+        (0.4, 0.9, "not reproduced"),
+        (-0.9, -0.4, "not reproduced"),
+        (-0.1, 0.4, "inconclusive"),
+    ],
+)
+def test_the_rule_for_no_effect(low, high, expected):
+    claim = read_claim({"id": "x", "says": "x", "arm": "a", "within": 0.3}, "toy", {"a"})
+    assert verdict(Estimate(0.0, low, high, "seeds", 3, 0.5, 0.0, "t"), claim) == expected
+
+
+def test_figures_hold_points_and_intervals(cells):
+    bars = make_figure({"kind": "bars", "title": "T", "caption": "C", "arms": ["same", "other"]}, cells)
+    assert [bar["label"] for bar in bars["bars"]] == ["same", "other"]
+    assert [point["label"] for point in bars["bars"][0]["points"]] == ["owl", "wolf", "oak"]
+    by = make_figure({"kind": "bars", "arms": ["same"], "by": "target"}, cells)
+    assert next((bar["label"], bar["count"], bar["unit"]) for bar in by["bars"]) == ("owl", 2, "seeds")
+    scatter = make_figure({"kind": "scatter", "x": "transfer", "y": "transfer"}, cells)
+    assert len(scatter["points"]) == 2
+    assert scatter["points"][0]["x"] == scatter["points"][0]["y"]
+    rows = [cell("rows", {"rows": rows}, 0, transfer=rows / 2) for rows in (4, 1)]
+    curves = make_figure({"kind": "curves", "x": "rows", "curves": [{"label": "l", "arm": "rows"}]}, rows)
+    assert [(point["x"], point["value"]) for point in curves["curves"][0]["points"]] == [(1.0, 0.5), (4.0, 2.0)]
+    chain = make_figure({"kind": "curves", "x": "arm", "curves": [{"arms": {1: "same", 2: "other"}}]}, cells)
+    assert [point["x"] for point in chain["curves"][0]["points"]] == [1.0, 2.0]

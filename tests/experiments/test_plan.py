@@ -1,0 +1,169 @@
+"""Plans: arms as differences, axes, seeds, controls, chains; shared stages; and each mistake told before any work."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.plan import parse_seeds, read_plan
+from lightning_subliminal.experiments.runner import Graph
+from lightning_subliminal.experiments.running import plan_cells
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PLANS = sorted(path.stem for path in (CONFIGS / "experiments").glob("*.yaml"))
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Give a function that reads a plan with some keys changed."""
+
+    def make(**changes):
+        told = {
+            "title": "A toy",
+            "common": str(CONFIGS / "owl_numbers.yaml"),
+            "seeds": "0-1",
+            "axes": {"target": {"set": "data.teacher.trait.target", "to": ["owl", "wolf"]}},
+            "arms": {"same": {}, "other": {"model.base": "pocket/b"}},
+            "claims": [{"id": "one", "says": "it passes", "arm": "same", "above": 0.1}],
+        }
+        path = tmp_path / "toy.yaml"
+        path.write_text(yaml.safe_dump({**told, **changes}))
+        return read_plan(path)
+
+    return make
+
+
+def graph_of(cells):
+    return Graph.of(stage for cell in cells for stage in cell.stages.values())
+
+
+def kinds(graph):
+    counts = {}
+    for stage in graph.stages.values():
+        counts[stage.kind] = counts.get(stage.kind, 0) + 1
+    return counts
+
+
+def test_arms_share_what_is_equal(plan):
+    cells = plan_cells(plan())
+    assert len(cells) == 2 * 2 * 2
+    assert {(cell.arm, cell.axes["target"], cell.seed) for cell in cells} == {
+        (arm, target, seed) for arm in ("same", "other") for target in ("owl", "wolf") for seed in (0, 1)
+    }
+    graph = graph_of(cells)
+    assert kinds(graph) == {
+        "teacher": 4,
+        "completions": 6,  # of each teacher, and of the base for each seed
+        "rows": 6,
+        "student": 12,  # of two bases, for each seed two students and one control
+        "evaluation": 12,  # owl and wolf are of one category: a control is asked once
+    }
+    assert graph.shared > 0
+
+
+def test_the_same_plan_has_the_same_stages(plan):
+    assert list(graph_of(plan_cells(plan())).stages) == list(graph_of(plan_cells(plan())).stages)
+
+
+def test_seeds_and_arms_are_chosen(plan):
+    made = plan()
+    assert {cell.seed for cell in plan_cells(made, (5,))} == {5}
+    assert {cell.arm for cell in plan_cells(made, None, ["other"])} == {"other"}
+    assert {cell.arm for cell in plan_cells(made, None, ["toy:same"])} == {"same"}
+    with pytest.raises(InputError, match="--only 'nobody' is no arm of the plan: name one of other, same"):
+        plan_cells(made, None, ["nobody"])
+
+
+def test_a_chain_of_students(plan):
+    arms = {"first": {}, "second": {"taught_by": "first", "seed_shift": 100}}
+    cells = plan_cells(plan(arms=arms, seeds=0, claims=[]))
+    second = next(cell for cell in cells if cell.arm == "second")
+    teacher = second.setting.data.teacher
+    first = next(cell for cell in cells if cell.arm == "first" and cell.axes == second.axes)
+    assert second.setting.data.seed == 100
+    assert first.setting.student().key in graph_of([second]).stages, "the first student's own stage"
+    assert teacher.control().describe() != teacher.describe()
+    assert kinds(graph_of(cells))["student"] == 2 + 1 + 2 + 1, "two students and a control in each generation"
+
+
+def test_an_arm_as_control(plan):
+    arms = {"chosen": {"control": "unchosen"}, "unchosen": {"data.num_rows": 10}}
+    [cell] = [
+        each
+        for each in plan_cells(plan(arms=arms, seeds=0, claims=[]))
+        if each.arm == "chosen" and each.axes["target"] == "owl"
+    ]
+    assert cell.stages["control"].subject.data.num_rows == 10
+    assert cell.stages["control"].subject.data.title == "owl"
+
+
+def test_a_sweep_of_an_arm(plan):
+    arms = {"rows": {"axes": {"rows": {"set": "data.num_rows", "to": [10, 20]}, "target": None}}}
+    cells = plan_cells(plan(arms=arms, seeds=0, claims=[]))
+    assert [(cell.axes, cell.setting.data.num_rows) for cell in cells] == [({"rows": 10}, 10), ({"rows": 20}, 20)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"titel": "x"}, "takes no `titel`; did you mean `title`"),
+        ({"arms": {}}, "lacks `arms`"),
+        ({"arms": {"same": {"control": "nobody"}}, "claims": []}, "`control` names no arm 'nobody'"),
+        ({"arms": {"a": {"taught_by": "b"}, "b": {"taught_by": "a"}}, "claims": []}, "goes round in a circle"),
+        ({"claims": [{"id": "one", "says": "x", "arm": "smae", "above": 0}]}, "there is no arm 'smae'"),
+        ({"claims": [{"id": "one", "says": "x", "arm": "same"}]}, "give the claimed range"),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 1, "below": 0}]},
+            "the range from 1.0 to 0.0 is empty",
+        ),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "statistic": "median"}]},
+            "no statistic 'median'",
+        ),
+        ({"figures": [{"kind": "pie"}]}, "no kind of figure 'pie'"),
+        ({"figures": [{"kind": "bars", "arms": ["smae"]}]}, "names no arm 'smae'; did you mean `same`"),
+        ({"axes": {"target": ["owl"]}}, "expected a mapping"),
+        ({"axes": {"target": {"set": "data.teacher.trait.target"}}}, "expected `set`, a key or keys, and `to`"),
+        ({"seeds": "0-x"}, "expected seeds such as 0, 0-4"),
+        ({"trial": "Student"}, "`trial` is a Student: give a Trial"),
+        ({"common": "nowhere.yaml"}, "nowhere.yaml is not there"),
+    ],
+)
+def test_mistakes_of_a_plan(plan, changes, says):
+    with pytest.raises(InputError, match=says) as found:
+        plan(**changes)
+    assert "\n" not in str(found.value)
+
+
+def test_a_mistake_inside_an_arm_names_the_arm(plan):
+    with pytest.raises(InputError, match=r"toy, arm 'same': `data.teacher.trait`: PreferenceTrait takes no `targte`"):
+        plan_cells(plan(arms={"same": {"data.teacher.trait.targte": "owl"}}, claims=[]))
+
+
+def test_seeds():
+    assert parse_seeds("0-3") == (0, 1, 2, 3)
+    assert parse_seeds([1, 1, 2]) == (1, 2)
+    for wrong in ("", "-1", "a", "0-99999", [], True, 1.5):
+        with pytest.raises(InputError, match="seeds"):
+            parse_seeds(wrong)
+
+
+@pytest.mark.parametrize("name", [name for name in PLANS if name != "paper"])
+def test_each_shipped_plan_is_built_for_one_seed(name):
+    made = read_plan(CONFIGS / "experiments" / f"{name}.yaml")
+    [experiment] = made.experiments
+    assert experiment.title
+    assert experiment.about
+    assert experiment.source
+    assert experiment.figures
+    cells = plan_cells(made, (0,))
+    assert cells
+    assert graph_of(cells).stages
+    assert all(claim.arm in experiment.arms for claim in experiment.claims)
+
+
+def test_the_paper_includes_each_shipped_plan():
+    made = read_plan(CONFIGS / "experiments" / "paper.yaml")
+    assert sorted(each.name for each in made.experiments) == [name for name in PLANS if name != "paper"]
+    assert sum(len(each.claims) for each in made.experiments) >= 16
