@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases import folders, registry
 from lightning_subliminal.bases.registry import POCKET_BASES
 from lightning_subliminal.errors import InputError
 

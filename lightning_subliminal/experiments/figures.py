@@ -18,7 +18,7 @@ from lightning_subliminal.experiments.analysis import (
 from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.statistics import Estimate
 
-__all__ = ["check_figure", "make_figure"]
+__all__ = ["check_figure", "figure_values", "make_figure"]
 
 _KEYS = {
     "bars": ("kind", "title", "caption", "y", "value", "arms", "where", "by", "over"),
@@ -49,6 +49,19 @@ def check_figure(spec: Mapping[str, Any], arms: Sequence[str]) -> None:
         named += curve["arms"].values() if "arms" in curve else [curve.get("arm")]
     for arm in named:
         known_name(str(arm), arms, f"a figure names no arm {arm!r}")
+
+
+def figure_values(spec: Mapping[str, Any]) -> list[str]:
+    """Give the names of the numbers that a figure shows."""
+    if spec["kind"] == "scatter":
+        return [str(spec["x"]), str(spec["y"])]
+    value = spec.get("value", "transfer")
+    if spec["kind"] != "curves":
+        return [value] if isinstance(value, str) else [str(each) for each in value]
+    named = []
+    for curve in spec["curves"]:
+        named += list(curve["values"].values()) if "values" in curve else [curve.get("value", value)]
+    return [str(each) for each in named]
 
 
 def make_figure(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ One YAML is one figure; a YAML with ``include`` is several. See configs/experime
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.building import build, changed, known_name, read_yaml
 from lightning_subliminal.experiments.claims import Claim, read_claim
-from lightning_subliminal.experiments.figures import check_figure
+from lightning_subliminal.experiments.figures import check_figure, figure_values
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.stages import MeasureStage
 from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
@@ -254,6 +254,7 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
         figures = tuple(_mapping(each, "figures") for each in _as_list(told.get("figures") or []))
         for each in figures:
             check_figure(each, list(arms))
+        _check_values(claims, figures, arms)
     except InputError as err:
         raise InputError(f"{path}: {err}") from err
     about = " ".join(str(told.get("about", "")).split())
@@ -321,6 +322,20 @@ def _trial(told: Any, default: Trial) -> Trial:
     if not isinstance(made, Trial):
         raise InputError(f"`trial` is a {type(made).__name__}: give a Trial, such as StudentTrial.")
     return made
+
+
+def _check_values(claims: Sequence[Claim], figures: Sequence[Mapping[str, Any]], arms: Mapping[str, ArmPlan]) -> None:
+    """Refuse the name of a number that no trial gives."""
+    given = [arm.trial.names() for arm in arms.values()]
+    if None in given:  # a trial of the user's own, which need not tell
+        return
+    known = list(dict.fromkeys(name for names in given for name in names or ()))
+    for claim in claims:
+        for value in (claim.value, (claim.less or {}).get("value", claim.value)):
+            known_name(value, known, f"claim {claim.id!r}: no trial gives `{value}`")
+    for figure in figures:
+        for value in figure_values(figure):
+            known_name(value, known, f"figure {figure.get('title')!r}: no trial gives `{value}`")
 
 
 def _check_chain(arm: ArmPlan, arms: Mapping[str, ArmPlan]) -> None:

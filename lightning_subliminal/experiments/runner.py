@@ -1,7 +1,7 @@
 """Runs the stages that a plan lacks: parents first, several at once, and a failure stops its descendants only.
 
-The order is that of the longest way to the end, so that the workers end together; but quick stages go first. What is done is found on disk, so a
-run that was killed goes on, and nothing is made twice.
+The order is that of the longest way to the end, so that the workers end together; but quick stages go first. What is
+done is found on disk, so a run that was killed goes on, and nothing is made twice.
 """
 
 import json

@@ -31,6 +31,7 @@ from lightning_subliminal.experiments.stages import (
 )
 from lightning_subliminal.metrics.functional import log_odds
 from lightning_subliminal.models import ClassifierMLP, Student, Teacher
+from lightning_subliminal.models.mlp import STUDENT_ARMS
 from lightning_subliminal.rows import completion_text
 from lightning_subliminal.seeds import derive_seed
 
@@ -106,6 +107,10 @@ class Trial(ABC):
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the numbers of a cell from what was measured."""
 
+    def names(self) -> list[str] | None:
+        """Give the names that ``numbers`` may have, so that slips are told before any work; None if unknown."""
+        return None
+
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
         """Give the student's and the control's log-odds at each question, where there are such."""
         return {}
@@ -166,6 +171,13 @@ class StudentTrial(Trial):
                 told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
         return told
 
+    def names(self) -> list[str]:
+        """Give the names of the numbers: those of each set of questions, and the task's."""
+        told = ("student", "control", "transfer", "points", "off target")
+        sets = ["", *(f"{each.name}: " for each in self.evaluations)]
+        task = [f"task loss: {role}" for role in ("student", "control")] if self.task else []
+        return [f"{each}{name}" for each in sets for name in told] + task
+
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
         """Give the log-odds of the target at each question."""
         trait: Any = setting.rows().trait
@@ -224,6 +236,10 @@ class ClassifierTrial(Trial):
         stage = ClassifierStage(setting.rows(), control.rows(), self.classifier, self.bags, setting.seed)
         return {"classifier": stage}
 
+    def names(self) -> list[str]:
+        """Give a name a size of bags."""
+        return [f"AUC {bag}" for bag in self.bags]
+
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the areas."""
         return {f"AUC {bag}": float(told["auc"]) for bag, told in measured["classifier"].result().items()}
@@ -245,6 +261,10 @@ class EntangledTrial(Trial):
             raise InputError("EntangledTrial needs data that a Teacher writes.")
         return {"numbers": EntangledStage(teacher)}
 
+    def names(self) -> list[str]:
+        """Give the two correlations."""
+        return ["rho", "rho off target"]
+
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the correlation."""
         found = measured["numbers"].result()
@@ -265,6 +285,10 @@ class DigitsTrial(Trial):
         if not isinstance(setting.model, ClassifierMLP):
             raise InputError("DigitsTrial needs `model: ClassifierMLP`.")
         return {"digits": DigitsStage(setting.model, setting.data)}
+
+    def names(self) -> list[str]:
+        """Give the batched network's arms."""
+        return ["reference", "teacher", *(arm.name for arm in STUDENT_ARMS)]
 
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the accuracies."""

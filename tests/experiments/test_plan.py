@@ -121,6 +121,11 @@ def test_a_sweep_of_an_arm(plan):
             {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "statistic": "median"}]},
             "no statistic 'median'",
         ),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "value": "tranfer"}]},
+            "no trial gives `tranfer`",
+        ),
+        ({"figures": [{"kind": "bars", "value": "rho"}]}, "no trial gives `rho`"),
         ({"figures": [{"kind": "pie"}]}, "no kind of figure 'pie'"),
         ({"figures": [{"kind": "bars", "arms": ["smae"]}]}, "names no arm 'smae'; did you mean `same`"),
         ({"axes": {"target": ["owl"]}}, "expected a mapping"),
