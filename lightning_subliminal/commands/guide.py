@@ -16,6 +16,11 @@ Run an experiment:
   test        evaluate on the test questions, without training
   predict     let a model answer or write rows, on as many devices as the trainer has
 
+Run many, for a figure or a paper:
+  run         a plan of arms and seeds, each stage once, several at a time, to a report; `run --help`
+  report      make a run's report again: `report runs/paper-1a2b3c4d`
+  compare     the claims of two runs beside each other: `compare RUN1 RUN2`
+
 Measure:
   evaluate    models beside each other: preference, misalignment, statement pairs, truth, quality; `evaluate --help`
 

@@ -9,29 +9,32 @@ __all__ = ["COMMANDS", "guide", "report", "spelled"]
 _GUIDE = """\
 report: make a run's report again: report.html, the figures and the tables, from its report.json and cells.csv.
 
-usage: lightning-subliminal report DIR [--out DIR]
+usage: lightning-subliminal report DIR [--out DIR] [--markdown FILE]
 
   DIR                    what `run` made, such as runs/paper-1a2b3c4d
   --out DIR              where to put it instead
+  --markdown FILE        also write the claims as a Markdown table
 
 example:
-  lightning-subliminal report runs/paper-1a2b3c4d
+  lightning-subliminal report runs/paper-1a2b3c4d --markdown claims.md
 """
 
 
-def report(folder: Path | None = None, out: Path | None = None) -> None:
+def report(folder: Path | None = None, out: Path | None = None, markdown: Path | None = None) -> None:
     """Make a report again.
 
     Args:
         folder: what `run` made.
         out: where to put it; the same folder where it is None.
+        markdown: a file for the claims as a table.
 
     Raises:
         InputError: if there is no report, or it is damaged.
     """
     from lightning_subliminal.console import say
-    from lightning_subliminal.experiments.report import read_report, write_report
+    from lightning_subliminal.experiments.report import claims_markdown, read_report, write_report
     from lightning_subliminal.experiments.showing import claims_table
+    from lightning_subliminal.rows import atomically
 
     if folder is None:
         raise InputError("The folder is missing: give one that `run` made, such as runs/paper-1a2b3c4d.")
@@ -39,6 +42,8 @@ def report(folder: Path | None = None, out: Path | None = None) -> None:
     page = write_report(told, cells, out or folder)
     if told["claims"]:
         say(claims_table(told["claims"]))
+    if markdown is not None:
+        atomically(markdown, lambda path: path.write_text(claims_markdown(told), encoding="utf-8"))
     say(f"{page}")
 
 

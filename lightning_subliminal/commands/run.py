@@ -93,8 +93,6 @@ def spelled(words: list[str]) -> list[str]:
             kept.append(f"--dry_run={value or 'true'}")
         elif name == "--only":
             only.append(value if equals else next(rest, ""))
-        elif name in ("--seeds", "--workers"):  # texts, which YAML would read as numbers
-            kept.append(f"{name}={json.dumps(value if equals else next(rest, ''))}")
         else:
             kept.append(word)
     return [*kept, *([f"--only={json.dumps(only)}"] if only else [])]

@@ -1,4 +1,4 @@
-"""Arms beside each other: the student, its control, their base and teacher, trained by one code path and compared."""
+"""Arms beside each other: one student after a `fit`, or whole plans of arms and seeds, trained by one code path."""
 
 from lightning_subliminal.experiments.arms import Arm, measure, train_arm
 from lightning_subliminal.experiments.comparison import TraitComparison
@@ -10,16 +10,32 @@ from lightning_subliminal.experiments.evaluations import (
     Stories,
 )
 from lightning_subliminal.experiments.graduate import Graduate
+from lightning_subliminal.experiments.in_context import QuestionsAfterRows
+from lightning_subliminal.experiments.trials import (
+    ClassifierTrial,
+    DigitsTrial,
+    EntangledTrial,
+    InContextTrial,
+    StudentTrial,
+    Trial,
+)
 
 __all__ = [
     "Arm",
+    "ClassifierTrial",
+    "DigitsTrial",
+    "EntangledTrial",
     "Evaluation",
     "Graduate",
+    "InContextTrial",
     "OpenQuestions",
     "Questions",
     "QuestionsAfterNumbers",
+    "QuestionsAfterRows",
     "Stories",
+    "StudentTrial",
     "TraitComparison",
+    "Trial",
     "measure",
     "train_arm",
 ]

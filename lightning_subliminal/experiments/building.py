@@ -22,7 +22,6 @@ _ROOMS = (
     ".callbacks",
     ".data",
     ".experiments",
-    ".experiments.trials",
     ".filters",
     ".judges",
     ".models",

@@ -1,7 +1,10 @@
 """The same plan on Ray (extra ``[ray]``): each stage is a task. All nodes must see one cache, on a shared disk."""
 
+import os
+import sys
 from typing import Any
 
+from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.stages import Stage
 from lightning_subliminal.experiments.workers import Engine, Outcome, make_stage
@@ -28,8 +31,12 @@ class RayEngine(Engine):
             raise InputError("Engine `ray` needs Ray: pip install 'lightning-subliminal[ray]'.") from err
         self._ray: Any = ray
         if not ray.is_initialized():
+            # Tasks find a user's own classes and the same cache as the run itself.
+            words = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
+            words["LIGHTNING_SUBLIMINAL_CACHE"] = str(cache_root().absolute())
+            quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": "error"}
             try:
-                ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
+                ray.init(address=address, runtime_env={"env_vars": words}, **quiet)
             except (ConnectionError, RuntimeError, ValueError) as err:
                 raise InputError(
                     f"Ray can't be reached ({' '.join(str(err).split())[:200]}): check the address."

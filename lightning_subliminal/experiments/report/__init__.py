@@ -2,6 +2,7 @@
 
 from lightning_subliminal.experiments.report.comparing import compare, comparison_json
 from lightning_subliminal.experiments.report.files import read_report, write_report
+from lightning_subliminal.experiments.report.markdown import claims_markdown
 from lightning_subliminal.experiments.report.page import render
 
-__all__ = ["compare", "comparison_json", "read_report", "render", "write_report"]
+__all__ = ["claims_markdown", "compare", "comparison_json", "read_report", "render", "write_report"]

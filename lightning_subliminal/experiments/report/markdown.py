@@ -1,0 +1,33 @@
+"""The claims as a Markdown table, for a README or a paper's supplement."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_subliminal.experiments.report.digits import estimate
+
+__all__ = ["claims_markdown"]
+
+_SIGNS = {"reproduced": "✓ reproduced", "not reproduced": "✗ not reproduced", "inconclusive": "~ inconclusive"}
+
+
+def claims_markdown(report: Mapping[str, Any]) -> str:
+    """Give a table with a row a claim: what is said, their figure, ours with interval and unit, range and verdict."""
+    lines = [
+        "| claim | source | theirs | ours, 95 % interval | over | claimed range | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for claim in report["claims"]:
+        says = claim["says"] + (f" *({claim['note']})*" if claim["note"] else "")
+        ours = estimate(claim["value"], claim["low"], claim["high"])
+        over = f"{claim['count']} {claim['unit']}" if claim["unit"] else "-"
+        low, high = claim["range"]
+        ends = (
+            f"{low:g} to {high:g}"
+            if None not in (low, high)
+            else f"above {low:g}"
+            if high is None
+            else f"below {high:g}"
+        )
+        cells = [says, claim["source"], claim["theirs"] or "-", ours, over, ends, _SIGNS.get(claim["verdict"], "-")]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,94 @@
+"""Each trial, small, by its plan: it gives the numbers that it names, of student and control by one code path."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from toy_stages import InProcess
+
+from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
+from lightning_subliminal.experiments.plan import read_plan
+from lightning_subliminal.experiments.runner import Graph, run_stages
+from lightning_subliminal.experiments.running import plan_cells
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PLAN = {
+    "title": "Small",
+    "common": str(CONFIGS / "owl_numbers.yaml"),
+    "change": {
+        "data.num_prompts": 96,
+        "data.shard_size": 96,
+        "trainer.max_epochs": 1,
+        "data.teacher.max_epochs": 5,
+        "data.teacher.retain": None,
+        "data.filters": [],
+    },
+    "arms": {
+        "student": {"trial": {"class_path": "StudentTrial", "init_args": {"task": True}}},
+        "grandchild": {"taught_by": "student", "seed_shift": 100},
+        "context": {"trial": {"class_path": "InContextTrial", "init_args": {"shots": 1, "draws": 1}}},
+        "classifier": {"trial": {"class_path": "ClassifierTrial", "init_args": {"bags": [1, 4]}}},
+        "entangled": {"trial": "EntangledTrial"},
+        "digits": {
+            "common": str(CONFIGS / "mnist_mlp.yaml"),
+            "change": {
+                "model.num_seeds": 2,
+                "model.teacher_epochs": 1,
+                "model.student_epochs": 1,
+                "data.num_train": 300,
+                "data.num_test": 100,
+                "data.num_noise": 500,
+            },
+            "trial": "DigitsTrial",
+        },
+    },
+    "figures": [{"kind": "bars", "arms": ["student", "context"]}],
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trials")
+    (folder / "small.yaml").write_text(yaml.safe_dump(PLAN))
+    plan = read_plan(folder / "small.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(folder / "cache"))
+        cells = plan_cells(plan)
+        summary = run_stages(Graph.of(s for cell in cells for s in cell.stages.values()), InProcess(1))
+        assert not summary.failed
+        results, missing = read_cells(cells, {})
+        again = Graph.of(s for cell in plan_cells(plan) for s in cell.stages.values())
+    assert not missing
+    return plan, cells, {each.arm: each for each in results}, again
+
+
+def test_each_trial_gives_the_numbers_that_it_names(found):
+    _, cells, results, _ = found
+    for cell in cells:
+        assert set(results[cell.arm].numbers) <= set(cell.trial.names()), cell.arm
+    assert "task loss: student" in results["student"].numbers
+    assert len(results["digits"].numbers["teacher"]) == 2
+    assert set(results["classifier"].numbers) == {"AUC 1", "AUC 4"}
+    assert -1 <= results["entangled"].numbers["rho"] <= 1
+
+
+def test_student_and_control_are_asked_alike(found):
+    _, _, results, _ = found
+    numbers, vectors = results["student"].numbers, results["student"].vectors
+    change = [one - other for one, other in zip(vectors["student"], vectors["control"], strict=True)]
+    assert numbers["transfer"] == pytest.approx(sum(change) / len(change))
+    assert len(change) == 50
+
+
+def test_nothing_is_to_be_made_again(found):
+    assert not found[3].needed
+    assert not found[3].damaged
+
+
+def test_the_report_holds_no_time(found):
+    plan, _, results, _ = found
+    told = report_data(plan, list(results.values()), {}, {"planned": 1, "shared": 0, "failed": 0}, [0], "run")
+    assert [bar["label"] for bar in told["experiments"][0]["figures"][0]["bars"]] == ["student", "context"]
+    assert not {"seconds", "date", "time"} & set(str(told).replace("'", " ").split())
+    rows = cell_table(list(results.values()))
+    assert sum(row["arm"] == "digits" for row in rows) == 2, "a row a seed of the batched network"
