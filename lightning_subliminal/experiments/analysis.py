@@ -48,7 +48,7 @@ def select(
     Args:
         cells: of one experiment.
         arm: the arm's name; any where it is None.
-        where: by axis: a value, a list of values, or ``{same_as: axis}`` and ``{other_than: axis}``.
+        where: by axis: a value, a list of values, or a mapping with ``in``, ``same_as`` and ``other_than``.
     """
     return [
         cell
@@ -187,11 +187,15 @@ def _holds(cell: CellResult, axis: str, wanted: Any) -> bool:
         return False
     value = cell.axes[axis]
     if isinstance(wanted, Mapping):
-        if "same_as" in wanted:
-            return bool(value == cell.axes.get(wanted["same_as"]))
-        if "other_than" in wanted:
-            return bool(value != cell.axes.get(wanted["other_than"]))
-        raise InputError(f"`where` of {axis!r} is {dict(wanted)}: expected a value, a list, same_as or other_than.")
+        if not wanted or set(wanted) - {"in", "same_as", "other_than"}:
+            raise InputError(
+                f"`where` of {axis!r} is {dict(wanted)}: expected a value, a list, in, same_as or other_than."
+            )
+        return (
+            ("in" not in wanted or value in wanted["in"])
+            and ("same_as" not in wanted or bool(value == cell.axes.get(wanted["same_as"])))
+            and ("other_than" not in wanted or bool(value != cell.axes.get(wanted["other_than"])))
+        )
     return value in wanted if isinstance(wanted, (list, tuple)) else bool(value == wanted)
 
 

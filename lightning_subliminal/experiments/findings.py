@@ -7,12 +7,13 @@ from typing import Any
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import statistics
 from lightning_subliminal.experiments.analysis import CellResult, claim_estimate, lineage_digest
-from lightning_subliminal.experiments.claims import RULE, verdict
+from lightning_subliminal.experiments.claims import RULE, Claim, verdict
 from lightning_subliminal.experiments.figures import make_figure
 from lightning_subliminal.experiments.plan import Cell, Experiment, Plan
 from lightning_subliminal.experiments.stages import MeasureStage
+from lightning_subliminal.experiments.statistics import Estimate
 
-__all__ = ["cell_table", "read_cells", "report_data"]
+__all__ = ["cell_table", "read_cells", "report_data", "settling"]
 
 
 def read_cells(
@@ -97,6 +98,7 @@ def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[
     told = []
     for claim in experiment.claims:
         estimate, keys = claim_estimate(claim, mine)
+        notes = [note for note in (claim.note, settling(claim, estimate)) if note]
         numbers = estimate.as_json() if estimate is not None else {}
         told.append(
             {
@@ -109,11 +111,28 @@ def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[
                 **{name: numbers.get(name) for name in ("unit", "count", "value", "low", "high", "p")},
                 "range": [None if math.isinf(end) else end for end in (claim.low, claim.high)],
                 "verdict": verdict(estimate, claim),
-                "note": claim.note,
+                "note": "; ".join(notes) or None,
                 "lineage": [lineage_digest(keys)] if keys else [],
             }
         )
     return told
+
+
+def settling(claim: Claim, estimate: Estimate | None) -> str | None:
+    """Say how many units an inconclusive claim would need, if what was seen is the truth; None for any other claim.
+
+    The interval then leaves the border of the claimed range on one side with a chance of 80 %.
+    """
+    if estimate is None or verdict(estimate, claim) != "inconclusive" or math.isnan(estimate.low) or estimate.count < 2:
+        return None
+    from scipy.stats import t as student
+
+    half = (estimate.high - estimate.low) / 2
+    spread = half / float(student.ppf(0.975, estimate.count - 1)) * math.sqrt(estimate.count)
+    away = min(abs(estimate.value - end) for end in (claim.low, claim.high) if not math.isinf(end))
+    if spread == 0 or away < 0.02 * spread:
+        return None
+    return f"about {statistics.required_seeds(away, spread)} {estimate.unit} would settle it, if this is the truth"
 
 
 def _statistic(claim: Any, method: str | None) -> str:

@@ -16,7 +16,8 @@ from lightning_subliminal.experiments.analysis import (
 )
 from lightning_subliminal.experiments.claims import Claim, read_claim, verdict
 from lightning_subliminal.experiments.figures import make_figure
-from lightning_subliminal.experiments.statistics import Estimate, mean_estimate
+from lightning_subliminal.experiments.findings import settling
+from lightning_subliminal.experiments.statistics import Estimate, mean_estimate, required_seeds
 
 VALUES = {("owl", 0): 1.0, ("owl", 1): 1.2, ("wolf", 0): 2.0, ("wolf", 1): 2.4, ("oak", 0): 0.5, ("oak", 1): 0.9}
 
@@ -82,7 +83,10 @@ def test_same_as_and_other_than():
     ]
     assert len(select(cells, "pair", {"student": {"same_as": "teacher"}})) == 3
     assert len(select(cells, "pair", {"teacher": ["a", "b"], "student": {"other_than": "teacher"}})) == 4
-    with pytest.raises(InputError, match="expected a value, a list, same_as or other_than"):
+    assert (
+        len(select(cells, "pair", {"teacher": ["a", "b"], "student": {"in": ["a", "b"], "other_than": "teacher"}})) == 2
+    )
+    with pytest.raises(InputError, match="expected a value, a list, in, same_as or other_than"):
         select(cells, "pair", {"student": {"unlike": "teacher"}})
     values, rows, columns = matrix_of(cells, "teacher", "student", "transfer")
     assert values.tolist() == (2 * np.eye(3)).tolist()
@@ -154,3 +158,16 @@ def test_figures_hold_points_and_intervals(cells):
     assert [(point["x"], point["value"]) for point in curves["curves"][0]["points"]] == [(1.0, 0.5), (4.0, 2.0)]
     chain = make_figure({"kind": "curves", "x": "arm", "curves": [{"arms": {1: "same", 2: "other"}}]}, cells)
     assert [point["x"] for point in chain["curves"][0]["points"]] == [1.0, 2.0]
+
+
+def test_an_inconclusive_claim_says_what_would_settle_it():
+    claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1}, "toy", {"a"})
+    seen = mean_estimate([0.0, 0.2, 0.4, 0.6, 0.1], "targets")
+    told = settling(claim, seen)
+    assert told.startswith("about ")
+    assert told.endswith(" targets would settle it, if this is the truth")
+    needed = int(told.split()[1])
+    spread, away = np.std([0.0, 0.2, 0.4, 0.6, 0.1], ddof=1), 0.26 - 0.1
+    assert needed == required_seeds(away, spread) > 5
+    assert settling(claim, mean_estimate([0.5, 0.51, 0.52], "targets")) is None
+    assert settling(claim, None) is None
