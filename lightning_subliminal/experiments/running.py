@@ -86,7 +86,7 @@ def run_plan(
         plan, experiments=tuple(each for each in plan.experiments if each.name in {c.experiment for c in cells})
     )
     report = report_data(plan, results, missing, stages, used, command)
-    write_report(report, cell_table(results), folder)
+    write_report(report, cell_table(results), folder, anew=False)
     if report["claims"]:
         say(claims_table(report["claims"]))
     say(ending(graph, summary))

@@ -24,26 +24,38 @@ CLAIM_COLUMNS = (
 _REPORT, _CELLS = "report.json", "cells.csv"
 
 
-def write_report(report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+def write_report(
+    report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], folder: Path, anew: bool = True
+) -> Path:
     """Write ``report.json``, ``claims.csv``, ``cells.csv``, ``figures/`` and ``report.html``; give the page's path.
 
     In the CSV files None is an empty cell, and a text that would be read as something else is quoted as in JSON, so
     that ``read_report`` gives the same values. A figure is ``figures/<experiment>-<n>.svg`` and ``.png``, n from 1.
     The same report gives the same bytes.
 
+    Args:
+        report: by the schema of ``contents.py``.
+        cells: flat rows.
+        folder: made if it is missing.
+        anew: also where the folder holds the same report already; else nothing is drawn again then.
+
     Raises:
         InputError: if the report lacks something, or the folder can't be written.
     """
     folder = Path(folder)
     whole = checked(report)
+    told = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    rows = [cleaned(cell) for cell in cells]
+    table = _table(rows, tuple(dict.fromkeys(key for row in rows for key in row)))
+    if not anew and _holds(folder / _REPORT, told) and _holds(folder / _CELLS, table):
+        return folder / "report.html"
     drawn = draw_all(whole)
     html = page(whole, drawn)  # before anything is written: a report that can't be shown leaves the old one
     _write_figures(whole, drawn, folder / "figures")
     _write(folder / "claims.csv", _table([_flat(claim) for claim in whole["claims"]], CLAIM_COLUMNS))
-    rows = [cleaned(cell) for cell in cells]
-    _write(folder / _CELLS, _table(rows, tuple(dict.fromkeys(key for row in rows for key in row))))
-    _write(folder / _REPORT, json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     _write(folder / "report.html", html)
+    _write(folder / _CELLS, table)
+    _write(folder / _REPORT, told)  # last: a folder with it is whole
     return folder / "report.html"
 
 
@@ -74,6 +86,13 @@ def _write_figures(report: Mapping[str, Any], drawn: Drawings, folder: Path) -> 
             alone = element.replace('style="', 'style="color: #1b1c1f; background: #fff; font-family: sans-serif; ', 1)
             _write(folder / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{alone}\n')
             atomically(folder / f"{name}.png", partial(_write_bytes, png(canvas)))
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _write_bytes(content: bytes, path: Path) -> None:

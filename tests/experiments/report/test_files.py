@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -75,3 +76,14 @@ def test_damage_is_told_in_one_line(tmp_path, name, text, told):
     with pytest.raises(InputError, match=told) as caught:
         read_report(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_same_report_is_not_drawn_again(folder, tmp_path):
+    copy = tmp_path / "report"
+    shutil.copytree(folder, copy)
+    page = copy / "report.html"
+    page.write_text("kept")
+    write_report(sample_report(), sample_cells(), copy, anew=False)
+    assert page.read_text() == "kept"
+    write_report(sample_report() | {"title": "Another"}, sample_cells(), copy, anew=False)
+    assert "Another" in page.read_text()
