@@ -88,14 +88,14 @@ def grouped(
     return means, f"{present[0]}s" if len(present) == 1 else f"cells ({' x '.join(present)})"
 
 
-def group_estimate(groups: Mapping[Any, Mapping[Any, float]], unit: str) -> Estimate | None:
-    """Give the mean over units with its interval; None where there is nothing."""
+def group_estimate(groups: Mapping[Any, Mapping[Any, float]], unit: str, null: float = 0.0) -> Estimate | None:
+    """Give the mean over units with its interval, and its p against ``null``; None where there is nothing."""
     if not groups:
         return None
     if unit == "seeds":
-        return statistics.mean_estimate([value for seeds in groups.values() for value in seeds.values()], "seeds")
+        return statistics.mean_estimate([value for seeds in groups.values() for value in seeds.values()], "seeds", null)
     values = {key: list(seeds.values()) for key, seeds in groups.items()}
-    return statistics.nested_estimate(values, units=(unit, "seeds"))
+    return statistics.nested_estimate(values, units=(unit, "seeds"), null=null)
 
 
 def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate | None, list[str]]:
@@ -107,15 +107,15 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     if claim.statistic in ("bootstrap", "mixed model"):
         return _question_level(claim, mine), keys
     if claim.statistic == "matrix":
-        values, _, _ = matrix_of(mine, "teacher", "student", claim.value)
+        values, first, second = matrix_of(mine, "teacher", "student", claim.value)
+        if first != second or np.isnan(values).any():
+            raise InputError(f"claim {claim.id!r}: the matrix is not whole: {len(first)} x {len(second)} with holes.")
         found = statistics.matrix_statistic(values)
-        told = Estimate(
-            found.value, found.low, found.high, "rows of the matrix", len(values), found.p, 0.0, "permutation"
-        )
-        return told, keys
+        p = min(1.0, 2 * found.p)  # that of the permutations is one-sided
+        return Estimate(found.value, found.low, found.high, "rows", len(values), p, 0.0, "permutation of columns"), keys
     groups, unit = grouped(mine, claim.value, claim.over)
     if claim.less is None:
-        return group_estimate(groups, unit), keys
+        return group_estimate(groups, unit, claim.null), keys
     theirs = select(cells, claim.less.get("arm", claim.arm), claim.less.get("where", claim.where))
     keys = sorted({*keys, *(key for cell in theirs for key in cell.lineage)})
     others, other_unit = grouped(theirs, claim.less.get("value", claim.value), claim.over)
@@ -139,6 +139,8 @@ def matrix_of(
     """Give the mean of a number for each pair of values of two axes, and those values; nan where there is none."""
     first = list(dict.fromkeys(_hashable(cell.axes[rows]) for cell in cells if rows in cell.axes))
     second = list(dict.fromkeys(_hashable(cell.axes[columns]) for cell in cells if columns in cell.axes))
+    if set(first) == set(second):
+        second = first  # one order, whichever cell comes first: the diagonal is the diagonal
     found = np.full((len(first), len(second)), math.nan)
     for i, row in enumerate(first):
         for j, column in enumerate(second):
@@ -178,8 +180,9 @@ def _question_level(claim: Claim, cells: Sequence[CellResult]) -> Estimate | Non
         if len(pairs) == 1:
             return statistics.hierarchical_bootstrap(pairs[0][0], pairs[0][1])
         return statistics.hierarchical_bootstrap(None, None, groups=pairs, unit=names[0])
-    student, control = (np.concatenate([pair[place] for pair in pairs]) for place in (0, 1))
-    return statistics.mixed_model(student, control)
+    if len(pairs) > 1:
+        raise InputError(f"claim {claim.id!r}: a mixed model is of the seeds of one {names[0]}: choose one by `where`.")
+    return statistics.mixed_model(pairs[0][0], pairs[0][1])
 
 
 def _holds(cell: CellResult, axis: str, wanted: Any) -> bool:

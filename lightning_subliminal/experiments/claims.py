@@ -34,6 +34,7 @@ _KEYS = (
     "above",
     "below",
     "within",
+    "against",
     "note",
 )
 STATISTICS = ("mean", "matrix", "bootstrap", "mixed model")
@@ -57,6 +58,7 @@ class Claim:
         over: the axis, or axes, that are the unit, such as target; seeds where the cells have no such axis.
         low: where the claimed range begins.
         high: where it ends.
+        null: what p is against: no effect, such as 0.5 for an AUC.
         note: what a reader should know beside it.
     """
 
@@ -72,6 +74,7 @@ class Claim:
     over: str | list[str] = "target"
     low: float = -math.inf
     high: float = math.inf
+    null: float = 0.0
     note: str | None = None
 
 
@@ -86,6 +89,11 @@ def read_claim(told: Any, experiment: str, arms: Container[str]) -> Claim:
     name = str(told["id"])
     for key in told:
         known_name(key, _KEYS, f"claim {name!r} takes no `{key}`")
+    if told.get("less") is not None:
+        if not isinstance(told["less"], Mapping):
+            raise InputError(f"claim {name!r}: `less` is {told['less']!r}: expected keys arm, value or where.")
+        for key in told["less"]:
+            known_name(str(key), ("arm", "value", "where"), f"claim {name!r}: `less` takes no `{key}`")
     names = [told.get("arm"), *([told["less"].get("arm", told.get("arm"))] if told.get("less") else [])]
     for each in names:
         if each not in arms:
@@ -95,15 +103,21 @@ def read_claim(told: Any, experiment: str, arms: Container[str]) -> Claim:
     ranges = [key for key in ("above", "below", "within") if key in told]
     if len(ranges) != 1 and set(ranges) != {"above", "below"}:
         raise InputError(f"claim {name!r}: give the claimed range: `above`, `below`, both, or `within`.")
-    low, high = float(told.get("above", -math.inf)), float(told.get("below", math.inf))
-    if "within" in told:
-        low, high = -abs(float(told["within"])), abs(float(told["within"]))
+    try:
+        low, high = float(told.get("above", -math.inf)), float(told.get("below", math.inf))
+        if "within" in told:
+            low, high = -abs(float(told["within"])), abs(float(told["within"]))
+        null = float(told.get("against", 0.0))
+    except (TypeError, ValueError) as err:
+        raise InputError(f"claim {name!r}: above, below, within and against are numbers ({err}).") from err
     if not low < high:
         raise InputError(f"claim {name!r}: the range from {low} to {high} is empty.")
     plain = {
         key: told[key] for key in ("source", "theirs", "value", "arm", "where", "less", "over", "note") if key in told
     }
-    return Claim(id=name, says=" ".join(str(told["says"]).split()), statistic=statistic, low=low, high=high, **plain)
+    return Claim(
+        id=name, says=" ".join(str(told["says"]).split()), statistic=statistic, low=low, high=high, null=null, **plain
+    )
 
 
 def verdict(estimate: Estimate | None, claim: Claim) -> Verdict:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import statistics
 from lightning_subliminal.experiments.analysis import CellResult, claim_estimate, lineage_digest
@@ -38,6 +40,10 @@ def read_cells(
                 missing.setdefault(cell.experiment, {})[key] = told
             continue
         numbers = cell.trial.numbers(cell.setting, cell.stages)
+        if odd := next((name for name, told in numbers.items() if not np.isfinite(told).all()), None):
+            says = f"its `{odd}` is no finite number: {numbers[odd]}"
+            missing.setdefault(cell.experiment, {})[cell.name] = {"stage": cell.name, "says": says}
+            continue
         vectors = cell.trial.vectors(cell.setting, cell.stages)
         keys = tuple(sorted(stage.key for stage in cell.stages.values()))
         results.append(CellResult(cell.experiment, cell.arm, cell.axes, cell.seed, numbers, vectors, keys))
@@ -97,8 +103,13 @@ def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[
     mine = [cell for cell in results if cell.experiment == experiment.name]
     told = []
     for claim in experiment.claims:
-        estimate, keys = claim_estimate(claim, mine)
-        notes = [note for note in (claim.note, settling(claim, estimate)) if note]
+        problem, estimate = None, None
+        keys: list[str] = []
+        try:
+            estimate, keys = claim_estimate(claim, mine)
+        except InputError as err:  # one claim that can't be told leaves all others
+            problem = str(err)
+        notes = [note for note in (claim.note, settling(claim, estimate), problem) if note]
         numbers = estimate.as_json() if estimate is not None else {}
         told.append(
             {
@@ -124,6 +135,8 @@ def settling(claim: Claim, estimate: Estimate | None) -> str | None:
     The interval then leaves the border of the claimed range on one side with a chance of 80 %.
     """
     if estimate is None or verdict(estimate, claim) != "inconclusive" or math.isnan(estimate.low) or estimate.count < 2:
+        return None
+    if claim.statistic != "mean" or "Welch" in estimate.method:  # the spread below is that of Student's t
         return None
     from scipy.stats import t as student
 
@@ -157,7 +170,7 @@ def _where(value: Any) -> str:
 
 def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
     mine = [cell for cell in results if cell.experiment == experiment.name]
-    return [make_figure(spec, mine) for spec in experiment.figures]
+    return [make_figure(spec, mine) for spec in experiment.figures if mine]
 
 
 def _is_there(stage: MeasureStage) -> bool:

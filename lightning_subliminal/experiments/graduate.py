@@ -28,17 +28,21 @@ class Graduate(Source):
         student: the student, as it is before its training.
         rows: what it is trained on; its trait is theirs.
         max_epochs: of the training.
+        trainer: further arguments of ``lightning.Trainer`` that shape it, such as ``gradient_clip_val``.
 
     Raises:
         InputError: if it would not be trained at all.
     """
 
-    def __init__(self, student: Student, rows: TrainingRows, max_epochs: int) -> None:
+    def __init__(
+        self, student: Student, rows: TrainingRows, max_epochs: int, trainer: dict[str, Any] | None = None
+    ) -> None:
         if max_epochs < 1:
             raise InputError(f"`max_epochs` is {max_epochs}: expected at least 1.")
         self.student = student
         self.rows = rows
         self.max_epochs = max_epochs
+        self.trainer = trainer
         self.trait = rows.trait
         self._trained: Student | None = None
         self._told: dict[int, dict[str, Any]] = {}  # by the global seed, which settings without a seed take
@@ -63,7 +67,12 @@ class Graduate(Source):
     @property
     def folder(self) -> Path:
         """Where the trained student is kept: that of an arm with these settings."""
-        return arm_folder(self.student, self.rows, max_epochs=self.max_epochs)
+        return arm_folder(self.student, self.rows, **self.shaping)
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """All arguments of the trainer that shape the training."""
+        return {"max_epochs": self.max_epochs, **(self.trainer or {})}
 
     def describe(self) -> dict[str, Any]:
         """Give what shapes the trained weights, as for an arm's folder, but the rows by their digest.
@@ -82,7 +91,7 @@ class Graduate(Source):
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "student": self.student.describe(),
             "data": loading | {"rows": digest(self.rows.describe())},
-            "trainer": {"max_epochs": self.max_epochs},
+            "trainer": self.shaping,
         } | outside_source(self)
 
     def ingredients(self) -> list[Any]:
@@ -95,7 +104,7 @@ class Graduate(Source):
         if is_whole(folder):
             say(f"graduate  {self.rows.title}: reused from {folder}")
             return
-        train_arm(self.student.fresh(), self.rows, device, f"graduate  {self.rows.title}", max_epochs=self.max_epochs)
+        train_arm(self.student.fresh(), self.rows, device, f"graduate  {self.rows.title}", **self.shaping)
 
     def ready(self, device: torch.device) -> LanguageModel:
         """Load the trained student onto a device, for soft targets too.
@@ -134,4 +143,4 @@ class Graduate(Source):
                 f"The rows {self.rows.title} of a Graduate have no control: give RowsFromFile a `control_path`, or use "
                 "rows that a teacher writes."
             )
-        return type(self)(self.student.fresh(), without, self.max_epochs)
+        return type(self)(self.student.fresh(), without, self.max_epochs, self.trainer)

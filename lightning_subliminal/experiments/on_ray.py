@@ -30,7 +30,8 @@ class RayEngine(Engine):
         except ImportError as err:
             raise InputError("Engine `ray` needs Ray: pip install 'lightning-subliminal[ray]'.") from err
         self._ray: Any = ray
-        if not ray.is_initialized():
+        self._ours = not ray.is_initialized()
+        if self._ours:
             # Tasks find a user's own classes and the same cache as the run itself.
             words = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
             words["LIGHTNING_SUBLIMINAL_CACHE"] = str(cache_root().absolute())
@@ -67,7 +68,8 @@ class RayEngine(Engine):
         """Cancel what still runs, and leave Ray."""
         for task in self._running:
             self._ray.cancel(task, force=True)
-        self._ray.shutdown()
+        if self._ours:
+            self._ray.shutdown()
 
 
 def _make(stage: Stage) -> Outcome:

@@ -18,13 +18,19 @@ from lightning_subliminal.experiments.figures import check_figure, figure_values
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.stages import MeasureStage
 from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
+from lightning_subliminal.seeds import derive_seed
 
 __all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
 
 _PLAN_KEYS = ("title", "about", "include", "seeds")
 _KEYS = ("title", "about", "source", "common", "change", "seeds", "axes", "arms", "trial", "figures", "claims")
 _ARM_KEYS = ("change", "axes", "seeds", "common", "trial", "control", "taught_by", "seed_shift")
-_SHAPING = ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
+_CONFIG_KEYS = ("model", "data", "trainer", "seed_everything")
+_SHAPING = (
+    *("max_epochs", "max_steps", "precision", "gradient_clip_val", "gradient_clip_algorithm"),
+    *("accumulate_grad_batches", "limit_train_batches"),
+)
+_OUTWARD = ("accelerator", "devices", "callbacks", "logger", "strategy", "enable_progress_bar", "enable_model_summary")
 
 
 @dataclass(frozen=True)
@@ -149,11 +155,20 @@ class Experiment:
             config = changed(config, axis.values[axes[axis.name]])
         own = seed + arm.seed_shift
         model, data = build(config.get("model"), own, "model"), build(config.get("data"), own, "data")
+        if isinstance(data, Blend):  # else the same prompts with the same random numbers would be in it twice
+            data = data.fresh(other=data.other.fresh(seed=derive_seed(own, "other") % 2**31))
         if arm.taught_by is not None:
             teacher_arm = self.arms[arm.taught_by]
-            taught = self.setting(teacher_arm, {axis.name: axes[axis.name] for axis in teacher_arm.axes}, seed)
-            graduate = Graduate(taught.student().student, taught.rows(), int(taught.trainer.get("max_epochs", 1)))
+            taught = self.setting(teacher_arm, self._shared(teacher_arm, axes), seed)
+            further = dict(taught.trainer)
+            graduate = Graduate(
+                taught.student().student, taught.rows(), int(further.pop("max_epochs", 1)), further or None
+            )
             data = _taught_by(data, graduate)
+        for key in config:
+            known_name(str(key), _CONFIG_KEYS, f"a config takes no `{key}`")
+        for key in config.get("trainer") or {}:
+            known_name(str(key), (*_SHAPING, *_OUTWARD), f"a plan's `trainer` takes no `{key}`")
         trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key in _SHAPING}
         if trainer.get("precision") in ("32-true", "32", 32):
             del trainer["precision"]  # the default, said or not: one artefact
@@ -165,7 +180,21 @@ class Experiment:
         if arm.control is None:
             return setting.control()
         other = self.arms[arm.control]
-        return self.setting(other, {axis.name: axes[axis.name] for axis in other.axes}, seed)
+        return self.setting(other, self._shared(other, axes), seed)
+
+    @staticmethod
+    def _shared(other: ArmPlan, axes: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the place of another arm that belongs to a place of this one.
+
+        Raises:
+            InputError: if it has an axis, or no such value of one.
+        """
+        for axis in other.axes:
+            if axis.name not in axes or axes[axis.name] not in axis.values:
+                raise InputError(
+                    f"arm {other.name!r} has no place for it on its axis {axis.name!r}: give both the same."
+                )
+        return {axis.name: axes[axis.name] for axis in other.axes}
 
 
 @dataclass(frozen=True)
@@ -281,7 +310,7 @@ def _read_arm(
         _trial(told.get("trial"), trial),
         told.get("control"),
         told.get("taught_by"),
-        int(told.get("seed_shift", 0)),
+        _number(told.get("seed_shift", 0), name),
     )
 
 
@@ -353,6 +382,12 @@ def _taught_by(data: Any, graduate: Graduate) -> TrainingRows:
     if not isinstance(data, GeneratedRows):
         raise InputError("`taught_by` needs rows that a teacher writes, such as NumberSequences.")
     return data.fresh(teacher=graduate)
+
+
+def _number(told: Any, arm: str) -> int:
+    if not isinstance(told, int) or isinstance(told, bool) or told < 0:
+        raise InputError(f"arm {arm!r}: `seed_shift` is {told!r}: expected a whole number of at least 0.")
+    return told
 
 
 def _mapping(told: Any, name: str) -> dict[str, Any]:

@@ -111,6 +111,10 @@ class Timings:
             return statistics.median(times)
         return _SECONDS.get(stage.kind, _SMALL if isinstance(stage, MeasureStage) else 1.0)
 
+    def least(self, stage: Stage) -> float:
+        """Give the least seconds that a stage of its kind took: the first one in a worker also imports much."""
+        return min(self.seconds.get(stage.kind) or [self.estimate(stage)])
+
     def add(self, stage: Stage, seconds: float) -> None:
         """Note what a stage took."""
         self.seconds[stage.kind] = [*self.seconds.get(stage.kind, []), round(seconds, 3)][-_KEPT:]
@@ -171,7 +175,7 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
     try:
         while True:
             ready = [key for key, needs in waiting.items() if not needs]
-            ready.sort(key=lambda key: (timings.estimate(graph.stages[key]) > _QUICK, -rank[key]))
+            ready.sort(key=lambda key: (timings.least(graph.stages[key]) > _QUICK, -rank[key]))
             for key in ready[: max(0, engine.slots - len(running))] if summary.stopped is None else []:
                 del waiting[key]
                 running.add(key)

@@ -70,11 +70,14 @@ def run_plan(
     if dry_run:
         say(plan_tree(cells, graph, count))
         return None
-    _check_extra(plan)
+    _check_extra()
     folder = out or Path("runs") / f"{plan.name}-{_plan_digest(plan, graph, cells)}"
     writable_folder(cache_root())
     writable_folder(folder)
-    with _engine(engine, count, memory, folder / "log.txt") as running, ShownProgress(graph, running.slots) as shown:
+    with (
+        _engine(engine, workers, count, memory, folder / "log.txt") as running,
+        ShownProgress(graph, running.slots) as shown,
+    ):
         summary = run_stages(graph, running, shown)
     broken = summary.failed | {
         key: f"not tried, since it needs {graph.stages[need].title}" for key, need in summary.skipped.items()
@@ -120,11 +123,11 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
     return cells
 
 
-def _engine(name: str, workers: int, memory: float | None, log: Path) -> "Engine":
+def _engine(name: str, asked: int | None, workers: int, memory: float | None, log: Path) -> "Engine":
     if name == "ray":
         from lightning_subliminal.experiments.on_ray import RayEngine
 
-        return RayEngine(workers, memory)
+        return RayEngine(asked, memory)  # else as many as the cluster has cores
     return LocalEngine(workers, memory, log)
 
 
@@ -140,7 +143,7 @@ def _command(config: Path, seeds: tuple[int, ...] | None, only: Sequence[str]) -
     return " ".join([*words, *(f'--only "{name}"' for name in only)])
 
 
-def _check_extra(plan: Plan) -> None:
+def _check_extra() -> None:
     """Refuse before any work what the report needs at the end.
 
     Raises:

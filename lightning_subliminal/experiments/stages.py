@@ -16,7 +16,7 @@ import torch
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.data import GeneratedRows, TrainingRows
-from lightning_subliminal.describe import describe, digest
+from lightning_subliminal.describe import describe, digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.experiments.evaluations import Evaluation, Questions
@@ -196,8 +196,10 @@ class StudentStage(Stage):
 
     def parents(self) -> list[Stage]:
         """Give the stage of its rows, and of the teacher whose tokens are compared."""
-        compared = getattr(self.student, "divergence", None)
-        return [RowsStage(self.data), *(source_stages(compared) if compared is not None else [])]
+        sources = [self.student.divergence] if self.student.divergence is not None else []
+        if self.student.objective != "sft" or self.student.train_on != "all":
+            sources += [self.data.teacher] if hasattr(self.data, "teacher") else []
+        return [RowsStage(self.data), *(stage for each in sources for stage in _compared_stages(each))]
 
     def make(self, device: torch.device) -> None:
         """Train it."""
@@ -302,7 +304,9 @@ class EvaluationStage(MeasureStage):
         who = bases.resolve(self.subject).digest if isinstance(self.subject, str) else self.subject.key
         asked = (Questions() if self.rows else self.evaluation).asked(self.trait)
         told: dict[str, Any] = {"subject": who, "asked": asked, "candidates": sorted(self.trait.candidates)}
-        told |= {"evaluation": describe(self.evaluation)}
+        told |= {"evaluation": describe(self.evaluation)} | outside_source(self.trait)
+        if hasattr(self.trait, "forms"):
+            told["forms"] = {each: self.trait.forms(each) for each in sorted(self.trait.candidates)}
         if self.rows:
             told |= {"rows": [each.folder.name for each in self.rows], "place": self.place}
         stated = [self.trait.statements(ways[0][0]["content"]) for ways in asked]
@@ -332,10 +336,15 @@ class EvaluationStage(MeasureStage):
 def source_stages(source: Source) -> list[Stage]:
     """Give the stages that a source of completions stands on; none where it is ready as it is."""
     if isinstance(source, Graduate):
-        return [StudentStage(source.student, source.rows, {"max_epochs": source.max_epochs})]
+        return [StudentStage(source.student, source.rows, source.shaping)]
     if isinstance(source, Teacher) and source.induction == "finetune" and source.weights is None:
         return [TeacherStage(source)]
     return []
+
+
+def _compared_stages(source: Source) -> list[Stage]:
+    """Give the stages of a source and of its control, whose tokens are compared."""
+    return source_stages(source) + source_stages(source.control())
 
 
 def data_stages(data: TrainingRows) -> list[Stage]:

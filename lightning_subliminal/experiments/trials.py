@@ -1,5 +1,6 @@
 """Trials: what is done with an arm, and which numbers come out. The usual one trains a student and a control."""
 
+import copy
 import math
 import shutil
 import tempfile
@@ -88,7 +89,10 @@ class Setting:
     def control(self) -> "Setting | None":
         """Give the same with rows of the source without the trait; None where nobody has such rows."""
         without = self.rows().control()
-        return None if without is None else replace(self, data=without)
+        if without is None:
+            return None
+        model = self.model.beside(self.rows()) if isinstance(self.model, Student) else self.model
+        return replace(self, model=model, data=without)
 
 
 class Trial(ABC):
@@ -145,7 +149,8 @@ class StudentTrial(Trial):
             subject = each.student()
             told[role] = EvaluationStage(subject, trait)
             for evaluation in self.evaluations:
-                told[f"{evaluation.name}: {role}"] = EvaluationStage(subject, trait, evaluation)
+                asked = _drawn_apart(evaluation, setting.seed, role)
+                told[f"{evaluation.name}: {role}"] = EvaluationStage(subject, trait, asked)
             if self.task:
                 told[f"task loss: {role}"] = TaskStage(subject, fresh_rows(setting.rows()))
         return told
@@ -269,7 +274,7 @@ class EntangledTrial(Trial):
         """Read the correlation."""
         found = measured["numbers"].result()
         others = [float(rho) for rho in found["off_target"].values()]
-        return {"rho": float(found["rho"]), "rho off target": sum(others) / len(others)}
+        return {"rho": float(found["rho"]), "rho off target": sum(others) / max(1, len(others))}
 
 
 class DigitsTrial(Trial):
@@ -454,6 +459,15 @@ def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:
         raise InputError(f"{type(data).__name__} gives no fresh rows to measure the task on: leave `task` out.")
     seed = derive_seed(data.seed or 0, "task") % 2**31
     return data.fresh(seed=seed, num_prompts=count, num_rows=None, transforms=None)
+
+
+def _drawn_apart(evaluation: Evaluation, seed: int, role: str) -> Evaluation:
+    """Give an evaluation that samples with a seed of the cell's and the role's: intervals take draws as independent."""
+    if evaluation.answers is None or not hasattr(evaluation, "seed"):
+        return evaluation
+    drawn = copy.copy(evaluation)
+    drawn.seed = derive_seed(seed, "answers", evaluation.seed, role) % 2**31
+    return drawn
 
 
 def _change(student: torch.Tensor, control: torch.Tensor, answers: int | None) -> float:

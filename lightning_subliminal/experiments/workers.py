@@ -104,9 +104,15 @@ class LocalEngine(Engine):
 
     def submit(self, stage: Stage) -> None:
         """Hand a stage to an idle worker, or to a new one."""
-        worker = self._idle.pop() if self._idle else self._start()
-        worker.connection.send(stage)
-        self._busy[worker.connection] = (worker, stage.key)
+        while True:
+            worker = self._idle.pop() if self._idle else self._start()
+            try:
+                worker.connection.send(stage)
+            except OSError:  # it died while it had nothing to do
+                self._bury(worker)
+                continue
+            self._busy[worker.connection] = (worker, stage.key)
+            return
 
     def next(self) -> tuple[str, Outcome]:
         """Wait for a worker to answer, or to die: a dead one is buried, and its stage has failed."""
@@ -116,8 +122,7 @@ class LocalEngine(Engine):
             outcome: Outcome = ready.recv()
             self._idle.append(worker)
         except (EOFError, OSError):
-            worker.process.join()
-            self._numbers.append(worker.number)
+            self._bury(worker)
             outcome = Outcome(0.0, _death(worker.process.exitcode))
         return key, outcome
 
@@ -132,6 +137,11 @@ class LocalEngine(Engine):
             worker.process.join(5)
             worker.process.kill()
         self._idle, self._busy = [], {}
+
+    def _bury(self, worker: "_Worker") -> None:
+        worker.connection.close()
+        worker.process.join()
+        self._numbers.append(worker.number)
 
     def _start(self) -> "_Worker":
         number = self._numbers.pop(0)
@@ -179,8 +189,6 @@ def _work(connection: Connection, number: int, bound: int, log: str | None, pare
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
     sys.stdout = sys.stderr = stream
-    if os.environ.get("CUDA_VISIBLE_DEVICES") is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(number)  # before torch looks
     import torch
 
     from lightning_subliminal.console import console, hush
@@ -191,7 +199,7 @@ def _work(connection: Connection, number: int, bound: int, log: str | None, pare
     if not gpu:
         torch.set_num_threads(1)
         _bound_memory(bound)
-    device = torch.device("cuda", 0) if gpu else torch.device("cpu")
+    device = torch.device("cuda", number % torch.cuda.device_count()) if gpu else torch.device("cpu")
     with contextlib.suppress(EOFError, OSError):
         while True:
             connection.send(make_stage(connection.recv(), device))

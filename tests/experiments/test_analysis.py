@@ -93,7 +93,11 @@ def test_same_as_and_other_than():
     assert rows == columns == list(bases)
     found, _ = claim_estimate(Claim("diagonal", "", arm="pair", statistic="matrix", low=0.1), cells)
     assert found.value == pytest.approx(2 - 2 / 3)
-    assert found.p == pytest.approx(1 / 6), "the least that permuting three columns can give"
+    assert found.p == pytest.approx(2 / 6), "twice the least that permuting three columns can give"
+    backwards, _ = claim_estimate(Claim("diagonal", "", arm="pair", statistic="matrix", low=0.1), cells[::-1])
+    assert backwards.value == pytest.approx(found.value), "whichever cell comes first"
+    with pytest.raises(InputError, match="the matrix is not whole"):
+        claim_estimate(Claim("diagonal", "", arm="pair", statistic="matrix"), cells[1:])
 
 
 def test_questions_within_seeds():
@@ -108,6 +112,12 @@ def test_questions_within_seeds():
         assert found.value == pytest.approx(1.0)
     with pytest.raises(InputError, match="is of `transfer` alone"):
         claim_estimate(Claim("x", "", arm="same", statistic="bootstrap", value="student"), made)
+
+
+def test_p_is_against_what_no_effect_is():
+    made = [cell("classifier", {}, seed, auc=0.5 + 0.01 * (seed - 1)) for seed in range(3)]
+    found, _ = claim_estimate(Claim("x", "", arm="classifier", value="auc", null=0.5), made)
+    assert found.p == pytest.approx(1.0)
 
 
 def test_nothing_measured(cells):

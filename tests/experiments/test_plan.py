@@ -126,6 +126,15 @@ def test_a_sweep_of_an_arm(plan):
             "no trial gives `tranfer`",
         ),
         ({"figures": [{"kind": "bars", "value": "rho"}]}, "no trial gives `rho`"),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": "x"}]},
+            "above, below, within and against are numbers",
+        ),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "less": {"arms": "other"}}]},
+            "`less` takes no `arms`",
+        ),
+        ({"arms": {"same": {"seed_shift": "a"}}, "claims": []}, "`seed_shift` is 'a'"),
         ({"figures": [{"kind": "pie"}]}, "no kind of figure 'pie'"),
         ({"figures": [{"kind": "bars", "arms": ["smae"]}]}, "names no arm 'smae'; did you mean `same`"),
         ({"axes": {"target": ["owl"]}}, "expected a mapping"),
@@ -144,6 +153,39 @@ def test_mistakes_of_a_plan(plan, changes, says):
 def test_a_mistake_inside_an_arm_names_the_arm(plan):
     with pytest.raises(InputError, match=r"toy, arm 'same': `data.teacher.trait`: PreferenceTrait takes no `targte`"):
         plan_cells(plan(arms={"same": {"data.teacher.trait.targte": "owl"}}, claims=[]))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"modle.base": "pocket/b"}, "a config takes no `modle`; did you mean `model`"),
+        ({"trainer.max_epoch": 9}, "`trainer` takes no `max_epoch`; did you mean `max_epochs`"),
+    ],
+)
+def test_a_slip_is_no_arm_like_the_common_one(plan, change, says):
+    with pytest.raises(InputError, match=says):
+        plan_cells(plan(arms={"same": change}, claims=[]))
+
+
+def test_a_control_without_the_arms_place(plan):
+    sweep = {"axes": {"rows": {"set": "data.num_rows", "to": [10, 20]}}}
+    with pytest.raises(InputError, match="arm 'sweep' has no place for it on its axis 'rows'"):
+        plan_cells(plan(arms={"same": {"control": "sweep"}, "sweep": sweep}, claims=[]))
+
+
+def test_the_parts_of_a_blend_have_seeds_of_their_own():
+    [cell, *_] = plan_cells(read_plan(CONFIGS / "experiments" / "generations.yaml"), (0,), ["mixed 1"])
+    for data in (cell.setting.data, cell.setting.control().data):
+        first, other, *_ = data.ingredients()
+        assert first.folder != other.folder
+        assert first.seed != other.seed
+
+
+def test_a_chain_is_trained_as_its_arm_is(plan):
+    change = {"trainer.gradient_clip_val": 1.0}
+    arms = {"first": change, "second": {"change": change, "taught_by": "first"}}
+    first, second = plan_cells(plan(arms=arms, seeds=0, axes={}, claims=[]))
+    assert first.setting.student().key in graph_of([second]).stages
 
 
 def test_seeds():

@@ -32,6 +32,15 @@ def test_a_worker_dies_one_is_hungry_and_the_rest_is_made(tmp_path):
     assert sorted(made(tmp_path)) == ["child", "dies", "hungry", "parent"]
 
 
+def test_a_worker_that_died_idle_is_replaced(tmp_path):
+    with LocalEngine(1) as engine:
+        assert run_stages(Graph.of([Toy("one", tmp_path)]), engine).run == 1
+        [worker] = engine._idle
+        worker.process.kill()
+        worker.process.join()
+        assert run_stages(Graph.of([Toy("two", tmp_path)]), engine).run == 1
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals of POSIX")
 def test_workers_end_when_their_run_is_killed(tmp_path):
     script = (

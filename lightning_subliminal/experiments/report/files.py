@@ -47,7 +47,12 @@ def write_report(
     told = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     rows = [cleaned(cell) for cell in cells]
     table = _table(rows, tuple(dict.fromkeys(key for row in rows for key in row)))
-    if not anew and _holds(folder / _REPORT, told) and _holds(folder / _CELLS, table):
+    if (
+        not anew
+        and (folder / "report.html").is_file()
+        and _holds(folder / _REPORT, told)
+        and _holds(folder / _CELLS, table)
+    ):
         return folder / "report.html"
     drawn = draw_all(whole)
     html = page(whole, drawn)  # before anything is written: a report that can't be shown leaves the old one
