@@ -92,9 +92,9 @@ class ShownProgress:
         self.workers = workers
         self.running: dict[str, str] = {}
         self.begin = self.last = time.monotonic()
-        self.planned = sum(self.left.values())
-        self.spent = 0.0
-        self.expected = 0.0
+        self.kinds = {key: stage.kind for key, stage in graph.needed.items()}
+        self.spent: Counter[str] = Counter()  # seconds, by kind of stage
+        self.expected: Counter[str] = Counter()  # what was thought before, of the same stages
         self.bar = Progress(
             TextColumn("stages"),
             BarColumn(),
@@ -125,8 +125,8 @@ class ShownProgress:
         else:
             self.running.pop(stage.key, None)
             if outcome is not None and outcome.error is None:
-                self.spent += outcome.seconds
-                self.expected += self.left.get(stage.key, 0.0)
+                self.spent[stage.kind] += outcome.seconds
+                self.expected[stage.kind] += self.left.get(stage.key, 0.0)
             self.left.pop(stage.key, None)
         if what == "fail" and outcome is not None:
             say(f"failed: {stage.title} ({stage.key}): {outcome.error}")
@@ -139,8 +139,11 @@ class ShownProgress:
             say(f"stages {self.total - len(self.left)} of {self.total}, {self._left()}")
 
     def _left(self) -> str:
-        slower = self.spent / self.expected if self.expected > 20 else 1.0  # than what was noted before
-        return f"about {_duration(slower * sum(self.left.values()) / self.workers)} left"
+        total = 0.0
+        for key, seconds in self.left.items():
+            kind = self.kinds[key]  # each kind is slower or faster than thought in its own way
+            total += seconds * (self.spent[kind] / self.expected[kind] if self.expected[kind] > 1 else 1.0)
+        return f"about {_duration(total / self.workers)} left"
 
 
 def ending(graph: Graph, summary: Summary) -> str:

@@ -329,8 +329,13 @@ class EvaluationStage(MeasureStage):
 
     def chances(self, target: str) -> torch.Tensor:
         """Give the chance of one candidate at each question, (questions,), float64."""
-        found = self.result()
-        return torch.tensor(found["probabilities"], dtype=torch.float64)[:, found["candidates"].index(target)]
+        candidates, table = self._answers
+        return table[:, candidates.index(target)]
+
+    @cached_property
+    def _answers(self) -> tuple[list[str], torch.Tensor]:
+        found = self.result()  # read once: each candidate is asked for
+        return found["candidates"], torch.tensor(found["probabilities"], dtype=torch.float64)
 
 
 def source_stages(source: Source) -> list[Stage]:

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["bounds", "chance", "estimate", "number"]
+__all__ = ["bounds", "chance", "estimate", "number", "units"]
 
 
 def number(value: float | None, decimals: int | None = None, signed: bool = True) -> str:
@@ -31,6 +31,13 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
     decimals = min(6, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else None
     middle, left, right = (number(each, decimals, signed) for each in (value, low, high))
     return f"{middle} [{left}, {right}]"
+
+
+def units(count: int | None, unit: str | None) -> str:
+    """Write how many units a figure is over, such as ``5 targets`` or ``1 seed``."""
+    if count is None:
+        return unit or ""
+    return f"{count:,} {unit.removesuffix('s') if unit and count == 1 else unit or ''}".rstrip()
 
 
 def bounds(low: float | None, high: float | None) -> str | None:
