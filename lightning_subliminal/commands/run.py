@@ -21,6 +21,7 @@ usage: lightning-subliminal run --config FILE [options]
   --engine local|ray     where stages run; ray needs the extra [ray], and one cache that all nodes see
   --out DIR              where the report goes (default runs/NAME-DIGEST, by plan, seeds and arms)
 
+In the plan "there" is what the cache holds, "of others" what an arm before it has asked for already, too.
 A stage (teacher, completions, rows, student, evaluation) is kept in the cache under the digest of all that shapes it.
 Arms share equal stages, and the same command goes on where a killed run was. A stage that fails stops what needs it,
 and nothing else. What the stages say goes to DIR/log.txt.

@@ -136,7 +136,7 @@ def known_name(name: str, known: Iterable[str], wrong: str) -> None:
     import difflib
 
     known = [str(each) for each in known]
-    if name in known:
+    if str(name) in known:
         return
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     raise InputError(f"{wrong}{f'; did you mean `{near[0]}`?' if near else ': known are ' + ', '.join(known) + '.'}")

@@ -1,7 +1,7 @@
 """Claims: what a paper says, the range that its figure should lie in, and the verdict on ours, by one rule."""
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -78,7 +78,7 @@ class Claim:
     note: str | None = None
 
 
-def read_claim(told: Any, experiment: str, arms: Container[str]) -> Claim:
+def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
     """Read a claim of an experiment's YAML.
 
     Raises:
@@ -96,8 +96,7 @@ def read_claim(told: Any, experiment: str, arms: Container[str]) -> Claim:
             known_name(str(key), ("arm", "value", "where"), f"claim {name!r}: `less` takes no `{key}`")
     names = [told.get("arm"), *([told["less"].get("arm", told.get("arm"))] if told.get("less") else [])]
     for each in names:
-        if each not in arms:
-            raise InputError(f"claim {name!r}: there is no arm {each!r}: name one of the experiment's arms.")
+        known_name(str(each), arms, f"claim {name!r}: there is no arm {each!r}")
     if (statistic := str(told.get("statistic", "mean"))) not in STATISTICS:
         known_name(statistic, STATISTICS, f"claim {name!r}: there is no statistic {statistic!r}")
     ranges = [key for key in ("above", "below", "within") if key in told]

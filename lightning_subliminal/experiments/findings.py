@@ -39,12 +39,17 @@ def read_cells(
                 told = {"stage": f"{stage.title} ({key})", "says": broken.get(key, "not made")}
                 missing.setdefault(cell.experiment, {})[key] = told
             continue
-        numbers = cell.trial.numbers(cell.setting, cell.stages)
+        try:
+            numbers = cell.trial.numbers(cell.setting, cell.stages)
+            vectors = cell.trial.vectors(cell.setting, cell.stages)
+        except Exception as err:  # a trial of the user's own: its mistake costs its cells alone
+            says = f"{type(cell.trial).__name__}: {type(err).__name__}: {' '.join(str(err).split())}"
+            missing.setdefault(cell.experiment, {})[cell.name] = {"stage": cell.name, "says": says}
+            continue
         if odd := next((name for name, told in numbers.items() if not np.isfinite(told).all()), None):
             says = f"its `{odd}` is no finite number: {numbers[odd]}"
             missing.setdefault(cell.experiment, {})[cell.name] = {"stage": cell.name, "says": says}
             continue
-        vectors = cell.trial.vectors(cell.setting, cell.stages)
         keys = tuple(sorted(stage.key for stage in cell.stages.values()))
         results.append(CellResult(cell.experiment, cell.arm, cell.axes, cell.seed, numbers, vectors, keys))
     return results, {name: list(each.values()) for name, each in missing.items()}

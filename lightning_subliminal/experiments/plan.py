@@ -146,6 +146,9 @@ class Experiment:
             stages = arm.trial.stages(setting, control)
         except InputError as err:
             raise InputError(f"{self.name}, arm {arm.name!r}: {err}") from err
+        except (TypeError, AttributeError, KeyError, ValueError) as err:  # a trial of the user's own
+            told = f"{type(arm.trial).__name__}: {type(err).__name__}: {' '.join(str(err).split())}"
+            raise InputError(f"{self.name}, arm {arm.name!r}: {told}") from err
         return Cell(self.name, arm.name, axes, seed, arm.trial, setting, stages)
 
     def setting(self, arm: ArmPlan, axes: Mapping[str, Any], seed: int) -> Setting:
@@ -262,6 +265,8 @@ def parse_seeds(told: Any, where: str = "seeds") -> tuple[int, ...]:
 
 def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> Experiment:
     told = {key: value for key, value in told.items() if not str(key).startswith("x-")}  # for anchors
+    if {"model", "data"} <= set(told):
+        raise InputError(f"{path} is a config of `fit`, no plan: name it as `common` of one, or `fit` it.")
     for key in told:
         known_name(key, _KEYS, f"{path} takes no `{key}`")
     for key in ("title", "arms"):
@@ -284,6 +289,7 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
         for each in figures:
             check_figure(each, list(arms))
         _check_values(claims, figures, arms)
+        _check_places(claims, arms)
     except InputError as err:
         raise InputError(f"{path}: {err}") from err
     about = " ".join(str(told.get("about", "")).split())
@@ -351,6 +357,25 @@ def _trial(told: Any, default: Trial) -> Trial:
     if not isinstance(made, Trial):
         raise InputError(f"`trial` is a {type(made).__name__}: give a Trial, such as StudentTrial.")
     return made
+
+
+def _check_places(claims: Sequence[Claim], arms: Mapping[str, ArmPlan]) -> None:
+    """Refuse claims of one name, and places on axes that an arm does not have."""
+    names = [claim.id for claim in claims]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two claims have the id {twice!r}: give each its own.")
+    for claim in claims:
+        less = claim.less or {}
+        for arm, where in ((claim.arm, claim.where), (less.get("arm", claim.arm), less.get("where", claim.where))):
+            axes = {axis.name: axis.values for axis in arms[arm].axes}
+            for axis, wanted in where.items():
+                known_name(axis, axes, f"claim {claim.id!r}: arm {arm!r} has no axis `{axis}`")
+                told = wanted.get("in", []) if isinstance(wanted, Mapping) else wanted
+                for value in _as_list(told):
+                    known_name(value, axes[axis], f"claim {claim.id!r}: axis `{axis}` has no `{value}`")
+                for key in ("same_as", "other_than"):
+                    if isinstance(wanted, Mapping) and key in wanted:
+                        known_name(wanted[key], axes, f"claim {claim.id!r}: `{key}` names no axis `{wanted[key]}`")
 
 
 def _check_values(claims: Sequence[Claim], figures: Sequence[Mapping[str, Any]], arms: Mapping[str, ArmPlan]) -> None:

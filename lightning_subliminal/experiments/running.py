@@ -10,6 +10,7 @@ from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import hush, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
 from lightning_subliminal.experiments.plan import Cell, Plan, read_plan
 from lightning_subliminal.experiments.report import write_report
@@ -80,7 +81,8 @@ def run_plan(
     ):
         summary = run_stages(graph, running, shown)
     broken = summary.failed | {
-        key: f"not tried, since it needs {graph.stages[need].title}" for key, need in summary.skipped.items()
+        key: f"not tried, since it needs {graph.stages[need].title}, which failed: {summary.failed[need]}"
+        for key, need in summary.skipped.items()
     }
     results, missing = read_cells(cells, broken)
     stages = {"planned": len(graph.stages), "shared": graph.shared, "failed": len(summary.failed)}
@@ -112,9 +114,9 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
     """
     known = {name for each in plan.experiments for arm in each.arms for name in (arm, each.name, f"{each.name}:{arm}")}
     for name in only:
-        if name not in known:
-            arms = sorted({arm for each in plan.experiments for arm in each.arms})
-            raise InputError(f"--only {name!r} is no arm of the plan: name one of {', '.join(arms)}.")
+        inside = next((each for each in plan.experiments if name.startswith(f"{each.name}:")), None)
+        near = [f"{inside.name}:{arm}" for arm in inside.arms] if inside is not None else sorted(known)
+        known_name(name, near if name not in known else known, f"--only {name!r} is no arm of the plan")
     cells = []
     for each in plan.experiments:
         chosen = [arm for arm in each.arms if not only or {arm, each.name, f"{each.name}:{arm}"} & set(only)]

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -25,6 +26,7 @@ __all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
 
 _GIB = 2**30
 _MORE = "give --memory, or fewer --workers"
+_FEWEST = 0.5  # GiB, with which a worker can start
 _LEAST = 1.5  # GiB that a worker needs for pocket bases, with torch
 
 
@@ -92,8 +94,8 @@ class LocalEngine(Engine):
     def __init__(self, workers: int, memory: float | None = None, log: Path | None = None) -> None:
         if workers < 1:
             raise InputError(f"`workers` is {workers}: expected at least 1, or auto.")
-        if memory is not None and not memory > 0:
-            raise InputError(f"`memory` is {memory}: expected GiB above 0 for each worker.")
+        if memory is not None and not memory >= _FEWEST:
+            raise InputError(f"`memory` is {memory}: expected at least {_FEWEST} GiB, to import torch in.")
         self.slots = workers
         self.bound = int((memory or max(_LEAST, 0.9 * _memory() / _GIB / workers)) * _GIB)
         self.log = log
@@ -148,7 +150,7 @@ class LocalEngine(Engine):
         ours, theirs = self._context.Pipe()
         arguments = (theirs, number, self.bound, str(self.log) if self.log else None, os.getpid())
         process = self._context.Process(target=_work, args=arguments, daemon=True)
-        with _one_thread():
+        with _one_thread(), _deaf():
             process.start()
         theirs.close()
         return _Worker(process, ours, number)
@@ -176,6 +178,7 @@ def make_stage(stage: Stage, device: Any) -> Outcome:
     except Exception as err:  # any stage's mistake stops its descendants alone
         line, _ = one_line(err)
         error = line
+        traceback.print_exception(err)  # to the log
         if re.search("not enough memory|out of memory|can't allocate memory", line):
             error = f"it took more memory than a worker may have ({line.rpartition(': ')[2][:60]}): {_MORE}"
     return Outcome(time.monotonic() - begin, error)
@@ -238,6 +241,19 @@ def _locked(stage: Stage) -> Any:
 
 
 @contextlib.contextmanager
+def _deaf() -> Any:
+    """Let a child start without hearing Ctrl-C: its parent ends it, and it imports much before it could say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def _one_thread() -> Any:
     """Let a child start with one thread: the libraries below look once, when they are loaded."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -258,7 +274,7 @@ def _death(code: int | None) -> str:
         name = signal.Signals(-code).name
         hint = ": likely for want of memory; give fewer --workers" if name == "SIGKILL" else ""
         return f"its worker was killed by {name}{hint}"
-    return f"its worker ended with exit code {code}"
+    return f"its worker ended with exit code {code}: log.txt of the report's folder says why, such as want of memory"
 
 
 def _memory() -> float:

@@ -71,7 +71,7 @@ def test_seeds_and_arms_are_chosen(plan):
     assert {cell.seed for cell in plan_cells(made, (5,))} == {5}
     assert {cell.arm for cell in plan_cells(made, None, ["other"])} == {"other"}
     assert {cell.arm for cell in plan_cells(made, None, ["toy:same"])} == {"same"}
-    with pytest.raises(InputError, match="--only 'nobody' is no arm of the plan: name one of other, same"):
+    with pytest.raises(InputError, match="--only 'nobody' is no arm of the plan: known are other, same"):
         plan_cells(made, None, ["nobody"])
 
 
@@ -135,6 +135,15 @@ def test_a_sweep_of_an_arm(plan):
             "`less` takes no `arms`",
         ),
         ({"arms": {"same": {"seed_shift": "a"}}, "claims": []}, "`seed_shift` is 'a'"),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "where": {"targt": "owl"}}]},
+            "has no axis `targt`; did you mean `target`",
+        ),
+        (
+            {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "where": {"target": "oak"}}]},
+            "axis `target` has no `oak`",
+        ),
+        ({"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0}] * 2}, "two claims have the id 'one'"),
         ({"figures": [{"kind": "pie"}]}, "no kind of figure 'pie'"),
         ({"figures": [{"kind": "bars", "arms": ["smae"]}]}, "names no arm 'smae'; did you mean `same`"),
         ({"axes": {"target": ["owl"]}}, "expected a mapping"),

@@ -75,8 +75,8 @@ def test_counts_and_bounds_are_checked():
     assert auto_workers() >= 1
     with pytest.raises(InputError, match="`workers` is 0"):
         LocalEngine(0)
-    with pytest.raises(InputError, match="`memory` is -1"):
-        LocalEngine(1, memory=-1)
+    with pytest.raises(InputError, match=r"`memory` is 0\.1"):
+        LocalEngine(1, memory=0.1)
 
 
 def _is_zombie(pid):

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from lightning_subliminal.experiments.report.digits import estimate, number
+from lightning_subliminal.experiments.report.digits import estimate, number, units
 
 __all__ = ["draw", "png", "svg"]
 
@@ -142,11 +142,7 @@ def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
             label = _wrapped(bar["label"], 34)
             _bar(axes, bar, place, colors[bar["group"], bar["label"]])
             ticks.append((place, label, False))
-            sample = (
-                ""
-                if bar["count"] is None or bar["value"] is None
-                else f"\n{bar['count']:,} {bar['unit'] or ''}".rstrip()
-            )
+            sample = "" if bar["count"] is None or bar["value"] is None else f"\n{units(bar['count'], bar['unit'])}"
             right.append((place, estimate(bar["value"], bar["low"], bar["high"]) + sample))
             step = max(1.15, 0.55 * (label.count("\n") + 1))
             tall = max(tall, step)

@@ -71,8 +71,9 @@ def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         InputError: if a file is missing or damaged.
     """
     folder = Path(folder)
+    text = _text(folder / _REPORT)
     try:
-        report = json.loads(_text(folder / _REPORT))
+        report = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise _damaged(folder / _REPORT, str(err)) from err
     try:
@@ -164,8 +165,8 @@ def _text(path: Path) -> str:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             return stream.read()
-    except FileNotFoundError as err:
-        raise InputError(f"{path} is not there: give the folder of a report, or make the report again.") from err
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise InputError(f"{path} is not there: give a folder that `run` made, such as runs/paper-1a2b3c4d.") from err
     except (OSError, UnicodeDecodeError) as err:
         raise _damaged(path, str(err)) from err
 

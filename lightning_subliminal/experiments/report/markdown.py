@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_subliminal.experiments.report.digits import estimate
+from lightning_subliminal.experiments.report.digits import estimate, units
 
 __all__ = ["claims_markdown"]
 
@@ -19,7 +19,7 @@ def claims_markdown(report: Mapping[str, Any]) -> str:
     for claim in report["claims"]:
         says = claim["says"] + (f" *({claim['note']})*" if claim["note"] else "")
         ours = estimate(claim["value"], claim["low"], claim["high"])
-        over = f"{claim['count']} {claim['unit']}" if claim["unit"] else "-"
+        over = units(claim["count"], claim["unit"]) or "-"
         low, high = claim["range"]
         ends = (
             f"{low:g} to {high:g}"

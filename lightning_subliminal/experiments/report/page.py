@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_subliminal.experiments.report.contents import VERDICTS, checked
-from lightning_subliminal.experiments.report.digits import bounds, chance, estimate, number
+from lightning_subliminal.experiments.report.digits import bounds, chance, estimate, number, units
 from lightning_subliminal.experiments.report.drawing import draw, svg
 
 __all__ = ["Drawings", "draw_all", "page", "render"]
@@ -52,7 +52,9 @@ def page(report: Mapping[str, Any], drawn: Drawings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(estimate=estimate, number=number, bounds=bounds, chance=chance, short=_short)
+    environment.globals.update(
+        estimate=estimate, number=number, bounds=bounds, chance=chance, units=units, short=_short
+    )
     script = environment.get_template("theme.js.jinja").render()
     counts = Counter(claim["verdict"] for claim in report["claims"])
     names = {experiment["name"]: f"e{at}" for at, experiment in enumerate(report["experiments"], start=1)}
