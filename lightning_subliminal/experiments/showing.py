@@ -1,7 +1,7 @@
 """What a run of a plan shows at the terminal: the plan as a tree, progress, how it ended, claims."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,8 +93,8 @@ class ShownProgress:
         self.running: dict[str, str] = {}
         self.begin = self.last = time.monotonic()
         self.kinds = {key: stage.kind for key, stage in graph.needed.items()}
-        self.spent: Counter[str] = Counter()  # seconds, by kind of stage
-        self.expected: Counter[str] = Counter()  # what was thought before, of the same stages
+        self.spent: defaultdict[str, float] = defaultdict(float)  # seconds, by kind of stage
+        self.expected: defaultdict[str, float] = defaultdict(float)  # what was thought before, of the same stages
         self.bar = Progress(
             TextColumn("stages"),
             BarColumn(),
