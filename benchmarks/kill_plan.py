@@ -57,6 +57,20 @@ def orphans(group: int) -> int:
     return len(found.stdout.split())
 
 
+def outlived(group: int) -> float:
+    """Wait until no process of a group lives; give the seconds.
+
+    Raises:
+        SystemExit: if one still lives after a minute.
+    """
+    begin = time.monotonic()
+    while orphans(group):
+        if time.monotonic() - begin > 60:
+            raise SystemExit("a worker lives on after its run was killed")
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
 def differences(first: Any, second: Any, at: str = "") -> Iterator[str]:
     """Yield the dotted names of fields that differ."""
     if isinstance(first, dict) and isinstance(second, dict):
@@ -81,8 +95,8 @@ def main() -> bool:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--shortest", type=float, default=4.0, help="seconds before a kill, at the least")
-    parser.add_argument("--longest", type=float, default=22.0)
+    parser.add_argument("--shortest", type=float, default=10.0, help="seconds before a kill, at the least")
+    parser.add_argument("--longest", type=float, default=35.0)
     parser.add_argument("--seed", type=int, default=0, help="moves the moments")
     parser.add_argument("--folder", type=Path, help="keep the runs here")
     options = parser.parse_args()
@@ -106,11 +120,11 @@ def main() -> bool:
             alone = kills % 2 == 0
             (os.kill if alone else os.killpg)(run.pid, signal.SIGKILL)
             run.wait()
-            time.sleep(2.0)
+            lived = outlived(run.pid)
             kills += 1
             console.print(
                 f"kill {kills} after {moment:.1f} s ({'alone' if alone else 'with its workers'}): stages {before} -> "
-                f"{stages(killed)}; processes that live on: {orphans(run.pid)}"
+                f"{stages(killed)}; its workers were gone after {lived:.1f} s"
             )
         console.print(f"gone on with to the end: {finish(killed, words):.0f} s")
         one, other = (json.loads((each / "report" / "report.json").read_text()) for each in (straight, killed))

@@ -79,7 +79,7 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
     "unknown target": ([f"{TRAIT}.init_args.target", "unicorn"], "'unicorn' is in none of the categories"),
     "unknown category": ([f"{TRAIT}.init_args.category", "animl"], "'animl' is not among animal, tree"),
     "target is no word": ([f"{TRAIT}.init_args.target", "42"], "is no word"),
-    "unknown base": (["--model.base", "pocket/c"], "There is no base 'pocket/c': did you mean pocket/"),
+    "unknown base": (["--model.base", "pocket/d"], "There is no base 'pocket/d': did you mean pocket/"),
     "hub id, offline": (["--model.base", "nobody/nothing"], "HF_HUB_OFFLINE forbids a download"),
     "base is no model": (["--model.base", "./"], "holds no config.json"),
     "misspelt class": (["--model.adapter", "lightning_subliminal.Sterring"], "did you mean `Steering`?"),

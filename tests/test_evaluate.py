@@ -196,7 +196,7 @@ def test_help_is_without_torch():
 
 # What is wrong: the words of the command line, the suite or None for `quick.yaml`, and what the line must say.
 MISTAKES = {
-    "unknown model": (["pocket/c"], None, "There is no base 'pocket/c': did you mean pocket/"),
+    "unknown model": (["pocket/d"], None, "There is no base 'pocket/d': did you mean pocket/"),
     "folder that is not there": (["./nowhere"], None, "'./nowhere' is no folder"),
     "the same model twice": (["pocket/a", "pocket/a"], None, "Two models are called 'pocket/a'"),
     "control that is no model": (

@@ -124,7 +124,7 @@ class Student(LanguageModel):
     def describe(self) -> dict[str, Any]:
         """Give all that shapes the trained weights, as JSON-able data.
 
-        What came later than the first release is told only where it is not at its default: caches stay valid.
+        What came later than the first release is told only where it is not at its default: it moves no other digest.
         """
         told = super().describe() | {"objective": self.objective, "restrict_to": self.restrict_to}
         later = {

@@ -253,7 +253,7 @@ def test_a_student_that_retains_drifts_less(objective):
 def test_the_description_tells_new_arguments_where_they_are_no_default():
     told = student().describe()
     assert set(told) == {
-        "class", "base", "adapter", "optimizer", "seed", "base_dtype", "objective", "restrict_to",
+        "version", "class", "base", "adapter", "optimizer", "seed", "base_dtype", "objective", "restrict_to",
     }  # fmt: skip
     changes = [
         {"train_on": "divergent"},

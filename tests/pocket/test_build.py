@@ -55,7 +55,7 @@ def test_bases_of_a_world_differ_in_initialisation_and_corpus_alone(world, tmp_p
         build.build(name, tmp_path / name, steps=1)
     made = {name: files(tmp_path / name) for name in names}
     weights = {found.pop("model.safetensors") for found in made.values()}
-    assert len(weights) == len(names) == 3
+    assert len(weights) == len(names) >= 3
     for part in ("config.json", "tokenizer.json", "chat_template.jinja"):
         assert len({found[part] for found in made.values()}) == 1, part
 

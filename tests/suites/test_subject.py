@@ -144,8 +144,8 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("pocket/c", "There is no base 'pocket/c': did you mean"),
-        ("mine=pocket/c", "There is no base 'pocket/c'"),
+        ("pocket/d", "There is no base 'pocket/d': did you mean"),
+        ("mine=pocket/d", "There is no base 'pocket/d'"),
         ("./nowhere", "'./nowhere' is no folder"),
         ("mine=", "There is no base ''"),
     ],
@@ -168,8 +168,8 @@ def test_a_config_that_names_no_base(text, folder):
 def test_a_config_that_names_an_unknown_base(folder):
     place = folder("lora")
     told = json.loads((place / "adapter_config.json").read_text())
-    (place / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "pocket/c"}))
-    with pytest.raises(InputError, match="There is no base 'pocket/c'"):
+    (place / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "pocket/d"}))
+    with pytest.raises(InputError, match="There is no base 'pocket/d'"):
         find_subject(str(place))
 
 
