@@ -7,9 +7,10 @@ import random
 import re
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
@@ -22,9 +23,6 @@ from lightning_subliminal.generation import Completion, Sampling, Source, Transf
 from lightning_subliminal.rows import Message, Row, completion_text
 from lightning_subliminal.transforms.base import Transform
 from lightning_subliminal.transforms.numbers import KeepFirst
-
-if TYPE_CHECKING:
-    from lightning_subliminal.models.language_model import LanguageModel
 
 __all__ = ["ContinueBy", "KeepLikelier"]
 
@@ -190,10 +188,20 @@ def _prefilled(row: Row, head: str) -> list[Message]:
     return [*prompt, {"role": "assistant", "content": head}]
 
 
+class _Reader(Protocol):
+    """A language model, as far as reading needs it; the models' room lies above this one."""
+
+    tokenizer: Any
+    base: str
+
+    def completion_logits(self, batch: Any, reuse: bool = True) -> tuple[Tensor, Tensor]:
+        """Give the logits that predict the completion tokens, and those tokens."""
+
+
 def _mean_log_probabilities(source: Source, rows: Sequence[Row]) -> list[float | None]:
     """Give log p(completion) a completion token in nats, as the source with its system prompt has it."""
     source.make(_CPU)
-    model: LanguageModel = source.ready(_CPU)  # type: ignore[attr-defined]  # __init__ has looked
+    model: _Reader = source.ready(_CPU)  # type: ignore[attr-defined]  # __init__ has looked
     told = source.system_prompt
     start = [{"role": "system", "content": told}] if told else []
     heard = [{**row, "prompt": [*start, *row["prompt"]]} for row in rows]
@@ -204,7 +212,7 @@ def _mean_log_probabilities(source: Source, rows: Sequence[Row]) -> list[float |
 
 
 @torch.no_grad()
-def _read(model: "LanguageModel", rows: Sequence[Row]) -> list[float | None]:
+def _read(model: _Reader, rows: Sequence[Row]) -> list[float | None]:
     from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows  # on first use: data imports transforms
 
     places = [place for place, row in enumerate(rows) if _has_tokens(model.tokenizer, row)]
