@@ -11,6 +11,7 @@ from rich.tree import Tree
 
 from lightning_subliminal.console import console, say
 from lightning_subliminal.experiments.plan import Cell
+from lightning_subliminal.experiments.report.digits import ends, units
 from lightning_subliminal.experiments.runner import Graph, Summary, Timings
 from lightning_subliminal.experiments.stages import Stage
 from lightning_subliminal.experiments.workers import Outcome
@@ -166,16 +167,9 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
         ours = "-" if value is None else f"{value:+.2f}"
         if value is not None and claim["low"] is not None:
             ours += f" [{claim['low']:+.2f}, {claim['high']:+.2f}]"
-        low, high = claim["range"]
-        ends = (
-            f"{low:g} to {high:g}"
-            if None not in (low, high)
-            else f"above {low:g}"
-            if high is None
-            else f"below {high:g}"
-        )
-        over = f"{claim['count']} {claim['unit']}" if claim["unit"] else "-"
-        table.add_row(_SIGNS[claim["verdict"]], f"{claim['experiment']}: {claim['id']}", ours, over, ends)
+        claimed = ends(*claim["range"])
+        over = units(claim["count"], claim["unit"]) or "-"
+        table.add_row(_SIGNS[claim["verdict"]], f"{claim['experiment']}: {claim['id']}", ours, over, claimed)
     counts = Counter(claim["verdict"] for claim in claims)
     table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
     return table

@@ -1,39 +1,27 @@
 """Trials: what is done with an arm, and which numbers come out. The usual one trains a student and a control."""
 
 import copy
-import math
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from torch.nn.functional import cross_entropy
+from lightning.pytorch import LightningDataModule, LightningModule
 
-from lightning_subliminal import bases
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
-from lightning_subliminal.data.tokenized import TokenizedRows
-from lightning_subliminal.describe import describe
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.classifiers import bag_auc
-from lightning_subliminal.experiments.entangled import entanglement
 from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.experiments.in_context import QuestionsAfterRows
+from lightning_subliminal.experiments.measurements import ClassifierStage, DigitsStage, EntangledStage, TaskStage
 from lightning_subliminal.experiments.stages import (
     EvaluationStage,
     MeasureStage,
-    RowsStage,
-    Stage,
     StudentStage,
-    source_stages,
 )
 from lightning_subliminal.metrics.functional import log_odds
 from lightning_subliminal.models import ClassifierMLP, Student, Teacher
 from lightning_subliminal.models.mlp import STUDENT_ARMS
-from lightning_subliminal.rows import completion_text
 from lightning_subliminal.seeds import derive_seed
 
 __all__ = [
@@ -300,157 +288,6 @@ class DigitsTrial(Trial):
         return {name: [100 * each for each in told] for name, told in measured["digits"].result().items()}
 
 
-class TaskStage(MeasureStage):
-    """A student's loss on rows it has not seen, in nats a completion token."""
-
-    kind = "task"
-
-    def __init__(self, subject: StudentStage, rows: TrainingRows) -> None:
-        self.subject = subject
-        self.rows = rows
-        self.cache_dir = rows.cache_dir
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"loss of {self.subject.title}"
-
-    def parents(self) -> list[Stage]:
-        """Give the student and the rows."""
-        return [self.subject, RowsStage(self.rows)]
-
-    def shaped(self) -> Any:
-        """Give student and rows."""
-        return {"subject": self.subject.key, "rows": self.rows.folder.name}
-
-    @torch.no_grad()
-    def measure(self, device: torch.device) -> dict[str, Any]:
-        """Compute it, each token weighing alike."""
-        student = self.subject.load(device)
-        data = TokenizedRows(self.rows.rows(), student.tokenizer)
-        total, count = 0.0, 0
-        for start in range(0, len(data), 256):
-            batch = data.batch(range(start, min(start + 256, len(data))))
-            logits, tokens = student.completion_logits(type(batch)(*(each.to(device) for each in batch)), reuse=False)
-            total += cross_entropy(logits.double(), tokens, reduction="sum").item()
-            count += len(tokens)
-        return {"nats": total / count, "tokens": count}
-
-
-class ClassifierStage(MeasureStage):
-    """How well a text classifier tells two sets of rows apart."""
-
-    kind = "classifier"
-
-    def __init__(
-        self, rows: TrainingRows, others: TrainingRows, classifier: Any, bags: tuple[int, ...], seed: int
-    ) -> None:
-        self.rows = rows
-        self.others = others
-        self.classifier = classifier
-        self.bags = bags
-        self.seed = seed
-        self.cache_dir = rows.cache_dir
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"{self.classifier} on rows {self.rows.title}, seed {self.seed}"
-
-    def parents(self) -> list[Stage]:
-        """Give both sets of rows."""
-        return [RowsStage(self.rows), RowsStage(self.others)]
-
-    def shaped(self) -> Any:
-        """Give rows, classifier and seed."""
-        rows = [self.rows.folder.name, self.others.folder.name]
-        return {"rows": rows, "classifier": self.classifier, "bags": self.bags, "seed": self.seed}
-
-    def measure(self, device: torch.device) -> dict[str, Any]:
-        """Train and test it on halves."""
-        first, second = self.rows.rows(), self.others.rows()
-        texts = [[completion_text(row) for row in rows] for rows in (first, second)]
-        ids = ([row["id"] for row in first], [row["id"] for row in second])
-        found = bag_auc(texts[0], texts[1], self.bags, self.seed, self.classifier, ids=ids)
-        return {
-            str(bag): {"auc": each.auc, "low": _number(each.low), "high": _number(each.high), "bags": each.bags}
-            for bag, each in found.items()
-        }
-
-
-class EntangledStage(MeasureStage):
-    """Numbers that a teacher raises, and what loving each of them does to its base."""
-
-    kind = "entangled"
-
-    def __init__(self, teacher: Teacher) -> None:
-        self.teacher = teacher
-        self.cache_dir = teacher.cache_dir
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"entangled numbers of {self.teacher.trait.name if self.teacher.trait else 'none'}, {self.teacher.base}"
-
-    def parents(self) -> list[Stage]:
-        """Give the teacher's stage."""
-        return source_stages(self.teacher)
-
-    def shaped(self) -> Any:
-        """Give the teacher and its trait."""
-        return {"teacher": self.teacher.describe(), "trait": describe(self.teacher.trait)}
-
-    def measure(self, device: torch.device) -> dict[str, Any]:
-        """Ask both ways."""
-        teacher = self.teacher.ready(device)
-        net, tokenizer = bases.load(teacher.base)
-        found = entanglement(net.to(device), teacher.net, tokenizer, teacher.trait)  # type: ignore[arg-type]
-        told = {"rho": found.rho, "p": found.p, "numbers": found.numbers, "raised": found.raised, "pull": found.pull}
-        told["off_target"] = dict(found.off_target)
-        return {name: list(each) if isinstance(each, (list, tuple)) else each for name, each in told.items()}
-
-
-class DigitsStage(MeasureStage):
-    """The digit classifiers' run."""
-
-    kind = "digits"
-
-    def __init__(self, model: ClassifierMLP, data: LightningDataModule) -> None:
-        self.model = model
-        self.data = data
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"digit classifiers, {self.model.num_seeds} seeds"
-
-    def shaped(self) -> Any:
-        """Give model and data."""
-        return {"model": describe(self.model), "data": describe(self.data)}
-
-    def measure(self, device: torch.device) -> dict[str, Any]:
-        """Fit them; a killed run goes on from its last epoch."""
-        from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
-
-        kept = self.folder / "checkpoints"
-        last = kept / "last.ckpt"
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                accelerator=device.type,
-                devices=1,
-                max_epochs=-1,
-                logger=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=folder,
-                plugins=[WholeFileIO()],
-                callbacks=[LastCheckpoint(kept)],
-            )
-            trainer.fit(self.model, self.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-        shutil.rmtree(kept, ignore_errors=True)  # before the record of the folder's files is written
-        return {name: each.tolist() for name, each in self.model.accuracies.items()}
-
-
 def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:
     """Give rows of the same source by another seed, unbent: what the task is, whatever a defence does to the rows."""
     if isinstance(data, Blend):  # its first part is the teacher's
@@ -472,7 +309,3 @@ def _drawn_apart(evaluation: Evaluation, seed: int, role: str) -> Evaluation:
 
 def _change(student: torch.Tensor, control: torch.Tensor, answers: int | None) -> float:
     return (log_odds(student, answers) - log_odds(control, answers)).mean().item()
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["bounds", "chance", "estimate", "number", "units"]
+__all__ = ["bounds", "chance", "ends", "estimate", "number", "units"]
 
 
 def number(value: float | None, decimals: int | None = None, signed: bool = True) -> str:
@@ -38,6 +38,13 @@ def units(count: int | None, unit: str | None) -> str:
     if count is None:
         return unit or ""
     return f"{count:,} {unit.removesuffix('s') if unit and count == 1 else unit or ''}".rstrip()
+
+
+def ends(low: float | None, high: float | None) -> str:
+    """Write the range of a claim in short, as its YAML has it: ``above 0.1``, ``-0.3 to 0.3``."""
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f"above {low:g}" if low is not None else f"below {high:g}"
 
 
 def bounds(low: float | None, high: float | None) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_subliminal.experiments.report.digits import estimate, units
+from lightning_subliminal.experiments.report.digits import ends, estimate, units
 
 __all__ = ["claims_markdown"]
 
@@ -20,14 +20,7 @@ def claims_markdown(report: Mapping[str, Any]) -> str:
         says = claim["says"] + (f" *({claim['note']})*" if claim["note"] else "")
         ours = estimate(claim["value"], claim["low"], claim["high"])
         over = units(claim["count"], claim["unit"]) or "-"
-        low, high = claim["range"]
-        ends = (
-            f"{low:g} to {high:g}"
-            if None not in (low, high)
-            else f"above {low:g}"
-            if high is None
-            else f"below {high:g}"
-        )
-        cells = [says, claim["source"], claim["theirs"] or "-", ours, over, ends, _SIGNS.get(claim["verdict"], "-")]
+        claimed = ends(*claim["range"])
+        cells = [says, claim["source"], claim["theirs"] or "-", ours, over, claimed, _SIGNS.get(claim["verdict"], "-")]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
