@@ -14,8 +14,8 @@ __all__ = ["RULE", "Claim", "Verdict", "read_claim", "verdict"]
 Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not measured"]
 
 RULE = (
-    "Each claim names, before anything is run, the range in which its figure should lie. If the 95 % interval of ours "
-    "lies wholly inside, the claim is reproduced; if wholly outside, it is not; if it crosses the border, or "
+    "Each claim names the range in which its figure should lie, best before anything is run. If the 95 % interval of "
+    "ours lies wholly inside, the claim is reproduced; if wholly outside, it is not; if it crosses the border, or "
     "there is no interval, that is inconclusive. Intervals are over the unit named beside them, one claim at a time; p "
     "is two-sided against no effect, and beside it stands p adjusted by Holm over all claims of the report."
 )
