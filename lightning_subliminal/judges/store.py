@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ class VerdictStore:
             self._connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
         try:
             with self._told():
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._to_write_ahead()
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.execute(
                     "CREATE TABLE IF NOT EXISTS replies (digest TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID"
@@ -53,6 +54,19 @@ class VerdictStore:
         except InputError:
             self.close()
             raise
+
+    def _to_write_ahead(self) -> None:
+        """Switch to a write-ahead log, which SQLite refuses at once, instead of waiting, while another process writes."""
+        until = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as err:
+                if "locked" not in str(err) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def get(self, digest: str) -> dict[str, Any] | None:
         """Give the reply under a digest, or None."""

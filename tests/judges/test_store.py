@@ -86,6 +86,18 @@ def test_several_processes_and_kill_9(tmp_path):
         assert store.get("after") == {}
 
 
+def test_opening_waits_for_another_that_makes_the_file(tmp_path):
+    other = sqlite3.connect(tmp_path / "x", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE half (made)")
+    other.execute("BEGIN IMMEDIATE")  # SQLite refuses the switch to a write-ahead log at once, whatever the timeout
+    done = threading.Timer(0.3, other.rollback)
+    done.start()
+    with VerdictStore(tmp_path / "x") as store:
+        assert len(store) == 0
+    done.join()
+    other.close()
+
+
 @pytest.mark.parametrize("damage", ["no database", "cut", "no JSON", "no reply"])
 def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
     path = tmp_path / "x"
