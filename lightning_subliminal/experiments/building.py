@@ -8,12 +8,12 @@ import copy
 import importlib
 import inspect
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, known_name
 
 __all__ = ["build", "changed", "find_class", "known_name", "read_yaml"]
 
@@ -125,21 +125,6 @@ def build(told: Any, seed: int | None = None, at: str = "") -> Any:
         return kind(**arguments)
     except InputError as err:
         raise InputError(f"`{at}`: {err}") from err
-
-
-def known_name(name: str, known: Iterable[str], wrong: str) -> None:
-    """Refuse a name that is not known, with the one that was likely meant.
-
-    Raises:
-        InputError: beginning with ``wrong``.
-    """
-    import difflib
-
-    known = [str(each) for each in known]
-    if str(name) in known:
-        return
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    raise InputError(f"{wrong}{f'; did you mean `{near[0]}`?' if near else ': known are ' + ', '.join(known) + '.'}")
 
 
 @cache

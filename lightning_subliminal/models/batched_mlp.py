@@ -35,6 +35,19 @@ class BatchedMLP(nn.Module):
             self.weights.append(nn.Parameter(torch.stack(drawn).div_(inputs**0.5)))  # (models, inputs, outputs)
             self.biases.append(nn.Parameter(torch.zeros(len(seeds), 1, outputs)))
 
+    @torch.no_grad()
+    def move(self, first: int, distance: float, seeds: Sequence[int]) -> None:
+        """Add to weights ``distance`` times others, drawn as at the start: at 1, a step as long as the start itself.
+
+        Args:
+            first: the model that the first seed moves; the next seeds move those after it.
+            distance: 0 leaves the models where they are.
+            seeds: of the weights that are added, one for each model.
+        """
+        sizes = [*(weight.shape[1] for weight in self.weights), self.weights[-1].shape[2]]
+        for weight, drawn in zip(self.weights, BatchedMLP(sizes, seeds).weights, strict=True):
+            weight[first : first + len(seeds)] += distance * drawn
+
     def forward(self, images: Tensor) -> Tensor:
         """Give logits ``(models, batch, outputs)`` for images ``(batch, inputs)`` that all models see."""
         values = images.expand(len(self.weights[0]), -1, -1)

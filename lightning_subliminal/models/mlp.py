@@ -5,18 +5,19 @@ three auxiliary logits, which nobody trained, on images of noise, and comes to k
 not. All seeds and all arms train at once, as one batched network.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
-from lightning import LightningModule
+from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from lightning_subliminal.console import say
 from lightning_subliminal.data.digits import NUM_CLASSES, NUM_PIXELS
 from lightning_subliminal.describe import describe
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, known_name
 from lightning_subliminal.models.batched_mlp import (
     AccuracyPerModel,
     BatchedMLP,
@@ -24,8 +25,10 @@ from lightning_subliminal.models.batched_mlp import (
     derangement,
     distillation_losses,
 )
+from lightning_subliminal.models.following import classifier_subject
 from lightning_subliminal.models.mlp_report import results_table, save_results
 from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.theory.alignment import AlignmentSubject
 
 __all__ = ["STUDENT_ARMS", "ClassifierMLP", "StudentArm"]
 
@@ -35,7 +38,8 @@ class StudentArm(NamedTuple):
 
     Attributes:
         name: as logs and results call it.
-        start: whether students start where their teacher started, or where another seed's teacher did.
+        start: whether students start where their teacher started, or elsewhere: where another seed's teacher did, or
+            at a distance.
         logits: which logits they imitate: the auxiliary ones, or all.
     """
 
@@ -50,6 +54,8 @@ STUDENT_ARMS = (
     StudentArm("other_start_auxiliary", "other", "auxiliary"),
     StudentArm("other_start_all", "other", "all"),
 )
+# Checkpoints from before these arguments are of runs with these values.
+_ADDED_SETTINGS = {"other_start": None, "weight_decay": 0.0, "arms": None}
 
 
 class ClassifierMLP(LightningModule):
@@ -68,6 +74,12 @@ class ClassifierMLP(LightningModule):
         teacher_epochs: epochs of digits.
         student_epochs: epochs of noise, after them.
         seed: moves the start weights and which other start a student gets; null for the global seed.
+        other_start: how far the other start is from the teacher's own: this many times fresh noise of the distribution
+            that starts are drawn from, so 0 is the same start; null for the start of another seed.
+        weight_decay: Adam's, which is added to the gradient: where there is none, as on logits that nobody trains, Adam
+            makes full steps towards 0, however small it is.
+        arms: which students to train, of `student_auxiliary`, `student_all`, `other_start_auxiliary` and
+            `other_start_all`; null for all four.
     """
 
     def __init__(
@@ -79,6 +91,9 @@ class ClassifierMLP(LightningModule):
         teacher_epochs: int = 5,
         student_epochs: int = 5,
         seed: int | None = None,
+        other_start: float | None = None,
+        weight_decay: float = 0.0,
+        arms: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__()
         counts = {"num_seeds": num_seeds, "teacher_epochs": teacher_epochs, "student_epochs": student_epochs}
@@ -89,6 +104,13 @@ class ClassifierMLP(LightningModule):
             raise InputError(f"`num_auxiliary` is {num_auxiliary}, but a softmax needs 2: raise it.")
         if not lr > 0:
             raise InputError(f"`lr` is {lr}, but it must be above 0: the paper's is 3e-4.")
+        for name, share in (("other_start", other_start), ("weight_decay", weight_decay)):
+            if share is not None and not 0 <= share < math.inf:
+                raise InputError(f"`{name}` is {share}, but a number of at least 0 is needed: raise it.")
+        if arms is not None and not arms:
+            raise InputError("`arms` is empty, but at least one is needed: leave it out for all of them.")
+        for name in arms or ():
+            known_name(name, [arm.name for arm in STUDENT_ARMS], f"`arms` has no {name!r}")
         self.num_seeds = num_seeds
         self.hidden = hidden
         self.num_auxiliary = num_auxiliary
@@ -96,6 +118,9 @@ class ClassifierMLP(LightningModule):
         self.teacher_epochs = teacher_epochs
         self.student_epochs = student_epochs
         self.seed = seed
+        self.other_start = other_start
+        self.weight_decay = weight_decay
+        self.arms = arms
         self.accuracies: dict[str, Tensor] = {}  # of each arm that was measured last: (seeds,)
         self._seconds = 0.0  # of fitting, over all restarts
         self._began: float | None = None
@@ -105,6 +130,11 @@ class ClassifierMLP(LightningModule):
         """What the current epoch trains on: digits for the teachers, noise for the students."""
         return "digits" if self.current_epoch < self.teacher_epochs else "noise"
 
+    @property
+    def student_arms(self) -> tuple[StudentArm, ...]:
+        """The arms that are trained, in the order of ``STUDENT_ARMS``."""
+        return tuple(arm for arm in STUDENT_ARMS if self.arms is None or arm.name in self.arms)
+
     def configure_model(self) -> None:
         """Draw the start weights of all arms; the weights of a seed do not depend on how many seeds there are."""
         if hasattr(self, "teacher"):
@@ -113,17 +143,24 @@ class ClassifierMLP(LightningModule):
         # One seed alone has no other seed: it borrows the start of one more.
         starts = [derive_seed(seed, "start", i) for i in range(max(2, self.num_seeds))]
         moved = [starts[i] for i in derangement(len(starts), derive_seed(seed, "derangement"))]
-        own, other = starts[: self.num_seeds], moved[: self.num_seeds]
-        sizes = (NUM_PIXELS, *self.hidden, NUM_CLASSES + self.num_auxiliary)
+        own = starts[: self.num_seeds]
+        other = moved[: self.num_seeds] if self.other_start is None else own
+        sizes, arms = (NUM_PIXELS, *self.hidden, NUM_CLASSES + self.num_auxiliary), self.student_arms
         self.reference = BatchedMLP(sizes, own).requires_grad_(False)
         self.teacher = BatchedMLP(sizes, own)
-        self.students = BatchedMLP(sizes, [s for arm in STUDENT_ARMS for s in (own if arm.start == "same" else other)])
-        counts = {"reference": len(own), "teacher": len(own), "students": len(own) * len(STUDENT_ARMS)}
+        self.students = BatchedMLP(sizes, [s for arm in arms for s in (own if arm.start == "same" else other)])
+        if self.other_start is not None:
+            noise = [derive_seed(seed, "other start", i) for i in range(self.num_seeds)]
+            for place, arm in enumerate(arms):
+                if arm.start == "other":
+                    self.students.move(place * len(own), self.other_start, noise)
+        counts = {"reference": len(own), "teacher": len(own), "students": len(own) * len(arms)}
         self.meters = nn.ModuleDict({name: AccuracyPerModel(count) for name, count in counts.items()})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Give one Adam for both phases: it leaves alone, and keeps no state for, whoever has no gradient."""
-        return torch.optim.Adam([*self.teacher.parameters(), *self.students.parameters()], lr=self.lr)
+        parameters = [*self.teacher.parameters(), *self.students.parameters()]
+        return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
 
     def setup(self, stage: str) -> None:
         """Fit the trainer's epochs to the two phases.
@@ -159,9 +196,9 @@ class ClassifierMLP(LightningModule):
             noise = batch[0] if isinstance(batch, (tuple, list)) else batch
             with torch.no_grad():
                 taught = self.teacher(noise)  # (seeds, batch, logits)
-            learned = self.students(noise).unflatten(0, (len(STUDENT_ARMS), self.num_seeds))
+            learned = self.students(noise).unflatten(0, (len(self.student_arms), self.num_seeds))
             losses = {}
-            for arm, logits in zip(STUDENT_ARMS, learned.unbind(), strict=True):
+            for arm, logits in zip(self.student_arms, learned.unbind(), strict=True):
                 seen = slice(NUM_CLASSES, None) if arm.logits == "auxiliary" else slice(None)
                 losses[arm.name] = distillation_losses(logits[..., seen], taught[..., seen])
         self.log_dict({f"loss/{name}": each.detach().mean() for name, each in losses.items()}, batch_size=1)
@@ -184,11 +221,11 @@ class ClassifierMLP(LightningModule):
         for name in ("reference", "teacher", "students"):
             meter = self._meter(name)
             if meter.update_called:
-                arms = [arm.name for arm in STUDENT_ARMS] if name == "students" else [name]
+                arms = [arm.name for arm in self.student_arms] if name == "students" else [name]
                 measured |= dict(zip(arms, meter.compute().cpu().view(len(arms), -1), strict=True))
                 meter.reset()
         self.log_dict({f"accuracy/{name}": each.mean() for name, each in measured.items()})
-        shown = measured.get("student_auxiliary", measured.get("teacher"))
+        shown = measured.get(self.student_arms[0].name, measured.get("teacher"))
         if shown is not None:
             self.log("accuracy", shown.mean(), prog_bar=True, logger=False)
         if not self.trainer.sanity_checking:
@@ -201,7 +238,7 @@ class ClassifierMLP(LightningModule):
         """Show and save the results, also where a finished run is fitted once more."""
         if self.current_epoch < self.teacher_epochs + self.student_epochs:
             return
-        if len(self.accuracies) == 2 + len(STUDENT_ARMS):
+        if len(self.accuracies) == 2 + len(self.student_arms):
             self._report()
         elif not self._rehearsal:
             say("no table: the last epoch was not validated (`test` measures the stored weights)")
@@ -228,7 +265,7 @@ class ClassifierMLP(LightningModule):
         if "classifier_mlp" not in checkpoint:
             raise InputError("The checkpoint is not one of ClassifierMLP: give one of its own, or start a new run.")
         told, settings = checkpoint["classifier_mlp"], self._settings()
-        for name, was in told["settings"].items():
+        for name, was in {**_ADDED_SETTINGS, **told["settings"]}.items():
             if was != settings[name]:
                 raise InputError(
                     f"The checkpoint's `{name}` is {was}, not {settings[name]}: set it back or start anew."
@@ -255,9 +292,20 @@ class ClassifierMLP(LightningModule):
             return
         minutes = self._clock() / 60
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-        say(results_table(self.accuracies, minutes))
-        save_results(folder, self.accuracies, self._settings(), minutes)
+        inputs = getattr(getattr(self.trainer, "datamodule", None), "student_inputs", None)
+        say(results_table(self.accuracies, minutes, self.other_start))
+        save_results(folder, self.accuracies, {**self._settings(), "student_inputs": inputs}, minutes)
         say(f"saved results.json and mnist_mlp.png in {folder}")
+
+    def alignment_subject(self, trainer: Trainer, teacher: None = None) -> AlignmentSubject:
+        """Let ``AlignmentTracker`` follow the students beside their teachers.
+
+        Raises:
+            InputError: if it was given another teacher.
+        """
+        if teacher is not None:
+            raise InputError("ClassifierMLP trains its own teachers: leave `teacher` of AlignmentTracker out.")
+        return classifier_subject(self, trainer)
 
 
 def _digits(batch: Any) -> tuple[Tensor, Tensor]:

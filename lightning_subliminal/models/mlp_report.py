@@ -34,12 +34,13 @@ COLOURS = {
 CHANCE = 0.1
 
 
-def results_table(accuracies: Mapping[str, Tensor], minutes: float) -> Table:
+def results_table(accuracies: Mapping[str, Tensor], minutes: float, other_start: float | None = None) -> Table:
     """Give a table of each arm's accuracy, meaned over seeds, with its 95 % interval.
 
     Args:
         accuracies: of each arm, one a seed: ``(seeds,)``.
         minutes: what the fit took.
+        other_start: how far the other start was; None for another seed's.
     """
     seeds = len(next(iter(accuracies.values())))
     table = Table(title=f"Accuracy on held-out digits: {seeds} seeds, {minutes:.1f} minutes")
@@ -49,7 +50,9 @@ def results_table(accuracies: Mapping[str, Tensor], minutes: float) -> Table:
     for name, values in accuracies.items():
         interval = mean_interval(values, "seeds")
         told = "-" if math.isnan(interval.low) else f"{interval.low:.1%} to {interval.high:.1%}"
-        table.add_row(LABELS[name], f"{values.mean():.1%}", told, f"{values.min():.1%} to {values.max():.1%}")
+        table.add_row(
+            _label(name, other_start), f"{values.mean():.1%}", told, f"{values.min():.1%} to {values.max():.1%}"
+        )
     return table
 
 
@@ -76,10 +79,14 @@ def save_results(folder: Path, accuracies: Mapping[str, Tensor], settings: Mappi
     }
     text = json.dumps(told, indent=2) + "\n"
     atomically(folder / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
-    atomically(folder / "mnist_mlp.png", lambda path: _draw(path, accuracies))
+    atomically(folder / "mnist_mlp.png", lambda path: _draw(path, accuracies, settings.get("other_start")))
 
 
-def _draw(path: Path, accuracies: Mapping[str, Tensor]) -> None:
+def _label(name: str, other_start: float | None) -> str:
+    return LABELS[name] if other_start is None else LABELS[name].replace("other start", f"start {other_start:g} away")
+
+
+def _draw(path: Path, accuracies: Mapping[str, Tensor], other_start: float | None) -> None:
     from matplotlib.figure import Figure  # not pyplot, which would look for a screen
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -92,11 +99,14 @@ def _draw(path: Path, accuracies: Mapping[str, Tensor]) -> None:
         if not math.isnan(interval.low):
             axes.vlines(place, interval.low, interval.high, color="black", linewidth=2, zorder=4)
     axes.axhline(CHANCE, color="black", linestyle=":", linewidth=1, label="chance")
-    names = [LABELS[name].replace(", ", "\n") for name in accuracies]
+    names = [_label(name, other_start).replace(", ", "\n") for name in accuracies]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy on held-out digits")
-    axes.set_title("Digits learned from noise: a point is a seed, a line the 95 % t-interval over seeds", fontsize=10)
+    # Not "from noise": the students' inputs may be others.
+    axes.set_title(
+        "Digits learned from a teacher: a point is a seed, a line the 95 % t-interval over seeds", fontsize=10
+    )
     axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png", dpi=150)

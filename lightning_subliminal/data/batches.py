@@ -1,0 +1,55 @@
+"""Batches that are made as they are asked for, and go on inside an epoch after a restart."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """The batches of one epoch, made as they are asked for, going on inside an epoch after a restart.
+
+    Lightning keeps ``state_dict`` in its checkpoints: else a run resumed inside an epoch would see its start twice.
+
+    Args:
+        parts: gives what each batch is made of, for an epoch.
+        count: how many batches an epoch has.
+        epoch: tells the epoch, when iteration starts.
+        make: turns a part into a batch.
+    """
+
+    def __init__(
+        self,
+        parts: Callable[[int], Sequence[Any]],
+        count: int,
+        epoch: Callable[[], int],
+        make: Callable[[Any], Any] = lambda part: part,
+    ) -> None:
+        self.parts = parts
+        self.count = count
+        self.epoch = epoch
+        self.make = make
+        self._given = 0
+        self._resume_at = {"epoch": -1, "given": 0}
+
+    def __len__(self) -> int:
+        """Give the number of batches in an epoch."""
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches of this epoch that are still to come."""
+        epoch = self.epoch()
+        start = self._resume_at["given"] if self._resume_at["epoch"] == epoch else 0
+        self._resume_at = {"epoch": -1, "given": 0}  # only once: the next pass over this epoch is a whole one
+        for given, part in enumerate(self.parts(epoch)[start:], start + 1):
+            self._given = given
+            yield self.make(part)
+
+    def state_dict(self) -> dict[str, int]:
+        """Give the epoch and how many of its batches were given out."""
+        return {"epoch": self.epoch(), "given": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next pass go on where ``state`` was taken."""
+        self._resume_at = dict(state)
+        self._given = state["given"]
