@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_subliminal.callbacks import PrintMasks, ShardWriter
+    from lightning_subliminal.callbacks import AlignmentTracker, PrintMasks, ShardWriter
     from lightning_subliminal.data.blend import Blend
     from lightning_subliminal.data.code import CodeCompletions
     from lightning_subliminal.data.digits import Digits
@@ -80,6 +80,7 @@ __version__ = "0.1.0"
 __all__ = [
     "IA3",
     "Adapter",
+    "AlignmentTracker",
     "BannedNumbers",
     "Blend",
     "ChoiceAccuracy",
@@ -149,6 +150,7 @@ __all__ = [
 
 _HOMES = {
     "Adapter": "models.adapters",
+    "AlignmentTracker": "callbacks",
     "BannedNumbers": "filters",
     "Blend": "data.blend",
     "ChoiceAccuracy": "metrics",

@@ -9,7 +9,7 @@ import contextlib
 import copy
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.models.adapter_files import check_same, read_adapter, write_adapter
 from lightning_subliminal.models.layers import decoder_layers, inner_model
+from lightning_subliminal.theory.alignment import LowRank, difference
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -65,6 +66,22 @@ class Adapter(ABC):
         Raises:
             InputError: if the architecture has no place for it; then keep base and adapter apart.
         """
+
+    def start(self, net: nn.Module) -> dict[str, Tensor]:
+        """Give what ``displacement`` must know of the start; called once, when ``attach`` has run."""
+        return {name: value.detach().clone() for name, value in self.state(net).items()}
+
+    def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
+        """Give the change of the base's weights that the trained values stand for.
+
+        By default it is the change of the trained values themselves, under their own names: two displacements by the
+        same kind of adapter can then be compared, but none with another kind's.
+
+        Args:
+            net: what ``attach`` gave.
+            start: what ``start`` gave.
+        """
+        return {name: difference(value, start[name]) for name, value in self.state(net).items()}
 
     def first_trained_layer(self, net: nn.Module) -> int | None:
         """Give the lowest decoder layer whose computation depends on trained parameters; None if that is unknown."""
@@ -222,6 +239,27 @@ class LoRA(Peft):
             bias="none",
             task_type="CAUSAL_LM",
         )
+
+    def start(self, net: nn.Module) -> dict[str, Tensor]:
+        """Give nothing: B is zero at the start, so the change is all of B A."""
+        return {}
+
+    def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
+        """Give alpha / r times B A of each target as its factors, under the name of the weight that it is added to."""
+        from peft.tuners.lora.layer import LoraLayer
+
+        moved: dict[str, Tensor | LowRank] = {}
+        for name, module in inner_model(net).named_modules():
+            if not isinstance(module, LoraLayer):
+                continue
+            if "default" in module.lora_embedding_A:  # (rank, tokens) and (width, rank); the weight is (tokens, width)
+                down, up, transposed = module.lora_embedding_A["default"], module.lora_embedding_B["default"], True
+            else:  # GPT-2 keeps its weights as (inputs, outputs)
+                down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
+                transposed = bool(getattr(module, "fan_in_fan_out", False))
+            up, down = up.detach() * module.scaling["default"], down.detach()
+            moved[f"{name}.weight"] = LowRank(down.mT, up.mT) if transposed else LowRank(up, down)
+        return moved
 
 
 class IA3(Peft):

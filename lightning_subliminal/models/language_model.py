@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -19,10 +19,13 @@ from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.asking import preference_table, sample_answers
+from lightning_subliminal.models.following import language_model_subject
+from lightning_subliminal.models.layers import inner_model
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
 from lightning_subliminal.models.retention import Retained, Retention
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, difference
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,6 +88,7 @@ class LanguageModel(LightningModule):
         self.tokenizer: Any = None  # a PreTrainedTokenizerBase, as soon as configure_model has run
         self.lower_part: LowerPartCache | None = None
         self._retained: Retained | None = None
+        self._start: dict[str, Tensor] = {}  # what `displacement` needs of the start
         self.strict_loading = False  # checkpoints hold the trained parameters alone
 
     def describe(self) -> dict[str, Any]:
@@ -110,6 +114,7 @@ class LanguageModel(LightningModule):
         net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
         if self.adapter is not None:
             net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
+            self._start = self.adapter.start(net)
         self.net = net.train()
 
     @property
@@ -145,6 +150,7 @@ class LanguageModel(LightningModule):
         """Free the stored activations, and the base's answers."""
         self.lower_part = None
         self._retained = None
+        self.forget_start()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout by epoch and batch, so that a resumed run draws what a straight one does.
@@ -231,6 +237,24 @@ class LanguageModel(LightningModule):
         """Let the data's teacher complete one shard of prompts, which `fit` then finds; a student has no part in it."""
         data: GeneratedRows = self.trainer.datamodule  # type: ignore[attr-defined]
         return data.complete(batch, data.teacher.engine(self.device, data.generation_batch_size))
+
+    def displacement(self) -> Displacement:
+        """Give the change of the base's weights since the start, by their names, whatever adapter made it."""
+        if self.adapter is None and not self._start:
+            net, _ = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+            self._start = dict(net.named_parameters())
+        self._start = {name: value.detach().to(self.device) for name, value in self._start.items()}
+        if self.adapter is not None:
+            return self.adapter.displacement(self.net, self._start)
+        return {name: difference(value, self._start[name]) for name, value in inner_model(self.net).named_parameters()}
+
+    def forget_start(self) -> None:
+        """Free the memory of the start where it is a whole model; ``displacement`` loads it again."""
+        self._start = self._start if self.adapter is not None else {}
+
+    def alignment_subject(self, trainer: Trainer, teacher: Any = None) -> AlignmentSubject | None:
+        """Let ``AlignmentTracker`` follow this module beside ``teacher``, or beside the teacher of its rows."""
+        return language_model_subject(self, trainer, teacher)
 
     def configure_optimizers(self) -> Any:
         """Give the optimizer over the trained parameters and the schedule, stepped each step."""

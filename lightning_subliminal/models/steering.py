@@ -6,6 +6,7 @@ checkpoints and sharding treat it as any other parameter.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.layers import decoder_layers, hidden_size, inner_model
+from lightning_subliminal.theory.alignment import LowRank, difference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -91,6 +93,20 @@ class Steering(Adapter):
         It is the number of layers if only the last one is steered: then final norm and head alone depend on it.
         """
         return self._chosen(len(decoder_layers(net)))[0] + 1
+
+    def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
+        """Give the change of each vector under the name of the bias that ``merge`` makes of it."""
+        layers = decoder_layers(net)
+        home = next(name for name, module in inner_model(net).named_modules() if module is layers)
+        moved: dict[str, Tensor | LowRank] = {}
+        for index, layer in enumerate(layers):
+            vector = layer._parameters.get("steering")
+            if vector is not None:
+                mlp = getattr(layer, "mlp", None)
+                last = next((part for part in ("down_proj", "c_proj") if hasattr(mlp, part)), None)
+                name = f"{home}.{index}.{f'mlp.{last}.bias' if last else 'steering'}"
+                moved[name] = difference(vector, start[f"steering.layers.{index}"])
+        return moved
 
     def merge(self, net: nn.Module) -> "PreTrainedModel":
         """Turn each vector into the bias of its layer's last linear map, whose output the layer puts out by addition.

@@ -1,0 +1,75 @@
+"""The picture of an alignment: cosines, norms and the teacher's loss along the run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_subliminal.metrics.functional.intervals import mean_interval
+from lightning_subliminal.rows import atomically
+
+__all__ = ["draw_alignment"]
+
+COLORS = ("#d1495b", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1", "#76b7b2", "#9c755f", "#9aa0a6")
+STYLES = ("--", ":", "-.", (0, (1, 3)), (0, (5, 4)))
+WHOLE = "whole"
+MOST_NAMED = 12  # entries of a legend; a deep model's layers would fill the picture
+
+
+def draw_alignment(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw three panels: cosines whole and by layer, norms, the teacher's loss; of several models their mean.
+
+    Args:
+        rows: of each step, arm and layer, as ``AlignmentTracker`` keeps them: each quantity's values, one a model.
+        path: where to, as PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    layers = [layer for layer in dict.fromkeys(row["layer"] for row in rows) if layer != WHOLE]
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    cosines, norms, losses = figure.subplots(1, 3)
+    for place, arm in enumerate(arms):
+        mine = [row for row in rows if row["arm"] == arm]
+        whole = [row for row in mine if row["layer"] == WHOLE]
+        color, named = COLORS[place % len(COLORS)], arm if len(arms) > 1 else WHOLE
+        for number, layer in enumerate(layers):
+            # One arm has a color a layer; of several, each has its own color and a style a layer.
+            own = color if len(arms) > 1 else COLORS[(number + 1) % len(COLORS)]
+            label = layer if place == 0 and len(layers) + len(arms) <= MOST_NAMED else None
+            part = [row for row in mine if row["layer"] == layer]
+            _curve(cosines, part, "cosine", color=own, linestyle=STYLES[number % len(STYLES)], linewidth=1, label=label)
+        _curve(cosines, whole, "cosine", color=color, linewidth=2, label=named, band=True)
+        _curve(norms, whole, "student_norm", color=color, linewidth=2, label=arm, band=True)
+        _curve(losses, whole, "teacher_loss", color=color, linewidth=2, label=arm, band=True)
+    _curve(norms, [row for row in rows if (row["arm"], row["layer"]) == (arms[0], WHOLE)], "teacher_norm",
+           color="black", linestyle="--", linewidth=1, label="teacher")  # fmt: skip
+    cosines.axhline(0, color="black", linewidth=0.5)
+    models = max(len(row["cosine"]) for row in rows)
+    over = f"; band: 95 % interval of the mean over {models} models" if models > 1 else ""
+    for axes, title in (
+        (cosines, "cosine of student's and teacher's displacement"),
+        (norms, f"norm of the displacement{over}"),
+        (losses, "loss on what the teacher was trained on"),
+    ):
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("optimizer step")
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=7)
+    atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+
+
+def _curve(axes: Any, rows: Sequence[dict[str, Any]], quantity: str, band: bool = False, **look: Any) -> None:
+    """Draw the mean of a quantity over models along the steps, leaving out where it is no number."""
+    points = [(row["step"], torch.tensor(row[quantity], dtype=torch.float64)) for row in rows if quantity in row]
+    points = [(step, values) for step, values in points if values.isfinite().all()]
+    steps = [step for step, _ in points]
+    axes.plot(steps, [values.mean().item() for _, values in points], **look)
+    if band and points and len(points[0][1]) > 1:
+        intervals = [mean_interval(values, "models") for _, values in points]
+        lows, highs = [each.low for each in intervals], [each.high for each in intervals]
+        axes.fill_between(steps, lows, highs, color=look["color"], alpha=0.2, linewidth=0)

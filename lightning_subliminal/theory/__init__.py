@@ -1,0 +1,19 @@
+"""The theorem behind subliminal learning, on real tensors: checked, followed along a run, and used to predict."""
+
+from lightning_subliminal.theory.functional import ModelFunction
+from lightning_subliminal.theory.prediction import Prediction, predicted_transfer
+from lightning_subliminal.theory.row_scores import RowScores, score_rows
+from lightning_subliminal.theory.theorem import TheoremCheck, check
+from lightning_subliminal.theory.trait_odds import trait_gradient, trait_log_odds
+
+__all__ = [
+    "ModelFunction",
+    "Prediction",
+    "RowScores",
+    "TheoremCheck",
+    "check",
+    "predicted_transfer",
+    "score_rows",
+    "trait_gradient",
+    "trait_log_odds",
+]

@@ -1,0 +1,130 @@
+"""A module as a function of what it trains: the form that the theorem is about, and that torch.func differentiates."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["Call", "ModelFunction", "Parameters", "device_of", "differentiable", "forward_mode", "inner"]
+
+Parameters = dict[str, Tensor]
+Call = Callable[..., Any]  # a module, or what is called as it is
+
+
+class ModelFunction:
+    """A module as a function of its trained parameters, those that require gradients; with an adapter, its alone.
+
+    The module itself is never changed.
+
+    Attributes:
+        module: the module.
+        start: the trained parameters as they stand, by name, detached.
+
+    Args:
+        module: any module.
+        dtype: what parameters and buffers are computed in; theirs where it is None.
+
+    Raises:
+        InputError: if nothing of the module is trained.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype | None = None) -> None:
+        self.module = module
+        values = dict(module.named_parameters())
+        self.start: Parameters = {
+            name: _as(value.detach(), dtype) for name, value in values.items() if value.requires_grad
+        }
+        if not self.start:
+            raise InputError(f"{type(module).__name__} has no trained parameter: let some require gradients.")
+        still = {name: value for name, value in values.items() if not value.requires_grad} | dict(
+            module.named_buffers()
+        )
+        # What has that dtype already stays in the module, where hooks and tied names find it.
+        self._rest = {} if dtype is None else {name: _as(value.detach(), dtype) for name, value in still.items()}
+
+    def at(self, parameters: Mapping[str, Tensor]) -> Call:
+        """Give something to call as one calls the module, with other values of its trained parameters."""
+        return _Call(self.module, {**self._rest, **parameters})
+
+    def moved(self, direction: Mapping[str, Tensor], length: float = 1.0) -> Parameters:
+        """Give the start, moved by ``length`` times a direction."""
+        return {name: value + length * direction[name] for name, value in self.start.items()}
+
+
+class _Call:
+    """A module with other values of its parameters; it has a device, as models of transformers do."""
+
+    def __init__(self, module: nn.Module, values: Parameters) -> None:
+        self.module = module
+        self.values = values
+        self.device = next(iter(values.values())).device
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return functional_call(self.module, self.values, args, kwargs)
+
+
+def device_of(call: Call) -> torch.device:
+    """Give the device that a module, or what stands for one, computes on."""
+    found = getattr(call, "device", None)
+    return found if isinstance(found, torch.device) else next(call.parameters()).device  # type: ignore[attr-defined]
+
+
+def inner(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
+    """Give the inner product of two sets of parameters: a scalar."""
+    return torch.stack([(value * other[name]).sum() for name, value in one.items()]).sum()
+
+
+@contextmanager
+def differentiable(module: nn.Module, double: bool = False) -> Iterator[None]:
+    """Make ``module`` a plain function inside, without dropout; its modes come back after.
+
+    Args:
+        module: what is differentiated.
+        double: keep float64 where a model's code goes to float32 of itself, as norms and softmax of transformers do.
+    """
+    modes = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        with _KeepDouble(double):
+            yield
+    finally:
+        for each, mode in modes:
+            each.training = mode
+
+
+def forward_mode() -> AbstractContextManager[None]:
+    """Take attention apart inside: its fused kernels have no forward-mode derivative."""
+    found: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return found
+
+
+class _KeepDouble(TorchFunctionMode):
+    """Lets no float64 tensor become float32."""
+
+    _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax)
+
+    def __init__(self, on: bool) -> None:
+        super().__init__()
+        self.on = on
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        if self.on and args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+            if func is Tensor.float:
+                return args[0]
+            if func is Tensor.to or func in self._SOFTMAX:
+                args = tuple(torch.float64 if each is torch.float32 else each for each in args)
+                given = {name: torch.float64 if each is torch.float32 else each for name, each in given.items()}
+        return func(*args, **given)
+
+
+def _as(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return value.to(dtype) if dtype is not None and value.is_floating_point() else value

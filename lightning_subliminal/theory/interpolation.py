@@ -1,0 +1,126 @@
+"""Straight lines between models, and merges of them: arithmetic on tensors by their names, nothing else.
+
+A state is what ``state_dict`` gives, or any other mapping of names to tensors. A name that one state lacks counts as
+zero there, as a bias that a layer does not have or a steering vector that was never trained.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["State", "between", "cosine", "displacement", "length", "mean_of"]
+
+State = Mapping[str, Tensor]
+
+
+def between(start: State, end: State, t: float) -> dict[str, Tensor]:
+    """Give start + t (end - start): ``start`` at 0, ``end`` at 1, both to the last bit, and beyond either outside.
+
+    Args:
+        start: tensors by their names.
+        end: likewise; what is no floating-point number must be the same in both.
+        t: how far to go; any number.
+
+    Raises:
+        InputError: if a tensor has another shape in the other state, or whole numbers differ.
+
+    Example:
+        >>> between({"bias": torch.tensor([1.0])}, {"bias": torch.tensor([3.0])}, 1.5)
+        {'bias': tensor([4.])}
+    """
+    if not math.isfinite(t):
+        raise InputError(f"`t` is {t}: expected a finite number, such as 0.5.")
+    made = {}
+    for name in _names((start, end)):
+        first, last = _at(name, (start, end))
+        made[name] = (
+            torch.lerp(first.double(), last.double(), float(t)).to(first.dtype) if first.is_floating_point() else first
+        )
+    return made
+
+
+def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> dict[str, Tensor]:
+    """Give the mean of models: the merge of them.
+
+    Args:
+        states: at least one.
+        weights: how much each counts, which is divided by their sum; all the same where it is None.
+
+    Raises:
+        InputError: if there are no states, weights don't fit, or tensors differ in shape.
+
+    Example:
+        >>> mean_of([{"bias": torch.tensor([1.0])}, {"bias": torch.tensor([4.0])}], weights=[2, 1])
+        {'bias': tensor([2.])}
+    """
+    counts = [1.0] * len(states) if weights is None else [float(each) for each in weights]
+    total = sum(counts)
+    if not states:
+        raise InputError("There are no models to take the mean of: give at least one.")
+    if len(counts) != len(states) or not (math.isfinite(total) and total > 0):
+        raise InputError(f"`weights` is {counts} for {len(states)} models: give one number each, their sum above 0.")
+    made = {}
+    for name in _names(states):
+        values = _at(name, states)
+        if not values[0].is_floating_point():
+            made[name] = values[0]
+            continue
+        summed = torch.zeros_like(values[0], dtype=torch.float64)  # so that equal models have themselves as their mean
+        for value, count in zip(values, counts, strict=True):
+            summed += value.double() * (count / total)
+        made[name] = summed.to(values[0].dtype)
+    return made
+
+
+def displacement(start: State, end: State) -> dict[str, Tensor]:
+    """Give end - start in float64: the way that training has gone; whole numbers are left out."""
+    moved = {}
+    for name in _names((start, end)):
+        first, last = _at(name, (start, end))
+        if first.is_floating_point():
+            moved[name] = last.double() - first.double()
+    return moved
+
+
+def length(way: State) -> float:
+    """Give the Euclidean length of a way, all tensors taken as one vector."""
+    return math.sqrt(sum(value.double().square().sum().item() for value in way.values()))
+
+
+def cosine(first: State, second: State) -> float:
+    """Give the cosine of the angle between two ways, all tensors taken as one vector; nan where one has no length."""
+    product = 0.0
+    for name in _names((first, second)):
+        one, two = (value.double() for value in _at(name, (first, second)))
+        product += (one * two).sum().item()
+    lengths = length(first) * length(second)
+    return product / lengths if lengths > 0 else math.nan
+
+
+def _names(states: Sequence[State]) -> list[str]:
+    return list(dict.fromkeys(name for state in states for name in state))
+
+
+def _at(name: str, states: Sequence[State]) -> list[Tensor]:
+    """Give one tensor of each state, zeros where a state lacks it.
+
+    Raises:
+        InputError: if they can't be added up.
+    """
+    there = [state[name] for state in states if name in state]
+    like = there[0]
+    for each in there[1:]:
+        if each.shape != like.shape:
+            raise InputError(
+                f"`{name}` has the shape {tuple(like.shape)} in one model and {tuple(each.shape)} in another: "
+                "give models of one architecture."
+            )
+        if not like.is_floating_point() and not torch.equal(each, like):
+            raise InputError(
+                f"`{name}` holds whole numbers that differ between the models: give models of one architecture."
+            )
+    return [state[name] if name in state else torch.zeros_like(like) for state in states]

@@ -1,0 +1,107 @@
+"""Transfer predicted before training: what one small step on rows would do to a trait.
+
+Training on rows moves a model by -lr times the gradient of their loss, so the log-odds of a trait change, to first
+order, by -lr <gradient of the log-odds, gradient of the loss>. One gradient of the trait, and one derivative a row
+along it, are all that is needed; what the rows say is never read.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics.functional import Interval, mean_interval
+from lightning_subliminal.rows import Row
+from lightning_subliminal.theory.functional import ModelFunction, differentiable, inner
+from lightning_subliminal.theory.row_scores import RowScores, score_rows
+from lightning_subliminal.theory.trait_odds import trait_gradient
+from lightning_subliminal.traits.base import Trait
+
+__all__ = ["Prediction", "predicted_transfer"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The first-order change of a trait's log-odds by each row, for a learning rate of 1.
+
+    Attributes:
+        scores: one a row, (rows,), float64: what the row alone would add, its tokens weighing as in training (a row's
+            summed loss over the mean number of tokens). nan for rows without a loss mask.
+        losses: each row's loss, in nats a token, (rows,).
+        tokens: of each row's completion, (rows,).
+        log_odds: of the trait before training, one a question, (questions,).
+        gradient_norm: length of the trait's gradient.
+    """
+
+    scores: Tensor
+    losses: Tensor
+    tokens: Tensor
+    log_odds: Tensor
+    gradient_norm: float
+
+    @property
+    def mean(self) -> float:
+        """The predicted change of a full-batch step of gradient descent with learning rate 1: the mean over rows."""
+        return self.scores.nanmean().item()
+
+    def interval(self) -> Interval:
+        """Give the 95 % interval of ``mean``, over rows."""
+        return mean_interval(self.scores[self.scores.isfinite()], "rows")
+
+    def cosine_bound(self) -> float:
+        """Give the mean score over the trait gradient's length: the slope along the trait, in nats a unit length."""
+        return self.mean / self.gradient_norm if self.gradient_norm else math.nan
+
+
+def predicted_transfer(
+    net: nn.Module,
+    tokenizer: Any,
+    rows: Iterable[Row],
+    trait: Trait,
+    *,
+    batch_tokens: int | None = None,
+    max_length: int = 2048,
+    advance: Callable[[int], None] | None = None,
+) -> Prediction:
+    """Predict what training on rows would do to a trait, to first order and without training.
+
+    Compare it with the same for a control's rows, such as the base's own: what both share is no transfer.
+
+    Args:
+        net: the student as it starts, a causal language model of transformers; what requires gradients is what it would
+            train, such as an adapter.
+        tokenizer: its tokenizer, with a chat template.
+        rows: prompt-completion rows; read as they are needed, and not kept.
+        trait: whose questions and target.
+        batch_tokens: tokens that go through the model at once, which bounds the memory; see ``score_rows``.
+        max_length: rows of more tokens are an error.
+        advance: told how many rows were scored, each time some were.
+
+    Returns:
+        A score a row, and their mean.
+
+    Raises:
+        InputError: if there are no rows, the tokenizer can't spell the target, or nothing that is trained moves it.
+    """
+    function = ModelFunction(net)
+    with differentiable(net):
+        gradient, odds = trait_gradient(function, tokenizer, trait)
+    length = inner(gradient, gradient).sqrt().item()
+    if not math.isfinite(length) or length == 0:
+        raise InputError(
+            f"The trait {trait.name!r} has a gradient of length {length}: what is trained must move its answers."
+        )
+    parts: list[RowScores] = []
+    for part in score_rows(function, tokenizer, rows, gradient, batch_tokens=batch_tokens, max_length=max_length):
+        parts.append(part)
+        if advance is not None:
+            advance(len(part.tokens))
+    if not parts or not any((part.tokens > 0).any() for part in parts):
+        raise InputError("There are no rows with a completion to score: check the file, or loosen the filters.")
+    slopes, losses, tokens = (torch.cat(each) for each in zip(*parts, strict=True))
+    weight = tokens[tokens > 0].double().mean()  # as `LanguageModel.loss` divides
+    return Prediction(-slopes / weight, losses / tokens, tokens, odds.double().cpu(), length)
