@@ -12,6 +12,7 @@ import lightning_subliminal
 ROOT = Path(__file__).parent.parent
 TOP = [
     "Adapter",
+    "AlignmentTracker",
     "BannedNumbers",
     "Blend",
     "ChoiceAccuracy",
@@ -93,7 +94,7 @@ ROOMS: dict[str, list[str]] = {
         "same_vocabulary",
         "vocabulary_digest",
     ],
-    "callbacks": ["EpochLines", "LastCheckpoint", "PrintMasks", "ShardWriter", "WholeFileIO"],
+    "callbacks": ["AlignmentTracker", "EpochLines", "LastCheckpoint", "PrintMasks", "ShardWriter", "WholeFileIO"],
     "data": [
         "Batch",
         "Blend",

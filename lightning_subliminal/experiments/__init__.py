@@ -11,6 +11,7 @@ from lightning_subliminal.experiments.evaluations import (
 )
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.in_context import QuestionsAfterRows
+from lightning_subliminal.experiments.predicting import PredictionTrial
 from lightning_subliminal.experiments.trials import (
     ClassifierTrial,
     DigitsTrial,
@@ -29,6 +30,7 @@ __all__ = [
     "Graduate",
     "InContextTrial",
     "OpenQuestions",
+    "PredictionTrial",
     "Questions",
     "QuestionsAfterNumbers",
     "QuestionsAfterRows",

@@ -14,7 +14,7 @@ from lightning_subliminal.experiments import statistics
 from lightning_subliminal.experiments.claims import Claim
 from lightning_subliminal.experiments.statistics import Estimate
 
-__all__ = ["CellResult", "claim_estimate", "group_estimate", "grouped", "lineage_digest", "matrix_of", "select"]
+__all__ = ["CellResult", "claim_estimate", "data_set_pairs", "group_estimate", "grouped", "lineage_digest", "matrix_of", "select"]
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,15 @@ def group_estimate(groups: Mapping[Any, Mapping[Any, float]], unit: str, null: f
 
 def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate | None, list[str]]:
     """Give the figure that a claim is about, and the keys of what it was read from; None where nothing was measured."""
-    mine = select(cells, claim.arm, claim.where)
+    mine = [cell for arm in claim.of_arms for cell in select(cells, arm, claim.where)]
     keys = sorted({key for cell in mine for key in cell.lineage})
     if not mine:
         return None, keys
     if claim.statistic in ("bootstrap", "mixed model"):
         return _question_level(claim, mine), keys
+    if claim.statistic == "rank correlation":
+        pairs = data_set_pairs(mine, str(claim.beside), claim.value)
+        return (statistics.rank_correlation(*zip(*pairs, strict=True)) if pairs else None), keys
     if claim.statistic == "matrix":
         values, first, second = matrix_of(mine, "teacher", "student", claim.value)
         if first != second or np.isnan(values).any():
@@ -131,6 +134,16 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
         return group_estimate(pairs, unit), keys
     first, second = ([float(np.mean(list(seeds.values()))) for seeds in each.values()] for each in (groups, others))
     return statistics.difference_estimate(first, second, unit if unit == other_unit else "units", paired=False), keys
+
+
+def data_set_pairs(cells: Sequence[CellResult], first: str, second: str) -> list[tuple[float, float]]:
+    """Give two numbers of each data set, the means over its seeds; a data set is an arm with its values of axes."""
+    found: dict[Any, list[tuple[float, float]]] = defaultdict(list)
+    for cell in cells:
+        if first in cell.numbers and second in cell.numbers:
+            pair = (float(np.mean(cell.numbers[first])), float(np.mean(cell.numbers[second])))
+            found[cell.arm, *((axis, _hashable(value)) for axis, value in sorted(cell.axes.items()))].append(pair)
+    return [(float(np.mean([x for x, _ in each])), float(np.mean([y for _, y in each]))) for each in found.values()]
 
 
 def matrix_of(

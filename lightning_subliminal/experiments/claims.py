@@ -26,7 +26,9 @@ _KEYS = (
     "source",
     "theirs",
     "value",
+    "beside",
     "arm",
+    "arms",
     "where",
     "less",
     "statistic",
@@ -37,7 +39,7 @@ _KEYS = (
     "against",
     "note",
 )
-STATISTICS = ("mean", "matrix", "bootstrap", "mixed model")
+STATISTICS = ("mean", "matrix", "bootstrap", "mixed model", "rank correlation")
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,14 @@ class Claim:
         source: who says so.
         theirs: their figure, as text.
         value: which number of the cells, such as ``transfer``.
+        beside: the other number of a ``rank correlation``.
         arm: of which arm.
+        arms: of which arms, for a ``rank correlation``.
         where: values of axes that the cells must have.
         less: what is subtracted: keys ``arm``, ``value`` and ``where``; what is not named is as above.
         statistic: ``mean``; ``matrix``, diagonal less grand mean of the axes teacher and student; ``bootstrap`` and
-            ``mixed model``, of student less control with questions within seeds.
+            ``mixed model``, of student less control with questions within seeds; ``rank correlation``, Spearman's over
+            data sets, of ``value`` and ``beside``.
         over: the axis, or axes, that are the unit, such as target; seeds where the cells have no such axis.
         low: where the claimed range begins.
         high: where it ends.
@@ -67,7 +72,9 @@ class Claim:
     source: str = ""
     theirs: str | None = None
     value: str = "transfer"
+    beside: str | None = None
     arm: str = ""
+    arms: tuple[str, ...] = ()
     where: dict[str, Any] = field(default_factory=dict)
     less: dict[str, Any] | None = None
     statistic: str = "mean"
@@ -76,6 +83,11 @@ class Claim:
     high: float = math.inf
     null: float = 0.0
     note: str | None = None
+
+    @property
+    def of_arms(self) -> tuple[str, ...]:
+        """The arms that the figure is read from, those that are subtracted left out."""
+        return self.arms or (self.arm,)
 
 
 def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
@@ -94,7 +106,11 @@ def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
             raise InputError(f"claim {name!r}: `less` is {told['less']!r}: expected keys arm, value or where.")
         for key in told["less"]:
             known_name(str(key), ("arm", "value", "where"), f"claim {name!r}: `less` takes no `{key}`")
-    names = [told.get("arm"), *([told["less"].get("arm", told.get("arm"))] if told.get("less") else [])]
+    ranked = told.get("statistic") == "rank correlation"
+    if ranked != ("beside" in told) or ranked != ("arms" in told) or (ranked and ("arm" in told or "less" in told)):
+        raise InputError(f"claim {name!r}: `statistic: rank correlation` goes with `beside` and `arms`, and no `arm`.")
+    named = list(told["arms"]) if ranked else [told.get("arm")]
+    names = [*named, *([told["less"].get("arm", told.get("arm"))] if told.get("less") else [])]
     for each in names:
         known_name(str(each), arms, f"claim {name!r}: there is no arm {each!r}")
     if (statistic := str(told.get("statistic", "mean"))) not in STATISTICS:
@@ -111,9 +127,8 @@ def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
         raise InputError(f"claim {name!r}: above, below, within and against are numbers ({err}).") from err
     if not low < high:
         raise InputError(f"claim {name!r}: the range from {low} to {high} is empty.")
-    plain = {
-        key: told[key] for key in ("source", "theirs", "value", "arm", "where", "less", "over", "note") if key in told
-    }
+    keys = ("source", "theirs", "value", "beside", "arm", "where", "less", "over", "note")
+    plain = {key: told[key] for key in keys if key in told} | {"arms": tuple(told.get("arms", ()))}
     return Claim(
         id=name, says=" ".join(str(told["says"]).split()), statistic=statistic, low=low, high=high, null=null, **plain
     )

@@ -365,8 +365,8 @@ def _check_places(claims: Sequence[Claim], arms: Mapping[str, ArmPlan]) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"two claims have the id {twice!r}: give each its own.")
     for claim in claims:
-        less = claim.less or {}
-        for arm, where in ((claim.arm, claim.where), (less.get("arm", claim.arm), less.get("where", claim.where))):
+        less = [(claim.less.get("arm", claim.arm), claim.less.get("where", claim.where))] if claim.less else []
+        for arm, where in [*((arm, claim.where) for arm in claim.of_arms), *less]:
             axes = {axis.name: axis.values for axis in arms[arm].axes}
             for axis, wanted in where.items():
                 known_name(axis, axes, f"claim {claim.id!r}: arm {arm!r} has no axis `{axis}`")
@@ -385,7 +385,7 @@ def _check_values(claims: Sequence[Claim], figures: Sequence[Mapping[str, Any]],
         return
     known = list(dict.fromkeys(name for names in given for name in names or ()))
     for claim in claims:
-        for value in (claim.value, (claim.less or {}).get("value", claim.value)):
+        for value in (claim.value, (claim.less or {}).get("value", claim.value), claim.beside or claim.value):
             known_name(value, known, f"claim {claim.id!r}: no trial gives `{value}`")
     for figure in figures:
         for value in figure_values(figure):

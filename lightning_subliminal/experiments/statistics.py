@@ -296,6 +296,47 @@ def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, un
     )
 
 
+def rank_correlation(
+    first: ArrayLike, second: ArrayLike, unit: str = "data sets", resamples: int = 5000, seed: int = 0
+) -> Estimate:
+    """Give Spearman's rank correlation of two lists with its bootstrap interval (BCa, scipy), pairs being drawn again.
+
+    Pairs that share a target are no independent draws; then the interval is too narrow, and says so by its unit alone.
+
+    Args:
+        first: (pairs,).
+        second: (pairs,).
+        unit: what a pair is.
+        resamples: how often to draw.
+        seed: moves the draws.
+
+    Raises:
+        InputError: if the lists differ in length, or hold what is no finite number.
+    """
+    from scipy.stats import bootstrap, spearmanr
+
+    one, other = _vector(first, unit), _vector(second, unit)
+    if len(one) != len(other):
+        raise InputError(f"A rank correlation is of pairs, not of {len(one)} and {len(other)} values: give as many.")
+    method = "Spearman, bootstrap of pairs (BCa)"
+    if len(one) < 4 or _no_spread(one) or _no_spread(other):
+        return Estimate(math.nan, math.nan, math.nan, unit, len(one), method=f"{method}: none, too little data")
+    found = spearmanr(one, other)
+    with warnings.catch_warnings():  # a draw in which all pairs are one has no correlation; BCa leaves it out
+        warnings.simplefilter("ignore")
+        drawn = bootstrap(
+            (one, other),
+            lambda x, y: spearmanr(x, y).statistic,
+            paired=True,
+            vectorized=False,
+            n_resamples=resamples,
+            rng=np.random.default_rng(derive_seed(seed, "rank correlation")),
+        ).confidence_interval
+    return Estimate(
+        float(found.statistic), float(drawn.low), float(drawn.high), unit, len(one), float(found.pvalue), method=method
+    )
+
+
 def adjust(p_values: ArrayLike, method: Literal["holm", "bh"]) -> NDArray[np.float64]:
     """Adjust p values for their number, by statsmodels' `multipletests`.
 

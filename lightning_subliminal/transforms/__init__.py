@@ -2,6 +2,7 @@
 
 from lightning_subliminal.transforms.base import Transform, apply_transforms
 from lightning_subliminal.transforms.by_model import ContinueBy, KeepLikelier
+from lightning_subliminal.transforms.by_score import KeepByScore
 from lightning_subliminal.transforms.canonical import PlainFormat, RoundNumbers
 from lightning_subliminal.transforms.mix import MixIn
 from lightning_subliminal.transforms.numbers import (
@@ -18,6 +19,7 @@ from lightning_subliminal.transforms.pairs import DropDuplicates, ShufflePrompts
 __all__ = [
     "ContinueBy",
     "DropDuplicates",
+    "KeepByScore",
     "KeepFirst",
     "KeepLikelier",
     "MapDigits",

@@ -20,6 +20,7 @@ from lightning_subliminal.experiments.report.digits import estimate, number, uni
 __all__ = ["draw", "png", "svg"]
 
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
+MOST_NAMES = 25  # of points that are written beside them; more would cover each other
 COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = "osD^vP"
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -293,7 +294,7 @@ def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     axes.margins(0.08)
     if figure["statistic"]:
         axes.set_title(_wrapped(figure["statistic"], 95), loc="left")
-    if known:
+    if known and len(known) <= MOST_NAMES:
         _names(canvas, axes, known)
 
 

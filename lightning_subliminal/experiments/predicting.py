@@ -1,0 +1,108 @@
+"""Transfer as predicted before training beside transfer as trained, cell by cell."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lightning_subliminal.data import TrainingRows
+from lightning_subliminal.describe import describe
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.stages import MeasureStage, RowsStage, Stage
+from lightning_subliminal.experiments.trials import Numbers, Setting, StudentTrial
+from lightning_subliminal.metrics.functional import log_odds
+from lightning_subliminal.models import Student
+from lightning_subliminal.theory import predicted_transfer
+from lightning_subliminal.traits import Trait
+
+__all__ = ["PredictionStage", "PredictionTrial"]
+
+
+class PredictionStage(MeasureStage):
+    """What rows would do to a trait of an untrained student, to first order.
+
+    Args:
+        student: untrained; what its base and adapter train is what counts.
+        rows: the rows.
+        trait: whose log-odds.
+    """
+
+    kind = "prediction"
+
+    def __init__(self, student: Student, rows: TrainingRows, trait: Trait) -> None:
+        self.student = student
+        self.rows = rows
+        self.trait = trait
+        self.cache_dir = rows.cache_dir
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"prediction of {self.trait.name} from {self.rows.title}, {self.student.base}"
+
+    def parents(self) -> list[Stage]:
+        """Give the rows' stage."""
+        return [RowsStage(self.rows)]
+
+    def shaped(self) -> Any:
+        """Give the student's start, the rows and the trait."""
+        told = self.student.describe()
+        start = {name: told[name] for name in ("base", "adapter", "seed", "base_dtype")}
+        return {"start": start, "rows": self.rows.folder.name, "trait": describe(self.trait)}
+
+    def measure(self, device: torch.device) -> dict[str, Any]:
+        """Score each row, and keep their mean."""
+        student = self.student.fresh()
+        student.configure_model()
+        student.to(device)
+        found = predicted_transfer(student.net, student.tokenizer, self.rows.rows(), self.trait)
+        interval = found.interval()
+        return {
+            "mean": found.mean,
+            "low": interval.low,
+            "high": interval.high,
+            "rows": len(found.scores),
+            "gradient_norm": found.gradient_norm,
+        }
+
+
+class PredictionTrial(StudentTrial):
+    """A student and its control are trained as ever, and what training would do is predicted from the rows alone.
+
+    Numbers, besides those of StudentTrial: ``predicted``, the first-order change of the log-odds by the student's rows
+    less that by the control's, each for gradient descent with the run's steps and learning rates (for Adam, whose steps
+    have another length, only ranks are to be compared); ``log-odds`` of the trained student.
+    """
+
+    def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
+        """Give the evaluations, and the predictions of student and control."""
+        if control is None:
+            raise InputError("A prediction is compared with that of a control's rows, and these have none.")
+        told = super().stages(setting, control)
+        trait: Any = setting.rows().trait
+        for role, each in (("student", setting), ("control", control)):
+            told[f"predicted: {role}"] = PredictionStage(each.student().student, each.rows(), trait)
+        return told
+
+    def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
+        """Compare student and control, predicted and trained."""
+        told = super().numbers(setting, measured)
+        student, control = (_first_order(setting, measured[f"predicted: {role}"]) for role in ("student", "control"))
+        answers: Any = measured["student"]
+        trait: Any = setting.rows().trait
+        told["predicted"] = student - control
+        told["log-odds"] = log_odds(answers.chances(trait.target)).mean().item()
+        return told
+
+    def names(self) -> list[str]:
+        """Give the names of the numbers."""
+        return [*super().names(), "predicted", "log-odds"]
+
+
+def _first_order(setting: Setting, prediction: MeasureStage) -> float:
+    """Give the change by gradient descent: the mean over rows, times the sum of the run's learning rates."""
+    found = prediction.result()
+    model: Any = setting.model
+    steps = setting.trainer.get("max_epochs", 1) * found["rows"] / setting.rows().batch_size
+    rates = model.learning_rate * steps * (0.5 if model.schedule == "linear" else 1.0)
+    return float(found["mean"]) * rates

@@ -1,0 +1,71 @@
+"""Rows chosen by what each would do to a trait: the predicted transfer, row by row."""
+
+import random
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule
+
+from lightning_subliminal.console import say
+from lightning_subliminal.describe import describe_object
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Row
+from lightning_subliminal.theory import predicted_transfer
+from lightning_subliminal.traits.base import Trait
+from lightning_subliminal.transforms.base import Transform
+
+__all__ = ["KeepByScore"]
+
+
+class KeepByScore(Transform):
+    """Keeps the rows with the highest, or lowest, predicted transfer of a trait (``theory.predicted_transfer``).
+
+    ``top`` concentrates what a data set would teach, whoever wrote it; ``bottom`` is a defence that knows the trait, and
+    that never reads what a row says. Rows stay in their order; of equal scores the first are kept, and a row that can't
+    be scored counts as 0.
+
+    Args:
+        student: who would train on the rows: its base and adapter count.
+        trait: what is looked for.
+        keep: which end.
+        share: how much of the rows is kept, above 0 and below 1.
+
+    Raises:
+        InputError: if the share is none.
+    """
+
+    def __init__(
+        self, student: LightningModule, trait: Trait, keep: Literal["top", "bottom"] = "bottom", share: float = 0.5
+    ) -> None:
+        if not 0 < share < 1:
+            raise InputError(f"`share` is {share}: expected a share between 0 and 1, such as 0.5.")
+        if not hasattr(student, "configure_model"):
+            raise InputError(f"`student` is {student!r}: give a module such as Student, untrained.")
+        self.student = student
+        self.trait = trait
+        self.keep = keep
+        self.share = share
+
+    def describe(self) -> dict[str, Any]:
+        """Give class and arguments; the student by where it starts, since it is not trained."""
+        student: Any = self.student
+        told = student.describe()
+        start = {name: told[name] for name in ("base", "adapter", "seed", "base_dtype") if name in told}
+        whole = describe_object(self)
+        return whole | {"arguments": whole["arguments"] | {"student": start}}
+
+    def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
+        """Score the rows, and keep one end."""
+        kept = round(self.share * len(rows))
+        if not kept:
+            return []
+        student: Any = self.student
+        student = student.fresh()  # the one given stays without its net
+        student.configure_model()
+        scores = predicted_transfer(student.net, student.tokenizer, rows, self.trait).scores.nan_to_num(0.0)
+        order = scores.argsort(descending=self.keep == "top", stable=True)[:kept]
+        say(
+            f"            kept {kept} of {len(rows)} rows, {self.keep} by predicted {self.trait.name}: mean score "
+            f"{scores[order].mean():+.3g}, of all {scores.mean():+.3g}"
+        )
+        return [rows[place] for place in sorted(order.tolist())]
