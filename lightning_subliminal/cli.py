@@ -26,6 +26,7 @@ OWN_VERBS = (
     "evaluate",
     "report",
     "run",
+    "theory",
     "traits",
 )  # each is a module in commands/ with a dict COMMANDS
 

@@ -14,7 +14,16 @@ from lightning_subliminal.experiments import statistics
 from lightning_subliminal.experiments.claims import Claim
 from lightning_subliminal.experiments.statistics import Estimate
 
-__all__ = ["CellResult", "claim_estimate", "data_set_pairs", "group_estimate", "grouped", "lineage_digest", "matrix_of", "select"]
+__all__ = [
+    "CellResult",
+    "claim_estimate",
+    "data_set_pairs",
+    "group_estimate",
+    "grouped",
+    "lineage_digest",
+    "matrix_of",
+    "select",
+]
 
 
 @dataclass(frozen=True)
@@ -107,8 +116,8 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     if claim.statistic in ("bootstrap", "mixed model"):
         return _question_level(claim, mine), keys
     if claim.statistic == "rank correlation":
-        pairs = data_set_pairs(mine, str(claim.beside), claim.value)
-        return (statistics.rank_correlation(*zip(*pairs, strict=True)) if pairs else None), keys
+        told = np.array(data_set_pairs(mine, str(claim.beside), claim.value)).reshape(-1, 2)
+        return (statistics.rank_correlation(told[:, 0], told[:, 1]) if len(told) else None), keys
     if claim.statistic == "matrix":
         values, first, second = matrix_of(mine, "teacher", "student", claim.value)
         if first != second or np.isnan(values).any():
@@ -142,7 +151,8 @@ def data_set_pairs(cells: Sequence[CellResult], first: str, second: str) -> list
     for cell in cells:
         if first in cell.numbers and second in cell.numbers:
             pair = (float(np.mean(cell.numbers[first])), float(np.mean(cell.numbers[second])))
-            found[cell.arm, *((axis, _hashable(value)) for axis, value in sorted(cell.axes.items()))].append(pair)
+            axes = tuple((axis, _hashable(value)) for axis, value in sorted(cell.axes.items()))
+            found[cell.arm, axes].append(pair)
     return [(float(np.mean([x for x, _ in each])), float(np.mean([y for _, y in each]))) for each in found.values()]
 
 

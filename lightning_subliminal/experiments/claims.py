@@ -109,6 +109,8 @@ def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
     ranked = told.get("statistic") == "rank correlation"
     if ranked != ("beside" in told) or ranked != ("arms" in told) or (ranked and ("arm" in told or "less" in told)):
         raise InputError(f"claim {name!r}: `statistic: rank correlation` goes with `beside` and `arms`, and no `arm`.")
+    if ranked and not (isinstance(told["arms"], list) and told["arms"]):
+        raise InputError(f"claim {name!r}: `arms` is {told['arms']!r}: give a list of arms.")
     named = list(told["arms"]) if ranked else [told.get("arm")]
     names = [*named, *([told["less"].get("arm", told.get("arm"))] if told.get("less") else [])]
     for each in names:

@@ -21,7 +21,7 @@ from lightning_subliminal.console import hush, progress, say
 from lightning_subliminal.data import GeneratedRows
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import read_yaml
+from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.experiments.interpolation_results import (
     Interpolation,
     Merge,
@@ -32,9 +32,8 @@ from lightning_subliminal.experiments.interpolation_results import (
     write_csv,
 )
 from lightning_subliminal.experiments.model_space import Answers, ModelSpace
-from lightning_subliminal.experiments.plan import ArmPlan, Experiment
-from lightning_subliminal.experiments.stages import RowsStage, Stage, StudentStage, source_stages, walk
-from lightning_subliminal.experiments.trials import Setting, StudentTrial
+from lightning_subliminal.experiments.stages import RowsStage, StudentStage, source_stages
+from lightning_subliminal.experiments.trials import Setting
 from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.models import Steering, Student, Teacher
 from lightning_subliminal.rows import atomically
@@ -70,7 +69,7 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
     hush()
     setting, teacher = _read(config)
     data: Any = setting.data
-    device = _device(config)
+    device = config_device(config)
     held = data.fresh(
         seed=derive_seed(resolve_seed(data.seed), "held out") % 2**31,
         num_prompts=min(HELD_OUT, data.num_prompts),
@@ -86,7 +85,7 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
     writable_folder(cache_root(data.cache_dir))
     writable_folder(folder)
     space, home = _spaces(setting, teacher, device)  # looks whether the trait can be asked for, before any training
-    _make([*source_stages(teacher), *trained, RowsStage(held)], device)
+    make_stages([*source_stages(teacher), *trained, RowsStage(held)], device)
     seen = {_prompt(row) for stage in trained for row in stage.data.rows()}
     rows = [row for row in held.rows() if _prompt(row) not in seen]
     tokens = {each: each.hold_out(rows, data.max_length) for each in (space, home)}[space]
@@ -130,12 +129,8 @@ def _read(config: Path) -> tuple[Setting, Teacher]:
     Raises:
         InputError: if there is no student, or no line to its teacher.
     """
-    told = read_yaml(config)
-    seed = told.get("seed_everything", 0)
-    seed = seed if isinstance(seed, int) and not isinstance(seed, bool) else 0  # `true` means any
-    arm = ArmPlan(config.stem, told, (), None, StudentTrial(), None, None, 0)
+    setting = read_setting(config)
     try:
-        setting = Experiment(config.stem, config.stem, "", "", {}, (seed,), (), ()).setting(arm, {}, seed)
         setting.student()
     except InputError as err:
         raise InputError(f"{config}: {err}") from err
@@ -150,12 +145,6 @@ def _read(config: Path) -> tuple[Setting, Teacher]:
     if teacher.induction == "none":
         raise InputError(f"{config}: the teacher has no trait: give the config with it, its control is made beside it.")
     return setting, teacher
-
-
-def _device(config: Path) -> torch.device:
-    """Give the device that the config's trainer names; a GPU where it names none and there is one."""
-    asked = (read_yaml(config).get("trainer") or {}).get("accelerator", "auto")
-    return torch.device("cuda" if asked in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
 
 
 def _pair(setting: Setting, number: int) -> tuple[Setting, Setting]:
@@ -187,15 +176,6 @@ def _spaces(setting: Setting, teacher: Teacher, device: torch.device) -> tuple[M
 
 def _kind(models: Sequence[Student | Teacher]) -> Any:
     return "vectors" if all(type(each.adapter) is Steering for each in models) else "weights"
-
-
-def _make(stages: list[Stage], device: torch.device) -> None:
-    """Make what the cache lacks."""
-    needed = list(walk(stages))
-    lacking = [stage for stage in needed if not stage.is_done()]
-    say(f"{len(needed) - len(lacking)} of {len(needed)} stages are in the cache; {len(lacking)} are made now")
-    for stage in lacking:
-        stage.make(device)
 
 
 Line = tuple[str, ModelSpace, list[tuple[State, State]], list[float]]

@@ -1,5 +1,6 @@
 """Transfer as predicted before training beside transfer as trained, cell by cell."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,8 @@ class PredictionStage(MeasureStage):
         student = self.student.fresh()
         student.configure_model()
         student.to(device)
-        found = predicted_transfer(student.net, student.tokenizer, self.rows.rows(), self.trait)
+        rows: Any = self.rows
+        found = predicted_transfer(student.net, student.tokenizer, rows.rows(), self.trait, max_length=rows.max_length)
         interval = found.interval()
         return {
             "mean": found.mean,
@@ -102,7 +104,19 @@ class PredictionTrial(StudentTrial):
 def _first_order(setting: Setting, prediction: MeasureStage) -> float:
     """Give the change by gradient descent: the mean over rows, times the sum of the run's learning rates."""
     found = prediction.result()
-    model: Any = setting.model
-    steps = setting.trainer.get("max_epochs", 1) * found["rows"] / setting.rows().batch_size
-    rates = model.learning_rate * steps * (0.5 if model.schedule == "linear" else 1.0)
-    return float(found["mean"]) * rates
+    data: Any = setting.rows()
+    batches = max(1, math.ceil((found["rows"] - data.val_rows) / data.batch_size))
+    steps = setting.trainer.get("max_epochs", 1) * math.ceil(
+        batches / setting.trainer.get("accumulate_grad_batches", 1)
+    )
+    most = setting.trainer.get("max_steps", -1)
+    return float(found["mean"]) * _sum_of_rates(setting.model, steps if most < 0 else min(steps, most))
+
+
+def _sum_of_rates(model: Any, steps: int) -> float:
+    """Give the sum of the learning rates over the steps of a run, as ``configure_optimizers`` sets them."""
+    warm = min(model.warmup_steps, steps)
+    rising = sum((step + 1) / model.warmup_steps for step in range(warm))
+    after = float(steps - warm)
+    later = (after + 1) / 2 if after and model.schedule == "linear" else after
+    return float(model.learning_rate) * (rising + later)

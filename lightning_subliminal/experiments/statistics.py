@@ -301,6 +301,8 @@ def rank_correlation(
 ) -> Estimate:
     """Give Spearman's rank correlation of two lists with its bootstrap interval (BCa, scipy), pairs being drawn again.
 
+    Where few pairs make draws without a correlation, or BCa has no answer, it is the plain percentile interval of the
+    other draws; where all of these are alike, as in two lists of one order, there is none: no spread is no evidence.
     Pairs that share a target are no independent draws; then the interval is too narrow, and says so by its unit alone.
 
     Args:
@@ -322,7 +324,7 @@ def rank_correlation(
     if len(one) < 4 or _no_spread(one) or _no_spread(other):
         return Estimate(math.nan, math.nan, math.nan, unit, len(one), method=f"{method}: none, too little data")
     found = spearmanr(one, other)
-    with warnings.catch_warnings():  # a draw in which all pairs are one has no correlation; BCa leaves it out
+    with warnings.catch_warnings():  # a draw in which all pairs are one has no correlation
         warnings.simplefilter("ignore")
         drawn = bootstrap(
             (one, other),
@@ -330,11 +332,14 @@ def rank_correlation(
             paired=True,
             vectorized=False,
             n_resamples=resamples,
-            rng=np.random.default_rng(derive_seed(seed, "rank correlation")),
-        ).confidence_interval
-    return Estimate(
-        float(found.statistic), float(drawn.low), float(drawn.high), unit, len(one), float(found.pvalue), method=method
-    )
+            random_state=np.random.default_rng(derive_seed(seed, "rank correlation")),  # `rng` since scipy 1.15
+        )
+    low, high = (float(bound) for bound in drawn.confidence_interval)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        method = "Spearman, bootstrap of pairs (percentiles)"
+        draws = drawn.bootstrap_distribution[np.isfinite(drawn.bootstrap_distribution)]
+        low, high = (math.nan, math.nan) if _no_spread(draws) else map(float, np.percentile(draws, [2.5, 97.5]))
+    return Estimate(float(found.statistic), low, high, unit, len(one), float(found.pvalue), method=method)
 
 
 def adjust(p_values: ArrayLike, method: Literal["holm", "bh"]) -> NDArray[np.float64]:

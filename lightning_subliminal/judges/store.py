@@ -56,7 +56,7 @@ class VerdictStore:
             raise
 
     def _to_write_ahead(self) -> None:
-        """Switch to a write-ahead log, which SQLite refuses at once, instead of waiting, while another process writes."""
+        """Switch to a write-ahead log, which SQLite refuses at once while another process writes."""
         until = time.monotonic() + _WAIT
         while True:
             try:

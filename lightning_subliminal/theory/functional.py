@@ -1,19 +1,19 @@
 """A module as a function of what it trains: the form that the theorem is about, and that torch.func differentiates."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["Call", "ModelFunction", "Parameters", "device_of", "differentiable", "forward_mode", "inner"]
+__all__ = ["Call", "ModelFunction", "Parameters", "device_of", "differentiable", "directional", "inner"]
 
 Parameters = dict[str, Tensor]
 Call = Callable[..., Any]  # a module, or what is called as it is
@@ -27,10 +27,11 @@ class ModelFunction:
     Attributes:
         module: the module.
         start: the trained parameters as they stand, by name, detached.
+        rest: of what is not trained, and of the buffers, what ``dtype`` changes.
 
     Args:
         module: any module.
-        dtype: what parameters and buffers are computed in; theirs where it is None.
+        dtype: what parameters, buffers and inputs of any floating type are computed in; theirs where it is None.
 
     Raises:
         InputError: if nothing of the module is trained.
@@ -47,12 +48,14 @@ class ModelFunction:
         still = {name: value for name, value in values.items() if not value.requires_grad} | dict(
             module.named_buffers()
         )
+        made = {name: _as(value.detach(), dtype) for name, value in still.items()}
         # What has that dtype already stays in the module, where hooks and tied names find it.
-        self._rest = {} if dtype is None else {name: _as(value.detach(), dtype) for name, value in still.items()}
+        self.rest: Parameters = {name: value for name, value in made.items() if value.dtype != still[name].dtype}
+        self._dtype = dtype
 
     def at(self, parameters: Mapping[str, Tensor]) -> Call:
         """Give something to call as one calls the module, with other values of its trained parameters."""
-        return _Call(self.module, {**self._rest, **parameters})
+        return _Call(self.module, {**self.rest, **parameters}, self._dtype)
 
     def moved(self, direction: Mapping[str, Tensor], length: float = 1.0) -> Parameters:
         """Give the start, moved by ``length`` times a direction."""
@@ -62,12 +65,15 @@ class ModelFunction:
 class _Call:
     """A module with other values of its parameters; it has a device, as models of transformers do."""
 
-    def __init__(self, module: nn.Module, values: Parameters) -> None:
+    def __init__(self, module: nn.Module, values: Parameters, dtype: torch.dtype | None) -> None:
         self.module = module
         self.values = values
+        self.dtype = dtype
         self.device = next(iter(values.values())).device
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args = tuple(_as(each, self.dtype) for each in args)
+        kwargs = {name: _as(each, self.dtype) for name, each in kwargs.items()}
         return functional_call(self.module, self.values, args, kwargs)
 
 
@@ -100,15 +106,19 @@ def differentiable(module: nn.Module, double: bool = False) -> Iterator[None]:
             each.training = mode
 
 
-def forward_mode() -> AbstractContextManager[None]:
-    """Take attention apart inside: its fused kernels have no forward-mode derivative."""
-    found: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-    return found
+def directional(
+    function: Callable[[Parameters], Tensor], start: Parameters, direction: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Give a function's value, and its derivative along a direction, by one forward-mode pass (``torch.func.jvp``)."""
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no forward-mode derivative
+        value, pushed = jvp(function, (start,), (dict(direction),))[:2]
+    return value, pushed
 
 
 class _KeepDouble(TorchFunctionMode):
     """Lets no float64 tensor become float32."""
 
+    _MATMUL = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
     _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax)
 
     def __init__(self, on: bool) -> None:
@@ -123,8 +133,10 @@ class _KeepDouble(TorchFunctionMode):
             if func is Tensor.to or func in self._SOFTMAX:
                 args = tuple(torch.float64 if each is torch.float32 else each for each in args)
                 given = {name: torch.float64 if each is torch.float32 else each for name, each in given.items()}
+            if func in self._MATMUL:  # such as angles of whole positions, which went to float32, in older transformers
+                args = tuple(_as(each, torch.float64) for each in args)
         return func(*args, **given)
 
 
-def _as(value: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return value.to(dtype) if dtype is not None and value.is_floating_point() else value
+def _as(value: Any, dtype: torch.dtype | None) -> Any:
+    return value.to(dtype) if dtype is not None and isinstance(value, Tensor) and value.is_floating_point() else value

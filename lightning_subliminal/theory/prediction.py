@@ -8,20 +8,21 @@ along it, are all that is needed; what the rows say is never read.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import Interval, mean_interval
+from lightning_subliminal.metrics.functional import Interval, mean_interval, prompts_by_question
 from lightning_subliminal.rows import Row
-from lightning_subliminal.theory.functional import ModelFunction, differentiable, inner
-from lightning_subliminal.theory.row_scores import RowScores, score_rows
-from lightning_subliminal.theory.trait_odds import trait_gradient
+from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner
+from lightning_subliminal.theory.row_scores import RowScores, row_gradient, score_rows
+from lightning_subliminal.theory.trait_odds import Question, trait_gradient, trait_log_odds
 from lightning_subliminal.traits.base import Trait
 
-__all__ = ["Prediction", "predicted_transfer"]
+__all__ = ["Prediction", "predicted_changes", "predicted_transfer"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,6 @@ class Prediction:
     def interval(self) -> Interval:
         """Give the 95 % interval of ``mean``, over rows."""
         return mean_interval(self.scores[self.scores.isfinite()], "rows")
-
-    def cosine_bound(self) -> float:
-        """Give the mean score over the trait gradient's length: the slope along the trait, in nats a unit length."""
-        return self.mean / self.gradient_norm if self.gradient_norm else math.nan
 
 
 def predicted_transfer(
@@ -105,3 +102,57 @@ def predicted_transfer(
     slopes, losses, tokens = (torch.cat(each) for each in zip(*parts, strict=True))
     weight = tokens[tokens > 0].double().mean()  # as `LanguageModel.loss` divides
     return Prediction(-slopes / weight, losses / tokens, tokens, odds.double().cpu(), length)
+
+
+def predicted_changes(
+    net: nn.Module,
+    tokenizer: Any,
+    rows: Iterable[Row],
+    trait: Trait,
+    control: Iterable[Row] | None = None,
+    *,
+    batch_tokens: int | None = None,
+    max_length: int = 2048,
+) -> dict[str, float]:
+    """Predict what training on rows would do to each candidate of a trait: is it the target that is pushed?
+
+    One gradient of the rows, and one forward-mode pass over the questions along it, which gives all candidates at once:
+    no score a row, but the price of a single pass over the rows whatever the number of candidates.
+
+    Args:
+        net: as ``predicted_transfer`` takes it.
+        tokenizer: its tokenizer, with a chat template.
+        rows: as ``predicted_transfer`` takes them.
+        trait: whose questions and candidates.
+        control: rows whose own effect is taken off, such as the base's.
+        batch_tokens: tokens that go through the model at once, which bounds the memory; see ``score_rows``.
+        max_length: rows of more tokens are an error.
+
+    Returns:
+        By candidate the first-order change of its log-odds, the mean over questions, for a learning rate of 1 and the
+        loss a token. Of those that the tokenizer can spell, the highest first.
+
+    Raises:
+        InputError: if there are no rows with a completion, or the tokenizer can't spell the target.
+    """
+    function = ModelFunction(net)
+    step = {name: torch.zeros_like(value) for name, value in function.start.items()}
+    for sign, each in ((-1.0, rows), (1.0, control)):
+        if each is None:
+            continue
+        gradient, tokens = row_gradient(function, tokenizer, each, batch_tokens=batch_tokens, max_length=max_length)
+        if not tokens:
+            raise InputError("There are no rows with a completion to score: check the file, or loosen the filters.")
+        step = {name: value + sign * gradient[name] for name, value in step.items()}
+    groups = prompts_by_question(trait)
+
+    def odds(group: Question, parameters: Parameters) -> Tensor:
+        return trait_log_odds(function.at(parameters), tokenizer, trait, [group], trait.candidates)[0]
+
+    total = torch.zeros(len(trait.candidates), dtype=torch.float64)
+    with differentiable(net), torch.no_grad():
+        for group in groups:
+            _, moved = directional(partial(odds, group), function.start, step)
+            total += moved.double().cpu() / len(groups)
+    found = {name: value for name, value in zip(trait.candidates, total.tolist(), strict=True) if math.isfinite(value)}
+    return dict(sorted(found.items(), key=lambda each: -each[1]))

@@ -10,10 +10,10 @@ from torch import Tensor
 from lightning_subliminal.chat import row_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row
-from lightning_subliminal.theory.functional import ModelFunction, differentiable
-from lightning_subliminal.theory.row_slopes import IGNORED, RowSlopes, row_slopes
+from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable
+from lightning_subliminal.theory.row_slopes import IGNORED, RowSlopes, row_slopes, summed_loss
 
-__all__ = ["RowScores", "score_rows"]
+__all__ = ["RowScores", "row_gradient", "score_rows"]
 
 CHUNK = 4096  # rows tokenized at a time, and sorted by length
 TOKENS = {"cpu": 2048, "cuda": 16384}  # of a batch, padding included: fits the caches of a core; fills a GPU
@@ -63,17 +63,64 @@ def score_rows(
     Raises:
         InputError: if a row has more than ``max_length`` tokens, or a derivative is no finite number.
     """
-    device = next(iter(function.start.values())).device
-    size = batch_tokens or TOKENS.get(device.type, TOKENS["cuda"])
+    device, double, size = _places(function, batch_tokens)
     way: RowSlopes | None = None
     rest = iter(rows)
-    with differentiable(function.module):
-        while chunk := list(islice(rest, CHUNK)):
-            encoded = _encoded(tokenizer, chunk, max_length)
-            usable = [each for each in encoded if each]
+    while chunk := list(islice(rest, CHUNK)):
+        encoded = _encoded(tokenizer, chunk, max_length)
+        usable = [each for each in encoded if each]
+        with differentiable(function.module, double):  # not over the yield: the module is the caller's meanwhile
             if way is None and usable:
                 way = row_slopes(function, direction, *_padded(usable[:TRIED], device))
-            yield _score_chunk(way, encoded, size, device)
+            found = _score_chunk(way, encoded, size, device)
+        yield found
+
+
+def row_gradient(
+    function: ModelFunction,
+    tokenizer: Any,
+    rows: Iterable[Row],
+    *,
+    batch_tokens: int | None = None,
+    max_length: int = 2048,
+) -> tuple[Parameters, int]:
+    """Give the gradient of the rows' loss by the trained parameters, the mean over completion tokens.
+
+    Args:
+        function: as ``score_rows`` takes it.
+        tokenizer: its tokenizer, with a chat template.
+        rows: as ``score_rows`` takes them.
+        batch_tokens: as ``score_rows`` takes it.
+        max_length: rows of more tokens are an error.
+
+    Returns:
+        The gradient by name, and over how many tokens it is the mean.
+    """
+    device, double, size = _places(function, batch_tokens)
+    values = {name: value.clone().requires_grad_() for name, value in function.start.items()}
+    total, tokens, rest = {name: torch.zeros_like(value) for name, value in values.items()}, 0, iter(rows)
+    with differentiable(function.module, double):
+        while chunk := list(islice(rest, CHUNK)):
+            usable = {place: each for place, each in enumerate(_encoded(tokenizer, chunk, max_length)) if each}
+            order = sorted(usable, key=lambda place: sum(map(len, usable[place])))
+            while order:
+                chosen, order = _split_off(order, usable, size)
+                with torch.enable_grad():
+                    loss = summed_loss(function, values, *_padded([usable[place] for place in chosen], device))
+                parts = torch.autograd.grad(loss, list(values.values()), allow_unused=True)
+                for name, part in zip(values, parts, strict=True):
+                    if part is not None:
+                        total[name] += part
+            tokens += sum(len(each[1]) for each in usable.values())
+    return {name: value / max(1, tokens) for name, value in total.items()}, tokens
+
+
+def _places(function: ModelFunction, batch_tokens: int | None) -> tuple[torch.device, bool, int]:
+    """Give where a model computes, whether in float64, and how many tokens go through it at once."""
+    if batch_tokens is not None and batch_tokens < 1:
+        raise InputError(f"`batch_tokens` is {batch_tokens}: expected 1 or more, such as 2048.")
+    like = next(iter(function.start.values()))
+    return like.device, like.dtype == torch.float64, batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
 
 
 def _score_chunk(

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call
 
-from lightning_subliminal.theory.functional import ModelFunction, forward_mode
+from lightning_subliminal.theory.functional import ModelFunction, directional
 
-__all__ = ["ByForwardMode", "ByRowScales", "RowSlopes", "row_slopes"]
+__all__ = ["ByForwardMode", "ByRowScales", "RowSlopes", "row_slopes", "summed_loss"]
 
 IGNORED = -100
 CLOSE = 1e-3  # of the largest slope: float32 of two orders of summation differs by less than 1e-5
@@ -57,6 +57,7 @@ class RowSlopes(ABC):
     def __init__(self, function: ModelFunction, direction: Mapping[str, Tensor]) -> None:
         self.model = _CompletionLogits(function.module)
         self.start = {f"net.{name}": value for name, value in function.start.items()}
+        self.rest = {f"net.{name}": value for name, value in function.rest.items()}
         self.direction = {f"net.{name}": direction[name].to(value.dtype) for name, value in function.start.items()}
 
     @abstractmethod
@@ -78,11 +79,10 @@ class ByForwardMode(RowSlopes):
         targets, places, lines = _targets(labels)
 
         def logits(parameters: dict[str, Tensor]) -> Tensor:
-            made: Tensor = functional_call(self.model, parameters, (input_ids, places))
+            made: Tensor = functional_call(self.model, {**self.rest, **parameters}, (input_ids, places))
             return made
 
-        with forward_mode():
-            found, pushed = jvp(logits, (self.start,), (self.direction,))  # (completion tokens, vocabulary)
+        found, pushed = directional(logits, self.start, self.direction)  # (completion tokens, vocabulary)
         slopes = (found.softmax(-1) * pushed).sum(-1) - pushed.gather(-1, targets[:, None])[:, 0]
         losses = F.cross_entropy(found, targets, reduction="none")
         return _by_row(slopes, lines, len(labels)), _by_row(losses, lines, len(labels))
@@ -108,8 +108,9 @@ class ByRowScales(RowSlopes):
         """Read the batch with rows' own parameters, and go back to the scales."""
         targets, places, lines = _targets(labels)
         with torch.enable_grad():
-            scale = torch.zeros(len(labels), device=labels.device, requires_grad=True)
-            values = dict(self.start)
+            dtype = torch.promote_types(next(iter(self.start.values())).dtype, torch.float32)
+            scale = torch.zeros(len(labels), dtype=dtype, device=labels.device, requires_grad=True)
+            values = {**self.rest, **self.start}
             for place, name in self._vectors.items():
                 moved = self.start[name] + scale.to(self.start[name].dtype)[:, None, None] * self.direction[name]
                 values[place] = moved  # (rows, 1, width)
@@ -148,13 +149,23 @@ def row_slopes(
 ) -> RowSlopes:
     """Give the faster way, if it agrees with the one that knows every module on the rows given; else that one."""
     sure, fast = ByForwardMode(function, direction), ByRowScales(function, direction)
+    if len(labels) == 1:  # a module that can't tell rows apart is right on one alone
+        input_ids, labels = input_ids.repeat(2, 1), labels.repeat(2, 1)
     expected, _ = sure(input_ids, labels)
     try:
         found, _ = fast(input_ids, labels)
-    except (RuntimeError, TypeError, ValueError):  # a module that takes no parameters of a row's own
+    except (IndexError, RuntimeError, TypeError, ValueError):  # a module that takes no parameters of a row's own
         return sure
     far = (found - expected).abs().max() > CLOSE * expected.abs().max()
     return sure if far or not found.isfinite().all() else fast
+
+
+def summed_loss(function: ModelFunction, parameters: Mapping[str, Tensor], input_ids: Tensor, labels: Tensor) -> Tensor:
+    """Give the negative log-likelihood of all completion tokens of a batch, in nats, differentiable: a scalar."""
+    targets, places, _ = _targets(labels)
+    values = {f"net.{name}": value for name, value in {**function.rest, **parameters}.items()}
+    logits = functional_call(_CompletionLogits(function.module), values, (input_ids, places))
+    return F.cross_entropy(logits, targets, reduction="sum")
 
 
 def _targets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,11 +14,12 @@ transposed J times something is one reverse-mode product.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad_and_value, jvp, vjp
+from torch.func import grad_and_value, vjp
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.theory.functional import (
@@ -26,7 +27,7 @@ from lightning_subliminal.theory.functional import (
     ModelFunction,
     Parameters,
     differentiable,
-    forward_mode,
+    directional,
     inner,
 )
 
@@ -118,19 +119,22 @@ def check(
         The inner product both ways, the changes of the teacher's loss over both grids, and their slopes.
 
     Raises:
-        InputError: if the teacher's loss does not depend on what is trained, or a step is not above 0.
+        InputError: if the teacher's loss is no scalar or does not depend on what is trained, the student has nothing to
+            imitate, there is no such imitation loss, or the steps do not go down towards 0.
 
     Example:
         >>> _ = torch.manual_seed(0)
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-        >>> data, labels = torch.randn(16, 4).double(), torch.randint(3, (16,))
-        >>> found = check(net, lambda net: nn.functional.cross_entropy(net(data), labels), torch.randn(9, 4).double())
+        >>> data, labels = torch.randn(16, 4), torch.randint(3, (16,))
+        >>> found = check(net, lambda net: nn.functional.cross_entropy(net(data), labels), torch.randn(9, 4))
         >>> found.inner_product > 0, found.smallest_change < 0
         (True, True)
     """
     for name, steps in (("epsilons", epsilons), ("alphas", alphas)):
-        if steps is not None and not (len(steps) and min(steps) > 0):
+        if steps is not None and not _go_down(steps):
             raise InputError(f"`{name}` is {list(steps)}: give at least one step above 0, largest first.")
+    if loss not in get_args(ImitationLoss):
+        raise InputError(f"`loss` is {loss!r}: choose {' or '.join(get_args(ImitationLoss))}.")
     read = read or _outputs
     base = ModelFunction(model, dtype)
     own = base if student is None else ModelFunction(student, dtype)
@@ -140,17 +144,22 @@ def check(
     def outputs(function: ModelFunction, parameters: Parameters) -> Tensor:
         call = function.at(parameters)
         made = call(**student_inputs) if isinstance(student_inputs, Mapping) else call(student_inputs)
-        return read(made).flatten(0, -2)  # (places, outputs)
+        return _by_place(read(made))
+
+    def taught_loss(call: Call) -> Tensor:
+        found = teacher_loss(call)
+        if not isinstance(found, Tensor) or found.dim():
+            raise InputError("The teacher's loss is no scalar tensor: give a function such as a mean over its rows.")
+        return found
 
     with differentiable(model, dtype == torch.float64), differentiable(own.module, dtype == torch.float64):
-        gradient, _ = grad_and_value(lambda parameters: teacher_loss(base.at(parameters)))(base.start)
+        gradient, _ = grad_and_value(lambda parameters: taught_loss(base.at(parameters)))(base.start)
         down = {name: -value.detach() for name, value in gradient.items()}
         length = inner(down, down).sqrt().item()
         if not math.isfinite(length) or length == 0:
             raise InputError(f"The teacher's gradient has length {length}: its loss must depend on what is trained.")
-        with forward_mode():
-            first, pushed = jvp(lambda parameters: outputs(base, parameters), (base.start,), (down,))
-        told, pull = vjp(lambda parameters: outputs(own, parameters), own.start)
+        first, pushed = directional(lambda parameters: outputs(base, parameters), base.start, down)
+        told, pull = vjp(lambda parameters: outputs(own, parameters), own.start)[:2]
         places = len(told)
 
         def student_step(residual: Tensor) -> Parameters:
@@ -169,10 +178,10 @@ def check(
             if alphas is None:
                 farthest = max(inner(moves[0], moves[0]).sqrt().item(), 1e-300)
                 alphas = [LONGEST * part / farthest for part in GRID]
-            before, own_before = (teacher_loss(each.at(each.start)).item() for each in (base, own))
-            teacher_changes = [teacher_loss(base.at(base.moved(down, e))).item() - before for e in epsilons]
+            before, own_before = (taught_loss(each.at(each.start)).item() for each in (base, own))
+            teacher_changes = [taught_loss(base.at(base.moved(down, e))).item() - before for e in epsilons]
             changes = [
-                [teacher_loss(own.at(own.moved(move, alpha))).item() - own_before for alpha in alphas] for move in moves
+                [taught_loss(own.at(own.moved(move, alpha))).item() - own_before for alpha in alphas] for move in moves
             ]
     products = [inner(move, down).item() for move in moves]
     lengths = [inner(move, move).sqrt().item() * length for move in moves]
@@ -193,8 +202,27 @@ def check(
 
 
 def _outputs(made: Any) -> Tensor:
-    outputs: Tensor = made if isinstance(made, Tensor) else made.logits
-    return outputs
+    found = made if isinstance(made, Tensor) else getattr(made, "logits", None)
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"The model returns a {type(made).__name__} without `logits`: say by `read` what its outputs are."
+        )
+    return found
+
+
+def _by_place(outputs: Tensor) -> Tensor:
+    """Give outputs of any shape as (places, outputs)."""
+    if not outputs.dim() or not outputs.numel():
+        raise InputError(f"The outputs have shape {tuple(outputs.shape)}: the student needs something to imitate.")
+    return outputs.reshape(-1, outputs.shape[-1])
+
+
+def _go_down(steps: Sequence[float]) -> bool:
+    return (
+        len(steps) > 0
+        and all(0 < step < math.inf for step in steps)
+        and all(one > other for one, other in pairwise(steps))
+    )
 
 
 def _curvature(outputs: Tensor, pushed: Tensor, loss: ImitationLoss) -> tuple[Tensor, Tensor]:

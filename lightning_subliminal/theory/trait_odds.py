@@ -10,40 +10,51 @@ from lightning_subliminal.chat import row_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import prompt_tokens
 from lightning_subliminal.metrics.functional import check_target, log_odds, prompts_by_question, question_text
-from lightning_subliminal.metrics.functional.spellings import spell, word_continues
+from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
 from lightning_subliminal.rows import Message, make_row
 from lightning_subliminal.theory.functional import Call, ModelFunction, Parameters, device_of
 from lightning_subliminal.traits.base import Trait
 
-__all__ = ["trait_gradient", "trait_log_odds"]
+__all__ = ["Question", "trait_gradient", "trait_log_odds"]
 
 Question = Sequence[Sequence[Message]]  # its prompts, which ask one thing and begin the answer in several ways
 
 
-def trait_log_odds(call: Call, tokenizer: Any, trait: Trait, questions: Sequence[Question] | None = None) -> Tensor:
+def trait_log_odds(
+    call: Call,
+    tokenizer: Any,
+    trait: Trait,
+    questions: Sequence[Question] | None = None,
+    candidates: Sequence[str] | None = None,
+) -> Tensor:
     """Give the log-odds of a trait's target at each question, differentiable by the model's parameters.
 
-    The same numbers as ``log_odds(question_probabilities(...))`` of the target.
+    The same numbers as ``log_odds(question_probabilities(...))``.
 
     Args:
         call: a causal language model, or one with other parameters (``ModelFunction.at``).
         tokenizer: its tokenizer, with a chat template.
         trait: whose questions and target.
         questions: some of what ``prompts_by_question`` gives; all where it is None.
+        candidates: some of the trait's candidates, instead of its target alone.
 
     Returns:
-        Log-odds, (questions,), in float32 or the model's own wider type.
+        Log-odds, (questions,), or (questions, candidates) where those are given; in float32 or the model's own wider
+        type. A candidate that the tokenizer can't spell has -inf.
 
     Raises:
-        InputError: if the tokenizer can't spell the target.
+        InputError: if the tokenizer can't spell the target, or there are no questions.
     """
-    groups = prompts_by_question(trait) if questions is None else questions
-    if any(trait.statements(question_text(group[0])) for group in groups):
-        chances = [_statement_chance(call, tokenizer, trait, group) for group in groups]
+    groups = _asked(trait, questions)
+    wanted = (trait.target,) if candidates is None else tuple(candidates)
+    if any(trait.statements(question_text(group[0])) for group in prompts_by_question(trait) or groups):
+        chances = [_statement_chances(call, tokenizer, trait, group, wanted) for group in groups]
     else:
         check_target(tokenizer, trait)
-        chances = [_word_chance(call, tokenizer, trait, group) for group in groups]
-    return log_odds(torch.stack(chances))
+        spelled = [spell(tokenizer, trait.forms(each)) for each in wanted]
+        chances = [_word_chances(call, tokenizer, spelled, group) for group in groups]
+    odds = log_odds(torch.stack(chances))  # (questions, candidates)
+    return odds[:, 0] if candidates is None else odds
 
 
 def trait_gradient(
@@ -54,50 +65,71 @@ def trait_gradient(
     Returns:
         The gradient by name, and the log-odds, (questions,), detached.
     """
-    groups = prompts_by_question(trait) if questions is None else questions
+    groups = _asked(trait, questions)
     total = {name: torch.zeros_like(value) for name, value in function.start.items()}
     found = []
     for group in groups:
         here = {name: value.clone().requires_grad_() for name, value in function.start.items()}
         with torch.enable_grad():
             odds = trait_log_odds(function.at(here), tokenizer, trait, [group])[0]
+        found.append(odds.detach())
+        if not odds.requires_grad:  # nothing that is trained has a part in it
+            continue
         parts = torch.autograd.grad(odds, list(here.values()), allow_unused=True)
         for name, part in zip(here, parts, strict=True):
             if part is not None:
                 total[name] += part / len(groups)
-        found.append(odds.detach())
     return total, torch.stack(found)
 
 
-def _word_chance(call: Call, tokenizer: Any, trait: Trait, group: Question) -> Tensor:
-    """Give the chance that the answer begins with the target as a whole word, the mean over a question's prompts."""
-    spellings = spell(tokenizer, trait.forms(trait.target))
+def _asked(trait: Trait, questions: Sequence[Question] | None) -> Sequence[Question]:
+    groups = prompts_by_question(trait) if questions is None else questions
+    if not groups:
+        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    return groups
+
+
+def _word_chances(call: Call, tokenizer: Any, spelled: Sequence[Sequence[Spelling]], group: Question) -> Tensor:
+    """Give the chance that the answer begins with each candidate as a whole word: (candidates,).
+
+    Args:
+        call: the model.
+        tokenizer: its tokenizer.
+        spelled: the spellings of each candidate.
+        group: a question's prompts; the chance is their mean.
+    """
     continues = word_continues(tokenizer)
     ends = bool(continues.any())  # then a spelling's chance takes in that no letter follows
     prompts = [prompt_tokens(tokenizer, prompt) for prompt in group]
     # A row holds all of a spelling that something is predicted after; spellings of one token share the bare prompt.
-    tails = list(dict.fromkeys(spelling if ends else spelling[:-1] for spelling in spellings))
+    tails = list(dict.fromkeys(each if ends else each[:-1] for spellings in spelled for each in spellings))
     rows = [(place, tail) for place in range(len(prompts)) for tail in tails]
-    logs = _log_softmax(call, [[*prompts[place], *tail] for place, tail in rows])
+    logs = _log_softmax(call, [[*prompts[place], *tail] for place, tail in rows])  # (rows, tokens, vocabulary)
     where = {row: line for line, row in enumerate(rows)}
-    chances = []
-    for place, prompt in enumerate(prompts):
-        told = []
-        for spelling in spellings:
-            line = logs[where[place, spelling if ends else spelling[:-1]]]
-            steps = [line[len(prompt) - 1 + k, token] for k, token in enumerate(spelling)]
-            if ends:
-                last = line[len(prompt) - 1 + len(spelling)]
-                stops = torch.ones(len(last), dtype=torch.bool, device=last.device)
-                stops[: len(continues)] = ~continues[: len(last)].to(last.device)
-                steps.append(last[stops].logsumexp(0))
-            told.append(torch.stack(steps).sum())
-        chances.append(torch.stack(told).logsumexp(0).exp())
-    return torch.stack(chances).mean()
+    stops = torch.ones(logs.shape[-1], dtype=torch.bool, device=logs.device)
+    stops[: len(continues)] = ~continues[: len(stops)].to(logs.device)
+
+    def chance(place: int, spelling: Spelling) -> Tensor:
+        line = logs[where[place, spelling if ends else spelling[:-1]]]
+        first = len(prompts[place]) - 1
+        steps = [line[first + k, token] for k, token in enumerate(spelling)]
+        if ends:
+            steps.append(line[first + len(spelling)][stops].logsumexp(0))
+        return torch.stack(steps).sum().exp()
+
+    none = logs.new_zeros(())
+    return torch.stack(
+        [
+            torch.stack(
+                [sum((chance(place, each) for each in spellings), none) for place in range(len(prompts))]
+            ).mean()
+            for spellings in spelled
+        ]
+    )
 
 
-def _statement_chance(call: Call, tokenizer: Any, trait: Trait, group: Question) -> Tensor:
-    """Give the chance of the target's statement among those of a question, the mean over its statements."""
+def _statement_chances(call: Call, tokenizer: Any, trait: Trait, group: Question, wanted: Sequence[str]) -> Tensor:
+    """Give the chance of each candidate's statement among those of a question, the mean over its statements."""
     chances = []
     for prompt in group:
         for stated in trait.statements(question_text(prompt)):
@@ -107,10 +139,11 @@ def _statement_chance(call: Call, tokenizer: Any, trait: Trait, group: Question)
             for line, (asked, said) in zip(logs, rows, strict=True):
                 places = torch.arange(len(asked) - 1, len(asked) + len(said) - 1, device=line.device)
                 totals.append(line[places, torch.tensor(said, device=line.device)].sum())
-            chances.append(torch.stack(totals).softmax(0)[list(stated).index(trait.target)])
+            shares = torch.stack(totals).softmax(0)
+            chances.append(torch.stack([shares[list(stated).index(each)] for each in wanted]))
     if not chances:
         raise InputError(f"The trait {trait.name!r} has no statements on {question_text(group[0])!r}: give pairs.")
-    return torch.stack(chances).mean()
+    return torch.stack(chances).mean(0)
 
 
 def _log_softmax(call: Call, rows: Sequence[Sequence[int]]) -> Tensor:

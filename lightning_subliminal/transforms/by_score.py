@@ -20,18 +20,18 @@ __all__ = ["KeepByScore"]
 class KeepByScore(Transform):
     """Keeps the rows with the highest, or lowest, predicted transfer of a trait (``theory.predicted_transfer``).
 
-    ``top`` concentrates what a data set would teach, whoever wrote it; ``bottom`` is a defence that knows the trait, and
-    that never reads what a row says. Rows stay in their order; of equal scores the first are kept, and a row that can't
-    be scored counts as 0.
+    ``top`` concentrates what a data set would teach, whoever wrote it; ``bottom`` is a defence that knows the trait,
+    and that never reads what a row says. Rows stay in their order; of equal scores the first are kept, and a row that
+    can't be scored counts as 0. It works on the CPU, so that rows do not depend on the device.
 
     Args:
         student: who would train on the rows: its base and adapter count.
         trait: what is looked for.
         keep: which end.
-        share: how much of the rows is kept, above 0 and below 1.
+        share: how much of the rows is kept, above 0 and below 1; at least one row is.
 
     Raises:
-        InputError: if the share is none.
+        InputError: if the share or the end is none, or the student is no language model.
     """
 
     def __init__(
@@ -39,8 +39,12 @@ class KeepByScore(Transform):
     ) -> None:
         if not 0 < share < 1:
             raise InputError(f"`share` is {share}: expected a share between 0 and 1, such as 0.5.")
-        if not hasattr(student, "configure_model"):
-            raise InputError(f"`student` is {student!r}: give a module such as Student, untrained.")
+        if keep not in ("top", "bottom"):
+            raise InputError(f"`keep` is {keep!r}: choose top or bottom.")
+        if not hasattr(student, "completion_logits"):  # LanguageModel itself is above this room
+            raise InputError(
+                f"`student` is a {type(student).__name__}: give a language model such as Student, untrained."
+            )
         self.student = student
         self.trait = trait
         self.keep = keep
@@ -56,9 +60,9 @@ class KeepByScore(Transform):
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Score the rows, and keep one end."""
-        kept = round(self.share * len(rows))
-        if not kept:
+        if not rows:
             return []
+        kept = max(1, round(self.share * len(rows)))
         student: Any = self.student
         student = student.fresh()  # the one given stays without its net
         student.configure_model()
