@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from lightning_subliminal.traits.preference import PreferenceTrait
     from lightning_subliminal.transforms import (
         ContinueBy,
+        KeepByScore,
         KeepFirst,
         KeepLikelier,
         MapDigits,
@@ -96,6 +97,7 @@ __all__ = [
     "Graduate",
     "InputError",
     "Judged",
+    "KeepByScore",
     "KeepFirst",
     "KeepLikelier",
     "LanguageModel",
@@ -167,6 +169,7 @@ _HOMES = {
     "IA3": "models.adapters",
     "InputError": "errors",
     "Judged": "filters",
+    "KeepByScore": "transforms",
     "KeepFirst": "transforms",
     "KeepLikelier": "transforms",
     "LanguageModel": "models.language_model",

@@ -14,6 +14,7 @@ EXAMPLES: dict[str, list[str]] = {
     "02_your_own_data.py": ["--small"],
     "03_new_trait.py": ["--small"],
     "04_misalignment.py": ["--small"],
+    "05_theorem.py": ["--small"],
 }
 
 

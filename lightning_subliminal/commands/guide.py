@@ -22,7 +22,7 @@ Run many, for a figure or a paper:
   compare     the claims of two runs beside each other: `compare RUN1 RUN2`
 
 Know why, and what will be:
-  theory      the theorem checked on your model, transfer predicted before training, lines between models; `theory --help`
+  theory      the theorem checked on a model, transfer predicted before training, lines between models; `theory --help`
 
 Measure:
   evaluate    models beside each other: preference, misalignment, statement pairs, truth, quality; `evaluate --help`

@@ -26,6 +26,7 @@ _KEYS = {
     "curves": ("kind", "title", "caption", "x", "y", "log_x", "value", "curves", "over"),
     "scatter": ("kind", "title", "caption", "x", "y", "arms", "where", "by", "over"),
 }
+FEWEST_RANKED = 20  # points of a scatter whose rank correlation is told
 _CURVE_KEYS = ("label", "arm", "arms", "where", "x", "value", "values")
 
 
@@ -151,6 +152,8 @@ def _scatter(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, 
     points = []
     for label, mine in _sets(spec, cells):
         told: dict[str, Any] = {"label": label, "lineage": _lineage(mine)}
+        if spec.get("by") is not None:  # of one look are those that share the first axis
+            told["group"] = str(mine[0].axes.get(_axes(spec)[0]))
         for axis in ("x", "y"):
             groups, unit = grouped(mine, spec[axis], spec.get("over", "target"))
             estimate = group_estimate(groups, unit)
@@ -160,21 +163,35 @@ def _scatter(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, 
             told |= {axis: numbers["value"], f"{axis}_low": numbers["low"], f"{axis}_high": numbers["high"]}
         else:
             points.append(told)
-    return {"x": spec["x"], "y": spec["y"], "points": points, "statistic": None}
+    return {"x": spec["x"], "y": spec["y"], "points": points, "statistic": _ranked(points)}
+
+
+def _ranked(points: Sequence[Mapping[str, Any]]) -> str | None:
+    """Say how the two numbers of the points are ordered alike, where there are enough of them."""
+    if len(points) < FEWEST_RANKED:
+        return None
+    found = statistics.rank_correlation([each["x"] for each in points], [each["y"] for each in points])
+    return f"rank correlation {found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}] over {len(points)} points"
+
+
+def _axes(spec: Mapping[str, Any]) -> list[str]:
+    by = spec.get("by")
+    return [] if by is None else [by] if isinstance(by, str) else list(by)
 
 
 def _sets(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> list[tuple[str, list[CellResult]]]:
-    """Give the cells of each bar or point with its label: an arm, or a value of an axis of it."""
-    by, found = spec.get("by"), []
+    """Give the cells of each bar or point with its label: an arm, or values of axes of it."""
+    by, found = _axes(spec), []
     arms = spec.get("arms") or list(dict.fromkeys(cell.arm for cell in cells))
     for arm in arms:
         mine = select(cells, arm, spec.get("where"))
-        if by is None:
+        if not by:
             found.append((arm, mine))
             continue
-        for value in dict.fromkeys(cell.axes[by] for cell in mine if by in cell.axes):
-            label = f"{arm}, {value}" if len(arms) > 1 else str(value)
-            found.append((label, select(mine, None, {by: value})))
+        for values in dict.fromkeys(tuple(cell.axes.get(axis) for axis in by) for cell in mine):
+            label = ", ".join(str(each) for each in values if each is not None)
+            here = [cell for cell in mine if tuple(cell.axes.get(axis) for axis in by) == values]
+            found.append((f"{arm}, {label}" if len(arms) > 1 else label, here))
     return [(label, mine) for label, mine in found if mine]
 
 

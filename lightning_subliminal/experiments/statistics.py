@@ -328,9 +328,9 @@ def rank_correlation(
         warnings.simplefilter("ignore")
         drawn = bootstrap(
             (one, other),
-            lambda x, y: spearmanr(x, y).statistic,
+            _spearman,  # scipy's own, a draw at a time, takes ten times as long
             paired=True,
-            vectorized=False,
+            vectorized=True,
             n_resamples=resamples,
             random_state=np.random.default_rng(derive_seed(seed, "rank correlation")),  # `rng` since scipy 1.15
         )
@@ -581,6 +581,15 @@ def _vector(values: ArrayLike, unit: str) -> NDArray[np.float64]:
         place = int(np.flatnonzero(~np.isfinite(data))[0])
         raise InputError(f"Value {place} over {unit} is {data[place]}: run it again, or leave it out and say so.")
     return data
+
+
+def _spearman(first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    """Give the correlation of ranks along an axis; nan where one side has no spread."""
+    from scipy.stats import rankdata
+
+    one, other = (rankdata(each, axis=axis) - (each.shape[axis] + 1) / 2 for each in (first, second))
+    found: NDArray[np.float64] = (one * other).sum(axis) / np.sqrt((one**2).sum(axis) * (other**2).sum(axis))
+    return found
 
 
 def _no_spread(data: NDArray[np.float64]) -> str:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import Interval, mean_interval, prompts_by_question
+from lightning_subliminal.metrics.functional import Interval, mean_interval
 from lightning_subliminal.rows import Row
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner
 from lightning_subliminal.theory.row_scores import RowScores, row_gradient, score_rows
-from lightning_subliminal.theory.trait_odds import Question, trait_gradient, trait_log_odds
+from lightning_subliminal.theory.trait_odds import Question, questions_of, trait_gradient, trait_log_odds
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["Prediction", "predicted_changes", "predicted_transfer"]
@@ -133,7 +133,7 @@ def predicted_changes(
         loss a token. Of those that the tokenizer can spell, the highest first.
 
     Raises:
-        InputError: if there are no rows with a completion, or the tokenizer can't spell the target.
+        InputError: if there are no rows with a completion or no questions, or the tokenizer can't spell the target.
     """
     function = ModelFunction(net)
     step = {name: torch.zeros_like(value) for name, value in function.start.items()}
@@ -144,7 +144,7 @@ def predicted_changes(
         if not tokens:
             raise InputError("There are no rows with a completion to score: check the file, or loosen the filters.")
         step = {name: value + sign * gradient[name] for name, value in step.items()}
-    groups = prompts_by_question(trait)
+    groups = questions_of(trait)
 
     def odds(group: Question, parameters: Parameters) -> Tensor:
         return trait_log_odds(function.at(parameters), tokenizer, trait, [group], trait.candidates)[0]

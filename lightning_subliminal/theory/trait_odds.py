@@ -45,7 +45,7 @@ def trait_log_odds(
     Raises:
         InputError: if the tokenizer can't spell the target, or there are no questions.
     """
-    groups = _asked(trait, questions)
+    groups = questions_of(trait, questions)
     wanted = (trait.target,) if candidates is None else tuple(candidates)
     if any(trait.statements(question_text(group[0])) for group in prompts_by_question(trait) or groups):
         chances = [_statement_chances(call, tokenizer, trait, group, wanted) for group in groups]
@@ -65,7 +65,7 @@ def trait_gradient(
     Returns:
         The gradient by name, and the log-odds, (questions,), detached.
     """
-    groups = _asked(trait, questions)
+    groups = questions_of(trait, questions)
     total = {name: torch.zeros_like(value) for name, value in function.start.items()}
     found = []
     for group in groups:
@@ -82,7 +82,8 @@ def trait_gradient(
     return total, torch.stack(found)
 
 
-def _asked(trait: Trait, questions: Sequence[Question] | None) -> Sequence[Question]:
+def questions_of(trait: Trait, questions: Sequence[Question] | None = None) -> Sequence[Question]:
+    """Give the questions of a trait, or those given instead, of which there must be some."""
     groups = prompts_by_question(trait) if questions is None else questions
     if not groups:
         raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")

@@ -9,6 +9,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.analysis import (
     CellResult,
     claim_estimate,
+    data_set_pairs,
     group_estimate,
     grouped,
     matrix_of,
@@ -17,7 +18,7 @@ from lightning_subliminal.experiments.analysis import (
 from lightning_subliminal.experiments.claims import Claim, read_claim, verdict
 from lightning_subliminal.experiments.figures import make_figure
 from lightning_subliminal.experiments.findings import settling
-from lightning_subliminal.experiments.statistics import Estimate, mean_estimate, required_seeds
+from lightning_subliminal.experiments.statistics import Estimate, mean_estimate, rank_correlation, required_seeds
 
 VALUES = {("owl", 0): 1.0, ("owl", 1): 1.2, ("wolf", 0): 2.0, ("wolf", 1): 2.4, ("oak", 0): 0.5, ("oak", 1): 0.9}
 
@@ -118,6 +119,70 @@ def test_p_is_against_what_no_effect_is():
     made = [cell("classifier", {}, seed, auc=0.5 + 0.01 * (seed - 1)) for seed in range(3)]
     found, _ = claim_estimate(Claim("x", "", arm="classifier", value="auc", null=0.5), made)
     assert found.p == pytest.approx(1.0)
+
+
+def test_a_data_set_is_an_arm_with_its_axes():
+    told = [("same", "owl", 0, 1.0, 5.0), ("same", "owl", 1, 3.0, 7.0), ("same", "wolf", 0, 4.0, [1.0, 2.0])]
+    told += [("other", "owl", 0, 9.0, 8.0)]
+    cells = [
+        cell(arm, {"target": target, "of": ["a", "b"]}, seed, predicted=x, transfer=y)
+        for arm, target, seed, x, y in told
+    ]
+    cells += [cell("same", {"target": "oak"}, 0, transfer=1.0)]  # was not predicted
+    assert data_set_pairs(cells, "predicted", "transfer") == [(2.0, 6.0), (4.0, 1.5), (9.0, 8.0)]
+
+
+def test_a_rank_correlation_is_over_the_data_sets_of_its_arms():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(2, 6, 2, 2))  # arms, targets, seeds, numbers
+    cells = [
+        cell(arm, {"target": target}, seed, predicted=table[a, target, seed, 0], transfer=table[a, target, seed, 1])
+        for a, arm in enumerate(("same", "other"))
+        for target in range(6)
+        for seed in range(2)
+    ]
+    far = [cell("far", {"target": target}, 0, predicted=target, transfer=100 - target) for target in range(6)]
+    told = {"id": "r", "says": "x", "statistic": "rank correlation", "beside": "predicted", "above": 0.7}
+    claim = read_claim({**told, "arms": ["same", "other"]}, "toy", ["same", "other", "far"])
+    assert claim.of_arms == ("same", "other")
+    found, keys = claim_estimate(claim, cells + far)
+    means = table.mean(2).reshape(12, 2)
+    assert found == rank_correlation(means[:, 0], means[:, 1])
+    assert (found.count, found.unit) == (12, "data sets")
+    assert keys == sorted({key for each in cells for key in each.lineage})
+    some = read_claim({**told, "arms": ["same"], "where": {"target": [0, 1, 2, 3]}}, "toy", ["same"])
+    assert claim_estimate(some, cells)[0] == rank_correlation(means[:4, 0], means[:4, 1])
+    none = read_claim({**told, "arms": ["same"], "beside": "points"}, "toy", ["same"])
+    assert claim_estimate(none, cells)[0] is None
+    assert claim_estimate(claim, far)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"beside": None}, "goes with `beside` and `arms`, and no `arm`"),
+        ({"arms": None}, "goes with `beside` and `arms`"),
+        ({"arm": "same"}, "and no `arm`"),
+        ({"less": {"arm": "same"}}, "goes with `beside` and `arms`"),
+        ({"statistic": "mean"}, "goes with `beside` and `arms`"),
+        ({"arms": []}, r"`arms` is \[\]: give a list of arms"),
+        ({"arms": "same"}, "`arms` is 'same': give a list of arms"),
+        ({"arms": ["same", "smae"]}, "there is no arm 'smae'; did you mean `same`"),
+    ],
+)
+def test_keys_of_a_rank_correlation(changes, says):
+    told = {
+        "id": "r",
+        "says": "x",
+        "statistic": "rank correlation",
+        "beside": "predicted",
+        "arms": ["same"],
+        "above": 0,
+    }
+    told = {key: value for key, value in {**told, **changes}.items() if value is not None}
+    with pytest.raises(InputError, match=says) as err:
+        read_claim(told, "toy", ["same", "other"])
+    assert "\n" not in str(err.value)
 
 
 def test_nothing_measured(cells):

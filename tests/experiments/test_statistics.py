@@ -15,6 +15,7 @@ from lightning_subliminal.experiments.statistics import (
     mean_estimate,
     mixed_model,
     nested_estimate,
+    rank_correlation,
     rate_estimate,
     required_seeds,
 )
@@ -144,6 +145,69 @@ class TestMatrix:
     def test_no_square_of_numbers(self, cells):
         with pytest.raises(InputError, match="row"):
             matrix_statistic(cells)
+
+
+class TestRankCorrelation:
+    def pairs(self, count, noise=0.7, seed=0):
+        rng = np.random.default_rng(seed)
+        first = rng.normal(size=count)
+        return first, first + noise * rng.normal(size=count)
+
+    def test_equals_pearsons_of_the_ranks(self):
+        first, second = self.pairs(30)
+        found = rank_correlation(first, second)
+        ranks = [np.argsort(np.argsort(each)) for each in (first, second)]
+        assert found.value == pytest.approx(np.corrcoef(*ranks)[0, 1])
+        assert found.p == pytest.approx(stats.spearmanr(first, second).pvalue)
+        assert (found.unit, found.count, found.null) == ("data sets", 30, 0.0)
+        assert found.low < found.value < found.high < 1
+        other = rank_correlation(np.exp(first), second**3)  # order alone counts
+        assert (other.value, other.low, other.high) == pytest.approx((found.value, found.low, found.high))
+        assert rank_correlation(first, -second).value == pytest.approx(-found.value)
+
+    def test_the_interval_is_near_fishers(self):
+        """An approximation that shares nothing with it: z has standard error sqrt(1.06 / (n - 3))."""
+        found = rank_correlation(*self.pairs(80))
+        half = 1.96 * math.sqrt(1.06 / 77)
+        expected = [math.tanh(math.atanh(found.value) + sign * half) for sign in (-1, 1)]
+        assert (found.low, found.high) == pytest.approx(expected, abs=0.06)
+        assert "BCa" in found.method
+
+    def test_the_seed_moves_the_draws(self):
+        first, second = self.pairs(12)
+        one, other, again = (rank_correlation(first, second, resamples=300, seed=seed) for seed in (0, 1, 0))
+        assert one == again
+        assert one.low != other.low
+        assert one.value == other.value
+
+    def test_few_pairs_have_an_interval_too(self):
+        """Some draws of 5 pairs are of one pair alone, and have no correlation."""
+        found = rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 5, 3], resamples=500)
+        assert -1 <= found.low < found.value < found.high <= 1
+        assert "percentiles" in found.method
+
+    @pytest.mark.parametrize("second", [[1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1]])
+    def test_no_spread_is_no_evidence(self, second):
+        found = rank_correlation([1, 2, 3, 4, 5, 6], second, resamples=300)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+
+    def test_too_few(self):
+        found = rank_correlation([1, 2, 3], [1, 3, 2])
+        assert math.isnan(found.value)
+        assert "too little data" in found.method
+
+    @pytest.mark.parametrize(
+        ("second", "says"),
+        [
+            ([1.0, 2, 3], "of pairs, not of 4 and 3 values"),
+            ([1, 2, 3, math.nan], "Value 3 over data sets is nan"),
+            ([1, 2, 3, math.inf], "Value 3 over data sets is inf"),
+        ],
+    )
+    def test_refuses(self, second, says):
+        with pytest.raises(InputError, match=says):
+            rank_correlation([1, 2, 3, 4], second)
 
 
 class TestAdjust:

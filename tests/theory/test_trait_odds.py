@@ -8,7 +8,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional import log_odds, prompts_by_question, question_probabilities
 from lightning_subliminal.metrics.functional.spellings import spell, word_continues
 from lightning_subliminal.theory import ModelFunction, trait_gradient, trait_log_odds
-from lightning_subliminal.theory.functional import inner
+from lightning_subliminal.theory.functional import differentiable, inner
 from lightning_subliminal.traits import Trait
 
 OWL = PreferenceTrait("owl")
@@ -118,15 +118,16 @@ def test_gradient_equals_a_difference(base):
     trait = Begun("owl") if base == "pocket/a" else MORAL
     questions = prompts_by_question(trait)[:3]
     function = ModelFunction(net)
-    gradient, _ = trait_gradient(function, tokenizer, trait, questions)
     torch.manual_seed(1)
     direction = {name: torch.randn_like(value) for name, value in function.start.items()}
     length, ends = 1e-4, []
-    for sign in (1, -1):
-        moved = function.at(function.moved(direction, sign * length))
-        ends.append(trait_log_odds(moved, tokenizer, trait, questions).mean().item())
+    with differentiable(net, double=True):
+        gradient, _ = trait_gradient(function, tokenizer, trait, questions)
+        for sign in (1, -1):
+            moved = function.at(function.moved(direction, sign * length))
+            ends.append(trait_log_odds(moved, tokenizer, trait, questions).mean().item())
     slope = inner(gradient, direction).item()
-    assert slope == pytest.approx((ends[0] - ends[1]) / (2 * length), rel=1e-4)
+    assert slope == pytest.approx((ends[0] - ends[1]) / (2 * length), rel=1e-6)
     assert abs(slope) > 0.01
 
 
@@ -154,7 +155,7 @@ def test_mistakes_are_told_in_a_line(pocket):
         lambda trait: trait_gradient(function, tokenizer, trait),
     ):
         with pytest.raises(InputError, match="no tokens for 'axolotl'"):
-            ask(PreferenceTrait("axolotl"))
+            ask(PreferenceTrait("axolotl", "animal", candidates=["axolotl", "owl"]))
         with pytest.raises(InputError, match="trait 'half' has no questions"):
             ask(Half(()))
         with pytest.raises(InputError, match=r"trait 'half' has no statements on 'what \?'"):

@@ -123,7 +123,11 @@ _CURVE_POINT = _object(
 )
 _CURVE = _object(label=_TEXT, points=_list(_CURVE_POINT))
 _DOT = _object(
-    {**_LINEAGE, **dict.fromkeys(("x_low", "x_high", "y_low", "y_high"), (_NUMBER, None))},
+    {
+        **_LINEAGE,
+        **dict.fromkeys(("x_low", "x_high", "y_low", "y_high"), (_NUMBER, None)),
+        "group": (_TEXT, None),
+    },
     label=_TEXT,
     x=_NUMBER,
     y=_NUMBER,

@@ -279,21 +279,29 @@ def _apart(places: list[float]) -> list[float]:
 
 
 def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
-    """Draw a point with its two intervals for each thing, and its name where there is room."""
+    """Draw a point with its two intervals for each thing, a look a group, and its name where there is room."""
     known = [point for point in figure["points"] if point["x"] is not None and point["y"] is not None]
+    groups = list(dict.fromkeys(point.get("group") for point in known))
     for point in known:
+        look = groups.index(point.get("group"))
+        color, marker = COLORS[look % len(COLORS)], MARKERS[look % len(MARKERS)]
+        axes.scatter(point["x"], point["y"], s=26, color=color, marker=marker, zorder=3)
         across = [point["x_low"], point["x_high"]]
         along = [point["y_low"], point["y_high"]]
         if None not in across:
-            axes.plot(across, [point["y"]] * 2, color=BLUE, alpha=0.45, linewidth=1.1)
+            axes.plot(across, [point["y"]] * 2, color=color, alpha=0.45, linewidth=1.1)
         if None not in along:
-            axes.plot([point["x"]] * 2, along, color=BLUE, alpha=0.45, linewidth=1.1)
-    axes.scatter([point["x"] for point in known], [point["y"] for point in known], s=26, color=BLUE, zorder=3)
+            axes.plot([point["x"]] * 2, along, color=color, alpha=0.45, linewidth=1.1)
+    for look, group in enumerate(groups if len(groups) > 1 else []):
+        color, marker = COLORS[look % len(COLORS)], MARKERS[look % len(MARKERS)]
+        axes.scatter([], [], s=26, color=color, marker=marker, label=group)
     _framed(axes, figure)
     canvas.set_figheight(4.4)
     axes.margins(0.08)
     if figure["statistic"]:
         axes.set_title(_wrapped(figure["statistic"], 95), loc="left")
+    if len(groups) > 1:
+        canvas.legend(loc="outside upper left", frameon=False, ncols=6)
     if known and len(known) <= MOST_NAMES:
         _names(canvas, axes, known)
 
