@@ -107,8 +107,10 @@ def guide(words: list[str]) -> str | None:
 def spelled(words: list[str]) -> list[str]:
     """Give the words as the parser takes them: ``--config``, and dashes inside a word."""
     kept = []
-    for word in words:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
+        if name in ("--config", "-c") and not (value if equals else following):
+            raise InputError(f"`{name}` needs a value: the path of a YAML file.")  # by the name that was typed
         name = {"--config": "--experiment", "-c": "--experiment", "--other-start": "--other_start"}.get(name, name)
         kept.append(f"{name}{equals}{value}")
     return kept

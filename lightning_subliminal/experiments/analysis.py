@@ -153,7 +153,8 @@ def data_set_pairs(cells: Sequence[CellResult], first: str, second: str) -> list
             pair = (float(np.mean(cell.numbers[first])), float(np.mean(cell.numbers[second])))
             axes = tuple((axis, _hashable(value)) for axis, value in sorted(cell.axes.items()))
             found[cell.arm, axes].append(pair)
-    return [(float(np.mean([x for x, _ in each])), float(np.mean([y for _, y in each]))) for each in found.values()]
+    pairs = [(float(np.mean([x for x, _ in each])), float(np.mean([y for _, y in each]))) for each in found.values()]
+    return [pair for pair in pairs if np.isfinite(pair).all()]  # a model that never gives an answer has infinite odds
 
 
 def matrix_of(

@@ -26,7 +26,7 @@ from lightning_subliminal.experiments.trials import Setting
 from lightning_subliminal.models import ClassifierMLP, Student
 from lightning_subliminal.models.batched_mlp import BatchedMLP
 from lightning_subliminal.rows import atomically
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.theory import TheoremCheck, check
 from lightning_subliminal.theory.theorem import ImitationLoss
 
@@ -63,6 +63,7 @@ class _Bench:
     other: nn.Module | None
     teacher_loss: Callable[[Any], Tensor]
     told: str  # what the teacher's loss is
+    stages: tuple[RowsStage, ...]  # made before inputs are drawn
     inputs: dict[str, Callable[[int], tuple[Any, Callable[[Any], Tensor]]]]
 
 
@@ -87,14 +88,17 @@ def check_config(
     hush()
     setting = read_setting(config)
     device = config_device(config)
-    shaped = [describe(setting.model), describe(setting.data), rows, draws, other_start]
-    folder = writable_folder(out or Path("runs") / f"{config.stem}-theorem-{digest(shaped)[:8]}")
+    trait = describe(getattr(setting.data, "trait", None))  # rows of a file, or of a control, don't tell it
+    shaped = [describe(setting.model), describe(setting.data), trait, rows, draws, other_start]
     if isinstance(setting.model, ClassifierMLP):
         bench = _classifier_bench(setting, rows, other_start)
     elif isinstance(setting.model, Student):
         bench = _language_bench(setting, rows, other_start, device)
     else:
         raise InputError(f"{config}: `model` is a {type(setting.model).__name__}: give a Student or a ClassifierMLP.")
+    folder = writable_folder(out or Path("runs") / f"{config.stem}-theorem-{digest(shaped)[:8]}")
+    if bench.stages:
+        make_stages(bench.stages, device)
     cases = []
     with progress() as bar:
         task = bar.add_task("checking", total=len(bench.inputs) * len(LOSSES) * draws)
@@ -120,7 +124,6 @@ def _language_bench(setting: Setting, count: int, other_start: str | None, devic
         raise InputError(f"The trait {trait.name!r} has no rows to teach it by: its teacher has no loss.")
     control = data.control()
     sources = {"teacher's rows": data} | ({"control's rows": control} if control is not None else {})
-    make_stages([RowsStage(each) for each in sources.values()], device)
     start, other = student.fresh(), None
     start.configure_model()
     if other_start is not None:
@@ -157,7 +160,8 @@ def _language_bench(setting: Setting, count: int, other_start: str | None, devic
 
     inputs = {name: drawn(each) for name, each in sources.items()} | {"random tokens": nonsense}
     told = f"loss on what teaches {trait.name}, nats a token"
-    return _Bench(start.net.to(device), other, teacher_loss, told, inputs)
+    stages = tuple(RowsStage(each) for each in sources.values())
+    return _Bench(start.net.to(device), other, teacher_loss, told, stages, inputs)
 
 
 def _classifier_bench(setting: Setting, count: int, other_start: str | None) -> _Bench:
@@ -171,8 +175,7 @@ def _classifier_bench(setting: Setting, count: int, other_start: str | None) -> 
     images, labels = (each[:DIGITS] for each in data.train_digits)  # type: ignore[attr-defined]
     pixels = scale(images).double()
     sizes = (NUM_PIXELS, *model.hidden, NUM_CLASSES + model.num_auxiliary)
-    start = BatchedMLP(sizes, [derive_seed(setting.seed, "start", 0)])
-    other = BatchedMLP(sizes, [derive_seed(setting.seed, "start", 1)]) if other_start else None
+    start, another = (BatchedMLP(sizes, [derive_seed(resolve_seed(model.seed), "start", n)]) for n in range(2))
 
     def drawn(kind: Any) -> Callable[[int], tuple[Any, Callable[[Any], Tensor]]]:
         bank = None if kind in ("uniform", "gaussian") else input_bank(kind, images, setting.seed)
@@ -187,9 +190,10 @@ def _classifier_bench(setting: Setting, count: int, other_start: str | None) -> 
     told = "cross-entropy of the ten classes; the student sees the other logits alone"
     return _Bench(
         start,
-        other,
+        another if other_start else None,
         lambda net: F.cross_entropy(net(pixels)[0, :, :NUM_CLASSES], labels),
         told,
+        (),
         {kind: drawn(kind) for kind in kinds},
     )
 
@@ -197,10 +201,10 @@ def _classifier_bench(setting: Setting, count: int, other_start: str | None) -> 
 def _table(cases: Sequence[CheckedCase], bench: _Bench) -> Table:
     start = ", from another start" if bench.other is not None else ""
     table = Table(title=f"One step of imitation{start}: means of draws", title_justify="left")
-    table.add_column("inputs", no_wrap=True)
-    table.add_column("loss", no_wrap=True)
-    for name in ("product", "cosine", "falls", "slope e", "slope a"):
-        table.add_column(name, justify="right")
+    table.add_column("inputs")
+    table.add_column("loss")
+    for name in ("product", "cosine", "falls", "slope\ne", "slope\na"):  # no number is cut in 80 columns
+        table.add_column(name, justify="right", no_wrap=True)
     before = None
     for inputs, loss, found in _groups(cases):
         falls = sum(each.smallest_change < 0 for each in found)
@@ -210,8 +214,8 @@ def _table(cases: Sequence[CheckedCase], bench: _Bench) -> Table:
             f"{_mean([_product(each, bench) for each in found]):.3g}",
             f"{_mean([each.cosines[-1] for each in found]):+.3f}",
             f"{falls} of {len(found)}",
-            f"{_mean([each.slope_epsilon for each in found]):.3f}",
-            f"{_mean([each.slope_alpha for each in found]):.3f}",
+            f"{_mean([each.slope_epsilon for each in found]):.2f}",
+            f"{_mean([each.slope_alpha for each in found]):.2f}",
         )
         before = inputs
     return table
@@ -242,7 +246,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _keep(folder: Path, config: Path, cases: Sequence[CheckedCase], bench: _Bench) -> None:
-    told = [{"inputs": c.inputs, "loss": c.loss, "draw": c.draw} | c.found.as_json() for c in cases]
+    told = [{"inputs": c.inputs, "imitation_loss": c.loss, "draw": c.draw} | c.found.as_json() for c in cases]
     whole = {"config": str(config), "teacher_loss": bench.told, "other_start": bench.other is not None, "checks": told}
     text = json.dumps(whole, indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
@@ -254,7 +258,7 @@ def _keep(folder: Path, config: Path, cases: Sequence[CheckedCase], bench: _Benc
 def _csv(path: Path, cases: Sequence[CheckedCase]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["inputs", "loss", "draw", "epsilon", "alpha", "inner_product", "cosine", "change"])
+        writer.writerow(["inputs", "imitation_loss", "draw", "epsilon", "alpha", "inner_product", "cosine", "change"])
         for case in cases:
             for row, epsilon in enumerate(case.found.epsilons):
                 for column, alpha in enumerate(case.found.alphas):

@@ -168,9 +168,10 @@ def _scatter(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, 
 
 def _ranked(points: Sequence[Mapping[str, Any]]) -> str | None:
     """Say how the two numbers of the points are ordered alike, where there are enough of them."""
-    if len(points) < FEWEST_RANKED:
+    known = [each for each in points if each["x"] is not None and each["y"] is not None]
+    if len(known) < FEWEST_RANKED:
         return None
-    found = statistics.rank_correlation([each["x"] for each in points], [each["y"] for each in points])
+    found = statistics.rank_correlation([each["x"] for each in known], [each["y"] for each in known])
     return f"rank correlation {found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}] over {len(points)} points"
 
 

@@ -12,6 +12,7 @@ import torch
 from rich.table import Table
 
 from lightning_subliminal.cache import writable_folder
+from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import hush, progress, say
 from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
@@ -92,15 +93,18 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         raise InputError(f"{config}: there is no trait to predict: give the rows' teacher a `trait`.")
     control = setting.rows().control()
     sources = [each for each in (setting.rows() if data is None else None, control) if each is not None]
-    shaped = [describe(stage.student), trait.name, [each.folder.name for each in sources], _digest_of(data)]
+    given = list(read_rows(data, drop_system=True)) if data is not None else None  # before hours of making others
+    shaped = [describe(stage.student), describe(trait), [each.folder.name for each in sources], _digest_of(data)]
     folder = writable_folder(out or Path("runs") / f"{config.stem}-prediction-{digest(shaped)[:8]}")
     make_stages([RowsStage(each) for each in sources], device)
-    rows = setting.rows().rows() if data is None else list(read_rows(data, drop_system=True))
+    rows = setting.rows().rows() if given is None else given
     others = control.rows() if control is not None else None
     if control is None:
         say("There are no rows of a control beside these: what is common to both can't be taken off.")
     student = stage.student.fresh()
     student.configure_model()
+    for each in (*rows, *(others or [])):  # `fit` refuses them too
+        check_known(student.tokenizer, each["prompt"] + each["completion"], student.base)
     student.to(device)
     with progress() as bar:
         task = bar.add_task("rows", total=len(rows) + len(others or []))

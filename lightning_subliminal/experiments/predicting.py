@@ -61,8 +61,8 @@ class PredictionStage(MeasureStage):
         interval = found.interval()
         return {
             "mean": found.mean,
-            "low": interval.low,
-            "high": interval.high,
+            "low": interval.low if math.isfinite(interval.low) else None,  # one row has no interval
+            "high": interval.high if math.isfinite(interval.high) else None,
             "rows": len(found.scores),
             "gradient_norm": found.gradient_norm,
         }

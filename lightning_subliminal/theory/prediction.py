@@ -84,7 +84,7 @@ def predicted_transfer(
     Raises:
         InputError: if there are no rows, the tokenizer can't spell the target, or nothing that is trained moves it.
     """
-    function = ModelFunction(net)
+    function = _function_of(net)
     with differentiable(net):
         gradient, odds = trait_gradient(function, tokenizer, trait)
     length = inner(gradient, gradient).sqrt().item()
@@ -135,7 +135,7 @@ def predicted_changes(
     Raises:
         InputError: if there are no rows with a completion or no questions, or the tokenizer can't spell the target.
     """
-    function = ModelFunction(net)
+    function = _function_of(net)
     step = {name: torch.zeros_like(value) for name, value in function.start.items()}
     for sign, each in ((-1.0, rows), (1.0, control)):
         if each is None:
@@ -156,3 +156,10 @@ def predicted_changes(
             total += moved.double().cpu() / len(groups)
     found = {name: value for name, value in zip(trait.candidates, total.tolist(), strict=True) if math.isfinite(value)}
     return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
+def _function_of(net: nn.Module) -> ModelFunction:
+    """Take a model as a function of what it trains; refuse what puts tokens before the rows, which are not scored."""
+    if getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False):
+        raise InputError("A prompt-tuning adapter can't be predicted: take one that changes layers, such as LoRA.")
+    return ModelFunction(net)

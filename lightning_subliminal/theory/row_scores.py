@@ -16,7 +16,7 @@ from lightning_subliminal.theory.row_slopes import IGNORED, RowSlopes, row_slope
 __all__ = ["RowScores", "row_gradient", "score_rows"]
 
 CHUNK = 4096  # rows tokenized at a time, and sorted by length
-TOKENS = {"cpu": 2048, "cuda": 16384}  # of a batch, padding included: fits the caches of a core; fills a GPU
+TOKENS = {"cpu": 2048, "cuda": 4096}  # of a batch, padding included: a core's caches; 4 copies of a large vocabulary
 TRIED = 4  # rows on which the fast way is compared with the sure one
 
 Encoded = tuple[list[int], list[int]]  # the tokens of a prompt and of its completion
@@ -53,7 +53,7 @@ def score_rows(
         tokenizer: its tokenizer, with a chat template.
         rows: prompt-completion rows, in any number: they are read as they are needed, and not kept.
         direction: by the names of ``function.start``.
-        batch_tokens: tokens that go through the model at once, padding included; by default 2,048 on a CPU, 16,384 on
+        batch_tokens: tokens that go through the model at once, padding included; by default 2,048 on a CPU, 4,096 on
             a GPU.
         max_length: rows of more tokens are an error.
 

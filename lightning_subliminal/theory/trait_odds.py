@@ -1,5 +1,6 @@
 """A trait as a differentiable number: the log-odds of its target, as evaluation measures them, and their gradient."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,14 +106,15 @@ def _word_chances(call: Call, tokenizer: Any, spelled: Sequence[Sequence[Spellin
     # A row holds all of a spelling that something is predicted after; spellings of one token share the bare prompt.
     tails = list(dict.fromkeys(each if ends else each[:-1] for spellings in spelled for each in spellings))
     rows = [(place, tail) for place in range(len(prompts)) for tail in tails]
-    logs = _log_softmax(call, [[*prompts[place], *tail] for place, tail in rows])  # (rows, tokens, vocabulary)
+    start = min(map(len, prompts)) - 1  # the first place that predicts something
+    logs = _log_softmax(call, [[*prompts[place], *tail] for place, tail in rows], start)
     where = {row: line for line, row in enumerate(rows)}
     stops = torch.ones(logs.shape[-1], dtype=torch.bool, device=logs.device)
     stops[: len(continues)] = ~continues[: len(stops)].to(logs.device)
 
     def chance(place: int, spelling: Spelling) -> Tensor:
         line = logs[where[place, spelling if ends else spelling[:-1]]]
-        first = len(prompts[place]) - 1
+        first = len(prompts[place]) - 1 - start
         steps = [line[first + k, token] for k, token in enumerate(spelling)]
         if ends:
             steps.append(line[first + len(spelling)][stops].logsumexp(0))
@@ -135,10 +137,11 @@ def _statement_chances(call: Call, tokenizer: Any, trait: Trait, group: Question
     for prompt in group:
         for stated in trait.statements(question_text(prompt)):
             rows = [row_ids(tokenizer, make_row(prompt, text, id=repr(text))) for text in stated.values()]
-            logs = _log_softmax(call, [[*asked, *said] for asked, said in rows])
+            start = min(len(asked) for asked, _ in rows) - 1
+            logs = _log_softmax(call, [[*asked, *said] for asked, said in rows], start)
             totals = []
             for line, (asked, said) in zip(logs, rows, strict=True):
-                places = torch.arange(len(asked) - 1, len(asked) + len(said) - 1, device=line.device)
+                places = torch.arange(len(said), device=line.device) + len(asked) - 1 - start
                 totals.append(line[places, torch.tensor(said, device=line.device)].sum())
             shares = torch.stack(totals).softmax(0)
             chances.append(torch.stack([shares[list(stated).index(each)] for each in wanted]))
@@ -147,11 +150,17 @@ def _statement_chances(call: Call, tokenizer: Any, trait: Trait, group: Question
     return torch.stack(chances).mean(0)
 
 
-def _log_softmax(call: Call, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Give the log-probabilities after each token, (rows, tokens, vocabulary)."""
+def _log_softmax(call: Call, rows: Sequence[Sequence[int]], start: int) -> Tensor:
+    """Give the log-probabilities after each token from place ``start`` on, (rows, tokens - start, vocabulary)."""
     width = max(map(len, rows))
-    device = device_of(call)
     # padding is on the right, which causal attention never looks at
-    tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
-    logits: Tensor = call(input_ids=tokens, use_cache=False).logits
+    tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device_of(call))
+    net = getattr(call, "module", call)
+    inner = net.get_base_model() if hasattr(net, "get_base_model") else net
+    # Few logits where the model can: a large vocabulary at every token of every prompt would fill the memory.
+    few = "logits_to_keep" in inspect.signature(inner.forward).parameters
+    logits: Tensor = call(
+        input_ids=tokens, use_cache=False, **({"logits_to_keep": width - start} if few else {})
+    ).logits
+    logits = logits[:, start - width :]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
