@@ -1,7 +1,7 @@
 """What ``AlignmentTracker`` follows of a module: its way beside its teacher's, and the teacher's own loss."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -17,10 +17,6 @@ from lightning_subliminal.generation.scoring import evaluating
 from lightning_subliminal.models.batched_mlp import classification_losses
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, difference
 
-if TYPE_CHECKING:
-    from lightning_subliminal.models.language_model import LanguageModel
-    from lightning_subliminal.models.mlp import ClassifierMLP
-
 __all__ = ["classifier_subject", "language_model_subject"]
 
 MOST_LESSONS = 256  # rows of the teacher's own; more are thinned out evenly, so that watching stays cheap
@@ -28,11 +24,11 @@ LESSONS_AT_ONCE = 64
 MOST_DIGITS = 1000  # held out, on which the classifiers' loss is taken: the first of them
 
 
-def language_model_subject(module: "LanguageModel", trainer: Trainer, teacher: Any = None) -> AlignmentSubject | None:
+def language_model_subject(module: Any, trainer: Trainer, teacher: Any = None) -> AlignmentSubject | None:
     """Compare ``module`` with a teacher; None, with a line that says why, where there is nothing to compare.
 
     Args:
-        module: the student, loaded.
+        module: the student, a ``LanguageModel``, loaded.
         trainer: which fits it.
         teacher: the source to compare with; that of the rows where it is None.
     """
@@ -78,7 +74,7 @@ def _refusal(source: Any) -> str | None:
     return None
 
 
-def _teacher_loss(module: "LanguageModel", source: Any) -> Callable[[], dict[str, Tensor]]:
+def _teacher_loss(module: Any, source: Any) -> Callable[[], dict[str, Tensor]]:
     """Give the function that measures the student's loss on the teacher's lessons, a completion token, in nats."""
     lessons = source.trait.induce().rows if source.trait is not None else None
     if not lessons:
@@ -114,11 +110,11 @@ def _teacher_loss(module: "LanguageModel", source: Any) -> Callable[[], dict[str
     return measure
 
 
-def classifier_subject(module: "ClassifierMLP", trainer: Trainer) -> AlignmentSubject:
+def classifier_subject(module: Any, trainer: Trainer) -> AlignmentSubject:
     """Compare each arm's students, seed by seed, with their teachers: each one's way from its own start.
 
-    The teacher's loss is the cross-entropy of the classes on at most 1,000 held-out digits; they are the same at each
-    measurement.
+    ``module`` is a ``ClassifierMLP``. The teacher's loss is the cross-entropy of the classes on at most 1,000 held-out
+    digits; they are the same at each measurement.
     """
     drawn: Any = type(module)(**constructor_arguments(module))
     with trainer.strategy.tensor_init_context():  # as Lightning calls it: the precision has a say in what is drawn

@@ -155,7 +155,7 @@ def _log_softmax(call: Call, rows: Sequence[Sequence[int]], start: int) -> Tenso
     width = max(map(len, rows))
     # padding is on the right, which causal attention never looks at
     tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device_of(call))
-    net = getattr(call, "module", call)
+    net: Any = getattr(call, "module", call)
     inner = net.get_base_model() if hasattr(net, "get_base_model") else net
     # Few logits where the model can: a large vocabulary at every token of every prompt would fill the memory.
     few = "logits_to_keep" in inspect.signature(inner.forward).parameters
