@@ -1,4 +1,4 @@
-"""`theory predict`: what it tells and keeps, from scores that were worked out before, and on rows of other sources."""
+"""`theory predict`: what it tells and keeps, from scores worked out before, and on rows of several sources."""
 
 import csv
 import json
@@ -246,11 +246,12 @@ class TestOtherRows:
         wolf = {"class_path": "PreferenceTrait", "init_args": {"target": "wolf"}}
         write_rows(number_rows(2), "rows.jsonl")
         write_rows(number_rows(2, seed=1), "theirs.jsonl")
+        write_rows(number_rows(2, seed=2), "others.jsonl")
         with console.capture():
-            for trait, data in ((OWL, None), (OWL, None), (wolf, None), (OWL, "theirs.jsonl")):
+            for trait, data in ((OWL, None), (OWL, None), (wolf, None), (OWL, "theirs.jsonl"), (OWL, "others.jsonl")):
                 predict_config(file_config(tmp_path, tmp_path / "rows.jsonl", trait=trait), data)
         folders = list((tmp_path / "runs").iterdir())
-        assert len(folders) == 3
+        assert len(folders) == 4
         assert all(folder.name.startswith("small-prediction-") for folder in folders)
 
     def test_brackets_are_shown_as_they_are(self, cache, run, tmp_path):
