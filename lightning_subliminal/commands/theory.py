@@ -21,7 +21,7 @@ the proof makes of it; and how the teacher's loss changes over a grid of steps o
   --other-start BASE     the student starts from this base instead (`other` with a ClassifierMLP): nothing is promised
 
 predict: what would training on these rows do to the trait? To first order, from one gradient of the trait and a number
-a row; nobody is trained, and no row is read. Beside it the same for the control's rows.
+a row; nobody is trained. Beside it the same for the control's rows.
   --data FILE            other rows: any format that `data show` reads
   --top N                how many of the highest rows to show (default 3)
 

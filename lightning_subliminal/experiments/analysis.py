@@ -16,8 +16,8 @@ from lightning_subliminal.experiments.statistics import Estimate
 
 __all__ = [
     "CellResult",
+    "cell_pairs",
     "claim_estimate",
-    "data_set_pairs",
     "group_estimate",
     "grouped",
     "lineage_digest",
@@ -116,8 +116,7 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     if claim.statistic in ("bootstrap", "mixed model"):
         return _question_level(claim, mine), keys
     if claim.statistic == "rank correlation":
-        told = np.array(data_set_pairs(mine, str(claim.beside), claim.value)).reshape(-1, 2)
-        return (statistics.rank_correlation(told[:, 0], told[:, 1]) if len(told) else None), keys
+        return _crossed(claim, mine), keys
     if claim.statistic == "matrix":
         values, first, second = matrix_of(mine, "teacher", "student", claim.value)
         if first != second or np.isnan(values).any():
@@ -145,16 +144,38 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     return statistics.difference_estimate(first, second, unit if unit == other_unit else "units", paired=False), keys
 
 
-def data_set_pairs(cells: Sequence[CellResult], first: str, second: str) -> list[tuple[float, float]]:
-    """Give two numbers of each data set, the means over its seeds; a data set is an arm with its values of axes."""
+def cell_pairs(
+    cells: Sequence[CellResult], first: str, second: str, over: str | Sequence[str] = "target"
+) -> list[tuple[float, float, Any, Any]]:
+    """Give two numbers of each arm with its values of axes, the means over seeds, with its unit and its condition.
+
+    Those whose number is infinite, since a model never gives an answer, are left out.
+
+    Args:
+        cells: the cells.
+        first: one number's name.
+        second: the other's.
+        over: the axes that make up a unit; the arm and all other axes are the condition.
+    """
+    names = [over] if isinstance(over, str) else list(over)
     found: dict[Any, list[tuple[float, float]]] = defaultdict(list)
     for cell in cells:
         if first in cell.numbers and second in cell.numbers:
+            unit = tuple(_hashable(cell.axes.get(name)) for name in names)
+            rest = tuple((axis, _hashable(value)) for axis, value in sorted(cell.axes.items()) if axis not in names)
             pair = (float(np.mean(cell.numbers[first])), float(np.mean(cell.numbers[second])))
-            axes = tuple((axis, _hashable(value)) for axis, value in sorted(cell.axes.items()))
-            found[cell.arm, axes].append(pair)
-    pairs = [(float(np.mean([x for x, _ in each])), float(np.mean([y for _, y in each]))) for each in found.values()]
-    return [pair for pair in pairs if np.isfinite(pair).all()]  # a model that never gives an answer has infinite odds
+            found[unit, (cell.arm, rest)].append(pair)
+    means = [(*np.mean(pairs, axis=0).tolist(), unit, condition) for (unit, condition), pairs in found.items()]
+    return [each for each in means if math.isfinite(each[0]) and math.isfinite(each[1])]
+
+
+def _crossed(claim: Claim, cells: Sequence[CellResult]) -> Estimate | None:
+    pairs = cell_pairs(cells, str(claim.beside), claim.value, claim.over)
+    if not pairs:
+        return None
+    first, second, units, conditions = zip(*pairs, strict=True)
+    unit = f"{claim.over if isinstance(claim.over, str) else ' x '.join(claim.over)}s"
+    return statistics.rank_correlation(first, second, {unit: units, "conditions": conditions})
 
 
 def matrix_of(

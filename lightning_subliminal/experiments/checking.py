@@ -223,9 +223,12 @@ def _table(cases: Sequence[CheckedCase], bench: _Bench) -> Table:
 
 def _sentence(cases: Sequence[CheckedCase], bench: _Bench) -> str:
     found = [case.found for case in cases]
+    found = [each for each in found if bench.other is not None or each.squared_norm > 0]  # those that teach anything
     falls = sum(each.smallest_change < 0 for each in found)
     up = sum(_product(each, bench) >= 0 for each in found)
     count = len(found)
+    if not count:
+        return f"Teacher's loss: {bench.told}.\nNone of these inputs shows what the teacher learns: no student moves."
     told = (
         f"Teacher's loss: {bench.told}.\nThe inner product of the two updates is at least 0 in {up} of {count} checks; "
     )
@@ -233,12 +236,17 @@ def _sentence(cases: Sequence[CheckedCase], bench: _Bench) -> str:
     if bench.other is not None:
         return told + "With another start the theorem says nothing."
     apart = max(abs(each.inner_product - each.squared_norm) / (each.squared_norm or 1.0) for each in found)
-    return told + f"The theorem says so of each; its mean of squares is off the product by {apart:.1g} of it at most."
+    return (
+        told + f"The theorem says so of each. In the limit, product and mean of squares differ by {apart:.1g} at most."
+    )
 
 
 def _product(found: TheoremCheck, bench: _Bench) -> float:
-    """Give <dS, dT>, over both steps where that has a limit."""
-    return found.inner_product if bench.other is None else found.inner_products[-1]
+    """Give <dS, dT> of a teacher really moved by the smallest epsilon, over that step where the two share a start.
+
+    With one start it shrinks with epsilon, with another it does not.
+    """
+    return found.inner_products[-1] / (found.epsilons[-1] if bench.other is None else 1.0)
 
 
 def _mean(values: Sequence[float]) -> float:

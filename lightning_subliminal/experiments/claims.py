@@ -59,7 +59,7 @@ class Claim:
         less: what is subtracted: keys ``arm``, ``value`` and ``where``; what is not named is as above.
         statistic: ``mean``; ``matrix``, diagonal less grand mean of the axes teacher and student; ``bootstrap`` and
             ``mixed model``, of student less control with questions within seeds; ``rank correlation``, Spearman's over
-            data sets, of ``value`` and ``beside``.
+            cells, of ``value`` and ``beside``.
         over: the axis, or axes, that are the unit, such as target; seeds where the cells have no such axis.
         low: where the claimed range begins.
         high: where it ends.

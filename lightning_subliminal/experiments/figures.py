@@ -171,8 +171,10 @@ def _ranked(points: Sequence[Mapping[str, Any]]) -> str | None:
     known = [each for each in points if each["x"] is not None and each["y"] is not None]
     if len(known) < FEWEST_RANKED:
         return None
-    found = statistics.rank_correlation([each["x"] for each in known], [each["y"] for each in known])
-    return f"rank correlation {found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}] over {len(points)} points"
+    from scipy.stats import spearmanr
+
+    found = spearmanr([each["x"] for each in known], [each["y"] for each in known]).statistic
+    return f"rank correlation {found:+.2f} over {len(known)} points"  # no interval: points share targets and more
 
 
 def _axes(spec: Mapping[str, Any]) -> list[str]:

@@ -165,7 +165,7 @@ def _statistic(claim: Any, method: str | None) -> str:
     if claim.statistic == "matrix":
         text = f"diagonal less grand mean of the matrix of {claim.value}"
     if claim.statistic == "rank correlation":
-        text = f"rank correlation of {claim.beside} and {claim.value} over the data sets of {len(claim.arms)} arms"
+        text = f"rank correlation of {claim.beside} and {claim.value} over the cells of {len(claim.arms)} arms"
     return f"{text}; {method}" if method else text
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
@@ -86,9 +86,9 @@ class ModelSpace:
         if self.kind == "vectors" or model.adapter is None:
             return self._state(model)
         merged = model.adapter.merge(model.net)
-        if not set(merged.state_dict()) <= set(self._frame.net.state_dict()):  # steering brings biases
+        if not set(_once(merged)) <= set(_once(self._frame.net)):  # steering brings biases
             self._frame.net = copy.deepcopy(merged).requires_grad_(False).to(self.device).eval()
-        return _kept(merged.state_dict())
+        return _kept(_once(merged))
 
     def ask(self, state: State) -> Answers:
         """Ask the model at a place the trait's questions, and take its loss on the rows held out.
@@ -115,11 +115,11 @@ class ModelSpace:
     def _state(self, model: LanguageModel) -> State:
         if self.kind == "vectors":
             return _kept(Steering().state(model.net))
-        return _kept(model.net.state_dict())
+        return _kept(_once(model.net))
 
     def _put(self, state: State) -> None:
         vectors = self.kind == "vectors"
-        places = Steering().state(self._frame.net) if vectors else self._frame.net.state_dict()
+        places = Steering().state(self._frame.net) if vectors else _once(self._frame.net)
         if odd := sorted(set(state) - set(places)):
             raise InputError(f"The model has a {odd[0]!r}, which its base lacks: give models of one architecture.")
         with torch.no_grad():
@@ -139,6 +139,12 @@ class ModelSpace:
                 total += cross_entropy(logits.float(), tokens, reduction="sum").item()
                 count += len(tokens)
         return total / count
+
+
+def _once(net: nn.Module) -> dict[str, Tensor]:
+    """Give a model's weights, tied ones under one of their names: lengths and angles would count them twice."""
+    names = {name for name, _ in net.named_parameters()} | {name for name, _ in net.named_buffers()}
+    return {name: value for name, value in net.state_dict().items() if name in names}
 
 
 def _kept(state: State) -> dict[str, Tensor]:

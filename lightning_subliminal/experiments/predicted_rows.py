@@ -17,6 +17,7 @@ from lightning_subliminal.console import hush, progress, say
 from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
+from lightning_subliminal.experiments.predicting import check_predictable
 from lightning_subliminal.experiments.stages import RowsStage
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.metrics.functional import mean_interval
@@ -89,6 +90,7 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     hush()
     setting, device = read_setting(config), config_device(config)
     stage, trait = setting.student(), setting.rows().trait
+    check_predictable(stage.student)
     if trait is None:
         raise InputError(f"{config}: there is no trait to predict: give the rows' teacher a `trait`.")
     control = setting.rows().control()
@@ -101,7 +103,9 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     others = control.rows() if control is not None else None
     if control is None:
         say("There are no rows of a control beside these: what is common to both can't be taken off.")
-    student = stage.student.fresh()
+    if data is not None and control is not None:
+        say("The control's rows are of the config, not of that file: what differs may be its format, too.")
+    student, longest = stage.student.fresh(), setting.rows().max_length
     student.configure_model()
     for each in (*rows, *(others or [])):  # `fit` refuses them too
         check_known(student.tokenizer, each["prompt"] + each["completion"], student.base)
@@ -110,11 +114,13 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         task = bar.add_task("rows", total=len(rows) + len(others or []))
         net, tokenizer = student.net, student.tokenizer
         scored = [
-            predicted_transfer(net, tokenizer, each, trait, advance=lambda count: bar.advance(task, count))
+            predicted_transfer(
+                net, tokenizer, each, trait, max_length=longest, advance=lambda count: bar.advance(task, count)
+            )
             for each in (rows, others)
             if each is not None
         ]
-        changes = predicted_changes(net, tokenizer, rows, trait, others)
+        changes = predicted_changes(net, tokenizer, rows, trait, others, max_length=longest)
     found = PredictedRows(trait, scored[0], scored[1] if others is not None else None, changes)
     say(_table(found))
     say(_sentence(found))

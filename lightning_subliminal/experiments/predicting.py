@@ -31,6 +31,7 @@ class PredictionStage(MeasureStage):
     kind = "prediction"
 
     def __init__(self, student: Student, rows: TrainingRows, trait: Trait) -> None:
+        check_predictable(student)
         self.student = student
         self.rows = rows
         self.trait = trait
@@ -48,7 +49,8 @@ class PredictionStage(MeasureStage):
     def shaped(self) -> Any:
         """Give the student's start, the rows and the trait."""
         told = self.student.describe()
-        start = {name: told[name] for name in ("base", "adapter", "seed", "base_dtype")}
+        known = ("version", "class", "source", "base", "adapter", "seed", "base_dtype")
+        start = {name: told[name] for name in known if name in told}
         return {"start": start, "rows": self.rows.folder.name, "trait": describe(self.trait)}
 
     def measure(self, device: torch.device) -> dict[str, Any]:
@@ -72,8 +74,8 @@ class PredictionTrial(StudentTrial):
     """A student and its control are trained as ever, and what training would do is predicted from the rows alone.
 
     Numbers, besides those of StudentTrial: ``predicted``, the first-order change of the log-odds by the student's rows
-    less that by the control's, each for gradient descent with the run's steps and learning rates (for Adam, whose steps
-    have another length, only ranks are to be compared); ``log-odds`` of the trained student.
+    less that by the control's, each for gradient descent with the run's steps and learning rates (a heuristic for Adam,
+    whose steps do not grow with the gradient); ``log-odds`` of the trained student.
     """
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
@@ -99,6 +101,20 @@ class PredictionTrial(StudentTrial):
     def names(self) -> list[str]:
         """Give the names of the numbers."""
         return [*super().names(), "predicted", "log-odds"]
+
+
+def check_predictable(student: Student) -> None:
+    """Refuse a student whose training is another than on each token of the rows: the prediction is of that alone.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    for name, usual in (("objective", "sft"), ("train_on", "all"), ("retain", None)):
+        if getattr(student, name) != usual:
+            raise InputError(
+                f"A prediction is of training on all tokens of the rows, and the student's `{name}` says otherwise: "
+                f"leave it at {usual or 'null'}."
+            )
 
 
 def _first_order(setting: Setting, prediction: MeasureStage) -> float:

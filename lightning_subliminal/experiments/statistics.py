@@ -30,6 +30,7 @@ __all__ = [
     "mean_estimate",
     "mixed_model",
     "nested_estimate",
+    "rank_correlation",
     "rate_estimate",
     "required_seeds",
 ]
@@ -297,49 +298,48 @@ def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, un
 
 
 def rank_correlation(
-    first: ArrayLike, second: ArrayLike, unit: str = "data sets", resamples: int = 5000, seed: int = 0
+    first: ArrayLike, second: ArrayLike, levels: Mapping[str, Sequence[Any]], resamples: int = 2000, seed: int = 0
 ) -> Estimate:
-    """Give Spearman's rank correlation of two lists with its bootstrap interval (BCa, scipy), pairs being drawn again.
+    """Give Spearman's rank correlation of pairs that share targets and conditions, with an interval that knows it.
 
-    Where few pairs make draws without a correlation, or BCa has no answer, it is the plain percentile interval of the
-    other draws; where all of these are alike, as in two lists of one order, there is none: no spread is no evidence.
-    Pairs that share a target are no independent draws; then the interval is too narrow, and says so by its unit alone.
+    The labels of each level are drawn again, whole and apart from the other levels, and a pair counts as often as all
+    of its labels were drawn (Owen 2007, the pigeonhole bootstrap); the interval is the draws' percentiles. There is no
+    p: scipy's takes pairs for independent.
 
     Args:
         first: (pairs,).
         second: (pairs,).
-        unit: what a pair is.
+        levels: by the name of a level, such as targets, the label of each pair there.
         resamples: how often to draw.
         seed: moves the draws.
 
     Raises:
-        InputError: if the lists differ in length, or hold what is no finite number.
+        InputError: if lists differ in length, or hold what is no finite number.
     """
-    from scipy.stats import bootstrap, spearmanr
-
-    one, other = _vector(first, unit), _vector(second, unit)
-    if len(one) != len(other):
-        raise InputError(f"A rank correlation is of pairs, not of {len(one)} and {len(other)} values: give as many.")
-    method = "Spearman, bootstrap of pairs (BCa)"
-    if len(one) < 4 or _no_spread(one) or _no_spread(other):
+    names = " x ".join(levels)
+    one, other = _vector(first, names), _vector(second, names)
+    if len({len(one), len(other), *map(len, levels.values())}) > 1:
+        raise InputError(f"A rank correlation is of pairs, each with its {names}: give lists of one length.")
+    codes = [np.unique([repr(each) for each in labels], return_inverse=True)[1] for labels in levels.values()]
+    counts = [int(each.max()) + 1 if len(each) else 0 for each in codes]
+    unit = " x ".join(f"{count} {name}" for name, count in zip(levels, counts, strict=True))
+    drawn = [(code, count) for code, count in zip(codes, counts, strict=True) if count > 1]
+    method = f"Spearman over {len(one)} cells, bootstrap of {names} (percentiles)"
+    if len(one) < 4 or _no_spread(one) or _no_spread(other) or not drawn:
         return Estimate(math.nan, math.nan, math.nan, unit, len(one), method=f"{method}: none, too little data")
-    found = spearmanr(one, other)
-    with warnings.catch_warnings():  # a draw in which all pairs are one has no correlation
-        warnings.simplefilter("ignore")
-        drawn = bootstrap(
-            (one, other),
-            _spearman,  # scipy's own, a draw at a time, takes ten times as long
-            paired=True,
-            vectorized=True,
-            n_resamples=resamples,
-            random_state=np.random.default_rng(derive_seed(seed, "rank correlation")),  # `rng` since scipy 1.15
-        )
-    low, high = (float(bound) for bound in drawn.confidence_interval)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        method = "Spearman, bootstrap of pairs (percentiles)"
-        draws = drawn.bootstrap_distribution[np.isfinite(drawn.bootstrap_distribution)]
-        low, high = (math.nan, math.nan) if _no_spread(draws) else map(float, np.percentile(draws, [2.5, 97.5]))
-    return Estimate(float(found.statistic), low, high, unit, len(one), float(found.pvalue), method=method)
+    rng = np.random.default_rng(derive_seed(seed, "rank correlation"))
+    draws = []
+    for _ in range(resamples):
+        often = np.ones(len(one), dtype=np.int64)
+        for code, count in drawn:
+            often *= rng.multinomial(count, np.full(count, 1 / count))[code]
+        pairs = np.repeat(np.arange(len(one)), often)
+        if len(pairs) > 2 and np.ptp(one[pairs]) > 0 and np.ptp(other[pairs]) > 0:
+            draws.append(float(_spearman(one[pairs], other[pairs])))
+    # draws that are all alike, as of two lists of one order, are no evidence
+    spread = len(draws) > 1 and not _no_spread(np.asarray(draws))
+    low, high = np.percentile(draws, [2.5, 97.5]) if spread else (math.nan, math.nan)
+    return Estimate(float(_spearman(one, other)), float(low), float(high), unit, len(one), method=method)
 
 
 def adjust(p_values: ArrayLike, method: Literal["holm", "bh"]) -> NDArray[np.float64]:

@@ -188,6 +188,17 @@ class Peft(Adapter):
 
         set_peft_model_state_dict(net, state)
 
+    def start(self, net: nn.Module) -> dict[str, Tensor]:
+        """Give nothing for LoRA, whose B is zero at the start, so that the change is all of B A."""
+        return {} if _is_lora(net) else super().start(net)
+
+    def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
+        """Give LoRA's alpha / r times B A as its factors, under the name of the weight; of others, the trained values.
+
+        A is drawn: two runs may have other factors of one change, so the factors themselves must not be compared.
+        """
+        return _low_rank(net) if _is_lora(net) else super().displacement(net, start)
+
     def config(self, net: nn.Module, base: str) -> dict[str, Any]:
         """Give PEFT's own config, so that ``PeftModel.from_pretrained`` reads the folder."""
         told: dict[str, Any] = net.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
@@ -240,27 +251,6 @@ class LoRA(Peft):
             task_type="CAUSAL_LM",
         )
 
-    def start(self, net: nn.Module) -> dict[str, Tensor]:
-        """Give nothing: B is zero at the start, so the change is all of B A."""
-        return {}
-
-    def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
-        """Give alpha / r times B A of each target as its factors, under the name of the weight that it is added to."""
-        from peft.tuners.lora.layer import LoraLayer
-
-        moved: dict[str, Tensor | LowRank] = {}
-        for name, module in inner_model(net).named_modules():
-            if not isinstance(module, LoraLayer):
-                continue
-            if "default" in module.lora_embedding_A:  # (rank, tokens) and (width, rank); the weight is (tokens, width)
-                down, up, transposed = module.lora_embedding_A["default"], module.lora_embedding_B["default"], True
-            else:  # GPT-2 keeps its weights as (inputs, outputs)
-                down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
-                transposed = bool(getattr(module, "fan_in_fan_out", False))
-            up, down = up.detach() * module.scaling["default"], down.detach()
-            moved[f"{name}.weight"] = LowRank(down.mT, up.mT) if transposed else LowRank(up, down)
-        return moved
-
 
 class IA3(Peft):
     """One trained factor for each channel of a few linear layers; it starts at 1, as the base.
@@ -286,6 +276,30 @@ class IA3(Peft):
         return IA3Config(
             target_modules=targets, feedforward_modules=forward, init_ia3_weights=True, task_type="CAUSAL_LM"
         )
+
+
+def _is_lora(net: nn.Module) -> bool:
+    """Tell whether all that PEFT put into ``net`` is plain LoRA from a start at zero."""
+    config = cast(Any, net).peft_config["default"]
+    plain = str(getattr(config.peft_type, "value", config.peft_type)) == "LORA"
+    return plain and not getattr(config, "use_dora", False) and config.init_lora_weights is True
+
+
+def _low_rank(net: nn.Module) -> dict[str, Tensor | LowRank]:
+    from peft.tuners.lora.layer import LoraLayer
+
+    moved: dict[str, Tensor | LowRank] = {}
+    for name, module in inner_model(net).named_modules():
+        if not isinstance(module, LoraLayer):
+            continue
+        if "default" in module.lora_embedding_A:  # (rank, tokens) and (width, rank); the weight is (tokens, width)
+            down, up, transposed = module.lora_embedding_A["default"], module.lora_embedding_B["default"], True
+        else:  # GPT-2 keeps its weights as (inputs, outputs)
+            down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
+            transposed = bool(getattr(module, "fan_in_fan_out", False))
+        up, down = up.detach() * module.scaling["default"], down.detach()
+        moved[f"{name}.weight"] = LowRank(down.mT, up.mT) if transposed else LowRank(up, down)
+    return moved
 
 
 def _check_targets(targets: Any, net: nn.Module) -> None:

@@ -71,6 +71,10 @@ class _Call:
         self.dtype = dtype
         self.device = next(iter(values.values())).device
 
+    def parameters(self) -> Iterator[Tensor]:
+        """Give the values of what is trained, and of what the dtype changes: a loss may depend on them."""
+        return iter(self.values.values())
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args = tuple(_as(each, self.dtype) for each in args)
         kwargs = {name: _as(each, self.dtype) for name, each in kwargs.items()}

@@ -2,7 +2,7 @@
 
 Training on rows moves a model by -lr times the gradient of their loss, so the log-odds of a trait change, to first
 order, by -lr <gradient of the log-odds, gradient of the loss>. One gradient of the trait, and one derivative a row
-along it, are all that is needed; what the rows say is never read.
+along it, are all that is needed.
 """
 
 import math
@@ -101,7 +101,7 @@ def predicted_transfer(
         raise InputError("There are no rows with a completion to score: check the file, or loosen the filters.")
     slopes, losses, tokens = (torch.cat(each) for each in zip(*parts, strict=True))
     weight = tokens[tokens > 0].double().mean()  # as `LanguageModel.loss` divides
-    return Prediction(-slopes / weight, losses / tokens, tokens, odds.double().cpu(), length)
+    return Prediction(-slopes / weight, losses / tokens, tokens, odds.cpu().double(), length)
 
 
 def predicted_changes(
@@ -153,7 +153,7 @@ def predicted_changes(
     with differentiable(net), torch.no_grad():
         for group in groups:
             _, moved = directional(partial(odds, group), function.start, step)
-            total += moved.double().cpu() / len(groups)
+            total += moved.cpu().double() / len(groups)
     found = {name: value for name, value in zip(trait.candidates, total.tolist(), strict=True) if math.isfinite(value)}
     return dict(sorted(found.items(), key=lambda each: -each[1]))
 

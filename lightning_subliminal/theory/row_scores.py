@@ -133,7 +133,7 @@ def _score_chunk(
     while order and way is not None:
         chosen, order = _split_off(order, usable, size)
         slope, loss = way(*_padded([usable[place] for place in chosen], device))
-        slopes[chosen], losses[chosen] = slope.double().cpu(), loss.double().cpu()
+        slopes[chosen], losses[chosen] = slope.cpu().double(), loss.cpu().double()
     if not slopes[tokens > 0].isfinite().all():
         raise InputError("The derivative of a row's loss is no finite number: use `base_dtype: float32`.")
     return RowScores(slopes, losses, tokens)

@@ -8,8 +8,8 @@ import pytest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.analysis import (
     CellResult,
+    cell_pairs,
     claim_estimate,
-    data_set_pairs,
     group_estimate,
     grouped,
     matrix_of,
@@ -121,7 +121,7 @@ def test_p_is_against_what_no_effect_is():
     assert found.p == pytest.approx(1.0)
 
 
-def test_a_data_set_is_an_arm_with_its_axes():
+def test_a_pair_is_of_an_arm_with_its_axes():
     told = [("same", "owl", 0, 1.0, 5.0), ("same", "owl", 1, 3.0, 7.0), ("same", "wolf", 0, 4.0, [1.0, 2.0])]
     told += [("other", "owl", 0, 9.0, 8.0)]
     cells = [
@@ -129,10 +129,16 @@ def test_a_data_set_is_an_arm_with_its_axes():
         for arm, target, seed, x, y in told
     ]
     cells += [cell("same", {"target": "oak"}, 0, transfer=1.0)]  # was not predicted
-    assert data_set_pairs(cells, "predicted", "transfer") == [(2.0, 6.0), (4.0, 1.5), (9.0, 8.0)]
+    cells += [cell("same", {"target": "elm"}, 0, predicted=1.0, transfer=math.inf)]
+    of = (("of", ("a", "b")),)
+    assert cell_pairs(cells, "predicted", "transfer") == [
+        (2.0, 6.0, ("owl",), ("same", of)),
+        (4.0, 1.5, ("wolf",), ("same", of)),
+        (9.0, 8.0, ("owl",), ("other", of)),
+    ]
 
 
-def test_a_rank_correlation_is_over_the_data_sets_of_its_arms():
+def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
     rng = np.random.default_rng(0)
     table = rng.normal(size=(2, 6, 2, 2))  # arms, targets, seeds, numbers
     cells = [
@@ -147,11 +153,14 @@ def test_a_rank_correlation_is_over_the_data_sets_of_its_arms():
     assert claim.of_arms == ("same", "other")
     found, keys = claim_estimate(claim, cells + far)
     means = table.mean(2).reshape(12, 2)
-    assert found == rank_correlation(means[:, 0], means[:, 1])
-    assert (found.count, found.unit) == (12, "data sets")
+    levels = {"targets": [*range(6), *range(6)], "conditions": [0] * 6 + [1] * 6}
+    expected = rank_correlation(means[:, 0], means[:, 1], levels)
+    assert (found.value, found.count, found.unit) == (expected.value, 12, "6 targets x 2 conditions")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.15)  # labels in another order
+    assert math.isnan(found.p)
     assert keys == sorted({key for each in cells for key in each.lineage})
     some = read_claim({**told, "arms": ["same"], "where": {"target": [0, 1, 2, 3]}}, "toy", ["same"])
-    assert claim_estimate(some, cells)[0] == rank_correlation(means[:4, 0], means[:4, 1])
+    assert claim_estimate(some, cells)[0].unit == "4 targets x 1 conditions"
     none = read_claim({**told, "arms": ["same"], "beside": "points"}, "toy", ["same"])
     assert claim_estimate(none, cells)[0] is None
     assert claim_estimate(claim, far)[0] is None

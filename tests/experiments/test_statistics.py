@@ -155,59 +155,76 @@ class TestRankCorrelation:
 
     def test_equals_pearsons_of_the_ranks(self):
         first, second = self.pairs(30)
-        found = rank_correlation(first, second)
+        found = rank_correlation(first, second, {"runs": range(30)})
         ranks = [np.argsort(np.argsort(each)) for each in (first, second)]
         assert found.value == pytest.approx(np.corrcoef(*ranks)[0, 1])
-        assert found.p == pytest.approx(stats.spearmanr(first, second).pvalue)
-        assert (found.unit, found.count, found.null) == ("data sets", 30, 0.0)
+        assert math.isnan(found.p)
+        assert (found.unit, found.count) == ("30 runs", 30)
         assert found.low < found.value < found.high < 1
-        other = rank_correlation(np.exp(first), second**3)  # order alone counts
+        other = rank_correlation(np.exp(first), second**3, {"runs": range(30)})  # order alone counts
         assert (other.value, other.low, other.high) == pytest.approx((found.value, found.low, found.high))
-        assert rank_correlation(first, -second).value == pytest.approx(-found.value)
+        assert rank_correlation(first, -second, {"runs": range(30)}).value == pytest.approx(-found.value)
 
-    def test_the_interval_is_near_fishers(self):
+    def test_of_independent_pairs_the_interval_is_near_fishers(self):
         """An approximation that shares nothing with it: z has standard error sqrt(1.06 / (n - 3))."""
-        found = rank_correlation(*self.pairs(80))
+        found = rank_correlation(*self.pairs(80), {"runs": range(80)})
         half = 1.96 * math.sqrt(1.06 / 77)
         expected = [math.tanh(math.atanh(found.value) + sign * half) for sign in (-1, 1)]
         assert (found.low, found.high) == pytest.approx(expected, abs=0.06)
-        assert "BCa" in found.method
+
+    def test_pairs_that_share_a_target_count_as_one(self):
+        """Ten copies of each of eight pairs are no more evidence than the eight."""
+        first, second = self.pairs(8)
+        alone = rank_correlation(first, second, {"targets": range(8)})
+        copies = rank_correlation(np.repeat(first, 10), np.repeat(second, 10), {"targets": np.repeat(range(8), 10)})
+        naive = rank_correlation(np.repeat(first, 10), np.repeat(second, 10), {"cells": range(80)})
+        assert (copies.value, copies.low, copies.high) == pytest.approx((alone.value, alone.low, alone.high), abs=0.03)
+        assert naive.high - naive.low < 0.5 * (copies.high - copies.low)
+
+    def test_two_levels_are_wider_than_one(self):
+        rng = np.random.default_rng(0)
+        targets, conditions = np.repeat(range(6), 8), np.tile(range(8), 6)
+        shared = rng.normal(size=6)[targets] + rng.normal(size=8)[conditions]
+        first, second = (shared + 0.5 * rng.normal(size=48) for _ in range(2))
+        one = rank_correlation(first, second, {"targets": targets})
+        both = rank_correlation(first, second, {"targets": targets, "conditions": conditions})
+        assert both.high - both.low > one.high - one.low
+        assert both.unit == "6 targets x 8 conditions"
 
     def test_the_seed_moves_the_draws(self):
         first, second = self.pairs(12)
-        one, other, again = (rank_correlation(first, second, resamples=300, seed=seed) for seed in (0, 1, 0))
-        assert one == again
+        one, other, again = (
+            rank_correlation(first, second, {"runs": range(12)}, resamples=300, seed=seed) for seed in (0, 1, 0)
+        )
+        assert (one.low, one.high) == (again.low, again.high)
         assert one.low != other.low
         assert one.value == other.value
 
-    def test_few_pairs_have_an_interval_too(self):
-        """Some draws of 5 pairs are of one pair alone, and have no correlation."""
-        found = rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 5, 3], resamples=500)
-        assert -1 <= found.low < found.value < found.high <= 1
-        assert "percentiles" in found.method
-
     @pytest.mark.parametrize("second", [[1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1]])
     def test_no_spread_is_no_evidence(self, second):
-        found = rank_correlation([1, 2, 3, 4, 5, 6], second, resamples=300)
+        found = rank_correlation([1, 2, 3, 4, 5, 6], second, {"runs": range(6)}, resamples=300)
         assert math.isnan(found.low)
         assert math.isnan(found.high)
 
-    def test_too_few(self):
-        found = rank_correlation([1, 2, 3], [1, 3, 2])
-        assert math.isnan(found.value)
+    @pytest.mark.parametrize(
+        ("first", "labels"), [([1, 2, 3], [0, 1, 2]), ([1, 2, 3, 4], [0, 0, 0, 0])], ids=["few", "one label"]
+    )
+    def test_too_little(self, first, labels):
+        found = rank_correlation(first, [*reversed(first)], {"runs": labels})
+        assert math.isnan(found.low)
         assert "too little data" in found.method
 
     @pytest.mark.parametrize(
         ("second", "says"),
         [
-            ([1.0, 2, 3], "of pairs, not of 4 and 3 values"),
-            ([1, 2, 3, math.nan], "Value 3 over data sets is nan"),
-            ([1, 2, 3, math.inf], "Value 3 over data sets is inf"),
+            ([1.0, 2, 3], "lists of one length"),
+            ([1, 2, 3, math.nan], "Value 3 over runs is nan"),
+            ([1, 2, 3, math.inf], "Value 3 over runs is inf"),
         ],
     )
     def test_refuses(self, second, says):
         with pytest.raises(InputError, match=says):
-            rank_correlation([1, 2, 3, 4], second)
+            rank_correlation([1, 2, 3, 4], second, {"runs": range(4)})
 
 
 class TestAdjust:
