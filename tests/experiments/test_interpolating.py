@@ -20,7 +20,7 @@ from lightning_subliminal.experiments import measure
 from lightning_subliminal.experiments.interpolating import _subsets, interpolate
 from lightning_subliminal.experiments.model_space import ModelSpace
 from lightning_subliminal.metrics.functional import completion_log_probabilities
-from lightning_subliminal.theory.interpolation import between
+from lightning_subliminal.theory.interpolation import between, displacement, length
 
 OWL = PreferenceTrait("owl")
 STEERING = {"class_path": "lightning_subliminal.Steering"}
@@ -269,6 +269,18 @@ class TestSpace:
             model.net.model.norm.weight.mul_(1.5)
         space = ModelSpace("pocket/a", "float32", "weights", OWL, CPU)
         torch.testing.assert_close(space.ask(space.of(model)).chances, self.chances(model.net), rtol=1e-5, atol=1e-7)
+
+    def test_tied_weights_count_once(self):
+        model = Student("pocket/a", seed=0)
+        model.configure_model()
+        space = ModelSpace("pocket/a", "float32", "weights", OWL, CPU)
+        before = [value.detach().clone() for value in model.net.parameters()]
+        with torch.no_grad():
+            model.net.get_input_embeddings().weight.add_(0.01)  # the head's, too
+        state = space.of(model)
+        way = sum(((now - then) ** 2).sum() for now, then in zip(model.net.parameters(), before, strict=True)).sqrt()
+        assert length(displacement(space.base, state)) == pytest.approx(way.item(), rel=1e-5)
+        torch.testing.assert_close(space.ask(state).chances, self.chances(model.net), rtol=1e-5, atol=1e-7)
 
     def test_the_loss_is_a_mean_over_tokens(self):
         rows, model = number_rows(70), self.steered()

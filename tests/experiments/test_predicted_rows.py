@@ -242,7 +242,7 @@ class TestOtherRows:
         monkeypatch.setattr(predicted_rows, "_keep", lambda *args: None)
         fixed = prediction([0.5, 0.25])
         monkeypatch.setattr(predicted_rows, "predicted_transfer", lambda *args, **kwargs: fixed)
-        monkeypatch.setattr(predicted_rows, "predicted_changes", lambda *args: {"owl": 0.1, "wolf": 0.2})
+        monkeypatch.setattr(predicted_rows, "predicted_changes", lambda *args, **kwargs: {"owl": 0.1, "wolf": 0.2})
         wolf = {"class_path": "PreferenceTrait", "init_args": {"target": "wolf"}}
         write_rows(number_rows(2), "rows.jsonl")
         write_rows(number_rows(2, seed=1), "theirs.jsonl")

@@ -10,7 +10,7 @@ import yaml
 from small import CPU, numbers, taught
 from toy_stages import InProcess
 
-from lightning_subliminal import PreferenceTrait, Steering, Student
+from lightning_subliminal import PreferenceTrait, Retention, Steering, Student
 from lightning_subliminal.data.tokenized import TokenizedRows
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import PredictionTrial
@@ -130,10 +130,32 @@ def test_what_moves_the_stage():
     every += [PredictionStage(student.fresh(adapter=Steering(layers=[1])), data, data.trait)]
     every += [PredictionStage(student, data.fresh(seed=1), data.trait)]
     assert len({each.key for each in every}) == len(every)
-    same = PredictionStage(student.fresh(learning_rate=0.5, objective="distill"), data, data.trait)
+    same = PredictionStage(student.fresh(learning_rate=0.5), data, data.trait)
     assert same.key == every[0].key
     assert [stage.kind for stage in same.parents()] == ["rows"]
     assert "prediction of owl" in same.title
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"objective": "distill"}, {"train_on": "divergent"}, {"retain": Retention()}],
+    ids=lambda each: next(iter(each)),
+)
+def test_another_training_is_refused(other):
+    data = numbers(taught())
+    with pytest.raises(InputError, match=f"the student's `{next(iter(other))}` says otherwise"):
+        PredictionStage(Student("pocket/a", Steering(), **other), data, data.trait)
+
+
+class OtherStart(Student):
+    """Loads another net."""
+
+
+def test_a_students_own_class_moves_the_stage():
+    data = numbers(taught())
+    students = [kind("pocket/a", Steering(), seed=0) for kind in (Student, OtherStart)]
+    ours, theirs = (PredictionStage(each, data, data.trait).key for each in students)
+    assert ours != theirs
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 12])

@@ -20,6 +20,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
 from lightning_subliminal.models.layers import decoder_layers, inner_model
 from lightning_subliminal.models.steering import Steering
+from lightning_subliminal.theory.alignment import alignment
 
 WIDTH, LAYERS = 16, 3
 SIZES = {
@@ -345,3 +346,23 @@ def test_decoder_layers_are_found_inside_a_wrapper():
     wrapped = LoRA(r=1).attach(net, 0)
     assert inner_model(wrapped) is net
     assert decoder_layers(wrapped) is net.model.layers
+
+
+@pytest.mark.parametrize(
+    "adapter", [LoRA(r=2, target_modules=["q_proj"]), Peft("peft.LoraConfig", {"r": 2, "target_modules": ["q_proj"]})]
+)
+def test_a_displacement_of_lora_is_that_of_the_weights_whatever_the_factors(adapter):
+    one, other = make(), make()
+    one, other = adapter.attach(one, 0), adapter.attach(other, 0)
+    disturb(one)
+    turn = torch.tensor([[2.0, 1.0], [0.5, 3.0]])
+    with torch.no_grad():  # B A is (B T^-1) (T A)
+        for mine, theirs in zip(one.modules(), other.modules(), strict=True):
+            if hasattr(mine, "lora_A") and "default" in mine.lora_A:
+                theirs.lora_A["default"].weight.copy_(turn @ mine.lora_A["default"].weight)
+                theirs.lora_B["default"].weight.copy_(mine.lora_B["default"].weight @ turn.inverse())
+    ways = [adapter.displacement(net, adapter.start(net)) for net in (one, other)]
+    assert alignment(*ways).cosine.item() == pytest.approx(1.0, abs=1e-5)
+    merged, base = adapter.merge(one).state_dict(), make().state_dict()
+    for name, way in ways[0].items():
+        assert torch.allclose(way.left @ way.right, merged[name] - base[name], atol=1e-6)

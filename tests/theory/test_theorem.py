@@ -262,3 +262,11 @@ def test_mistakes_are_told_in_a_line(changes, says):
     with pytest.raises(InputError, match=says) as err:
         check(**given)
     assert "\n" not in str(err.value)
+
+
+def test_a_teachers_loss_may_be_of_the_parameters():
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    found = check(net, lambda net: sum(each.square().sum() for each in net.parameters()), torch.randn(5, 3))
+    assert found.gradient_norm == pytest.approx(2 * float(sum(p.square().sum() for p in net.parameters())) ** 0.5)
+    assert found.smallest_change < 0
