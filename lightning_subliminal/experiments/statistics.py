@@ -322,7 +322,7 @@ def rank_correlation(
         raise InputError(f"A rank correlation is of pairs, each with its {names}: give lists of one length.")
     codes = [np.unique([repr(each) for each in labels], return_inverse=True)[1] for labels in levels.values()]
     counts = [int(each.max()) + 1 if len(each) else 0 for each in codes]
-    unit = " x ".join(f"{count} {name}" for name, count in zip(levels, counts, strict=True))
+    unit = f"cells ({' x '.join(f'{count} {name}' for name, count in zip(levels, counts, strict=True))})"
     drawn = [(code, count) for code, count in zip(codes, counts, strict=True) if count > 1]
     method = f"Spearman over {len(one)} cells, bootstrap of {names} (percentiles)"
     if len(one) < 4 or _no_spread(one) or _no_spread(other) or not drawn:

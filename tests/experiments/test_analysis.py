@@ -155,12 +155,12 @@ def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
     means = table.mean(2).reshape(12, 2)
     levels = {"targets": [*range(6), *range(6)], "conditions": [0] * 6 + [1] * 6}
     expected = rank_correlation(means[:, 0], means[:, 1], levels)
-    assert (found.value, found.count, found.unit) == (expected.value, 12, "6 targets x 2 conditions")
+    assert (found.value, found.count, found.unit) == (expected.value, 12, "cells (6 targets x 2 conditions)")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.15)  # labels in another order
     assert math.isnan(found.p)
     assert keys == sorted({key for each in cells for key in each.lineage})
     some = read_claim({**told, "arms": ["same"], "where": {"target": [0, 1, 2, 3]}}, "toy", ["same"])
-    assert claim_estimate(some, cells)[0].unit == "4 targets x 1 conditions"
+    assert claim_estimate(some, cells)[0].unit == "cells (4 targets x 1 conditions)"
     none = read_claim({**told, "arms": ["same"], "beside": "points"}, "toy", ["same"])
     assert claim_estimate(none, cells)[0] is None
     assert claim_estimate(claim, far)[0] is None

@@ -159,7 +159,7 @@ class TestRankCorrelation:
         ranks = [np.argsort(np.argsort(each)) for each in (first, second)]
         assert found.value == pytest.approx(np.corrcoef(*ranks)[0, 1])
         assert math.isnan(found.p)
-        assert (found.unit, found.count) == ("30 runs", 30)
+        assert (found.unit, found.count) == ("cells (30 runs)", 30)
         assert found.low < found.value < found.high < 1
         other = rank_correlation(np.exp(first), second**3, {"runs": range(30)})  # order alone counts
         assert (other.value, other.low, other.high) == pytest.approx((found.value, found.low, found.high))
@@ -189,7 +189,7 @@ class TestRankCorrelation:
         one = rank_correlation(first, second, {"targets": targets})
         both = rank_correlation(first, second, {"targets": targets, "conditions": conditions})
         assert both.high - both.low > one.high - one.low
-        assert both.unit == "6 targets x 8 conditions"
+        assert both.unit == "cells (6 targets x 8 conditions)"
 
     def test_the_seed_moves_the_draws(self):
         first, second = self.pairs(12)
