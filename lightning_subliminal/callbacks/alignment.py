@@ -127,6 +127,13 @@ class AlignmentTracker(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the table and the picture."""
         self._measure_end(trainer)  # a finished run that is fitted once more does not come to train
+        self._write(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write what there is of a run that failed or was interrupted."""
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked on all processes
         batched = self._subject is not None and self._subject.model_dims > 0
         self._subject = self._way = None

@@ -38,7 +38,8 @@ from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.models import Steering, Student, Teacher
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.seeds import derive_seed, resolve_seed
-from lightning_subliminal.theory.interpolation import State, between, cosine, displacement, length, mean_of
+from lightning_subliminal.theory.alignment import alignment
+from lightning_subliminal.theory.interpolation import State, between, displacement, mean_of
 
 __all__ = ["interpolate"]
 
@@ -259,7 +260,7 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], way: State | No
     alone = torch.stack([torch.stack([single[id(s)].odds for s in each]).mean(0) for each in sets]).mean(0)
     odds = torch.stack([each.odds for each in merged]).mean(0)
     rate, gain = mean_interval(chances, "questions"), mean_interval(odds - alone, "questions")
-    moved = [displacement(space.base, each) for each in means] if way is not None else []
+    ways = [alignment(displacement(space.base, each), way) for each in means] if way is not None else []
     return Merge(
         arm=arm,
         size=len(sets[0]),
@@ -275,8 +276,8 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], way: State | No
         unit=rate.unit,
         no_candidate=_mean([each.no_candidate for each in merged]),
         loss=_mean([each.loss for each in merged]),
-        length=_mean([length(each) for each in moved]) / length(way) if way is not None else math.nan,
-        cosine=_mean([cosine(each, way) for each in moved]) if way is not None else math.nan,
+        length=_mean([(each.student_norm / each.teacher_norm).item() for each in ways]) if ways else math.nan,
+        cosine=_mean([each.cosine.item() for each in ways]) if ways else math.nan,
     )
 
 

@@ -126,13 +126,7 @@ def _first_order(setting: Setting, prediction: MeasureStage) -> float:
         batches / setting.trainer.get("accumulate_grad_batches", 1)
     )
     most = setting.trainer.get("max_steps", -1)
-    return float(found["mean"]) * _sum_of_rates(setting.model, steps if most < 0 else min(steps, most))
-
-
-def _sum_of_rates(model: Any, steps: int) -> float:
-    """Give the sum of the learning rates over the steps of a run, as ``configure_optimizers`` sets them."""
-    warm = min(model.warmup_steps, steps)
-    rising = sum((step + 1) / model.warmup_steps for step in range(warm))
-    after = float(steps - warm)
-    later = (after + 1) / 2 if after and model.schedule == "linear" else after
-    return float(model.learning_rate) * (rising + later)
+    steps = steps if most < 0 else min(steps, most)
+    model: Any = setting.model
+    rates = model.learning_rate * sum(model.rate_factor(step, steps) for step in range(steps))
+    return float(found["mean"]) * rates

@@ -256,18 +256,19 @@ class LanguageModel(LightningModule):
         """Let ``AlignmentTracker`` follow this module beside ``teacher``, or beside the teacher of its rows."""
         return language_model_subject(self, trainer, teacher)
 
+    def rate_factor(self, step: int, total: int) -> float:
+        """Give the share of the learning rate at a step of a run of ``total``, by warm-up and schedule."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        falling = max(0.0, (total - step) / max(1, total - self.warmup_steps))
+        return 1.0 if self.schedule == "constant" else falling
+
     def configure_optimizers(self) -> Any:
         """Give the optimizer over the trained parameters and the schedule, stepped each step."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = OPTIMIZERS[self.optimizer](trained, lr=self.learning_rate, weight_decay=self.weight_decay)
-        total, warmup = self.trainer.estimated_stepping_batches, self.warmup_steps
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 1.0 if self.schedule == "constant" else max(0.0, (total - step) / max(1, total - warmup))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

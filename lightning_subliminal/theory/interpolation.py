@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["State", "between", "cosine", "displacement", "length", "mean_of"]
+__all__ = ["State", "between", "displacement", "mean_of"]
 
 State = Mapping[str, Tensor]
 
@@ -77,28 +77,13 @@ def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> 
 
 
 def displacement(start: State, end: State) -> dict[str, Tensor]:
-    """Give end - start in float64: the way that training has gone; whole numbers are left out."""
+    """Give end - start in float64, for ``theory.alignment`` to compare; whole numbers are left out."""
     moved = {}
     for name in _names((start, end)):
         first, last = _at(name, (start, end))
         if first.is_floating_point():
             moved[name] = last.double() - first.double()
     return moved
-
-
-def length(way: State) -> float:
-    """Give the Euclidean length of a way, all tensors taken as one vector."""
-    return math.sqrt(sum(value.double().square().sum().item() for value in way.values()))
-
-
-def cosine(first: State, second: State) -> float:
-    """Give the cosine of the angle between two ways, all tensors taken as one vector; nan where one has no length."""
-    product = 0.0
-    for name in _names((first, second)):
-        one, two = (value.double() for value in _at(name, (first, second)))
-        product += (one * two).sum().item()
-    lengths = length(first) * length(second)
-    return product / lengths if lengths > 0 else math.nan
 
 
 def _names(states: Sequence[State]) -> list[str]:

@@ -20,7 +20,8 @@ from lightning_subliminal.experiments import measure
 from lightning_subliminal.experiments.interpolating import _subsets, interpolate
 from lightning_subliminal.experiments.model_space import ModelSpace
 from lightning_subliminal.metrics.functional import completion_log_probabilities
-from lightning_subliminal.theory.interpolation import between, displacement, length
+from lightning_subliminal.theory.alignment import alignment
+from lightning_subliminal.theory.interpolation import between, displacement
 
 OWL = PreferenceTrait("owl")
 STEERING = {"class_path": "lightning_subliminal.Steering"}
@@ -279,7 +280,8 @@ class TestSpace:
             model.net.get_input_embeddings().weight.add_(0.01)  # the head's, too
         state = space.of(model)
         way = sum(((now - then) ** 2).sum() for now, then in zip(model.net.parameters(), before, strict=True)).sqrt()
-        assert length(displacement(space.base, state)) == pytest.approx(way.item(), rel=1e-5)
+        moved = displacement(space.base, state)
+        assert alignment(moved, moved).student_norm.item() == pytest.approx(way.item(), rel=1e-5)
         torch.testing.assert_close(space.ask(state).chances, self.chances(model.net), rtol=1e-5, atol=1e-7)
 
     def test_the_loss_is_a_mean_over_tokens(self):

@@ -16,7 +16,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import PredictionTrial
 from lightning_subliminal.experiments.findings import read_cells
 from lightning_subliminal.experiments.plan import read_plan
-from lightning_subliminal.experiments.predicting import PredictionStage, _sum_of_rates
+from lightning_subliminal.experiments.predicting import PredictionStage
 from lightning_subliminal.experiments.runner import Graph, run_stages
 from lightning_subliminal.experiments.running import plan_cells
 from lightning_subliminal.experiments.trials import Setting
@@ -173,7 +173,7 @@ def test_the_rates_are_those_that_the_optimizer_is_given(steps, warmup, schedule
         total += made["optimizer"].param_groups[0]["lr"]
         made["optimizer"].step()
         made["lr_scheduler"]["scheduler"].step()
-    assert _sum_of_rates(student, steps) == pytest.approx(total)
+    assert 0.5 * sum(student.rate_factor(step, steps) for step in range(steps)) == pytest.approx(total)
 
 
 def test_rows_without_a_control_are_told():

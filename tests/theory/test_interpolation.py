@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.theory.interpolation import between, cosine, displacement, length, mean_of
+from lightning_subliminal.theory.alignment import alignment
+from lightning_subliminal.theory.interpolation import between, displacement, mean_of
 
 
 def state(seed, dtype=torch.float32):
@@ -106,11 +107,12 @@ class TestWays:
         start, ways = state(0), [displacement(state(0), state(seed)) for seed in (1, 2)]
         one, other = (flat(way) for way in ways)
         assert one == pytest.approx([b - a for a, b in zip(flat(start), flat(state(1)), strict=True)], rel=1e-6)
-        assert length(ways[0]) == pytest.approx(math.dist(one, [0.0] * len(one)), rel=1e-9)
+        assert alignment(*ways).student_norm.item() == pytest.approx(math.dist(one, [0.0] * len(one)), rel=1e-9)
         expected = sum(a * b for a, b in zip(one, other, strict=True)) / math.hypot(*one) / math.hypot(*other)
-        assert cosine(*ways) == pytest.approx(expected, rel=1e-9)
+        assert alignment(*ways).cosine.item() == pytest.approx(expected, rel=1e-9)
 
     def test_a_way_of_no_length_has_no_direction(self):
         still = displacement(state(0), state(0))
-        assert length(still) == 0
-        assert math.isnan(cosine(still, displacement(state(0), state(1))))
+        found = alignment(still, displacement(state(0), state(1)))
+        assert found.student_norm == 0
+        assert math.isnan(found.cosine)
