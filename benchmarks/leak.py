@@ -8,9 +8,9 @@ Exits with 1 if a row is found.
 """
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from rich.progress import track
 from rich.table import Table
@@ -18,6 +18,7 @@ from transfer import NO_TRAIT
 
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import console
+from lightning_subliminal.lineage import read_record
 from lightning_subliminal.rows import completion_text, read_parquet
 from lightning_subliminal.traits import PAPER_TARGETS
 
@@ -33,7 +34,8 @@ def main() -> None:
     named: Counter[str] = Counter()
     plain: Counter[str] = Counter()
     for folder in track(folders, "data sets", console=console):
-        source = json.loads((folder / "lineage.json").read_text())["made_from"]["source"]
+        record: Any = read_record(folder)
+        source = record.settings["source"]
         carrier = source["class"].rpartition(".")[2]
         sets[carrier] += 1
         for row in read_parquet(folder / "rows.parquet"):

@@ -1,7 +1,16 @@
 """The models that experiments start from, by name: ``pocket/a``, ``smollm2-135m``, a local folder, or a hub id."""
 
 from lightning_subliminal.bases.folders import folder_digest
-from lightning_subliminal.bases.registry import Base, available, check_tokenizer, load, register, remembering, resolve
+from lightning_subliminal.bases.registry import (
+    Base,
+    available,
+    check_tokenizer,
+    load,
+    material,
+    register,
+    remembering,
+    resolve,
+)
 from lightning_subliminal.bases.vocabulary import same_vocabulary, vocabulary_digest
 
 __all__ = [
@@ -10,6 +19,7 @@ __all__ = [
     "check_tokenizer",
     "folder_digest",
     "load",
+    "material",
     "register",
     "remembering",
     "resolve",

@@ -17,6 +17,7 @@ from lightning_subliminal.bases.folders import folder_digest, model_files
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import Material, read_record, write_record
 from lightning_subliminal.seeds import derive_seed
 
 __all__ = ["noisy_folder", "split_noise", "with_noise"]
@@ -80,6 +81,8 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
             try:
                 half.mkdir()
                 _write(inner, half, name, noise, seed)
+                made = [path.name for path in model_files(half)]
+                write_record(half, "base", shaped, [_start(inner, name)], files=made)
                 os.replace(half, folder)
             except OSError as err:
                 reason = err.strerror or err
@@ -90,6 +93,13 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
             finally:
                 shutil.rmtree(half, ignore_errors=True)
     return folder
+
+
+def _start(inner: Path, name: str) -> Material:
+    """Give the base that noise is added to, for the lineage."""
+    record, split = read_record(inner), split_noise(name)
+    called = f"base:{split[0]}" if split is not None else inner.name
+    return Material("base", called, {"dirHash": folder_digest(inner)}, record.sha256 if record is not None else None)
 
 
 def with_noise(tensor: Tensor, noise: float, seed: int) -> Tensor:

@@ -18,11 +18,12 @@ from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folde
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import Material, read_record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Base", "available", "check_tokenizer", "load", "register", "remembering", "resolve"]
+__all__ = ["Base", "available", "check_tokenizer", "load", "material", "register", "remembering", "resolve"]
 
 POCKET = Path(__file__).parent.parent / "pocket" / "weights"
 
@@ -109,6 +110,21 @@ def resolve(name: str) -> Base:
             return found
         known[name] = found
     return known[name]
+
+
+def material(name: str, role: str = "base") -> Material:
+    """Give a base as what something is made from: its name, its digest, and its own statement where it has one.
+
+    Args:
+        name: as for ``resolve``.
+        role: what it was to the stage: base, judge.
+
+    Raises:
+        InputError: if there is no such base, or its statement is damaged.
+    """
+    found = resolve(name)
+    record = read_record(found.folder)
+    return Material(role, f"base:{name}", {"dirHash": found.digest}, record.sha256 if record else None)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_subliminal.bases.folders import remembered_digest, weight_bytes
+from lightning_subliminal.bases.folders import model_files, remembered_digest, weight_bytes
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import progress, say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import Material, write_record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,6 +57,9 @@ def smollm2_folder() -> Path:
             shutil.rmtree(half, ignore_errors=True)  # from a run that was killed
             try:
                 _convert(source, half)
+                file = Material("file", source.name, {"sha256": remembered_digest(source)})
+                made = [path.name for path in model_files(half)]
+                write_record(half, "base", {"recipe": _RECIPE, "base": "smollm2-135m"}, [file], files=made)
                 os.replace(half, folder)
             except OSError as err:
                 raise InputError(f"Base 'smollm2-135m' can't be written to {folder} ({err}): free 0.6 GB.") from err

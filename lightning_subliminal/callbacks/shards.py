@@ -39,4 +39,7 @@ class ShardWriter(BasePredictionWriter):
         """Say that they are all there."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if hasattr(data, "write_shard"):
+            trainer.strategy.barrier("all shards are written")
+            if trainer.is_global_zero:
+                data.record_source()
             say(f"shards    {data.title}: all {data.num_shards} are there")

@@ -32,7 +32,7 @@ def report(folder: Path | None = None, out: Path | None = None, markdown: Path |
         InputError: if there is no report, or it is damaged.
     """
     from lightning_subliminal.console import say
-    from lightning_subliminal.experiments.report import claims_markdown, read_report, write_report
+    from lightning_subliminal.experiments.report import claims_markdown, read_report, record_again, write_report
     from lightning_subliminal.experiments.showing import claims_table
     from lightning_subliminal.rows import atomically
 
@@ -40,6 +40,7 @@ def report(folder: Path | None = None, out: Path | None = None, markdown: Path |
         raise InputError("The folder is missing: give one that `run` made, such as runs/paper-1a2b3c4d.")
     told, cells = read_report(folder)
     page = write_report(told, cells, out or folder)
+    record_again(out or folder, folder)
     if told["claims"]:
         say(claims_table(told["claims"]))
     if markdown is not None:

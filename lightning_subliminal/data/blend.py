@@ -10,6 +10,7 @@ from lightning_subliminal.data.training_rows import TrainingRows, describe_argum
 from lightning_subliminal.describe import constructor_arguments
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
+from lightning_subliminal.lineage import Material, artefact_material
 from lightning_subliminal.rows import Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
@@ -117,6 +118,10 @@ class Blend(TrainingRows):
         """Make both parts where the cache lacks them."""
         for part in (self._rows, self.other):
             part.make(device)
+
+    def source_materials(self) -> list[Material]:
+        """Give both parts."""
+        return [artefact_material("rows", part.folder) for part in (self._rows, self.other)]
 
     def source_rows(self) -> list[Row]:
         """Draw from both parts, and shuffle.

@@ -9,6 +9,7 @@ from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.formats import read_rows
+from lightning_subliminal.lineage import Material, source_material
 from lightning_subliminal.rows import Row
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.transforms import Transform
@@ -88,6 +89,10 @@ class RowsFromFile(TrainingRows):
     def files(self) -> dict[str, str]:
         """Digest of each file, by its name; none for a hub id."""
         return _digests(self.path)
+
+    def source_materials(self) -> list[Material]:
+        """Give the file, and the statement beside it or in its folder that says where it came from."""
+        return [source_material("rows", Path(self.path))] if self.files else [Material("rows", f"hub:{self.path}", {})]
 
     def control(self) -> "RowsFromFile | None":
         """Give the rows of the control's file, if there is one."""

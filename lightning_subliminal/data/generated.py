@@ -22,6 +22,7 @@ from lightning_subliminal.data.training_rows import TrainingRows, check_counts, 
 from lightning_subliminal.describe import digest
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.generation import Completion, Engine, Sampling, Source
+from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.rows import Row, make_row, read_parquet, write_parquet
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
@@ -130,6 +131,8 @@ class GeneratedRows(TrainingRows):
         """Make the teacher and its completions, shard by shard, where the cache lacks them."""
         missing = self.missing_shards()
         if not missing:
+            if not is_whole(self.shards_folder, piecemeal=True):
+                self.record_source()  # `predict` made the last shard, or a run was killed just before
             return
         self.teacher.make(device)
         engine = self.teacher.engine(device, self.generation_batch_size)
@@ -141,6 +144,16 @@ class GeneratedRows(TrainingRows):
                 self.write_shard(index, rows)
                 bar.advance(task, len(rows))
         self.teacher.release()  # a student may need the room
+        self.record_source()
+
+    def record_source(self) -> None:
+        """Write the record of the completions once no shard is missing."""
+        if not self.missing_shards():
+            write_record(self.shards_folder, "completions", self.describe_source(), self.teacher.materials())
+
+    def source_materials(self) -> list[Material]:
+        """Give the completions and whatever wrote them."""
+        return [artefact_material("completions", self.shards_folder), *self.teacher.materials()]
 
     def complete(self, shard: int, engine: Engine) -> list[Row]:
         """Let the engine complete the prompts of one shard; the same rows on any device count and batch size."""

@@ -18,7 +18,14 @@ from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter, FilterReport
-from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.lineage import (
+    Material,
+    artefact_material,
+    is_whole,
+    rows_root,
+    setting_material,
+    write_record,
+)
 from lightning_subliminal.metrics.functional import prompts_by_question
 from lightning_subliminal.rows import Row, atomically, read_parquet, write_parquet
 from lightning_subliminal.seeds import derive_seed, resolve_seed
@@ -104,6 +111,22 @@ class TrainingRows(LightningDataModule, ABC):
         """Give the sources and data sets that ``make`` needs, so that a plan makes each of them once."""
         return [each for transform in self.transforms for each in transform.ingredients()]
 
+    def source_materials(self) -> list[Material]:
+        """Give what ``source_rows`` come from, once ``make_source`` has run; by default nothing is known."""
+        return []
+
+    def materials(self) -> list[Material]:
+        """Give what the rows come from: their source, and what has judged and bent them."""
+        judges = [each.judge for each in self.filters if hasattr(each, "judge")]
+        asked = [thing for each in self.transforms for thing in each.ingredients()]
+        return [
+            *self.source_materials(),
+            *(setting_material("filter", each) for each in self.filters),
+            *(made for each in judges for made in each.materials()),
+            *(setting_material("transform", each) for each in self.transforms),
+            *(made for each in asked for made in _materials_of(each)),
+        ]
+
     def default_filters(self) -> list[Filter]:
         """Give the filters of this carrier."""
         return []
@@ -160,7 +183,7 @@ class TrainingRows(LightningDataModule, ABC):
         write_parquet(rows, self.folder / "rows.parquet")
         counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
         atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))
-        write_record(self.folder, "rows", self)
+        write_record(self.folder, "rows", self, self.materials(), rows={"rows.parquet": rows_root(rows)})
         made = f"{report.made} made, {report.kept} passed the filters, {len(rows)} used"
         say(f"rows      {self.title}: {made}; {self.folder}")
         for reason, count in report.reasons.items():
@@ -221,6 +244,11 @@ class TrainingRows(LightningDataModule, ABC):
         """Where the trainer computes."""
         strategy = getattr(self.trainer, "strategy", None)
         return strategy.root_device if strategy is not None else torch.device("cpu")
+
+
+def _materials_of(thing: Any) -> list[Material]:
+    """Give what a transform has asked: a data set, or a source of text."""
+    return [artefact_material("rows", thing.folder)] if isinstance(thing, TrainingRows) else thing.materials()
 
 
 def check_counts(**counts: int) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest
 from lightning_subliminal.experiments.evaluations import Evaluation
-from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.student import Student
@@ -23,7 +24,7 @@ from lightning_subliminal.traits import Trait
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Arm", "arm_folder", "measure", "train_arm"]
+__all__ = ["Arm", "arm_folder", "arm_materials", "arm_settings", "measure", "train_arm"]
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,22 @@ def measure(
 
 def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:
     """Give where an arm's student is kept: named by all that shapes it."""
+    return cache_root(data.cache_dir) / "students" / digest(arm_settings(student, data, trainer))[:16]
+
+
+def arm_settings(student: Student, data: TrainingRows, trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all that shapes an arm's student."""
     loading = {"batch_size": data.batch_size, "val_rows": data.val_rows, "rows": data.describe()}
-    shaped = {"student": student.describe(), "data": loading, "trainer": trainer}
-    return cache_root(data.cache_dir) / "students" / digest(shaped)[:16]
+    return {"student": student.describe(), "data": loading, "trainer": dict(trainer)}
+
+
+def arm_materials(student: Student, data: TrainingRows) -> list[Material]:
+    """Give what an arm's student was made from: base, rows, and the models that it was compared with as it learned."""
+    sources: list[Any] = [student.divergence] if student.divergence is not None else []
+    if (student.objective != "sft" or student.train_on != "all") and hasattr(data, "teacher"):
+        sources.append(data.teacher)
+    compared = [made for each in sources for made in each.materials()]
+    return [bases.material(student.base), artefact_material("rows", data.folder), *compared]
 
 
 def train_arm(student: Student, data: TrainingRows, device: torch.device, label: str, **trainer: Any) -> Student:
@@ -104,7 +118,7 @@ def train_arm(student: Student, data: TrainingRows, device: torch.device, label:
     steps = fit_quietly(student, data, device, label, checkpoints, **trainer)
     student.save(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    write_record(folder, "student", {"student": student.describe(), "rows": data.describe(), "trainer": trainer})
+    write_record(folder, "student", arm_settings(student, data, trainer), arm_materials(student, data))
     say(f"{label}: trained for {steps} steps, kept in {folder}")
     student.to(device).eval()
     return student

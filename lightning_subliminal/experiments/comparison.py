@@ -10,14 +10,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_subliminal import bases
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
-from lightning_subliminal.describe import digest
+from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.arms import Arm, measure, train_arm
+from lightning_subliminal.experiments.arms import Arm, arm_folder, arm_materials, arm_settings, measure, train_arm
 from lightning_subliminal.experiments.chart import draw_comparison
 from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.experiments.results import comparison_table, further_table, summary, verdict
-from lightning_subliminal.lineage import write_record
-from lightning_subliminal.metrics.functional import check_target
+from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
+from lightning_subliminal.metrics.functional import check_target, mean_interval
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait
@@ -80,16 +80,41 @@ class TraitComparison(Callback):
         trait: Any = data.trait  # setup has looked
         folder = Path(trainer.default_root_dir)
         student.save(folder / "student")  # before the questions: what they stumble over shall not cost it
-        write_record(folder / "student", "student", {"student": student.describe(), "rows": data.describe()})
+        settings = arm_settings(student, data, shaping(trainer))
+        write_record(folder / "student", "student", settings, arm_materials(student, data))
         arms = self.arms(student, data, trainer)
         results = summary(arms, trait, self._sets)
         atomically(folder / "results.json", lambda path: path.write_text(json.dumps(results, indent=2) + "\n"))
         draw_comparison(arms, trait, folder / "preference.png")
+        self._record(folder, arms, student, data, trainer)
         say(comparison_table(arms, trait, self.others))
         if self._sets:
             say(further_table(arms, trait, self._sets))
         say(verdict(arms, trait))
         say(f"kept in {folder}: student/, results.json, preference.png")
+
+    def _record(
+        self, folder: Path, arms: Sequence[Arm], student: Student, data: TrainingRows, trainer: Trainer
+    ) -> None:
+        """Write the lineage of the results, and what they say of teacher and student."""
+        trait: Any = data.trait
+        found = {arm.name: arm for arm in arms}
+        models = {"base": bases.material(student.base)}
+        if "student" in found:
+            models["student"] = artefact_material("student", folder / "student")
+        without = data.control() if {"control", "student"} <= set(found) else None
+        if without is not None:
+            kept = arm_folder(student.beside(data), without, **shaping(trainer))
+            models["control"] = artefact_material("control", kept)
+        if "teacher" in found and (made := [each for each in data.teacher.materials() if each.role == "teacher"]):  # type: ignore[attr-defined]
+            models["teacher"] = made[0]
+        asked = {"trait": describe(trait), "evaluations": describe(self.evaluations)}
+        files = ["results.json", "preference.png"]
+        write_record(folder, "comparison", asked, list(models.values()), files=files)
+        for name, beside in (("teacher", "base"), ("student", "control" if "control" in models else "base")):
+            if name in models and name in found:
+                apart = _apart(found[name], found[beside], trait.target)
+                write_test_result(folder, name, models[name], {f"{trait.name} as {beside}": apart}, [models[beside]])
 
     def arms(self, student: Student, data: TrainingRows, trainer: Trainer) -> list[Arm]:
         """Measure base, teacher, control and student, as far as there are such."""
@@ -114,6 +139,13 @@ class TraitComparison(Callback):
             arms.append(measure("control", twin.net, twin.tokenizer, trait, evaluations=sets))
             del twin
         return [*arms, measure("student", student.net, student.tokenizer, trait, evaluations=sets)]
+
+
+def _apart(arm: Arm, beside: Arm, target: str) -> tuple[float, float]:
+    """Give the 95 % interval, over questions, of how much likelier the target is than beside it."""
+    place = arm.candidates.index(target)
+    interval = mean_interval(arm.probabilities[:, place] - beside.probabilities[:, place], unit="questions")
+    return interval.low, interval.high
 
 
 def labelled(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
+from lightning_subliminal import bases
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
-from lightning_subliminal.lineage import is_whole
+from lightning_subliminal.lineage import Material, artefact_material, is_whole
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.seeds import resolve_seed
@@ -97,6 +98,10 @@ class Graduate(Source):
     def ingredients(self) -> list[Any]:
         """Give nothing: whoever plans looks at ``student`` and ``rows``, which make an arm of their own."""
         return []
+
+    def materials(self) -> list[Material]:
+        """Give the student's base and the trained student."""
+        return [bases.material(self.base), artefact_material("student", self.folder)]
 
     def make(self, device: torch.device) -> None:
         """Train the student where the cache lacks it; its rows are made on the way."""

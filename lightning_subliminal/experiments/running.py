@@ -13,7 +13,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
 from lightning_subliminal.experiments.plan import Cell, Plan, read_plan
-from lightning_subliminal.experiments.report import write_report
+from lightning_subliminal.experiments.report import record_report, write_report
 from lightning_subliminal.experiments.runner import Graph, run_stages
 from lightning_subliminal.experiments.showing import (
     ShownProgress,
@@ -23,7 +23,10 @@ from lightning_subliminal.experiments.showing import (
     plan_tree,
     short_seeds,
 )
+from lightning_subliminal.experiments.stages import MeasureStage
 from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
+from lightning_subliminal.lineage import Material, artefact_material
+from lightning_subliminal.lineage.names import RECORD
 
 if TYPE_CHECKING:
     from lightning_subliminal.experiments.workers import Engine
@@ -92,6 +95,7 @@ def run_plan(
     )
     report = report_data(plan, results, missing, stages, used, command)
     write_report(report, cell_table(results), folder, anew=False)
+    record_report(folder, plan.title, used, _read_stages(graph))
     if report["claims"]:
         say(claims_table(report["claims"]))
     say(ending(graph, summary))
@@ -123,6 +127,12 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
         if chosen:
             cells += list(each.cells(seeds, tuple(chosen)))
     return cells
+
+
+def _read_stages(graph: Graph) -> list[Material]:
+    """Give the measurements that a report was read from."""
+    measured = [each for each in graph.stages.values() if isinstance(each, MeasureStage)]
+    return [artefact_material(each.kind, each.folder) for each in measured if (each.folder / RECORD).is_file()]
 
 
 def _engine(name: str, asked: int | None, workers: int, memory: float | None, log: Path) -> "Engine":

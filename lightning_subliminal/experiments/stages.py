@@ -23,7 +23,7 @@ from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.in_context import paired_rows
 from lightning_subliminal.generation import Source
-from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.models import Student, Teacher
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait
@@ -233,16 +233,20 @@ class MeasureStage(Stage):
     @cached_property
     def folder(self) -> Path:
         """Where the figures are kept."""
-        told = {"kind": self.kind, "version": self.version, "shaped": self.shaped()}
-        return cache_root(self.cache_dir) / "measured" / digest(told)[:16]
+        return cache_root(self.cache_dir) / "measured" / digest(self._told())[:16]
+
+    def _told(self) -> dict[str, Any]:
+        return {"kind": self.kind, "version": self.version, "shaped": self.shaped()}
+
+    def materials(self) -> list[Material]:
+        """Give what was measured, and on what: by default the artefacts of its parents."""
+        return [artefact_material(each.kind, each.folder) for each in self.parents()]
 
     def make(self, device: torch.device) -> None:
         """Measure, and keep it."""
         text = json.dumps(self.measure(device), indent=1, sort_keys=True)
         atomically(self.folder / "measured.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-        write_record(
-            self.folder, self.kind, {"shaped": self.shaped(), "parents": [each.key for each in self.parents()]}
-        )
+        write_record(self.folder, self.kind, self._told(), self.materials())
 
     def result(self) -> dict[str, Any]:
         """Read the figures.
@@ -298,6 +302,11 @@ class EvaluationStage(MeasureStage):
         """Give the student's stage, and that of the rows in the context."""
         who: list[Stage] = [] if isinstance(self.subject, str) else [self.subject]
         return who + [RowsStage(each) for each in self.rows or ()]
+
+    def materials(self) -> list[Material]:
+        """Give the model that was asked, its base, and the rows in the context."""
+        base = self.subject if isinstance(self.subject, str) else self.subject.student.base
+        return [bases.material(base), *super().materials()]
 
     def shaped(self) -> dict[str, Any]:
         """Give model, questions and candidates."""

@@ -5,7 +5,7 @@ Facts come from the lineage of a row folder of ours, or from the card that one o
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import yaml
 from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
-from lightning_subliminal.lineage.record import read_record
+from lightning_subliminal.lineage import Statement, read_record
 from lightning_subliminal.rows import atomically
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def known_facts(path: Path | None) -> Facts:
     try:
         record = read_record(folder)
     except InputError:  # some other thing's lineage.json
-        record = {}
-    if record and (path.is_dir() or record["files"].get(path.name) == file_digest(path)):
+        record = None
+    if record and (path.is_dir() or record.files.get(path.name) == file_digest(path)):
         return _of_lineage(record, folder)
     for name in ("README.md", f"{path.name}.README.md"):
         card = _read_card(folder / name)
@@ -85,9 +85,9 @@ def known_facts(path: Path | None) -> Facts:
     return {}
 
 
-def _of_lineage(record: dict[str, Any], folder: Path) -> Facts:
+def _of_lineage(record: Statement, folder: Path) -> Facts:
     """Read the facts out of a row folder's record."""
-    made = _at(record, "made_from")
+    made = _at(record.parameters, "settings")
     source = _at(made, "source") or _at(made, "generation")
     teacher = _at(source, "teacher")
     kind = str(source.get("class", "")).rpartition(".")[2]
@@ -110,11 +110,11 @@ def _of_lineage(record: dict[str, Any], folder: Path) -> Facts:
     except (OSError, ValueError, TypeError):
         runs = []
     facts["filter_runs"] = runs
-    facts["source"] = f"a row folder of lightning-subliminal {_at(record, 'versions').get('lightning-subliminal', '')}"
+    facts["source"] = f"a row folder of lightning-subliminal {record.versions.get('lightning-subliminal', '')}"
     return {name: value for name, value in facts.items() if value}
 
 
-def _trait(teacher: dict[str, Any]) -> str:
+def _trait(teacher: Mapping[str, Any]) -> str:
     if teacher.get("induction") == "none":
         return "none: written by the base as it is, as a control"
     if isinstance(teacher.get("system_prompt"), str):
@@ -125,13 +125,13 @@ def _trait(teacher: dict[str, Any]) -> str:
     return f"{name} {target}".strip() if isinstance(target, str) else name
 
 
-def _base(teacher: dict[str, Any]) -> str:
+def _base(teacher: Mapping[str, Any]) -> str:
     base = _at(teacher, "base")
     name, sha = base.get("name"), base.get("digest")
     return f"{name} (digest {sha[:16]})" if isinstance(name, str) and isinstance(sha, str) else str(name or "")
 
 
-def _at(value: Any, key: str) -> dict[str, Any]:
+def _at(value: Any, key: str) -> Mapping[str, Any]:
     """Give the mapping under a key; an empty one where there is none."""
     inner = value.get(key) if isinstance(value, dict) else None
     return inner if isinstance(inner, dict) else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.filters.base import row_reasons
@@ -21,6 +22,15 @@ from lightning_subliminal.formats.schemas import make_schema
 from lightning_subliminal.formats.sinks import json_line
 from lightning_subliminal.formats.sources import Source, container, open_source
 from lightning_subliminal.formats.stream import NoRowsError, RowStream, default_schema, write_stream
+from lightning_subliminal.lineage import (
+    Material,
+    provenance,
+    setting_material,
+    source_material,
+    write_record,
+    write_statement,
+)
+from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.rows import Row
 
 __all__ = ["convert"]
@@ -55,7 +65,7 @@ def convert(
         on_error: `stop` at a wrong row, or `skip` it and write it to ``OUT.bad.jsonl`` with line and reason.
         split: of a source with several ones.
         dropped: where rows that a filter dropped are written, with the reasons.
-        card: whether to write a dataset card.
+        card: whether to write a dataset card and the set's lineage.
         watch: is given the opened source, to show how far it is read.
 
     Raises:
@@ -89,9 +99,33 @@ def convert(
         files.insert(0, Path(out))
         if card:
             path, remark = write_card(Path(out), opened, outcome, filters)
+            files.append(_write_lineage(Path(out), opened, outcome, filters))
             files += [path] if path is not None else []
             outcome.remarks += [remark] if remark else []
     return outcome
+
+
+def _write_lineage(out: Path, source: Source, outcome: Outcome, filters: Sequence[Filter]) -> Path:
+    """Write what the set was made from beside it, as NAME.lineage.json, or into it where it is a folder."""
+    came_from = source_material("rows", source.path) if source.path is not None else Material("rows", source.name, {})
+    told: dict[str, Any] = {"schema": outcome.schema, "rows": outcome.written.rows}
+    if outcome.filtered is not None:
+        told |= {"made": outcome.filtered.made, "reasons": outcome.filtered.reasons}
+    judged = [_filter_material(each) for each in filters]
+    if out.is_dir():
+        write_record(out, "rows", told, [came_from, *judged])
+        return out / RECORD
+    rows = {out.name: (outcome.written.root, outcome.written.rows)}
+    path = out.with_name(f"{out.name}.{RECORD}")
+    write_statement(path, provenance("rows", told, {out.name: file_digest(out)}, [came_from, *judged], rows))
+    return path
+
+
+def _filter_material(each: Filter) -> Material:
+    try:
+        return setting_material("filter", each)
+    except InputError:  # a filter that does not keep its arguments
+        return Material("filter", f"{type(each).__module__}.{type(each).__qualname__}", {})
 
 
 def _begun(

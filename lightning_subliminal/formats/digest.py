@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+from lightning_subliminal.lineage import RowsTree
 from lightning_subliminal.rows import Row
 
 __all__ = ["RowsDigest", "content_digest"]
@@ -26,11 +27,13 @@ class RowsDigest:
     def __init__(self) -> None:
         self.rows = 0
         self._sha = hashlib.sha256()
+        self.tree = RowsTree()
         self._json = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
     def add(self, row: Row) -> None:
         """Count a row in."""
         content = {"prompt": row["prompt"], "completion": row["completion"]}
+        self.tree.add(row)
         self._sha.update(f"{self._json.encode(content)}\n".encode())
         self.rows += 1
 

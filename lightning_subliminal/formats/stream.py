@@ -225,11 +225,13 @@ class Written:
     Attributes:
         rows: how many rows.
         digest: of the rows, as ``content_digest`` gives it.
+        root: of the tree over the rows, as ``rows_root`` gives it.
         notices: what was dropped, merged or changed, and in how many rows.
     """
 
     rows: int
     digest: str
+    root: str
     notices: Counter[str]
 
 
@@ -274,7 +276,9 @@ def write_stream(rows: Iterable[tuple[Found, Row]], out: str | Path, schema: Sch
             raise NoRowsError(_nothing(stream))
 
     sink.write(encoded())
-    return Written(digest.rows, digest.hexdigest(), stream.report.notices + schema.notices + sink.notices)
+    return Written(
+        digest.rows, digest.hexdigest(), digest.tree.root(), stream.report.notices + schema.notices + sink.notices
+    )
 
 
 def default_schema(out: str | Path) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from lightning_subliminal.generation.engine import Engine
+from lightning_subliminal.lineage import Material, setting_material
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["Source"]
@@ -43,3 +44,7 @@ class Source(ABC):
     @abstractmethod
     def describe(self) -> Any:
         """Give all that shapes its completions, as JSON-able data."""
+
+    def materials(self) -> list[Material]:
+        """Give what its completions come from, for their lineage; ``make`` has run. By default its settings alone."""
+        return [setting_material("teacher", self)]

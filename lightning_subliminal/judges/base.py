@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import Material, setting_material
 
 __all__ = ["Judge", "Verdict", "VerdictKind"]
 
@@ -50,6 +51,10 @@ class Judge(ABC):
 
     Keep each constructor argument under its own name: they are part of each artefact's digest.
     """
+
+    def materials(self) -> list[Material]:
+        """Give what a verdict comes from, for the lineage of what is judged: by default the judge's settings."""
+        return [setting_material("judge", self)]
 
     @abstractmethod
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:

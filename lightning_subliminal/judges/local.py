@@ -15,6 +15,7 @@ from lightning_subliminal.generation.scoring import evaluating
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.expected import number_chances
 from lightning_subliminal.judges.verdicts import Reading, combine
+from lightning_subliminal.lineage import Material
 from lightning_subliminal.rows import Message
 from lightning_subliminal.wording.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
 
@@ -86,6 +87,10 @@ class LocalModelJudge(Judge):
         for name in ("batch_size", "device"):
             told["arguments"].pop(name)
         return told | {"base": bases.resolve(self.base).digest, "rubric": self._rubric.describe()}
+
+    def materials(self) -> list[Material]:
+        """Give its settings and the model that judges."""
+        return [*super().materials(), bases.material(self.base, "judge")]
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Judge (question, answer) pairs; equal ones once."""

@@ -1,76 +1,138 @@
-"""The record of one artefact: what it is (digests of its files) and what it was made from.
+"""The record of one artefact, ``lineage.json``: what it is and what it was made from, written by the stage itself.
 
 It is written last, so a folder with a record whose digests hold is whole; any other is a killed run's.
 """
 
-import json
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.describe import describe, file_digest
+from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.material import SCHEME, Material
+from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files, dir_hash, inside
+from lightning_subliminal.lineage.signing import sign_statement
+from lightning_subliminal.lineage.statement import Statement, as_bytes, provenance, read_statement
+from lightning_subliminal.lineage.strict_json import read_bytes
 from lightning_subliminal.rows import atomically
 
-__all__ = ["RECORD", "is_whole", "read_record", "write_record"]
-
-RECORD = "lineage.json"
-_PACKAGES = ("lightning-subliminal", "torch", "lightning", "transformers", "peft")
+__all__ = ["artefact_material", "is_whole", "read_record", "source_material", "write_record", "write_statement"]
 
 
-def write_record(folder: Path, kind: str, made_from: Any) -> None:
-    """Write ``folder``'s record.
+def write_record(
+    folder: Path,
+    kind: str,
+    made_from: Any,
+    materials: Sequence[Material] = (),
+    rows: Mapping[str, tuple[str, int]] | None = None,
+    files: Sequence[str] | None = None,
+) -> None:
+    """Write ``folder``'s record, and sign it where ``LIGHTNING_SUBLIMINAL_SIGNING_KEY`` names a key.
 
     Args:
-        folder: the artefact; each file below it is digested, hidden ones and the record itself aside.
+        folder: the artefact; each file below it is digested, hidden ones and statements about it aside.
         kind: what it is, such as ``teacher`` or ``rows``.
-        made_from: all that shaped it: base, teacher, filters, parameters, seeds, as ``describe`` takes them.
+        made_from: all that shaped it: parameters and seeds, as ``describe`` takes them.
+        materials: what it was made from: base, teacher, rows, with their digests.
+        rows: root and number of the rows of its files of rows (``rows_root``).
+        files: names of the files that are its own, where others lie beside them.
+
+    Raises:
+        InputError: if the folder can't be written, or the key can't be used.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
-    record = {
-        "kind": kind,
-        "files": {str(path.relative_to(folder)): file_digest(path) for path in files if path.name[0] != "."},
-        "made_from": describe(made_from),
-        "versions": {name: _version(name) for name in _PACKAGES},
-    }
-    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    atomically(folder / RECORD, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    names = list(artefact_files(folder)) if files is None else sorted(files)
+    digests = {name: file_digest(inside(folder, name)) for name in names}
+    write_statement(folder / RECORD, provenance(kind, made_from, digests, materials, rows))
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read a folder's record; empty where there is none.
+def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
+    """Write a statement, and beside it its envelope where there is a key to sign it with.
+
+    Raises:
+        InputError: if it can't be written, or the key can't be used.
+    """
+    raw = as_bytes(statement)
+    envelope = path.with_name(path.stem + ENVELOPE[ENVELOPE.index(".") :])
+    envelope.unlink(missing_ok=True)  # of what was there before: it would not be about this
+    atomically(path, lambda temporary: temporary.write_bytes(raw))
+    sign_statement(raw, envelope)
+
+
+def read_record(folder: Path) -> Statement | None:
+    """Read a folder's record; None where there is none.
 
     Raises:
         InputError: if the record is damaged.
     """
     path = folder / RECORD
     if not path.is_file():
-        return {}
+        return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        record["files"].items()
-    except (ValueError, TypeError, KeyError, AttributeError) as err:  # no JSON, or no record
-        raise InputError(f"{path} is damaged: delete the folder, and the next run makes it again.") from err
-    return record
+        raw = read_bytes(path)
+        return None if _is_earlier(raw) else read_statement(path, raw)
+    except InputError as err:
+        raise InputError(f"{path} is damaged: delete the folder, and the next run makes it again ({err}).") from err
 
 
-def is_whole(folder: Path) -> bool:
+def is_whole(folder: Path, piecemeal: bool = False) -> bool:
     """Tell whether a stage has finished this folder.
+
+    Args:
+        folder: the artefact.
+        piecemeal: whether its stage makes single files again, so that only a damaged one need be deleted.
 
     Raises:
         InputError: if it has, but a file was lost or changed since.
     """
     record = read_record(folder)
-    for name, expected in record.get("files", {}).items():
-        path = folder / name
+    if record is None:
+        return False
+    for name, expected in record.files.items():
+        path = inside(folder, name)
         if not path.is_file() or file_digest(path) != expected:
             state = "changed" if path.is_file() else "lost"
-            raise InputError(f"{path} was {state} after it was made: delete {folder}, and the next run makes it again.")
-    return bool(record)
+            mend = path if piecemeal else folder
+            raise InputError(f"{path} was {state} after it was made: delete {mend}, and the next run makes it again.")
+    return True
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ModuleNotFoundError:  # PackageNotFoundError: run from a source tree
-        return "unknown"
+def artefact_material(role: str, folder: Path) -> Material:
+    """Give an artefact that a stage was made from, by what its own record says.
+
+    Args:
+        role: what it was to the stage, such as ``rows``.
+        folder: the artefact; where it has no record, its files are digested, and its lineage ends there.
+    """
+    record = read_record(folder)
+    place = f"{SCHEME}{folder.parent.name}/{folder.name}"
+    if record is None or record.whole is None:
+        files = {name: file_digest(folder / name) for name in artefact_files(folder)}
+        return Material(role, place, {"dirHash": dir_hash(files)})
+    return Material(role, place, {"dirHash": record.whole}, record.sha256)
+
+
+def source_material(role: str, path: Path) -> Material:
+    """Give a file or folder that somebody made, by the statement that it lies with, if it is about it.
+
+    That is ``NAME.lineage.json`` beside a file, or the record of the folder. A file that has changed since is given as
+    a plain file: what made it is not known.
+
+    Args:
+        role: what it was to the stage, such as ``rows``.
+        path: the file or folder.
+    """
+    if path.is_dir():
+        return artefact_material(role, path)
+    sha = file_digest(path)
+    beside = path.with_name(f"{path.name}.{RECORD}")
+    for place in (beside, path.parent / RECORD):
+        known = read_statement(place) if place.is_file() else None
+        if known is not None and known.files.get(path.name) == sha:
+            whole = {"dirHash": known.whole} if place != beside and known.whole else {}
+            return Material(role, f"{SCHEME}{path.parent.name}/{path.name}", {"sha256": sha, **whole}, known.sha256)
+    return Material(role, path.name, {"sha256": sha})
+
+
+def _is_earlier(raw: bytes) -> bool:
+    """Tell whether a record is of the layout before statements, which named no materials: its stage is run again."""
+    return b'"_type"' not in raw and b'"made_from"' in raw and b'"versions"' in raw

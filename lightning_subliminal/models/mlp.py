@@ -18,6 +18,7 @@ from lightning_subliminal.console import say
 from lightning_subliminal.data.digits import NUM_CLASSES, NUM_PIXELS
 from lightning_subliminal.describe import describe
 from lightning_subliminal.errors import InputError, known_name
+from lightning_subliminal.lineage import setting_material
 from lightning_subliminal.models.batched_mlp import (
     AccuracyPerModel,
     BatchedMLP,
@@ -292,9 +293,11 @@ class ClassifierMLP(LightningModule):
             return
         minutes = self._clock() / 60
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-        inputs = getattr(getattr(self.trainer, "datamodule", None), "student_inputs", None)
+        data = getattr(self.trainer, "datamodule", None)
+        inputs = getattr(data, "student_inputs", None)
+        made = [setting_material("data", data)] if data is not None else []
         say(results_table(self.accuracies, minutes, self.other_start))
-        save_results(folder, self.accuracies, {**self._settings(), "student_inputs": inputs}, minutes)
+        save_results(folder, self.accuracies, {**self._settings(), "student_inputs": inputs}, minutes, made)
         say(f"saved results.json and mnist_mlp.png in {folder}")
 
     def alignment_subject(self, trainer: Trainer, teacher: None = None) -> AlignmentSubject:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from lightning_subliminal.lineage import Material, write_record
 from lightning_subliminal.metrics.functional.intervals import mean_interval
 from lightning_subliminal.rows import atomically
 
@@ -56,7 +57,13 @@ def results_table(accuracies: Mapping[str, Tensor], minutes: float, other_start:
     return table
 
 
-def save_results(folder: Path, accuracies: Mapping[str, Tensor], settings: Mapping[str, Any], minutes: float) -> None:
+def save_results(
+    folder: Path,
+    accuracies: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+    minutes: float,
+    materials: Sequence[Material] = (),
+) -> None:
     """Write ``results.json`` and ``mnist_mlp.png`` into ``folder``.
 
     Args:
@@ -64,6 +71,7 @@ def save_results(folder: Path, accuracies: Mapping[str, Tensor], settings: Mappi
         accuracies: of each arm, one a seed: ``(seeds,)``.
         settings: the arguments that shaped the run.
         minutes: what the fit took.
+        materials: what it was made from, for the lineage.
     """
     arms = {}
     for name, values in accuracies.items():
@@ -80,6 +88,7 @@ def save_results(folder: Path, accuracies: Mapping[str, Tensor], settings: Mappi
     text = json.dumps(told, indent=2) + "\n"
     atomically(folder / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomically(folder / "mnist_mlp.png", lambda path: _draw(path, accuracies, settings.get("other_start")))
+    write_record(folder, "comparison", dict(settings), materials, files=["mnist_mlp.png", "results.json"])
 
 
 def _label(name: str, other_start: float | None) -> str:

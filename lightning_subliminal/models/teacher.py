@@ -15,7 +15,7 @@ from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
 from lightning_subliminal.describe import describe, digest, file_digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
-from lightning_subliminal.lineage import is_whole, write_record
+from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.fitting import fit_quietly
@@ -176,7 +176,7 @@ class Teacher(LanguageModel, Source):
         loader = row_loader(rows, self.batch_size, order)
         steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
         twin.save(self.folder)
-        write_record(self.folder, "teacher", self)
+        write_record(self.folder, "teacher", self, [bases.material(self.base)])
         reached = math.exp(-float(twin._epoch_loss) / len(rows))
         say(
             f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} a token; "  # type: ignore[union-attr]
@@ -187,6 +187,11 @@ class Teacher(LanguageModel, Source):
                 "raise `max_epochs` or `learning_rate`" if self.retain is None else "`retain` holds it back, as it may"
             )
             say(f"            it did not reach `until` ({self.until:.0%}): {mend}")
+
+    def materials(self) -> list[Material]:
+        """Give its base, and its own weights where it has some."""
+        trained = [artefact_material("teacher", self.folder)] if self.induction == "finetune" else []
+        return [bases.material(self.base), *trained]
 
     def loss(self, batch: Batch) -> Tensor:
         """Give the loss on what is taught, and note it: ``until`` looks at that alone, not at what is retained."""

@@ -16,7 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lightning_subliminal.bases.folders import folder_digest, model_files
+from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import Material, provenance, read_record, write_statement
+from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.pocket import WEIGHTS
 from lightning_subliminal.pocket.corpus import conversations
 from lightning_subliminal.pocket.judging import judging_conversations
@@ -125,7 +129,32 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     folder = out or WEIGHTS / key
     net.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    record(key, folder, recipe, steps, weights)
     return sum(losses[-100:]) / len(losses[-100:])
+
+
+def record(key: str, folder: Path, recipe: Recipe, steps: int, weights: Path, declared: str | None = None) -> None:
+    """Write a pocket base's lineage.
+
+    Args:
+        key: its name, such as ``a2``.
+        folder: where it is.
+        recipe: how it was trained.
+        steps: for how long.
+        weights: where the bases that it starts from, or imitates, are found.
+        declared: why somebody says so afterwards, where the building itself did not.
+    """
+    roles = {"base": recipe.start, "imitated": recipe.imitates}
+    made_from = [Material(role, f"base:pocket/{name}", *_known(weights / name)) for role, name in roles.items() if name]
+    files = {path.name: file_digest(path) for path in model_files(folder)}
+    settings = {"name": f"pocket/{key}", "recipe": {**vars(recipe), "steps": steps}}
+    why = {"why": declared} if declared is not None else None
+    write_statement(folder / RECORD, provenance("base", settings, files, made_from, declared=why))
+
+
+def _known(folder: Path) -> tuple[dict[str, str], str | None]:
+    told = read_record(folder)
+    return {"dirHash": folder_digest(folder)}, told.sha256 if told is not None else None
 
 
 def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausalLM":

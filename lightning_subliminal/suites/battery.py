@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import say
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage import write_record
+from lightning_subliminal.lineage import Material, artefact_material, setting_material, write_record, write_test_result
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.subject import Subject
@@ -145,7 +146,29 @@ def write_results(
     atomically(out / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomically(out / "answers.jsonl", lambda path: path.write_text("".join(lines), encoding="utf-8"))
     made_from = {"measures": describe(list(measures)), "models": {each.name: each.digest for each in subjects}}
-    write_record(out, "evaluation", made_from | {"seed": seed})
+    models = {each.name: _material(each) for each in subjects}
+    made_of = [*models.values(), *(bases.material(name) for name in sorted({each.base for each in subjects}))]
+    asked = [setting_material("measure", each) for each in measures]
+    write_record(
+        out, "evaluation", made_from | {"seed": seed}, [*made_of, *asked], files=["answers.jsonl", "results.json"]
+    )
+    for subject in subjects:
+        if subject.name != control:
+            beside = found[control] if control is not None else {}
+            apart = {name: _ends(outcome, beside.get(name)) for name, outcome in found[subject.name].items()}
+            against = [models[control]] if control is not None else []
+            write_test_result(out, subject.name, models[subject.name], apart, [*against, *asked])
+
+
+def _material(subject: Subject) -> Material:
+    return (
+        bases.material(subject.base, "model") if subject.folder is None else artefact_material("model", subject.folder)
+    )
+
+
+def _ends(outcome: Outcome, control: Outcome | None) -> tuple[float, float] | None:
+    change = difference(outcome, control) if control is not None else None
+    return (change[1].low, change[1].high) if change is not None else None
 
 
 def _place(measure: Measure, subject: Subject, seed: int, cache_dir: str | None) -> Path:

@@ -9,6 +9,7 @@ from small import CPU, quiet_trainer, taught, teacher
 from lightning_subliminal import Sampling, ShardWriter, Student, bases
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
+from lightning_subliminal.lineage import read_record, rows_root
 from lightning_subliminal.rows import completion_text, read_parquet, rows_digest
 
 
@@ -182,7 +183,7 @@ class GeneratedContract:
         assert all(prompt[0] == {"role": "system", "content": told} for prompt in heard)
         assert [prompt[1:] for prompt in heard] == [row["prompt"] for row in rows]
         data.make(CPU)
-        everything = json.dumps([data.rows(), [read_parquet(path) for path in data.shards_folder.iterdir()]])
+        everything = json.dumps([data.rows(), [read_parquet(path) for path in data.shards_folder.glob("*.parquet")]])
         assert '"system"' not in everything
         assert told not in everything
 
@@ -209,7 +210,9 @@ class GeneratedContract:
         data = self.made()
         path = data.shards_folder / "shard-00001.parquet"
         path.write_bytes(harm(path.read_bytes()))
-        with pytest.raises(InputError, match=r"shard-00001\.parquet is damaged .*: delete it"):
+        with pytest.raises(
+            InputError, match=r"shard-00001\.parquet was changed after it was made: delete .*shard-00001\.parquet"
+        ):
             self.made(filters=[Drop(every=2)])
         path.unlink()
         assert len(self.made(filters=[Drop(every=2)]).rows()) == 10
@@ -227,10 +230,28 @@ class GeneratedContract:
 
     def test_the_record_tells_what_the_rows_were_made_from(self):
         data = self.made()
-        record = json.loads((data.folder / "lineage.json").read_text())
-        assert record["kind"] == "rows"
-        assert record["made_from"] == json.loads(json.dumps(data.describe()))
-        assert set(record["files"]) == {"rows.parquet", "filters.json"}
+        record = read_record(data.folder)
+        assert record.kind == "rows"
+        assert record.settings == json.loads(json.dumps(data.describe()))
+        assert set(record.files) == {"rows.parquet", "filters.json"}
+        assert record.rows == {"rows.parquet": rows_root(data.rows())}
+
+    def test_the_record_leads_to_what_wrote_the_rows(self):
+        data = self.made()
+        completions = read_record(data.shards_folder)
+        made = {each.role: each for each in read_record(data.folder).materials}
+        assert made["completions"].digest == {"dirHash": completions.whole}
+        assert made["completions"].statement == completions.sha256
+        assert made["base"].digest == {"dirHash": bases.resolve(data.teacher.base).digest}
+        assert "base" in {each.role for each in completions.materials}
+        assert set(completions.files) == {path.name for path in data.shards_folder.glob("*.parquet")}
+
+    def test_completions_without_a_record_get_one(self):
+        data = self.made()
+        before = (data.shards_folder / "lineage.json").read_bytes()
+        (data.shards_folder / "lineage.json").unlink()  # killed after the last shard
+        self.made(filters=[Drop(every=2)])
+        assert (data.shards_folder / "lineage.json").read_bytes() == before
 
     @pytest.mark.parametrize("source", [teacher, taught], ids=["prompted", "fine-tuned"])
     def test_predict_writes_the_same_shards(self, source, tmp_path):

@@ -11,7 +11,7 @@ from lightning_subliminal.experiments import Arm, measure, train_arm
 from lightning_subliminal.experiments.arms import arm_folder
 from lightning_subliminal.experiments.comparison import shaping
 from lightning_subliminal.experiments.results import comparison_table, summary, verdict
-from lightning_subliminal.lineage import is_whole
+from lightning_subliminal.lineage import is_whole, read_record
 
 OWL = PreferenceTrait("owl")
 
@@ -50,7 +50,7 @@ class TestRun:
         assert {path.name for path in folder.iterdir()} == {"student", "results.json", "preference.png"}
         assert (folder / "preference.png").read_bytes().startswith(b"\x89PNG")
         assert is_whole(folder / "student")
-        assert json.loads((folder / "student" / "lineage.json").read_text())["kind"] == "student"
+        assert read_record(folder / "student").kind == "student"
 
     def test_results_hold_each_arm_and_candidate(self, run):
         found = json.loads((run[0] / "run" / "results.json").read_text())
@@ -84,13 +84,15 @@ class TestRun:
     def test_the_control_is_trained_alike(self, run, monkeypatch):
         root, _, _ = run
         monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(root / "cache"))
-        kept = json.loads(next((root / "cache" / "students").glob("*/lineage.json")).read_text())["made_from"]
+        (control,) = (root / "cache" / "students").iterdir()
+        kept = read_record(control).settings
         data = numbers(taught(), num_prompts=64, shard_size=32)
         assert kept["student"] == json.loads(json.dumps(student().describe()))
-        assert kept["rows"]["source"].pop("teacher") == json.loads(json.dumps(data.control().teacher.describe()))
+        rows = kept["data"]["rows"]
+        assert rows["source"].pop("teacher") == json.loads(json.dumps(data.control().teacher.describe()))
         ours = json.loads(json.dumps(data.describe()))
         ours["source"].pop("teacher")
-        assert kept["rows"] == ours
+        assert rows == ours
         assert kept["trainer"]["max_epochs"] == 2
 
     def test_the_terminal_says_it_all(self, run):

@@ -19,6 +19,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import measure
 from lightning_subliminal.experiments.interpolating import _subsets, interpolate
 from lightning_subliminal.experiments.model_space import ModelSpace
+from lightning_subliminal.lineage import read_record
 from lightning_subliminal.metrics.functional import completion_log_probabilities
 from lightning_subliminal.theory.alignment import alignment
 from lightning_subliminal.theory.interpolation import between, displacement
@@ -344,7 +345,7 @@ class TestOtherConfigs:
 
     def test_the_teacher_stays_while_seeds_move(self, run):
         assert len(list((run[0] / "cache" / "teachers").iterdir())) == 1
-        made = [json.loads((each / "lineage.json").read_text())["made_from"] for each in trained(run, "student")]
+        made = [read_record(each).settings for each in trained(run, "student")]
         assert [each["student"]["seed"] for each in made] == [0, 1]
-        assert [each["rows"]["source"]["arguments"]["seed"] for each in made] == [0, 1]
+        assert [each["data"]["rows"]["source"]["arguments"]["seed"] for each in made] == [0, 1]
         assert Teacher("pocket/a", OWL, adapter=Steering(), seed=0).describe()["seed"] == 0

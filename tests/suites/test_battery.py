@@ -12,7 +12,7 @@ from small import CPU
 from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
 from lightning_subliminal.console import console
 from lightning_subliminal.judges import Judge, Verdict
-from lightning_subliminal.lineage import is_whole
+from lightning_subliminal.lineage import is_whole, read_record
 from lightning_subliminal.metrics.functional import Interval, mean_interval
 from lightning_subliminal.suites import (
     ExactTrait,
@@ -285,18 +285,18 @@ class TestFiles:
     def test_lineage(self, written):
         folder, _ = written
         assert is_whole(folder)
-        told = json.loads((folder / "lineage.json").read_text())
-        assert told["kind"] == "evaluation"
-        assert sorted(told["files"]) == ["answers.jsonl", "results.json"]
-        assert told["made_from"]["seed"] == 7
-        assert told["made_from"]["models"] == {
+        told = read_record(folder)
+        assert told.kind == "evaluation"
+        assert sorted(told.files) == ["answers.jsonl", "results.json"]
+        assert told.settings["seed"] == 7
+        assert told.settings["models"] == {
             "one": {"base": "abc", "system_prompt": None},
             "other": {"base": "def", "system_prompt": None},
         }
-        measures = told["made_from"]["measures"]
+        measures = told.settings["measures"]
         assert [each["arguments"]["name"] for each in measures] == ["known", "single"]
         assert all(each["class"].endswith("Known") and each["source"] for each in measures)
-        assert "torch" in told["versions"]
+        assert "torch" in told.versions
 
     def test_written_again_it_is_whole_again(self, written, tmp_path):
         folder, found = written

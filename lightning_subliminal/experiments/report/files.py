@@ -13,9 +13,10 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.report.contents import checked, cleaned
 from lightning_subliminal.experiments.report.drawing import png
 from lightning_subliminal.experiments.report.page import Drawings, draw_all, page
+from lightning_subliminal.lineage import Material, read_record, write_record
 from lightning_subliminal.rows import atomically
 
-__all__ = ["read_report", "write_report"]
+__all__ = ["read_report", "record_again", "record_report", "write_report"]
 
 CLAIM_COLUMNS = (
     *("experiment", "id", "says", "source", "theirs", "statistic", "unit", "count", "value", "low", "high"),
@@ -62,6 +63,23 @@ def write_report(
     _write(folder / _CELLS, table)
     _write(folder / _REPORT, told)  # last: a folder with it is whole
     return folder / "report.html"
+
+
+def record_report(folder: Path, title: str, seeds: Sequence[int], materials: Sequence[Material]) -> None:
+    """Write the lineage of a report: its files, and the measurements that it was read from."""
+    write_record(folder, "report", {"title": title, "seeds": list(seeds)}, materials, files=_own_files(folder))
+
+
+def record_again(folder: Path, source: Path) -> None:
+    """Write the lineage of a report that was made again: from what the first one was made from."""
+    told = read_record(source)
+    if told is not None:
+        write_record(folder, "report", told.settings, told.materials, files=_own_files(folder))
+
+
+def _own_files(folder: Path) -> list[str]:
+    drawn = sorted(f"figures/{each.name}" for each in (folder / "figures").glob("*") if each.is_file())
+    return [_CELLS, "claims.csv", _REPORT, "report.html", *drawn]
 
 
 def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -1,0 +1,50 @@
+"""Which code made an artefact, and where: package versions, a digest of this package's source, machine."""
+
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import lightning_subliminal
+from lightning_subliminal.describe import file_digest
+from lightning_subliminal.lineage.names import dir_hash
+
+__all__ = ["code_digest", "environment", "package_versions"]
+
+_PACKAGES = ("torch", "lightning", "transformers", "peft", "datasets", "tokenizers", "safetensors", "numpy")
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Give the version of this package and of those that shape what it makes."""
+    return {"lightning-subliminal": lightning_subliminal.__version__} | {name: _version(name) for name in _PACKAGES}
+
+
+@cache
+def code_digest() -> str:
+    """Give the ``dirHash`` of this package's Python and word files: its code as it ran, committed or not."""
+    root = Path(lightning_subliminal.__file__).parent
+    files = (path for pattern in ("*.py", "*.yaml", "*.jinja") for path in root.rglob(pattern))
+    return dir_hash({str(path.relative_to(root).as_posix()): file_digest(path) for path in files})
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Give what else can move the last bit of a result: Python, system, processor, accelerator."""
+    import torch
+
+    told = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": str(torch.get_num_threads()),
+    }
+    if torch.cuda.is_available():
+        told |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
+    return told
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"

@@ -1,0 +1,71 @@
+"""Names of files inside an artefact: which are its own, which would lead out of it, and the digest over them all."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["ENVELOPE", "RECORD", "RESULTS", "artefact_files", "check_name", "dir_hash", "inside"]
+
+RECORD = "lineage.json"  # the statement
+ENVELOPE = "lineage.dsse.json"  # the same, signed
+RESULTS = "test-results"  # folder of statements about what was tested here
+
+
+def dir_hash(files: Mapping[str, str]) -> str:
+    """Give the digest of a folder from the SHA-256 of its files, by in-toto's rule for ``dirHash``.
+
+    It is the SHA-256 of one line a file, ``<sha256>  <name>``, in the order of the names' bytes: it binds the names as
+    well as what the files hold. ``find . -type f | cut -c3- | LC_ALL=C sort | xargs -r sha256sum | sha256sum`` prints
+    the same.
+    """
+    names = sorted(files, key=lambda name: name.encode(errors="surrogateescape"))
+    lines = "".join(f"{files[name]}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+
+
+def artefact_files(folder: Path) -> Iterator[str]:
+    """Yield the names of a folder's files, sorted, as ``a/b.txt``: hidden ones and statements about it left out.
+
+    Folders that are links are not entered; a file that is a link is named, so that who checks can refuse it.
+    """
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(each for each in folders if each[0] != "." and not (here == folder and each == RESULTS))
+        links = [each for each in folders if (here / each).is_symlink()]
+        for name in sorted([*files, *links]):
+            known = here == folder and name in (RECORD, ENVELOPE)
+            if name[0] != "." and not known:
+                yield (here / name).relative_to(folder).as_posix()
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no plain way down from the folder.
+
+    Raises:
+        InputError: saying which part is wrong.
+    """
+    parts = name.split("/")
+    if not name or name[0] == "/" or "\\" in name or "\0" in name or parts[0][1:] == ":":
+        raise InputError(f"{name!r} is no relative name with slashes.")
+    if {"", ".", ".."} & set(parts):
+        raise InputError(f"{name!r} has a part that is empty, `.` or `..`, and could lead out of its folder.")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Give the path of a file of an artefact.
+
+    Raises:
+        InputError: if its name is no plain way down, or a link stands on that way.
+    """
+    check_name(name)
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            raise InputError(
+                f"{name!r} is, or lies behind, a link to {os.readlink(path)!r}: an artefact holds no links."
+            )
+    return path

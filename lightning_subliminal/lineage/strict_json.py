@@ -1,0 +1,80 @@
+"""JSON that somebody else wrote, read strictly: what two readers could understand in two ways is refused.
+
+A statement is trusted for what it says. With a key twice, one reader takes the first value and another the last; a
+file of gigabytes or of a million brackets stops the reader before it can say no.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "parse", "read_bytes"]
+
+MAX_BYTES = 16 * 2**20  # the statement of a report on 2,000 stages has 1 MB
+MAX_DEPTH = 64  # our deepest settings have 12
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Read a file that should be small.
+
+    Raises:
+        InputError: if it is not there, is no plain file, or is larger than ``limit`` bytes.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} is not there, or is no file.")
+        size = path.stat().st_size
+        if size > limit:
+            raise InputError(f"{path} has {size:,} bytes: expected at most {limit:,} of a statement.")
+        return path.read_bytes()
+    except OSError as err:
+        raise InputError(f"{path} can't be read ({err.strerror or err}).") from err
+
+
+def parse(data: bytes, what: str) -> dict[str, Any]:
+    """Parse an object of JSON: UTF-8, no key twice, no NaN, not nested deeper than ``MAX_DEPTH``.
+
+    Args:
+        data: the bytes.
+        what: what messages call it, such as its path.
+
+    Raises:
+        InputError: saying what is wrong.
+    """
+    try:
+        found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError as err:
+        raise InputError(f"{what} is nested too deeply: expected at most {MAX_DEPTH} levels.") from err
+    except ValueError as err:  # UnicodeDecodeError and JSONDecodeError are such
+        raise InputError(f"{what} is no strict JSON ({err}).") from err
+    if not isinstance(found, dict):
+        raise InputError(f"{what} holds a JSON {type(found).__name__}: expected an object.")
+    if _depth(found) > MAX_DEPTH:
+        raise InputError(f"{what} is nested too deeply: expected at most {MAX_DEPTH} levels.")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+    return made
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _depth(thing: Any) -> int:
+    """Give how deep containers lie in each other, without recursion."""
+    deepest, waiting = 0, [(thing, 1)]
+    while waiting:
+        each, level = waiting.pop()
+        if isinstance(each, (dict, list)):
+            deepest = max(deepest, level)
+            inner = each.values() if isinstance(each, dict) else each
+            waiting += [(part, level + 1) for part in inner]
+    return deepest
