@@ -24,6 +24,7 @@ OWN_VERBS = (
     "compare",
     "data",
     "evaluate",
+    "kinship",
     "report",
     "run",
     "theory",

@@ -1,0 +1,191 @@
+"""The questions that an audit is for: may a trait pass, how synthetic is this, and has anybody been flagged?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_subliminal.audit.node import Node
+from lightning_subliminal.audit.places import Places
+from lightning_subliminal.audit.walk import Graph
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.dsse import read_envelope, signers
+from lightning_subliminal.lineage.keys import TrustedKey
+from lightning_subliminal.lineage.statement import TEST_RESULT, Statement, read_statement
+from lightning_subliminal.lineage.strict_json import read_bytes
+
+__all__ = ["Risk", "Writer", "base_risk", "gather_results", "generations", "writers"]
+
+_WORST = ("FAILED", "WARNED", "PASSED")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that wrote data.
+
+    Attributes:
+        node: the model.
+        wrote: the data set.
+    """
+
+    node: Node
+    wrote: Node
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Whether a trait of one who wrote the data may pass to the one who learns from it.
+
+    Attributes:
+        writer: label of the model that wrote.
+        learner: label of the model that learns.
+        shared: labels of the bases that both descend from.
+        matched: labels of bases that one was trained to imitate and the other descends from.
+        measured: what ``kinship`` said of their bases; None where it was not asked.
+        verdict: shared, matched, related (by measurement), apart, or unknown.
+    """
+
+    writer: str
+    learner: str
+    shared: tuple[str, ...]
+    matched: tuple[str, ...]
+    measured: dict[str, Any] | None
+    verdict: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        told = {"writer": self.writer, "learner": self.learner, "verdict": self.verdict}
+        return told | {"shared": list(self.shared), "matched": list(self.matched), "measured": self.measured}
+
+
+def generations(graph: Graph) -> int:
+    """Count the most data sets written by models, one after the other, that lie behind an artefact."""
+    depth: dict[str, int] = {}
+    stack, open_ = [(graph.root, False)], set()
+    while stack:
+        key, done = stack.pop()
+        node = graph.nodes[key]
+        if done:
+            below = max((depth.get(link.key, 0) for link in node.links), default=0)
+            depth[key] = below + (node.kind == "completions")
+        elif key not in open_:
+            open_.add(key)
+            stack.append((key, True))
+            stack += [(link.key, False) for link in node.links]
+    return depth[graph.root]
+
+
+def writers(graph: Graph) -> list[Writer]:
+    """Give the models that wrote the data behind an artefact; the base itself where it wrote without being trained."""
+    found = []
+    for node in graph.above(graph.root):
+        if node.kind != "completions":
+            continue
+        by = {link.role: graph.nodes[link.key] for link in node.links}
+        model = by.get("teacher") or by.get("student") or by.get("base")
+        if model is not None:
+            found.append(Writer(model, node))
+    return found
+
+
+def base_risk(
+    graph: Graph, learner: Node, measure: Callable[[Node, Node], dict[str, Any] | None] | None = None
+) -> list[Risk]:
+    """Compare the bases of who learns with those of who wrote, each writer once.
+
+    Args:
+        graph: the walk.
+        learner: the model that learns, a node of the graph.
+        measure: asks for the kinship of two bases, where their weights are at hand.
+    """
+    mine = _descent(graph, learner)
+    told: dict[tuple[str | None, str], Risk] = {}
+    for writer in writers(graph):
+        if writer.node is learner:
+            continue
+        theirs = _descent(graph, writer.node)
+        shared = tuple(mine[sha].label for sha in mine if sha in theirs)
+        matched = tuple(
+            other.label
+            for one, others in ((learner, theirs), (writer.node, mine))
+            for other in _imitated(graph, one)
+            if other.identity in others
+        )
+        measured = None
+        if not shared and measure is not None and mine and theirs:
+            measured = measure(list(mine.values())[-1], list(theirs.values())[-1])
+        verdict = _verdict(shared, matched, measured, bool(mine and theirs))
+        told.setdefault(
+            (writer.node.identity, verdict),
+            Risk(writer.node.label, learner.label, shared, matched, measured, verdict),
+        )
+    return list(told.values())
+
+
+def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> dict[str, list[tuple[Statement, bool]]]:
+    """Find the test results about the graph's artefacts, note them at the nodes, and give them by the node's key.
+
+    The flag beside a statement says whether it counts: it is signed by a trusted key, or nobody is asked to sign.
+    """
+    by_digest = {sha: node for node in graph.nodes.values() for sha in node.digests}
+    found: dict[str, list[tuple[Statement, bool]]] = {}
+    for path in places.test_results():
+        try:
+            statement = read_statement(path)
+        except InputError:
+            continue  # it is about nothing that could be told
+        if statement.predicate_type != TEST_RESULT:
+            continue
+        shas = {sha for each in statement.subjects for sha in each["digest"].values()}
+        for key in {by_digest[sha].key for sha in shas if sha in by_digest}:
+            found.setdefault(key, []).append((statement, not keys or _is_signed(statement, path, keys)))
+    for key, statements in found.items():
+        said = {
+            str(statement.predicate.get("result")) for statement, counts in statements if counts or _fails(statement)
+        }
+        node = graph.nodes[key]
+        node.result = next((each for each in _WORST if each in said), None)
+        for statement, _ in statements:
+            if _fails(statement):
+                tests = statement.predicate.get("failedTests")
+                names = ", ".join(map(str, tests)) if isinstance(tests, list) else "a test"
+                node.find("flagged", f"{names}: {statement.place}")
+    return found
+
+
+def _fails(statement: Statement) -> bool:
+    return statement.predicate.get("result") == "FAILED"
+
+
+def _is_signed(statement: Statement, path: Any, keys: Sequence[TrustedKey]) -> bool:
+    place = path.with_name(f"{path.stem}.dsse.json")
+    try:
+        envelope = read_envelope(read_bytes(place), str(place))
+    except InputError:
+        return False
+    return envelope.payload == statement.raw and bool(signers(envelope, keys))
+
+
+def _descent(graph: Graph, node: Node) -> dict[str, Node]:
+    """Give a model and the models that its weights go on from, by their digests, nearest first."""
+    line = graph.above(node.key, ("base",))
+    if node.kind not in ("base", "model"):
+        line = line[1:]  # an adapter alone is no base of anybody
+    return {each.identity: each for each in line if each.identity}
+
+
+def _imitated(graph: Graph, node: Node) -> list[Node]:
+    """Give the models whose behaviour a model's base was trained to match."""
+    line = graph.above(node.key, ("base",))
+    return [graph.nodes[link.key] for each in line for link in each.links if link.role == "imitated"]
+
+
+def _verdict(shared: tuple[str, ...], matched: tuple[str, ...], measured: dict[str, Any] | None, known: bool) -> str:
+    if shared:
+        return "shared"
+    if matched:
+        return "matched"
+    if measured is not None and measured.get("verdict") == "one initialisation":
+        return "related"
+    if measured is not None and measured.get("verdict") == "independent":
+        return "apart"
+    return "not by lineage" if known else "unknown"

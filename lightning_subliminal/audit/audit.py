@@ -1,0 +1,170 @@
+"""An audit: the walk, what it found, and its answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.audit.answers import Risk, base_risk, gather_results, generations, writers
+from lightning_subliminal.audit.digests import Digests
+from lightning_subliminal.audit.findings import RULES, Finding, Level
+from lightning_subliminal.audit.measured import measured_kinship
+from lightning_subliminal.audit.node import Link, Node
+from lightning_subliminal.audit.places import Places
+from lightning_subliminal.audit.walk import Graph, walk
+from lightning_subliminal.bases import material
+from lightning_subliminal.errors import known_name
+from lightning_subliminal.lineage.keys import TrustedKey
+
+__all__ = ["Audit", "audit"]
+
+_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
+_RISKY = {"shared": "shared-base", "related": "shared-base", "matched": "matched-base"}
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        graph: the artefact and all that it was made from.
+        findings: the worst first.
+        generations: data sets written by models, one after the other, behind it.
+        risks: whether a trait may pass, for each model that wrote data.
+        flagged: labels of artefacts with a failed test.
+        results: number of test results about them.
+        trusted: names of the keys that were trusted.
+    """
+
+    graph: Graph
+    findings: list[Finding]
+    generations: int
+    risks: list[Risk]
+    flagged: list[str]
+    results: int
+    trusted: list[str]
+
+    @property
+    def root(self) -> Node:
+        """The artefact."""
+        return self.graph.nodes[self.graph.root]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not any(each.level == "error" for each in self.findings)
+
+    @property
+    def known_to_the_end(self) -> bool:
+        """Whether each chain ends in a base that is told by its digest."""
+        return not any(each.rule in ("missing-parent", "unknown-origin", "no-statement") for each in self.findings)
+
+    def count(self, *rules: str) -> int:
+        """Count findings of some rules."""
+        return sum(each.rule in rules for each in self.findings)
+
+    def signed_by(self) -> dict[str, int]:
+        """Count the statements that each trusted key has signed."""
+        names = [name for node in self.graph.nodes.values() for name in node.signers or ()]
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def audit(
+    path: Path,
+    keys: Sequence[TrustedKey] = (),
+    against: str | None = None,
+    search: Sequence[Path] = (),
+    expect: str | None = None,
+    require: Sequence[str] = (),
+    levels: dict[str, Level] | None = None,
+    measure: bool = True,
+    digests: Digests | None = None,
+    tick: Callable[[int], None] = lambda size: None,
+    begin: Callable[[int], None] = lambda size: None,
+) -> Audit:
+    """Audit an artefact.
+
+    Args:
+        path: its folder; a file with a statement beside it; or a model's folder without one.
+        keys: public keys that are trusted; all statements must then be signed by one of them.
+        against: a base that shall learn from it: does who wrote the data share it?
+        search: further folders in which parents and test results may lie.
+        expect: the digest that the artefact must have, of its whole or of its statement: what was noted somewhere
+            safe. Without it, an old artefact with its old statement can't be told from the present one.
+        require: further statements that must be there, ``tested`` for a passed test of each writer and data set.
+        levels: other levels of rules than their own.
+        measure: whether to measure the kinship of bases that the lineage does not show to be one.
+        digests: remembers digests.
+        tick: is told of bytes digested.
+        begin: is told of all bytes to digest.
+
+    Raises:
+        InputError: if there is nothing at ``path``, or a rule or requirement is not known.
+    """
+    for rule in levels or {}:
+        known_name(rule, RULES, f"{rule!r} is no rule of an audit")
+    for name in require:
+        known_name(name, ("tested",), f"--require {name!r} is not known")
+    graph = walk(path, keys, search, digests, tick, begin)
+    root = graph.nodes[graph.root]
+    places = Places(path.absolute() if path.is_dir() else path.absolute().parent, search)
+    results = gather_results(graph, places, keys)
+    if expect is not None and expect not in root.digests:
+        root.find("unexpected", f"expected {expect[:16]}, and it is {str(root.identity)[:16]}")
+    if "tested" in require:
+        _need_tests(graph, results)
+    learner = _learner(graph, against)
+    risks = base_risk(graph, learner, measured_kinship if measure else None) if learner is not None else []
+    for risk in risks:
+        if risk.verdict in _RISKY:
+            told = ", ".join(risk.shared or risk.matched) or "measured on the weights"
+            root.find(_RISKY[risk.verdict], f"{risk.writer}, which wrote, and {risk.learner}, which learns: {told}")
+    chosen = levels or {}
+    found = [
+        replace(each, level=chosen.get(each.rule, each.level))
+        for node in graph.nodes.values()
+        for each in dict.fromkeys(node.findings)
+    ]
+    found.sort(key=lambda each: _ORDER[each.level])
+    flagged = [node.label for node in graph.nodes.values() if node.result == "FAILED"]
+    number = sum(len(each) for each in results.values())
+    return Audit(graph, found, generations(graph), risks, flagged, number, [each.name for each in keys])
+
+
+def _learner(graph: Graph, against: str | None) -> Node | None:
+    """Give who learns: the base that is asked about, else the artefact itself where it is a trained model."""
+    root = graph.nodes[graph.root]
+    if against is None:
+        return root if root.kind in ("student", "teacher", "model") else _student(graph)
+    named = material(against)
+    inner = [
+        node for node in graph.nodes.values() if node.identity == named.digest["dirHash"] and node.path is not None
+    ]
+    if inner:
+        return inner[0]
+    from lightning_subliminal.bases import resolve
+
+    below = walk(resolve(against).folder, digests=graph.digests)
+    for key, node in below.nodes.items():
+        node.findings = []  # it is asked about, not audited
+        same = next((each for each in graph.nodes.values() if each.identity == node.identity and each.identity), None)
+        graph.nodes.setdefault(key, same or node)
+    learner = graph.nodes[below.root]
+    learner.material = learner.material or named
+    learner.label = against
+    return learner
+
+
+def _student(graph: Graph) -> Node | None:
+    """Give the student of a run, where the artefact is the run's results."""
+    links: list[Link] = graph.nodes[graph.root].links
+    return next((graph.nodes[each.key] for each in links if each.role == "student"), None)
+
+
+def _need_tests(graph: Graph, results: dict[str, Any]) -> None:
+    """Note writers of data without a passed test that counts: no test is no pass."""
+    for writer in writers(graph):
+        told = results.get(writer.node.key, [])
+        passed = [each for each, counts in told if counts and each.predicate.get("result") == "PASSED"]
+        if not passed:
+            writer.node.find("untested", "it wrote data, and no test result that counts says PASSED")

@@ -1,0 +1,172 @@
+"""Checks of one artefact: its statement against itself, its signatures, its files and its rows."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lightning_subliminal.audit.digests import Digests
+from lightning_subliminal.audit.node import Node
+from lightning_subliminal.audit.places import statement_place
+from lightning_subliminal.describe import digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
+from lightning_subliminal.lineage.keys import TrustedKey, key_id
+from lightning_subliminal.lineage.names import artefact_files, dir_hash, inside
+from lightning_subliminal.lineage.statement import BUILD_TYPE, DECLARED_TYPE, PROVENANCE, Statement
+from lightning_subliminal.lineage.strict_json import parse, read_bytes
+
+__all__ = ["check_files", "check_rows", "check_signatures", "check_statement", "plain_files"]
+
+_CACHED = ("teachers", "students", "rows", "completions", "measured")  # folders here are named by their settings
+# What an artefact of ours is always made from, one of each set.
+_NEEDS = {
+    "student": ({"base"}, {"rows"}),
+    "teacher": ({"base"},),
+    "completions": ({"base", "teacher", "student"},),
+}
+
+
+def check_statement(node: Node) -> None:
+    """Look whether a statement contradicts itself, or the place where it lies."""
+    statement = node.statement
+    if statement is None:
+        return
+    if statement.predicate_type != PROVENANCE:
+        node.find("no-statement", f"its statement is a {statement.predicate_type}, which does not say what made it")
+        return
+    if statement.build_type == DECLARED_TYPE:
+        node.find("declared", "declared afterwards")
+    if statement.build_type not in (BUILD_TYPE, DECLARED_TYPE):
+        return  # somebody else's: what its parameters mean is not known
+    if statement.invocation != digest(statement.parameters):
+        node.find("changed-statement", "its parameters are not those that its invocationId is the digest of")
+    if statement.whole is None or statement.whole != dir_hash(statement.files):
+        node.find("changed-statement", "the digest of its whole is not that of its files' names and digests")
+    name = node.path.name if node.path is not None and node.path.parent.name in _CACHED else ""
+    if re.fullmatch("[0-9a-f]{16}", name) and digest(statement.settings)[:16] != name:
+        node.find(
+            "changed-statement", f"its settings have the digest {digest(statement.settings)[:16]}, its folder not"
+        )
+    roles = {each.role for each in statement.materials}
+    needs = _NEEDS.get(statement.kind, ())
+    if statement.kind == "rows" and _has_writer(statement):
+        needs = ({"completions"},)
+    for need in needs:
+        if not need & roles:
+            node.find("cut-chain", f"a {statement.kind} is made from a {' or '.join(sorted(need))}: none is named")
+    if statement.kind == "rows" and not roles & {"completions", "rows", "file", "data"}:
+        node.find("unknown-origin", "the statement does not say where the rows came from")
+
+
+def check_signatures(node: Node, keys: Sequence[TrustedKey], pinned: bool) -> None:
+    """Look who has signed a statement.
+
+    Args:
+        node: the artefact.
+        keys: those that are trusted; none where the auditor trusts nobody.
+        pinned: whether a statement that a trusted key has signed names this one by its digest, so that it need not be
+            signed itself.
+    """
+    if node.statement is None or node.path is None:
+        return
+    statement = statement_place(node.path)
+    place = statement.with_name(f"{statement.stem}.dsse.json")
+    if not place.exists() and not place.is_symlink():
+        says = "no envelope lies beside its statement"
+        node.find("unsigned", says + (", but who signed its child has pinned it" if keys and pinned else ""), statement)
+        if keys and not pinned:
+            node.find("untrusted-signer", says, statement)
+        return
+    node.signers = []
+    try:
+        if place.is_symlink():
+            raise InputError(f"{place} is a link.")
+        raw = read_bytes(place)
+        envelope = read_envelope(raw, str(place))
+    except InputError as err:
+        node.find("forged-signature", str(err), place)
+        return
+    if envelope.payload != node.statement.raw or envelope.payload_type != PAYLOAD_TYPE:
+        node.find("forged-signature", "the envelope holds another statement than the one beside it", place)
+        return
+    node.signers = signers(envelope, keys)
+    if keys and not node.signers:
+        claimed = {str(each.get("keyid")) for each in parse(raw, str(place))["signatures"]}
+        ours = [each.name for each in keys if key_id(each.key) in claimed]
+        if ours:
+            node.find("forged-signature", f"the signature in the name of {ours[0]} is not that key's", place)
+        else:
+            node.find("untrusted-signer", "none of the trusted keys has signed it", place)
+
+
+def plain_files(node: Node) -> Iterator[Path]:
+    """Yield the files of an artefact that can be read, links and names that lead out left out."""
+    if node.path is None or node.statement is None:
+        return
+    folder = node.path if node.path.is_dir() else node.path.parent
+    for name in node.statement.files:
+        try:
+            path = inside(folder, name)
+        except InputError:
+            continue
+        if path.is_file():
+            yield path
+
+
+def check_files(node: Node, digests: Digests) -> None:
+    """Compare an artefact's files with its statement."""
+    if node.path is None or node.statement is None:
+        return
+    whole = node.path.is_dir()
+    folder = node.path if whole else node.path.parent
+    for name, expected in node.statement.files.items():
+        try:
+            path = inside(folder, name)
+        except InputError as err:
+            node.find("unsafe-path", str(err), folder)
+            continue
+        found = digests.get(path)
+        if found is None:
+            node.find("lost-file", f"{name} is not there, or is no file", path)
+        elif found != expected:
+            node.find("changed-file", f"{name} has the SHA-256 {found[:16]}, not {expected[:16]}", path)
+    if whole and not _shares_folder(node.statement):
+        for name in artefact_files(folder):
+            if (folder / name).is_symlink():
+                node.find("unsafe-path", f"{name} is a link", folder / name)
+            elif name not in node.statement.files and not _is_card(name):
+                node.find("unlisted-file", f"{name} is not in the statement", folder / name)
+
+
+def check_rows(node: Node, digests: Digests) -> None:
+    """Compare the rows of an artefact with the root in its statement."""
+    if node.path is None or node.statement is None:
+        return
+    folder = node.path if node.path.is_dir() else node.path.parent
+    for name, (root, count) in node.statement.rows.items():
+        if not name.endswith(".parquet") or any(each.rule in ("lost-file", "unsafe-path") for each in node.findings):
+            continue
+        try:
+            found, number = digests.rows_root(inside(folder, name))
+        except (InputError, OSError) as err:
+            node.find("changed-rows", f"{name} can't be read as rows ({err})", folder / name)
+            continue
+        if (found, number) != (root, count):
+            node.find(
+                "changed-rows", f"{number} rows with the root {found[:16]}, not {count} with {root[:16]}", folder / name
+            )
+
+
+def _has_writer(statement: Statement) -> bool:
+    settings = statement.settings if isinstance(statement.settings, dict) else {}
+    source = settings.get("source")
+    return isinstance(source, dict) and "teacher" in source
+
+
+def _shares_folder(statement: Statement) -> bool:
+    """Tell whether other things lie beside an artefact: a run's folder holds its config and its student, too."""
+    return statement.kind in ("comparison", "report", "evaluation", "base")
+
+
+def _is_card(name: str) -> bool:
+    return name == "README.md" or name.endswith((".README.md", ".lineage.json", ".lineage.dsse.json"))

@@ -1,0 +1,134 @@
+"""Digests of many files: streamed, on all cores, each file once while it stays the same.
+
+A file counts as the same while device, inode, size and both times (of content and of status) are what they were when
+it was read. Who can set the clock or write to the disk behind the file system can cheat that: ``--no-cache`` reads all.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lightning_subliminal.cache import cache_root
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import atomically, read_parquet
+
+__all__ = ["Digests", "stream_digest"]
+
+_BLOCK = 1 << 20  # bytes; larger ones leave the processor's cache, smaller ones ask for the interpreter too often
+_MOST_NOTES = 200_000
+
+
+class Digests:
+    """Digests of files, remembered between audits.
+
+    Args:
+        notes: where they are remembered; the common cache where it is None.
+        remember: False reads every file anew, and remembers nothing.
+        workers: threads; one a core where it is None.
+
+    Attributes:
+        read: how many files were read, not remembered.
+        bytes_read: their size.
+    """
+
+    def __init__(self, notes: Path | None = None, remember: bool = True, workers: int | None = None) -> None:
+        self._path = (notes or cache_root() / "audit-digests.json") if remember else None
+        self._notes: dict[str, str] = self._read_notes()
+        self._found: dict[Path, str] = {}
+        self._workers = workers or os.cpu_count() or 1
+        self.read = 0
+        self.bytes_read = 0
+
+    def add(self, paths: Iterable[Path], tick: Callable[[int], None] = lambda size: None) -> None:
+        """Digest files, several at a time.
+
+        Args:
+            paths: plain files; one that can't be read gets no digest.
+            tick: is told the bytes of each block, or of a file whose digest is remembered.
+        """
+        new = [path for path in dict.fromkeys(paths) if path not in self._found]
+        with ThreadPoolExecutor(self._workers) as pool:
+            for path, sha in zip(new, pool.map(lambda path: self._digest(path, tick), new), strict=True):
+                if sha is not None:
+                    self._found[path] = sha
+
+    def get(self, path: Path) -> str | None:
+        """Give a file's SHA-256; None where it can't be read."""
+        if path not in self._found:
+            self.add([path])
+        return self._found.get(path)
+
+    def rows_root(self, path: Path) -> tuple[str, int]:
+        """Give the root over the rows of a Parquet file, and their number.
+
+        Raises:
+            InputError: if it is no Parquet file of rows.
+        """
+        from lightning_subliminal.lineage import rows_root
+
+        key = f"rows:{_stamp(path.stat())}"
+        if key in self._notes:
+            root, _, count = self._notes[key].partition(":")
+            return root, int(count)
+        try:
+            root, number = rows_root(read_parquet(path))
+        except (KeyError, TypeError) as err:
+            raise InputError(f"{path} holds no rows with prompt and completion.") from err
+        self._notes[key] = f"{root}:{number}"
+        return root, number
+
+    def keep(self) -> None:
+        """Remember what was digested; a cache that can't be written costs time, not the answer."""
+        if self._path is None:
+            return
+        kept = dict(list(self._notes.items())[-_MOST_NOTES:])
+        with contextlib.suppress(InputError):
+            atomically(self._path, lambda temporary: temporary.write_text(json.dumps(kept), encoding="utf-8"))
+
+    def _digest(self, path: Path, tick: Callable[[int], None]) -> str | None:
+        try:
+            with open(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)), "rb", buffering=0) as stream:
+                before = os.fstat(stream.fileno())
+                if not stat.S_ISREG(before.st_mode):
+                    return None
+                key = _stamp(before)
+                if key in self._notes:
+                    tick(before.st_size)
+                    return self._notes[key]
+                sha = stream_digest(stream.readinto, tick)
+                if _stamp(os.fstat(stream.fileno())) == key:  # nobody wrote meanwhile
+                    self._notes[key] = sha
+        except OSError:
+            return None
+        self.read += 1
+        self.bytes_read += before.st_size
+        return sha
+
+    def _read_notes(self) -> dict[str, str]:
+        if self._path is None:
+            return {}
+        try:
+            told = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        fine = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
+        return told if fine else {}
+
+
+def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[int], None] = lambda size: None) -> str:
+    """Give the SHA-256 of a stream in blocks, by one buffer: memory does not grow with the file."""
+    sha, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    while size := readinto(block):
+        sha.update(block[:size])
+        tick(size)
+    return sha.hexdigest()
+
+
+def _stamp(status: os.stat_result) -> str:
+    parts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return "-".join(map(str, parts))

@@ -1,0 +1,122 @@
+"""Where a parent is: a statement names it by digest, and by its place in some cache; this looks for it on this disk."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from lightning_subliminal.cache import cache_root
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.material import SCHEME, Material
+from lightning_subliminal.lineage.names import RECORD, RESULTS, check_name
+from lightning_subliminal.lineage.statement import Statement, read_statement
+from lightning_subliminal.pocket import WEIGHTS
+
+__all__ = ["BASE", "Places", "read_beside", "statement_place"]
+
+BASE = "base:"
+_ROOMS = ("teachers", "students", "rows", "completions", "measured", "bases")
+_DEPTH = 3  # of a statement below a root: cache/rows/0123/lineage.json
+
+
+class Places:
+    """Folders in which an artefact's parents may lie.
+
+    Args:
+        start: the artefact that the audit begins with.
+        search: further folders, such as another cache.
+    """
+
+    def __init__(self, start: Path, search: Sequence[Path] = ()) -> None:
+        near = [start, *start.parents][:4]
+        self._near = [*search, *near, cache_root()]
+        caches = [each for each in near if any((each / room).is_dir() for room in _ROOMS)]
+        self._roots = list(dict.fromkeys([*search, *caches, cache_root(), near[0], *near[1:2]]))
+
+    def hinted(self, material: Material) -> Iterator[Path]:
+        """Yield the folders or files that a material may be by its name, without a look at their digests.
+
+        Raises:
+            InputError: if the name would lead out of a root.
+        """
+        if material.uri.startswith(BASE):
+            yield from _base_folders(material.uri.removeprefix(BASE))
+            return
+        place = material.uri.removeprefix(SCHEME)
+        check_name(place)
+        for root in self._near:
+            for path in (root / place, root / place.rpartition("/")[2]):
+                if path.exists():
+                    yield path
+
+    @cached_property
+    def by_statement(self) -> dict[str, Path]:
+        """Give the artefact of each statement below the roots, by the statement's SHA-256."""
+        from lightning_subliminal.describe import file_digest
+
+        found: dict[str, Path] = {}
+        for root in [*self._roots, WEIGHTS]:
+            for depth in range(1, _DEPTH + 1):
+                for path in root.glob("/".join(["*"] * (depth - 1) + [f"*{RECORD}"])):
+                    if path.is_file() and path.stat().st_size < 1 << 24:
+                        found.setdefault(file_digest(path), _subject(path))
+        return found
+
+    def test_results(self) -> Iterator[Path]:
+        """Yield the statements of test results below the roots."""
+        seen: set[Path] = set()
+        for root in self._roots:
+            for depth in range(_DEPTH):
+                for path in sorted(root.glob("/".join(["*"] * depth + [RESULTS, "*.json"]))):
+                    if not path.name.endswith(".dsse.json") and path.resolve() not in seen:
+                        seen.add(path.resolve())
+                        yield path
+
+
+def statement_place(path: Path) -> Path:
+    """Give the file of the statement about an artefact: in its folder, or beside a file."""
+    return path / RECORD if path.is_dir() else path.with_name(f"{path.name}.{RECORD}")
+
+
+def _subject(statement: Path) -> Path:
+    """Give the folder or file that a statement's file is about."""
+    name = statement.name.removesuffix(RECORD).removesuffix(".")
+    return statement.parent / name if name else statement.parent
+
+
+def _base_folders(name: str) -> Iterator[Path]:
+    """Yield the folder of a base, if it is at hand: nothing is downloaded or converted for an audit."""
+    if re.fullmatch(r"pocket/[\w-]+", name):
+        yield WEIGHTS / name.removeprefix("pocket/")
+        return
+    path = Path(name).expanduser()
+    if path.is_dir():
+        yield path
+        return
+    prefix = {"smollm2-135m": "smollm2-135m-*"}.get(name, "noisy-*" if "+noise" in name else None)
+    if prefix is not None:
+        yield from sorted((cache_root() / "bases").glob(prefix))
+        return
+    if name.count("/") == 1:
+        yield from _hub_copy(name)
+
+
+def _hub_copy(name: str) -> Iterator[Path]:
+    from huggingface_hub import snapshot_download
+
+    try:
+        yield Path(snapshot_download(name, local_files_only=True))
+    except Exception:  # the hub's client raises errors of three libraries: then there is no copy
+        return
+
+
+def read_beside(path: Path) -> Statement | None:
+    """Read the statement about an artefact; None where there is none.
+
+    Raises:
+        InputError: if it is no strict statement, or a link.
+    """
+    place = statement_place(path)
+    if place.is_symlink():
+        raise InputError(f"{place} is a link: a statement is a plain file.")
+    return read_statement(place) if place.exists() else None

@@ -1,0 +1,246 @@
+"""Walks from an artefact to all that it was made from, and checks each of them once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_subliminal.audit.checks import (
+    check_files,
+    check_rows,
+    check_signatures,
+    check_statement,
+    plain_files,
+)
+from lightning_subliminal.audit.digests import Digests
+from lightning_subliminal.audit.node import Link, Node, label_of
+from lightning_subliminal.audit.places import BASE, Places, read_beside
+from lightning_subliminal.bases import folder_digest
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.keys import TrustedKey
+from lightning_subliminal.lineage.material import SCHEME, Material
+from lightning_subliminal.lineage.names import artefact_files, dir_hash
+
+__all__ = ["Graph", "walk"]
+
+# Roles of parts whose class and settings are all there is to know: they have no files.
+_SETTINGS = ("filter", "transform", "measure", "margin", "data")
+
+
+@dataclass
+class Graph:
+    """What an artefact was made from, all the way down.
+
+    Attributes:
+        root: key of the artefact.
+        nodes: by their keys, children before parents.
+        digests: what was digested.
+    """
+
+    root: str
+    nodes: dict[str, Node]
+    digests: Digests
+
+    def above(self, key: str, roles: Sequence[str] | None = None) -> list[Node]:
+        """Give a node and all that it was made from, by links of some roles alone; nearest first."""
+        seen, waiting = {key: self.nodes[key]}, [key]
+        while waiting:
+            for link in self.nodes[waiting.pop(0)].links:
+                if link.key not in seen and (roles is None or link.role in roles):
+                    seen[link.key] = self.nodes[link.key]
+                    waiting.append(link.key)
+        return list(seen.values())
+
+
+def walk(
+    path: Path,
+    keys: Sequence[TrustedKey] = (),
+    search: Sequence[Path] = (),
+    digests: Digests | None = None,
+    tick: Callable[[int], None] = lambda size: None,
+    begin: Callable[[int], None] = lambda size: None,
+) -> Graph:
+    """Walk and check.
+
+    Args:
+        path: an artefact's folder, a file with a statement beside it, or a model's folder without one.
+        keys: public keys that are trusted; none to trust nobody.
+        search: further folders in which parents may lie.
+        digests: remembers digests; a new one where it is None.
+        tick: is told of bytes digested.
+        begin: is told of all bytes to digest.
+
+    Raises:
+        InputError: if there is nothing at ``path``.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is not there: give an artefact's folder, such as runs/NAME/student, or a data file.")
+    path = path.absolute()
+    digests = digests or Digests()
+    places = Places(path if path.is_dir() else path.parent, search)
+    graph = Graph("", {}, digests)
+    root = _found(path, None)
+    graph.root = root.key
+    graph.nodes[root.key] = root
+    waiting = [root.key]
+    while waiting:
+        node = graph.nodes[waiting.pop(0)]
+        for material in node.statement.materials if node.statement is not None else node.claims:
+            parent = _parent(node, material, places)
+            if parent is None:
+                continue
+            if parent.key not in graph.nodes:
+                graph.nodes[parent.key] = parent
+                waiting.append(parent.key)
+            else:
+                parent = graph.nodes[parent.key]
+            if Link(material.role, parent.key) not in node.links:
+                node.links.append(Link(material.role, parent.key))
+    _cycles(graph)
+    files = [path for node in graph.nodes.values() for path in plain_files(node)]
+    begin(sum(each.stat().st_size for each in files))
+    digests.add(files, tick)
+    for node in graph.nodes.values():
+        check_statement(node)
+        check_files(node, digests)
+        check_rows(node, digests)
+    _check_signatures(graph, keys)
+    digests.keep()
+    return graph
+
+
+def _found(path: Path, material: Material | None) -> Node:
+    """Make the node of something that lies on this disk."""
+    node = Node(str(path), label_of(material, path), path, material=material)
+    try:
+        node.statement = read_beside(path)
+    except InputError as err:
+        node.find("bad-statement", str(err), path)
+        return node
+    if node.statement is None:
+        node.claims = _claims(node, path)
+        is_root = material is None
+        rule = "no-statement" if is_root and not node.claims else "unknown-origin"
+        node.find(rule, "no statement says what it was made from", path)
+    return node
+
+
+def _claims(node: Node, path: Path) -> list[Material]:
+    if not path.is_dir():
+        return []
+    from lightning_subliminal.lineage.import_card import card_claims
+
+    try:
+        claims = card_claims(path)
+    except InputError as err:
+        node.find("unverified-claim", f"its card can't be read ({err})", path)
+        return []
+    for each in claims:
+        node.find("unverified-claim", f"its card names {each.uri} as its {each.role}", path)
+    return claims
+
+
+def _parent(child: Node, material: Material, places: Places) -> Node | None:
+    """Give the node of a parent; None where a material is a setting, which the child keeps."""
+    is_place = material.uri.startswith((SCHEME, BASE))
+    if material.role in _SETTINGS or (not is_place and material.uri.startswith("lightning_subliminal.")):
+        child.settings.append(material)
+        return None
+    named = Node(f"{material.uri}@{_pin(material)}", label_of(material, None), material=material)
+    if not is_place:
+        rule = "unverified-claim" if not material.digest else "unknown-origin"
+        named.find(rule, f"only its {'name' if not material.digest else 'name and digest'} is known")
+        return named
+    try:
+        hinted = list(places.hinted(material))
+    except InputError as err:
+        child.find("unsafe-path", f"the {material.role} that it names: {err}")
+        return None
+    wrong = None
+    for path in hinted:
+        node = _found(path, material)
+        wrong = _mismatch(node, material)
+        if wrong is None:
+            return node
+    known = places.by_statement.get(material.statement or "")  # looked through only where the place does not say it
+    if known is not None:
+        return _found(known, material)
+    if wrong is not None:
+        child.find("wrong-parent", f"{material.role} {label_of(material, None)}: {wrong}", hinted[-1])
+        node.key += f"@{_pin(material)}"  # not the one that another child may rightly name
+        return node
+    what = f"{material.role} {label_of(material, None)}"
+    if material.uri.startswith(BASE) and "/" in material.uri and not material.uri.startswith(f"{BASE}pocket/"):
+        named.find("unknown-origin", f"{what} is not on this machine: it is known by name and digest alone")
+    else:
+        child.find("missing-parent", f"{what} ({_pin(material)[:16]}) is not at hand: --search FOLDER looks further")
+    return named
+
+
+def _mismatch(node: Node, material: Material) -> str | None:
+    """Tell why something on this disk is not the material; None where it is."""
+    path, statement = node.path, node.statement
+    if material.statement is not None:
+        if statement is None:
+            unread = [each.says for each in node.findings if each.rule == "bad-statement"]
+            return unread[0] if unread else "it has no statement now, and had one then"
+        if statement.sha256 != material.statement:
+            same = statement.whole == material.digest.get("dirHash")
+            return (
+                "its statement is not the one of then, though the digests in it are"
+                if same
+                else f"its statement is of something else ({str(statement.whole)[:16]}, not {_pin(material)[:16]})"
+            )
+    expected = material.digest.get("dirHash")
+    if expected is None or path is None or not path.is_dir():
+        return None
+    if material.uri.startswith(BASE):
+        found = folder_digest(path)
+    else:
+        found = dir_hash({name: _sha(path / name) for name in artefact_files(path) if not (path / name).is_symlink()})
+    if statement is not None and statement.whole == expected:
+        return None  # what differs from the statement is told by file
+    return None if found == expected else f"its files have the digest {found[:16]}, not {expected[:16]}"
+
+
+def _sha(path: Path) -> str:
+    from lightning_subliminal.describe import file_digest
+
+    return file_digest(path)
+
+
+def _pin(material: Material) -> str:
+    return next(iter(material.digest.values()), "no digest")
+
+
+def _cycles(graph: Graph) -> None:
+    """Note nodes that lead back to themselves."""
+    state: dict[str, int] = {}
+    stack: list[tuple[str, bool]] = [(graph.root, False)]
+    while stack:
+        key, done = stack.pop()
+        if done:
+            state[key] = 2
+            continue
+        if state.get(key):
+            continue
+        state[key] = 1
+        stack.append((key, True))
+        for link in graph.nodes[key].links:
+            if state.get(link.key) == 1:
+                graph.nodes[key].find("cycle", f"its {link.role} {graph.nodes[link.key].label} was made from it")
+            elif not state.get(link.key):
+                stack.append((link.key, False))
+
+
+def _check_signatures(graph: Graph, keys: Sequence[TrustedKey]) -> None:
+    """Check children before parents: a child that somebody trusted has signed vouches for a base's own statement."""
+    vouched: set[str] = set()
+    for node in graph.nodes.values():
+        pinned = node.kind == "base" and node.statement is not None and node.statement.sha256 in vouched
+        check_signatures(node, keys, pinned)
+        if node.statement is not None and (node.signers or pinned):
+            vouched |= {each.statement for each in node.statement.materials if each.statement}
+    if not keys:
+        return
+    for node in graph.nodes.values():
+        node.findings = [replace(each, level="warning") if each.rule == "unsigned" else each for each in node.findings]
