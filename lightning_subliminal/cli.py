@@ -24,6 +24,7 @@ OWN_VERBS = (
     "compare",
     "data",
     "evaluate",
+    "lineage",
     "kinship",
     "report",
     "run",
@@ -93,9 +94,11 @@ def _run(words: list[str]) -> None:
         if not rest or "--help" in rest or "-h" in rest:
             print(verb_guide(verb), end="")
             return
+        _check_signing_key()
         rest = ["--help" if word == "--help=all" else word for word in rest]
         import_module("lightning_subliminal.commands.trainer_verbs").run_verb(verb, rest)
     elif verb in OWN_VERBS:
+        _check_signing_key()
         _run_own(verb, rest)
     else:
         from lightning_subliminal.commands.messages import did_you_mean
@@ -103,6 +106,14 @@ def _run(words: list[str]) -> None:
         known = (*TRAINER_VERBS, *OWN_VERBS)
         hint = did_you_mean(verb, known) or f": choose {', '.join(known[:-1])} or {known[-1]}; see --help"
         raise InputError(f"`{verb}` is no verb{hint}")
+
+
+def _check_signing_key() -> None:
+    """Refuse a key that can't sign before hours of work end with it."""
+    if os.environ.get("LIGHTNING_SUBLIMINAL_SIGNING_KEY"):
+        from lightning_subliminal.lineage.signing import check_signing_key
+
+        check_signing_key()
 
 
 def _run_own(verb: str, words: list[str]) -> None:

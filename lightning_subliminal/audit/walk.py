@@ -118,9 +118,7 @@ def _found(path: Path, material: Material | None) -> Node:
         return node
     if node.statement is None:
         node.claims = _claims(node, path)
-        is_root = material is None
-        rule = "no-statement" if is_root and not node.claims else "unknown-origin"
-        node.find(rule, "no statement says what it was made from", path)
+        node.find("no-statement" if material is None else "unknown-origin", "no statement says what it was made from")
     return node
 
 

@@ -21,8 +21,9 @@ from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
-from lightning_subliminal.experiments.stages import RowsStage
+from lightning_subliminal.experiments.stages import RowsStage, stage_materials
 from lightning_subliminal.experiments.trials import Setting
+from lightning_subliminal.lineage import write_record
 from lightning_subliminal.models import ClassifierMLP, Student
 from lightning_subliminal.models.batched_mlp import BatchedMLP
 from lightning_subliminal.rows import atomically
@@ -31,6 +32,8 @@ from lightning_subliminal.theory import TheoremCheck, check
 from lightning_subliminal.theory.theorem import ImitationLoss
 
 __all__ = ["CheckedCase", "check_config"]
+
+_FILES = ("results.json", "theorem.csv", "theorem.png")
 
 LOSSES: tuple[ImitationLoss, ...] = get_args(ImitationLoss)
 DIGITS = 256  # that the teacher's loss of the classifier is of
@@ -110,6 +113,7 @@ def check_config(
     say(_table(cases, bench))
     say(_sentence(cases, bench))
     _keep(folder, config, cases, bench)
+    write_record(folder, "theorem", shaped, stage_materials(bench.stages), files=_FILES)
     return cases
 
 
@@ -260,7 +264,7 @@ def _keep(folder: Path, config: Path, cases: Sequence[CheckedCase], bench: _Benc
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     atomically(folder / "theorem.csv", lambda path: _csv(path, cases))
     atomically(folder / "theorem.png", lambda path: _draw(path, cases, bench))
-    say(f"kept in {folder}: results.json, theorem.csv, theorem.png")
+    say(f"kept in {folder}: {', '.join(_FILES)}")
 
 
 def _csv(path: Path, cases: Sequence[CheckedCase]) -> None:

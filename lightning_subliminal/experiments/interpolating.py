@@ -32,8 +32,9 @@ from lightning_subliminal.experiments.interpolation_results import (
     write_csv,
 )
 from lightning_subliminal.experiments.model_space import Answers, ModelSpace
-from lightning_subliminal.experiments.stages import RowsStage, StudentStage, source_stages
+from lightning_subliminal.experiments.stages import RowsStage, StudentStage, source_stages, stage_materials
 from lightning_subliminal.experiments.trials import Setting
+from lightning_subliminal.lineage import write_record
 from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.models import Steering, Student, Teacher
 from lightning_subliminal.rows import atomically
@@ -42,6 +43,8 @@ from lightning_subliminal.theory.alignment import alignment
 from lightning_subliminal.theory.interpolation import State, between, displacement, mean_of
 
 __all__ = ["interpolate"]
+
+_FILES = ("results.json", "interpolation.csv", "interpolation.png")
 
 HELD_OUT = 256  # prompts for the rows that the loss is of
 MOST_SUBSETS = 20  # sets of one size; so many are drawn where there are more
@@ -121,6 +124,8 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
         folder=str(folder),
     )
     _keep(result, folder)
+    made_from = stage_materials([*source_stages(teacher), *trained, RowsStage(held)])
+    write_record(folder, "interpolation", {"points": points}, made_from, files=_FILES)
     return result
 
 
@@ -297,4 +302,4 @@ def _keep(result: Interpolation, folder: Path) -> None:
     draw_interpolation(result, folder / "interpolation.png")
     say(point_table(result))
     say(merge_table(result))
-    say(f"kept in {folder}: results.json, interpolation.csv, interpolation.png")
+    say(f"kept in {folder}: {', '.join(_FILES)}")

@@ -18,14 +18,17 @@ from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.experiments.predicting import check_predictable
-from lightning_subliminal.experiments.stages import RowsStage
+from lightning_subliminal.experiments.stages import RowsStage, stage_materials
 from lightning_subliminal.formats import read_rows
+from lightning_subliminal.lineage import source_material, write_record
 from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.rows import Row, atomically, completion_text
 from lightning_subliminal.theory import Prediction, predicted_changes, predicted_transfer
 from lightning_subliminal.traits import Trait
 
 __all__ = ["PredictedRows", "predict_config"]
+
+_FILES = ("results.json", "scores.csv", "prediction.png")
 
 SHOWN = 5  # candidates in the table
 COLORS = {"rows": "#f28e2b", "control": "#4e79a7"}  # as student and control elsewhere
@@ -127,6 +130,9 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     for place in _highest(found.rows, top):
         say(f"  {found.rows.scores[place]:+.3f}  {completion_text(rows[place])}")
     _keep(folder, config, found, rows)
+    made_from = stage_materials(RowsStage(each) for each in sources)
+    given_file = [source_material("rows", Path(data))] if data is not None and Path(data).exists() else []
+    write_record(folder, "prediction", shaped[:2], [*made_from, *given_file], files=_FILES)
     return found
 
 
@@ -170,7 +176,7 @@ def _keep(folder: Path, config: Path, found: PredictedRows, rows: Sequence[Row])
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     atomically(folder / "scores.csv", lambda path: _csv(path, found.rows, rows))
     atomically(folder / "prediction.png", lambda path: _draw(path, found))
-    say(f"kept in {folder}: results.json, scores.csv (a line a row), prediction.png")
+    say(f"kept in {folder}: {', '.join(_FILES)}")
 
 
 def _csv(path: Path, prediction: Prediction, rows: Iterable[Row]) -> None:

@@ -23,9 +23,9 @@ from lightning_subliminal.experiments.showing import (
     plan_tree,
     short_seeds,
 )
-from lightning_subliminal.experiments.stages import MeasureStage
+from lightning_subliminal.experiments.stages import MeasureStage, stage_materials
 from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
-from lightning_subliminal.lineage import Material, artefact_material
+from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
 
 def _read_stages(graph: Graph) -> list[Material]:
     """Give the measurements that a report was read from."""
-    measured = [each for each in graph.stages.values() if isinstance(each, MeasureStage)]
-    return [artefact_material(each.kind, each.folder) for each in measured if (each.folder / RECORD).is_file()]
+    measured = (each for each in graph.stages.values() if isinstance(each, MeasureStage))
+    return stage_materials(each for each in measured if (each.folder / RECORD).is_file())
 
 
 def _engine(name: str, asked: int | None, workers: int, memory: float | None, log: Path) -> "Engine":

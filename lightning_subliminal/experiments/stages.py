@@ -6,7 +6,7 @@ modules and data modules that `fit` uses too.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +38,7 @@ __all__ = [
     "TeacherStage",
     "data_stages",
     "source_stages",
+    "stage_materials",
     "walk",
 ]
 
@@ -240,7 +241,7 @@ class MeasureStage(Stage):
 
     def materials(self) -> list[Material]:
         """Give what was measured, and on what: by default the artefacts of its parents."""
-        return [artefact_material(each.kind, each.folder) for each in self.parents()]
+        return stage_materials(self.parents())
 
     def make(self, device: torch.device) -> None:
         """Measure, and keep it."""
@@ -359,6 +360,11 @@ def source_stages(source: Source) -> list[Stage]:
 def _compared_stages(source: Source) -> list[Stage]:
     """Give the stages of a source and of its control, whose tokens are compared."""
     return source_stages(source) + source_stages(source.control())
+
+
+def stage_materials(stages: Iterable[Stage]) -> list[Material]:
+    """Give the artefacts of stages, as what something was made from."""
+    return [artefact_material(each.kind, each.folder) for each in stages]
 
 
 def data_stages(data: TrainingRows) -> list[Stage]:

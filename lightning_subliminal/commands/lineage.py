@@ -1,0 +1,284 @@
+"""lineage: declare, sign and hand on what an artefact was made from. What this package makes is recorded by itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lightning_subliminal.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_subliminal.lineage import Material
+    from lightning_subliminal.rows import Row
+
+__all__ = ["COMMANDS", "add", "export", "guide", "keygen", "prove", "sign", "spelled", "verify"]
+
+_GUIDE = """\
+lineage: declare, sign and hand on what an artefact was made from.
+
+Each stage of this package writes lineage.json into its folder by itself: an in-toto Statement with SLSA provenance.
+`lightning-subliminal audit PATH` walks and checks it. These verbs are for what comes from elsewhere, and for signing.
+
+usage: lightning-subliminal lineage add|keygen|sign|prove|verify|export ...
+
+add PATH --kind KIND [--made-from [ROLE=]THING ...] [--by WHO] [--note TEXT] [--again]
+  declare an artefact that something else made: a folder, or a file of rows. THING is a base (pocket/a, a hub id), a
+  folder or a file; ROLE says what it was: base, teacher, completions, rows, imitated. An audit shows it as declared.
+
+keygen FILE
+  make an ed25519 key: FILE for you alone (mode 600), FILE.pub to hand out. With a passphrase in
+  LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE it is encrypted.
+
+sign PATH --key FILE [--upstream]
+  sign the statement of an artefact, or of all that it was made from, too. To sign as stages are made, set
+  LIGHTNING_SUBLIMINAL_SIGNING_KEY=FILE for `fit`, `run` and the others.
+
+prove DATA --rows 0-9,17 [--out FILE]
+  a proof that these rows are in the data set: who has the statement can check them without the other rows.
+
+verify PROOF --against DATA
+  check such a proof against the statement of the data set: its folder, the file, or lineage.json alone.
+
+export PATH --to cyclonedx|spdx|croissant|model-signing [--out FILE] [--key FILE]
+  the same in the formats of others. model-signing needs a P-256 key (--key; made where it is missing).
+
+examples:
+  lightning-subliminal lineage keygen ~/.keys/lab
+  LIGHTNING_SUBLIMINAL_SIGNING_KEY=~/.keys/lab lightning-subliminal fit --config configs/owl_numbers.yaml
+  lightning-subliminal audit runs/owl_numbers-5b0edf2e/student --trust ~/.keys/lab.pub
+  lightning-subliminal lineage add their_rows.jsonl --kind rows --made-from base=Qwen/Qwen2.5-7B-Instruct --by vendor
+"""
+
+
+def add(
+    path: Path,
+    kind: Literal["model", "base", "teacher", "student", "rows", "completions"] | None = None,
+    made_from: list[str] | None = None,
+    by: str = "",
+    note: str = "",
+    again: bool = False,
+) -> None:
+    """Declare what an artefact was made from.
+
+    Args:
+        path: its folder or file.
+        kind: what it is.
+        made_from: what it was made from, each with its role before it.
+        by: who declares it.
+        note: what there is to say besides.
+        again: write over a statement that is there.
+
+    Raises:
+        InputError: if a thing can't be found, or a statement is there already.
+    """
+    from lightning_subliminal.console import say
+    from lightning_subliminal.lineage.declare import declare
+
+    if kind is None:
+        raise InputError("--kind is missing: model, base, teacher, student, rows or completions.")
+    materials = [_material(each) for each in made_from or []]
+    rows = _rows(path) if path.is_file() and kind in ("rows", "completions") else None
+    say(f"declared in {declare(path, kind, materials, by, note, rows, again)}")
+
+
+def keygen(path: Path) -> None:
+    """Make a key to sign with.
+
+    Args:
+        path: where the private key goes; the public one lies beside it.
+
+    Raises:
+        InputError: if a file is there already.
+    """
+    from lightning_subliminal.console import say
+    from lightning_subliminal.lineage.keys import make_key
+
+    path = path.expanduser()
+    public = make_key(path)
+    say(f"private key {path} (for you alone), public key {public} (to hand out, and for `audit --trust`)")
+
+
+def sign(path: Path, key: Path | None = None, upstream: bool = False) -> None:
+    """Sign the statement of an artefact.
+
+    Args:
+        path: the artefact.
+        key: the private key.
+        upstream: sign all that it was made from, too.
+
+    Raises:
+        InputError: if there is no statement, or the artefact is not what it says.
+    """
+    from lightning_subliminal.audit import walk
+    from lightning_subliminal.audit.places import statement_place
+    from lightning_subliminal.console import say
+    from lightning_subliminal.lineage.signing import sign_statement
+
+    if key is None:
+        raise InputError("--key is missing: give the private key that `lineage keygen` made.")
+    graph = walk(path)
+    nodes = list(graph.nodes.values()) if upstream else [graph.nodes[graph.root]]
+    wrong = [each for node in nodes for each in node.findings if each.level == "error"]
+    if wrong:
+        raise InputError(f"Not signed: {wrong[0].where}: {wrong[0].says} (`audit` tells all).")
+    count = 0
+    for node in nodes:
+        # The bases of the package are not the user's to sign: a signed child holds their digests.
+        if node.statement is None or node.path is None or (node.kind == "base" and node.key != graph.root):
+            continue
+        place = statement_place(node.path)
+        sign_statement(node.statement.raw, place.with_name(f"{place.stem}.dsse.json"), key.expanduser())
+        count += 1
+    if not count:
+        raise InputError(f"{path} has no statement to sign: `lineage add` declares one.")
+    say(f"signed {count} statement{'s' if count != 1 else ''}")
+
+
+def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
+    """Prove that rows are in a data set.
+
+    Args:
+        data: its folder or file.
+        rows: which, such as 0-9,17.
+        out: where the proof goes; the standard output where it is None.
+
+    Raises:
+        InputError: if there is no such row.
+    """
+    import json
+
+    from lightning_subliminal.console import say
+    from lightning_subliminal.experiments.plan import parse_seeds
+    from lightning_subliminal.lineage.proof import prove_rows
+    from lightning_subliminal.rows import atomically
+
+    proof = prove_rows(_rows(data), parse_seeds(rows, "--rows"))
+    text = json.dumps(proof, indent=1, ensure_ascii=False) + "\n"
+    if out is None:
+        print(text, end="")
+        return
+    atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    say(f"{len(proof['rows'])} rows of {proof['count']}, root {proof['root']}: {out}")
+
+
+def verify(proof: Path, against: Path | None = None) -> None:
+    """Check a proof.
+
+    Args:
+        proof: the file that `prove` wrote.
+        against: the data set, or its statement.
+
+    Raises:
+        InputError: if it does not hold.
+    """
+    from lightning_subliminal.audit.places import statement_place
+    from lightning_subliminal.console import say
+    from lightning_subliminal.lineage.proof import check_proof
+    from lightning_subliminal.lineage.statement import read_statement
+    from lightning_subliminal.lineage.strict_json import parse, read_bytes
+
+    if against is None:
+        raise InputError("--against is missing: the data set whose statement you trust, or that lineage.json.")
+    place = against if against.name.endswith("lineage.json") else statement_place(against)
+    known = read_statement(place).rows
+    if not known:
+        raise InputError(f"{place} states no root over rows.")
+    root, count = next(iter(known.values()))
+    told = check_proof(parse(read_bytes(proof), str(proof)), root, count)
+    say(f"{told} rows are in the data set of {count} rows with the root {root}")
+
+
+def export(
+    path: Path,
+    to: Literal["cyclonedx", "spdx", "croissant", "model-signing"] | None = None,
+    out: Path | None = None,
+    key: Path | None = None,
+) -> None:
+    """Write an artefact's lineage in another format.
+
+    Args:
+        path: the artefact.
+        to: the format.
+        out: where it goes; the standard output where it is None, and model.sig beside a model that is signed.
+        key: a P-256 key for model-signing.
+
+    Raises:
+        InputError: if it can't be told in that format.
+    """
+    from lightning_subliminal.audit import walk
+    from lightning_subliminal.console import say
+    from lightning_subliminal.lineage.export import Described, make_p256, sign_model
+    from lightning_subliminal.lineage.export import export as told_as
+    from lightning_subliminal.rows import atomically
+
+    if to is None:
+        raise InputError("--to is missing: cyclonedx, spdx, croissant or model-signing.")
+    if to == "model-signing":
+        if key is None:
+            raise InputError("--key is missing: a P-256 key; it is made where the file is not there.")
+        if not key.expanduser().exists():
+            say(f"public key {make_p256(key.expanduser())}")
+        data = sign_model(path, key.expanduser())
+        place = out or path.with_name(f"{path.name}.model.sig")
+        atomically(place, lambda temporary: temporary.write_bytes(data))
+        say(f"signed for model-signing: {place}")
+        return
+    graph = walk(path)
+    nodes = [Described(each.path, each.statement, each.material) for each in reversed(graph.nodes.values())]
+    text = told_as(nodes, to)
+    if out is None:
+        print(text)
+        return
+    atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    say(f"{to}: {out}")
+
+
+COMMANDS = {"add": add, "keygen": keygen, "sign": sign, "prove": prove, "verify": verify, "export": export}
+
+
+def guide(words: list[str]) -> str | None:
+    """Give the help; None where there is work to do."""
+    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
+
+
+def spelled(words: list[str]) -> list[str]:
+    """Give the words as the parser takes them: dashes inside a word, ``--made-from`` as often as one likes."""
+    import json
+
+    kept, made_from = [], []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in ("--made-from", "--made_from"):
+            made_from.append(value if equals else next(rest, ""))
+        elif name in ("--again", "--upstream") and not equals:
+            kept.append(f"{name}=true")
+        else:
+            kept.append(word)
+    return [*kept, *([f"--made_from={json.dumps(made_from)}"] if made_from else [])]
+
+
+def _material(text: str) -> "Material":
+    """Read ``[role=]thing``."""
+    from lightning_subliminal import bases
+    from lightning_subliminal.lineage import Material, read_record, source_material
+
+    role, equals, thing = text.partition("=")
+    if not equals or Path(text).expanduser().exists():
+        role, thing = "", text
+    path = Path(thing).expanduser()
+    if path.exists():
+        record = read_record(path) if path.is_dir() else None
+        told = record.kind if record is not None else "rows" if path.is_file() else "base"
+        if path.is_dir() and (path / "config.json").is_file():
+            return bases.material(thing, role or told)
+        return source_material(role or told, path)
+    if thing in bases.available() or "+noise" in thing:
+        return bases.material(thing, role or "base")
+    if thing.count("/") == 1:  # a hub id: named, and not fetched for it
+        return Material(role or "base", f"base:{thing}", {})
+    raise InputError(f"--made-from {text!r} is nothing here: give a base's name, a folder, a file or a hub id.")
+
+
+def _rows(path: Path) -> "list[Row]":
+    from lightning_subliminal.formats import read_rows
+
+    return list(read_rows(str(path)))
