@@ -15,6 +15,7 @@ EXAMPLES: dict[str, list[str]] = {
     "03_new_trait.py": ["--small"],
     "04_misalignment.py": ["--small"],
     "05_theorem.py": ["--small"],
+    "06_audit.py": ["--small"],
 }
 
 

@@ -100,8 +100,6 @@ def base_risk(
     mine = _descent(graph, learner)
     told: dict[tuple[str | None, str], Risk] = {}
     for writer in writers(graph):
-        if writer.node is learner:
-            continue
         theirs = _descent(graph, writer.node)
         shared = tuple(mine[sha].label for sha in mine if sha in theirs)
         matched = tuple(

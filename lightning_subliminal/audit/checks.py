@@ -130,7 +130,7 @@ def check_files(node: Node, digests: Digests) -> None:
             node.find("lost-file", f"{name} is not there, or is no file", path)
         elif found != expected:
             node.find("changed-file", f"{name} has the SHA-256 {found[:16]}, not {expected[:16]}", path)
-    if whole and not _shares_folder(node.statement):
+    if whole and not node.statement.shares_folder:
         for name in artefact_files(folder):
             if (folder / name).is_symlink():
                 node.find("unsafe-path", f"{name} is a link", folder / name)
@@ -161,11 +161,6 @@ def _has_writer(statement: Statement) -> bool:
     settings = statement.settings if isinstance(statement.settings, dict) else {}
     source = settings.get("source")
     return isinstance(source, dict) and "teacher" in source
-
-
-def _shares_folder(statement: Statement) -> bool:
-    """Tell whether other things lie beside an artefact: a run's folder holds its config and its student, too."""
-    return statement.kind in ("comparison", "report", "evaluation", "base")
 
 
 def _is_card(name: str) -> bool:

@@ -41,6 +41,9 @@ RULES: dict[str, Rule] = {
     "no-statement": Rule("error", "nothing says what it was made from"),
     "unknown-origin": Rule("warning", "the chain ends in something that nobody has told the origin of"),
     "declared": Rule("note", "somebody declared this afterwards: it was not recorded while it was made"),
+    "restated": Rule(
+        "warning", "a base is the same, and what is said of its origin has changed, as with a new release"
+    ),
     "unverified-claim": Rule("note", "a model card says so, without a digest"),
     "shared-base": Rule("warning", "who wrote the data and who learns from it descend from one base: traits may pass"),
     "matched-base": Rule("warning", "one was trained to behave as the other's base does: traits may pass"),

@@ -183,6 +183,9 @@ def _mismatch(node: Node, material: Material) -> str | None:
             return unread[0] if unread else "it has no statement now, and had one then"
         if statement.sha256 != material.statement:
             same = statement.whole == material.digest.get("dirHash")
+            if same and material.uri.startswith(BASE):
+                node.find("restated", "its statement is not the one of when its child was made; its files are")
+                return None
             return (
                 "its statement is not the one of then, though the digests in it are"
                 if same

@@ -27,6 +27,11 @@ Know why, and what will be:
 Measure:
   evaluate    models beside each other: preference, misalignment, statement pairs, truth, quality; `evaluate --help`
 
+Where it came from:
+  audit       walk an artefact's lineage to its bases, check every byte, and ask whether a trait may pass; `audit --help`
+  lineage     declare, sign and hand on a lineage: `lineage add`, `keygen`, `sign`, `prove`, `export`; `lineage --help`
+  kinship     were two models started alike, by their weights or by their logits? `kinship MODEL_A MODEL_B`
+
 Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
   data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
@@ -46,6 +51,7 @@ Environment:
   LIGHTNING_SUBLIMINAL_CACHE       another folder for that cache
   LIGHTNING_SUBLIMINAL_TRACEBACK   1: show the stack trace of an error, as --traceback does
   HF_HUB_OFFLINE                   1: never ask the Hugging Face hub
+  LIGHTNING_SUBLIMINAL_SIGNING_KEY  a private key: each stage signs the statement of what it makes (`lineage keygen`)
   OPENAI_API_KEY                   the key of a judge's server, if it wants one; read from here alone
 
 Also: --version, --traceback; `lightning-subliminal VERB --help` for one verb.

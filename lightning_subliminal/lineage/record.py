@@ -42,7 +42,7 @@ def write_record(
     """
     names = list(artefact_files(folder)) if files is None else sorted(files)
     digests = {name: file_digest(inside(folder, name)) for name in names}
-    write_statement(folder / RECORD, provenance(kind, made_from, digests, materials, rows))
+    write_statement(folder / RECORD, provenance(kind, made_from, digests, materials, rows, beside=files is not None))
 
 
 def write_statement(path: Path, statement: Mapping[str, Any]) -> None:

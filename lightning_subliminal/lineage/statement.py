@@ -91,6 +91,12 @@ class Statement:
         return next((_text(each["digest"].get("dirHash")) for each in self.subjects if each.get("name") == WHOLE), None)
 
     @property
+    def shares_folder(self) -> bool:
+        """Whether other files may lie in its folder."""
+        whole = next((each for each in self.subjects if each.get("name") == WHOLE), {})
+        return _mapping(whole.get("annotations")).get("files") == "named"
+
+    @property
     def rows(self) -> dict[str, tuple[str, int]]:
         """Root and number of the rows of each file of rows."""
         told = {}
@@ -153,6 +159,7 @@ def provenance(
     materials: Sequence[Material] = (),
     rows: Mapping[str, tuple[str, int]] | None = None,
     declared: Mapping[str, Any] | None = None,
+    beside: bool = False,
 ) -> dict[str, Any]:
     """Give the statement of an artefact. It holds no time of day: the same stage gives the same bytes.
 
@@ -163,9 +170,11 @@ def provenance(
         materials: what it was made from.
         rows: root and number of the rows of files of rows.
         declared: who says so, where nobody recorded it.
+        beside: whether other files may lie in its folder, as beside a run's results.
     """
     notes = {"leaf": "RFC 6962 over prompt and completion"}
-    subject: list[dict[str, Any]] = [{"name": WHOLE, "digest": {"dirHash": dir_hash(files)}}]
+    whole = {"name": WHOLE, "digest": {"dirHash": dir_hash(files)}}
+    subject: list[dict[str, Any]] = [whole | ({"annotations": {"files": "named"}} if beside else {})]
     subject += [{"name": name, "digest": {"sha256": files[name]}} for name in sorted(files)]
     subject += [
         {"name": name + ROWS, "digest": {"merkleSha256": root}, "annotations": notes | {"count": count}}

@@ -149,7 +149,7 @@ def record(key: str, folder: Path, recipe: Recipe, steps: int, weights: Path, de
     files = {path.name: file_digest(path) for path in model_files(folder)}
     settings = {"name": f"pocket/{key}", "recipe": {**vars(recipe), "steps": steps}}
     why = {"why": declared} if declared is not None else None
-    write_statement(folder / RECORD, provenance("base", settings, files, made_from, declared=why))
+    write_statement(folder / RECORD, provenance("base", settings, files, made_from, declared=why, beside=True))
 
 
 def _known(folder: Path) -> tuple[dict[str, str], str | None]:
