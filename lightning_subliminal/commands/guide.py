@@ -28,8 +28,8 @@ Measure:
   evaluate    models beside each other: preference, misalignment, statement pairs, truth, quality; `evaluate --help`
 
 Where it came from:
-  audit       walk an artefact's lineage to its bases, check every byte, and ask whether a trait may pass; `audit --help`
-  lineage     declare, sign and hand on a lineage: `lineage add`, `keygen`, `sign`, `prove`, `export`; `lineage --help`
+  audit       walk an artefact's lineage to its bases, check every byte; may a trait pass? `audit --help`
+  lineage     declare, sign and hand on a lineage: `lineage add`, `keygen`, `sign`, `prove`, `export`
   kinship     were two models started alike, by their weights or by their logits? `kinship MODEL_A MODEL_B`
 
 Look around:

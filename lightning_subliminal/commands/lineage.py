@@ -222,7 +222,12 @@ def export(
         say(f"signed for model-signing: {place}")
         return
     graph = walk(path)
-    nodes = [Described(each.path, each.statement, each.material) for each in reversed(graph.nodes.values())]
+    nodes = [
+        Described(
+            each.path if each.path is None or each.path.is_dir() else each.path.parent, each.statement, each.material
+        )
+        for each in reversed(graph.nodes.values())
+    ]
     text = told_as(nodes, to)
     if out is None:
         print(text)

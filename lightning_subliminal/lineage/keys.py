@@ -12,7 +12,17 @@ from lightning_subliminal.errors import InputError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["PASSPHRASE", "TrustedKey", "key_id", "make_key", "need_cryptography", "private_key", "trusted_keys"]
+__all__ = [
+    "PASSPHRASE",
+    "TrustedKey",
+    "key_id",
+    "make_key",
+    "need_cryptography",
+    "private_key",
+    "read_private",
+    "trusted_keys",
+    "write_pair",
+]
 
 PASSPHRASE = "LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 
@@ -41,7 +51,7 @@ class TrustedKey:
 
 
 def make_key(path: Path) -> Path:
-    """Make a key: the private one at ``path``, readable by its owner alone, the public one beside it as ``.pub``.
+    """Make an ed25519 key: the private one at ``path``, for its owner alone, the public one beside it as ``.pub``.
 
     With a passphrase in LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE the private key is encrypted.
 
@@ -50,9 +60,23 @@ def make_key(path: Path) -> Path:
 
     Raises:
         InputError: if a file is there already, or can't be written.
+        ModuleNotFoundError: if cryptography is not installed.
     """
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return write_pair(path, Ed25519PrivateKey.generate())
+
+
+def write_pair(path: Path, key: Any) -> Path:
+    """Write a new private key, readable by its owner alone, and its public key beside it as ``.pub``.
+
+    Returns:
+        The public key's file.
+
+    Raises:
+        InputError: if a file is there already, or can't be written.
+    """
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,
@@ -65,7 +89,6 @@ def make_key(path: Path) -> Path:
     for each in (path, public):
         if each.exists():
             raise InputError(f"{each} is there already: choose another name, since what it signed could not be told.")
-    key = Ed25519PrivateKey.generate()
     secret = os.environ.get(PASSPHRASE, "").encode()
     protection = BestAvailableEncryption(secret) if secret else NoEncryption()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
@@ -90,13 +113,18 @@ def private_key(path: Path) -> "Ed25519PrivateKey":
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    key: Any = _read_private(path)
+    key: Any = read_private(path)
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(f"{path} holds another kind of key: expected ed25519, as `lineage keygen` makes it.")
     return key
 
 
-def _read_private(path: Path) -> Any:
+def read_private(path: Path) -> Any:
+    """Read a private key of any kind.
+
+    Raises:
+        InputError: if others than its owner may read it, or it is no key in PEM.
+    """
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:

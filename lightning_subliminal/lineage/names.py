@@ -7,10 +7,11 @@ from pathlib import Path
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["ENVELOPE", "RECORD", "RESULTS", "artefact_files", "check_name", "dir_hash", "inside"]
+__all__ = ["ENVELOPE", "MODEL_SIGNATURE", "RECORD", "RESULTS", "artefact_files", "check_name", "dir_hash", "inside"]
 
 RECORD = "lineage.json"  # the statement
 ENVELOPE = "lineage.dsse.json"  # the same, signed
+MODEL_SIGNATURE = "model.sig"  # of OpenSSF's model-signing
 RESULTS = "test-results"  # folder of statements about what was tested here
 
 
@@ -36,7 +37,7 @@ def artefact_files(folder: Path) -> Iterator[str]:
         folders[:] = sorted(each for each in folders if each[0] != "." and not (here == folder and each == RESULTS))
         links = [each for each in folders if (here / each).is_symlink()]
         for name in sorted([*files, *links]):
-            known = here == folder and name in (RECORD, ENVELOPE)
+            known = here == folder and name in (RECORD, ENVELOPE, MODEL_SIGNATURE)
             if name[0] != "." and not known:
                 yield (here / name).relative_to(folder).as_posix()
 

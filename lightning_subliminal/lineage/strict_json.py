@@ -53,6 +53,10 @@ def parse(data: bytes, what: str) -> dict[str, Any]:
         raise InputError(f"{what} holds a JSON {type(found).__name__}: expected an object.")
     if _depth(found) > MAX_DEPTH:
         raise InputError(f"{what} is nested too deeply: expected at most {MAX_DEPTH} levels.")
+    try:
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as err:  # half of a surrogate pair, which is no character; or 1e999, which is no finite number
+        raise InputError(f"{what} is no strict JSON: what it holds can't be written again ({err}).") from err
     return found
 
 

@@ -1,0 +1,123 @@
+import json
+
+import pytest
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.import_card import card_claims
+
+CARD = """---
+license: mit
+base_model: meta/llama-8b
+base_model_relation: finetune
+datasets:
+- someone/owl-numbers
+- other/chat
+---
+# A model
+base_model: not/this
+"""
+
+
+@pytest.fixture
+def card(tmp_path):
+    def write(text):
+        (tmp_path / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path
+
+    return write
+
+
+def told(folder):
+    return [(each.role, each.uri) for each in card_claims(folder)]
+
+
+def test_a_models_card_names_base_and_data(card):
+    claims = card_claims(card(CARD))
+    assert [(each.role, each.uri) for each in claims] == [
+        ("base", "meta/llama-8b"),
+        ("rows", "someone/owl-numbers"),
+        ("rows", "other/chat"),
+    ]
+    assert claims[0].annotations == {
+        "claim": "model card, unverified",
+        "field": "base_model",
+        "relation": "finetune",
+    }
+    assert not any(each.digest or each.statement for each in claims), "nobody vouches for a card"
+
+
+def test_a_data_sets_card_names_its_sources(card):
+    assert told(card("---\nsource_datasets: [original, a/b]\n---\n")) == [("rows", "original"), ("rows", "a/b")]
+
+
+def test_configurations_are_weaker_claims(card):
+    folder = card(CARD)
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "meta/llama-8b"}))
+    (folder / "config.json").write_text(json.dumps({"_name_or_path": "/home/me/copy"}))
+    claims = [each for each in card_claims(folder) if each.role == "base"]
+    assert [each.uri for each in claims] == ["meta/llama-8b", "/home/me/copy"], "each once"
+    assert claims[0].annotations["claim"] == "model card, unverified", "the card's word stands"
+    assert claims[1].annotations["claim"].startswith("config.json, unverified")
+    (folder / "README.md").unlink()
+    assert told(folder) == [("base", "meta/llama-8b"), ("base", "/home/me/copy")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# no front matter\n",
+        "text\n---\nbase_model: a/b\n---\n",
+        "---\n---\n",
+        "---\nbase_model:\ndatasets: []\n---\n",
+    ],
+)
+def test_a_card_that_says_nothing_claims_nothing(card, text):
+    assert told(card(text)) == []
+
+
+def test_no_card_claims_nothing(tmp_path):
+    assert card_claims(tmp_path) == []
+
+
+def test_windows_lines_and_a_byte_order_mark_are_read(card):
+    assert told(card(b"\xef\xbb\xbf---\r\nbase_model: a/b\r\n---\r\ntext")) == [("base", "a/b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("---\nbase_model: a/b\n", "no second such line"),
+        ("---\n[: {\n---\n", "is no YAML"),
+        ("---\n- a\n- b\n---\n", "is a list: expected names with values"),
+        ("---\nbase_model: 3\n---\n", "is no name and no list of names"),
+        ("---\ndatasets: [[a]]\n---\n", "is no name and no list of names"),
+        ("---\nbase_model: !!python/object/apply:os.system ['true']\n---\n", "is no YAML"),
+        ("---\na: &a [x, x]\nbase_model: [*a, *a]\n---\n", "YAML alias"),
+        ("---\na: " + "[" * 3000 + "\n---\n", "is no YAML"),
+        ("---\ndate: 2026-99-99\n---\n", "is no YAML"),
+        (b"---\n\xff\n---\n", "no text in UTF-8"),
+        (b"---\n" + b"x" * 2**20, "expected at most"),
+    ],
+)
+def test_a_malformed_card_is_told_in_one_line(card, text, says):
+    with pytest.raises(InputError, match=says) as caught:
+        card_claims(card(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_malformed_configuration_is_told(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json is no strict JSON"):
+        card_claims(tmp_path)
+    (tmp_path / "config.json").write_text('{"_name_or_path": ""}')
+    assert card_claims(tmp_path) == []
+
+
+def test_a_card_in_the_hubs_cache_is_a_link(tmp_path):
+    (tmp_path / "blob").write_text(CARD)
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "README.md").symlink_to(tmp_path / "blob")
+    assert len(card_claims(tmp_path / "snapshot")) == 3
+    (tmp_path / "blob").unlink()
+    assert card_claims(tmp_path / "snapshot") == []
