@@ -47,7 +47,13 @@ def run(tmp_path_factory):
 class TestRun:
     def test_the_folder_holds_the_results(self, run):
         folder = run[0] / "run"
-        assert {path.name for path in folder.iterdir()} == {"student", "results.json", "preference.png"}
+        assert {path.name for path in folder.iterdir()} == {
+            "student",
+            "results.json",
+            "preference.png",
+            "lineage.json",
+            "test-results",
+        }
         assert (folder / "preference.png").read_bytes().startswith(b"\x89PNG")
         assert is_whole(folder / "student")
         assert read_record(folder / "student").kind == "student"

@@ -170,7 +170,7 @@ def test_card_of_somebody_else_stays() -> None:
     assert outcome.files[-1] == Path("out.jsonl.README.md")
     Path("out.jsonl.README.md").write_bytes(b"\xff")
     outcome = convert("rows.jsonl", "out.jsonl")
-    assert outcome.files == [Path("out.jsonl")]
+    assert outcome.files == [Path("out.jsonl"), Path("out.jsonl.lineage.json")]
     assert outcome.remarks[0].startswith("no card: README.md and out.jsonl.README.md are of something else")
 
 

@@ -285,7 +285,7 @@ class TestResults:
             assert arm["per_seed"] == pytest.approx(module.accuracies[name].tolist())
             assert arm["low"] <= arm["mean"] <= arm["high"]
         assert (folder / "mnist_mlp.png").read_bytes()[:4] == b"\x89PNG"
-        assert sorted(path.name for path in folder.iterdir()) == ["mnist_mlp.png", "results.json"]
+        assert sorted(path.name for path in folder.iterdir()) == ["lineage.json", "mnist_mlp.png", "results.json"]
 
     def test_one_seed_has_no_interval(self, tmp_path):
         trainer(tmp_path).fit(make(num_seeds=1, teacher_epochs=1, student_epochs=1), blobs())

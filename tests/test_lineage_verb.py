@@ -1,0 +1,173 @@
+"""The verb `lineage`: declaring, signing, proving and exporting from the command line."""
+
+import json
+import stat
+import sys
+
+import pytest
+from audit.chains import generation, numbers, student, teacher
+
+from lightning_subliminal.audit import Digests, audit
+from lightning_subliminal.cli import main
+from lightning_subliminal.lineage import read_statement
+from lightning_subliminal.lineage.keys import trusted_keys
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+def refused(words, capsys, message):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    told = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert message in told
+    assert len(told.strip().splitlines()) == 1, told
+
+
+def test_help_teaches(capsys):
+    main(["lineage", "--help"])
+    told = capsys.readouterr().out
+    for verb in ("add", "keygen", "sign", "prove", "verify", "export"):
+        assert f"\n{verb} " in told
+
+
+class TestKeysAndSigning:
+    def test_a_chain_is_signed_afterwards(self, cache, tmp_path, capsys):
+        last = student(cache, generation(cache, teacher(cache)))
+        main(["lineage", "keygen", "lab"])
+        assert stat.S_IMODE((tmp_path / "lab").stat().st_mode) == 0o600
+        main(["lineage", "sign", str(last), "--key", "lab", "--upstream"])
+        assert "signed 4 statements" in capsys.readouterr().out
+        found = audit(last, trusted_keys([tmp_path / "lab.pub"]), digests=Digests(remember=False), measure=False)
+        assert found.holds
+        assert found.signed_by() == {"lab": 4}
+
+    def test_what_was_changed_is_not_signed(self, cache, capsys):
+        last = student(cache, generation(cache, teacher(cache)))
+        (last / "adapter_model.safetensors").write_bytes(b"other")
+        main(["lineage", "keygen", "lab"])
+        capsys.readouterr()
+        refused(["lineage", "sign", str(last), "--key", "lab"], capsys, "Not signed: ")
+
+    def test_a_key_that_others_may_read_is_refused_before_any_work(self, cache, tmp_path, monkeypatch, capsys):
+        main(["lineage", "keygen", "lab"])
+        (tmp_path / "lab").chmod(0o640)
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", "lab")
+        capsys.readouterr()
+        refused(["fit", "--config", "nowhere.yaml"], capsys, "may be read by others than its owner: chmod 600")
+
+    def test_a_key_is_never_written_over(self, cache, capsys):
+        main(["lineage", "keygen", "lab"])
+        capsys.readouterr()
+        refused(["lineage", "keygen", "lab"], capsys, "is there already")
+
+
+class TestAdd:
+    def test_a_file_of_rows(self, cache, tmp_path, capsys):
+        (tmp_path / "theirs.jsonl").write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)
+        words = ["lineage", "add", "theirs.jsonl", "--kind", "rows", "--made-from", "base=Qwen/Qwen2.5-7B-Instruct"]
+        main([*words, "--made-from", "pocket/a", "--by", "a vendor"])
+        told = read_statement(tmp_path / "theirs.jsonl.lineage.json")
+        assert [(each.role, each.uri) for each in told.materials] == [
+            ("base", "base:Qwen/Qwen2.5-7B-Instruct"),
+            ("base", "base:pocket/a"),
+        ]
+        assert told.rows["theirs.jsonl"][1] == 3
+        found = audit(tmp_path / "theirs.jsonl", digests=Digests(remember=False), measure=False)
+        assert {"declared", "unknown-origin"} <= {each.rule for each in found.findings}
+        assert found.holds
+
+    def test_a_folder_made_from_artefacts(self, cache, tmp_path, capsys):
+        source = student(cache, generation(cache, teacher(cache)))
+        (tmp_path / "merged").mkdir()
+        (tmp_path / "merged" / "model.safetensors").write_bytes(b"1")
+        main(["lineage", "add", "merged", "--kind", "model", "--made-from", str(source)])
+        found = audit(tmp_path / "merged", digests=Digests(remember=False), measure=False)
+        assert found.generations == 1
+        assert found.holds
+        capsys.readouterr()
+        refused(["lineage", "add", "merged", "--kind", "model"], capsys, "--again writes over it")
+        main(["lineage", "add", "merged", "--kind", "model", "--again"])
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["nowhere", "--kind", "model"], "nowhere is not there"),
+            (["a.bin"], "--kind is missing"),
+            (["a.bin", "--kind", "model", "--made-from", "nothing"], "'nothing' is nothing here"),
+        ],
+    )
+    def test_mistakes_are_told(self, cache, tmp_path, capsys, words, message):
+        (tmp_path / "a.bin").write_bytes(b"1")
+        refused(["lineage", "add", *words], capsys, message)
+
+
+class TestProofs:
+    def test_rows_are_proven_and_checked(self, cache, tmp_path, capsys):
+        rows = generation(cache, teacher(cache))
+        main(["lineage", "prove", str(rows / "rows.parquet"), "--rows", "1-2,4", "--out", "proof.json"])
+        main(["lineage", "verify", "proof.json", "--against", str(rows)])
+        assert "3 rows are in the data set of 5 rows" in capsys.readouterr().out
+        proof = json.loads((tmp_path / "proof.json").read_text())
+        assert [each["row"]["completion"] for each in proof["rows"]] == [
+            numbers(salt=7)[place]["completion"] for place in (1, 2, 4)
+        ]
+        proof["rows"][0]["row"]["completion"][0]["content"] = "other"
+        (tmp_path / "proof.json").write_text(json.dumps(proof))
+        refused(["lineage", "verify", "proof.json", "--against", str(rows)], capsys, "Row 1 is not in that data set")
+
+    def test_an_exported_file_carries_the_same_root(self, cache, tmp_path, capsys):
+        rows = generation(cache, teacher(cache))
+        main(["data", "convert", str(rows / "rows.parquet"), "rows.jsonl"])
+        main(["lineage", "prove", str(rows / "rows.parquet"), "--rows", "3", "--out", "proof.json"])
+        main(["lineage", "verify", "proof.json", "--against", "rows.jsonl"])
+        ours, theirs = (
+            read_statement(each).rows for each in (rows / "lineage.json", tmp_path / "rows.jsonl.lineage.json")
+        )
+        assert ours["rows.parquet"] == theirs["rows.jsonl"]
+        found = audit(tmp_path / "rows.jsonl", digests=Digests(remember=False), measure=False)
+        assert found.holds
+        assert found.generations == 1
+
+    def test_a_row_that_is_not_there(self, cache, capsys):
+        rows = generation(cache, teacher(cache))
+        refused(["lineage", "prove", str(rows / "rows.parquet"), "--rows", "9"], capsys, "has rows 0 to 4")
+
+
+class TestExport:
+    @pytest.mark.parametrize(("to", "package"), [("cyclonedx", "cyclonedx"), ("spdx", "spdx_python_model")])
+    def test_a_model(self, cache, capsys, to, package):
+        pytest.importorskip(package)
+        last = student(cache, generation(cache, teacher(cache)))
+        capsys.readouterr()
+        main(["lineage", "export", str(last), "--to", to])
+        told = json.loads(capsys.readouterr().out)
+        assert last.name in json.dumps(told)
+
+    def test_croissant_of_rows(self, cache, tmp_path):
+        rows = generation(cache, teacher(cache))
+        main(["lineage", "export", str(rows), "--to", "croissant", "--out", "rows.croissant.json"])
+        assert json.loads((tmp_path / "rows.croissant.json").read_text())["@type"] == "sc:Dataset"
+
+    def test_model_signing_makes_its_key(self, cache, tmp_path):
+        last = student(cache, generation(cache, teacher(cache)))
+        main(["lineage", "export", str(last), "--to", "model-signing", "--key", "p256", "--out", "model.sig"])
+        assert json.loads((tmp_path / "model.sig").read_text())["mediaType"].startswith("application/vnd.dev.sigstore")
+        assert (tmp_path / "p256.pub").is_file()
+
+    def test_the_format_must_be_named(self, cache, capsys):
+        last = student(cache, generation(cache, teacher(cache)))
+        capsys.readouterr()
+        refused(["lineage", "export", str(last)], capsys, "--to is missing")
+
+
+def test_without_cryptography_it_says_what_to_install(cache, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(SystemExit):
+        main(["lineage", "keygen", "lab"])
+    assert "pip install 'lightning-subliminal[lineage]'" in capsys.readouterr().err
