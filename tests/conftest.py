@@ -27,6 +27,7 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(folder))
+        patch.setenv("LIGHTNING_SUBLIMINAL_AUDIT_NOTES", str(folder / "digests.json"))  # not in the home of who tests
         yield folder
 
 

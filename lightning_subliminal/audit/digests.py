@@ -2,6 +2,8 @@
 
 A file counts as the same while device, inode, size and both times (of content and of status) are what they were when
 it was read. Who can set the clock or write to the disk behind the file system can cheat that: ``--no-cache`` reads all.
+What is remembered lies apart from the artefacts, in the auditor's own home: who may write to a shared cache shall not
+write what an audit believes.
 """
 
 import contextlib
@@ -13,7 +15,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically, read_parquet
 
@@ -27,7 +28,7 @@ class Digests:
     """Digests of files, remembered between audits.
 
     Args:
-        notes: where they are remembered; the common cache where it is None.
+        notes: where they are remembered; ``$LIGHTNING_SUBLIMINAL_AUDIT_NOTES``, else a file in the home.
         remember: False reads every file anew, and remembers nothing.
         workers: threads; one a core where it is None.
 
@@ -37,7 +38,7 @@ class Digests:
     """
 
     def __init__(self, notes: Path | None = None, remember: bool = True, workers: int | None = None) -> None:
-        self._path = (notes or cache_root() / "audit-digests.json") if remember else None
+        self._path = (notes or _notes_place()) if remember else None
         self._notes: dict[str, str] = self._read_notes()
         self._found: dict[Path, str] = {}
         self._workers = workers or os.cpu_count() or 1
@@ -87,8 +88,13 @@ class Digests:
         if self._path is None:
             return
         kept = dict(list(self._notes.items())[-_MOST_NOTES:])
+
+        def write(temporary: Path) -> None:
+            temporary.touch(mode=0o600)
+            temporary.write_text(json.dumps(kept), encoding="utf-8")
+
         with contextlib.suppress(InputError):
-            atomically(self._path, lambda temporary: temporary.write_text(json.dumps(kept), encoding="utf-8"))
+            atomically(self._path, write)
 
     def _digest(self, path: Path, tick: Callable[[int], None]) -> str | None:
         try:
@@ -113,6 +119,8 @@ class Digests:
         if self._path is None:
             return {}
         try:
+            if not _is_mine(self._path.stat()):
+                return {}
             told = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
@@ -127,6 +135,16 @@ def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[
         sha.update(block[:size])
         tick(size)
     return sha.hexdigest()
+
+
+def _notes_place() -> Path:
+    named = os.environ.get("LIGHTNING_SUBLIMINAL_AUDIT_NOTES")
+    return Path(named) if named else Path.home() / ".cache" / "lightning-subliminal-audit" / "digests.json"
+
+
+def _is_mine(status: os.stat_result) -> bool:
+    """Tell whether nobody else may have written a file."""
+    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def _stamp(status: os.stat_result) -> str:

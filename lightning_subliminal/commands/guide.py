@@ -49,6 +49,7 @@ Where things go:
 
 Environment:
   LIGHTNING_SUBLIMINAL_CACHE       another folder for that cache
+  LIGHTNING_SUBLIMINAL_AUDIT_NOTES  where audits remember digests, instead of a file in your home
   LIGHTNING_SUBLIMINAL_TRACEBACK   1: show the stack trace of an error, as --traceback does
   HF_HUB_OFFLINE                   1: never ask the Hugging Face hub
   LIGHTNING_SUBLIMINAL_SIGNING_KEY  a private key: each stage signs the statement of what it makes (`lineage keygen`)

@@ -69,6 +69,24 @@ def test_damaged_notes_cost_time_alone(files, tmp_path, text):
     assert len(json.loads((tmp_path / "notes.json").read_text())) == 5
 
 
+def test_notes_that_others_may_write_are_not_believed(files, tmp_path):
+    first = Digests(tmp_path / "notes.json")
+    first.add(files)
+    first.keep()
+    (tmp_path / "notes.json").chmod(0o622)
+    again = Digests(tmp_path / "notes.json")
+    again.add(files)
+    assert again.read == 5
+
+
+def test_notes_lie_apart_from_the_artefacts(monkeypatch, tmp_path):
+    monkeypatch.delenv("LIGHTNING_SUBLIMINAL_AUDIT_NOTES")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    digests = Digests()
+    digests.keep()
+    assert (tmp_path / "home" / ".cache" / "lightning-subliminal-audit" / "digests.json").is_file()
+
+
 def test_roots_over_rows_are_remembered_too(tmp_path):
     rows = [make_row("a", str(number)) for number in range(7)]
     write_parquet(rows, tmp_path / "rows.parquet")
