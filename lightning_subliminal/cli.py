@@ -20,6 +20,7 @@ __all__ = ["main"]
 
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
 OWN_VERBS = (
+    "audit",
     "bases",
     "compare",
     "data",
@@ -98,7 +99,8 @@ def _run(words: list[str]) -> None:
         rest = ["--help" if word == "--help=all" else word for word in rest]
         import_module("lightning_subliminal.commands.trainer_verbs").run_verb(verb, rest)
     elif verb in OWN_VERBS:
-        _check_signing_key()
+        if verb != "lineage":  # `lineage keygen` makes the key
+            _check_signing_key()
         _run_own(verb, rest)
     else:
         from lightning_subliminal.commands.messages import did_you_mean

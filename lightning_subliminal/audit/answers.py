@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.places import Places
-from lightning_subliminal.audit.walk import Graph
+from lightning_subliminal.audit.walking import Graph
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.dsse import read_envelope, signers
 from lightning_subliminal.lineage.keys import TrustedKey
@@ -25,10 +25,12 @@ class Writer:
     Attributes:
         node: the model.
         wrote: the data set.
+        base: the base that the data set's statement names beside the model; None where it names none.
     """
 
     node: Node
     wrote: Node
+    base: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def writers(graph: Graph) -> list[Writer]:
         by = {link.role: graph.nodes[link.key] for link in node.links}
         model = by.get("teacher") or by.get("student") or by.get("base")
         if model is not None:
-            found.append(Writer(model, node))
+            found.append(Writer(model, node, by.get("base")))
     return found
 
 
@@ -101,6 +103,8 @@ def base_risk(
     told: dict[tuple[str | None, str], Risk] = {}
     for writer in writers(graph):
         theirs = _descent(graph, writer.node)
+        if not theirs and writer.base is not None:  # the model is not at hand, and its base is named
+            theirs = _descent(graph, writer.base)
         shared = tuple(mine[sha].label for sha in mine if sha in theirs)
         matched = tuple(
             other.label

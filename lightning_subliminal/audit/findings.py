@@ -47,6 +47,9 @@ RULES: dict[str, Rule] = {
     "unverified-claim": Rule("note", "a model card says so, without a digest"),
     "shared-base": Rule("warning", "who wrote the data and who learns from it descend from one base: traits may pass"),
     "matched-base": Rule("warning", "one was trained to behave as the other's base does: traits may pass"),
+    "unknown-base": Rule(
+        "warning", "whether who wrote the data and who learns from it descend from one base is not known"
+    ),
     "flagged": Rule("warning", "a test has found that it does not behave as its control does"),
 }
 

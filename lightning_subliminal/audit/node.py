@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning_subliminal.audit.findings import Finding
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.statement import Statement
+from lightning_subliminal.pocket import WEIGHTS
 
 __all__ = ["INITIAL", "WRITERS", "Link", "Node", "label_of"]
 
@@ -91,4 +92,5 @@ def label_of(material: Material | None, path: Path | None) -> str:
         return material.uri.removeprefix(SCHEME).removeprefix("base:")
     if path is None:
         return "?"
-    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
+    where = "pocket" if path.parent == WEIGHTS else path.parent.name
+    return f"{where}/{path.name}" if where else path.name

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from lightning_subliminal.bases.folders import check_folder, folder_digest, has_chat_template, weight_bytes
+from lightning_subliminal.bases.folders import (
+    check_folder,
+    folder_digest,
+    has_chat_template,
+    model_files,
+    remembered_digest,
+    weight_bytes,
+)
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.noisy import noisy_folder, split_noise
 from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
@@ -120,11 +127,21 @@ def material(name: str, role: str = "base") -> Material:
         role: what it was to the stage: base, judge.
 
     Raises:
-        InputError: if there is no such base, or its statement is damaged.
+        InputError: if there is no such base.
     """
     found = resolve(name)
-    record = read_record(found.folder)
-    return Material(role, f"base:{name}", {"dirHash": found.digest}, record.sha256 if record else None)
+    return Material(role, f"base:{name}", {"dirHash": found.digest}, _own_statement(found.folder))
+
+
+def _own_statement(folder: Path) -> str | None:
+    """Give the SHA-256 of a base's statement; None where it has none, or one of something else."""
+    try:
+        record = read_record(folder)
+    except InputError:  # some other tool's lineage.json
+        return None
+    files = model_files(folder)
+    about = record is not None and all(record.files.get(path.name) == remembered_digest(path) for path in files)
+    return record.sha256 if record is not None and about else None
 
 
 @contextmanager

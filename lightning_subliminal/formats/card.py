@@ -15,6 +15,7 @@ from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.lineage import Statement, read_record
+from lightning_subliminal.lineage.names import ENVELOPE, RECORD
 from lightning_subliminal.rows import atomically
 
 if TYPE_CHECKING:
@@ -76,13 +77,19 @@ def known_facts(path: Path | None) -> Facts:
         record = read_record(folder)
     except InputError:  # some other thing's lineage.json
         record = None
-    if record and (path.is_dir() or record.files.get(path.name) == file_digest(path)):
+    if record and _is_of_a_stage(record) and (path.is_dir() or record.files.get(path.name) == file_digest(path)):
         return _of_lineage(record, folder)
     for name in ("README.md", f"{path.name}.README.md"):
         card = _read_card(folder / name)
         if card is not None and card.get("file") == path.name and card.get("sha256") == _digest(path):
             return {key: value for key, value in card.items() if key not in ("file", "sha256")}
     return {}
+
+
+def _is_of_a_stage(record: Statement) -> bool:
+    """Tell whether a record is a row folder's, and not that of an export, whose card knows more."""
+    made = _at(record.parameters, "settings")
+    return bool(_at(made, "source") or _at(made, "generation"))
 
 
 def _of_lineage(record: Statement, folder: Path) -> Facts:
@@ -159,7 +166,8 @@ def _digest(path: Path) -> str:
     """Give the SHA-256 of a file, or of a folder's files but for its card: a card tells of no other content."""
     if path.is_file():
         return file_digest(path)
-    files = sorted(each for each in path.iterdir() if each.is_file() and each.name != "README.md")
+    told = ("README.md", RECORD, ENVELOPE)  # these tell of the others
+    files = sorted(each for each in path.iterdir() if each.is_file() and each.name not in told)
     return digest({each.name: file_digest(each) for each in files})
 
 

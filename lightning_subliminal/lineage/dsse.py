@@ -60,7 +60,8 @@ def seal(payload: bytes, key: "Ed25519PrivateKey", payload_type: str = PAYLOAD_T
     """
     signatures = []
     if old is not None:
-        if read_envelope(old, "the envelope").payload != payload:
+        before = read_envelope(old, "the envelope")
+        if before.payload != payload or before.payload_type != payload_type:
             raise InputError("The envelope that is there holds another statement: delete it, then sign.")
         signatures = parse(old, "the envelope")["signatures"]
     signature = base64.b64encode(key.sign(pae(payload_type, payload))).decode()

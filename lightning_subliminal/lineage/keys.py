@@ -125,6 +125,7 @@ def read_private(path: Path) -> Any:
     Raises:
         InputError: if others than its owner may read it, or it is no key in PEM.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -139,7 +140,7 @@ def read_private(path: Path) -> Any:
         return load_pem_private_key(data, secret)
     except TypeError as err:  # encrypted and no passphrase, or the reverse
         raise InputError(f"The key {path} is encrypted, or is not: set or unset {PASSPHRASE}.") from err
-    except ValueError as err:
+    except (ValueError, UnsupportedAlgorithm) as err:
         raise InputError(f"{path} is no private key in PEM, or {PASSPHRASE} is not its passphrase.") from err
 
 

@@ -9,6 +9,7 @@ from lightning_subliminal.errors import InputError
 
 __all__ = ["ENVELOPE", "MODEL_SIGNATURE", "RECORD", "RESULTS", "artefact_files", "check_name", "dir_hash", "inside"]
 
+_LONGEST = 255  # bytes of a file's name, on any common file system
 RECORD = "lineage.json"  # the statement
 ENVELOPE = "lineage.dsse.json"  # the same, signed
 MODEL_SIGNATURE = "model.sig"  # of OpenSSF's model-signing
@@ -23,14 +24,21 @@ def dir_hash(files: Mapping[str, str]) -> str:
     the same.
     """
     names = sorted(files, key=lambda name: name.encode(errors="surrogateescape"))
-    lines = "".join(f"{files[name]}  {name}\n" for name in names)
+    lines = "".join(_line(files[name], name) for name in names)
     return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
-def artefact_files(folder: Path) -> Iterator[str]:
-    """Yield the names of a folder's files, sorted, as ``a/b.txt``: hidden ones and statements about it left out.
+def _line(sha: str, name: str) -> str:
+    """Give a line as sha256sum does: with a line break in its name a file would else look like two."""
+    safe = name.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"{sha}  {name}\n" if safe == name else f"\\{sha}  {safe}\n"
 
-    Folders that are links are not entered; a file that is a link is named, so that who checks can refuse it.
+
+def artefact_files(folder: Path) -> Iterator[str]:
+    """Yield the names of a folder's files as ``a/b.txt``: hidden ones and statements about it left out.
+
+    They are sorted folder by folder. What is no plain file, such as a pipe, is left out, too. Folders that are links are
+    not entered; a file that is a link is named, so that who checks can refuse it.
     """
     for place, folders, files in os.walk(folder):
         here = Path(place)
@@ -38,8 +46,9 @@ def artefact_files(folder: Path) -> Iterator[str]:
         links = [each for each in folders if (here / each).is_symlink()]
         for name in sorted([*files, *links]):
             known = here == folder and name in (RECORD, ENVELOPE, MODEL_SIGNATURE)
-            if name[0] != "." and not known:
-                yield (here / name).relative_to(folder).as_posix()
+            path = here / name
+            if name[0] != "." and not known and (path.is_symlink() or path.is_file()):
+                yield path.relative_to(folder).as_posix()
 
 
 def check_name(name: str) -> None:
@@ -51,6 +60,8 @@ def check_name(name: str) -> None:
     parts = name.split("/")
     if not name or name[0] == "/" or "\\" in name or "\0" in name or parts[0][1:] == ":":
         raise InputError(f"{name!r} is no relative name with slashes.")
+    if any(ord(each) < 32 or ord(each) == 127 for each in name):
+        raise InputError(f"{name!r} holds a control character.")
     if {"", ".", ".."} & set(parts):
         raise InputError(f"{name!r} has a part that is empty, `.` or `..`, and could lead out of its folder.")
 
@@ -65,6 +76,8 @@ def inside(folder: Path, name: str) -> Path:
     path = folder
     for part in name.split("/"):
         path = path / part
+        if len(part.encode(errors="surrogateescape")) > _LONGEST:
+            raise InputError(f"{name[:80]!r}... has a part of more than {_LONGEST} bytes, which no disk holds.")
         if path.is_symlink():
             raise InputError(
                 f"{name!r} is, or lies behind, a link to {os.readlink(path)!r}: an artefact holds no links."

@@ -53,8 +53,12 @@ def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
     """
     raw = as_bytes(statement)
     envelope = path.with_name(path.stem + ENVELOPE[ENVELOPE.index(".") :])
-    envelope.unlink(missing_ok=True)  # of what was there before: it would not be about this
-    atomically(path, lambda temporary: temporary.write_bytes(raw))
+
+    def write(temporary: Path) -> None:
+        envelope.unlink(missing_ok=True)  # of what was there before: it would not be about this
+        temporary.write_bytes(raw)
+
+    atomically(path, write)
     sign_statement(raw, envelope)
 
 
@@ -104,6 +108,32 @@ def artefact_material(role: str, folder: Path) -> Material:
         folder: the artefact; where it has no record, its files are digested, and its lineage ends there.
     """
     record = read_record(folder)
+    return _folder_material(role, folder, record)
+
+
+def source_material(role: str, path: Path) -> Material:
+    """Give a file or folder that somebody made, by the statement that it lies with, if it is about it.
+
+    That is ``NAME.lineage.json`` beside a file, or the record of the folder. A file that has changed since is given as
+    a plain file: what made it is not known. So is one beside some other tool's ``lineage.json``.
+
+    Args:
+        role: what it was to the stage, such as ``rows``.
+        path: the file or folder.
+    """
+    if path.is_dir():
+        return _folder_material(role, path, _statement_of_ours(path / RECORD))
+    sha = file_digest(path)
+    beside = path.with_name(f"{path.name}.{RECORD}")
+    for place in (beside, path.parent / RECORD):
+        known = _statement_of_ours(place)
+        if known is not None and known.files.get(path.name) == sha:
+            whole = {"dirHash": known.whole} if place != beside and known.whole else {}
+            return Material(role, f"{SCHEME}{path.parent.name}/{path.name}", {"sha256": sha, **whole}, known.sha256)
+    return Material(role, path.name, {"sha256": sha})
+
+
+def _folder_material(role: str, folder: Path, record: Statement | None) -> Material:
     place = f"{SCHEME}{folder.parent.name}/{folder.name}"
     if record is None or record.whole is None:
         files = {name: file_digest(folder / name) for name in artefact_files(folder)}
@@ -111,26 +141,12 @@ def artefact_material(role: str, folder: Path) -> Material:
     return Material(role, place, {"dirHash": record.whole}, record.sha256)
 
 
-def source_material(role: str, path: Path) -> Material:
-    """Give a file or folder that somebody made, by the statement that it lies with, if it is about it.
-
-    That is ``NAME.lineage.json`` beside a file, or the record of the folder. A file that has changed since is given as
-    a plain file: what made it is not known.
-
-    Args:
-        role: what it was to the stage, such as ``rows``.
-        path: the file or folder.
-    """
-    if path.is_dir():
-        return artefact_material(role, path)
-    sha = file_digest(path)
-    beside = path.with_name(f"{path.name}.{RECORD}")
-    for place in (beside, path.parent / RECORD):
-        known = read_statement(place) if place.is_file() else None
-        if known is not None and known.files.get(path.name) == sha:
-            whole = {"dirHash": known.whole} if place != beside and known.whole else {}
-            return Material(role, f"{SCHEME}{path.parent.name}/{path.name}", {"sha256": sha, **whole}, known.sha256)
-    return Material(role, path.name, {"sha256": sha})
+def _statement_of_ours(place: Path) -> Statement | None:
+    """Read a statement that may be something else, or broken: then nothing is known."""
+    try:
+        return read_statement(place) if place.is_file() else None
+    except InputError:  # what somebody gives may lie beside anything
+        return None
 
 
 def _is_earlier(raw: bytes) -> bool:

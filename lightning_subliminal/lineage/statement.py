@@ -83,7 +83,7 @@ class Statement:
     def files(self) -> dict[str, str]:
         """SHA-256 of each file, by its name."""
         found = {str(each.get("name")): each["digest"].get("sha256") for each in self.subjects if each.get("name")}
-        return {name: sha for name, sha in found.items() if sha and name != WHOLE and ROWS not in name}
+        return {name: sha for name, sha in found.items() if sha and name != WHOLE}  # that of rows has a root alone
 
     @property
     def whole(self) -> str | None:
@@ -101,10 +101,10 @@ class Statement:
         """Root and number of the rows of each file of rows."""
         told = {}
         for each in self.subjects:
-            name, mark, _ = str(each.get("name")).partition(ROWS)
-            if mark:
+            name, root = str(each.get("name")), each["digest"].get("merkleSha256")
+            if root is not None and name.endswith(ROWS):
                 count = _mapping(each.get("annotations")).get("count")
-                told[name] = (str(each["digest"].get("merkleSha256")), count if isinstance(count, int) else -1)
+                told[name.removesuffix(ROWS)] = (root, count if isinstance(count, int) else -1)
         return told
 
     @property
@@ -220,8 +220,17 @@ def result_statement(
 
 
 def as_bytes(statement: Mapping[str, Any]) -> bytes:
-    """Give a statement as the bytes of its file: JSON with sorted keys that a person can read."""
-    return (json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    """Give a statement as the bytes of its file: JSON with sorted keys that a person can read.
+
+    Raises:
+        InputError: if a text in it, such as a file's name, can't be written as UTF-8.
+    """
+    text = json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    try:
+        return text.encode()
+    except UnicodeEncodeError as err:
+        odd = next(line.strip() for line in text.splitlines() if any("\ud800" <= each <= "\udfff" for each in line))
+        raise InputError(f"{odd[:200]!a} is no UTF-8, so no lineage can name it: rename the file.") from err
 
 
 def read_statement(path: Path, raw: bytes | None = None) -> Statement:
@@ -248,8 +257,9 @@ def read_statement(path: Path, raw: bytes | None = None) -> Statement:
         shas = each.get("digest") if isinstance(each, dict) else None
         if not isinstance(shas, dict) or not shas or not all(isinstance(sha, str) for sha in shas.values()):
             raise InputError(f"{path} has a subject without a digest.")
-        if (sha := shas.get("sha256")) is not None and (len(sha) != 64 or set(sha) - _SHA):
-            raise InputError(f"{path} has a subject whose sha256 is no 64 lower-case hexadecimal digits.")
+        for kind in ("sha256", "dirHash", "merkleSha256"):
+            if (sha := shas.get(kind)) is not None and (len(sha) != 64 or set(sha) - _SHA):
+                raise InputError(f"{path} has a subject whose {kind} is no 64 lower-case hexadecimal digits.")
         if (name := each.get("name")) is not None:
             if not isinstance(name, str) or name in names:
                 raise InputError(f"{path} has two subjects called {str(name)[:80]!r}, or one whose name is no text.")

@@ -5,6 +5,7 @@ difference lies within the margin, failed where it lies outside, warned where it
 control. So a policy can be monotonic: deny unless somebody trusted has PASSED it.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,5 +79,12 @@ def write_test_result(
     statement = result_statement(
         [subject.as_json()], passed, warned, failed, [each.as_json() for each in (*configuration, told)]
     )
-    safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).lstrip(".") or "model"
-    write_statement(folder / RESULTS / f"{safe}.json", statement)
+    write_statement(folder / RESULTS / f"{_file_name(name)}.json", statement)
+
+
+def _file_name(name: str) -> str:
+    """Give a name as a file may have it; one that had to be changed gets 8 digits of its own, so that no two meet."""
+    safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).lstrip(".")[:100]
+    if safe == name and not safe.endswith(".dsse"):
+        return safe
+    return f"{safe}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("-")

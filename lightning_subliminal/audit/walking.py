@@ -148,17 +148,17 @@ def _parent(child: Node, material: Material, places: Places) -> Node | None:
         rule = "unverified-claim" if not material.digest else "unknown-origin"
         named.find(rule, f"only its {'name' if not material.digest else 'name and digest'} is known")
         return named
+    wrong = None
     try:
         hinted = list(places.hinted(material))
-    except InputError as err:
+        for path in hinted:
+            node = _found(path, material)
+            wrong = _mismatch(node, material)
+            if wrong is None:
+                return node
+    except (InputError, OSError, RuntimeError) as err:  # a name too long for this disk, or a home of nobody
         child.find("unsafe-path", f"the {material.role} that it names: {err}")
         return None
-    wrong = None
-    for path in hinted:
-        node = _found(path, material)
-        wrong = _mismatch(node, material)
-        if wrong is None:
-            return node
     known = places.by_statement.get(material.statement or "")  # looked through only where the place does not say it
     if known is not None:
         return _found(known, material)

@@ -11,7 +11,7 @@ from lightning_subliminal.audit.findings import RULES, Finding, Level
 from lightning_subliminal.audit.measured import measured_kinship
 from lightning_subliminal.audit.node import Link, Node
 from lightning_subliminal.audit.places import Places
-from lightning_subliminal.audit.walk import Graph, walk
+from lightning_subliminal.audit.walking import Graph, walk
 from lightning_subliminal.bases import material
 from lightning_subliminal.errors import known_name
 from lightning_subliminal.lineage.keys import TrustedKey
@@ -19,7 +19,17 @@ from lightning_subliminal.lineage.keys import TrustedKey
 __all__ = ["Audit", "audit"]
 
 _ORDER: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
-_RISKY = {"shared": "shared-base", "related": "shared-base", "matched": "matched-base"}
+_RISKY = {
+    **{"shared": "shared-base", "related": "shared-base", "matched": "matched-base"},
+    **{"unknown": "unknown-base", "not by lineage": "unknown-base"},  # what is not known to be apart may be one
+}
+
+
+_TOLD = {
+    "related": "measured on the weights",
+    "unknown": "the lineage of one of them is not at hand",
+    "not by lineage": "the lineage shows no base of both, and nothing was measured",
+}
 
 
 @dataclass
@@ -110,14 +120,15 @@ def audit(
     places = Places(path.absolute() if path.is_dir() else path.absolute().parent, search)
     results = gather_results(graph, places, keys)
     if expect is not None and expect not in root.digests:
-        root.find("unexpected", f"expected {expect[:16]}, and it is {str(root.identity)[:16]}")
+        is_now = str(root.identity)[:16] if root.digests else "without a statement that names a digest"
+        root.find("unexpected", f"expected {expect[:16]}, and it is {is_now}")
     if "tested" in require:
         _need_tests(graph, results)
     learner = _learner(graph, against)
     risks = base_risk(graph, learner, measured_kinship if measure else None) if learner is not None else []
     for risk in risks:
         if risk.verdict in _RISKY:
-            told = ", ".join(risk.shared or risk.matched) or "measured on the weights"
+            told = ", ".join(risk.shared or risk.matched) or _TOLD[risk.verdict]
             root.find(_RISKY[risk.verdict], f"{risk.writer}, which wrote, and {risk.learner}, which learns: {told}")
     chosen = levels or {}
     found = [
@@ -145,14 +156,13 @@ def _learner(graph: Graph, against: str | None) -> Node | None:
     from lightning_subliminal.bases import resolve
 
     below = walk(resolve(against).folder, digests=graph.digests)
+    below.nodes[below.root].label = against
+    below.nodes[below.root].material = named
     for key, node in below.nodes.items():
         node.findings = []  # it is asked about, not audited
         same = next((each for each in graph.nodes.values() if each.identity == node.identity and each.identity), None)
         graph.nodes.setdefault(key, same or node)
-    learner = graph.nodes[below.root]
-    learner.material = learner.material or named
-    learner.label = against
-    return learner
+    return graph.nodes[below.root]
 
 
 def _student(graph: Graph) -> Node | None:
