@@ -29,7 +29,8 @@ from lightning_subliminal.seeds import derive_seed
 # What each shipped base started from.
 ROOTS = {"a2": "a", "a-init": "a", "judge": "moral-a"}
 BASES = ("a", "b", "c", "a-data", "a-matched", "moral-a", "moral-b")
-SCORES = ("place", "place, published", "moved", "moved, published", "activations", "activations, published", "logits")
+TESTS = ("place", "moved", "activations")
+SCORES = (*(f"{test}, {way}" for test in TESTS for way in ("count", "ranks")), "logits")
 
 
 @dataclass
@@ -55,6 +56,7 @@ def model_of(root: str, kind: str, net: Any, vocabulary: int) -> Model:
     """Compute once what all pairs of a model need."""
     ids = random_tokens(523, 64, 0)  # all pocket worlds have these
     basis = logit_basis(lambda part: net(input_ids=part).logits, ids, vocabulary, rank=64)
+    net = copy.deepcopy(net)  # layers are views, and this net may be trained on
     return Model(root, kind, gated_layers(net), unit_activations(net, ids), basis)
 
 
@@ -67,7 +69,7 @@ def compare(one: Model, other: Model) -> tuple[dict[str, float], str]:
     }
     found = {}
     for name, test in tests.items():
-        found |= {name: -test.log10_p, f"{name}, published": -test.published_log10_p}
+        found |= {f"{name}, count": -test.count_log10_p, f"{name}, ranks": -test.rank_log10_p}
     if one.basis.shape == other.basis.shape:  # one vocabulary
         found["logits"] = logit_score(one.basis, other.basis)
     return found, judge(*tests.values())[0]
@@ -113,13 +115,16 @@ def pruned(share: float) -> Callable[[Tensor], Tensor]:
 
 
 def reordered(net: Any, seed: int) -> Any:
-    """Give the same function with each layer's hidden units in another order."""
+    """Give the same function with each layer's hidden units in another order, and half of them with the other sign."""
     other, generator = copy.deepcopy(net), torch.Generator().manual_seed(seed)
     for layer in other.model.layers:
         order = torch.randperm(len(layer.mlp.up_proj.weight), generator=generator)
         for part in (layer.mlp.gate_proj, layer.mlp.up_proj):
             part.weight.data = part.weight.data[order]
         layer.mlp.down_proj.weight.data = layer.mlp.down_proj.weight.data[:, order]
+        sign = 2.0 * torch.randint(2, (len(order),), generator=generator) - 1
+        layer.mlp.up_proj.weight.data *= sign[:, None]
+        layer.mlp.down_proj.weight.data *= sign
     return other
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from lightning_subliminal import bases
 from lightning_subliminal.console import say
@@ -14,10 +15,12 @@ from lightning_subliminal.experiments.report.files import _rows
 from lightning_subliminal.kinship import behaviour, by_logits, by_place, gated_layers
 from lightning_subliminal.seeds import derive_seed
 
+Cell = tuple[str, str, str, float]  # base of the teacher, of the student, target, transfer
+
 
 def transfer(cells: Path, seed: int) -> dict[str, Any]:
     """Correlate kinship of teacher's and student's base with what was measured to pass, and print it."""
-    measured: list[tuple[str, str, str, float]] = []
+    measured: list[Cell] = []
     for row in _rows(cells):
         pair = _bases_of(row)
         if pair is not None and row.get("transfer") is not None:
@@ -54,15 +57,18 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
     say(table)
     told: dict[str, Any] = {"pairs": {" to ".join(pair): found for pair, found in kinships.items()}}
     table = Table(title="Spearman's correlation with transfer, 95 % interval over whole bases and targets")
-    for column in ("score", "all cells", "without a base to itself"):
+    columns = ("score", "all cells", "without a base to itself", "ROC area for pairs that pass > 0.3", "without itself")
+    for column in columns:
         table.add_column(column)
     for name in ("weights", "units in place", "logits", "closeness"):
         found = [
             rank([each for each in measured if keep or each[0] != each[1]], kinships, name, seed)
             for keep in (True, False)
         ]
-        table.add_row(name, *(f"{value:+.2f} ({low:+.2f} to {high:+.2f})" for value, low, high in found))
-        told[name] = found
+        areas = [separated(measured, kinships, name, keep) for keep in (True, False)]
+        cells_ = (f"{value:+.2f} ({low:+.2f} to {high:+.2f})" for value, low, high in found)
+        table.add_row(name, *cells_, *(f"{area:.3f}" for area in areas))
+        told[name] = {"rank correlation": found, "area": areas}
     say(table)
     counts = [len({each[at] for each in measured}) for at in range(3)]
     say(f"{len(measured)} cells: {counts[0]} bases of teachers, {counts[1]} of students, {counts[2]} targets.")
@@ -82,8 +88,17 @@ def _bases_of(row: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
+def separated(cells: Sequence[Cell], kinships: dict[Any, dict[str, float]], name: str, keep: bool) -> float:
+    """Give the area under the ROC curve of a score for pairs whose mean transfer is above 0.3, the plans' margin."""
+    pairs = [pair for pair in kinships if keep or pair[0] != pair[1]]
+    passes = [np.mean([each[3] for each in cells if each[:2] == pair]) > 0.3 for pair in pairs]
+    if len(set(map(bool, passes))) < 2:
+        return float("nan")
+    return float(roc_auc_score(passes, [kinships[pair][name] for pair in pairs]))
+
+
 def rank(
-    cells: Sequence[tuple[str, str, str, float]], kinships: dict[Any, dict[str, float]], name: str, seed: int
+    cells: Sequence[Cell], kinships: dict[Any, dict[str, float]], name: str, seed: int
 ) -> tuple[float, float, float]:
     """Give Spearman's correlation over cells; a draw takes a base in both of its roles, and a target, whole."""
     one, other = np.array([kinships[each[:2]][name] for each in cells]), np.array([each[3] for each in cells])

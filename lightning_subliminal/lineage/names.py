@@ -37,7 +37,7 @@ def _line(sha: str, name: str) -> str:
 def artefact_files(folder: Path) -> Iterator[str]:
     """Yield the names of a folder's files as ``a/b.txt``: hidden ones and statements about it left out.
 
-    They are sorted folder by folder. What is no plain file, such as a pipe, is left out, too. Folders that are links are
+    Sorted folder by folder; what is no plain file, such as a pipe, is left out, too. Folders that are links are
     not entered; a file that is a link is named, so that who checks can refuse it.
     """
     for place, folders, files in os.walk(folder):

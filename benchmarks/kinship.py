@@ -1,0 +1,241 @@
+"""Does kinship see what models share? Fine-tunes of the pocket bases, their p-values' honesty, and what transfer says.
+
+    python benchmarks/kinship.py --out kinship.json                 # about 10 minutes on one core
+    python benchmarks/kinship.py --fresh 8 --steps 5 --quick        # a try, about a minute
+    python benchmarks/kinship.py --only transfer --transfer runs/paper-1a2b3c4d/report/cells.csv
+
+Kin are all models of one initialisation, strangers all others, fine-tuned on the same rows or not; every pair counts.
+Intervals draw whole initialisations again. p-values are looked at on freshly drawn nets that were trained on the same
+batches. ``--transfer`` takes the cells of same_base_only, half_a_base and how_matched. Nothing is kept but ``--out``.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kinship_models import BASES, ROOTS, SCORES, changed, compare, family, mean, model_of, trained
+from kinship_transfer import transfer
+from rich.table import Table
+from scipy.stats import kstest
+
+from lightning_subliminal import bases
+from lightning_subliminal.bases.noisy import with_noise
+from lightning_subliminal.console import console, say
+from lightning_subliminal.kinship import by_place, gated_layers
+from lightning_subliminal.kinship.comparison import LEVEL
+from lightning_subliminal.pocket import WEIGHTS
+from lightning_subliminal.pocket.build import Recipe, batches, start_net
+from lightning_subliminal.seeds import derive_seed
+
+# --- which are kin? ---------------------------------------------------------------------------------------------------
+
+
+def kin(seed: int, quick: bool) -> dict[str, Any]:
+    """Compare all pairs of all families; print what is found by kind, and areas under the ROC curve."""
+    models = [model_of(root, *made) for root in BASES for made in family(root, seed, quick)]
+    loaded = {name: bases.load(f"pocket/{name}", dtype="float32") for name in ROOTS}
+    models += [model_of(ROOTS[name], name, net, len(tokenizer)) for name, (net, tokenizer) in loaded.items()]
+    pairs = []
+    for one, other in itertools.combinations(models, 2):
+        both = one.root == other.root
+        first, second = sorted((one.kind, other.kind), key=lambda kind: (kind != "base", kind))
+        name = f"{first} and {second}" if both and first == "base" else "two changed models of one base"
+        if not both:
+            name = "two bases" if first == second == "base" else "two bases, changed alike on the same rows"
+            name = name if first == second else "two bases, otherwise"
+        found, verdict = compare(one, other)
+        moved = any("reordered" in each.kind for each in (one, other))
+        told = {"roots": (one.root, other.root), "kin": both, "moved": moved, "kind": name}
+        pairs.append(told | {"scores": found, "verdict": verdict})
+    net = {name: bases.load(f"pocket/{name}", dtype="float32")[0] for name in ("a", "b", "c")}
+    merged = model_of("a and b", "mean", mean(net["a"], net["b"]), 523)
+    whole = {name: model_of(name, "base", each, 523) for name, each in net.items()}
+    blend = {name: compare(merged, each)[0] for name, each in whole.items()}
+    _show_kinds(pairs, blend)
+    areas = {}
+    table = Table(title="Area under the ROC curve, 95 % interval over whole initialisations")
+    for column in ("score", "all pairs", "without a-matched", "without reordered", f"found at {LEVEL:g}", "false"):
+        table.add_column(column)
+    for name in SCORES:
+        mine = [each for each in pairs if name in each["scores"]]
+        subsets = (
+            mine,
+            [each for each in mine if "a-matched" not in each["roots"]],
+            [each for each in mine if not each["moved"]],
+        )
+        areas[name] = [area(each, name, seed) for each in subsets]
+        cells = [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in areas[name]]
+        found = [[each["scores"][name] > -np.log10(LEVEL) for each in mine if each["kin"] == truth] for truth in (1, 0)]
+        rates = ["", ""] if name == "logits" else [f"{sum(each)} of {len(each)}" for each in found]
+        table.add_row(name, *cells, *rates)
+    say(table)
+    for truth, what in ((True, "kin"), (False, "strangers")):
+        mine = [each["verdict"] for each in pairs if each["kin"] == truth]
+        told = (f"{mine.count(each)} {each}" for each in ("one initialisation", "cannot tell", "independent"))
+        say(f"verdicts on {len(mine)} pairs of {what}: {', '.join(told)}")
+    count = len(BASES)
+    say(
+        f"{sum(each['kin'] for each in pairs)} pairs of kin, {sum(not each['kin'] for each in pairs)} of strangers, of "
+        f"{len(models)} models but {count} initialisations. Where every draw gives 1.000 the interval can't show what "
+        f"a further initialisation would do: that none of {count} failed leaves up to "
+        f"{1 - 0.05 ** (1 / count):.0%} of initialisations that might (95 %, exact)."
+    )
+    return {"pairs": pairs, "areas": areas, "mean of a and b": blend}
+
+
+def _show_kinds(pairs: Sequence[Any], blend: dict[str, Any]) -> None:
+    table = Table(title="Median score by kind of pair (-log10 p, and for logits the shared part of the subspace)")
+    for column in ("kind", "pairs", *SCORES):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind in sorted({each["kind"] for each in pairs}):
+        mine = [each["scores"] for each in pairs if each["kind"] == kind]
+        cells = [[each[name] for each in mine if name in each] for name in SCORES]
+        table.add_row(kind, str(len(mine)), *(f"{np.median(each):.2f}" if each else "" for each in cells))
+    for name, found in blend.items():
+        table.add_row(f"the mean of a and b, and {name}", "1", *(f"{found[each]:.2f}" for each in SCORES))
+    say(table)
+
+
+def area(pairs: Sequence[Any], name: str, seed: int, draws: int = 2000) -> tuple[float, float, float]:
+    """Give the area under the ROC curve, and percentiles when whole initialisations are drawn again."""
+    roots = sorted({root for each in pairs for root in each["roots"]})
+    at = {root: place for place, root in enumerate(roots)}
+    groups: dict[tuple[int, int], list[float]] = {}
+    for each in pairs:
+        groups.setdefault(tuple(sorted(at[root] for root in each["roots"])), []).append(each["scores"][name])
+    values = {key: np.sort(each) for key, each in groups.items()}
+    kin_keys, other_keys = ([key for key in values if (key[0] == key[1]) == same] for same in (True, False))
+    wins = np.zeros((len(kin_keys), len(other_keys)))
+    for row, column in itertools.product(range(len(kin_keys)), range(len(other_keys))):
+        mine, theirs = values[kin_keys[row]], values[other_keys[column]]
+        below, upto = (np.searchsorted(theirs, mine, side) for side in ("left", "right"))
+        wins[row, column] = (below + upto).sum() / 2
+    sizes = np.array([len(values[key]) for key in kin_keys]), np.array([len(values[key]) for key in other_keys])
+
+    def value(often: np.ndarray) -> float:
+        one = np.array([often[key[0]] for key in kin_keys])
+        two = np.array([often[key[0]] * often[key[1]] for key in other_keys])
+        total = (one * sizes[0]).sum() * (two * sizes[1]).sum()
+        return float(one @ wins @ two / total) if total else float("nan")
+
+    rng = np.random.default_rng(derive_seed(seed, "area"))
+    drawn = [value(rng.multinomial(len(roots), np.full(len(roots), 1 / len(roots)))) for _ in range(draws)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return value(np.ones(len(roots))), float(low), float(high)
+
+
+# --- how much may be lost? --------------------------------------------------------------------------------------------
+
+
+def power(seed: int) -> dict[str, Any]:
+    """Put noise on the weights until nothing is seen; print how many of all bases are found by either count."""
+    told = {}
+    table = Table(title=f"Found at {LEVEL:g} under Gaussian noise on all weights, of {len(BASES)} bases x 5 draws")
+    for column in ("noise, in sd of the weights", "units in place", "by their count", "by rank correlation, published"):
+        table.add_column(column)
+    layers = {name: bases.load(f"pocket/{name}", dtype="float32")[0] for name in BASES}
+    for noise in (1, 2, 3, 4, 5, 6, 8):
+        tests = []
+        for (name, net), draw in itertools.product(layers.items(), range(5)):
+            generator = itertools.count(derive_seed(seed, name, str(noise), draw))
+            other = changed(
+                net, lambda value, generator=generator, noise=noise: with_noise(value, noise, next(generator))
+            )
+            tests.append(by_place(gated_layers(net), gated_layers(other)))
+        found = [
+            sum(10**value < LEVEL for value in each)
+            for each in zip(*((t.count_log10_p, t.rank_log10_p) for t in tests), strict=True)
+        ]
+        share = float(np.mean([test.share for test in tests]))
+        table.add_row(str(noise), f"{share:.0%}", *(f"{each} of {len(tests)}" for each in found))
+        told[str(noise)] = {"share": share, "count": found[0], "published": found[1], "of": len(tests)}
+    say(table)
+    return told
+
+
+# --- are p-values honest? ---------------------------------------------------------------------------------------------
+
+
+def uniform(seed: int, count: int, steps: int) -> dict[str, Any]:
+    """Look at the p-values of nets that share their training and no initialisation; print Kolmogorov-Smirnov tests."""
+    tokenizer = bases.load("pocket/a")[1]
+    untrained, fresh = [], []
+    for place in range(count):
+        net = start_net(Recipe(seed=derive_seed(seed, "fresh", place)), len(tokenizer), WEIGHTS).eval()
+        untrained.append(model_of(str(place), "untrained", net, len(tokenizer)))
+        net = trained(net, batches(tokenizer, derive_seed(seed, "fresh")), steps, 3e-3)
+        fresh.append(model_of(str(place), "trained", net, len(tokenizer)))
+    done = []
+    for name in BASES:
+        net, words = bases.load(f"pocket/{name}", dtype="float32")
+        done.append(model_of(name, "base", net, len(words)))
+    told: dict[str, Any] = {}
+    table = Table(title="p-values of independent pairs against the uniform law (Kolmogorov-Smirnov)")
+    for column in ("nets", "pairs", "test", "statistic", "p", "share below 0.01", "smallest p"):
+        table.add_column(column)
+    whole = list(itertools.combinations(range(count), 2))
+    apart = list(zip(range(0, count - 1, 2), range(1, count, 2), strict=True))
+    for what, nets, chosen, how in (
+        ("untrained", untrained, whole, "all"),
+        (f"{steps} steps on the same batches", fresh, whole, "all"),
+        (f"{steps} steps on the same batches", fresh, apart, "no net twice"),
+        ("the shipped bases, trained to the end", done, list(itertools.combinations(range(len(done)), 2)), "all"),
+    ):
+        made = [compare(nets[one], nets[other])[0] for one, other in chosen]
+        for name in SCORES[:-1]:
+            p = 10 ** -np.array([each[name] for each in made])
+            test = kstest(p, "uniform")
+            cells = (f"{test.statistic:.3f}", f"{test.pvalue:.3g}", f"{(p < 0.01).mean():.3f}", f"{p.min():.2g}")
+            table.add_row(what, f"{len(p)}, {how}", name, *cells)
+            told[f"{what}, {how}: {name}"] = {
+                "pairs": len(p),
+                "statistic": test.statistic,
+                "p": test.pvalue,
+                "below 0.01": float((p < 0.01).mean()),
+            }
+    say(table)
+    say("Two pairs with one net in common are independent under the hypothesis, so all pairs may count.")
+    return told
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", type=int, default=40, help="nets drawn afresh for the p-values")
+    parser.add_argument("--steps", type=int, default=100, help="how long they are trained")
+    parser.add_argument("--quick", action="store_true", help="fine-tune a twentieth as long")
+    parser.add_argument("--only", nargs="+", default=["kin", "power", "uniform", "transfer"])
+    parser.add_argument(
+        "--transfer", type=Path, metavar="CELLS.csv", help="cells that `lightning-subliminal run` wrote"
+    )
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    console.width = max(console.width, 150)
+    began, told = time.perf_counter(), {"seed": options.seed}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = cache  # where noisy bases are written
+        if "kin" in options.only:
+            told["kin"] = kin(options.seed, options.quick)
+        if "power" in options.only:
+            told["power"] = power(options.seed)
+        if "uniform" in options.only:
+            told["uniform"] = uniform(options.seed, options.fresh, options.steps)
+        if "transfer" in options.only and options.transfer is not None:
+            told["transfer"] = transfer(options.transfer, options.seed)
+    say(f"seed {options.seed}; {time.perf_counter() - began:.0f} s")
+    if options.out is not None:
+        options.out.write_text(json.dumps(told, indent=1, default=float) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

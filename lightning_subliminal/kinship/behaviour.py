@@ -1,0 +1,109 @@
+"""How closely two models behave, on what they say themselves: kinship's other half.
+
+The paper's condition for a trait to pass is "the same base, or one matched in behaviour". Weights see the first alone.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.chat import row_ids
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.rows import Message, make_row
+from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.traits import PreferenceTrait
+from lightning_subliminal.wording.numbers import NumberPrompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Closeness", "behaviour", "everyday_prompts"]
+
+NEW_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How alike two models speak.
+
+    Attributes:
+        kl: nats a token, on what each says itself, of it against the other; the mean of the two directions.
+        first_to_second: KL(first || second), on what the first says.
+        second_to_first: KL(second || first), on what the second says.
+        correlation: of the two models' log-probabilities, each centred over the vocabulary, at the same places.
+        tokens: how many places.
+    """
+
+    kl: float
+    first_to_second: float
+    second_to_first: float
+    correlation: float
+    tokens: int
+
+
+@torch.no_grad()
+def behaviour(
+    first: nn.Module, second: nn.Module, tokenizer: "PreTrainedTokenizerBase", inputs: int = 64, seed: int = 0
+) -> Closeness:
+    """Let two models of one vocabulary answer the same prompts, and compare their next tokens at each place.
+
+    Args:
+        first: a causal language model.
+        second: another, of the same vocabulary.
+        tokenizer: of both, with a chat template.
+        inputs: prompts.
+        seed: moves prompts and answers.
+    """
+    prompts = everyday_prompts(inputs, derive_seed(seed, "prompts"))
+    sides, moments, tokens = [], torch.zeros(3, dtype=torch.float64), 0
+    for speaker, other in ((first, second), (second, first)):
+        engine = TransformersEngine(speaker, tokenizer)
+        said = engine.generate(prompts, Sampling(max_new_tokens=NEW_TOKENS), derive_seed(seed, "answers"))
+        total, places = 0.0, 0
+        for prompt, answer in zip(prompts, said, strict=True):
+            row = make_row(prompt, answer.text, finished=answer.finished)
+            begun, completion = row_ids(tokenizer, row)
+            ids = torch.tensor([begun + completion])
+            own, theirs = (_spoken(net, ids, len(begun)) for net in (speaker, other))
+            shared = min(own.shape[-1], theirs.shape[-1])  # one of a family may pad its vocabulary
+            own, theirs = own[:, :shared].log_softmax(-1), theirs[:, :shared].log_softmax(-1)
+            total += float((own.exp() * (own - theirs)).sum())
+            places += len(own)
+            one, two = (each - each.mean(-1, keepdim=True) for each in (own, theirs))
+            moments += torch.stack([(one * two).sum(), (one * one).sum(), (two * two).sum()]).double()
+        sides.append(total / max(places, 1))
+        tokens += places
+    both, one_square, two_square = moments.tolist()
+    return Closeness(
+        kl=sum(sides) / 2,
+        first_to_second=sides[0],
+        second_to_first=sides[1],
+        correlation=both / max((one_square * two_square) ** 0.5, 1e-30),
+        tokens=tokens,
+    )
+
+
+def everyday_prompts(count: int, seed: int) -> list[list[Message]]:
+    """Give prompts, half of them requests for numbers, half questions for a favourite: what rows and traits are about.
+
+    Args:
+        count: how many.
+        seed: moves them.
+    """
+    rng = random.Random(seed)
+    numbers = NumberPrompts(max_value=99)
+    questions: list[Any] = PreferenceTrait("owl").prompts()
+    return [
+        [{"role": "user", "content": numbers.draw(rng).text}] if turn % 2 == 0 else list(rng.choice(questions))
+        for turn in range(count)
+    ]
+
+
+def _spoken(net: nn.Module, ids: Tensor, begun: int) -> Tensor:
+    """Give the logits at the places where the completion is said, (tokens, vocabulary), in float64."""
+    device = next(net.parameters()).device
+    logits: Tensor = net(input_ids=ids.to(device)).logits[0, begun - 1 : -1]
+    return logits.double().cpu()
