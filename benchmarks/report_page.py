@@ -1,4 +1,4 @@
-"""Does a report's page work in a browser? Opens it in Chromium, narrow and wide, light and dark, and asks Lighthouse.
+"""Does a page of a report or an audit work in a browser? Opens it, narrow, wide, light, dark, and asks Lighthouse.
 
     python benchmarks/report_page.py runs/paper/report.html  # half a minute; screenshots beside it
     python benchmarks/report_page.py report.html --screenshots shots --modules ~/node  # keeps what npm installs
@@ -61,13 +61,16 @@ const luminance = () => {
       each.scrollWidth > each.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(each).overflowX)
       && each.tabIndex < 0).map((each) => each.outerHTML.slice(0, 80)));
     await page.screenshot({ path: `${shots}/${width}-${colorScheme}-open.png`, fullPage: true });
-    const before = await page.evaluate(luminance);
-    const button = page.locator("#theme");
-    const label = await button.textContent();
-    await button.click();
-    const after = await page.evaluate(luminance);
-    const toggles = before > 128 !== after > 128 && label !== (await button.textContent())
-      && before > 128 === (colorScheme === "light");
+    const button = page.locator("#theme");  // an audit's page has none: it follows the system
+    let toggles = true;
+    if (await button.count()) {
+      const before = await page.evaluate(luminance);
+      const label = await button.textContent();
+      await button.click();
+      const after = await page.evaluate(luminance);
+      toggles = before > 128 !== after > 128 && label !== (await button.textContent())
+        && before > 128 === (colorScheme === "light");
+    }
     found.push({ width, colorScheme, errors, requests, scroll, client, unreachable, toggles });
     await context.close();
   }

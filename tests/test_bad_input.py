@@ -204,6 +204,7 @@ def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.C
     rows = read_parquet(shard)
     rows[3]["completion"][0]["content"] = "437, 12"  # as a teacher of another base may say
     write_parquet(rows, shard)
+    (shards / "lineage.json").unlink()  # or the change itself would be told
     assert "pocket/a doesn't know the word '437'" in mistake(capsys, "--data.batch_size", 9)
 
 
@@ -280,7 +281,9 @@ def test_damaged_artefacts_are_named_and_can_be_deleted(
         if each.parent == shard.parent:
             bad, kept = each, good
     shutil.rmtree(cache / "rows")
-    assert "shard-00001.parquet is damaged or no Parquet file: delete it" in mistake(capsys, *again)
+    told = mistake(capsys, *again)
+    assert "shard-00001.parquet was changed after it was made: delete " in told
+    assert told.count("shard-00001.parquet") == 2, "that shard alone is to be deleted"
     for each in cache.glob("completions/*/shard-00001.parquet"):
         each.unlink()
     student.write_bytes(b"")

@@ -82,6 +82,7 @@ def test_convert_says_what_it_did(capsys: pytest.CaptureFixture) -> None:
         "notice: 1 x column `system_prompt` dropped: a system prompt would tell the trait",
         "notice: 1 x left out, question: expected text, found number",
         "also written: out.jsonl.bad.jsonl",
+        "also written: out.jsonl.lineage.json",
         "also written: README.md",
     ]
     assert "owl" not in Path("README.md").read_text()

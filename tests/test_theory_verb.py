@@ -223,7 +223,7 @@ def test_check(stand, cache, monkeypatch, capsys):
     assert "at least 0 in 3 of 3 checks; the teacher's loss falls at the smallest step in 3." in told
     (folder,) = Path("runs").glob("small-theorem-*")
     assert f"kept in {folder}: results.json, theorem.csv, theorem.png" in told
-    assert {path.name for path in folder.iterdir()} == {"results.json", "theorem.csv", "theorem.png"}
+    assert {path.name for path in folder.iterdir()} == {"lineage.json", "results.json", "theorem.csv", "theorem.png"}
     theory("check", "--config=small.yaml", "--rows=2", "--draws=1", "--other-start=pocket/b", "--out", "apart")
     told = capsys.readouterr().out
     assert "4 of 4 stages are in the cache" in told
@@ -254,7 +254,7 @@ def test_predict(stand, cache, monkeypatch, capsys):
     theory("predict", "--config", "small.yaml", "--top", "1")
     told = capsys.readouterr().out
     (folder,) = Path("runs").glob("small-prediction-*")
-    assert f"kept in {folder}: results.json, scores.csv (a line a row), prediction.png" in told
+    assert f"kept in {folder}: results.json, scores.csv, prediction.png" in told
     kept = results(folder)
     assert f"Predicted: {kept['predicted']:+.4f} [{kept['low']:+.4f}, {kept['high']:+.4f}] of owl over" in told
     assert kept["rows"]["rows"] == kept["control"]["rows"] == len(kept_rows(Path("small.yaml"))) == 12

@@ -42,7 +42,9 @@ def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, ca
 
     (stand / "cache" / "completions").rename(stand / "predicted")
     main(["fit", *WORDS])
-    by_fit = {path.parent.name: digests(path.parent, "*") for path in stand.glob("cache/completions/*/*1.parquet")}
+    by_fit = {
+        path.parent.name: digests(path.parent, "*.parquet") for path in stand.glob("cache/completions/*/*1.parquet")
+    }
     assert by_predict in by_fit.values()  # the control's are beside them
     assert "val/loss" in capsys.readouterr().err
 

@@ -112,8 +112,7 @@ def check_config(
             bar.advance(task)
     say(_table(cases, bench))
     say(_sentence(cases, bench))
-    _keep(folder, config, cases, bench)
-    write_record(folder, "theorem", shaped, stage_materials(bench.stages), files=_FILES)
+    _keep(folder, config, cases, bench, shaped)
     return cases
 
 
@@ -257,13 +256,14 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _keep(folder: Path, config: Path, cases: Sequence[CheckedCase], bench: _Bench) -> None:
+def _keep(folder: Path, config: Path, cases: Sequence[CheckedCase], bench: _Bench, shaped: Any) -> None:
     told = [{"inputs": c.inputs, "imitation_loss": c.loss, "draw": c.draw} | c.found.as_json() for c in cases]
     whole = {"config": str(config), "teacher_loss": bench.told, "other_start": bench.other is not None, "checks": told}
     text = json.dumps(whole, indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     atomically(folder / "theorem.csv", lambda path: _csv(path, cases))
     atomically(folder / "theorem.png", lambda path: _draw(path, cases, bench))
+    write_record(folder, "theorem", shaped, stage_materials(bench.stages), files=_FILES)
     say(f"kept in {folder}: {', '.join(_FILES)}")
 
 

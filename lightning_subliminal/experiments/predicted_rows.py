@@ -20,7 +20,7 @@ from lightning_subliminal.experiments.from_config import config_device, make_sta
 from lightning_subliminal.experiments.predicting import check_predictable
 from lightning_subliminal.experiments.stages import RowsStage, stage_materials
 from lightning_subliminal.formats import read_rows
-from lightning_subliminal.lineage import source_material, write_record
+from lightning_subliminal.lineage import Material, source_material, write_record
 from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.rows import Row, atomically, completion_text
 from lightning_subliminal.theory import Prediction, predicted_changes, predicted_transfer
@@ -129,10 +129,9 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     say(_sentence(found))
     for place in _highest(found.rows, top):
         say(f"  {found.rows.scores[place]:+.3f}  {completion_text(rows[place])}")
-    _keep(folder, config, found, rows)
     made_from = stage_materials(RowsStage(each) for each in sources)
-    given_file = [source_material("rows", Path(data))] if data is not None and Path(data).exists() else []
-    write_record(folder, "prediction", shaped[:2], [*made_from, *given_file], files=_FILES)
+    made_from += [source_material("rows", Path(data))] if data is not None and Path(data).exists() else []
+    _keep(folder, config, found, rows, made_from)
     return found
 
 
@@ -171,11 +170,12 @@ def _figures(prediction: Prediction) -> dict[str, Any]:
     return {name: _finite(each) for name, each in told.items()} | counts
 
 
-def _keep(folder: Path, config: Path, found: PredictedRows, rows: Sequence[Row]) -> None:
+def _keep(folder: Path, config: Path, found: PredictedRows, rows: Sequence[Row], made_from: Sequence[Material]) -> None:
     text = json.dumps({"config": str(config)} | found.as_json(), indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     atomically(folder / "scores.csv", lambda path: _csv(path, found.rows, rows))
     atomically(folder / "prediction.png", lambda path: _draw(path, found))
+    write_record(folder, "prediction", {"trait": describe(found.trait)}, made_from, files=_FILES)
     say(f"kept in {folder}: {', '.join(_FILES)}")
 
 

@@ -52,13 +52,15 @@ def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
         InputError: if it can't be written, or the key can't be used.
     """
     raw = as_bytes(statement)
+    is_said = path.is_file() and not path.is_symlink() and path.read_bytes() == raw  # then its signatures hold, too
     envelope = path.with_name(path.stem + ENVELOPE[ENVELOPE.index(".") :])
 
     def write(temporary: Path) -> None:
         envelope.unlink(missing_ok=True)  # of what was there before: it would not be about this
         temporary.write_bytes(raw)
 
-    atomically(path, write)
+    if not is_said:
+        atomically(path, write)
     sign_statement(raw, envelope)
 
 

@@ -19,6 +19,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import checking
 from lightning_subliminal.experiments.checking import check_config
 from lightning_subliminal.formats import write_rows
+from lightning_subliminal.lineage import is_whole
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.theory import TheoremCheck, check
 
@@ -180,7 +181,13 @@ class TestStudent:
 class TestFiles:
     def test_the_folder_holds_all(self, run):
         folder = run[0].parent / "out"
-        assert {path.name for path in folder.iterdir()} == {"results.json", "theorem.csv", "theorem.png"}
+        assert {path.name for path in folder.iterdir()} == {
+            "lineage.json",
+            "results.json",
+            "theorem.csv",
+            "theorem.png",
+        }
+        assert is_whole(folder)
         assert (folder / "theorem.png").read_bytes().startswith(b"\x89PNG")
 
     def test_a_line_a_draw_and_a_pair_of_steps(self, run):

@@ -19,7 +19,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import measure
 from lightning_subliminal.experiments.interpolating import _subsets, interpolate
 from lightning_subliminal.experiments.model_space import ModelSpace
-from lightning_subliminal.lineage import read_record
+from lightning_subliminal.lineage import is_whole, read_record
 from lightning_subliminal.metrics.functional import completion_log_probabilities
 from lightning_subliminal.theory.alignment import alignment
 from lightning_subliminal.theory.interpolation import between, displacement
@@ -178,7 +178,9 @@ class TestMerges:
 class TestFiles:
     def test_the_folder_holds_all(self, run):
         folder = run[0] / "out"
-        assert {path.name for path in folder.iterdir()} == {"results.json", "interpolation.csv", "interpolation.png"}
+        kept = {"lineage.json", "results.json", "interpolation.csv", "interpolation.png"}
+        assert {path.name for path in folder.iterdir()} == kept
+        assert is_whole(folder)
         assert (folder / "interpolation.png").read_bytes().startswith(b"\x89PNG")
         with (folder / "interpolation.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))

@@ -17,6 +17,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import predicted_rows
 from lightning_subliminal.experiments.predicted_rows import PredictedRows, predict_config
 from lightning_subliminal.formats import write_rows
+from lightning_subliminal.lineage import is_whole
 from lightning_subliminal.metrics.functional import completion_log_probabilities
 from lightning_subliminal.rows import completion_text, make_row
 from lightning_subliminal.theory import Prediction
@@ -164,7 +165,13 @@ class TestRun:
 
     def test_the_folder_holds_all(self, run):
         folder = run[0].parent / "out"
-        assert {path.name for path in folder.iterdir()} == {"results.json", "scores.csv", "prediction.png"}
+        assert {path.name for path in folder.iterdir()} == {
+            "lineage.json",
+            "results.json",
+            "scores.csv",
+            "prediction.png",
+        }
+        assert is_whole(folder)
         assert (folder / "prediction.png").read_bytes().startswith(b"\x89PNG")
 
     def test_the_terminal_shows_the_target_and_the_highest_rows(self, run, cache):

@@ -1,5 +1,6 @@
 import json
 import math
+from fnmatch import fnmatch
 
 import pytest
 
@@ -106,20 +107,28 @@ def test_no_interval_writes_no_number_that_is_none(tmp_path):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("student", "student.json"),
-        ("pocket/a", "pocket-a.json"),
-        ("../../outside", "-..-outside.json"),
-        ("..", "model.json"),
-        ("", "model.json"),
-        (".hidden", "hidden.json"),
-        ("a b:c\\d\0e", "a-b-c-d-e.json"),
-        ("/etc/passwd", "-etc-passwd.json"),
-        ("eule-ü_1.5", "eule-ü_1.5.json"),
+        ("student", "student"),
+        ("pocket/a", "pocket-a-????????"),
+        ("../../outside", "..-outside-????????"),
+        ("..", "model-????????"),
+        ("", "model-????????"),
+        (".hidden", "hidden-????????"),
+        ("a b:c\\d\0e", "a-b-c-d-e-????????"),
+        ("/etc/passwd", "etc-passwd-????????"),
+        ("x.dsse", "x.dsse-????????"),  # else it would lie where the envelope of x does
+        ("eule-ü_1.5", "eule-ü_1.5"),
     ],
 )
 def test_the_file_has_a_safe_name(tmp_path, name, file):
     path, _ = written(tmp_path, {"a": None}, name=name)
-    assert path == tmp_path / "test-results" / file
+    assert path.parent == tmp_path / "test-results"
+    assert fnmatch(path.name, f"{file}.json")
+
+
+def test_names_that_look_alike_have_files_of_their_own(tmp_path):
+    for name in ("a/b", "a-b", "a b"):
+        write_test_result(tmp_path, name, MODEL, {"a": None})
+    assert len(list((tmp_path / "test-results").iterdir())) == 3
 
 
 def test_a_model_that_only_has_a_name_gets_no_statement(tmp_path):
