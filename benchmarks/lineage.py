@@ -5,7 +5,7 @@
     python benchmarks/lineage.py --only chain --artefacts 200
     python benchmarks/lineage.py --only recording
 
-digests: the same 2 GB, from the page cache, by `Digests`, sha256sum and openssl (one a core), in turn; and the memory of
+digests: the same 2 GB, from the page cache, by `Digests`, sha256sum and openssl (one a core), in turn; and memory of
 the process for 2 GB against that for a quarter of it. chain: seconds of a first audit, of a second with remembered
 digests, and of one with --no-cache. recording: processor time of a whole `fit` from nothing that is spent in
 recording: statements, digests, roots over rows, materials.

@@ -69,7 +69,7 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
         InputError: if there is no such model.
     """
     name, equals, where = place.partition("=")
-    if not equals or Path(place).expanduser().exists():  # a folder may be called lr=0.1
+    if not equals or "+noise" in name or Path(place).expanduser().exists():  # a folder may be called lr=0.1
         name = where = place
     folder = Path(where).expanduser()
     if any((folder / "student" / file).is_file() for file in ("adapter_config.json", "config.json")):
