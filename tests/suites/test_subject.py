@@ -65,6 +65,12 @@ def test_a_base():
     assert subject.tokenizer is None
 
 
+def test_a_base_with_noise_is_a_place_and_no_name():
+    assert find_subject("pocket/a+noise=0.05").name == "pocket/a+noise=0.05"
+    named = find_subject("noisy=pocket/a+noise=0.05")
+    assert (named.name, named.base) == ("noisy", "pocket/a+noise=0.05")
+
+
 def test_a_name():
     named = find_subject("anyone=pocket/a")
     assert (named.name, named.base) == ("anyone", "pocket/a")
