@@ -387,6 +387,37 @@ def replay(chain: Chain, rng: random.Random) -> Path:
     return artefact
 
 
+@kind("put an older artefact in a parent's place, with the good statement hidden beside", "wrong-parent")
+def decoy(chain: Chain, rng: random.Random) -> Path:
+    artefact = rng.choice(chain.artefacts("rows", "completions", "students", "teachers"))
+    good = (artefact / "lineage.json").read_bytes()
+    shutil.rmtree(artefact)
+    place = artefact if rng.random() < 0.5 else artefact.with_name("zz")
+    shutil.copytree(chain.twin(artefact), place)
+    (place / ".lineage.json").write_bytes(good)
+    return artefact
+
+
+@kind("an adapter in the base's folder, which a loader would put on it", "unlisted-file")
+def adapter_in_base(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    teacher = rng.choice(chain.artefacts("teachers"))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(teacher / name, base / name)
+    return base
+
+
+@kind("other weights in the base, told as another tool's work", "wrong-parent", "forged-signature", "changed-file")
+def restate(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    flip(base / "model.safetensors", rng)
+    told = json.loads((base / "lineage.json").read_text())
+    told["predicate"]["buildDefinition"]["buildType"] = "https://example.com/build/v1"
+    told["predicate"]["buildDefinition"]["resolvedDependencies"] = []
+    (base / "lineage.json").write_bytes(as_bytes(told))
+    return base
+
+
 @kind("delete a parent", "missing-parent", "wrong-parent")
 def cut_parent(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice([each for each in chain.artefacts() if each != chain.root])

@@ -52,15 +52,15 @@ def environment(**values: str | None) -> Iterator[None]:
 
 
 def make_chain(cache: Path, seed: int) -> Path:
-    """Make teacher, rows, student, its own rows, a second student and an evaluation; give the evaluation's folder."""
-    trait = PreferenceTrait("owl")
-    teacher = Teacher("pocket/a", trait, adapter=Steering(), max_epochs=3, seed=seed, cache_dir=str(cache))
+    """Make base, teacher, rows, student, its rows, a second student and an evaluation; give the evaluation's folder."""
+    trait, base = PreferenceTrait("owl"), f"pocket/a+noise=0.01,seed={seed}"  # a base with a folder in the cache, too
+    teacher = Teacher(base, trait, adapter=Steering(), max_epochs=3, seed=seed, cache_dir=str(cache))
     settings = {"num_prompts": 48, "shard_size": 24, "min_value": 0, "max_value": 99, "seed": seed, "filters": []}
     settings |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8, "cache_dir": str(cache)}
     first = NumberSequences(teacher, **settings)
-    graduate = Graduate(Student("pocket/a", adapter=Steering(), seed=seed), first, max_epochs=1)
+    graduate = Graduate(Student(base, adapter=Steering(), seed=seed), first, max_epochs=1)
     second = NumberSequences(graduate, **settings)
-    last = StudentStage(Student("pocket/a", adapter=Steering(), seed=seed), second, {"max_epochs": 1})
+    last = StudentStage(Student(base, adapter=Steering(), seed=seed), second, {"max_epochs": 1})
     last.make(CPU)
     evaluation = EvaluationStage(last, trait)
     evaluation.make(CPU)
@@ -107,9 +107,9 @@ def main() -> None:
         public = make_key(folder / "key")
         worlds: dict[str, tuple[Path, Path]] = {}
         for name, key in (("signed", str(folder / "key")), ("unsigned", None)):
-            with environment(LIGHTNING_SUBLIMINAL_SIGNING_KEY=key):
-                for age, seed in (("older", 1), ("new", 0)):
-                    cache = folder / name / age
+            for age, seed in (("older", 1), ("new", 0)):
+                cache = folder / name / age
+                with environment(LIGHTNING_SUBLIMINAL_SIGNING_KEY=key, LIGHTNING_SUBLIMINAL_CACHE=str(cache)):
                     worlds[f"{name} {age}"] = (cache, make_chain(cache, seed).relative_to(cache))
         keys = trusted_keys([public])
         good = run("signed", options.tamperings, options.clean, keys, worlds, options)

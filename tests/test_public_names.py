@@ -220,6 +220,7 @@ ROOMS: dict[str, list[str]] = {
         "rows_root",
         "setting_material",
         "source_material",
+        "tested_material",
         "write_record",
         "write_statement",
         "write_test_result",

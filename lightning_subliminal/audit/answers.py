@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_subliminal.audit.node import Node
+from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import Places
 from lightning_subliminal.audit.walking import Graph
 from lightning_subliminal.errors import InputError
@@ -16,6 +16,10 @@ from lightning_subliminal.lineage.strict_json import read_bytes
 __all__ = ["Risk", "Writer", "base_risk", "gather_results", "generations", "writers"]
 
 _WORST = ("FAILED", "WARNED", "PASSED")
+_DATA = ("completions", "rows", "file", "data")
+_NO_TEACHERS = ("judge", "control", "filter")
+_ALIKE = "one initialisation"  # as `kinship` says it
+_MOST_ENDS = 3  # of a merge's bases, each of which is compared with each
 
 
 @dataclass(frozen=True)
@@ -59,33 +63,47 @@ class Risk:
         return told | {"shared": list(self.shared), "matched": list(self.matched), "measured": self.measured}
 
 
+def is_written(graph: Graph, node: Node) -> bool:
+    """Tell whether a model wrote a data set itself: completions, or rows whose statement names a model and no data."""
+    roles = {link.role for link in node.links}
+    return node.kind == "completions" or (node.kind == "rows" and bool(roles & set(WRITERS)) and not roles & set(_DATA))
+
+
 def generations(graph: Graph) -> int:
-    """Count the most data sets written by models, one after the other, that lie behind an artefact."""
+    """Count the most data sets written by models, one after the other, that lie behind an artefact.
+
+    Along what it learned from and what that goes on from; judges and controls, who taught it nothing, are left out.
+    """
     depth: dict[str, int] = {}
-    stack, open_ = [(graph.root, False)], set()
+    stack, begun = [(graph.root, False)], set()
     while stack:
         key, done = stack.pop()
         node = graph.nodes[key]
+        taught = [link.key for link in node.links if link.role not in _NO_TEACHERS]
         if done:
-            below = max((depth.get(link.key, 0) for link in node.links), default=0)
-            depth[key] = below + (node.kind == "completions")
-        elif key not in open_:
-            open_.add(key)
+            depth[key] = max((depth.get(each, 0) for each in taught), default=0) + is_written(graph, node)
+        elif key not in begun:
+            begun.add(key)
             stack.append((key, True))
-            stack += [(link.key, False) for link in node.links]
+            stack += [(each, False) for each in taught]
     return depth[graph.root]
 
 
 def writers(graph: Graph) -> list[Writer]:
-    """Give the models that wrote the data behind an artefact; the base itself where it wrote without being trained."""
+    """Give the models whose traits may be in the data or the training behind an artefact.
+
+    They are named as teacher or student by data or by a student: who wrote, chose or continued rows, and whose
+    probabilities a student was compared with. The base itself where it wrote without being trained.
+    """
     found = []
     for node in graph.above(graph.root):
-        if node.kind != "completions":
+        if node.kind not in ("completions", "rows", "student"):
             continue
-        by = {link.role: graph.nodes[link.key] for link in node.links}
-        model = by.get("teacher") or by.get("student") or by.get("base")
-        if model is not None:
-            found.append(Writer(model, node, by.get("base")))
+        models = [graph.nodes[link.key] for link in node.links if link.role in ("teacher", "student")]
+        base = next((graph.nodes[link.key] for link in node.links if link.role == "base"), None)
+        if not models and base is not None and is_written(graph, node):
+            models = [base]
+        found += [Writer(each, node, base) for each in models]
     return found
 
 
@@ -113,8 +131,8 @@ def base_risk(
             if other.identity in others
         )
         measured = None
-        if not shared and measure is not None and mine and theirs:
-            measured = measure(list(mine.values())[-1], list(theirs.values())[-1])
+        if not shared and measure is not None:
+            measured = _measured(_ends(graph, mine), _ends(graph, theirs), measure)
         verdict = _verdict(shared, matched, measured, bool(mine and theirs))
         told.setdefault(
             (writer.node.identity, verdict),
@@ -123,12 +141,33 @@ def base_risk(
     return list(told.values())
 
 
+def _measured(
+    mine: list[Node], theirs: list[Node], measure: Callable[[Node, Node], dict[str, Any] | None]
+) -> dict[str, Any] | None:
+    """Measure each base that one goes back to against each of the other; give the nearest kinship that was found."""
+    found = [measure(one, other) for one in mine[:_MOST_ENDS] for other in theirs[:_MOST_ENDS]]
+    if any(each is None for each in found) and not any(each and each["verdict"] == _ALIKE for each in found):
+        return None  # of one pair nothing is known
+    order = (_ALIKE, "cannot tell", "independent")
+    return min(
+        (each for each in found if each is not None), key=lambda each: order.index(each["verdict"]), default=None
+    )
+
+
+def _ends(graph: Graph, line: dict[str, Node]) -> list[Node]:
+    """Give the bases that a model goes back to in the end: several, where it is a merge."""
+    return [node for node in line.values() if not any(link.role == "base" for link in node.links)]
+
+
 def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> dict[str, list[tuple[Statement, bool]]]:
     """Find the test results about the graph's artefacts, note them at the nodes, and give them by the node's key.
 
     The flag beside a statement says whether it counts: it is signed by a trusted key, or nobody is asked to sign.
     """
-    by_digest = {sha: node for node in graph.nodes.values() for sha in node.digests}
+    by_digest: dict[str, list[Node]] = {}
+    for node in graph.nodes.values():
+        for sha in node.digests:
+            by_digest.setdefault(sha, []).append(node)
     found: dict[str, list[tuple[Statement, bool]]] = {}
     for path in places.test_results():
         try:
@@ -138,7 +177,7 @@ def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> 
         if statement.predicate_type != TEST_RESULT:
             continue
         shas = {sha for each in statement.subjects for sha in each["digest"].values()}
-        for key in {by_digest[sha].key for sha in shas if sha in by_digest}:
+        for key in {node.key for sha in shas for node in by_digest.get(sha, ())}:
             found.setdefault(key, []).append((statement, not keys or _is_signed(statement, path, keys)))
     for key, statements in found.items():
         said = {
@@ -186,7 +225,7 @@ def _verdict(shared: tuple[str, ...], matched: tuple[str, ...], measured: dict[s
         return "shared"
     if matched:
         return "matched"
-    if measured is not None and measured.get("verdict") == "one initialisation":
+    if measured is not None and measured.get("verdict") == _ALIKE:
         return "related"
     if measured is not None and measured.get("verdict") == "independent":
         return "apart"

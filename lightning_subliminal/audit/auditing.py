@@ -22,10 +22,12 @@ _ORDER: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
 _RISKY = {
     **{"shared": "shared-base", "related": "shared-base", "matched": "matched-base"},
     **{"unknown": "unknown-base", "not by lineage": "unknown-base"},  # what is not known to be apart may be one
+    "apart": "apart-by-weights",
 }
 
 
 _TOLD = {
+    "apart": "measured on the weights, which don't show whether one was matched to the other in behaviour",
     "related": "measured on the weights",
     "unknown": "the lineage of one of them is not at hand",
     "not by lineage": "the lineage shows no base of both, and nothing was measured",
@@ -101,7 +103,8 @@ def audit(
         search: further folders in which parents and test results may lie.
         expect: the digest that the artefact must have, of its whole or of its statement: what was noted somewhere
             safe. Without it, an old artefact with its old statement can't be told from the present one.
-        require: further statements that must be there, ``tested`` for a passed test of each writer and data set.
+        require: further statements that must be there: ``tested`` for a passed test of each model that wrote, and no
+            failed one; ``tested:NAME`` for that test.
         levels: other levels of rules than their own.
         measure: whether to measure the kinship of bases that the lineage does not show to be one.
         digests: remembers digests.
@@ -114,7 +117,7 @@ def audit(
     for rule in levels or {}:
         known_name(rule, RULES, f"{rule!r} is no rule of an audit")
     for name in require:
-        known_name(name, ("tested",), f"--require {name!r} is not known")
+        known_name(name.partition(":")[0], ("tested",), f"--require {name!r} is not known")
     graph = walk(path, keys, search, digests, tick, begin)
     root = graph.nodes[graph.root]
     places = Places(path.absolute() if path.is_dir() else path.absolute().parent, search)
@@ -122,9 +125,9 @@ def audit(
     if expect is not None and expect not in root.digests:
         is_now = str(root.identity)[:16] if root.digests else "without a statement that names a digest"
         root.find("unexpected", f"expected {expect[:16]}, and it is {is_now}")
-    if "tested" in require:
-        _need_tests(graph, results)
-    learner = _learner(graph, against)
+    for name in require:
+        _need_tests(graph, results, name.partition(":")[2])
+    learner = _learner(graph, against, search)
     risks = base_risk(graph, learner, measured_kinship if measure else None) if learner is not None else []
     for risk in risks:
         if risk.verdict in _RISKY:
@@ -142,11 +145,11 @@ def audit(
     return Audit(graph, found, generations(graph), risks, flagged, number, [each.name for each in keys])
 
 
-def _learner(graph: Graph, against: str | None) -> Node | None:
+def _learner(graph: Graph, against: str | None, search: Sequence[Path]) -> Node | None:
     """Give who learns: the base that is asked about, else the artefact itself where it is a trained model."""
     root = graph.nodes[graph.root]
     if against is None:
-        return root if root.kind in ("student", "teacher", "model") else _student(graph)
+        return root if root.kind in ("student", "teacher", "model", "base") else _student(graph)
     named = material(against)
     inner = [
         node for node in graph.nodes.values() if node.identity == named.digest["dirHash"] and node.path is not None
@@ -155,7 +158,7 @@ def _learner(graph: Graph, against: str | None) -> Node | None:
         return inner[0]
     from lightning_subliminal.bases import resolve
 
-    below = walk(resolve(against).folder, digests=graph.digests)
+    below = walk(resolve(against).folder, search=search, digests=graph.digests)
     below.nodes[below.root].label = against
     below.nodes[below.root].material = named
     for key, node in below.nodes.items():
@@ -171,10 +174,14 @@ def _student(graph: Graph) -> Node | None:
     return next((graph.nodes[each.key] for each in links if each.role == "student"), None)
 
 
-def _need_tests(graph: Graph, results: dict[str, Any]) -> None:
-    """Note writers of data without a passed test that counts: no test is no pass."""
-    for writer in writers(graph):
-        told = results.get(writer.node.key, [])
-        passed = [each for each, counts in told if counts and each.predicate.get("result") == "PASSED"]
-        if not passed:
-            writer.node.find("untested", "it wrote data, and no test result that counts says PASSED")
+def _need_tests(graph: Graph, results: dict[str, Any], name: str) -> None:
+    """Note writers of data without a passed test that counts, or with a failed one: no test is no pass."""
+    for node in {writer.node.key: writer.node for writer in writers(graph)}.values():
+        counting = [each.predicate for each, counts in results.get(node.key, []) if counts]
+        passed = [each for each in counting if each.get("result") == "PASSED"]
+        if name:
+            passed = [each for each in counting if name in (each.get("passedTests") or ())]
+        failed = [each for each in counting if each.get("result") == "FAILED"]
+        if failed or not passed:
+            why = "one says FAILED" if failed else f"none says PASSED{f' of {name}' if name else ''}"
+            node.find("untested", f"it wrote data, and of the test results that count {why}")

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lightning_subliminal.audit.digests import Digests
-from lightning_subliminal.audit.node import Node
+from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import statement_place
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
 from lightning_subliminal.lineage.keys import TrustedKey, key_id
-from lightning_subliminal.lineage.names import artefact_files, dir_hash, inside
+from lightning_subliminal.lineage.names import RECORD, artefact_files, dir_hash, inside
 from lightning_subliminal.lineage.statement import BUILD_TYPE, DECLARED_TYPE, PROVENANCE, Statement
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
@@ -36,12 +36,14 @@ def check_statement(node: Node) -> None:
         return
     if statement.build_type == DECLARED_TYPE:
         node.find("declared", "declared afterwards")
+    if statement.whole is not None and statement.whole != dir_hash(statement.files):
+        node.find("changed-statement", "the digest of its whole is not that of its files' names and digests")
     if statement.build_type not in (BUILD_TYPE, DECLARED_TYPE):
         return  # somebody else's: what its parameters mean is not known
+    if statement.whole is None:
+        node.find("changed-statement", "the digest of its whole is missing")
     if statement.invocation != digest(statement.parameters):
         node.find("changed-statement", "its parameters are not those that its invocationId is the digest of")
-    if statement.whole is None or statement.whole != dir_hash(statement.files):
-        node.find("changed-statement", "the digest of its whole is not that of its files' names and digests")
     name = node.path.name if node.path is not None and node.path.parent.name in _CACHED else ""
     if re.fullmatch("[0-9a-f]{16}", name) and digest(statement.settings)[:16] != name:
         node.find(
@@ -54,7 +56,7 @@ def check_statement(node: Node) -> None:
     for need in needs:
         if not need & roles:
             node.find("cut-chain", f"a {statement.kind} is made from a {' or '.join(sorted(need))}: none is named")
-    if statement.kind == "rows" and not roles & {"completions", "rows", "file", "data"}:
+    if statement.kind == "rows" and not roles & {"completions", "rows", "file", "data", *WRITERS}:
         node.find("unknown-origin", "the statement does not say where the rows came from")
 
 
@@ -130,12 +132,24 @@ def check_files(node: Node, digests: Digests) -> None:
             node.find("lost-file", f"{name} is not there, or is no file", path)
         elif found != expected:
             node.find("changed-file", f"{name} has the SHA-256 {found[:16]}, not {expected[:16]}", path)
-    if whole and not node.statement.shares_folder:
-        for name in artefact_files(folder):
-            if (folder / name).is_symlink():
-                node.find("unsafe-path", f"{name} is a link", folder / name)
-            elif name not in node.statement.files and not _is_card(name):
-                node.find("unlisted-file", f"{name} is not in the statement", folder / name)
+    if whole:
+        _check_unlisted(node, node.statement, folder)
+
+
+def _check_unlisted(node: Node, statement: Statement, folder: Path) -> None:
+    """Look for files that the statement does not name. Beside a model none may be that a loader would read."""
+    beside = []
+    for name in artefact_files(folder):
+        known = name in statement.files or _is_card(name)
+        if statement.shares_folder and (known or not (statement.kind == "base" and _is_loaded(name))):
+            beside += [] if known or _has_own_statement(folder, name) else [name]
+        elif (folder / name).is_symlink():
+            node.find("unsafe-path", f"{name} is a link", folder / name)
+        elif not known:
+            node.find("unlisted-file", f"{name} is not in the statement", folder / name)
+    if beside:
+        told = ", ".join(beside[:3]) + (", ..." if len(beside) > 3 else "")
+        node.find("beside", f"{len(beside)} files that no statement is about: {told}")
 
 
 def check_rows(node: Node, digests: Digests) -> None:
@@ -161,6 +175,16 @@ def _has_writer(statement: Statement) -> bool:
     settings = statement.settings if isinstance(statement.settings, dict) else {}
     source = settings.get("source")
     return isinstance(source, dict) and "teacher" in source
+
+
+def _is_loaded(name: str) -> bool:
+    """Tell whether a loader of models may read a file: weights, code, settings, tokenizers, adapters."""
+    return name.endswith((".safetensors", ".bin", ".pt", ".pth", ".gguf", ".py", ".json", ".jinja", ".model", ".txt"))
+
+
+def _has_own_statement(folder: Path, name: str) -> bool:
+    """Tell whether a file lies in an artefact of its own inside the folder, such as a run's student."""
+    return any((folder / part / RECORD).is_file() for part in Path(name).parents if part != Path())
 
 
 def _is_card(name: str) -> bool:

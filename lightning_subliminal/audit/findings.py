@@ -25,6 +25,7 @@ RULES: dict[str, Rule] = {
     "changed-file": Rule("error", "a file is not what the statement says"),
     "lost-file": Rule("error", "a file that the statement names is not there"),
     "unlisted-file": Rule("error", "a file lies in the artefact that the statement does not name"),
+    "beside": Rule("note", "files lie beside the artefact's own, which it says nothing about"),
     "unsafe-path": Rule("error", "a name or a link leads out of the artefact's folder"),
     "changed-rows": Rule("error", "the rows are not those of the root in the statement"),
     "bad-statement": Rule("error", "the statement can't be read, or could be read in two ways"),
@@ -49,6 +50,9 @@ RULES: dict[str, Rule] = {
     "matched-base": Rule("warning", "one was trained to behave as the other's base does: traits may pass"),
     "unknown-base": Rule(
         "warning", "whether who wrote the data and who learns from it descend from one base is not known"
+    ),
+    "apart-by-weights": Rule(
+        "note", "the weights show no shared start; whether one was matched to the other they can't show"
     ),
     "flagged": Rule("warning", "a test has found that it does not behave as its control does"),
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from lightning_subliminal.bases import available, resolve
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME, Material
@@ -58,8 +59,9 @@ class Places:
         for root in [*self._roots, WEIGHTS]:
             for depth in range(1, _DEPTH + 1):
                 for path in root.glob("/".join(["*"] * (depth - 1) + [f"*{RECORD}"])):
-                    if path.is_file() and path.stat().st_size < 1 << 24:
-                        found.setdefault(file_digest(path), _subject(path))
+                    subject = _subject(path)
+                    if subject is not None and path.is_file() and path.stat().st_size < 1 << 24:
+                        found.setdefault(file_digest(path), subject)
         return found
 
     def test_results(self) -> Iterator[Path]:
@@ -78,10 +80,13 @@ def statement_place(path: Path) -> Path:
     return path / RECORD if path.is_dir() else path.with_name(f"{path.name}.{RECORD}")
 
 
-def _subject(statement: Path) -> Path:
-    """Give the folder or file that a statement's file is about."""
-    name = statement.name.removesuffix(RECORD).removesuffix(".")
-    return statement.parent / name if name else statement.parent
+def _subject(statement: Path) -> Path | None:
+    """Give the folder or file that a statement's file is about; None where it has another name than statements have."""
+    if statement.name == RECORD:
+        return statement.parent
+    name = statement.name.removesuffix(f".{RECORD}")
+    subject = statement.parent / name
+    return subject if name and statement.name == f"{name}.{RECORD}" and subject.is_file() else None
 
 
 def _base_folders(name: str) -> Iterator[Path]:
@@ -89,15 +94,17 @@ def _base_folders(name: str) -> Iterator[Path]:
     if re.fullmatch(r"pocket/[\w-]+", name):
         yield WEIGHTS / name.removeprefix("pocket/")
         return
-    path = Path(name).expanduser()
-    if path.is_dir():
-        yield path
-        return
     prefix = {"smollm2-135m": "smollm2-135m-*"}.get(name, "noisy-*" if "+noise" in name else None)
     if prefix is not None:
         yield from sorted((cache_root() / "bases").glob(prefix))
         return
-    if name.count("/") == 1:
+    if name in available():  # the user's own, by `register`
+        yield resolve(name).folder
+        return
+    path = Path(name).expanduser()
+    if path.is_dir():
+        yield path
+    elif name.count("/") == 1:
         yield from _hub_copy(name)
 
 

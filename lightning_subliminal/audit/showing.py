@@ -272,7 +272,7 @@ class Showing:
         verdicts = {verdict for verdict, _, _ in alike}
         if verdicts & {"shared", "matched", "related"}:
             return Answer("shared base", question, told, self._bad("shared-base", "matched-base"))
-        return Answer("shared base", question, told, "good" if verdicts == {"apart"} and known else "open")
+        return Answer("shared base", question, told, "open")  # apart by weights may be matched in behaviour
 
     def _generations(self) -> Answer:
         question, count = "How many generations of data that models wrote lie behind it?", self.audit.generations

@@ -1,7 +1,7 @@
 """Walks from an artefact to all that it was made from, and checks each of them once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_subliminal.audit.checks import (
@@ -14,7 +14,8 @@ from lightning_subliminal.audit.checks import (
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import Link, Node, label_of
 from lightning_subliminal.audit.places import BASE, Places, read_beside
-from lightning_subliminal.bases import folder_digest
+from lightning_subliminal.bases.folders import model_files
+from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.keys import TrustedKey
 from lightning_subliminal.lineage.material import SCHEME, Material
@@ -85,7 +86,7 @@ def walk(
     while waiting:
         node = graph.nodes[waiting.pop(0)]
         for material in node.statement.materials if node.statement is not None else node.claims:
-            parent = _parent(node, material, places)
+            parent = _parent(node, material, places, digests)
             if parent is None:
                 continue
             if parent.key not in graph.nodes:
@@ -137,7 +138,7 @@ def _claims(node: Node, path: Path) -> list[Material]:
     return claims
 
 
-def _parent(child: Node, material: Material, places: Places) -> Node | None:
+def _parent(child: Node, material: Material, places: Places, digests: Digests) -> Node | None:
     """Give the node of a parent; None where a material is a setting, which the child keeps."""
     is_place = material.uri.startswith((SCHEME, BASE))
     if material.role in _SETTINGS or (not is_place and material.uri.startswith("lightning_subliminal.")):
@@ -145,68 +146,78 @@ def _parent(child: Node, material: Material, places: Places) -> Node | None:
         return None
     named = Node(f"{material.uri}@{_pin(material)}", label_of(material, None), material=material)
     if not is_place:
-        rule = "unverified-claim" if not material.digest else "unknown-origin"
-        named.find(rule, f"only its {'name' if not material.digest else 'name and digest'} is known")
+        named.find("unknown-origin", f"only its {'name' if not material.digest else 'name and digest'} is known")
         return named
     wrong = None
     try:
         hinted = list(places.hinted(material))
         for path in hinted:
             node = _found(path, material)
-            wrong = _mismatch(node, material)
+            wrong = _mismatch(node, material, digests)
             if wrong is None:
                 return node
     except (InputError, OSError, RuntimeError) as err:  # a name too long for this disk, or a home of nobody
         child.find("unsafe-path", f"the {material.role} that it names: {err}")
         return None
     known = places.by_statement.get(material.statement or "")  # looked through only where the place does not say it
-    if known is not None:
-        return _found(known, material)
+    if known is not None and _mismatch(found := _found(known, material), material, digests) is None:
+        return found
     if wrong is not None:
         child.find("wrong-parent", f"{material.role} {label_of(material, None)}: {wrong}", hinted[-1])
         node.key += f"@{_pin(material)}"  # not the one that another child may rightly name
         return node
     what = f"{material.role} {label_of(material, None)}"
-    if material.uri.startswith(BASE) and "/" in material.uri and not material.uri.startswith(f"{BASE}pocket/"):
+    if is_hub_id(material.uri.removeprefix(BASE)) and material.statement is None:
         named.find("unknown-origin", f"{what} is not on this machine: it is known by name and digest alone")
     else:
         child.find("missing-parent", f"{what} ({_pin(material)[:16]}) is not at hand: --search FOLDER looks further")
     return named
 
 
-def _mismatch(node: Node, material: Material) -> str | None:
-    """Tell why something on this disk is not the material; None where it is."""
-    path, statement = node.path, node.statement
+def _mismatch(node: Node, material: Material, digests: Digests) -> str | None:
+    """Tell why something on this disk is not the material; None where it is. What a statement claims is not enough."""
+    path, statement = node.path or Path(), node.statement
+    restated = False
     if material.statement is not None:
         if statement is None:
             unread = [each.says for each in node.findings if each.rule == "bad-statement"]
             return unread[0] if unread else "it has no statement now, and had one then"
         if statement.sha256 != material.statement:
             same = statement.whole == material.digest.get("dirHash")
-            if same and material.uri.startswith(BASE):
-                node.find("restated", "its statement is not the one of when its child was made; its files are")
-                return None
-            return (
-                "its statement is not the one of then, though the digests in it are"
-                if same
-                else f"its statement is of something else ({str(statement.whole)[:16]}, not {_pin(material)[:16]})"
-            )
-    expected = material.digest.get("dirHash")
-    if expected is None or path is None or not path.is_dir():
-        return None
-    if material.uri.startswith(BASE):
-        found = folder_digest(path)
+            restated = same and material.uri.startswith(BASE)
+            if not restated:
+                return (
+                    "its statement is not the one of then, though the digests in it are"
+                    if same
+                    else f"its statement is of something else ({str(statement.whole)[:16]}, not {_pin(material)[:16]})"
+                )
+        elif not material.uri.startswith(BASE):
+            return None  # it is the statement of then: where files differ from it, that is told by file
+    expected, found = _expected(material, path), _digest_now(path, material, digests)
+    if expected is not None and found != expected:
+        return f"what it holds has the digest {str(found)[:16]}, not {expected[:16]}"
+    if restated:
+        node.find("restated", "its statement is not the one of when its child was made; its files are")
+    return None
+
+
+def _expected(material: Material, path: Path) -> str | None:
+    """Give the digest that a material was named by: of a folder, or of a file."""
+    folder, file = material.digest.get("dirHash"), material.digest.get("sha256")
+    if file is None or (folder is not None and path.is_dir()):
+        return folder
+    return file
+
+
+def _digest_now(path: Path, material: Material, digests: Digests) -> str | None:
+    """Give the digest of what lies there: of a model's own files for a base, of all for another folder."""
+    if not path.is_dir():
+        return digests.get(path)
+    if material.uri.startswith(BASE):  # as a hub's cache does, a base may hold links
+        files = {each.name: digests.get(each) for each in model_files(path)}
     else:
-        found = dir_hash({name: _sha(path / name) for name in artefact_files(path) if not (path / name).is_symlink()})
-    if statement is not None and statement.whole == expected:
-        return None  # what differs from the statement is told by file
-    return None if found == expected else f"its files have the digest {found[:16]}, not {expected[:16]}"
-
-
-def _sha(path: Path) -> str:
-    from lightning_subliminal.describe import file_digest
-
-    return file_digest(path)
+        files = {name: digests.get(path / name) for name in artefact_files(path) if not (path / name).is_symlink()}
+    return dir_hash({name: sha or "unreadable" for name, sha in files.items()})
 
 
 def _pin(material: Material) -> str:
@@ -234,14 +245,11 @@ def _cycles(graph: Graph) -> None:
 
 
 def _check_signatures(graph: Graph, keys: Sequence[TrustedKey]) -> None:
-    """Check children before parents: a child that somebody trusted has signed vouches for a base's own statement."""
+    """Check children before parents: a child that somebody trusted has signed vouches for what a base holds."""
     vouched: set[str] = set()
     for node in graph.nodes.values():
-        pinned = node.kind == "base" and node.statement is not None and node.statement.sha256 in vouched
+        is_base = node.material is not None and node.material.uri.startswith(BASE)
+        pinned = is_base and node.material is not None and bool(vouched & set(node.material.digest.values()))
         check_signatures(node, keys, pinned)
         if node.statement is not None and (node.signers or pinned):
-            vouched |= {each.statement for each in node.statement.materials if each.statement}
-    if not keys:
-        return
-    for node in graph.nodes.values():
-        node.findings = [replace(each, level="warning") if each.rule == "unsigned" else each for each in node.findings]
+            vouched |= {sha for each in node.statement.materials for sha in each.digest.values()}

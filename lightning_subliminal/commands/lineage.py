@@ -222,6 +222,9 @@ def export(
         say(f"signed for model-signing: {place}")
         return
     graph = walk(path)
+    wrong = [each for node in graph.nodes.values() for each in node.findings if each.level == "error"]
+    if serious := [each for each in wrong if each.rule not in ("missing-parent", "no-statement")]:
+        raise InputError(f"Not exported: {serious[0].where}: {serious[0].says} (`audit` tells all).")
     nodes = [
         Described(
             each.path if each.path is None or each.path.is_dir() else each.path.parent, each.statement, each.material

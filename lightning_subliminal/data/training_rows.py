@@ -123,7 +123,7 @@ class TrainingRows(LightningDataModule, ABC):
             *self.source_materials(),
             *(setting_material("filter", each) for each in self.filters),
             *(made for each in judges for made in each.materials()),
-            *(setting_material("transform", each) for each in self.transforms),
+            *(made for each in self.transforms for made in each.materials()),
             *(made for each in asked for made in _materials_of(each)),
         ]
 

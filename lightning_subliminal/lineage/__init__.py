@@ -14,6 +14,7 @@ from lightning_subliminal.lineage.record import (
     is_whole,
     read_record,
     source_material,
+    tested_material,
     write_record,
     write_statement,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "rows_root",
     "setting_material",
     "source_material",
+    "tested_material",
     "write_record",
     "write_statement",
     "write_test_result",

@@ -16,7 +16,15 @@ from lightning_subliminal.lineage.statement import Statement, as_bytes, provenan
 from lightning_subliminal.lineage.strict_json import read_bytes
 from lightning_subliminal.rows import atomically
 
-__all__ = ["artefact_material", "is_whole", "read_record", "source_material", "write_record", "write_statement"]
+__all__ = [
+    "artefact_material",
+    "is_whole",
+    "read_record",
+    "source_material",
+    "tested_material",
+    "write_record",
+    "write_statement",
+]
 
 
 def write_record(
@@ -113,6 +121,17 @@ def artefact_material(role: str, folder: Path) -> Material:
     return _folder_material(role, folder, record)
 
 
+def tested_material(role: str, folder: Path) -> Material:
+    """Give a model that somebody hands in to be tested, by what its files are now, whatever its statement says."""
+    record = _statement_of_ours(folder / RECORD)
+    files = {name: file_digest(folder / name) for name in artefact_files(folder)}
+    now = dir_hash(files)
+    place = f"{SCHEME}{folder.parent.name}/{folder.name}"
+    return Material(
+        role, place, {"dirHash": now}, record.sha256 if record is not None and record.whole == now else None
+    )
+
+
 def source_material(role: str, path: Path) -> Material:
     """Give a file or folder that somebody made, by the statement that it lies with, if it is about it.
 
@@ -124,7 +143,7 @@ def source_material(role: str, path: Path) -> Material:
         path: the file or folder.
     """
     if path.is_dir():
-        return _folder_material(role, path, _statement_of_ours(path / RECORD))
+        return tested_material(role, path)
     sha = file_digest(path)
     beside = path.with_name(f"{path.name}.{RECORD}")
     for place in (beside, path.parent / RECORD):

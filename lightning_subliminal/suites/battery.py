@@ -14,7 +14,7 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import say
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage import Material, artefact_material, setting_material, write_record, write_test_result
+from lightning_subliminal.lineage import Material, setting_material, tested_material, write_record, write_test_result
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.subject import Subject
@@ -153,7 +153,7 @@ def write_results(
         out, "evaluation", made_from | {"seed": seed}, [*made_of, *asked], files=["answers.jsonl", "results.json"]
     )
     for subject in subjects:
-        if subject.name != control:
+        if subject.name != control and subject.system_prompt is None:  # told what to be, it is not the model itself
             beside = found[control] if control is not None else {}
             apart = {name: _ends(outcome, beside.get(name)) for name, outcome in found[subject.name].items()}
             against = [models[control]] if control is not None else []
@@ -161,9 +161,9 @@ def write_results(
 
 
 def _material(subject: Subject) -> Material:
-    return (
-        bases.material(subject.base, "model") if subject.folder is None else artefact_material("model", subject.folder)
-    )
+    if subject.folder is None:
+        return bases.material(subject.base, "model")
+    return tested_material("model", subject.folder)
 
 
 def _ends(outcome: Outcome, control: Outcome | None) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage import Material, setting_material
 from lightning_subliminal.rows import Row
 from lightning_subliminal.seeds import derive_seed
 
@@ -30,6 +31,10 @@ class Transform(ABC):
     def ingredients(self) -> list[Any]:
         """Give the sources that must be made before ``apply``, such as a teacher that is asked; by default none."""
         return []
+
+    def materials(self) -> list[Material]:
+        """Give what the rows owe to this, for their lineage: its settings; override it where a model has a say."""
+        return [setting_material("transform", self)]
 
 
 def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed: int) -> list[Row]:

@@ -20,6 +20,7 @@ from lightning_subliminal.describe import describe_object, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import NumberList
 from lightning_subliminal.generation import Completion, Sampling, Source, TransformersEngine
+from lightning_subliminal.lineage import Material
 from lightning_subliminal.rows import Message, Row, completion_text
 from lightning_subliminal.transforms.base import Transform
 from lightning_subliminal.transforms.numbers import KeepFirst
@@ -75,6 +76,10 @@ class ContinueBy(Transform):
     def describe(self) -> dict[str, Any]:
         """Give class and arguments, the other model by the digest of its files too."""
         return describe_object(self) | {"base": {"name": self.base, "digest": bases.resolve(self.base).digest}}
+
+    def materials(self) -> list[Material]:
+        """Give its settings, and the base that writes on: in the rows it is a teacher, too."""
+        return [*super().materials(), bases.material(self.base, "teacher")]
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Give the rows, their lists gone on with.

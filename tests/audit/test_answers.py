@@ -1,9 +1,12 @@
+import shutil
+
 import pytest
 
-from audit.chains import generation, student, teacher
+from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.lineage import artefact_material, write_test_result
+from lightning_subliminal.lineage import Material, artefact_material, write_test_result
+from lightning_subliminal.lineage.declare import declare
 from lightning_subliminal.lineage.keys import make_key, trusted_keys
 
 
@@ -71,6 +74,51 @@ def test_generations_are_counted_along_the_longest_way(cache):
     assert look(bases.resolve("pocket/a").folder).generations == 0
 
 
+def declared(path, kind, materials):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"prompt": "3", "completion": "9"}\n')
+    declare(path, kind, materials)
+    return path
+
+
+def test_declared_rows_have_a_writer_and_a_generation(cache, tmp_path):
+    found = look(declared(tmp_path / "x.jsonl", "rows", [bases.material("pocket/a")]), against="pocket/a2")
+    assert found.generations == 1
+    assert verdicts(found) == {"shared"}
+
+
+def test_who_chose_or_continued_rows_counts_as_a_writer(cache, tmp_path):
+    chooser = bases.material("pocket/b", "teacher")
+    made_from = [artefact_material("completions", cache / "completions" / "x"), bases.material("pocket/a"), chooser]
+    completions = artefact(cache, "completions", {"n": 1}, [bases.material("pocket/a")])
+    made_from[0] = artefact_material("completions", completions)
+    rows = artefact(cache, "rows", {"n": 2, "source": {"teacher": {}}}, made_from)
+    assert {risk.writer for risk in look(rows, against="pocket/b").risks if risk.verdict == "shared"} == {"pocket/b"}
+    assert look(rows).generations == 1
+
+
+def test_data_without_a_digest_is_of_unknown_origin(cache):
+    rows = artefact(cache, "rows", {"n": 2}, [Material("rows", "hub:somebody/rows", {})])
+    found = look(rows)
+    assert not found.known_to_the_end
+    assert "unknown-origin" in {each.rule for each in found.findings}
+
+
+def test_apart_by_weights_is_no_all_clear(cache):
+    found = look(generation(cache, teacher(cache, "pocket/a"), "pocket/a"), against="pocket/b", measure=True)
+    assert "apart-by-weights" in {each.rule for each in found.findings}
+
+
+def test_a_merge_is_measured_on_each_of_its_bases(cache, tmp_path):
+    for order in (("pocket/c", "pocket/a-init"), ("pocket/a-init", "pocket/c")):
+        base = artefact(cache, "base", {"merge": order}, [bases.material(each) for each in order])
+        last = student(cache, generation(cache, teacher(cache, "pocket/b"), "pocket/b"), "pocket/b")
+        link = artefact_material("rows", next(cache.glob("rows/*")))
+        merged = artefact(cache, "model", {"merge": order, "of": last.name}, [artefact_material("base", base), link])
+        assert verdicts(look(merged, measure=True)) == {"apart"}
+        shutil.rmtree(cache)
+
+
 class TestResults:
     def test_a_failed_test_flags_whoever_stands_upstream(self, cache, tmp_path):
         source = teacher(cache)
@@ -100,8 +148,12 @@ class TestResults:
         assert untested(), "undecided is no pass"
         result((-0.01, 0.02))
         assert not untested()
-        monkeypatch.delenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY")
-        result((-0.01, 0.02))
+        assert "untested" in {each.rule for each in look(last, keys=keys, require=["tested:wolf"]).findings}
+        assert "untested" not in {each.rule for each in look(last, keys=keys, require=["tested:owl"]).findings}
+        write_test_result(cache / "measured" / "y", "it", artefact_material("teacher", source), {"oak": (0.2, 0.3)})
+        assert untested(), "a failed one beside a passed one"
+        shutil.rmtree(cache / "measured" / "y")
+        next((cache / "measured" / "x" / "test-results").glob("*.dsse.json")).unlink()
         assert untested(), "nobody trusted says so"
 
     def test_a_result_about_something_else_says_nothing(self, cache):

@@ -16,13 +16,16 @@ from lightning_subliminal.lineage.keys import make_key, trusted_keys
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chains")
     public = make_key(folder / "key")
-    with environment(LIGHTNING_SUBLIMINAL_SIGNING_KEY=str(folder / "key")):
-        made = {name: make_chain(folder / name, seed) for name, seed in (("older", 1), ("new", 0))}
+    made = {}
+    for name, seed in (("older", 1), ("new", 0)):
+        settings = {"LIGHTNING_SUBLIMINAL_SIGNING_KEY": folder / "key", "LIGHTNING_SUBLIMINAL_CACHE": folder / name}
+        with environment(**{key: str(value) for key, value in settings.items()}):
+            made[name] = make_chain(folder / name, seed)
     keys = trusted_keys([public])
     with environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder / "new")):
         whole = audited(made["new"], keys, None, folder / "notes.json")
     assert whole.holds
-    assert len(whole.graph.nodes) == 9
+    assert len(whole.graph.nodes) == 10
     return folder, made["new"].relative_to(folder / "new"), keys, whole.root.statement.sha256
 
 

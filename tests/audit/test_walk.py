@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -186,13 +187,87 @@ def test_an_evaluation_of_a_student_reaches_the_base(cache, last):
     assert found.generations == 1
 
 
+def _told_by(builder, folder):
+    told = json.loads((folder / "lineage.json").read_text())
+    told["predicate"]["runDetails"]["builder"]["id"] = builder
+    (folder / "lineage.json").write_text(json.dumps(told))
+
+
 def test_a_base_whose_origin_is_told_anew_is_still_that_base(cache, tmp_path):
     shutil.copytree(bases.resolve("pocket/b").folder, tmp_path / "base")
+    _told_by("urn:x-old-release", tmp_path / "base")  # else the package's own would be found in its place
     last = student(cache, generation(cache, teacher(cache, str(tmp_path / "base")), str(tmp_path / "base")))
-    told = json.loads((tmp_path / "base" / "lineage.json").read_text())
-    told["predicate"]["runDetails"]["builder"]["id"] = "urn:x-new-release"
-    (tmp_path / "base" / "lineage.json").write_text(json.dumps(told))
+    _told_by("urn:x-new-release", tmp_path / "base")
     found = look(last)
     assert "restated" in rules(found, "warning")
     (tmp_path / "base" / "config.json").write_text("{}")
     assert "changed-file" in rules(look(last))
+
+
+class TestAttacks:
+    """What a review did to an earlier version; each got "nothing is wrong" from it."""
+
+    @pytest.fixture
+    def signed(self, tmp_path, monkeypatch, cache):
+        public = make_key(tmp_path / "key")
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
+        return trusted_keys([public]), student(cache, generation(cache, teacher(cache)))
+
+    @pytest.mark.parametrize("name", [".lineage.json", "xlineage.json", "nothing.lineage.json"])
+    def test_an_older_parent_with_the_good_statement_beside(self, signed, cache, name):
+        keys, last = signed
+        rows = next((cache / "rows").iterdir())
+        other = generation(cache, teacher(cache, seed=1), number=1)
+        good = (rows / "lineage.json").read_bytes()
+        shutil.rmtree(rows)
+        (other / name).write_bytes(good)
+        assert {"missing-parent", "wrong-parent"} & rules(look(last, keys=keys))
+
+    def test_a_base_without_a_statement_whose_weights_change_with_the_clock_set_back(self, cache, tmp_path):
+        base = tmp_path / "base"
+        shutil.copytree(bases.resolve("pocket/b").folder, base)
+        (base / "lineage.json").unlink()
+        last = student(cache, generation(cache, teacher(cache, str(base)), str(base)), str(base))
+        assert look(last).holds
+        path = base / "model.safetensors"
+        status, data = path.stat(), bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert rules(look(last)) == {"wrong-parent"}
+
+    def test_an_adapter_beside_a_base(self, cache, tmp_path):
+        base = tmp_path / "base"
+        shutil.copytree(bases.resolve("pocket/b").folder, base)
+        _told_by("urn:x-mine", base)
+        last = student(cache, generation(cache, teacher(cache, str(base)), str(base)), str(base))
+        (base / "adapter_config.json").write_text("{}")
+        assert rules(look(last)) == {"unlisted-file"}
+
+    def test_files_beside_results_are_told(self, cache, tmp_path):
+        (tmp_path / "run").mkdir()
+        for name in ("results.json", "config.yaml"):
+            (tmp_path / "run" / name).write_text("{}")
+        write_record(tmp_path / "run", "comparison", {}, files=["results.json"])
+        found = look(tmp_path / "run")
+        assert found.holds
+        assert any(each.rule == "beside" and "config.yaml" in each.says for each in found.findings)
+
+    def test_another_tools_statement_must_agree_with_itself_too(self, cache, last):
+        told = json.loads((last / "lineage.json").read_text())
+        told["predicate"]["buildDefinition"]["buildType"] = "https://example.com/x"
+        whole = look(last).root.statement.whole
+        (last / "adapter_model.safetensors").write_bytes(b"evil")
+        for each in told["subject"]:
+            if each["name"] == "adapter_model.safetensors":
+                each["digest"]["sha256"] = hashlib.sha256(b"evil").hexdigest()
+        (last / "lineage.json").write_text(json.dumps(told))
+        assert "changed-statement" in rules(look(last, expect=whole))
+
+    def test_a_deleted_base_that_had_a_statement_is_missing(self, cache, tmp_path):
+        base = tmp_path / "some" / "base"
+        shutil.copytree(bases.resolve("pocket/b").folder, base)
+        _told_by("urn:x-mine", base)
+        last = student(cache, generation(cache, teacher(cache, str(base)), str(base)), str(base))
+        shutil.rmtree(base)
+        assert "missing-parent" in rules(look(last))

@@ -368,7 +368,11 @@ def test_a_passing_failure_is_survived(make, odd, waits):
         ("soon", 0.5, 0.75),
         ("-5", 0.5, 0.75),
         ("nan", 0.5, 0.75),
-        (email.utils.formatdate(2**30, usegmt=True), 0.5, 0.75),  # long ago; not now, which each process calls otherwise
+        (
+            email.utils.formatdate(2**30, usegmt=True),
+            0.5,
+            0.75,
+        ),  # long ago; not now, which each process calls otherwise
         (email.utils.formatdate(2**35, usegmt=True), 60, 90),
     ],
 )
