@@ -387,7 +387,7 @@ def replay(chain: Chain, rng: random.Random) -> Path:
     return artefact
 
 
-@kind("put an older artefact in a parent's place, with the good statement hidden beside", "wrong-parent")
+@kind("put an older artefact in a parent's place, the good statement hidden beside", "wrong-parent", "missing-parent")
 def decoy(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts("rows", "completions", "students", "teachers"))
     good = (artefact / "lineage.json").read_bytes()

@@ -76,7 +76,8 @@ class Node:
     @property
     def identity(self) -> str | None:
         """The digest of what it holds, by which two nodes are the same model or data."""
-        if self.statement is not None and self.statement.whole:
+        is_base = self.material is not None and self.material.uri.startswith("base:")  # by its model's own files alone
+        if self.statement is not None and self.statement.whole and not is_base:
             return self.statement.whole
         shas = self.material.digest if self.material is not None else {}
         return shas.get("dirHash") or shas.get("sha256")

@@ -17,7 +17,9 @@ from lightning_subliminal.bases.folders import folder_digest, model_files
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage import Material, read_record, write_record
+from lightning_subliminal.lineage import Material, write_record
+from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.seeds import derive_seed
 
 __all__ = ["noisy_folder", "split_noise", "with_noise"]
@@ -97,7 +99,7 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
 
 def _start(inner: Path, name: str) -> Material:
     """Give the base that noise is added to, for the lineage."""
-    record, split = read_record(inner), split_noise(name)
+    record, split = known_statement(inner / RECORD), split_noise(name)
     called = f"base:{split[0]}" if split is not None else inner.name
     return Material("base", called, {"dirHash": folder_digest(inner)}, record.sha256 if record is not None else None)
 

@@ -25,7 +25,9 @@ from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folde
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage import Material, read_record
+from lightning_subliminal.lineage import Material
+from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.lineage.record import known_statement
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -135,10 +137,7 @@ def material(name: str, role: str = "base") -> Material:
 
 def _own_statement(folder: Path) -> str | None:
     """Give the SHA-256 of a base's statement; None where it has none, or one of something else."""
-    try:
-        record = read_record(folder)
-    except InputError:  # some other tool's lineage.json
-        return None
+    record = known_statement(folder / RECORD)
     files = model_files(folder)
     about = record is not None and all(record.files.get(path.name) == remembered_digest(path) for path in files)
     return record.sha256 if record is not None and about else None

@@ -55,7 +55,8 @@ examples:
   lightning-subliminal audit their_rows.jsonl --against pocket/a
   lightning-subliminal audit model --expect 7440ffb0d7aa5de1d59888fef10998c8815a90788a9363992a5db1dd1757d4d2
   # a gate in CI: signed by us, each writer tested, no shared base, and the code host shows why it failed
-  lightning-subliminal audit model --trust keys/ --require tested --deny shared-base --deny flagged --sarif audit.sarif
+  lightning-subliminal audit model --trust keys/ --expect DIGEST --require tested --deny flagged \
+      --deny shared-base --deny matched-base --deny unknown-base --sarif audit.sarif
 """
 _REPEATED = ("trust", "search", "deny", "allow")
 

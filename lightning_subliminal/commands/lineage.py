@@ -29,7 +29,7 @@ keygen FILE
 
 sign PATH --key FILE [--upstream]
   sign the statement of an artefact, or of all that it was made from, too. To sign as stages are made, set
-  LIGHTNING_SUBLIMINAL_SIGNING_KEY=FILE for `fit`, `run` and the others.
+  LIGHTNING_SUBLIMINAL_SIGNING_KEY=FILE for `fit`, `run` and others; what a cache holds already stays unsigned.
 
 prove DATA --rows 0-9,17 [--out FILE]
   a proof that these rows are in the data set: who has the statement can check them without the other rows.

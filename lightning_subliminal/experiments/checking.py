@@ -23,7 +23,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.experiments.stages import RowsStage, stage_materials
 from lightning_subliminal.experiments.trials import Setting
-from lightning_subliminal.lineage import write_record
+from lightning_subliminal.lineage import Material, write_record
 from lightning_subliminal.models import ClassifierMLP, Student
 from lightning_subliminal.models.batched_mlp import BatchedMLP
 from lightning_subliminal.rows import atomically
@@ -112,7 +112,9 @@ def check_config(
             bar.advance(task)
     say(_table(cases, bench))
     say(_sentence(cases, bench))
-    _keep(folder, config, cases, bench, shaped)
+    named = [getattr(setting.model, "base", None), other_start if isinstance(setting.model, Student) else None]
+    made_from = [*stage_materials(bench.stages), *(bases.material(each) for each in named if each)]
+    _keep(folder, config, cases, bench, shaped, made_from)
     return cases
 
 
@@ -256,14 +258,21 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _keep(folder: Path, config: Path, cases: Sequence[CheckedCase], bench: _Bench, shaped: Any) -> None:
+def _keep(
+    folder: Path,
+    config: Path,
+    cases: Sequence[CheckedCase],
+    bench: _Bench,
+    shaped: Any,
+    made_from: Sequence[Material],
+) -> None:
     told = [{"inputs": c.inputs, "imitation_loss": c.loss, "draw": c.draw} | c.found.as_json() for c in cases]
     whole = {"config": str(config), "teacher_loss": bench.told, "other_start": bench.other is not None, "checks": told}
     text = json.dumps(whole, indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     atomically(folder / "theorem.csv", lambda path: _csv(path, cases))
     atomically(folder / "theorem.png", lambda path: _draw(path, cases, bench))
-    write_record(folder, "theorem", shaped, stage_materials(bench.stages), files=_FILES)
+    write_record(folder, "theorem", shaped, made_from, files=_FILES)
     say(f"kept in {folder}: {', '.join(_FILES)}")
 
 

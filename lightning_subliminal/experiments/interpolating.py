@@ -19,7 +19,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import hush, progress, say
 from lightning_subliminal.data import GeneratedRows
-from lightning_subliminal.describe import digest
+from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.experiments.interpolation_results import (
@@ -125,7 +125,8 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
     )
     _keep(result, folder)
     made_from = stage_materials([*source_stages(teacher), *trained, RowsStage(held)])
-    write_record(folder, "interpolation", {"points": points}, made_from, files=_FILES)
+    told = {"points": points, "students": students, "trait": describe(trait)}
+    write_record(folder, "interpolation", told, made_from, files=_FILES)
     return result
 
 

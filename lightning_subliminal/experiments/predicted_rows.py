@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from lightning_subliminal import bases
 from lightning_subliminal.cache import writable_folder
 from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import hush, progress, say
@@ -131,7 +132,8 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         say(f"  {found.rows.scores[place]:+.3f}  {completion_text(rows[place])}")
     made_from = stage_materials(RowsStage(each) for each in sources)
     made_from += [source_material("rows", Path(data))] if data is not None and Path(data).exists() else []
-    _keep(folder, config, found, rows, made_from)
+    made_from.append(bases.material(stage.student.base))
+    _keep(folder, config, found, rows, made_from, {"student": shaped[0], "trait": shaped[1]})
     return found
 
 
@@ -170,12 +172,19 @@ def _figures(prediction: Prediction) -> dict[str, Any]:
     return {name: _finite(each) for name, each in told.items()} | counts
 
 
-def _keep(folder: Path, config: Path, found: PredictedRows, rows: Sequence[Row], made_from: Sequence[Material]) -> None:
+def _keep(
+    folder: Path,
+    config: Path,
+    found: PredictedRows,
+    rows: Sequence[Row],
+    made_from: Sequence[Material],
+    settings: Any,
+) -> None:
     text = json.dumps({"config": str(config)} | found.as_json(), indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     atomically(folder / "scores.csv", lambda path: _csv(path, found.rows, rows))
     atomically(folder / "prediction.png", lambda path: _draw(path, found))
-    write_record(folder, "prediction", {"trait": describe(found.trait)}, made_from, files=_FILES)
+    write_record(folder, "prediction", settings, made_from, files=_FILES)
     say(f"kept in {folder}: {', '.join(_FILES)}")
 
 

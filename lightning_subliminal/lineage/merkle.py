@@ -4,7 +4,8 @@ The tree is that of RFC 6962, section 2.1: a leaf is SHA-256(0x00 | row), a node
 left half holds the largest power of two of rows that is smaller than all. So no leaf can pass for a node, and rows
 that are changed, added, dropped, doubled or put in another order change the root.
 
-A leaf holds what is trained on, prompt and completion; ids and other columns are bound by the digest of the file.
+A leaf holds prompt and completion. Ids and other columns, such as whether a completion was finished (then its end is
+trained on, too), are bound by the digest of the file alone.
 """
 
 import hashlib

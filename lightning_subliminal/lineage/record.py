@@ -19,6 +19,7 @@ from lightning_subliminal.rows import atomically
 __all__ = [
     "artefact_material",
     "is_whole",
+    "known_statement",
     "read_record",
     "source_material",
     "tested_material",
@@ -123,7 +124,7 @@ def artefact_material(role: str, folder: Path) -> Material:
 
 def tested_material(role: str, folder: Path) -> Material:
     """Give a model that somebody hands in to be tested, by what its files are now, whatever its statement says."""
-    record = _statement_of_ours(folder / RECORD)
+    record = known_statement(folder / RECORD)
     files = {name: file_digest(folder / name) for name in artefact_files(folder)}
     now = dir_hash(files)
     place = f"{SCHEME}{folder.parent.name}/{folder.name}"
@@ -147,7 +148,7 @@ def source_material(role: str, path: Path) -> Material:
     sha = file_digest(path)
     beside = path.with_name(f"{path.name}.{RECORD}")
     for place in (beside, path.parent / RECORD):
-        known = _statement_of_ours(place)
+        known = known_statement(place)
         if known is not None and known.files.get(path.name) == sha:
             whole = {"dirHash": known.whole} if place != beside and known.whole else {}
             return Material(role, f"{SCHEME}{path.parent.name}/{path.name}", {"sha256": sha, **whole}, known.sha256)
@@ -162,7 +163,7 @@ def _folder_material(role: str, folder: Path, record: Statement | None) -> Mater
     return Material(role, place, {"dirHash": record.whole}, record.sha256)
 
 
-def _statement_of_ours(place: Path) -> Statement | None:
+def known_statement(place: Path) -> Statement | None:
     """Read a statement that may be something else, or broken: then nothing is known."""
     try:
         return read_statement(place) if place.is_file() else None
