@@ -1,8 +1,10 @@
 """The verb `lineage`: declaring, signing, proving and exporting from the command line."""
 
+import io
 import json
 import stat
 import sys
+from types import SimpleNamespace
 
 import pytest
 from audit.chains import generation, numbers, student, teacher
@@ -20,11 +22,11 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def refused(words, capsys, message):
+def refused(words, capsys, message, code=2):
     with pytest.raises(SystemExit) as caught:
         main(words)
     told = capsys.readouterr().err
-    assert caught.value.code == 2
+    assert caught.value.code == code
     assert message in told
     assert len(told.strip().splitlines()) == 1, told
 
@@ -100,6 +102,10 @@ class TestAdd:
             (["nowhere", "--kind", "model"], "nowhere is not there"),
             (["a.bin"], "--kind is missing"),
             (["a.bin", "--kind", "model", "--made-from", "nothing"], "'nothing' is nothing here"),
+            (["a.bin", "--kind", "model", "--made-from", "base="], "names nothing"),
+            (["a.bin", "--kind", "model", "--made-from", "base=pocket/zzz"], "is nothing here"),
+            (["a.bin", "--kind", "model", "--made-from", "frob=pocket/a"], "'frob' is no role"),
+            (["a.bin", "--kind", "rows", "--made-from", "completions=pocket/a"], "a base is no data"),
         ],
     )
     def test_mistakes_are_told(self, cache, tmp_path, capsys, words, message):
@@ -119,7 +125,8 @@ class TestProofs:
         ]
         proof["rows"][0]["row"]["completion"][0]["content"] = "other"
         (tmp_path / "proof.json").write_text(json.dumps(proof))
-        refused(["lineage", "verify", "proof.json", "--against", str(rows)], capsys, "Row 1 is not in that data set")
+        words = ["lineage", "verify", "proof.json", "--against", str(rows)]
+        refused(words, capsys, "Row 1 is not in that data set", code=3)
 
     def test_an_exported_file_carries_the_same_root(self, cache, tmp_path, capsys):
         rows = generation(cache, teacher(cache))
@@ -133,6 +140,22 @@ class TestProofs:
         found = audit(tmp_path / "rows.jsonl", digests=Digests(remember=False), measure=False)
         assert found.holds
         assert found.generations == 1
+
+    def test_a_file_named_without_its_folder_leads_on(self, cache, tmp_path):
+        rows = generation(cache, teacher(cache))
+        main(["data", "convert", str(rows / "rows.parquet"), "rows.jsonl"])
+        main(["data", "filter", "rows.jsonl", "kept.jsonl", "--filters+=NumberList"])
+        found = audit(tmp_path / "kept.jsonl", digests=Digests(remember=False), measure=False)
+        assert found.holds
+        assert found.generations == 1
+
+    def test_rows_of_the_standard_input_are_of_unknown_origin(self, cache, tmp_path, monkeypatch):
+        text = b'{"prompt": "3, 9", "completion": "27"}\n'
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+        main(["data", "convert", "-", "rows.jsonl"])
+        found = audit(tmp_path / "rows.jsonl", digests=Digests(remember=False), measure=False)
+        assert found.holds
+        assert not found.known_to_the_end
 
     def test_a_row_that_is_not_there(self, cache, capsys):
         rows = generation(cache, teacher(cache))

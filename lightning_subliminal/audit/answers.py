@@ -108,18 +108,22 @@ def writers(graph: Graph) -> list[Writer]:
 
 
 def base_risk(
-    graph: Graph, learner: Node, measure: Callable[[Node, Node], dict[str, Any] | None] | None = None
+    graph: Graph,
+    learner: Node,
+    models: Sequence[Writer],
+    measure: Callable[[Node, Node], dict[str, Any] | None] | None = None,
 ) -> list[Risk]:
     """Compare the bases of who learns with those of who wrote, each writer once.
 
     Args:
         graph: the walk.
         learner: the model that learns, a node of the graph.
+        models: who wrote, or may write.
         measure: asks for the kinship of two bases, where their weights are at hand.
     """
     mine = _descent(graph, learner)
     told: dict[tuple[str | None, str], Risk] = {}
-    for writer in writers(graph):
+    for writer in models:
         theirs = _descent(graph, writer.node)
         if not theirs and writer.base is not None:  # the model is not at hand, and its base is named
             theirs = _descent(graph, writer.base)

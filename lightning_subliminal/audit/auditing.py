@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.audit.answers import Risk, base_risk, gather_results, generations, writers
+from lightning_subliminal.audit.answers import Risk, Writer, base_risk, gather_results, generations, writers
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.findings import RULES, Finding, Level
 from lightning_subliminal.audit.measured import measured_kinship
-from lightning_subliminal.audit.node import Link, Node
+from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.places import Places
 from lightning_subliminal.audit.walking import Graph, walk
 from lightning_subliminal.bases import material
@@ -26,6 +26,16 @@ _RISKY = {
 }
 
 
+_MODELS = ("student", "teacher", "model", "base")
+_ENDS_EARLY = (
+    "missing-parent",
+    "wrong-parent",
+    "unknown-origin",
+    "no-statement",
+    "unsafe-path",
+    "bad-statement",
+    "cut-chain",
+)
 _TOLD = {
     "apart": "measured on the weights, which don't show whether one was matched to the other in behaviour",
     "related": "measured on the weights",
@@ -69,7 +79,7 @@ class Audit:
     @property
     def known_to_the_end(self) -> bool:
         """Whether each chain ends in a base that is told by its digest."""
-        return not any(each.rule in ("missing-parent", "unknown-origin", "no-statement") for each in self.findings)
+        return not any(each.rule in _ENDS_EARLY for each in self.findings)
 
     def count(self, *rules: str) -> int:
         """Count findings of some rules."""
@@ -99,7 +109,8 @@ def audit(
     Args:
         path: its folder; a file with a statement beside it; or a model's folder without one.
         keys: public keys that are trusted; all statements must then be signed by one of them.
-        against: a base that shall learn from it: does who wrote the data share it?
+        against: a base that shall learn from it: does who wrote the data share it? Of a model: does it share it itself,
+            should it write data?
         search: further folders in which parents and test results may lie.
         expect: the digest that the artefact must have, of its whole or of its statement: what was noted somewhere
             safe. Without it, an old artefact with its old statement can't be told from the present one.
@@ -127,8 +138,15 @@ def audit(
         root.find("unexpected", f"expected {expect[:16]}, and it is {is_now}")
     for name in require:
         _need_tests(graph, results, name.partition(":")[2])
-    learner = _learner(graph, against, search)
-    risks = base_risk(graph, learner, measured_kinship if measure else None) if learner is not None else []
+    ways = measured_kinship if measure else None
+    own = _trained(graph)
+    risks = base_risk(graph, own, writers(graph), ways) if own is not None else []
+    if against is not None:
+        asked = _asked(graph, against, search)
+        models = [Writer(root, root)] if root.kind in _MODELS else []  # what if it wrote data for that base?
+        known = {(each.writer, each.learner) for each in risks}
+        more = base_risk(graph, asked, [*writers(graph), *models], ways)
+        risks += [each for each in more if (each.writer, each.learner) not in known]
     for risk in risks:
         if risk.verdict in _RISKY:
             told = ", ".join(risk.shared or risk.matched) or _TOLD[risk.verdict]
@@ -145,11 +163,16 @@ def audit(
     return Audit(graph, found, generations(graph), risks, flagged, number, [each.name for each in keys])
 
 
-def _learner(graph: Graph, against: str | None, search: Sequence[Path]) -> Node | None:
-    """Give who learns: the base that is asked about, else the artefact itself where it is a trained model."""
+def _trained(graph: Graph) -> Node | None:
+    """Give the model that learned from the data: the artefact itself, or the student of a run's results."""
     root = graph.nodes[graph.root]
-    if against is None:
-        return root if root.kind in ("student", "teacher", "model", "base") else _student(graph)
+    if root.kind in _MODELS:
+        return root
+    return next((graph.nodes[each.key] for each in root.links if each.role == "student"), None)
+
+
+def _asked(graph: Graph, against: str, search: Sequence[Path]) -> Node:
+    """Give the base that is asked about, with what it was made from."""
     named = material(against)
     inner = [
         node for node in graph.nodes.values() if node.identity == named.digest["dirHash"] and node.path is not None
@@ -166,12 +189,6 @@ def _learner(graph: Graph, against: str | None, search: Sequence[Path]) -> Node 
         same = next((each for each in graph.nodes.values() if each.identity == node.identity and each.identity), None)
         graph.nodes.setdefault(key, same or node)
     return graph.nodes[below.root]
-
-
-def _student(graph: Graph) -> Node | None:
-    """Give the student of a run, where the artefact is the run's results."""
-    links: list[Link] = graph.nodes[graph.root].links
-    return next((graph.nodes[each.key] for each in links if each.role == "student"), None)
 
 
 def _need_tests(graph: Graph, results: dict[str, Any], name: str) -> None:

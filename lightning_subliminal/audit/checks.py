@@ -77,7 +77,9 @@ def check_signatures(node: Node, keys: Sequence[TrustedKey], pinned: bool) -> No
         says = "no envelope lies beside its statement"
         node.find("unsigned", says + (", but who signed its child has pinned it" if keys and pinned else ""), statement)
         if keys and not pinned:
-            node.find("untrusted-signer", says, statement)
+            node.find(
+                "untrusted-signer", f"{says}: `lineage sign PATH --upstream` signs what was made before", statement
+            )
         return
     node.signers = []
     try:

@@ -1,7 +1,7 @@
 """Walks from an artefact to all that it was made from, and checks each of them once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_subliminal.audit.checks import (
@@ -19,7 +19,7 @@ from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.keys import TrustedKey
 from lightning_subliminal.lineage.material import SCHEME, Material
-from lightning_subliminal.lineage.names import artefact_files, dir_hash
+from lightning_subliminal.lineage.names import RECORD, artefact_files, dir_hash
 
 __all__ = ["Graph", "walk"]
 
@@ -119,8 +119,18 @@ def _found(path: Path, material: Material | None) -> Node:
         return node
     if node.statement is None:
         node.claims = _claims(node, path)
-        node.find("no-statement" if material is None else "unknown-origin", "no statement says what it was made from")
+        node.find("no-statement" if material is None else "unknown-origin", _without_statement(path))
     return node
+
+
+def _without_statement(path: Path) -> str:
+    """Say what to do about something without a statement."""
+    says = "no statement says what it was made from"
+    if path.is_file() and (path.parent / RECORD).is_file():
+        return f"{says}; it lies in an artefact: audit {path.parent}"
+    if path.is_dir() and not any(path.iterdir()):
+        return f"{says}; the folder is empty"
+    return f"{says}; `lineage add` declares what somebody knows of it"
 
 
 def _claims(node: Node, path: Path) -> list[Material]:
@@ -135,7 +145,7 @@ def _claims(node: Node, path: Path) -> list[Material]:
         return []
     for each in claims:
         node.find("unverified-claim", f"its card names {each.uri} as its {each.role}", path)
-    return claims
+    return [replace(each, uri=f"{BASE}{each.uri}") if each.role == "base" else each for each in claims]
 
 
 def _parent(child: Node, material: Material, places: Places, digests: Digests) -> Node | None:

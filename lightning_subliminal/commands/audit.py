@@ -54,9 +54,9 @@ examples:
   lightning-subliminal audit runs/owl_numbers-5b0edf2e/student --trust ~/.keys/lab.pub --html audit.html
   lightning-subliminal audit their_rows.jsonl --against pocket/a
   lightning-subliminal audit model --expect 7440ffb0d7aa5de1d59888fef10998c8815a90788a9363992a5db1dd1757d4d2
-  # a gate in CI: signed by us, each writer tested, no shared base, and the code host shows why it failed
-  lightning-subliminal audit model --trust keys/ --expect DIGEST --require tested --deny flagged \
-      --deny shared-base --deny matched-base --deny unknown-base --sarif audit.sarif
+  # gates in CI: signed by us and each writer tested; nobody who wrote may share the base that learns
+  lightning-subliminal audit model --trust keys/ --require tested --search runs --deny flagged --sarif audit.sarif
+  lightning-subliminal audit rows.jsonl --against pocket/a --deny shared-base --deny matched-base --deny unknown-base
 """
 _REPEATED = ("trust", "search", "deny", "allow")
 

@@ -1,13 +1,16 @@
 """lineage: declare, sign and hand on what an artefact was made from. What this package makes is recorded by itself."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, known_name
 
 if TYPE_CHECKING:
     from lightning_subliminal.lineage import Material
     from lightning_subliminal.rows import Row
+
+_ROLES = ("base", "teacher", "student", "imitated", "completions", "rows", "file", "judge")
 
 __all__ = ["COMMANDS", "add", "export", "guide", "keygen", "prove", "sign", "spelled", "verify"]
 
@@ -21,7 +24,9 @@ usage: lightning-subliminal lineage add|keygen|sign|prove|verify|export ...
 
 add PATH --kind KIND [--made-from [ROLE=]THING ...] [--by WHO] [--note TEXT] [--again]
   declare an artefact that something else made: a folder, or a file of rows. THING is a base (pocket/a, a hub id), a
-  folder or a file; ROLE says what it was: base, teacher, completions, rows, imitated. An audit shows it as declared.
+  folder or a file; ROLE says what it was: base (whose weights it goes on from, or who wrote the rows), teacher, student
+  (who wrote the rows), rows or completions (what it learned from), imitated (whose behaviour it was matched to), file,
+  judge. KIND: model, base, teacher, student, rows, completions. An audit shows it as declared.
 
 keygen FILE
   make an ed25519 key: FILE for you alone (mode 600), FILE.pub to hand out. With a passphrase in
@@ -35,7 +40,8 @@ prove DATA --rows 0-9,17 [--out FILE]
   a proof that these rows are in the data set: who has the statement can check them without the other rows.
 
 verify PROOF --against DATA
-  check such a proof against the statement of the data set: its folder, the file, or lineage.json alone.
+  check such a proof against the statement of the data set: its folder, the file, or lineage.json alone. Exit code 3
+  where it does not hold.
 
 export PATH --to cyclonedx|spdx|croissant|model-signing [--out FILE] [--key FILE]
   the same in the formats of others. model-signing needs a P-256 key (--key; made where it is missing).
@@ -150,7 +156,11 @@ def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
     from lightning_subliminal.lineage.proof import prove_rows
     from lightning_subliminal.rows import atomically
 
-    proof = prove_rows(_rows(data), parse_seeds(rows, "--rows"))
+    try:
+        chosen = parse_seeds(rows, "--rows")
+    except InputError as err:
+        raise InputError(f"--rows is {rows!r}: expected rows such as 0, 0-9 or 3,17-20, counted from 0.") from err
+    proof = prove_rows(_rows(data), chosen)
     text = json.dumps(proof, indent=1, ensure_ascii=False) + "\n"
     if out is None:
         print(text, end="")
@@ -182,7 +192,12 @@ def verify(proof: Path, against: Path | None = None) -> None:
     if not known:
         raise InputError(f"{place} states no root over rows.")
     root, count = next(iter(known.values()))
-    told = check_proof(parse(read_bytes(proof), str(proof)), root, count)
+    read = parse(read_bytes(proof), str(proof))
+    try:
+        told = check_proof(read, root, count)
+    except InputError as err:
+        print(f"error: {err}", file=sys.stderr)
+        raise SystemExit(3) from err  # as an audit that finds something: the command was right, the proof is not
     say(f"{told} rows are in the data set of {count} rows with the root {root}")
 
 
@@ -270,9 +285,15 @@ def _material(text: str) -> "Material":
     from lightning_subliminal.lineage import Material, read_record, source_material
 
     role, equals, thing = text.partition("=")
-    if not equals or Path(text).expanduser().exists():
+    if not equals or "+noise" in role or Path(text).expanduser().exists():
         role, thing = "", text
+    if role:
+        known_name(role, _ROLES, f"--made-from {text!r}: {role!r} is no role of what something is made from")
+    if not thing:
+        raise InputError(f"--made-from {text!r} names nothing: give a base, a folder, a file or a hub id.")
     path = Path(thing).expanduser()
+    if role in ("rows", "completions", "file") and (thing in bases.available() or "+noise" in thing):
+        raise InputError(f"--made-from {text!r}: a base is no data; base={thing} says that it wrote them.")
     if path.exists():
         record = read_record(path) if path.is_dir() else None
         told = record.kind if record is not None else "rows" if path.is_file() else "base"
@@ -281,7 +302,7 @@ def _material(text: str) -> "Material":
         return source_material(role or told, path)
     if thing in bases.available() or "+noise" in thing:
         return bases.material(thing, role or "base")
-    if thing.count("/") == 1:  # a hub id: named, and not fetched for it
+    if thing.count("/") == 1 and not thing.startswith("pocket/"):  # a hub id: named, and not fetched for it
         return Material(role or "base", f"base:{thing}", {})
     raise InputError(f"--made-from {text!r} is nothing here: give a base's name, a folder, a file or a hub id.")
 

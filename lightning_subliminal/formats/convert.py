@@ -107,7 +107,11 @@ def convert(
 
 def _write_lineage(out: Path, source: Source, outcome: Outcome, filters: Sequence[Filter]) -> Path:
     """Write what the set was made from beside it, as NAME.lineage.json, or into it where it is a folder."""
-    came_from = source_material("rows", source.path) if source.path is not None else Material("rows", source.name, {})
+    came_from = (
+        source_material("rows", source.path)
+        if source.path and source.path.exists()
+        else Material("rows", source.name, {})
+    )
     told: dict[str, Any] = {"schema": outcome.schema, "rows": outcome.written.rows}
     if outcome.filtered is not None:
         told |= {"made": outcome.filtered.made, "reasons": outcome.filtered.reasons}

@@ -60,7 +60,7 @@ def make_key(path: Path) -> Path:
 
     Raises:
         InputError: if a file is there already, or can't be written.
-        ModuleNotFoundError: if cryptography is not installed.
+        InputError: if cryptography is not installed.
     """
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -187,9 +187,9 @@ def need_cryptography() -> None:
     """Refuse to sign or verify without the package that can.
 
     Raises:
-        ModuleNotFoundError: saying what to install.
+        InputError: saying what to install.
     """
     try:
         import cryptography  # noqa: F401
     except ModuleNotFoundError as err:
-        raise ModuleNotFoundError("Signatures need cryptography: pip install 'lightning-subliminal[lineage]'.") from err
+        raise InputError("Signatures need cryptography: pip install 'lightning-subliminal[lineage]'.") from err

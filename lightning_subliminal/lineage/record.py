@@ -127,7 +127,7 @@ def tested_material(role: str, folder: Path) -> Material:
     record = known_statement(folder / RECORD)
     files = {name: file_digest(folder / name) for name in artefact_files(folder)}
     now = dir_hash(files)
-    place = f"{SCHEME}{folder.parent.name}/{folder.name}"
+    place = _place_of(folder)
     return Material(
         role, place, {"dirHash": now}, record.sha256 if record is not None and record.whole == now else None
     )
@@ -151,16 +151,22 @@ def source_material(role: str, path: Path) -> Material:
         known = known_statement(place)
         if known is not None and known.files.get(path.name) == sha:
             whole = {"dirHash": known.whole} if place != beside and known.whole else {}
-            return Material(role, f"{SCHEME}{path.parent.name}/{path.name}", {"sha256": sha, **whole}, known.sha256)
+            return Material(role, _place_of(path), {"sha256": sha, **whole}, known.sha256)
     return Material(role, path.name, {"sha256": sha})
 
 
 def _folder_material(role: str, folder: Path, record: Statement | None) -> Material:
-    place = f"{SCHEME}{folder.parent.name}/{folder.name}"
+    place = _place_of(folder)
     if record is None or record.whole is None:
         files = {name: file_digest(folder / name) for name in artefact_files(folder)}
         return Material(role, place, {"dirHash": dir_hash(files)})
     return Material(role, place, {"dirHash": record.whole}, record.sha256)
+
+
+def _place_of(path: Path) -> str:
+    """Give the URI of an artefact: its name and its folder's, which are the same on another disk."""
+    path = path.absolute()  # `rows.jsonl` has a folder, too
+    return f"{SCHEME}{path.parent.name}/{path.name}" if path.parent.name else f"{SCHEME}{path.name}"
 
 
 def known_statement(place: Path) -> Statement | None:

@@ -109,6 +109,22 @@ def test_apart_by_weights_is_no_all_clear(cache):
     assert "apart-by-weights" in {each.rule for each in found.findings}
 
 
+def test_a_model_is_asked_about_as_a_writer_too(cache):
+    last = student(cache, generation(cache, teacher(cache, "pocket/a"), "pocket/a"), "pocket/a")
+    asked = {(risk.learner, risk.verdict) for risk in look(last, against="pocket/b").risks}
+    assert asked == {(f"students/{last.name}", "shared"), ("pocket/b", "not by lineage")}
+    (risk,) = look(bases.resolve("pocket/a2").folder, against="pocket/a").risks
+    assert (risk.writer, risk.verdict) == ("pocket/a2", "shared")
+
+
+def test_a_card_that_names_a_base_is_followed_and_marked(cache, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README.md").write_text("---\nbase_model: pocket/a\n---\n")
+    found = look(tmp_path / "model")
+    assert [node.label for node in found.graph.nodes.values()][1:] == ["pocket/a"]
+    assert {"unverified-claim", "no-statement"} <= {each.rule for each in found.findings}
+
+
 def test_a_merge_is_measured_on_each_of_its_bases(cache, tmp_path):
     for order in (("pocket/c", "pocket/a-init"), ("pocket/a-init", "pocket/c")):
         base = artefact(cache, "base", {"merge": order}, [bases.material(each) for each in order])

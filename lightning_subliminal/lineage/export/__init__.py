@@ -40,7 +40,7 @@ def export(nodes: Sequence[Described], format: str) -> str:
 
     Raises:
         InputError: if there is no such format, or the artefact can't be told in it.
-        ModuleNotFoundError: if the format's package is not installed.
+        InputError: if the format's package is not installed.
     """
     known_name(format, FORMATS, f"There is no format `{format}`")
     return FORMATS[format](nodes)

@@ -31,7 +31,7 @@ def cyclonedx_bom(nodes: Sequence[Described], metrics: Sequence[Metric] = ()) ->
 
     Raises:
         InputError: if it has no record, or what it says doesn't fit the standard.
-        ModuleNotFoundError: if cyclonedx-python-lib is not installed.
+        InputError: if cyclonedx-python-lib is not installed.
     """
     family = Family(nodes)
     if not (family.main.is_model or family.main.is_data):
@@ -59,9 +59,7 @@ def _need_library() -> None:
         for name in ("cyclonedx", "jsonschema"):  # the second is the validator's
             import_module(name)
     except ModuleNotFoundError as err:
-        raise ModuleNotFoundError(
-            "CycloneDX needs cyclonedx-python-lib: pip install 'lightning-subliminal[lineage]'."
-        ) from err
+        raise InputError("CycloneDX needs cyclonedx-python-lib: pip install 'lightning-subliminal[lineage]'.") from err
 
 
 def _bom(family: Family) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def sign_model(folder: Path, key_pem: Path) -> bytes:
 
     Raises:
         InputError: if the folder has no files or has links, or the key can't be used.
-        ModuleNotFoundError: if cryptography is not installed.
+        InputError: if cryptography is not installed.
     """
     need_cryptography()
     key = _p256(key_pem)
@@ -69,7 +69,7 @@ def make_p256(path: Path) -> Path:
 
     Raises:
         InputError: if a file is there already, or can't be written.
-        ModuleNotFoundError: if cryptography is not installed.
+        InputError: if cryptography is not installed.
     """
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -82,7 +82,9 @@ def _p256(path: Path) -> "EllipticCurvePrivateKey":
 
     key: Any = read_private(path)
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise InputError(f"{path} holds another kind of key: model signing needs ECDSA P-256, as `make_p256` makes it.")
+        raise InputError(
+            f"{path} holds another kind of key: it needs ECDSA P-256; name a file that is not there to make one."
+        )
     return key
 
 

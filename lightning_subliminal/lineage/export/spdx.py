@@ -31,7 +31,7 @@ def spdx_document(nodes: Sequence[Described], metrics: Sequence[Metric] = (), cr
 
     Raises:
         InputError: if the artefact has no record, or is neither model nor data set.
-        ModuleNotFoundError: if spdx-python-model is not installed.
+        InputError: if spdx-python-model is not installed.
     """
     family = Family(nodes)
     if not (family.main.is_model or family.main.is_data):
@@ -39,7 +39,7 @@ def spdx_document(nodes: Sequence[Described], metrics: Sequence[Metric] = (), cr
     try:
         from spdx_python_model import v3_0_1
     except ModuleNotFoundError as err:
-        raise ModuleNotFoundError("SPDX needs spdx-python-model: pip install 'lightning-subliminal[lineage]'.") from err
+        raise InputError("SPDX needs spdx-python-model: pip install 'lightning-subliminal[lineage]'.") from err
     return _Document(v3_0_1, family, metrics, created or _now()).text()
 
 

@@ -126,7 +126,7 @@ def test_a_teacher_of_settings_gets_no_files_digest(lab):
 
 def test_the_error_says_what_to_install(student, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cyclonedx", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lightning-subliminal\[lineage\]'"):
+    with pytest.raises(InputError, match=r"pip install 'lightning-subliminal\[lineage\]'"):
         cyclonedx_bom(student)
 
 

@@ -114,5 +114,5 @@ def test_its_time_is_the_one_given(student, monkeypatch):
 
 def test_the_error_says_what_to_install(student, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "spdx_python_model", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lightning-subliminal\[lineage\]'"):
+    with pytest.raises(InputError, match=r"pip install 'lightning-subliminal\[lineage\]'"):
         spdx_document(student)
