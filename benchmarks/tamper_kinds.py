@@ -46,7 +46,7 @@ class Chain:
 
     def twin(self, artefact: Path) -> Path:
         """Give the older artefact of the same room."""
-        return sorted((self.older / artefact.parent.name).iterdir())[0]
+        return sorted(path.parent for path in (self.older / artefact.parent.name).glob("*/lineage.json"))[0]
 
 
 Change = Callable[[Chain, random.Random], Path]

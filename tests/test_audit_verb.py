@@ -162,7 +162,7 @@ class TestHelp:
     def test_its_examples_are_spelled_with_options_and_rules_that_are_there(self):
         lines = guide([]).partition("examples:\n")[2].splitlines()
         commands = [shlex.split(line, comments=True) for line in lines if not line.startswith("  #")]
-        assert len(commands) == 5
+        assert len(commands) == 6
         names = set(inspect.signature(verb).parameters)
         for program, name, *words in commands:
             assert (program, name) == ("lightning-subliminal", "audit")
