@@ -89,7 +89,11 @@ def tamper(
     told = "; ".join(f"{each.rule} ({each.where}): {each.says}" for each in errors) or "nothing"
     reasons = tampering.reasons if keys else (*tampering.reasons, *tampering.without_keys)
     right = [each for each in errors if each.rule in reasons]
-    return any(touched.name in f"{each.where} {each.says} {each.path}" for each in right), told
+    names = [
+        touched.name,
+        *(["pocket/a+noise"] if touched.parent.name == "bases" else []),
+    ]  # a base has a name of its own
+    return any(name in f"{each.where} {each.says} {each.path}" for each in right for name in names), told
 
 
 def main() -> None:

@@ -142,10 +142,11 @@ def _check_unlisted(node: Node, statement: Statement, folder: Path) -> None:
     """Look for files that the statement does not name. Beside a model none may be that a loader would read."""
     beside = []
     for name in artefact_files(folder):
-        known = name in statement.files or _is_card(name)
-        if statement.shares_folder and (known or not (statement.kind == "base" and _is_loaded(name))):
+        known, link = name in statement.files or _is_card(name), (folder / name).is_symlink()
+        matters = not statement.shares_folder or (statement.kind == "base" and (link or _is_loaded(name)))
+        if not matters:
             beside += [] if known or _has_own_statement(folder, name) else [name]
-        elif (folder / name).is_symlink():
+        elif link:
             node.find("unsafe-path", f"{name} is a link", folder / name)
         elif not known:
             node.find("unlisted-file", f"{name} is not in the statement", folder / name)

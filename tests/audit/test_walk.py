@@ -271,3 +271,14 @@ class TestAttacks:
         last = student(cache, generation(cache, teacher(cache, str(base)), str(base)), str(base))
         shutil.rmtree(base)
         assert "missing-parent" in rules(look(last))
+
+    def test_a_base_told_anew_by_nobody_trusted(self, signed, cache, tmp_path):
+        """Its files are vouched for by its signed child, what is said of its origin is not."""
+        keys, _ = signed
+        base = tmp_path / "base"
+        shutil.copytree(bases.resolve("pocket/b").folder, base)
+        _told_by("urn:x-mine", base)
+        last = student(cache, generation(cache, teacher(cache, str(base)), str(base)), str(base))
+        assert look(last, keys=keys).holds
+        _told_by("urn:x-without-ancestors", base)
+        assert "untrusted-signer" in rules(look(last, keys=keys))
