@@ -80,10 +80,12 @@ class TestExitCodes:
         capsys.readouterr()
         assert code(last, "--trust", public) == 0
         assert "4 statements by lab" in capsys.readouterr().out
-        cache.rename(tmp_path / "far")
-        moved = (tmp_path / "far" / "students" / last.name).rename(tmp_path / "model")
+        (tmp_path / "far" / "away" / "from").mkdir(parents=True)  # near by they would be found
+        cache.rename(tmp_path / "far" / "away" / "from" / "here")
+        place = tmp_path / "far" / "away" / "from" / "here"
+        moved = (place / "students" / last.name).rename(tmp_path / "model")
         assert code(moved, "--trust", public) == 3
-        assert code(moved, "--search", tmp_path / "far", "--trust", public) == 0
+        assert code(moved, "--search", place, "--trust", public) == 0
 
     def test_a_base_by_its_name_and_against_one(self, cache, capsys):
         assert code("pocket/a") == 0

@@ -1,5 +1,7 @@
 """Where a parent is: a statement names it by digest, and by its place in some cache; this looks for it on this disk."""
 
+import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -17,7 +19,8 @@ __all__ = ["BASE", "Places", "read_beside", "statement_place"]
 
 BASE = "base:"
 _ROOMS = ("teachers", "students", "rows", "completions", "measured", "bases")
-_DEPTH = 3  # of a statement below a root: cache/rows/0123/lineage.json
+_DEPTH = 3  # folders below a root: work/runs/owl_numbers-0123/student
+_MOST_FOLDERS = 20_000  # looked through below a root: it may be somebody's whole home
 
 
 class Places:
@@ -32,7 +35,7 @@ class Places:
         near = [start, *start.parents][:4]
         self._near = [*search, *near, cache_root()]
         caches = [each for each in near if any((each / room).is_dir() for room in _ROOMS)]
-        self._roots = list(dict.fromkeys([*search, *caches, cache_root(), near[0], *near[1:2]]))
+        self._roots = list(dict.fromkeys([*search, *caches, cache_root(), near[0], *near[1:2], Path.cwd() / "runs"]))
 
     def hinted(self, material: Material) -> Iterator[Path]:
         """Yield the folders or files that a material may be by its name, without a look at their digests.
@@ -57,8 +60,8 @@ class Places:
 
         found: dict[str, Path] = {}
         for root in [*self._roots, WEIGHTS]:
-            for depth in range(1, _DEPTH + 1):
-                for path in root.glob("/".join(["*"] * (depth - 1) + [f"*{RECORD}"])):
+            for folder, names in _folders(root):
+                for path in (folder / name for name in names if name.endswith(RECORD)):
                     subject = _subject(path)
                     if subject is not None and path.is_file() and path.stat().st_size < 1 << 24:
                         found.setdefault(file_digest(path), subject)
@@ -68,11 +71,27 @@ class Places:
         """Yield the statements of test results below the roots."""
         seen: set[Path] = set()
         for root in self._roots:
-            for depth in range(_DEPTH):
-                for path in sorted(root.glob("/".join(["*"] * depth + [RESULTS, "*.json"]))):
+            for folder, names in _folders(root):
+                if folder.name != RESULTS:
+                    continue
+                for path in (folder / name for name in sorted(names) if name.endswith(".json")):
                     if not path.name.endswith(".dsse.json") and path.resolve() not in seen:
                         seen.add(path.resolve())
                         yield path
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the folders below a root with the names of their files, near ones first; no hidden ones, no links."""
+    waiting = [(root, 0)] if root.is_dir() else []
+    for count, (folder, depth) in enumerate(waiting):
+        if count >= _MOST_FOLDERS:
+            return
+        with contextlib.suppress(OSError):  # one that may not be read
+            entries = sorted(os.scandir(folder), key=lambda each: each.name)
+            yield folder, [each.name for each in entries if each.is_file()]
+            if depth < _DEPTH:
+                inner = (each for each in entries if each.name[0] != "." and each.is_dir(follow_symlinks=False))
+                waiting += [(Path(each.path), depth + 1) for each in inner]
 
 
 def statement_place(path: Path) -> Path:

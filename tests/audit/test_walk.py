@@ -64,6 +64,17 @@ class TestWhole:
         assert rules(look(tmp_path / "mine" / "model")) == {"missing-parent"}
         assert look(tmp_path / "mine" / "model", search=[tmp_path / "far" / "off"]).holds
 
+    def test_a_run_beside_is_found(self, cache, last, tmp_path):
+        """As `evaluate` names a student of a run: by the run's name, not by where runs are."""
+        shutil.move(last, tmp_path / "runs" / "owl-1" / "student")
+        out = tmp_path / "evaluated"
+        out.mkdir()
+        (out / "results.json").write_text("{}")
+        write_record(out, "evaluation", {}, [artefact_material("model", tmp_path / "runs" / "owl-1" / "student")])
+        found = look(out)
+        assert found.holds
+        assert len(found.graph.nodes) == 6
+
     def test_a_chain_of_hundreds_needs_no_recursion(self, cache):
         writer = teacher(cache)
         for number in range(120):
