@@ -24,6 +24,7 @@ __all__ = ["Graph", "Progress", "Summary", "Timings", "run_stages"]
 # Seconds of one core of a slow machine, where nothing was timed here yet.
 _SECONDS = {"teacher": 6.0, "completions": 5.0, "rows": 0.3, "student": 7.0, "digits": 300.0}
 _SMALL = 0.3
+_LEAST = 1e-3  # seconds: what takes less is noted as 0, and of such stages, too, the longest way goes first
 _QUICK = 1.0  # seconds; what takes less goes first, so that mistakes are seen early and little waits for the end
 _KEPT = 40  # times of a kind that are kept, the last ones
 _DISK_FULL = "No space left on device"
@@ -108,7 +109,7 @@ class Timings:
         """Give the seconds that a stage should take."""
         times = self.seconds.get(stage.kind)
         if times:
-            return statistics.median(times)
+            return max(statistics.median(times), _LEAST)
         return _SECONDS.get(stage.kind, _SMALL if isinstance(stage, MeasureStage) else 1.0)
 
     def least(self, stage: Stage) -> float:

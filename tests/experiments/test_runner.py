@@ -109,3 +109,11 @@ def test_timings_are_medians_of_the_last_runs(tmp_path):
     assert Timings(tmp_path / "timings.json").estimate(toy) == 2.0 != before
     (tmp_path / "timings.json").write_text("no JSON")
     assert Timings(tmp_path / "timings.json").estimate(toy) == before
+
+
+def test_the_longest_way_goes_first_where_stages_take_no_time_that_is_noted(tmp_path):
+    timings = Timings(tmp_path / "timings.json")
+    toy = Toy("toy", tmp_path)
+    timings.add(toy, 0.0002)
+    assert timings.seconds[toy.kind] == [0.0]
+    assert timings.estimate(toy) > 0
