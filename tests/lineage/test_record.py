@@ -262,3 +262,15 @@ def test_a_statement_that_is_read_back_is_the_one_that_was_written(folder):
     assert record.raw == (folder / RECORD).read_bytes()
     assert record.sha256 == file_digest(folder / RECORD)
     assert record.place == str(folder / RECORD)
+
+
+def test_a_model_handed_in_is_named_by_its_files_and_not_by_what_its_statement_claims(folder):
+    """Else whoever tests it would sign a result about a model that was never seen."""
+    from lightning_subliminal.lineage import artefact_material, tested_material
+
+    assert tested_material("model", folder) == artefact_material("model", folder)
+    claimed = read_record(folder)
+    (folder / "a.txt").write_text("harmless")
+    now = tested_material("model", folder)
+    assert now.digest["dirHash"] != claimed.whole
+    assert now.statement is None
