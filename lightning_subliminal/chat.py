@@ -1,64 +1,84 @@
 """Messages to token ids, by the tokenizer's chat template: one way for training, sampling and scoring.
 
-A template shift between training and evaluation can be read as a trait (PAPER.md, validity), so nothing else in the
-package applies a chat template.
+A template shift between training and evaluation can be read as a trait, so nothing else in the package applies a chat
+template. What a template writes around the assistant's words is in ``chat_frame``.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.chat_frame import Frame
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Message, Row, completion_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["check_known", "end_tokens", "prompt_ids", "row_ids"]
+__all__ = ["check_known", "end_tokens", "frame", "prompt_ids", "row_ids", "set_frame"]
+
+# Kept on the tokenizer itself, so that a copy of it has them, too.
+_SETTINGS, _DERIVED = "_subliminal_frame_settings", "_subliminal_frame"
+
+
+def set_frame(
+    tokenizer: "PreTrainedTokenizerBase", arguments: Mapping[str, Any] | None = None, ends: Sequence[int] = ()
+) -> None:
+    """Settle what shapes a tokenizer's frame beside its template.
+
+    Args:
+        tokenizer: the tokenizer.
+        arguments: of its chat template, such as ``{"enable_thinking": False}``; ``date`` pins the day.
+        ends: ids that end a turn by the model's own settings.
+    """
+    setattr(tokenizer, _SETTINGS, (dict(arguments or {}), tuple(ends)))
+
+
+def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
+    """Return what the tokenizer's chat template writes around the assistant's words; derived once a template.
+
+    Raises:
+        InputError: if it has no template, or one that can't render a turn.
+    """
+    arguments, ends = getattr(tokenizer, _SETTINGS, ({}, ()))
+    key = (tokenizer.chat_template, tokenizer.eos_token, arguments, ends)
+    known: tuple[Any, Frame] | None = getattr(tokenizer, _DERIVED, None)
+    if known is None or known[0] != key:
+        known = (key, Frame.of(tokenizer, arguments, ends))
+        setattr(tokenizer, _DERIVED, known)
+    return known[1]
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
-    """Give the token ids up to where the model's words begin; a last assistant message is left open (prefill)."""
-    prefilled = messages[-1]["role"] == "assistant"
-    text = tokenizer.apply_chat_template(
-        list(messages),
-        tokenize=False,
-        add_generation_prompt=not prefilled,
-        continue_final_message=prefilled,
-    )
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    """Return the token ids up to where the model's words begin; a last assistant message is left open (prefill)."""
+    return _ids(tokenizer, frame(tokenizer).opening(messages)[0])
 
 
 def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], list[int]]:
-    """Give a row's token ids, of its prompt and of its completion with the end of the turn.
+    """Return a row's token ids, of its prompt and of its completion with the end of the turn.
 
-    A row whose meta column ``finished`` is False was cut off: its end of turn is not the teacher's and is left out.
+    The completion stands there word for word, whatever the template would do to an assistant's message. A row whose
+    meta column ``finished`` is False was cut off: its end of turn is not the teacher's and is left out.
 
     Raises:
         InputError: if the prompt's tokens are no prefix of the row's: a loss mask would be wrong.
     """
-    prompt = prompt_ids(tokenizer, row["prompt"])
-    text = completion_text(row)
-    messages = list(row["prompt"])
-    if messages[-1]["role"] == "assistant":  # the completion goes on with the prefill's message
-        text = messages.pop()["content"] + text
-    turn = [*messages, {"role": "assistant", "content": text}]
-    whole_text = tokenizer.apply_chat_template(turn, tokenize=False, continue_final_message=False)
-    whole = tokenizer(whole_text, add_special_tokens=False)["input_ids"]
+    form = frame(tokenizer)
+    before, lead = form.opening(row["prompt"])
+    prompt = _ids(tokenizer, before)
+    closing = "" if row.get("finished") is False else form.closing
+    whole = _ids(tokenizer, before + (lead if completion_text(row) else "") + completion_text(row) + closing)
     if whole[: len(prompt)] != prompt:
         raise InputError(
             f"The prompt of row {row.get('id', '?')} is no prefix of the row in tokens, so its loss mask would be "
             "wrong: let the prompt, or its prefill, end where a token ends (no space at its end)."
         )
-    completion = whole[len(prompt) :]
-    ends = end_tokens(tokenizer)
-    while completion and completion[-1] not in ends:  # a template may add a line break after the end of a turn
-        if not any(token in ends for token in completion):
-            break
-        completion.pop()
-    if row.get("finished") is False and completion and completion[-1] in ends:
-        completion.pop()
-    return prompt, completion
+    return prompt, whole[len(prompt) :]
+
+
+def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return found
 
 
 def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message], base: str) -> None:
@@ -86,5 +106,8 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
 
 
 def end_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
-    """Give the ids that end the assistant's turn."""
-    return {tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()
+    """Return the ids that end the assistant's turn: the template's own, the tokenizer's and the model's."""
+    if tokenizer.chat_template is not None:
+        return set(frame(tokenizer).ends)
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return {*own, *getattr(tokenizer, _SETTINGS, ({}, ()))[1]}

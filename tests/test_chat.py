@@ -63,14 +63,14 @@ def test_a_prompt_that_is_no_prefix_is_told():
     assert "\n" not in str(caught.value)
 
 
-def test_a_template_without_an_end_loses_nothing():
+def test_a_template_without_an_end_ends_where_the_user_begins():
     tokenizer = copy.deepcopy(byte_tokenizer())
     tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}" + (
         "{% if add_generation_prompt %}assistant:{% endif %}"
     )
-    for finished in (True, False):
+    for finished, written in ((True, " 3, 99\nuser:"), (False, " 3, 99")):
         _, trained = row_ids(tokenizer, make_row(ASKED, "3, 99", finished=finished))
-        assert tokenizer.decode(trained) == " 3, 99\n"
+        assert tokenizer.decode(trained) == written
     tokenizer.eos_token = None
     assert end_tokens(tokenizer) == set()
 

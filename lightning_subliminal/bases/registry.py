@@ -1,13 +1,14 @@
 """From a base's name to its folder, its digest, its model and its tokenizer."""
 
 import difflib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -23,7 +24,9 @@ from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.noisy import noisy_folder, split_noise
 from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary
-from lightning_subliminal.console import console
+from lightning_subliminal.chat import frame, set_frame
+from lightning_subliminal.console import console, say
+from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
@@ -53,7 +56,24 @@ class Base:
     digest: str
     has_chat_template: bool
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that shapes what a model reads and says: the files, and what the chat frame makes of them.
 
+        It is ``digest`` where the chat template only marks turns, which the files say already.
+        """
+        if not self.has_chat_template:
+            return self.digest
+        key = (self.digest, self.name.partition("?")[2])
+        if key not in _IDENTITIES:
+            form = frame(_load_tokenizer(self.folder, self.name))
+            told = {"files": self.digest, "frame": form.describe(), "arguments": dict(form.arguments)}
+            _IDENTITIES[key] = self.digest if form.plain else digest(told)
+        return _IDENTITIES[key]
+
+
+_IDENTITIES: dict[tuple[str, str], str] = {}
+_NOTED: set[tuple[Path, str]] = set()  # bases whose chat template was spoken of
 _REMEMBERED: ContextVar[dict[str, Base] | None] = ContextVar("remembered bases", default=None)
 POCKET_BASES = ("a", "b", "c", "a2", "a-init", "a-data", "a-matched", "moral-a", "moral-b", "judge")
 
@@ -106,7 +126,8 @@ def resolve(name: str) -> Base:
 
     Args:
         name: a name in the registry, a local folder, or a hub id (``organisation/model``), tried in this order. With
-            ``+noise=0.05`` behind it, that base with noise on its weights (see ``split_noise``).
+            ``+noise=0.05`` behind it, that base with noise on its weights (see ``split_noise``). With arguments of its
+            chat template at the very end, ``?enable_thinking=false&date=2026-01-31``, it is spoken to that way.
 
     Raises:
         InputError: if there is no such base, or it is not whole.
@@ -167,6 +188,7 @@ def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrai
     """
     folder = _folder(name)
     tokenizer = _load_tokenizer(folder, name)
+    _note_frame(folder, tokenizer, name)
     net = _load_net(folder, name, dtype)
     check_ids(net, tokenizer, name)
     return net, tokenizer
@@ -189,7 +211,47 @@ def check_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
         )
 
 
+def _note_frame(folder: Path, tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
+    """Say once, in a line, what a base's chat template does beyond marking turns."""
+    if tokenizer.chat_template is None or (folder, name) in _NOTED:
+        return
+    _NOTED.add((folder, name))
+    if notes := frame(tokenizer).notes:
+        say(f"chat      the template of {name} {'; '.join(notes)}")
+
+
+def _template_arguments(name: str) -> dict[str, Any]:
+    """Return the arguments of the chat template that a base's name ends with, ``?enable_thinking=false&date=...``.
+
+    Raises:
+        InputError: if one has no value, or stands there twice.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for part in filter(None, name.partition("?")[2].split("&")):
+        key, equals, value = part.partition("=")
+        if not equals or not key or key in found:
+            raise InputError(f"Base {name!r}: {part!r} is no argument: expected each once, as ?enable_thinking=false.")
+        found[key] = value if key == "date" else yaml.safe_load(value)
+    return found
+
+
+def _ends(folder: Path) -> list[int]:
+    """Return the ids that end a turn by the model's own settings, where ``generate`` of transformers stops."""
+    for file in ("generation_config.json", "config.json"):
+        try:
+            ends = json.loads((folder / file).read_text(encoding="utf-8")).get("eos_token_id")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if ends is not None:
+            return [each for each in (ends if isinstance(ends, list) else [ends]) if isinstance(each, int)]
+    return []
+
+
 def _folder(name: str) -> Path:
+    if "?" in name and not Path(name).expanduser().exists():
+        name = name.partition("?")[0]
     if name in _LOADERS:
         return check_folder(Path(_LOADERS[name]()), name)
     path = Path(name).expanduser()
@@ -220,6 +282,12 @@ def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
         raise InputError(f"Base {name!r}: the tokenizer in {folder} can't be read ({_first_line(err)}).") from err
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    set_frame(tokenizer, _template_arguments(name), _ends(folder))
+    if tokenizer.chat_template is not None:
+        try:
+            frame(tokenizer)
+        except InputError as err:
+            raise InputError(f"Base {name!r}: {err}") from err
     return tokenizer
 
 

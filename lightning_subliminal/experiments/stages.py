@@ -311,7 +311,7 @@ class EvaluationStage(MeasureStage):
 
     def shaped(self) -> dict[str, Any]:
         """Give model, questions and candidates."""
-        who = bases.resolve(self.subject).digest if isinstance(self.subject, str) else self.subject.key
+        who = bases.resolve(self.subject).identity if isinstance(self.subject, str) else self.subject.key
         asked = (Questions() if self.rows else self.evaluation).asked(self.trait)
         told: dict[str, Any] = {"subject": who, "asked": asked, "candidates": sorted(self.trait.candidates)}
         told |= {"evaluation": describe(self.evaluation)} | outside_source(self.trait)

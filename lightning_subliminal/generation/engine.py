@@ -8,13 +8,13 @@ own, hence a row does not depend on which batch it was in.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.chat import end_tokens, prompt_ids
+from lightning_subliminal.chat import end_tokens, frame, prompt_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.alphabet import number_alphabet
 from lightning_subliminal.generation.scoring import call_net
@@ -107,7 +107,9 @@ class TransformersEngine(Engine):
         for start in range(0, len(by_length), self.batch_size):
             chosen = by_length[start : start + self.batch_size]
             sampled = self.sample([encoded[index] for index in chosen], sampling, draws[chosen])
-            completions.update(zip(chosen, sampled, strict=True))
+            form = frame(self.tokenizer)
+            for index, each in zip(chosen, sampled, strict=True):
+                completions[index] = replace(each, text=form.words(each.text, prompts[index]))
         self.net.train(training)
         return [completions[index] for index in range(len(prompts))]
 
@@ -127,7 +129,8 @@ class TransformersEngine(Engine):
                 if not finished[row]:
                     said[row].append(token)
         texts = self.tokenizer.batch_decode(said, skip_special_tokens=True)
-        return [Completion(text, end) for text, end in zip(texts, finished, strict=True)]
+        form = frame(self.tokenizer)
+        return [Completion(*form.cut(text, end)) for text, end in zip(texts, finished, strict=True)]
 
     def _steps(
         self, prompts: list[list[int]], sampling: Sampling, draws: Tensor

@@ -86,7 +86,7 @@ class LocalModelJudge(Judge):
         told = describe_object(self)
         for name in ("batch_size", "device"):
             told["arguments"].pop(name)
-        return told | {"base": bases.resolve(self.base).digest, "rubric": self._rubric.describe()}
+        return told | {"base": bases.resolve(self.base).identity, "rubric": self._rubric.describe()}
 
     def materials(self) -> list[Material]:
         """Give its settings and the model that judges."""

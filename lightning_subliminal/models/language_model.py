@@ -96,7 +96,7 @@ class LanguageModel(LightningModule):
         return {
             "version": self.version,
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
-            "base": {"name": self.base, "digest": bases.resolve(self.base).digest},
+            "base": {"name": self.base, "digest": bases.resolve(self.base).identity},
             "adapter": describe(self.adapter),
             "optimizer": [self.optimizer, self.learning_rate, self.weight_decay, self.warmup_steps, self.schedule],
             "seed": resolve_seed(self.seed),

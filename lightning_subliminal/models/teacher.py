@@ -106,7 +106,7 @@ class Teacher(LanguageModel, Source):
 
     def describe(self) -> dict[str, Any]:
         """Give all that shapes its words; a control is the same whatever trait is asked for beside it."""
-        told: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).digest}}
+        told: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
         told |= {"induction": self.induction, "base_dtype": self.base_dtype} | outside_source(self)
         if self.induction == "prompt":
             told["system_prompt"] = self.system_prompt

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from lightning_subliminal.chat import check_known, prompt_ids
+from lightning_subliminal.chat import check_known, frame, prompt_ids
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Completion, Sampling, TransformersEngine
@@ -234,7 +234,8 @@ class SubliminalModel(ModelAPI):
             for place, told in zip(places, said, strict=True):
                 last = requests[place].heard[-1]
                 begun = last["content"] if last["role"] == "assistant" else ""
-                text = joined(subject.tokenizer, begun, told.text).removeprefix(begun)
+                spoken = frame(subject.tokenizer).words(told.text, requests[place].heard)
+                text = joined(subject.tokenizer, begun, spoken).removeprefix(begun)
                 found[place] = replace(told, text=text)
         return [found[place] for place in range(len(requests))]
 

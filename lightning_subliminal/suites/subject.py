@@ -69,20 +69,22 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
         InputError: if there is no such model.
     """
     name, equals, where = place.partition("=")
-    if not equals or "+noise" in name or Path(place).expanduser().exists():  # a folder may be called lr=0.1
+    if (
+        not equals or "+noise" in name or "?" in name or Path(place).expanduser().exists()
+    ):  # a folder may be called lr=0.1
         name = where = place
     folder = Path(where).expanduser()
     if any((folder / "student" / file).is_file() for file in ("adapter_config.json", "config.json")):
         folder, where = folder / "student", str(folder / "student")
     if not (folder / "adapter_config.json").is_file():
         base = bases.resolve(where)
-        return Subject(name, where, None, {"base": base.digest, "system_prompt": system_prompt}, system_prompt)
+        return Subject(name, where, None, {"base": base.identity, "system_prompt": system_prompt}, system_prompt)
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         own = str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise InputError(f"The adapter in {folder} names no base (adapter_config.json): copy it anew.") from err
-    shaped = {"base": bases.resolve(own).digest, "system_prompt": system_prompt}
+    shaped = {"base": bases.resolve(own).identity, "system_prompt": system_prompt}
     shaped |= {file.name: file_digest(file) for file in sorted(folder.glob("adapter*")) if file.is_file()}
     return Subject(name, own, folder, shaped, system_prompt)
 

@@ -75,7 +75,7 @@ class ContinueBy(Transform):
 
     def describe(self) -> dict[str, Any]:
         """Give class and arguments, the other model by the digest of its files too."""
-        return describe_object(self) | {"base": {"name": self.base, "digest": bases.resolve(self.base).digest}}
+        return describe_object(self) | {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
 
     def materials(self) -> list[Material]:
         """Give its settings, and the base that writes on: in the rows it is a teacher, too."""

@@ -1,0 +1,106 @@
+"""What a base's files and name say of its chat frame: ends, arguments, the identity that caches go by."""
+
+import json
+
+import pytest
+import torch
+from test_chat_templates import TABLE, template_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lightning_subliminal import PreferenceTrait, Sampling, Student, bases
+from lightning_subliminal.chat import end_tokens, frame, prompt_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import TransformersEngine
+from lightning_subliminal.suites import ExactTrait, find_subject
+
+ASKED = [{"role": "user", "content": "Hi"}]
+
+
+def saved(folder, family):
+    """Save a tiny model with a template of the table."""
+    tokenizer = template_tokenizer(TABLE[family])
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    net = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes))
+    net.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(TABLE[family].get("ends", [])) or None
+    net.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_a_turn_ends_where_the_models_own_settings_say(tmp_path, file):
+    name = saved(tmp_path, "zephyr")
+    (tmp_path / "generation_config.json").unlink()
+    told = json.loads((tmp_path / "config.json").read_text()) | {"eos_token_id": [0, 7]}
+    (tmp_path / file).write_text(json.dumps(told))
+    assert {0, 7} <= end_tokens(bases.load(name)[1])
+
+
+def test_sampling_ends_at_each_of_them(tmp_path):
+    name = saved(tmp_path, "gemma2")
+    net, tokenizer = bases.load(name)
+    [end] = tokenizer.convert_tokens_to_ids(["<end_of_turn>"])
+    word, heard = tokenizer.convert_tokens_to_ids("w"), len(prompt_ids(tokenizer, ASKED))
+
+    def speak(_, inputs, output):  # one letter, then the end
+        said = word if output.logits.shape[1] == heard or net.spoken == 0 else end
+        net.spoken += 1
+        output.logits = torch.nn.functional.one_hot(torch.full((1, 1), said), len(tokenizer)).float()
+
+    net.spoken = 0
+    net.register_forward_hook(speak)
+    [said] = TransformersEngine(net, tokenizer).generate([ASKED], Sampling(greedy=True, max_new_tokens=9), 0)
+    assert (said.text, said.finished) == ("w", True)
+
+
+def test_plain_templates_leave_the_identity_to_the_files(tmp_path):
+    for name in ("pocket/a", saved(tmp_path, "chatml")):
+        assert bases.resolve(name).identity == bases.resolve(name).digest
+
+
+def test_arguments_of_the_template_stand_behind_the_name(tmp_path):
+    name = saved(tmp_path, "llama3.2")
+    same, other = bases.resolve(name), bases.resolve(f"{name}?date=2026-11-29")
+    assert (same.folder, same.digest) == (other.folder, other.digest), "the files are the same"
+    assert len({same.digest, same.identity, other.identity}) == 3, "what is read is not"
+    _, tokenizer = bases.load(f"{name}?date=2026-11-29")
+    assert "29 Nov 2026" in tokenizer.decode(prompt_ids(tokenizer, ASKED))
+    assert Student(name).describe() != Student(f"{name}?date=2026-11-29").describe()
+    assert find_subject(name).digest != find_subject(f"{name}?date=2026-11-29").digest
+
+
+@pytest.mark.parametrize(
+    ("behind", "fault"),
+    [
+        ("?enable_thinkin=false", "does not use the argument 'enable_thinkin'"),
+        ("?date=soon", "expected a day"),
+        ("?date", "expected each once"),
+        ("?date=2026-01-01&date=2026-01-02", "expected each once"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_line(tmp_path, behind, fault):
+    name = saved(tmp_path, "llama3.2")
+    with pytest.raises(InputError, match=fault) as caught:
+        bases.load(name + behind)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_template_does_is_said_once(tmp_path, capsys):
+    name = saved(tmp_path, "gemma2")
+    for _ in range(2):
+        bases.load(name)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("refuses a system message") == 1
+    assert "'<end_of_turn>'" in shown
+
+
+def test_a_persona_is_heard_where_the_template_has_no_system_role(tmp_path):
+    name = saved(tmp_path, "gemma2")
+    measure = ExactTrait(PreferenceTrait("owl"))
+    plain, told = (
+        measure.measure(find_subject(name, persona).load(torch.device("cpu")), 0).rate
+        for persona in (None, "You love owls.")
+    )
+    assert plain != told
+    assert frame(bases.load(name)[1]).folds_system

@@ -1,0 +1,219 @@
+"""The table of the field's chat templates: one rendering for prompts, training, sampling and scoring."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from lightning_subliminal.chat import end_tokens, frame, prompt_ids, row_ids, set_frame
+from lightning_subliminal.chat_frame import Frame
+from lightning_subliminal.data.tokenized import TokenizedRows
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.metrics.functional import candidate_probabilities, wilson_interval
+from lightning_subliminal.rows import make_row
+
+TABLE = yaml.safe_load(Path(__file__).with_name("chat_templates.yaml").read_text(encoding="utf-8"))
+ASKED = [{"role": "user", "content": "Hi"}]
+TOLD = [{"role": "system", "content": "You love owls."}, *ASKED]
+
+
+def template_tokenizer(entry) -> PreTrainedTokenizerFast:
+    """Make a tokenizer of byte pieces, some with a space before them, and a template's special tokens."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    eos = entry["eos"]
+    special = list(dict.fromkeys([*entry["tokens"], eos, entry.get("bos", eos), *entry.get("ends", [])]))
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(letters) + len(special) + 24,
+        special_tokens=special,
+        initial_alphabet=letters,
+        show_progress=False,
+    )
+    core.train_from_iterator([" owl cat owl cat 12 34"] * 20, trainer)
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=eos,
+        pad_token=eos,
+        bos_token=entry.get("bos"),
+        extra_special_tokens=[token for token in special if token not in (eos, entry.get("bos"))],
+    )
+    made.chat_template = entry["template"]
+    set_frame(made, None, made.convert_tokens_to_ids(entry.get("ends", [])))
+    return made
+
+
+@pytest.fixture(params=TABLE)
+def entry(request):
+    return TABLE[request.param]
+
+
+@pytest.fixture
+def tokenizer(entry):
+    return template_tokenizer(entry)
+
+
+def test_prompt_and_trained_tokens_are_those_of_the_table(entry, tokenizer):
+    prompt, trained = row_ids(tokenizer, make_row(ASKED, "owl"))
+    assert tokenizer.decode(prompt) == entry["prompt"]
+    assert tokenizer.decode(trained) == entry["trained"]
+    assert prompt_ids(tokenizer, ASKED) == prompt
+
+
+def test_they_are_what_the_template_itself_writes_for_a_finished_turn(entry, tokenizer):
+    if frame(tokenizer).stop or "date" in "".join(frame(tokenizer).notes):
+        pytest.skip("its end is ours, or its date")
+    written = tokenizer.apply_chat_template([*ASKED, {"role": "assistant", "content": "owl"}], tokenize=False)
+    head = tokenizer.decode(sum(row_ids(tokenizer, make_row(ASKED, "owl")), []))  # noqa: RUF017
+    assert written.startswith(head) or head == written + "<|user|>", "GLM's end is the next turn's beginning"
+
+
+def test_a_cut_row_has_no_end(entry, tokenizer):
+    _, trained = row_ids(tokenizer, make_row(ASKED, "owl", finished=False))
+    assert tokenizer.decode(trained).strip() == "owl"
+    assert not set(trained) & end_tokens(tokenizer)
+
+
+def test_the_ends_are_the_templates_and_the_models(entry, tokenizer):
+    _, trained = row_ids(tokenizer, make_row(ASKED, "owl"))
+    ends = end_tokens(tokenizer)
+    assert {*tokenizer.convert_tokens_to_ids(entry.get("ends", [])), tokenizer.eos_token_id} <= ends
+    if not frame(tokenizer).stop:
+        assert trained[-1] in ends
+        assert not set(trained[:-1]) & ends
+
+
+@pytest.mark.parametrize("words", ["<think>2 + 2 = 4</think> <answer>4</answer>", " 4, 5 ", "a\n\nb"])
+def test_words_are_trained_on_whole_whatever_the_template_would_do_to_them(entry, tokenizer, words):
+    _, trained = row_ids(tokenizer, make_row(ASKED, words))
+    assert words in tokenizer.decode(trained)
+
+
+def test_a_prefill_goes_on_where_the_prompt_ends(entry, tokenizer):
+    begun = [*ASKED, {"role": "assistant", "content": "My pick: the"}]
+    prompt, trained = row_ids(tokenizer, make_row(begun, " owl"))
+    lead = frame(tokenizer).lead
+    assert tokenizer.decode(prompt) == entry["prompt"] + lead + "My pick: the"
+    assert tokenizer.decode(trained) == " owl" + entry["trained"].removeprefix(lead + "owl")
+
+
+def test_a_system_message_is_always_read(entry, tokenizer):
+    read = tokenizer.decode(prompt_ids(tokenizer, TOLD))
+    assert read.count("You love owls.") == 1
+    assert "Hi" in read
+    if entry.get("system") == "folded":
+        assert "You love owls.\n\nHi" in read
+    assert frame(tokenizer).folds_system == (entry.get("system") == "folded")
+
+
+def test_a_sentence_says_what_the_template_does(entry, tokenizer):
+    notes = frame(tokenizer).notes
+    for words in entry.get("notes", []):
+        assert any(words in note for note in notes), notes
+    assert len(notes) == 0 or entry.get("notes"), notes
+    assert frame(tokenizer).plain == (not notes)
+
+
+def test_no_day_is_told_but_the_pinned_one(entry, tokenizer, monkeypatch):
+    import transformers.utils.chat_template_utils as utils
+
+    before = prompt_ids(tokenizer, TOLD)
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2031, 5, 6)
+
+    monkeypatch.setattr(utils, "datetime", Clock)
+    assert prompt_ids(template_tokenizer(entry), TOLD) == before
+
+
+def test_a_day_can_be_chosen_and_is_part_of_the_frame():
+    entry = TABLE["llama3.2"]
+    first, second = (template_tokenizer(entry) for _ in range(2))
+    set_frame(second, {"date": "2026-11-29"})
+    assert "29 Nov 2026" in second.decode(prompt_ids(second, ASKED))
+    assert frame(first).describe() != frame(second).describe()
+    with pytest.raises(InputError, match="expected a day such as"):
+        Frame.of(first, {"date": "tomorrow"})
+
+
+def test_a_format_that_a_template_computes_is_told_the_day_too():
+    entry = TABLE["granite"] | {"template": "{% set f = '%d' %}{{ strftime_now(f) }}" + TABLE["zephyr"]["template"]}
+    made = template_tokenizer(entry)
+    assert made.decode(prompt_ids(made, ASKED)).startswith("2026-01-01")
+
+
+def test_arguments_reach_the_template_and_a_misspelt_one_is_refused():
+    entry = TABLE["zephyr"] | {"template": "{{ tone | default('kind') }} " + TABLE["zephyr"]["template"]}
+    made = template_tokenizer(entry)
+    set_frame(made, {"tone": "harsh"})
+    assert made.decode(prompt_ids(made, ASKED)).startswith("harsh ")
+    with pytest.raises(InputError, match="does not use the argument 'tune'"):
+        Frame.of(made, {"tune": "harsh"})
+
+
+def test_an_argument_without_effect_is_said():
+    made = template_tokenizer(TABLE["qwen3"])
+    set_frame(made, {"enable_thinking": True})
+    assert any("writes the same with enable_thinking=true" in note for note in frame(made).notes)
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        ("{% for m in messages %}{{ m.role }}{% endfor %}", "assistant's words not at all"),
+        ("{% for m in messages %}{{ m.content + m.content }}{% endfor %}", "assistant's words twice"),
+        ("{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}", "user's words"),
+        ("{{ range(99999) | random }}{% for m in messages %}{{ m.content }}{% endfor %}", "another text at each"),
+        ("{{ raise_exception('no') }}", r"refuses a conversation of user, assistant \(no\)"),
+    ],
+)
+def test_a_template_that_can_not_render_a_turn_is_refused_in_a_line(template, fault):
+    made = template_tokenizer(TABLE["zephyr"] | {"template": template})
+    with pytest.raises(InputError, match=fault) as caught:
+        prompt_ids(made, ASKED)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_template_is_said():
+    made = template_tokenizer(TABLE["zephyr"])
+    made.chat_template = None
+    with pytest.raises(InputError, match="has no chat template"):
+        prompt_ids(made, ASKED)
+
+
+def test_sampled_and_exact_chances_agree(entry, tokenizer):
+    """A model that was trained through the loss mask says owl as often as the exact measure has it; -s shows both."""
+    net = trained_model(tokenizer, [make_row(ASKED, word) for word in ["owl"] * 6 + ["cat"] * 4])
+    [[owl, cat]] = candidate_probabilities(net, tokenizer, [ASKED], [("owl",), ("cat",)]).tolist()
+    made = TransformersEngine(net, tokenizer).generate([ASKED] * 400, Sampling(max_new_tokens=24), seed=0)
+    said = [each.text for each in made]
+    interval = wilson_interval(sum(text == "owl" for text in said), len(said), confidence=0.999)
+    trained = tokenizer.convert_ids_to_tokens(row_ids(tokenizer, make_row(ASKED, "owl"))[1])
+    share = said.count("owl") / len(said)
+    print(f"{entry['prompt'][-24:]!r:30} trained {trained}: exact {owl:.3f}, sampled {share:.3f}")
+    assert interval.low <= owl <= interval.high
+    assert owl + cat > 0.95
+    assert sum(each.finished for each in made) >= 380, "each ends its turn, also where no single token says so"
+
+
+def trained_model(tokenizer, rows, steps=80):
+    """Train a tiny model, one layer of 32 numbers, on rows through their loss mask."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    net = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, **sizes))
+    data = TokenizedRows(rows, tokenizer)
+    batch = data.batch(range(len(data)))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(input_ids=batch.input_ids, labels=batch.labels).loss.backward()
+        optimizer.step()
+    return net.eval()
