@@ -41,7 +41,7 @@ def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
         InputError: if it has no template, or one that can't render a turn.
     """
     arguments, ends = getattr(tokenizer, _SETTINGS, ({}, ()))
-    key = (tokenizer.chat_template, tokenizer.eos_token, arguments, ends)
+    key: tuple[Any, ...] = (tokenizer.chat_template, tokenizer.eos_token, arguments, ends)
     known: tuple[Any, Frame] | None = getattr(tokenizer, _DERIVED, None)
     if known is None or known[0] != key:
         known = (key, Frame.of(tokenizer, arguments, ends))

@@ -40,7 +40,8 @@ class Frame:
         closing: what ends a finished turn, up to the end token; what a template writes behind it is nobody's.
         stop: the text that ends a turn, where the template has no token for it; else empty.
         folds_system: whether a system message is written at the head of the user's first message instead.
-        notes: what this template does beyond marking turns, a sentence each.
+        own_system: the system message that the template writes where there is none.
+        departures: where plain use of template and tokenizer would read, train on or end something else.
     """
 
     tokenizer: "PreTrainedTokenizerBase"
@@ -50,7 +51,8 @@ class Frame:
     closing: str = ""
     stop: str = ""
     folds_system: bool = False
-    notes: tuple[str, ...] = ()
+    own_system: str = ""
+    departures: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -86,7 +88,7 @@ class Frame:
         if end is None and not closing.strip():  # GLM ends a turn with the token that begins the user's
             closing, end = bare._closing(between, known) if between.strip() else (closing, None)
             closing = closing if end is not None else after
-        folds, refusal = bare._system()
+        folds, own_system, refusal = bare._system()
         notes = [*refusal, *bare._opening_notes(before, opened, extra), *bare._content_notes()]
         if end is not None and end != tokenizer.eos_token_id:
             notes.append(f"ends a turn with {tokenizer.convert_ids_to_tokens(end)!r}, not with the end of text")
@@ -104,13 +106,21 @@ class Frame:
             closing,
             stop,
             folds,
+            own_system,
             tuple(notes),
         )
 
     @property
     def plain(self) -> bool:
-        """Whether the template only marks turns, so that its files alone say what a model reads."""
-        return not self.notes and not self.arguments
+        """Whether the model's files alone say what it reads."""
+        return not self.departures and not self.arguments
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the template does beyond marking turns, a sentence each."""
+        if not self.own_system:
+            return self.departures
+        return (f"writes a system message of its own where there is none: {self.own_system[:60]!r}", *self.departures)
 
     def describe(self) -> dict[str, Any]:
         """Return what the frame writes around a conversation, as JSON-able data: a part of each cache key."""
@@ -227,25 +237,23 @@ class Frame:
         turns: list[Message] = [*user, {"role": "assistant", "content": _WORDS}, {"role": "user", "content": _NEXT}]
         return self._render(turns).partition(_WORDS)[2].partition(_NEXT)[0]
 
-    def _system(self) -> tuple[bool, list[str]]:
-        """Return whether a system message must be folded, and what the template does with one, or without."""
+    def _system(self) -> tuple[bool, str, list[str]]:
+        """Return whether a system message must be folded, what the template writes without one, and the reasons."""
         folded = "a system message is written at the head of the user's first message"
         told: Message = {"role": "system", "content": _TOLD}
         asked: Message = {"role": "user", "content": _ASKED}
         try:
             rendered = self._around([told, asked])[0]
         except InputError:
-            return True, [f"refuses a system message; {folded}"]
+            return True, "", [f"refuses a system message; {folded}"]
         if _TOLD not in rendered or _ASKED not in rendered:
-            return True, [f"drops {'a system message' if _TOLD not in rendered else 'words beside one'}; {folded}"]
+            return True, "", [f"drops {'a system message' if _TOLD not in rendered else 'words beside one'}; {folded}"]
         opened, _, rest = rendered.partition(_TOLD)
         between = rest.partition(_ASKED)[0]
         alone = self._around([asked])[0].partition(_ASKED)[0]
         if opened and alone.startswith(opened) and alone.endswith(between):
-            own = alone[len(opened) : len(alone) - len(between)].strip()
-            if own:
-                return False, [f"writes a system message of its own where there is none: {own[:60]!r}"]
-        return False, []
+            return False, alone[len(opened) : len(alone) - len(between)].strip(), []
+        return False, "", []
 
     def _opening_notes(self, before: str, opened: str, extra: str) -> list[str]:
         if extra.strip():

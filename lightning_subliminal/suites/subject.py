@@ -72,7 +72,7 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
     if (
         not equals or "+noise" in name or "?" in name or Path(place).expanduser().exists()
     ):  # a folder may be called lr=0.1
-        name = where = place
+        name = where = place  # a folder may be called lr=0.1
     folder = Path(where).expanduser()
     if any((folder / "student" / file).is_file() for file in ("adapter_config.json", "config.json")):
         folder, where = folder / "student", str(folder / "student")
