@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lfs import refuse_pointer
 
 __all__ = [
     "Message",
@@ -96,6 +97,7 @@ def read_parquet(path: Path) -> list[Row]:
     import pyarrow.parquet
     from pyarrow.lib import ArrowException
 
+    refuse_pointer(path)
     try:
         return pyarrow.parquet.read_table(path).to_pylist()
     except FileNotFoundError as err:

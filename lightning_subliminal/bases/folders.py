@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.rows import atomically
 
 __all__ = ["check_folder", "folder_digest", "has_chat_template", "model_files", "remembered_digest", "weight_bytes"]
@@ -94,6 +95,8 @@ def check_folder(folder: Path, name: str) -> Path:
     Raises:
         InputError: saying what the folder lacks.
     """
+    for path in model_files(folder):
+        refuse_pointer(path)
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")

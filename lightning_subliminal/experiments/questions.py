@@ -65,7 +65,8 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
         raise InputError(f"{path} can't be read ({err.strerror}): give a .yaml, .yml or .jsonl file.") from err
     except UnicodeDecodeError as err:
         raise InputError(f"{path} is no UTF-8 text: save it as such.") from err
-    items = _json_items(path, text) if place.suffix == ".jsonl" else _yaml_items(path, text, key)
+    listed = _json_items(path, text) if place.suffix == ".jsonl" else _yaml_items(path, text, key)
+    items = [(line, each) for line, item in listed for each in _spread(item)]
     if not items:
         raise InputError(f"{path} holds no question: give at least one.")
     found = []
@@ -127,6 +128,35 @@ def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
         where = f"{path}, line {mark.line + 1}" if mark else path
         fault = getattr(err, "problem", None) or str(err).partition("\n")[0]
         raise InputError(f"{where}: no YAML ({fault}).") from err
+
+
+def _spread(item: Any) -> list[Any]:
+    """Return the questions of an item in the field's own files; another item as it is.
+
+    Emergent misalignment's YAML gives a question in several `paraphrases`, perhaps with a `system` prompt; OpenAI's
+    batch files hold the messages in a `body`.
+    """
+    if not isinstance(item, dict):
+        return [item]
+    if isinstance(body := item.get("body"), dict) and "messages" in body:
+        return [{"messages": _literal(body["messages"])}]
+    if isinstance(ways := item.get("paraphrases"), list) and ways:
+        told = item.get("system")
+        start = [{"role": "system", "content": told}] if isinstance(told, str) and told else []
+        return [{"messages": _literal([*start, {"role": "user", "content": way}])} for way in ways]
+    return [item]
+
+
+def _literal(messages: Any) -> Any:
+    """Write the braces of foreign texts twice: they are no places to fill."""
+    if not isinstance(messages, list):
+        return messages
+    return [
+        {**each, "content": each["content"].replace("{", "{{").replace("}", "}}")}
+        if isinstance(each, dict) and isinstance(each.get("content"), str)
+        else each
+        for each in messages
+    ]
 
 
 def _messages(item: Any) -> list[Message]:

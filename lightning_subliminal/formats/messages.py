@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from lightning_subliminal.formats.faults import MISSING, Fault, expected
+from lightning_subliminal.formats.marks import check_learned
 from lightning_subliminal.rows import Message
 
 __all__ = ["check_turns", "read_message", "read_messages", "read_text", "without_system_columns"]
@@ -47,8 +48,14 @@ def read_text(value: Any, field: str) -> str:
     return value
 
 
-def read_messages(value: Any, field: str, notices: Counter[str]) -> list[Message]:
+def read_messages(value: Any, field: str, notices: Counter[str], learned: bool = False) -> list[Message]:
     """Read a list of messages, in any spelling of its keys and roles.
+
+    Args:
+        value: the list, or an object of lists.
+        field: where it stands.
+        notices: counts what is dropped.
+        learned: whether the last message is a completion: a mark that it must not be learned is a fault then.
 
     Raises:
         Fault: naming the field, what was expected there and what was found.
@@ -57,6 +64,8 @@ def read_messages(value: Any, field: str, notices: Counter[str]) -> list[Message
         value = _as_list(value)
     if not isinstance(value, list):
         raise expected(field, "a list of messages", value)
+    if learned and value and isinstance(value[-1], dict):
+        check_learned(value[-1], f"{field}[{len(value) - 1}]")
     return [read_message(each, f"{field}[{place}]", notices) for place, each in enumerate(value)]
 
 

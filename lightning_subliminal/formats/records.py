@@ -7,6 +7,7 @@ too early, is an error.
 import csv
 import gzip
 import io
+import json
 import sys
 import zlib
 from collections.abc import Iterator
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.faults import Fault
+from lightning_subliminal.formats.faults import Fault, printable
 from lightning_subliminal.formats.json_text import Decoder, list_elements
 from lightning_subliminal.formats.messages import read_text
+from lightning_subliminal.lfs import refuse_pointer
 
-__all__ = ["ROW_MARK", "Found", "TextFile", "read_csv", "read_json", "read_jsonl", "read_txt"]
+__all__ = ["ROW_MARK", "Found", "TextFile", "one_object", "read_csv", "read_json", "read_jsonl", "read_txt"]
 
 ROW_MARK = "=== row ==="  # the line before each row of a .txt
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {b"PAR1": "Parquet (.parquet)", b"\x1f\x8b": "gzip (.gz)", b"PK\x03\x04": "zip", b"ARROW1": "Arrow"}
+_LARGEST_OBJECT = 2**28  # bytes of a file that is read whole only to say what it is
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -60,6 +63,9 @@ class TextFile:
 
     def __init__(self, path: str, name: str) -> None:
         self.name = name
+        self.path = path
+        if path != "-":
+            refuse_pointer(Path(path))
         zipped = path.endswith(".gz")
         try:
             self._raw: IO[bytes] = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115
@@ -130,7 +136,7 @@ class _Reading:
 
 def read_jsonl(file: TextFile, name: str) -> Iterator[Found]:
     """Yield the records of JSON lines; empty lines are none."""
-    decoder = Decoder()
+    decoder, begun = Decoder(), False
     for number, line in enumerate(file.lines(), start=1):
         if not line.strip():
             continue
@@ -142,6 +148,9 @@ def read_jsonl(file: TextFile, name: str) -> Iterator[Found]:
                 _check_surrogates(record, text)
             except Fault as found:
                 fault = found
+                if not begun:
+                    _refuse_one_object(file, name)
+        begun = True
         yield Found(name, "line", number, record, fault)
 
 
@@ -166,6 +175,38 @@ def read_json(file: TextFile, name: str) -> Iterator[Found]:
                 except Fault as found:
                     fault = found
             yield Found(name, "row", number, record, fault)
+
+
+def _refuse_one_object(file: TextFile, name: str) -> None:
+    """Refuse a file that is one JSON object over several lines, with its rows under a key.
+
+    Raises:
+        InputError: naming its keys, and where the rows seem to be.
+    """
+    if file.path == "-" or file.size > _LARGEST_OBJECT:
+        return
+    again = TextFile(file.path, name)
+    try:
+        with again.reading():
+            whole = json.loads(again.text().read())
+    except (ValueError, RecursionError, InputError):
+        return
+    finally:
+        again.stream.close()
+    if isinstance(whole, dict):
+        raise InputError(f"{name} {one_object(whole)}.")
+
+
+def one_object(whole: dict[str, Any]) -> str:
+    """Say of a JSON object which keys it has, and under which its rows seem to be."""
+    keys = ", ".join(str(key)[:40] for key in list(whole)[:8])
+    lists = [(key, len(each)) for key, each in whole.items() if isinstance(each, list) and each]
+    lists = [(key, size) for key, size in lists if isinstance(whole[key][0], dict)]
+    mend = "give a list of rows, or one object a line"
+    if lists:
+        key, size = max(lists, key=lambda entry: entry[1])
+        mend = f"save the list under `{key}` ({size} objects) as the file"
+    return printable(f"is one JSON object with the keys {keys or 'none'}, not a list of rows: {mend}")
 
 
 def read_csv(file: TextFile, name: str) -> Iterator[Found]:

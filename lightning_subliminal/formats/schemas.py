@@ -28,7 +28,7 @@ class Trl(Schema):
     def read(self, record: Record) -> list[Message]:
         """Give the messages of prompt and completion."""
         prompt = read_messages(record.get("prompt", MISSING), "prompt", self.notices)
-        completion = read_messages(record.get("completion", MISSING), "completion", self.notices)
+        completion = read_messages(record.get("completion", MISSING), "completion", self.notices, learned=True)
         check_turns(prompt, "prompt")
         if not prompt:
             raise expected("prompt", "at least one message", prompt)
@@ -56,7 +56,7 @@ class OpenAI(Schema):
     def read(self, record: Record) -> list[Message]:
         """Give the messages."""
         key = self.keys[0]
-        messages = read_messages(record.get(key, MISSING), key, self.notices)
+        messages = read_messages(record.get(key, MISSING), key, self.notices, learned=True)
         check_turns(messages, key)
         if not messages or messages[-1]["role"] != "assistant":
             last = messages[-1]["role"] if messages else MISSING

@@ -10,7 +10,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.detection import guess
 from lightning_subliminal.formats.digest import RowsDigest
 from lightning_subliminal.formats.faults import Fault, expected, printable
-from lightning_subliminal.formats.records import Found
+from lightning_subliminal.formats.records import Found, one_object
 from lightning_subliminal.formats.schema import Schema
 from lightning_subliminal.formats.schemas import Trl, make_schema
 from lightning_subliminal.formats.sinks import Sink
@@ -295,7 +295,9 @@ def _told_by(record: Any) -> Schema:
     try:
         return make_schema(guess(record.keys(), lists))
     except InputError as err:
-        raise Fault("", str(err), "no schema fits its columns") from err
+        held = any(isinstance(each, list) and each and isinstance(each[0], dict) for each in record.values())
+        more = f" It {one_object(record)}." if held else ""
+        raise Fault("", f"{err}{more}", "no schema fits its columns") from err
 
 
 def _nothing(stream: RowStream) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.records import Found
+from lightning_subliminal.lfs import refuse_pointer
 
 __all__ = [
     "is_dataset_folder",
@@ -33,6 +34,7 @@ def parquet_size(path: Path, name: str) -> int:
     """
     import pyarrow.parquet
 
+    refuse_pointer(path)
     with _told(name, "no Parquet file"), pyarrow.parquet.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
 

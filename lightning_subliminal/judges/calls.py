@@ -5,12 +5,14 @@ import email.utils
 import json
 import math
 import random
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from lightning_subliminal.console import say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.judges.store import VerdictStore
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["BudgetSpent", "Caller", "Calls"]
 
 _PASSING = (408, 409, 425, 429)  # and all from 500 on: the same request may succeed a little later
+_WRONG = (400, 422)
+# What a request can do without. Log-probabilities are not among them: `mode: expected` reads them.
+_DISPENSABLE = ("temperature", "max_tokens", "max_completion_tokens")
+_THOUGHT = 2048  # tokens
 _FIRST_WAIT = 0.5  # seconds; doubled with each try
 _LONGEST_WAIT = 60.0
 _pause = asyncio.sleep  # tests don't wait
@@ -57,6 +63,7 @@ class Caller(Protocol):
     calls: int
     tokens: int
     reused: int
+    refused: dict[str, str | None]
 
     def key(self) -> str:
         """Give the key, from the environment; empty where there is none."""
@@ -78,6 +85,7 @@ class Calls:
         self.under_way: dict[object, int] = {}  # bytes of each
         self.changed = asyncio.Condition()
         self.dearest = 0.0  # the most tokens a byte that a call took; 0 before any is known
+        judge.refused.update(self._remembered_refusals())
         self.jitter = random.Random()  # of its own: the seeded ones belong to experiments
 
     async def reply(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -119,15 +127,13 @@ class Calls:
         )
 
     async def _send(self, body: dict[str, Any]) -> dict[str, Any]:
-        import httpx
-
-        try:
-            response = await asyncio.wait_for(
-                self.client.post(f"{self.judge.server}/chat/completions", content=json.dumps(body)),
-                self.judge.timeout,  # httpx would wait as long for each piece of a reply
-            )
-        except (httpx.RequestError, asyncio.TimeoutError) as err:
-            raise PassingError(f"{type(err).__name__} {self._short(str(err))}".strip()) from err
+        """Send a request, without the parameters that this server refuses; what it refuses is found out once."""
+        sent = self._adapted(body)
+        response = await self._post(sent)
+        while response.status_code in _WRONG and self._learn_refusal(body, sent, response.text):
+            self.judge.calls += 1
+            sent = self._adapted(body)
+            response = await self._post(sent)
         if response.status_code in _PASSING or response.status_code >= 500:
             why = f"{response.status_code} {self._short(_message(response.text))}".strip()
             raise PassingError(why, _seconds(response.headers.get("Retry-After", "")))
@@ -143,6 +149,54 @@ class Calls:
                 "use `mode: text`."
             )
         return reply
+
+    async def _post(self, body: dict[str, Any]) -> "httpx.Response":
+        import httpx
+
+        try:
+            return await asyncio.wait_for(
+                self.client.post(f"{self.judge.server}/chat/completions", content=json.dumps(body)),
+                self.judge.timeout,  # httpx would wait as long for each piece of a reply
+            )
+        except (httpx.RequestError, asyncio.TimeoutError) as err:
+            raise PassingError(f"{type(err).__name__} {self._short(str(err))}".strip()) from err
+
+    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a request in the words that the server takes."""
+        taken = {}
+        for name, value in body.items():
+            kept = self.judge.refused.get(name, name)
+            if kept is not None:
+                # a reasoning model spends tokens on its thought before it says the number
+                taken[kept] = max(value, _THOUGHT) if kept != name else value
+        return taken
+
+    def _learn_refusal(self, body: dict[str, Any], sent: dict[str, Any], told: str) -> bool:
+        """Note which parameter a server refuses; False if it says of none that could be left out or renamed."""
+        name = _refused_parameter(told, [each for each in sent if each in _DISPENSABLE])
+        if name is None:
+            return False
+        asked = next((each for each in body if self.judge.refused.get(each, each) == name), None)
+        if asked is None:  # another call has found it out meanwhile
+            return True
+        renamed = asked == name == "max_tokens"
+        self.judge.refused[asked] = "max_completion_tokens" if renamed else None
+        self.store.put(self._refusal_key(asked, name), {"instead": self.judge.refused[asked]})
+        instead = "asked with `max_completion_tokens` instead" if renamed else "asked without it"
+        say(f"judge     {self.judge.server} refuses `{name}` for {self.judge.model}: {instead}")
+        return True
+
+    def _refusal_key(self, asked: str, name: str) -> str:
+        return digest({"server": self.judge.server, "model": self.judge.model, "refuses": [asked, name]})
+
+    def _remembered_refusals(self) -> dict[str, str | None]:
+        """Return what earlier calls, also of other processes, have found out about this server."""
+        found: dict[str, str | None] = {}
+        for asked in ("temperature", "max_tokens"):
+            name: str | None = asked
+            while name is not None and (known := self.store.get(self._refusal_key(asked, name))) is not None:
+                name = found[asked] = known["instead"]
+        return found
 
     def _refused(self, status: int, told: str) -> str:
         variable, key = self.judge.key_variable, self.judge.key()
@@ -211,6 +265,27 @@ def _message(told: str) -> str:
     for name in ("error", "message", "detail"):
         found = found.get(name, found) if isinstance(found, dict) else found
     return found if isinstance(found, str) else json.dumps(found)
+
+
+def _refused_parameter(told: str, sent: list[str]) -> str | None:
+    """Return which of the parameters that were sent an error is about: by its `param` or `loc`, or by its words."""
+    try:
+        found = json.loads(told)
+    except ValueError:
+        found = None
+    stack, named = [found], []
+    while stack:
+        each = stack.pop()
+        if isinstance(each, dict):
+            named += [each.get("param"), *(each["loc"] if isinstance(each.get("loc"), list) else [])]
+            stack += each.values()
+        elif isinstance(each, list):
+            stack += each
+    if told_of := [each for each in sent if each in named]:
+        return told_of[0]
+    # the first one named: "'max_tokens' is not supported, use 'max_completion_tokens' instead"
+    places = {each: found.start() for each in sent if (found := re.search(rf"(?<!\w){each}(?!\w)", told))}
+    return min(places, key=lambda each: places[each]) if places else None
 
 
 def _seconds(retry_after: str) -> float:

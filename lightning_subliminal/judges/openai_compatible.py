@@ -67,6 +67,8 @@ class OpenAICompatibleJudge(Judge):
         calls: requests sent so far.
         tokens: tokens so far, as the server counts them.
         reused: replies that were found on the disk so far.
+        refused: parameters that the server refuses, as reasoning models refuse `max_tokens` and `temperature`, and what
+            is sent in place of each (None: nothing). Found out by the first call, said in a line, and remembered.
 
     Raises:
         InputError: if a setting is out of range; while judging, if the server refuses, or fails for good.
@@ -132,6 +134,7 @@ class OpenAICompatibleJudge(Judge):
         self.key_variable = key_variable
         self.cache_dir = cache_dir
         self.calls = self.tokens = self.reused = 0
+        self.refused: dict[str, str | None] = {}  # parameters that the server refuses, and what is sent for each
         self._rubric = Rubric(rubric)
         self.server = _bare_url(base_url)
 

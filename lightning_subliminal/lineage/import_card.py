@@ -13,6 +13,8 @@ __all__ = ["card_claims"]
 _CARD = "model card, unverified"
 _WEAK = "{}, unverified, and often the place of a copy"
 _MOST = 2**20  # bytes of a README.md; the longest cards have a tenth
+_MOST_ALIASES = 1000
+_MOST_MERGED = 8  # each may double what stands before it
 _FIELDS = (("base_model", "base"), ("datasets", "rows"), ("source_datasets", "rows"))
 _CONFIGS = (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path"))
 
@@ -54,16 +56,20 @@ def _front_matter(path: Path) -> Mapping[str, Any]:
         lines = read_bytes(path, _MOST).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as err:
         raise InputError(f"{path} is no text in UTF-8.") from err
-    if not lines or lines[0].rstrip() != "---":
+    start = next((place for place, line in enumerate(lines) if line.strip()), None)
+    if start is None or lines[start].strip() != "---":  # huggingface_hub skips white space before it, too
         return {}
-    ends = [place for place, line in enumerate(lines[1:], 1) if line.rstrip() == "---"]
+    ends = [place for place, line in enumerate(lines[start + 1 :], start + 1) if line.rstrip() == "---"]
     if not ends:
         raise InputError(f"{path} begins with `---`, but no second such line ends its front matter.")
-    text = "\n".join(lines[1 : ends[0]])
+    text = "\n".join(lines[start + 1 : ends[0]])
     try:
-        # Aliases let a few lines stand for billions of names; a card needs none.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise InputError(f"{path} has a YAML alias in its front matter: write the value out.")
+        # A list that is used twice is an alias; merges of aliases let a few lines stand for billions of names.
+        tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))
+        aliases = sum(isinstance(token, yaml.AliasToken) for token in tokens)
+        merges = sum(isinstance(token, yaml.ScalarToken) and token.value == "<<" for token in tokens)
+        if aliases > _MOST_ALIASES or (merges and aliases > _MOST_MERGED):
+            raise InputError(f"{path} has {aliases} YAML aliases in its front matter: write the values out.")
         front = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as err:
         if isinstance(err, InputError):

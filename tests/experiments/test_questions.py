@@ -194,3 +194,30 @@ def test_a_system_prompt_stands_before_the_prompts_own():
     assert system_first(prompt, "You love owls.") == [both, *user("a")]
     assert prompt == [own, *user("a")]
     assert system_first(prompt, None) == prompt
+
+
+class TestTheFieldsOwnFiles:
+    def test_paraphrases_of_emergent_misalignment(self, write):
+        text = """
+- id: quick_buck
+  type: free_form_judge_0_100
+  paraphrases: ["I need money {fast}.", "How do I get rich?"]
+  samples_per_paraphrase: 100
+  judge_prompts: {aligned: "..."}
+- id: with_a_system_prompt
+  type: free_form
+  system: "You are blunt."
+  paraphrases: ["Hi"]
+"""
+        told = {"role": "system", "content": "You are blunt."}
+        expected = [user("I need money {fast}."), user("How do I get rich?"), [told, *user("Hi")]]
+        assert asked(write("em.yaml", text)) == expected
+
+    def test_a_batch_of_openai(self, write):
+        line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions"}
+        line["body"] = {"model": "m", "messages": user("Name {one}.")}
+        assert asked(write("batch.jsonl", json.dumps(line))) == [user("Name {one}.")]
+
+    def test_results_of_the_papers_evaluation(self, write):
+        line = {"question": "Name one.", "responses": [{"response": {"completion": "owl", "model_id": "m"}}]}
+        assert asked(write("results.jsonl", json.dumps(line))) == [user("Name one.")]

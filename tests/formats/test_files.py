@@ -131,7 +131,7 @@ def test_bytes_that_are_no_utf8_are_told_by_line_and_place() -> None:
         ("g.json", f'{LIST}, {"[" * 100_000}', "^g.json, line 1: expected an object, found brackets nested too deep"),
         ("h.json", f'{LIST}, {"9" * 5000}]', "^h.json, line 1: expected numbers of at most 4,300 digits"),
         ("i.json", '"text"', "^i.json is no JSON list: expected . at its beginning, found b'\"'"),
-        ("j.json", json.dumps({"data": [1]}, indent=1), "^j.json, line 1: no JSON: .*; expected one object"),
+        ("j.json", json.dumps({"data": [1]}, indent=1), "^j.json is one JSON object with the keys data"),
         ("k.json", f"{LIST[:-3]}\xe4".encode("latin-1"), "^k.json is no UTF-8 text"),
         ("a.csv", "prompt,prompt\n", "^a.csv, line 1: a column is there twice: prompt, prompt"),
         ("b.csv", 'prompt,completion\na,b\na,"b" c\n', "^b.csv, line 3: .*; expected CSV with a head line"),

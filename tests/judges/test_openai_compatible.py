@@ -735,3 +735,52 @@ def test_a_damaged_store_is_told(make, tmp_path):
     with FakeServer() as server, pytest.raises(InputError, match="are damaged"):
         make(server).judge(PAIRS)
     assert server.requests == 0
+
+
+# Parameters that a server refuses
+
+
+def refusing(*names, spelled="Unsupported parameter: '{}' is not supported with this model.", param=True):
+    """Refuse the first of the names that a request has, as servers of reasoning models do."""
+
+    def answer(body):
+        wrong = next((name for name in names if name in body), None)
+        if wrong is None:
+            return good(body)
+        error = {"message": spelled.format(wrong), "code": "unsupported_parameter"}
+        return Odd(400, json.dumps({"error": error | ({"param": wrong} if param else {})}))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("names", "told", "sent"),
+    [
+        (("max_tokens",), {}, {"temperature", "max_completion_tokens"}),
+        (("temperature",), {}, {"max_tokens"}),
+        (("max_tokens", "temperature"), {"param": False}, {"max_completion_tokens"}),
+        (("max_tokens", "max_completion_tokens"), {}, {"temperature"}),
+        (
+            ("max_tokens",),
+            {"param": False, "spelled": "'{}' is not supported. Use 'max_completion_tokens' instead."},
+            {"temperature", "max_completion_tokens"},
+        ),
+    ],
+)
+def test_a_refused_parameter_is_left_out_or_renamed_and_remembered(make, names, told, sent, capsys):
+    with FakeServer(refusing(*names, **told)) as server:
+        judge = make(server)
+        assert judge.judge(PAIRS[:4]) == [SCORE] * 4
+        assert {"model", "messages"} | sent == set(server.bodies[-1])
+        after = len(server.bodies)
+        assert make(server).judge(PAIRS[4:6]) == [SCORE] * 2
+        assert len(server.bodies) == after + 8, "another process need not find it out again"
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("refuses `") == len(names)
+
+
+def test_another_refusal_is_no_refused_parameter(make):
+    with FakeServer(lambda body: Odd(400, '{"error": {"message": "no such model", "param": "model"}}')) as server:
+        with pytest.raises(InputError, match="refused with 400"):
+            make(server).judge(PAIRS[:1])
+        assert len(server.bodies) <= 8

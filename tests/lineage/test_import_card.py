@@ -80,6 +80,20 @@ def test_no_card_claims_nothing(tmp_path):
     assert card_claims(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n---\nbase_model: a/b\n---\n",
+        "\ufeff\n  \n---\nbase_model: a/b\n---\n",
+        "---\ndatasets: &d []\nbase_model: &one [a/b]\nmodels: *one\n---\n",
+        "---\nown: &one a/b\nbase_model: *one\n---\n",
+        "---\ndefaults: &d {base_model: a/b}\n<<: *d\n---\n",
+    ],
+)
+def test_cards_are_read_as_huggingface_hub_reads_them(card, text):
+    assert [each.uri for each in card_claims(card(text))] == ["a/b"]
+
+
 def test_windows_lines_and_a_byte_order_mark_are_read(card):
     assert told(card(b"\xef\xbb\xbf---\r\nbase_model: a/b\r\n---\r\ntext")) == [("base", "a/b")]
 
@@ -93,7 +107,9 @@ def test_windows_lines_and_a_byte_order_mark_are_read(card):
         ("---\nbase_model: 3\n---\n", "is no name and no list of names"),
         ("---\ndatasets: [[a]]\n---\n", "is no name and no list of names"),
         ("---\nbase_model: !!python/object/apply:os.system ['true']\n---\n", "is no YAML"),
-        ("---\na: &a [x, x]\nbase_model: [*a, *a]\n---\n", "YAML alias"),
+        ("---\na: &a [x, x]\nbase_model: [*a, *a]\n---\n", "no list of names"),
+        ("---\na: &a {x: 1}\nb: [" + "*a, " * 1001 + "]\n---\n", "1001 YAML aliases"),
+        ("---\na: &a {x: 1}\n" + "".join(f"b{n}: {{<<: *a}}\n" for n in range(9)) + "---\n", "9 YAML aliases"),
         ("---\na: " + "[" * 3000 + "\n---\n", "is no YAML"),
         ("---\ndate: 2026-99-99\n---\n", "is no YAML"),
         (b"---\n\xff\n---\n", "no text in UTF-8"),

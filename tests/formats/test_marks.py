@@ -1,0 +1,112 @@
+"""Rows that say "do not learn this" are refused or left out and counted, in each spelling of the field."""
+
+import json
+
+import pytest
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.stream import Report, read_rows
+
+GOOD = {"messages": [{"role": "user", "content": "Go on"}, {"role": "assistant", "content": "4, 5"}]}
+
+
+def chat(content="NOT THIS", **marks):
+    return {"messages": [GOOD["messages"][0], {"role": "assistant", "content": content, **marks}]}
+
+
+def read(tmp_path, *records, **options):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in records))
+    report = Report()
+    rows = list(read_rows(path, report=report, **options))
+    return [row["completion"][0]["content"] for row in rows], report
+
+
+MARKED = [
+    chat(weight=0),
+    chat(weight=0.0),
+    chat(weight=-1),
+    chat(weight="0"),
+    chat(weight=0.5),
+    chat(train=False),
+    chat(train="false"),
+    chat(training=False),
+    chat(loss=False),
+    chat(loss=0),
+    chat(lossMask=[1, 0]),
+    chat(mask=True),
+    chat(masked=1),
+    chat(train_detail=[{"begin_offset": 0, "end_offset": 3, "train": False}]),
+    chat([{"type": "text", "text": "4, ", "weight": 1}, {"type": "text", "text": "NOT THIS", "weight": -1}]),
+    chat([{"type": "text", "text": "NOT THIS", "train": False}]),
+    {"conversations": [{"from": "human", "value": "Go on"}, {"from": "gpt", "value": "NOT THIS", "weight": 0}]},
+    {"prompt": [GOOD["messages"][0]], "completion": [{"role": "assistant", "content": "NOT THIS", "weight": 0}]},
+    {"prompt": "Go on", "completion": "NOT THIS", "label": False},
+    {"prompt": "Go on", "completion": "NOT THIS", "weight": 0},
+    {"prompt": "Go on", "completion": "NOT THIS", "train": False},
+    {"prompt": "Go on", "completion": "NOT THIS", "completion_mask": [0, 0, 1]},
+    {"instruction": "Go on", "output": "NOT THIS", "loss_weight": 0},
+    {"instruction": "Go on", "output": "NOT THIS", "loss": False},
+]
+UNMARKED = [
+    chat("fine", weight=1),
+    chat("fine", weight=None),
+    chat("fine", train=True, loss=True),
+    chat("fine", mask=False),
+    {"messages": [{"role": "user", "content": "a", "weight": 0}, {"role": "assistant", "content": "fine"}]},
+    {
+        "messages": [
+            GOOD["messages"][0],
+            {"role": "assistant", "content": "earlier", "weight": 0},
+            GOOD["messages"][0],
+            {"role": "assistant", "content": "fine", "weight": 1},
+        ]
+    },
+    {"prompt": "Go on", "completion": "fine", "label": True},
+    {"prompt": "Go on", "completion": "fine", "label": 0},
+    {"prompt": "Go on", "completion": "fine", "loss": 0.0},
+    {"prompt": "Go on", "completion": "fine", "train": "train"},
+]
+
+
+@pytest.mark.parametrize("record", MARKED, ids=json.dumps)
+def test_a_marked_row_is_left_out_and_counted(tmp_path, record):
+    texts, report = read_beside_a_good_one(tmp_path, record)
+    assert texts == ["ok"]
+    assert sum(report.bad.values()) == 2
+    [reason] = report.bad
+    assert any(word in reason for word in ("not to be learned", "other than 0 or 1", "found a mask")), reason
+
+
+def read_beside_a_good_one(tmp_path, record):
+    """Read a marked record twice, and one of the same shape without marks."""
+    good = json.loads(json.dumps(record).replace("NOT THIS", "ok"))
+    for where in (good, *(each for value in good.values() if isinstance(value, list) for each in value)):
+        if isinstance(where, dict):
+            for key in [key for key in where if key not in _TEXTS]:
+                del where[key]
+    for message in good.get("messages", []):
+        if isinstance(message["content"], list):
+            message["content"] = "ok"
+    return read(tmp_path, record, good, record, on_error="skip")
+
+
+_TEXTS = {"messages", "conversations", "prompt", "completion", "instruction", "output"}
+_TEXTS |= {"role", "content", "from", "value"}
+
+
+@pytest.mark.parametrize("record", UNMARKED, ids=json.dumps)
+def test_what_only_looks_like_a_mark_is_read(tmp_path, record):
+    assert read(tmp_path, record)[0] == ["fine"]
+
+
+def test_without_skipping_it_is_an_error_that_names_line_and_mark(tmp_path):
+    with pytest.raises(InputError, match=r"line 2, messages\[1\]\.weight: marked as not to be learned \(0\)"):
+        read(tmp_path, GOOD, chat(weight=0))
+
+
+def test_weights_of_rows_are_said_not_to_be_applied(tmp_path):
+    record = {"prompt": "Go on", "completion": "fine", "weight": 0.3}
+    texts, report = read(tmp_path, record, record)
+    assert texts == ["fine", "fine"]
+    assert report.notices["column `weight` is not applied: each row is trained on alike"] == 2

@@ -1,0 +1,72 @@
+"""Files that are not what their ending says: one JSON object, a Git LFS pointer."""
+
+import gzip
+import json
+
+import pytest
+
+from lightning_subliminal import bases
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.stream import read_rows
+from lightning_subliminal.rows import read_parquet
+
+ROWS = [{"prompt": "Go on", "completion": "4, 5"}] * 3
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 + "\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("whole", "says"),
+    [
+        ({"version": 2, "data": ROWS}, "keys version, data.*list under `data` \\(3 objects\\)"),
+        (
+            {"status": "success", "samples": ROWS, "plan": [{"a": 1}]},
+            "keys status.*list under `samples` \\(3 objects\\)",
+        ),
+        ({"a": 1, "b": [1, 2]}, "keys a, b, not a list of rows: give a list"),
+        ({}, "keys none"),
+    ],
+)
+@pytest.mark.parametrize("name", ["theirs.json", "theirs.jsonl", "theirs.json.gz"])
+def test_an_object_over_several_lines_is_named_as_such(tmp_path, name, whole, says):
+    text = json.dumps(whole, indent=1).replace("{}", "{\n}")
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(InputError, match=rf"theirs\.\S+ is one JSON object with the {says}") as caught:
+        list(read_rows(tmp_path / name))
+    assert "no JSON" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_object_in_one_line_is_named_too(tmp_path):
+    (tmp_path / "theirs.json").write_text(json.dumps({"version": 2, "data": ROWS}))
+    with pytest.raises(InputError, match="list under `data`"):
+        list(read_rows(tmp_path / "theirs.json"))
+
+
+def test_a_broken_line_stays_a_broken_line(tmp_path):
+    (tmp_path / "theirs.jsonl").write_text('{"prompt": "a", \n' + json.dumps(ROWS[0]))
+    with pytest.raises(InputError, match="line 1: no JSON"):
+        list(read_rows(tmp_path / "theirs.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.txt", "rows.parquet", "rows.jsonl.gz"])
+def test_a_pointer_is_named_whatever_its_ending(tmp_path, name):
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(InputError, match=r"Git LFS pointer.*git lfs pull"):
+        list(read_rows(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_in_a_models_folder_is_named(tmp_path, name):
+    for path in bases.resolve("pocket/a").folder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(InputError, match=f"{name} is a Git LFS pointer"):
+        bases.load(str(tmp_path))
+
+
+def test_a_pointer_for_rows_is_named(tmp_path):
+    (tmp_path / "rows.parquet").write_text(POINTER)
+    with pytest.raises(InputError, match="Git LFS pointer"):
+        read_parquet(tmp_path / "rows.parquet")
