@@ -15,10 +15,10 @@ from lightning_subliminal.rows import Message, Row, completion_text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["check_known", "end_tokens", "frame", "prompt_ids", "row_ids", "set_frame"]
+__all__ = ["check_known", "end_tokens", "frame", "prompt_ids", "row_ids", "set_frame", "set_spare_ids"]
 
 # Kept on the tokenizer itself, so that a copy of it has them, too.
-_SETTINGS, _DERIVED = "_subliminal_frame_settings", "_subliminal_frame"
+_SETTINGS, _DERIVED, _SPARE = "_subliminal_frame_settings", "_subliminal_frame", "_subliminal_spare_ids"
 
 
 def set_frame(
@@ -32,6 +32,11 @@ def set_frame(
         ends: ids that end a turn by the model's own settings.
     """
     setattr(tokenizer, _SETTINGS, (dict(arguments or {}), tuple(ends)))
+
+
+def set_spare_ids(tokenizer: "PreTrainedTokenizerBase", ids: Iterable[int]) -> None:
+    """Note the ids that the model has no embedding for: a text that needs one is refused."""
+    setattr(tokenizer, _SPARE, frozenset(ids))
 
 
 def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
@@ -78,6 +83,11 @@ def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], 
 
 def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    for number in getattr(tokenizer, _SPARE, frozenset()).intersection(found):
+        raise InputError(
+            f"A text needs the token {tokenizer.convert_ids_to_tokens(number)!r}, which the model has no embedding "
+            "for: take it out of the text."
+        )
     return found
 
 

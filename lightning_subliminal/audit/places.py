@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lightning_subliminal.bases import available, resolve
+from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME, Material
@@ -123,15 +124,13 @@ def _base_folders(name: str) -> Iterator[Path]:
     path = Path(name).expanduser()
     if path.is_dir():
         yield path
-    elif name.count("/") == 1:
+    elif is_hub_id(name):
         yield from _hub_copy(name)
 
 
 def _hub_copy(name: str) -> Iterator[Path]:
-    from huggingface_hub import snapshot_download
-
     try:
-        yield Path(snapshot_download(name, local_files_only=True))
+        yield local_copy(name)
     except Exception:  # the hub's client raises errors of three libraries: then there is no copy
         return
 

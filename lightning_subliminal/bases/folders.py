@@ -12,7 +12,15 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.rows import atomically
 
-__all__ = ["check_folder", "folder_digest", "has_chat_template", "model_files", "remembered_digest", "weight_bytes"]
+__all__ = [
+    "check_folder",
+    "folder_digest",
+    "has_chat_template",
+    "has_whole_weights",
+    "model_files",
+    "remembered_digest",
+    "weight_bytes",
+]
 
 # All that shapes what a model says; a README or a training log in the same folder does not change the digest.
 _PATTERNS = (
@@ -37,6 +45,7 @@ _SEEN: dict[tuple[str, int, int], str] = {}  # digests of this process; a plan a
 def model_files(folder: Path) -> list[Path]:
     """Give the files of a model's folder that shape the model, in the order of their names."""
     found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    found = {path for path in found if not path.name.startswith("adapter_")}  # of an adapter beside whole weights
     return sorted(found, key=lambda path: path.name)
 
 
@@ -74,6 +83,11 @@ def _noted_digest(path: Path, status: os.stat_result) -> str:
     return sha
 
 
+def has_whole_weights(folder: Path) -> bool:
+    """Tell whether a folder holds a model's own weights, not an adapter's alone: then these are what is read of it."""
+    return (folder / "config.json").is_file() and any(path.suffix == ".safetensors" for path in model_files(folder))
+
+
 def weight_bytes(folder: Path) -> int:
     """Give the size of a model's weights in bytes."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -107,7 +121,9 @@ def check_folder(folder: Path, name: str) -> Path:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} is damaged, no JSON ({err}); copy it anew.") from err
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
-    if not any(folder.glob("*.safetensors")):
+    if not has_whole_weights(folder):
+        if (folder / "adapter_config.json").is_file():
+            raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")
         raise InputError(
             f"Base {name!r}: {folder} holds no *.safetensors; weights in pickle form are not read, save the model anew."
         )

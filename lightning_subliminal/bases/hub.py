@@ -6,15 +6,27 @@ from pathlib import Path
 from lightning_subliminal.bases.folders import check_folder
 from lightning_subliminal.errors import InputError
 
-__all__ = ["hub_folder", "is_hub_id"]
+__all__ = ["hub_folder", "is_hub_id", "local_copy"]
 
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _PATIENCE = 5.0  # seconds to wait for the hub's first answer
 
 
 def is_hub_id(name: str) -> bool:
-    """Tell whether ``name`` has the form ``organisation/model``."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
+    """Tell whether ``name`` has the form ``organisation/model`` or ``organisation/model@revision``."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w][\w./-]*)?", name, re.ASCII) is not None
+
+
+def local_copy(name: str) -> Path:
+    """Return the snapshot that the hub's cache has of a model, at its revision where the name has one.
+
+    Raises:
+        Exception: one of huggingface_hub's, if there is none.
+    """
+    from huggingface_hub import snapshot_download
+
+    place, _, revision = name.partition("@")
+    return Path(snapshot_download(place, revision=revision or None, local_files_only=True))
 
 
 def hub_folder(name: str) -> Path:
@@ -28,7 +40,7 @@ def hub_folder(name: str) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
 
     try:
-        return check_folder(Path(snapshot_download(name, local_files_only=True)), name)
+        return check_folder(local_copy(name), name)
     except Exception as err:
         if constants.HF_HUB_OFFLINE:
             raise InputError(
@@ -36,8 +48,11 @@ def hub_folder(name: str) -> Path:
                 "give a local folder."
             ) from err
     try:
-        HfApi().model_info(name, timeout=_PATIENCE)  # asked first since a download tries again for minutes
-        folder = Path(snapshot_download(name, allow_patterns=_PATTERNS, etag_timeout=_PATIENCE))
+        place, _, revision = name.partition("@")
+        # asked first since a download tries again for minutes
+        HfApi().model_info(place, revision=revision or None, timeout=_PATIENCE)
+        kept = snapshot_download(place, revision=revision or None, allow_patterns=_PATTERNS, etag_timeout=_PATIENCE)
+        folder = Path(kept)
     except Exception as err:  # the hub's client raises errors of three libraries
         raise InputError(_reason(name, err)) from err
     return check_folder(folder, name)
@@ -47,6 +62,8 @@ def _reason(name: str, err: Exception) -> str:
     kind = type(err).__name__
     if kind == "GatedRepoError":
         return f"Base {name!r} is gated: accept its licence on the hub and log in (`hf auth login`)."
+    if kind == "RevisionNotFoundError":
+        return f"Base {name!r}: the hub's model has no such revision: check the branch, tag or commit behind the @."
     if kind in ("RepositoryNotFoundError", "HFValidationError"):
         return f"Base {name!r} is not on the hub, or is private: check the spelling, or log in (`hf auth login`)."
     return (

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -23,8 +24,8 @@ from lightning_subliminal.bases.folders import (
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.noisy import noisy_folder, split_noise
 from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
-from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary
-from lightning_subliminal.chat import frame, set_frame
+from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary, spare_ids
+from lightning_subliminal.chat import frame, set_frame, set_spare_ids
 from lightning_subliminal.console import console, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
@@ -125,7 +126,8 @@ def resolve(name: str) -> Base:
     """Find the base ``name`` and compute its digest; a hub model is downloaded, SmolLM2 converted, if it was not yet.
 
     Args:
-        name: a name in the registry, a local folder, or a hub id (``organisation/model``), tried in this order. With
+        name: a name in the registry, a local folder, or a hub id (``organisation/model`` or
+            ``organisation/model@revision``), tried in this order. With
             ``+noise=0.05`` behind it, that base with noise on its weights (see ``split_noise``). With arguments of its
             chat template at the very end, ``?enable_thinking=false&date=2026-01-31``, it is spoken to that way.
 
@@ -190,8 +192,36 @@ def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrai
     tokenizer = _load_tokenizer(folder, name)
     _note_frame(folder, tokenizer, name)
     net = _load_net(folder, name, dtype)
-    check_ids(net, tokenizer, name)
+    fit_tokenizer(net, tokenizer, name)
     return net, tokenizer
+
+
+def fit_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
+    """Check a tokenizer against its model, and note the ids that the model has no embedding for.
+
+    Raises:
+        InputError: if the vocabulary doesn't fit the model.
+    """
+    check_ids(net, tokenizer, name)
+    spare = spare_ids(net, tokenizer)
+    set_spare_ids(tokenizer, spare.values())
+    if tokenizer.pad_token_id in spare.values():  # padding is never looked at, but it is embedded
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def load_tokenizer(folder: Path, base: str) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer that lies beside an adapter; turns end by the settings of its base, too.
+
+    Args:
+        folder: of the adapter.
+        base: the base that it stands on, with arguments of the chat template, if any.
+
+    Raises:
+        InputError: if it can't be read.
+    """
+    tokenizer = _load_tokenizer(folder, base)
+    set_frame(tokenizer, _template_arguments(base), _ends(_folder(base)))
+    return tokenizer
 
 
 def check_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
@@ -299,9 +329,9 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
     size = weight_bytes(folder)
     waiting = console.status(f"Loading {name} ({size / 1e9:.1f} GB)") if size > 2**28 else nullcontext()
     try:
-        with waiting, quiet_transformers():
+        with waiting, quiet_transformers(), _whole_weights(folder, name) as place:
             net, told = AutoModelForCausalLM.from_pretrained(
-                folder,
+                place,
                 dtype=dtype or "auto",
                 attn_implementation="sdpa",
                 use_safetensors=True,
@@ -313,7 +343,23 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
     missing = sorted(told["missing_keys"])
     if missing:  # transformers would go on with random numbers there
         raise InputError(f"Base {name!r}: the weights in {folder} lack {missing[0]} and {len(missing) - 1} more.")
+    net.name_or_path = str(folder)
     return cast("PreTrainedModel", net)
+
+
+@contextmanager
+def _whole_weights(folder: Path, name: str) -> Iterator[Path]:
+    """Yield a folder without the adapter files beside whole weights, which transformers would put on top of them."""
+    if not (folder / "adapter_config.json").is_file():
+        yield folder
+        return
+    if (folder, "adapter") not in _NOTED:
+        _NOTED.add((folder, "adapter"))
+        say(f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not")
+    with tempfile.TemporaryDirectory(prefix="subliminal-") as place:
+        for path in model_files(folder):
+            (Path(place) / path.name).symlink_to(path.resolve())
+        yield Path(place)
 
 
 def _first_line(err: Exception) -> str:

@@ -9,7 +9,7 @@ from lightning_subliminal.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["check_ids", "same_vocabulary", "vocabulary_digest"]
+__all__ = ["check_ids", "same_vocabulary", "spare_ids", "vocabulary_digest"]
 
 
 def vocabulary_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -26,18 +26,29 @@ def same_vocabulary(one: "PreTrainedTokenizerBase", other: "PreTrainedTokenizerB
     return bool(one.get_vocab() == other.get_vocab())
 
 
+def spare_ids(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
+    """Return the tokens of a tokenizer that its model has no embedding for, such as Gemma 3's for images."""
+    rows = int(net.get_input_embeddings().weight.shape[0])
+    return {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
+
+
 def check_ids(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
-    """Check that every id that the tokenizer or the model's settings can give has a row in the embedding.
+    """Check that every id that the tokenizer's vocabulary or the model's settings can give has a row in the embedding.
+
+    Added tokens may have none, as long as no text needs them: ``chat`` refuses such a text.
 
     Raises:
         InputError: naming the id, and how many rows there are.
     """
     rows = int(net.get_input_embeddings().weight.shape[0])
-    token, highest = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
-    if highest >= rows:
+    spare = spare_ids(net, tokenizer)
+    added = set(tokenizer.get_added_vocab().values())
+    beyond = {number: token for token, number in spare.items() if number not in added}
+    if beyond:
+        highest = max(beyond)
         raise InputError(
-            f"Base {name!r}: its tokenizer has the id {highest} ({token!r}), but the model embeds ids 0 to {rows - 1}; "
-            "use the tokenizer that belongs to this model."
+            f"Base {name!r}: its tokenizer has the id {highest} ({beyond[highest]!r}), but the model embeds ids 0 to "
+            f"{rows - 1}; use the tokenizer that belongs to this model."
         )
     for owner in ("config", "generation_config"):
         for key in ("bos_token_id", "eos_token_id", "pad_token_id"):

@@ -182,6 +182,7 @@ def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | 
         Token ids, (rows,).
     """
     if allowed is not None:
+        allowed = allowed[allowed < logits.shape[1]]  # a tokenizer may know ids that its model does not
         logits = logits[:, allowed]
     if sampling.greedy:
         picked = logits.argmax(dim=1)

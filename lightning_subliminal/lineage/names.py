@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lightning_subliminal.errors import InputError
 __all__ = ["ENVELOPE", "MODEL_SIGNATURE", "RECORD", "RESULTS", "artefact_files", "check_name", "dir_hash", "inside"]
 
 _LONGEST = 255  # bytes of a file's name, on any common file system
+_HUB_REPO = re.compile(r"(models|datasets|spaces)--")
 RECORD = "lineage.json"  # the statement
 ENVELOPE = "lineage.dsse.json"  # the same, signed
 MODEL_SIGNATURE = "model.sig"  # of OpenSSF's model-signing
@@ -51,6 +53,21 @@ def artefact_files(folder: Path) -> Iterator[str]:
                 yield path.relative_to(folder).as_posix()
 
 
+def _is_hub_blob(link: Path) -> bool:
+    """Tell whether a link is a file of a snapshot in the Hub's cache: it leads into the blobs of its own repository.
+
+    ``models--owner--name/snapshots/COMMIT/config.json -> ../../blobs/HASH``
+    """
+    rooms = [each for each in link.parents if each.name == "snapshots" and _HUB_REPO.match(each.parent.name)]
+    if not rooms:
+        return False
+    try:
+        target = link.resolve(strict=True)
+        return target.is_file() and target.parent == (rooms[-1].parent / "blobs").resolve(strict=True)
+    except (OSError, RuntimeError):  # it leads nowhere, or round in a circle
+        return False
+
+
 def check_name(name: str) -> None:
     """Refuse a name that is no plain way down from the folder.
 
@@ -78,8 +95,9 @@ def inside(folder: Path, name: str) -> Path:
         path = path / part
         if len(part.encode(errors="surrogateescape")) > _LONGEST:
             raise InputError(f"{name[:80]!r}... has a part of more than {_LONGEST} bytes, which no disk holds.")
-        if path.is_symlink():
+        if path.is_symlink() and not _is_hub_blob(path):
             raise InputError(
-                f"{name!r} is, or lies behind, a link to {os.readlink(path)!r}: an artefact holds no links."
+                f"{name!r} is, or lies behind, a link to {os.readlink(path)!r}: an artefact holds no links, but for "
+                "those of a snapshot in the Hub's cache."
             )
     return path

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.folders import has_whole_weights, model_files
+from lightning_subliminal.bases.hub import is_hub_id
+from lightning_subliminal.console import say
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.questions import system_first
@@ -45,7 +48,12 @@ class Subject:
         if self.net is not None:
             return self
         net, self.tokenizer = bases.load(self.base, dtype=dtype)
-        self.net = (_with_adapter(net, self.folder) if self.folder is not None else net).to(device).eval()
+        if self.folder is not None:
+            if _has_tokenizer(self.folder):
+                self.tokenizer = bases.load_tokenizer(self.folder, self.base)
+            net = _with_adapter(net, self.folder)
+            bases.fit_tokenizer(net, self.tokenizer, self.name)
+        self.net = net.to(device).eval()
         return self
 
     def release(self) -> None:
@@ -76,7 +84,7 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
     folder = Path(where).expanduser()
     if any((folder / "student" / file).is_file() for file in ("adapter_config.json", "config.json")):
         folder, where = folder / "student", str(folder / "student")
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / "adapter_config.json").is_file() or has_whole_weights(folder):
         base = bases.resolve(where)
         return Subject(name, where, None, {"base": base.identity, "system_prompt": system_prompt}, system_prompt)
     try:
@@ -84,9 +92,56 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
         own = str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise InputError(f"The adapter in {folder} names no base (adapter_config.json): copy it anew.") from err
+    own = _at_revision(own, config)
     shaped = {"base": bases.resolve(own).identity, "system_prompt": system_prompt}
     shaped |= {file.name: file_digest(file) for file in sorted(folder.glob("adapter*")) if file.is_file()}
+    shaped |= {file.name: file_digest(file) for file in model_files(folder)}  # a tokenizer of its own
     return Subject(name, own, folder, shaped, system_prompt)
+
+
+def _at_revision(base: str, config: dict[str, Any]) -> str:
+    """Return the base at the revision that the adapter was trained on, as PEFT itself loads it."""
+    revision = config.get("revision")
+    named = base in bases.available() or "@" in base or Path(base).expanduser().exists()
+    if named or not isinstance(revision, str) or revision in ("", "main") or not is_hub_id(base):
+        return base
+    return f"{base}@{revision}"
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+
+
+def _grow(net: Any, folder: Path) -> None:
+    """Give a base as many embeddings as the adapter has: its training may have added tokens.
+
+    Raises:
+        InputError: if new rows would stay as they are drawn, since the adapter does not hold them.
+    """
+    from safetensors import safe_open
+
+    own = {"input": net.get_input_embeddings().weight, "output": net.get_output_embeddings().weight}
+    every = list(net.named_parameters(remove_duplicate=False))
+    names = {each: {name for name, value in every if value is own[each]} for each in own}
+    held: dict[str, int] = {}
+    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        for key in file.keys():  # noqa: SIM118 - it is no mapping
+            for each, known in names.items():
+                if any(key.endswith(name) for name in known):
+                    held[each] = file.get_slice(key).get_shape()[0]
+    rows = own["input"].shape[0]
+    wanted = held.get("input", held.get("output", rows))
+    if wanted == rows:
+        return
+    tied = own["input"] is own["output"]
+    if not tied and set(held) != {"input", "output"}:
+        lacking = "output" if "input" in held else "input"
+        raise InputError(
+            f"The adapter in {folder} has {wanted} embeddings and its base {rows}, but it does not hold the {lacking} "
+            "embeddings: save it again with both in `modules_to_save`."
+        )
+    net.resize_token_embeddings(wanted, mean_resizing=False)
+    say(f"adapter   {folder} has {wanted} embeddings, its base {rows}: the base is resized, as PEFT does")
 
 
 def _with_adapter(net: Any, folder: Path) -> Any:
@@ -106,10 +161,13 @@ def _with_adapter(net: Any, folder: Path) -> Any:
     from peft import PeftModel
 
     try:
+        _grow(net, folder)
         with warnings.catch_warnings():
             # or what the file lacks would be measured as it started: as the base
             warnings.filterwarnings("error", "Found missing adapter keys")
             return PeftModel.from_pretrained(net, str(folder))
+    except InputError:
+        raise
     except Exception as err:  # PEFT, safetensors and torch each raise their own
         told = (str(err).splitlines() or [type(err).__name__])[0][:200]
         raise InputError(f"The adapter in {folder} can't be put on its base ({told}): copy it anew.") from err

@@ -1,0 +1,200 @@
+"""Folders as other tools leave them: two models in one, spare ids, revisions, grown vocabularies, hub caches."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+from test_chat_templates import TABLE, template_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lightning_subliminal import Sampling, bases
+from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import TransformersEngine
+from lightning_subliminal.lineage.declare import declare
+from lightning_subliminal.lineage.names import inside
+from lightning_subliminal.suites import find_subject
+
+CPU = torch.device("cpu")
+ASKED = [{"role": "user", "content": "Hi"}]
+WEIGHT = "model.embed_tokens.weight"
+
+
+def small(seed, rows):
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=rows, **sizes))
+
+
+def base(folder, seed=0, family="chatml", extra=0):
+    """Save a tiny base; ``extra`` embeddings more or less than its tokenizer has tokens."""
+    tokenizer = template_tokenizer(TABLE[family])
+    small(seed, len(tokenizer) + extra).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def adapter(folder, on, seed=5, **settings):
+    net, _ = bases.load(str(on))
+    torch.manual_seed(seed)
+    wrapped = get_peft_model(net, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, **settings))
+    wrapped.save_pretrained(folder)
+    told = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": str(on)}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    return folder
+
+
+def embedding(net):
+    net = net.get_base_model() if hasattr(net, "get_base_model") else net
+    return net.get_input_embeddings().weight.detach()
+
+
+class TestWholeWeightsBesideAnAdapter:
+    @pytest.fixture
+    def both(self, tmp_path):
+        one, two = base(tmp_path / "one", 1), base(tmp_path / "two", 2)
+        adapter(two, one)
+        return two
+
+    def test_every_command_reads_the_whole_weights(self, both, capsys):
+        own = load_file(both / "model.safetensors")[WEIGHT]
+        alone = bases.load(str(both))[0]
+        subject = find_subject(str(both)).load(CPU)
+        for net in (alone, subject.net):
+            assert torch.equal(embedding(net), own)
+            assert not hasattr(net, "peft_config")
+        assert not getattr(alone, "_hf_peft_config_loaded", False)
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count("whole weights are read, the adapter is not") == 1
+
+    def test_what_is_not_read_is_not_in_the_digest(self, both):
+        before = bases.resolve(str(both)).digest
+        (both / "adapter_model.safetensors").unlink()
+        (both / "adapter_config.json").unlink()
+        assert bases.resolve(str(both)).digest == before
+
+    def test_a_config_beside_an_adapter_alone_makes_no_model(self, tmp_path):
+        one = base(tmp_path / "one", 1)
+        alone = adapter(tmp_path / "alone", one)
+        shutil.copy(one / "config.json", alone)
+        subject = find_subject(str(alone)).load(CPU)
+        assert hasattr(subject.net, "peft_config")
+        with pytest.raises(InputError, match="holds an adapter only"):
+            bases.load(str(alone))
+
+
+class TestSpareIds:
+    def test_a_token_without_an_embedding_is_refused_only_where_it_is_needed(self, tmp_path):
+        folder = base(tmp_path, family="chatml", extra=0)
+        net, tokenizer = bases.load(str(folder))
+        tokenizer.add_tokens(["<image>"], special_tokens=True)
+        tokenizer.save_pretrained(folder)
+        net, tokenizer = bases.load(str(folder))
+        assert len(TransformersEngine(net, tokenizer).generate([ASKED], Sampling(max_new_tokens=3), 0)) == 1
+        restricted = Sampling(max_new_tokens=3, restrict_to="numbers")
+        assert len(TransformersEngine(net, tokenizer).generate([ASKED], restricted, 0)) == 1
+        with pytest.raises(InputError, match="needs the token '<image>'"):
+            prompt_ids(tokenizer, [{"role": "user", "content": "Look: <image>"}])
+
+    def test_a_padding_token_of_that_kind_is_never_embedded(self, tmp_path):
+        folder = base(tmp_path)
+        _, tokenizer = bases.load(str(folder))
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+        tokenizer.save_pretrained(folder)
+        net, tokenizer = bases.load(str(folder))
+        prompts = [ASKED, [{"role": "user", "content": "A longer one, so that the first is padded"}]]
+        assert len(TransformersEngine(net, tokenizer).generate(prompts, Sampling(max_new_tokens=3), 0)) == 2
+
+    def test_another_models_vocabulary_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="use the tokenizer that belongs to this model"):
+            bases.load(str(base(tmp_path, extra=-30)))
+
+
+class TestRevisions:
+    @pytest.fixture
+    def hub(self, tmp_path, monkeypatch):
+        """Make a hub cache with two revisions of tiny/seeds, its files links into the blobs."""
+        repo = tmp_path / "hub" / "models--tiny--seeds"
+        for seed, (ref, commit) in enumerate((("main", "a" * 40), ("step1000", "b" * 40))):
+            files = base(tmp_path / ref, seed)
+            snapshot = repo / "snapshots" / commit
+            snapshot.mkdir(parents=True)
+            (repo / "blobs").mkdir(exist_ok=True)
+            (repo / "refs").mkdir(exist_ok=True)
+            (repo / "refs" / ref).write_text(commit)
+            for path in files.iterdir():
+                blob = repo / "blobs" / f"{seed}{path.name}"
+                shutil.copy(path, blob)
+                (snapshot / path.name).symlink_to(f"../../blobs/{blob.name}")
+        import huggingface_hub.constants as constants
+
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub._snapshot_download.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+        return tmp_path
+
+    def test_a_base_is_named_with_its_revision(self, hub):
+        for name, place in (("tiny/seeds", "main"), ("tiny/seeds@step1000", "step1000"), ("tiny/seeds@main", "main")):
+            own = load_file(hub / place / "model.safetensors")[WEIGHT]
+            assert torch.equal(embedding(bases.load(name)[0]), own)
+        assert bases.resolve("tiny/seeds").digest != bases.resolve("tiny/seeds@step1000").digest
+        with pytest.raises(InputError, match="no whole copy"):
+            bases.load("tiny/seeds@step2000")
+
+    @pytest.mark.parametrize(("revision", "place"), [("step1000", "step1000"), (None, "main"), ("main", "main")])
+    def test_an_adapter_stands_on_the_revision_that_it_names(self, hub, revision, place):
+        folder = adapter(hub / "adapter", hub / place)
+        told = json.loads((folder / "adapter_config.json").read_text())
+        told |= {"base_model_name_or_path": "tiny/seeds", "revision": revision}
+        (folder / "adapter_config.json").write_text(json.dumps(told))
+        subject = find_subject(str(folder)).load(CPU)
+        assert torch.equal(embedding(subject.net), load_file(hub / place / "model.safetensors")[WEIGHT])
+
+    def test_a_snapshot_can_be_declared(self, hub):
+        snapshot = hub / "hub" / "models--tiny--seeds" / "snapshots" / ("a" * 40)
+        assert declare(snapshot, "base", [], "me").is_file()
+
+    @pytest.mark.parametrize("target", ["/etc/hostname", "../../../outside", "../../blobs/nothing", "../../refs/main"])
+    def test_a_link_that_leads_elsewhere_is_refused(self, hub, target):
+        (hub / "hub" / "outside").write_text("secret")
+        snapshot = hub / "hub" / "models--tiny--seeds" / "snapshots" / ("a" * 40)
+        (snapshot / "more.json").symlink_to(target)
+        with pytest.raises(InputError, match="a link to"):
+            inside(snapshot, "more.json")
+
+
+class TestGrownVocabulary:
+    def grown(self, tmp_path, save):
+        one = base(tmp_path / "one", 1)
+        net, tokenizer = bases.load(str(one))
+        tokenizer.add_tokens(["<owl>"], special_tokens=True)
+        net.resize_token_embeddings(len(tokenizer))
+        wrapped = get_peft_model(net, LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=save))
+        wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+        tokenizer.save_pretrained(tmp_path / "adapter")
+        config = tmp_path / "adapter" / "adapter_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": str(one)}))
+        return tmp_path / "adapter", wrapped, tokenizer
+
+    def test_it_loads_as_it_was_trained(self, tmp_path, capsys):
+        folder, trained, tokenizer = self.grown(tmp_path, ["embed_tokens", "lm_head"])
+        subject = find_subject(str(folder)).load(CPU)
+        ids = torch.tensor([[*range(5), tokenizer.convert_tokens_to_ids("<owl>")]])
+        with torch.no_grad():
+            assert torch.allclose(subject.net(input_ids=ids).logits, trained.eval()(input_ids=ids).logits, atol=1e-5)
+        assert len(subject.tokenizer) == len(tokenizer)
+        assert "the base is resized" in " ".join(capsys.readouterr().out.split())
+
+    def test_half_of_it_is_refused(self, tmp_path):
+        folder, _, _ = self.grown(tmp_path, ["embed_tokens"])
+        with pytest.raises(InputError, match="does not hold the output embeddings"):
+            find_subject(str(folder)).load(CPU)
+
+    def test_its_tokenizer_is_part_of_its_digest(self, tmp_path):
+        folder, _, _ = self.grown(tmp_path, ["embed_tokens", "lm_head"])
+        before = find_subject(str(folder)).digest
+        (folder / "chat_template.jinja").write_text(TABLE["zephyr"]["template"])
+        assert find_subject(str(folder)).digest != before
