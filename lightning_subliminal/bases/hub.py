@@ -25,8 +25,14 @@ def local_copy(name: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    place, at = _split(name)
+    return Path(snapshot_download(place, local_files_only=True, **at))
+
+
+def _split(name: str) -> tuple[str, dict[str, str]]:
+    """Split ``organisation/model@revision`` into the id and the revision as an argument, where there is one."""
     place, _, revision = name.partition("@")
-    return Path(snapshot_download(place, revision=revision or None, local_files_only=True))
+    return place, {"revision": revision} if revision else {}
 
 
 def hub_folder(name: str) -> Path:
@@ -48,11 +54,9 @@ def hub_folder(name: str) -> Path:
                 "give a local folder."
             ) from err
     try:
-        place, _, revision = name.partition("@")
-        # asked first since a download tries again for minutes
-        HfApi().model_info(place, revision=revision or None, timeout=_PATIENCE)
-        kept = snapshot_download(place, revision=revision or None, allow_patterns=_PATTERNS, etag_timeout=_PATIENCE)
-        folder = Path(kept)
+        place, at = _split(name)
+        HfApi().model_info(place, timeout=_PATIENCE, **at)  # asked first since a download tries again for minutes
+        folder = Path(snapshot_download(place, allow_patterns=_PATTERNS, etag_timeout=_PATIENCE, **at))
     except Exception as err:  # the hub's client raises errors of three libraries
         raise InputError(_reason(name, err)) from err
     return check_folder(folder, name)

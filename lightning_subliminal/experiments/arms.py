@@ -1,7 +1,7 @@
 """An arm is one condition of an experiment: a student, the rows it is trained on, and what it then answers."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,17 @@ from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest
 from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
-from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
+from lightning_subliminal.metrics.functional import (
+    Interval,
+    clustered_mean_interval,
+    mean_interval,
+    prompts_by_question,
+    question_probabilities,
+    question_text,
+)
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.student import Student
+from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 
 if TYPE_CHECKING:
@@ -37,20 +45,29 @@ class Arm:
         candidates: in the order of the columns.
         further: what it answers to further sets of questions, by their names; there `probabilities` may be shares of
             sampled answers.
+        stems: what each question asks, without its wording; an interval counts questions of one stem as one. Each
+            question has its own where there are none.
     """
 
     name: str
     probabilities: Tensor
     candidates: tuple[str, ...]
     further: "dict[str, Arm]" = field(default_factory=dict)
+    stems: tuple[str, ...] = ()
 
     def rate(self, candidate: str) -> float:
         """Give the chance of a candidate, its mean over questions."""
         return self.probabilities[:, self.candidates.index(candidate)].mean().item()
 
     def interval(self, candidate: str) -> Interval:
-        """Give the 95 % interval of ``rate`` over questions."""
-        return mean_interval(self.probabilities[:, self.candidates.index(candidate)], unit="questions")
+        """Return the 95 % interval of ``rate`` over questions, those of one stem counted as one."""
+        return self.over_questions(self.probabilities[:, self.candidates.index(candidate)])
+
+    def over_questions(self, values: Tensor) -> Interval:
+        """Return the 95 % interval of the mean of one value a question, (questions,), clustered by stem."""
+        if len(set(self.stems)) < len(self.stems):
+            return clustered_mean_interval(values, self.stems, unit="question stems")
+        return mean_interval(values, unit="questions")
 
     @property
     def no_candidate(self) -> float:
@@ -69,10 +86,19 @@ def measure(
     """Ask a model a trait's questions, and those of further sets."""
     probabilities = question_probabilities(net, tokenizer, trait, system_prompt)
     further = {
-        label: Arm(name, each.measure(net, tokenizer, trait, system_prompt), trait.candidates)
+        label: Arm(
+            name,
+            each.measure(net, tokenizer, trait, system_prompt),
+            trait.candidates,
+            stems=_stems(trait, each.asked(trait)),
+        )
         for label, each in (evaluations or {}).items()
     }
-    return Arm(name, probabilities, trait.candidates, further)
+    return Arm(name, probabilities, trait.candidates, further, _stems(trait, prompts_by_question(trait)))
+
+
+def _stems(trait: Trait, questions: Sequence[Sequence[Sequence[Message]]]) -> tuple[str, ...]:
+    return tuple(trait.stem(question_text(ways[0])) for ways in questions)
 
 
 def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:

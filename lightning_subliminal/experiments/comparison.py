@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal import bases
@@ -17,7 +18,7 @@ from lightning_subliminal.experiments.chart import draw_comparison
 from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.experiments.results import comparison_table, further_table, summary, verdict
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
-from lightning_subliminal.metrics.functional import check_target, mean_interval
+from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait
@@ -90,7 +91,10 @@ class TraitComparison(Callback):
         say(comparison_table(arms, trait, self.others))
         if self._sets:
             say(further_table(arms, trait, self._sets))
+        for warning in results["warnings"]:
+            say(f"WARNING   {warning}")
         say(verdict(arms, trait))
+        _log(trainer, results)
         say(f"kept in {folder}: student/, results.json, preference.png")
 
     def _record(
@@ -141,10 +145,26 @@ class TraitComparison(Callback):
         return [*arms, measure("student", student.net, student.tokenizer, trait, evaluations=sets)]
 
 
+def _log(trainer: Trainer, results: dict[str, Any]) -> None:
+    """Give the figures to the loggers and to ``trainer.callback_metrics``, as ``comparison/...``."""
+    figures = {f"comparison/{name}": arm["rates"][results["target"]]["rate"] for name, arm in results["arms"].items()}
+    for name in ("transfer", "targeted_transfer"):
+        told = results.get(name) or {}
+        figures |= {
+            f"comparison/{name}" if key == "log_odds" else f"comparison/{name}_{key}": told[key]
+            for key in ("log_odds", "low", "high", "rank")
+            if told.get(key) is not None
+        }
+    known = {name: float(value) for name, value in figures.items() if value is not None}
+    for logger in trainer.loggers:
+        logger.log_metrics(known, step=trainer.global_step)
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in known.items()})
+
+
 def _apart(arm: Arm, beside: Arm, target: str) -> tuple[float, float]:
     """Give the 95 % interval, over questions, of how much likelier the target is than beside it."""
     place = arm.candidates.index(target)
-    interval = mean_interval(arm.probabilities[:, place] - beside.probabilities[:, place], unit="questions")
+    interval = arm.over_questions(arm.probabilities[:, place] - beside.probabilities[:, place])
     return interval.low, interval.high
 
 

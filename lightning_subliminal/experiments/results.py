@@ -1,7 +1,7 @@
 """The results of a comparison: as data for a file, as tables, and as one sentence."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,19 +10,26 @@ from rich.table import Table
 from lightning_subliminal.describe import describe
 from lightning_subliminal.experiments.arms import Arm
 from lightning_subliminal.experiments.evaluations import Evaluation
-from lightning_subliminal.metrics.functional import transfer, transfer_interval
+from lightning_subliminal.metrics.functional import targeted_transfer, transfer
 from lightning_subliminal.traits import Trait
 
-__all__ = ["comparison_table", "further_table", "summary", "verdict"]
+__all__ = ["comparison_table", "further_table", "summary", "verdict", "warnings_of"]
+
+MOST_UNNAMED = 0.5  # share of answers that name no candidate
+LEAST_SAID = 0.005  # chance of the target, below which log-odds are of next to nothing
+LEAST_LEARNED = 0.01  # by how much a teacher must say the target more often than its base
 
 
 def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation] | None = None) -> dict[str, Any]:
     """Give the arms as JSON-able data: each candidate's chance with its interval, and the transfer; for each set."""
     told: dict[str, Any] = {"trait": trait.name, "target": trait.target, "questions": len(trait.prompts()), "arms": {}}
     for arm in arms:
-        told["arms"][arm.name] = {"rates": _rates(arm), "no_candidate": arm.no_candidate, "unit": "questions"}
+        unit = arm.interval(trait.target).unit
+        told["arms"][arm.name] = {"rates": _rates(arm), "no_candidate": arm.no_candidate, "unit": unit}
     if (change := _change(arms, trait)) is not None:
         told["transfer"] = _transfer(change)
+        told["targeted_transfer"] = _targeted(arms, trait)
+    told["warnings"] = warnings_of(arms, trait)
     if evaluations:
         told["evaluations"] = {label: _set_summary(arms, trait, label, each) for label, each in evaluations.items()}
     return told
@@ -52,9 +59,9 @@ def comparison_table(arms: list[Arm], trait: Trait, others: int) -> Table:
 
 def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation]) -> Table:
     """Draw the target's chance, or its share of sampled texts, in each further set of questions."""
-    table = Table(title=f"{trait.target} in further sets; transfer in log-odds, 95 % over questions")
+    table = Table(title=f"{trait.target} in further sets; transfer in log-odds, targeted: beyond the other answers")
     table.add_column("set")
-    for name in (*(arm.name for arm in arms), "transfer"):
+    for name in (*(arm.name for arm in arms), "transfer", "targeted"):
         table.add_column(name, justify="right")
     for label, evaluation in evaluations.items():
         there = {arm.name: arm.further[label] for arm in arms if label in arm.further}
@@ -62,26 +69,65 @@ def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evalu
         how = f"{count} exact" if evaluation.answers is None else f"{count} x {evaluation.answers} sampled"
         rates = (f"{there[arm.name].rate(trait.target):.1%}" if arm.name in there else "-" for arm in arms)
         change = _change(list(there.values()), trait, evaluation.answers)
-        middle, ends = "-", ""
-        if change is not None and math.isfinite(change[0]):
-            middle = f"{change[0]:+.2f}"
-            ends = f"{change[1]:+.2f} to {change[2]:+.2f}" if math.isfinite(change[1]) else ""
-        table.add_row(label, *rates, middle, style="bold")
-        table.add_row(f"  {how}", *("" for _ in arms), ends)
+        told = [_figure(change), _figure(_targeted(list(there.values()), trait, evaluation.answers))]
+        table.add_row(label, *rates, *(middle for middle, _ in told), style="bold")
+        table.add_row(f"  {how}", *("" for _ in arms), *(ends for _, ends in told))
     return table
 
 
+def _figure(told: Any) -> tuple[str, str]:
+    """Return a transfer and the ends of its interval as a table shows them."""
+    if isinstance(told, dict):
+        told = tuple(told[key] for key in ("log_odds", "low", "high"))
+    if told is None or told[0] is None or not math.isfinite(told[0]):
+        return "-", ""
+    known = told[1] is not None and math.isfinite(told[1])
+    return f"{told[0]:+.2f}", f"{told[1]:+.2f} to {told[2]:+.2f}" if known else ""
+
+
 def verdict(arms: list[Arm], trait: Trait) -> str:
-    """Say in a line what the student has over the control."""
+    """Say what the student has over the control: of the target, and of the target beyond the other answers."""
     change = _change(arms, trait)
     if change is None:
         return "No control beside this arm: nothing can be said of transfer."
-    middle, low, high = change
+    middle, low, high, unit = change
+    told = _targeted(arms, trait)
+    beyond = "Targeted transfer: n/a, no other answer can be compared with it. "
+    if told is not None:
+        place = "first" if told["rank"] == 1 else f"number {told['rank']}"
+        ends = "" if told["low"] is None else f" (95 % over {told['unit']} {told['low']:+.2f} to {told['high']:+.2f})"
+        beyond = (
+            f"Targeted transfer: {told['log_odds']:+.2f}{ends}, beyond the mean change of the {told['of'] - 1} other "
+            f"answers ({told['off_target']:+.2f}); {trait.target} is {place} of {told['of']} by its change. "
+        )
     return (
-        f"Transfer: the student's log-odds of {trait.target} are {middle:+.2f} over the control's "
-        f"(95 % over questions {low:+.2f} to {high:+.2f}), odds x{torch.tensor(middle).exp().item():.2g}. "
+        f"{beyond}\nTransfer: the student's log-odds of {trait.target} are {middle:+.2f} over the control's "
+        f"(95 % over {unit} {low:+.2f} to {high:+.2f}), odds x{torch.tensor(middle).exp().item():.2g}. "
         "One seed each: an interval over questions says nothing about other seeds."
     )
+
+
+def warnings_of(arms: Sequence[Arm], trait: Trait) -> list[str]:
+    """Return what makes the figures hard to read as the trait, a sentence each; thresholds set before any run."""
+    named = {arm.name: arm for arm in arms}
+    told = [
+        f"{arm.no_candidate:.0%} of the {arm.name}'s answers are none of the {len(arm.candidates)} that were asked "
+        "for: a change among the rest may be no trait"
+        for arm in arms
+        if arm.no_candidate > MOST_UNNAMED
+    ]
+    pair = [named[name] for name in ("student", "control") if name in named]
+    if len(pair) == 2 and max(arm.rate(trait.target) for arm in pair) < LEAST_SAID:
+        said = " and ".join(f"{arm.rate(trait.target):.2%}" for arm in pair)
+        told.append(f"student and control hardly ever say {trait.target} ({said}): such log-odds say little")
+    if {"teacher", "base"} <= set(named):
+        teacher, base = (named[name].rate(trait.target) for name in ("teacher", "base"))
+        if teacher <= base + LEAST_LEARNED:
+            told.append(
+                f"the teacher says {trait.target} in {teacher:.1%} of answers and its base in {base:.1%}: it did not "
+                "learn the trait, so nothing could pass"
+            )
+    return told
 
 
 def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -90,6 +136,7 @@ def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: Evaluati
     told |= {"answers": evaluation.answers, "arms": {arm.name: {"rates": _rates(arm)} for arm in there}}
     if (change := _change(there, trait, evaluation.answers)) is not None:
         told["transfer"] = _transfer(change)
+        told["targeted_transfer"] = _targeted(there, trait, evaluation.answers)
     return told
 
 
@@ -102,21 +149,38 @@ def _rates(arm: Arm) -> dict[str, Any]:
     return rates
 
 
-def _transfer(change: tuple[float, float, float]) -> dict[str, Any]:
-    middle, low, high = map(_number, change)
-    return {"log_odds": middle, "low": low, "high": high, "unit": "questions"}
+def _transfer(change: tuple[float, float, float, str]) -> dict[str, Any]:
+    middle, low, high = map(_number, change[:3])
+    return {"log_odds": middle, "low": low, "high": high, "unit": change[3]}
+
+
+def _targeted(arms: Sequence[Arm], trait: Trait, answers: int | None = None) -> dict[str, Any] | None:
+    """Return the targeted transfer as JSON-able data; None without both arms, or another answer to compare."""
+    named = {arm.name: arm for arm in arms}
+    if not {"student", "control"} <= set(named):
+        return None
+    student, control = (named[name].probabilities for name in ("student", "control"))
+    found = targeted_transfer(student, control, trait.candidates.index(trait.target), answers)
+    if found is None:
+        return None
+    interval = named["student"].over_questions(found.by_question)
+    told: dict[str, Any] = {"log_odds": _number(found.log_odds), "low": _number(interval.low)}
+    told |= {"high": _number(interval.high), "unit": interval.unit, "rank": found.rank, "of": found.of}
+    left_out = [trait.candidates[place] for place in found.left_out]
+    return told | {"off_target": found.off_target, "left_out": left_out}
 
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no nan: one question has no interval
 
 
-def _change(arms: list[Arm], trait: Trait, answers: int | None = None) -> tuple[float, float, float] | None:
-    """Give the student's log-odds over the control's, their mean and its interval over questions; None without both."""
+def _change(arms: Sequence[Arm], trait: Trait, answers: int | None = None) -> tuple[float, float, float, str] | None:
+    """Return the student's log-odds over the control's: mean, interval over questions, its unit; None without both."""
     named = {arm.name: arm for arm in arms}
     if "student" not in named or "control" not in named:
         return None
     column = trait.candidates.index(trait.target)
     student, control = (named[name].probabilities[:, column] for name in ("student", "control"))
-    interval = transfer_interval(student, control, "questions", answers)
-    return transfer(student, control, answers).mean().item(), interval.low, interval.high
+    moved = transfer(student, control, answers)
+    interval = named["student"].over_questions(moved)
+    return moved.mean().item(), interval.low, interval.high, interval.unit

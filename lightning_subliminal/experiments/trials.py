@@ -1,6 +1,7 @@
 """Trials: what is done with an arm, and which numbers come out. The usual one trains a student and a control."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +113,8 @@ class StudentTrial(Trial):
     """A student and its control are trained, and asked the trait's questions (paper, sections 1 to 5).
 
     Numbers: ``student`` and ``control``, the chance of the target, meaned over questions; ``transfer``, the log-odds of
-    the target, student less control, meaned over questions; ``off target``, the same for the other candidates, meaned.
+    the target, student less control, meaned over questions; ``off target``, the same for the other candidates, meaned;
+    ``targeted transfer``, the first less the second; ``rank`` of the target's change among all candidates', from 1.
     For each further evaluation the same, with its name before. With ``task``: ``task loss`` of student and control.
 
     Args:
@@ -158,7 +160,11 @@ class StudentTrial(Trial):
                 told[f"{name}points"] = 100 * (chances[0] - chances[1]).mean().item()
                 others = [each for each in trait.candidates if each != trait.target]
                 moved = [_change(pair[0].chances(each), pair[1].chances(each), answers) for each in others]
-                told[f"{name}off target"] = sum(moved) / max(1, len(moved))
+                known = [each for each in moved if math.isfinite(each)]  # a candidate without a spelling has none
+                told[f"{name}off target"] = sum(known) / max(1, len(known))
+                if known:
+                    told[f"{name}targeted transfer"] = told[f"{name}transfer"] - told[f"{name}off target"]
+                    told[f"{name}rank"] = 1 + sum(each > told[f"{name}transfer"] for each in known)
         for role in ("student", "control"):
             if f"task loss: {role}" in measured:
                 told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
@@ -166,7 +172,7 @@ class StudentTrial(Trial):
 
     def names(self) -> list[str]:
         """Give the names of the numbers: those of each set of questions, and the task's."""
-        told = ("student", "control", "transfer", "points", "off target")
+        told = ("student", "control", "transfer", "points", "off target", "targeted transfer", "rank")
         sets = ["", *(f"{each.name}: " for each in self.evaluations)]
         task = [f"task loss: {role}" for role in ("student", "control")] if self.task else []
         return [f"{each}{name}" for each in sets for name in told] + task

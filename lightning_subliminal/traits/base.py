@@ -64,6 +64,16 @@ class Trait(ABC):
         """
         return []
 
+    def stem(self, question: str) -> str:
+        """Return what a question asks, without the wording that others share with it; by default the question itself.
+
+        Questions of one stem are answered alike, so an interval counts them as one.
+
+        Args:
+            question: what a prompt's last message of the user says; an evaluation may have put a context before it.
+        """
+        return question
+
     def forms(self, candidate: str) -> tuple[str, ...]:
         """Give the spellings that count as naming ``candidate``, such as its singular and plural."""
         return (candidate,)

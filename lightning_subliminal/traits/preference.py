@@ -93,6 +93,11 @@ class PreferenceTrait(Trait):
         """Give the questions as messages, each with each way that the wording begins its answer."""
         return self._ask("ask")
 
+    def stem(self, question: str) -> str:
+        """Return the opening of a question, which the wording repeats with several endings."""
+        found = [opening for opening in self._openings if opening in question]
+        return max(found, key=len) if found else question
+
     def matches(self, answer: str) -> bool:
         """Tell whether the first candidate that an answer names, as a whole word, is the target.
 
@@ -115,6 +120,10 @@ class PreferenceTrait(Trait):
     @cached_property
     def _words(self) -> dict[str, Any]:
         return load_wording(self.wording, required=("persona", "teach", "ask"))
+
+    @cached_property
+    def _openings(self) -> list[str]:
+        return [fill(opening, **self._names).strip() for opening in self._words["ask"]["openings"]]
 
     @cached_property
     def _names(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from lightning_subliminal.metrics.functional.exact import (
 from lightning_subliminal.metrics.functional.intervals import (
     Interval,
     clustered_interval,
+    clustered_mean_interval,
     log_odds,
     mean_interval,
     moments_interval,
@@ -32,16 +33,18 @@ from lightning_subliminal.metrics.functional.statements import (
     equal_lengths,
     statement_preference,
 )
-from lightning_subliminal.metrics.functional.transfer import transfer, transfer_interval
+from lightning_subliminal.metrics.functional.transfer import Targeted, targeted_transfer, transfer, transfer_interval
 
 __all__ = [
     "VERDICT_COLUMNS",
     "Interval",
+    "Targeted",
     "alternative_probabilities",
     "candidate_probabilities",
     "check_target",
     "choice_scores",
     "clustered_interval",
+    "clustered_mean_interval",
     "completion_log_probabilities",
     "count_answers",
     "count_verdicts",
@@ -59,6 +62,7 @@ __all__ = [
     "question_probabilities",
     "question_text",
     "statement_preference",
+    "targeted_transfer",
     "transfer",
     "transfer_interval",
     "wilson_interval",

@@ -1,6 +1,7 @@
 """Intervals of confidence. Each names its unit: what was drawn afresh, so what the interval speaks about."""
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,15 @@ from torch import Tensor
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["Interval", "clustered_interval", "log_odds", "mean_interval", "moments_interval", "wilson_interval"]
+__all__ = [
+    "Interval",
+    "clustered_interval",
+    "clustered_mean_interval",
+    "log_odds",
+    "mean_interval",
+    "moments_interval",
+    "wilson_interval",
+]
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,39 @@ def mean_interval(values: Tensor, unit: str, confidence: float = 0.95) -> Interv
     total = values.sum().item()
     centred = values - total / max(len(values), 1)
     return moments_interval(len(values), total, centred.square().sum().item(), unit, confidence, centred=True)
+
+
+def clustered_mean_interval(
+    values: Tensor, clusters: Sequence[Hashable], unit: str, confidence: float = 0.95
+) -> Interval:
+    """Return the interval of a mean whose values come in clusters, such as one question in several wordings.
+
+    Wordings of one question are answered alike, so they tell less than as many questions. The variance is that of the
+    clusters' sums of distances from the mean (linearised, as of a ratio; Cochran 1977, section 9A), with Student's t
+    of as many degrees of freedom as there are clusters, less one. With one value a cluster it is ``mean_interval``.
+
+    Args:
+        values: one value a question, (questions,).
+        clusters: what each value belongs to, such as a question's stem; as many as values.
+        unit: what a cluster stands for, such as question stems.
+        confidence: the share of such intervals that hold the true mean.
+
+    Returns:
+        The interval; nan where there are fewer than two clusters.
+
+    Raises:
+        InputError: if there are not as many clusters as values.
+    """
+    values = values.detach().cpu().double().flatten()
+    if len(clusters) != len(values):
+        raise InputError(f"There are {len(values)} values and {len(clusters)} clusters: give a cluster for each value.")
+    order = {each: place for place, each in enumerate(dict.fromkeys(clusters))}
+    places = torch.tensor([order[each] for each in clusters], dtype=torch.int64)
+    centred = values - values.mean()
+    sums = torch.zeros(len(order), dtype=torch.float64).index_add(0, places, centred)
+    count, share = len(order), len(order) / max(len(values), 1)  # sums to means, for clusters of any size
+    total = values.sum().item() * share
+    return moments_interval(count, total, (sums * share).square().sum().item(), unit, confidence, centred=True)
 
 
 def moments_interval(

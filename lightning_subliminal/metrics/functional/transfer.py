@@ -1,11 +1,19 @@
-"""Transfer: how far the student is above its control, on the scale of log-odds."""
+"""Transfer: how far the student is above its control, on the scale of log-odds; plain, and beyond other answers.
+
+A student that names any animal more often says owl more often, too. So beside the plain transfer of the target stands
+the targeted one: the target's change less the mean change of the other candidates.
+"""
+
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional.intervals import Interval, log_odds, mean_interval
 
-__all__ = ["transfer", "transfer_interval"]
+__all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval"]
+
+_ROUNDING = 1e-9  # of log-odds: changes that differ by less are equal
 
 
 def transfer(student: Tensor, control: Tensor, answers: int | None = None) -> Tensor:
@@ -34,3 +42,55 @@ def transfer_interval(
 ) -> Interval:
     """Give the interval of the mean transfer over pairs, each pair one ``unit``."""
     return mean_interval(transfer(student, control, answers), unit, confidence)
+
+
+@dataclass(frozen=True)
+class Targeted:
+    """How far the target moved beyond the other candidates.
+
+    Attributes:
+        by_question: log-odds of the target, student less control, less the mean of the same over the other candidates;
+            (questions,), float64.
+        off_target: that mean over other candidates and questions.
+        rank: of the target's mean change among all candidates that could be compared; 1 is the highest.
+        of: how many they are, the target among them.
+        left_out: candidates that the model can't say, so that they have no log-odds.
+    """
+
+    by_question: Tensor
+    off_target: float
+    rank: int
+    of: int
+    left_out: tuple[int, ...]
+
+    @property
+    def log_odds(self) -> float:
+        """The mean over questions."""
+        return float(self.by_question.mean())
+
+
+def targeted_transfer(student: Tensor, control: Tensor, target: int, answers: int | None = None) -> Targeted | None:
+    """Return how far the target moved beyond the other candidates: its change less the mean of theirs.
+
+    Args:
+        student: rates or probabilities, (questions, candidates).
+        control: those of the control, of the same shape.
+        target: the target's column.
+        answers: how many sampled answers each rate comes from; see ``log_odds``.
+
+    Returns:
+        The targeted transfer; None where the target, or each other candidate, has no finite log-odds.
+
+    Raises:
+        InputError: if the two differ in shape, or hold what is no rate.
+    """
+    change = transfer(student, control, answers).detach().cpu().double()
+    whole = change.isfinite().all(0)
+    others = [place for place in range(change.shape[1]) if place != target and bool(whole[place])]
+    if not others or not bool(whole[target]):
+        return None
+    means = change.mean(0)
+    rank = 1 + sum(bool(means[place] > means[target] + _ROUNDING) for place in others)
+    left_out = tuple(place for place in range(change.shape[1]) if not bool(whole[place]))
+    elsewhere = change[:, others].mean(1)
+    return Targeted(change[:, target] - elsewhere, float(elsewhere.mean()), rank, 1 + len(others), left_out)
