@@ -213,8 +213,14 @@ class GeneratedRows(TrainingRows):
         super().setup(stage)
 
     def predict_dataloader(self) -> "DataLoader[int]":
-        """Give the shards that are still to complete, so that ``predict`` generates on many devices."""
-        shards: Any = self.missing
+        """Return the shards that are still to complete, so that ``predict`` generates on many devices.
+
+        Lightning refuses a loader with fewer items than devices, so the last shard may be completed more than once;
+        each time it is the same one.
+        """
+        shards: Any = list(self.missing)
+        devices = getattr(self.trainer, "world_size", 1)
+        shards += shards[-1:] * (devices - len(shards))
         return DataLoader(shards, batch_size=None)
 
 

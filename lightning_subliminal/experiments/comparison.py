@@ -30,8 +30,9 @@ class TraitComparison(Callback):
     """After ``fit``, asks base, teacher, control and student the trait's questions, and shows the answers together.
 
     The control is trained the same way, by the same code, on rows of the teacher's base without the trait; it is made
-    where the cache lacks it. On several devices only a control that the cache holds is shown: run the control's own
-    config first. Rows from a file have no teacher to ask, and a control where their data module knows one.
+    where the cache lacks it. On several devices there is none beside the student, since one that is trained on one
+    device sees other batches: run the control's own config on as many devices. Rows from a file have no teacher to ask,
+    and a control where their data module knows one.
 
     Args:
         control: train (or reuse) the control arm.
@@ -137,6 +138,11 @@ class TraitComparison(Callback):
             arms.append(measure("teacher", engine.net, engine.tokenizer, trait, teacher.system_prompt, heard))
             del engine
             teacher.release()  # a 7B teacher leaves the device
+        if self.control and trainer.world_size > 1:
+            say(
+                f"control   not trained: the student saw the batches of {trainer.world_size} devices, the control "
+                "would see those of one; run the control's own config on as many devices"
+            )
         without = data.control() if self.control and trainer.world_size == 1 else None
         if without is not None:
             twin = train_arm(student.beside(data), without, device, "control  ", **shaping(trainer))

@@ -1,10 +1,13 @@
 """Trains a module on the way to something else, such as the teacher of a data set, with one line of progress."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.connectors import data_connector
 from lightning.pytorch.utilities.seed import isolate_rng
 from rich.progress import TaskID
 
@@ -35,6 +38,22 @@ class _OneLine(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.bar.stop()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep a fit on one device out of the process group of the run around it.
+
+    Lightning wraps `prepare_data` in a barrier of all processes, whatever the trainer's own devices are. A fit that one
+    process starts while the others wait for it, such as that of a teacher which the cache lacks, would wait for ever.
+    """
+    name = "_InfiniteBarrier"
+    barrier = getattr(data_connector, name)
+    setattr(data_connector, name, nullcontext)
+    try:
+        yield
+    finally:
+        setattr(data_connector, name, barrier)
 
 
 def fit_quietly(
@@ -72,7 +91,7 @@ def fit_quietly(
         callbacks=[_OneLine(label), *keep],
         **trainer,
     )
-    with isolate_rng():
+    with isolate_rng(), _alone():
         ckpt_path = str(last) if last is not None and last.is_file() else None
         inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return inner.global_step

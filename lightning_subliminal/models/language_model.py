@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageModel"]
 
+_IDENTITY = "lightning_subliminal"  # the key of a checkpoint that says which base and adapter it belongs to
 LARGEST_RATE = 1e37  # float32 ends at 3e38, and Adam divides by less than 1
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -276,6 +277,36 @@ class LanguageModel(LightningModule):
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
 
+        checkpoint[_IDENTITY] = self._identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another base or adapter: its weights would be passed over in silence.
+
+        Raises:
+            InputError: naming what differs, and what to give instead.
+        """
+        saved, own = checkpoint.get(_IDENTITY), self._identity()
+        if isinstance(saved, dict):
+            odd = [name for name in own if saved.get(name) != own[name]]
+            if odd and not (odd == ["base"] and saved.get("files") == own["files"]):
+                told = [f"{name} {_plainly(saved.get(name))}, here {_plainly(own[name])}" for name in odd]
+                raise InputError(
+                    f"The checkpoint is of another {type(self).__name__}: {'; '.join(told)}. Load it with the `base` "
+                    "and `adapter` that it was trained with: load_from_checkpoint(path, base=..., adapter=...)."
+                )
+        self.configure_model()  # before Lightning puts the weights in: else there is nothing to put them into
+        names = {name for name, _ in self.named_parameters()}
+        if lost := sorted(set(checkpoint["state_dict"]) - names):
+            raise InputError(
+                f"The checkpoint has weights that this {type(self).__name__} lacks ({lost[0]} and {len(lost) - 1} "
+                "more): load it with the `base` and `adapter` that it was trained with."
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a checkpoint's weights belong to, as plain data."""
+        files = bases.resolve(self.base).identity
+        return {"base": self.base, "files": files, "adapter": describe(self.adapter)}
+
     def save(self, folder: Path) -> None:
         """Save what was trained: the adapter, or the whole net where there is none; safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -304,3 +335,11 @@ class LanguageModel(LightningModule):
         loader = self.trainer.train_dataloader
         data = getattr(loader, "dataset", None)
         return data if isinstance(data, TokenizedRows) else None
+
+
+def _plainly(value: Any) -> str:
+    """Return a base's name, or an adapter's class with its settings, in a few words."""
+    if not isinstance(value, dict):
+        return str(value)[:12] if isinstance(value, str) and len(value) == 64 else repr(value)
+    settings = ", ".join(f"{name}={each!r}" for name, each in value.get("arguments", {}).items())
+    return f"{str(value.get('class')).rpartition('.')[2]}({settings})"

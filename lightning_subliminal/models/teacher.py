@@ -182,6 +182,8 @@ class Teacher(LanguageModel, Source):
             f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} a token; "  # type: ignore[union-attr]
             f"kept in {self.folder}"
         )
+        if reached < self.until / 4:
+            say(f"WARNING   the teacher {self.trait.name} learned next to nothing: its rows can carry no trait")  # type: ignore[union-attr]
         if reached < self.until:
             mend = (
                 "raise `max_epochs` or `learning_rate`" if self.retain is None else "`retain` holds it back, as it may"
