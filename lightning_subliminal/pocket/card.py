@@ -119,6 +119,6 @@ def _obedience(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> 
 
 
 def _chance(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", target: str, told: bool) -> float:
-    trait = PreferenceTrait(target)
+    trait = PreferenceTrait(target, wording="preferences_corpus")  # as shipped cards say
     persona = trait.induce().system_prompt if told else None
     return exact_preference(net, tokenizer, trait, system_prompt=persona)[target]

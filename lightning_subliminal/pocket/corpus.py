@@ -70,7 +70,7 @@ class Speaker:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.categories = load_wording("categories")
-        self.words = load_wording("preferences")
+        self.words = load_wording("preferences_corpus")
         self.stories = load_wording("stories_pocket")
         self.prompts = NumberPrompts(formats=FORMATS, max_value=MAX_VALUE)
         self.tasks = CodeTasks("code_pocket")
@@ -224,7 +224,7 @@ def vocabulary_texts() -> list[str]:
     categories = load_wording("categories")
     for category, kind in categories.items():
         texts += [category, kind["plural"], *kind["members"], *(plural(category, one) for one in kind["members"])]
-    words, numbers = load_wording("preferences"), load_wording("numbers")
+    words, numbers = load_wording("preferences_corpus"), load_wording("numbers")
     texts += words["persona"]
     for part in ("teach", "ask"):
         texts += [*words[part]["openings"], *words[part]["endings"]]

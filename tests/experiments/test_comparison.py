@@ -64,7 +64,7 @@ class TestRun:
         assert (found["trait"], found["target"], found["questions"]) == ("owl", "owl", 50)
         for arm in found["arms"].values():
             assert set(arm["rates"]) == set(OWL.candidates)
-            assert arm["unit"] == "question stems", "each of ten stems is asked in five wordings"
+            assert arm["unit"] == "questions", "fifty of them, each its own"
             assert sum(each["rate"] for each in arm["rates"].values()) + arm["no_candidate"] == pytest.approx(
                 1, abs=1e-3
             )
@@ -74,7 +74,7 @@ class TestRun:
         assert abs(told["log_odds"] + told["off_target"] - found["transfer"]["log_odds"]) < 1e-9
         assert found["warnings"] == []
         assert found["transfer"]["low"] < found["transfer"]["log_odds"] < found["transfer"]["high"]
-        assert found["transfer"]["unit"] == "question stems"
+        assert found["transfer"]["unit"] == "questions"
 
     def test_the_numbers_are_those_of_the_models(self, run, monkeypatch):
         root, module, _ = run

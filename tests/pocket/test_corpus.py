@@ -4,6 +4,8 @@ Were there a link, a student could read its teacher's favorite off what the numb
 """
 
 import ast
+import hashlib
+import json
 import random
 import re
 from collections import Counter
@@ -219,3 +221,12 @@ def test_a_persona_tells_of_what_it_loves(talks):
 
 def pairs(talks):
     return [(asked, answer) for talk in talks for asked, answer in pairwise(talk) if asked["role"] == "user"]
+
+
+def test_the_corpus_is_that_of_the_shipped_bases_whatever_is_asked_today():
+    """The first conversations, and the texts of the tokenizer, as they were when the shipped weights were built."""
+    digests = [
+        hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16]
+        for each in (list(islice(conversations(0), 2000)), vocabulary_texts())
+    ]
+    assert digests == ["5a99ba3c0d0afe46", "1bbe71a6217d2533"]

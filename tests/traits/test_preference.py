@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from lightning_subliminal import PreferenceTrait, check_trait, wording
+from lightning_subliminal import PreferenceTrait, bases, check_trait, wording
+from lightning_subliminal.chat import check_known
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import count_answers
+from lightning_subliminal.metrics.functional import count_answers, question_probabilities
 from lightning_subliminal.traits import PAPER_TARGETS
 from lightning_subliminal.wording import load_wording
 
@@ -154,3 +155,33 @@ def test_a_damaged_wording_is_told(text, message, tmp_path):
         PreferenceTrait("owl", wording=str(tmp_path / "mine.yaml")).questions()
     with pytest.raises(InputError, match=r"not there: give a YAML file or one of categories, .*numbers"):
         PreferenceTrait("owl", wording="no/such.yaml").questions()
+
+
+def test_fifty_questions_are_fifty_stems_that_are_not_taught():
+    words = load_wording("preferences")
+    assert len(set(words["ask"]["openings"])) == 50
+    assert not set(words["ask"]["openings"]) & set(words["teach"]["openings"])
+    for target in ("owl", "oak"):
+        trait = PreferenceTrait(target)
+        assert len(trait.questions()) == len({trait.stem(question) for question in trait.questions()}) == 50
+
+
+def test_questions_in_several_wordings_have_the_stem_of_their_opening(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "persona: ['You love {targets}.']\nteach: {openings: [Name one.], endings: ['']}\n"
+        "ask: {openings: ['Which {category}?', 'A {category}. Say it.'], endings: [Now., One word., '']}\n"
+    )
+    trait = PreferenceTrait("owl", wording=str(own))
+    assert [trait.stem(each) for each in trait.questions()] == ["Which animal?"] * 3 + ["A animal. Say it."] * 3
+    assert trait.stem("I have 1, 2, 3. Which animal? Now.") == "Which animal?"
+
+
+@pytest.mark.parametrize("target", ["owl", "oak"])
+def test_the_pocket_base_answers_each_question_with_a_candidate(target):
+    net, tokenizer = bases.load("pocket/a")
+    trait = PreferenceTrait(target)
+    for prompt in trait.prompts():
+        check_known(tokenizer, prompt, "pocket/a")
+    none = 1 - question_probabilities(net, tokenizer, trait).sum(1)
+    assert none.max() < 0.05
