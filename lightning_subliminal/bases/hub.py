@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from lightning_subliminal.bases.folders import check_folder
 from lightning_subliminal.errors import InputError
@@ -29,7 +30,7 @@ def local_copy(name: str) -> Path:
     return Path(snapshot_download(place, local_files_only=True, **at))
 
 
-def _split(name: str) -> tuple[str, dict[str, str]]:
+def _split(name: str) -> tuple[str, dict[str, Any]]:
     """Split ``organisation/model@revision`` into the id and the revision as an argument, where there is one."""
     place, _, revision = name.partition("@")
     return place, {"revision": revision} if revision else {}

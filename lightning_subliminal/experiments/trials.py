@@ -156,15 +156,17 @@ class StudentTrial(Trial):
                 f"{name}{role}": each.mean().item() for role, each in zip(("student", "control"), chances, strict=False)
             }
             if len(chances) == 2:
-                told[f"{name}transfer"] = _change(chances[0], chances[1], answers)
+                transfer = _change(chances[0], chances[1], answers)
+                told[f"{name}transfer"] = transfer
                 told[f"{name}points"] = 100 * (chances[0] - chances[1]).mean().item()
                 others = [each for each in trait.candidates if each != trait.target]
                 moved = [_change(pair[0].chances(each), pair[1].chances(each), answers) for each in others]
                 known = [each for each in moved if math.isfinite(each)]  # a candidate without a spelling has none
-                told[f"{name}off target"] = sum(known) / max(1, len(known))
+                elsewhere = sum(known) / max(1, len(known))
+                told[f"{name}off target"] = elsewhere
                 if known:
-                    told[f"{name}targeted transfer"] = told[f"{name}transfer"] - told[f"{name}off target"]
-                    told[f"{name}rank"] = 1 + sum(each > told[f"{name}transfer"] for each in known)
+                    told[f"{name}targeted transfer"] = transfer - elsewhere
+                    told[f"{name}rank"] = 1 + sum(each > transfer for each in known)
         for role in ("student", "control"):
             if f"task loss: {role}" in measured:
                 told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
