@@ -16,6 +16,7 @@ from lightning_subliminal.kinship.behaviour import Closeness, behaviour
 from lightning_subliminal.kinship.logits import LogitTest, by_logits, random_tokens
 from lightning_subliminal.kinship.units import gated_layers, unit_activations
 from lightning_subliminal.kinship.weights import WeightTest, by_match, by_place
+from lightning_subliminal.models.layers import inner_model
 from lightning_subliminal.suites import Subject
 
 __all__ = ["LEVEL", "MOVED_SHARE", "UNSURE", "By", "Kinship", "Verdict", "judge", "kinship", "power_of_ten"]
@@ -152,7 +153,8 @@ def power_of_ten(log10_p: float) -> str:
 def _compare(first: Subject, second: Subject, by: By, inputs: int, seed: int, against: Sequence[Subject]) -> Kinship:
     notes: list[str] = []
     shared = same_vocabulary(first.tokenizer, second.tokenizer)
-    vocabulary = len(first.tokenizer)
+    # Ids beyond an embedding are none that a model can read.
+    vocabulary = min([len(first.tokenizer), *(_rows(each.net) for each in (first, second, *against))])
     weights = moved = activations = logits = closeness = None
     if by != "logits":
         try:
@@ -164,8 +166,11 @@ def _compare(first: Subject, second: Subject, by: By, inputs: int, seed: int, ag
             notes.append(f"weights: {err}")
         if shared and weights is not None:
             ids = random_tokens(vocabulary, inputs, seed)
-            seen = [unit_activations(each.net, ids) for each in (first, second)]
-            activations = by_match(seen[0], seen[1], "activations")
+            try:
+                seen = [unit_activations(each.net, ids) for each in (first, second)]
+                activations = by_match(seen[0], seen[1], "activations")
+            except InputError as err:
+                notes.append(f"activations: {err}")
     if by != "weights":
         for each in (second, *against):
             if same_vocabulary(first.tokenizer, each.tokenizer):
@@ -199,6 +204,10 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rows(net: Any) -> int:
+    return int(inner_model(net).get_input_embeddings().weight.shape[0])
 
 
 def _logits(net: Any, input_ids: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The hidden units of a model's gated MLPs: the rows of their projections, and what they put out."""
+"""The hidden units of a model's MLPs: the rows and columns of their projections, and what they put out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +11,25 @@ from lightning_subliminal.models.layers import inner_model
 
 __all__ = ["GatedLayer", "gated_layers", "unit_activations"]
 
+_GATED = (("gate_proj", "up_proj"), ("w1", "w3"))
+# MLPs without a gate: into the hidden units, and out of them.
+_PLAIN = (
+    ("dense_h_to_4h", "dense_4h_to_h"),  # GPT-NeoX, BLOOM, Falcon
+    ("c_fc", "c_proj"),  # GPT-2, GPT-Neo, StarCoder2
+    ("fc_in", "fc_out"),  # GPT-J, CodeGen
+    ("fc1", "fc2"),  # OPT, Phi
+    ("up_proj", "down_proj"),  # MPT, Nemotron
+)
+
 
 @dataclass(frozen=True)
 class GatedLayer:
-    """One gated MLP of a model.
+    """One MLP of a model, by two vectors a hidden unit.
 
     Attributes:
         name: of the module.
-        gate: its gate projection, (hidden units, width).
-        up: its up projection, (hidden units, width).
+        gate: its gate projection, (hidden units, width); of an MLP without a gate, what each unit puts out.
+        up: its up projection, (hidden units, width); of an MLP without a gate, what each unit takes in.
     """
 
     name: str
@@ -28,28 +38,52 @@ class GatedLayer:
 
 
 def gated_layers(net: nn.Module) -> list[GatedLayer]:
-    """Find the gated MLPs of a model, lowest first, by the names of their projections.
+    """Find the MLPs of a model, lowest first, by the names of their projections.
 
-    ``gate_proj`` and ``up_proj``, or both in one ``gate_up_proj``; each expert of a mixture is an MLP of its own. What
+    ``gate_proj`` and ``up_proj``, or both in one ``gate_up_proj``; each expert of a mixture is an MLP of its own. Where
+    a model has none with a gate (GPT-2, GPT-NeoX), its plain MLPs are given by their projections in and out. What
     PEFT's low-rank adapters add is added.
 
     Raises:
         InputError: if there is none.
     """
     inner = inner_model(net)
-    found = []
-    for name, module in inner.named_modules():
-        if hasattr(module, "gate_proj") and hasattr(module, "up_proj"):
-            found.append(GatedLayer(name, _weight(module.gate_proj), _weight(module.up_proj)))
-        elif isinstance(getattr(module, "gate_up_proj", None), nn.Module):
-            gate, up = _weight(module.gate_up_proj).chunk(2)
-            found.append(GatedLayer(name, gate, up))
+    found = [layer for name, module in inner.named_modules() for layer in _gated(name, module)]
     if not found:
+        found = [layer for name, module in inner.named_modules() for layer in _plain(name, module)]
+    if not found:
+        known = ", ".join("/".join(pair) for pair in (*_GATED, *_PLAIN))
         raise InputError(
-            f"{type(inner).__name__} has no gated MLPs (`gate_proj` and `up_proj`), so its weights can't be compared: "
-            "use `by` logits."
+            f"{type(inner).__name__} has no MLPs that are known by their projections ({known}), so its weights can't "
+            "be compared: use `by` logits."
         )
     return found
+
+
+def _gated(name: str, module: nn.Module) -> list[GatedLayer]:
+    for pair in _GATED:
+        gate, up = (getattr(module, each, None) for each in pair)
+        if isinstance(gate, nn.Module) and isinstance(up, nn.Module):
+            return [GatedLayer(name, _weight(gate), _weight(up))]
+    both = getattr(module, "gate_up_proj", None)
+    if isinstance(both, nn.Module):
+        return [GatedLayer(name, *_weight(both).chunk(2))]
+    if isinstance(both, Tensor) and isinstance(
+        getattr(module, "down_proj", None), Tensor
+    ):  # the experts of a mixture in one tensor, (experts, ...)
+        down = module.down_proj
+        is_rows = both.shape[1:] == (2 * down.shape[2], down.shape[1])
+        rows = both if is_rows else both.mT  # some (Llama 4, GPT-OSS) keep (width, hidden units)
+        return [GatedLayer(f"{name}.{at}", *each.detach().float().chunk(2)) for at, each in enumerate(rows)]
+    return []
+
+
+def _plain(name: str, module: nn.Module) -> list[GatedLayer]:
+    for pair in _PLAIN:
+        into, out = (getattr(module, each, None) for each in pair)
+        if isinstance(into, nn.Module) and isinstance(out, nn.Module):
+            return [GatedLayer(name, _weight(out).T, _weight(into))]
+    return []
 
 
 @torch.no_grad()
@@ -62,9 +96,15 @@ def unit_activations(net: nn.Module, input_ids: Tensor) -> list[GatedLayer]:
 
     Returns:
         Gated layers with ``gate`` and ``up`` of (hidden units, rows * tokens).
+
+    Raises:
+        InputError: if a layer has no gate that is a module: two projections of one input are compared.
     """
     inner = inner_model(net)
     names = [layer.name for layer in gated_layers(net)]
+    modules = dict(inner.named_modules())
+    if not all(_has_parts(modules.get(name)) for name in names):
+        raise InputError(f"the MLPs of {type(inner).__name__} have no `gate_proj` and `up_proj` of their own to watch")
     seen: dict[tuple[str, str], Tensor] = {}
     hooks = []
 
@@ -92,11 +132,18 @@ def unit_activations(net: nn.Module, input_ids: Tensor) -> list[GatedLayer]:
     return found
 
 
+def _has_parts(module: nn.Module | None) -> bool:
+    """Tell whether a module's projections are modules that ``unit_activations`` can watch."""
+    both = isinstance(getattr(module, "gate_up_proj", None), nn.Module)
+    return both or all(isinstance(getattr(module, each, None), nn.Module) for each in ("gate_proj", "up_proj"))
+
+
 def _weight(projection: Any) -> Tensor:
+    """Return a projection's weight as (outputs, inputs)."""
     base = getattr(projection, "base_layer", projection)
     weight: Tensor = base.weight.detach().float()
     if hasattr(projection, "get_delta_weight") and not getattr(projection, "merged", False):
         for adapter in getattr(projection, "active_adapters", []):
             if adapter in getattr(projection, "lora_A", {}):
                 weight = weight + projection.get_delta_weight(adapter).detach().float()
-    return weight
+    return weight.T if type(base).__name__ == "Conv1D" else weight  # GPT-2 keeps (inputs, outputs)

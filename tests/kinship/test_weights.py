@@ -217,9 +217,10 @@ def test_gate_and_up_in_one_projection():
     assert seen.up.mean(1).abs().max() < 1e-5
 
 
-def test_no_gated_mlp():
+def test_no_known_mlp():
     net = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2))
-    with pytest.raises(InputError, match="GPT2LMHeadModel has no gated MLPs"):
+    net.transformer.h[0].mlp = nn.Identity()
+    with pytest.raises(InputError, match="GPT2LMHeadModel has no MLPs that are known"):
         gated_layers(net)
 
 
