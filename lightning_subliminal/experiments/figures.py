@@ -112,7 +112,8 @@ def _matrix(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, A
         test = statistics.matrix_statistic(found)
         told["statistic"] = (
             f"diagonal less grand mean {test.value:+.2f} [{test.low:+.2f}, {test.high:+.2f}] over rows; "
-            f"p = {test.p:.2g} by permuting columns"
+            f"less the other cells {test.contrast:+.2f} (rain-1's lambda); p = {test.p:.2g} by permuting columns"
+            + (f"; {test.reading}" if test.reading else "")
         )
     return told
 

@@ -163,7 +163,7 @@ def _statistic(claim: Any, method: str | None) -> str:
             f", less {told.get('value', claim.value)} of {told.get('arm', claim.arm)}{f' ({where})' if where else ''}"
         )
     if claim.statistic == "matrix":
-        text = f"diagonal less grand mean of the matrix of {claim.value}"
+        text = f"diagonal less grand mean of the matrix of {claim.value} (rain-1's lambda is that times n / (n - 1))"
     if claim.statistic == "rank correlation":
         text = f"rank correlation of {claim.beside} and {claim.value} over the cells of {len(claim.arms)} arms"
     return f"{text}; {method}" if method else text

@@ -83,6 +83,10 @@ class MatrixStatistic:
         count: how many rows there are.
         p: one-sided, by permutation; never less than 1 / count!.
         method: how ``p`` and the interval were made.
+        contrast: diagonal less the mean of all other cells, rain-1's lambda: ``value`` times count / (count - 1).
+        contrast_low: the lower end of the 95 % interval of ``contrast``.
+        contrast_high: the upper end of it.
+        reading: which to read where interval and ``p`` disagree; empty where they agree, or one is not there.
     """
 
     diagonal: float
@@ -94,6 +98,10 @@ class MatrixStatistic:
     count: int
     p: float
     method: str
+    contrast: float
+    contrast_low: float
+    contrast_high: float
+    reading: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Give the fields as JSON can hold them: None for a number that is not finite."""
@@ -244,14 +252,17 @@ def difference_estimate(first: ArrayLike, second: ArrayLike, unit: str, paired: 
 def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, unit: str = "targets") -> MatrixStatistic:
     """Tell whether each row is highest in its own column: students of a target, asked for every target.
 
-    The value is the mean of the diagonal less the mean of all cells (lambda in rain-1's subliminal-learning
-    experiments). p is the share of all ways to deal the columns to the rows whose diagonal is as high or higher
+    The value is the mean of the diagonal less the mean of all cells, the diagonal included. The contrast is the mean of
+    the diagonal less that of the other cells, K / (K - 1) times the value (lambda in rain-1's subliminal-learning
+    experiments has this factor); both have one p. p is the share of all ways to deal the columns to the rows
+    whose diagonal is as high or higher
     (`scipy.stats.permutation_test`, pairings). It asks nothing of the cells' distribution, and columns that are high
     for every row count for nothing; but it can't be less than 1 / K!: .0083 of 5 rows, .17 of 3. It is exact where K!
     is at most ``resamples`` (K up to 7 by default), else of random deals.
 
     The interval is Student's t over the rows' own differences, diagonal less row mean. It is too wide where columns
-    differ much, as it counts their spread as the rows'.
+    differ much, as it counts their spread as the rows'. Where the two disagree, ``reading`` says which to read: p, for
+    whether rows are highest in their own columns; the interval, where K! is too small for p to reach 0.05.
 
     Args:
         matrix: one row a kind of student, one column a candidate, its own on the diagonal; (rows, rows).
@@ -284,6 +295,7 @@ def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, un
     )
     differences = mean_estimate(np.diag(cells) - cells.mean(axis=1), unit)
     exact = math.factorial(len(cells)) <= resamples
+    factor = len(cells) / (len(cells) - 1)
     return MatrixStatistic(
         float(np.diag(cells).mean()),
         float(cells.mean()),
@@ -294,7 +306,21 @@ def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, un
         len(cells),
         float(test.pvalue),
         f"{'exact' if exact else 'random'} permutation of columns; {differences.method}",
+        factor * differences.value,
+        factor * differences.low,
+        factor * differences.high,
+        _reading(differences, float(test.pvalue), len(cells)),
     )
+
+
+def _reading(differences: Estimate, p: float, rows: int) -> str:
+    """Say which to read of an interval over rows and a one-sided p of permutations, where they disagree."""
+    if math.isnan(differences.low) or (differences.low > 0) == (p < 0.025):
+        return ""
+    if math.factorial(rows) < 40:  # 1 / rows! is above 0.025
+        least = 1 / math.factorial(rows)
+        return f"interval and p disagree: read the interval, {rows} rows can't give a p below {least:.2g}"
+    return "interval and p disagree: read p, the interval counts differences between columns as spread of rows"
 
 
 def rank_correlation(

@@ -129,6 +129,20 @@ class TestMatrix:
     def test_columns_that_are_high_everywhere_are_no_diagonal(self):
         assert matrix_statistic(np.tile([3.0, 0.0, 1.0, 0.0], (4, 1))).p == 1
 
+    def test_the_contrast_is_that_of_the_diagonal_with_the_other_cells(self):
+        cells = np.random.default_rng(0).normal(size=(4, 4)) + np.eye(4)
+        found = matrix_statistic(cells)
+        others = cells[~np.eye(4, dtype=bool)].mean()
+        assert found.contrast == pytest.approx(np.diag(cells).mean() - others)
+        assert found.contrast_high == pytest.approx(found.high * 4 / 3)
+
+    def test_where_interval_and_p_disagree_it_says_which_to_read(self):
+        few = matrix_statistic(np.eye(3) + np.random.default_rng(0).normal(0, 0.01, (3, 3)))
+        assert "read the interval" in few.reading
+        columns = matrix_statistic(np.eye(6) + np.arange(6) * 5.0)
+        assert "read p" in columns.reading
+        assert matrix_statistic(np.eye(6) + np.random.default_rng(0).normal(0, 0.01, (6, 6))).reading == ""
+
     def test_equals_all_deals_counted_by_hand(self):
         from itertools import permutations
 
