@@ -194,3 +194,17 @@ def test_without_cryptography_it_says_what_to_install(cache, monkeypatch, capsys
     with pytest.raises(SystemExit):
         main(["lineage", "keygen", "lab"])
     assert "pip install 'lightning-subliminal[lineage]'" in capsys.readouterr().err
+
+
+def test_a_hub_id_in_the_cache_is_known_by_its_digest(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    from lightning_subliminal import bases
+    from lightning_subliminal.commands.lineage import _material
+
+    folder = bases.resolve("pocket/a").folder
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **settings: str(folder))
+    one, other = _material("base=org/model"), _material("org/model")
+    assert one.digest == other.digest == {"dirHash": bases.folder_digest(folder)}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **settings: str(tmp_path))
+    assert _material("org/model").digest == {}, "what is not whole is named alone"

@@ -282,6 +282,8 @@ def spelled(words: list[str]) -> list[str]:
 def _material(text: str) -> "Material":
     """Read ``[role=]thing``."""
     from lightning_subliminal import bases
+    from lightning_subliminal.bases.folders import check_folder
+    from lightning_subliminal.bases.hub import is_hub_id, local_copy
     from lightning_subliminal.lineage import Material, read_record, source_material
 
     role, equals, thing = text.partition("=")
@@ -302,8 +304,12 @@ def _material(text: str) -> "Material":
         return source_material(role or told, path)
     if thing in bases.available() or "+noise" in thing:
         return bases.material(thing, role or "base")
-    if thing.count("/") == 1 and not thing.startswith("pocket/"):  # a hub id: named, and not fetched for it
-        return Material(role or "base", f"base:{thing}", {})
+    if is_hub_id(thing) and not thing.startswith("pocket/"):
+        try:
+            check_folder(local_copy(thing), thing)
+        except Exception:  # huggingface_hub raises its own: no whole copy is here, so it is named, and not fetched
+            return Material(role or "base", f"base:{thing}", {})
+        return bases.material(thing, role or "base")  # two that name one copy are known to be of one base
     raise InputError(f"--made-from {text!r} is nothing here: give a base's name, a folder, a file or a hub id.")
 
 
