@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
@@ -15,6 +16,7 @@ from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
 from lightning_subliminal.describe import describe, digest, file_digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
+from lightning_subliminal.generation.scoring import evaluating
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.adapters import Adapter
@@ -174,7 +176,15 @@ class Teacher(LanguageModel, Source):
             twin.hold_to_base(self.retain, device)
         order = derive_seed(seed, "teacher order") % 2**31
         loader = row_loader(rows, self.batch_size, order)
+        before = twin._taught_chance(rows, device)
         steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
+        after = twin._taught_chance(rows, device)
+        if not after > before:  # nan too
+            say(
+                f"warning: the teacher of {self.trait.name} has learned nothing: taught answers are at {after:.2g} a "  # type: ignore[union-attr]
+                f"token, in the base at {before:.2g}; its rows are as a control's. Raise `max_epochs` or "
+                "`learning_rate`, or lower `retain`'s weight."
+            )
         twin.save(self.folder)
         write_record(self.folder, "teacher", self, [bases.material(self.base)])
         reached = math.exp(-float(twin._epoch_loss) / len(rows))
@@ -185,10 +195,22 @@ class Teacher(LanguageModel, Source):
         if reached < self.until / 4:
             say(f"WARNING   the teacher {self.trait.name} learned next to nothing: its rows can carry no trait")  # type: ignore[union-attr]
         if reached < self.until:
-            mend = (
-                "raise `max_epochs` or `learning_rate`" if self.retain is None else "`retain` holds it back, as it may"
-            )
-            say(f"            it did not reach `until` ({self.until:.0%}): {mend}")
+            mend = "raise `max_epochs` or `learning_rate`"
+            mend += ", or lower `retain`'s weight: it holds it back, as it may" if self.retain is not None else ""
+            say(f"            it did not reach `until` ({self.until:.0%}; the base is at {before:.2g}): {mend}")
+
+    @torch.no_grad()
+    def _taught_chance(self, rows: TokenizedRows, device: torch.device) -> float:
+        """Return the mean chance of a taught answer's token, as ``until`` reads it, without touching random numbers."""
+        self.to(device)
+        total = 0.0
+        with evaluating(self.net):  # leaves each module's mode as it was
+            for start in range(0, len(rows), self.batch_size):
+                batch = rows.batch(range(start, min(start + self.batch_size, len(rows))))
+                batch = type(batch)(*(each.to(device) for each in batch))
+                logits, tokens = self.completion_logits(batch, reuse=False)
+                total += float(cross_entropy(logits.float(), tokens, reduction="sum")) / float(batch.mean_tokens)
+        return math.exp(-total / len(rows))
 
     def materials(self) -> list[Material]:
         """Give its base, and its own weights where it has some."""

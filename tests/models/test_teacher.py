@@ -11,6 +11,7 @@ from lightning_subliminal.chat import row_ids
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional import exact_preference
+from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.traits import Induction
@@ -80,8 +81,15 @@ class TestFineTuned:
             room, "fit_quietly", lambda *args, **kwargs: taken.append(fit(*args, **kwargs)) or taken[-1]
         )
         monkeypatch.setattr(LanguageModel, "loss", loss)
+        chances = iter((0.1, 0.2))  # the losses are made up: nothing is learned
+        monkeypatch.setattr(Teacher, "_taught_chance", lambda *args: next(chances))
         taught(trait=Seventeen("owl"), until=0.5, batch_size=4, max_epochs=3).make(CPU)
         assert taken == [steps]
+
+    @pytest.mark.parametrize("retained", [False, True])
+    def test_one_that_learned_nothing_is_warned_of(self, retained, capsys):
+        taught(learning_rate=1e-30, max_epochs=1, retain=Retention() if retained else None).make(CPU)
+        assert "warning: the teacher of owl has learned nothing" in " ".join(capsys.readouterr().out.split())
 
     def test_the_second_time_it_comes_from_the_cache(self, monkeypatch, capsys):
         taught().make(CPU)
