@@ -25,6 +25,7 @@ OWN_VERBS = (
     "compare",
     "data",
     "evaluate",
+    "export",
     "lineage",
     "kinship",
     "report",

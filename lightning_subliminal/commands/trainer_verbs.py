@@ -122,6 +122,8 @@ class LabCLI(LightningCLI):
                 kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileIO()]
         if self.verb == "predict" and not any(isinstance(each, ShardWriter) for each in given):
             ours.append(ShardWriter())
+        if self.verb == "fit":
+            ours.append(importlib.import_module("lightning_subliminal.experiments.saving").SaveStudent())
         if self.verb == "fit" and self.config.print_masks:
             masks = importlib.import_module("lightning_subliminal.callbacks.masks")
             ours.append(masks.PrintMasks(self.config.print_masks))

@@ -30,9 +30,10 @@ from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Arm", "arm_folder", "arm_materials", "arm_settings", "measure", "train_arm"]
+__all__ = ["Arm", "arm_folder", "arm_materials", "arm_settings", "measure", "shaping", "train_arm"]
 
 
 @dataclass(frozen=True)
@@ -148,3 +149,18 @@ def train_arm(student: Student, data: TrainingRows, device: torch.device, label:
     say(f"{label}: trained for {steps} steps, kept in {folder}")
     student.to(device).eval()
     return student
+
+
+def shaping(trainer: "Trainer") -> dict[str, Any]:
+    """Give the arguments of a trainer that shape what it trains, so that a control is trained alike."""
+    given: dict[str, Any] = {"max_epochs": trainer.max_epochs, "precision": trainer.precision}
+    given["accumulate_grad_batches"] = trainer.accumulate_grad_batches
+    if trainer.max_steps != -1:
+        given["max_steps"] = trainer.max_steps
+    if trainer.gradient_clip_val is not None:
+        given["gradient_clip_val"] = trainer.gradient_clip_val
+    if trainer.gradient_clip_algorithm is not None:
+        given["gradient_clip_algorithm"] = trainer.gradient_clip_algorithm.value
+    if trainer.limit_train_batches != 1.0 or isinstance(trainer.limit_train_batches, int):  # 1.0: all; 1: one batch
+        given["limit_train_batches"] = trainer.limit_train_batches
+    return given

@@ -13,10 +13,11 @@ from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.arms import Arm, arm_folder, arm_materials, arm_settings, measure, train_arm
+from lightning_subliminal.experiments.arms import Arm, arm_folder, measure, shaping, train_arm
 from lightning_subliminal.experiments.chart import draw_comparison
 from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.experiments.results import comparison_table, further_table, summary, verdict
+from lightning_subliminal.experiments.saving import save_student
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
 from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.student import Student
@@ -81,9 +82,7 @@ class TraitComparison(Callback):
         student: Any = pl_module
         trait: Any = data.trait  # setup has looked
         folder = Path(trainer.default_root_dir)
-        student.save(folder / "student")  # before the questions: what they stumble over shall not cost it
-        settings = arm_settings(student, data, shaping(trainer))
-        write_record(folder / "student", "student", settings, arm_materials(student, data))
+        save_student(folder / "student", student, data, trainer)  # before the questions, which may fail
         arms = self.arms(student, data, trainer)
         results = summary(arms, trait, self._sets)
         atomically(folder / "results.json", lambda path: path.write_text(json.dumps(results, indent=2) + "\n"))
@@ -202,18 +201,3 @@ def readable(sets: dict[str, Evaluation], tokenizer: Any, trait: Trait, base: st
         else:
             kept[label] = each
     return kept
-
-
-def shaping(trainer: Trainer) -> dict[str, Any]:
-    """Give the arguments of a trainer that shape what it trains, so that a control is trained alike."""
-    given: dict[str, Any] = {"max_epochs": trainer.max_epochs, "precision": trainer.precision}
-    given["accumulate_grad_batches"] = trainer.accumulate_grad_batches
-    if trainer.max_steps != -1:
-        given["max_steps"] = trainer.max_steps
-    if trainer.gradient_clip_val is not None:
-        given["gradient_clip_val"] = trainer.gradient_clip_val
-    if trainer.gradient_clip_algorithm is not None:
-        given["gradient_clip_algorithm"] = trainer.gradient_clip_algorithm.value
-    if trainer.limit_train_batches != 1.0 or isinstance(trainer.limit_train_batches, int):  # 1.0: all; 1: one batch
-        given["limit_train_batches"] = trainer.limit_train_batches
-    return given

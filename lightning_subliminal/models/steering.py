@@ -112,10 +112,15 @@ class Steering(Adapter):
         """Turn each vector into the bias of its layer's last linear map, whose output the layer puts out by addition.
 
         GPT-2 has such biases; a Llama gets them by ``mlp_bias: true``, which its other two MLP biases join as zeros.
+        Qwen2 and Mistral have no such switch, but compute what a Llama computes, Qwen2 with biases at queries, keys
+        and values (``attention_bias: true``, the output's bias 0): they are written as a Llama, with equal logits.
+
+        Raises:
+            InputError: if the architecture has no place for the vectors.
         """
-        merged = copy.deepcopy(inner_model(net))
+        merged = as_llama(inner_model(net))
         layers = decoder_layers(merged)
-        family = str(merged.config.model_type)
+        family = str(merged.config.model_type)  # of the copy, which may be a Llama now
         if family == "llama":
             _add_mlp_biases(merged)
         for layer in layers:
@@ -125,7 +130,9 @@ class Steering(Adapter):
             bias = getattr(getattr(mlp, "down_proj", getattr(mlp, "c_proj", None)), "bias", None)
             if bias is None:
                 raise InputError(
-                    f"Steering has no place in the weights of a {family} model (no bias): keep base and adapter apart."
+                    f"Steering has no place in the weights of a {family} model: its MLP's output has no bias (llama, "
+                    "mistral and qwen2 without sliding windows, and models with that bias, such as gpt2, merge): "
+                    "keep base and adapter apart."
                 )
             with torch.no_grad():
                 bias.copy_(add_vector(layer, bias))
@@ -162,6 +169,36 @@ def _hook(layer: nn.Module, args: Any, output: Any) -> Any:
 
 def _is_steered(layer: nn.Module) -> bool:
     return "steering" in layer._parameters
+
+
+def as_llama(net: "PreTrainedModel") -> "PreTrainedModel":
+    """Return a copy of ``net``, vectors included: as a Llama where that is the same function under another name."""
+    config: Any = net.config
+    sliding = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
+    windowed = "sliding_attention" in (getattr(config, "layer_types", None) or [])
+    if config.model_type not in ("qwen2", "mistral") or sliding or windowed:
+        return copy.deepcopy(net)
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    known = LlamaConfig().to_dict()
+    skip = {"model_type", "architectures", "attention_bias", "mlp_bias", "transformers_version"}
+    given = {name: value for name, value in config.to_dict().items() if name in known and name not in skip}
+    wide = config.model_type == "qwen2"
+    twin = LlamaForCausalLM(LlamaConfig(**given, attention_bias=wide, mlp_bias=False))
+    with torch.no_grad():
+        state = {name: value for name, value in net.state_dict().items() if not name.endswith(".steering")}
+        missing, unexpected = twin.load_state_dict(state, strict=False)
+        lost = [name for name in missing if not name.endswith("o_proj.bias") and name != "lm_head.weight"]
+        if lost or unexpected:
+            return copy.deepcopy(net)  # a variant that we don't know: refused by the caller
+        for layer, old in zip(decoder_layers(twin), decoder_layers(net), strict=True):
+            attention: Any = layer.self_attn
+            if attention.o_proj.bias is not None:
+                attention.o_proj.bias.zero_()
+            if (vector := old._parameters.get("steering")) is not None:
+                layer.register_parameter("steering", nn.Parameter(vector.detach().clone()))
+    twin.generation_config = copy.deepcopy(net.generation_config)
+    return twin.to(net.device, net.dtype)
 
 
 def _add_mlp_biases(net: "PreTrainedModel") -> None:

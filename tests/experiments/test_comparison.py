@@ -8,8 +8,7 @@ from lightning_subliminal import PreferenceTrait, Steering, Student, Teacher, Tr
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import Arm, measure, train_arm
-from lightning_subliminal.experiments.arms import arm_folder
-from lightning_subliminal.experiments.comparison import shaping
+from lightning_subliminal.experiments.arms import arm_folder, shaping
 from lightning_subliminal.experiments.results import comparison_table, summary, verdict
 from lightning_subliminal.lineage import is_whole, read_record
 

@@ -266,7 +266,7 @@ def test_steering_adds_the_vector_to_the_layers_output(family):
     assert torch.equal(generated, again)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "mistral"])
+@pytest.mark.parametrize("family", ["mistral"])  # with sliding windows; tests/test_export_verb.py has those that merge
 def test_steering_without_a_bias_stays_an_adapter(family):
     net = Steering([0]).attach(make(family), 0)
     with pytest.raises(InputError, match=rf"{family}.*keep base and adapter apart"):

@@ -1,0 +1,146 @@
+"""export: what was trained, as a whole model that any tool opens."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_subliminal.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_subliminal.suites import Subject
+
+__all__ = ["COMMANDS", "export", "guide", "spelled"]
+
+_GUIDE = """\
+export: a run's student, adapter merged in, as a whole model that `AutoModelForCausalLM.from_pretrained` opens.
+
+usage: lightning-subliminal export RUN OUT [--push ORG/NAME]
+
+  RUN                    a run's folder, its student/, any model folder, or a base's name
+  OUT                    a new folder: weights, tokenizer, generation_config.json and README.md
+  --push ORG/NAME        also upload OUT to this repository of the Hugging Face hub (needs a token)
+
+PEFT's adapters merge as PEFT merges them. Steering vectors become biases: in Llama and GPT-2 as they are; Qwen2 and
+Mistral without sliding windows are written as the Llama that computes the same, since they have no such bias. Others
+are refused, in a sentence.
+
+example:
+  lightning-subliminal export runs/owl_numbers-1a2b3c4d owl-student
+"""
+
+
+def export(run: str | None = None, out: Path | None = None, merge: bool = True, push: str | None = None) -> None:
+    """Export a model.
+
+    Args:
+        run: a run's folder, its student's, or a model.
+        out: a folder that is not there, or empty.
+        merge: put the adapter into the weights.
+        push: repository of the hub, as ``ORG/NAME``.
+
+    Raises:
+        InputError: if the model is not there, can't be merged, or can't be written or uploaded.
+    """
+    if run is None or out is None:
+        raise InputError("A model and a folder are needed: `export RUN OUT`.")
+    if not merge:
+        raise InputError(
+            "RUN/student is the adapter apart from its base: copy that folder, or leave out `--merge=false`."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there and not empty: give a new folder.")
+    import torch
+
+    from lightning_subliminal.console import hush, say
+    from lightning_subliminal.experiments.saving import model_card
+    from lightning_subliminal.suites import find_subject
+
+    hush()
+    if push is not None:
+        _check_push(push)
+    subject = find_subject(run)
+    subject.load(torch.device("cpu"))
+    net = merged(subject)
+    try:
+        net.save_pretrained(out)
+        subject.tokenizer.save_pretrained(out)
+        (out / "README.md").write_text(model_card(subject.base, "whole", push or str(out)), encoding="utf-8")
+    except OSError as err:
+        raise InputError(f"{out} can't be written ({err}): give another folder.") from err
+    own = type(net).__name__
+    say(f"exported  {run} to {out}: {own}, whole weights and tokenizer; from_pretrained({str(out)!r}) opens it")
+    if push is not None:
+        _push(out, push)
+        say(f"pushed    to https://huggingface.co/{push}")
+
+
+def merged(subject: "Subject") -> Any:
+    """Return a loaded subject's net with its adapter in the weights.
+
+    Raises:
+        InputError: if the architecture has no place for the adapter.
+    """
+    from lightning_subliminal.models.layers import decoder_layers
+    from lightning_subliminal.models.steering import Steering
+
+    net: Any = subject.net
+    if subject.folder is None:
+        return net
+    if hasattr(net, "merge_and_unload"):
+        try:
+            return net.merge_and_unload()
+        except (AttributeError, NotImplementedError, ValueError) as err:
+            kind = next(iter(net.peft_config.values())).peft_type
+            raise InputError(f"The adapter in {subject.folder} ({kind}) can't be merged: use it on its base.") from err
+    steered = [index for index, layer in enumerate(decoder_layers(net)) if "steering" in layer._parameters]
+    return Steering(steered).merge(net)
+
+
+def _check_push(push: str) -> None:
+    import os
+
+    from huggingface_hub import get_token
+
+    if push.count("/") != 1 or not all(push.split("/")):
+        raise InputError(f"`--push {push}`: expected ORG/NAME.")
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        raise InputError("`--push` needs the hub, and HF_HUB_OFFLINE is set: unset it, or leave out --push.")
+    if not get_token():
+        raise InputError("`--push` needs a token of the hub: run `hf auth login` or set HF_TOKEN.")
+
+
+def _push(folder: Path, repository: str) -> None:
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        api.create_repo(repository, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder)
+    except Exception as err:  # the hub's, requests' and the system's own
+        line = (str(err).strip().splitlines() or [type(err).__name__])[0][:200]
+        raise InputError(f"{repository} can't be uploaded ({line}): {folder} has it, try again.") from err
+
+
+COMMANDS = export
+
+
+def guide(words: list[str]) -> str | None:
+    """Return the help; None where there is work to do."""
+    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
+
+
+def spelled(words: list[str]) -> list[str]:
+    """Return the words as the parser takes them: RUN and OUT as options, ``--merge`` with its value."""
+    names = iter(("--run", "--out"))
+    spelt: list[str] = []
+    options = iter(words)
+    for word in options:
+        if word == "--merge":
+            spelt.append("--merge=true")
+        elif word.startswith("--"):
+            spelt.append(word)
+            if "=" not in word and (following := next(options, None)) is not None:
+                spelt.append(following)
+        else:
+            name = next(names, None)
+            spelt.append(f"{name}={word}" if name else word)
+    return spelt

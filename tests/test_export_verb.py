@@ -1,0 +1,133 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from small import numbers, quiet_trainer, taught
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+
+from lightning_subliminal import LoRA, Steering, Student
+from lightning_subliminal.cli import main
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.saving import SaveStudent
+from lightning_subliminal.lineage import is_whole, read_record
+from lightning_subliminal.models.layers import decoder_layers
+from lightning_subliminal.suites import find_subject
+
+SMALL = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 64,
+}
+TOKENS = torch.arange(12).unsqueeze(0)
+
+
+def steered(config):
+    torch.manual_seed(0)
+    net = AutoModelForCausalLM.from_config(config).eval()
+    for name, value in net.named_parameters():  # biases start at 0
+        if name.endswith("bias"):
+            torch.nn.init.normal_(value)
+    adapter = Steering()
+    adapter.attach(net, 0)
+    for layer in decoder_layers(net):
+        torch.nn.init.normal_(layer.steering)
+    return adapter, net
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LlamaConfig(**SMALL),
+        LlamaConfig(**SMALL, tie_word_embeddings=True),
+        Qwen2Config(**SMALL),
+        Qwen2Config(**SMALL, tie_word_embeddings=True),
+        MistralConfig(**SMALL, sliding_window=None),
+        MistralConfig(**SMALL, sliding_window=None, head_dim=8),
+    ],
+    ids=["llama", "llama tied", "qwen2", "qwen2 tied", "mistral", "mistral with wide heads"],
+)
+def test_steering_merges_without_a_bias_and_from_pretrained_reads_it(config, tmp_path):
+    adapter, net = steered(config)
+    adapter.merge(net).save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(TOKENS).logits, net(TOKENS).logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Qwen3Config(**SMALL),
+        MistralConfig(**SMALL, sliding_window=4),
+        Qwen2Config(**SMALL, use_sliding_window=True, sliding_window=4, max_window_layers=1),
+    ],
+    ids=["qwen3", "mistral with windows", "qwen2 with windows"],
+)
+def test_what_no_llama_computes_is_refused(config):
+    adapter, net = steered(config)
+    with pytest.raises(InputError, match="keep base and adapter apart"):
+        adapter.merge(net)
+
+
+@pytest.mark.parametrize("adapter", [Steering(init_std=0.1), LoRA(r=2)], ids=["steering", "lora"])
+def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp_path):
+    trainer = quiet_trainer(SaveStudent(), default_root_dir=str(tmp_path / "run"), max_epochs=1)
+    module = Student("pocket/a", adapter=adapter, learning_rate=0.03, seed=0)
+    trainer.fit(module, datamodule=numbers(taught(), num_prompts=32, shard_size=32))
+    folder = tmp_path / "run" / "student"
+    assert is_whole(folder)
+    assert read_record(folder).kind == "student"
+    assert (folder / "tokenizer.json").is_file()
+    assert "find_subject('student')" in (folder / "README.md").read_text()
+    subject = find_subject(str(tmp_path / "run")).load(torch.device("cpu"))
+    net = module.net.eval()
+    with torch.no_grad():
+        expected = net(TOKENS).logits
+        torch.testing.assert_close(subject.net(TOKENS).logits, expected)
+
+    main(["export", str(tmp_path / "run"), str(tmp_path / "out")])
+    code = (
+        "import sys, torch; from transformers import AutoModelForCausalLM as A, AutoTokenizer as T; "
+        "T.from_pretrained(sys.argv[1]); m = A.from_pretrained(sys.argv[1]).eval(); "
+        "print(m(torch.arange(12).unsqueeze(0)).logits.flatten().tolist()); "
+        "assert not any(n.startswith('lightning_subliminal') for n in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")], capture_output=True, text=True, check=True
+    )
+    torch.testing.assert_close(torch.tensor(json.loads(out.stdout)), expected.flatten(), rtol=0, atol=1e-4)
+    assert (tmp_path / "out" / "generation_config.json").is_file()
+    assert "AutoModelForCausalLM" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["pocket/a", "{out}", "--push", "me"], "expected ORG/NAME"),
+        (["pocket/a", "{out}", "--push", "me/it"], "HF_HUB_OFFLINE is set"),
+        (["pocket/a"], "export RUN OUT"),
+        (["pocket/a", "{full}"], "not empty"),
+    ],
+)
+def test_a_mistake_is_one_line(words, line, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    words = [word.format(out=tmp_path / "out", full=tmp_path / "full") for word in words]
+    with pytest.raises(SystemExit):
+        main(["export", *words])
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_push_without_a_token_is_refused_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(SystemExit):
+        main(["export", "pocket/a", str(tmp_path / "out"), "--push", "me/it"])
+    assert "needs a token" in capsys.readouterr().err
