@@ -15,6 +15,7 @@ from importlib import import_module
 
 from lightning_subliminal.commands.guide import OVERVIEW, verb_guide
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.threads import choosing_threads
 
 __all__ = ["main"]
 
@@ -50,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # so that `class_path: my_pkg.MyTrait` is found; last, so that it shadows nothing
     old_handler = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), choosing_threads():
         warnings.showwarning = _show_warning
         code = _guarded(words, wants_traceback)
     if code == 130 and callable(old_handler):

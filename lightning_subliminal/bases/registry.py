@@ -32,6 +32,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
+from lightning_subliminal.threads import threads_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Base", "available", "check_tokenizer", "load", "material", "register", "remembering", "resolve"]
 
 POCKET = Path(__file__).parent.parent / "pocket" / "weights"
+_THREADS = torch.get_num_threads()  # before any code of the user's can change it
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrai
     _note_frame(folder, tokenizer, name)
     net = _load_net(folder, name, dtype)
     fit_tokenizer(net, tokenizer, name)
+    threads_for(net, _THREADS)
     return net, tokenizer
 
 
