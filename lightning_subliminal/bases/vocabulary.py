@@ -35,15 +35,17 @@ def spare_ids(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> d
 def check_ids(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
     """Check that every id that the tokenizer's vocabulary or the model's settings can give has a row in the embedding.
 
-    Added tokens may have none, as long as no text needs them: ``chat`` refuses such a text.
+    Added marks, such as <image>, may have none, as long as no text needs them: ``chat`` refuses such a text.
 
     Raises:
         InputError: naming the id, and how many rows there are.
     """
     rows = int(net.get_input_embeddings().weight.shape[0])
     spare = spare_ids(net, tokenizer)
-    added = set(tokenizer.get_added_vocab().values())
-    beyond = {number: token for token, number in spare.items() if number not in added}
+    added = tokenizer.added_tokens_decoder
+    # a mark such as <image> or [PAD] may never stand in a text; a word that was added will
+    marks = {number for number, token in added.items() if token.special or not token.content.strip().isalnum()}
+    beyond = {number: token for token, number in spare.items() if number not in marks}
     if beyond:
         highest = max(beyond)
         raise InputError(
