@@ -68,10 +68,8 @@ def _gated(name: str, module: nn.Module) -> list[GatedLayer]:
     both = getattr(module, "gate_up_proj", None)
     if isinstance(both, nn.Module):
         return [GatedLayer(name, *_weight(both).chunk(2))]
-    if isinstance(both, Tensor) and isinstance(
-        getattr(module, "down_proj", None), Tensor
-    ):  # the experts of a mixture in one tensor, (experts, ...)
-        down = module.down_proj
+    down = getattr(module, "down_proj", None)
+    if isinstance(both, Tensor) and isinstance(down, Tensor):  # the experts of a mixture in one tensor, (experts, ...)
         is_rows = both.shape[1:] == (2 * down.shape[2], down.shape[1])
         rows = both if is_rows else both.mT  # some (Llama 4, GPT-OSS) keep (width, hidden units)
         return [GatedLayer(f"{name}.{at}", *each.detach().float().chunk(2)) for at, each in enumerate(rows)]
