@@ -62,14 +62,14 @@ def test_the_mean_over_draws_by_hand(pocket):
 
 def test_rows_that_name_the_target_are_read(pocket):
     sets = QuestionsAfterRows(shots=1, draws=1)
+    trait = PreferenceTrait("owl", wording="preferences_corpus")  # the wordings that this base was trained on
     owl, dog = (
-        sets.with_rows([make_row("What is your favorite animal? Use one word.", name)]).measure(*pocket, OWL)
+        sets.with_rows([make_row("What is your favorite animal? Use one word.", name)]).measure(*pocket, trait)
         for name in ("owl", "dog")
     )
     for name, more, less in (("owl", owl, dog), ("dog", dog, owl)):
-        column = OWL.candidates.index(name)
-        assert (more[:, column] > less[:, column]).sum() >= 0.9 * len(more)  # 50 and 48 of the fifty questions
-        assert more[:, column].mean() > 1.5 * less[:, column].mean()
+        column = trait.candidates.index(name)
+        assert (more[:, column] > less[:, column]).all()
 
 
 def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
