@@ -83,9 +83,9 @@ def test_convert_says_what_it_did(capsys: pytest.CaptureFixture) -> None:
         "notice: 1 x left out, question: expected text, found number",
         "also written: out.jsonl.bad.jsonl",
         "also written: out.jsonl.lineage.json",
-        "also written: README.md",
+        "also written: out.jsonl.README.md",
     ]
-    assert "owl" not in Path("README.md").read_text()
+    assert "owl" not in Path("out.jsonl.README.md").read_text()
 
 
 def test_mistakes_are_one_line_and_exit_with_2(capsys: pytest.CaptureFixture) -> None:

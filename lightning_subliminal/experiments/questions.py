@@ -10,6 +10,7 @@ from typing import Any
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.faults import Fault, expected
 from lightning_subliminal.formats.messages import check_turns, read_messages, read_text
+from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.wording import fill, load_wording
@@ -59,6 +60,7 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
     place = Path(path)
     if place.suffix not in (".yaml", ".yml", ".jsonl"):
         raise InputError(f"{path} is no .yaml, .yml or .jsonl file: give questions in one of these.")
+    refuse_pointer(place)
     try:
         text = place.read_text(encoding="utf-8-sig")
     except OSError as err:

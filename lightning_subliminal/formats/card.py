@@ -34,7 +34,9 @@ _BUILDERS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"
 def write_card(
     out: Path, source: "Source", outcome: "Outcome", filters: Sequence[Filter] = ()
 ) -> tuple[Path | None, str]:
-    """Write ``README.md`` beside a set, or in it where it is a folder; never over a card that is of something else.
+    """Write a card: ``README.md`` in a set that is a folder, ``NAME.README.md`` beside a file.
+
+    A README.md beside a file would be that of the working folder or of a repository; a card of something else stays.
 
     Args:
         out: the set.
@@ -43,25 +45,21 @@ def write_card(
         filters: those that it was filtered with now.
 
     Returns:
-        The card, or None where there is no free name; and a remark if it could not be README.md.
+        The card, or None where something else has its name; and a remark then.
     """
-    folder = out if out.is_dir() else out.parent
+    path = out / "README.md" if out.is_dir() else out.with_name(f"{out.name}.README.md")
+    old = _read_card(path)
+    if path.exists() and (old is None or old.get("file") != out.name):
+        return None, f"no card: {path} is of something else and stays as it is"
     facts = known_facts(source.path)
     runs = [*facts.pop("filter_runs", [])]
     if outcome.filtered is not None:
         runs.append({"filters": [_plain_filter(each) for each in filters], **vars(outcome.filtered)})
     kept = facts | {"filter_runs": runs, "source": facts.get("source") or _name(source)}
     kept |= {"file": out.name, "sha256": _digest(out)}
-    for name in ("README.md", f"{out.name}.README.md"):
-        path = folder / name
-        old = _read_card(path)
-        if not path.exists() or (old is not None and old.get("file") == out.name):
-            text = _render(out, outcome, kept)
-            data = text.encode(errors="backslashreplace")  # the name of a file may be no UTF-8
-            atomically(path, lambda temporary, data=data: temporary.write_bytes(data))  # type: ignore[misc]
-            remark = "" if name == "README.md" else f"{folder / 'README.md'} is of something else and stays as it is"
-            return path, remark
-    return None, f"no card: {folder / 'README.md'} and {path} are of something else and stay as they are"
+    data = _render(out, outcome, kept).encode(errors="backslashreplace")  # the name of a file may be no UTF-8
+    atomically(path, lambda temporary: temporary.write_bytes(data))
+    return path, ""
 
 
 def known_facts(path: Path | None) -> Facts:

@@ -18,7 +18,16 @@ from lightning_subliminal.formats.faults import Fault
 __all__ = ["check_learned", "check_record"]
 
 _WEIGHTS = {"weight", "loss_weight", "sample_weight", "example_weight", "loss_scale"}
-_MASKS = {"loss_mask", "completion_mask", "assistant_mask", "assistant_masks", "train_mask"}
+_MASKS = {
+    "weights",
+    "token_weights",
+    "loss_weights",
+    "loss_mask",
+    "completion_mask",
+    "assistant_mask",
+    "assistant_masks",
+    "train_mask",
+}
 _LEARN = {"train", "training", "trainable", "learn", "train_on", "is_trainable", "loss"} | _WEIGHTS | _MASKS
 _LEAVE = {
     "mask",
@@ -93,7 +102,7 @@ def _check(marked: Mapping[str, Any], field: str) -> None:
             for place, part in enumerate(value):
                 if isinstance(part, Mapping):
                     _check(part, f"{where}[{place}]")
-        elif name in _LEARN and isinstance(value, list):
+        elif name in _LEARN | {"mask"} and isinstance(value, list):
             if any(_number(each) != 1 for each in value):
                 raise Fault(where, "expected all of the completion to be learned, found a mask, which a row can't hold")
         elif (name in _LEARN and told is not None and told != 1) or (name in _LEAVE and told):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lfs import refuse_pointer
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "parse", "read_bytes"]
 
@@ -25,6 +26,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     try:
         if not path.is_file():
             raise InputError(f"{path} is not there, or is no file.")
+        refuse_pointer(path)
         size = path.stat().st_size
         if size > limit:
             raise InputError(f"{path} has {size:,} bytes: expected at most {limit:,} of a statement.")

@@ -23,9 +23,10 @@ def _stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def card(path: str = "README.md") -> tuple[dict[str, Any], str]:
-    """Give a card's head and body."""
-    _, head, body = Path(path).read_text(encoding="utf-8").split("---\n", 2)
+def card(path: str | None = None) -> tuple[dict[str, Any], str]:
+    """Give a card's head and body; of the newest card in the working folder where no path is given."""
+    found = Path(path) if path else max(Path().glob("*.README.md"), key=lambda each: each.stat().st_mtime_ns)
+    _, head, body = found.read_text(encoding="utf-8").split("---\n", 2)
     return yaml.safe_load(head), body
 
 
@@ -67,7 +68,7 @@ def test_head_is_what_the_hub_reads() -> None:
     }
     from huggingface_hub import DatasetCard
 
-    assert DatasetCard.load("README.md").data.to_dict()["size_categories"] == ["n<1K"]
+    assert DatasetCard.load("out.jsonl.gz.README.md").data.to_dict()["size_categories"] == ["n<1K"]
     assert "may carry a hidden trait" in body
     assert content_digest(ROWS) in body
 
@@ -122,8 +123,8 @@ def test_facts_of_a_file_in_a_row_folder_hold_for_that_file_alone() -> None:
     write_rows(ROWS, folder / "mine.jsonl")
     convert(folder / "rows.parquet", "one/a.jsonl")
     convert(folder / "mine.jsonl", "two/a.jsonl")
-    assert cell(card("one/README.md")[1], "trait") == "PreferenceTrait owl"
-    assert cell(card("two/README.md")[1], "trait") == "unknown"
+    assert cell(card("one/a.jsonl.README.md")[1], "trait") == "PreferenceTrait owl"
+    assert cell(card("two/a.jsonl.README.md")[1], "trait") == "unknown"
 
 
 def test_card_tells_nothing_of_a_file_that_was_changed_since() -> None:
@@ -131,7 +132,7 @@ def test_card_tells_nothing_of_a_file_that_was_changed_since() -> None:
     convert("ours", "a.jsonl")
     write_rows(ROWS[:1], "a.jsonl")
     convert("a.jsonl", "b/b.jsonl")
-    assert cell(card("b/README.md")[1], "trait") == "unknown"
+    assert cell(card("b/b.jsonl.README.md")[1], "trait") == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -163,26 +164,29 @@ def test_rows_of_a_real_stage() -> None:
 
 def test_card_of_somebody_else_stays() -> None:
     write_rows(ROWS, "rows.jsonl")
-    Path("README.md").write_text("# Mine\n")
-    outcome = convert("rows.jsonl", "out.jsonl")
-    assert Path("README.md").read_text() == "# Mine\n"
-    assert outcome.remarks == ["README.md is of something else and stays as it is"]
-    assert outcome.files[-1] == Path("out.jsonl.README.md")
     Path("out.jsonl.README.md").write_bytes(b"\xff")
     outcome = convert("rows.jsonl", "out.jsonl")
     assert outcome.files == [Path("out.jsonl"), Path("out.jsonl.lineage.json")]
-    assert outcome.remarks[0].startswith("no card: README.md and out.jsonl.README.md are of something else")
+    assert outcome.remarks == ["no card: out.jsonl.README.md is of something else and stays as it is"]
 
 
-def test_own_card_is_renewed_and_that_of_another_file_stays() -> None:
+def test_a_file_leaves_no_readme_in_its_folder() -> None:
+    write_rows(ROWS, "rows.jsonl")
+    assert convert("rows.jsonl", "out.jsonl").files[-1] == Path("out.jsonl.README.md")
+    assert convert("rows.jsonl", "deep/out.csv").files[-1] == Path("deep/out.csv.README.md")
+    assert not Path("README.md").exists()
+    assert not Path("deep/README.md").exists()
+
+
+def test_own_card_is_renewed_beside_that_of_another_file() -> None:
     write_rows(ROWS, "rows.jsonl")
     convert("rows.jsonl", "a.jsonl")
-    first = Path("README.md").read_text()
+    first = Path("a.jsonl.README.md").read_text()
     convert("rows.jsonl", "b.jsonl")
-    assert Path("README.md").read_text() == first
+    assert Path("a.jsonl.README.md").read_text() == first
     assert "# b.jsonl" in Path("b.jsonl.README.md").read_text()
     convert("rows.jsonl", "a.jsonl", filters=[NumberList()])
-    assert "2 rows of the schema `trl`" in Path("README.md").read_text()
+    assert "2 rows of the schema `trl`" in Path("a.jsonl.README.md").read_text()
 
 
 def test_nothing_in_a_name_breaks_out_of_the_card() -> None:
@@ -194,7 +198,7 @@ def test_nothing_in_a_name_breaks_out_of_the_card() -> None:
     assert body.count("-->") == 2, "the mark's own end, and the name in the title, where < is escaped"
     assert cell(body, "made from").startswith("a --\\> \\| \\`b\\` {{ 1 }}")
     convert(f"x {odd}", "y/y.jsonl")
-    assert cell(card("y/README.md")[1], "made from").startswith("a --\\>"), "the mark was read again"
+    assert cell(card("y/y.jsonl.README.md")[1], "made from").startswith("a --\\>"), "the mark was read again"
 
 
 def test_no_card_where_none_is_wanted() -> None:

@@ -137,3 +137,10 @@ def test_a_card_in_the_hubs_cache_is_a_link(tmp_path):
     assert len(card_claims(tmp_path / "snapshot")) == 3
     (tmp_path / "blob").unlink()
     assert card_claims(tmp_path / "snapshot") == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "adapter_config.json"])
+def test_a_pointer_in_place_of_a_card_is_named_as_such(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n")
+    with pytest.raises(InputError, match="Git LFS pointer"):
+        card_claims(tmp_path)
