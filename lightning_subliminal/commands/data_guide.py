@@ -43,7 +43,7 @@ _READING = """\
 
 _WRITING = """\
   --to SCHEMA                how OUT is spelled; {default}
-  --card false               write no dataset card (OUT.README.md)
+  --card false               write no dataset card (OUT.README.md; in a folder README.md)
 With `--on-error skip` wrong rows are written to OUT.bad.jsonl, with line and reason.\
 """
 

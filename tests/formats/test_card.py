@@ -79,13 +79,14 @@ def test_command_of_the_card_loads_the_set() -> None:
     write_rows(ROWS, "rows.jsonl")
     for out in ("set/out.jsonl", "set2/out.parquet", "set3/out.csv", "set4/out.json", "set5/out.txt", "set6"):
         convert("rows.jsonl", out)
-        folder = Path(out).parent if Path(out).suffix else Path(out)
-        _, body = card(str(folder / "README.md"))
+        _, body = card(f"{out}.README.md" if Path(out).suffix else f"{out}/README.md")
         code = re.search(r"```python\n(.*?)\n```", body, re.DOTALL)[1]
         expected = "read_rows" if out.endswith("txt") else "load_from_disk" if out == "set6" else "load_dataset"
         assert f"import {expected}\n" in code
         assert out.rpartition("/")[2] in code
-    assert load_dataset("set", split="train").to_list() == ROWS, "the card's config names the file"
+        assert ("upload this card as its `README.md`" in body) == (out != "set6")
+    Path("set/out.jsonl.README.md").rename("set/README.md")
+    assert load_dataset("set", split="train").to_list() == ROWS, "as a README.md its config names the file"
 
 
 def test_what_is_not_known_is_said_to_be_unknown() -> None:
@@ -104,8 +105,8 @@ def test_facts_come_from_a_row_folder_and_go_from_card_to_card() -> None:
     convert("one/a.jsonl", "two/b.parquet", filters=[NumberList()])
     convert("two/b.parquet", "three")
     convert("three", "four/d.jsonl")
-    for path in ("one", "two", "three", "four"):
-        _, body = card(f"{path}/README.md")
+    for path in ("one/a.jsonl.", "two/b.parquet.", "three/", "four/d.jsonl."):
+        _, body = card(f"{path}README.md")
         assert cell(body, "carrier") == "number sequences"
         assert cell(body, "trait") == "PreferenceTrait owl"
         assert cell(body, "induction") == "finetune"
@@ -114,8 +115,8 @@ def test_facts_come_from_a_row_folder_and_go_from_card_to_card() -> None:
         assert cell(body, "rows drawn") == "3 at random, of those that passed the filters"
         assert "`NumberList(max_value=99)`: 9 rows made, 5 kept." in body
         assert re.search(r"^\| a\\\|b \| 1 \|$", body, re.MULTILINE)
-        assert (r"`: 3 rows made, 2 kept." in body) == (path != "one")
-        assert ("| not a number list | 1 |" in body) == (path != "one")
+        assert (r"`: 3 rows made, 2 kept." in body) == (path != "one/a.jsonl.")
+        assert ("| not a number list | 1 |" in body) == (path != "one/a.jsonl.")
 
 
 def test_facts_of_a_file_in_a_row_folder_hold_for_that_file_alone() -> None:
