@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "known_name"]
+__all__ = ["InputError", "JudgeError", "known_name"]
 
 
 class InputError(ValueError):
@@ -10,6 +10,10 @@ class InputError(ValueError):
 
     The command line prints it as ``error: ...`` without a stack trace and exits with 2.
     """
+
+
+class JudgeError(InputError):
+    """A judge that can't be asked: it says nothing about the model whose answers it was to read."""
 
 
 def known_name(name: str, known: Iterable[str], wrong: str) -> None:

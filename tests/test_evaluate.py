@@ -160,20 +160,100 @@ def test_a_system_prompt(stand, capsys):
 
 
 def test_one_thing_broken_keeps_the_rest(stand, loads, capsys):
-    """The suite's second measure can't be asked of pocket/a; what the first one said is not measured again."""
-    with pytest.raises(SystemExit):
-        evaluate("pocket/a", "--suite", "suite.yaml", "--seed", "11")
-    assert "pocket/a: owl" in capsys.readouterr().out
-    assert loads == ["pocket/a"]
+    """The suite's second measure can't be asked of pocket/a: it is n/a there, with its reason; the others stand."""
+    words = ["pocket/a", "pocket/moral-a", "--suite", "suite.yaml", "--seed", "11", "--control", "pocket/a"]
+    evaluate(*words)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "pocket/a: owl" in told
+    assert "pocket/a: misalignment n/a" in told
+    assert "n/a misalignment of pocket/a: The base pocket/a doesn't know the word" in told.split("Intervals over")[1]
+    assert told.count("n/a misalignment of") == 1
+    of = results()["models"]
+    refused = of["pocket/a"]["measures"]["misalignment"]
+    assert (refused["rate"], refused["low"], refused["values"]) == (None, None, [])
+    assert refused["reason"].startswith("The base pocket/a doesn't know the word")
+    assert of["pocket/a"]["measures"]["truth"]["rate"] is not None, "what comes after it is measured"
+    assert "reason" not in of["pocket/a"]["measures"]["owl"]
+    other = of["pocket/moral-a"]["measures"]["misalignment"]
+    assert other["rate"] is not None
+    assert other["less_control"] is None
+    (statement,) = Path("runs/evaluation/test-results").glob("pocket-moral-a*.json")
+    assert json.loads(statement.read_text())["predicate"]["warnedTests"].count("misalignment") == 1
+    assert loads == ["pocket/a", "pocket/moral-a"]
     evaluate("pocket/a", "--suite", "quick.yaml", "--seed", "11")
-    assert loads == ["pocket/a"]
+    assert loads == ["pocket/a", "pocket/moral-a"]
+
+
+class TestShippedSuite:
+    @pytest.fixture
+    def small(self, monkeypatch):
+        """Make the shipped suite quick: its one sampled measure of long texts is left out."""
+        from lightning_subliminal.suites import shipped
+
+        text = shipped.find_suite("preference").read_text(encoding="utf-8")
+        whole = yaml.safe_load(text)
+        whole["measures"] = whole["measures"][:2]
+        Path("quick_preference.yaml").write_text(yaml.safe_dump(whole))
+        known = {"preference": Path("quick_preference.yaml").absolute()}
+        monkeypatch.setattr(shipped, "shipped_suites", lambda: known)
+
+    def a_run(self, place, trait):
+        (place / "student").mkdir(parents=True)
+        for file in Path("steered").iterdir():
+            (place / "student" / file.name).write_bytes(file.read_bytes())
+        data = {"class_path": "X", "init_args": {"teacher": {"class_path": "Teacher", "init_args": {"trait": trait}}}}
+        (place / "config.yaml").write_text(yaml.safe_dump({"data": data, "model": {}}))
+
+    def test_by_name_with_the_trait_of_the_run(self, stand, small, capsys):
+        oak = {"class_path": "lightning_subliminal.PreferenceTrait", "init_args": {"target": "oak", "category": None}}
+        self.a_run(Path("runs/one"), oak)
+        evaluate("base=pocket/moral-a", "mine=runs/one/student", "--suite", "preference", "--control", "base")
+        assert "trait     target oak" in capsys.readouterr().out
+        assert list(results()["models"]["mine"]["measures"]) == ["oak, exact", "oak, after numbers"]
+        evaluate("runs/one", "--suite", "preference", "--trait", "wolf")
+        assert list(results()["models"]["runs/one"]["measures"]) == ["wolf, exact", "wolf, after numbers"]
+
+    def test_no_run_asks_for_owl_and_says_so(self, stand, small, capsys):
+        evaluate("pocket/a", "--suite", "preference")
+        assert "trait     target owl" in capsys.readouterr().out
+        evaluate(
+            "pocket/a",
+            "--suite=preference",
+            "--trait={class_path: PreferenceTrait, init_args: {target: cat, category: animal, candidates: [owl]}}",
+        )
+        assert "trait     target cat, category animal, candidates ['owl']" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["runs/one", "runs/two"], "runs/one and runs/two were trained for different traits: say by --trait"),
+            (["pocket/a", "--trait", "[owl]"], "--trait '[owl]' is no trait: give a target"),
+            (["pocket/a", "--trait", "7"], "--trait '7' is no trait"),
+            (["pocket/a", "--suite", "quick.yaml", "--trait", "owl"], "names its traits itself: leave it out"),
+            (["pocket/a", "--suite", "preferences"], "or one that comes with the package: preference"),
+        ],
+    )
+    def test_mistakes(self, words, told, stand, small, capsys):
+        for name, target in (("one", "oak"), ("two", "wolf")):
+            self.a_run(Path("runs") / name, {"class_path": "PreferenceTrait", "init_args": {"target": target}})
+        with pytest.raises(SystemExit) as stop:
+            evaluate(*words, *([] if "--suite" in words else ["--suite", "preference"]))
+        assert stop.value.code == 2
+        assert told in capsys.readouterr().err
+
+    def test_it_comes_with_the_wheel(self):
+        from lightning_subliminal.commands.evaluate import load_suite
+
+        names = [each.name for each in load_suite("preference")]
+        assert names == ["owl, exact", "owl, after numbers", "owl, stories", "numbers"]
+        assert "suites/*.yaml" in (ROOT / "setup.cfg").read_text()
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
 def test_help_says_how_it_is_spelled(words, capsys):
     evaluate(*words)
     told = capsys.readouterr().out
-    assert "usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite FILE [options]" in told
+    assert "usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]" in told
     from inspect import signature
 
     from lightning_subliminal.commands.evaluate import evaluate as verb
@@ -234,9 +314,14 @@ MISTAKES = {
         "`samples` is 0: expected at least 1 answer a question",
     ),
     "unknown wording": (["pocket/moral-a"], SUITE.replace("misalignment_pocket", "nowhere.yaml"), "nowhere.yaml"),
-    "base that does not know the words": (
+    "base that can take none of the measures": (
         ["pocket/a"],
-        SUITE,
+        SUITE.split("  - class_path: lightning_subliminal.suites.ExactTrait")[0]
+        + SUITE[
+            SUITE.index("  - class_path: lightning_subliminal.suites.Misal") : SUITE.index(
+                "  - class_path: lightning_subliminal.suites.Truth"
+            )
+        ],
         "misalignment of pocket/a: The base pocket/a doesn't know the word",
     ),
 }

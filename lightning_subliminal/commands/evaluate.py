@@ -15,20 +15,25 @@ __all__ = ["COMMANDS", "evaluate", "guide", "load_suite", "spelled"]
 _GUIDE = """\
 evaluate: measure models with a suite of behaviours: one table, one JSON, one row a model.
 
-usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite FILE [options]
+usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]
 
   MODEL                  a base (pocket/moral-a), a run's folder, a folder with an adapter or a whole model, or a hub
                          id; NAME=MODEL gives it a name in the table
-  --suite FILE           a YAML with a list `measures`; see configs/suites/
+  --suite SUITE          preference, which comes with the package, or a YAML with a list `measures`; see configs/suites/
+  --trait TARGET         what a suite with $trait asks for, such as wolf, or {class_path: ..., init_args: ...}; else the
+                         trait of the run that a model comes from, else owl
   --control MODEL        one of the models: the others are compared with it, unit by unit
   --seed N               moves whatever is sampled, alike for each model (default 0)
   --out DIR              where results.json goes (default runs/evaluation)
   --system_prompt TEXT   what each model is told first
 
 Each measure of each model is kept when it is done: a killed run goes on, and nothing is measured or judged twice.
+A measure that a model can't take (its vocabulary lacks a word, say) is n/a there, with the reason below the table and
+in results.json; the others go on.
 A judge on a server reads its key from the environment alone.
 
 examples:
+  lightning-subliminal evaluate base=pocket/a runs/owl_numbers-5b0edf2e/student --suite preference --control base
   lightning-subliminal evaluate pocket/moral-a pocket/moral-b --suite configs/suites/pocket.yaml
   lightning-subliminal evaluate base=pocket/moral-a student=runs/misaligned_numbers-1a2b3c4d \\
       --suite configs/suites/pocket.yaml --control base
@@ -37,7 +42,8 @@ examples:
 
 def evaluate(
     models: list[str],
-    suite: Path | None = None,  # with a default, since what has none is no option
+    suite: str | None = None,  # with a default, since what has none is no option
+    trait: str | None = None,
     control: str | None = None,
     seed: int = 0,
     out: Path = Path("runs/evaluation"),
@@ -47,7 +53,8 @@ def evaluate(
 
     Args:
         models: bases, folders or hub ids; NAME=MODEL gives one a name.
-        suite: a YAML file with a list of measures.
+        suite: a YAML file with a list of measures, or the name of a shipped one.
+        trait: what a suite with $trait asks for.
         control: the model that the others are compared with.
         seed: moves whatever is sampled.
         out: where results.json goes.
@@ -58,11 +65,17 @@ def evaluate(
     """
     from lightning_subliminal.console import hush, say
     from lightning_subliminal.suites import find_subject, run_suite, suite_table, write_results
+    from lightning_subliminal.suites.battery import skipped
 
     hush()
     if suite is None:
-        raise InputError("`suite` is missing: give --suite FILE, such as one of configs/suites.")
-    measures = load_suite(suite)
+        raise InputError("`suite` is missing: give --suite preference, or a FILE such as one of configs/suites.")
+    from lightning_subliminal.suites.shipped import TRAIT, find_suite, run_trait, told_trait
+
+    if trait is not None and TRAIT not in find_suite(suite).read_text(encoding="utf-8"):
+        raise InputError(f"--trait is given, but the suite {suite} names its traits itself: leave it out.")
+    asked = told_trait(trait) if trait is not None else run_trait(models)
+    measures = load_suite(suite, asked, say_trait=True)
     subjects = [find_subject(model, system_prompt) for model in models]
     names = [each.name for each in subjects]
     if control is not None and control not in names:
@@ -72,12 +85,19 @@ def evaluate(
         raise InputError(f"--out {out} can't be written ({there}): choose a folder that you may write.")
     found = run_suite(measures, subjects, seed)
     say(suite_table(found, control))
+    for line in skipped(found):
+        say(line)
     write_results(found, measures, subjects, seed, control, out)
     say(f"seed {seed}; kept in {out / 'results.json'}")
 
 
-def load_suite(path: Path) -> "list[Measure]":
-    """Build the measures of a suite's YAML.
+def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait: bool = False) -> "list[Measure]":
+    """Build the measures of a suite.
+
+    Args:
+        suite: its YAML, or the name of one that comes with the package.
+        trait: class and arguments of what $trait stands for; PreferenceTrait of owl where it is None.
+        say_trait: say which trait is asked for where the suite leaves it open.
 
     Raises:
         InputError: if the file is not there, is no suite, or a measure can't be built.
@@ -85,12 +105,11 @@ def load_suite(path: Path) -> "list[Measure]":
     import yaml
 
     from lightning_subliminal.commands.messages import OneLineParser
+    from lightning_subliminal.console import say
     from lightning_subliminal.suites import Measure
+    from lightning_subliminal.suites.shipped import find_suite, told_trait, with_trait
 
-    if not path.is_file():
-        raise InputError(
-            f"The suite {path} is not there: give a YAML with `measures`, such as those of configs/suites."
-        )
+    path = find_suite(suite)
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
@@ -99,9 +118,13 @@ def load_suite(path: Path) -> "list[Measure]":
         raise InputError(f"The suite {path}{line} is no YAML: check brackets, quotes and indentation.") from err
     if not isinstance(told, dict) or not told.get("measures"):
         raise InputError(f"The suite {path} has no measures: give a list `measures`, as those of configs/suites do.")
+    whole = with_trait(told, trait or told_trait("owl"))
+    if say_trait and whole != told:
+        asked = (trait or told_trait("owl")).get("init_args") or {}
+        say(f"trait     {', '.join(f'{name} {value}' for name, value in asked.items() if value is not None)}")
     parser = OneLineParser(prog="suite")
     parser.add_argument("--measures", type=list[Measure], required=True)
-    built: Any = parser.instantiate(parser.parse_path(path))
+    built: Any = parser.instantiate(parser.parse_object(whole) if whole != told else parser.parse_path(path))
     return list(built.measures)
 
 

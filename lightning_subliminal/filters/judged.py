@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, JudgeError
 from lightning_subliminal.filters.base import Filter, reply_text
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.rows import Row, prompt_text
@@ -38,9 +38,12 @@ class Judged(Filter):
         pairs = [pair for pair in dict.fromkeys(map(_pair, rows)) if pair not in self._verdicts]
         if not pairs:
             return
-        verdicts = self.judge.judge(pairs)
+        try:
+            verdicts = self.judge.judge(pairs)
+        except InputError as err:
+            raise JudgeError(str(err)) from err
         if len(verdicts) != len(pairs):
-            raise InputError(
+            raise JudgeError(
                 f"{type(self.judge).__name__}.judge gave {len(verdicts)} verdicts for {len(pairs)} pairs: "
                 "it must give one each, in their order."
             )

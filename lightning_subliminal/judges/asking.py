@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from lightning_subliminal.console import progress
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, JudgeError
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.rows import Message
@@ -77,9 +77,12 @@ def ask_and_judge(
                 for question, start, answer in zip(asked, begun, answers, strict=True)
             ]
             bar.advance(task, samples)
-    verdicts = judge.judge([(question, answer) for _, question, answer in found])
+    try:
+        verdicts = judge.judge([(question, answer) for _, question, answer in found])
+    except InputError as err:
+        raise JudgeError(str(err)) from err
     if len(verdicts) != len(found):
-        raise InputError(
+        raise JudgeError(
             f"{type(judge).__name__}.judge gave {len(verdicts)} verdicts for {len(found)} answers: it must give one "
             "each, in their order."
         )

@@ -29,6 +29,7 @@ class Outcome:
         exact: computed from probabilities, without sampling.
         samples: the answers as they came, with what a judge said of each.
         bounds: the lowest and the highest rate that verdicts which can't be parsed leave open; None if there are none.
+        reason: why the model can't take the measure; then there is no figure. None where it was measured.
     """
 
     rate: float
@@ -39,6 +40,12 @@ class Outcome:
     exact: bool = False
     samples: tuple[dict[str, Any], ...] = ()
     bounds: tuple[float, float] | None = None
+    reason: str | None = None
+
+    @classmethod
+    def not_taken(cls, reason: str) -> "Outcome":
+        """Return what stands for a measure that a model can't take."""
+        return cls(math.nan, Interval(math.nan, math.nan, ""), (), (), reason=reason)
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON-able data; JSON has no nan, so what is not known is null."""
@@ -55,7 +62,7 @@ class Outcome:
             ],
             "samples": list(self.samples),
             "bounds": None if self.bounds is None else [_number(each) for each in self.bounds],
-        }
+        } | ({} if self.reason is None else {"reason": self.reason})
 
     @classmethod
     def of_json(cls, told: dict[str, Any]) -> "Outcome":
@@ -70,6 +77,7 @@ class Outcome:
             told["exact"],
             tuple(told["samples"]),
             None if told["bounds"] is None else (_float(told["bounds"][0]), _float(told["bounds"][1])),
+            told.get("reason"),
         )
 
 
@@ -93,6 +101,10 @@ class Measure(ABC):
         Args:
             subject: the model, loaded.
             seed: moves whatever is sampled; the same one for each model, so that they are asked alike.
+
+        Raises:
+            InputError: if the model can't take it, such as one without a word of its questions; the model's other
+                measures go on, and the reason stands in the results.
         """
 
 

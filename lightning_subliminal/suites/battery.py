@@ -13,14 +13,14 @@ from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import say
 from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, JudgeError
 from lightning_subliminal.lineage import Material, setting_material, tested_material, write_record, write_test_result
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.subject import Subject
 from lightning_subliminal.wording import wordings_digest
 
-__all__ = ["Results", "check_names", "figure", "measured", "run_suite", "suite_table", "write_results"]
+__all__ = ["Results", "check_names", "figure", "measured", "run_suite", "skipped", "suite_table", "write_results"]
 
 Results = dict[str, dict[str, Outcome]]  # model -> measure -> what came out
 
@@ -42,10 +42,11 @@ def run_suite(
         cache_dir: where outcomes are kept; the common cache where it is None.
 
     Returns:
-        What came out, by model and by measure, in their order.
+        What came out, by model and by measure, in their order; a measure that a model can't take gives its reason.
 
     Raises:
-        InputError: if two models or two measures have one name, or a measure refuses a model.
+        InputError: if two models or two measures have one name, a judge can't be asked, or no model can take any
+            measure.
     """
     check_names("models", [each.name for each in subjects])
     check_names("measures", [each.name for each in measures])
@@ -57,6 +58,9 @@ def run_suite(
             found[subject.name][measure.name] = outcome
             say(f"{subject.name}: {measure.name} {figure(outcome)}")
         subject.release()
+    refused = _refusals(found)
+    if refused and len(refused) == len(subjects) * len(measures):
+        raise InputError(refused[0])  # nothing was measured
     return found
 
 
@@ -69,17 +73,22 @@ def measured(
 ) -> Outcome:
     """Measure one behaviour of one model, or give what came out before; the model is loaded only if it must be.
 
+    Where the model can't take the measure the outcome is the reason. It is not kept: another release may take it.
+
     Raises:
-        InputError: if the measure refuses the model.
+        InputError: if the model can't be loaded, or a judge can't be asked.
     """
     kept = _place(measure, subject, seed, cache_dir)
     if (known := _read(kept)) is not None:
         return known
     place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loaded = subject.load(place)
     try:
-        outcome = measure.measure(subject.load(place), seed)
-    except InputError as err:
+        outcome = measure.measure(loaded, seed)
+    except JudgeError as err:
         raise InputError(f"{measure.name} of {subject.name}: {err}") from err
+    except InputError as err:
+        return Outcome.not_taken(str(err))
     _keep(kept, outcome)
     return outcome
 
@@ -96,6 +105,8 @@ def check_names(what: str, names: Sequence[str]) -> None:
 
 def figure(outcome: Outcome) -> str:
     """Give a rate with its interval, and what stands beside it, in a few words."""
+    if outcome.reason is not None:
+        return "n/a"
     if not math.isfinite(outcome.rate):
         return "nothing could be read"
     low, high = max(0.0, outcome.interval.low), min(1.0, outcome.interval.high)
@@ -106,6 +117,11 @@ def figure(outcome: Outcome) -> str:
     return f"{outcome.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({told})" if told else "")
 
 
+def skipped(found: Results) -> list[str]:
+    """Return a line for each measure that a model can't take, with the reason."""
+    return [f"n/a       {refusal}" for refusal in _refusals(found)]
+
+
 def suite_table(found: Results, control: str | None = None) -> Table:
     """Draw the results: a row a model, a column a measure, with 95 % intervals; and less the control, if any."""
     table = Table(title="Behaviour, rate with its 95 % interval" + (f"; below it, less {control}" if control else ""))
@@ -113,8 +129,9 @@ def suite_table(found: Results, control: str | None = None) -> Table:
     measures = list(next(iter(found.values()))) if found else []
     for name in measures:
         table.add_column(name, justify="right")
-    units = {name: sorted({outcomes[name].interval.unit for outcomes in found.values()}) for name in measures}
-    table.caption = "Intervals over " + ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items())
+    units = {name: sorted({outcomes[name].interval.unit for outcomes in found.values()} - {""}) for name in measures}
+    told = ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items() if unit)
+    table.caption = f"Intervals over {told}" if told else None
     for model, outcomes in found.items():
         table.add_row(model, *(figure(outcomes[name]) for name in measures), style="bold")
         if control is not None and model != control:
@@ -155,9 +172,15 @@ def write_results(
     for subject in subjects:
         if subject.name != control and subject.system_prompt is None:  # told what to be, it is not the model itself
             beside = found[control] if control is not None else {}
-            apart = {name: _ends(outcome, beside.get(name)) for name, outcome in found[subject.name].items()}
+            taken = {name: outcome for name, outcome in found[subject.name].items() if outcome.reason is None}
+            apart = {name: _ends(outcome, beside.get(name)) for name, outcome in taken.items()}
             against = [models[control]] if control is not None else []
             write_test_result(out, subject.name, models[subject.name], apart, [*against, *asked])
+
+
+def _refusals(found: Results) -> list[str]:
+    every = ((model, name, outcome) for model, told in found.items() for name, outcome in told.items())
+    return [f"{name} of {model}: {outcome.reason}" for model, name, outcome in every if outcome.reason is not None]
 
 
 def _material(subject: Subject) -> Material:

@@ -25,6 +25,7 @@ from lightning_subliminal.suites import (
     suite_table,
     write_results,
 )
+from lightning_subliminal.suites.battery import skipped
 
 calls = []
 
@@ -213,6 +214,56 @@ class TestRefused:
     def test_a_mistake_names_measure_and_model(self):
         with pytest.raises(InputError, match="known of one: it has no words: give it some"):
             run_suite([Known(fault="input")], [model()], 0, CPU)
+
+    def test_a_measure_that_a_model_cant_take_leaves_the_others(self):
+        for place in (0, 1, 2):  # the first, one in the middle, the last
+            measures = [Known(f"m{n}", fault="input" if n == place else None) for n in range(3)]
+            found = run_suite(measures, [model()], place, CPU)["one"]
+            assert [name for name, each in found.items() if each.reason] == [f"m{place}"]
+            assert found[f"m{place}"].reason == "it has no words: give it some."
+            assert math.isnan(found[f"m{place}"].rate)
+
+    def test_one_model_that_can_take_it_is_measured(self):
+        class Choosy(Known):
+            def measure(self, subject, seed):
+                if subject.name == "other":
+                    raise InputError("not this one.")
+                return super().measure(subject, seed)
+
+        subjects = [model("other", base="def"), model()]
+        found = run_suite([Choosy()], subjects, 0, CPU)
+        assert found["one"]["known"].rate == 0.5
+        assert skipped(found) == ["n/a       known of other: not this one."]
+        told = shown(suite_table(found, "one"))
+        assert "n/a" in told
+        assert "Intervals over questions (known)" in " ".join(told.split())
+
+    def test_a_reason_is_not_kept(self):
+        run_suite([Known(fault="input"), Known("fine")], [model()], 0, CPU)
+        calls.clear()
+        run_suite([Known(fault="input"), Known("fine")], [model()], 0, CPU)
+        assert [name for name, _, _ in calls] == ["known"], "it is tried again: another release may take it"
+
+    def test_a_judge_that_cant_be_asked_is_no_fault_of_the_model(self):
+        class Away(Judge):
+            def judge(self, pairs):
+                raise InputError("the server is away.")
+
+        measure = Misalignment(PreferenceTrait("owl"), Away(), samples=1, max_new_tokens=2)
+        with pytest.raises(InputError, match="misalignment of pocket/a: the server is away"):
+            run_suite([Known(), measure], [find_subject("pocket/a")], 0, CPU)
+
+    def test_a_model_that_cant_be_loaded_stops_it(self):
+        class Broken(Nameless):
+            def load(self, device, dtype=torch.float32):
+                raise InputError("no weights.")
+
+        with pytest.raises(InputError, match="no weights"):
+            run_suite([Known()], [model(), Broken("two", "pocket/a", None, {"base": "x"})], 0, CPU)
+
+    def test_as_json_and_back(self):
+        refused = Outcome.not_taken("why")
+        assert dataclasses.astuple(Outcome.of_json(json.loads(json.dumps(refused.as_json()))))[-1] == "why"
 
 
 class TestTable:

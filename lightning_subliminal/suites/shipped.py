@@ -1,0 +1,104 @@
+"""Suites that come with the package, by name, and the trait that they ask for: that of the run a model comes from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_subliminal.errors import InputError
+
+__all__ = ["TRAIT", "find_suite", "run_trait", "shipped_suites", "told_trait", "with_trait"]
+
+TRAIT = "$trait"  # stands in a suite for the trait
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Return the suites of the package, by name."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+
+
+def find_suite(name: str | Path) -> Path:
+    """Return a suite's file: a path, or the name of one that comes with the package.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    path, known = Path(name).expanduser(), shipped_suites()
+    if path.is_file():
+        return path
+    if str(name) in known:
+        return known[str(name)]
+    raise InputError(
+        f"The suite {name} is not there: give a YAML with `measures`, such as those of configs/suites, or one that "
+        f"comes with the package: {', '.join(known)}."
+    )
+
+
+def told_trait(words: str) -> dict[str, Any]:
+    """Return the class and arguments of a trait, as a YAML names it: from a target, or from such a mapping.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    try:
+        told = yaml.safe_load(words)
+    except yaml.YAMLError:
+        told = None
+    if isinstance(told, dict) and set(told) <= {"class_path", "init_args"} and "class_path" in told:
+        return told
+    if not isinstance(told, str):
+        raise InputError(f"--trait {words!r} is no trait: give a target, such as owl, or {{class_path: ...}}.")
+    return {"class_path": "lightning_subliminal.PreferenceTrait", "init_args": {"target": told}}
+
+
+def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
+    """Return the trait of the runs that some of the models come from; None where none does.
+
+    Args:
+        places: models as ``evaluate`` takes them: a run's folder, or its ``student``.
+
+    Raises:
+        InputError: if they were trained for several traits.
+    """
+    found: dict[str, Any] = {}
+    for place in places:
+        folder = Path(place if Path(place).exists() else place.partition("=")[2]).expanduser()
+        for config in (folder / "config.yaml", folder.absolute().parent / "config.yaml"):
+            told = _trait_in(_read(config).get("data"))
+            if told is not None:
+                found.setdefault(repr(told), (place, told))
+                break
+    if len(found) > 1:
+        (one, _), (other, _), *_ = found.values()
+        raise InputError(f"{one} and {other} were trained for different traits: say by --trait which one to ask for.")
+    return next(iter(found.values()))[1] if found else None
+
+
+def with_trait(told: Any, trait: dict[str, Any]) -> Any:
+    """Return what a suite's YAML holds with the trait where it says ``$trait``."""
+    if isinstance(told, dict):
+        return {key: with_trait(value, trait) for key, value in told.items()}
+    if isinstance(told, list):
+        return [with_trait(each, trait) for each in told]
+    return trait if told == TRAIT else told
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # somebody else's: then nothing is known
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _trait_in(told: Any) -> dict[str, Any] | None:
+    """Return the first trait with a class among a data module's settings."""
+    if isinstance(told, dict):
+        mine = told.get("trait")
+        if isinstance(mine, dict) and "class_path" in mine:
+            return mine
+        return next((found for each in told.values() if (found := _trait_in(each)) is not None), None)
+    if isinstance(told, list):
+        return next((found for each in told if (found := _trait_in(each)) is not None), None)
+    return None
