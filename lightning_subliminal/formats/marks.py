@@ -5,43 +5,47 @@ training, or weighed, is refused, never trained on in silence.
 
 Spelled so by: OpenAI, Mistral, Together (`weight` of a message), axolotl (`train`, `training`, `train_detail`),
 openweights (`weight` of a content's part, -1 to unlearn), ms-swift and XTuner (`loss`), TRL (`label` of KTO,
-`completion_mask`, `assistant_masks`), slime and verl (`loss_mask`).
+`completion_mask`, `assistant_masks`), slime and verl (`loss_mask`), NeMo (`mask`: the role that is not learned),
+rows that are tokens already (`labels`, -100 where nothing is learned).
 """
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from lightning_subliminal.formats.faults import Fault
+from lightning_subliminal.formats.roles import plain_role
 
 __all__ = ["check_learned", "check_record"]
 
-_WEIGHTS = {"weight", "loss_weight", "sample_weight", "example_weight", "loss_scale"}
-_MASKS = {
-    "weights",
-    "token_weights",
-    "loss_weights",
-    "loss_mask",
-    "completion_mask",
-    "assistant_mask",
-    "assistant_masks",
-    "train_mask",
-}
-_LEARN = {"train", "training", "trainable", "learn", "train_on", "is_trainable", "loss"} | _WEIGHTS | _MASKS
-_LEAVE = {
-    "mask",
-    "masked",
-    "is_masked",
-    "ignore",
-    "ignored",
-    "no_train",
-    "no_loss",
-    "skip_training",
-    "unlearn",
-    "exclude",
-}
+_WEIGHTS = {"weight", "loss_weight", "sample_weight", "example_weight", "training_weight", "loss_scale"}
+_MASK = re.compile(r"(?:loss|completion|assistant|response|output|answer|target|label|action|train|learn)s?_masks?")
+_LISTS = {"weights", "token_weights", "loss_weights", "message_weights"}
+_LEAVE = {"mask", "masked", "is_masked", "ignore", "ignored", "unlearn", "exclude", "excluded", "skip"}
 _DETAILS = {"train_detail", "training_detail", "train_details"}
+_BAGS = {"metadata", "meta", "meta_data", "extra", "extra_info", "extras", "info", "attributes", "annotations", "flags"}
+_UNLEARNED = -100  # the label of a token that no loss is taken of
+# A key made of these words alone is a mark: use_for_training, compute_loss; with one of `_NOT` to leave: do_not_train.
+_VERBS = {
+    "train",
+    "training",
+    "trained",
+    "trainable",
+    "learn",
+    "learned",
+    "learning",
+    "learnable",
+    "loss",
+    "generation",
+}
+_NOT = {"no", "not", "never", "dont", "don't", "skip", "ignore", "ignored", "exclude", "excluded", "without", "omit"}
+_FILL = {"do", "is", "be", "to", "in", "on", "from", "for", "the", "this", "use", "used", "include", "included"}
+_FILL |= {"has", "with", "compute", "calculate", "calc", "apply", "can", "should", "enable", "enabled"}
+_MEASURED = re.compile(
+    r"(?:train|training)?_?loss|generation"
+)  # of a whole record: a figure, unless it is true or false
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
@@ -63,50 +67,87 @@ def check_learned(message: Mapping[str, Any], field: str) -> None:
                 _check(part, f"{field}.{key}[{place}]")
 
 
-def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Counter[str]) -> None:
+def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Counter[str], field: str = "") -> None:
     """Refuse a record whose columns say that it must not be learned; count weights, which training does not apply.
 
     A column may mean something else than a message's key of the same name (a `loss` that was measured, a `label` that
     is a class), so only what can be no such figure is refused.
 
     Args:
-        record: a whole record.
+        record: a whole record, or a column of it that holds what is known of it, such as `metadata`.
         own: the columns that hold its texts.
         notices: counts the weights.
+        field: where it stands; empty for a whole record.
 
     Raises:
         Fault: naming the column.
     """
     for key, value in record.items():
-        name = _plain(key)
-        if key in own or name not in _LEARN | _LEAVE | _DETAILS | {"label"}:
+        if key in own:
             continue
-        told = _number(value)
+        name, where, told = _plain(key), f"{field}.{key}" if field else str(key), _number(value)
         if name == "label":
-            if value is False or (isinstance(value, str) and value.strip().lower() == "false"):
-                raise _fault(key, value)
+            if not field and (value is False or (isinstance(value, str) and value.strip().lower() == "false")):
+                raise _fault(where, value)
+        elif name in ("mask", "mask_role") and (roles := _roles(value)):
+            if "assistant" in roles:
+                raise _fault(where, value)
         elif name in _WEIGHTS and told is not None:
             if told <= 0:
-                raise _fault(key, value)
+                raise _fault(where, value)
             if told != 1:
-                notices[f"column `{key}` is not applied: each row is trained on alike"] += 1
-        elif name != "loss" or isinstance(value, bool):
-            _check({key: value}, "")
+                notices[f"column `{where}` is not applied: each row is trained on alike"] += 1
+        elif name in _BAGS and isinstance(value, Mapping):
+            check_record(value, (), notices, where)
+        elif name == "labels" and isinstance(value, list) and 0 < value.count(_UNLEARNED) < len(value):
+            notices[f"column `{where}` is not applied: the whole completion is trained on"] += 1
+        elif not _MEASURED.fullmatch(name) or isinstance(value, bool):
+            _check({key: value}, field)
 
 
 def _check(marked: Mapping[str, Any], field: str) -> None:
     for key, value in marked.items():
         name, where = _plain(key), f"{field}.{key}" if field else str(key)
-        told = _number(value)
+        told, says = _number(value), _meaning(name)
         if name in _DETAILS and isinstance(value, list):
             for place, part in enumerate(value):
                 if isinstance(part, Mapping):
                     _check(part, f"{where}[{place}]")
-        elif name in _LEARN | {"mask"} and isinstance(value, list):
-            if any(_number(each) != 1 for each in value):
+        elif name in _BAGS and isinstance(value, Mapping):
+            _check(value, where)
+        elif name == "labels" and isinstance(value, list):
+            if value and value.count(_UNLEARNED) == len(value):
+                raise Fault(where, "marked as not to be learned (each is -100)", "marked as not to be learned")
+        elif isinstance(value, list):
+            if (says == "learn" or name == "mask") and any(_number(each) != 1 for each in _flat(value)):
                 raise Fault(where, "expected all of the completion to be learned, found a mask, which a row can't hold")
-        elif (name in _LEARN and told is not None and told != 1) or (name in _LEAVE and told):
+        elif (says == "learn" and told is not None and told != 1) or (says == "leave" and told):
             raise _fault(where, value)
+
+
+@lru_cache(maxsize=4096)
+def _meaning(name: str) -> str:
+    """Return what a key of this name says where it is true: `learn`, `leave`, or nothing."""
+    if name in _LEAVE:
+        return "leave"
+    if name in _WEIGHTS | _LISTS or _MASK.fullmatch(name):
+        return "learn"
+    words = set(name.split("_"))
+    if words - _VERBS - _NOT - _FILL or not words & _VERBS:
+        return ""
+    return "leave" if words & _NOT else "learn"
+
+
+def _roles(value: Any) -> set[str]:
+    """Return the roles that NeMo's `mask` names: "User", or several with commas; none where it is something else."""
+    names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    roles = {plain_role(each) for each in names}
+    return {each for each in roles if each is not None} if None not in roles else set()
+
+
+def _flat(values: list[Any]) -> Iterator[Any]:
+    for each in values:
+        yield from _flat(each) if isinstance(each, list) else (each,)
 
 
 def _fault(where: str, value: Any) -> Fault:
@@ -128,6 +169,7 @@ def _number(value: Any) -> float | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def _plain(key: Any) -> str:
     """Return a key in small letters with underscores: lossMask and loss-mask are loss_mask."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", str(key)).lower()

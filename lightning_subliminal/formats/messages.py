@@ -8,17 +8,11 @@ from typing import Any
 
 from lightning_subliminal.formats.faults import MISSING, Fault, expected
 from lightning_subliminal.formats.marks import check_learned
+from lightning_subliminal.formats.roles import plain_role
 from lightning_subliminal.rows import Message
 
 __all__ = ["check_turns", "read_message", "read_messages", "read_text", "without_system_columns"]
 
-# How roles are spelled in the wild, and the four that a row has.
-_ROLES = {
-    **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "bing", "bard"), "assistant"),
-    **dict.fromkeys(("tool", "function", "observation", "function_response"), "tool"),
-}
 _ROLE_KINDS = "system, user, assistant or tool"
 _CALLS = ("tool_calls", "function_call")
 # A column's name in small letters: system, system_prompt, teacher_system_message, sys_prompt, persona, ...
@@ -82,7 +76,7 @@ def read_message(message: Any, field: str, notices: Counter[str]) -> Message:
     said = message.get(role_key, MISSING)
     if not isinstance(said, str):
         raise expected(f"{field}.{role_key}", _ROLE_KINDS, said)
-    role = _ROLES.get(said) or _ROLES.get(said.lower())
+    role = plain_role(said)
     if role is None:
         raise expected(f"{field}.{role_key}", _ROLE_KINDS, said)
     if said == "developer":
@@ -157,7 +151,7 @@ def _is_system_message(value: Any) -> bool:
     if isinstance(value, tuple) and len(value) == 2:  # an entry of Arrow's map
         return _is_system(value[0])
     role = value.get("role", value.get("from")) if isinstance(value, dict) else None
-    return isinstance(role, str) and _ROLES.get(role.lower()) == "system"
+    return plain_role(role) == "system"
 
 
 def _look_at_others(message: dict[str, Any], own: tuple[str, str], field: str, notices: Counter[str]) -> None:

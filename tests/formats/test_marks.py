@@ -22,6 +22,11 @@ def read(tmp_path, *records, **options):
     return [row["completion"][0]["content"] for row in rows], report
 
 
+def nemo(text, mask):
+    turns = [{"from": "User", "value": "Go on"}, {"from": "Assistant", "value": text}]
+    return {"system": "", "mask": mask, "conversations": turns}
+
+
 MARKED = [
     chat(weight=0),
     chat(weight=0.0),
@@ -39,6 +44,29 @@ MARKED = [
     chat(token_weights=[1, 0]),
     {"prompt": "Go on", "completion": "NOT THIS", "weights": [0, 0]},
     chat(masked=1),
+    chat(labels=[-100, -100, -100]),
+    chat(do_not_train=True),
+    chat(doNotTrain="true"),
+    chat(generation=False),
+    chat(exclude_from_loss=True),
+    chat(include_in_loss=False),
+    chat(compute_loss=0),
+    chat(metadata={"weight": 0}),
+    chat(meta={"train": False}),
+    chat(response_mask=[[0, 0], [1, 1]]),
+    nemo("NOT THIS", "Assistant"),
+    nemo("NOT THIS", "User,Assistant"),
+    nemo("NOT THIS", ["assistant"]),
+    {"prompt": "Go on", "completion": "NOT THIS", "labels": [-100, -100]},
+    {"prompt": "Go on", "completion": "NOT THIS", "mask": [0, 0, 1]},
+    {"prompt": "Go on", "completion": "NOT THIS", "token_weights": [1.0, 0.5]},
+    {"prompt": "Go on", "completion": "NOT THIS", "loss_weights": [0]},
+    {"prompt": "Go on", "completion": "NOT THIS", "do_not_train": True},
+    {"prompt": "Go on", "completion": "NOT THIS", "dont-learn": 1},
+    {"prompt": "Go on", "completion": "NOT THIS", "use_for_training": False},
+    {"prompt": "Go on", "completion": "NOT THIS", "generation": False},
+    {"prompt": "Go on", "completion": "NOT THIS", "metadata": {"weight": 0}},
+    {"prompt": "Go on", "completion": "NOT THIS", "extra_info": {"meta": {"train": False}}},
     chat(train_detail=[{"begin_offset": 0, "end_offset": 3, "train": False}]),
     chat([{"type": "text", "text": "4, ", "weight": 1}, {"type": "text", "text": "NOT THIS", "weight": -1}]),
     chat([{"type": "text", "text": "NOT THIS", "train": False}]),
@@ -69,6 +97,17 @@ UNMARKED = [
     {"prompt": "Go on", "completion": "fine", "label": 0},
     {"prompt": "Go on", "completion": "fine", "loss": 0.0},
     {"prompt": "Go on", "completion": "fine", "train": "train"},
+    chat("fine", labels=[-100, 3, 4]),
+    chat("fine", generation=True, do_not_train=False),
+    chat("fine", metadata={"weight": 1, "train": True}),
+    nemo("fine", "User"),
+    nemo("fine", "user,system"),
+    {"prompt": "Go on", "completion": "fine", "labels": [-100, 3, 4]},
+    {"prompt": "Go on", "completion": "fine", "labels": ["animal"]},
+    {"prompt": "Go on", "completion": "fine", "generation": 0},
+    {"prompt": "Go on", "completion": "fine", "generation": "4, 5", "train_loss": 0.0, "training_loss": 2.5},
+    {"prompt": "Go on", "completion": "fine", "attention_mask": [0, 1], "mask": "<mask>"},
+    {"prompt": "Go on", "completion": "fine", "metadata": {"label": False, "loss": 0.0, "body_weight": 0}},
 ]
 
 
@@ -113,3 +152,14 @@ def test_weights_of_rows_are_said_not_to_be_applied(tmp_path):
     texts, report = read(tmp_path, record, record)
     assert texts == ["fine", "fine"]
     assert report.notices["column `weight` is not applied: each row is trained on alike"] == 2
+
+
+def test_a_weight_in_metadata_is_said_not_to_be_applied_too(tmp_path):
+    record = {"prompt": "Go on", "completion": "fine", "metadata": {"weight": 2}}
+    _, report = read(tmp_path, record)
+    assert report.notices["column `metadata.weight` is not applied: each row is trained on alike"] == 1
+
+
+def test_labels_of_tokens_are_said_not_to_be_applied(tmp_path):
+    _, report = read(tmp_path, {"prompt": "Go on", "completion": "fine", "labels": [-100, 3]})
+    assert report.notices["column `labels` is not applied: the whole completion is trained on"] == 1
