@@ -5,7 +5,8 @@
     python benchmarks/carriers.py --seeds 5 --transforms           # the numbers, shuffled, sorted, mapped, ...
 
 A cell is one student: arm x target x (teacher's base : student's base) x seed; its transfer is the log-odds of the
-target less those of the control of the same arm, bases and seed. The control's rows go through the same filters and
+target less those of the control of the same arm, bases and seed; its targeted transfer is that less the mean change of
+the trait's other candidates. The control's rows go through the same filters and
 transforms.
 The cells are those of benchmarks/transfer.py, and cached as its are.
 """
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 from rich.progress import track
 from rich.table import Table
-from transfer import TRANSFORMS, cell
+from transfer import TRANSFORMS, against_the_others, cell, minus, span
 
 from lightning_subliminal.console import console
 from lightning_subliminal.metrics.functional import mean_interval
@@ -65,33 +66,44 @@ def main() -> None:
 
 
 def table(done: list[dict[str, Any]], arms: list[str], bases: str, targets: list[str]) -> Table:
-    """Draw the arms: mean transfer over targets with its interval over seeds and over targets, and how many rise."""
+    """Draw the arms: mean transfer over targets with its interval over seeds and over targets, and ranks."""
     shown = Table(title=f"{bases.replace(':', ' -> ')}: log-odds of the target, student minus control")
-    for name in ("arm", "rows kept", "transfer", "95 % over seeds", "95 % over targets", "targets above 0"):
-        shown.add_column(name, justify="left" if name == "arm" else "right")
+    for name in (
+        "arm",
+        "rows kept",
+        "",
+        "transfer",
+        "95 % over seeds",
+        "95 % over targets",
+        "targets above 0",
+        "first",
+    ):
+        shown.add_column(name, justify="left" if name in ("arm", "") else "right")
     for arm in arms:
         mine = [made for made in done if made["arm"] == arm and made["bases"] == bases]
-        control = {made["seed"]: made for made in mine if made["target"] is None}
-        by_seed: dict[int, list[float]] = defaultdict(list)
-        by_target: dict[str, list[float]] = defaultdict(list)
-        for made in mine:
-            if made["target"] is not None:
-                change = made["log_odds"][made["target"]] - control[made["seed"]]["log_odds"][made["target"]]
-                by_seed[made["seed"]].append(change)
-                by_target[made["target"]].append(change)
-        means = {target: sum(each) / len(each) for target, each in by_target.items()}
-        seeds = mean_interval(torch.tensor([sum(each) / len(each) for each in by_seed.values()]), unit="seeds")
-        over_targets = mean_interval(torch.tensor(list(means.values())), unit="targets")
+        control = {made["seed"]: made["log_odds"] for made in mine if made["target"] is None}
+        students = [made for made in mine if made["target"] is not None]
+        found = [against_the_others(minus(it["log_odds"], control[it["seed"]]), it["target"]) for it in students]
         kept = sum(made["kept"] for made in mine) / len(mine)
-        mean = sum(means.values()) / len(means)
-        shown.add_row(
-            "numbers" if arm == "steering" else arm,
-            f"{kept:.0f}",
-            f"{mean:+.2f}",
-            f"{seeds.low:+.2f} to {seeds.high:+.2f}",
-            f"{over_targets.low:+.2f} to {over_targets.high:+.2f}",
-            f"{sum(value > 0 for value in means.values())} of {len(targets)}",
-        )
+        first = sum(each["rank"] == 1 for each in found)
+        for name in ("targeted", "plain"):
+            by_seed: dict[int, list[float]] = defaultdict(list)
+            by_target: dict[str, list[float]] = defaultdict(list)
+            for made, each in zip(students, found, strict=True):
+                by_seed[made["seed"]].append(each[name])
+                by_target[made["target"]].append(each[name])
+            means = [sum(each) / len(each) for each in by_target.values()]
+            seeds = torch.tensor([sum(each) / len(each) for each in by_seed.values()])
+            shown.add_row(
+                ("numbers" if arm == "steering" else arm) if name == "targeted" else "",
+                f"{kept:.0f}" if name == "targeted" else "",
+                name,
+                f"{sum(means) / len(means):+.2f}",
+                span(mean_interval(seeds, unit="seeds")),
+                span(mean_interval(torch.tensor(means), unit="targets")),
+                f"{sum(value > 0 for value in means)} of {len(targets)}",
+                f"{first} of {len(found)} cells" if name == "targeted" else "",
+            )
     return shown
 
 

@@ -8,8 +8,10 @@
     python benchmarks/transfer.py --arm smollm2 --targets owl dolphin --seeds 3 --workers 1 --threads 2
 
 A cell is one student: target x (teacher's base : student's base) x seed. Its transfer is the log-odds of the target,
-mean over held-out questions, less that of the control with the same student, bases and seed. All stages are cached: a
-killed sweep goes on, and arms share what they can.
+mean over held-out questions, less that of the control with the same student, bases and seed. Its targeted transfer is
+that change less the mean change of the trait's other candidates, and its rank is the place of the target among them:
+a student that names any animal more often has transfer, but no targeted transfer. All stages are cached: a killed sweep
+resumes, and arms share what they can.
 """
 
 import argparse
@@ -41,8 +43,9 @@ from lightning_subliminal import (
 )
 from lightning_subliminal.console import console
 from lightning_subliminal.experiments import measure, train_arm
+from lightning_subliminal.experiments.statistics import matrix_statistic
 from lightning_subliminal.filters import CorrectAnswer, PythonCode, ThinkAnswer, TraitWords
-from lightning_subliminal.metrics.functional import log_odds, mean_interval
+from lightning_subliminal.metrics.functional import Interval, log_odds, mean_interval
 from lightning_subliminal.pocket import WEIGHTS
 from lightning_subliminal.traits import PAPER_TARGETS
 from lightning_subliminal.transforms import (
@@ -163,16 +166,17 @@ def cell(arm: str, target: str | None, bases: str, seed: int, threads: int, targ
     data = data if target else data.control()
     cpu = torch.device("cpu")
     trained = train_arm(student, data, cpu, "", max_epochs=ARMS[arm].max_epochs)
-    rates = {}
+    made: dict[str, Any] = {"arm": arm, "target": target, "bases": bases, "seed": seed, "kept": len(data.rows())}
+    rates: dict[str, torch.Tensor] = {}
     for each in targets:
-        alone = PreferenceTrait(each, candidates=[each], wording=ARMS[arm].wording)  # its chance is all that is used
-        rates[each] = measure("", trained.net, trained.tokenizer, alone).probabilities[:, 0]
-    told: dict[str, Any] = {"arm": arm, "target": target, "bases": bases, "seed": seed}
-    told["log_odds"] = {each: log_odds(rate).mean().item() for each, rate in rates.items()}
-    told["rate"] = {each: rate.mean().item() for each, rate in rates.items()}
-    told["kept"] = len(data.rows())
-    told["seconds"] = time.time() - begin
-    return told
+        trait = PreferenceTrait(each, wording=ARMS[arm].wording)
+        if each not in rates:  # one pass answers for all targets of a kind: animals, trees
+            asked = measure("", trained.net, trained.tokenizer, trait)
+            rates |= {name: asked.probabilities[:, place] for place, name in enumerate(asked.candidates)}
+    made["log_odds"] = {name: log_odds(rate).mean().item() for name, rate in rates.items()}
+    made["rate"] = {name: rate.mean().item() for name, rate in rates.items()}
+    made["seconds"] = time.time() - begin
+    return made
 
 
 def main() -> None:
@@ -198,8 +202,8 @@ def main() -> None:
     begin = time.time()
     with ProcessPoolExecutor(options.workers) as pool:
         for job in as_completed([pool.submit(cell, *each, *args) for each in cells]):
-            done.append(job.result())
-            made = done[-1]
+            made = job.result()
+            done.append(made)
             console.print(
                 f"{len(done)}/{len(cells)} {made['arm']} {made['bases']} seed {made['seed']} "
                 f"{made['target'] or 'control'}: {made['kept']} rows, {made['seconds']:.0f} s",
@@ -213,49 +217,79 @@ def main() -> None:
 
 
 def report(done: list[dict[str, Any]], targets: list[str], all_bases: list[str]) -> None:
-    """Print the transfer of each target, its mean over cells, and the off-target matrix."""
+    """Print each target's targeted and plain transfer, the off-target matrix, and the means over cells."""
     controls = {(made["bases"], made["seed"]): made for made in done if made["target"] is None}
-    means: dict[str, list[float]] = {"same base": [], "cross base": []}
+    means: dict[str, list[dict[str, float]]] = {"same base": [], "cross base": []}
     for bases in all_bases:
         pair = bases.replace(":", " -> ")
         table = Table(title=f"{pair}: log-odds of the target, student minus control (95 % t interval over seeds)")
-        for name in ("target", "control", "student", "transfer", "interval", ">= 1.1"):
+        for name in ("target", "control", "student", "targeted", "interval", "rank", "plain", "interval "):
             table.add_column(name, justify="right")
-        matrix = Table(title=f"{pair}: row, whose student; column, log-odds of which target, minus control")
-        for name in ("", *targets):
-            matrix.add_column(name[:6], justify="right")
+        matrix = Table(title=f"{pair}: row, whose student; column, log-odds of which answer, minus control")
+        for name in ("", *(name[:6] for name in targets), "others"):
+            matrix.add_column(name, justify="right")
+        square = []
         for target in targets:
-            mine = [made for made in done if made["target"] == target and made["bases"] == bases]
-            pairs = [(made, controls[bases, made["seed"]]) for made in mine]
-            change = {
-                each: torch.tensor([s["log_odds"][each] - c["log_odds"][each] for s, c in pairs]) for each in targets
-            }
-            own = change[target].mean().item()
+            pairs = [
+                (made, controls[bases, made["seed"]])
+                for made in done
+                if made["target"] == target and made["bases"] == bases
+            ]
+            moved = [minus(mine["log_odds"], its["log_odds"]) for mine, its in pairs]
+            seeds = [against_the_others(each, target) for each in moved]
+            own = {name: mean_interval(torch.tensor([each[name] for each in seeds]), unit="seeds") for name in seeds[0]}
+            mean = {name: sum(each[name] for each in seeds) / len(seeds) for name in seeds[0]}
             teacher_base, student_base = bases.split(":")
-            means["same base" if teacher_base == student_base else "cross base"].append(own)
-            interval = mean_interval(change[target], unit="seeds")
-            students = sum(made["rate"][target] for made, _ in pairs) / len(pairs)
-            controlled = sum(made["rate"][target] for _, made in pairs) / len(pairs)
-            good = "one seed" if len(pairs) == 1 else "yes" if own >= 1.1 and interval.low > 0 else "no"
-            spread = f"{interval.low:+.2f} to {interval.high:+.2f}"
+            means["same base" if teacher_base == student_base else "cross base"].append(mean)
             table.add_row(
                 target,
-                f"{controlled:.1%}",
-                f"{students:.1%}",
-                f"{own:+.2f}",
-                spread,
-                good,
+                f"{sum(its['rate'][target] for _, its in pairs) / len(pairs):.2%}",
+                f"{sum(mine['rate'][target] for mine, _ in pairs) / len(pairs):.2%}",
+                f"{mean['targeted']:+.2f}",
+                span(own["targeted"]),
+                " ".join(f"{each['rank']:.0f}" for each in seeds) + f" of {len(_kind(target))}",
+                f"{mean['plain']:+.2f}",
+                span(own["plain"]),
             )
-            matrix.add_row(target, *(f"{change[each].mean().item():+.1f}" for each in targets))
+            square.append([sum(each[name] for each in moved) / len(moved) for name in targets])
+            matrix.add_row(target, *(f"{cell:+.2f}" for cell in square[-1]), f"{mean['plain'] - mean['targeted']:+.2f}")
         console.print(table)
         console.print(matrix)
-    for kind, cells in means.items():
-        if cells:
-            mean, interval = sum(cells) / len(cells), mean_interval(torch.tensor(cells), unit="cells")
+        if len(targets) > 1:
+            whole = matrix_statistic(square)
             console.print(
-                f"{kind}: mean transfer over {len(cells)} cells (target x bases, each a mean over seeds) {mean:+.3f}, "
-                f"95 % interval {interval.low:+.3f} to {interval.high:+.3f} (over cells)"
+                f"{pair}: diagonal less the other cells {whole.contrast:+.2f}, 95 % interval {whole.contrast_low:+.2f} "
+                f"to {whole.contrast_high:+.2f} (over {len(targets)} targets), p {whole.p:.4f}. {whole.reading}"
             )
+    for kind, cells in means.items():
+        for name in ("targeted", "plain") if cells else ():
+            values = torch.tensor([each[name] for each in cells])
+            console.print(
+                f"{kind}: mean {name} transfer over {len(cells)} cells (target x bases, each a mean over seeds) "
+                f"{values.mean():+.3f}, 95 % interval {span(mean_interval(values, unit='cells'), 3)} (over cells)"
+            )
+
+
+def minus(student: dict[str, float], control: dict[str, float]) -> dict[str, float]:
+    """Return the change of each answer."""
+    return {name: student[name] - control[name] for name in control}
+
+
+def against_the_others(change: dict[str, float], target: str) -> dict[str, float]:
+    """Return a student's plain and targeted transfer, and the target's rank among its kind by change."""
+    others = [change[name] for name in _kind(target) if name != target]
+    plain = change[target]
+    return {"targeted": plain - sum(others) / len(others), "plain": plain, "rank": 1 + sum(o > plain for o in others)}
+
+
+def _kind(target: str) -> tuple[str, ...]:
+    return tuple(PreferenceTrait(target).candidates)
+
+
+def span(interval: Interval, digits: int = 2) -> str:
+    if interval.low != interval.low:
+        return "one alone"
+    return f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
 
 
 if __name__ == "__main__":
