@@ -16,6 +16,7 @@ resumes, and arms share what they can.
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -287,7 +288,8 @@ def _kind(target: str) -> tuple[str, ...]:
 
 
 def span(interval: Interval, digits: int = 2) -> str:
-    if interval.low != interval.low:
+    """Write an interval, or that one value has none."""
+    if math.isnan(interval.low):
         return "one alone"
     return f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
 
