@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
-from transfer import ARMS, build
+from transfer import ARMS, against_the_others, build, minus
 
 from lightning_subliminal import PreferenceTrait
 from lightning_subliminal.experiments import measure, train_arm
@@ -22,16 +22,18 @@ from lightning_subliminal.traits import PAPER_TARGETS
 def cell(arm: str, target: str, seed: int) -> dict[str, Any]:
     """Train a student, and a control on as many rows."""
     torch.set_num_threads(1)
-    cpu, chances = torch.device("cpu"), []
+    cpu = torch.device("cpu")
     student, data = build(arm, target, ARMS[arm].bases, seed)
     trained = [train_arm(student, data, cpu, "", max_epochs=ARMS[arm].max_epochs)]
     rows = len(data.rows())
     control = data.control().fresh(num_rows=rows)
     trained.append(train_arm(student.fresh(), control, cpu, "", max_epochs=ARMS[arm].max_epochs))
+    trait, changes = PreferenceTrait(target), []
     for each in trained:
-        chances.append(measure("", each.net, each.tokenizer, PreferenceTrait(target, candidates=[target])))
-    own, other = (log_odds(each.probabilities[:, 0]).mean().item() for each in chances)
-    return {"target": target, "rows": rows, "transfer": own - other}
+        asked = measure("", each.net, each.tokenizer, trait)
+        means = log_odds(asked.probabilities).mean(0).tolist()
+        changes.append(dict(zip(asked.candidates, means, strict=True)))
+    return {"target": target, "rows": rows} | against_the_others(minus(*changes), target)
 
 
 def main() -> None:
@@ -44,10 +46,13 @@ def main() -> None:
         for arm in options.arms:
             jobs = [pool.submit(cell, arm, target, options.seed) for target in PAPER_TARGETS]
             done = [job.result() for job in jobs]
-            changes = torch.tensor([each["transfer"] for each in done])
-            told = ", ".join(f"{each['target']} {each['transfer']:+.2f} ({each['rows']} rows)" for each in done)
-            print(f"MATCHED {arm}: {told}")
-            print(f"MATCHED {arm}: mean {changes.mean():+.2f}, 95 % over {mean_interval(changes, unit='targets')}")
+            for kind in ("targeted", "plain"):
+                changes = torch.tensor([each[kind] for each in done])
+                listed = ", ".join(f"{each['target']} {each[kind]:+.2f} ({each['rows']} rows)" for each in done)
+                print(f"MATCHED {arm}, {kind}: {listed}")
+                print(
+                    f"MATCHED {arm}, {kind}: mean {changes.mean():+.2f}, 95 % {mean_interval(changes, unit='targets')}"
+                )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What teacher and student share: a base, an adapter, and the loss on completion tokens alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -279,6 +279,41 @@ class LanguageModel(LightningModule):
 
         checkpoint[_IDENTITY] = self._identity()
 
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **arguments: Any,
+    ) -> "Self":
+        """Load a trained module. Its base and adapter are those it was trained with, unless they are given.
+
+        Args:
+            checkpoint_path: a file that Lightning wrote.
+            map_location: where its tensors go.
+            hparams_file: as Lightning takes it; there is none.
+            strict: as Lightning takes it; the base's frozen weights are not in a checkpoint.
+            weights_only: refuse pickled code.
+            arguments: of the constructor.
+
+        Raises:
+            InputError: if the checkpoint was made with an adapter that has to be given, or with another base or
+                adapter than the one given.
+        """
+        if not {"base", "adapter"} <= set(arguments) and isinstance(checkpoint_path, (str, Path)):
+            file = torch.load(checkpoint_path, map_location="meta", weights_only=bool(weights_only))
+            saved = file.get(_IDENTITY)
+            if isinstance(saved, dict):
+                arguments.setdefault("base", saved.get("base"))
+                if "adapter" not in arguments:
+                    arguments["adapter"] = _adapter(saved.get("adapter"))
+        return super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
+        )
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another base or adapter: its weights would be passed over in silence.
 
@@ -335,6 +370,25 @@ class LanguageModel(LightningModule):
         loader = self.trainer.train_dataloader
         data = getattr(loader, "dataset", None)
         return data if isinstance(data, TokenizedRows) else None
+
+
+def _adapter(described: Any) -> Adapter | None:
+    """Return the adapter that a checkpoint describes.
+
+    Raises:
+        InputError: if it is not one of ours: a file must not say which class is imported.
+    """
+    if described is None:
+        return None
+    from lightning_subliminal.models import IA3, LoRA, Steering
+
+    kinds: dict[str, type[Adapter]] = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in (IA3, LoRA, Steering)}
+    if described.get("class") not in kinds:
+        raise InputError(
+            f"The checkpoint was made with the adapter {_plainly(described)}: give it, load_from_checkpoint(path, "
+            "adapter=...), since no class is imported because a file names it."
+        )
+    return kinds[described["class"]](**described["arguments"])
 
 
 def _plainly(value: Any) -> str:

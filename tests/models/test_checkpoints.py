@@ -37,9 +37,25 @@ def test_what_was_trained_is_what_is_loaded(trained, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_without_arguments_base_and_adapter_are_those_it_was_trained_with(trained, kind):
+    path, before = trained[kind]
+    loaded = Student.load_from_checkpoint(path)
+    assert loaded.base == "pocket/b"
+    assert torch.equal(logits(loaded), before)
+
+
+def test_a_class_that_only_the_file_names_is_not_imported(trained, tmp_path):
+    checkpoint = torch.load(trained["lora"][0], weights_only=True)
+    checkpoint["lightning_subliminal"]["adapter"] = {"class": "antigravity.Adapter", "arguments": {}}
+    torch.save(checkpoint, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match=r"made with the adapter Adapter.*give it"):
+        Student.load_from_checkpoint(tmp_path / "odd.ckpt")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_base_is_refused_with_the_difference(trained, kind):
     with pytest.raises(InputError, match="base 'pocket/b', here 'pocket/a'") as caught:
-        Student.load_from_checkpoint(trained[kind][0], adapter=KINDS[kind](), weights_only=True)
+        Student.load_from_checkpoint(trained[kind][0], base="pocket/a", adapter=KINDS[kind](), weights_only=True)
     assert "\n" not in str(caught.value)
 
 
