@@ -109,7 +109,7 @@ def _run(words: list[str]) -> None:
 
         known = (*TRAINER_VERBS, *OWN_VERBS)
         hint = did_you_mean(verb, known) or f": choose {', '.join(known[:-1])} or {known[-1]}; see --help"
-        raise InputError(f"`{verb}` is no verb{hint}")
+        raise InputError(f"unknown command {verb!r}{hint}")
 
 
 def _check_signing_key() -> None:

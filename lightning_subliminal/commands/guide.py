@@ -38,7 +38,7 @@ Where it came from:
 Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
   data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
-  traits      the known traits: `traits list`, and `traits check my_pkg.MyTrait` for one of your own
+  traits      the known traits: `traits list`, and `traits check my_pkg.MyTrait` for one of your own; `traits --help`
 
 Three commands to begin with:
   lightning-subliminal fit --config configs/owl_numbers.yaml

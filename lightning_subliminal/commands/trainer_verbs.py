@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.shards import ShardWriter
+from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.commands.run_folder import check_configs, run_folder, save_config
 from lightning_subliminal.console import hush
@@ -171,7 +172,7 @@ def _progress(given: list[Callback], wanted: bool | None, terminal: bool) -> tup
         return False, []
     if any(isinstance(each, ProgressBar) for each in given):
         return True, []
-    return (True, [RichProgressBar(leave=False)]) if terminal else (False, [EpochLines()])
+    return (True, [RichProgressBar(leave=False)]) if terminal else (False, [EpochLines(), StepProgress()])
 
 
 def _signature(verb: str) -> list[str]:

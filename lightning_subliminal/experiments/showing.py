@@ -1,15 +1,14 @@
 """What a run of a plan shows at the terminal: the plan as a tree, progress, how it ended, claims."""
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.tree import Tree
 
-from lightning_subliminal.console import console, say
+from lightning_subliminal.console import duration, progress, say
 from lightning_subliminal.experiments.plan import Cell
 from lightning_subliminal.experiments.report.digits import ends, units
 from lightning_subliminal.experiments.runner import Graph, Summary, Timings
@@ -18,7 +17,6 @@ from lightning_subliminal.experiments.workers import Outcome
 
 __all__ = ["ShownProgress", "claims_table", "counted", "ending", "plan_tree", "short_seeds"]
 
-_EVERY = 60.0  # seconds between lines where there is no terminal
 _SIGNS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "~", "not measured": "-"}
 
 
@@ -46,7 +44,7 @@ def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
     timings = Timings()
     seen: set[str] = set()
     total = sum(timings.estimate(stage) for stage in graph.needed.values())
-    tree = Tree(f"about {_duration(total / workers)} with {workers} workers ({_duration(total)} of one)")
+    tree = Tree(f"about {duration(total / workers)} with {workers} workers ({duration(total)} of one)")
     branches: dict[str, Tree] = {}
     for experiment in dict.fromkeys(cell.experiment for cell in cells):
         branches[experiment] = tree.add(experiment, style="bold")
@@ -60,7 +58,7 @@ def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
             seconds = sum(timings.estimate(graph.stages[key]) for key in new if key in graph.needed)
             branches[experiment].add(
                 f"{arm}: {len(mine)} cells; run {told}; {there} there, {len(keys) - len(new)} of others"
-                + (f"; {_duration(seconds)}" if run else ""),
+                + (f"; {duration(seconds)}" if run else ""),
                 style="not bold",
             )
     for key, says in graph.damaged.items():
@@ -92,27 +90,23 @@ class ShownProgress:
         self.total = len(self.left)
         self.workers = workers
         self.running: dict[str, str] = {}
-        self.begin = self.last = time.monotonic()
         self.kinds = {key: stage.kind for key, stage in graph.needed.items()}
         self.spent: defaultdict[str, float] = defaultdict(float)  # seconds, by kind of stage
         self.expected: defaultdict[str, float] = defaultdict(float)  # what was thought before, of the same stages
-        self.bar = Progress(
+        self.bar = progress(
             TextColumn("stages"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             TextColumn("{task.description}", style="dim"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self.task: TaskID | None = None
 
     def __enter__(self) -> "ShownProgress":
         """Show the bar."""
         self.bar.start()
-        self.task = self.bar.add_task("", total=self.total, left=self._left())
+        self.task = self.bar.add_task("", total=self.total, left=self._left(), label="stages")
         return self
 
     def __exit__(self, *args: object) -> None:
@@ -135,16 +129,13 @@ class ShownProgress:
             done = self.total - len(self.left)
             shown = "; ".join(self.running.values())[:80]
             self.bar.update(self.task, completed=done, description=shown, left=self._left())
-        if not console.is_terminal and time.monotonic() - self.last > _EVERY:
-            self.last = time.monotonic()
-            say(f"stages {self.total - len(self.left)} of {self.total}, {self._left()}")
 
     def _left(self) -> str:
         total = 0.0
         for key, seconds in self.left.items():
             kind = self.kinds[key]  # each kind is slower or faster than thought in its own way
             total += seconds * (self.spent[kind] / self.expected[kind] if self.expected[kind] > 1 else 1.0)
-        return f"about {_duration(total / self.workers)} left"
+        return f"about {duration(total / self.workers)} left"
 
 
 def ending(graph: Graph, summary: Summary) -> str:
@@ -152,7 +143,7 @@ def ending(graph: Graph, summary: Summary) -> str:
     there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
     told = (
         f"stages: {len(graph.stages)} planned, {graph.shared} times shared, {there} there before, {summary.run} run, "
-        f"{len(summary.failed)} failed, {len(summary.skipped)} not tried; {_duration(summary.seconds)}"
+        f"{len(summary.failed)} failed, {len(summary.skipped)} not tried; {duration(summary.seconds)}"
     )
     lines = [f"damaged: {graph.stages[key].title}: {says}" for key, says in graph.damaged.items()]
     return "\n".join([*lines, *([f"stopped: {summary.stopped}"] if summary.stopped else []), told])
@@ -173,9 +164,3 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     counts = Counter(claim["verdict"] for claim in claims)
     table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
     return table
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lightning_subliminal.console import tracked
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row, completion_text
 
@@ -74,7 +75,7 @@ def row_reasons(
     for each in sorted(filters, key=lambda each: each.costly):
         asked = [place for place in range(len(rows)) if not (each.costly and found[place])]
         each.prepare([rows[place] for place in asked])
-        for place in asked:
+        for place in tracked(asked, f"rows      {type(each).__name__}", len(asked)):
             try:
                 found[place] |= dict.fromkeys(each.reasons(rows[place]))
             except Exception as err:

@@ -6,38 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.connectors import data_connector
 from lightning.pytorch.utilities.seed import isolate_rng
-from rich.progress import TaskID
 
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
-from lightning_subliminal.console import hush, progress
+from lightning_subliminal.callbacks.step_progress import StepProgress
+from lightning_subliminal.console import hush
 
 __all__ = ["fit_quietly"]
-
-
-class _OneLine(Callback):
-    """A progress bar of one line: steps done of all."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.bar = progress()
-        self.task: TaskID | None = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.bar.start()
-        self.task = self.bar.add_task(self.label, total=int(trainer.estimated_stepping_batches))
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        if self.task is not None:
-            self.bar.update(self.task, completed=trainer.global_step)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.bar.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.bar.stop()
 
 
 @contextmanager
@@ -88,7 +65,7 @@ def fit_quietly(
         plugins=[WholeFileIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[_OneLine(label), *keep],
+        callbacks=[StepProgress(label), *keep],
         **trainer,
     )
     with isolate_rng(), _alone():

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lightning_subliminal.console import log_lines
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage import Material, setting_material
 from lightning_subliminal.rows import Row
@@ -50,7 +51,8 @@ def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed:
     """
     made = list(rows)
     for place, transform in enumerate(transforms):
-        made = transform.apply(made, random.Random(derive_seed(seed, "transform", place)))
+        with log_lines(f"rows      {type(transform).__name__}"):
+            made = transform.apply(made, random.Random(derive_seed(seed, "transform", place)))
         if not isinstance(made, list):
             raise InputError(
                 f"{type(transform).__name__}.apply gave a {type(made).__name__}: expected a list of rows, new ones "
