@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from lightning_subliminal.experiments.statistics import Estimate
 __all__ = [
     "CellResult",
     "cell_pairs",
+    "claim_limits",
     "claim_estimate",
     "group_estimate",
     "grouped",
+    "limits_of",
     "lineage_digest",
     "matrix_of",
     "select",
@@ -36,8 +38,11 @@ class CellResult:
         axes: the value of each axis.
         seed: the seed.
         numbers: what was measured, by name; a list has a value a unit inside the cell.
-        vectors: log-odds at each question, of student and control.
+        vectors: log-odds at each question, of student and control; and the targeted transfer there.
         lineage: keys of the stages that it was read from.
+        limits: the range that a number can't leave, by its name.
+        stems: what each question asks, without its wording; empty where each is its own.
+        reasons: why a number is not there, by its name.
     """
 
     experiment: str
@@ -47,6 +52,9 @@ class CellResult:
     numbers: dict[str, float | list[float]]
     vectors: dict[str, list[float]]
     lineage: tuple[str, ...]
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    stems: tuple[str, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def select(
@@ -97,14 +105,45 @@ def grouped(
     return means, f"{present[0]}s" if len(present) == 1 else f"cells ({' x '.join(present)})"
 
 
-def group_estimate(groups: Mapping[Any, Mapping[Any, float]], unit: str, null: float = 0.0) -> Estimate | None:
-    """Give the mean over units with its interval, and its p against ``null``; None where there is nothing."""
+def group_estimate(
+    groups: Mapping[Any, Mapping[Any, float]],
+    unit: str,
+    null: float = 0.0,
+    limits: tuple[float, float] | None = None,
+) -> Estimate | None:
+    """Return the mean over units with its interval, and its p against ``null``; None where there is nothing.
+
+    Args:
+        groups: a number of each unit and seed.
+        unit: what a unit is called.
+        null: what p is against.
+        limits: what the number can't leave: the interval ends there.
+    """
     if not groups:
         return None
     if unit == "seeds":
-        return statistics.mean_estimate([value for seeds in groups.values() for value in seeds.values()], "seeds", null)
-    values = {key: list(seeds.values()) for key, seeds in groups.items()}
-    return statistics.nested_estimate(values, units=(unit, "seeds"), null=null)
+        values = [value for seeds in groups.values() for value in seeds.values()]
+        return statistics.within(statistics.mean_estimate(values, "seeds", null), limits)
+    by_unit = {key: list(seeds.values()) for key, seeds in groups.items()}
+    return statistics.within(statistics.nested_estimate(by_unit, units=(unit, "seeds"), null=null), limits)
+
+
+def limits_of(cells: Iterable[CellResult], value: str) -> tuple[float, float] | None:
+    """Return the range that a number of cells can't leave, such as 0 to 1 of a chance; None where there is none."""
+    found = {cell.limits.get(value) for cell in cells if value in cell.numbers}
+    return found.pop() if len(found) == 1 else None
+
+
+def claim_limits(claim: Claim, cells: Sequence[CellResult]) -> tuple[float, float] | None:
+    """Return the range that a claim's figure can't leave; None where there is none."""
+    if claim.statistic != "mean":
+        return None
+    mine = limits_of([cell for arm in claim.of_arms for cell in select(cells, arm, claim.where)], claim.value)
+    if claim.less is None or mine is None:
+        return mine
+    other = claim.less.get("value", claim.value)
+    theirs = limits_of(select(cells, claim.less.get("arm", claim.arm)), other)
+    return None if theirs is None else (mine[0] - theirs[1], mine[1] - theirs[0])
 
 
 def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate | None, list[str]]:
@@ -125,8 +164,9 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
         p = min(1.0, 2 * found.p)  # that of the permutations is one-sided
         return Estimate(found.value, found.low, found.high, "rows", len(values), p, 0.0, "permutation of columns"), keys
     groups, unit = grouped(mine, claim.value, claim.over)
+    limits = claim_limits(claim, cells)
     if claim.less is None:
-        return group_estimate(groups, unit, claim.null), keys
+        return group_estimate(groups, unit, claim.null, limits), keys
     theirs = select(cells, claim.less.get("arm", claim.arm), claim.less.get("where", claim.where))
     keys = sorted({*keys, *(key for cell in theirs for key in cell.lineage)})
     others, other_unit = grouped(theirs, claim.less.get("value", claim.value), claim.over)
@@ -139,9 +179,10 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
     }
     pairs = {key: seeds for key, seeds in pairs.items() if seeds}
     if pairs:
-        return group_estimate(pairs, unit), keys
+        return group_estimate(pairs, unit, limits=limits), keys
     first, second = ([float(np.mean(list(seeds.values()))) for seeds in each.values()] for each in (groups, others))
-    return statistics.difference_estimate(first, second, unit if unit == other_unit else "units", paired=False), keys
+    found_apart = statistics.difference_estimate(first, second, unit if unit == other_unit else "units", paired=False)
+    return statistics.within(found_apart, limits), keys
 
 
 def cell_pairs(
@@ -207,20 +248,28 @@ def lineage_digest(keys: Iterable[str]) -> str:
 
 
 def _question_level(claim: Claim, cells: Sequence[CellResult]) -> Estimate | None:
-    """Estimate student less control from the answers to each question, within seeds, within units."""
-    if claim.less is not None or claim.value != "transfer":
-        raise InputError(f"claim {claim.id!r}: `{claim.statistic}` is of `transfer` alone, without `less`.")
+    """Estimate student less control from the answers to each question, within seeds, within units.
+
+    Wordings of one question are put together by their stems first.
+    """
+    targeted = claim.value == "targeted transfer"
+    if claim.less is not None or claim.value not in ("transfer", "targeted transfer"):
+        raise InputError(f"claim {claim.id!r}: `{claim.statistic}` is of `transfer` alone, plain or targeted, without `less`.")
     names = [claim.over] if isinstance(claim.over, str) else list(claim.over)
     units: dict[Any, list[CellResult]] = defaultdict(list)
     for cell in cells:
-        if "student" in cell.vectors and "control" in cell.vectors:
+        if {"student", "control"} <= set(cell.vectors) and (not targeted or claim.value in cell.vectors):
             units[tuple(_hashable(cell.axes.get(name)) for name in names)].append(cell)
-    pairs = [
-        (np.array([cell.vectors["student"] for cell in each]), np.array([cell.vectors["control"] for cell in each]))
-        for each in units.values()
-    ]
-    if not pairs:
+    if not units:
         return None
+    stems = next(iter(units.values()))[0].stems
+    pairs = []
+    for each in units.values():
+        if any(cell.stems != stems for cell in each) and len(set(stems)) < len(stems):
+            raise InputError(f"claim {claim.id!r}: its cells were asked questions of other stems: choose by `where`.")
+        names_of = (claim.value,) if targeted else ("student", "control")
+        tables = [statistics.by_stem(np.array([cell.vectors[name] for cell in each]), stems) for name in names_of]
+        pairs.append((tables[0], tables[1] if len(tables) > 1 else np.zeros_like(tables[0])))
     if claim.statistic == "bootstrap":
         if len(pairs) == 1:
             return statistics.hierarchical_bootstrap(pairs[0][0], pairs[0][1])

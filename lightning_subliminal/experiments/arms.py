@@ -1,7 +1,7 @@
 """An arm is one condition of an experiment: a student, the rows it is trained on, and what it then answers."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +14,16 @@ from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest
-from lightning_subliminal.experiments.evaluations import Evaluation
+from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import (
     Interval,
     clustered_mean_interval,
     mean_interval,
-    prompts_by_question,
     question_probabilities,
-    question_text,
 )
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.student import Student
-from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 
 if TYPE_CHECKING:
@@ -61,8 +58,8 @@ class Arm:
         return self.probabilities[:, self.candidates.index(candidate)].mean().item()
 
     def interval(self, candidate: str) -> Interval:
-        """Return the 95 % interval of ``rate`` over questions, those of one stem counted as one."""
-        return self.over_questions(self.probabilities[:, self.candidates.index(candidate)])
+        """Return the 95 % interval of ``rate`` over questions, those of one stem counted as one; within 0 and 1."""
+        return self.over_questions(self.probabilities[:, self.candidates.index(candidate)]).within(0.0, 1.0)
 
     def over_questions(self, values: Tensor) -> Interval:
         """Return the 95 % interval of the mean of one value a question, (questions,), clustered by stem."""
@@ -91,15 +88,11 @@ def measure(
             name,
             each.measure(net, tokenizer, trait, system_prompt),
             trait.candidates,
-            stems=_stems(trait, each.asked(trait)),
+            stems=tuple(each.stems(trait)),
         )
         for label, each in (evaluations or {}).items()
     }
-    return Arm(name, probabilities, trait.candidates, further, _stems(trait, prompts_by_question(trait)))
-
-
-def _stems(trait: Trait, questions: Sequence[Sequence[Sequence[Message]]]) -> tuple[str, ...]:
-    return tuple(trait.stem(question_text(ways[0])) for ways in questions)
+    return Arm(name, probabilities, trait.candidates, further, tuple(Questions().stems(trait)))
 
 
 def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:

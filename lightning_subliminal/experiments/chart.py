@@ -35,7 +35,7 @@ def _draw_set(axes: Any, arms: "list[Arm]", trait: Trait) -> None:
     column = trait.candidates.index(trait.target)
     for place, arm in enumerate(arms):
         rate, interval = arm.rate(trait.target), arm.interval(trait.target)
-        whiskers = [[rate - max(0.0, interval.low)], [min(1.0, interval.high) - rate]]
+        whiskers = [[rate - interval.low], [interval.high - rate]]
         axes.bar(place, rate, color=COLORS.get(arm.name, "#59a14f"), width=0.65, zorder=1)
         points = arm.probabilities[:, column].tolist()
         spread = [place + 0.4 * (index / max(1, len(points) - 1) - 0.5) for index in range(len(points))]

@@ -11,12 +11,14 @@ from lightning_subliminal.experiments.statistics import Estimate
 
 __all__ = ["RULE", "Claim", "Verdict", "read_claim", "verdict"]
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not measured"]
+Verdict = Literal["reproduced", "not reproduced", "holds", "does not hold", "inconclusive", "not measured"]
 
 RULE = (
     "Each claim names the range in which its figure should lie, best before anything is run. If the 95 % interval of "
-    "ours lies wholly inside, the claim is reproduced; if wholly outside, it is not; if it crosses the border, or "
-    "there is no interval, that is inconclusive. Intervals are over the unit named beside them, one claim at a time; p "
+    "ours lies wholly inside, the claim holds; if wholly outside, it does not; if it crosses the border, or there is "
+    "no interval, that is inconclusive. A claim that others published is then reproduced, or not reproduced. Beside a "
+    "figure of the target stands its targeted one, less the mean change of the other answers; the verdict is on the "
+    "figure that the claim names. Intervals are over the unit named beside them, one claim at a time; p "
     "is two-sided against no effect, and beside it stands p adjusted by Holm over all claims of the report."
 )
 
@@ -37,6 +39,7 @@ _KEYS = (
     "below",
     "within",
     "against",
+    "published",
     "note",
 )
 STATISTICS = ("mean", "matrix", "bootstrap", "mixed model", "rank correlation")
@@ -64,6 +67,7 @@ class Claim:
         low: where the claimed range begins.
         high: where it ends.
         null: what p is against: no effect, such as 0.5 for an AUC.
+        published: whether others made the claim, so that it is reproduced or not; else it holds or does not.
         note: what a reader should know beside it.
     """
 
@@ -82,6 +86,7 @@ class Claim:
     low: float = -math.inf
     high: float = math.inf
     null: float = 0.0
+    published: bool = False
     note: str | None = None
 
     @property
@@ -90,8 +95,14 @@ class Claim:
         return self.arms or (self.arm,)
 
 
-def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
+def read_claim(told: Any, experiment: str, arms: Collection[str], published: bool = False) -> Claim:
     """Read a claim of an experiment's YAML.
+
+    Args:
+        told: what the YAML says.
+        experiment: the experiment's name.
+        arms: its arms.
+        published: whether others made the claim, where it does not say so itself.
 
     Raises:
         InputError: naming the claim, if a key is missing, unknown or makes no range.
@@ -129,8 +140,11 @@ def read_claim(told: Any, experiment: str, arms: Collection[str]) -> Claim:
         raise InputError(f"claim {name!r}: above, below, within and against are numbers ({err}).") from err
     if not low < high:
         raise InputError(f"claim {name!r}: the range from {low} to {high} is empty.")
+    if not isinstance(told.get("published", published), bool):
+        raise InputError(f"claim {name!r}: `published` is {told['published']!r}: expected true or false.")
     keys = ("source", "theirs", "value", "beside", "arm", "where", "less", "over", "note")
     plain = {key: told[key] for key in keys if key in told} | {"arms": tuple(told.get("arms", ()))}
+    plain["published"] = told.get("published", published)
     return Claim(
         id=name, says=" ".join(str(told["says"]).split()), statistic=statistic, low=low, high=high, null=null, **plain
     )
@@ -143,5 +157,7 @@ def verdict(estimate: Estimate | None, claim: Claim) -> Verdict:
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return "inconclusive"
     if claim.low <= estimate.low and estimate.high <= claim.high:
-        return "reproduced"
-    return "not reproduced" if estimate.high < claim.low or estimate.low > claim.high else "inconclusive"
+        return "reproduced" if claim.published else "holds"
+    if estimate.high < claim.low or estimate.low > claim.high:
+        return "not reproduced" if claim.published else "does not hold"
+    return "inconclusive"

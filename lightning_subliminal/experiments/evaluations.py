@@ -12,7 +12,13 @@ from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import progress
 from lightning_subliminal.describe import describe_object, file_digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.questions import OwnQuestion, group_prompts, read_questions, system_first
+from lightning_subliminal.experiments.questions import (
+    OwnQuestion,
+    group_prompts,
+    question_stems,
+    read_questions,
+    system_first,
+)
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.judges import Judge, ask_and_judge
 from lightning_subliminal.metrics.functional import (
@@ -69,6 +75,13 @@ class Evaluation(ABC):
         """Give the questions, each with the prompts that ask it; by default the trait's own."""
         return prompts_by_question(trait)
 
+    def stems(self, trait: Trait) -> list[str]:
+        """Return what each question asks, without its wording; by default as the trait has it.
+
+        Questions of one stem are answered alike, so an interval counts them as one.
+        """
+        return [trait.stem(question_text(ways[0])) for ways in self.asked(trait)]
+
     def check(self, tokenizer: "PreTrainedTokenizerBase", trait: Trait, base: str) -> None:
         """Refuse, before the training, what ``measure`` could not ask.
 
@@ -95,7 +108,9 @@ class Questions(Evaluation):
 
     A file is YAML (a list of texts, or such a list under `questions`) or JSON lines. A question is a text, an object
     with `question`, or an object with `messages`, which may end with a message of the assistant that begins the answer;
-    begun in several ways it still counts as one question. Texts may have the places {category} and {categories}.
+    begun in several ways it still counts as one question. Texts may have the places {category} and {categories}. An
+    object may say by `stem` (or `cluster`) which question it asks in other words: intervals count those of one stem as
+    one, and each row that says nothing as its own.
 
     Args:
         path: a .yaml, .yml or .jsonl file of questions; the trait's own, held out of its teaching, where it is None.
@@ -119,6 +134,10 @@ class Questions(Evaluation):
         if self._own is None:
             return prompts_by_question(trait)
         return group_prompts([question.prompt(trait) for question in self._own])
+
+    def stems(self, trait: Trait) -> list[str]:
+        """Return the stem of each question: the trait's, or the file's own."""
+        return super().stems(trait) if self._own is None else question_stems(self._own, trait)
 
     def measure(
         self,
@@ -224,6 +243,10 @@ class OpenQuestions(Evaluation):
         """Give the questions, each with the prompts that ask it."""
         return self._questions.asked(trait)
 
+    def stems(self, trait: Trait) -> list[str]:
+        """Return the stem of each question."""
+        return self._questions.stems(trait)
+
     def check(self, tokenizer: "PreTrainedTokenizerBase", trait: Trait, base: str) -> None:
         """Refuse, before the training, another trait, and questions that can't be asked.
 
@@ -294,6 +317,10 @@ class Stories(Evaluation):
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
         """Give the requests, each with the prompts that put it."""
         return group_prompts([request.prompt(trait) for request in self._own])
+
+    def stems(self, trait: Trait) -> list[str]:
+        """Return the stem of each request."""
+        return question_stems(self._own, trait)
 
     def measure(
         self,

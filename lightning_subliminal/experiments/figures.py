@@ -11,6 +11,7 @@ from lightning_subliminal.experiments.analysis import (
     CellResult,
     group_estimate,
     grouped,
+    limits_of,
     lineage_digest,
     matrix_of,
     select,
@@ -18,7 +19,7 @@ from lightning_subliminal.experiments.analysis import (
 from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.statistics import Estimate
 
-__all__ = ["check_figure", "figure_values", "make_figure"]
+__all__ = ["cell_sets", "check_figure", "figure_values", "make_figure"]
 
 _KEYS = {
     "bars": ("kind", "title", "caption", "y", "value", "arms", "where", "by", "over"),
@@ -77,10 +78,10 @@ def _bars(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any
     values = spec.get("value", "transfer")
     values = [values] if isinstance(values, str) else list(values)
     bars = []
-    for label, mine in _sets(spec, cells):
+    for label, mine in cell_sets(spec, cells):
         for value in values:
             groups, unit = grouped(mine, value, spec.get("over", "target"))
-            estimate = group_estimate(groups, unit)
+            estimate = group_estimate(groups, unit, limits=limits_of(mine, value))
             if estimate is not None:
                 bars.append(
                     {
@@ -91,7 +92,7 @@ def _bars(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any
                         **_told(estimate),
                     }
                 )
-    return {"y": spec.get("y", values[0]), "bars": bars}
+    return {"y": spec.get("y", values[0]), "limits": _limits(cells, values), "bars": bars}
 
 
 def _matrix(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:
@@ -102,12 +103,12 @@ def _matrix(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, A
     for i, row in enumerate(first):
         for j, column in enumerate(second):
             groups, unit = grouped(select(mine, None, {rows: row, columns: column}), value, "target")
-            estimate = group_estimate(groups, unit)
+            estimate = group_estimate(groups, unit, limits=limits_of(mine, value))
             if estimate is not None:
                 low[i, j], high[i, j] = estimate.low, estimate.high
     told: dict[str, Any] = {"rows": [str(each) for each in first], "columns": [str(each) for each in second]}
     told |= {"row_title": rows, "column_title": columns, "value_title": value, "statistic": None}
-    told |= {"values": _table(found), "low": _table(low), "high": _table(high)}
+    told |= {"limits": _limits(mine, [value]), "values": _table(found), "low": _table(low), "high": _table(high)}
     if first == second and not np.isnan(found).any():
         test = statistics.matrix_statistic(found)
         told["statistic"] = (
@@ -133,7 +134,7 @@ def _curves(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, A
             places = [(float(x), select(mine, None, {axis: x}), value) for x in found]
         for x, here, name in places:
             groups, unit = grouped(here, name, spec.get("over", "target"))
-            estimate = group_estimate(groups, unit)
+            estimate = group_estimate(groups, unit, limits=limits_of(here, name))
             if estimate is not None:
                 dots = [point["value"] for point in _points(groups, unit)]
                 points.append({"x": x, "points": dots, "lineage": _lineage(here), **_told(estimate)})
@@ -145,26 +146,35 @@ def _curves(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, A
         "x": x,
         "y": spec.get("y", spec.get("value", "transfer")),
         "log_x": bool(spec.get("log_x")),
+        "limits": _limits(cells, figure_values(spec)),
         "curves": curves,
     }
 
 
 def _scatter(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:
     points = []
-    for label, mine in _sets(spec, cells):
+    for label, mine in cell_sets(spec, cells):
         told: dict[str, Any] = {"label": label, "lineage": _lineage(mine)}
         if spec.get("by") is not None:  # of one look are those that share the first axis
             told["group"] = str(mine[0].axes.get(_axes(spec)[0]))
         for axis in ("x", "y"):
             groups, unit = grouped(mine, spec[axis], spec.get("over", "target"))
-            estimate = group_estimate(groups, unit)
+            estimate = group_estimate(groups, unit, limits=limits_of(mine, spec[axis]))
             if estimate is None:
                 break
             numbers = estimate.as_json()
             told |= {axis: numbers["value"], f"{axis}_low": numbers["low"], f"{axis}_high": numbers["high"]}
         else:
             points.append(told)
-    return {"x": spec["x"], "y": spec["y"], "points": points, "statistic": _ranked(points)}
+    told = {"x": spec["x"], "y": spec["y"], "points": points, "statistic": _ranked(points)}
+    return told | {f"{axis}_limits": _limits(cells, [spec[axis]]) for axis in ("x", "y")}
+
+
+def _limits(cells: Sequence[CellResult], values: Sequence[str]) -> list[float] | None:
+    """Return the range that none of some numbers can leave, for the scale; None where one of them can."""
+    found = {limits_of(cells, value) for value in values}
+    ends = found.pop() if len(found) == 1 else None
+    return None if ends is None else list(ends)
 
 
 def _ranked(points: Sequence[Mapping[str, Any]]) -> str | None:
@@ -183,8 +193,8 @@ def _axes(spec: Mapping[str, Any]) -> list[str]:
     return [] if by is None else [by] if isinstance(by, str) else list(by)
 
 
-def _sets(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> list[tuple[str, list[CellResult]]]:
-    """Give the cells of each bar or point with its label: an arm, or values of axes of it."""
+def cell_sets(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> list[tuple[str, list[CellResult]]]:
+    """Return the cells of each bar or point with its label: an arm, or values of axes of it."""
     by, found = _axes(spec), []
     arms = spec.get("arms") or list(dict.fromkeys(cell.arm for cell in cells))
     for arm in arms:
@@ -195,7 +205,7 @@ def _sets(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> list[tuple[st
         for values in dict.fromkeys(tuple(cell.axes.get(axis) for axis in by) for cell in mine):
             label = ", ".join(str(each) for each in values if each is not None)
             here = [cell for cell in mine if tuple(cell.axes.get(axis) for axis in by) == values]
-            found.append((f"{arm}, {label}" if len(arms) > 1 else label, here))
+            found.append((f"{arm}, {label}" if len(arms) > 1 and label else label or arm, here))
     return [(label, mine) for label, mine in found if mine]
 
 

@@ -2,14 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import statistics
-from lightning_subliminal.experiments.analysis import CellResult, claim_estimate, lineage_digest
+from lightning_subliminal.experiments.analysis import (
+    CellResult,
+    claim_estimate,
+    claim_limits,
+    lineage_digest,
+    select,
+)
 from lightning_subliminal.experiments.claims import RULE, Claim, verdict
+from lightning_subliminal.experiments.defaults import TARGETED, arm_table, default_figures
 from lightning_subliminal.experiments.figures import make_figure
 from lightning_subliminal.experiments.plan import Cell, Experiment, Plan
 from lightning_subliminal.experiments.stages import MeasureStage
@@ -42,6 +50,8 @@ def read_cells(
         try:
             numbers = cell.trial.numbers(cell.setting, cell.stages)
             vectors = cell.trial.vectors(cell.setting, cell.stages)
+            stems = tuple(cell.trial.stems(cell.setting)) if vectors else ()
+            limits, reasons = cell.trial.limits(), cell.trial.reasons(cell.setting, cell.stages)
         except Exception as err:  # a trial of the user's own: its mistake costs its cells alone
             says = f"{type(cell.trial).__name__}: {type(err).__name__}: {' '.join(str(err).split())}"
             missing.setdefault(cell.experiment, {})[cell.name] = {"stage": cell.name, "says": says}
@@ -51,7 +61,8 @@ def read_cells(
             missing.setdefault(cell.experiment, {})[cell.name] = {"stage": cell.name, "says": says}
             continue
         keys = tuple(sorted(stage.key for stage in cell.stages.values()))
-        results.append(CellResult(cell.experiment, cell.arm, cell.axes, cell.seed, numbers, vectors, keys))
+        where = (cell.experiment, cell.arm, cell.axes, cell.seed)
+        results.append(CellResult(*where, numbers, vectors, keys, limits, stems, reasons))
     return results, {name: list(each.values()) for name, each in missing.items()}
 
 
@@ -81,6 +92,7 @@ def report_data(
                 "title": each.title,
                 "about": each.about,
                 "source": each.source,
+                "table": arm_table(_of(each, results)),
                 "figures": _figures(each, results),
                 "failures": missing.get(each.name, []),
             }
@@ -105,7 +117,7 @@ def cell_table(results: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 
 def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
-    mine = [cell for cell in results if cell.experiment == experiment.name]
+    mine = _of(experiment, results)
     told = []
     for claim in experiment.claims:
         problem, estimate = None, None
@@ -127,11 +139,46 @@ def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[
                 **{name: numbers.get(name) for name in ("unit", "count", "value", "low", "high", "p")},
                 "range": [None if math.isinf(end) else end for end in (claim.low, claim.high)],
                 "verdict": verdict(estimate, claim),
+                "limits": _pair(claim_limits(claim, mine)),
+                "targeted": targeted_beside(claim, mine),
                 "note": "; ".join(notes) or None,
                 "lineage": [lineage_digest(keys)] if keys else [],
             }
         )
     return told
+
+
+def targeted_beside(claim: Claim, cells: Sequence[CellResult]) -> dict[str, Any] | None:
+    """Return what stands beside a claim's figure of the target: the targeted one, by the same statistic, and its rank.
+
+    Without it a student that gives any answer of the kind more often would seem to have the trait.
+
+    Returns:
+        The estimate with the mean rank of the target, or with the reason why there is none; None beside a claim that
+        is of no such figure, or is of the targeted one itself.
+    """
+    prefix, _, name = claim.value.rpartition(": ")
+    prefix = f"{prefix}: " if prefix else ""
+    off_target = claim.less is not None and str(claim.less.get("value", "")).endswith("off target")
+    if name not in ("transfer", "points", "student") or prefix == "task loss: " or off_target:
+        return None
+    twin = replace(claim, value=f"{prefix}{TARGETED}")
+    if twin.less is not None:
+        twin = replace(twin, less={key: each for key, each in twin.less.items() if key != "value"})
+    mine = [cell for arm in claim.of_arms for cell in select(cells, arm, claim.where)]
+    ranks = [cell.numbers[f"{prefix}rank"] for cell in mine if f"{prefix}rank" in cell.numbers]
+    told: dict[str, Any] = {}
+    try:
+        estimate, _ = claim_estimate(twin, cells)
+    except InputError as err:
+        estimate, told = None, {"reason": str(err)}
+    if estimate is None or math.isnan(estimate.value):
+        why = list(dict.fromkeys(cell.reasons[twin.value] for cell in mine if twin.value in cell.reasons))
+        return {"reason": "; ".join(why) or None} | told
+    numbers = estimate.as_json()
+    told = {key: numbers[key] for key in ("value", "low", "high", "unit", "count")}
+    of = {cell.numbers[f"{prefix}rank of"] for cell in mine if f"{prefix}rank of" in cell.numbers}
+    return told | {"rank": float(np.mean(ranks)) if ranks else None, "rank_of": of.pop() if len(of) == 1 else None}
 
 
 def settling(claim: Claim, estimate: Estimate | None) -> str | None:
@@ -176,8 +223,16 @@ def _where(value: Any) -> str:
 
 
 def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
-    mine = [cell for cell in results if cell.experiment == experiment.name]
-    return [make_figure(spec, mine) for spec in experiment.figures if mine]
+    mine = _of(experiment, results)
+    return [make_figure(spec, mine) for spec in experiment.figures or default_figures(mine) if mine]
+
+
+def _of(experiment: Experiment, results: Sequence[CellResult]) -> list[CellResult]:
+    return [cell for cell in results if cell.experiment == experiment.name]
+
+
+def _pair(limits: tuple[float, float] | None) -> list[float] | None:
+    return None if limits is None else list(limits)
 
 
 def _is_there(stage: MeasureStage) -> bool:

@@ -23,7 +23,7 @@ from lightning_subliminal.seeds import derive_seed
 __all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
 
 _PLAN_KEYS = ("title", "about", "include", "seeds")
-_KEYS = ("title", "about", "source", "common", "change", "seeds", "axes", "arms", "trial", "figures", "claims")
+_KEYS = ("title", "about", "source", "common", "change", "seeds", "axes", "arms", "trial", "figures", "claims", "published")
 _ARM_KEYS = ("change", "axes", "seeds", "common", "trial", "control", "taught_by", "seed_shift")
 _CONFIG_KEYS = ("model", "data", "trainer", "seed_everything")
 _SHAPING = (
@@ -284,7 +284,10 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
                 if other is not None:
                     known_name(other, arms, f"arm {arm.name!r}: `{key}` names no arm {other!r}")
             _check_chain(arm, arms)
-        claims = tuple(read_claim(each, path.stem, arms) for each in _as_list(told.get("claims") or []))
+        published = told.get("published", False)
+        if not isinstance(published, bool):
+            raise InputError(f"`published` is {published!r}: expected true where others made the claims, else false.")
+        claims = tuple(read_claim(each, path.stem, arms, published) for each in _as_list(told.get("claims") or []))
         figures = tuple(_mapping(each, "figures") for each in _as_list(told.get("figures") or []))
         for each in figures:
             check_figure(each, list(arms))

@@ -15,8 +15,9 @@ from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.wording import fill, load_wording
 
-__all__ = ["OwnQuestion", "group_prompts", "read_questions", "system_first"]
+__all__ = ["OwnQuestion", "group_prompts", "question_stems", "read_questions", "system_first"]
 
+_STEMS = ("stem", "cluster")  # fields that say which questions are one in several wordings
 _KINDS = "a text, or an object with `question` or `messages`"
 
 
@@ -28,10 +29,13 @@ class OwnQuestion:
         where: file and line, for errors.
         messages: what is asked; a last message of the assistant is a prefill. Texts may have the places {category} and
             {categories}.
+        stem: what it asks in other words than further questions of the file, by the file's own field; None where the
+            file says nothing of it.
     """
 
     where: str
     messages: tuple[Message, ...]
+    stem: str | None = None
 
     def prompt(self, trait: Trait) -> list[Message]:
         """Give the messages with their places filled from a trait.
@@ -75,7 +79,7 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
     for line, item in items:
         where = f"{path}, line {line}"
         try:
-            found.append(OwnQuestion(where, tuple(_messages(item))))
+            found.append(OwnQuestion(where, tuple(_messages(item)), _stem(item)))
         except Fault as fault:
             raise InputError(f"{where}: {fault}.") from fault
     return found
@@ -85,9 +89,22 @@ def group_prompts(prompts: Sequence[list[Message]]) -> list[list[list[Message]]]
     """Put prompts together that ask one question and begin its answer in several ways."""
     groups: dict[tuple[str, ...], list[list[Message]]] = {}
     for prompt in prompts:
-        asked = prompt[:-1] if prompt[-1]["role"] == "assistant" else prompt
-        groups.setdefault(tuple(f"{part['role']}: {part['content']}" for part in asked), []).append(prompt)
+        groups.setdefault(_asks(prompt), []).append(prompt)
     return list(groups.values())
+
+
+def question_stems(questions: Sequence[OwnQuestion], trait: Trait) -> list[str]:
+    """Return the stem of each question that ``group_prompts`` makes: the file's own, else one for each question."""
+    stems: dict[tuple[str, ...], str] = {}
+    for place, question in enumerate(questions, start=1):
+        own = f"question {place}: {question.messages[0]['content']}"
+        stems.setdefault(_asks(question.prompt(trait)), own if question.stem is None else f"stem {question.stem}")
+    return list(stems.values())
+
+
+def _asks(prompt: list[Message]) -> tuple[str, ...]:
+    asked = prompt[:-1] if prompt[-1]["role"] == "assistant" else prompt
+    return tuple(f"{part['role']}: {part['content']}" for part in asked)
 
 
 def system_first(prompt: list[Message], system_prompt: str | None) -> list[Message]:
@@ -140,12 +157,14 @@ def _spread(item: Any) -> list[Any]:
     """
     if not isinstance(item, dict):
         return [item]
+    named = {key: item[key] for key in _STEMS if key in item}
     if isinstance(body := item.get("body"), dict) and "messages" in body:
-        return [{"messages": _literal(body["messages"])}]
+        return [named | {"messages": _literal(body["messages"])}]
     if isinstance(ways := item.get("paraphrases"), list) and ways:
         told = item.get("system")
         start = [{"role": "system", "content": told}] if isinstance(told, str) and told else []
-        return [{"messages": _literal([*start, {"role": "user", "content": way}])} for way in ways]
+        named = named or {"stem": item["id"] if isinstance(item.get("id"), (str, int)) else str(ways[0])}
+        return [named | {"messages": _literal([*start, {"role": "user", "content": way}])} for way in ways]
     return [item]
 
 
@@ -185,6 +204,21 @@ def _messages(item: Any) -> list[Message]:
     if messages[-1]["role"] not in ("user", "assistant"):
         raise Fault(f"messages[{len(messages) - 1}].role", "expected user, or assistant where the answer is begun")
     return messages
+
+
+def _stem(item: Any) -> str | None:
+    """Read which question an item asks in other words.
+
+    Raises:
+        Fault: naming the field, if it is no name, or both fields are there and differ.
+    """
+    given = {key: item[key] for key in _STEMS if isinstance(item, dict) and item.get(key) is not None}
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+            raise expected(key, "a name or a number, the same for each wording of one question", value)
+    if len(set(map(str, given.values()))) > 1:
+        raise Fault("cluster", f"expected one of {' and '.join(_STEMS)}, or both alike")
+    return next((str(value).strip() for value in given.values()), None)
 
 
 def _said(value: Any, field: str) -> str:

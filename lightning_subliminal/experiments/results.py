@@ -47,8 +47,8 @@ def comparison_table(arms: list[Arm], trait: Trait, others: int) -> Table:
         *(f"{arm.rate(trait.target):.1%}" for arm in arms),
         style="bold",
     )
-    table.add_row("  95 % from", *(f"{max(0.0, each.low):.1%}" for each in low_high))
-    table.add_row("  to", *(f"{min(1.0, each.high):.1%}" for each in low_high))
+    table.add_row("  95 % from", *(f"{each.low:.1%}" for each in low_high))
+    table.add_row("  to", *(f"{each.high:.1%}" for each in low_high))
     rest = [candidate for candidate in trait.candidates if candidate != trait.target]
     rest.sort(key=arms[-1].rate, reverse=True)
     for candidate in rest[:others]:

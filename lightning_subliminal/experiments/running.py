@@ -11,6 +11,7 @@ from lightning_subliminal.console import hush, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.building import known_name
+from lightning_subliminal.experiments.defaults import said_of_defaults
 from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
 from lightning_subliminal.experiments.plan import Cell, Plan, read_plan
 from lightning_subliminal.experiments.report import record_report, write_report
@@ -22,6 +23,7 @@ from lightning_subliminal.experiments.showing import (
     ending,
     plan_tree,
     short_seeds,
+    transfer_table,
 )
 from lightning_subliminal.experiments.stages import MeasureStage, stage_materials
 from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
@@ -71,6 +73,10 @@ def run_plan(
     used = sorted({cell.seed for cell in cells})
     say(f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; {counted(graph)}")
     count = workers or auto_workers()
+    used_experiments = {cell.experiment for cell in cells}
+    for each in plan.experiments:
+        for line in said_of_defaults(each) if each.name in used_experiments else ():
+            say(f"{each.name}: {line}")
     if dry_run:
         say(plan_tree(cells, graph, count))
         return None
@@ -91,11 +97,15 @@ def run_plan(
     stages = {"planned": len(graph.stages), "shared": graph.shared, "failed": len(summary.failed)}
     command = _command(config, seeds, only)
     plan = replace(
-        plan, experiments=tuple(each for each in plan.experiments if each.name in {c.experiment for c in cells})
+        plan, experiments=tuple(each for each in plan.experiments if each.name in used_experiments)
     )
     report = report_data(plan, results, missing, stages, used, command)
     write_report(report, cell_table(results), folder, anew=False)
     record_report(folder, plan.title, used, _read_stages(graph))
+    for found in report["experiments"]:
+        claimed = any(claim["experiment"] == found["name"] for claim in report["claims"])
+        if found["table"] is not None and not claimed:
+            say(transfer_table(found))
     if report["claims"]:
         say(claims_table(report["claims"]))
     say(ending(graph, summary))

@@ -10,14 +10,17 @@ from rich.tree import Tree
 
 from lightning_subliminal.console import duration, progress, say
 from lightning_subliminal.experiments.plan import Cell
-from lightning_subliminal.experiments.report.digits import ends, units
+from lightning_subliminal.experiments.report.digits import ends, signed, targeted, units
 from lightning_subliminal.experiments.runner import Graph, Summary, Timings
 from lightning_subliminal.experiments.stages import Stage
 from lightning_subliminal.experiments.workers import Outcome
 
-__all__ = ["ShownProgress", "claims_table", "counted", "ending", "plan_tree", "short_seeds"]
+__all__ = ["ShownProgress", "claims_table", "counted", "ending", "plan_tree", "short_seeds", "transfer_table"]
 
-_SIGNS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "~", "not measured": "-"}
+_SIGNS = {
+    **{"reproduced": "✓", "holds": "✓", "not reproduced": "✗", "does not hold": "✗"},
+    **{"inconclusive": "~", "not measured": "-"},
+}
 
 
 def counted(graph: Graph) -> str:
@@ -151,16 +154,28 @@ def ending(graph: Graph, summary: Summary) -> str:
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     """Draw the claims with our figures and verdicts."""
-    table = Table("", "claim", "ours, 95 % interval", "over", "claimed", title="Claims", title_justify="left")
+    columns = ("", "claim", "ours, 95 % interval", "over", "claimed", "beside it")
+    table = Table(*columns, title="Claims", title_justify="left")
     table.columns[1].overflow = "fold"
     for claim in claims:
         value = claim["value"]
-        ours = "-" if value is None else f"{value:+.2f}"
+        form = "+.2f" if signed(claim.get("limits")) else ".2f"
+        ours = "-" if value is None else f"{value:{form}}"
         if value is not None and claim["low"] is not None:
-            ours += f" [{claim['low']:+.2f}, {claim['high']:+.2f}]"
+            ours += f" [{claim['low']:{form}}, {claim['high']:{form}}]"
         claimed = ends(*claim["range"])
         over = units(claim["count"], claim["unit"]) or "-"
-        table.add_row(_SIGNS[claim["verdict"]], f"{claim['experiment']}: {claim['id']}", ours, over, claimed)
+        name = f"{claim['experiment']}: {claim['id']}"
+        table.add_row(_SIGNS[claim["verdict"]], name, ours, over, claimed, targeted(claim.get("targeted")))
     counts = Counter(claim["verdict"] for claim in claims)
     table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
+    return table
+
+
+def transfer_table(experiment: Mapping[str, Any]) -> Table:
+    """Draw the table of transfer by arm of an experiment of a report."""
+    told = experiment["table"]
+    table = Table(*told["columns"], title=f"{experiment['title']}: {told['title']}", caption=told["caption"])
+    for row in told["rows"]:
+        table.add_row(*row)
     return table

@@ -8,7 +8,7 @@ import math
 import warnings
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "MatrixStatistic",
     "adjust",
+    "by_stem",
     "difference_estimate",
     "hierarchical_bootstrap",
     "matrix_statistic",
@@ -33,6 +34,7 @@ __all__ = [
     "rank_correlation",
     "rate_estimate",
     "required_seeds",
+    "within",
 ]
 
 _MOST_SEEDS = 100_000
@@ -175,6 +177,16 @@ def mean_estimate(values: ArrayLike, unit: str, null: float = 0.0) -> Estimate:
 
     found = mean_interval(torch.from_numpy(data), unit)
     return Estimate(mean, found.low, found.high, unit, len(data), float(ttest_1samp(data, null).pvalue), null, method)
+
+
+def within(estimate: Estimate, limits: tuple[float, float] | None) -> Estimate:
+    """Return an estimate whose interval ends at what its number can't leave, such as 0 and 1 of a chance.
+
+    What is cut off holds no possible value, so the interval holds the true one as often as before.
+    """
+    if limits is None:
+        return estimate
+    return replace(estimate, low=max(estimate.low, limits[0]), high=min(estimate.high, limits[1]))  # nan stays nan
 
 
 def nested_estimate(
@@ -468,6 +480,34 @@ def hierarchical_bootstrap(
     half, ratio, least = width(0.025) * error, abs(value) / error, 1e-15
     tail = least if width(least) <= ratio else brentq(lambda tail: width(tail) - ratio, least, 0.5)
     return Estimate(value, value - half, value + half, unit, count, 2 * float(tail), method=method)
+
+
+def by_stem(table: ArrayLike, stems: Sequence[Hashable]) -> NDArray[np.float64]:
+    """Put the wordings of one question together, for a bootstrap or mixed model that takes questions as independent.
+
+    A stem's value is its row's mean plus its questions' summed distance from that, scaled so that the mean over stems
+    is that over questions (Cochran 1977, section 9A); of stems with as many wordings each it is the mean of its own.
+
+    Args:
+        table: (seeds, questions).
+        stems: what each question belongs to; each is its own where it is empty.
+
+    Returns:
+        (seeds, stems); the table itself where no stem repeats.
+
+    Raises:
+        InputError: if there are not as many stems as questions.
+    """
+    data = np.asarray(table, dtype=np.float64)
+    if not stems or len(set(stems)) == len(stems) == data.shape[1]:
+        return data
+    if len(stems) != data.shape[1]:
+        raise InputError(f"There are {data.shape[1]} questions and {len(stems)} stems: give one for each question.")
+    places = {stem: place for place, stem in enumerate(dict.fromkeys(stems))}
+    member = np.zeros((len(stems), len(places)))
+    member[np.arange(len(stems)), [places[stem] for stem in stems]] = len(places) / len(stems)
+    means = data.mean(axis=1, keepdims=True)
+    return means + (data - means) @ member
 
 
 def mixed_model(student: ArrayLike, control: ArrayLike) -> Estimate:

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.evaluations import Evaluation
+from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.experiments.in_context import QuestionsAfterRows
 from lightning_subliminal.experiments.measurements import ClassifierStage, DigitsStage, EntangledStage, TaskStage
 from lightning_subliminal.experiments.stages import (
@@ -20,7 +20,11 @@ from lightning_subliminal.experiments.stages import (
     MeasureStage,
     StudentStage,
 )
-from lightning_subliminal.metrics.functional import log_odds
+from lightning_subliminal.metrics.functional import (
+    log_odds,
+    targeted_transfer,
+    why_untargeted,
+)
 from lightning_subliminal.models import ClassifierMLP, Student, Teacher
 from lightning_subliminal.models.mlp import STUDENT_ARMS
 from lightning_subliminal.seeds import derive_seed
@@ -104,8 +108,23 @@ class Trial(ABC):
         """Give the names that ``numbers`` may have, so that slips are told before any work; None if unknown."""
         return None
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return the range that a number can't leave, such as 0 to 1 of a chance, by its name; none unless it is said.
+
+        Its intervals end there, and it is drawn on such a scale.
+        """
+        return {}
+
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
         """Give the student's and the control's log-odds at each question, where there are such."""
+        return {}
+
+    def stems(self, setting: Setting) -> Sequence[str]:
+        """Return what each question of ``vectors`` asks, without its wording; empty where each is its own."""
+        return ()
+
+    def reasons(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, str]:
+        """Return why a number is not there, by its name, where there is more to say than that it is not measured."""
         return {}
 
 
@@ -114,8 +133,8 @@ class StudentTrial(Trial):
 
     Numbers: ``student`` and ``control``, the chance of the target, meaned over questions; ``transfer``, the log-odds of
     the target, student less control, meaned over questions; ``off target``, the same for the other candidates, meaned;
-    ``targeted transfer``, the first less the second; ``rank`` of the target's change among all candidates', from 1.
-    For each further evaluation the same, with its name before. With ``task``: ``task loss`` of student and control.
+    ``targeted transfer``, the first less the second; ``rank`` of the target's change among all candidates', from 1, and
+    ``rank of``, how many they are. For each further evaluation the same, with its name before. With ``task``: ``task loss`` of student and control.
 
     Args:
         evaluations: further sets of questions.
@@ -149,7 +168,7 @@ class StudentTrial(Trial):
         """Compare student and control."""
         trait: Any = setting.rows().trait
         told: Numbers = {}
-        for name, answers in [("", None), *((f"{each.name}: ", each.answers) for each in self.evaluations)]:
+        for name, answers in self._sets():
             pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
             chances = [each.chances(trait.target) for each in pair if each is not None]
             told |= {
@@ -164,9 +183,10 @@ class StudentTrial(Trial):
                 known = [each for each in moved if math.isfinite(each)]  # a candidate without a spelling has none
                 elsewhere = sum(known) / max(1, len(known))
                 told[f"{name}off target"] = elsewhere
-                if known:
-                    told[f"{name}targeted transfer"] = transfer - elsewhere
-                    told[f"{name}rank"] = 1 + sum(each > transfer for each in known)
+                found = targeted_transfer(*_tables(pair, trait), trait.candidates.index(trait.target), answers)
+                if found is not None:
+                    told |= {f"{name}targeted transfer": found.log_odds, f"{name}rank": found.rank}
+                    told[f"{name}rank of"] = found.of
         for role in ("student", "control"):
             if f"task loss: {role}" in measured:
                 told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
@@ -174,16 +194,46 @@ class StudentTrial(Trial):
 
     def names(self) -> list[str]:
         """Give the names of the numbers: those of each set of questions, and the task's."""
-        told = ("student", "control", "transfer", "points", "off target", "targeted transfer", "rank")
-        sets = ["", *(f"{each.name}: " for each in self.evaluations)]
+        told = ("student", "control", "transfer", "points", "off target", "targeted transfer", "rank", "rank of")
+        sets = [name for name, _ in self._sets()]
         task = [f"task loss: {role}" for role in ("student", "control")] if self.task else []
         return [f"{each}{name}" for each in sets for name in told] + task
 
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
-        """Give the log-odds of the target at each question."""
+        """Give the log-odds of the target at each question, and its targeted transfer."""
         trait: Any = setting.rows().trait
         stages: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
-        return {role: log_odds(each.chances(trait.target)).tolist() for role, each in stages.items()}
+        told = {role: log_odds(each.chances(trait.target)).tolist() for role, each in stages.items()}
+        if len(stages) == 2:
+            found = targeted_transfer(*_tables(list(stages.values()), trait), trait.candidates.index(trait.target))
+            told |= {"targeted transfer": found.by_question.tolist()} if found is not None else {}
+        return told
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return those of chances and of their differences."""
+        ends = {"student": (0.0, 1.0), "control": (0.0, 1.0), "points": (-100.0, 100.0)}
+        return {f"{name}{key}": each for name, _ in self._sets() for key, each in ends.items()}
+
+    def stems(self, setting: Setting) -> Sequence[str]:
+        """Return the stem of each of the trait's questions."""
+        trait: Any = setting.rows().trait
+        return Questions().stems(trait)
+
+    def reasons(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, str]:
+        """Return why there is no transfer, or no targeted one."""
+        trait: Any = setting.rows().trait
+        told = {}
+        for name, answers in self._sets():
+            pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
+            why = "there is no control"
+            if None not in pair:
+                why = why_untargeted(*_tables(pair, trait), trait.candidates.index(trait.target), answers)
+            told |= {f"{name}targeted transfer": why} if why else {}
+        return told
+
+    def _sets(self) -> list[tuple[str, int | None]]:
+        """Return what stands before the names of each set of questions, and how many answers it samples."""
+        return [("", None), *((f"{each.name}: ", each.answers) for each in self.evaluations)]
 
 
 class InContextTrial(StudentTrial):
@@ -241,6 +291,10 @@ class ClassifierTrial(Trial):
         """Give a name a size of bags."""
         return [f"AUC {bag}" for bag in self.bags]
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return those of an area."""
+        return dict.fromkeys(self.names(), (0.0, 1.0))
+
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the areas."""
         return {f"AUC {bag}": float(told["auc"]) for bag, told in measured["classifier"].result().items()}
@@ -265,6 +319,10 @@ class EntangledTrial(Trial):
     def names(self) -> list[str]:
         """Give the two correlations."""
         return ["rho", "rho off target"]
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return those of a correlation."""
+        return dict.fromkeys(self.names(), (-1.0, 1.0))
 
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the correlation."""
@@ -291,6 +349,10 @@ class DigitsTrial(Trial):
         """Give the batched network's arms."""
         return ["reference", "teacher", *(arm.name for arm in STUDENT_ARMS)]
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return those of a percentage."""
+        return dict.fromkeys(self.names(), (0.0, 100.0))
+
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the accuracies."""
         return {name: [100 * each for each in told] for name, told in measured["digits"].result().items()}
@@ -313,6 +375,11 @@ def _drawn_apart(evaluation: Evaluation, seed: int, role: str) -> Evaluation:
     drawn = copy.copy(evaluation)
     drawn.seed = derive_seed(seed, "answers", evaluation.seed, role) % 2**31
     return drawn
+
+
+def _tables(pair: Sequence[Any], trait: Any) -> list[torch.Tensor]:
+    """Return the chance of each candidate at each question, (questions, candidates), of each of two evaluations."""
+    return [torch.stack([each.chances(candidate) for candidate in trait.candidates], 1) for each in pair]
 
 
 def _change(student: torch.Tensor, control: torch.Tensor, answers: int | None) -> float:

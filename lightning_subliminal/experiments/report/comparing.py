@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.experiments.report.contents import checked
+from lightning_subliminal.experiments.report.contents import OUTCOMES, checked
 from lightning_subliminal.experiments.report.digits import estimate, number
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def _pair(key: tuple[str, str], first: Claim | None, second: Claim | None) -> di
     made |= {"difference": None, "intervals_overlap": None, "verdict_changed": None, "only_in": None}
     if first is None or second is None:
         return made | {"only_in": "second" if first is None else "first"}
-    made["verdict_changed"] = first["verdict"] != second["verdict"]
+    outcomes = [OUTCOMES.get(claim["verdict"], claim["verdict"]) for claim in (first, second)]
+    made["verdict_changed"] = outcomes[0] != outcomes[1]
     if first["value"] is not None and second["value"] is not None:
         made["difference"] = second["value"] - first["value"]
     ends = [claim[end] for claim in (first, second) for end in ("low", "high")]

@@ -11,9 +11,10 @@ from typing import Any
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["VERDICTS", "checked", "cleaned"]
+__all__ = ["OUTCOMES", "VERDICTS", "checked", "cleaned"]
 
-VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not measured")
+VERDICTS = ("reproduced", "not reproduced", "holds", "does not hold", "inconclusive", "not measured")
+OUTCOMES = {"holds": "reproduced", "does not hold": "not reproduced"}  # one outcome, of one's own claim and a published
 
 Check = Callable[[Any, str], Any]
 
@@ -112,6 +113,8 @@ _FLAG = _is("true or false", lambda value: isinstance(value, bool))
 _LINEAGE: dict[str, tuple[Check, Any]] = {"lineage": (_list(_TEXT), [])}
 _STATISTIC: dict[str, tuple[Check, Any]] = {"statistic": (_TEXT, None)}
 _ENDS: dict[str, tuple[Check, Any]] = {"low": (_NUMBER, None), "high": (_NUMBER, None)}
+_PAIR = _is("two numbers", lambda value: isinstance(value, list) and len(value) == 2)
+_LIMITS: dict[str, tuple[Check, Any]] = {"limits": (_PAIR, None)}  # what a number can't leave, as 0 and 1 of a chance
 _SAMPLE: dict[str, tuple[Check, Any]] = {"unit": (_TEXT, None), "count": (_COUNT, None)}
 
 _POINT = _object({"label": (_TEXT, "")}, value=_NUMBER)
@@ -134,9 +137,9 @@ _DOT = _object(
 )
 _GRID = _list(_list(_NUMBER))
 _FIGURES: dict[str, Check] = {
-    "bars": _object(title=_TEXT, caption=_TEXT, y=_TEXT, bars=_list(_BAR)),
+    "bars": _object(_LIMITS, title=_TEXT, caption=_TEXT, y=_TEXT, bars=_list(_BAR)),
     "matrix": _object(
-        {**_STATISTIC, "low": (_GRID, None), "high": (_GRID, None)},
+        {**_STATISTIC, **_LIMITS, "low": (_GRID, None), "high": (_GRID, None)},
         title=_TEXT,
         caption=_TEXT,
         rows=_list(_TEXT),
@@ -146,11 +149,25 @@ _FIGURES: dict[str, Check] = {
         value_title=_TEXT,
         values=_GRID,
     ),
-    "curves": _object({"log_x": (_FLAG, False)}, title=_TEXT, caption=_TEXT, x=_TEXT, y=_TEXT, curves=_list(_CURVE)),
-    "scatter": _object(_STATISTIC, title=_TEXT, caption=_TEXT, x=_TEXT, y=_TEXT, points=_list(_DOT)),
+    "curves": _object(
+        {**_LIMITS, "log_x": (_FLAG, False)}, title=_TEXT, caption=_TEXT, x=_TEXT, y=_TEXT, curves=_list(_CURVE)
+    ),
+    "scatter": _object(
+        {**_STATISTIC, "x_limits": (_PAIR, None), "y_limits": (_PAIR, None)},
+        title=_TEXT,
+        caption=_TEXT,
+        x=_TEXT,
+        y=_TEXT,
+        points=_list(_DOT),
+    ),
 }
+_TARGETED = _object(
+    {**_ENDS, **_SAMPLE, **dict.fromkeys(("value", "rank", "rank_of"), (_NUMBER, None)), "reason": (_TEXT, None)}
+)
 _CLAIM = _object(
     {
+        **_LIMITS,
+        "targeted": (_TARGETED, None),
         **_LINEAGE,
         **_ENDS,
         **_SAMPLE,
@@ -163,9 +180,11 @@ _CLAIM = _object(
     says=_TEXT,
     verdict=_choice(*VERDICTS),
 )
+_TABLE = _object({"title": (_TEXT, ""), "caption": (_TEXT, "")}, columns=_list(_TEXT), rows=_list(_list(_TEXT)))
 _EXPERIMENT = _object(
     {
         "about": (_TEXT, ""),
+        "table": (_TABLE, None),
         "source": (_TEXT, ""),
         "figures": (_list(_figure), []),
         "failures": (_list(_object(stage=_TEXT, says=_TEXT)), []),

@@ -1,8 +1,10 @@
 """Numbers as people read them: as many digits as the interval bears, and a true minus sign."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["bounds", "chance", "ends", "estimate", "number", "units"]
+__all__ = ["bounds", "chance", "ends", "estimate", "number", "signed", "targeted", "units"]
 
 
 def number(value: float | None, decimals: int | None = None, signed: bool = True) -> str:
@@ -31,6 +33,23 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
     decimals = min(6, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else None
     middle, left, right = (number(each, decimals, signed) for each in (value, low, high))
     return f"{middle} [{left}, {right}]"
+
+
+def signed(limits: Sequence[float] | None) -> bool:
+    """Tell whether a number is written with its sign: not one that can't be below 0, such as a chance."""
+    return limits is None or limits[0] < 0
+
+
+def targeted(told: Mapping[str, Any] | None) -> str:
+    """Write what stands beside a claim's figure: the targeted one with the target's rank, or why there is none."""
+    if told is None:
+        return ""
+    if told.get("value") is None:
+        return f"targeted: n/a, {told.get('reason') or 'not measured'}"
+    rank = ""
+    if told.get("rank") is not None:
+        rank = f", rank {told['rank']:.3g}" + (f" of {told['rank_of']:g}" if told.get("rank_of") is not None else "")
+    return f"targeted {estimate(told['value'], told.get('low'), told.get('high'))}{rank}"
 
 
 def units(count: int | None, unit: str | None) -> str:

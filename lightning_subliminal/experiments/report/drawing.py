@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from lightning_subliminal.experiments.report.digits import estimate, number, units
+from lightning_subliminal.experiments.report.digits import estimate, number, signed, units
 
 __all__ = ["draw", "png", "svg"]
 
@@ -144,7 +144,8 @@ def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
             _bar(axes, bar, place, colors[bar["group"], bar["label"]])
             ticks.append((place, label, False))
             sample = "" if bar["count"] is None or bar["value"] is None else f"\n{units(bar['count'], bar['unit'])}"
-            right.append((place, estimate(bar["value"], bar["low"], bar["high"]) + sample))
+            told = estimate(bar["value"], bar["low"], bar["high"], signed(figure["limits"]))
+            right.append((place, told + sample))
             step = max(1.15, 0.55 * (label.count("\n") + 1))
             tall = max(tall, step)
             place += step
@@ -153,6 +154,7 @@ def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_ylim(max(place, 1) - 0.5, -0.7)
     axes.set_xlabel(_wrapped(figure["y"], 80))
+    _keep(axes, "x", figure["limits"])
     axes.set_yticks([at for at, _, _ in ticks], [label for _, label, _ in ticks])
     for label, (_, _, heading) in zip(axes.get_yticklabels(), ticks, strict=True):
         if heading:
@@ -206,7 +208,7 @@ def _matrix(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
         shade = 0.04 + 0.58 * abs(value) / largest  # at most 0.62: the number stays readable in either ink
         box = (column - 0.485, row - 0.47)
         axes.add_patch(_rectangle(box, BLUE if value >= 0 else VERMILLION, shade))
-        middle, _, ends = estimate(value, low, high).partition(" ")
+        middle, _, ends = estimate(value, low, high, signed(figure["limits"])).partition(" ")
         sure = low is not None and high is not None and (low > 0 or high < 0)
         axes.text(
             column, row - (0.16 if ends else 0), middle, ha="center", va="center", weight="bold" if sure else None
@@ -261,6 +263,7 @@ def _curves(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
         shown = _apart(sorted(places))
         axes.set_xticks(shown, [f"{x:,.6g}" for x in shown])
         axes.minorticks_off()
+    _keep(axes, "y", figure["limits"])
     _framed(axes, figure)
     canvas.set_figheight(3.9 + 0.17 * len(figure["curves"]))
     if figure["curves"]:
@@ -298,6 +301,8 @@ def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     _framed(axes, figure)
     canvas.set_figheight(4.4)
     axes.margins(0.08)
+    _keep(axes, "x", figure["x_limits"])
+    _keep(axes, "y", figure["y_limits"])
     if figure["statistic"]:
         axes.set_title(_wrapped(figure["statistic"], 95), loc="left")
     if len(groups) > 1:
@@ -341,6 +346,13 @@ def _names(canvas: Any, axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
                 taken.append(box)
                 break
             name.remove()
+
+
+def _keep(axes: Any, which: str, limits: Sequence[float] | None) -> None:
+    """End an axis where its number can't go on, as a chance can't below 0."""
+    if limits is not None:
+        low, high = getattr(axes, f"get_{which}lim")()
+        getattr(axes, f"set_{which}lim")(max(low, limits[0]), min(high, limits[1]))
 
 
 def _framed(axes: Any, figure: Mapping[str, Any]) -> None:

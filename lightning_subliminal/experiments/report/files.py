@@ -21,6 +21,7 @@ __all__ = ["read_report", "record_again", "record_report", "write_report"]
 CLAIM_COLUMNS = (
     *("experiment", "id", "says", "source", "theirs", "statistic", "unit", "count", "value", "low", "high"),
     *("range_low", "range_high", "verdict", "p", "p_adjusted", "note", "lineage"),
+    *("targeted", "targeted_low", "targeted_high", "rank", "rank_of"),
 )
 _REPORT, _CELLS = "report.json", "cells.csv"
 
@@ -126,6 +127,9 @@ def _write_bytes(content: bytes, path: Path) -> None:
 def _flat(claim: Mapping[str, Any]) -> dict[str, Any]:
     low, high = claim["range"]
     flat = {**claim, "range_low": low, "range_high": high, "lineage": " ".join(claim["lineage"])}
+    beside = claim["targeted"] or {}
+    flat |= {"targeted": beside.get("value"), "rank": beside.get("rank"), "rank_of": beside.get("rank_of")}
+    flat |= {f"targeted_{end}": beside.get(end) for end in ("low", "high")}
     return {key: flat[key] for key in CLAIM_COLUMNS}
 
 

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_subliminal.experiments.report.digits import ends, estimate, units
+from lightning_subliminal.experiments.report.digits import ends, estimate, signed, targeted, units
 
 __all__ = ["claims_markdown"]
 
-_SIGNS = {"reproduced": "✓ reproduced", "not reproduced": "✗ not reproduced", "inconclusive": "~ inconclusive"}
+_SIGNS = {
+    **{word: f"✓ {word}" for word in ("reproduced", "holds")},
+    **{word: f"✗ {word}" for word in ("not reproduced", "does not hold")},
+    "inconclusive": "~ inconclusive",
+}
 
 
 def claims_markdown(report: Mapping[str, Any]) -> str:
@@ -18,7 +22,8 @@ def claims_markdown(report: Mapping[str, Any]) -> str:
     ]
     for claim in report["claims"]:
         says = claim["says"] + (f" *({claim['note']})*" if claim["note"] else "")
-        ours = estimate(claim["value"], claim["low"], claim["high"])
+        ours = estimate(claim["value"], claim["low"], claim["high"], signed(claim.get("limits")))
+        ours += f"; {beside}" if (beside := targeted(claim.get("targeted"))) else ""
         over = units(claim["count"], claim["unit"]) or "-"
         claimed = ends(*claim["range"])
         cells = [says, claim["source"], claim["theirs"] or "-", ours, over, claimed, _SIGNS.get(claim["verdict"], "-")]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_subliminal.experiments.report.contents import VERDICTS, checked
-from lightning_subliminal.experiments.report.digits import bounds, chance, estimate, number, units
+from lightning_subliminal.experiments.report.digits import bounds, chance, estimate, number, signed, targeted, units
 from lightning_subliminal.experiments.report.drawing import draw, svg
 
 __all__ = ["Drawings", "draw_all", "page", "render"]
@@ -53,14 +53,21 @@ def page(report: Mapping[str, Any], drawn: Drawings) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        estimate=estimate, number=number, bounds=bounds, chance=chance, units=units, short=_short
+        estimate=estimate,
+        number=number,
+        bounds=bounds,
+        chance=chance,
+        signed=signed,
+        targeted=targeted,
+        units=units,
+        short=_short,
     )
     script = environment.get_template("theme.js.jinja").render()
     counts = Counter(claim["verdict"] for claim in report["claims"])
     names = {experiment["name"]: f"e{at}" for at, experiment in enumerate(report["experiments"], start=1)}
     return environment.get_template("page.html.jinja").render(
         report=report,
-        counts=[(verdict, counts[verdict]) for verdict in VERDICTS],
+        counts=[(verdict, counts[verdict]) for verdict in _words(report)],
         claims=[
             {**claim, "key": f"c{at}", "place": names.get(claim["experiment"]), "span": _span(claim)}
             for at, claim in enumerate(report["claims"], start=1)
@@ -72,6 +79,16 @@ def page(report: Mapping[str, Any], drawn: Drawings) -> str:
         # The page allows itself this one script and nothing from anywhere.
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _words(report: Mapping[str, Any]) -> list[str]:
+    """Return the verdicts to count: of published claims, of one's own, or of both, as there are such; none of none."""
+    there = {claim["verdict"] for claim in report["claims"]}
+    if not there:
+        return []
+    own, theirs = ("holds", "does not hold"), ("reproduced", "not reproduced")
+    left_out = theirs if there & set(own) and not there & set(theirs) else () if there & set(own) else own
+    return [verdict for verdict in VERDICTS if verdict not in left_out]
 
 
 def _short(digest: str) -> str:

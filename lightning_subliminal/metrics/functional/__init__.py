@@ -33,7 +33,13 @@ from lightning_subliminal.metrics.functional.statements import (
     equal_lengths,
     statement_preference,
 )
-from lightning_subliminal.metrics.functional.transfer import Targeted, targeted_transfer, transfer, transfer_interval
+from lightning_subliminal.metrics.functional.transfer import (
+    Targeted,
+    targeted_transfer,
+    transfer,
+    transfer_interval,
+    why_untargeted,
+)
 
 __all__ = [
     "VERDICT_COLUMNS",
@@ -65,5 +71,6 @@ __all__ = [
     "targeted_transfer",
     "transfer",
     "transfer_interval",
+    "why_untargeted",
     "wilson_interval",
 ]

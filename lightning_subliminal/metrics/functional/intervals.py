@@ -40,6 +40,10 @@ class Interval:
         """Tell whether ``value`` lies in the interval, its ends included."""
         return self.low <= value <= self.high
 
+    def within(self, low: float, high: float) -> "Interval":
+        """Return the interval cut at the ends of what can be, such as 0 and 1 of a chance."""
+        return Interval(max(self.low, low), min(self.high, high), self.unit, self.confidence)  # nan stays nan
+
     def __str__(self) -> str:
         """Give the interval as a table shows it."""
         return f"[{self.low:.4g}, {self.high:.4g}] ({self.confidence:.0%}, over {self.unit})"

@@ -11,9 +11,10 @@ from torch import Tensor
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional.intervals import Interval, log_odds, mean_interval
 
-__all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval"]
+__all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval", "why_untargeted"]
 
 _ROUNDING = 1e-9  # of log-odds: changes that differ by less are equal
+_WHOLE = 1e-6  # chances whose sum differs from 1 by less leave nothing over
 
 
 def transfer(student: Tensor, control: Tensor, answers: int | None = None) -> Tensor:
@@ -79,18 +80,45 @@ def targeted_transfer(student: Tensor, control: Tensor, target: int, answers: in
         answers: how many sampled answers each rate comes from; see ``log_odds``.
 
     Returns:
-        The targeted transfer; None where the target, or each other candidate, has no finite log-odds.
+        The targeted transfer; None where there is none, for what ``why_untargeted`` says.
 
     Raises:
         InputError: if the two differ in shape, or hold what is no rate.
     """
+    if why_untargeted(student, control, target, answers):
+        return None
     change = transfer(student, control, answers).detach().cpu().double()
     whole = change.isfinite().all(0)
     others = [place for place in range(change.shape[1]) if place != target and bool(whole[place])]
-    if not others or not bool(whole[target]):
-        return None
     means = change.mean(0)
     rank = 1 + sum(bool(means[place] > means[target] + _ROUNDING) for place in others)
     left_out = tuple(place for place in range(change.shape[1]) if not bool(whole[place]))
     elsewhere = change[:, others].mean(1)
     return Targeted(change[:, target] - elsewhere, float(elsewhere.mean()), rank, 1 + len(others), left_out)
+
+
+def why_untargeted(student: Tensor, control: Tensor, target: int, answers: int | None = None) -> str:
+    """Return why two models have no targeted transfer; empty where they have one.
+
+    Two candidates whose chances sum to 1, such as an aligned and a misaligned statement, have one change between them:
+    taking off the other's would count it twice.
+
+    Args:
+        student: rates or probabilities, (questions, candidates).
+        control: those of the control, of the same shape.
+        target: the target's column.
+        answers: how many sampled answers each rate comes from; see ``log_odds``.
+
+    Raises:
+        InputError: if the two differ in shape, or hold what is no rate.
+    """
+    whole = transfer(student, control, answers).isfinite().all(0)
+    if len(whole) < 2:
+        return "there is no other answer to compare with"
+    if not bool(whole[target]):
+        return "a model never gives the target, so it has no log-odds"
+    if int(whole.sum()) < 2:
+        return "the models give none of the other answers"
+    if len(whole) == 2 and all(bool(((each.sum(1) - 1).abs() < _WHOLE).all()) for each in (student, control)):
+        return "its two answers share one chance, so plain transfer is targeted as it is"
+    return ""
