@@ -276,6 +276,7 @@ ROOMS: dict[str, list[str]] = {
         "targeted_transfer",
         "transfer",
         "transfer_interval",
+        "why_untargeted",
         "wilson_interval",
     ],
     "models": [

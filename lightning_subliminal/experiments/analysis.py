@@ -17,8 +17,8 @@ from lightning_subliminal.experiments.statistics import Estimate
 __all__ = [
     "CellResult",
     "cell_pairs",
-    "claim_limits",
     "claim_estimate",
+    "claim_limits",
     "group_estimate",
     "grouped",
     "limits_of",
@@ -254,7 +254,9 @@ def _question_level(claim: Claim, cells: Sequence[CellResult]) -> Estimate | Non
     """
     targeted = claim.value == "targeted transfer"
     if claim.less is not None or claim.value not in ("transfer", "targeted transfer"):
-        raise InputError(f"claim {claim.id!r}: `{claim.statistic}` is of `transfer` alone, plain or targeted, without `less`.")
+        raise InputError(
+            f"claim {claim.id!r}: `{claim.statistic}` is of `transfer` alone, plain or targeted, without `less`."
+        )
     names = [claim.over] if isinstance(claim.over, str) else list(claim.over)
     units: dict[Any, list[CellResult]] = defaultdict(list)
     for cell in cells:

@@ -163,8 +163,9 @@ def targeted_beside(claim: Claim, cells: Sequence[CellResult]) -> dict[str, Any]
     if name not in ("transfer", "points", "student") or prefix == "task loss: " or off_target:
         return None
     twin = replace(claim, value=f"{prefix}{TARGETED}")
-    if twin.less is not None:
-        twin = replace(twin, less={key: each for key, each in twin.less.items() if key != "value"})
+    if twin.less is not None:  # less the control is in the targeted figure already
+        rest = {key: each for key, each in twin.less.items() if key != "value"}
+        twin = replace(twin, less=rest or None)
     mine = [cell for arm in claim.of_arms for cell in select(cells, arm, claim.where)]
     ranks = [cell.numbers[f"{prefix}rank"] for cell in mine if f"{prefix}rank" in cell.numbers]
     told: dict[str, Any] = {}

@@ -23,7 +23,20 @@ from lightning_subliminal.seeds import derive_seed
 __all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
 
 _PLAN_KEYS = ("title", "about", "include", "seeds")
-_KEYS = ("title", "about", "source", "common", "change", "seeds", "axes", "arms", "trial", "figures", "claims", "published")
+_KEYS = (
+    "title",
+    "about",
+    "source",
+    "common",
+    "change",
+    "seeds",
+    "axes",
+    "arms",
+    "trial",
+    "figures",
+    "claims",
+    "published",
+)
 _ARM_KEYS = ("change", "axes", "seeds", "common", "trial", "control", "taught_by", "seed_shift")
 _CONFIG_KEYS = ("model", "data", "trainer", "seed_everything")
 _SHAPING = (

@@ -96,9 +96,7 @@ def run_plan(
     results, missing = read_cells(cells, broken)
     stages = {"planned": len(graph.stages), "shared": graph.shared, "failed": len(summary.failed)}
     command = _command(config, seeds, only)
-    plan = replace(
-        plan, experiments=tuple(each for each in plan.experiments if each.name in used_experiments)
-    )
+    plan = replace(plan, experiments=tuple(each for each in plan.experiments if each.name in used_experiments))
     report = report_data(plan, results, missing, stages, used, command)
     write_report(report, cell_table(results), folder, anew=False)
     record_report(folder, plan.title, used, _read_stages(graph))

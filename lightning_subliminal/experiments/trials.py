@@ -134,7 +134,8 @@ class StudentTrial(Trial):
     Numbers: ``student`` and ``control``, the chance of the target, meaned over questions; ``transfer``, the log-odds of
     the target, student less control, meaned over questions; ``off target``, the same for the other candidates, meaned;
     ``targeted transfer``, the first less the second; ``rank`` of the target's change among all candidates', from 1, and
-    ``rank of``, how many they are. For each further evaluation the same, with its name before. With ``task``: ``task loss`` of student and control.
+    ``rank of``, how many they are. For each further evaluation the same, with its name before. With ``task``: ``task
+    loss`` of student and control.
 
     Args:
         evaluations: further sets of questions.

@@ -210,7 +210,7 @@ def test_nothing_measured(cells):
     ],
 )
 def test_the_rule_for_an_effect(low, high, expected):
-    claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1}, "toy", {"a"})
+    claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1, "published": True}, "toy", {"a"})
     assert verdict(Estimate(0.3, low, high, "seeds", 3, 0.01, 0.0, "t"), claim) == expected
 
 
@@ -224,7 +224,7 @@ def test_the_rule_for_an_effect(low, high, expected):
     ],
 )
 def test_the_rule_for_no_effect(low, high, expected):
-    claim = read_claim({"id": "x", "says": "x", "arm": "a", "within": 0.3}, "toy", {"a"})
+    claim = read_claim({"id": "x", "says": "x", "arm": "a", "within": 0.3}, "toy", {"a"}, published=True)
     assert verdict(Estimate(0.0, low, high, "seeds", 3, 0.5, 0.0, "t"), claim) == expected
 
 

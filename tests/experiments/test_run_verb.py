@@ -1,6 +1,7 @@
 """`run`, `report` and `compare` on a plan of seconds: one report, nothing made twice, mistakes in a line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,73 @@ def test_a_dry_run_makes_nothing(again, capsys):
     assert "20 to run" in told
     assert "about" in told
     assert not (again / "again").exists()
+
+
+def silent(folder, **further):
+    """Write a plan that asks for no figures and claims nothing."""
+    told = {key: value for key, value in SMALL.items() if key not in ("figures", "claims")} | further
+    (folder / "small.yaml").write_text(yaml.safe_dump(told))
+
+
+def test_a_plan_without_figures_and_claims_gets_table_and_bars(again, capsys):
+    silent(again)
+    run(again, "--dry-run")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "no `figures` in the plan, so the default ones: a table and bars of transfer, targeted and plain" in told
+    assert "no `claims` in the plan, so no verdicts" in told
+    run(again)
+    told = capsys.readouterr().out
+    report = json.loads((again / "again" / "report.json").read_text())
+    [experiment] = report["experiments"]
+    assert {row[0] for row in experiment["table"]["rows"]} == {"same", "other"}
+    row = dict(zip(experiment["table"]["columns"], experiment["table"]["rows"][0], strict=True))
+    assert row["over"] == "2 targets"
+    assert re.fullmatch(r"[\d.]+ of 20, first in [012] of 2", row["rank"])
+    assert all(re.fullmatch(r"[+\u22120].* \[.+, .+\]", row[name]) for name in ("targeted transfer", "transfer"))
+    first, second = experiment["figures"]
+    assert {(bar["group"], bar["label"]) for bar in first["bars"]} == {
+        *(("targeted transfer", "same"), ("targeted transfer", "other"), ("transfer", "same"), ("transfer", "other"))
+    }
+    assert second["limits"] == [0.0, 1.0]
+    assert all(bar["low"] is None or 0 <= bar["low"] <= bar["high"] <= 1 for bar in second["bars"])
+    page = (again / "again" / "report.html").read_text()
+    assert "Transfer by arm" in page
+    assert "There is nothing to draw" not in page
+    assert "The plan claims nothing" in page
+    assert "first in" in told
+
+
+def test_one_unit_alone_has_intervals_over_its_questions(again):
+    silent(again, axes={}, seeds=0)
+    run(again)
+    report = json.loads((again / "again" / "report.json").read_text())
+    table = report["experiments"][0]["table"]
+    row = dict(zip(table["columns"], table["rows"][0], strict=True))
+    assert row["over"] == "50 questions of 1 seed"
+    assert "[" in row["targeted transfer"]
+    assert row["rank"].endswith(" of 20")
+
+
+def test_claims_alone_get_the_default_figures_and_figures_alone_stay(again, capsys):
+    silent(again, claims=SMALL["claims"])
+    run(again, "--dry-run")
+    told = capsys.readouterr().out
+    assert "no `figures`" in told
+    assert "no `claims`" not in told
+    silent(again, figures=SMALL["figures"])
+    run(again, "--dry-run")
+    told = capsys.readouterr().out
+    assert "no `figures`" not in told
+    assert "no `claims`" in told
+
+
+def test_no_verdict_without_the_targeted_figure(ran):
+    [claim] = json.loads((ran / "out" / "report.json").read_text())["claims"]
+    assert claim["verdict"] in ("holds", "does not hold", "inconclusive"), "it is the user's own"
+    assert {"value", "low", "high", "rank", "rank_of"} <= set(claim["targeted"])
+    assert claim["targeted"]["rank_of"] == 20
+    assert "targeted" in (ran / "out" / "report.html").read_text()
+    assert "targeted" in (ran / "out" / "claims.csv").read_text().splitlines()[0]
 
 
 def test_one_arm_alone(again):
