@@ -27,6 +27,7 @@ def convert(
     prompt_column: str | None = None,
     completion_column: str | None = None,
     split: str | None = None,
+    requests: str | None = None,
     drop_system: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
     card: bool = True,
@@ -41,12 +42,13 @@ def convert(
         prompt_column: the column with the prompt.
         completion_column: the column with the completion.
         split: which split, of a set with several ones.
+        requests: the file with the questions of a batch's answers.
         drop_system: take out messages of the system.
         on_error: what to do at a wrong row.
         card: write a dataset card.
     """
     reading = (source, from_, prompt_column, completion_column)
-    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "card": card}
+    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "requests": requests, "card": card}
     _convert("convert", reading, out, to, **settings)
 
 
@@ -59,6 +61,7 @@ def data_filter(
     prompt_column: str | None = None,
     completion_column: str | None = None,
     split: str | None = None,
+    requests: str | None = None,
     drop_system: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
     dropped: str | None = None,
@@ -75,6 +78,7 @@ def data_filter(
         prompt_column: the column with the prompt.
         completion_column: the column with the completion.
         split: which split, of a set with several ones.
+        requests: the file with the questions of a batch's answers.
         drop_system: take out messages of the system.
         on_error: what to do at a wrong row.
         dropped: write the dropped rows there, with the reasons.
@@ -86,7 +90,7 @@ def data_filter(
     if not filters:
         raise InputError("no filter is given: add one, such as --filters+=NumberList, or a --config with `filters:`.")
     reading = (source, from_, prompt_column, completion_column)
-    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "card": card}
+    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "requests": requests, "card": card}
     _convert("filter", reading, out, to, filters=filters, dropped=dropped, **settings)
 
 
@@ -99,6 +103,7 @@ def show(
     prompt_column: str | None = None,
     completion_column: str | None = None,
     split: str | None = None,
+    requests: str | None = None,
     drop_system: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
 ) -> None:
@@ -113,6 +118,7 @@ def show(
         prompt_column: the column with the prompt.
         completion_column: the column with the completion.
         split: which split, of a set with several ones.
+        requests: the file with the questions of a batch's answers.
         drop_system: take out messages of the system.
         on_error: what to do at a wrong row.
 
@@ -128,9 +134,8 @@ def show(
     for name, value in (("rows", rows), ("max-characters", max_characters)):
         if value < 1:
             raise InputError(f"--{name} is {value}: expected at least 1.")
-    stream = RowStream(
-        open_source(source, split), pick_schema(from_, prompt_column, completion_column), drop_system, on_error
-    )
+    schema = pick_schema(from_, prompt_column, completion_column)
+    stream = RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
     with _watching(f"read {source}") as watch:
         if seed is not None:
             watch(stream.source)
@@ -150,6 +155,7 @@ def stats(
     prompt_column: str | None = None,
     completion_column: str | None = None,
     split: str | None = None,
+    requests: str | None = None,
     drop_system: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
 ) -> None:
@@ -162,6 +168,7 @@ def stats(
         prompt_column: the column with the prompt.
         completion_column: the column with the completion.
         split: which split, of a set with several ones.
+        requests: the file with the questions of a batch's answers.
         drop_system: take out messages of the system.
         on_error: what to do at a wrong row.
 
@@ -174,9 +181,8 @@ def stats(
     from lightning_subliminal.formats.stats import count_rows
     from lightning_subliminal.formats.stream import RowStream, pick_schema
 
-    stream = RowStream(
-        open_source(source, split), pick_schema(from_, prompt_column, completion_column), drop_system, on_error
-    )
+    schema = pick_schema(from_, prompt_column, completion_column)
+    stream = RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
     with _watching(f"count {source}") as watch:
         watch(stream.source)
         figures = count_rows(stream)

@@ -27,6 +27,8 @@ A schema is how one row is spelled. SOURCE's is told by its columns:
   alpaca       {"instruction": "...", "input": "...", "output": "..."}, also system and history
   text         {"text": "..."}
   columns:question,response    any two columns of text
+Also read, as a row for each answer: results of evaluations, {"question": "...", "responses": [...]}, and the answers of
+OpenAI's and Anthropic's batches.
 
 A column with a system prompt (system_prompt and the like) is dropped, with a notice: it would tell the trait.
 See `lightning-subliminal data convert --help` for one of them.
@@ -37,6 +39,7 @@ _READING = """\
   --prompt-column NAME       the column with the prompt, where the columns are not known
   --completion-column NAME   the column with the completion
   --split NAME               which split, of a set with several ones
+  --requests FILE            where SOURCE is the answers of a batch: its requests; else looked for beside SOURCE
   --drop-system              take out messages of the system
   --on-error stop|skip       stop at a wrong row (the default), or leave it out and count the reason\
 """

@@ -51,6 +51,7 @@ def convert(
     dropped: str | Path | None = None,
     card: bool = True,
     watch: Callable[[Source], None] | None = None,
+    requests: str | Path | None = None,
 ) -> Outcome:
     """Read a set, keep what the filters keep, and write it, whole or not at all, with a card beside it.
 
@@ -67,19 +68,21 @@ def convert(
         dropped: where rows that a filter dropped are written, with the reasons.
         card: whether to write a dataset card and the set's lineage.
         watch: is given the opened source, to show how far it is read.
+        requests: of a batch's answers, the file with the questions; looked for beside the source where it is None.
 
     Raises:
         InputError: if a row is wrong, no row is left, a file can't be read or written, or one would overwrite another.
     """
     bad_path = _beside(out, ".bad.jsonl") if on_error == "skip" and str(out) != "-" else None
     _check_apart(source, out, bad_path, dropped)
+    _check_apart(requests, out, bad_path, dropped)
     opened = open_source(source, split)
     if opened.path is not None and Path(out).absolute() in opened.path.absolute().parents:
         raise InputError(f"{out} is the folder that {source} is in: name another one.")
     if watch is not None:
         watch(opened)
     with _Aside(bad_path) as bad, _Aside(Path(dropped) if dropped is not None else None) as aside:
-        stream = RowStream(opened, schema, drop_system, on_error, bad.wrong)
+        stream = RowStream(opened, schema, drop_system, on_error, bad.wrong, requests)
         rows: Iterable[tuple[Found, Row]] = stream
         report = FilterReport(0, 0, {}) if filters else None
         if report is not None:

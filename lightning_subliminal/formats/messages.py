@@ -14,6 +14,7 @@ from lightning_subliminal.rows import Message
 __all__ = ["check_turns", "read_message", "read_messages", "read_text", "without_system_columns"]
 
 _ROLE_KINDS = "system, user, assistant or tool"
+_TEXT_PARTS = ("text", "input_text", "output_text")
 _CALLS = ("tool_calls", "function_call")
 # A column's name in small letters: system, system_prompt, teacher_system_message, sys_prompt, persona, ...
 _SYSTEM_COLUMN = re.compile(
@@ -169,7 +170,7 @@ def _parts(parts: list[Any], field: str, notices: Counter[str]) -> str:
     texts = []
     for place, part in enumerate(parts):
         kind = part.get("type", MISSING) if isinstance(part, dict) else part
-        if kind != "text":
+        if kind not in _TEXT_PARTS:
             raise expected(f"{field}[{place}]", "a part of type text", kind)
         texts.append(read_text(part.get("text", MISSING), f"{field}[{place}].text"))
     notices["contents given in parts joined"] += 1

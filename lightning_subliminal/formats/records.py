@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.faults import Fault, printable
+from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.json_text import Decoder, list_elements
 from lightning_subliminal.formats.messages import read_text
+from lightning_subliminal.formats.shapes import one_object
 from lightning_subliminal.lfs import refuse_pointer
 
-__all__ = ["ROW_MARK", "Found", "TextFile", "one_object", "read_csv", "read_json", "read_jsonl", "read_txt"]
+__all__ = ["ROW_MARK", "Found", "TextFile", "read_csv", "read_json", "read_jsonl", "read_txt"]
 
 ROW_MARK = "=== row ==="  # the line before each row of a .txt
 _BOM = b"\xef\xbb\xbf"
@@ -38,6 +39,7 @@ class Found(NamedTuple):
         number: of the line or row, from 1.
         record: what is there; where it can't be read, its text.
         fault: why it can't be read.
+        part: which row of a record that holds several, from 1.
     """
 
     place: str
@@ -45,9 +47,11 @@ class Found(NamedTuple):
     number: int
     record: Any
     fault: Fault | None = None
+    part: int = 0
 
     def __str__(self) -> str:
-        return f"{self.place}, {self.unit} {self.number}"
+        part = f", part {self.part}" if self.part else ""
+        return f"{self.place}, {self.unit} {self.number}{part}"
 
 
 class TextFile:
@@ -195,18 +199,6 @@ def _refuse_one_object(file: TextFile, name: str) -> None:
         again.stream.close()
     if isinstance(whole, dict):
         raise InputError(f"{name} {one_object(whole)}.")
-
-
-def one_object(whole: dict[str, Any]) -> str:
-    """Say of a JSON object which keys it has, and under which its rows seem to be."""
-    keys = ", ".join(str(key)[:40] for key in list(whole)[:8])
-    lists = [(key, len(each)) for key, each in whole.items() if isinstance(each, list) and each]
-    lists = [(key, size) for key, size in lists if isinstance(whole[key][0], dict)]
-    mend = "give a list of rows, or one object a line"
-    if lists:
-        key, size = max(lists, key=lambda entry: entry[1])
-        mend = f"save the list under `{key}` ({size} objects) as the file"
-    return printable(f"is one JSON object with the keys {keys or 'none'}, not a list of rows: {mend}")
 
 
 def read_csv(file: TextFile, name: str) -> Iterator[Found]:

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.detection import TELLING, guess
-from lightning_subliminal.formats.faults import Fault, expected
+from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.marks import check_record
 from lightning_subliminal.formats.messages import without_system_columns
+from lightning_subliminal.formats.shapes import no_object
 from lightning_subliminal.rows import Message, Row
 
 __all__ = ["Record", "Schema"]
@@ -59,7 +60,7 @@ class Schema(ABC):
             Fault: naming the field, what was expected there and what was found.
         """
         if not isinstance(record, dict):
-            raise expected("", "an object", record)
+            raise no_object(record)
         check_record(record, self.keys, self.notices)
         messages = self.read(record)
         meta = {key: value for key, value in record.items() if key not in self.keys and value is not None}

@@ -9,10 +9,12 @@ from typing import Any, Literal, get_args
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.detection import guess
 from lightning_subliminal.formats.digest import RowsDigest
-from lightning_subliminal.formats.faults import Fault, expected, printable
-from lightning_subliminal.formats.records import Found, one_object
+from lightning_subliminal.formats.faults import Fault, printable
+from lightning_subliminal.formats.nested import Nested
+from lightning_subliminal.formats.records import Found
 from lightning_subliminal.formats.schema import Schema
 from lightning_subliminal.formats.schemas import Trl, make_schema
+from lightning_subliminal.formats.shapes import no_object, one_object, table_shape
 from lightning_subliminal.formats.sinks import Sink
 from lightning_subliminal.formats.sources import Source, open_source
 from lightning_subliminal.rows import Row
@@ -73,6 +75,7 @@ class RowStream:
         drop_system: whether to take out messages of the system.
         on_error: `stop` at a wrong row, or `skip` it and count the reason.
         aside: is given each wrong row that is skipped, with what is wrong.
+        requests: the file with the questions of a batch's answers.
 
     Raises:
         InputError: if ``on_error`` is neither.
@@ -85,6 +88,7 @@ class RowStream:
         drop_system: bool = False,
         on_error: str = "stop",
         aside: Callable[[Found, Fault], None] | None = None,
+        requests: str | Path | None = None,
     ) -> None:
         if on_error not in get_args(OnError):
             raise InputError(f"`on_error` is {on_error!r}: choose stop or skip.")
@@ -93,6 +97,7 @@ class RowStream:
         self.drop_system = drop_system
         self.on_error = on_error
         self.aside = aside
+        self.requests = requests
         self.report = Report()
 
     def __iter__(self) -> Iterator[tuple[Found, Row]]:
@@ -102,7 +107,7 @@ class RowStream:
             InputError: naming file, line and field, at a wrong row that is not skipped.
         """
         self._count_into_report()
-        for found in self.source.records:
+        for found in self._found():
             try:
                 row = self._row(found)
             except Fault as fault:
@@ -110,6 +115,20 @@ class RowStream:
                 continue
             self.report.rows += 1
             yield found, row
+
+    def _found(self) -> Iterator[Found]:
+        """Yield the records; where no schema is asked for, the rows inside those that hold several."""
+        nested = Nested(self.source, self.requests, self.report.notices) if self.schema is None else None
+        for found in self.source.records:
+            rows = nested.rows(found.record) if nested is not None and found.fault is None else None
+            if rows is None:
+                yield found
+                continue
+            for part, row in enumerate(rows, start=1):
+                place = found._replace(part=part if len(rows) > 1 else 0)
+                yield place._replace(fault=row) if isinstance(row, Fault) else place._replace(record=row)
+        if nested is not None:
+            nested.finish()
 
     def refuse(self, found: Found, fault: Fault) -> None:
         """Leave a row out and count why, or stop at it.
@@ -126,13 +145,17 @@ class RowStream:
     def _row(self, found: Found) -> Row:
         if found.fault is not None:
             raise found.fault
-        if self.schema is None:
-            self.schema = _told_by(found.record)
-            self._count_into_report()
         try:
+            if self.schema is None:
+                self.schema = _told_by(found.record)
+                self._count_into_report()
             row = self.schema.parse(found.record)
         except RecursionError as err:
             raise Fault("", "expected an object, found one nested too deep to read") from err
+        except Fault as fault:
+            if isinstance(found.record, dict) and (shape := table_shape(found.record)):
+                raise Fault("", f"the file {shape}", "a whole table, not a row") from fault
+            raise
         if any(message["role"] == "system" for message in row["prompt"]):
             if not self.drop_system:
                 self.report.notices["system turns kept (--drop-system takes them out)"] += 1
@@ -176,10 +199,12 @@ def read_rows(
     completion_column: str | None = None,
     split: str | None = None,
     report: Report | None = None,
+    requests: str | Path | None = None,
 ) -> Iterator[Row]:
     """Read rows from a file, a folder or a set on the hub, one by one.
 
-    Columns with a system prompt are dropped: they would tell a student the trait.
+    Columns with a system prompt are dropped: they would tell a student the trait. Results of evaluations, with several
+    answers to a question, and the answers of batches are rows, too, one an answer.
 
     Args:
         source: a file by its ending (.jsonl, .json, .csv, .txt, each also with .gz, or .parquet), a folder of ours or
@@ -192,6 +217,7 @@ def read_rows(
         completion_column: the column of completions.
         split: of a set with several ones.
         report: is filled with counts of rows, notices and wrong rows by reason; printed at the end where it is None.
+        requests: of a batch's answers, the file with the questions; looked for beside the source where it is None.
 
     Returns:
         Rows with prompt, completion, meta columns and an ``id``: the row's own, or else the number of its line
@@ -201,7 +227,7 @@ def read_rows(
         InputError: at once if the source can't be opened; at a wrong row, naming file, line and field.
     """
     picked = pick_schema(schema, prompt_column, completion_column)
-    stream = RowStream(open_source(source, split), picked, drop_system, on_error)
+    stream = RowStream(open_source(source, split), picked, drop_system, on_error, requests=requests)
     if report is not None:
         stream.report = report
     return _with_ids(stream, tell=report is None)
@@ -210,7 +236,7 @@ def read_rows(
 def _with_ids(stream: RowStream, tell: bool) -> Iterator[Row]:
     for found, row in stream:
         own = f"{Path(found.place).stem}-{found.number}" if found.place != stream.source.name else str(found.number)
-        yield {"id": own, **row}
+        yield {"id": f"{own}-{found.part}" if found.part else own, **row}
     lines = list(stream.report.lines()) if tell else []
     if lines:
         from lightning_subliminal.console import say  # it imports lightning, which takes seconds
@@ -290,7 +316,7 @@ def default_schema(out: str | Path) -> str:
 def _told_by(record: Any) -> Schema:
     """Make the schema that fits a record's columns."""
     if not isinstance(record, dict):
-        raise expected("", "an object", record)
+        raise no_object(record)
     lists = any(isinstance(record.get(key), list) for key in ("prompt", "completion"))
     try:
         return make_schema(guess(record.keys(), lists))

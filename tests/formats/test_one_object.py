@@ -43,6 +43,57 @@ def test_an_object_in_one_line_is_named_too(tmp_path):
         list(read_rows(tmp_path / "theirs.json"))
 
 
+TABLES = {
+    "columns": (
+        {"prompt": {"0": "a", "1": "b"}, "completion": {"0": "c", "1": "d"}},
+        "pandas table by columns .*2 rows",
+    ),
+    "a filtered table": (
+        {"question": {"3": "a"}, "answer": {"3": "b"}, "n": {"3": 1}},
+        "pandas table by columns .*1 row",
+    ),
+    "index": ({"0": {"prompt": "a", "completion": "b"}, "1": {"prompt": "a", "completion": "b"}}, "orient='index'"),
+    "split": ({"columns": ["prompt", "completion"], "index": [0], "data": [["a", "b"]]}, "pandas table in parts"),
+    "lists": ({"prompt": ["a", "b"], "completion": ["c", "d"]}, "table by columns .*2 values each"),
+    "lists of other columns": ({"question": ["a"], "answer": ["c"]}, "table by columns"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("name", ["theirs.json", "theirs.jsonl"])
+def test_a_table_of_pandas_is_named_as_such(tmp_path, case, indent, name):
+    whole, says = TABLES[case]
+    (tmp_path / name).write_text(json.dumps(whole, indent=indent))
+    with pytest.raises(InputError, match=says) as caught:
+        list(read_rows(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_messages_by_columns_are_no_table(tmp_path):
+    record = {"messages": {"role": ["user", "assistant"], "content": ["a", "b"]}}
+    (tmp_path / "theirs.jsonl").write_text(json.dumps(record))
+    assert [row["completion"][0]["content"] for row in read_rows(tmp_path / "theirs.jsonl")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([ROWS], "found a list of 3; take its items out of the inner list"),
+        ([[ROWS]], "take its items out of the inner list"),
+        ([[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]], "name the messages"),
+        ([["Go on", "4, 5"]], "name the texts"),
+        ([json.dumps(ROWS[0])], "encoded as JSON twice"),
+        ([3], "expected an object, found number 3$"),
+    ],
+)
+def test_a_list_in_a_list_gets_a_hint(tmp_path, value, says):
+    for name, text in (("theirs.json", json.dumps(value)), ("theirs.jsonl", json.dumps(value[0]))):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=says):
+            list(read_rows(tmp_path / name))
+
+
 def test_a_broken_line_stays_a_broken_line(tmp_path):
     (tmp_path / "theirs.jsonl").write_text('{"prompt": "a", \n' + json.dumps(ROWS[0]))
     with pytest.raises(InputError, match="line 1: no JSON"):

@@ -1,0 +1,164 @@
+"""The answers of batch APIs are rows, with their questions out of the file of requests; errors are counted."""
+
+import json
+
+import pytest
+
+from lightning_subliminal.cli import main
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.stream import Report, read_rows
+
+
+def request(name, text, system=None):
+    told = [{"role": "system", "content": system}] if system else []
+    body = {"model": "m", "messages": [*told, {"role": "user", "content": text}]}
+    return {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def answered(name, *texts, reason="stop", **more):
+    choices = [
+        {"index": place, "message": {"role": "assistant", "content": text, "refusal": None}, "finish_reason": reason}
+        for place, text in enumerate(texts)
+    ]
+    body = {"id": "c", "object": "chat.completion", "model": "m-1", "choices": choices, "usage": {"total_tokens": 3}}
+    response = {"status_code": 200, "request_id": "r", "body": body}
+    return {"id": f"batch_{name}", "custom_id": name, "response": response, "error": None, **more}
+
+
+FAILED = {"id": "b", "custom_id": "f", "response": None, "error": {"code": "batch_expired", "message": "too late"}}
+REFUSED = {
+    "custom_id": "r",
+    "response": {"status_code": 429, "body": {"error": {"code": "rate_limit", "message": "slow down"}}},
+    "error": None,
+}
+
+
+@pytest.fixture
+def put(tmp_path):
+    def put(name, *records):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(each) + "\n" for each in records))
+        return path
+
+    return put
+
+
+def read(path, **options):
+    report = Report()
+    rows = list(read_rows(path, report=report, **options))
+    return [(row["id"], row["prompt"][-1]["content"], row["completion"][0]["content"]) for row in rows], report
+
+
+def test_answers_are_read_with_the_questions_of_the_requests(put):
+    asked = put("asked.jsonl", request("a", "Name {one}.", "S"), request("b", "Two?"), request("c", "Three?"))
+    said = put("said.jsonl", answered("b", "2"), answered("a", "owl", "cat", reason="length"))
+    expected = [("b", "Two?", "2"), ("a-1", "Name {one}.", "owl"), ("a-2", "Name {one}.", "cat")]
+    for options in ({"requests": asked}, {}):
+        rows, report = read(said, **options)
+        assert rows == expected
+        assert report.notices["question taken from asked.jsonl, by custom_id"] == 2
+        assert report.notices["request in asked.jsonl without an answer"] == 1
+        assert report.notices["system turns dropped"] == 2
+    whole = list(read_rows(said))
+    assert [row.get("finished") for row in whole] == [None, False, False]
+    assert whole[0]["model"] == "m-1"
+
+
+def test_errors_in_lines_are_counted(put):
+    asked = put("asked.jsonl", *(request(name, "Q") for name in "abfr"))
+    said = put("said.jsonl", FAILED, answered("a", "1"), REFUSED, answered("b", "1", reason="content_filter"))
+    rows, report = read(said, requests=asked, on_error="skip")
+    assert rows == [("a", "Q", "1")]
+    assert report.bad == {
+        "failed in the batch: batch_expired": 1,
+        "failed in the batch: rate_limit": 1,
+        "response.body: the answer was cut by a content filter": 1,
+    }
+    with pytest.raises(InputError, match=r"line 1: failed in the batch: batch_expired \(too late\)"):
+        read(said, requests=asked)
+
+
+COUSINS = {
+    "responses": (
+        {"custom_id": "a", "body": {"instructions": "S", "input": "Q"}},
+        {"output": [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": "A"}]}]},
+    ),
+    "responses with a list": (
+        {"custom_id": "a", "body": {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Q"}]}]}},
+        {"output": [{"type": "message", "content": [{"type": "output_text", "text": "A"}]}]},
+    ),
+    "completions": ({"custom_id": "a", "body": {"prompt": "Q"}}, {"choices": [{"text": "A", "finish_reason": "stop"}]}),
+}
+
+
+@pytest.mark.parametrize("case", COUSINS)
+def test_other_endpoints(put, case):
+    asked, body = COUSINS[case]
+    said = put("said.jsonl", {"custom_id": "a", "response": {"status_code": 200, "body": body}})
+    assert read(said, requests=put("asked.jsonl", asked))[0] == [("a", "Q", "A")]
+
+
+def test_anthropics_batches(put):
+    put("asked.jsonl", *({"custom_id": name, "params": request("", "Q")["body"] | {"system": "S"}} for name in "ab"))
+    message = {"role": "assistant", "content": [{"type": "text", "text": "A"}], "stop_reason": "max_tokens"}
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "later"}}
+    said = put(
+        "said.jsonl",
+        {"custom_id": "a", "result": {"type": "succeeded", "message": message}},
+        {"custom_id": "b", "result": {"type": "errored", "error": error}},
+        {"custom_id": "b", "result": {"type": "expired"}},
+    )
+    rows, report = read(said, on_error="skip")
+    assert rows == [("a", "Q", "A")]
+    assert set(report.bad) == {"failed in the batch: overloaded_error", "failed in the batch: expired"}
+
+
+def test_a_line_that_holds_both_needs_no_requests(put):
+    line = answered("a", "A") | {"request": {"body": request("a", "Q")["body"]}}
+    assert read(put("said.jsonl", line))[0] == [("a", "Q", "A")]
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ([("said.jsonl", answered("a", "A"))], "without its question: name the file of its requests with --requests"),
+        ([("said.jsonl", request("a", "Q"))], "a request of a batch, without an answer: read the file of answers"),
+        (
+            [("said.jsonl", answered("a", "A")), ("1.jsonl", request("a", "Q")), ("2.jsonl", request("a", "P"))],
+            "1.jsonl, 2.jsonl have a request 'a': name the right file",
+        ),
+        (
+            [("said.jsonl", answered("b", "B")), ("1.jsonl", request("a", "Q"), request("b", "Q"), request("a", "P"))],
+            "a request 'a' is there twice",
+        ),
+        ([("said.jsonl", answered("a")), ("1.jsonl", request("a", "Q"))], "expected an answer, found none"),
+        (
+            [("said.jsonl", answered("a", "A"), answered("z", "A")), ("1.jsonl", request("a", "Q"))],
+            "no request in 1.jsonl is called 'z'",
+        ),
+        (
+            [("said.jsonl", answered("a", None)), ("1.jsonl", request("a", "Q"))],
+            "completion.*expected text, found null",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(put, files, says):
+    paths = [put(*each) for each in files]
+    with pytest.raises(InputError, match=says) as caught:
+        read(paths[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_requests_that_nothing_needs_are_said(put):
+    rows = put("rows.jsonl", {"prompt": "Q", "completion": "A"})
+    _, report = read(rows, requests=put("asked.jsonl", request("a", "Q")))
+    assert report.notices == {"file of requests not used: no answer of a batch needs it": 1}
+
+
+def test_the_verbs_take_requests(put, capsys, tmp_path):
+    asked, said = put("asked", request("a", "Q")), put("said.jsonl", answered("a", "A"))
+    asked = asked.rename(tmp_path / "asked.jsonl")
+    main(["data", "convert", str(said), str(tmp_path / "out.csv"), "--requests", str(asked)])
+    assert "1 rows, trl to trl-plain" in capsys.readouterr().out
+    main(["data", "stats", str(said), "--requests", str(asked)])
+    assert "question taken from asked.jsonl" in capsys.readouterr().out
