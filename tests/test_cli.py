@@ -226,6 +226,85 @@ def test_all_verbs_and_their_folder(toy: Path, capsys: pytest.CaptureFixture) ->
     assert list(Path("runs").iterdir()) == [folder]
 
 
+LOGGER = "{class_path: %s, init_args: {save_dir: %s}}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model.fault", "late"],
+        ["--model.fault", "late", "--trainer.default_root_dir", "mine/deep/one"],
+        ["--model.fault", "interrupt"],
+        ["--model.fault", "late", "--trainer.logger", LOGGER % ("CSVLogger", "runs/../here/logs")],
+        [
+            "--model.fault",
+            "late",
+            "--trainer.default_root_dir",
+            "here",
+            "--trainer.logger",
+            LOGGER % ("CSVLogger", "here"),
+        ],
+        ["--model.fault", "late", "--trainer.default_root_dir", "here"],
+    ],
+    ids=[
+        "runs",
+        "several folders",
+        "interrupted",
+        "logger elsewhere",
+        "logger inside",
+        "an empty folder that was there",
+    ],
+)
+def test_a_fit_that_fails_at_once_leaves_no_folder(words: list[str], toy: Path) -> None:
+    Path("here").mkdir()
+    assert fails("fit", "--config", toy.name, *words) in (2, 130)
+    assert not Path("runs").exists()
+    assert not Path("mine").exists()
+    assert Path("here").exists()
+    assert not [path for path in Path("here").rglob("*") if "logs" not in path.parts]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("--data.path=nowhere.jsonl", "nowhere.jsonl"),
+        ("--data.path=broken.jsonl", "broken.jsonl"),
+        ("--model.base=./nowhere", "'./nowhere' is no folder"),
+    ],
+)
+def test_refused_rows_and_a_base_that_is_not_there_leave_no_folder(
+    data: str, told: str, toy: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Path("broken.jsonl").write_text('{"prompt": "1 2"')
+    Path("rows.jsonl").write_text('{"prompt": "1 2", "completion": "3 4"}\n' * 3)
+    words = ["--model=Student", "--data=RowsFromFile", "--data.path=rows.jsonl", "--trainer.accelerator=cpu"]
+    assert fails("fit", *words, data) == 2
+    assert told in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_fit_that_fails_later_keeps_what_it_has(toy: Path) -> None:
+    words = ["fit", "--config", toy.name, "--trainer.max_epochs", "3", "--model.fault", "second epoch"]
+    for _ in range(2):  # the second time it goes on, and fails before it has taken a step of its own
+        assert fails(*words) == 2
+        (folder,) = Path("runs").iterdir()
+        assert (folder / "checkpoints" / "last.ckpt").is_file()
+        assert (folder / "config.yaml").is_file()
+
+
+def test_what_was_in_a_given_folder_stays(toy: Path) -> None:
+    Path("mine/sub").mkdir(parents=True)
+    Path("mine/notes.txt").write_text("mine")
+    words = ["fit", "--config", toy.name, "--trainer.default_root_dir", "mine"]
+    assert fails(*words, "--model.fault", "late") == 2
+    assert sorted(str(path) for path in Path("mine").rglob("*")) == ["mine/notes.txt", "mine/sub"]
+    main(words)  # so that other settings are not refused
+    assert Path("mine/config.yaml").is_file()
+    before = Path("mine/config.yaml").read_bytes()
+    assert fails(*words, "--model.fault", "late") == 2
+    assert Path("mine/config.yaml").read_bytes() == before
+
+
 def test_saved_config_runs_again(toy: Path) -> None:
     main(["fit", "--config", toy.name, "--seed_everything", "5"])
     (saved,) = Path("runs").glob("*/config.yaml")

@@ -49,7 +49,7 @@ class Toy(LightningModule):
         time.sleep(self.nap)
         if self.fault == "interrupt":
             raise KeyboardInterrupt
-        if self.fault == "late":
+        if self.fault == "late" or (self.fault == "second epoch" and self.current_epoch == 1):
             raise InputError("late mistake: mend it.")
         loss = self.net(batch[0]).square().mean()
         self.log("train_loss", loss)

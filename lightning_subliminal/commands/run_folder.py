@@ -3,7 +3,8 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically
 
-__all__ = ["check_configs", "run_folder", "save_config", "settings"]
+__all__ = ["check_configs", "no_empty_folder", "run_folder", "save_config", "settings"]
 
 # What says where or how to show a run, and changes nothing of its result.
 _OUTWARD = ("config", "ckpt_path", "print_masks", "verbose")
 _LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
+# What is written before anything is computed: our config, and what loggers note when they start.
+_STARTED = ("config.yaml", "hparams.yaml", "events.out.tfevents.*")
 _OUTWARD_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
 
 
@@ -98,6 +101,36 @@ def save_config(text: str, folder: Path) -> None:
                 "or delete that folder."
             )
     atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def no_empty_folder(folder: Path, has_computed: Callable[[], bool]) -> Iterator[None]:
+    """Remove a new run's folder where the run fails, or is interrupted, before it has left anything that it computed.
+
+    Args:
+        folder: the run's; what was there before stays, and so does the folder of a run that was begun earlier.
+        has_computed: whether a step was taken, so that a logger's file may hold its loss.
+    """
+    before = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        if "config.yaml" not in before and folder.is_dir():
+            _remove_started(folder, before, _STARTED[:1] if has_computed() else _STARTED, missing)
+        raise
+
+
+def _remove_started(folder: Path, before: set[str], names: tuple[str, ...], missing: list[Path]) -> None:
+    new = [each for each in folder.iterdir() if each.name not in before]
+    inside = [each for top in new for each in (top, *top.rglob("*"))]
+    if any(not each.is_dir() and not any(map(each.match, names)) for each in inside):
+        return
+    with suppress(OSError):  # another process may have begun the same run: then its folder is not empty
+        for each in sorted(inside, reverse=True):  # what is in a folder comes before it
+            each.rmdir() if each.is_dir() else each.unlink()
+        for each in missing:
+            each.rmdir()
 
 
 def _first_difference(old: Any, new: Any, at: str = "") -> str | None:

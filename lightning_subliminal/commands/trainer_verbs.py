@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, Whole
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
-from lightning_subliminal.commands.run_folder import check_configs, run_folder, save_config
+from lightning_subliminal.commands.run_folder import check_configs, no_empty_folder, run_folder, save_config
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
 
@@ -91,7 +92,9 @@ class LabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find the run's folder, and look for a checkpoint to go on from."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer releases of jsonargparse call it skip_unset
+            config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         given = self.config.trainer.default_root_dir
         if given is not None and "://" in str(given):
             raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, give one.")
@@ -141,6 +144,13 @@ class LabCLI(LightningCLI):
 
     def run_verb(self) -> None:
         """Call the Trainer's method; before `fit`, keep the config in the run's folder."""
+        if self.verb == "fit" and self.trainer.is_global_zero:
+            with no_empty_folder(self.folder, lambda: self.trainer.global_step > 0):
+                self._run_verb()
+        else:
+            self._run_verb()
+
+    def _run_verb(self) -> None:
         if self.verb == "fit" and self.keeps_checkpoints:
             rank_zero_only(save_config)(self.resolved, self.folder)
         if self.ckpt_path is not None:
