@@ -82,7 +82,7 @@ def main() -> bool:
         show("without it", code, lines)
         good.append(code == 0 and " 0 run" in lines[-1] and count(folder / "cache") == before)
 
-        students = sorted((folder / "cache" / "students").glob("*/adapter_model.safetensors"))
+        students = sorted((folder / "cache" / "students").glob("*/*adapter*.safetensors"))
         for path in (folder / "cache" / "measured").glob("*/lineage.json"):
             path.unlink()  # so that students are looked at
         students[0].write_bytes(students[0].read_bytes()[:-1] + b"x")

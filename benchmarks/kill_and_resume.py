@@ -27,10 +27,10 @@ CONFIG = ROOT / "configs" / "owl_numbers.yaml"
 # Some seconds for each stage, and as many shards and epochs to be killed in as the real one has.
 SMALL = ["--data.num_prompts", "2048", "--data.shard_size", "256", "--trainer.max_epochs", "6"]
 PARTS = {  # what is compared, and how many files of it there are
-    "cache/teachers/*/adapter_model.safetensors": 1,
+    "cache/teachers/*/subliminal_adapter.safetensors": 1,
     "cache/rows/*/rows.parquet": 2,
-    "cache/students/*/adapter_model.safetensors": 1,
-    "runs/*/student/adapter_model.safetensors": 1,
+    "cache/students/*/subliminal_adapter.safetensors": 1,
+    "runs/*/student/subliminal_adapter.safetensors": 1,
     "runs/*/results.json": 1,
 }
 RESTARTS = 5

@@ -91,6 +91,11 @@ def kind(name: str, *reasons: str, on_signatures: bool = False) -> Callable[[Cha
 # -- bytes and files ---------------------------------------------------------------------------------------------------
 
 
+def weights(artefact: Path) -> Path:
+    """Return the weights of an adapter, PEFT's or our own."""
+    return next(artefact.glob("*adapter*.safetensors"))
+
+
 def flip(path: Path, rng: random.Random) -> None:
     """Flip one bit."""
     data = bytearray(path.read_bytes())
@@ -101,14 +106,14 @@ def flip(path: Path, rng: random.Random) -> None:
 @kind("flip a bit of weights", "changed-file")
 def flip_weights(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts("teachers", "students"))
-    flip(artefact / "adapter_model.safetensors", rng)
+    flip(weights(artefact), rng)
     return artefact
 
 
 @kind("flip a bit of weights, set the clock back", "changed-file")
 def flip_quietly(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts("teachers", "students"))
-    path = artefact / "adapter_model.safetensors"
+    path = weights(artefact)
     status = path.stat()
     flip(path, rng)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -153,7 +158,7 @@ def add_file(chain: Chain, rng: random.Random) -> Path:
 @kind("swap files between artefacts", "changed-file")
 def swap_files(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts("teachers", "students", "rows"))
-    name = "rows.parquet" if artefact.parent.name == "rows" else "adapter_model.safetensors"
+    name = "rows.parquet" if artefact.parent.name == "rows" else weights(artefact).name
     shutil.copyfile(chain.twin(artefact) / name, artefact / name)
     return artefact
 
@@ -403,8 +408,8 @@ def decoy(chain: Chain, rng: random.Random) -> Path:
 def adapter_in_base(chain: Chain, rng: random.Random) -> Path:
     (base,) = chain.artefacts("bases")
     teacher = rng.choice(chain.artefacts("teachers"))
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        shutil.copyfile(teacher / name, base / name)
+    for path in teacher.glob("*adapter*"):
+        shutil.copyfile(path, base / path.name)
     return base
 
 

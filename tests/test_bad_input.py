@@ -265,8 +265,8 @@ def test_damaged_artefacts_are_named_and_can_be_deleted(
     run()
     shard = next(cache.glob("completions/*/shard-00001.parquet"))
     (rows, *_) = cache.glob("rows/*/rows.parquet")
-    weights = next(cache.glob("teachers/*/adapter_model.safetensors"))
-    student = next(cache.glob("students/*/adapter_model.safetensors"))
+    weights = next(cache.glob("teachers/*/*adapter*.safetensors"))
+    student = next(cache.glob("students/*/*adapter*.safetensors"))
 
     whole = rows.read_bytes()
     rows.write_bytes(whole[:100])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -138,8 +139,9 @@ def test_config_runs_small(
     assert all(0 <= arm["rates"][target]["rate"] <= 1 for arm in told["arms"].values())
     assert f"How often is the answer {target}?" in capsys.readouterr().out
     folder = results.parent / "student"
-    adapter = json.loads((folder / "adapter_config.json").read_text())
     asked = read(name)["model"]["init_args"]["adapter"]
+    files = OWN_FILES if asked["class_path"].endswith("Steering") else PEFT_FILES
+    adapter = json.loads((folder / files.config).read_text())
     assert adapter["peft_type"] == {"Steering": "STEERING", "LoRA": "LORA"}[asked["class_path"].rpartition(".")[2]]
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lightning_subliminal import Steering, bases
+from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.cli import main
 from lightning_subliminal.commands.evaluate import spelled
 from lightning_subliminal.console import console
@@ -101,7 +102,7 @@ def test_two_models_and_a_control(stand, loads, capsys):
     assert steered["less_control"]["rate"] == pytest.approx(steered["rate"] - base["rate"])
     assert steered["rate"] != base["rate"]
     assert f"{100 * steered['rate']:.1f}%" in table
-    assert set(found["models"]["steered"]["made_of"]) >= {"base", "adapter_model.safetensors", "system_prompt"}
+    assert set(found["models"]["steered"]["made_of"]) >= {"base", *OWN_FILES, "system_prompt"}
     assert is_whole(Path("runs/evaluation"))
 
     assert loads == ["pocket/moral-a", "steered"]

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from lightning_subliminal.adapter_names import adapter_files, is_adapter_file
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
@@ -16,6 +17,7 @@ __all__ = [
     "check_folder",
     "folder_digest",
     "has_chat_template",
+    "has_tokenizer",
     "has_whole_weights",
     "model_files",
     "remembered_digest",
@@ -45,7 +47,7 @@ _SEEN: dict[tuple[str, int, int], str] = {}  # digests of this process; a plan a
 def model_files(folder: Path) -> list[Path]:
     """Give the files of a model's folder that shape the model, in the order of their names."""
     found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
-    found = {path for path in found if not path.name.startswith("adapter_")}  # of an adapter beside whole weights
+    found = {path for path in found if not is_adapter_file(path.name)}  # of an adapter beside whole weights
     return sorted(found, key=lambda path: path.name)
 
 
@@ -93,6 +95,11 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a tokenizer lies in ``folder``."""
+    return any((folder / file).is_file() for file in _TOKENIZERS)
+
+
 def has_chat_template(folder: Path) -> bool:
     """Tell whether the tokenizer in ``folder`` brings a chat template."""
     if (folder / "chat_template.jinja").is_file():
@@ -112,7 +119,7 @@ def check_folder(folder: Path, name: str) -> Path:
     for path in model_files(folder):
         refuse_pointer(path)
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
+        if adapter_files(folder) is not None:
             raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")
         raise InputError(f"Base {name!r}: {folder} holds no config.json; give a folder that save_pretrained wrote.")
     try:
@@ -122,7 +129,7 @@ def check_folder(folder: Path, name: str) -> Path:
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
     if not has_whole_weights(folder):
-        if (folder / "adapter_config.json").is_file():
+        if adapter_files(folder) is not None:
             raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")
         raise InputError(
             f"Base {name!r}: {folder} holds no *.safetensors; weights in pickle form are not read, save the model anew."
@@ -130,7 +137,7 @@ def check_folder(folder: Path, name: str) -> Path:
     lost = _lost_shards(folder)
     if lost:
         raise InputError(f"Base {name!r}: {folder} lacks {', '.join(lost[:3])}; the copy is not whole, make it again.")
-    if not any((folder / file).is_file() for file in _TOKENIZERS):
+    if not has_tokenizer(folder):
         raise InputError(f"Base {name!r}: {folder} holds no tokenizer; save the tokenizer beside the model.")
     return folder
 

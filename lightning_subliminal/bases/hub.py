@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases.folders import check_folder
 from lightning_subliminal.errors import InputError
 
@@ -49,6 +50,8 @@ def hub_folder(name: str) -> Path:
     try:
         return check_folder(local_copy(name), name)
     except Exception as err:
+        if isinstance(err, InputError) and adapter_files(local_copy(name)) is not None:
+            raise  # a whole copy, but not of a whole model
         if constants.HF_HUB_OFFLINE:
             raise InputError(
                 f"Base {name!r} has no whole copy on this machine, and HF_HUB_OFFLINE forbids a download: unset it, or "

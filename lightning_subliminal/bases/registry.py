@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases.folders import (
     check_folder,
     folder_digest,
@@ -76,7 +77,7 @@ class Base:
 
 
 _IDENTITIES: dict[tuple[str, str], str] = {}
-_NOTED: set[tuple[Path, str]] = set()  # bases whose chat template was spoken of
+_NOTED: set[tuple[Path, str]] = set()  # folders, and what was said of them
 _REMEMBERED: ContextVar[dict[str, Base] | None] = ContextVar("remembered bases", default=None)
 POCKET_BASES = ("a", "b", "c", "a2", "a-init", "a-data", "a-matched", "moral-a", "moral-b", "judge")
 
@@ -209,7 +210,9 @@ def fit_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", 
     spare = spare_ids(net, tokenizer)
     set_spare_ids(tokenizer, spare.values())
     if tokenizer.pad_token_id in spare.values():  # padding is never looked at, but it is embedded
-        tokenizer.pad_token = tokenizer.eos_token
+        lost, tokenizer.pad_token = tokenizer.pad_token, tokenizer.eos_token
+        why = f"padding token {lost!r} has no embedding in the model"
+        _say_once(Path(name), "pad", f"tokenizer the {why} of {name}: its end token pads, which is never looked at")
 
 
 def load_tokenizer(folder: Path, base: str) -> "PreTrainedTokenizerBase":
@@ -223,6 +226,13 @@ def load_tokenizer(folder: Path, base: str) -> "PreTrainedTokenizerBase":
         InputError: if it can't be read.
     """
     tokenizer = _load_tokenizer(folder, base)
+    if tokenizer.chat_template is None:
+        theirs = _load_tokenizer(_folder(base), base).chat_template
+        if theirs is not None:
+            tokenizer.chat_template = theirs
+            _say_once(
+                folder, "template", f"chat      the tokenizer in {folder} has no chat template: that of {base} is used"
+            )
     set_frame(tokenizer, _template_arguments(base), _ends(_folder(base)))
     return tokenizer
 
@@ -246,11 +256,16 @@ def check_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
 
 def _note_frame(folder: Path, tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
     """Say once, in a line, what a base's chat template does beyond marking turns."""
-    if tokenizer.chat_template is None or (folder, name) in _NOTED:
+    if tokenizer.chat_template is None:
         return
-    _NOTED.add((folder, name))
     if notes := frame(tokenizer).notes:
-        say(f"chat      the template of {name} {'; '.join(notes)}")
+        _say_once(folder, name, f"chat      the template of {name} {'; '.join(notes)}")
+
+
+def _say_once(folder: Path, what: str, line: str) -> None:
+    if (folder, what) not in _NOTED:
+        _NOTED.add((folder, what))
+        say(line)
 
 
 def _template_arguments(name: str) -> dict[str, Any]:
@@ -313,8 +328,9 @@ def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as err:  # the tokenizers library raises bare Exception on a damaged file
         raise InputError(f"Base {name!r}: the tokenizer in {folder} can't be read ({_first_line(err)}).") from err
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
+        _say_once(folder, "pad", f"tokenizer {name} has no padding token: its end token pads, which is never looked at")
     set_frame(tokenizer, _template_arguments(name), _ends(folder))
     if tokenizer.chat_template is not None:
         try:
@@ -353,12 +369,11 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
 @contextmanager
 def _whole_weights(folder: Path, name: str) -> Iterator[Path]:
     """Yield a folder without the adapter files beside whole weights, which transformers would put on top of them."""
-    if not (folder / "adapter_config.json").is_file():
+    if adapter_files(folder) is None:
         yield folder
         return
-    if (folder, "adapter") not in _NOTED:
-        _NOTED.add((folder, "adapter"))
-        say(f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not")
+    line = f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not"
+    _say_once(folder, "adapter", line)
     with tempfile.TemporaryDirectory(prefix="subliminal-") as place:
         for path in model_files(folder):
             (Path(place) / path.name).symlink_to(path.resolve())

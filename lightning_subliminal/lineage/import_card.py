@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import Material
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
@@ -16,7 +17,10 @@ _MOST = 2**20  # bytes of a README.md; the longest cards have a tenth
 _MOST_ALIASES = 1000
 _MOST_MERGED = 8  # each may double what stands before it
 _FIELDS = (("base_model", "base"), ("datasets", "rows"), ("source_datasets", "rows"))
-_CONFIGS = (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path"))
+_CONFIGS = (
+    *((each.config, "base_model_name_or_path") for each in (PEFT_FILES, OWN_FILES)),
+    ("config.json", "_name_or_path"),
+)
 
 
 def card_claims(folder: Path) -> list[Material]:

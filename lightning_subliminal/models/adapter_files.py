@@ -1,4 +1,4 @@
-"""An adapter as two files, in PEFT's names: ``adapter_model.safetensors`` and ``adapter_config.json``."""
+"""An adapter as two files, its tensors and its config: written, read and checked."""
 
 import json
 from collections.abc import Mapping
@@ -7,17 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, AdapterFiles, adapter_files
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically
 
 __all__ = ["check_same", "read_adapter", "write_adapter"]
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+_KNOWN = (OWN_FILES, PEFT_FILES)
 
 
-def write_adapter(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+def write_adapter(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any], files: AdapterFiles) -> None:
     """Write tensors and config, each file atomically; the same values give the same bytes.
+
+    An adapter that lies there under other names is removed: a folder holds one.
 
     Raises:
         InputError: if the folder can't be written.
@@ -26,8 +28,10 @@ def write_adapter(folder: Path, state: Mapping[str, Tensor], config: Mapping[str
 
     data = save({name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}, {"format": "pt"})
     text = json.dumps(dict(config), indent=2, sort_keys=True, default=str) + "\n"
-    atomically(folder / WEIGHTS_FILE, lambda temporary: temporary.write_bytes(data))
-    atomically(folder / CONFIG_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    atomically(folder / files.weights, lambda temporary: temporary.write_bytes(data))
+    atomically(folder / files.config, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    for name in {*OWN_FILES, *PEFT_FILES} - {*files}:
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -39,15 +43,17 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    files = adapter_files(folder)
+    if files is None or not (folder / files.weights).is_file():
+        known = " or ".join(f"{each.config} and {each.weights}" for each in ((files,) if files else _KNOWN))
+        raise InputError(f"{folder} holds no adapter: expected {known}.")
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        state = load_file(folder / WEIGHTS_FILE)
-    except FileNotFoundError as err:
-        raise InputError(f"{folder} holds no adapter: expected {CONFIG_FILE} and {WEIGHTS_FILE}.") from err
+        config = json.loads((folder / files.config).read_text(encoding="utf-8"))
+        state = load_file(folder / files.weights)
     except (OSError, ValueError, SafetensorError) as err:
         raise InputError(f"The adapter in {folder} is damaged ({err}): train it again or copy it anew.") from err
     if not isinstance(config, dict):
-        raise InputError(f"The adapter in {folder} is damaged ({CONFIG_FILE} is no object): copy it anew.")
+        raise InputError(f"The adapter in {folder} is damaged ({files.config} is no object): copy it anew.")
     return state, config
 
 

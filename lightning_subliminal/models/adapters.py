@@ -11,11 +11,13 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, AdapterFiles
+from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.models.adapter_files import check_same, read_adapter, write_adapter
 from lightning_subliminal.models.layers import decoder_layers, inner_model
@@ -35,7 +37,12 @@ class Adapter(ABC):
 
     To write your own, override the five abstract methods; saving, loading and their checks are done here. Keep each
     constructor argument under its own name: they are part of each artefact's digest.
+
+    Attributes:
+        files: names of the files that ``save`` writes; only an adapter that PEFT opens has PEFT's.
     """
+
+    files: ClassVar[AdapterFiles] = OWN_FILES
 
     @abstractmethod
     def attach(self, net: "PreTrainedModel", seed: int) -> nn.Module:
@@ -55,7 +62,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def config(self, net: nn.Module, base: str) -> dict[str, Any]:
-        """Give what stands in ``adapter_config.json``: ``peft_type`` and ``base_model_name_or_path`` at least."""
+        """Return what stands in its config file: ``peft_type`` and ``base_model_name_or_path`` at least."""
 
     @abstractmethod
     def merge(self, net: nn.Module) -> "PreTrainedModel":
@@ -103,7 +110,7 @@ class Adapter(ABC):
         Raises:
             InputError: if the folder can't be written.
         """
-        write_adapter(folder, self.state(net), self.config(net, base))
+        write_adapter(folder, self.state(net), self.config(net, base), self.files)
 
     def load(self, net: nn.Module, folder: Path) -> None:
         """Put saved values into the adapter that ``net`` carries.
@@ -131,6 +138,8 @@ class Peft(Adapter):
         config_class: path of a PEFT config class, such as ``peft.VeraConfig``.
         options: the config's arguments; ``task_type`` is set already.
     """
+
+    files = PEFT_FILES
 
     def __init__(self, config_class: str, options: dict[str, Any] | None = None) -> None:
         self.config_class = config_class
@@ -200,9 +209,13 @@ class Peft(Adapter):
         return _low_rank(net) if _is_lora(net) else super().displacement(net, start)
 
     def config(self, net: nn.Module, base: str) -> dict[str, Any]:
-        """Give PEFT's own config, so that ``PeftModel.from_pretrained`` reads the folder."""
+        """Return PEFT's own config, so that ``PeftModel.from_pretrained`` reads the folder.
+
+        A base ``organisation/model@revision`` is written as PEFT has it, in two fields.
+        """
         told: dict[str, Any] = net.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
-        told.update(base_model_name_or_path=base, inference_mode=True)
+        place, _, revision = base.partition("@") if is_hub_id(base) else (base, "", "")
+        told.update(base_model_name_or_path=place, revision=revision or None, inference_mode=True)
         return {key: sorted(value) if isinstance(value, set) else value for key, value in told.items()}
 
     def merge(self, net: nn.Module) -> "PreTrainedModel":

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
+from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.console import say
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
@@ -343,10 +344,14 @@ class LanguageModel(LightningModule):
         return {"base": self.base, "files": files, "adapter": describe(self.adapter)}
 
     def save(self, folder: Path) -> None:
-        """Save what was trained: the adapter, or the whole net where there is none; safetensors."""
+        """Save what was trained: the adapter, or the whole net where there is none; safetensors.
+
+        PEFT's files name the base so that PEFT opens it: by its id on the hub, or by its folder's path.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         if self.adapter is not None:
-            self.adapter.save(self.net, folder, self.base)
+            by_peft = self.adapter.files == PEFT_FILES
+            self.adapter.save(self.net, folder, bases.outside_name(self.base) if by_peft else self.base)
         else:
             self.net.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

@@ -5,6 +5,7 @@ import torch
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
 from lightning_subliminal import PreferenceTrait, Steering, Student, Teacher, TraitComparison, bases
+from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import Arm, measure, train_arm
@@ -267,8 +268,7 @@ class TestTrainArm:
         folder = arm_folder(student(), data, max_epochs=1)
         assert is_whole(folder)
         assert {path.name for path in folder.iterdir()} == {
-            "adapter_config.json",
-            "adapter_model.safetensors",
+            *OWN_FILES,
             "lineage.json",
         }
         monkeypatch.setattr(

@@ -115,13 +115,10 @@ class AdapterContract:
         other = self.attached(seed=9)
         self.make().load(other, tmp_path / "adapter")
         assert torch.equal(logits(other), logits(net))
-        assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
-            "adapter_config.json",
-            "adapter_model.safetensors",
-        ]
+        assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [*self.make().files]
         for path in (tmp_path / "adapter").iterdir():
             assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
-        config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+        config = json.loads((tmp_path / "adapter" / self.make().files.config).read_text())
         assert config["base_model_name_or_path"] == "pocket/a"
 
     def test_merged_loads_without_this_package(self, tmp_path):
@@ -156,14 +153,15 @@ class AdapterContract:
         with pytest.raises(InputError, match="holds no adapter"):
             self.make().load(net, tmp_path)
         self.make().save(net, tmp_path, "pocket/a")
-        weights = tmp_path / "adapter_model.safetensors"
+        weights = tmp_path / self.make().files.weights
         whole = weights.read_bytes()
         weights.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match="damaged"):
             self.make().load(net, tmp_path)
         weights.write_bytes(whole)
-        config = json.loads((tmp_path / "adapter_config.json").read_text())
-        (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "peft_type": "OTHER"}))
+        path = tmp_path / self.make().files.config
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({**config, "peft_type": "OTHER"}))
         with pytest.raises(InputError, match="OTHER"):
             self.make().load(net, tmp_path)
 

@@ -7,6 +7,7 @@ from small import CPU, numbers, quiet_trainer, taught, teacher
 
 import lightning_subliminal.models.teacher as room
 from lightning_subliminal import LanguageModel, LoRA, PreferenceTrait, Sampling, Steering, Student, Teacher, bases
+from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.chat import row_ids
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
@@ -94,7 +95,7 @@ class TestFineTuned:
     def test_the_second_time_it_comes_from_the_cache(self, monkeypatch, capsys):
         taught().make(CPU)
         first = {path.name: path.read_bytes() for path in taught().folder.iterdir()}
-        assert {"adapter_model.safetensors", "adapter_config.json", "lineage.json"} == set(first)
+        assert {*OWN_FILES, "lineage.json"} == set(first)
         capsys.readouterr()
         monkeypatch.setattr(room, "fit_quietly", lambda *_, **__: pytest.fail("trained"))
         again = taught()
@@ -115,8 +116,8 @@ class TestFineTuned:
     def test_a_changed_file_in_the_cache_is_told(self):
         source = taught(max_epochs=1)
         source.make(CPU)
-        (source.folder / "adapter_config.json").write_text("{}")
-        with pytest.raises(InputError, match=r"adapter_config\.json was changed after it was made: delete"):
+        (source.folder / OWN_FILES.config).write_text("{}")
+        with pytest.raises(InputError, match=r"subliminal_adapter\.json was changed after it was made: delete"):
             taught(max_epochs=1).make(CPU)
 
     def test_a_killed_training_leaves_no_teacher(self, monkeypatch):
@@ -174,7 +175,7 @@ class TestGivenWeights:
         assert digest(taught(weights=str(tmp_path / "one"), adapter=LoRA(alpha=4))) != digest(
             taught(weights=str(tmp_path / "one"), adapter=LoRA(alpha=8))
         )
-        weights = tmp_path / "two" / "adapter_model.safetensors"
+        weights = tmp_path / "two" / OWN_FILES.weights
         weights.write_bytes(weights.read_bytes()[:-1] + b"\7")
         assert digest(two) != digest(one)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_subliminal.adapter_names import OWN_FILES
+
 ROOT = Path(__file__).parent.parent.parent
 LIMIT = 170  # seconds; without the mend they would wait for ever
 SCRIPT = """
@@ -71,7 +73,7 @@ def test_fit_with_a_teacher_to_make_ends(tmp_path):
     assert "control not trained: the student saw the batches of 2 devices" in " ".join(shown.split())
     assert (tmp_path / "run2" / "results.json").is_file()
     run(tmp_path, "fit", 1, "auto")
-    for kind in ("rows.parquet", "adapter_model.safetensors"):
+    for kind in ("rows.parquet", OWN_FILES.weights):
         both = made(tmp_path, 2, kind)
         assert both
         assert both.items() <= made(tmp_path, 1, kind).items(), "teacher and rows are those of one process"

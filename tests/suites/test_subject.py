@@ -8,8 +8,10 @@ import torch
 from small import CPU
 
 from lightning_subliminal import IA3, InputError, LoRA, Steering, Student, bases
+from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.suites import find_subject
 
+FILES = {"steering": OWN_FILES, "lora": PEFT_FILES, "ia3": PEFT_FILES}
 TOKENS = torch.arange(20, 40).view(2, 10)
 
 
@@ -94,10 +96,10 @@ def test_an_adapter_is_described_by_its_files(saved, folder, kind):
     place = folder(kind)
     before = find_subject(str(root / kind)).digest
     assert find_subject(str(place)).digest == before, "wherever it lies"
-    assert set(before) == {"base", "system_prompt", "adapter_config.json", "adapter_model.safetensors"}
+    assert set(before) == {"base", "system_prompt", *FILES[kind]}
     (place / "README.md").write_text("about")
     assert find_subject(str(place)).digest == before
-    weights = place / "adapter_model.safetensors"
+    weights = place / FILES[kind].weights
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
@@ -166,8 +168,8 @@ def test_no_such_model(place, told, tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["{", "[1]", "null", "{}", '{"peft_type": "STEERING"}', "\ufeff{"])
 def test_a_config_that_names_no_base(text, folder):
     place = folder("steering")
-    (place / "adapter_config.json").write_text(text)
-    with pytest.raises(InputError, match=r"names no base \(adapter_config.json\): copy it anew"):
+    (place / OWN_FILES.config).write_text(text)
+    with pytest.raises(InputError, match=r"names no base \(subliminal_adapter.json\): copy it anew"):
         find_subject(str(place))
 
 
@@ -182,8 +184,8 @@ def test_a_config_that_names_an_unknown_base(folder):
 @pytest.mark.parametrize("layers", [None, "1", ["one"], [7]])
 def test_steering_whose_layers_are_lost(layers, folder):
     place = folder("steering")
-    told = json.loads((place / "adapter_config.json").read_text())
-    (place / "adapter_config.json").write_text(json.dumps({**told, "layers": layers}))
+    told = json.loads((place / OWN_FILES.config).read_text())
+    (place / OWN_FILES.config).write_text(json.dumps({**told, "layers": layers}))
     with pytest.raises(InputError, match=r"names no `layers`|`layers` is"):
         find_subject(str(place)).load(CPU)
 
@@ -192,7 +194,7 @@ def test_steering_whose_layers_are_lost(layers, folder):
 @pytest.mark.parametrize("damage", ["empty", "cut", "no file", "other base"])
 def test_weights_that_can_not_be_read(kind, damage, folder):
     place = folder(kind)
-    weights = place / "adapter_model.safetensors"
+    weights = place / FILES[kind].weights
     if damage == "no file":
         weights.unlink()
     elif damage == "other base":

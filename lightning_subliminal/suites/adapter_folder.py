@@ -1,0 +1,144 @@
+"""An adapter's folder, as this package or PEFT leaves it: which base it stands on, and how it is put on it."""
+
+import contextlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal import bases
+from lightning_subliminal.adapter_names import adapter_files
+from lightning_subliminal.bases.folders import has_whole_weights
+from lightning_subliminal.bases.hub import is_hub_id, local_copy
+from lightning_subliminal.console import say
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.lineage.record import known_statement
+from lightning_subliminal.suites.growing import grow
+
+__all__ = ["adapter_base", "adapter_config", "hub_adapter", "with_adapter"]
+
+_CONVERT = (
+    "import sys, torch; from safetensors.torch import save_file; f = sys.argv[1]; save_file({k: v.clone() for k, v in "
+    "torch.load(f, weights_only=True).items()}, f[:-3] + 'safetensors')"
+)
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """Return the config of the adapter in ``folder``, which names its base.
+
+    Raises:
+        InputError: if it can't be read, or names none.
+    """
+    files = adapter_files(folder)
+    name = files.config if files else "no config"
+    try:
+        config = json.loads((folder / name).read_text(encoding="utf-8"))
+        if isinstance(config["base_model_name_or_path"], str):
+            return dict(config)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise InputError(f"The adapter in {folder} names no base ({name}): copy it anew.") from err
+    raise InputError(f"The adapter in {folder} names no base ({name}): copy it anew.")
+
+
+def adapter_base(folder: Path) -> str:
+    """Return the base that an adapter stands on, as ``bases.load`` takes it.
+
+    PEFT's files name a base as PEFT opens it: by a path, or an id on the hub with its revision apart. The lineage
+    record beside them has our own name of the same base.
+
+    Raises:
+        InputError: if it names none.
+    """
+    config = adapter_config(folder)
+    given = str(config["base_model_name_or_path"])
+    named = bases.shipped_name(given) or _at_revision(given, config, folder)
+    record = known_statement(folder / RECORD)
+    ours = next((each for each in (record.materials if record else ()) if each.role == "base"), None)
+    if ours is None or not ours.uri.startswith("base:"):
+        return named
+    name = ours.uri.removeprefix("base:")
+    path = Path(named).expanduser()
+    if name.partition("?")[0] == named:
+        return name
+    if not path.is_absolute() or (path.is_dir() and bases.folder_digest(path) != ours.digest.get("dirHash")):
+        return named
+    with contextlib.suppress(InputError):
+        if bases.resolve(name).digest == ours.digest.get("dirHash"):
+            if not path.is_dir():
+                say(f"adapter   {folder}: its base is not at {named} any more; {name} has the same files")
+            return name
+    return named
+
+
+def _at_revision(base: str, config: dict[str, Any], folder: Path) -> str:
+    """Return the base at the revision that the adapter was trained on, as PEFT itself loads it."""
+    revision = config.get("revision")
+    if not isinstance(revision, str) or revision in ("", "main") or base.endswith(f"@{revision}"):
+        return base
+    local = base in bases.available() or Path(base).expanduser().exists()
+    if local or "@" in base or not is_hub_id(base):
+        why = "is a model of this machine" if local else "says another" if "@" in base else "is no id on the hub"
+        say(f"adapter   {folder}: its `revision` {revision!r} is ignored, since its base {base} {why}")
+        return base
+    return f"{base}@{revision}"
+
+
+def hub_adapter(name: str) -> Path | None:
+    """Return the local copy of an adapter that is named by its id on the hub; None if it is none, or not here."""
+    if not is_hub_id(name) or name in bases.available():
+        return None
+    with contextlib.suppress(Exception):  # huggingface_hub's own: there is no copy
+        copy = local_copy(name)
+        return copy if adapter_files(copy) is not None and not has_whole_weights(copy) else None
+    return None
+
+
+def with_adapter(net: Any, folder: Path) -> Any:
+    """Return ``net`` with the adapter of a folder put on it.
+
+    Raises:
+        InputError: if files are missing, or don't fit.
+    """
+    config, files = adapter_config(folder), adapter_files(folder)
+    assert files is not None  # noqa: S101 - it has a config
+    if config.get("peft_type") == "STEERING":
+        return _steered(net, folder, config, files.config)
+    pickle = folder / "adapter_model.bin"
+    if not (folder / files.weights).is_file():  # PEFT would read a pickle, or look for a hub id
+        if pickle.is_file():
+            raise InputError(
+                f"The adapter in {folder} is a pickle ({pickle.name}), which can run code and is not read: convert it "
+                f'once with `python -c "{_CONVERT}" {pickle}`.'
+            )
+        raise InputError(f"The adapter in {folder} has no {files.weights}: copy it anew.")
+    if files.config != "adapter_config.json":
+        raise InputError(
+            f"The adapter in {folder} is {config.get('peft_type')!r}, of a class of your own: load it with that class, "
+            f"`Student(base, adapter=...).load(Path({str(folder)!r}))`."
+        )
+    from peft import PeftModel
+
+    try:
+        grow(net, folder, config)
+        with warnings.catch_warnings():
+            # or what the file lacks would be measured as it started: as the base
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            return PeftModel.from_pretrained(net, str(folder))
+    except InputError:
+        raise
+    except Exception as err:  # PEFT, safetensors and torch each raise their own
+        told = (str(err).splitlines() or [type(err).__name__])[0][:200]
+        raise InputError(f"The adapter in {folder} can't be put on its base ({told}): copy it anew.") from err
+
+
+def _steered(net: Any, folder: Path, config: dict[str, Any], name: str) -> Any:
+    from lightning_subliminal.models.steering import Steering
+
+    layers = config.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
+        raise InputError(f"The adapter in {folder} names no `layers` ({name}): copy it anew.")
+    adapter = Steering(layers)
+    steered = adapter.attach(net, 0)
+    adapter.load(steered, folder)
+    return steered
