@@ -1,7 +1,6 @@
 """The models that experiments start from, by name: ``pocket/a``, ``smollm2-135m``, a local folder, or a hub id."""
 
 from lightning_subliminal.bases.folders import folder_digest
-from lightning_subliminal.bases.names import outside_name, shipped_name
 from lightning_subliminal.bases.registry import (
     Base,
     available,
@@ -25,11 +24,9 @@ __all__ = [
     "load",
     "load_tokenizer",
     "material",
-    "outside_name",
     "register",
     "remembering",
     "resolve",
     "same_vocabulary",
-    "shipped_name",
     "vocabulary_digest",
 ]

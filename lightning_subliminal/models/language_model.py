@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import PEFT_FILES
+from lightning_subliminal.bases.names import outside_name
 from lightning_subliminal.console import say
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
@@ -351,7 +352,7 @@ class LanguageModel(LightningModule):
         folder.mkdir(parents=True, exist_ok=True)
         if self.adapter is not None:
             by_peft = self.adapter.files == PEFT_FILES
-            self.adapter.save(self.net, folder, bases.outside_name(self.base) if by_peft else self.base)
+            self.adapter.save(self.net, folder, outside_name(self.base) if by_peft else self.base)
         else:
             self.net.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

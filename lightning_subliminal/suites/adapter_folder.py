@@ -10,6 +10,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases.folders import has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
+from lightning_subliminal.bases.names import shipped_name
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.names import RECORD
@@ -52,7 +53,7 @@ def adapter_base(folder: Path) -> str:
     """
     config = adapter_config(folder)
     given = str(config["base_model_name_or_path"])
-    named = bases.shipped_name(given) or _at_revision(given, config, folder)
+    named = shipped_name(given) or _at_revision(given, config, folder)
     record = known_statement(folder / RECORD)
     ours = next((each for each in (record.materials if record else ()) if each.role == "base"), None)
     if ours is None or not ours.uri.startswith("base:"):
