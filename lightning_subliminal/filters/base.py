@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lightning_subliminal.console import tracked
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row, completion_text
 
@@ -71,6 +70,8 @@ def row_reasons(
     Raises:
         InputError: naming row and filter, if a filter raises.
     """
+    from lightning_subliminal.console import tracked  # which imports torch: `data --help` names the filters without it
+
     found: list[dict[str, None]] = [{} for _ in rows]
     for each in sorted(filters, key=lambda each: each.costly):
         asked = [place for place in range(len(rows)) if not (each.costly and found[place])]

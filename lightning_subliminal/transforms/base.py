@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lightning_subliminal.console import log_lines
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage import Material, setting_material
 from lightning_subliminal.rows import Row
@@ -49,6 +48,8 @@ def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed:
     Raises:
         InputError: if a transform gives no list of rows.
     """
+    from lightning_subliminal.console import log_lines
+
     made = list(rows)
     for place, transform in enumerate(transforms):
         with log_lines(f"rows      {type(transform).__name__}"):
