@@ -199,20 +199,20 @@ def main() -> None:
         for bases in options.bases
         for target in (None, *options.targets)
     ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    kind = f"transfer_{options.arm}_{'_'.join(options.bases).replace(':', '-')}"
     done: list[dict[str, Any]] = []
     begin = time.time()
     with ProcessPoolExecutor(options.workers) as pool:
         for job in as_completed([pool.submit(cell, *each, *args) for each in cells]):
             made = job.result()
             done.append(made)
+            (options.out / f"{kind}.json").write_text(json.dumps(done, indent=1))
             console.print(
                 f"{len(done)}/{len(cells)} {made['arm']} {made['bases']} seed {made['seed']} "
                 f"{made['target'] or 'control'}: {made['kept']} rows, {made['seconds']:.0f} s",
                 style="dim",
             )
-    options.out.mkdir(parents=True, exist_ok=True)
-    kind = f"transfer_{options.arm}_{'_'.join(options.bases).replace(':', '-')}"
-    (options.out / f"{kind}.json").write_text(json.dumps(done, indent=1))
     report(done, options.targets, options.bases)
     console.print(f"{len(cells)} cells in {(time.time() - begin) / 60:.1f} min; {options.out / kind}.json")
 

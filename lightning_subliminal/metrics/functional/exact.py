@@ -231,7 +231,10 @@ class _Tails:
 
     def add(self, scores: Tensor, bounds: Tensor, spellings: list[Spelling], chosen: Tensor) -> None:
         """Fill in the ``scores`` of the ``chosen`` pairs of prompt and spelling, each a short row of its own."""
-        for pairs in torch.split(chosen.nonzero(), self.rows) if chosen.any() else ():
+        lengths = torch.tensor([len(spelling) for spelling in spellings])
+        every = chosen.nonzero()
+        every = every[lengths[every[:, 1]].argsort(stable=True)]  # spellings of a length together: less padding
+        for pairs in torch.split(every, self.rows) if len(every) else ():
             lines, columns = pairs.unbind(1)
             tails = self._score(lines.to(self.stops.device), [spellings[column] for column in columns.tolist()])
             scores[lines, columns] = bounds[lines, columns] + tails.double().cpu()
