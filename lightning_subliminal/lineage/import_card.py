@@ -1,5 +1,6 @@
 """What model cards and configurations of Hugging Face say of parents: claims that anybody can write, never trusted."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ __all__ = ["card_claims"]
 
 _CARD = "model card, unverified"
 _WEAK = "{}, unverified, and often the place of a copy"
+# The expression of huggingface_hub's repocard.py and of the Hub itself: what it does not match is no front matter.
+_FRONT = re.compile(r"\s*---(?:\r\n|\r|\n)(?P<yaml>[\S\s]*?)(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z)")
 _MOST = 2**20  # bytes of a README.md; the longest cards have a tenth
 _MOST_ALIASES = 1000
 _MOST_MERGED = 8  # each may double what stands before it
@@ -53,20 +56,16 @@ def _of_card(folder: Path) -> list[Material]:
 
 
 def _front_matter(path: Path) -> Mapping[str, Any]:
-    """Give the YAML between the two lines of three dashes that a card begins with; nothing where there is none."""
+    """Return what a card's front matter says, as huggingface_hub reads it; nothing where it reads none."""
     import yaml
 
     try:
-        lines = read_bytes(path, _MOST).decode("utf-8-sig").splitlines()
+        found = _FRONT.match(read_bytes(path, _MOST).decode("utf-8-sig"))
     except UnicodeDecodeError as err:
         raise InputError(f"{path} is no text in UTF-8.") from err
-    start = next((place for place, line in enumerate(lines) if line.strip()), None)
-    if start is None or lines[start].strip() != "---":  # huggingface_hub skips white space before it, too
+    if found is None:  # no second line of dashes closes it, or none begins it
         return {}
-    ends = [place for place, line in enumerate(lines[start + 1 :], start + 1) if line.rstrip() == "---"]
-    if not ends:
-        raise InputError(f"{path} begins with `---`, but no second such line ends its front matter.")
-    text = "\n".join(lines[start + 1 : ends[0]])
+    text = found["yaml"]
     try:
         # A list that is used twice is an alias; merges of aliases let a few lines stand for billions of names.
         tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))

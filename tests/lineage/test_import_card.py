@@ -1,4 +1,5 @@
 import json
+import random
 
 import pytest
 
@@ -70,6 +71,12 @@ def test_configurations_are_weaker_claims(card):
         "text\n---\nbase_model: a/b\n---\n",
         "---\n---\n",
         "---\nbase_model:\ndatasets: []\n---\n",
+        "---\nbase_model: a/b\n",
+        "---\nbase_model: a/b\n# A title\n",
+        "---\nbase_model: a/b\n ---\n",
+        "---\nbase_model: a/b\n---text\n",
+        "--- \nbase_model: a/b\n---\n",
+        "----\nbase_model: a/b\n---\n",
     ],
 )
 def test_a_card_that_says_nothing_claims_nothing(card, text):
@@ -88,10 +95,33 @@ def test_no_card_claims_nothing(tmp_path):
         "---\ndatasets: &d []\nbase_model: &one [a/b]\nmodels: *one\n---\n",
         "---\nown: &one a/b\nbase_model: *one\n---\n",
         "---\ndefaults: &d {base_model: a/b}\n<<: *d\n---\n",
+        "---\n---\nbase_model: a/b\n---\n",
+        "---\nbase_model: a/b\n---\n---\nbase_model: c/d\n---\n",
+        "---\nbase_model: a/b\n---  \t\ntext",
+        "---\nbase_model: a/b\n---",
+        "  ---\nbase_model: a/b\n---\n",
+        "---\rbase_model: a/b\r---\n",
     ],
 )
 def test_cards_are_read_as_huggingface_hub_reads_them(card, text):
-    assert [each.uri for each in card_claims(card(text))] == ["a/b"]
+    from huggingface_hub import ModelCard
+
+    folder = card(text)
+    assert [each.uri for each in card_claims(folder)] == ["a/b"]
+    assert ModelCard.load(folder / "README.md").data.base_model in ("a/b", ["a/b"])
+
+
+def test_the_expression_is_huggingface_hubs():
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    from lightning_subliminal.lineage.import_card import _FRONT
+
+    rng = random.Random(0)
+    pieces = ["---", "-", "\n", "\r\n", "\r", " ", "\t", "a: b", "\u2028"]
+    for _ in range(5000):
+        text = "".join(rng.choices(pieces, k=rng.randint(0, 14)))
+        theirs, ours = REGEX_YAML_BLOCK.search(text), _FRONT.match(text)
+        assert (theirs and theirs[2]) == (ours and ours["yaml"]), repr(text)
 
 
 def test_windows_lines_and_a_byte_order_mark_are_read(card):
@@ -101,7 +131,6 @@ def test_windows_lines_and_a_byte_order_mark_are_read(card):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("---\nbase_model: a/b\n", "no second such line"),
         ("---\n[: {\n---\n", "is no YAML"),
         ("---\n- a\n- b\n---\n", "is a list: expected names with values"),
         ("---\nbase_model: 3\n---\n", "is no name and no list of names"),
