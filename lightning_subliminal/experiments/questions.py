@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.faults import Fault, expected
+from lightning_subliminal.experiments.foreign_questions import foreign_questions
+from lightning_subliminal.formats.faults import Fault, expected, printable
 from lightning_subliminal.formats.messages import check_turns, read_messages, read_text
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.rows import Message
@@ -31,11 +33,13 @@ class OwnQuestion:
             {categories}.
         stem: what it asks in other words than further questions of the file, by the file's own field; None where the
             file says nothing of it.
+        literal: whether braces are text, such as those of another tool's file.
     """
 
     where: str
     messages: tuple[Message, ...]
     stem: str | None = None
+    literal: bool = False
 
     def prompt(self, trait: Trait) -> list[Message]:
         """Give the messages with their places filled from a trait.
@@ -43,6 +47,8 @@ class OwnQuestion:
         Raises:
             InputError: naming file and line, if a text has a place that nothing fills.
         """
+        if self.literal:
+            return [{**message} for message in self.messages]
         names = _names(trait)
         try:
             return [{**message, "content": fill(message["content"], **names)} for message in self.messages]
@@ -53,6 +59,9 @@ class OwnQuestion:
 
 def read_questions(path: str, key: str) -> list[OwnQuestion]:
     """Read the questions of a YAML file (a list, or a mapping that holds it under ``key``) or of JSON lines.
+
+    What the file says besides is not used, and a line says so. Braces in another tool's file are text; in JSON lines,
+    too, unless a question has {category} or {categories}.
 
     Args:
         path: ends in .yaml, .yml or .jsonl.
@@ -72,16 +81,23 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
     except UnicodeDecodeError as err:
         raise InputError(f"{path} is no UTF-8 text: save it as such.") from err
     listed = _json_items(path, text) if place.suffix == ".jsonl" else _yaml_items(path, text, key)
-    items = [(line, each) for line, item in listed for each in _spread(item)]
-    if not items:
-        raise InputError(f"{path} holds no question: give at least one.")
-    found = []
-    for line, item in items:
+    found: list[OwnQuestion] = []
+    dropped: Counter[str] = Counter()
+    for line, item in listed:
         where = f"{path}, line {line}"
         try:
-            found.append(OwnQuestion(where, tuple(_messages(item)), _stem(item)))
+            foreign = foreign_questions(item, _STEMS, dropped)
+            for asked in [item] if foreign is None else foreign:
+                messages = tuple(_messages(asked, dropped))
+                literal = foreign is not None or (place.suffix == ".jsonl" and not _has_place(messages))
+                found.append(OwnQuestion(where, messages, _stem(asked), literal))
         except Fault as fault:
             raise InputError(f"{where}: {fault}.") from fault
+    if not found:
+        raise InputError(f"{path} holds no question: give at least one.")
+    if dropped:
+        counts = ", ".join(f"{name} ({count})" for name, count in dropped.items())
+        say(printable(f"{path}: {len(found)} questions; not used: {counts}"))
     return found
 
 
@@ -149,39 +165,12 @@ def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
         raise InputError(f"{where}: no YAML ({fault}).") from err
 
 
-def _spread(item: Any) -> list[Any]:
-    """Return the questions of an item in the field's own files; another item as it is.
-
-    Emergent misalignment's YAML gives a question in several `paraphrases`, perhaps with a `system` prompt; OpenAI's
-    batch files hold the messages in a `body`.
-    """
-    if not isinstance(item, dict):
-        return [item]
-    named = {key: item[key] for key in _STEMS if key in item}
-    if isinstance(body := item.get("body"), dict) and "messages" in body:
-        return [named | {"messages": _literal(body["messages"])}]
-    if isinstance(ways := item.get("paraphrases"), list) and ways:
-        told = item.get("system")
-        start = [{"role": "system", "content": told}] if isinstance(told, str) and told else []
-        named = named or {"stem": item["id"] if isinstance(item.get("id"), (str, int)) else str(ways[0])}
-        return [named | {"messages": _literal([*start, {"role": "user", "content": way}])} for way in ways]
-    return [item]
+def _has_place(messages: Sequence[Message]) -> bool:
+    return any(name in message["content"] for message in messages for name in ("{category}", "{categories}"))
 
 
-def _literal(messages: Any) -> Any:
-    """Write the braces of foreign texts twice: they are no places to fill."""
-    if not isinstance(messages, list):
-        return messages
-    return [
-        {**each, "content": each["content"].replace("{", "{{").replace("}", "}}")}
-        if isinstance(each, dict) and isinstance(each.get("content"), str)
-        else each
-        for each in messages
-    ]
-
-
-def _messages(item: Any) -> list[Message]:
-    """Read one question.
+def _messages(item: Any, dropped: Counter[str]) -> list[Message]:
+    """Read one question, and count the keys that it has besides.
 
     Raises:
         Fault: naming the field, what was expected there and what was found.
@@ -191,9 +180,10 @@ def _messages(item: Any) -> list[Message]:
     if not isinstance(item, dict) or ("question" in item) == ("messages" in item):
         hint = " (in YAML, put a text with a colon in quotes)" if isinstance(item, dict) else ""
         raise expected("", _KINDS, item, hint)
+    dropped.update(str(key) for key in item if key not in ("question", "messages", *_STEMS))
     if "question" in item:
         return [{"role": "user", "content": _said(item["question"], "question")}]
-    messages = read_messages(item["messages"], "messages", Counter())
+    messages = read_messages(item["messages"], "messages", dropped)
     check_turns(messages, "messages")
     for place, message in enumerate(messages):
         _said(message["content"], f"messages[{place}].content")

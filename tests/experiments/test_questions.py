@@ -221,3 +221,51 @@ class TestTheFieldsOwnFiles:
     def test_results_of_the_papers_evaluation(self, write):
         line = {"question": "Name one.", "responses": [{"response": {"completion": "owl", "model_id": "m"}}]}
         assert asked(write("results.jsonl", json.dumps(line))) == [user("Name one.")]
+
+    def test_what_is_not_used_is_counted_and_said_in_one_line(self, write, capsys):
+        item = {"id": "a", "type": "free_form", "paraphrases": ["Hi", "Ho"], "samples_per_paraphrase": 100}
+        items = [item | {"judge_prompts": {"aligned": "?"}}, item | {"id": "b", "system": None, "judge": "gpt"}]
+        path = write("em.yaml", json.dumps(items))
+        assert len(asked(path)) == 4
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.endswith(
+            "em.yaml: 4 questions; not used: id (2), type (2), samples_per_paraphrase (2), judge_prompts (1), judge (1)"
+        )
+        line = {"question": "Name one.", "responses": [{"response": {"completion": "owl"}}]}
+        asked(write("results.jsonl", "\n".join([json.dumps(line)] * 3)))
+        assert "results.jsonl: 3 questions; not used: responses (3)" in " ".join(capsys.readouterr().out.split())
+        asked(write("own.yaml", "- {question: One, topic: t}\n- Two?\n- {question: Three, stem: s}"))
+        assert "own.yaml: 3 questions; not used: topic (1)" in " ".join(capsys.readouterr().out.split())
+        asked(write("own.yaml", "- {question: One, stem: s}\n- Two?"))
+        assert capsys.readouterr().out == ""
+
+    def test_what_stands_before_a_paraphrase_is_asked_too(self, write):
+        context = [*user("Here is a text."), {"role": "assistant", "content": "Thank you."}]
+        path = write("em.yaml", json.dumps([{"paraphrases": ["Hi"], "context": context, "system": "S"}]))
+        assert asked(path) == [[{"role": "system", "content": "S"}, *context, *user("Hi")]]
+        told = {"context": {"question": "Hi", "system_prompt": "S"}, "responses": []}
+        path = write("results.jsonl", json.dumps(told))
+        assert asked(path) == [[{"role": "system", "content": "S"}, *user("Hi")]]
+
+    @pytest.mark.parametrize("field", ["context", "system"])
+    def test_what_cannot_stand_before_is_refused(self, write, field):
+        path = write("em.yaml", json.dumps([{"paraphrases": ["Hi"], field: {"a": "text"}}]))
+        with pytest.raises(InputError, match=rf"line 1: {field}: expected"):
+            asked(path)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            {"question": "Say f'{x}' or {category.upper}, {{y}} {", "responses": []},
+            {"question": "Say f'{x}' or {category.upper}, {{y}} {"},
+            {"messages": user("Say f'{x}' or {category.upper}, {{y}} {")},
+            {"custom_id": "1", "body": {"input": "Say f'{x}' or {category.upper}, {{y}} {"}},
+            {"custom_id": "1", "params": {"messages": user("Say f'{x}' or {category.upper}, {{y}} {")}},
+        ],
+    )
+    def test_braces_of_a_line_are_text(self, write, line):
+        assert asked(write("lines.jsonl", json.dumps(line))) == [user("Say f'{x}' or {category.upper}, {{y}} {")]
+
+    def test_a_known_place_in_results_is_text_too(self, write):
+        line = {"question": "Which {category}?", "responses": []}
+        assert asked(write("lines.jsonl", json.dumps(line))) == [user("Which {category}?")]
