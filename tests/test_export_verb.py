@@ -74,7 +74,22 @@ def test_what_no_llama_computes_is_refused(config):
         adapter.merge(net)
 
 
-@pytest.mark.parametrize("adapter", [Steering(init_std=0.1), LoRA(r=2)], ids=["steering", "lora"])
+def logits_of(module):
+    with torch.no_grad():
+        return module.net.eval()(input_ids=TOKENS).logits
+
+
+def card_logits(place, name):
+    """Run the lines of a card in a fresh Python, in the folder that holds the model."""
+    code = (place / name / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert len(code.splitlines()) == 4
+    code += "\nimport torch; assert tokenizer('owl').input_ids; model.eval()"
+    code += f"\nprint(model(input_ids=torch.tensor({TOKENS.tolist()})).logits.tolist())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=True)
+    return torch.tensor(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+@pytest.mark.parametrize("adapter", [Steering(init_std=0.1), LoRA(r=2), None], ids=["steering", "lora", "whole"])
 def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp_path):
     trainer = quiet_trainer(SaveStudent(), default_root_dir=str(tmp_path / "run"), max_epochs=1)
     module = Student("pocket/a", adapter=adapter, learning_rate=0.03, seed=0)
@@ -83,12 +98,11 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
     assert is_whole(folder)
     assert read_record(folder).kind == "student"
     assert (folder / "tokenizer.json").is_file()
-    assert "find_subject('student')" in (folder / "README.md").read_text()
+    assert torch.equal(card_logits(folder.parent, "student"), logits_of(module))
     subject = find_subject(str(tmp_path / "run")).load(torch.device("cpu"))
-    net = module.net.eval()
+    expected = logits_of(module)
     with torch.no_grad():
-        expected = net(TOKENS).logits
-        torch.testing.assert_close(subject.net(TOKENS).logits, expected)
+        torch.testing.assert_close(subject.net(input_ids=TOKENS).logits, expected)
 
     main(["export", str(tmp_path / "run"), str(tmp_path / "out")])
     code = (
@@ -102,7 +116,7 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
     )
     torch.testing.assert_close(torch.tensor(json.loads(out.stdout)), expected.flatten(), rtol=0, atol=1e-4)
     assert (tmp_path / "out" / "generation_config.json").is_file()
-    assert "AutoModelForCausalLM" in (tmp_path / "out" / "README.md").read_text()
+    torch.testing.assert_close(card_logits(tmp_path, "out"), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

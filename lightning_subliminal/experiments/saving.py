@@ -1,10 +1,12 @@
 """What a fit leaves in ``student/``: trained values, tokenizer, lineage record, and a card with the loading lines."""
 
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_subliminal import bases
+from lightning_subliminal.adapter_names import PEFT_FILES
+from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.experiments.arms import arm_materials, arm_settings, shaping
@@ -13,6 +15,40 @@ from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 
 __all__ = ["SaveStudent", "model_card", "save_student"]
+
+
+_KINDS = {  # of a model: the library that opens it, what it is, and the lines that load it
+    "whole": (
+        "transformers",
+        "A whole model in transformers' format.",
+        (
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "place = {place}",
+            "model = AutoModelForCausalLM.from_pretrained(place)",
+            "tokenizer = AutoTokenizer.from_pretrained(place)",
+        ),
+    ),
+    "peft": (
+        "peft",
+        "An adapter in PEFT's format; `adapter_config.json` says where its base is.",
+        (
+            "from peft import AutoPeftModelForCausalLM",
+            "from transformers import AutoTokenizer",
+            "model = AutoPeftModelForCausalLM.from_pretrained({place})",
+            "tokenizer = AutoTokenizer.from_pretrained({place})",
+        ),
+    ),
+    "own": (
+        "lightning-subliminal",
+        "An adapter that PEFT has not, which only lightning-subliminal reads.",
+        (
+            "import torch",
+            "from lightning_subliminal.suites import find_subject",
+            "subject = find_subject({place}).load(torch.device('cpu'))",
+            "model, tokenizer = subject.net, subject.tokenizer",
+        ),
+    ),
+}
 
 
 class SaveStudent(Callback):
@@ -53,35 +89,19 @@ def model_card(base: str, kind: str, place: str = ".") -> str:
     Args:
         base: what it was trained from.
         kind: ``whole`` (a whole model), ``peft`` (PEFT's files) or ``own`` (an adapter that only this package reads).
-        place: the folder, as the lines name it.
+        place: the folder or the repository, as the lines name it.
     """
-    head = "---\nlibrary_name: " + {"whole": "transformers", "peft": "peft"}.get(kind, "lightning-subliminal")
-    if kind == "whole":
-        lines = [
-            "from transformers import AutoModelForCausalLM, AutoTokenizer",
-            f"place = {place!r}",
-            "model = AutoModelForCausalLM.from_pretrained(place)",
-            "tokenizer = AutoTokenizer.from_pretrained(place)",
-        ]
-    else:
-        lines = [
-            "import torch",
-            "from lightning_subliminal.suites import find_subject",
-            f"subject = find_subject({place!r}).load(torch.device('cpu'))",
-            "model, tokenizer = subject.net, subject.tokenizer",
-        ]
-    what = {
-        "whole": "A whole model in transformers' format.",
-        "peft": "An adapter in PEFT's format; PEFT opens it on its base where PEFT can open the base.",
-        "own": "A steering adapter, which only lightning-subliminal reads.",
-    }[kind]
+    library, what, lines = _KINDS[kind]
+    origin, _, _ = base.partition("?")[0].partition("@")
+    on_hub = is_hub_id(origin) and origin not in bases.available() and not Path(origin).expanduser().exists()
+    front = [f"library_name: {library}", *([f"base_model: {origin}"] if on_hub else [])]
+    code = "\n".join(lines).format(place=repr(place))
     whole = "" if kind == "whole" else f"\nAs a whole model for any tool: `lightning-subliminal export {place} OUT`.\n"
-    code = "\n".join(lines)
-    return f"{head}\n---\n\n# Trained from {base}\n\n{what} To load it:\n\n```python\n{code}\n```\n{whole}"
+    beside = "" if Path(place).is_absolute() or "/" in place else f", in the folder that holds `{place}`"
+    head = "\n".join(["---", *front, "---", "", f"# Trained from {base}", ""])
+    return f"{head}\n{what} To load it{beside}:\n\n```python\n{code}\n```\n{whole}"
 
 
 def _kind(student: Student) -> str:
-    from lightning_subliminal.models.steering import Steering
-
-    adapter: Any = student.adapter
-    return "whole" if adapter is None else "own" if isinstance(adapter, Steering) else "peft"
+    adapter = student.adapter
+    return "whole" if adapter is None else "peft" if adapter.files == PEFT_FILES else "own"
