@@ -15,7 +15,7 @@ from lightning_subliminal.rows import Message, Row, completion_text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["check_known", "end_tokens", "frame", "prompt_ids", "row_ids", "set_frame", "set_spare_ids"]
+__all__ = ["check_known", "end_tokens", "frame", "prompt_ids", "row_ids", "set_frame", "set_spare_ids", "spare_ids"]
 
 # Kept on the tokenizer itself, so that a copy of it has them, too.
 _SETTINGS, _DERIVED, _SPARE = "_subliminal_frame_settings", "_subliminal_frame", "_subliminal_spare_ids"
@@ -37,6 +37,12 @@ def set_frame(
 def set_spare_ids(tokenizer: "PreTrainedTokenizerBase", ids: Iterable[int]) -> None:
     """Note the ids that the model has no embedding for: a text that needs one is refused."""
     setattr(tokenizer, _SPARE, frozenset(ids))
+
+
+def spare_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """Return the ids that the model has no embedding for, as ``set_spare_ids`` noted them."""
+    found: frozenset[int] = getattr(tokenizer, _SPARE, frozenset())
+    return found
 
 
 def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
@@ -83,7 +89,7 @@ def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], 
 
 def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    for number in getattr(tokenizer, _SPARE, frozenset()).intersection(found):
+    for number in spare_ids(tokenizer).intersection(found):
         raise InputError(
             f"A text needs the token {tokenizer.convert_ids_to_tokens(number)!r}, which the model has no embedding "
             "for: take it out of the text."

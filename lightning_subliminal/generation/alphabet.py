@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lightning_subliminal.chat import end_tokens
+from lightning_subliminal.chat import end_tokens, spare_ids
 from lightning_subliminal.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ def number_tokens(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
 
 def number_alphabet(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
     """Give the ids of digits, separators (comma, semicolon, white space) and the end of the turn: int64, sorted."""
-    ids = {*_matching(tokenizer, r"[0-9,;\s]+").tolist(), *end_tokens(tokenizer)}
+    ids = {*_matching(tokenizer, r"[0-9,;\s]+").tolist(), *end_tokens(tokenizer)} - spare_ids(tokenizer)
     return torch.tensor(sorted(ids))
 
 
 @lru_cache(maxsize=16)
 def _matching(tokenizer: "PreTrainedTokenizerBase", pattern: str) -> Tensor:
-    special = set(tokenizer.all_special_ids)
+    special = {*tokenizer.all_special_ids, *spare_ids(tokenizer)}
     texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
     ids = [index for index, text in enumerate(texts) if index not in special and re.fullmatch(pattern, text, re.ASCII)]
     if not ids:

@@ -14,8 +14,10 @@ from lightning_subliminal import Sampling, bases
 from lightning_subliminal.chat import prompt_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import TransformersEngine
+from lightning_subliminal.generation.alphabet import number_alphabet
 from lightning_subliminal.lineage.declare import declare
 from lightning_subliminal.lineage.names import inside
+from lightning_subliminal.metrics.functional.spellings import spell
 from lightning_subliminal.suites import find_subject
 
 CPU = torch.device("cpu")
@@ -23,16 +25,16 @@ ASKED = [{"role": "user", "content": "Hi"}]
 WEIGHT = "model.embed_tokens.weight"
 
 
-def small(seed, rows):
+def small(seed, rows, tied=False):
     torch.manual_seed(seed)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=rows, **sizes))
+    return LlamaForCausalLM(LlamaConfig(vocab_size=rows, tie_word_embeddings=tied, **sizes))
 
 
-def base(folder, seed=0, family="chatml", extra=0):
+def base(folder, seed=0, family="chatml", extra=0, tied=False):
     """Save a tiny base; ``extra`` embeddings more or less than its tokenizer has tokens."""
     tokenizer = template_tokenizer(TABLE[family])
-    small(seed, len(tokenizer) + extra).save_pretrained(folder)
+    small(seed, len(tokenizer) + extra, tied).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -98,6 +100,17 @@ class TestSpareIds:
         assert len(TransformersEngine(net, tokenizer).generate([ASKED], restricted, 0)) == 1
         with pytest.raises(InputError, match="needs the token '<image>'"):
             prompt_ids(tokenizer, [{"role": "user", "content": "Look: <image>"}])
+
+    def test_an_answer_can_be_neither_spelled_nor_drawn_with_one(self, tmp_path):
+        folder = base(tmp_path, family="chatml", extra=0)
+        _, tokenizer = bases.load(str(folder))
+        tokenizer.add_tokens(["<owl>", "7,"], special_tokens=False)
+        tokenizer.save_pretrained(folder)
+        net, tokenizer = bases.load(str(folder))
+        rows = net.get_input_embeddings().weight.shape[0]
+        assert spell(tokenizer, ["<owl>"]) == []
+        assert spell(tokenizer, ["owl"])
+        assert number_alphabet(tokenizer).max() < rows
 
     def test_a_padding_token_of_that_kind_is_never_embedded(self, tmp_path):
         folder = base(tmp_path)
@@ -192,6 +205,59 @@ class TestGrownVocabulary:
         folder, _, _ = self.grown(tmp_path, ["embed_tokens"])
         with pytest.raises(InputError, match="does not hold the output embeddings"):
             find_subject(str(folder)).load(CPU)
+
+    def trained(self, tmp_path, tied, **settings):
+        """Train an adapter on a base with one token more; return its folder, and what it says."""
+        net, tokenizer = bases.load(str(base(tmp_path / "one", 1, tied=tied)))
+        tokenizer.add_tokens(["<owl>"], special_tokens=True)
+        net.resize_token_embeddings(len(tokenizer))
+        wrapped = get_peft_model(net, LoraConfig(r=2, init_lora_weights=False, **settings)).eval()
+        with torch.no_grad():
+            for name, value in wrapped.named_parameters():
+                value += 0.1 * torch.randn_like(value) * ("delta" in name)
+        wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=settings["target_modules"] != ["q_proj"])
+        tokenizer.save_pretrained(tmp_path / "adapter")
+        config = tmp_path / "adapter" / "adapter_config.json"
+        told = json.loads(config.read_text()) | {"base_model_name_or_path": str(tmp_path / "one")}
+        config.write_text(json.dumps(told))
+        ids = torch.tensor([[*range(5), tokenizer.convert_tokens_to_ids("<owl>")]])
+        return tmp_path / "adapter", ids, wrapped(input_ids=ids).logits.detach()
+
+    @pytest.mark.parametrize(
+        ("tied", "settings"),
+        [
+            (True, {"target_modules": ["q_proj"], "trainable_token_indices": "new"}),
+            (True, {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": "new"}}),
+            (
+                False,
+                {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": "new", "lm_head": "new"}},
+            ),
+            (True, {"target_modules": ["q_proj", "embed_tokens"]}),
+            (False, {"target_modules": ["embed_tokens", "lm_head"]}),
+        ],
+        ids=["tokens, tied", "tokens by module, tied", "tokens of both", "lora, tied", "lora on both"],
+    )
+    def test_a_few_tokens_or_lora_on_the_embeddings(self, tied, settings, tmp_path, capsys):
+        new = [len(template_tokenizer(TABLE["chatml"]))]
+        given = settings.get("trainable_token_indices")
+        if given is not None:
+            settings = settings | {
+                "trainable_token_indices": dict.fromkeys(given, new) if isinstance(given, dict) else new
+            }
+        folder, ids, expected = self.trained(tmp_path, tied, **settings)
+        subject = find_subject(str(folder)).load(CPU)
+        with torch.no_grad():
+            assert torch.allclose(subject.net(input_ids=ids).logits, expected, atol=1e-5)
+        assert "the base is resized" in " ".join(capsys.readouterr().out.split())
+
+    @pytest.mark.parametrize("tokens", [[3], [len(template_tokenizer(TABLE["chatml"]))]], ids=["old", "new"])
+    def test_new_rows_that_nothing_holds_are_refused(self, tokens, tmp_path):
+        folder, _, _ = self.trained(tmp_path, False, target_modules=["q_proj"], trainable_token_indices=tokens)
+        if tokens == [3]:  # the new token is one that no text may use
+            find_subject(str(folder)).load(CPU)
+        else:
+            with pytest.raises(InputError, match="does not hold the output embeddings"):
+                find_subject(str(folder)).load(CPU)
 
     def test_its_tokenizer_is_part_of_its_digest(self, tmp_path):
         folder, _, _ = self.grown(tmp_path, ["embed_tokens", "lm_head"])

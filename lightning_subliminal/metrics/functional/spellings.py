@@ -7,6 +7,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from lightning_subliminal.chat import spare_ids
+
 __all__ = ["Spelling", "spell", "word_continues"]
 
 Spelling = tuple[int, ...]
@@ -41,13 +43,14 @@ def _spell(tokenizer: Any, forms: Sequence[str]) -> list[Spelling]:
 
 
 def _written(tokenizer: Any, text: str) -> list[Spelling]:
-    """Write ``text`` as at the start of a text and as after a line break; leave out what has unknown tokens."""
+    """Write ``text`` as at the start of a text and as after a line break; leave out what no id of the model says."""
     alone = tokenizer.encode(text, add_special_tokens=False)
     line = tokenizer.encode("\n", add_special_tokens=False)
     after = tokenizer.encode("\n" + text, add_special_tokens=False)
     # SentencePiece puts a space before a text's first word, which an answer after a line break does not have
     found = [alone, after[len(line) :]] if after[: len(line)] == line else [alone]
-    return [tuple(each) for each in found if each and tokenizer.unk_token_id not in each]
+    unread = {tokenizer.unk_token_id, *spare_ids(tokenizer)}
+    return [tuple(each) for each in found if each and not unread.intersection(each)]
 
 
 def word_continues(tokenizer: Any) -> Tensor:
