@@ -31,6 +31,7 @@ OWN_VERBS = (
     "kinship",
     "report",
     "run",
+    "runs",
     "theory",
     "traits",
 )  # each is a module in commands/ with a dict COMMANDS

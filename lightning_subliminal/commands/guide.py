@@ -37,6 +37,7 @@ Where it came from:
 
 Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
+  runs        what was run, what each run differs in, what came out: `runs list`
   data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
   traits      the known traits: `traits list`, and `traits check my_pkg.MyTrait` for one of your own; `traits --help`
 

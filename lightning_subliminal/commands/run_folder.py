@@ -13,8 +13,9 @@ import yaml
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically
 
-__all__ = ["check_configs", "no_empty_folder", "run_folder", "save_config", "settings"]
+__all__ = ["FINISHED", "check_configs", "no_empty_folder", "run_folder", "save_config", "settings"]
 
+FINISHED = "# finished"  # a line of config.yaml once `fit` has come to its end
 # What says where or how to show a run, and changes nothing of its result.
 _OUTWARD = ("config", "ckpt_path", "print_masks", "verbose")
 _LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -20,7 +21,7 @@ from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, Whole
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
-from lightning_subliminal.commands.run_folder import check_configs, no_empty_folder, run_folder, save_config
+from lightning_subliminal.commands.run_folder import FINISHED, check_configs, no_empty_folder, run_folder, save_config
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
 
@@ -59,6 +60,7 @@ class LabCLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.config_files = check_configs(args)
+        self.command = shlex.join(["lightning-subliminal", verb, *args])
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -152,7 +154,7 @@ class LabCLI(LightningCLI):
 
     def _run_verb(self) -> None:
         if self.verb == "fit" and self.keeps_checkpoints:
-            rank_zero_only(save_config)(self.resolved, self.folder)
+            rank_zero_only(save_config)(f"# {self.command}\n{self.resolved}", self.folder)
         if self.ckpt_path is not None:
             if not self.config.ckpt_path:
                 _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
@@ -163,6 +165,8 @@ class LabCLI(LightningCLI):
         if self.verb == "predict":
             kwargs["return_predictions"] = False
         getattr(self.trainer, self.verb)(self.model, datamodule=self.datamodule, weights_only=True, **kwargs)
+        if self.verb == "fit" and self.keeps_checkpoints:
+            rank_zero_only(save_config)(f"# {self.command}\n{FINISHED}\n{self.resolved}", self.folder)
 
     def _goes_on(self) -> bool:
         return self.keeps_checkpoints and self.last.is_file()
