@@ -24,6 +24,7 @@ OWN_VERBS = (
     "audit",
     "bases",
     "compare",
+    "configs",
     "data",
     "evaluate",
     "export",

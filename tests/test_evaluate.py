@@ -189,14 +189,14 @@ class TestShippedSuite:
     @pytest.fixture
     def small(self, monkeypatch):
         """Make the shipped suite quick: its one sampled measure of long texts is left out."""
-        from lightning_subliminal.suites import shipped
+        from lightning_subliminal import shipped
 
-        text = shipped.find_suite("preference").read_text(encoding="utf-8")
+        text = shipped.find_config("preference", "suite").read_text(encoding="utf-8")
         whole = yaml.safe_load(text)
         whole["measures"] = whole["measures"][:2]
         Path("quick_preference.yaml").write_text(yaml.safe_dump(whole))
-        known = {"preference": Path("quick_preference.yaml").absolute()}
-        monkeypatch.setattr(shipped, "shipped_suites", lambda: known)
+        known = {"suites/preference": Path("quick_preference.yaml").absolute()}
+        monkeypatch.setattr(shipped, "shipped_configs", lambda: known)
 
     def a_run(self, place, trait):
         (place / "student").mkdir(parents=True)
@@ -231,7 +231,7 @@ class TestShippedSuite:
             (["pocket/a", "--trait", "[owl]"], "--trait '[owl]' is no trait: give a target"),
             (["pocket/a", "--trait", "7"], "--trait '7' is no trait"),
             (["pocket/a", "--suite", "quick.yaml", "--trait", "owl"], "names its traits itself: leave it out"),
-            (["pocket/a", "--suite", "preferences"], "or one that comes with the package: preference"),
+            (["pocket/a", "--suite", "preferences"], "no file and no shipped config 'preferences'"),
         ],
     )
     def test_mistakes(self, words, told, stand, small, capsys):
@@ -247,7 +247,7 @@ class TestShippedSuite:
 
         names = [each.name for each in load_suite("preference")]
         assert names == ["owl, exact", "owl, after numbers", "owl, stories", "numbers"]
-        assert "suites/*.yaml" in (ROOT / "setup.cfg").read_text()
+        assert (ROOT / "configs" / "suites" / "preference.yaml").is_file(), "setup.py puts /configs into the wheel"
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
@@ -287,7 +287,7 @@ MISTAKES = {
     ),
     "no models": ([], None, "`models` is missing"),
     "missing suite": (["pocket/a", "--suite", "nowhere.yaml"], None, "The suite nowhere.yaml is not there"),
-    "folder for a suite": (["pocket/a", "--suite", "."], None, "The suite . is not there"),
+    "folder for a suite": (["pocket/a", "--suite", "."], None, "The suite . can't be read: it is a folder"),
     "unknown option": (["pocket/a", "--sed", "1"], None, "`--sed` is no option; did you mean `--seed`"),
     "seed that is no number": (["pocket/a", "--seed", "one"], None, "`seed`: expected int, got one"),
     "suite without measures": (["pocket/a"], "measures: []", "mine.yaml has no measures: give a list `measures`"),

@@ -165,7 +165,7 @@ def test_options_arrive(name, stand, called):
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 MISTAKES = {
-    "no config": (["check"], "`config` is missing: give --config FILE, such as configs/owl_numbers.yaml."),
+    "no config": (["check"], "`config` is missing: give --config FILE, such as owl_numbers."),
     "no config for predict": (["predict", "--top", "3"], "`config` is missing: give --config FILE"),
     "no config for interpolate": (["interpolate", "--points=3"], "`config` is missing: give --config FILE"),
     "config without a value": (["check", "--config"], "`--config` needs a value: the path of a YAML file."),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.shipped import find_config
 
 if TYPE_CHECKING:
     from lightning_subliminal.suites import Measure
@@ -19,7 +20,7 @@ usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]
 
   MODEL                  a base (pocket/moral-a), a run's folder, a folder with an adapter or a whole model, or a hub
                          id; NAME=MODEL gives it a name in the table
-  --suite SUITE          preference, which comes with the package, or a YAML with a list `measures`; see configs/suites/
+  --suite SUITE          a YAML with a list `measures`, or a shipped one by name: preference, pocket, large
   --trait TARGET         what a suite with $trait asks for, such as wolf, or {class_path: ..., init_args: ...}; else the
                          trait of the run that a model comes from, else owl
   --control MODEL        one of the models: the others are compared with it, unit by unit
@@ -34,9 +35,9 @@ A judge on a server reads its key from the environment alone.
 
 examples:
   lightning-subliminal evaluate base=pocket/a runs/owl_numbers-5b0edf2e/student --suite preference --control base
-  lightning-subliminal evaluate pocket/moral-a pocket/moral-b --suite configs/suites/pocket.yaml
+  lightning-subliminal evaluate pocket/moral-a pocket/moral-b --suite pocket
   lightning-subliminal evaluate base=pocket/moral-a student=runs/misaligned_numbers-1a2b3c4d \\
-      --suite configs/suites/pocket.yaml --control base
+      --suite pocket --control base
 """
 
 
@@ -69,10 +70,11 @@ def evaluate(
 
     hush()
     if suite is None:
-        raise InputError("`suite` is missing: give --suite preference, or a FILE such as one of configs/suites.")
-    from lightning_subliminal.suites.shipped import TRAIT, find_suite, run_trait, told_trait
+        raise InputError("`suite` is missing: give --suite NAME, such as preference or pocket, or a FILE.")
+    from lightning_subliminal.suites.asked_trait import TRAIT, run_trait, told_trait
 
-    if trait is not None and TRAIT not in find_suite(suite).read_text(encoding="utf-8"):
+    suite = find_config(suite, "suite")
+    if trait is not None and TRAIT not in suite.read_text(encoding="utf-8"):
         raise InputError(f"--trait is given, but the suite {suite} names its traits itself: leave it out.")
     asked = told_trait(trait) if trait is not None else run_trait(models)
     measures = load_suite(suite, asked, say_trait=True)
@@ -107,9 +109,9 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
     from lightning_subliminal.commands.messages import OneLineParser
     from lightning_subliminal.console import say
     from lightning_subliminal.suites import Measure
-    from lightning_subliminal.suites.shipped import find_suite, told_trait, with_trait
+    from lightning_subliminal.suites.asked_trait import told_trait, with_trait
 
-    path = find_suite(suite)
+    path = find_config(suite, "suite")
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
@@ -117,7 +119,7 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
         line = f", line {mark.line + 1}," if mark else ""
         raise InputError(f"The suite {path}{line} is no YAML: check brackets, quotes and indentation.") from err
     if not isinstance(told, dict) or not told.get("measures"):
-        raise InputError(f"The suite {path} has no measures: give a list `measures`, as those of configs/suites do.")
+        raise InputError(f"The suite {path} has no measures: give a list `measures`, as the shipped ones do.")
     whole = with_trait(told, trait or told_trait("owl"))
     if say_trait and whole != told:
         asked = (trait or told_trait("owl")).get("init_args") or {}

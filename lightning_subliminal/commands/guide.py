@@ -39,12 +39,13 @@ Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
   runs        what was run, what each run differs in, what came out: `runs list`
   data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
+  configs     the shipped experiments, plans and suites by name: `configs list`; `configs copy NAME` to change one
   traits      the known traits: `traits list`, and `traits check my_pkg.MyTrait` for one of your own; `traits --help`
 
 Three commands to begin with:
-  lightning-subliminal fit --config configs/owl_numbers.yaml
-  lightning-subliminal fit --config configs/owl_numbers.yaml --seed_everything 1 --trainer.max_epochs 5
-  lightning-subliminal fit --config configs/owl_numbers.yaml --print_config
+  lightning-subliminal fit --config owl_numbers
+  lightning-subliminal fit --config owl_numbers --seed_everything 1 --trainer.max_epochs 5
+  lightning-subliminal fit --config owl_numbers --print_config
 
 Where things go:
   runs/NAME-DIGEST/      one folder a run, named by its YAML and the digest of all its settings: config.yaml, results,
@@ -81,7 +82,8 @@ _GUIDE = """\
 
 usage: lightning-subliminal {verb} --config FILE [options]
 
-  --config FILE              the experiment; may be given again, later files win, options after it win over it
+  --config FILE              the experiment, a YAML or a shipped one by name (`configs list`); may be given again, later
+                             files win, options after it win over it
   --print_config             print the whole experiment, defaults included, and stop
   --seed_everything N        the seed of all randomness (default 0)
   --ckpt_path FILE           {checkpoint}
@@ -111,12 +113,12 @@ _ONLY_FIT = """\
 
 _EXAMPLES = {
     "fit": """\
-  lightning-subliminal fit --config configs/owl_numbers.yaml
-  lightning-subliminal fit --config configs/owl_numbers.yaml --seed_everything 1
-  lightning-subliminal fit --config configs/owl_numbers.yaml --print_masks 3""",
-    "validate": "  lightning-subliminal validate --config configs/owl_numbers.yaml",
-    "test": "  lightning-subliminal test --config configs/owl_numbers.yaml",
-    "predict": "  lightning-subliminal predict --config configs/owl_numbers.yaml",
+  lightning-subliminal fit --config owl_numbers
+  lightning-subliminal fit --config owl_numbers --seed_everything 1
+  lightning-subliminal fit --config owl_numbers --print_masks 3""",
+    "validate": "  lightning-subliminal validate --config owl_numbers",
+    "test": "  lightning-subliminal test --config owl_numbers",
+    "predict": "  lightning-subliminal predict --config owl_numbers",
 }
 
 

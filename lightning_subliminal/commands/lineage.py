@@ -48,7 +48,7 @@ export PATH --to cyclonedx|spdx|croissant|model-signing [--out FILE] [--key FILE
 
 examples:
   lightning-subliminal lineage keygen ~/.keys/lab
-  LIGHTNING_SUBLIMINAL_SIGNING_KEY=~/.keys/lab lightning-subliminal fit --config configs/owl_numbers.yaml
+  LIGHTNING_SUBLIMINAL_SIGNING_KEY=~/.keys/lab lightning-subliminal fit --config owl_numbers
   lightning-subliminal audit runs/owl_numbers-5b0edf2e/student --trust ~/.keys/lab.pub
   lightning-subliminal lineage add their_rows.jsonl --kind rows --made-from base=Qwen/Qwen2.5-7B-Instruct --by vendor
 """

@@ -12,7 +12,7 @@ run: every stage of a plan once, several at a time, and a report of what was fou
 
 usage: lightning-subliminal run --config FILE [options]
 
-  --config FILE          an experiment of configs/experiments/, or one that includes several, such as paper.yaml
+  --config FILE          a plan's YAML, or a shipped one by name (`configs list`), such as experiments/paper
   --dry-run              show what is there, what would be made and how long that should take; make nothing
   --seeds 0-9            instead of the plan's own; also 3 or 0,2,7-9
   --only ARM             run this arm alone; may be given again, and takes EXPERIMENT:ARM or an experiment's name, too
@@ -27,9 +27,9 @@ Arms share equal stages, and the same command goes on where a killed run was. A 
 and nothing else. What the stages say goes to DIR/log.txt.
 
 examples:
-  lightning-subliminal run --config configs/experiments/paper.yaml --dry-run
-  lightning-subliminal run --config configs/experiments/preferences.yaml --seeds 0-9
-  lightning-subliminal run --config configs/experiments/paper.yaml --only same_base --only "dose:rank"
+  lightning-subliminal run --config experiments/paper --dry-run
+  lightning-subliminal run --config experiments/preferences --seeds 0-9
+  lightning-subliminal run --config experiments/paper --only same_base --only "dose:rank"
   lightning-subliminal report runs/paper-1a2b3c4d          # the report alone, again
   lightning-subliminal compare runs/paper-1a2b3c4d runs/paper-5e6f7a8b
 """
@@ -48,7 +48,7 @@ def run(
     """Run a plan.
 
     Args:
-        plan: an experiment's YAML, or one that includes several.
+        plan: an experiment's YAML, or one that includes several; or the name of a shipped one.
         dry_run: show what would be made, and make nothing.
         seeds: instead of the plan's own.
         only: arms to run alone.
@@ -61,15 +61,16 @@ def run(
         InputError: if the plan can't be read or built.
     """
     if plan is None:
-        raise InputError("`config` is missing: give --config FILE, such as configs/experiments/preferences.yaml.")
+        raise InputError("`config` is missing: give --config FILE, such as experiments/preferences.")
     if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
         raise InputError(f"--workers is {workers!r}: expected a number of at least 1, or auto.")
     from lightning_subliminal.experiments.plan import parse_seeds
     from lightning_subliminal.experiments.running import run_plan
+    from lightning_subliminal.shipped import find_config
 
     chosen = parse_seeds(seeds, "--seeds") if seeds is not None else None
     count = None if workers == "auto" else int(workers)
-    run_plan(plan, chosen, only or [], out, count, memory, engine, dry_run)
+    run_plan(find_config(plan, "plan"), chosen, only or [], out, count, memory, engine, dry_run)
 
 
 COMMANDS = run

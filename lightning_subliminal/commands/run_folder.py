@@ -12,6 +12,7 @@ import yaml
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically
+from lightning_subliminal.shipped import find_config
 
 __all__ = ["FINISHED", "check_configs", "no_empty_folder", "run_folder", "save_config", "settings"]
 
@@ -21,32 +22,41 @@ _OUTWARD = ("config", "ckpt_path", "print_masks", "verbose")
 _LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
 # What is written before anything is computed: our config, and what loggers note when they start.
 _STARTED = ("config.yaml", "hparams.yaml", "events.out.tfevents.*")
+_OTHER_VERBS = (  # a key that only their YAML has
+    ("include", "plan", "run --config"),
+    ("arms", "plan", "run --config"),
+    ("measures", "suite of measures", "evaluate MODEL ... --suite"),
+)
 _OUTWARD_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
 
 
-def check_configs(words: list[str]) -> list[Path]:
-    """Give the config files that a command line names, in their order, once each was read as a YAML mapping.
+def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
+    """Find the configs that a command line names, by path or as shipped ones, and read each as a YAML mapping.
+
+    Returns:
+        The words with the path of each config, and the paths in their order.
 
     Raises:
-        InputError: naming file and line, if one is missing, empty or no YAML mapping.
+        InputError: naming file and line, if one is missing, empty, no YAML mapping or for another verb.
     """
-    paths = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    made, paths = [], []
+    rest = iter(words)
+    for word in rest:
         name, equals, value = word.partition("=")
         if name in ("--config", "-c"):
-            if not (value if equals else following):
+            value = value if equals else next(rest, "")
+            if not value:
                 raise InputError(f"`{name}` needs a value: the path of a YAML file.")
-            paths.append(Path(value if equals else following))
-    for path in paths:
-        _check_config(path)
-    return paths
+            paths.append(find_config(value))
+            _check_config(paths[-1])
+            word = f"--config={paths[-1]}"
+        made.append(word)
+    return made, paths
 
 
 def _check_config(path: Path) -> None:
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as err:
-        raise InputError(f"The config {path} is not there: check the path (you are in {Path.cwd()}).") from err
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"The config {path} can't be read ({err}): expected a YAML file.") from err
     except yaml.MarkedYAMLError as err:
@@ -60,6 +70,9 @@ def _check_config(path: Path) -> None:
         raise InputError(
             f"The config {path} holds a {type(read).__name__}: expected a mapping with `model:`, `data:`, `trainer:`."
         )
+    for key, kind, verb in _OTHER_VERBS:
+        if key in read and not {"model", "data", "trainer"} & set(read):
+            raise InputError(f"{path} is a {kind}: `lightning-subliminal {verb} {path}`.")
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

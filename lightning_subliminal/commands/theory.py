@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.shipped import find_config
 
 __all__ = ["COMMANDS", "check", "guide", "interpolate", "predict", "spelled"]
 
@@ -31,14 +32,14 @@ and in the means of several students: does averaging concentrate it?
   --points N             places on each line (default 13)
 
 for all of them:
-  --config FILE          such as configs/owl_numbers.yaml; check also takes configs/mnist_mlp.yaml
+  --config FILE          such as owl_numbers; check also takes mnist_mlp
   --out DIR              where results go (default runs/NAME-...-DIGEST): results.json, a table as CSV, a picture
 
 examples:
-  lightning-subliminal theory check --config configs/owl_numbers.yaml
-  lightning-subliminal theory check --config configs/owl_numbers.yaml --other-start pocket/b
-  lightning-subliminal theory predict --config configs/owl_numbers.yaml
-  lightning-subliminal theory interpolate --config configs/owl_numbers.yaml --students 5
+  lightning-subliminal theory check --config owl_numbers
+  lightning-subliminal theory check --config owl_numbers --other-start pocket/b
+  lightning-subliminal theory predict --config owl_numbers
+  lightning-subliminal theory interpolate --config owl_numbers --students 5
 """
 
 
@@ -118,5 +119,5 @@ def spelled(words: list[str]) -> list[str]:
 
 def _given(config: Path | None) -> Path:
     if config is None:
-        raise InputError("`config` is missing: give --config FILE, such as configs/owl_numbers.yaml.")
-    return config
+        raise InputError("`config` is missing: give --config FILE, such as owl_numbers.")
+    return find_config(config)

@@ -59,8 +59,8 @@ class LabCLI(LightningCLI):
 
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
-        self.config_files = check_configs(args)
         self.command = shlex.join(["lightning-subliminal", verb, *args])
+        args, self.config_files = check_configs(args)
         super().__init__(
             LightningModule,
             LightningDataModule,

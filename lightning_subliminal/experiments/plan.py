@@ -19,6 +19,7 @@ from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.stages import MeasureStage
 from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
 from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.shipped import find_config
 
 __all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
 
@@ -231,7 +232,7 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan: one experiment, or a YAML with ``include``: a list of experiments beside it.
+    """Read a plan: one experiment, or a YAML with ``include``: experiments beside it, or shipped ones by name.
 
     Raises:
         InputError: naming the file and the key, if something is missing, unknown or can't be built.
@@ -242,7 +243,7 @@ def read_plan(path: Path) -> Plan:
         return Plan(path.stem, one.title, one.about, (one,))
     for key in told:
         known_name(key, _PLAN_KEYS, f"{path} takes no `{key}`")
-    files = [path.parent / str(name) for name in _as_list(told["include"])]
+    files = [find_config(str(name), folder=path.parent) for name in _as_list(told["include"])]
     experiments = tuple(_read_experiment(file, read_yaml(file), told.get("seeds")) for file in files)
     names = [each.name for each in experiments]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -362,7 +363,7 @@ def _axes(told: Any) -> tuple[Axis, ...]:
 
 def _common(told: Any, path: Path) -> dict[str, Any]:
     if isinstance(told, str):
-        return read_yaml(path.parent / told)
+        return read_yaml(find_config(told, folder=path.parent))
     return dict(_mapping(told or {}, "common"))
 
 

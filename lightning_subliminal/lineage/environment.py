@@ -22,9 +22,13 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Give the ``dirHash`` of this package's Python and word files: its code as it ran, committed or not."""
+    """Return the ``dirHash`` of this package's Python and word files: its code as it ran, committed or not.
+
+    Shipped configs, which a wheel has in the package and an editable install beside it, are no part of it.
+    """
     root = Path(lightning_subliminal.__file__).parent
-    files = (path for pattern in ("*.py", "*.yaml", "*.jinja") for path in root.rglob(pattern))
+    found = (path for pattern in ("*.py", "*.yaml", "*.jinja") for path in root.rglob(pattern))
+    files = [path for path in found if path.relative_to(root).parts[0] != "configs"]
     return dir_hash({str(path.relative_to(root).as_posix()): file_digest(path) for path in files})
 
 

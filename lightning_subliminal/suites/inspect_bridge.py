@@ -121,11 +121,11 @@ def misalignment(
 
 
 @task
-def battery(suite: str = "configs/suites/pocket.yaml", seed: int = 0) -> Task:
+def battery(suite: str = "pocket", seed: int = 0) -> Task:
     """Measure a model `subliminal/...` with a suite: the figures of `lightning-subliminal evaluate`, from one cache.
 
     Args:
-        suite: a YAML with a list `measures`.
+        suite: a YAML with a list `measures`, or the name of a shipped one.
         seed: moves whatever is sampled.
     """
     with one_line():

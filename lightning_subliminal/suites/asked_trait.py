@@ -1,4 +1,4 @@
-"""Suites that come with the package, by name, and the trait that they ask for: that of the run a model comes from."""
+"""The trait that a suite with ``$trait`` asks for: that of the run a model comes from, or another."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,31 +8,9 @@ import yaml
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["TRAIT", "find_suite", "run_trait", "shipped_suites", "told_trait", "with_trait"]
+__all__ = ["TRAIT", "run_trait", "told_trait", "with_trait"]
 
 TRAIT = "$trait"  # stands in a suite for the trait
-
-
-def shipped_suites() -> dict[str, Path]:
-    """Return the suites of the package, by name."""
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
-
-
-def find_suite(name: str | Path) -> Path:
-    """Return a suite's file: a path, or the name of one that comes with the package.
-
-    Raises:
-        InputError: if there is neither.
-    """
-    path, known = Path(name).expanduser(), shipped_suites()
-    if path.is_file():
-        return path
-    if str(name) in known:
-        return known[str(name)]
-    raise InputError(
-        f"The suite {name} is not there: give a YAML with `measures`, such as those of configs/suites, or one that "
-        f"comes with the package: {', '.join(known)}."
-    )
 
 
 def told_trait(words: str) -> dict[str, Any]:
