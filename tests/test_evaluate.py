@@ -228,6 +228,7 @@ class TestShippedSuite:
         ("words", "told"),
         [
             (["runs/one", "runs/two"], "runs/one and runs/two were trained for different traits: say by --trait"),
+            (["runs/three"], "was trained for the trait antigravity.Trait, a class that is not of this package"),
             (["pocket/a", "--trait", "[owl]"], "--trait '[owl]' is no trait: give a target"),
             (["pocket/a", "--trait", "7"], "--trait '7' is no trait"),
             (["pocket/a", "--suite", "quick.yaml", "--trait", "owl"], "names its traits itself: leave it out"),
@@ -237,6 +238,7 @@ class TestShippedSuite:
     def test_mistakes(self, words, told, stand, small, capsys):
         for name, target in (("one", "oak"), ("two", "wolf")):
             self.a_run(Path("runs") / name, {"class_path": "PreferenceTrait", "init_args": {"target": target}})
+        self.a_run(Path("runs/three"), {"class_path": "antigravity.Trait", "init_args": {}})
         with pytest.raises(SystemExit) as stop:
             evaluate(*words, *([] if "--suite" in words else ["--suite", "preference"]))
         assert stop.value.code == 2

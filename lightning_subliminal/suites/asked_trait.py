@@ -36,8 +36,10 @@ def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
     Args:
         places: models as ``evaluate`` takes them: a run's folder, or its ``student``.
 
+    A run's folder may be somebody else's, so no class of another package is imported because a file in it names one.
+
     Raises:
-        InputError: if they were trained for several traits.
+        InputError: if they were trained for several traits, or for one of another package.
     """
     found: dict[str, Any] = {}
     for place in places:
@@ -50,6 +52,12 @@ def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
     if len(found) > 1:
         (one, _), (other, _), *_ = found.values()
         raise InputError(f"{one} and {other} were trained for different traits: say by --trait which one to ask for.")
+    for place, told in found.values():
+        if foreign := _foreign_class(told):
+            raise InputError(
+                f"{place} was trained for the trait {foreign}, a class that is not of this package: if you trust it, "
+                f"say --trait '{{class_path: {foreign}, ...}}'."
+            )
     return next(iter(found.values()))[1] if found else None
 
 
@@ -80,3 +88,12 @@ def _trait_in(told: Any) -> dict[str, Any] | None:
     if isinstance(told, list):
         return next((found for each in told if (found := _trait_in(each)) is not None), None)
     return None
+
+
+def _foreign_class(told: Any) -> str:
+    """Return the first class that a trait's settings name and that is not of this package; empty without one."""
+    inside = list(told.values()) if isinstance(told, dict) else told if isinstance(told, list) else []
+    named = str(told["class_path"]) if isinstance(told, dict) and "class_path" in told else ""
+    if "." in named and not named.startswith("lightning_subliminal."):
+        return named
+    return next((found for each in inside if (found := _foreign_class(each))), "")
