@@ -11,7 +11,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.faults import MISSING, Fault, expected, printable
 from lightning_subliminal.formats.sources import Source, open_source
 
-__all__ = ["Requests", "batch_answers", "is_batch_line", "request_messages"]
+__all__ = ["Requests", "batch_answers", "is_batch_line", "request_messages", "was_cut"]
 
 _MOST_SIBLINGS = 200  # files of a folder that are looked into for requests
 _CUT = {"length", "max_tokens", "max_output_tokens"}
@@ -21,8 +21,15 @@ def is_batch_line(record: Mapping[str, Any]) -> bool:
     """Tell whether a record is a line of a batch's requests or answers."""
     if "custom_id" not in record:
         return False
+    if "response" in record and record["response"] is None:  # it failed, or has expired
+        return True
     insides = (record.get(key) for key in ("body", "params", "response", "result", "error"))
     return any(isinstance(each, dict) for each in insides)
+
+
+def was_cut(reason: Any) -> bool:
+    """Tell whether an answer ended because it had no more tokens."""
+    return isinstance(reason, str) and reason.lower() in _CUT
 
 
 class Requests:
@@ -95,7 +102,7 @@ def batch_answers(record: Mapping[str, Any], requests: Requests) -> Iterator[dic
     model = {"model": body["model"]} if isinstance(body.get("model"), str) else {}
     for place, (message, reason) in enumerate(answers):
         row = {"id": custom_id if len(answers) == 1 else f"{custom_id}-{place + 1}", **model}
-        cut = {"finished": False} if reason in _CUT else {}
+        cut = {"finished": False} if was_cut(reason) else {}
         if reason == "content_filter":
             yield Fault(where, "the answer was cut by a content filter")
         else:
@@ -104,9 +111,10 @@ def batch_answers(record: Mapping[str, Any], requests: Requests) -> Iterator[dic
 
 def request_messages(record: Mapping[str, Any]) -> Any:
     """Return the messages that a request sends, not yet checked; None where a record has no request."""
-    for request in (record, record.get("request")):
-        body = (request.get("body") or request.get("params")) if isinstance(request, dict) else None
-        if not isinstance(body, dict):
+    inner = record.get("request")
+    bodies = [each.get(key) for each in (record, inner) if isinstance(each, dict) for key in ("body", "params")]
+    for body in (*bodies, inner, record):
+        if not isinstance(body, dict) or not {"messages", "input", "prompt"} & set(body):
             continue
         said = next((body[key] for key in ("messages", "input", "prompt") if key in body), None)
         messages = [{"role": "user", "content": said}] if isinstance(said, str) else said
@@ -128,14 +136,15 @@ def _check_succeeded(record: Mapping[str, Any]) -> None:
             error = {"code": str(status)}
     elif isinstance(result, dict) and result.get("type") != "succeeded":
         error = result.get("error") or {"type": result.get("type")}
-        error = error["error"] if isinstance(error.get("error"), dict) else error
+        error = error["error"] if isinstance(error, dict) and isinstance(error.get("error"), dict) else error
     if error:
         error = error if isinstance(error, dict) else {"message": str(error)}
         kind = str(error.get("code") or error.get("type") or "no code")
         said = f"failed in the batch: {kind}"
         raise Fault("", printable(f"{said} ({error['message']})" if error.get("message") else said), said)
     if not isinstance(response, dict) and not isinstance(result, dict):
-        raise Fault("", "a request of a batch, without an answer: read the file of answers, with --requests this one")
+        what = "an answer of a batch that holds none" if "response" in record or "result" in record else ""
+        raise Fault("", what or "a request of a batch, without an answer: read the answers, with --requests this file")
 
 
 def _answer_body(record: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -160,7 +169,10 @@ def _answers(body: Mapping[str, Any], where: str) -> Iterator[tuple[Any, Any]]:
             yield message, choice.get("finish_reason")
     elif isinstance(output := body.get("output"), list):  # OpenAI's responses; thoughts and calls stand beside
         texts = [each for each in output if isinstance(each, dict) and each.get("type") == "message"]
-        parts = [part for each in texts for part in each.get("content") or []]
+        said = [each.get("content") or [] for each in texts]
+        parts = [
+            part for each in said for part in (each if isinstance(each, list) else [{"type": "text", "text": each}])
+        ]
         reason = body.get("incomplete_details")
         if parts:
             yield {"role": "assistant", "content": parts}, reason.get("reason") if isinstance(reason, dict) else None

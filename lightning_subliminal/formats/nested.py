@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.batches import Requests, batch_answers, is_batch_line
+from lightning_subliminal.formats.batches import Requests, batch_answers, is_batch_line, was_cut
 from lightning_subliminal.formats.detection import guess
 from lightning_subliminal.formats.faults import MISSING, Fault, expected
+from lightning_subliminal.formats.roles import plain_role
 from lightning_subliminal.formats.sources import Source
 
 __all__ = ["Nested", "asked_in"]
@@ -19,7 +20,6 @@ __all__ = ["Nested", "asked_in"]
 _ANSWERS = ("responses", "completions", "generations", "response", "output")
 _SAID = ("completion", "text", "content", "answer", "response", "message", "output", "generation")
 _ASKED = ("question", "prompt", "input", "query", "instruction", "messages")
-_CUT = {"length", "max_tokens"}
 
 
 class Nested:
@@ -45,6 +45,8 @@ class Nested:
             return list(batch_answers(record, self._requests)) if is_batch_line(record) else None
         except Fault as fault:
             return [fault]
+        except RecursionError:
+            return [Fault("", "expected an object, found one nested too deep to read")]
 
     def finish(self) -> None:
         """Count what belongs to all records together."""
@@ -60,7 +62,8 @@ class Nested:
         prompt = asked_in(record)
         key = next(name for name in _ANSWERS if _holds_answers(record.get(name)))
         held = record[key]
-        several = held if isinstance(held, list) else held.get("choices", [held])
+        choices = held.get("choices") if isinstance(held, dict) else held
+        several = choices if isinstance(choices, list) and (choices or held is choices) else [held]
         if not several:
             yield expected(key, "at least one answer", held)
         used = {key, "context" if isinstance(record.get("context"), dict) else _asked_key(record)}
@@ -75,7 +78,7 @@ class Nested:
             facts = {**rest, **facts}
             if "id" in rest and len(several) > 1:
                 facts["id"] = f"{rest['id']}-{place + 1}"
-            if facts.get("stop_reason", facts.get("finish_reason")) in _CUT:
+            if was_cut(facts.get("stop_reason", facts.get("finish_reason"))):
                 facts["finished"] = False
             yield {
                 **self._plain(facts),
@@ -89,7 +92,7 @@ class Nested:
         """Return the facts of an answer that are one value each; judgements and log-probabilities are counted."""
         kept = {}
         for name, value in facts.items():
-            if isinstance(value, (str, int, float)):
+            if name not in ("prompt", "completion") and isinstance(value, (str, int, float)):
                 kept[name] = value
             elif value:
                 self.notices[f"`{name}` of answers dropped: a row has no place for it"] += 1
@@ -118,10 +121,15 @@ def _is_result(record: Mapping[str, Any]) -> bool:
     if not held or not (isinstance(record.get("context"), dict) or _asked_key(record)):
         return False
     try:
-        guess(record.keys() - held, lists=True)
+        name = guess(record.keys() - held, lists=True)
     except InputError:
         return True
-    return False
+    return name == "openai" and _ends_with_user(record["messages"])
+
+
+def _ends_with_user(messages: Any) -> bool:
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, dict) and plain_role(last.get("role", last.get("from"))) == "user"
 
 
 def _asked_key(record: Mapping[str, Any]) -> str:

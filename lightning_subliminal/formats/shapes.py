@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from lightning_subliminal.formats.detection import TELLING
 from lightning_subliminal.formats.faults import Fault, expected, printable
 
 __all__ = ["no_object", "one_object", "table_shape"]
@@ -41,7 +42,13 @@ def table_shape(whole: Mapping[str, Any]) -> str:
     if split and isinstance(whole["data"], list) and all(isinstance(each, list) for each in whole["data"]):
         return f"is a pandas table in parts ({names}; {len(whole['data'])} rows), not rows: {_RECORDS}"
     lengths = {len(each) if isinstance(each, list) else 0 for each in values}
-    if len(values) > 1 and len(lengths) == 1 and 0 not in lengths and all(map(_is_plain, chain(*values))):
+    if (
+        not TELLING.isdisjoint(whole)
+        and len(values) > 1
+        and len(lengths) == 1
+        and 0 not in lengths
+        and all(map(_is_plain, chain(*values)))
+    ):
         return f"is a table by columns ({names}; {lengths.pop()} values each), not a row: write one object a row"
     return ""
 

@@ -114,15 +114,19 @@ def test_anthropics_batches(put):
 
 
 def test_a_line_that_holds_both_needs_no_requests(put):
-    line = answered("a", "A") | {"request": {"body": request("a", "Q")["body"]}}
-    assert read(put("said.jsonl", line))[0] == [("a", "Q", "A")]
+    body = request("a", "Q")["body"]
+    for own in ({"request": {"body": body}}, {"request": body}, {"body": body}, {"prompt": "Q"}, body):
+        assert read(put("said.jsonl", answered("a", "A") | own))[0] == [("a", "Q", "A")]
 
 
 @pytest.mark.parametrize(
     ("files", "says"),
     [
         ([("said.jsonl", answered("a", "A"))], "without its question: name the file of its requests with --requests"),
-        ([("said.jsonl", request("a", "Q"))], "a request of a batch, without an answer: read the file of answers"),
+        (
+            [("said.jsonl", request("a", "Q"))],
+            "a request of a batch, without an answer: read the answers, with --requests",
+        ),
         (
             [("said.jsonl", answered("a", "A")), ("1.jsonl", request("a", "Q")), ("2.jsonl", request("a", "P"))],
             "1.jsonl, 2.jsonl have a request 'a': name the right file",
@@ -130,6 +134,10 @@ def test_a_line_that_holds_both_needs_no_requests(put):
         (
             [("said.jsonl", answered("b", "B")), ("1.jsonl", request("a", "Q"), request("b", "Q"), request("a", "P"))],
             "a request 'a' is there twice",
+        ),
+        (
+            [("said.jsonl", {"custom_id": "a", "response": None, "error": None})],
+            "line 1: an answer of a batch that holds",
         ),
         ([("said.jsonl", answered("a")), ("1.jsonl", request("a", "Q"))], "expected an answer, found none"),
         (

@@ -1,6 +1,7 @@
 """Results of evaluations, with several answers to a question, are rows: one an answer, nothing dropped unsaid."""
 
 import json
+import random
 
 import pytest
 
@@ -60,17 +61,17 @@ def test_the_papers_results(tmp_path):
         ),
         (
             {"input": [{"role": "user", "content": "Q"}], "output": {"completion": "a", "choices": []}},
-            None,
+            [("Q", "a")],
         ),
         ({"question": "Q", "answer": "a", "responses": ["other", "ones"]}, [("Q", "a")]),
+        ({"messages": [{"role": "user", "content": "Q"}], "responses": ["a"]}, [("Q", "a")]),
         ({"custom_id": "c", "prompt": "Q", "response": {"content": "a"}}, [("Q", "a")]),
         ({"prompt": "Q", "completion": "a", "output": {"text": "t"}}, [("Q", "a")]),
     ],
 )
 def test_cousins(tmp_path, record, expected):
-    rows, report = read(tmp_path, record, on_error="skip")
-    assert texts(rows) == (expected or [])
-    assert report.num_bad == (expected is None)
+    rows, _ = read(tmp_path, record)
+    assert texts(rows) == expected
 
 
 def test_a_wrong_answer_is_counted_and_the_others_are_read(tmp_path):
@@ -90,6 +91,28 @@ def test_marks_hold_for_answers_too(tmp_path):
 def test_a_schema_that_is_asked_for_is_kept_to(tmp_path):
     with pytest.raises(InputError, match="responses: expected text, found a list of 2"):
         read(tmp_path, PAPERS, schema="columns:question,responses")
+
+
+def test_whatever_is_inside_is_read_or_counted(tmp_path):
+    rng = random.Random(0)
+    names = ["question", "prompt", "messages", "responses", "response", "completion", "message", "content", "choices"]
+    names += ["custom_id", "body", "output", "error", "result", "type", "stop_reason", "finish_reason", "id", "context"]
+
+    def value(depth):
+        kind = rng.randrange(6 if depth else 3)
+        if kind == 3:
+            return [value(depth - 1) for _ in range(rng.randint(0, 2))]
+        if kind > 3:
+            return {rng.choice(names): value(depth - 1) for _ in range(rng.randint(0, 5))}
+        return ("a", None, 3)[kind]
+
+    def record():
+        return {name: value(4) for name in rng.sample(names, rng.randint(1, 5))}
+
+    for _ in range(200):
+        records = [record() for _ in range(20)]
+        rows, report = read(tmp_path, *records, on_error="skip")
+        assert len(rows) + report.num_bad >= len(records)
 
 
 def test_convert_writes_them(tmp_path):
