@@ -24,6 +24,7 @@ from lightning_subliminal.formats.sources import Source, container, open_source
 from lightning_subliminal.formats.stream import NoRowsError, RowStream, default_schema, write_stream
 from lightning_subliminal.lineage import (
     Material,
+    file_material,
     provenance,
     setting_material,
     source_material,
@@ -102,13 +103,15 @@ def convert(
         files.insert(0, Path(out))
         if card:
             path, remark = write_card(Path(out), opened, outcome, filters)
-            files.append(_write_lineage(Path(out), opened, outcome, filters))
+            files.append(_write_lineage(Path(out), opened, outcome, filters, stream.asked_in))
             files += [path] if path is not None else []
             outcome.remarks += [remark] if remark else []
     return outcome
 
 
-def _write_lineage(out: Path, source: Source, outcome: Outcome, filters: Sequence[Filter]) -> Path:
+def _write_lineage(
+    out: Path, source: Source, outcome: Outcome, filters: Sequence[Filter], requests: Path | None
+) -> Path:
     """Write what the set was made from beside it, as NAME.lineage.json, or into it where it is a folder."""
     came_from = (
         source_material("rows", source.path)
@@ -119,6 +122,7 @@ def _write_lineage(out: Path, source: Source, outcome: Outcome, filters: Sequenc
     if outcome.filtered is not None:
         told |= {"made": outcome.filtered.made, "reasons": outcome.filtered.reasons}
     judged = [_filter_material(each) for each in filters]
+    judged += [file_material(requests, "requests")] if requests is not None else []
     if out.is_dir():
         write_record(out, "rows", told, [came_from, *judged])
         return out / RECORD

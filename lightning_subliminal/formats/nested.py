@@ -48,14 +48,15 @@ class Nested:
         except RecursionError:
             return [Fault("", "expected an object, found one nested too deep to read")]
 
-    def finish(self) -> None:
-        """Count what belongs to all records together."""
+    def finish(self) -> Path | None:
+        """Count what belongs to all records together; return the file of requests that questions were taken from."""
         if not self._requests.asked and self._requests.given:
             self.notices["file of requests not used: no answer of a batch needs it"] += 1
         if self._requests.asked and self._requests.path is not None:
             self.notices[f"question taken from {self._requests.path.name}, by custom_id"] += len(self._requests.asked)
             if left := self._requests.unanswered():
                 self.notices[f"request in {self._requests.path.name} without an answer"] += left
+        return self._requests.path if self._requests.asked else None
 
     def _answers(self, record: dict[str, Any]) -> Iterator[dict[str, Any] | Fault]:
         """Yield a row for each answer to a question."""

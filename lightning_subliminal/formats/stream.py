@@ -98,6 +98,7 @@ class RowStream:
         self.on_error = on_error
         self.aside = aside
         self.requests = requests
+        self.asked_in: Path | None = None  # the file of requests, once questions were taken from it
         self.report = Report()
 
     def __iter__(self) -> Iterator[tuple[Found, Row]]:
@@ -128,7 +129,7 @@ class RowStream:
                 place = found._replace(part=part if len(rows) > 1 else 0)
                 yield place._replace(fault=row) if isinstance(row, Fault) else place._replace(record=row)
         if nested is not None:
-            nested.finish()
+            self.asked_in = nested.finish()
 
     def refuse(self, found: Found, fault: Fault) -> None:
         """Leave a row out and count why, or stop at it.

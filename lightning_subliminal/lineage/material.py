@@ -19,7 +19,7 @@ class Material:
     """One input of a stage, as an in-toto ResourceDescriptor.
 
     Attributes:
-        role: what it was to the stage: base, teacher, completions, rows, student, file, filter, judge.
+        role: what it was to the stage: base, teacher, completions, rows, student, file, filter, judge, requests.
         uri: what it is called: a base's name, `lightning-subliminal:` and a place in a cache, or a file's name.
         digest: its digests by algorithm: `dirHash` of a folder, `sha256` of a file or of settings.
         statement: SHA-256 of its own statement's bytes, where it has one.
