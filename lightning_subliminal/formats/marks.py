@@ -9,6 +9,7 @@ openweights (`weight` of a content's part, -1 to unlearn), ms-swift and XTuner (
 rows that are tokens already (`labels`, -100 where nothing is learned).
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ _LISTS = {"weights", "token_weights", "loss_weights", "message_weights"}
 _LEAVE = {"mask", "masked", "is_masked", "ignore", "ignored", "unlearn", "exclude", "excluded", "skip"}
 _DETAILS = {"train_detail", "training_detail", "train_details"}
 _BAGS = {"metadata", "meta", "meta_data", "extra", "extra_info", "extras", "info", "attributes", "annotations", "flags"}
+_BAGS |= {"properties", "options", "training", "train_config", "training_config", "custom"}
 _UNLEARNED = -100  # the label of a token that no loss is taken of
 # A key made of these words alone is a mark: use_for_training, compute_loss; with one of `_NOT` to leave: do_not_train.
 _VERBS = {
@@ -40,12 +42,14 @@ _VERBS = {
     "loss",
     "generation",
 }
+_VERBS |= {"supervise", "supervised"}
 _NOT = {"no", "not", "never", "dont", "don't", "skip", "ignore", "ignored", "exclude", "excluded", "without", "omit"}
 _FILL = {"do", "is", "be", "to", "in", "on", "from", "for", "the", "this", "use", "used", "include", "included"}
-_FILL |= {"has", "with", "compute", "calculate", "calc", "apply", "can", "should", "enable", "enabled"}
-_MEASURED = re.compile(
-    r"(?:train|training)?_?loss|generation"
-)  # of a whole record: a figure, unless it is true or false
+_FILL |= {"has", "with", "compute", "calculate", "calc", "apply", "can", "should", "enable", "enabled", "only"}
+_WHAT = "assistant|completion|response|answer|output|reply|row|sample|example|message|turn"
+_PARTS = {each for name in _WHAT.split("|") for each in (name, f"{name}s")}
+# Of a whole record such a name is that of a figure, unless it is true or false.
+_MEASURED = re.compile(rf"(?:(?:{_WHAT}|train|training)s?_)*loss|generation")
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
@@ -97,9 +101,9 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
                 raise _fault(where, value)
             if told != 1:
                 notices[f"column `{where}` is not applied: each row is trained on alike"] += 1
-        elif name in _BAGS and isinstance(value, Mapping):
-            check_record(value, (), notices, where)
-        elif name == "labels" and isinstance(value, list) and 0 < value.count(_UNLEARNED) < len(value):
+        elif name in _BAGS and isinstance(bag := _opened(value), Mapping):
+            check_record(bag, (), notices, where)
+        elif name == "labels" and isinstance(value, list) and _unlearned(value) == "some":
             notices[f"column `{where}` is not applied: the whole completion is trained on"] += 1
         elif not _MEASURED.fullmatch(name) or isinstance(value, bool):
             _check({key: value}, field)
@@ -109,14 +113,16 @@ def _check(marked: Mapping[str, Any], field: str) -> None:
     for key, value in marked.items():
         name, where = _plain(key), f"{field}.{key}" if field else str(key)
         told, says = _number(value), _meaning(name)
+        if told is not None and _names_a_part(name) and not _is_truth(value):
+            continue  # train_sample: 12 is a number of something
         if name in _DETAILS and isinstance(value, list):
             for place, part in enumerate(value):
                 if isinstance(part, Mapping):
                     _check(part, f"{where}[{place}]")
-        elif name in _BAGS and isinstance(value, Mapping):
-            _check(value, where)
+        elif name in _BAGS and isinstance(bag := _opened(value), Mapping):
+            _check(bag, where)
         elif name == "labels" and isinstance(value, list):
-            if value and value.count(_UNLEARNED) == len(value):
+            if _unlearned(value) == "all":
                 raise Fault(where, "marked as not to be learned (each is -100)", "marked as not to be learned")
         elif isinstance(value, list):
             if (says == "learn" or name == "mask") and any(_number(each) != 1 for each in _flat(value)):
@@ -133,7 +139,7 @@ def _meaning(name: str) -> str:
     if name in _WEIGHTS | _LISTS or _MASK.fullmatch(name):
         return "learn"
     words = set(name.split("_"))
-    if words - _VERBS - _NOT - _FILL or not words & _VERBS:
+    if words - _VERBS - _NOT - _FILL - _PARTS or not words & _VERBS:
         return ""
     return "leave" if words & _NOT else "learn"
 
@@ -148,6 +154,31 @@ def _roles(value: Any) -> set[str]:
 def _flat(values: list[Any]) -> Iterator[Any]:
     for each in values:
         yield from _flat(each) if isinstance(each, list) else (each,)
+
+
+def _unlearned(labels: list[Any]) -> str:
+    """Tell whether all, some or none of the labels say that nothing is learned of a token."""
+    flat = list(_flat(labels))
+    count = flat.count(_UNLEARNED)
+    return "none" if not count else "all" if count == len(flat) else "some"
+
+
+def _names_a_part(name: str) -> bool:
+    return not (name in _WEIGHTS | _LISTS or _MASK.fullmatch(name)) and not _PARTS.isdisjoint(name.split("_"))
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in _WORDS)
+
+
+def _opened(value: Any) -> Any:
+    """Return what a column holds that may be written as JSON in a text."""
+    if not isinstance(value, str) or not value.lstrip().startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _fault(where: str, value: Any) -> Fault:
