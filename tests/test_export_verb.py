@@ -8,6 +8,7 @@ from small import numbers, quiet_trainer, taught
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from lightning_subliminal import LoRA, Steering, Student
+from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.saving import SaveStudent
@@ -119,9 +120,35 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
     torch.testing.assert_close(card_logits(tmp_path, "out"), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("adapter", [Steering([1]), LoRA(r=2)], ids=["steering", "lora"])
+@pytest.mark.parametrize("flag", [["--no-merge"], ["--merge=false"], ["--merge", "false"]], ids=" ".join)
+def test_without_a_merge_the_adapter_comes_out_under_todays_names(adapter, flag, tmp_path):
+    from peft import AutoPeftModelForCausalLM
+
+    module = Student("pocket/a", adapter, seed=0)
+    module.configure_model()
+    with torch.no_grad():
+        for value in module.net.parameters():
+            value += 0.1 * value.requires_grad
+    files, old, out = adapter.files, tmp_path / "old", tmp_path / "out"
+    adapter.save(module.net, old, "pocket/a")  # as earlier versions did: our name of the base, and PEFT's of the files
+    for own, before in zip(files, PEFT_FILES, strict=True):
+        (old / own).rename(old / before)
+    main(["export", str(old), str(out), *flag])
+    assert {*files} <= {path.name for path in out.iterdir()}
+    if files == PEFT_FILES:
+        again = AutoPeftModelForCausalLM.from_pretrained(str(out)).eval()
+    else:
+        again = find_subject(str(out)).load(torch.device("cpu")).net
+        assert not {*PEFT_FILES} & {path.name for path in out.iterdir()}
+    with torch.no_grad():
+        torch.testing.assert_close(again(input_ids=TOKENS).logits, logits_of(module))
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["pocket/a", "{out}", "--no-merge"], "is a whole model, with no adapter to write apart"),
         (["pocket/a", "{out}", "--push", "me"], "expected ORG/NAME"),
         (["pocket/a", "{out}", "--push", "me/it"], "HF_HUB_OFFLINE is set"),
         (["pocket/a"], "export RUN OUT"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.bases.registry import POCKET, POCKET_BASES, available, resolve
 
-__all__ = ["outside_name", "shipped_name"]
+__all__ = ["is_on_hub", "outside_name", "peft_base", "shipped_name"]
 
 _SHIPPED = POCKET.parts[-3:]  # lightning_subliminal/pocket/weights, wherever the package is installed
 
@@ -18,9 +18,25 @@ def outside_name(name: str) -> str:
     Raises:
         InputError: if there is no such base.
     """
-    plain = name if Path(name).expanduser().exists() else name.partition("?")[0]
-    on_hub = is_hub_id(plain) and plain not in available() and not Path(plain).expanduser().exists()
-    return plain if on_hub else str(resolve(name).folder.absolute())
+    return name.partition("?")[0] if is_on_hub(name) else str(resolve(name).folder.absolute())
+
+
+def is_on_hub(name: str) -> bool:
+    """Return whether a base is named by its id on the hub, and not one of ours or a local folder."""
+    plain = name.partition("?")[0]
+    here = plain in available() or any(Path(each).expanduser().exists() for each in (name, plain))
+    return is_hub_id(plain) and not here
+
+
+def peft_base(name: str) -> dict[str, str | None]:
+    """Return the fields of PEFT's config that name a base so that PEFT opens it.
+
+    Raises:
+        InputError: if there is no such base.
+    """
+    given = outside_name(name)
+    place, _, revision = given.partition("@") if is_hub_id(given) else (given, "", "")
+    return {"base_model_name_or_path": place, "revision": revision or None}
 
 
 def shipped_name(path: str) -> str | None:

@@ -1,8 +1,9 @@
-"""export: what was trained, as a whole model that any tool opens."""
+"""export: what was trained, as a whole model that any tool opens, or as an adapter apart."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_subliminal.commands.positional import positional
 from lightning_subliminal.errors import InputError
 
 if TYPE_CHECKING:
@@ -10,21 +11,25 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "export", "guide", "spelled"]
 
+_MERGE = {"--merge": "--merge=true", "--no-merge": "--merge=false", "--no_merge": "--merge=false"}
 _GUIDE = """\
 export: a run's student, adapter merged in, as a whole model that `AutoModelForCausalLM.from_pretrained` opens.
 
-usage: lightning-subliminal export RUN OUT [--push ORG/NAME]
+usage: lightning-subliminal export RUN OUT [--no-merge] [--push ORG/NAME]
 
   RUN                    a run's folder, its student/, any model folder, or a base's name
   OUT                    a new folder: weights, tokenizer, generation_config.json and README.md
+  --no-merge             write the adapter apart instead (--merge=false), under today's names: PEFT's files name the
+                         base so that PEFT opens it
   --push ORG/NAME        also upload OUT to this repository of the Hugging Face hub (needs a token)
 
 PEFT's adapters merge as PEFT merges them. Steering vectors become biases: in Llama and GPT-2 as they are; Qwen2 and
 Mistral without sliding windows are written as the Llama that computes the same, since they have no such bias. Others
 are refused, in a sentence.
 
-example:
+examples:
   lightning-subliminal export runs/owl_numbers-1a2b3c4d owl-student
+  lightning-subliminal export runs/owl_numbers_lora-1a2b3c4d owl-adapter --no-merge
 """
 
 
@@ -34,7 +39,7 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
     Args:
         run: a run's folder, its student's, or a model.
         out: a folder that is not there, or empty.
-        merge: put the adapter into the weights.
+        merge: put the adapter into the weights; without it, write the adapter apart.
         push: repository of the hub, as ``ORG/NAME``.
 
     Raises:
@@ -42,14 +47,11 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
     """
     if run is None or out is None:
         raise InputError("A model and a folder are needed: `export RUN OUT`.")
-    if not merge:
-        raise InputError(
-            "RUN/student is the adapter apart from its base: copy that folder, or leave out `--merge=false`."
-        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there and not empty: give a new folder.")
     import torch
 
+    from lightning_subliminal.bases.names import is_on_hub
     from lightning_subliminal.console import hush, say
     from lightning_subliminal.experiments.saving import model_card
     from lightning_subliminal.suites import find_subject
@@ -59,18 +61,43 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
         _check_push(push)
     subject = find_subject(run)
     subject.load(torch.device("cpu"))
-    net = merged(subject)
     try:
-        net.save_pretrained(out)
+        if merge:
+            net, kind = merged(subject), "whole"
+            net.save_pretrained(out)
+            what = f"{type(net).__name__}, whole weights and tokenizer; from_pretrained({str(out)!r}) opens it"
+        else:
+            kind = _apart(subject, out)
+            what = "the adapter and its tokenizer; its README.md has the lines that load it"
         subject.tokenizer.save_pretrained(out)
-        (out / "README.md").write_text(model_card(subject.base, "whole", push or str(out)), encoding="utf-8")
+        (out / "README.md").write_text(model_card(subject.base, kind, push or str(out)), encoding="utf-8")
     except OSError as err:
         raise InputError(f"{out} can't be written ({err}): give another folder.") from err
-    own = type(net).__name__
-    say(f"exported  {run} to {out}: {own}, whole weights and tokenizer; from_pretrained({str(out)!r}) opens it")
+    say(f"exported  {run} to {out}: {what}")
     if push is not None:
+        if not merge and not is_on_hub(subject.base):
+            say(f"note      others have no base {subject.base}: without --no-merge they get a whole model")
         _push(out, push)
         say(f"pushed    to https://huggingface.co/{push}")
+
+
+def _apart(subject: "Subject", out: Path) -> Literal["peft", "own"]:
+    """Write a subject's adapter under today's names; return its kind, as ``model_card`` takes it.
+
+    Raises:
+        InputError: if the subject is a whole model.
+    """
+    from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
+    from lightning_subliminal.bases.names import peft_base
+    from lightning_subliminal.models.adapter_files import read_adapter, write_adapter
+
+    if subject.folder is None:
+        raise InputError(f"{subject.name} is a whole model, with no adapter to write apart: leave out `--no-merge`.")
+    state, config = read_adapter(subject.folder)
+    by_peft = adapter_files(subject.folder) == PEFT_FILES and config.get("peft_type") != "STEERING"
+    named = peft_base(subject.base) if by_peft else {"base_model_name_or_path": subject.base}
+    write_adapter(out, state, config | named, PEFT_FILES if by_peft else OWN_FILES)
+    return "peft" if by_peft else "own"
 
 
 def merged(subject: "Subject") -> Any:
@@ -130,17 +157,10 @@ def guide(words: list[str]) -> str | None:
 
 def spelled(words: list[str]) -> list[str]:
     """Return the words as the parser takes them: RUN and OUT as options, ``--merge`` with its value."""
-    names = iter(("--run", "--out"))
     spelt: list[str] = []
-    options = iter(words)
-    for word in options:
-        if word == "--merge":
-            spelt.append("--merge=true")
-        elif word.startswith("--"):
-            spelt.append(word)
-            if "=" not in word and (following := next(options, None)) is not None:
-                spelt.append(following)
+    for word in words:
+        if spelt[-1:] == ["--merge=true"] and word in ("true", "false"):  # --merge false
+            spelt[-1] = f"--merge={word}"
         else:
-            name = next(names, None)
-            spelt.append(f"{name}={word}" if name else word)
-    return spelt
+            spelt.append(_MERGE.get(word, word))
+    return positional(spelt, ("--run", "--out"))

@@ -21,7 +21,8 @@ Run many, for a figure or a paper:
   report      make a run's report again: `report runs/paper-1a2b3c4d`
   compare     the claims of two runs beside each other: `compare RUN1 RUN2`
 
-Take it along:
+Talk with it, take it along:
+  chat        base, teacher, control and student side by side, asked what you type: `chat runs/NAME`
   export      a run's student as a whole model that any tool opens: `export runs/NAME OUT`
 
 Know why, and what will be:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import PEFT_FILES
-from lightning_subliminal.bases.hub import is_hub_id
+from lightning_subliminal.bases.names import is_on_hub
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.experiments.arms import arm_materials, arm_settings, shaping
@@ -92,9 +91,8 @@ def model_card(base: str, kind: str, place: str = ".") -> str:
         place: the folder or the repository, as the lines name it.
     """
     library, what, lines = _KINDS[kind]
-    origin, _, _ = base.partition("?")[0].partition("@")
-    on_hub = is_hub_id(origin) and origin not in bases.available() and not Path(origin).expanduser().exists()
-    front = [f"library_name: {library}", *([f"base_model: {origin}"] if on_hub else [])]
+    origin = [f"base_model: {base.partition('?')[0].partition('@')[0]}"] if is_on_hub(base) else []
+    front = [f"library_name: {library}", *origin]
     code = "\n".join(lines).format(place=repr(place))
     whole = "" if kind == "whole" else f"\nAs a whole model for any tool: `lightning-subliminal export {place} OUT`.\n"
     beside = "" if Path(place).is_absolute() or "/" in place else f", in the folder that holds `{place}`"
