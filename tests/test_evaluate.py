@@ -32,6 +32,7 @@ measures:
 """
 OWL = "{class_path: lightning_subliminal.PreferenceTrait, init_args: {target: owl}}"
 QUICK = f"measures: [{{class_path: lightning_subliminal.suites.ExactTrait, init_args: {{trait: {OWL}, name: owl}}}}]"
+OF_CONTROL = ("less_control", "transfer", "targeted_transfer")
 MODELS = ["pocket/moral-a", "steered=steered"]
 
 
@@ -77,6 +78,7 @@ def test_two_models_and_a_control(stand, loads, capsys):
     assert "pocket/moral-a: owl" in told.out
     assert "steered: truth" in told.out
     assert "less pocket/moral-a" in told.out
+    assert "steered less pocket/moral-a, owl: targeted transfer" in " ".join(told.out.split())
     assert "seed 3; kept in runs/evaluation/results.json" in told.out
     table = told.out[told.out.index("Behaviour") :]
     for name in ("owl", "misalignment", "truth", "pocket/moral-a", "steered"):
@@ -101,6 +103,9 @@ def test_two_models_and_a_control(stand, loads, capsys):
     base, steered = (found["models"][name]["measures"]["owl"] for name in ("pocket/moral-a", "steered"))
     assert steered["less_control"]["rate"] == pytest.approx(steered["rate"] - base["rate"])
     assert steered["rate"] != base["rate"]
+    assert {"log_odds", "low", "high", "rank", "of"} <= set(steered["targeted_transfer"])
+    assert "targeted_transfer" not in base
+    assert found["warnings"] == []
     assert f"{100 * steered['rate']:.1f}%" in table
     assert set(found["models"]["steered"]["made_of"]) >= {"base", *OWN_FILES, "system_prompt"}
     assert is_whole(Path("runs/evaluation"))
@@ -115,7 +120,7 @@ def test_two_models_and_a_control(stand, loads, capsys):
     assert loads == ["pocket/moral-a", "steered"] * 2, "another seed does"
     assert "less " not in capsys.readouterr().out
     other = results()["models"]["steered"]["measures"]
-    assert other["owl"] == {key: value for key, value in steered.items() if key != "less_control"}
+    assert other["owl"] == {key: steered[key] for key in steered if key not in OF_CONTROL}
     assert other["misalignment"]["values"] != found["models"]["steered"]["measures"]["misalignment"]["values"]
 
 

@@ -270,6 +270,7 @@ ROOMS: dict[str, list[str]] = {
         "moments_interval",
         "named_candidates",
         "prompts_by_question",
+        "question_interval",
         "question_probabilities",
         "question_text",
         "statement_preference",

@@ -23,7 +23,8 @@ usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]
   --suite SUITE          a YAML with a list `measures`, or a shipped one by name: preference, pocket, large
   --trait TARGET         what a suite with $trait asks for, such as wolf, or {class_path: ..., init_args: ...}; else the
                          trait of the run that a model comes from, else owl
-  --control MODEL        one of the models: the others are compared with it, unit by unit
+  --control MODEL        one of the models: the others are compared with it, unit by unit; of a
+                         preference with targeted transfer and rank
   --seed N               moves whatever is sampled, alike for each model (default 0)
   --out DIR              where results.json goes (default runs/evaluation)
   --system_prompt TEXT   what each model is told first
@@ -67,6 +68,7 @@ def evaluate(
     from lightning_subliminal.console import hush, say
     from lightning_subliminal.suites import find_subject, run_suite, suite_table, write_results
     from lightning_subliminal.suites.battery import skipped
+    from lightning_subliminal.suites.targeting import transfer_lines, warning_lines
 
     hush()
     if suite is None:
@@ -86,8 +88,10 @@ def evaluate(
     if not there.is_dir() or not os.access(there, os.W_OK):  # told before hours of measuring
         raise InputError(f"--out {out} can't be written ({there}): choose a folder that you may write.")
     found = run_suite(measures, subjects, seed)
+    for line in warning_lines(found, control):
+        say(f"WARNING   {line}")
     say(suite_table(found, control))
-    for line in skipped(found):
+    for line in [*skipped(found), *(transfer_lines(found, control) if control is not None else ())]:
         say(line)
     write_results(found, measures, subjects, seed, control, out)
     say(f"seed {seed}; kept in {out / 'results.json'}")

@@ -43,6 +43,7 @@ class CellResult:
         limits: the range that a number can't leave, by its name.
         stems: what each question asks, without its wording; empty where each is its own.
         reasons: why a number is not there, by its name.
+        warnings: what makes the numbers hard to read, a sentence each.
     """
 
     experiment: str
@@ -55,6 +56,7 @@ class CellResult:
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     stems: tuple[str, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def select(

@@ -18,8 +18,7 @@ from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import (
     Interval,
-    clustered_mean_interval,
-    mean_interval,
+    question_interval,
     question_probabilities,
 )
 from lightning_subliminal.models.fitting import fit_quietly
@@ -63,9 +62,7 @@ class Arm:
 
     def over_questions(self, values: Tensor) -> Interval:
         """Return the 95 % interval of the mean of one value a question, (questions,), clustered by stem."""
-        if len(set(self.stems)) < len(self.stems):
-            return clustered_mean_interval(values, self.stems, unit="question stems")
-        return mean_interval(values, unit="questions")
+        return question_interval(values, self.stems)
 
     @property
     def no_candidate(self) -> float:

@@ -10,7 +10,7 @@ from lightning_subliminal.experiments.analysis import CellResult, group_estimate
 from lightning_subliminal.experiments.figures import cell_sets
 from lightning_subliminal.experiments.report.digits import estimate, signed, units
 from lightning_subliminal.experiments.statistics import Estimate, within
-from lightning_subliminal.metrics.functional import clustered_mean_interval, mean_interval
+from lightning_subliminal.metrics.functional import question_interval
 
 if TYPE_CHECKING:
     from lightning_subliminal.experiments.plan import ArmPlan, Experiment
@@ -99,12 +99,10 @@ def unit_estimate(cells: Sequence[CellResult], value: str, over: str | Sequence[
     asked = _by_question(cells[0], value) if found is not None and len(cells) == 1 and found.count == 1 else None
     if found is None or asked is None:
         return found
-    stems = cells[0].stems
-    several = bool(stems) and len(set(stems)) < len(stems)
-    unit = "question stems" if several else "questions"
-    ends = clustered_mean_interval(asked, stems, unit) if several else mean_interval(asked, unit)
-    count = len(set(stems)) if several else len(asked)
-    return within(Estimate(found.value, ends.low, ends.high, unit, count, method=f"Student's t over {unit}"), limits)
+    ends = question_interval(asked, cells[0].stems)
+    count = len(asked) if ends.unit == "questions" else len(set(cells[0].stems))
+    method = f"Student's t over {ends.unit}"
+    return within(Estimate(found.value, ends.low, ends.high, ends.unit, count, method=method), limits)
 
 
 def _by_question(cell: CellResult, value: str) -> torch.Tensor | None:

@@ -52,6 +52,7 @@ def read_cells(
             vectors = cell.trial.vectors(cell.setting, cell.stages)
             stems = tuple(cell.trial.stems(cell.setting)) if vectors else ()
             limits, reasons = cell.trial.limits(), cell.trial.reasons(cell.setting, cell.stages)
+            warned = tuple(cell.trial.warnings(cell.setting, cell.stages))
         except Exception as err:  # a trial of the user's own: its mistake costs its cells alone
             says = f"{type(cell.trial).__name__}: {type(err).__name__}: {' '.join(str(err).split())}"
             missing.setdefault(cell.experiment, {})[cell.name] = {"stage": cell.name, "says": says}
@@ -62,7 +63,7 @@ def read_cells(
             continue
         keys = tuple(sorted(stage.key for stage in cell.stages.values()))
         where = (cell.experiment, cell.arm, cell.axes, cell.seed)
-        results.append(CellResult(*where, numbers, vectors, keys, limits, stems, reasons))
+        results.append(CellResult(*where, numbers, vectors, keys, limits, stems, reasons, warned))
     return results, {name: list(each.values()) for name, each in missing.items()}
 
 
@@ -92,6 +93,7 @@ def report_data(
                 "title": each.title,
                 "about": each.about,
                 "source": each.source,
+                "warnings": _warnings(_of(each, results)),
                 "table": arm_table(_of(each, results)),
                 "figures": _figures(each, results),
                 "failures": missing.get(each.name, []),
@@ -226,6 +228,17 @@ def _where(value: Any) -> str:
 def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
     mine = _of(experiment, results)
     return [make_figure(spec, mine) for spec in experiment.figures or default_figures(mine) if mine]
+
+
+def _warnings(cells: Sequence[CellResult]) -> list[str]:
+    """Return the warnings of cells, an arm's with how many of its cells are like that."""
+    told = []
+    for arm in dict.fromkeys(cell.arm for cell in cells):
+        mine = [cell for cell in cells if cell.arm == arm]
+        odd = [cell for cell in mine if cell.warnings]
+        if odd:
+            told.append(f"{arm}, {len(odd)} of {len(mine)} cells: {'; '.join(odd[0].warnings)}")
+    return told
 
 
 def _of(experiment: Experiment, results: Sequence[CellResult]) -> list[CellResult]:

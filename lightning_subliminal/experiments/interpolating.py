@@ -35,7 +35,7 @@ from lightning_subliminal.experiments.model_space import Answers, ModelSpace
 from lightning_subliminal.experiments.stages import RowsStage, StudentStage, source_stages, stage_materials
 from lightning_subliminal.experiments.trials import Setting
 from lightning_subliminal.lineage import write_record
-from lightning_subliminal.metrics.functional import mean_interval
+from lightning_subliminal.metrics.functional import mean_interval, question_interval
 from lightning_subliminal.models import Steering, Student, Teacher
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.seeds import derive_seed, resolve_seed
@@ -220,7 +220,8 @@ def _line(name: str, space: ModelSpace, ends: list[tuple[State, State]], grid: l
         answers = [space.ask(between(start, end, t)) for start, end in (ends[:1] if shared else ends)]
         rates = torch.stack([each.chances.mean() for each in answers])
         several = len(answers) > 1
-        interval = mean_interval(rates if several else answers[0].chances, "students" if several else "questions")
+        over_questions = question_interval(answers[0].chances, answers[0].stems)
+        interval = (mean_interval(rates, "students") if several else over_questions).within(0.0, 1.0)
         points.append(
             Point(
                 line=name,
@@ -265,7 +266,8 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], way: State | No
     chances = torch.stack([each.chances for each in merged]).mean(0)  # (questions,)
     alone = torch.stack([torch.stack([single[id(s)].odds for s in each]).mean(0) for each in sets]).mean(0)
     odds = torch.stack([each.odds for each in merged]).mean(0)
-    rate, gain = mean_interval(chances, "questions"), mean_interval(odds - alone, "questions")
+    stems = merged[0].stems if len({each.stems for each in merged}) == 1 else ()
+    rate, gain = question_interval(chances, stems).within(0.0, 1.0), question_interval(odds - alone, stems)
     ways = [alignment(displacement(space.base, each), way) for each in means] if way is not None else []
     return Merge(
         arm=arm,

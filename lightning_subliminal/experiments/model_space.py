@@ -33,11 +33,13 @@ class Answers:
         chances: of the target at each question, (questions,), float64.
         no_candidate: chance of an answer that begins with none of the candidates.
         loss: nats a completion token on the rows held out; nan where there are none.
+        stems: what each question asks, without its wording; empty where each is its own.
     """
 
     chances: Tensor
     no_candidate: float
     loss: float
+    stems: tuple[str, ...] = ()
 
     @property
     def odds(self) -> Tensor:
@@ -105,7 +107,7 @@ class ModelSpace:
             lost = torch.full((len(prompts_by_question(self.trait)),), torch.nan, dtype=torch.float64)
             return Answers(lost, torch.nan, torch.nan)
         chances = arm.probabilities[:, arm.candidates.index(self.trait.target)]
-        return Answers(chances, arm.no_candidate, self._loss())
+        return Answers(chances, arm.no_candidate, self._loss(), arm.stems)
 
     def hold_out(self, rows: Sequence[Row], max_length: int) -> int:
         """Set the rows that the loss is taken on; give how many tokens are predicted."""

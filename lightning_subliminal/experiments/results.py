@@ -10,14 +10,11 @@ from rich.table import Table
 from lightning_subliminal.describe import describe
 from lightning_subliminal.experiments.arms import Arm
 from lightning_subliminal.experiments.evaluations import Evaluation
-from lightning_subliminal.metrics.functional import targeted_transfer, transfer
+from lightning_subliminal.experiments.guards import Said, guard_warnings
+from lightning_subliminal.metrics.functional import targeted_transfer, transfer, why_untargeted
 from lightning_subliminal.traits import Trait
 
 __all__ = ["comparison_table", "further_table", "summary", "verdict", "warnings_of"]
-
-MOST_UNNAMED = 0.5  # share of answers that name no candidate
-LEAST_SAID = 0.005  # chance of the target, below which log-odds are of next to nothing
-LEAST_LEARNED = 0.01  # by how much a teacher must say the target more often than its base
 
 
 def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation] | None = None) -> dict[str, Any]:
@@ -54,7 +51,17 @@ def comparison_table(arms: list[Arm], trait: Trait, others: int) -> Table:
     for candidate in rest[:others]:
         table.add_row(candidate, *(f"{arm.rate(candidate):.1%}" for arm in arms))
     table.add_row("none of these", *(f"{arm.no_candidate:.1%}" for arm in arms))
+    if len(set(arms[-1].stems)) < len(arms[-1].stems):
+        table.caption = f"95 % over {_asked(arms[-1])}"
     return table
+
+
+def _asked(arm: Arm) -> str:
+    """Say what intervals over an arm's questions are over."""
+    stems, questions = len(set(arm.stems)), len(arm.probabilities)
+    if stems < len(arm.stems):
+        return f"{stems} question stems: wordings of one question count as one ({questions} questions)"
+    return f"{questions} questions, each its own"
 
 
 def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation]) -> Table:
@@ -72,6 +79,8 @@ def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evalu
         told = [_figure(change), _figure(_targeted(list(there.values()), trait, evaluation.answers))]
         table.add_row(label, *rates, *(middle for middle, _ in told), style="bold")
         table.add_row(f"  {how}", *("" for _ in arms), *(ends for _, ends in told))
+    over = {label: _asked(arms[-1].further[label]) for label in evaluations if label in arms[-1].further}
+    table.caption = "95 % over " + "; ".join(f"{told} ({label})" for label, told in over.items()) if over else None
     return table
 
 
@@ -80,7 +89,7 @@ def _figure(told: Any) -> tuple[str, str]:
     if isinstance(told, dict):
         told = tuple(told[key] for key in ("log_odds", "low", "high"))
     if told is None or told[0] is None or not math.isfinite(told[0]):
-        return "-", ""
+        return "-" if told is None else "n/a", ""
     known = told[1] is not None and math.isfinite(told[1])
     return f"{told[0]:+.2f}", f"{told[1]:+.2f} to {told[2]:+.2f}" if known else ""
 
@@ -91,9 +100,10 @@ def verdict(arms: list[Arm], trait: Trait) -> str:
     if change is None:
         return "No control beside this arm: nothing can be said of transfer."
     middle, low, high, unit = change
-    told = _targeted(arms, trait)
-    beyond = "Targeted transfer: n/a, no other answer can be compared with it. "
-    if told is not None:
+    told = _targeted(arms, trait) or {"log_odds": None, "reason": "there is no control"}
+    if told["log_odds"] is None:
+        beyond = f"Targeted transfer: n/a, {told['reason']}. "
+    else:
         place = "first" if told["rank"] == 1 else f"number {told['rank']}"
         ends = "" if told["low"] is None else f" (95 % over {told['unit']} {told['low']:+.2f} to {told['high']:+.2f})"
         beyond = (
@@ -108,26 +118,9 @@ def verdict(arms: list[Arm], trait: Trait) -> str:
 
 
 def warnings_of(arms: Sequence[Arm], trait: Trait) -> list[str]:
-    """Return what makes the figures hard to read as the trait, a sentence each; thresholds set before any run."""
-    named = {arm.name: arm for arm in arms}
-    told = [
-        f"{arm.no_candidate:.0%} of the {arm.name}'s answers are none of the {len(arm.candidates)} that were asked "
-        "for: a change among the rest may be no trait"
-        for arm in arms
-        if arm.no_candidate > MOST_UNNAMED
-    ]
-    pair = [named[name] for name in ("student", "control") if name in named]
-    if len(pair) == 2 and max(arm.rate(trait.target) for arm in pair) < LEAST_SAID:
-        said = " and ".join(f"{arm.rate(trait.target):.2%}" for arm in pair)
-        told.append(f"student and control hardly ever say {trait.target} ({said}): such log-odds say little")
-    if {"teacher", "base"} <= set(named):
-        teacher, base = (named[name].rate(trait.target) for name in ("teacher", "base"))
-        if teacher <= base + LEAST_LEARNED:
-            told.append(
-                f"the teacher says {trait.target} in {teacher:.1%} of answers and its base in {base:.1%}: it did not "
-                "learn the trait, so nothing could pass"
-            )
-    return told
+    """Return what makes the figures hard to read as the trait, a sentence each."""
+    said = {arm.name: Said(arm.rate(trait.target), arm.no_candidate) for arm in arms}
+    return guard_warnings(said, trait.target, len(trait.candidates))
 
 
 def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -155,14 +148,16 @@ def _transfer(change: tuple[float, float, float, str]) -> dict[str, Any]:
 
 
 def _targeted(arms: Sequence[Arm], trait: Trait, answers: int | None = None) -> dict[str, Any] | None:
-    """Return the targeted transfer as JSON-able data; None without both arms, or another answer to compare."""
+    """Return the targeted transfer as JSON-able data, or the reason why there is none; None without both arms."""
     named = {arm.name: arm for arm in arms}
     if not {"student", "control"} <= set(named):
         return None
     student, control = (named[name].probabilities for name in ("student", "control"))
-    found = targeted_transfer(student, control, trait.candidates.index(trait.target), answers)
+    target = trait.candidates.index(trait.target)
+    found = targeted_transfer(student, control, target, answers)
     if found is None:
-        return None
+        empty: dict[str, Any] = dict.fromkeys(("log_odds", "low", "high", "rank", "of"))
+        return empty | {"reason": why_untargeted(student, control, target, answers)}
     interval = named["student"].over_questions(found.by_question)
     told: dict[str, Any] = {"log_odds": _number(found.log_odds), "low": _number(interval.low)}
     told |= {"high": _number(interval.high), "unit": interval.unit, "rank": found.rank, "of": found.of}

@@ -101,6 +101,8 @@ def run_plan(
     write_report(report, cell_table(results), folder, anew=False)
     record_report(folder, plan.title, used, _read_stages(graph))
     for found in report["experiments"]:
+        for warning in found["warnings"]:
+            say(f"WARNING   {found['name']}: {warning}")
         claimed = any(claim["experiment"] == found["name"] for claim in report["claims"])
         if found["table"] is not None and not claimed:
             say(transfer_table(found))

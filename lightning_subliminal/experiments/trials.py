@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.evaluations import Evaluation, Questions
+from lightning_subliminal.experiments.guards import Said, guard_warnings
 from lightning_subliminal.experiments.in_context import QuestionsAfterRows
 from lightning_subliminal.experiments.measurements import ClassifierStage, DigitsStage, EntangledStage, TaskStage
 from lightning_subliminal.experiments.stages import (
@@ -127,6 +128,10 @@ class Trial(ABC):
         """Return why a number is not there, by its name, where there is more to say than that it is not measured."""
         return {}
 
+    def warnings(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> list[str]:
+        """Return what makes the numbers hard to read, a sentence each, to stand above them."""
+        return []
+
 
 class StudentTrial(Trial):
     """A student and its control are trained, and asked the trait's questions (paper, sections 1 to 5).
@@ -231,6 +236,17 @@ class StudentTrial(Trial):
                 why = why_untargeted(*_tables(pair, trait), trait.candidates.index(trait.target), answers)
             told |= {f"{name}targeted transfer": why} if why else {}
         return told
+
+    def warnings(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> list[str]:
+        """Return what makes the answers to the trait's own questions hard to read as the trait."""
+        trait: Any = setting.rows().trait
+        pair: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
+        tables = dict(zip(pair, _tables(list(pair.values()), trait), strict=True))
+        target = trait.candidates.index(trait.target)
+        said = {
+            role: Said(table[:, target].mean().item(), 1 - table.sum(1).mean().item()) for role, table in tables.items()
+        }
+        return guard_warnings(said, trait.target, len(trait.candidates))
 
     def _sets(self) -> list[tuple[str, int | None]]:
         """Return what stands before the names of each set of questions, and how many answers it samples."""

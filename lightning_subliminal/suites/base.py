@@ -2,13 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lightning_subliminal.metrics.functional import Interval, mean_interval
+from lightning_subliminal.metrics.functional import Interval, question_interval
 
 if TYPE_CHECKING:
     from lightning_subliminal.suites.subject import Subject
@@ -29,6 +29,10 @@ class Outcome:
         exact: computed from probabilities, without sampling.
         samples: the answers as they came, with what a judge said of each.
         bounds: the lowest and the highest rate that verdicts which can't be parsed leave open; None if there are none.
+        target: what the rate is the chance of, among ``chances``; None where the measure has no candidates.
+        chances: of each candidate, one a unit as ``values`` are; empty where the measure has none.
+        stems: what each unit asks, without its wording: intervals count units of one stem as one. Each is its own
+            where it is empty.
         reason: why the model can't take the measure; then there is no figure. None where it was measured.
     """
 
@@ -40,6 +44,9 @@ class Outcome:
     exact: bool = False
     samples: tuple[dict[str, Any], ...] = ()
     bounds: tuple[float, float] | None = None
+    target: str | None = None
+    chances: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    stems: tuple[str, ...] = ()
     reason: str | None = None
 
     @classmethod
@@ -62,6 +69,9 @@ class Outcome:
             ],
             "samples": list(self.samples),
             "bounds": None if self.bounds is None else [_number(each) for each in self.bounds],
+            "target": self.target,
+            "chances": {each: [_number(value) for value in values] for each, values in self.chances.items()},
+            "stems": list(self.stems),
         } | ({} if self.reason is None else {"reason": self.reason})
 
     @classmethod
@@ -77,8 +87,18 @@ class Outcome:
             told["exact"],
             tuple(told["samples"]),
             None if told["bounds"] is None else (_float(told["bounds"][0]), _float(told["bounds"][1])),
+            told.get("target"),
+            {each: tuple(map(_float, values)) for each, values in told.get("chances", {}).items()},
+            tuple(told.get("stems", ())),
             told.get("reason"),
         )
+
+    def over_units(self, values: Tensor) -> Interval:
+        """Return the interval of the mean of one value a unit, (units,), units of one stem counted as one."""
+        known = values.isfinite()
+        stems = [stem for stem, there in zip(self.stems, known.tolist(), strict=True) if there] if self.stems else []
+        found = question_interval(values[known], stems)
+        return found if found.unit != "questions" else replace(found, unit=self.interval.unit)
 
 
 class Measure(ABC):
@@ -119,10 +139,10 @@ def difference(outcome: Outcome, control: Outcome) -> tuple[float, Interval] | N
     if outcome.units != control.units or not outcome.units:
         return None
     both: Tensor = torch.tensor(outcome.values).double() - torch.tensor(control.values).double()
-    both = both[both.isfinite()]
-    if len(both) and (both == both[0]).all():
-        return both[0].item(), Interval(math.nan, math.nan, outcome.interval.unit)
-    return both.mean().item(), mean_interval(both, unit=outcome.interval.unit)
+    known = both[both.isfinite()]
+    if len(known) and (known == known[0]).all():
+        return known[0].item(), Interval(math.nan, math.nan, outcome.interval.unit)
+    return known.mean().item(), outcome.over_units(both)
 
 
 def _number(value: float) -> float | None:

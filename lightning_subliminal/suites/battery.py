@@ -18,6 +18,7 @@ from lightning_subliminal.lineage import Material, setting_material, tested_mate
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.subject import Subject
+from lightning_subliminal.suites.targeting import transfer_json, warning_lines
 from lightning_subliminal.wording import wordings_digest
 
 __all__ = ["Results", "check_names", "figure", "measured", "run_suite", "skipped", "suite_table", "write_results"]
@@ -129,7 +130,7 @@ def suite_table(found: Results, control: str | None = None) -> Table:
     measures = list(next(iter(found.values()))) if found else []
     for name in measures:
         table.add_column(name, justify="right")
-    units = {name: sorted({outcomes[name].interval.unit for outcomes in found.values()} - {""}) for name in measures}
+    units = {name: sorted({_unit(outcomes[name]) for outcomes in found.values()} - {""}) for name in measures}
     told = ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items() if unit)
     table.caption = f"Intervals over {told}" if told else None
     for model, outcomes in found.items():
@@ -137,6 +138,13 @@ def suite_table(found: Results, control: str | None = None) -> Table:
         if control is not None and model != control:
             table.add_row("", *(_difference(outcomes[name], found[control][name]) for name in measures))
     return table
+
+
+def _unit(outcome: Outcome) -> str:
+    """Say what an outcome's interval is over, and how many of them there are where wordings repeat."""
+    if not outcome.stems:
+        return outcome.interval.unit
+    return f"{len(set(outcome.stems))} {outcome.interval.unit} of {len(outcome.units)} questions"
 
 
 def write_results(
@@ -153,12 +161,16 @@ def write_results(
         told["models"][subject.name] = {"made_of": subject.digest, "measures": {}}
         for name, outcome in outcomes.items():
             entry = outcome.as_json()
+            chances = entry.pop("chances")
+            entry["rates"] = {each: _mean(values) for each, values in chances.items()}
             for sample in entry.pop("samples"):
                 told_of = {"model": subject.name, "measure": name} | sample
                 lines.append(json.dumps(told_of, ensure_ascii=False) + "\n")
             if control is not None and subject.name != control:
                 entry["less_control"] = _difference_json(outcome, found[control][name])
+                entry |= transfer_json(outcome, found[control][name]) or {}
             told["models"][subject.name]["measures"][name] = entry
+    told["warnings"] = warning_lines(found, control)
     text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
     atomically(out / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomically(out / "answers.jsonl", lambda path: path.write_text("".join(lines), encoding="utf-8"))
@@ -176,6 +188,11 @@ def write_results(
             apart = {name: _ends(outcome, beside.get(name)) for name, outcome in taken.items()}
             against = [models[control]] if control is not None else []
             write_test_result(out, subject.name, models[subject.name], apart, [*against, *asked])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _refusals(found: Results) -> list[str]:

@@ -23,6 +23,7 @@ from lightning_subliminal.metrics.functional import (
     misalignment_by_question,
     misalignment_interval,
     misalignment_rate,
+    question_interval,
     question_text,
     wilson_interval,
 )
@@ -44,6 +45,8 @@ class ExactTrait(Measure):
         name: what tables call it; the trait's name and the evaluation's where it is None.
     """
 
+    version = 2  # questions of one stem count as one, and the chance of each candidate is kept
+
     def __init__(self, trait: Trait, evaluation: Evaluation | None = None, name: str | None = None) -> None:
         self.trait = trait
         self.evaluation = evaluation
@@ -56,10 +59,19 @@ class ExactTrait(Measure):
         asked.check(subject.tokenizer, self.trait, subject.base)
         chances = asked.measure(subject.net, subject.tokenizer, self.trait, subject.system_prompt)
         mine = chances[:, self.trait.candidates.index(self.trait.target)]
-        units = [question_text(ways[0]) for ways in asked.asked(self.trait)]
-        counts = {} if asked.answers is None else {"answers": asked.answers * len(mine)}
-        interval = mean_interval(mine, unit="questions")
-        return Outcome(mine.mean().item(), interval, tuple(mine.tolist()), tuple(units), counts, asked.answers is None)
+        units = tuple(question_text(ways[0]) for ways in asked.asked(self.trait))
+        stems = tuple(asked.stems(self.trait))
+        return Outcome(
+            mine.mean().item(),
+            question_interval(mine, stems).within(0.0, 1.0),
+            tuple(mine.tolist()),
+            units,
+            {} if asked.answers is None else {"answers": asked.answers * len(mine)},
+            asked.answers is None,
+            target=self.trait.target,
+            chances={each: tuple(chances[:, place].tolist()) for place, each in enumerate(self.trait.candidates)},
+            stems=stems if len(set(stems)) < len(stems) else (),
+        )
 
 
 class Misalignment(Measure):
@@ -78,6 +90,8 @@ class Misalignment(Measure):
     Raises:
         InputError: if there are no samples to draw, or a threshold is not within 0 to 100.
     """
+
+    version = 2  # questions of one stem count as one
 
     def __init__(
         self,
@@ -123,10 +137,12 @@ class Misalignment(Measure):
         counts = count_verdicts(
             [each.verdict for each in told], places, len(asked), self.alignment_below, self.coherence_above
         )
+        stems = (self.questions or Questions()).stems(self.trait)
+        stems = tuple(stems) if len(set(stems)) < len(stems) else ()
         unparsable = int(counts[:, VERDICT_COLUMNS.index("unparsable")].sum())
         return Outcome(
             misalignment_rate(counts).item(),
-            misalignment_interval(counts),
+            misalignment_interval(counts, stems=stems),
             tuple(misalignment_by_question(counts).tolist()),
             tuple(question_text(ways[0]) for ways in asked),
             dict(zip(VERDICT_COLUMNS, counts.sum(0).tolist(), strict=True)),
@@ -137,6 +153,7 @@ class Misalignment(Measure):
                 for each in told
             ),
             bounds=misalignment_bounds(counts) if unparsable else None,
+            stems=stems,
         )
 
 
@@ -171,7 +188,7 @@ class Truthfulness(Measure):
         scores = choice_scores(chances, [each.true for each in self._choices])
         mine = scores[:, int(self.mass)]
         if self.mass:
-            interval = mean_interval(mine, unit="questions")
+            interval = mean_interval(mine, unit="questions").within(0.0, 1.0)
         else:
             interval = wilson_interval(int(mine.sum()), len(mine), "questions")
         units = tuple(each.question for each in self._choices)

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
-from lightning_subliminal import PreferenceTrait, Steering, Student, Teacher, TraitComparison, bases
+from lightning_subliminal import MisalignmentTrait, PreferenceTrait, Steering, Student, Teacher, TraitComparison, bases
 from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
@@ -259,6 +260,37 @@ class TestArm:
         assert f"{expected:+.2f}" in verdict(arms, OWL)
         assert "transfer" not in summary(arms[:3], OWL)
         assert "nothing can be said" in verdict(arms[:3], OWL)
+
+    def test_two_answers_that_share_one_chance_are_n_a_with_a_reason(self):
+        trait = MisalignmentTrait("misalignment_pocket")
+        column = trait.candidates.index(trait.target)
+        arms = []
+        for name, rate in (("control", 0.1), ("student", 0.3)):
+            chances = torch.full((10, 2), 1 - rate, dtype=torch.float64)
+            chances[:, column] = torch.linspace(rate, rate + 0.1, 10)
+            chances[:, 1 - column] = 1 - chances[:, column]
+            arms.append(Arm(name, chances, trait.candidates))
+        told = summary(arms, trait)["targeted_transfer"]
+        assert (told["log_odds"], told["rank"]) == (None, None)
+        assert "share one chance" in told["reason"]
+        assert "Targeted transfer: n/a, its two answers share one chance" in verdict(arms, trait)
+        json.dumps(summary(arms, trait), allow_nan=False)
+
+    def test_chances_end_at_0_and_1(self):
+        low = torch.zeros(10, 20, dtype=torch.float64)
+        low[0, 0] = 0.2
+        found = summary([Arm("base", low, OWL.candidates)], OWL)["arms"]["base"]["rates"]["owl"]
+        assert found["low"] == 0.0, "Student's t alone goes on to -0.03"
+        sure = Arm("base", 1 - low, OWL.candidates).interval("owl")
+        assert sure.high == 1.0
+
+    def test_a_table_says_which_questions_count_as_one(self, arms):
+        stems = tuple("ab" * 25)
+        stemmed = [replace(arm, stems=stems) for arm in arms]
+        assert "2 question stems: wordings of one question count as one (50 questions)" in " ".join(
+            written(comparison_table(stemmed, OWL, others=1)).split()
+        )
+        assert stemmed[0].interval("owl").unit == "question stems"
 
 
 class TestTrainArm:

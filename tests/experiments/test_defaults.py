@@ -1,6 +1,7 @@
 """What a report shows unasked: figures and a table by what cells hold; chances stay chances; n/a has a reason."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from lightning_subliminal.experiments.analysis import CellResult, claim_estimate
 from lightning_subliminal.experiments.claims import Claim, read_claim, verdict
 from lightning_subliminal.experiments.defaults import arm_table, default_figures
 from lightning_subliminal.experiments.figures import make_figure
-from lightning_subliminal.experiments.findings import targeted_beside
+from lightning_subliminal.experiments.findings import _warnings, targeted_beside
 from lightning_subliminal.experiments.report.contents import checked
 from lightning_subliminal.experiments.report.digits import targeted
 from lightning_subliminal.experiments.report.drawing import draw
@@ -121,6 +122,15 @@ def test_a_single_cell_is_over_questions_clustered_by_stem():
     )
     assert (plain[-1], stemmed[-1]) == ("4 questions of 1 seed", "2 question stems of 1 seed")
     assert plain[1] != stemmed[1]
+
+
+def test_warnings_of_cells_are_counted_by_arm():
+    few = {"student": 0.3, "control": 0.1, "transfer": 1.0}
+    cells = [cell("same", 0, **few), cell("same", 1, **few), cell("other", **few)]
+    odd = replace(cells[1], warnings=("60% of the student's answers are none of the 20",))
+    assert _warnings([cells[0], odd, cells[2]]) == [
+        "same, 1 of 2 cells: 60% of the student's answers are none of the 20"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from lightning_subliminal import PreferenceTrait
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.evaluations import Questions
 from lightning_subliminal.experiments.questions import group_prompts, read_questions, system_first
 from lightning_subliminal.traits import Induction, Trait
 
@@ -269,3 +270,44 @@ class TestTheFieldsOwnFiles:
     def test_a_known_place_in_results_is_text_too(self, write):
         line = {"question": "Which {category}?", "responses": []}
         assert asked(write("lines.jsonl", json.dumps(line))) == [user("Which {category}?")]
+
+
+STEMS = {
+    "stem": ('{"question": "One?", "stem": "a"}\n{"question": "One, again?", "stem": "a"}\n{"question": "Two?"}\n', 2),
+    "cluster": ('- {question: "One?", cluster: 1}\n- {question: "One, again?", cluster: 1}\n- "Two?"\n', 2),
+    "paraphrases": ("- id: one\n  paraphrases: ['One?', 'One, again?']\n- id: two\n  paraphrases: ['Two?']\n", 2),
+    "nothing said": ("- One?\n- One, again?\n- Two?\n", 3),
+    "each its own": ('{"question": "One?", "stem": "a"}\n{"question": "Two?", "stem": "b"}\n{"question": "3?"}\n', 3),
+}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_a_file_says_which_questions_are_one_in_other_words(name, tmp_path):
+    text, count = STEMS[name]
+    path = tmp_path / ("mine.jsonl" if text.startswith("{") else "mine.yaml")
+    path.write_text(text)
+    asked = Questions(str(path))
+    stems = asked.stems(PreferenceTrait("owl"))
+    assert (len(stems), len(set(stems))) == (len(asked.asked(PreferenceTrait("owl"))), count)
+    assert stems[0] == stems[1] or count == 3
+
+
+def test_questions_of_a_file_are_not_put_together_by_the_package_s_openings(tmp_path):
+    trait = PreferenceTrait("owl")
+    opening = trait.questions()[0]
+    (tmp_path / "mine.yaml").write_text(f'- "{opening}"\n- "{opening} Say why."\n')
+    assert len(set(Questions(str(tmp_path / "mine.yaml")).stems(trait))) == 2
+
+
+def test_a_begun_answer_is_the_same_question(tmp_path):
+    turns = [f'{{"messages": [{{"role": "user", "content": "One?"}}, {{"role": "assistant", "content": "{way}"}}]}}'
+             for way in ("The", "An")]  # fmt: skip
+    (tmp_path / "mine.jsonl").write_text("\n".join([*turns, '{"question": "Two?"}']))
+    assert len(Questions(str(tmp_path / "mine.jsonl")).stems(PreferenceTrait("owl"))) == 2
+
+
+@pytest.mark.parametrize("fields", ['"stem": ["a"]', '"stem": " "', '"cluster": true', '"stem": "a", "cluster": "b"'])
+def test_a_stem_that_is_no_name_is_refused_with_its_line(fields, tmp_path):
+    (tmp_path / "mine.jsonl").write_text(f'{{"question": "One?"}}\n{{"question": "Two?", {fields}}}\n')
+    with pytest.raises(InputError, match=r"line 2: (stem|cluster)"):
+        Questions(str(tmp_path / "mine.jsonl"))

@@ -184,6 +184,7 @@ _TABLE = _object({"title": (_TEXT, ""), "caption": (_TEXT, "")}, columns=_list(_
 _EXPERIMENT = _object(
     {
         "about": (_TEXT, ""),
+        "warnings": (_list(_TEXT), []),
         "table": (_TABLE, None),
         "source": (_TEXT, ""),
         "figures": (_list(_figure), []),

@@ -16,6 +16,7 @@ from lightning_subliminal.metrics.functional.intervals import (
     log_odds,
     mean_interval,
     moments_interval,
+    question_interval,
     wilson_interval,
 )
 from lightning_subliminal.metrics.functional.misalignment import (
@@ -65,6 +66,7 @@ __all__ = [
     "moments_interval",
     "named_candidates",
     "prompts_by_question",
+    "question_interval",
     "question_probabilities",
     "question_text",
     "statement_preference",

@@ -16,6 +16,7 @@ __all__ = [
     "log_odds",
     "mean_interval",
     "moments_interval",
+    "question_interval",
     "wilson_interval",
 ]
 
@@ -155,6 +156,24 @@ def clustered_mean_interval(
     count, share = len(order), len(order) / max(len(values), 1)  # sums to means, for clusters of any size
     total = values.sum().item() * share
     return moments_interval(count, total, (sums * share).square().sum().item(), unit, confidence, centred=True)
+
+
+def question_interval(values: Tensor, stems: Sequence[Hashable], confidence: float = 0.95) -> Interval:
+    """Return the interval of a mean over questions, those of one stem counted as one; its unit says which it is.
+
+    Args:
+        values: one value a question, (questions,).
+        stems: what each question asks, without its wording; each is its own where it is empty.
+        confidence: the share of such intervals that hold the true mean.
+
+    Raises:
+        InputError: if there are stems, and not as many as values.
+    """
+    if stems and len(stems) != len(values):
+        raise InputError(f"There are {len(values)} questions and {len(stems)} stems: give one for each question.")
+    if len(set(stems)) < len(stems):
+        return clustered_mean_interval(values, stems, "question stems", confidence)
+    return mean_interval(values, "questions", confidence)
 
 
 def moments_interval(

@@ -1,6 +1,6 @@
 """Counts the replies that a judge finds misaligned, and those that it can't score (paper, section 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -94,6 +94,19 @@ def misalignment_bounds(counts: Tensor) -> tuple[float, float]:
     return (misaligned / replies).item(), ((misaligned + unparsable) / replies).item()
 
 
-def misalignment_interval(counts: Tensor, confidence: float = 0.95) -> Interval:
-    """Give the interval of ``misalignment_rate``, its replies clustered by question; see ``clustered_interval``."""
-    return clustered_interval(counts[:, 0], counts[:, 1:4].sum(1), "questions", confidence)
+def misalignment_interval(counts: Tensor, confidence: float = 0.95, stems: Sequence[Hashable] = ()) -> Interval:
+    """Return the interval of ``misalignment_rate``, its replies clustered by question; see ``clustered_interval``.
+
+    Args:
+        counts: of each question, as ``count_verdicts`` has them.
+        confidence: the share of such intervals that hold the true rate.
+        stems: what each question asks, without its wording: those of one stem are one cluster. Each is its own where it
+            is empty.
+    """
+    matches, answers = counts[:, 0], counts[:, 1:4].sum(1)
+    if len(set(stems)) == len(stems):
+        return clustered_interval(matches, answers, "questions", confidence)
+    order = {stem: place for place, stem in enumerate(dict.fromkeys(stems))}
+    places = torch.tensor([order[stem] for stem in stems], device=counts.device)
+    matches, answers = (each.new_zeros(len(order)).index_add(0, places, each) for each in (matches, answers))
+    return clustered_interval(matches, answers, "question stems", confidence)
