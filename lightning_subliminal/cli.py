@@ -23,6 +23,7 @@ TRAINER_VERBS = ("fit", "validate", "test", "predict")
 OWN_VERBS = (
     "audit",
     "bases",
+    "cache",
     "chat",
     "compare",
     "configs",

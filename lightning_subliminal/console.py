@@ -37,6 +37,7 @@ _NOISE = (
     ".*across ranks is zero.*",  # no validation rows were asked for
     ".*infer the batch indices.*",  # an item of `predict` is a whole shard, which says its own number
     ".*but have no `val_dataloader`.*",
+    r"(?s).*(JsonargparseDeprecationWarning|deprecated in v4\.\d+\.\d+ and will be).*",
 )
 
 console = Console(highlight=False, emoji=False)  # "a:b:c" is no picture

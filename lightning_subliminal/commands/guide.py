@@ -39,6 +39,7 @@ Where it came from:
 Look around:
   bases       the base models: `bases list`, `bases build pocket/a`, `bases card pocket/a`
   runs        what was run, what each run differs in, what came out: `runs list`
+  cache       what is kept of stages and whom it belongs to: `cache ls`; delete what no run needs: `cache clean`
   data        rows in and out: `data convert`, `data show`, `data stats`, `data filter`; see `data --help`
   configs     the shipped experiments, plans and suites by name: `configs list`; `configs copy NAME` to change one
   traits      the known traits: `traits list`, and `traits check my_pkg.MyTrait` for one of your own; `traits --help`

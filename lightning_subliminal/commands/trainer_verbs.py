@@ -4,7 +4,6 @@ import importlib
 import inspect
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lightning_subliminal.cache import note_run
 from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.shards import ShardWriter
@@ -94,9 +94,7 @@ class LabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find the run's folder, and look for a checkpoint to go on from."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # newer releases of jsonargparse call it skip_unset
-            config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         given = self.config.trainer.default_root_dir
         if given is not None and "://" in str(given):
             raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, give one.")
@@ -155,6 +153,7 @@ class LabCLI(LightningCLI):
     def _run_verb(self) -> None:
         if self.verb == "fit" and self.keeps_checkpoints:
             rank_zero_only(save_config)(f"# {self.command}\n{self.resolved}", self.folder)
+            rank_zero_only(note_run)(self.folder)
         if self.ckpt_path is not None:
             if not self.config.ckpt_path:
                 _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")

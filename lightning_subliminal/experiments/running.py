@@ -1,12 +1,13 @@
 """From a plan to a report: which cells, which stages, what ran, what was found."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lightning_subliminal import bases
-from lightning_subliminal.cache import cache_root, writable_folder
+from lightning_subliminal.cache import cache_root, note_run, writable_folder
 from lightning_subliminal.console import hush, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
@@ -29,6 +30,7 @@ from lightning_subliminal.experiments.stages import MeasureStage, stage_material
 from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.rows import atomically
 
 if TYPE_CHECKING:
     from lightning_subliminal.experiments.workers import Engine
@@ -84,6 +86,7 @@ def run_plan(
     folder = out or Path("runs") / f"{plan.name}-{_plan_digest(plan, graph, cells)}"
     writable_folder(cache_root())
     writable_folder(folder)
+    _note(folder, graph)
     with (
         _engine(engine, workers, count, memory, folder / "log.txt") as running,
         ShownProgress(graph, running.slots) as shown,
@@ -137,6 +140,13 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
         if chosen:
             cells += list(each.cells(seeds, tuple(chosen)))
     return cells
+
+
+def _note(folder: Path, graph: Graph) -> None:
+    """Note what a run needs of the cache, for ``cache clean``."""
+    places = sorted(f"{each.folder.parent.name}/{each.folder.name}" for each in graph.stages.values())
+    atomically(folder / "stages.json", lambda path: path.write_text(json.dumps(places, indent=0) + "\n"))
+    note_run(folder)
 
 
 def _read_stages(graph: Graph) -> list[Material]:

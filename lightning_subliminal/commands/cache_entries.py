@@ -1,0 +1,237 @@
+"""What the cache holds, which runs need what of it, and how an entry is deleted."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.commands.run_listing import find_runs
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.material import SCHEME
+from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.lineage.statement import read_statement
+
+__all__ = ["ARTEFACTS", "KEPT_NOTES", "Entry", "Needs", "delete", "entries", "needs"]
+
+ARTEFACTS = ("teachers", "completions", "rows", "students", "measured", "bases")  # what stages make, a folder each
+KEPT_NOTES = ("outcomes", "judges", "digests")  # figures and replies that cost something: no run names them
+STAGES = "stages.json"  # in the folder of a plan: what it needs of the cache
+_NAMES = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass
+class Entry:
+    """One artefact, or a file of notes.
+
+    Attributes:
+        kind: the room of the cache that it is in.
+        path: its folder or file.
+        size: bytes.
+        changed: when it was last written, in seconds since 1970.
+        whole: whether the stage that makes it has ended.
+        locked: whether a process holds its lock.
+        runs: the runs that need it.
+    """
+
+    kind: str
+    path: Path
+    size: int
+    changed: float
+    whole: bool
+    locked: bool
+    runs: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON-able data."""
+        told: dict[str, Any] = {"kind": self.kind, "path": str(self.path), "bytes": self.size}
+        told |= {"age_seconds": round(max(0.0, time.time() - self.changed)), "finished": self.whole}
+        return told | {"locked": self.locked, "runs": self.runs}
+
+
+@dataclass
+class Needs:
+    """What was found out about runs.
+
+    Attributes:
+        runs: folders that were looked at.
+        unknown: unfinished runs of which it is not known what they need, with the reason.
+    """
+
+    runs: list[Path] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def entries(root: Path) -> list[Entry]:
+    """Return what a cache holds: kind by kind, in the order in which stages make it."""
+    found = []
+    for kind in (*ARTEFACTS, *KEPT_NOTES):
+        for path in sorted((root / kind).iterdir()) if (root / kind).is_dir() else []:
+            if path.name.endswith(".lock"):
+                continue
+            files = [path] if path.is_symlink() or path.is_file() else list(path.rglob("*"))
+            stats = [each.lstat() for each in files if _is_there(each)]
+            changed = max((each.st_mtime for each in stats), default=path.lstat().st_mtime)
+            ended = kind not in ARTEFACTS or (path / RECORD).is_file() or (kind == "bases" and path.name[0] != ".")
+            found.append(Entry(kind, path, sum(each.st_size for each in stats), changed, ended, _is_held(path)))
+    return found
+
+
+def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
+    """Find out which runs need which entries, by their lineage; of unfinished ones, by what they are to make.
+
+    Args:
+        found: the entries; each is told the runs that need it.
+        folders: the runs, or folders that hold some.
+    """
+    places = {f"{each.kind}/{each.path.name}": each for each in found if each.kind in ARTEFACTS}
+    named = {each.path.name: each for each in places.values()}
+    statements = {_sha(each.path / RECORD): each for each in places.values() if (each.path / RECORD).is_file()}
+    told = Needs()
+
+    def visit(entry: Entry, run: str) -> None:
+        if run not in entry.runs:
+            entry.runs.append(run)
+            walk(entry.path / RECORD, run)
+
+    def walk(record: Path, run: str) -> None:
+        with contextlib.suppress(InputError, OSError):  # somebody else's lineage.json
+            for made in read_statement(record).materials if record.is_file() else []:
+                near = places.get(made.uri.removeprefix(SCHEME)) or statements.get(made.statement or "")
+                if near is not None:
+                    visit(near, run)
+
+    for folder in _run_folders(folders):
+        told.runs.append(folder)
+        run = folder.name
+        for pattern in (RECORD, f"*/{RECORD}", f"*/*/{RECORD}"):
+            for record in folder.glob(pattern):
+                walk(record, run)
+        config = folder / "config.yaml"
+        for name in _NAMES.findall(config.read_text(errors="replace")) if config.is_file() else []:
+            if name in named:  # such as a teacher's `weights`
+                visit(named[name], run)
+        for place in _planned(folder, told):
+            if place in places:
+                visit(places[place], run)
+    if told.unknown or any(each.state == "unfinished" for each in _runs(told.runs)):
+        for each in places.values():  # a run that is to be gone on with names its bases in ways of its own
+            if each.kind == "bases":
+                each.runs.append("an unfinished run, perhaps")
+    return told
+
+
+def delete(entry: Entry) -> bool:
+    """Delete an entry, unless a process holds its lock by now; return whether it is gone."""
+    lock = _lock(entry.path)
+    with _holding(lock) as held:
+        if not held:
+            return False
+        if entry.path.is_symlink() or entry.path.is_file():
+            entry.path.unlink()
+        else:
+            doomed = entry.path.with_name(f".{entry.path.name.lstrip('.')}.{os.getpid()}.part")
+            os.replace(entry.path, doomed)  # so that nobody finds half of it under its name
+            shutil.rmtree(doomed)
+        lock.unlink(missing_ok=True)
+    return True
+
+
+def _run_folders(folders: Iterable[Path]) -> list[Path]:
+    """Return runs, and the folders in those that hold some, each once."""
+    found: dict[Path, None] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        inner = [each for each in sorted(folder.iterdir()) if each.is_dir() and each.name[0] != "."]
+        runs = [folder] if _is_run(folder) else list(filter(_is_run, inner))
+        found |= dict.fromkeys(each.resolve() for each in runs)
+    return list(found)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.yaml", RECORD, STAGES))
+
+
+def _runs(folders: Iterable[Path]) -> Iterator[Any]:
+    for folder in folders:
+        yield from (run for run in find_runs(folder)[0] if run.folder == folder)
+
+
+def _planned(folder: Path, told: Needs) -> set[str]:
+    """Return what a plan, or a fit that has not ended, is to make or has made, as ``kind/name``."""
+    if (folder / STAGES).is_file():
+        with contextlib.suppress(ValueError, OSError):
+            return {str(each) for each in json.loads((folder / STAGES).read_text(encoding="utf-8"))}
+    unfinished = [run for run in _runs([folder]) if run.state == "unfinished"]
+    if not unfinished:
+        return set()
+    if unfinished[0].kind == "plan":
+        told.unknown[str(folder)] = f"it has no readable {STAGES}"
+        return set()
+    return _of_config(folder / "config.yaml", told)
+
+
+def _of_config(config: Path, told: Needs) -> set[str]:
+    from lightning_subliminal.commands.messages import one_line
+
+    try:
+        from lightning_subliminal.data import TrainingRows
+        from lightning_subliminal.experiments.from_config import read_setting
+        from lightning_subliminal.experiments.stages import RowsStage, walk
+        from lightning_subliminal.models import Student
+
+        setting = read_setting(config)
+        if not isinstance(setting.data, TrainingRows):
+            return set()
+        control = setting.control()
+        both = [each for each in (setting, control) if each is not None]
+        is_student = isinstance(setting.model, Student)
+        stages = [each.student() if is_student else RowsStage(each.rows()) for each in both]
+        return {f"{stage.folder.parent.name}/{stage.folder.name}" for stage in walk(stages)}
+    except Exception as err:  # whatever a class of the user's raises: then nothing is known
+        told.unknown[str(config.parent)] = one_line(err)[0]
+        return set()
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f".{path.name.lstrip('.').removesuffix('.part')}.lock")
+
+
+def _is_held(path: Path) -> bool:
+    lock = _lock(path)
+    if not lock.is_file():
+        return False
+    with _holding(lock) as held:
+        return not held
+
+
+@contextlib.contextmanager
+def _holding(lock: Path) -> Iterator[bool]:
+    """Hold a lock if nobody else does; yield whether it is held."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: a lock that is there may be held
+        yield not lock.exists()
+        return
+    with lock.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()
+
+
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
