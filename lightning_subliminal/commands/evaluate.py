@@ -75,11 +75,11 @@ def evaluate(
         raise InputError("`suite` is missing: give --suite NAME, such as preference or pocket, or a FILE.")
     from lightning_subliminal.suites.asked_trait import TRAIT, run_trait, told_trait
 
-    suite = find_config(suite, "suite")
-    if trait is not None and TRAIT not in suite.read_text(encoding="utf-8"):
+    path = find_config(suite, "suite")
+    if trait is not None and TRAIT not in path.read_text(encoding="utf-8"):
         raise InputError(f"--trait is given, but the suite {suite} names its traits itself: leave it out.")
     asked = told_trait(trait) if trait is not None else run_trait(models)
-    measures = load_suite(suite, asked, say_trait=True)
+    measures = load_suite(path, asked, say_trait=True)
     subjects = [find_subject(model, system_prompt) for model in models]
     names = [each.name for each in subjects]
     if control is not None and control not in names:
