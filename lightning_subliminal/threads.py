@@ -1,11 +1,11 @@
 """How many threads torch takes on the command line: one for a tiny model, its own default for any other.
 
-The kernels of a pocket base last microseconds. Two threads gain nothing on them, and where another process is busy they
-wait for each other at the end of each: the same `fit` then takes three to six times as long, for the same figures to the
-last digit. ``ClassifierMLP`` is not among them: its batched layers are large, and two idle cores train it 1.8 times as
-fast as one (a step of the teachers 0.23 s against 0.41 s, of the students 1.19 s against 2.13 s). A library must not
-change a setting of the whole process, so this is done for the command line's verbs alone, and only where nobody has
-chosen a number.
+The kernels of a pocket base last microseconds. Two threads gain nothing on them, and where another process is busy
+they wait for each other at the end of each: the same `fit` then takes three to six times as long, for the same figures
+to the last digit. ``ClassifierMLP`` is not among them: its batched layers are large, and two idle cores train it 1.8
+times as fast as one (a step of the teachers 0.23 s against 0.41 s, of the students 1.19 s against 2.13 s). A library
+must not change a setting of the whole process, so this is done for the command line's verbs alone, and only where
+nobody has chosen a number.
 """
 
 import os

@@ -125,6 +125,26 @@ def test_trainer_verbs_take_names(verb: str, words: list[str], capsys: pytest.Ca
     assert told["model"]["init_args"]["base"] == config["model"]["init_args"]["base"]
 
 
+def test_names_and_files_are_mixed_and_later_ones_win(capsys: pytest.CaptureFixture) -> None:
+    Path("mine.yaml").write_text("seed_everything: 7\ndata: {init_args: {num_prompts: 12}}\n")
+    main(["fit", "--config", "owl_numbers", "-c", "mine.yaml", "--print_config"])
+    told = yaml.safe_load(capsys.readouterr().out)
+    assert (told["seed_everything"], told["data"]["init_args"]["num_prompts"]) == (7, 12)
+    assert told["model"]["init_args"]["base"] == "pocket/a"
+
+
+def test_a_run_of_a_name_is_the_run_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One folder, so that either goes on with the other's; what was typed is kept."""
+    from lightning_subliminal.commands.trainer_verbs import LabCLI
+
+    monkeypatch.setattr(LabCLI, "instantiate_classes", lambda self: None)
+    import_module("lightning_subliminal.models")
+    by_name, by_path = (LabCLI("fit", ["--config", word]) for word in ("owl_numbers", f"{CONFIGS}/owl_numbers.yaml"))
+    assert by_name.folder == by_path.folder
+    assert by_name.folder.name.startswith("owl_numbers-")
+    assert by_name.command == "lightning-subliminal fit --config owl_numbers"
+
+
 @pytest.mark.parametrize("name", [name for name in shipped_configs() if name.startswith("experiments/")])
 def test_run_takes_every_plan_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
