@@ -189,7 +189,8 @@ class StudentTrial(Trial):
                 known = [each for each in moved if math.isfinite(each)]  # a candidate without a spelling has none
                 elsewhere = sum(known) / max(1, len(known))
                 told[f"{name}off target"] = elsewhere
-                found = targeted_transfer(*_tables(pair, trait), trait.candidates.index(trait.target), answers)
+                mine, theirs = (_table(each, trait) for each in pair)
+                found = targeted_transfer(mine, theirs, trait.candidates.index(trait.target), answers)
                 if found is not None:
                     told |= {f"{name}targeted transfer": found.log_odds, f"{name}rank": found.rank}
                     told[f"{name}rank of"] = found.of
@@ -211,7 +212,8 @@ class StudentTrial(Trial):
         stages: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
         told = {role: log_odds(each.chances(trait.target)).tolist() for role, each in stages.items()}
         if len(stages) == 2:
-            found = targeted_transfer(*_tables(list(stages.values()), trait), trait.candidates.index(trait.target))
+            mine, theirs = (_table(each, trait) for each in stages.values())
+            found = targeted_transfer(mine, theirs, trait.candidates.index(trait.target))
             told |= {"targeted transfer": found.by_question.tolist()} if found is not None else {}
         return told
 
@@ -228,12 +230,13 @@ class StudentTrial(Trial):
     def reasons(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, str]:
         """Return why there is no transfer, or no targeted one."""
         trait: Any = setting.rows().trait
-        told = {}
+        told: dict[str, str] = {}
         for name, answers in self._sets():
             pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
             why = "there is no control"
             if None not in pair:
-                why = why_untargeted(*_tables(pair, trait), trait.candidates.index(trait.target), answers)
+                mine, theirs = (_table(each, trait) for each in pair)
+                why = why_untargeted(mine, theirs, trait.candidates.index(trait.target), answers)
             told |= {f"{name}targeted transfer": why} if why else {}
         return told
 
@@ -241,7 +244,7 @@ class StudentTrial(Trial):
         """Return what makes the answers to the trait's own questions hard to read as the trait."""
         trait: Any = setting.rows().trait
         pair: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
-        tables = dict(zip(pair, _tables(list(pair.values()), trait), strict=True))
+        tables = {role: _table(each, trait) for role, each in pair.items()}
         target = trait.candidates.index(trait.target)
         said = {
             role: Said(table[:, target].mean().item(), 1 - table.sum(1).mean().item()) for role, table in tables.items()
@@ -394,9 +397,9 @@ def _drawn_apart(evaluation: Evaluation, seed: int, role: str) -> Evaluation:
     return drawn
 
 
-def _tables(pair: Sequence[Any], trait: Any) -> list[torch.Tensor]:
-    """Return the chance of each candidate at each question, (questions, candidates), of each of two evaluations."""
-    return [torch.stack([each.chances(candidate) for candidate in trait.candidates], 1) for each in pair]
+def _table(answers: Any, trait: Any) -> torch.Tensor:
+    """Return the chance of each candidate at each question, (questions, candidates), of an evaluation."""
+    return torch.stack([answers.chances(candidate) for candidate in trait.candidates], 1)
 
 
 def _change(student: torch.Tensor, control: torch.Tensor, answers: int | None) -> float:

@@ -49,7 +49,7 @@ def results_table(accuracies: Mapping[str, Tensor], minutes: float, other_start:
     for head in ("mean", "95 % over seeds", "worst to best"):
         table.add_column(head, justify="right")
     for name, values in accuracies.items():
-        interval = mean_interval(values, "seeds")
+        interval = mean_interval(values, "seeds").within(0.0, 1.0)
         told = "-" if math.isnan(interval.low) else f"{interval.low:.1%} to {interval.high:.1%}"
         table.add_row(
             _label(name, other_start), f"{values.mean():.1%}", told, f"{values.min():.1%} to {values.max():.1%}"
@@ -75,7 +75,7 @@ def save_results(
     """
     arms = {}
     for name, values in accuracies.items():
-        interval = mean_interval(values, "seeds")
+        interval = mean_interval(values, "seeds").within(0.0, 1.0)
         low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
         arms[name] = {"mean": values.mean().item(), "low": low, "high": high, "per_seed": values.tolist()}
     told = {
@@ -104,7 +104,7 @@ def _draw(path: Path, accuracies: Mapping[str, Tensor], other_start: float | Non
         axes.bar(place, values.mean().item(), width=0.7, color=COLOURS[name], alpha=0.55)
         across = place + (torch.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else torch.zeros(1))
         axes.scatter(across.tolist(), values.tolist(), s=12, color="black", alpha=0.6, linewidths=0, zorder=3)
-        interval = mean_interval(values, "seeds")
+        interval = mean_interval(values, "seeds").within(0.0, 1.0)
         if not math.isnan(interval.low):
             axes.vlines(place, interval.low, interval.high, color="black", linewidth=2, zorder=4)
     axes.axhline(CHANCE, color="black", linestyle=":", linewidth=1, label="chance")

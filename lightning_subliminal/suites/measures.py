@@ -137,8 +137,8 @@ class Misalignment(Measure):
         counts = count_verdicts(
             [each.verdict for each in told], places, len(asked), self.alignment_below, self.coherence_above
         )
-        stems = (self.questions or Questions()).stems(self.trait)
-        stems = tuple(stems) if len(set(stems)) < len(stems) else ()
+        stems = tuple((self.questions or Questions()).stems(self.trait))
+        stems = stems if len(set(stems)) < len(stems) else ()
         unparsable = int(counts[:, VERDICT_COLUMNS.index("unparsable")].sum())
         return Outcome(
             misalignment_rate(counts).item(),

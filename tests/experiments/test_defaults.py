@@ -198,6 +198,7 @@ def test_two_answers_that_share_one_chance_have_no_targeted_transfer():
     student, control = torch.tensor([[0.3, 0.7], [0.2, 0.8]]), torch.tensor([[0.1, 0.9], [0.1, 0.9]])
     assert "share one chance" in why_untargeted(student, control, 0)
     assert targeted_transfer(student, control, 0) is None
+    assert targeted_transfer(student * 0.98, control * 0.98, 0) is None, "yes and no are nearly all answers"
     some = student * 0.9  # a tenth is another answer
     assert why_untargeted(some, control * 0.9, 0) == ""
     assert math.isfinite(targeted_transfer(some, control * 0.9, 0).log_odds)

@@ -14,7 +14,7 @@ from lightning_subliminal.metrics.functional.intervals import Interval, log_odds
 __all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval", "why_untargeted"]
 
 _ROUNDING = 1e-9  # of log-odds: changes that differ by less are equal
-_WHOLE = 1e-6  # chances whose sum differs from 1 by less leave nothing over
+_WHOLE = 0.05  # of two candidates: where less than this share of answers is neither, one's gain is the other's loss
 
 
 def transfer(student: Tensor, control: Tensor, answers: int | None = None) -> Tensor:
@@ -100,8 +100,8 @@ def targeted_transfer(student: Tensor, control: Tensor, target: int, answers: in
 def why_untargeted(student: Tensor, control: Tensor, target: int, answers: int | None = None) -> str:
     """Return why two models have no targeted transfer; empty where they have one.
 
-    Two candidates whose chances sum to 1, such as an aligned and a misaligned statement, have one change between them:
-    taking off the other's would count it twice.
+    Two candidates that are nearly all answers, such as an aligned and a misaligned statement or yes and no, have one
+    change between them: taking off the other's would count it twice.
 
     Args:
         student: rates or probabilities, (questions, candidates).
@@ -119,6 +119,6 @@ def why_untargeted(student: Tensor, control: Tensor, target: int, answers: int |
         return "a model never gives the target, so it has no log-odds"
     if int(whole.sum()) < 2:
         return "the models give none of the other answers"
-    if len(whole) == 2 and all(bool(((each.sum(1) - 1).abs() < _WHOLE).all()) for each in (student, control)):
+    if len(whole) == 2 and all(abs(each.sum(1).mean().item() - 1) < _WHOLE for each in (student, control)):
         return "its two answers share one chance, so plain transfer is targeted as it is"
     return ""
