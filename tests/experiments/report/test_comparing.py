@@ -46,3 +46,13 @@ def test_table_shows_each_claim_once_and_marks_it():
         "+1.00 [+0.90, +1.10]",
     ):
         assert word in text
+
+
+def test_one_s_own_claim_and_a_published_one_with_one_outcome_agree():
+    claim = {"id": "a", "experiment": "x", "says": "s", "verdict": "holds", "value": 1.0, "low": 0.9, "high": 1.1}
+    one, other, opposite = (
+        {"title": "t", "claims": [claim | {"verdict": word}], "experiments": [{"name": "x", "title": "X"}]}
+        for word in ("holds", "reproduced", "does not hold")
+    )
+    assert comparison_json(one, other)["marked"] == 0
+    assert comparison_json(opposite, other)["marked"] == 1

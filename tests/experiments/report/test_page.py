@@ -9,7 +9,7 @@ import pytest
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.report import render
-from lightning_subliminal.experiments.report.contents import checked
+from lightning_subliminal.experiments.report.contents import VERDICTS, checked
 from lightning_subliminal.experiments.report.digits import bounds, chance, estimate, number
 
 from .sample import sample_report
@@ -153,3 +153,30 @@ def test_a_wrong_report_is_told_with_its_place(change, told):
     change(report)
     with pytest.raises(InputError, match=told):
         checked(report)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "counted"),
+    [
+        (["holds", "inconclusive"], ["holds", "does not hold", "inconclusive", "not measured"]),
+        (["reproduced"], ["reproduced", "not reproduced", "inconclusive", "not measured"]),
+        (["does not hold", "not reproduced"], list(VERDICTS)),
+        ([], []),
+    ],
+)
+def test_the_words_that_are_counted_are_those_of_the_claims(verdicts, counted):
+    claims = [{"id": str(at), "experiment": "x", "says": "s", "verdict": word} for at, word in enumerate(verdicts)]
+    text = render({"title": "t", "claims": claims, "experiments": [{"name": "x", "title": "X"}]})
+    strip = text.partition('<ul class="strip">')[2].partition("</ul>")[0]
+    assert re.findall(r"</svg>([a-z ]+)</span>", strip) == counted
+
+
+def test_a_warning_and_the_targeted_figure_stand_on_the_page():
+    beside = {"value": 1.5, "low": 1.0, "high": 2.0, "rank": 1.5, "rank_of": 20}
+    claim = {"id": "a", "experiment": "x", "says": "s", "verdict": "holds", "value": 1.0, "targeted": beside}
+    missing = claim | {"id": "b", "targeted": {"reason": "two share one chance"}}
+    experiment = {"name": "x", "title": "X", "warnings": ["60% are none of the 20"]}
+    text = " ".join(render({"title": "t", "claims": [claim, missing], "experiments": [experiment]}).split())
+    assert "targeted +1.50 [+1.00, +2.00], rank 1.5 of 20" in text
+    assert "targeted: n/a, two share one chance" in text
+    assert "<strong>Warning:</strong> 60% are none of the 20." in text
