@@ -100,7 +100,7 @@ def test_clean_shows_and_deletes_only_when_told(capsys):
     assert cleaned(capsys) == (gone, {"that runs need": 3})
     main(["cache", "clean"])
     text = capsys.readouterr().out
-    assert "Would be deleted" in text
+    assert f"Would be deleted from {Path('cache').absolute()}" in text
     assert "would go, nothing was deleted; --yes deletes them" in text
     assert len(listed(capsys)) == 6
     assert cleaned(capsys, "--yes")[0] == gone
@@ -203,6 +203,30 @@ def test_an_unfinished_run_keeps_what_its_settings_make(capsys):
     made("rows", "f" * 16)
     made("bases", "noisy-1")
     assert cleaned(capsys) == ({f"rows/{'f' * 16}"}, {"that runs need": 6})
+
+
+def test_a_fit_that_was_stopped_before_its_control_was_trained(capsys, monkeypatch):
+    """Its config is the resolved one, with each setting of the Trainer; the student is saved before the control."""
+    from lightning_subliminal import TraitComparison
+
+    words = ["fit", "--config", str(ROOT / "configs" / "owl_numbers.yaml"), "--data.num_prompts", "64"]
+    words += ["--trainer.max_epochs", "1", "--data.teacher.init_args.max_epochs", "20"]
+    with monkeypatch.context() as patch:
+        patch.setattr("lightning_subliminal.models.student.Student.save", lambda *arguments: 1 / 0)
+        with pytest.raises(SystemExit):
+            main(words)
+    made("rows", "f" * 16)
+    capsys.readouterr()
+    assert cleaned(capsys, "--yes")[0] == {f"rows/{'f' * 16}"}
+    monkeypatch.setattr(
+        TraitComparison, "_record", lambda *arguments: 1 / 0
+    )  # the control is there, no lineage says so
+    with pytest.raises(SystemExit):
+        main(words)
+    capsys.readouterr()
+    found = listed(capsys)
+    assert {each.partition("/")[0] for each in found} == {"teachers", "completions", "rows", "students"}
+    assert all(each["runs"] for each in found.values())
 
 
 def test_a_run_that_cant_say_what_it_needs_stops_clean(capsys):

@@ -42,7 +42,8 @@ def a_run(name, changes=None, command="", results=RESULTS, finished=True, root="
         place[last] = value
     folder = Path(root) / name
     folder.mkdir(parents=True)
-    head = f"# lightning-subliminal fit --config owl.yaml {command}\n" + ("# finished\n" if finished else "")
+    head = "" if command is None else f"# lightning-subliminal fit --config owl.yaml {command}\n"
+    head += "# finished\n" if finished else ""
     (folder / "config.yaml").write_text(head + yaml.safe_dump(config))
     if results is not None:
         (folder / "results.json").write_text(json.dumps(results))
@@ -104,22 +105,23 @@ def test_where_each_run_stands(capsys):
     a_run("a-00000000")
     a_run("b-00000000", results=None)  # as an MLP's: nothing but the line says that it ended
     a_run("c-00000000", results=None, finished=False)
-    a_run("d-00000000", finished=False)  # of an earlier release
+    a_run("d-00000000", command=None, finished=False)  # of an earlier release, which kept no command
+    a_run("g-00000000", finished=False)  # stopped after the figures were written
     (a_run("e-00000000") / "results.json").write_text('{"target": ')
     (a_run("f-00000000") / "config.yaml").write_text("[")
-    Path("runs/g").mkdir()
+    Path("runs/i").mkdir()
     Path("runs/.hidden").mkdir()
     Path("runs/h").mkdir()
     Path("runs/h/config.yaml").write_text("name: somebody else's")
     states = {name[0]: each["state"] for name, each in listed(capsys).items()}
     assert states == {
         **dict.fromkeys("abd", "finished"),
-        "c": "unfinished",
+        **dict.fromkeys("cg", "unfinished"),
         "e": "damaged: results.json",
         "f": "damaged: config.yaml",
     }
     text = told(capsys)
-    assert "1 unfinished (the same command goes on)" in text
+    assert "2 unfinished (the same command goes on)" in text
     assert "2 folders that no fit, run or evaluate has made are left out" in text
 
 

@@ -93,6 +93,7 @@ def clean(
     """
     import time
 
+    from lightning_subliminal.cache import cache_root
     from lightning_subliminal.commands.cache_entries import delete
 
     least = _age(older_than) if older_than is not None else 0.0
@@ -123,13 +124,21 @@ def clean(
         doomed = gone
     size = sum(each.size for each in doomed)
     if json:
-        _print_json({"deleted": yes, "bytes": size, "entries": [each.as_json() for each in doomed], "kept": dict(kept)})
+        _print_json(
+            {
+                "cache": str(cache_root()),
+                "deleted": yes,
+                "bytes": size,
+                "entries": [each.as_json() for each in doomed],
+                "kept": dict(kept),
+            }
+        )
         return
     if doomed:
-        _print_table("Deleted" if yes else "Would be deleted", doomed)
+        _print_table(f"{'Deleted' if yes else 'Would be deleted'} from {cache_root()}", doomed)
     if kept:
         _say(f"kept: {', '.join(f'{count} {why}' for why, count in kept.items())}")
-    what = f"{len(doomed)} entries, {_size(size)}"
+    what = f"{len(doomed)} entries, {_size(size)} of {cache_root()}"
     hint = "; --yes deletes them" if doomed else ""
     _say(f"{f'deleted {what}' if yes else f'{what} would go, nothing was deleted{hint}'}; {_known(told)}")
 
@@ -202,7 +211,8 @@ def _print_table(title: str, shown: "Sequence[Entry]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    _say(title)  # a table's own title is broken at its width, and a path is to stay whole
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in ("kind", "entry", "size", "age", "belongs to"):
         table.add_column(name, justify="right" if name in ("size", "age") else "left", overflow="fold")
     for each in shown:

@@ -10,7 +10,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import yaml
 
 from lightning_subliminal.commands.run_listing import find_runs
 from lightning_subliminal.errors import InputError
@@ -182,18 +185,33 @@ def _of_config(config: Path, told: Needs) -> set[str]:
     from lightning_subliminal.commands.messages import one_line
 
     try:
+        from lightning.pytorch import Trainer
+
+        from lightning_subliminal.console import hush
         from lightning_subliminal.data import TrainingRows
+        from lightning_subliminal.experiments.arms import shaping
         from lightning_subliminal.experiments.from_config import read_setting
-        from lightning_subliminal.experiments.stages import RowsStage, walk
+        from lightning_subliminal.experiments.plan import SHAPING
+        from lightning_subliminal.experiments.stages import RowsStage, Stage, StudentStage, walk
         from lightning_subliminal.models import Student
 
-        setting = read_setting(config)
+        hush()
+        whole = yaml.safe_load(config.read_text(encoding="utf-8"))
+        with TemporaryDirectory() as place:
+            part = Path(place) / config.name
+            shown = {key: whole[key] for key in ("seed_everything", "model", "data") if key in whole}
+            part.write_text(yaml.safe_dump(shown), encoding="utf-8")
+            setting = read_setting(part)
         if not isinstance(setting.data, TrainingRows):
             return set()
-        control = setting.control()
-        both = [each for each in (setting, control) if each is not None]
-        is_student = isinstance(setting.model, Student)
-        stages = [each.student() if is_student else RowsStage(each.rows()) for each in both]
+        given = {key: each for key, each in (whole.get("trainer") or {}).items() if key in SHAPING and each is not None}
+        quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+        trainer = shaping(Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **given))
+        stages: list[Stage] = []
+        for each in (setting, setting.control()):
+            if each is not None:
+                student = isinstance(each.model, Student)
+                stages.append(StudentStage(each.model, each.rows(), trainer) if student else RowsStage(each.rows()))  # type: ignore[arg-type]
         return {f"{stage.folder.parent.name}/{stage.folder.name}" for stage in walk(stages)}
     except Exception as err:  # whatever a class of the user's raises: then nothing is known
         told.unknown[str(config.parent)] = one_line(err)[0]

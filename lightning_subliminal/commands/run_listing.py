@@ -16,6 +16,8 @@ from lightning_subliminal.errors import InputError
 
 __all__ = ["Run", "find_runs"]
 
+_COMMAND = "# lightning-subliminal fit"
+
 
 @dataclass
 class Run:
@@ -49,7 +51,12 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON-able data."""
-        told = {"run": str(self.folder), "kind": self.kind, "state": self.state, "date": self.date.isoformat()}
+        told: dict[str, Any] = {
+            "run": str(self.folder),
+            "kind": self.kind,
+            "state": self.state,
+            "date": self.date.isoformat(),
+        }
         told |= {"command": shlex.join(self.command) or None, "differs": self.differs}
         return told | {
             name: self.results.get(name) for name in ("target", "transfer", "targeted_transfer", "warnings", "claims")
@@ -95,8 +102,9 @@ def _read(folder: Path) -> Run | None:
             damaged = "config.yaml"
         if isinstance(config, dict) and not {"model", "data", "trainer"} & set(config):
             return None  # somebody else's
-        saved = (folder / "student" / "lineage.json").is_file()
-        done = "results.json" in there or saved or FINISHED in text.splitlines()[:3]
+        saved = "results.json" in there or (folder / "student" / "lineage.json").is_file()
+        # an earlier release kept no command, and did not say that it had finished
+        done = FINISHED in text.splitlines()[:3] or (saved and not text.startswith(_COMMAND))
         run = Run(folder, "fit", _state(damaged, done), date, _command(text), results=results)
         run.config = dict(_flat(settings(config))) if isinstance(config, dict) else {}
         return run
@@ -161,10 +169,10 @@ def _is_parts(value: Any) -> bool:
 def _command(text: str) -> list[str]:
     """Return the words after the verb that the first line of a config tells."""
     first = text.partition("\n")[0]
-    if not first.startswith("# lightning-subliminal fit"):
+    if not first.startswith(_COMMAND):
         return []
     try:
-        return shlex.split(first.removeprefix("# lightning-subliminal fit"))
+        return shlex.split(first.removeprefix(_COMMAND))
     except ValueError:  # somebody has edited it
         return []
 

@@ -21,7 +21,7 @@ from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.shipped import find_config
 
-__all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
+__all__ = ["SHAPING", "ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
 
 _PLAN_KEYS = ("title", "about", "include", "seeds")
 _KEYS = (
@@ -40,7 +40,7 @@ _KEYS = (
 )
 _ARM_KEYS = ("change", "axes", "seeds", "common", "trial", "control", "taught_by", "seed_shift")
 _CONFIG_KEYS = ("model", "data", "trainer", "seed_everything")
-_SHAPING = (
+SHAPING = (
     *("max_epochs", "max_steps", "precision", "gradient_clip_val", "gradient_clip_algorithm"),
     *("accumulate_grad_batches", "limit_train_batches"),
 )
@@ -185,8 +185,8 @@ class Experiment:
         for key in config:
             known_name(str(key), _CONFIG_KEYS, f"a config takes no `{key}`")
         for key in config.get("trainer") or {}:
-            known_name(str(key), (*_SHAPING, *_OUTWARD), f"a plan's `trainer` takes no `{key}`")
-        trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key in _SHAPING}
+            known_name(str(key), (*SHAPING, *_OUTWARD), f"a plan's `trainer` takes no `{key}`")
+        trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key in SHAPING}
         if trainer.get("precision") in ("32-true", "32", 32):
             del trainer["precision"]  # the default, said or not: one artefact
         return Setting(model, data, trainer, seed)
