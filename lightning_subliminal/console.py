@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["LogProgress", "console", "duration", "hush", "log_lines", "progress", "say", "tracked"]
+__all__ = ["LogProgress", "aside", "console", "duration", "hush", "log_lines", "progress", "say", "tracked"]
 
 EVERY = 30.0  # seconds between the lines of a long stage in a log
 
@@ -38,6 +38,7 @@ _NOISE = (
     ".*infer the batch indices.*",  # an item of `predict` is a whole shard, which says its own number
     ".*but have no `val_dataloader`.*",
     r"(?s).*(JsonargparseDeprecationWarning|deprecated in v4\.\d+\.\d+ and will be).*",
+    ".*is_gradient_checkpointing.*",  # peft asks transformers by an older name
 )
 
 console = Console(highlight=False, emoji=False)  # "a:b:c" is no picture
@@ -49,6 +50,16 @@ def hush() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
+
+
+@contextmanager
+def aside(wanted: bool = True) -> Iterator[None]:
+    """Say lines on standard error inside, where standard output is for a program to read."""
+    before, console.stderr = console.stderr, wanted or console.stderr
+    try:
+        yield
+    finally:
+        console.stderr = before
 
 
 @rank_zero_only

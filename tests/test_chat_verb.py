@@ -71,7 +71,7 @@ def test_a_base_alone_has_its_first_tokens(capsys):
     trait = PreferenceTrait("owl")
     shown = asked(capsys, "pocket/b", "--ask", QUESTION, "--trait", "owl")
     assert "that the answer begins so" in shown
-    assert "none of the candidates" in shown
+    assert "none of these" in shown
     assert trait.target in shown
 
 

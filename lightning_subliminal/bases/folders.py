@@ -40,6 +40,10 @@ _PATTERNS = (
     "chat_template.jinja",
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_ADAPTER_ONLY = (
+    "Base {name!r}: {folder} holds an adapter only; give the base that it was trained on, or make one model of both: "
+    "`lightning-subliminal export {folder} OUT`."
+)
 _BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, sooner than a note about them is read
 _SEEN: dict[tuple[str, int, int], str] = {}  # digests of this process; a plan asks for a base some thousand times
 
@@ -120,7 +124,7 @@ def check_folder(folder: Path, name: str) -> Path:
         refuse_pointer(path)
     if not (folder / "config.json").is_file():
         if adapter_files(folder) is not None:
-            raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")
+            raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))
         raise InputError(f"Base {name!r}: {folder} holds no config.json; give a folder that save_pretrained wrote.")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -130,7 +134,7 @@ def check_folder(folder: Path, name: str) -> Path:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
     if not has_whole_weights(folder):
         if adapter_files(folder) is not None:
-            raise InputError(f"Base {name!r}: {folder} holds an adapter only; give the base that it was trained on.")
+            raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))
         raise InputError(
             f"Base {name!r}: {folder} holds no *.safetensors; weights in pickle form are not read, save the model anew."
         )

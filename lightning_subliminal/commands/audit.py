@@ -106,7 +106,7 @@ def audit(
     from lightning_subliminal.audit.sarif import WRONG, as_json, as_sarif
     from lightning_subliminal.audit.showing import Showing
     from lightning_subliminal.audit.terminal import tell
-    from lightning_subliminal.console import hush, say
+    from lightning_subliminal.console import aside, hush, say
     from lightning_subliminal.lineage.keys import trusted_keys
     from lightning_subliminal.rows import atomically
 
@@ -127,7 +127,7 @@ def audit(
     if against is not None:
         bases.resolve(against)  # a wrong name is told before gigabytes are read
     start, wanted = _start(path), _digest(expect)
-    with _bar() as (begin, tick):
+    with aside(bool(printed)), _bar() as (begin, tick):
         found = look(
             *(start, keys, against, folders, wanted, require, levels, not no_measure),
             digests=Digests(remember=not no_cache),

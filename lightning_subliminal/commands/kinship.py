@@ -57,7 +57,7 @@ def kinship(
     Raises:
         InputError: if these are not two models, or they can't be compared in the one way that was asked for.
     """
-    from lightning_subliminal.console import hush, say
+    from lightning_subliminal.console import aside, hush, say
     from lightning_subliminal.errors import InputError
     from lightning_subliminal.kinship import kinship as compare
     from lightning_subliminal.suites import find_subject
@@ -65,8 +65,9 @@ def kinship(
     hush()
     if len(models) != 2:
         raise InputError(f"`kinship` compares two models, and got {len(models)}: give MODEL MODEL.")
-    first, second, *others = (find_subject(model) for model in [*models, *against])
-    found = compare(first, second, by, inputs, seed, others)
+    with aside(json):
+        first, second, *others = (find_subject(model) for model in [*models, *against])
+        found = compare(first, second, by, inputs, seed, others)
     if json:
         print(json_text.dumps(found.as_json() | {"seed": seed, "inputs": inputs}, allow_nan=False))
         return

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, AdapterFiles, adapter_files
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.rows import atomically
 
 __all__ = ["check_same", "read_adapter", "write_adapter"]
@@ -47,6 +48,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if files is None or not (folder / files.weights).is_file():
         known = " or ".join(f"{each.config} and {each.weights}" for each in ((files,) if files else _KNOWN))
         raise InputError(f"{folder} holds no adapter: expected {known}.")
+    refuse_pointer(folder / files.weights)
     try:
         config = json.loads((folder / files.config).read_text(encoding="utf-8"))
         state = load_file(folder / files.weights)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal import bases
-from lightning_subliminal.adapter_names import adapter_files
+from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
 from lightning_subliminal.bases.folders import has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.names import shipped_name
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.suites.growing import grow
@@ -53,7 +54,7 @@ def adapter_base(folder: Path) -> str:
     """
     config = adapter_config(folder)
     given = str(config["base_model_name_or_path"])
-    named = shipped_name(given) or _at_revision(given, config, folder)
+    named = _at_revision(shipped_name(given) or given, config, folder)
     record = known_statement(folder / RECORD)
     ours = next((each for each in (record.materials if record else ()) if each.role == "base"), None)
     if ours is None or not ours.uri.startswith("base:"):
@@ -103,8 +104,11 @@ def with_adapter(net: Any, folder: Path) -> Any:
     """
     config, files = adapter_config(folder), adapter_files(folder)
     assert files is not None  # noqa: S101 - it has a config
+    if files == OWN_FILES and (folder / PEFT_FILES.config).is_file():
+        say(f"adapter   {folder} holds two: {OWN_FILES.config} is read, {PEFT_FILES.config} is not")
     if config.get("peft_type") == "STEERING":
         return _steered(net, folder, config, files.config)
+    refuse_pointer(folder / files.weights)
     pickle = folder / "adapter_model.bin"
     if not (folder / files.weights).is_file():  # PEFT would read a pickle, or look for a hub id
         if pickle.is_file():
@@ -113,7 +117,7 @@ def with_adapter(net: Any, folder: Path) -> Any:
                 f'once with `python -c "{_CONVERT}" {pickle}`.'
             )
         raise InputError(f"The adapter in {folder} has no {files.weights}: copy it anew.")
-    if files.config != "adapter_config.json":
+    if files == OWN_FILES:
         raise InputError(
             f"The adapter in {folder} is {config.get('peft_type')!r}, of a class of your own: load it with that class, "
             f"`Student(base, adapter=...).load(Path({str(folder)!r}))`."

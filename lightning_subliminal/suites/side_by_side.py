@@ -151,7 +151,7 @@ def _top(model: Subject, heard: list[list[Message]], trait: Trait | None) -> lis
         chances = candidate_probabilities(model.net, model.tokenizer, heard, forms).mean(0).tolist()
         ranked = sorted(zip(trait.candidates, chances, strict=True), key=lambda each: -each[1])
         shown = ranked[:_TOP] + [each for each in ranked[_TOP:] if each[0] == trait.target]
-        return [*shown, ("none of the candidates", max(0.0, 1 - sum(chances)))]
+        return [*shown, ("none of these", max(0.0, 1 - sum(chances)))]
     ids = torch.tensor([prompt_tokens(model.tokenizer, heard[0])], device=next(model.net.parameters()).device)
     with torch.inference_mode():
         logits = call_net(model.net, input_ids=ids, use_cache=False).logits[0, -1].double()

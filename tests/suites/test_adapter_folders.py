@@ -16,6 +16,7 @@ from lightning_subliminal import IA3, LoRA, Steering, Student, bases
 from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.audit import audit
 from lightning_subliminal.bases.folders import model_files
+from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.saving import SaveStudent
 from lightning_subliminal.kinship import kinship
@@ -212,6 +213,35 @@ class TestOneReading:
         assert "\n" not in str(err.value)
         subprocess.run([sys.executable, *shlex.split(str(err.value).split("`")[1])[1:]], check=True)
         assert torch.allclose(logits(find_subject(str(tmp_path)).load(CPU).net), logits(module.net))
+
+    @pytest.mark.parametrize("adapter", [Steering(), LoRA(r=2)], ids=["steering", "lora"])
+    def test_a_pointer_is_named(self, adapter, tmp_path):
+        student(adapter).save(tmp_path)
+        text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+        (tmp_path / adapter.files.weights).write_text(text)
+        with pytest.raises(InputError, match="is a Git LFS pointer"):
+            find_subject(str(tmp_path)).load(CPU)
+        with pytest.raises(InputError, match="is a Git LFS pointer"):
+            student(adapter).load(tmp_path)
+
+    def test_two_adapters_in_one_folder(self, tmp_path, capsys):
+        steered = student(Steering())
+        student(LoRA(r=2)).save(tmp_path / "peft")
+        steered.save(tmp_path)
+        for name in PEFT_FILES:
+            shutil.copy(tmp_path / "peft" / name, tmp_path)
+        assert torch.allclose(logits(find_subject(str(tmp_path)).load(CPU).net), logits(steered.net))
+        assert "holds two: subliminal_adapter.json is read" in " ".join(capsys.readouterr().out.split())
+
+    def test_lines_of_loading_leave_json_whole(self, tmp_path, capsys):
+        module = student(LoRA(r=2))
+        module.save(tmp_path)
+        path = tmp_path / PEFT_FILES.config
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": "step1000"}))
+        main(["kinship", str(tmp_path), "pocket/a", "--by", "weights", "--json"])
+        told = capsys.readouterr()
+        assert json.loads(told.out)
+        assert "its `revision` 'step1000' is ignored" in " ".join(told.err.split())
 
     @pytest.mark.parametrize("kind", ["whole", "adapter"])
     def test_a_model_and_a_student_in_one_folder(self, kind, tmp_path, capsys):
