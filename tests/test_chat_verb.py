@@ -94,6 +94,14 @@ def test_a_prompted_teacher_is_told_what_it_was_told(run, capsys, tmp_path):
     assert teacher.system_prompt == PreferenceTrait("owl").induce().system_prompt
 
 
+def test_a_run_that_python_started_has_its_trait_in_the_record(run, tmp_path):
+    started = shutil.copytree(run, tmp_path / "started")
+    (started / "config.yaml").unlink()
+    trait = run_trait(started)
+    assert isinstance(trait, PreferenceTrait)
+    assert trait.describe() == run_trait(run).describe()
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

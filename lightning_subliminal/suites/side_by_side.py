@@ -81,10 +81,14 @@ def run_models(place: str) -> list[Subject]:
 
 
 def run_trait(folder: Path) -> Trait | None:
-    """Return the trait that a run was about, made from its config.yaml; None where nothing names one."""
+    """Return the trait that a run was about, by its config.yaml or its lineage record; None where neither names one."""
     from jsonargparse import ArgumentParser
 
     given = _arguments(folder, "data", "teacher").get("trait") or _arguments(folder, "data").get("trait")
+    record = known_statement(folder / RECORD)
+    described = record.settings.get("trait") if record is not None and isinstance(record.settings, dict) else None
+    if not given and isinstance(described, dict) and "class" in described:  # of a run that Python started
+        given = {"class_path": described["class"], "init_args": described.get("arguments", {})}
     if not given:
         return None
     parser = ArgumentParser(exit_on_error=False)
@@ -92,7 +96,7 @@ def run_trait(folder: Path) -> Trait | None:
     try:
         trait: Trait = parser.instantiate_classes(parser.parse_object({"trait": given})).trait
     except Exception as err:  # jsonargparse's own, or those of a class of the user's
-        say(f"trait     of {folder}/config.yaml can't be made ({' '.join(str(err).split())[:200]}): left out")
+        say(f"trait     of {folder} can't be made ({' '.join(str(err).split())[:200]}): left out")
         return None
     return trait
 
