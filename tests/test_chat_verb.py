@@ -65,6 +65,14 @@ def test_lines_from_a_pipe_and_one_that_cannot_be_read(run, capsys, monkeypatch)
     assert "1 of the questions could not be asked" in told.err
 
 
+def test_a_class_that_only_the_runs_config_names_is_not_imported(tmp_path, capsys):
+    trait = {"class_path": "antigravity.Trait", "init_args": {}}
+    data = {"init_args": {"teacher": {"init_args": {"trait": trait}}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    assert run_trait(tmp_path) is None
+    assert "is antigravity.Trait, no class of this package, which is not imported" in capsys.readouterr().out
+
+
 def test_a_base_alone_has_its_first_tokens(capsys):
     shown = asked(capsys, "pocket/b", "--ask", QUESTION, "--seed", "3")
     assert "answers sampled with seed 3; chances exact, of the first token" in shown

@@ -30,7 +30,8 @@ usage: lightning-subliminal cache ls [options]
 
 A run needs what its lineage names, down to the bases; one that is unfinished needs what its settings make, too. clean
 keeps what a run needs, what a lock holds, and what is unfinished but was written within the hour. What it deletes is
-made again by the next run that wants it, which takes the time that it took.
+made again by the next run that wants it, which takes the time that it took. A Python session or an `evaluate` leaves no
+run: while others work with this cache, give --older-than 1d.
 
 examples:
   lightning-subliminal cache ls

@@ -8,7 +8,7 @@ import yaml
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["TRAIT", "run_trait", "told_trait", "with_trait"]
+__all__ = ["TRAIT", "foreign_class", "run_trait", "told_trait", "with_trait"]
 
 TRAIT = "$trait"  # stands in a suite for the trait
 
@@ -36,8 +36,6 @@ def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
     Args:
         places: models as ``evaluate`` takes them: a run's folder, or its ``student``.
 
-    A run's folder may be somebody else's, so no class of another package is imported because a file in it names one.
-
     Raises:
         InputError: if they were trained for several traits, or for one of another package.
     """
@@ -53,7 +51,7 @@ def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
         (one, _), (other, _), *_ = found.values()
         raise InputError(f"{one} and {other} were trained for different traits: say by --trait which one to ask for.")
     for place, told in found.values():
-        if foreign := _foreign_class(told):
+        if foreign := foreign_class(told):
             raise InputError(
                 f"{place} was trained for the trait {foreign}, a class that is not of this package: if you trust it, "
                 f"say --trait '{{class_path: {foreign}, ...}}'."
@@ -90,10 +88,13 @@ def _trait_in(told: Any) -> dict[str, Any] | None:
     return None
 
 
-def _foreign_class(told: Any) -> str:
-    """Return the first class that a trait's settings name and that is not of this package; empty without one."""
+def foreign_class(told: Any) -> str:
+    """Return the first class that a trait's settings name and that is not of this package; empty without one.
+
+    A run's folder may be somebody else's: a class must not be imported, and so run, because a file in it names one.
+    """
     inside = list(told.values()) if isinstance(told, dict) else told if isinstance(told, list) else []
     named = str(told["class_path"]) if isinstance(told, dict) and "class_path" in told else ""
     if "." in named and not named.startswith("lightning_subliminal."):
         return named
-    return next((found for each in inside if (found := _foreign_class(each))), "")
+    return next((found for each in inside if (found := foreign_class(each))), "")

@@ -21,6 +21,7 @@ from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.metrics.functional.exact import candidate_probabilities
 from lightning_subliminal.rows import Message
+from lightning_subliminal.suites.asked_trait import foreign_class
 from lightning_subliminal.suites.subject import Subject, find_subject
 from lightning_subliminal.traits import PreferenceTrait, Trait
 
@@ -81,7 +82,7 @@ def run_models(place: str) -> list[Subject]:
 
 
 def run_trait(folder: Path) -> Trait | None:
-    """Return the trait that a run was about, by its config.yaml or its lineage record; None where neither names one."""
+    """Return the trait that a run was about, by its config.yaml or its lineage record; None where neither names one of ours."""
     from jsonargparse import ArgumentParser
 
     given = _arguments(folder, "data", "teacher").get("trait") or _arguments(folder, "data").get("trait")
@@ -90,6 +91,9 @@ def run_trait(folder: Path) -> Trait | None:
     if not given and isinstance(described, dict) and "class" in described:  # of a run that Python started
         given = {"class_path": described["class"], "init_args": described.get("arguments", {})}
     if not given:
+        return None
+    if foreign := foreign_class(given):
+        say(f"trait     of {folder} is {foreign}, no class of this package, which is not imported: left out")
         return None
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Trait, "trait")
