@@ -82,7 +82,7 @@ def run_models(place: str) -> list[Subject]:
 
 
 def run_trait(folder: Path) -> Trait | None:
-    """Return the trait that a run was about, by its config.yaml or its lineage record; None where neither names one of ours."""
+    """Return the trait that a run was about, by its config or lineage record; None where neither names one of ours."""
     from jsonargparse import ArgumentParser
 
     given = _arguments(folder, "data", "teacher").get("trait") or _arguments(folder, "data").get("trait")
