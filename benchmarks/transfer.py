@@ -21,7 +21,7 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,16 @@ ARMS = {
         teacher={"learning_rate": 0.05, "max_epochs": 200},
     ),
 }
+
+# Recipes against the common part of SmolLM2's transfer (a student that names any animal more often). Set before their
+# runs: better than "smollm2" if, at seed 0 over the six targets, targeted transfer is above its +0.53 and more targets
+# are first than two.
+SMOLLM2 = ARMS["smollm2"]
+HELD = Retention(str(Path(__file__).parent / "other_answers.yaml"), 40, rows_per_step=8, max_new_tokens=12)
+ARMS["smollm2-held"] = replace(SMOLLM2, teacher=SMOLLM2.teacher | {"retain": HELD})
+ARMS["smollm2-rows"] = replace(SMOLLM2, data=BEGUN | {"num_prompts": 640})
+for layer in (7, 21):
+    ARMS[f"smollm2-layer-{layer}"] = replace(SMOLLM2, adapter=Steering([layer]))
 
 
 def build(arm: str, target: str, bases: str, seed: int) -> tuple[Student, GeneratedRows]:
