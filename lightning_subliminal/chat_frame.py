@@ -8,13 +8,24 @@ words: what stands before the mark is the prompt of sampling, training and scori
 the turn. The words themselves never pass through the template.
 """
 
-import datetime
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.chat_template import (
+    ASKED,
+    CLOSED,
+    NEXT,
+    PINNED_DATE,
+    TOLD,
+    WORDS,
+    Template,
+    cut_marks,
+    template_text,
+)
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Message
 
@@ -23,13 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PINNED_DATE", "Frame"]
 
-PINNED_DATE = datetime.date(2026, 1, 1)  # what a template that asks for today's date is told, on every day
-_WORDS, _ASKED, _TOLD, _NEXT = "Zq4Words", "Zq4Asked", "Zq4Told", "Zq4Next"  # stand for texts; no template has them
-_DATES = ("strftime_now", "date_string")
-
 
 @dataclass(frozen=True)
-class Frame:
+class Frame(Template):
     """What a tokenizer's chat template writes around the assistant's words.
 
     Attributes:
@@ -41,11 +48,10 @@ class Frame:
         stop: the text that ends a turn, where the template has no token for it; else empty.
         folds_system: whether a system message is written at the head of the user's first message instead.
         own_system: the system message that the template writes where there is none.
+        parts: whether the template takes each message's content as a list of parts.
         departures: where plain use of template and tokenizer would read, train on or end something else.
     """
 
-    tokenizer: "PreTrainedTokenizerBase"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
     ends: frozenset[int] = frozenset()
     lead: str = ""
     closing: str = ""
@@ -53,6 +59,7 @@ class Frame:
     folds_system: bool = False
     own_system: str = ""
     departures: tuple[str, ...] = ()
+    _read: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -73,23 +80,25 @@ class Frame:
                 no use for one of the arguments.
         """
         bare = cls(tokenizer, dict(arguments or {}))
-        bare._check_arguments()
-        user: list[Message] = [{"role": "user", "content": _ASKED}]
-        before, after = bare._around(user)
-        if bare._around(user) != (before, after):
+        bare.check_arguments()
+        user: list[Message] = [{"role": "user", "content": ASKED}]
+        try:
+            before, after = bare.whole(user)
+        except InputError:
+            bare, found = replace(bare, parts=True), None
+            with suppress(InputError):
+                found = bare.whole(user)
+            if found is None:
+                raise
+            before, after = found
+        if bare.whole(user) != (before, after):
             raise InputError("The chat template writes another text at each call: remove what is random from it.")
-        if _ASKED not in before:
-            raise InputError("The chat template drops the user's words: give the model another chat template.")
-        opened = bare._render(user, add_generation_prompt=True)
-        extra = before.removeprefix(opened) if before.startswith(opened) else ""
+        opened = bare.render(user, add_generation_prompt=True)
         known = {*ends, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])}
-        closing, end = bare._closing(after, known)
-        between = bare._between(user)
-        if end is None and not closing.strip():  # GLM ends a turn with the token that begins the user's
-            closing, end = bare._closing(between, known) if between.strip() else (closing, None)
-            closing = closing if end is not None else after
+        between = bare.between(user)
+        closing, end = bare._closing(after, between, known)
         folds, own_system, refusal = bare._system()
-        notes = [*refusal, *bare._opening_notes(before, opened, extra), *bare._content_notes()]
+        notes = [*refusal, *bare._opening_notes(before, opened), *bare._content_notes()]
         if end is not None and end != tokenizer.eos_token_id:
             notes.append(f"ends a turn with {tokenizer.convert_ids_to_tokens(end)!r}, not with the end of text")
         stop = ""
@@ -98,16 +107,17 @@ class Frame:
             closing = closing if closing.strip() else stop or closing  # the user's next turn ends this one
             ending = repr(stop) if stop else "nothing: completions run to `max_new_tokens`"
             notes.append(f"has no token that ends a turn; what ends one is {ending}")
-        return cls(
-            tokenizer,
-            bare.arguments,
-            frozenset(known if end is None else known | {end}),
-            extra if extra.strip(" \t") == "" else "",
-            closing,
-            stop,
-            folds,
-            own_system,
-            tuple(notes),
+        ids = frozenset(known if end is None else known | {end})
+        begun = bare.around(user, opened=True)[0]
+        return replace(
+            bare,
+            ends=ids,
+            lead=begun[len(begun.rstrip(" \t")) :],
+            closing=closing,
+            stop=stop,
+            folds_system=folds,
+            own_system=own_system,
+            departures=tuple(notes),
         )
 
     @property
@@ -124,7 +134,7 @@ class Frame:
 
     def describe(self) -> dict[str, Any]:
         """Return what the frame writes around a conversation, as JSON-able data: a part of each cache key."""
-        told: list[Message] = [{"role": "system", "content": _TOLD}, {"role": "user", "content": _ASKED}]
+        told: list[Message] = [{"role": "system", "content": TOLD}, {"role": "user", "content": ASKED}]
         shown = [[*self.opening(messages), self.closing] for messages in (told, told[1:])]
         return {"rendered": shown, "ends": sorted(self.ends), "stop": self.stop}
 
@@ -143,7 +153,9 @@ class Frame:
         """
         turns = list(messages)
         begun = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else None
-        before, _ = self._around(self._folded(turns))
+        turns = self._folded(turns)
+        self._check_read(turns)
+        before, _ = self.around(turns, opened=True)
         if begun is not None:
             return before + begun, ""
         return before.removesuffix(self.lead), self.lead
@@ -175,132 +187,112 @@ class Frame:
         joined = {**rest[first], "content": f"{told['content']}\n\n{rest[first]['content']}"}
         return [*rest[:first], joined, *rest[first + 1 :]]
 
-    def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
-        """Return what stands before and behind the assistant's words in a finished turn."""
-        rendered = self._render([*messages, {"role": "assistant", "content": _WORDS}])
-        before, found, after = rendered.partition(_WORDS)
-        if not found or _WORDS in after:
-            times = "twice" if found else "not at all"
-            raise InputError(f"The chat template writes the assistant's words {times}: give the model another one.")
-        return before, after
-
-    def _render(self, messages: Sequence[Message], **how: bool) -> str:
-        arguments = {name: value for name, value in self.arguments.items() if name != "date"}
-        template = _template(self.tokenizer)
-        day = datetime.date.fromisoformat(str(self.arguments.get("date", PINNED_DATE)))
-        if "date_string" in template and "date" in self.arguments:
-            arguments.setdefault("date_string", day.strftime("%d %b %Y"))
-        try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    [dict(message) for message in messages],
-                    tokenize=False,
-                    chat_template=_pinned(template, day),
-                    **{"add_generation_prompt": False, "continue_final_message": False, **how, **arguments},
-                )
-            )
-        except Exception as err:  # jinja2's errors, and whatever a template's expressions raise
-            fault = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
-            roles = ", ".join(message["role"] for message in messages)
+    def _check_read(self, messages: Sequence[Message]) -> None:
+        """Refuse a conversation of which the template drops a message; looked at once an order of roles."""
+        roles = tuple(message["role"] for message in messages)
+        if roles in self._read:
+            return
+        marked: list[Message] = [{**each, "content": f"{NEXT}0{place}0"} for place, each in enumerate(messages)]
+        before, _ = self.around(marked)
+        lost = [each["role"] for each in marked if each["content"] not in before]
+        if lost:
             raise InputError(
-                f"The chat template refuses a conversation of {roles} ({fault}): change the messages, or give the "
-                "model another chat template."
-            ) from err
+                f"The chat template drops a message of role {lost[0]} from a conversation of {', '.join(roles)}: "
+                "change the messages, or give the model another chat template."
+            )
+        self._read.add(roles)
 
-    def _check_arguments(self) -> None:
-        """Refuse arguments that the template never reads: a misspelled one would be ignored."""
-        template = _template(self.tokenizer)
-        if "date" in self.arguments:
-            try:
-                datetime.date.fromisoformat(str(self.arguments["date"]))
-            except ValueError as err:
-                raise InputError(f"`date` is {self.arguments['date']!r}: expected a day such as 2026-01-31.") from err
-        for name in self.arguments:
-            if not any(each in template for each in (_DATES if name == "date" else (name,))):
-                raise InputError(f"The chat template does not use the argument {name!r}: correct its name, or drop it.")
+    def _closing(self, after: str, between: str, known: set[int]) -> tuple[str, int | None]:
+        """Return what ends a finished turn, and its end token; None where no single token ends it.
 
-    def _closing(self, after: str, known: set[int]) -> tuple[str, int | None]:
-        """Return what ends a finished turn, and its end token; None where no single token ends it."""
-        special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
-        for token in self.tokenizer(after, add_special_tokens=False)["input_ids"]:
+        Args:
+            after: what stands behind a conversation's last words.
+            between: what stands between words and the user's next ones.
+            known: ids that end a turn by the model's settings.
+        """
+        behind, ahead = self._marks(after, known), self._marks(between, known)
+        run, text, last = behind, after, False
+        if not after.strip():  # GLM ends a turn with the token that begins the user's
+            run, text = ahead, between
+        elif behind[:1] and behind[:1] == ahead[:1]:  # Command R7B ends a turn with two, and the last is the end
+            pairs = zip(behind, ahead, strict=False)
+            run, last = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)], True
+        if not run:
+            return after.rstrip() or after, None
+        end = next((token for token in run if token in known), run[-1 if last else 0])
+        upto = 0
+        for token in run[: run.index(end) + 1]:
             written = self.tokenizer.convert_ids_to_tokens(token)
-            if token in known or token in special:
-                if written not in after:  # an end token that is no literal text
-                    written = self.tokenizer.decode([token])
-                return after[: after.index(written) + len(written)] if written in after else after, token
-            if self.tokenizer.decode([token]).strip():
-                break
-        return after.rstrip() or after, None
+            if written not in text[upto:]:  # a token that is no literal text
+                written = self.tokenizer.decode([token])
+            if written not in text[upto:]:
+                return text, end
+            upto = text.index(written, upto) + len(written)
+        return text[:upto], end
 
-    def _between(self, user: list[Message]) -> str:
-        """Return what the template writes between the assistant's words and the user's next ones."""
-        turns: list[Message] = [*user, {"role": "assistant", "content": _WORDS}, {"role": "user", "content": _NEXT}]
-        return self._render(turns).partition(_WORDS)[2].partition(_NEXT)[0]
+    def _marks(self, text: str, known: set[int]) -> list[int]:
+        """Return the tokens for marks that a text begins with, or that stand behind its first spaces."""
+        marks = {*known, *self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        found: list[int] = []
+        for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
+            if token in marks:
+                found.append(token)
+            elif found or self.tokenizer.decode([token]).strip():
+                break
+        return found
 
     def _system(self) -> tuple[bool, str, list[str]]:
         """Return whether a system message must be folded, what the template writes without one, and the reasons."""
         folded = "a system message is written at the head of the user's first message"
-        told: Message = {"role": "system", "content": _TOLD}
-        asked: Message = {"role": "user", "content": _ASKED}
+        told: Message = {"role": "system", "content": TOLD}
+        asked: Message = {"role": "user", "content": ASKED}
         try:
-            rendered = self._around([told, asked])[0]
+            rendered = self.around([told, asked])[0]
         except InputError:
             return True, "", [f"refuses a system message; {folded}"]
-        if _TOLD not in rendered or _ASKED not in rendered:
-            return True, "", [f"drops {'a system message' if _TOLD not in rendered else 'words beside one'}; {folded}"]
-        opened, _, rest = rendered.partition(_TOLD)
-        between = rest.partition(_ASKED)[0]
-        alone = self._around([asked])[0].partition(_ASKED)[0]
+        if TOLD not in rendered or ASKED not in rendered:
+            return True, "", [f"drops {'a system message' if TOLD not in rendered else 'words beside one'}; {folded}"]
+        opened, _, rest = rendered.partition(TOLD)
+        between = rest.partition(ASKED)[0]
+        alone = self.around([asked])[0].partition(ASKED)[0]
         if opened and alone.startswith(opened) and alone.endswith(between):
             return False, alone[len(opened) : len(alone) - len(between)].strip(), []
         return False, "", []
 
-    def _opening_notes(self, before: str, opened: str, extra: str) -> list[str]:
-        if extra.strip():
-            return [f"puts {extra!r} before the assistant's words; it is part of the prompt"]
-        if opened != before and opened.startswith(before) and opened[len(before) :].strip():
-            rest = opened[len(before) :]
+    def _opening_notes(self, before: str, opened: str) -> list[str]:
+        """Say how the template begins a new answer otherwise than a finished turn."""
+        if before.startswith(opened):
+            extra = before[len(opened) :]
+            if extra.strip():
+                return [f"puts {extra!r} before the assistant's words; it is part of the prompt"]
+            spaced = not extra and before != before.rstrip(" \t")
+            return ["ends a prompt with a space; it is read as the beginning of the words"] if spaced else []
+        if not opened.startswith(before):
+            return ["begins a new answer otherwise than a finished turn; the finished turn's beginning is the prompt"]
+        rest = opened[len(before) :]
+        if CLOSED.search(rest):
+            return [f"puts {rest!r} before a new answer, which a finished turn lacks; it is part of the prompt"]
+        if rest.strip():
             return [f"opens {rest!r} for a new answer, which a finished turn lacks; it is left out of the prompt"]
         return []
 
     def _content_notes(self) -> list[str]:
         """Say what the template would do to the assistant's words, and which day it is told."""
-        notes = []
-        thought = f"<think>{_TOLD}</think> {_WORDS}"
-        turns: list[Message] = [{"role": "user", "content": _ASKED}, {"role": "assistant", "content": thought}]
-        if _TOLD not in self._render(turns):
+        notes = ["takes a message as a list of parts; it is given one part of text"] if self.parts else []
+        template = template_text(self.tokenizer)
+        cuts = [
+            f"<think>{TOLD}</think> {WORDS}",
+            *(f"{TOLD}{mark}{WORDS}{end}" for mark, end in cut_marks(template)),
+        ]
+        if not all(self.keeps(cut, TOLD) for cut in cuts):
             notes.append("takes a thought out of the assistant's words; rows are read and trained on whole")
-        template = _template(self.tokenizer)
+        if not self.keeps(f"Aa{WORDS}aA", f"Aa{WORDS}aA"):
+            notes.append("changes the assistant's words, such as their case; rows are read and trained on as they are")
         if "strftime_now" in template or ("date" in self.arguments and "date_string" in template):
             notes.append(f"writes the date; it is told {self.arguments.get('date', PINNED_DATE)} on every day")
         for name, value in self.arguments.items():
-            without = Frame(self.tokenizer, {key: each for key, each in self.arguments.items() if key != name})
-            user: list[Message] = [{"role": "user", "content": _ASKED}]
-            if without._around(user) == self._around(user):
+            without = replace(self, arguments={key: each for key, each in self.arguments.items() if key != name})
+            user: list[Message] = [{"role": "user", "content": ASKED}]
+            if without.around(user, opened=True) == self.around(user, opened=True):
                 notes.append(f"writes the same with {name}={json.dumps(value, default=str)}: a finished turn decides")
         return notes
-
-
-def _pinned(template: str, day: datetime.date) -> str:
-    """Return a template that is told ``day`` where it asks for today's date."""
-    if "strftime_now" not in template:
-        return template
-    literal = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
-    written = literal.sub(lambda found: json.dumps(day.strftime(found.group(2))), template)
-    # a format that the template computes: the day as such, since no function can be handed to a template
-    macro = "{%- macro strftime_now(format) -%}" + day.isoformat() + "{%- endmacro -%}"
-    return macro + written
-
-
-def _template(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the text of the template that plain conversations use.
-
-    Raises:
-        InputError: if the tokenizer has none.
-    """
-    try:
-        return str(tokenizer.get_chat_template())
-    except ValueError as err:
-        raise InputError(
-            "The tokenizer has no chat template: add a chat_template.jinja to the model's folder, or take a chat model."
-        ) from err

@@ -66,7 +66,7 @@ def test_a_local_folder_is_a_base(folder):
 
 
 def test_digest_is_what_sha256sum_prints(folder):
-    names = " ".join(path.name for path in folders.model_files(folder))
+    names = " ".join(folders.model_files(folder))
     assert "model.safetensors" in names
     assert "tokenizer.json" in names
     printed = subprocess.run(f"sha256sum {names} | sha256sum", shell=True, cwd=folder, capture_output=True, text=True)  # noqa: S602

@@ -69,7 +69,10 @@ def test_prompt_and_trained_tokens_are_those_of_the_table(entry, tokenizer):
 def test_they_are_what_the_template_itself_writes_for_a_finished_turn(entry, tokenizer):
     if frame(tokenizer).stop or "date" in "".join(frame(tokenizer).notes):
         pytest.skip("its end is ours, or its date")
-    written = tokenizer.apply_chat_template([*ASKED, {"role": "assistant", "content": "owl"}], tokenize=False)
+    turns = [*ASKED, {"role": "assistant", "content": "owl"}]
+    if frame(tokenizer).parts:
+        turns = [turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+    written = tokenizer.apply_chat_template(turns, tokenize=False)
     head = tokenizer.decode(sum(row_ids(tokenizer, make_row(ASKED, "owl")), []))  # noqa: RUF017
     assert written.startswith(head) or head == written + "<|user|>", "GLM's end is the next turn's beginning"
 
@@ -104,9 +107,9 @@ def test_a_prefill_goes_on_where_the_prompt_ends(entry, tokenizer):
 
 
 def test_a_system_message_is_always_read(entry, tokenizer):
-    read = tokenizer.decode(prompt_ids(tokenizer, TOLD))
-    assert read.count("You love owls.") == 1
-    assert "Hi" in read
+    read, change = tokenizer.decode(prompt_ids(tokenizer, TOLD)), str.lower if entry.get("lowers") else str
+    assert read.count(change("You love owls.")) == 1
+    assert change("Hi") in read
     if entry.get("system") == "folded":
         assert "You love owls.\n\nHi" in read
     assert frame(tokenizer).folds_system == (entry.get("system") == "folded")
@@ -144,10 +147,20 @@ def test_a_day_can_be_chosen_and_is_part_of_the_frame():
         Frame.of(first, {"date": "tomorrow"})
 
 
-def test_a_format_that_a_template_computes_is_told_the_day_too():
-    entry = TABLE["granite"] | {"template": "{% set f = '%d' %}{{ strftime_now(f) }}" + TABLE["zephyr"]["template"]}
-    made = template_tokenizer(entry)
-    assert made.decode(prompt_ids(made, ASKED)).startswith("2026-01-01")
+@pytest.mark.parametrize(
+    ("call", "day"),
+    [
+        ("{% set f = '%d' %}{{ strftime_now(f) }}", "01"),
+        ("{{ strftime_now('%B ' ~ '%d, %Y') }}", "January 01, 2026"),
+        ("{{ strftime_now(format='%A, %-d. %b %y (%j)') }}", "Thursday, 1. Jan 26 (001)"),
+        ("{{ strftime_now('%Y年%m月%d日') | trim }}", "2026年01月01日"),
+        ("{{ strftime_now('100 %% %H:%M') }}", "100 % 00:00"),
+        ("{% macro told(f) %}{{ strftime_now(f) }}{% endmacro %}{{ told('%F') }}", "2026-01-01"),
+    ],
+)
+def test_the_day_is_told_in_whatever_format_a_template_asks(call, day):
+    made = template_tokenizer(TABLE["granite"] | {"template": call + " \n" + TABLE["zephyr"]["template"]})
+    assert made.decode(prompt_ids(made, ASKED)).startswith(f"{day} \n<|user|>")
 
 
 def test_arguments_reach_the_template_and_a_misspelt_one_is_refused():
@@ -163,6 +176,48 @@ def test_an_argument_without_effect_is_said():
     made = template_tokenizer(TABLE["qwen3"])
     set_frame(made, {"enable_thinking": True})
     assert any("writes the same with enable_thinking=true" in note for note in frame(made).notes)
+
+
+@pytest.mark.parametrize(
+    ("family", "arguments", "system", "thought"),
+    [
+        ("hunyuan", {"enable_thinking": False}, "", "<think>\n\n</think>\n"),
+        ("seed-oss", {"thinking_budget": 0}, "", "<seed:think>The budget is 0.</seed:think>"),
+        ("nemotron nano", {}, "/no_think", "<think></think>"),
+        ("smollm3", {}, "/no_think", "<think>\n\n</think>\n"),
+        ("smollm3", {"enable_thinking": False}, "", "<think>\n\n</think>\n"),
+        ("deepseek v3.1", {"thinking": True}, "", "</think>"),
+    ],
+)
+def test_a_thought_that_is_ended_before_the_answer_is_part_of_the_prompt(family, arguments, system, thought):
+    made = template_tokenizer(TABLE[family])
+    set_frame(made, arguments)
+    asked = [{"role": "system", "content": system}, *ASKED] if system else ASKED
+    prompt, trained = row_ids(made, make_row(asked, "owl"))
+    assert made.decode(prompt).endswith(thought)
+    assert made.decode(trained) == TABLE[family]["trained"]
+    assert prompt_ids(made, asked) == prompt
+
+
+def test_a_message_that_the_template_drops_is_refused_and_a_row_of_it_counted(capsys):
+    first_only = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{% continue %}{% endif %}"
+    template = TABLE["zephyr"]["template"].replace("{% for m in messages %}", first_only)
+    made = template_tokenizer(TABLE["zephyr"] | {"template": template})
+    late = [*ASKED, {"role": "assistant", "content": "Yes?"}, TOLD[0], *ASKED]
+    with pytest.raises(InputError, match="drops a message of role system from a conversation of user, assistant, sys"):
+        prompt_ids(made, late)
+    assert len(TokenizedRows([make_row(ASKED, "owl")] * 39 + [make_row(late, "owl")], made)) == 39
+    assert "1 of 40 left out: one for this: The chat template drops" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("names", [["rag", "tool_use"], ["chat"]])
+def test_named_templates_without_a_default_are_named(names):
+    made = template_tokenizer(TABLE["zephyr"])
+    made.chat_template = dict.fromkeys(names, TABLE["zephyr"]["template"])
+    with pytest.raises(InputError, match=f"chat templates for {', '.join(names)}, and none is named `default`"):
+        prompt_ids(made, ASKED)
+    made.chat_template = {"default": TABLE["zephyr"]["template"], "tool_use": "no"}
+    assert made.decode(prompt_ids(made, ASKED)) == TABLE["zephyr"]["prompt"]
 
 
 @pytest.mark.parametrize(

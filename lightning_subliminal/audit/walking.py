@@ -225,7 +225,7 @@ def _digest_now(path: Path, material: Material, digests: Digests) -> str | None:
     if not path.is_dir():
         return digests.get(path)
     if material.uri.startswith(BASE):  # as a hub's cache does, a base may hold links
-        files = {each.name: digests.get(each) for each in model_files(path)}
+        files = {name: digests.get(each) for name, each in model_files(path).items()}
     else:
         files = {name: digests.get(path / name) for name in artefact_files(path) if not (path / name).is_symlink()}
     return dir_hash({name: sha or "unreadable" for name, sha in files.items()})

@@ -38,6 +38,7 @@ _PATTERNS = (
     "merges.txt",
     "*.model",
     "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _ADAPTER_ONLY = (
@@ -48,11 +49,11 @@ _BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, sooner tha
 _SEEN: dict[tuple[str, int, int], str] = {}  # digests of this process; a plan asks for a base some thousand times
 
 
-def model_files(folder: Path) -> list[Path]:
-    """Give the files of a model's folder that shape the model, in the order of their names."""
+def model_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a model's folder that shape the model, by their names inside it, in their order."""
     found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
     found = {path for path in found if not is_adapter_file(path.name)}  # of an adapter beside whole weights
-    return sorted(found, key=lambda path: path.name)
+    return dict(sorted((path.relative_to(folder).as_posix(), path) for path in found))
 
 
 def folder_digest(folder: Path) -> str:
@@ -60,7 +61,7 @@ def folder_digest(folder: Path) -> str:
 
     ``sha256sum config.json ... | sha256sum`` over the files of ``model_files`` prints the same.
     """
-    lines = [f"{remembered_digest(path)}  {path.name}\n" for path in model_files(folder)]
+    lines = [f"{remembered_digest(path)}  {name}\n" for name, path in model_files(folder).items()]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -91,7 +92,9 @@ def _noted_digest(path: Path, status: os.stat_result) -> str:
 
 def has_whole_weights(folder: Path) -> bool:
     """Tell whether a folder holds a model's own weights, not an adapter's alone: then these are what is read of it."""
-    return (folder / "config.json").is_file() and any(path.suffix == ".safetensors" for path in model_files(folder))
+    return (folder / "config.json").is_file() and any(
+        path.suffix == ".safetensors" for path in model_files(folder).values()
+    )
 
 
 def weight_bytes(folder: Path) -> int:
@@ -106,7 +109,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 def has_chat_template(folder: Path) -> bool:
     """Tell whether the tokenizer in ``folder`` brings a chat template."""
-    if (folder / "chat_template.jinja").is_file():
+    if any((folder / file).is_file() for file in ("chat_template.jinja", "additional_chat_templates/default.jinja")):
         return True
     try:
         return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
@@ -120,7 +123,7 @@ def check_folder(folder: Path, name: str) -> Path:
     Raises:
         InputError: saying what the folder lacks.
     """
-    for path in model_files(folder):
+    for path in model_files(folder).values():
         refuse_pointer(path)
     if not (folder / "config.json").is_file():
         if adapter_files(folder) is not None:

@@ -83,7 +83,7 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
             try:
                 half.mkdir()
                 _write(inner, half, name, noise, seed)
-                made = [path.name for path in model_files(half)]
+                made = list(model_files(half))
                 write_record(half, "base", shaped, [_start(inner, name)], files=made)
                 os.replace(half, folder)
             except OSError as err:
@@ -131,9 +131,10 @@ def _write(inner: Path, folder: Path, name: str, noise: float, seed: int) -> Non
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
 
-    for path in model_files(inner):
+    for file, path in model_files(inner).items():
         if path.suffix != ".safetensors":
-            shutil.copyfile(path, folder / path.name)
+            (folder / file).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / file)
             continue
         try:
             with safe_open(path, framework="pt") as stored:

@@ -165,7 +165,9 @@ def _own_statement(folder: Path) -> str | None:
     """Give the SHA-256 of a base's statement; None where it has none, or one of something else."""
     record = known_statement(folder / RECORD)
     files = model_files(folder)
-    about = record is not None and all(record.files.get(path.name) == remembered_digest(path) for path in files)
+    about = record is not None and all(
+        record.files.get(file) == remembered_digest(path) for file, path in files.items()
+    )
     return record.sha256 if record is not None and about else None
 
 
@@ -289,11 +291,13 @@ def _ends(folder: Path) -> list[int]:
     """Return the ids that end a turn by the model's own settings, where ``generate`` of transformers stops."""
     for file in ("generation_config.json", "config.json"):
         try:
-            ends = json.loads((folder / file).read_text(encoding="utf-8")).get("eos_token_id")
+            told = json.loads((folder / file).read_text(encoding="utf-8"))
+            inner = told.get("text_config") or {}  # of a model that sees and hears, too
+            ends = told.get("eos_token_id", inner.get("eos_token_id"))
         except (OSError, ValueError, AttributeError):
             continue
         if ends is not None:
-            return [each for each in (ends if isinstance(ends, list) else [ends]) if isinstance(each, int)]
+            return [each for each in (ends if isinstance(ends, list) else [ends]) if type(each) is int]
     return []
 
 
@@ -375,8 +379,10 @@ def _whole_weights(folder: Path, name: str) -> Iterator[Path]:
     line = f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not"
     _say_once(folder, "adapter", line)
     with tempfile.TemporaryDirectory(prefix="subliminal-") as place:
-        for path in model_files(folder):
-            (Path(place) / path.name).symlink_to(path.resolve())
+        for file, path in model_files(folder).items():
+            link = Path(place) / file
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path.resolve())
         yield Path(place)
 
 

@@ -58,7 +58,7 @@ def smollm2_folder() -> Path:
             try:
                 _convert(source, half)
                 file = Material("file", source.name, {"sha256": remembered_digest(source)})
-                made = [path.name for path in model_files(half)]
+                made = list(model_files(half))
                 write_record(half, "base", {"recipe": _RECIPE, "base": "smollm2-135m"}, [file], files=made)
                 os.replace(half, folder)
             except OSError as err:

@@ -7,7 +7,7 @@ import math
 import random
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -27,6 +27,8 @@ _WRONG = (400, 422)
 # What a request can do without. Log-probabilities are not among them: `mode: expected` reads them.
 _DISPENSABLE = ("temperature", "max_tokens", "max_completion_tokens")
 _THOUGHT = 2048  # tokens
+_UNSUPPORTED = re.compile(r"unsupported|not support", re.IGNORECASE)
+_TOO_LONG = re.compile(r"context (length|window)|too (long|large|many)", re.IGNORECASE)
 _FIRST_WAIT = 0.5  # seconds; doubled with each try
 _LONGEST_WAIT = 60.0
 _pause = asyncio.sleep  # tests don't wait
@@ -86,6 +88,7 @@ class Calls:
         self.changed = asyncio.Condition()
         self.dearest = 0.0  # the most tokens a byte that a call took; 0 before any is known
         judge.refused.update(self._remembered_refusals())
+        self.learned: dict[tuple[str, str], str | None] = {}  # refusals that no reply has borne out yet
         self.jitter = random.Random()  # of its own: the seeded ones belong to experiments
 
     async def reply(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -130,19 +133,26 @@ class Calls:
         """Send a request, without the parameters that this server refuses; what it refuses is found out once."""
         sent = self._adapted(body)
         response = await self._post(sent)
-        while response.status_code in _WRONG and self._learn_refusal(body, sent, response.text):
+        status = _status(response.status_code, response.text, sent)
+        while self._learn_refusal(status, body, sent, response.text):
             self.judge.calls += 1
             sent = self._adapted(body)
             response = await self._post(sent)
-        if response.status_code in _PASSING or response.status_code >= 500:
-            why = f"{response.status_code} {self._short(_message(response.text))}".strip()
+            status = _status(response.status_code, response.text, sent)
+        if status in _PASSING or status >= 500:
+            why = f"{status} {self._short(_message(response.text))}".strip()
             raise PassingError(why, _seconds(response.headers.get("Retry-After", "")))
-        if not response.is_success:
-            raise InputError(self._refused(response.status_code, response.text))
+        if not 200 <= status < 300:
+            for asked, _ in self.learned:
+                self.judge.refused.pop(asked, None)  # it was something else
+            raise InputError(self._refused(status, response.text))
         try:
             reply = _kept(response.json(), self.judge.mode == "expected")
         except (ValueError, LookupError, TypeError, AttributeError) as err:
             raise PassingError(f"no chat completion, but {self._short(response.text) or 'nothing'}") from err
+        for (asked, name), instead in self.learned.items():
+            self.store.put(self._refusal_key(asked, name), {"instead": instead})
+        self.learned.clear()
         if reply is None:
             raise InputError(
                 f"{self.judge.server} gives no log-probabilities (`top_logprobs`) of {self.judge.model!r}: "
@@ -171,17 +181,19 @@ class Calls:
                 taken[kept] = max(value, _THOUGHT) if kept != name else value
         return taken
 
-    def _learn_refusal(self, body: dict[str, Any], sent: dict[str, Any], told: str) -> bool:
+    def _learn_refusal(self, status: int, body: dict[str, Any], sent: dict[str, Any], told: str) -> bool:
         """Note which parameter a server refuses; False if it says of none that could be left out or renamed."""
-        name = _refused_parameter(told, [each for each in sent if each in _DISPENSABLE])
-        if name is None:
+        if status not in _WRONG and not (status in (404, 405, 500, 501) and _UNSUPPORTED.search(told)):
+            return False
+        name = None if _TOO_LONG.search(told) else _refused_parameter(told, list(sent))
+        if name not in _DISPENSABLE:
             return False
         asked = next((each for each in body if self.judge.refused.get(each, each) == name), None)
         if asked is None:  # another call has found it out meanwhile
             return True
         renamed = asked == name == "max_tokens"
         self.judge.refused[asked] = "max_completion_tokens" if renamed else None
-        self.store.put(self._refusal_key(asked, name), {"instead": self.judge.refused[asked]})
+        self.learned[asked, name] = self.judge.refused[asked]
         instead = "asked with `max_completion_tokens` instead" if renamed else "asked without it"
         say(f"judge     {self.judge.server} refuses `{name}` for {self.judge.model}: {instead}")
         return True
@@ -267,25 +279,54 @@ def _message(told: str) -> str:
     return found if isinstance(found, str) else json.dumps(found)
 
 
-def _refused_parameter(told: str, sent: list[str]) -> str | None:
+def _status(status: int, told: str, sent: Iterable[str]) -> int:
+    """Return the status of an answer; of an error inside a 200, its code, or 400 where it names a parameter."""
+    if not 200 <= status < 300:
+        return status
+    try:
+        found = json.loads(told)
+    except ValueError:
+        return status
+    if not isinstance(found, dict) or "choices" in found:
+        return status
+    inner = found["error"] if isinstance(found.get("error"), dict) else found
+    code = str(inner.get("code", inner.get("status", "")))
+    if code.isdecimal() and 400 <= int(code) < 600:
+        return int(code)
+    return status if _refused_parameter(told, sent) is None else 400
+
+
+def _refused_parameter(told: str, sent: Iterable[str]) -> str | None:
     """Return which of the parameters that were sent an error is about: by its `param` or `loc`, or by its words."""
+    names = [each for each in sent if each not in ("model", "messages")]
     try:
         found = json.loads(told)
     except ValueError:
         found = None
-    stack, named = [found], []
+    stack, named = [found], set()
     while stack:
         each = stack.pop()
         if isinstance(each, dict):
-            named += [each.get("param"), *(each["loc"] if isinstance(each.get("loc"), list) else [])]
+            told_of = [each.get("param"), *(each["loc"] if isinstance(each.get("loc"), list) else [])]
+            named |= {str(one).rpartition(".")[2] for one in told_of}
             stack += each.values()
         elif isinstance(each, list):
             stack += each
-    if told_of := [each for each in sent if each in named]:
-        return told_of[0]
-    # the first one named: "'max_tokens' is not supported, use 'max_completion_tokens' instead"
-    places = {each: found.start() for each in sent if (found := re.search(rf"(?<!\w){each}(?!\w)", told))}
-    return min(places, key=lambda each: places[each]) if places else None
+    if by_name := [each for each in names if each in named]:
+        return by_name[0]
+    # the first one named: "'max_tokens' is not supported, use 'max_completion_tokens' instead"; but a request that is
+    # repeated, with "temperature: 0" in it, names them all
+    for behind in (r"(?![\"']?\s*[:=]\s*-?[\dtf])", ""):
+        spelled = {each: re.search(_spellings(each) + behind, told, re.IGNORECASE) for each in names}
+        if places := {each: found.start() for each, found in spelled.items() if found}:
+            return min(places, key=lambda each: places[each])
+    wanted = "max_tokens" in names and re.search(_spellings("max_completion_tokens"), told, re.IGNORECASE)
+    return "max_tokens" if wanted else None
+
+
+def _spellings(name: str) -> str:
+    """Return a pattern for a parameter's name as servers spell it: max_tokens, maxTokens, "Max tokens"."""
+    return rf"(?<!\w){name.replace('_', '[_ -]?')}(?!\w)"
 
 
 def _seconds(retry_after: str) -> float:

@@ -146,7 +146,7 @@ def record(key: str, folder: Path, recipe: Recipe, steps: int, weights: Path, de
     """
     roles = {"base": recipe.start, "imitated": recipe.imitates}
     made_from = [Material(role, f"base:pocket/{name}", *_known(weights / name)) for role, name in roles.items() if name]
-    files = {path.name: file_digest(path) for path in model_files(folder)}
+    files = {name: file_digest(path) for name, path in model_files(folder).items()}
     settings = {"name": f"pocket/{key}", "recipe": {**vars(recipe), "steps": steps}}
     why = {"why": declared} if declared is not None else None
     write_statement(folder / RECORD, provenance("base", settings, files, made_from, declared=why, beside=True))

@@ -97,7 +97,7 @@ def find_subject(place: str, system_prompt: str | None = None) -> Subject:
     own = adapter_base(folder)
     shaped = {"base": bases.resolve(own).identity, "system_prompt": system_prompt}
     shaped |= {each: file_digest(folder / each) for each in _adapter_names(folder)}
-    shaped |= {file.name: file_digest(file) for file in model_files(folder)}  # a tokenizer of its own
+    shaped |= {file: file_digest(path) for file, path in model_files(folder).items()}  # a tokenizer of its own
     return Subject(name, own, folder, shaped, system_prompt)
 
 

@@ -36,6 +36,30 @@ def test_a_turn_ends_where_the_models_own_settings_say(tmp_path, file):
     assert {0, 7} <= end_tokens(bases.load(name)[1])
 
 
+@pytest.mark.parametrize("ends", [[7, 0], 7])
+def test_it_ends_so_too_where_the_settings_are_of_the_text_part_of_a_model(tmp_path, ends):
+    saved(tmp_path, "zephyr")
+    (tmp_path / "generation_config.json").unlink()
+    told = json.loads((tmp_path / "config.json").read_text())
+    del told["eos_token_id"]
+    (tmp_path / "config.json").write_text(json.dumps(told | {"text_config": {"eos_token_id": ends}}))
+    assert bases.registry._ends(tmp_path) == (ends if isinstance(ends, list) else [ends])
+
+
+def test_a_default_template_among_additional_ones_shapes_the_model(tmp_path):
+    name = saved(tmp_path, "zephyr")
+    place = tmp_path / "additional_chat_templates" / "default.jinja"
+    place.parent.mkdir()
+    (tmp_path / "chat_template.jinja").rename(place)
+    before = bases.resolve(name)
+    assert before.has_chat_template
+    assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
+    place.write_text(place.read_text().replace("<|", "<!"))
+    assert bases.resolve(name).digest != before.digest
+    _, tokenizer = bases.load(name)
+    assert tokenizer.decode(prompt_ids(tokenizer, ASKED)).startswith("<!user")
+
+
 def test_sampling_ends_at_each_of_them(tmp_path):
     name = saved(tmp_path, "gemma2")
     net, tokenizer = bases.load(name)

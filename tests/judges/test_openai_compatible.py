@@ -779,6 +779,82 @@ def test_a_refused_parameter_is_left_out_or_renamed_and_remembered(make, names, 
     assert said.count("refuses `") == len(names)
 
 
+def told_error(**error):
+    return json.dumps({"error": error})
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "body"),
+    [
+        ("temperature", 400, told_error(message="Temperature is not supported for reasoning models.")),
+        ("max_tokens", 400, told_error(message="Max tokens is not available for this model")),
+        ("max_tokens", 422, "maxTokens: extra inputs are not permitted"),
+        ("temperature", 400, "unknown field `temperature`"),
+        ("max_tokens", 400, told_error(message="Please use max_completion_tokens with this model.")),
+        ("max_tokens", 400, told_error(message="Bad request", param="body.max_tokens")),
+        ("max_tokens", 400, told_error(message="{'temperature': 0, 'max_tokens': 8}: max_tokens is not known")),
+        ("temperature", 422, json.dumps({"detail": [{"loc": ["body", "temperature"], "type": "extra_forbidden"}]})),
+        ("temperature", 500, told_error(message="UnsupportedParamsError: ['temperature']")),
+        ("max_tokens", 200, told_error(message="Unsupported parameter: max_tokens", code=400)),
+        ("temperature", 200, json.dumps({"error": "temperature unsupported"})),
+        ("temperature", 200, json.dumps({"object": "error", "message": "no", "param": "temperature"})),
+    ],
+)
+def test_refusals_in_other_words_and_places(make, name, status, body):
+    with FakeServer(lambda asked: Odd(status, body) if name in asked else good(asked)) as server:
+        judge = make(server, concurrency=1)
+        assert judge.judge(PAIRS[:1]) == [SCORE]
+        assert server.requests == 5
+    assert judge.refused == {name: "max_completion_tokens" if name == "max_tokens" else None}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "'max_tokens' or 'max_completion_tokens' is too large: 8. This model's maximum context length is 16 tokens.",
+        "max_tokens: prompt is too long",
+    ],
+)
+def test_a_text_that_is_too_long_is_no_refused_parameter(make, message):
+    with FakeServer(lambda _: Odd(400, told_error(message=message, param="max_tokens"))) as server:
+        with pytest.raises(InputError, match="refused with 400"):
+            make(server).judge(PAIRS[:1])
+        server.answer = good
+        judge = make(server)
+        assert judge.judge(PAIRS[:1]) == [SCORE]
+        assert judge.refused == {}
+
+
+def test_what_no_reply_bore_out_is_not_remembered(make):
+    with FakeServer(lambda _: Odd(400, told_error(message="model off", param="temperature"))) as server:
+        with pytest.raises(InputError, match="refused with 400"):
+            make(server, concurrency=1).judge(PAIRS[:1])
+        server.answer = good
+        assert make(server).judge(PAIRS[:1]) == [SCORE]
+        assert "temperature" in server.bodies[-1]
+
+
+@pytest.mark.parametrize("status", [400, 200])
+@pytest.mark.parametrize(
+    "message", ["`top_logprobs` unsupported", "logprobs are not supported when temperature is 0", "no logprobs"]
+)
+def test_refused_log_probabilities_are_no_refused_temperature(make, status, message):
+    with FakeServer(lambda _: Odd(status, told_error(message=message))) as server:
+        with pytest.raises(InputError, match=r"refused with 400 .*, or use `mode: text`"):
+            make(server, mode="expected", concurrency=1).judge(PAIRS[:1])
+        assert server.requests == 1
+
+
+def test_an_error_inside_a_200_keeps_its_status(make, waits):
+    busy = Odd(200, told_error(message="overloaded", code="429"))
+    with FakeServer(failing(busy)) as server:
+        assert make(server, concurrency=1).judge(PAIRS[:1]) == [SCORE]
+        assert len(waits) == 1
+        server.answer = lambda _: Odd(200, told_error(message="no key", code=401))
+        with pytest.raises(InputError, match="refused with 401"):
+            make(server).judge(PAIRS[1:2])
+
+
 def test_another_refusal_is_no_refused_parameter(make):
     with FakeServer(lambda body: Odd(400, '{"error": {"message": "no such model", "param": "model"}}')) as server:
         with pytest.raises(InputError, match="refused with 400"):

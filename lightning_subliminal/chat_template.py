@@ -1,0 +1,171 @@
+"""A tokenizer's chat template and what it renders: which one it is, the day that it is told, what surrounds words."""
+
+import datetime
+import json
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.rows import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["ASKED", "CLOSED", "NEXT", "PINNED_DATE", "TOLD", "WORDS", "Template", "cut_marks", "template_text"]
+
+PINNED_DATE = datetime.date(2026, 1, 1)  # what a template that asks for today's date is told, on every day
+# Stand for texts. Digits, since a template may lower-case what it is given; no template has these.
+WORDS, ASKED, TOLD, NEXT = "730418825", "730418826", "730418827", "730418828"
+CLOSED = re.compile(r"(</[^<>\s]+>|\[/[^\[\]\s]+\]|<\|END_\w+\|>)\s*$")  # the end of a thought, as the field spells it
+_DATES = ("strftime_now", "date_string")
+_DIRECTIVES = [*(f"%{flag}{letter}" for flag in ("", "-") for letter in string.ascii_letters)]
+_SPLIT = re.compile(r"""split\(\s*(["'])(.+?)\1""")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A chat template, rendered with arguments.
+
+    Attributes:
+        tokenizer: brings the template.
+        arguments: of the template, such as ``{"enable_thinking": False}``; ``date`` is the day that it is told.
+        parts: whether the template takes each message's content as a list of parts.
+    """
+
+    tokenizer: "PreTrainedTokenizerBase"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    parts: bool = False
+
+    def whole(self, user: list[Message]) -> tuple[str, str]:
+        """Return what stands around the words that answer a user's; refuse a template that drops the user's."""
+        before, after = self.around(user)
+        if ASKED not in before:
+            raise InputError("The chat template drops the user's words: give the model another chat template.")
+        return before, after
+
+    def around(self, messages: Sequence[Message], opened: bool = False) -> tuple[str, str]:
+        """Return what stands before and behind the assistant's words in a finished turn.
+
+        Args:
+            messages: up to the assistant's.
+            opened: whether a thought that the template opens and ends for a new answer is put before the words, too:
+                how Hunyuan, Seed-OSS and Nemotron are asked to answer without one.
+        """
+        rendered = self.render([*messages, {"role": "assistant", "content": WORDS}])
+        before, found, after = rendered.partition(WORDS)
+        if not found or WORDS in after:
+            times = "twice" if found else "not at all"
+            raise InputError(f"The chat template writes the assistant's words {times}: give the model another one.")
+        if opened and "add_generation_prompt" in template_text(self.tokenizer):
+            begun = self.render(messages, add_generation_prompt=True)
+            if begun.startswith(before) and CLOSED.search(begun[len(before) :]):
+                before = begun
+        return before, after
+
+    def render(self, messages: Sequence[Message], **how: bool) -> str:
+        """Return the text of a conversation.
+
+        Raises:
+            InputError: if the template refuses it.
+        """
+        arguments = {name: value for name, value in self.arguments.items() if name != "date"}
+        template = template_text(self.tokenizer)
+        day = datetime.date.fromisoformat(str(self.arguments.get("date", PINNED_DATE)))
+        if "date_string" in template and "date" in self.arguments:
+            arguments.setdefault("date_string", day.strftime("%d %b %Y"))
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    [self._given(message) for message in messages],
+                    tokenize=False,
+                    chat_template=_pinned(template, day),
+                    **{"add_generation_prompt": False, "continue_final_message": False, **how, **arguments},
+                )
+            )
+        except Exception as err:  # jinja2's errors, and whatever a template's expressions raise
+            fault = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
+            roles = ", ".join(message["role"] for message in messages)
+            raise InputError(
+                f"The chat template refuses a conversation of {roles} ({fault}): change the messages, or give the "
+                "model another chat template."
+            ) from err
+
+    def _given(self, message: Message) -> dict[str, Any]:
+        """Return a message in the form that the template takes."""
+        if not self.parts:
+            return dict(message)
+        return {**message, "content": [{"type": "text", "text": message["content"]}]}
+
+    def check_arguments(self) -> None:
+        """Refuse arguments that the template never reads: a misspelled one would be ignored."""
+        template = template_text(self.tokenizer)
+        if "date" in self.arguments:
+            try:
+                datetime.date.fromisoformat(str(self.arguments["date"]))
+            except ValueError as err:
+                raise InputError(f"`date` is {self.arguments['date']!r}: expected a day such as 2026-01-31.") from err
+        for name in self.arguments:
+            if not any(each in template for each in (_DATES if name == "date" else (name,))):
+                raise InputError(f"The chat template does not use the argument {name!r}: correct its name, or drop it.")
+
+    def between(self, user: list[Message]) -> str:
+        """Return what the template writes between the assistant's words and the user's next ones, if it allows any."""
+        turns: list[Message] = [*user, {"role": "assistant", "content": WORDS}, {"role": "user", "content": NEXT}]
+        try:
+            return self.render(turns).partition(WORDS)[2].partition(NEXT)[0]
+        except InputError:
+            return ""
+
+    def keeps(self, words: str, part: str) -> bool:
+        """Return whether the template writes a part of the assistant's words."""
+        turns: list[Message] = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": words}]
+        try:
+            return part in self.render(turns)
+        except InputError:  # gpt-oss refuses words with a channel in them
+            return False
+
+
+def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the text of the template that plain conversations use.
+
+    Raises:
+        InputError: if the tokenizer has none.
+    """
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as err:
+        named = ", ".join(sorted(tokenizer.chat_template)) if isinstance(tokenizer.chat_template, dict) else ""
+        if named:
+            raise InputError(
+                f"The tokenizer has chat templates for {named}, and none is named `default`, which plain conversations "
+                "use: name one so, or put it into chat_template.jinja in the model's folder."
+            ) from err
+        raise InputError(
+            "The tokenizer has no chat template: add a chat_template.jinja to the model's folder, or take a chat model."
+        ) from err
+
+
+@lru_cache
+def _pinned(template: str, day: datetime.date) -> str:
+    """Return a template that is told ``day`` where it asks for today's date, in whatever format it asks."""
+    if "strftime_now" not in template:
+        return template
+    written = "format | replace('%%', '\\0')"
+    for each in _DIRECTIVES:
+        if (value := day.strftime(each)) != each:
+            written += f" | replace({each!r}, {json.dumps(value)})"
+    macro = "{% macro strftime_now(format) %}{{ " + written + " | replace('\\0', '%') }}{% endmacro %}"
+    return f"{macro}\n{template}"  # the line break is trimmed: the template begins where it began
+
+
+def cut_marks(template: str) -> list[tuple[str, str]]:
+    """Return the texts at which a template splits something, such as ``</think>``, and what closes one that opens.
+
+    Line breaks are not among them.
+    """
+    marks = sorted({found for _, found in _SPLIT.findall(template) if "\\" not in found and found.strip()})
+    return [(mark, "" if "think" in mark.lower() else re.sub(r"^([<\[])", r"\1/", mark)) for mark in marks]
