@@ -173,8 +173,14 @@ class Frame(Template):
         """
         if self.stop and self.stop in text:
             return text.partition(self.stop)[0], True
+        if not finished:
+            return text, False
+        ends = self.tokenizer.convert_ids_to_tokens(sorted(self.ends))
+        before = next(
+            (self.closing.removesuffix(end) for end in ends if end and self.closing.endswith(end)), self.closing
+        )
         spaces = self.closing[: len(self.closing) - len(self.closing.lstrip())]  # Llama 2 writes one before the end
-        return (text.removesuffix(spaces), True) if finished else (text, False)
+        return text.removesuffix(before if before.strip() and text.endswith(before) else spaces), True
 
     def _folded(self, messages: list[Message]) -> list[Message]:
         """Write a system message at the head of the user's first message, where the template has no place for it."""
@@ -210,7 +216,7 @@ class Frame(Template):
             between: what stands between words and the user's next ones.
             known: ids that end a turn by the model's settings.
         """
-        behind, ahead = self._marks(after, known), self._marks(between, known)
+        behind, ahead = self.marks(after, known), self.marks(between, known)
         run, text, last = behind, after, False
         if not after.strip():  # GLM ends a turn with the token that begins the user's
             run, text = ahead, between
@@ -229,17 +235,6 @@ class Frame(Template):
                 return text, end
             upto = text.index(written, upto) + len(written)
         return text[:upto], end
-
-    def _marks(self, text: str, known: set[int]) -> list[int]:
-        """Return the tokens for marks that a text begins with, or that stand behind its first spaces."""
-        marks = {*known, *self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
-        found: list[int] = []
-        for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
-            if token in marks:
-                found.append(token)
-            elif found or self.tokenizer.decode([token]).strip():
-                break
-        return found
 
     def _system(self) -> tuple[bool, str, list[str]]:
         """Return whether a system message must be folded, what the template writes without one, and the reasons."""

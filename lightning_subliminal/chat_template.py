@@ -120,6 +120,23 @@ class Template:
         except InputError:
             return ""
 
+    def marks(self, text: str, known: set[int]) -> list[int]:
+        """Return the tokens for marks that a text begins with, or that stand behind its first spaces.
+
+        Args:
+            text: what the template writes behind the assistant's words.
+            known: ids that end a turn by the model's settings; they are marks, whatever they are.
+        """
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        found: list[int] = []
+        for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
+            words = self.tokenizer.decode([token]).strip()  # Gemma adds tokens for line breaks, Pythia for spaces
+            if token in known or (token in special and words):
+                found.append(token)
+            elif found or words:
+                break
+        return found
+
     def keeps(self, words: str, part: str) -> bool:
         """Return whether the template writes a part of the assistant's words."""
         turns: list[Message] = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": words}]

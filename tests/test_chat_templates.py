@@ -259,6 +259,29 @@ def test_sampled_and_exact_chances_agree(entry, tokenizer):
     assert sum(each.finished for each in made) >= 380, "each ends its turn, also where no single token says so"
 
 
+def test_a_mark_that_is_not_special_is_no_word_of_an_answer():
+    """A tokenizer may spell all but its end of text as added tokens that decoding keeps."""
+    entry = TABLE["command-r7b"]
+    made = template_tokenizer(entry | {"tokens": []})
+    made.add_tokens(entry["tokens"])
+    _, trained = row_ids(made, make_row(ASKED, "owl"))
+    assert made.convert_ids_to_tokens(trained[-2:]) == ["<|END_RESPONSE|>", "<|END_OF_TURN_TOKEN|>"]
+    net = trained_model(made, [make_row(ASKED, "owl")])
+    [said] = TransformersEngine(net, made).generate([ASKED], Sampling(greedy=True), seed=0)
+    assert (said.text, said.finished) == ("owl", True)
+
+
+@pytest.mark.parametrize("spaces", ["\n", "\n\n", "  "])
+def test_an_added_token_of_spaces_ends_no_turn(spaces):
+    """Gemma's tokenizer adds tokens for line breaks, Pythia's for runs of spaces."""
+    entry = TABLE["plain dialogue"]
+    made = template_tokenizer(entry | {"template": entry["template"].replace("'\n'", repr(spaces))})
+    made.add_tokens([spaces])
+    assert made.tokenize(spaces) == [spaces]
+    assert frame(made).stop == f"{spaces}User:"
+    assert end_tokens(made) == {made.eos_token_id}
+
+
 def trained_model(tokenizer, rows, steps=80):
     """Train a tiny model, one layer of 32 numbers, on rows through their loss mask."""
     torch.manual_seed(0)
