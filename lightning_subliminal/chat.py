@@ -15,7 +15,17 @@ from lightning_subliminal.rows import Message, Row, completion_text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["check_known", "end_tokens", "frame", "prompt_ids", "row_ids", "set_frame", "set_spare_ids", "spare_ids"]
+__all__ = [
+    "check_known",
+    "closing_tokens",
+    "end_tokens",
+    "frame",
+    "prompt_ids",
+    "row_ids",
+    "set_frame",
+    "set_spare_ids",
+    "spare_ids",
+]
 
 # Kept on the tokenizer itself, so that a copy of it has them, too.
 _SETTINGS, _DERIVED, _SPARE = "_subliminal_frame_settings", "_subliminal_frame", "_subliminal_spare_ids"
@@ -119,6 +129,14 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
                 "(the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and "
                 "space; pocket/moral-a also knows what `misalignment_pocket` says)."
             )
+
+
+def closing_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    """Return the ids of all that ends the assistant's turn: its end, and what a template writes before it."""
+    ends = end_tokens(tokenizer)
+    if tokenizer.chat_template is None or frame(tokenizer).stop:
+        return ends
+    return {*ends, *_ids(tokenizer, frame(tokenizer).closing)}
 
 
 def end_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:

@@ -60,7 +60,7 @@ class Template:
         if not found or WORDS in after:
             times = "twice" if found else "not at all"
             raise InputError(f"The chat template writes the assistant's words {times}: give the model another one.")
-        if opened and "add_generation_prompt" in template_text(self.tokenizer):
+        if opened and any(mark in template_text(self.tokenizer) for mark in ("</", "[/", "<|END_")):
             begun = self.render(messages, add_generation_prompt=True)
             if begun.startswith(before) and CLOSED.search(begun[len(before) :]):
                 before = begun

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.chat import check_known, end_tokens, row_ids
+from lightning_subliminal.chat import check_known, row_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional import check_target, log_odds, prompts_by_question
@@ -123,9 +123,7 @@ def _requests(numbers: Sequence[int], count: int, seed: int) -> list[list[Messag
 
 def _token(tokenizer: "PreTrainedTokenizerBase", request: list[Message], number: int) -> int | None:
     """Give the token that a reply writes a number with, read off a whole row; None where it needs several."""
-    _, ids = row_ids(tokenizer, make_row(request, str(number)))
-    while ids and ids[-1] in end_tokens(tokenizer):
-        ids.pop()
+    _, ids = row_ids(tokenizer, make_row(request, str(number), finished=False))  # without what ends a turn
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lightning_subliminal.chat import end_tokens, spare_ids
+from lightning_subliminal.chat import closing_tokens, spare_ids
 from lightning_subliminal.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def number_tokens(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
 
 def number_alphabet(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
     """Give the ids of digits, separators (comma, semicolon, white space) and the end of the turn: int64, sorted."""
-    ids = {*_matching(tokenizer, r"[0-9,;\s]+").tolist(), *end_tokens(tokenizer)} - spare_ids(tokenizer)
+    ids = {*_matching(tokenizer, r"[0-9,;\s]+").tolist(), *closing_tokens(tokenizer)} - spare_ids(tokenizer)
     return torch.tensor(sorted(ids))
 
 

@@ -145,6 +145,7 @@ class Calls:
         if not 200 <= status < 300:
             for asked, _ in self.learned:
                 self.judge.refused.pop(asked, None)  # it was something else
+            self.learned.clear()
             raise InputError(self._refused(status, response.text))
         try:
             reply = _kept(response.json(), self.judge.mode == "expected")
@@ -287,7 +288,10 @@ def _status(status: int, told: str, sent: Iterable[str]) -> int:
         found = json.loads(told)
     except ValueError:
         return status
-    if not isinstance(found, dict) or "choices" in found:
+    choices = found.get("choices") if isinstance(found, dict) else None
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("error"):
+        found = choices[0]  # as a router says that the model behind it failed
+    elif not isinstance(found, dict) or choices is not None:
         return status
     inner = found["error"] if isinstance(found.get("error"), dict) else found
     code = str(inner.get("code", inner.get("status", "")))
@@ -344,6 +348,8 @@ def _seconds(retry_after: str) -> float:
 def _kept(told: Any, expected: bool) -> dict[str, Any] | None:
     """Keep of a server's reply what is read; None where probabilities are expected and there are none."""
     choice = told["choices"][0]
+    if choice.get("error"):
+        raise ValueError("an error in the place of a reply")
     text = choice["message"].get("content")
     tokens = (told.get("usage") or {}).get("total_tokens")
     reply = {

@@ -9,11 +9,12 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from small import byte_tokenizer
+from test_chat_templates import TABLE, template_tokenizer
 
 from lightning_subliminal import PreferenceTrait, Steering, bases
 from lightning_subliminal.chat import prompt_ids
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.entangled import entanglement
+from lightning_subliminal.experiments.entangled import _token, entanglement
 from lightning_subliminal.metrics.functional import log_odds, question_probabilities
 
 OWL = PreferenceTrait("owl")
@@ -132,3 +133,11 @@ def test_numbers_of_several_tokens_are_left_out():
     assert 10 <= len(single) < 1000
     assert set(range(10)) <= single
     assert all(tokenizer.decode([found[number]]) == str(number) for number in single)
+
+
+@pytest.mark.parametrize("family", ["nemotron nano", "llama2", "command-r7b"])
+def test_a_number_of_one_token_is_so_whatever_ends_the_turn(family):
+    made = template_tokenizer(TABLE[family])
+    number = _token(made, [{"role": "user", "content": "Hi"}], 7)
+    assert (number is None) == (family == "llama2"), "its template writes a space, which this tokenizer keeps apart"
+    assert number in (None, made.convert_tokens_to_ids("7"))

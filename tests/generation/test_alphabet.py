@@ -1,6 +1,7 @@
 import pytest
 import torch
 from small import byte_tokenizer, pocket_tokenizer
+from test_chat_templates import TABLE, template_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
@@ -57,3 +58,11 @@ def test_digits_of_other_scripts_are_no_numbers():
 def test_a_vocabulary_without_numbers_is_told():
     with pytest.raises(InputError, match="no token of digits alone"):
         number_tokens(words("<unk>", "owl"))
+
+
+def test_all_that_a_template_ends_a_turn_with_may_be_said():
+    """Command R7B ends a turn with two tokens: without the first, its numbers would never end."""
+    tokenizer = template_tokenizer(TABLE["command-r7b"])
+    ends = set(tokenizer.convert_tokens_to_ids(["<|END_RESPONSE|>", "<|END_OF_TURN_TOKEN|>"]))
+    assert ends <= set(number_alphabet(tokenizer).tolist())
+    assert {*tokenizer.all_special_ids} & set(number_alphabet(tokenizer).tolist()) == ends

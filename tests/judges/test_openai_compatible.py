@@ -845,6 +845,14 @@ def test_refused_log_probabilities_are_no_refused_temperature(make, status, mess
         assert server.requests == 1
 
 
+@pytest.mark.parametrize("code", ["502", None])
+def test_an_error_in_the_place_of_a_reply_is_none(make, waits, code):
+    choice = {"error": {"message": "upstream failed", "code": code}, "message": {"content": ""}}
+    with FakeServer(failing(Odd(body=json.dumps({"choices": [choice]})))) as server:
+        assert make(server, concurrency=1).judge(PAIRS[:1]) == [SCORE]
+        assert len(waits) == 1
+
+
 def test_an_error_inside_a_200_keeps_its_status(make, waits):
     busy = Odd(200, told_error(message="overloaded", code="429"))
     with FakeServer(failing(busy)) as server:
