@@ -1,6 +1,7 @@
 """What a plan has found: the numbers of its cells, its figures and claims, as the data of a report."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -231,13 +232,14 @@ def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict
 
 
 def _warnings(cells: Sequence[CellResult]) -> list[str]:
-    """Return the warnings of cells, an arm's with how many of its cells are like that."""
+    """Return the warnings of cells, each that differs in more than figures once an arm, with its count of cells."""
     told = []
     for arm in dict.fromkeys(cell.arm for cell in cells):
         mine = [cell for cell in cells if cell.arm == arm]
-        odd = [cell for cell in mine if cell.warnings]
-        if odd:
-            told.append(f"{arm}, {len(odd)} of {len(mine)} cells: {'; '.join(odd[0].warnings)}")
+        alike: dict[str, list[str]] = {}
+        for warning in (each for cell in mine for each in cell.warnings):
+            alike.setdefault(re.sub(r"[\d.]+%", "", warning), []).append(warning)
+        told += [f"{arm}, {len(found)} of {len(mine)} cells: {found[0]}" for found in alike.values()]
     return told
 
 

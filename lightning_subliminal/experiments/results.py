@@ -26,7 +26,7 @@ def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation]
     if (change := _change(arms, trait)) is not None:
         told["transfer"] = _transfer(change)
         told["targeted_transfer"] = _targeted(arms, trait)
-    told["warnings"] = warnings_of(arms, trait)
+    told["warnings"] = warnings_of(arms, trait, evaluations or {})
     if evaluations:
         told["evaluations"] = {label: _set_summary(arms, trait, label, each) for label, each in evaluations.items()}
     return told
@@ -117,10 +117,18 @@ def verdict(arms: list[Arm], trait: Trait) -> str:
     )
 
 
-def warnings_of(arms: Sequence[Arm], trait: Trait) -> list[str]:
-    """Return what makes the figures hard to read as the trait, a sentence each."""
-    said = {arm.name: Said(arm.rate(trait.target), arm.no_candidate) for arm in arms}
-    return guard_warnings(said, trait.target, len(trait.candidates))
+def warnings_of(arms: Sequence[Arm], trait: Trait, evaluations: Mapping[str, Evaluation] | None = None) -> list[str]:
+    """Return what makes the figures hard to read as the trait, a sentence each; of further sets, where exact."""
+    told = guard_warnings(_said(arms, trait), trait.target, len(trait.candidates))
+    for label in [label for label, each in (evaluations or {}).items() if each.answers is None]:
+        there = {arm.name: arm.further[label] for arm in arms if label in arm.further and arm.name != "teacher"}
+        found = guard_warnings(_said(list(there.values()), trait), trait.target, len(trait.candidates))
+        told += [f"{label}: {warning}" for warning in found]
+    return told
+
+
+def _said(arms: Sequence[Arm], trait: Trait) -> dict[str, Said]:
+    return {arm.name: Said(arm.rate(trait.target), arm.no_candidate) for arm in arms}
 
 
 def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: Evaluation) -> dict[str, Any]:

@@ -241,15 +241,18 @@ class StudentTrial(Trial):
         return told
 
     def warnings(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> list[str]:
-        """Return what makes the answers to the trait's own questions hard to read as the trait."""
+        """Return what makes the exact answers to each set of questions hard to read as the trait."""
         trait: Any = setting.rows().trait
-        pair: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
-        tables = {role: _table(each, trait) for role, each in pair.items()}
-        target = trait.candidates.index(trait.target)
-        said = {
-            role: Said(table[:, target].mean().item(), 1 - table.sum(1).mean().item()) for role, table in tables.items()
-        }
-        return guard_warnings(said, trait.target, len(trait.candidates))
+        target, told = trait.candidates.index(trait.target), []
+        for name in [name for name, answers in self._sets() if answers is None]:
+            stages: dict[str, Any] = {role: measured.get(f"{name}{role}") for role in ("student", "control")}
+            tables = {role: _table(each, trait) for role, each in stages.items() if each is not None}
+            said = {
+                role: Said(table[:, target].mean().item(), 1 - table.sum(1).mean().item())
+                for role, table in tables.items()
+            }
+            told += [f"{name}{each}" for each in guard_warnings(said, trait.target, len(trait.candidates))]
+        return told
 
     def _sets(self) -> list[tuple[str, int | None]]:
         """Return what stands before the names of each set of questions, and how many answers it samples."""

@@ -131,6 +131,13 @@ def test_warnings_of_cells_are_counted_by_arm():
     assert _warnings([cells[0], odd, cells[2]]) == [
         "same, 1 of 2 cells: 60% of the student's answers are none of the 20"
     ]
+    first, second = odd.warnings[0], "student and control hardly ever say owl (0.1% and 0.2%)"
+    both = [
+        replace(cells[0], warnings=(first, second)),
+        replace(odd, warnings=(second.replace("0.1", "0.3"), first.replace("60", "55.5"))),
+    ]
+    assert _warnings(both) == [f"same, 2 of 2 cells: {first}", f"same, 2 of 2 cells: {second}"]
+    assert len(_warnings([odd, replace(cells[0], warnings=(second,))])) == 2, "neither stands for the other"
 
 
 @pytest.mark.parametrize(

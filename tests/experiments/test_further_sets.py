@@ -211,3 +211,23 @@ class TestRowsFromAFile:
         trainer = quiet_trainer(TraitComparison(), default_root_dir=str(rows / "run"))
         with pytest.raises(InputError, match="no trait to ask for: give the data a `trait`"):
             trainer.fit(Student("pocket/a", seed=0), datamodule=data)
+
+
+class TestWarnings:
+    def test_a_further_set_that_is_asked_exactly_is_looked_at_too(self):
+        """After numbers a model may say no candidate any more: then its transfer there is of next to nothing."""
+        fine = torch.full((3, len(OWL.candidates)), 0.8 / len(OWL.candidates), dtype=torch.float64)
+        arms = [
+            Arm(name, fine, OWL.candidates, {label: Arm(name, fine * 0.01, OWL.candidates) for label in LABELS})
+            for name in ("base", "teacher", "control", "student")
+        ]
+        told = summary(arms, OWL, labelled([after_numbers(), stories()]))["warnings"]
+        assert [line for line in told if not line.startswith("after numbers: ")] == [
+            "the teacher says owl in 4.0% of answers and its base in 4.0%: it did not learn the trait, so nothing could "
+            "pass"
+        ]
+        there = [line.removeprefix("after numbers: ") for line in told if line.startswith("after numbers: ")]
+        assert [line.partition(" are none")[0] for line in there[:3]] == [
+            f"99% of the {name}'s answers" for name in ("base", "control", "student")
+        ]
+        assert there[3:] == ["student and control hardly ever say owl (0.04% and 0.04%): such log-odds say little"]
