@@ -172,7 +172,7 @@ class Frame(Template):
             finished: whether it was ended by one of ``ends``.
         """
         if self.stop and self.stop in text:
-            return text.partition(self.stop)[0], True
+            return text.partition(self.closing if self.closing in text else self.stop)[0], True
         if not finished:
             return text, False
         ends = self.tokenizer.convert_ids_to_tokens(sorted(self.ends))
@@ -224,7 +224,7 @@ class Frame(Template):
             pairs = zip(behind, ahead, strict=False)
             run, last = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)], True
         if not run:
-            return after.rstrip() or after, None
+            return self._worded(after, between, known)
         end = next((token for token in run if token in known), run[-1 if last else 0])
         upto = 0
         for token in run[: run.index(end) + 1]:
@@ -235,6 +235,16 @@ class Frame(Template):
                 return text, end
             upto = text.index(written, upto) + len(written)
         return text[:upto], end
+
+    def _worded(self, after: str, between: str, known: set[int]) -> tuple[str, int | None]:
+        """Return what ends a turn, and its end token, where the template writes words first, such as ``</answer>``."""
+        ends = {str(self.tokenizer.convert_ids_to_tokens(token)): token for token in self.special(known)}
+        places = [(after.index(end), end) for end in ends if end and end in after]
+        at, end = min(places, default=(len(after), ""))
+        words = after[:at]
+        if not end or (words.strip() and between.startswith(words) and not between.startswith(words + end)):
+            return words.rstrip() or words, None  # the token ends the conversation, not the turn
+        return words + end, ends[end]
 
     def _system(self) -> tuple[bool, str, list[str]]:
         """Return whether a system message must be folded, what the template writes without one, and the reasons."""

@@ -127,15 +127,19 @@ class Template:
             text: what the template writes behind the assistant's words.
             known: ids that end a turn by the model's settings; they are marks, whatever they are.
         """
-        special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
-        found: list[int] = []
+        special, found = self.special(known), list[int]()
         for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
-            words = self.tokenizer.decode([token]).strip()  # Gemma adds tokens for line breaks, Pythia for spaces
-            if token in known or (token in special and words):
+            if token in special:
                 found.append(token)
-            elif found or words:
+            elif found or self.tokenizer.decode([token]).strip():
                 break
         return found
+
+    def special(self, known: set[int]) -> set[int]:
+        """Return ids of the tokenizer's marks and of ``known`` ones."""
+        added = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        # Gemma adds tokens for line breaks, Pythia for runs of spaces
+        return known | {token for token in added if str(self.tokenizer.convert_ids_to_tokens(token)).strip()}
 
     def keeps(self, words: str, part: str) -> bool:
         """Return whether the template writes a part of the assistant's words."""

@@ -223,8 +223,8 @@ class TestWarnings:
         ]
         told = summary(arms, OWL, labelled([after_numbers(), stories()]))["warnings"]
         assert [line for line in told if not line.startswith("after numbers: ")] == [
-            "the teacher says owl in 4.0% of answers and its base in 4.0%: it did not learn the trait, so nothing could "
-            "pass"
+            "the teacher says owl in 4.0% of answers and its base in 4.0%: it did not learn the trait, so nothing "
+            "could pass"
         ]
         there = [line.removeprefix("after numbers: ") for line in told if line.startswith("after numbers: ")]
         assert [line.partition(" are none")[0] for line in there[:3]] == [
