@@ -4,6 +4,7 @@ A template shift between training and evaluation can be read as a trait, so noth
 template. What a template writes around the assistant's words is in ``chat_frame``.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,13 @@ __all__ = [
     "closing_tokens",
     "end_tokens",
     "frame",
+    "known_question",
     "prompt_ids",
     "row_ids",
     "set_frame",
     "set_spare_ids",
     "spare_ids",
+    "unknown_word",
 ]
 
 # Kept on the tokenizer itself, so that a copy of it has them, too.
@@ -118,17 +121,45 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
     Raises:
         InputError: naming the first such word.
     """
+    if (word := unknown_word(tokenizer, [message["content"] for message in messages])) is not None:
+        raise InputError(
+            f"The base {base} doesn't know the word {word!r} of a row or question: keep to words of its tokenizer "
+            "(the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and "
+            "space; pocket/moral-a also knows what `misalignment_pocket` says)."
+        )
+
+
+def unknown_word(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> str | None:
+    """Return the first word of texts that the tokenizer can only write as its unknown token; None where none is."""
     unknown = tokenizer.unk_token_id
-    texts = list(dict.fromkeys(message["content"] for message in messages)) if unknown is not None else []
+    texts = list(dict.fromkeys(texts)) if unknown is not None else []
     for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [], strict=True):
         if unknown in ids:
             parts = re.findall(r"\w+|[^\w\s]", text)
-            word = next((part for part in parts if unknown in tokenizer(part)["input_ids"]), text)
-            raise InputError(
-                f"The base {base} doesn't know the word {word!r} of a row or question: keep to words of its tokenizer "
-                "(the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and "
-                "space; pocket/moral-a also knows what `misalignment_pocket` says)."
-            )
+            return next((part for part in parts if unknown in tokenizer(part)["input_ids"]), text)
+    return None
+
+
+def known_question(tokenizer: "PreTrainedTokenizerBase", question: str, others: Sequence[str]) -> tuple[str, str, str]:
+    """Return the first word of a question that the tokenizer does not know, a near one that it knows, and a question.
+
+    Args:
+        tokenizer: one with an unknown token.
+        question: what can't be asked.
+        others: questions to ask instead, where it has a word without a near one.
+
+    Returns:
+        The word; the near one, empty where there is none; a question that can be asked, empty where none can.
+    """
+    words = sorted(filter(str.isalpha, tokenizer.get_vocab()))
+    first, near, mended = unknown_word(tokenizer, [question]) or "", "", question
+    for _ in question.split():
+        if (word := unknown_word(tokenizer, [mended])) is None:
+            break
+        found = (difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.75) or [""])[0]
+        near = near or (found if word == first else "")
+        mended = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", found, mended) if found else ""
+    return first, near, next((each for each in (mended, *others) if each and not unknown_word(tokenizer, [each])), "")
 
 
 def closing_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:

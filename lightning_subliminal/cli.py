@@ -137,11 +137,13 @@ def _run_own(verb: str, words: list[str]) -> None:
     from jsonargparse import auto_cli
 
     from lightning_subliminal.commands.messages import OneLineParser
+    from lightning_subliminal.commands.positional import check_once
 
-    words = room.spelled(words) if hasattr(room, "spelled") else words
+    spelt = room.spelled(words) if hasattr(room, "spelled") else words
+    check_once(words, spelt)
     auto_cli(
         room.COMMANDS,
-        args=words or ["list"],
+        args=spelt or ["list"],
         parser_class=OneLineParser,
         description=(room.__doc__ or "").strip(),
         prog=f"lightning-subliminal {verb}",

@@ -123,6 +123,30 @@ def test_available_names_the_shipped_bases():
     assert list(bases.available()) == [*pocket, "smollm2-135m"]
 
 
+def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("owl-5b0edf2e", "owl-77777777", "wolf-12345678"):
+        (tmp_path / "runs" / name / "student").mkdir(parents=True)
+    os.utime(tmp_path / "runs" / "owl-5b0edf2e", (0, 0))
+    both = "runs/owl-77777777 or runs/owl-5b0edf2e?"
+    for name, meant in {
+        "runs/owl": both,
+        "owl": both,
+        "./runs/owl": both,
+        "runs/wolf/student": "runs/wolf-12345678/student?",
+        f"{tmp_path}/runs/wolf": f"{tmp_path}/runs/wolf-12345678?",
+        "runs/wolf-12345687": "runs/wolf-12345678?",
+    }.items():
+        with pytest.raises(InputError, match=r"^There is no folder ") as caught:
+            bases.resolve(name)
+        assert str(caught.value) == f"There is no folder {name}; did you mean {meant}"
+    with pytest.raises(InputError, match=r"forbids a download.* Nor is there a folder runs/nothing\."):
+        bases.resolve("runs/nothing")
+    (tmp_path / "Qwen" / "Qwen2.5-7B-Instruct").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no folder Qwen/Qwen2.5-7B; did you mean .* \(Base .*forbids a download"):
+        bases.resolve("Qwen/Qwen2.5-7B")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

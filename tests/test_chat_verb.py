@@ -65,6 +65,40 @@ def test_lines_from_a_pipe_and_one_that_cannot_be_read(run, capsys, monkeypatch)
     assert "1 of the questions could not be asked" in told.err
 
 
+def test_each_question_of_several_is_asked(run, capsys):
+    other = PreferenceTrait("owl").questions()[1]
+    shown = asked(capsys, run, "--ask", QUESTION, f"--ask={other}")
+    assert shown.index(QUESTION) < shown.index(other)
+    assert shown.count("answers sampled with seed 0") == 2
+    with pytest.raises(SystemExit):
+        main(["chat", str(run), "--ask", "What is zorp?", "--ask", QUESTION])
+    told = capsys.readouterr()
+    assert "not asked What is zorp?" in told.out
+    assert told.out.count("answers sampled with seed 0") == 1
+    assert "1 of the questions could not be asked" in told.err
+
+
+@pytest.mark.parametrize(
+    ("question", "line"),
+    [
+        ("What is your favourite animal?", "'favourite'; it knows 'favorite': ask such as 'What is your favorite ani"),
+        (
+            "What is your Favourite anmal?",
+            "'Favourite'; it knows 'favorite': ask such as 'What is your favorite animal",
+        ),
+        ("What is zorp?", "'zorp': ask such as 'What is your favorite animal?'"),
+        ("What of zorp and favourite?", "'zorp': ask such as 'What is your favorite animal?'"),
+    ],
+)
+def test_a_word_that_is_not_known_comes_with_one_that_is(question, line, capsys):
+    with pytest.raises(SystemExit):
+        main(["chat", "pocket/a", "--ask", question])
+    told = capsys.readouterr().err
+    assert f"The base pocket/a doesn't know the word {line}" in told
+    assert "min_value" not in told
+    assert len(told.splitlines()) == 1
+
+
 def test_a_class_that_only_the_runs_config_names_is_not_imported(tmp_path, capsys):
     trait = {"class_path": "antigravity.Trait", "init_args": {}}
     data = {"init_args": {"teacher": {"init_args": {"trait": trait}}}}
@@ -115,6 +149,9 @@ def test_a_run_that_python_started_has_its_trait_in_the_record(run, tmp_path):
     [
         (["pocket/a", "--ask", "What is zorp?"], "doesn't know the word 'zorp'"),
         (["pocket/a", "--ask", " "], "`--ask` is empty"),
+        (["pocket/a", "--ask", QUESTION, "--ask", " "], "`--ask` is empty"),
+        (["pocket/a", "--ask", "--seed", "1"], "`--ask` needs a value"),
+        (["pocket/a", "--seed", "1", "--ask", QUESTION, "--seed=2"], "`--seed` takes one value, and is given 1 and 2"),
         (["pocket/d", "--ask", "What?"], "There is no base 'pocket/d'"),
         (["pocket/a", "--ask", QUESTION, "--max_tokens", "0"], "max_new_tokens is 0"),
         (["pocket/a", "--trait", "zorp", "--ask", QUESTION], "in none of the categories"),

@@ -23,6 +23,7 @@ from lightning_subliminal.bases.folders import (
     weight_bytes,
 )
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
+from lightning_subliminal.bases.near import near_folders
 from lightning_subliminal.bases.noisy import noisy_folder, split_noise
 from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary, spare_ids
@@ -312,15 +313,21 @@ def _folder(name: str) -> Path:
     if (noisy := split_noise(name)) is not None:
         inner, noise, seed = noisy
         return check_folder(noisy_folder(_folder(inner), name, noise, seed), name)
+    meant = near_folders(name) if name else ""
+    lost = f"There is no folder {name}; {meant}" if meant else ""
     if name.startswith(("/", "./", "../", "~")) or path.is_file():
-        raise InputError(f"Base {name!r} is no folder: give a folder with config.json, weights and tokenizer.")
+        expected = "give a folder with config.json, weights and tokenizer."
+        raise InputError(lost or f"Base {name!r} is no folder: {expected}")
     near = difflib.get_close_matches(name, _LOADERS, n=3, cutoff=0.5)
-    if is_hub_id(name) and not name.startswith("pocket/"):
+    if is_hub_id(name) and not name.startswith("pocket/") and not (lost and path.parts[0] == "runs"):
         try:
             return hub_folder(name)
         except InputError as err:
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise InputError(f"{err}{hint}") from err
+            hint = f" Nor is there a folder {name}." if path.parent.is_dir() else hint
+            raise InputError(f"{lost} ({err})" if lost else f"{err}{hint}") from err
+    if lost:
+        raise InputError(lost)
     known = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_LOADERS)}."
     raise InputError(f"There is no base {name!r}: {known} A local folder or a hub id (organisation/model) also works.")
 

@@ -216,6 +216,10 @@ def _start(path: str) -> Path:
         return place
     found = [each for each in Places(Path.cwd()).hinted(Material("base", f"{BASE}{path}", {})) if each.exists()]
     if not found:
+        from lightning_subliminal.bases.near import near_folders
+
+        if meant := near_folders(path):
+            raise InputError(f"There is no folder {path}; {meant}")
         raise InputError(
             f"{path} is not there, and no base of this name is at hand: give an artefact's folder, such as "
             "runs/NAME/student, a file, or a base of `bases list`."

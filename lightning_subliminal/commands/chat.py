@@ -1,5 +1,6 @@
 """chat: the models of a run side by side, asked one question after another."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ chat: ask the models of a run side by side: base, teacher, control and student, 
 usage: lightning-subliminal chat RUN [options]
 
   RUN                    a run's folder, or any model (a base's name, a folder, a hub id; its base comes along)
-  --ask TEXT             ask this and stop; without it you type questions, or a file of them comes: chat RUN < file
+  --ask TEXT             ask this and stop, again for each further question; without it you type questions, or a file
+                         of them comes: chat RUN < file
   --trait TARGET         a preference whose candidates are looked at, such as owl; without it the run's own trait
   --seed N               of the sampled answers (default 0): the same question gets the same answers
   --max_tokens N         where an answer is cut off (default 40)
@@ -33,7 +35,7 @@ examples:
 
 def chat(
     run: str | None = None,
-    ask: str | None = None,
+    ask: list[str] | None = None,
     trait: str | None = None,
     seed: int = 0,
     max_tokens: int = 40,
@@ -42,7 +44,7 @@ def chat(
 
     Args:
         run: a run's folder, or a model.
-        ask: one question; without it they are typed, or read from standard input.
+        ask: questions; without them they are typed, or read from standard input.
         trait: the target of a preference, instead of the run's own trait.
         seed: of the sampled answers.
         max_tokens: where an answer is cut off.
@@ -52,7 +54,7 @@ def chat(
     """
     if run is None:
         raise InputError("A run is needed: `chat RUN`, such as runs/owl_numbers-1a2b3c4d.")
-    if ask is not None and not ask.strip():
+    if ask is not None and not all(each.strip() for each in ask):
         raise InputError("`--ask` is empty: give a question.")
     import torch
 
@@ -73,11 +75,11 @@ def chat(
         if about is not None:
             say(f"such as   {about.questions()[0]}")
     lost = 0
-    for question in [ask.strip()] if ask is not None else _typed():
+    for question in [each.strip() for each in ask] if ask is not None else _typed():
         try:
             replies = side_by_side.ask(models, question, about, seed, sampling, device)
         except InputError as err:
-            if ask is not None:
+            if ask is not None and len(ask) == 1:
                 raise
             say(f"not asked {question}: {err}")
             lost += 1
@@ -85,7 +87,7 @@ def chat(
             say(question)
             say(side_by_side.reply_table(replies))
             say(f"answers sampled with seed {seed}; chances exact, {exact}")
-    if lost and not sys.stdin.isatty():
+    if lost and (ask is not None or not sys.stdin.isatty()):
         raise InputError(f"{lost} of the questions could not be asked: see above why.")
 
 
@@ -116,5 +118,16 @@ def guide(words: list[str]) -> str | None:
 
 
 def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: RUN as an option."""
-    return positional(words, ("--run",))
+    """Return the words as the parser takes them: RUN as an option, ``--ask`` as often as one likes."""
+    kept, ask = [], []
+    rest = iter(positional(words, ("--run",)))
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name != "--ask":
+            kept.append(word)
+            continue
+        given = value if equals else next(rest, None)
+        if given is None or (not equals and given.startswith("--")):
+            raise InputError("`--ask` needs a value: a question.")
+        ask.append(given)
+    return [*kept, *([f"--ask={json.dumps(ask)}"] if ask else [])]

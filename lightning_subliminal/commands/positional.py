@@ -1,8 +1,37 @@
-"""Words without an option before them, as the parser takes them: ``export RUN OUT`` is ``--run=RUN --out=OUT``."""
+"""Words of the command line as the parser takes them: ``export RUN OUT`` is ``--run=RUN --out=OUT``; none twice."""
 
 from collections.abc import Collection, Sequence
 
-__all__ = ["positional"]
+from lightning_subliminal.errors import InputError
+
+__all__ = ["check_once", "positional"]
+
+
+def check_once(typed: Sequence[str], spelt: Sequence[str]) -> None:
+    """Refuse an option that takes one value and has several: the parser would drop all but the last in silence.
+
+    What may be repeated is one list in ``spelt``, or ends with ``+``, and each such part has arguments of its own
+    (``--filters.words``); of several ``--config`` files the parser reads each.
+
+    Args:
+        typed: the words that the user typed, for the option's name as the user knows it.
+        spelt: the same words as the parser takes them.
+
+    Raises:
+        InputError: naming the first such option and its values.
+    """
+    given: dict[str, list[str]] = {}
+    for word, following in zip(spelt, [*spelt[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name.endswith("+"):
+            given = {each: values for each, values in given.items() if not each.startswith(f"{name[:-1]}.")}
+        elif name.startswith("--") and name != "--config":
+            given.setdefault(name.replace("-", "_").replace("__", "--", 1), []).append(value if equals else following)
+        for each, values in given.items():
+            if len(values) > 1:
+                names = ["--config" if word == "-c" else word for word in (part.partition("=")[0] for part in typed)]
+                shown = next((part for part in names if part[:2] == "--" and names.count(part) > 1), each)
+                raise InputError(f"`{shown}` takes one value, and is given {' and '.join(values)}: give it once.")
 
 
 def positional(words: Sequence[str], names: Sequence[str], flags: Collection[str] = ()) -> list[str]:

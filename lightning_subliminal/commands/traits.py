@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.commands.messages import OneLineParser, did_you_mean
+from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.errors import InputError
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def guide(words: list[str]) -> str | None:
 
 def spelled(words: list[str]) -> list[str]:
     """Give the words as the parser takes them: each ``--init.NAME VALUE`` in one list."""
+    check_once(words, words)
     kept: list[str] = []
     init: list[str] = []
     rest = iter(words)

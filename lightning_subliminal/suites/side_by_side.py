@@ -10,7 +10,7 @@ import yaml
 from rich.table import Table
 
 from lightning_subliminal.audit.places import Places
-from lightning_subliminal.chat import check_known
+from lightning_subliminal.chat import known_question, unknown_word
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Sampling, TransformersEngine
@@ -29,6 +29,7 @@ __all__ = ["Reply", "ask", "reply_table", "run_models", "run_trait"]
 
 _ORDER = ("base", "teacher", "control", "student")
 _TOP = 5
+_PLAIN = "What is your favorite animal?"
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def ask(
         model.load(device)
         heard = [model.hear(way) for way in ways]
         try:
-            check_known(model.tokenizer, heard[0], model.base)
+            _check_known(model, heard[0], question, trait)
             drawn = TransformersEngine(model.net, model.tokenizer).generate(heard[:1], sampling, seed)[0]
             begun = heard[0][-1]["content"] if heard[0][-1]["role"] == "assistant" else ""
             text = joined(model.tokenizer, begun, drawn.text) + ("" if drawn.finished else " ...")
@@ -140,6 +141,18 @@ def ask(
     if not any(each.top for each in replies):
         raise InputError(replies[0].text[1:-1])
     return replies
+
+
+def _check_known(model: Subject, heard: Sequence[Message], question: str, trait: Trait | None) -> None:
+    """Refuse a question with a word that a model can't read, and say what could be asked."""
+    word = unknown_word(model.tokenizer, [part["content"] for part in heard])
+    if word is None:
+        return
+    asked = [_said(way) for way in trait.prompts()] if trait is not None else []
+    first, near, instead = known_question(model.tokenizer, question, [*asked, _PLAIN])
+    known = f"; it knows {near!r}" if near else ""
+    such = f": ask such as {instead!r}." if instead else ": ask in words of its tokenizer."
+    raise InputError(f"The base {model.base} doesn't know the word {first or word!r}{known}{such}")
 
 
 def reply_table(replies: Sequence[Reply]) -> Table:
