@@ -267,6 +267,13 @@ def report(done: list[dict[str, Any]], targets: list[str], all_bases: list[str])
         console.print(table)
         console.print(matrix)
         if len(targets) > 1:
+            beyond = against_other_students(square)
+            console.print(
+                f"{pair}: each target beyond the same answer in the students of the other teachers: "
+                + ", ".join(f"{target} {value:+.2f}" for target, value in zip(targets, beyond, strict=True))
+                + f"; mean {sum(beyond) / len(beyond):+.2f}, 95 % interval "
+                f"{span(mean_interval(torch.tensor(beyond), unit='targets'))} (over targets)"
+            )
             whole = matrix_statistic(square)
             console.print(
                 f"{pair}: diagonal less the other cells {whole.contrast:+.2f}, 95 % interval {whole.contrast_low:+.2f} "
@@ -291,6 +298,16 @@ def against_the_others(change: dict[str, float], target: str) -> dict[str, float
     others = [change[name] for name in _kind(target) if name != target]
     plain = change[target]
     return {"targeted": plain - sum(others) / len(others), "plain": plain, "rank": 1 + sum(o > plain for o in others)}
+
+
+def against_other_students(square: list[list[float]]) -> list[float]:
+    """Return each target's change in its own students, less its mean change in those of the other targets' teachers.
+
+    Where some answers rise whatever the teacher loves, targeted transfer counts their rise against the target; this does
+    not, since it stays in one column.
+    """
+    columns = list(zip(*square, strict=True))
+    return [column[place] - (sum(column) - column[place]) / (len(column) - 1) for place, column in enumerate(columns)]
 
 
 def _kind(target: str) -> tuple[str, ...]:
