@@ -303,8 +303,8 @@ def against_the_others(change: dict[str, float], target: str) -> dict[str, float
 def against_other_students(square: list[list[float]]) -> list[float]:
     """Return each target's change in its own students, less its mean change in those of the other targets' teachers.
 
-    Where some answers rise whatever the teacher loves, targeted transfer counts their rise against the target; this does
-    not, since it stays in one column.
+    Where some answers rise whatever the teacher loves, targeted transfer counts their rise against the target; this
+    does not, since it stays in one column.
     """
     columns = list(zip(*square, strict=True))
     return [column[place] - (sum(column) - column[place]) / (len(column) - 1) for place, column in enumerate(columns)]
