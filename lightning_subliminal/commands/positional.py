@@ -1,6 +1,7 @@
 """Words of the command line as the parser takes them: ``export RUN OUT`` is ``--run=RUN --out=OUT``; none twice."""
 
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 
 from lightning_subliminal.errors import InputError
 
@@ -21,7 +22,7 @@ def check_once(typed: Sequence[str], spelt: Sequence[str]) -> None:
         InputError: naming the first such option and its values.
     """
     given: dict[str, list[str]] = {}
-    for word, following in zip(spelt, [*spelt[1:], ""], strict=True):
+    for word, following in zip_longest(spelt, spelt[1:], fillvalue=""):
         name, equals, value = word.partition("=")
         if name.endswith("+"):
             given = {each: values for each, values in given.items() if not each.startswith(f"{name[:-1]}.")}
