@@ -61,11 +61,15 @@ def find_config(word: str | Path, what: str = "config", folder: Path | None = No
         if beside := next((f"{path}{suffix}" for suffix in _SUFFIXES if os.path.isfile(f"{path}{suffix}")), None):
             warnings.warn(f"`{name}` is the shipped {what}; for the file {beside} write its suffix too.", stacklevel=2)
         return shipped
+    stems = (name, name.removesuffix(path.suffix)) if path.suffix in _SUFFIXES else (name,)
+    near = [f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES]
+    beside = next((each for each in near if (folder or Path()).joinpath(Path(each).expanduser()).is_file()), None)
+    hint = f"; did you mean `{beside}`?" if beside is not None else f"{_meant(name, what)}{_LIST}."
     if path.is_dir():
-        raise InputError(f"The {what} {name} can't be read: it is a folder{_meant(name, what)}{_LIST}.")
+        raise InputError(f"The {what} {name} can't be read: it is a folder{hint}")
     raise InputError(
         f"The {what} {name} is not there: no file and no shipped config {name!r} "
-        f"(looked in {folder or Path.cwd()}){_meant(name, what)}{_LIST}."
+        f"(looked in {folder or Path.cwd()}){hint}"
     )
 
 

@@ -270,3 +270,17 @@ def test_an_empty_cache(capsys):
     main(["cache"])
     assert "0 runs are known" in capsys.readouterr().out
     assert cleaned(capsys, "--yes") == (set(), {})
+
+
+def test_what_a_student_that_python_saved_needs_is_kept(capsys):
+    a_run("script", [chain("a")])
+    Path("runs/script/config.yaml").unlink(missing_ok=True)
+    chain("b")
+    assert cleaned(capsys) == (
+        {f"{kind}/{'b' * 16}" for kind in ("teachers", "completions", "rows")},
+        {"that runs need": 3},
+    )
+    main(["cache", "clean", "--kind", "rows"])
+    text = capsys.readouterr().out
+    assert "1 entry, " in text
+    assert "1 run is known" in text

@@ -440,6 +440,10 @@ def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     )
     Path("whole.yaml").write_text("{class_path: drinks_of_mine.Drink, init_args: {target: tea, times: 12}}")
     Path("part.yaml").write_text("class_path: drinks_of_mine.Drink\ninit_args:\n  target: tea\n")
+    Path("below.yaml").write_text("trait: {class_path: drinks_of_mine.Drink, init_args: {target: tea, times: 12}}")
+    Path("beside.yaml").write_text("{trait: {class_path: drinks_of_mine.Drink}, base: pocket/a}")
+    Path("bare.yaml").write_text("trait: {target: pizza}")
+    Path("deep.yaml").write_text("trait: {class_path: drinks_of_mine.Drink, target: tea}")
     Path("odd.yaml").write_text("{class_path: drinks_of_mine.Drink, target: tea}")
     return "drinks_of_mine.Drink"
 
@@ -453,6 +457,8 @@ def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (["whole.yaml"], "12 questions, 3 candidates, target tea"),
         (["whole.yaml", "--init.times", "3"], "3 questions: intervals over questions will be wide"),
         (["part.yaml", "--init.times", "12"], "target tea"),
+        (["below.yaml"], "12 questions, 3 candidates, target tea"),
+        (["below.yaml", "--init.target", "juice"], "target juice"),
         (["drinks_of_mine.juice"], "target juice"),
         (["PreferenceTrait", "--init.target", "oak"], "target oak"),
         (["oak", "--init.wording", "preferences_prefilled"], "target oak"),
@@ -473,6 +479,15 @@ def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, 
         (["--init.target"], "`--init.target` needs a value"),
         ("part.yaml", "Drink needs `times`: give --init.times VALUE"),
         ("odd.yaml", "odd.yaml: expected a `class_path` and a mapping `init_args`, and nothing beside them"),
+        (
+            "beside.yaml",
+            "beside.yaml: expected `trait:` alone, with a `class_path` and `init_args` below it; found beside it base",
+        ),
+        (
+            "bare.yaml",
+            "bare.yaml: expected `trait:` alone, with a `class_path` and `init_args` below it; found no `class_path`",
+        ),
+        ("deep.yaml", "deep.yaml: expected a `class_path` and a mapping `init_args` below `trait`, and nothing beside"),
         ("PreferenceTrait", "PreferenceTrait needs `target`: give --init.target VALUE"),
         ("none.yaml", "none.yaml is not there"),
     ],
@@ -495,3 +510,11 @@ def test_bases_are_listed(capsys: pytest.CaptureFixture) -> None:
     told = capsys.readouterr().out
     assert "pocket/a" in told
     assert "smollm2-135m" in told
+
+
+def test_the_readme_has_a_trait_that_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parent.parent / "README.md").read_text().partition("## A trait of your own")[2]
+    Path("jazz.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    main(["traits", "check", "jazz.yaml"])
+    assert "jazz.yaml is fine: 50 questions, 4 candidates, target jazz." in capsys.readouterr().out

@@ -373,3 +373,24 @@ def test_code_has_one_digest_with_and_without_configs(package: Path, monkeypatch
     (package / "wording" / "configs.yaml").write_text("words: 1")
     environment.code_digest.cache_clear()
     assert environment.code_digest() != wheel, "words are a part of it"
+
+
+@pytest.mark.parametrize(
+    ("word", "file"), [("mine", "mine.yaml"), ("mine.yaml", "mine.yml"), ("sub/mine", "sub/mine.yml")]
+)
+@pytest.mark.parametrize("verb", ["run", "fit"])
+def test_a_file_that_lacks_its_suffix_is_proposed(
+    verb: str, word: str, file: str, capsys: pytest.CaptureFixture
+) -> None:
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_text("title: Mine")
+    assert f"; did you mean `{file}`?" in mistake([verb, "--config", word], capsys)
+
+
+def test_the_readme_of_plans_runs_as_it_stands(capsys: pytest.CaptureFixture) -> None:
+    text = (CONFIGS / "experiments/README.md").read_text()
+    assert "../" not in text, "a plan in a folder of its own has no configs above it"
+    Path("mine.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    main(["run", "--config", "mine.yaml", "--dry-run"])
+    assert "Owls and wolves through numbers: 8 cells, seeds 0-1" in capsys.readouterr().out
+    assert not Path("runs").exists()

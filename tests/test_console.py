@@ -1,11 +1,13 @@
 import io
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from small import CPU, number_rows, numbers, quiet_trainer
 from toy import Toy, ToyData
 
+from lightning_subliminal.callbacks.epoch_bar import EpochBar
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.trainer_verbs import _progress
 from lightning_subliminal.console import LogProgress, console, duration, log_lines, progress, say, tracked
@@ -164,7 +166,7 @@ class TestStages:
 
     def test_a_log_of_fit_has_them_beside_the_epochs(self):
         assert [type(each).__name__ for each in _progress([], None, False)[1]] == ["EpochLines", "StepProgress"]
-        assert [type(each).__name__ for each in _progress([], None, True)[1]] == ["RichProgressBar"]
+        assert [type(each).__name__ for each in _progress([], None, True)[1]] == ["EpochBar"]
         assert _progress([], False, False) == (False, [])
 
     def test_a_fit_that_raises_says_no_more(self, clock, capsys):
@@ -189,3 +191,11 @@ class TestStages:
         assert lines(capsys) == ["rows      Slow: 0 of 100 (0%), 30 s", "rows      Slow: 64 of 100 (64%), 1 min 0 s"]
         apply_transforms(number_rows(2), [SlowTransform()], 0)
         assert lines(capsys) == ["rows      SlowTransform: 45 s"]
+
+
+@pytest.mark.parametrize(("most", "words"), [(3, "Epoch 1/3"), (12, "Epoch 1/12"), (-1, "Epoch 1"), (None, "Epoch 1")])
+def test_the_bar_counts_epochs_from_one_as_the_log_does(most, words):
+    bar = EpochBar()
+    bar._trainer = SimpleNamespace(max_epochs=most)
+    assert bar._get_train_description(0).rstrip() == words
+    assert len(bar._get_train_description(0)) >= len(bar.validation_description)

@@ -78,9 +78,10 @@ def test_examples_of_the_guides_run(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_convert_says_what_it_did(capsys: pytest.CaptureFixture) -> None:
     main(["data", "convert", "wrong.jsonl", "out.jsonl", "--on-error", "skip", "--to", "sharegpt"])
     assert capsys.readouterr().out.splitlines()[:-1] == [
-        "out.jsonl: 1 rows, columns:question,response to sharegpt",
+        "out.jsonl: 1 row, columns:question,response to sharegpt",
         "notice: 1 x column `system_prompt` dropped: a system prompt would tell the trait",
         "notice: 1 x left out, question: expected text, found number",
+        "notice: 1 of 2 rows left out",
         "also written: out.jsonl.bad.jsonl",
         "also written: out.jsonl.lineage.json",
         "also written: out.jsonl.README.md",
@@ -205,3 +206,42 @@ def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 )
 def test_options_take_dashes_and_flags_need_no_value(words: list[str], taken: list[Any]) -> None:
     assert spelled(words) == taken
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["stat", "rows.jsonl"], "did you mean `stats`?"),
+        (["covert", "rows.jsonl", "out.jsonl"], "did you mean `convert`?"),
+        (
+            ["convert", "rows.jsonl", "out.jsonl", "--schema", "trl"],
+            "did you mean `--from` (how SOURCE is spelled) or `--to`",
+        ),
+        (["convert", "rows.jsonl", "out.jsonl", "--output-format", "trl"], "did you mean `--to` (how OUT is spelled)?"),
+        (["stats", "rows.jsonl", "--format=trl"], "did you mean `--from` (how SOURCE is spelled)?"),
+        (["show", "rows.jsonl", "--form", "trl"], "did you mean `--from`?"),
+    ],
+)
+def test_the_right_word_is_proposed(words: list[str], meant: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", *words])
+    assert meant in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_summed_and_empty_answers_are_counted(capsys: pytest.CaptureFixture) -> None:
+    rows = [{"prompt": "a", "completion": text} for text in ("1, 2, 3", "", " ", "owl", "owl, owl, owl")]
+    Path("odd.jsonl").write_text("\n".join(["no json", *map(json.dumps, rows), '{"prompt": 3}']))
+    main(["data", "convert", "odd.jsonl", "out.jsonl", "--on-error", "skip"])
+    told = capsys.readouterr().out
+    assert "notice: 1 x left out, not valid JSON: no value\n" in told
+    assert "notice: 2 of 7 rows left out\n" in told
+    assert "notice: 2 x an empty answer, or one of spaces, kept: training on it teaches little but the end" in told
+    words = ["--filters+=NumberList", "--filters+=TraitWords", "--filters.words", "[owl]"]
+    main(["data", "filter", "odd.jsonl", "out.jsonl", "--on-error", "skip", *words])
+    told = capsys.readouterr().out
+    assert "5 rows, 1 kept" in told
+    assert "a row may count for several reasons" in told
+    assert "2 of 7 rows left out" in told
+    assert "an empty answer" not in told, "the filter has dropped them"
+    main(["data", "stats", "odd.jsonl", "--on-error", "skip"])
+    assert "notice: 2 of the 7 rows read are left out" in capsys.readouterr().out

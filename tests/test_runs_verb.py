@@ -161,8 +161,7 @@ def test_one_run_and_names_with_brackets(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["list"], "runs is not there: give the folder that holds the runs"),
-        (["list", "nowhere"], "nowhere is not there"),
+        (["list", "nowhere"], "nowhere is not there: give the folder that holds the runs"),
         (["list", "a", "b"], "takes one folder, not a and b"),
         (["--jsn"], "did you mean `--json`?"),
     ],
@@ -194,3 +193,60 @@ def test_what_fit_writes_is_read(capsys):
     assert found["second epoch"]["state"] == "unfinished"
     assert found[None]["differs"]["model.width"] == 4
     assert found[None]["command"].endswith("--model.width 4")
+
+
+def test_before_the_first_run(capsys):
+    assert told(capsys) == "no runs here yet: `lightning-subliminal fit --config owl_numbers` makes one\n"
+    assert json.loads(told(capsys, "--json")) == []
+
+
+def test_one_is_no_plural(capsys):
+    a_run("a-00000000")
+    Path("runs/other").mkdir()
+    assert told(capsys).endswith("1 run in runs; 1 folder that no fit, run or evaluate has made is left out\n")
+
+
+@pytest.mark.parametrize("name", ["misaligned_numbers_educational-00000001", "x" * 90])
+def test_a_name_stays_whole_on_a_narrow_terminal(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    a_run(name, command="--model.base some/where/with-a-very-long-name-that-is-to-be-broken")
+    text = told(capsys)
+    assert name in text
+    assert "+0.12 (3/20)" in text
+    assert "+0.25..+0.75" in text
+
+
+def left_by_python(name, results=RESULTS, student=True):
+    """Write what ``Trainer.fit`` leaves: results of ``TraitComparison``, and the student with its lineage."""
+    folder = Path("runs", name)
+    folder.mkdir(parents=True)
+    if results is not None:
+        (folder / "results.json").write_text(json.dumps(results))
+    if student:
+        (folder / "student").mkdir()
+        (folder / "student/lineage.json").write_text("{}")
+        (folder / "student/adapter.safetensors").write_text("")
+
+
+def test_runs_that_python_made(capsys):
+    left_by_python("new_trait")
+    left_by_python("saved_alone", results=None)
+    left_by_python("figures_alone", student=False)
+    left_by_python("odd", results={"somebody": "else's"}, student=False)
+    found = listed(capsys)
+    assert {name: each["kind"] for name, each in found.items()} == dict.fromkeys(
+        ("new_trait", "saved_alone", "figures_alone"), "python"
+    )
+    assert all(each["state"] == "finished" for each in found.values())
+    text = told(capsys)
+    assert "new_trait (python)" in text
+    assert "+0.50" in text
+    assert "3 runs in runs; 1 folder that" in text
+    assert list(listed(capsys, "runs/saved_alone")) == ["saved_alone"]
+
+
+@pytest.mark.parametrize("results", [RESULTS, None])
+def test_a_run_that_is_called_student_is_below_its_folder(results, capsys):
+    left_by_python("student", results)
+    (Path("runs/student/lineage.json")).write_text("{}")
+    assert list(listed(capsys)) == ["student"]

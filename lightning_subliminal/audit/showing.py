@@ -260,8 +260,12 @@ class Showing:
         if not self.audit.risks:
             if self.audit.generations:
                 return Answer("shared base", question, ["not asked: --against BASE says who would learn"], "open")
-            says = "no model wrote data behind it" + ("" if known else ", as far as that is known")
-            return Answer("shared base", question, [says], "good" if known else "open")
+            if known:
+                return Answer("shared base", question, ["no model wrote data behind it"], "good")
+            none = self.audit.root.statement is None
+            says = "who wrote it: no lineage" if none else "who wrote all of it: its lineage ends early"
+            says = f"not known {says}; `lineage add` declares it, `audit` can't tell"
+            return Answer("shared base", question, [says], "open")
         alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
         for each in self.audit.risks:
             alike.setdefault((each.verdict, each.learner, each.shared or each.matched), []).append(each.writer)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.commands.messages import counted
 from lightning_subliminal.errors import InputError, known_name
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ usage: lightning-subliminal cache ls [options]
 
 A run needs what its lineage names, down to the bases; one that is unfinished needs what its settings make, too. clean
 keeps what a run needs, what a lock holds, and what is unfinished but was written within the hour. What it deletes is
-made again by the next run that wants it, which takes the time that it took. A Python session or an `evaluate` leaves no
-run: while others work with this cache, give --older-than 1d.
+made again by the next run that wants it, which takes the time that it took. An `evaluate`, or Python that saves no
+student, leaves no run: while others work with this cache, give --older-than 1d.
 
 examples:
   lightning-subliminal cache ls
@@ -139,7 +140,7 @@ def clean(
         _print_table(f"{'Deleted' if yes else 'Would be deleted'} from {cache_root()}", doomed)
     if kept:
         _say(f"kept: {', '.join(f'{count} {why}' for why, count in kept.items())}")
-    what = f"{len(doomed)} entries, {_size(size)} of {cache_root()}"
+    what = f"{counted(len(doomed), 'entry', 'entries')}, {_size(size)} of {cache_root()}"
     hint = "; --yes deletes them" if doomed else ""
     _say(f"{f'deleted {what}' if yes else f'{what} would go, nothing was deleted{hint}'}; {_known(told)}")
 
@@ -229,8 +230,11 @@ def _print_table(title: str, shown: "Sequence[Entry]") -> None:
 
 
 def _known(told: "Needs") -> str:
-    unknown = f"; {len(told.unknown)} unfinished ones can't say what they need" if told.unknown else ""
-    return f"{len(told.runs)} runs are known (--runs DIR adds some){unknown}"
+    count = len(told.unknown)
+    they = "it needs" if count == 1 else "they need"
+    unknown = f"; {counted(count, 'unfinished one')} can't say what {they}" if count else ""
+    are = "is" if len(told.runs) == 1 else "are"
+    return f"{counted(len(told.runs), 'run')} {are} known (--runs DIR adds some){unknown}"
 
 
 def _size(size: float) -> str:

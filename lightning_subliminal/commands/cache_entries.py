@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lightning_subliminal.commands.run_listing import find_runs
+from lightning_subliminal.commands.run_listing import find_runs, holds_student
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME
 from lightning_subliminal.lineage.names import RECORD
@@ -159,7 +159,7 @@ def _run_folders(folders: Iterable[Path]) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.yaml", RECORD, STAGES))
+    return any((folder / name).is_file() for name in ("config.yaml", RECORD, STAGES)) or holds_student(folder)
 
 
 def _runs(folders: Iterable[Path]) -> Iterator[Any]:

@@ -211,6 +211,7 @@ def spelled(words: list[str]) -> list[str]:
     for word, following in rest:
         name, equals, value = word.partition("=")
         if name.startswith("--"):
+            _check_spelling(name, words[0])
             name = name.replace("-", "_").replace("__", "--", 1)
             name = "--from_" if name == "--from" else name
             if name == "--filters" and not (value if equals else following).startswith("["):
@@ -222,6 +223,17 @@ def spelled(words: list[str]) -> list[str]:
                     next(rest, None)
         made.append(f"{name}{equals}{value}")
     return made
+
+
+def _check_spelling(name: str, verb: str) -> None:
+    """Refuse other names for a schema's option, with the one that is meant."""
+    plain = name.removeprefix("--").replace("_", "-")
+    if plain not in ("schema", "format") and not plain.endswith(("-schema", "-format")):
+        return
+    writes, to_out = verb in ("convert", "filter"), plain.startswith(("to", "out", "target"))
+    from_, to = "`--from` (how SOURCE is spelled)", "`--to` (how OUT is spelled)"
+    meant = to if writes and to_out else f"{from_} or {to}" if writes and plain in ("schema", "format") else from_
+    raise InputError(f"`{name}` is no option of `data {verb}`; did you mean {meant}?")
 
 
 def _convert(

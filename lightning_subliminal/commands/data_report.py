@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.commands.messages import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,16 +23,20 @@ def tell(outcome: "Outcome", out: str) -> None:
     written, report = outcome.written, outcome.filtered
     if report is not None:
         reasons = [(reason, f"{count:,}", _percent(count / report.made)) for reason, count in report.reasons.items()]
-        title = f"{report.made:,} rows, {report.kept:,} kept ({_percent(report.kept / report.made)})"
+        title = f"{counted(report.made, 'row')}, {report.kept:,} kept ({_percent(report.kept / report.made)})"
         if reasons:
             _table(title, ("dropped because", "rows", "share"), reasons, console)
+            _line("a row may count for several reasons", console)
         else:
             _line(f"{title}: no filter gave a reason", console)
-    _line(f"{out}: {written.rows:,} rows, {outcome.source_schema} to {outcome.schema}", console)
+    _line(f"{out}: {counted(written.rows, 'row')}, {outcome.source_schema} to {outcome.schema}", console)
     for notice, count in written.notices.most_common():
         _line(f"notice: {count:,} x {notice}", console)
     for reason, count in outcome.bad.most_common():
         _line(f"notice: {count:,} x left out, {reason}", console)
+    if bad := sum(outcome.bad.values()):
+        read = written.rows + bad + (report.made - report.kept if report is not None else 0)
+        _line(f"notice: {bad:,} of {counted(read, 'row')} left out", console)
     for path in outcome.files[1:]:
         _line(f"also written: {path}", console)
     for remark in outcome.remarks:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["OneLineParser", "did_you_mean", "one_line"]
+__all__ = ["OneLineParser", "counted", "did_you_mean", "one_line"]
 
 _WRAPPINGS = re.compile(
     r'Does not validate against|Problem with given class_path \'(?P<path>[^\']*)\'|Parser key "(?P<key>[^"]*)"'
@@ -60,6 +60,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Give ``; did you mean `x`?`` for the known word nearest to ``word``, or nothing where none is near."""
     near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
     return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun, such as ``1 run``, ``2 runs`` or ``1,200 entries``.
+
+    Args:
+        count: how many.
+        one: the noun of one.
+        many: that of several; ``one`` with an s where it is empty.
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def _rewrite(message: str, ex: BaseException | None, options: list[str]) -> str:
@@ -141,10 +152,12 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         be, it = ("is", "it") if len(names) == 1 else ("are", "them")
         return f"{listed} {be} missing: give {it} {remedy}"
     if found := re.match(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", text):
-        return f"`{found[1]}` is no choice: expected one of {found[2].replace(chr(39), '')}"
+        choices = found[2].replace(chr(39), "")
+        near = did_you_mean(found[1], choices.split(", "))
+        return f"`{found[1]}` is no choice: expected one of {choices}{near}"
     if found := re.match(r"unrecognized arguments: (\S+)", text):
         name = found[1].partition("=")[0]
-        near = did_you_mean(name, [f"--{option}" for option in options]) if name.startswith("-") else ""
+        near = did_you_mean(name, [f"--{option.rstrip('_')}" for option in options]) if name.startswith("-") else ""
         return f"`{name}` is no option{near or '; see --help'}"
     return _types(text)
 

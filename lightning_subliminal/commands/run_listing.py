@@ -13,8 +13,9 @@ import yaml
 
 from lightning_subliminal.commands.run_folder import FINISHED, settings
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.names import RECORD
 
-__all__ = ["Run", "find_runs"]
+__all__ = ["Run", "find_runs", "holds_student"]
 
 _COMMAND = "# lightning-subliminal fit"
 
@@ -25,7 +26,7 @@ class Run:
 
     Attributes:
         folder: where it is.
-        kind: fit, plan (of `run`) or evaluation.
+        kind: fit, plan (of `run`), evaluation, or python (`Trainer.fit` with `TraitComparison` or `SaveStudent`).
         state: finished, unfinished, or damaged with the file that is.
         date: when something was last written into it.
         command: the words of `fit` that began it; none where they were not kept.
@@ -116,9 +117,18 @@ def _read(folder: Path) -> Run | None:
         return run
     if "results.json" in there and (damaged or "models" in results):
         run = Run(folder, "evaluation", _state(damaged, True), date)
-        run.differs = {"models": list(results.get("models", {}))}
-        return run
+        if "models" in results or not holds_student(folder):
+            run.differs = {"models": list(results.get("models", {}))}
+            return run
+    if "transfer" in results or holds_student(folder):
+        return Run(folder, "python", _state(damaged, True), date, results=results)
     return None
+
+
+def holds_student(folder: Path) -> bool:
+    """Tell whether a fit has left its student there; a run of that name, or another tool's folder, is none."""
+    student = folder / "student"
+    return (student / RECORD).is_file() and not (student / "results.json").exists() and not holds_student(student)
 
 
 def _compare(group: Sequence[Run]) -> None:

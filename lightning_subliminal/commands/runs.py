@@ -19,12 +19,14 @@ usage: lightning-subliminal runs list [DIR] [--json]
 Columns: what differs from the runs of the same config beside it, or was set on its command line; transfer (log-odds of
 the target, student less control) and targeted transfer (beyond the mean change of the other answers, with the target's
 rank by its change: 3/20 is third of 20), each with its 95 % interval below; when something was last written, and
-whether the run is unfinished: the same command goes on with it.
+whether the run is unfinished: the same command goes on with it. Behind a name stands what made it, where it was not
+`fit`: plan (of `run`), evaluation, or python (`Trainer.fit` in a script).
 
 examples:
   lightning-subliminal runs list
   lightning-subliminal runs list /data/runs --json | jq '.[] | select(.state == "unfinished") | .run'
 """
+_BESIDE = 56  # characters that the other columns need at least
 _MOST = 6  # differences that a table shows of a run
 
 
@@ -41,34 +43,41 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from lightning_subliminal.commands.messages import counted
     from lightning_subliminal.commands.run_listing import find_runs
 
+    if folder == Path("runs") and not folder.exists():
+        print("[]" if json else "no runs here yet: `lightning-subliminal fit --config owl_numbers` makes one")
+        return
     runs, others = find_runs(folder)
     if json:
         print(json_text.dumps([run.as_json() for run in runs], indent=1, ensure_ascii=False, default=str))
         return
     console = Console(highlight=False, emoji=False)
     if runs:
-        table = Table("run", "differs in", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        for name in ("transfer", "targeted"):
-            table.add_column(name, justify="right")
-        table.add_column("last written", no_wrap=True)
-        table.columns[0].overflow = table.columns[1].overflow = "fold"
-        for run in runs:
+        names = [run.folder.name + ("" if run.kind == "fit" else f" ({run.kind})") for run in runs]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        table.add_column("run", no_wrap=True)
+        table.add_column("differs in", overflow="fold", min_width=10)
+        for column in ("transfer", "targeted"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("last written", min_width=12)
+        for run, name in zip(runs, names, strict=True):
             style = {"finished": "", "unfinished": "yellow"}.get(run.state, "red")
-            name = run.folder.name + ("" if run.kind == "fit" else f" ({run.kind})")
             came_out = (_figure(run.results.get("transfer")), _targeted(run.results.get("targeted_transfer")))
             if run.kind == "plan":
                 came_out = (_claims(run.results.get("claims")), "")
             date = f"{run.date:%Y-%m-%d %H:%M}" + ("" if run.state == "finished" else f"\n{run.state}")
             table.add_row(*map(_plain, (name, _differs(run.differs), *came_out, date)), style=style)
-        console.print(table)
+        least = max(map(len, names)) + _BESIDE  # a name that is cut can't be copied: rather a wide table
+        Console(highlight=False, emoji=False, width=max(console.width, least)).print(table)
     unfinished = sum(run.state == "unfinished" for run in runs)
     warned = sum(bool(run.results.get("warnings")) for run in runs)
-    told = [f"{len(runs)} runs in {folder}"]
+    told = [f"{counted(len(runs), 'run')} in {folder}"]
     told += [f"{unfinished} unfinished (the same command goes on)"] if unfinished else []
     told += [f"{warned} with warnings about their figures (results.json)"] if warned else []
-    told += [f"{others} folders that no fit, run or evaluate has made are left out"] if others else []
+    are = "is" if others == 1 else "are"
+    told += [f"{counted(others, 'folder')} that no fit, run or evaluate has made {are} left out"] if others else []
     console.print("; ".join(told), markup=False, soft_wrap=True)
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_subliminal.cache import note_run
+from lightning_subliminal.callbacks.epoch_bar import EpochBar
 from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.shards import ShardWriter
@@ -185,7 +186,7 @@ def _progress(given: list[Callback], wanted: bool | None, terminal: bool) -> tup
         return False, []
     if any(isinstance(each, ProgressBar) for each in given):
         return True, []
-    return (True, [RichProgressBar(leave=False)]) if terminal else (False, [EpochLines(), StepProgress()])
+    return (True, [EpochBar(leave=False)]) if terminal else (False, [EpochLines(), StepProgress()])
 
 
 def _signature(verb: str) -> list[str]:

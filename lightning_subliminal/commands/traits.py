@@ -23,7 +23,8 @@ usage: lightning-subliminal traits list
        lightning-subliminal traits check TRAIT [--init.NAME VALUE ...]
 
   TRAIT                  the import path of a class or of an instance, such as my_pkg.MyTrait; a known target, such as
-                         owl; a YAML file with class_path and init_args; or the wording of a MisalignmentTrait
+                         owl; a YAML file with class_path and init_args, also below `trait:` as in a config; or the
+                         wording of a MisalignmentTrait
   --init.NAME VALUE      an argument of the class; what it needs and lacks is named
 
 examples:
@@ -111,11 +112,20 @@ def _from_yaml(path: Path) -> tuple[str, dict[str, Any]]:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the trait says what is wrong with its wording
         told = None
+    where = ""
+    if isinstance(told, dict) and "trait" in told:  # as it stands in a config
+        beside = sorted(map(str, set(told) - {"trait"}))
+        told, where = told["trait"], " below `trait`"
+        if beside or not isinstance(told, dict) or "class_path" not in told:
+            found = f"beside it {', '.join(beside)}" if beside else "no `class_path`"
+            raise InputError(
+                f"{path}: expected `trait:` alone, with a `class_path` and `init_args` below it; found {found}."
+            )
     if not isinstance(told, dict) or "class_path" not in told:
         return "MisalignmentTrait", {"wording": str(path)}
     given = told.get("init_args") or {}
     if set(told) - {"class_path", "init_args"} or not isinstance(given, dict):
-        raise InputError(f"{path}: expected a `class_path` and a mapping `init_args`, and nothing beside them.")
+        raise InputError(f"{path}: expected a `class_path` and a mapping `init_args`{where}, and nothing beside them.")
     return str(told["class_path"]), given
 
 

@@ -9,6 +9,19 @@ from lightning_subliminal.formats.faults import Fault
 
 __all__ = ["Decoder", "list_elements"]
 
+_PROBLEMS = {  # what Python's parser says, by its beginning, and what we say
+    "Expecting value": "no value",
+    "Expecting property name": "no name in double quotes",
+    "Illegal trailing comma": "a comma with nothing behind it",
+    "Expecting ',' delimiter": "no comma",
+    "Expecting ':' delimiter": "no colon",
+    "Unterminated string": "a text that does not end",
+    "Invalid control character": "a control character in a text",
+    "Invalid \\escape": "an unknown escape in a text",
+    "Invalid \\uXXXX escape": "a broken \\u escape in a text",
+    "Unexpected UTF-8 BOM": "a byte order mark",
+    "Extra data": "more than one value",
+}
 CHUNK = 1 << 18  # characters of a list that are looked at together
 
 
@@ -102,14 +115,14 @@ class _Window:
             except json.JSONDecodeError as err:
                 near = err.pos > len(self.buffer) - 16 or err.msg.startswith("Unterminated string")
                 if self.done or not near:
-                    raise self.broken(err.msg, err.pos) from err
+                    raise self.broken(_problem(err), err.pos) from err
             except (ValueError, RecursionError) as err:
                 raise InputError(f"{self.name}, line {self.line_at(self.at)}: {_no_json(err)}") from err
             self.more()
 
     def broken(self, problem: str, at: int) -> InputError:
         """Make the error of what stands at a place."""
-        found = f"no JSON: {problem}, found {self.buffer[at : at + 20]!r}"
+        found = f"not valid JSON: {problem}, found {self.buffer[at : at + 20]!r}"
         if at >= len(self.buffer):
             found = f"the list breaks off: {problem}"
         return InputError(f"{self.name}, line {self.line_at(at)}: {found}.")
@@ -147,7 +160,13 @@ def list_elements(read: Callable[[int], str], name: str) -> Iterator[tuple[Any, 
 
 def _no_json(err: Exception) -> Fault:
     if isinstance(err, json.JSONDecodeError):
-        return Fault("", f"no JSON: {err.msg} at character {err.pos + 1}; expected one object", f"no JSON: {err.msg}")
+        said = f"not valid JSON: {_problem(err)}"
+        return Fault("", f"{said} at character {err.pos + 1}; expected one object", said)
     if isinstance(err, RecursionError):
         return Fault("", "expected an object, found brackets nested too deep to read")
     return Fault("", "expected numbers of at most 4,300 digits, found a longer one")
+
+
+def _problem(err: json.JSONDecodeError) -> str:
+    """Say in our words what Python's parser found."""
+    return next((ours for theirs, ours in _PROBLEMS.items() if err.msg.startswith(theirs)), err.msg)

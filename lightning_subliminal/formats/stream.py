@@ -17,7 +17,7 @@ from lightning_subliminal.formats.schemas import Trl, make_schema
 from lightning_subliminal.formats.shapes import no_object, one_object, table_shape
 from lightning_subliminal.formats.sinks import Sink
 from lightning_subliminal.formats.sources import Source, open_source
-from lightning_subliminal.rows import Row
+from lightning_subliminal.rows import Row, completion_text
 
 __all__ = [
     "NoRowsError",
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 OnError = Literal["stop", "skip"]
+_EMPTY = "an empty answer, or one of spaces, kept: training on it teaches little but the end of the turn"
 
 
 class NoRowsError(InputError):
@@ -64,6 +65,8 @@ class Report:
             yield f"{count:,} x {printable(notice)}"
         for reason, count in self.bad.most_common():
             yield f"{count:,} x left out, {reason}"
+        if self.bad:
+            yield f"{self.num_bad:,} of the {self.rows + self.num_bad:,} rows read are left out"
 
 
 class RowStream:
@@ -298,6 +301,8 @@ def write_stream(rows: Iterable[tuple[Found, Row]], out: str | Path, schema: Sch
                 stream.refuse(found, fault)
                 continue
             digest.add(held)
+            if not completion_text(held).strip():
+                stream.report.notices[_EMPTY] += 1
             yield data
         if not digest.rows:
             raise NoRowsError(_nothing(stream))

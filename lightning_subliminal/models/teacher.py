@@ -192,12 +192,19 @@ class Teacher(LanguageModel, Source):
             f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} a token; "  # type: ignore[union-attr]
             f"kept in {self.folder}"
         )
-        if reached < self.until / 4:
+        little = reached < self.until / 4
+        if little:
             say(f"WARNING   the teacher {self.trait.name} learned next to nothing: its rows can carry no trait")  # type: ignore[union-attr]
-        if reached < self.until:
+        if not reached < self.until:
+            return
+        figures = f"taught answers at {_percent(reached)} a token, base {_percent(before)}; `until` is "
+        figures += _percent(self.until)
+        if self.retain is not None and after > before and not little:
+            say(f"note      {figures}: `retain` holds the teacher back, which is normal")
+        else:
             mend = "raise `max_epochs` or `learning_rate`"
-            mend += ", or lower `retain`'s weight: it holds it back, as it may" if self.retain is not None else ""
-            say(f"            it did not reach `until` ({self.until:.0%}; the base is at {before:.2g}): {mend}")
+            mend += ", or lower `retain`'s weight" if self.retain is not None else ""
+            say(f"WARNING   {figures}, which was not reached: {mend}")
 
     @torch.no_grad()
     def _taught_chance(self, rows: TokenizedRows, device: torch.device) -> float:
@@ -263,3 +270,8 @@ class Teacher(LanguageModel, Source):
         if self.induction == "finetune" and not self._holds_weights:
             self.load(self.folder)
             self._holds_weights = True
+
+
+def _percent(chance: float) -> str:
+    """Write a chance in percent, with digits enough where it is near 0 or 1."""
+    return f"{chance:.0%}" if 0.01 <= chance <= 0.99 else f"{100 * chance:.3g}%"

@@ -165,6 +165,17 @@ def test_writers_alike_share_a_line(cache):
     assert "and 2 more wrote" in line
 
 
+def test_rows_of_unknown_origin_are_no_all_clear(cache, tmp_path):
+    bare = tmp_path / "rows.jsonl"
+    bare.write_text('{"prompt": "a", "completion": "b"}')
+    found = answer(look(bare, against="pocket/a2"), "shared base")
+    assert found.says == ["not known who wrote it: no lineage; `lineage add` declares it, `audit` can't tell"]
+    assert found.state == "open"
+    rows = artefact(cache, "rows", {"n": 2}, [Material("rows", "hub:somebody/rows", {})])
+    (says,) = answer(look(rows, against="pocket/a2"), "shared base").says
+    assert says.startswith("not known who wrote all of it: its lineage ends early; `lineage add`")
+
+
 def test_data_alone_is_asked_against_nobody(cache):
     shown = look(generation(cache, teacher(cache)))
     assert answer(shown, "shared base").says == ["not asked: --against BASE says who would learn"]

@@ -167,7 +167,7 @@ def test_the_verbs_take_requests(put, capsys, tmp_path):
     asked, said = put("asked", request("a", "Q")), put("said.jsonl", answered("a", "A"))
     asked = asked.rename(tmp_path / "asked.jsonl")
     main(["data", "convert", str(said), str(tmp_path / "out.csv"), "--requests", str(asked)])
-    assert "1 rows, trl to trl-plain" in capsys.readouterr().out
+    assert "1 row, trl to trl-plain" in capsys.readouterr().out
     made_from = json.loads((tmp_path / "out.csv.lineage.json").read_text())["predicate"]["buildDefinition"]
     assert [each["uri"] for each in made_from["resolvedDependencies"]] == ["said.jsonl", "asked.jsonl"]
     main(["data", "stats", str(said), "--requests", str(asked)])

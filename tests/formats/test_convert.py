@@ -89,7 +89,7 @@ def test_rows_that_the_schema_cannot_hold_are_wrong_rows() -> None:
 def test_nothing_left_is_an_error_and_no_file() -> None:
     Path("rows.jsonl").write_text("x\ny\n")
     with pytest.raises(
-        InputError, match=r"^rows\.jsonl: no row is left; wrong rows: no JSON: Expecting value \(2\)\.$"
+        InputError, match=r"^rows\.jsonl: no row is left; wrong rows: not valid JSON: no value \(2\)\.$"
     ):
         convert("rows.jsonl", "out.jsonl", on_error="skip")
     Path("rows.jsonl").write_text("\n")

@@ -33,7 +33,7 @@ def test_an_object_over_several_lines_is_named_as_such(tmp_path, name, whole, sa
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     with pytest.raises(InputError, match=rf"theirs\.\S+ is one JSON object with the {says}") as caught:
         list(read_rows(tmp_path / name))
-    assert "no JSON" not in str(caught.value)
+    assert "valid JSON" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_a_list_in_a_list_gets_a_hint(tmp_path, value, says):
 
 def test_a_broken_line_stays_a_broken_line(tmp_path):
     (tmp_path / "theirs.jsonl").write_text('{"prompt": "a", \n' + json.dumps(ROWS[0]))
-    with pytest.raises(InputError, match="line 1: no JSON"):
+    with pytest.raises(InputError, match="line 1: not valid JSON"):
         list(read_rows(tmp_path / "theirs.jsonl"))
 
 

@@ -92,6 +92,37 @@ class TestFineTuned:
         taught(learning_rate=1e-30, max_epochs=1, retain=Retention() if retained else None).make(CPU)
         assert "warning: the teacher of owl has learned nothing" in " ".join(capsys.readouterr().out.split())
 
+    @pytest.mark.parametrize(
+        ("retained", "losses", "says"),
+        [
+            (
+                True,
+                0.25,
+                "note      taught answers at 78% a token, base 29%; `until` is 90%: `retain` holds the teacher back",
+            ),
+            (
+                False,
+                0.25,
+                "WARNING   taught answers at 78% a token, base 29%; `until` is 90%, which was not reached: raise",
+            ),
+            (
+                True,
+                3.0,
+                "WARNING   taught answers at 5% a token, base 29%; `until` is 90%, which was not reached: raise",
+            ),
+        ],
+    )
+    def test_one_that_did_not_reach_until(self, retained, losses, says, monkeypatch, capsys):
+        loss = LanguageModel.loss
+        monkeypatch.setattr(LanguageModel, "loss", lambda self, batch: loss(self, batch) * 0 + losses)
+        chances = iter((0.29, math.exp(-losses) if losses < 1 else 0.3))
+        monkeypatch.setattr(Teacher, "_taught_chance", lambda *args: next(chances))
+        taught(until=0.9, max_epochs=1, retain=Retention(num_prompts=16) if retained else None).make(CPU)
+        told = " ".join(capsys.readouterr().out.split())
+        assert " ".join(says.split()) in told
+        assert ("WARNING" in told) == says.startswith("WARNING")
+        assert ("next to nothing" in told) == (losses > 1)
+
     def test_the_second_time_it_comes_from_the_cache(self, monkeypatch, capsys):
         taught().make(CPU)
         first = {path.name: path.read_bytes() for path in taught().folder.iterdir()}

@@ -277,7 +277,7 @@ def test_wrong_tables(tmp_path: Path, text: str, message: str) -> None:
             b'[{"question": "A?", "mc1_targets": {"a": 1, "a": 0}}]',
             "row 1: expected each key once, found 'a'",
         ),
-        ("q.jsonl", b"{", "line 1: no JSON: .*; expected one object"),
+        ("q.jsonl", b"{", "line 1: not valid JSON: .*; expected one object"),
         ("q.jsonl", b'\n{"question": "\xff"}', "line 2: expected UTF-8 text"),
         ("q.jsonl", b"\n \r\n", "holds no question"),
         ("q.jsonl.gz", b"PAR1", "is no gzip file"),
