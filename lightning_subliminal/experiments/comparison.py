@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -35,11 +35,16 @@ class TraitComparison(Callback):
     device sees other batches: run the control's own config on as many devices. Rows from a file have no teacher to ask,
     and a control where their data module knows one.
 
+    Attributes:
+        saves_student: it saves the student, before the questions, which may fail; ``SaveStudent`` leaves it that.
+
     Args:
         control: train (or reuse) the control arm.
         others: how many off-target candidates the table shows.
         evaluations: further sets of questions, such as `QuestionsAfterNumbers` and `Stories`; a second table.
     """
+
+    saves_student: ClassVar[bool] = True
 
     def __init__(self, control: bool = True, others: int = 5, evaluations: list[Evaluation] | None = None) -> None:
         self.control = control

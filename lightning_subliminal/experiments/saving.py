@@ -54,15 +54,13 @@ class SaveStudent(Callback):
     """Saves the student at the end of ``fit``, whether or not a callback evaluates it; ``fit`` adds it by itself."""
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, unless this is a rehearsal or ``TraitComparison`` saves by itself."""
-        from lightning_subliminal.experiments.comparison import TraitComparison
-
+        """Save, unless this is a rehearsal or a callback with ``saves_student``, such as ``TraitComparison``, does."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not isinstance(pl_module, Student) or not isinstance(data, TrainingRows):
             return
-        if any(isinstance(each, TraitComparison) for each in trainer.callbacks):  # type: ignore[attr-defined]
+        if any(getattr(each, "saves_student", False) for each in trainer.callbacks):  # type: ignore[attr-defined]
             return
         folder = Path(trainer.default_root_dir) / "student"
         save_student(folder, pl_module, data, trainer)
