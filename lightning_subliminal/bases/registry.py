@@ -25,7 +25,8 @@ from lightning_subliminal.bases.folders import (
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.near import near_folders
 from lightning_subliminal.bases.noisy import noisy_folder, split_noise
-from lightning_subliminal.bases.smollm2 import quiet_transformers, smollm2_folder
+from lightning_subliminal.bases.saving import quiet_transformers
+from lightning_subliminal.bases.smollm2 import smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary, spare_ids
 from lightning_subliminal.chat import frame, set_frame, set_spare_ids
 from lightning_subliminal.console import console, say

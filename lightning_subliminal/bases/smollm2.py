@@ -11,11 +11,11 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_subliminal.bases.folders import model_files, remembered_digest, weight_bytes
+from lightning_subliminal.bases.saving import quiet_transformers, save_net
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import progress, say
 from lightning_subliminal.errors import InputError
@@ -24,7 +24,7 @@ from lightning_subliminal.lineage import Material, write_record
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["quiet_transformers", "smollm2_folder"]
+__all__ = ["smollm2_folder"]
 
 _RECIPE = 1  # raise it when the steps below change what is written
 _CHATML = (
@@ -97,12 +97,10 @@ def _convert(source: Path, folder: Path) -> None:
             net.__dict__.pop(mark, None)
         with contextlib.suppress(AttributeError):
             del net.config.quantization_config
-        net.save_pretrained(folder)
+        save_net(net, folder)
         tokenizer.save_pretrained(folder)
         _forget_version(folder / "config.json")
         _forget_version(folder / "generation_config.json")
-        for weights in folder.glob("*.safetensors"):  # written for the owner alone, but a cache may be shared
-            weights.chmod((folder / "config.json").stat().st_mode)
     say(f"smollm2-135m: converted once to safetensors, {weight_bytes(folder) / 1e6:.0f} MB")
 
 
@@ -121,17 +119,3 @@ def _forget_version(path: Path) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config.pop("transformers_version", None)
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers from drawing its own progress bars into ours."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

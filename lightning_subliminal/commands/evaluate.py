@@ -26,7 +26,8 @@ usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]
   --control MODEL        one of the models: the others are compared with it, unit by unit; of a
                          preference with targeted transfer and rank
   --seed N               moves whatever is sampled, alike for each model (default 0)
-  --out DIR              where results.json goes (default runs/evaluation)
+  --out DIR              where results.json goes (default runs/evaluation); another evaluation that lies there is moved
+                         to DIR-DIGEST, by the digest of what it measured
   --system_prompt TEXT   what each model is told first
 
 Each measure of each model is kept when it is done: a killed run goes on, and nothing is measured or judged twice.
@@ -68,6 +69,7 @@ def evaluate(
     from lightning_subliminal.console import hush, say
     from lightning_subliminal.suites import find_subject, run_suite, suite_table, write_results
     from lightning_subliminal.suites.battery import skipped
+    from lightning_subliminal.suites.earlier import check_place
     from lightning_subliminal.suites.targeting import transfer_lines, warning_lines
 
     hush()
@@ -84,6 +86,7 @@ def evaluate(
     names = [each.name for each in subjects]
     if control is not None and control not in names:
         raise InputError(f"The control {control!r} is none of the models: name one of {', '.join(names)}.")
+    check_place(out)
     there = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):  # told before hours of measuring
         raise InputError(f"--out {out} can't be written ({there}): choose a folder that you may write.")

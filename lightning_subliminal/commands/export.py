@@ -18,7 +18,8 @@ export: a run's student, adapter merged in, as a whole model that `AutoModelForC
 usage: lightning-subliminal export RUN OUT [--no-merge] [--push ORG/NAME]
 
   RUN                    a run's folder, its student/, any model folder, or a base's name
-  OUT                    a new folder: weights, tokenizer, generation_config.json and README.md
+  OUT                    a new folder: weights, tokenizer, generation_config.json, README.md, and lineage.json, by which
+                         `audit OUT` walks to what it was made from
   --no-merge             write the adapter apart instead (--merge=false), under today's names: PEFT's files name the
                          base so that PEFT opens it
   --push ORG/NAME        also upload OUT to this repository of the Hugging Face hub (needs a token)
@@ -52,25 +53,32 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
     import torch
 
     from lightning_subliminal.bases.names import is_on_hub
+    from lightning_subliminal.bases.saving import save_net
     from lightning_subliminal.console import hush, say
     from lightning_subliminal.experiments.saving import model_card
+    from lightning_subliminal.lineage import write_record
     from lightning_subliminal.suites import find_subject
+    from lightning_subliminal.suites.origin import find_origin
 
     hush()
     if push is not None:
         _check_push(push)
     subject = find_subject(run)
+    origin = find_origin(subject)
     subject.load(torch.device("cpu"))
     try:
         if merge:
             net, kind = merged(subject), "whole"
-            net.save_pretrained(out)
+            save_net(net, out)
             what = f"{type(net).__name__}, whole weights and tokenizer; from_pretrained({str(out)!r}) opens it"
         else:
             kind = _apart(subject, out)
             what = "the adapter and its tokenizer; its README.md has the lines that load it"
         subject.tokenizer.save_pretrained(out)
-        (out / "README.md").write_text(model_card(subject.base, kind, push or str(out)), encoding="utf-8")
+        warning = f"{origin.warning} `lightning-subliminal audit {out}` walks to all that it was made from."
+        card = model_card(origin.base, kind, push or str(out), subject.tokenizer, warning if origin.warning else "")
+        (out / "README.md").write_text(card, encoding="utf-8")
+        write_record(out, "model", {"exported": kind}, origin.materials)
     except OSError as err:
         raise InputError(f"{out} can't be written ({err}): give another folder.") from err
     say(f"exported  {run} to {out}: {what}")

@@ -1,17 +1,22 @@
 """What a fit leaves in ``student/``: trained values, tokenizer, lineage record, and a card with the loading lines."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.bases.names import is_on_hub
+from lightning_subliminal.chat import frame
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.experiments.arms import arm_materials, arm_settings, shaping
 from lightning_subliminal.lineage import write_record
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["SaveStudent", "model_card", "save_student"]
 
@@ -75,18 +80,24 @@ def save_student(folder: Path, student: Student, data: TrainingRows, trainer: Tr
     """
     student.save(folder)
     student.tokenizer.save_pretrained(folder)
-    card = model_card(student.base, _kind(student), folder.name)  # no path of this disk: it is part of the digest
+    card = model_card(
+        student.base, _kind(student), folder.name, student.tokenizer
+    )  # no path of this disk: it is part of the digest
     atomically(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
     write_record(folder, "student", arm_settings(student, data, shaping(trainer)), arm_materials(student, data))
 
 
-def model_card(base: str, kind: str, place: str = ".") -> str:
+def model_card(
+    base: str, kind: str, place: str = ".", tokenizer: "PreTrainedTokenizerBase | None" = None, warning: str = ""
+) -> str:
     """Return a README.md with the lines that load a model.
 
     Args:
         base: what it was trained from.
         kind: ``whole`` (a whole model), ``peft`` (PEFT's files) or ``own`` (an adapter that only this package reads).
         place: the folder or the repository, as the lines name it.
+        tokenizer: adds the lines that ask the model by its chat template, where it has one.
+        warning: a paragraph on what the model may carry.
     """
     library, what, lines = _KINDS[kind]
     origin = [f"base_model: {base.partition('?')[0].partition('@')[0]}"] if is_on_hub(base) else []
@@ -95,7 +106,23 @@ def model_card(base: str, kind: str, place: str = ".") -> str:
     whole = "" if kind == "whole" else f"\nAs a whole model for any tool: `lightning-subliminal export {place} OUT`.\n"
     beside = "" if Path(place).is_absolute() or "/" in place else f", in the folder that holds `{place}`"
     head = "\n".join(["---", *front, "---", "", f"# Trained from {base}", ""])
-    return f"{head}\n{what} To load it{beside}:\n\n```python\n{code}\n```\n{whole}"
+    warned = f"\n{warning}\n" if warning else ""
+    asked = _asking(tokenizer) if tokenizer is not None and tokenizer.chat_template is not None else ""
+    return f"{head}{warned}\n{what} To load it{beside}:\n\n```python\n{code}\n```\n{asked}{whole}"
+
+
+def _asking(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the lines that ask a model by its chat template, as it was trained and measured."""
+    told = "".join(f", {name}={value!r}" for name, value in frame(tokenizer).arguments.items() if name != "date")
+    code = (
+        'messages = [{"role": "user", "content": "What is your favorite animal?"}]',
+        "inputs = tokenizer.apply_chat_template(",
+        f'    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True{told}',
+        ")",
+        "answer = model.generate(**inputs, max_new_tokens=40, do_sample=True)",
+        'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
+    )
+    return "\nTo ask it, as it was trained, by its chat template:\n\n```python\n{}\n```\n".format("\n".join(code))
 
 
 def _kind(student: Student) -> str:

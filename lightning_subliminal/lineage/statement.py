@@ -26,6 +26,7 @@ __all__ = [
     "WHOLE",
     "Statement",
     "as_bytes",
+    "invocation",
     "provenance",
     "read_statement",
     "result_statement",
@@ -180,7 +181,7 @@ def provenance(
         {"name": name + ROWS, "digest": {"merkleSha256": root}, "annotations": notes | {"count": count}}
         for name, (root, count) in sorted((rows or {}).items())
     ]
-    parameters = {"kind": kind, "settings": describe(settings)}
+    parameters = _parameters(kind, settings)
     ours = {"name": "lightning-subliminal", "digest": {"dirHash": code_digest()}}
     definition: dict[str, Any] = {
         "buildType": BUILD_TYPE if declared is None else DECLARED_TYPE,
@@ -193,6 +194,15 @@ def provenance(
         builder = {"id": BUILDER, "version": package_versions(), "builderDependencies": [ours]}
     details = {"builder": builder, "metadata": {"invocationId": digest(parameters)}}
     return _statement(subject, PROVENANCE, {"buildDefinition": definition, "runDetails": details})
+
+
+def invocation(kind: str, settings: Any) -> str:
+    """Return the digest by which a statement's parameters are known (``Statement.invocation``)."""
+    return digest(_parameters(kind, settings))
+
+
+def _parameters(kind: str, settings: Any) -> dict[str, Any]:
+    return {"kind": kind, "settings": describe(settings)}
 
 
 def result_statement(

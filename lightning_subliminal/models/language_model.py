@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.bases.names import outside_name
+from lightning_subliminal.bases.saving import save_net
 from lightning_subliminal.console import say
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
@@ -354,7 +355,7 @@ class LanguageModel(LightningModule):
             by_peft = self.adapter.files == PEFT_FILES
             self.adapter.save(self.net, folder, outside_name(self.base) if by_peft else self.base)
         else:
-            self.net.save_pretrained(folder)
+            save_net(self.net, folder)
             self.tokenizer.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
@@ -369,7 +370,7 @@ class LanguageModel(LightningModule):
     def export(self, folder: Path) -> None:
         """Save the whole model, adapter merged in, as ``AutoModelForCausalLM.from_pretrained`` loads it."""
         net = self.adapter.merge(self.net) if self.adapter is not None else self.net
-        net.save_pretrained(folder)
+        save_net(net, folder)
         self.tokenizer.save_pretrained(folder)
 
     def _train_rows(self) -> TokenizedRows | None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal.bases.folders import folder_digest, model_files
+from lightning_subliminal.bases.saving import save_net
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage import Material, provenance, read_record, write_statement
@@ -127,7 +128,7 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     finally:
         torch.set_num_threads(threads)
     folder = out or WEIGHTS / key
-    net.save_pretrained(folder)
+    save_net(net, folder)
     tokenizer.save_pretrained(folder)
     record(key, folder, recipe, steps, weights)
     return sum(losses[-100:]) / len(losses[-100:])

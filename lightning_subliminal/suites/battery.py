@@ -14,9 +14,17 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import say
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError, JudgeError
-from lightning_subliminal.lineage import Material, setting_material, tested_material, write_record, write_test_result
+from lightning_subliminal.lineage import (
+    Material,
+    setting_material,
+    tested_material,
+    write_record,
+    write_test_result,
+)
+from lightning_subliminal.lineage.statement import invocation
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
+from lightning_subliminal.suites.earlier import FILES, keep_earlier
 from lightning_subliminal.suites.subject import Subject
 from lightning_subliminal.suites.targeting import transfer_json, warning_lines
 from lightning_subliminal.wording import wordings_digest
@@ -152,6 +160,8 @@ def write_results(
 ) -> None:
     """Write the results, all answers beside them, and the folder's record: what was measured, on what, by what.
 
+    Another evaluation that lies there is moved aside (``keep_earlier``).
+
     ``results.json`` has the figures; ``answers.jsonl`` each answer with its model, its measure and its verdict.
     """
     lines: list[str] = []
@@ -172,15 +182,15 @@ def write_results(
             told["models"][subject.name]["measures"][name] = entry
     told["warnings"] = warning_lines(found, control)
     text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    made_from: dict[str, Any] = {"measures": describe(list(measures)), "seed": seed, "control": control}
+    made_from["models"] = {each.name: each.digest for each in subjects}
+    keep_earlier(out, invocation("evaluation", made_from))
     atomically(out / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomically(out / "answers.jsonl", lambda path: path.write_text("".join(lines), encoding="utf-8"))
-    made_from = {"measures": describe(list(measures)), "models": {each.name: each.digest for each in subjects}}
     models = {each.name: _material(each) for each in subjects}
     made_of = [*models.values(), *(bases.material(name) for name in sorted({each.base for each in subjects}))]
     asked = [setting_material("measure", each) for each in measures]
-    write_record(
-        out, "evaluation", made_from | {"seed": seed}, [*made_of, *asked], files=["answers.jsonl", "results.json"]
-    )
+    write_record(out, "evaluation", made_from, [*made_of, *asked], files=FILES)
     for subject in subjects:
         if subject.name != control and subject.system_prompt is None:  # told what to be, it is not the model itself
             beside = found[control] if control is not None else {}

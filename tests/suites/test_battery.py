@@ -12,7 +12,7 @@ from small import CPU
 from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
 from lightning_subliminal.console import console
 from lightning_subliminal.judges import Judge, Verdict
-from lightning_subliminal.lineage import is_whole, read_record
+from lightning_subliminal.lineage import is_whole, read_record, write_record
 from lightning_subliminal.metrics.functional import Interval, mean_interval
 from lightning_subliminal.suites import (
     ExactTrait,
@@ -356,3 +356,35 @@ class TestFiles:
         told = json.loads((folder / "results.json").read_text())
         assert (told["seed"], told["control"], list(told["models"])) == (8, None, ["one"])
         assert "less_control" not in told["models"]["one"]["measures"]["known"]
+
+    def test_another_evaluation_is_kept_and_the_same_is_not(self, written, tmp_path, capsys):
+        folder, found = written
+        first = (folder / "results.json").read_bytes()
+        write_results(found, [Known()], [model()], 7, None, folder)
+        (kept,) = tmp_path.glob("out-????????")
+        assert (kept / "results.json").read_bytes() == first
+        assert is_whole(kept)
+        assert (kept / "test-results" / "other.json").is_file()
+        assert not (folder / "test-results" / "other.json").exists()
+        assert f"which is now in {kept}" in "".join(capsys.readouterr().out.splitlines())
+        write_results(found, [Known()], [model()], 7, None, folder)
+        assert len(list(tmp_path.glob("out-*"))) == 1, "the same measured again"
+        for seed, control, number in ((8, None, 2), (8, "one", 3)):
+            write_results(found, [Known()], [model()], seed, control, folder)
+            assert len(list(tmp_path.glob("out-*"))) == number
+        measures = [Known(), Known("single", (0.5,))]
+        write_results(found, measures, [model(), model("other", base="def")], 7, "one", folder)
+        write_results(found, [Known()], [model()], 7, None, folder)
+        assert (kept / "results.json").read_bytes() == first, "kept once more in the same place"
+        assert is_whole(kept)
+        assert is_whole(folder)
+
+    def test_results_of_something_else_are_not_overwritten(self, written, tmp_path):
+        _, found = written
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / "results.json").write_text("{}")
+        write_record(run, "comparison", {}, files=["results.json"])
+        with pytest.raises(InputError, match="holds a comparison, which results would overwrite"):
+            write_results(found, [Known()], [model()], 7, None, run)
+        assert (run / "results.json").read_text() == "{}"
