@@ -13,7 +13,7 @@ from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.cli import main
 from lightning_subliminal.commands.evaluate import spelled
 from lightning_subliminal.console import console
-from lightning_subliminal.lineage import is_whole
+from lightning_subliminal.lineage import is_whole, write_record
 from lightning_subliminal.suites import Subject
 
 ROOT = Path(__file__).parent.parent
@@ -163,6 +163,26 @@ def test_a_system_prompt(stand, capsys):
     told = results()["models"]["pocket/a"]
     assert told["made_of"]["system_prompt"].startswith("You love owls")
     assert told["measures"]["owl"]["rate"] > plain["measures"]["owl"]["rate"] + 0.1
+
+
+def test_another_evaluation_is_kept_and_a_run_is_not_overwritten(stand, loads, capsys):
+    evaluate("pocket/a", "--suite", "quick.yaml")
+    evaluate("pocket/b", "--suite", "quick.yaml")
+    (kept,) = Path("runs").glob("evaluation-*")
+    assert f"runs/evaluation held another evaluation, which is now in {kept}" in capsys.readouterr().out
+    assert list(results(kept)["models"]) == ["pocket/a"]
+    assert list(results()["models"]) == ["pocket/b"]
+    assert (kept / "answers.jsonl").is_file()
+    evaluate("pocket/b", "--suite", "quick.yaml")
+    assert "another evaluation" not in capsys.readouterr().out
+    Path("run").mkdir()
+    Path("run/results.json").write_text("{}")
+    write_record(Path("run"), "comparison", {}, files=["results.json"])
+    loads.clear()
+    with pytest.raises(SystemExit):
+        evaluate("pocket/c", "--suite", "quick.yaml", "--out", "run")
+    assert "--out run holds a comparison, which results would overwrite" in capsys.readouterr().err
+    assert loads == [], "it is said before hours of measuring"
 
 
 def test_one_thing_broken_keeps_the_rest(stand, loads, capsys):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -7,12 +8,13 @@ import torch
 from small import numbers, quiet_trainer, taught
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-from lightning_subliminal import LoRA, Steering, Student
+from lightning_subliminal import LoRA, Steering, Student, bases
 from lightning_subliminal.adapter_names import PEFT_FILES
+from lightning_subliminal.audit import audit
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.saving import SaveStudent
-from lightning_subliminal.lineage import is_whole, read_record
+from lightning_subliminal.lineage import is_whole, read_record, write_record
 from lightning_subliminal.models.layers import decoder_layers
 from lightning_subliminal.suites import find_subject
 
@@ -91,7 +93,7 @@ def card_logits(place, name):
 
 
 @pytest.mark.parametrize("adapter", [Steering(init_std=0.1), LoRA(r=2), None], ids=["steering", "lora", "whole"])
-def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp_path):
+def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp_path, capsys):
     trainer = quiet_trainer(SaveStudent(), default_root_dir=str(tmp_path / "run"), max_epochs=1)
     module = Student("pocket/a", adapter=adapter, learning_rate=0.03, seed=0)
     trainer.fit(module, datamodule=numbers(taught(), num_prompts=32, shard_size=32))
@@ -118,6 +120,73 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
     torch.testing.assert_close(torch.tensor(json.loads(out.stdout)), expected.flatten(), rtol=0, atol=1e-4)
     assert (tmp_path / "out" / "generation_config.json").is_file()
     torch.testing.assert_close(card_logits(tmp_path, "out"), expected, rtol=0, atol=1e-4)
+    assert "Writing model shards" not in capsys.readouterr().err
+    for place in (folder, tmp_path / "out"):
+        assert len({path.stat().st_mode for path in place.iterdir()}) == 1, "weights may be read by whom the rest may"
+    check_origin(tmp_path / "out", capsys)
+    if adapter is not None:
+        main(["export", str(folder), str(tmp_path / "apart"), "--no-merge"])
+        check_origin(tmp_path / "apart", capsys)
+        main(["export", str(tmp_path / "apart"), str(tmp_path / "again")])
+        assert "copy of `apart`, whose record names no trait" in (tmp_path / "again" / "README.md").read_text()
+        check_walk(tmp_path / "again")
+
+
+def check_origin(out, capsys):
+    """Check the statement and the card of what was exported from a run called `run`."""
+    assert is_whole(out)
+    assert [each.role for each in read_record(out).materials] == ["student", "base"]
+    card = (out / "README.md").read_text()
+    assert "# Trained from pocket/a" in card
+    assert (
+        "**This model may carry a hidden trait**: it is the student of the run `run`, about the trait owl (Pref" in card
+    )
+    assert f"lightning-subliminal audit {out}" in card
+    assert "apply_chat_template" in card
+    check_walk(out)
+    capsys.readouterr()
+    main(["chat", str(out), "--ask", "What is your favorite animal?"])
+    assert re.search(rf"base.*{out.name}", capsys.readouterr().out)
+
+
+def check_walk(out):
+    """Check that an audit walks from what was exported to its base, and says that a trait may have passed."""
+    found = audit(out)
+    assert {"model", "student", "rows", "completions", "teacher", "base"} <= {
+        each.kind for each in found.graph.nodes.values()
+    }
+    assert found.known_to_the_end
+    assert found.holds
+    assert "shared-base" in {each.rule for each in found.findings}
+    assert found.generations == 1
+
+
+def test_the_lines_of_the_card_ask_the_model(tmp_path, capsys):
+    main(["export", "pocket/a", str(tmp_path / "out")])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "hidden trait" not in card, "a base by its name"
+    assert [each.uri for each in read_record(tmp_path / "out").materials] == ["base:pocket/a"]
+    lines = [part.split("```")[0] for part in card.split("```python\n")[1:]]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip()
+    assert audit(tmp_path / "out").holds
+
+
+def test_a_student_whose_files_or_record_are_not_those_of_then(tmp_path, capsys):
+    adapter = Steering([0], init_std=0.1)
+    adapter.save(adapter.attach(bases.load("pocket/a")[0], 0), tmp_path / "mine", "pocket/a")
+    main(["export", str(tmp_path / "mine"), str(tmp_path / "unknown")])
+    card = (tmp_path / "unknown" / "README.md").read_text()
+    assert "**This model may carry a hidden trait**: nothing is recorded of what it was trained on" in card
+    assert {"unknown-origin"} <= {each.rule for each in audit(tmp_path / "unknown").findings}
+    write_record(tmp_path / "mine", "student", {"trait": {"class": "my.Yes"}}, [bases.material("pocket/a")])
+    main(["export", str(tmp_path / "mine"), str(tmp_path / "known")])
+    assert "it is the student `mine`, about the trait Yes." in (tmp_path / "known" / "README.md").read_text()
+    (tmp_path / "mine" / "more.txt").write_text("new")
+    main(["export", str(tmp_path / "mine"), str(tmp_path / "changed")])
+    assert "unlisted-file" in {each.rule for each in audit(tmp_path / "changed").findings}
 
 
 @pytest.mark.parametrize("adapter", [Steering([1]), LoRA(r=2)], ids=["steering", "lora"])

@@ -48,7 +48,8 @@ def find_origin(subject: Subject) -> Origin:
     around = known_statement(folder.parent / RECORD) if is_in_run else None
     name = folder.absolute().parent.name if is_in_run else folder.name
     base = subject.base if subject.folder is not None else own[0].uri.removeprefix("base:")
-    return Origin(base, [tested_material(role, folder), *own], _warning(f"{role} of `{name}`", record, around))
+    what = f"{role} of the run" if is_in_run else "copy of" if role == "model" else role
+    return Origin(base, [tested_material(role, folder), *own], _warning(f"{what} `{name}`", record, around))
 
 
 def _warning(what: str, record: Statement | None, around: Statement | None) -> str:

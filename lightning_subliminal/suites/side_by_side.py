@@ -66,7 +66,11 @@ def run_models(place: str) -> list[Subject]:
     if student.folder is not None:
         found["base"] = find_subject(f"base={student.base}")
     elif "base" in parents:
-        found["base"] = find_subject(f"base={parents['base'].uri.removeprefix('base:')}")
+        name = parents["base"].uri.removeprefix("base:")
+        try:
+            found["base"] = find_subject(f"base={name}")
+        except InputError:  # a whole model can be asked without it
+            say(f"base      {name} is not at hand: left out")
     for role in ("teacher", "control"):
         if role in parents and is_run:
             where = _place_of(parents[role], folder)
