@@ -44,5 +44,6 @@ def test_what_may_be_repeated_is_not_refused():
         ["filter", "--filters+=NumberList", "--filters.max_value", "9", "--filters+", "Other", "--filters.max_value=7"],
         ["--config", "one.yaml", "--config", "two.yaml"],
         ["--ask=--seed", "--seed", "1"],
+        [],
     ):
         check_once(words, words)
