@@ -8,7 +8,7 @@ import yaml
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["TRAIT", "foreign_class", "run_trait", "told_trait", "with_trait"]
+__all__ = ["TRAIT", "config_trait", "foreign_class", "run_trait", "told_trait", "with_trait"]
 
 TRAIT = "$trait"  # stands in a suite for the trait
 
@@ -42,8 +42,8 @@ def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
     found: dict[str, Any] = {}
     for place in places:
         folder = Path(place if Path(place).exists() else place.partition("=")[2]).expanduser()
-        for config in (folder / "config.yaml", folder.absolute().parent / "config.yaml"):
-            told = _trait_in(_read(config).get("data"))
+        for run in (folder, folder.absolute().parent):
+            told = config_trait(run)
             if told is not None:
                 found.setdefault(repr(told), (place, told))
                 break
@@ -57,6 +57,11 @@ def run_trait(places: Sequence[str]) -> dict[str, Any] | None:
                 f"say --trait '{{class_path: {foreign}, ...}}'."
             )
     return next(iter(found.values()))[1] if found else None
+
+
+def config_trait(run: Path) -> dict[str, Any] | None:
+    """Return the class and arguments of the trait that a run's config.yaml names; None where it names none."""
+    return _trait_in(_read(run / "config.yaml").get("data"))
 
 
 def with_trait(told: Any, trait: dict[str, Any]) -> Any:

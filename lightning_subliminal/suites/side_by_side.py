@@ -21,7 +21,7 @@ from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.metrics.functional.exact import candidate_probabilities
 from lightning_subliminal.rows import Message
-from lightning_subliminal.suites.asked_trait import foreign_class
+from lightning_subliminal.suites.asked_trait import config_trait, foreign_class
 from lightning_subliminal.suites.subject import Subject, find_subject
 from lightning_subliminal.traits import PreferenceTrait, Trait
 
@@ -90,7 +90,7 @@ def run_trait(folder: Path) -> Trait | None:
     """Return the trait that a run was about, by its config or lineage record; None where neither names one of ours."""
     from jsonargparse import ArgumentParser
 
-    given = _arguments(folder, "data", "teacher").get("trait") or _arguments(folder, "data").get("trait")
+    given = config_trait(folder)
     record = known_statement(folder / RECORD)
     described = record.settings.get("trait") if record is not None and isinstance(record.settings, dict) else None
     if not given and isinstance(described, dict) and "class" in described:  # of a run that Python started
