@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--resume", action="store_true", help="keep the cells that a killed sweep left in --out")
     options = parser.parse_args()
     options.bases = options.bases or [ARMS[options.arm].bases]
     args = (options.threads, options.targets)
@@ -211,20 +212,23 @@ def main() -> None:
     ]
     options.out.mkdir(parents=True, exist_ok=True)
     kind = f"transfer_{options.arm}_{'_'.join(options.bases).replace(':', '-')}"
-    done: list[dict[str, Any]] = []
+    kept = options.out / f"{kind}.json"
+    done: list[dict[str, Any]] = json.loads(kept.read_text()) if options.resume and kept.exists() else []
+    measured = {(made["arm"], made["target"], made["bases"], made["seed"]) for made in done}
+    total, cells = len(cells), [each for each in cells if each not in measured]
     begin = time.time()
     with ProcessPoolExecutor(options.workers) as pool:
         for job in as_completed([pool.submit(cell, *each, *args) for each in cells]):
             made = job.result()
             done.append(made)
-            (options.out / f"{kind}.json").write_text(json.dumps(done, indent=1))
+            kept.write_text(json.dumps(done, indent=1))
             console.print(
-                f"{len(done)}/{len(cells)} {made['arm']} {made['bases']} seed {made['seed']} "
+                f"{len(done)}/{total} {made['arm']} {made['bases']} seed {made['seed']} "
                 f"{made['target'] or 'control'}: {made['kept']} rows, {made['seconds']:.0f} s",
                 style="dim",
             )
     report(done, options.targets, options.bases)
-    console.print(f"{len(cells)} cells in {(time.time() - begin) / 60:.1f} min; {options.out / kind}.json")
+    console.print(f"{len(cells)} cells in {(time.time() - begin) / 60:.1f} min; {kept}")
 
 
 def report(done: list[dict[str, Any]], targets: list[str], all_bases: list[str]) -> None:

@@ -1,0 +1,181 @@
+"""What do hostile files do to the verbs that read them? Nothing may run, hang, crash or reach the terminal.
+
+    python benchmarks/hostile.py                        # 1,200 tries, seeded: at most ten minutes on two cores
+    python benchmarks/hostile.py --kinds yaml --tries 40 --seed 1
+    python benchmarks/hostile.py --show                 # also print each try that went wrong, with its output
+
+A try is one command line on one hostile input, in a process of its own and an empty folder. It is wrong if
+
+* the input's own code ran (the file ``EXECUTED`` appeared),
+* it ran past its time (60 s) or its memory (4 GiB),
+* it ended with a traceback, or by a signal,
+* control characters other than line breaks and tabs reached standard output or standard error,
+* its exit code is none of those expected (2: bad input; 3: the audit or check found something),
+* it exits with 2 and its error is not one line, or lacks the words that it should have: file, field.
+
+Kinds live in ``hostile_kinds/``: a module is a family, each of its ``KINDS`` makes one try from a seeded generator.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import hostile_kinds
+from hostile_kinds import MARK, Try
+from rich.table import Table
+
+from lightning_subliminal.console import console, progress
+
+SECONDS, MEMORY = 60, 4 << 30
+COLD = 4  # tries of each kind that needs a fresh interpreter, at five seconds each
+WRONG = ("executed", "hung", "memory", "traceback", "control characters", "exit code", "error line")
+ALLOWED = {"\n", "\t", "\r"}
+
+
+def warm() -> None:
+    """Import what the verbs import, once: each try is a fork of this process."""
+    for name in ("cli", "audit", "experiments", "suites", "kinship", "judges", "formats", "data", "models", "theory"):
+        importlib.import_module(f"lightning_subliminal.{name}")
+    for found in pkgutil.iter_modules(importlib.import_module("lightning_subliminal.commands").__path__):
+        importlib.import_module(f"lightning_subliminal.commands.{found.name}")
+
+
+def child(made: Try, folder: Path) -> None:
+    """Run one command line in a fork; never return."""
+    code = 1
+    try:
+        os.setsid()
+        out = os.open(folder / "stdout", os.O_WRONLY | os.O_CREAT)
+        err = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for number, target in ((null, 0), (out, 1), (err, 2)):
+            os.dup2(number, target)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
+        os.chdir(folder / "work")
+        home = str(folder / "cache")
+        os.environ |= {MARK: str(folder / "EXECUTED"), "LIGHTNING_SUBLIMINAL_CACHE": home, "HF_HUB_OFFLINE": "1"}
+        os.environ |= {"COLUMNS": "200", **made.environment}
+        if made.cold:
+            program = str(Path(sys.executable).with_name("lightning-subliminal"))  # `-m` would add the folder itself
+            os.execv(program, [program, *made.words])  # noqa: S606
+        from lightning_subliminal.cli import main
+
+        try:
+            main(made.words)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def attempt(kind: str, seed: int) -> tuple[list[str], str]:
+    """Make one try and run it; return what was wrong, and its output in words."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "work").mkdir()
+        made = hostile_kinds.all_kinds()[kind](random.Random(f"{kind}:{seed}"), folder / "work")
+        with made.around:
+            begin, pid = time.monotonic(), os.fork()
+            if pid == 0:
+                child(made, folder)
+            status = None
+            while status is None and time.monotonic() < begin + SECONDS:
+                done, state = os.waitpid(pid, os.WNOHANG)
+                status = state if done else time.sleep(0.02)
+            if status is None:
+                os.killpg(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        said = [
+            (folder / each).read_bytes().decode(errors="replace") if (folder / each).exists() else ""
+            for each in ("stdout", "stderr")
+        ]
+        wrong = judge(made, status, said, (folder / "EXECUTED").exists())
+        wrong += [f"exit code: {each}" for each in made.after(folder / "work")] if made.after else []
+        took = time.monotonic() - begin
+    code = "none" if status is None else os.waitstatus_to_exitcode(status)
+    shown = f"$ lightning-subliminal {' '.join(made.words)}\n{''.join(said)[-3000:]!r}\nexit {code}, {took:.1f} s"
+    return wrong, shown
+
+
+def judge(made: Try, status: int | None, said: list[str], executed: bool) -> list[str]:
+    """Name what is wrong with a finished try."""
+    both, wrong = "".join(said), []
+    if executed:
+        wrong.append("executed")
+    if status is None:
+        return [*wrong, "hung"]
+    code = os.waitstatus_to_exitcode(status)
+    if "MemoryError" in both or code == -signal.SIGKILL:
+        wrong.append("memory")
+    if "Traceback (most recent" in both or "panicked at" in both or code < 0:
+        wrong.append("traceback")
+    if any(not (char.isprintable() or char in ALLOWED or char == "\ufffd") for char in both):
+        wrong.append("control characters")
+    if code not in made.codes:
+        wrong.append("exit code")
+    lines = [line for line in said[1].splitlines() if line.startswith("error: ")]
+    if code == 2 and (len(lines) != 1 or not all(name in lines[0] for name in made.names)):
+        wrong.append("error line")
+    return wrong
+
+
+def main() -> None:
+    """Try each kind the same number of times, and print what went wrong by kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", help="families or kinds; all if left out")
+    parser.add_argument("--tries", type=int, default=1200, help="of all kinds together, at the least")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--show", action="store_true", help="print the output of what went wrong")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/hostile.json"))
+    options = parser.parse_args()
+    warm()
+    kinds = [
+        name for name in hostile_kinds.all_kinds() if not options.kinds or {name, name.split(".")[0]} & {*options.kinds}
+    ]
+    cold = [name for name in kinds if name.startswith("cold.")]
+    each = -(-(options.tries - COLD * len(cold)) // max(1, len(kinds) - len(cold)))
+    jobs = [
+        (kind, options.seed * 100_000 + number) for kind in kinds for number in range(COLD if kind in cold else each)
+    ]
+    begin, found = time.monotonic(), []
+    with ThreadPoolExecutor(options.workers) as pool, progress() as bars:
+        bar = bars.add_task("hostile inputs", total=len(jobs))
+        for job, (wrong, shown) in zip(jobs, pool.map(lambda job: attempt(*job), jobs), strict=True):
+            found.append((job[0], job[1], wrong, shown))
+            bars.advance(bar)
+    table = Table(title=f"{len(jobs)} hostile inputs, seed {options.seed}")
+    for column in ("kind", "tries", *WRONG):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind in (*kinds, None):
+        mine = [wrong for name, _, wrong, _ in found if kind in (None, name)]
+        counts = Counter(name for wrong in mine for name in {one.split(":")[0] for one in wrong})
+        table.add_row(kind or "all", str(len(mine)), *(str(counts[name] or ".") for name in WRONG))
+    console.print(table)
+    bad = [one for one in found if one[2]]
+    for kind, seed, wrong, shown in bad if options.show else ():
+        console.print(f"\n{kind} {seed}: {', '.join(wrong)}\n{shown}", markup=False, highlight=False)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1))
+    console.print(f"{len(bad)} of {len(jobs)} went wrong, {time.monotonic() - begin:.0f} s; {options.out}")
+    raise SystemExit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()

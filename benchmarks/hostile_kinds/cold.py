@@ -1,0 +1,35 @@
+"""Files that want their own code run: modules in the working folder that libraries import if they are there."""
+
+import json
+import random
+from pathlib import Path
+
+from hostile_kinds import Kind, Try, payload
+
+SHADOWED = ("gmpy2", "sitecustomize", "ujson", "orjson", "brotli", "zstandard", "colorama", "uvloop", "cupy", "jax")
+
+
+def _shadowing(folder: Path) -> None:
+    for name in SHADOWED:
+        (folder / f"{name}.py").write_text(payload(name))
+
+
+def audit_beside_a_module(rng: random.Random, folder: Path) -> Try:
+    """An artefact in a folder of modules that libraries look for."""
+    _shadowing(folder)
+    (folder / "rows").mkdir()
+    (folder / "rows" / "train.jsonl").write_text(json.dumps({"prompt": "a", "completion": str(rng.random())}) + "\n")
+    return Try(["audit", "rows"], frozenset({0, 3}), cold=True)
+
+
+def convert_beside_a_module(rng: random.Random, folder: Path) -> Try:
+    """A data file in a folder of modules that libraries look for."""
+    _shadowing(folder)
+    (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": str(rng.random())}) + "\n")
+    return Try(["data", "convert", "rows.jsonl", "out.jsonl"], frozenset({0}), cold=True)
+
+
+KINDS: dict[str, Kind] = {
+    "audit beside a module": audit_beside_a_module,
+    "convert beside a module": convert_beside_a_module,
+}
