@@ -6,6 +6,7 @@ could who may write to the disk but has no trusted key, and gives the artefact t
 
 import base64
 import json
+import mmap
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors import safe_open
 
 from lightning_subliminal.lineage.dsse import seal
 from lightning_subliminal.lineage.statement import as_bytes
@@ -117,6 +119,14 @@ def flip_quietly(chain: Chain, rng: random.Random) -> Path:
     status = path.stat()
     flip(path, rng)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return artefact
+
+
+@kind("flip a bit of weights through a memory map", "changed-file")
+def flip_mapped(chain: Chain, rng: random.Random) -> Path:
+    artefact = rng.choice(chain.artefacts("teachers", "students"))
+    with weights(artefact).open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
+        mapped[rng.randrange(len(mapped))] ^= 1 << rng.randrange(8)
     return artefact
 
 
@@ -410,6 +420,35 @@ def adapter_in_base(chain: Chain, rng: random.Random) -> Path:
     teacher = rng.choice(chain.artefacts("teachers"))
     for path in teacher.glob("*adapter*"):
         shutil.copyfile(path, base / path.name)
+    return base
+
+
+def other_weights(base: Path, place: str, rng: random.Random) -> None:
+    """Put other weights below a base's folder."""
+    (base / place).parent.mkdir(exist_ok=True)
+    shutil.copyfile(base / "model.safetensors", base / place)
+    flip(base / place, rng)
+
+
+@kind("other weights below the base's folder, which its config names", "read-elsewhere")
+def named_weights(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    place = rng.choice(["test-results/model.safetensors", ".cache/model.safetensors", "more/model.safetensors"])
+    other_weights(base, place, rng)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"transformers_weights": place}))
+    return base
+
+
+@kind("other weights below the base's folder, which an index names", "read-elsewhere")
+def shards_below(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    place = rng.choice(["test-results/a.safetensors", ".a.safetensors", "more/a.safetensors", "../a.safetensors"])
+    other_weights(base, place, rng)
+    names = safe_open(base / "model.safetensors", "pt").keys()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, place)}
+    (base / "model.safetensors.index.json").write_text(json.dumps(index))
+    (base / "model.safetensors").unlink()
     return base
 
 

@@ -8,6 +8,7 @@ source, so that editing your own trait makes new rows instead of reusing old one
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Mapping
 from functools import cache, partial
 from itertools import takewhile
@@ -16,7 +17,7 @@ from typing import Any
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["constructor_arguments", "describe", "describe_object", "digest", "file_digest", "outside_source"]
+__all__ = ["constructor_arguments", "describe", "describe_object", "digest", "file_digest", "file_stamp", "is_mine", "outside_source"]
 
 
 def describe(thing: Any) -> Any:
@@ -98,6 +99,16 @@ def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha(stream)
+
+
+def file_stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Return what changes with a file, as far as its status says: device, inode, size, and both times."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def is_mine(status: os.stat_result) -> bool:
+    """Return whether nobody else may have written a file."""
+    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def _sha(stream: Any) -> str:  # Python 3.10 has no hashlib.file_digest

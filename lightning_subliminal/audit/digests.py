@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lightning_subliminal.describe import file_stamp, is_mine
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically, read_parquet
 
@@ -119,7 +120,7 @@ class Digests:
         if self._path is None:
             return {}
         try:
-            if not _is_mine(self._path.stat()):
+            if not is_mine(self._path.stat()):
                 return {}
             told = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -142,11 +143,5 @@ def _notes_place() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "lightning-subliminal-audit" / "digests.json"
 
 
-def _is_mine(status: os.stat_result) -> bool:
-    """Tell whether nobody else may have written a file."""
-    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
-
-
 def _stamp(status: os.stat_result) -> str:
-    parts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return "-".join(map(str, parts))
+    return "-".join(map(str, file_stamp(status)))

@@ -14,7 +14,7 @@ from lightning_subliminal.audit.checks import (
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import Link, Node, label_of
 from lightning_subliminal.audit.places import BASE, Places, read_beside
-from lightning_subliminal.bases.folders import model_files
+from lightning_subliminal.bases.folders import model_files, read_elsewhere
 from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.keys import TrustedKey
@@ -105,6 +105,8 @@ def walk(
         check_statement(node)
         check_files(node, digests)
         check_rows(node, digests)
+        for away in read_elsewhere(node.path) if node.path is not None and node.path.is_dir() else ():
+            node.find("read-elsewhere", away)
     _check_signatures(graph, keys)
     digests.keep()
     return graph

@@ -1,16 +1,20 @@
-"""A model as a folder of files: is it whole, and what is its digest?"""
+"""A model as a folder of files: is it whole, what is its digest, and would a loader read anything else?"""
 
 import contextlib
 import hashlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from lightning_subliminal.adapter_names import adapter_files, is_adapter_file
+from lightning_subliminal.adapter_names import PEFT_FILES, adapter_files, is_adapter_file
 from lightning_subliminal.cache import cache_root
-from lightning_subliminal.describe import file_digest
+from lightning_subliminal.describe import file_digest, file_stamp, is_mine
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lfs import refuse_pointer
+from lightning_subliminal.lineage.signing import SIGNING_KEY
 from lightning_subliminal.rows import atomically
 
 __all__ = [
@@ -20,23 +24,33 @@ __all__ = [
     "has_tokenizer",
     "has_whole_weights",
     "model_files",
+    "only_model_files",
+    "read_elsewhere",
     "remembered_digest",
     "weight_bytes",
 ]
 
-# All that shapes what a model says; a README or a training log in the same folder does not change the digest.
+# All that shapes what a model says; a README or a training log in the same folder does not change the digest. A loader
+# is shown these files and no others (`only_model_files`), so the digest covers all that it can read.
 _PATTERNS = (
     "config.json",
     "generation_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer.json",
+    "tokenizer.*.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
     "*.model",
+    "*.model.v*",
+    "*.spm",
+    "*.tiktoken",
+    "tekken.json",
+    "chat_template.json",
     "chat_template.jinja",
     "additional_chat_templates/*.jinja",
 )
@@ -45,8 +59,9 @@ _ADAPTER_ONLY = (
     "Base {name!r}: {folder} holds an adapter only; give the base that it was trained on, or make one model of both: "
     "`lightning-subliminal export {folder} OUT`."
 )
+_TOKENIZER_FILES = ("vocab_file", "merges_file", "spm_file", "tokenizer_file", "sp_model_file")
 _BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, sooner than a note about them is read
-_SEEN: dict[tuple[str, int, int], str] = {}  # digests of this process; a plan asks for a base some thousand times
+_SEEN: dict[tuple[object, ...], str] = {}  # digests of this process; a plan asks for a base some thousand times
 
 
 def model_files(folder: Path) -> dict[str, Path]:
@@ -65,28 +80,89 @@ def folder_digest(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+@contextlib.contextmanager
+def only_model_files(folder: Path) -> Iterator[Path]:
+    """Yield a folder of links to the files of ``model_files`` alone: a loader can read nothing that has no digest."""
+    with tempfile.TemporaryDirectory(prefix="subliminal-") as place:
+        for file, path in model_files(folder).items():
+            link = Path(place) / file
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path.resolve())
+        yield Path(place)
+
+
+def read_elsewhere(folder: Path) -> list[str]:
+    """Say what a loader of models would read for this folder that its digest does not cover.
+
+    These are transformers' own rules: shards by an index, ``transformers_weights``, a tokenizer's files by its config,
+    and an adapter beside whole weights, which it puts on top of them.
+    """
+    found = [
+        f"{index.name} names the shard {str(shard)[:80]!r}, which does not lie beside it"
+        for index in sorted(folder.glob("*.safetensors.index.json"))
+        for shard in sorted({*map(str, _json_object(_json_object(index).get("weight_map")).values())})
+        if _leads_away(shard)
+    ]
+    weights = _json_object(folder / "config.json").get("transformers_weights")
+    if weights is not None and _leads_away(str(weights)):
+        found.append(f"config.json names the weights {str(weights)[:80]!r}, which do not lie beside it")
+    for key, value in _json_object(folder / "tokenizer_config.json").items():
+        if key in _TOKENIZER_FILES and isinstance(value, str) and _leads_away(value) and (folder / value).exists():
+            found.append(f"tokenizer_config.json names the `{key}` {value[:80]!r}, which does not lie beside it")
+    if has_whole_weights(folder) and (folder / PEFT_FILES.config).is_file():
+        found.append(f"{PEFT_FILES.config} lies beside whole weights: transformers puts that adapter on top of them")
+    return found
+
+
+def _leads_away(name: str) -> bool:
+    """Return whether a file's name leads out of the folder, into one below it, or to a hidden file."""
+    return "/" in name or "\\" in name or name.startswith(".")
+
+
+def _json_object(place: Any) -> dict[str, Any]:
+    """Return a file's JSON object, or ``place`` itself if it is one; empty for all else."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        told = json.loads(place.read_text(encoding="utf-8")) if isinstance(place, Path) else place
+        return told if isinstance(told, dict) else {}
+    return {}
+
+
 def remembered_digest(path: Path) -> str:
-    """Give a file's SHA-256, hashing it once a process while size and time stay the same, a big one once for all."""
+    """Return a file's SHA-256, hashing it once a process while it stays the same, a big one once for all.
+
+    It counts as the same while device, inode, size and both times, of content and of status, are what they were. That
+    trusts the file system and whoever may write to the disk below it; with a signing key set, each process reads the
+    bytes itself.
+    """
     status = path.stat()
-    key = (str(path), status.st_size, status.st_mtime_ns)
+    key = (str(path), *file_stamp(status))
     if key not in _SEEN:
-        _SEEN[key] = file_digest(path) if status.st_size < _BIG else _noted_digest(path, status)
+        small = status.st_size < _BIG or os.environ.get(SIGNING_KEY)
+        _SEEN[key] = file_digest(path) if small else _noted_digest(path, status)
     return _SEEN[key]
 
 
 def _noted_digest(path: Path, status: os.stat_result) -> str:
-    """Give a big file's SHA-256 by the note about it, or hash it and make the note."""
+    """Return a big file's SHA-256 by our own note about it, or hash it and make the note."""
     place = str(path.resolve())
-    stamp = {"path": place, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    stamp = {"path": place, "stamp": list(file_stamp(status))}
     note = cache_root() / "digests" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
-        told = json.loads(note.read_text(encoding="utf-8"))
-        if isinstance(told, dict) and {**told, **stamp} == told and isinstance(told.get("sha256"), str):
-            return str(told["sha256"])
+        if is_mine(note.stat()):
+            told = json.loads(note.read_text(encoding="utf-8"))
+            if isinstance(told, dict) and {**told, **stamp} == told and isinstance(told.get("sha256"), str):
+                return str(told["sha256"])
     sha = file_digest(path)
+    if file_stamp(path.stat()) != file_stamp(status):  # somebody wrote meanwhile: the next one reads it again
+        return sha
     with contextlib.suppress(InputError):  # a read-only cache costs time, not the answer
         text = json.dumps({**stamp, "sha256": sha})
-        atomically(note, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+        def write(temporary: Path) -> None:
+            temporary.touch(mode=0o600)
+            temporary.write_text(text, encoding="utf-8")
+
+        atomically(note, write)
     return sha
 
 
@@ -135,6 +211,9 @@ def check_folder(folder: Path, name: str) -> Path:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} is damaged, no JSON ({err}); copy it anew.") from err
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
+    for away in read_elsewhere(folder):
+        if not away.startswith(PEFT_FILES.config):  # which is not read, and said so
+            raise InputError(f"Base {name!r}: in {folder}, {away}, so its digest would not cover it; put it there.")
     if not has_whole_weights(folder):
         if adapter_files(folder) is not None:
             raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))

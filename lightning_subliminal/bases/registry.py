@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ from lightning_subliminal.bases.folders import (
     folder_digest,
     has_chat_template,
     model_files,
+    only_model_files,
     remembered_digest,
     weight_bytes,
 )
@@ -337,9 +337,11 @@ def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with only_model_files(folder) as place:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, local_files_only=True)
     except Exception as err:  # the tokenizers library raises bare Exception on a damaged file
         raise InputError(f"Base {name!r}: the tokenizer in {folder} can't be read ({_first_line(err)}).") from err
+    tokenizer.name_or_path = str(folder)
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
         _say_once(folder, "pad", f"tokenizer {name} has no padding token: its end token pads, which is never looked at")
@@ -359,8 +361,11 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
         raise InputError(f"`dtype` is {dtype!r}; expected one such as float32 or bfloat16.")
     size = weight_bytes(folder)
     waiting = console.status(f"Loading {name} ({size / 1e9:.1f} GB)") if size > 2**28 else nullcontext()
+    if adapter_files(folder) is not None:
+        line = f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not"
+        _say_once(folder, "adapter", line)
     try:
-        with waiting, quiet_transformers(), _whole_weights(folder, name) as place:
+        with waiting, quiet_transformers(), only_model_files(folder) as place:
             net, told = AutoModelForCausalLM.from_pretrained(
                 place,
                 dtype=dtype or "auto",
@@ -376,22 +381,6 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
         raise InputError(f"Base {name!r}: the weights in {folder} lack {missing[0]} and {len(missing) - 1} more.")
     net.name_or_path = str(folder)
     return cast("PreTrainedModel", net)
-
-
-@contextmanager
-def _whole_weights(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a folder without the adapter files beside whole weights, which transformers would put on top of them."""
-    if adapter_files(folder) is None:
-        yield folder
-        return
-    line = f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not"
-    _say_once(folder, "adapter", line)
-    with tempfile.TemporaryDirectory(prefix="subliminal-") as place:
-        for file, path in model_files(folder).items():
-            link = Path(place) / file
-            link.parent.mkdir(exist_ok=True)
-            link.symlink_to(path.resolve())
-        yield Path(place)
 
 
 def _first_line(err: Exception) -> str:

@@ -34,7 +34,8 @@ usage: lightning-subliminal audit PATH [options]
   --require tested       each model that wrote data must have a passed test
   --deny RULE            a rule below counts as an error; may be repeated
   --allow RULE           a rule below counts as a note; may be repeated
-  --no-cache             read each file, also those that look as they did when they were read last
+  --no-cache             read each file, also those that look as they did when they were read last, which --trust and
+                         --expect do always: a file's times can be kept while its bytes change
   --no-measure           do not compare the weights of bases that the lineage does not show to be one
   --json FILE            all of it as JSON; - prints it, and nothing else
   --sarif FILE           the findings as SARIF 2.1.0, for a code host; - prints it, and nothing else
@@ -130,7 +131,7 @@ def audit(
     with aside(bool(printed)), _bar() as (begin, tick):
         found = look(
             *(start, keys, against, folders, wanted, require, levels, not no_measure),
-            digests=Digests(remember=not no_cache),
+            digests=Digests(remember=not (no_cache or trust or expect)),
             tick=tick,
             begin=begin,
         )
