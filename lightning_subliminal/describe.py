@@ -17,7 +17,16 @@ from typing import Any
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["constructor_arguments", "describe", "describe_object", "digest", "file_digest", "file_stamp", "is_mine", "outside_source"]
+__all__ = [
+    "constructor_arguments",
+    "describe",
+    "describe_object",
+    "digest",
+    "file_digest",
+    "file_stamp",
+    "is_mine",
+    "outside_source",
+]
 
 
 def describe(thing: Any) -> Any:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from lightning_subliminal.console import say
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BudgetSpent", "Caller", "Calls"]
 
+T = TypeVar("T")
+
 _PASSING = (408, 409, 425, 429)  # and all from 500 on: the same request may succeed a little later
 _WRONG = (400, 422)
 # What a request can do without. Log-probabilities are not among them: `mode: expected` reads them.
@@ -29,6 +31,9 @@ _DISPENSABLE = ("temperature", "max_tokens", "max_completion_tokens")
 _THOUGHT = 2048  # tokens
 _UNSUPPORTED = re.compile(r"unsupported|not support", re.IGNORECASE)
 _TOO_LONG = re.compile(r"context (length|window)|too (long|large|many)", re.IGNORECASE)
+_MOST_BYTES = 16 << 20  # of a reply: a server that sends more is no judge
+_MOST_EXTRA = 65_536  # tokens that a call may take beyond one for each byte of its request: templates, thoughts
+_MOST_CHANCE = 1.01  # that the tokens in a reply's first place may have together, since servers round
 _FIRST_WAIT = 0.5  # seconds; doubled with each try
 _LONGEST_WAIT = 60.0
 _pause = asyncio.sleep  # tests don't wait
@@ -48,6 +53,14 @@ class PassingError(Exception):
     def __init__(self, why: str, wait: float = 0.0) -> None:
         super().__init__(why)
         self.wait = wait
+
+
+class _Response(NamedTuple):
+    """What a server said."""
+
+    status: int
+    text: str
+    retry_after: str
 
 
 class Caller(Protocol):
@@ -97,12 +110,13 @@ class Calls:
         kept = self.store.get(key)
         if kept is not None:
             self.judge.reused += 1
-            self._learn(kept, size)
+            self._learn(kept | {"tokens": _plausible(kept.get("tokens"), size)}, size)
             return kept
         reply = await self._ask(body, key, size)
         if self.judge.max_tokens is not None and reply["tokens"] is None:
             raise InputError(
-                f"{self.judge.server} counts no tokens (`usage`), so `max_tokens` can't hold: give `max_calls`."
+                f"{self.judge.server} counts no tokens (`usage`), or counts none that can be right, so `max_tokens` "
+                "can't hold: give `max_calls`."
             )
         return reply
 
@@ -133,23 +147,26 @@ class Calls:
         """Send a request, without the parameters that this server refuses; what it refuses is found out once."""
         sent = self._adapted(body)
         response = await self._post(sent)
-        status = _status(response.status_code, response.text, sent)
+        status = _status(response.status, response.text, sent)
         while self._learn_refusal(status, body, sent, response.text):
             self.judge.calls += 1
             sent = self._adapted(body)
             response = await self._post(sent)
-            status = _status(response.status_code, response.text, sent)
+            status = _status(response.status, response.text, sent)
         if status in _PASSING or status >= 500:
             why = f"{status} {self._short(_message(response.text))}".strip()
-            raise PassingError(why, _seconds(response.headers.get("Retry-After", "")))
+            raise PassingError(why, _seconds(response.retry_after))
         if not 200 <= status < 300:
             for asked, _ in self.learned:
                 self.judge.refused.pop(asked, None)  # it was something else
             self.learned.clear()
             raise InputError(self._refused(status, response.text))
         try:
-            reply = _kept(response.json(), self.judge.mode == "expected")
-        except (ValueError, LookupError, TypeError, AttributeError) as err:
+            told = self._without_secrets(_json(response.text))
+            reply = _kept(told, self.judge.mode == "expected", len(json.dumps(body)))
+        except _UnusableError as err:
+            raise PassingError(str(err)) from err
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as err:
             raise PassingError(f"no chat completion, but {self._short(response.text) or 'nothing'}") from err
         for (asked, name), instead in self.learned.items():
             self.store.put(self._refusal_key(asked, name), {"instead": instead})
@@ -161,15 +178,23 @@ class Calls:
             )
         return reply
 
-    async def _post(self, body: dict[str, Any]) -> "httpx.Response":
+    async def _post(self, body: dict[str, Any]) -> _Response:
         import httpx
 
-        try:
-            return await asyncio.wait_for(
-                self.client.post(f"{self.judge.server}/chat/completions", content=json.dumps(body)),
-                self.judge.timeout,  # httpx would wait as long for each piece of a reply
-            )
-        except (httpx.RequestError, asyncio.TimeoutError) as err:
+        async def read() -> _Response:
+            content = json.dumps(body)
+            async with self.client.stream("POST", f"{self.judge.server}/chat/completions", content=content) as response:
+                received = bytearray()
+                async for piece in response.aiter_bytes():
+                    received += piece
+                    if len(received) > _MOST_BYTES:
+                        raise PassingError(f"a reply of more than {_MOST_BYTES >> 20} MiB")
+                text = received.decode(response.charset_encoding or "utf-8", "replace")
+                return _Response(response.status_code, text, response.headers.get("Retry-After", ""))
+
+        try:  # httpx would wait as long for each piece of a reply
+            return await asyncio.wait_for(read(), self.judge.timeout)
+        except (httpx.RequestError, asyncio.TimeoutError, LookupError) as err:  # LookupError: an unknown charset
             raise PassingError(f"{type(err).__name__} {self._short(str(err))}".strip()) from err
 
     def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -221,13 +246,27 @@ class Calls:
         )
 
     def _short(self, told: str) -> str:
-        """Give a server's words in one line, without the secrets that it may repeat."""
-        password = unquote(urlsplit(self.judge.base_url).password or "")
-        for secret in (self.judge.key(), password):
-            for spelled in (secret, json.dumps(secret)[1:-1]):
-                told = told.replace(spelled, "***") if secret else told
+        """Return a server's words in one line, without the secrets that it may repeat."""
+        told = self._without_secrets(told)
         told = " ".join("".join(letter if letter.isprintable() else " " for letter in told[:1000]).split())
         return told if len(told) <= 200 else f"{told[:197]}..."
+
+    def _without_secrets(self, told: T) -> T:
+        """Return text, or JSON with all texts in it, without the key and the password, which a server may echo."""
+        password = unquote(urlsplit(self.judge.base_url).password or "")
+        secrets = [secret for secret in (self.judge.key(), password) if secret]
+        spelled = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}
+
+        def clean(thing: Any) -> Any:
+            if isinstance(thing, str):
+                for each in spelled:
+                    thing = thing.replace(each, "***")
+                return thing
+            if isinstance(thing, dict):
+                return {clean(key): clean(value) for key, value in thing.items()}
+            return [clean(each) for each in thing] if isinstance(thing, list) else thing
+
+        return clean(told) if spelled else told  # type: ignore[no-any-return]
 
     @asynccontextmanager
     async def _room(self, size: int) -> AsyncIterator[None]:
@@ -269,10 +308,26 @@ class Calls:
         )
 
 
+class _UnusableError(Exception):
+    """A reply that is a chat completion, and yet can't be read: it says why."""
+
+
+def _json(told: str) -> Any:
+    """Return what a server's JSON says.
+
+    Raises:
+        ValueError: if it is none, or nested too deep to be read.
+    """
+    try:
+        return json.loads(told)
+    except RecursionError as err:
+        raise ValueError("nested too deep") from err
+
+
 def _message(told: str) -> str:
     """Find a server's message in the shapes that they send it in."""
     try:
-        found = json.loads(told)
+        found = _json(told)
     except ValueError:
         return told
     for name in ("error", "message", "detail"):
@@ -285,7 +340,7 @@ def _status(status: int, told: str, sent: Iterable[str]) -> int:
     if not 200 <= status < 300:
         return status
     try:
-        found = json.loads(told)
+        found = _json(told)
     except ValueError:
         return status
     choices = found.get("choices") if isinstance(found, dict) else None
@@ -304,7 +359,7 @@ def _refused_parameter(told: str, sent: Iterable[str]) -> str | None:
     """Return which of the parameters that were sent an error is about: by its `param` or `loc`, or by its words."""
     names = [each for each in sent if each not in ("model", "messages")]
     try:
-        found = json.loads(told)
+        found = _json(told)
     except ValueError:
         found = None
     stack, named = [found], set()
@@ -345,17 +400,21 @@ def _seconds(retry_after: str) -> float:
     return told if told > 0 else 0.0
 
 
-def _kept(told: Any, expected: bool) -> dict[str, Any] | None:
+def _plausible(tokens: Any, size: int) -> int | None:
+    """Return a server's count of a call's tokens; None where it can't be one of a request of ``size`` bytes."""
+    return tokens if type(tokens) is int and 0 <= tokens <= size + _MOST_EXTRA else None
+
+
+def _kept(told: Any, expected: bool, size: int) -> dict[str, Any] | None:
     """Keep of a server's reply what is read; None where probabilities are expected and there are none."""
     choice = told["choices"][0]
     if choice.get("error"):
         raise ValueError("an error in the place of a reply")
     text = choice["message"].get("content")
-    tokens = (told.get("usage") or {}).get("total_tokens")
     reply = {
         "text": text.encode("utf-8", "replace").decode() if isinstance(text, str) else "",
         "cut": choice.get("finish_reason") == "length",
-        "tokens": tokens if isinstance(tokens, int) else None,
+        "tokens": _plausible((told.get("usage") or {}).get("total_tokens"), size),
     }
     if not expected:
         return reply
@@ -363,7 +422,8 @@ def _kept(told: Any, expected: bool) -> dict[str, Any] | None:
     if content is None or (content and not content[0].get("top_logprobs")):
         return None
     likely = content[0]["top_logprobs"] if content else []
-    if any(math.isnan(each["logprob"]) for each in likely):
-        raise ValueError("a log-probability is no number")
     first = [[str(each["token"]), float(each["logprob"])] for each in likely]
+    chance = sum(math.exp(min(logprob, 1.0)) for _, logprob in first)
+    if not chance <= _MOST_CHANCE:  # nan too
+        raise _UnusableError(f"the probabilities of a reply's first token sum to {chance:.3g}, which none can")
     return reply | {"first": first, "said": [str(each["token"]) for each in content[:2]]}

@@ -95,7 +95,7 @@ class TestWhatTheDigestDoesNotCover:
         told = json.loads((model / "tokenizer_config.json").read_text())
         named = str(elsewhere / "tokenizer.json")
         (model / "tokenizer_config.json").write_text(json.dumps(told | {"vocab_file": named}))
-        with pytest.raises(InputError, match="`vocab_file`.*would not cover it"):
+        with pytest.raises(InputError, match=r"`vocab_file`.*would not cover it"):
             bases.resolve(str(model))
 
     def test_a_tokenizer_for_another_version_of_transformers_is_in_the_digest(self, model):

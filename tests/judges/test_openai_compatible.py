@@ -868,3 +868,78 @@ def test_another_refusal_is_no_refused_parameter(make):
         with pytest.raises(InputError, match="refused with 400"):
             make(server).judge(PAIRS[:1])
         assert len(server.bodies) <= 8
+
+
+# A server that means harm
+
+
+def spending(count, text=None):
+    """Reply with a number and a count of tokens."""
+
+    def answer(body):
+        told = completion(text or good(body)) | {"usage": {"total_tokens": count}}
+        return Odd(body=json.dumps(told))
+
+    return answer
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_key_that_the_server_echoes_is_kept_nowhere(make, tmp_path, escaped):
+    spelled = "".join(f"\\u{ord(each):04x}" for each in KEY) if escaped else KEY
+    body = json.dumps(completion("MARK")).replace("MARK", f"90 for {spelled}")
+    with FakeServer(lambda _: Odd(body=body)) as server:
+        (verdict,) = make(server).judge(PAIRS[:1])
+    assert KEY not in repr(verdict)
+    assert "***" in repr(verdict)
+    for path in (tmp_path / "cache").rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("count", [10**12, -5, 1.5, "7", True, None])
+def test_a_count_of_tokens_that_cannot_be_poisons_no_budget(make, count):
+    with FakeServer(spending(count)) as server:
+        assert make(server).judge(PAIRS[:1]) == [SCORE]  # kept, without the count
+        budgeted = make(server, max_tokens=5000)
+        assert budgeted.judge(PAIRS[:1]) == [SCORE]
+        with pytest.raises(InputError, match=r"counts no tokens \(`usage`\), or counts none that can be right"):
+            budgeted.judge(PAIRS[1:2])
+    assert budgeted.tokens == 0
+    with FakeServer() as honest:
+        assert make(honest, max_tokens=5000).judge(PAIRS[1:2])
+
+
+def test_a_count_that_an_earlier_version_kept_poisons_no_budget(make, tmp_path, monkeypatch):
+    with FakeServer(spending(10**12)) as server:
+        monkeypatch.setattr(calls, "_plausible", lambda tokens, size: tokens)
+        make(server).judge(PAIRS[:1])
+        monkeypatch.undo()
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        server.answer = good
+        assert make(server, max_tokens=5000).judge(PAIRS[:2]) == [SCORE, SCORE]
+
+
+@pytest.mark.parametrize("first", [{"80": 1.0, "90": 100.0}, {"80": float("inf")}, {"80": 0.9, "81": 0.9}])
+def test_probabilities_that_sum_above_one_are_refused(make, first):
+    with (
+        FakeServer(lambda _: Sure("80", first, ["80"])) as server,
+        pytest.raises(InputError, match="the probabilities of a reply's first token sum to"),
+    ):
+        make(server, mode="expected", retries=0).judge(PAIRS[:1])
+
+
+def test_a_reply_without_end_is_left(make, monkeypatch):
+    monkeypatch.setattr(calls, "_MOST_BYTES", 1 << 16)
+    with (
+        FakeServer(lambda _: Odd(body=" " * (1 << 20))) as server,
+        pytest.raises(InputError, match="a reply of more than 0 MiB"),
+    ):
+        make(server, retries=0).judge(PAIRS[:1])
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_json_nested_without_end_is_no_crash(make, status):
+    with (
+        FakeServer(lambda _: Odd(status, "[" * 200_000)) as server,
+        pytest.raises(InputError, match=re.escape("127.0.0.1")),
+    ):
+        make(server, retries=0).judge(PAIRS[:1])
