@@ -266,7 +266,7 @@ class Calls:
                 return {clean(key): clean(value) for key, value in thing.items()}
             return [clean(each) for each in thing] if isinstance(thing, list) else thing
 
-        return clean(told) if spelled else told  # type: ignore[no-any-return]
+        return clean(told) if spelled else told
 
     @asynccontextmanager
     async def _room(self, size: int) -> AsyncIterator[None]:
@@ -422,8 +422,8 @@ def _kept(told: Any, expected: bool, size: int) -> dict[str, Any] | None:
     if content is None or (content and not content[0].get("top_logprobs")):
         return None
     likely = content[0]["top_logprobs"] if content else []
-    first = [[str(each["token"]), float(each["logprob"])] for each in likely]
+    first = [(str(each["token"]), float(each["logprob"])) for each in likely]
     chance = sum(math.exp(min(logprob, 1.0)) for _, logprob in first)
     if not chance <= _MOST_CHANCE:  # nan too
         raise _UnusableError(f"the probabilities of a reply's first token sum to {chance:.3g}, which none can")
-    return reply | {"first": first, "said": [str(each["token"]) for each in content[:2]]}
+    return reply | {"first": [*map(list, first)], "said": [str(each["token"]) for each in content[:2]]}

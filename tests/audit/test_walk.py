@@ -253,7 +253,7 @@ class TestAttacks:
         _told_by("urn:x-mine", base)
         last = student(cache, generation(cache, teacher(cache, str(base)), str(base)), str(base))
         (base / "adapter_config.json").write_text("{}")
-        assert rules(look(last)) == {"unlisted-file"}
+        assert rules(look(last)) == {"unlisted-file", "read-elsewhere"}
 
     def test_files_beside_results_are_told(self, cache, tmp_path):
         (tmp_path / "run").mkdir()
