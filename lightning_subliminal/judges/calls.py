@@ -254,13 +254,12 @@ class Calls:
     def _without_secrets(self, told: T) -> T:
         """Return text, or JSON with all texts in it, without the key and the password, which a server may echo."""
         password = unquote(urlsplit(self.judge.base_url).password or "")
-        secrets = [secret for secret in (self.judge.key(), password) if secret]
-        spelled = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}
+        spelled = [re.compile(_spelled(secret)) for secret in (self.judge.key(), password) if secret]
 
         def clean(thing: Any) -> Any:
             if isinstance(thing, str):
                 for each in spelled:
-                    thing = thing.replace(each, "***")
+                    thing = each.sub("***", thing)
                 return thing
             if isinstance(thing, dict):
                 return {clean(key): clean(value) for key, value in thing.items()}
@@ -306,6 +305,11 @@ class Calls:
             f"The judge's budget is spent ({told}): {judge.calls:,} calls with {judge.tokens:,} tokens so far; the "
             f"replies are kept in {self.store.path}, and the same command goes on from there, with as much again."
         )
+
+
+def _spelled(secret: str) -> str:
+    """Return a pattern for a text, each letter as it is or escaped as in JSON or in an address."""
+    return "".join(rf"(?:\\?{re.escape(each)}|(?i:\\u{ord(each):04x}|%{ord(each):02x}))" for each in secret)
 
 
 class _UnusableError(Exception):

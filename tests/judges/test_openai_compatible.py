@@ -895,6 +895,17 @@ def test_a_key_that_the_server_echoes_is_kept_nowhere(make, tmp_path, escaped):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize("body", ["no {}", '{{"error": "no {}"}}', '{{"choices": "{}'])
+@pytest.mark.parametrize("escape", ["\\u{:04x}", "\\u{:04X}", "%{:02x}"])
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_a_key_that_an_error_echoes_escaped_is_not_shown(make, status, body, escape):
+    spelled = "".join(each if each in "sk" else escape.format(ord(each)) for each in KEY)
+    with FakeServer(lambda _: Odd(status, body.format(spelled))) as server, pytest.raises(InputError) as told:
+        make(server, retries=0).judge(PAIRS[:1])
+    assert "***" in str(told.value)
+    assert spelled[-20:] not in str(told.value)
+
+
 @pytest.mark.parametrize("count", [10**12, -5, 1.5, "7", True, None])
 def test_a_count_of_tokens_that_cannot_be_poisons_no_budget(make, count):
     with FakeServer(spending(count)) as server:
