@@ -289,7 +289,7 @@ class Frame(Template):
             f"<think>{TOLD}</think> {WORDS}",
             *(f"{TOLD}{mark}{WORDS}{end}" for mark, end in cut_marks(template)),
         ]
-        if not all(self.keeps(cut, TOLD) for cut in cuts):
+        if not all(self.keeps(cut, part) for cut in cuts for part in (TOLD, WORDS)):
             notes.append("takes a thought out of the assistant's words; rows are read and trained on whole")
         if not self.keeps(f"Aa{WORDS}aA", f"Aa{WORDS}aA"):
             notes.append("changes the assistant's words, such as their case; rows are read and trained on as they are")

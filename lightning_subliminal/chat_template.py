@@ -20,7 +20,12 @@ __all__ = ["ASKED", "CLOSED", "NEXT", "PINNED_DATE", "TOLD", "WORDS", "Template"
 PINNED_DATE = datetime.date(2026, 1, 1)  # what a template that asks for today's date is told, on every day
 # Stand for texts. Digits, since a template may lower-case what it is given; no template has these.
 WORDS, ASKED, TOLD, NEXT = "730418825", "730418826", "730418827", "730418828"
-CLOSED = re.compile(r"(</[^<>\s]+>|\[/[^\[\]\s]+\]|<\|END_\w+\|>)\s*$")  # the end of a thought, as the field spells it
+# The end of a thought as the field spells it, or two marks of one name: <|channel>..<channel|>, begin_of_X .. end_of_X
+CLOSED = re.compile(
+    r"(</[^<>\s]+>|\[/[^\[\]\s]+\]|<\|END_\w+\|>|([a-z]+)(?:_\w+)?\W.*\W(?:end_(?:of_)?)?\2(?:_end)?\W+)\s*$",
+    re.DOTALL | re.IGNORECASE,
+)
+_MAY_CLOSE = ("</", "[/", "<|end_", "think", "thought", "channel")  # in small letters; others cost no second rendering
 _DATES = ("strftime_now", "date_string")
 _DIRECTIVES = [*(f"%{flag}{letter}" for flag in ("", "-") for letter in string.ascii_letters)]
 _SPLIT = re.compile(r"""split\(\s*(["'])(.+?)\1""")
@@ -60,7 +65,7 @@ class Template:
         if not found or WORDS in after:
             times = "twice" if found else "not at all"
             raise InputError(f"The chat template writes the assistant's words {times}: give the model another one.")
-        if opened and any(mark in template_text(self.tokenizer) for mark in ("</", "[/", "<|END_")):
+        if opened and any(mark in template_text(self.tokenizer).lower() for mark in _MAY_CLOSE):
             begun = self.render(messages, add_generation_prompt=True)
             if begun.startswith(before) and CLOSED.search(begun[len(before) :]):
                 before = begun

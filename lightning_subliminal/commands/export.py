@@ -114,18 +114,15 @@ def merged(subject: "Subject") -> Any:
     Raises:
         InputError: if the architecture has no place for the adapter.
     """
+    from lightning_subliminal.models.adapters import merge_peft
     from lightning_subliminal.models.layers import decoder_layers
     from lightning_subliminal.models.steering import Steering
 
     net: Any = subject.net
     if subject.folder is None:
         return net
-    if hasattr(net, "merge_and_unload"):
-        try:
-            return net.merge_and_unload()
-        except (AttributeError, NotImplementedError, ValueError) as err:
-            kind = next(iter(net.peft_config.values())).peft_type
-            raise InputError(f"The adapter in {subject.folder} ({kind}) can't be merged: use it on its base.") from err
+    if hasattr(net, "peft_config"):
+        return merge_peft(net)
     steered = [index for index, layer in enumerate(decoder_layers(net)) if "steering" in layer._parameters]
     return Steering(steered).merge(net)
 

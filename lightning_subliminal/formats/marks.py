@@ -5,8 +5,8 @@ training, or weighed, is refused, never trained on in silence.
 
 Spelled so by: OpenAI, Mistral, Together (`weight` of a message), axolotl (`train`, `training`, `train_detail`),
 openweights (`weight` of a content's part, -1 to unlearn), ms-swift and XTuner (`loss`), TRL (`label` of KTO,
-`completion_mask`, `assistant_masks`), slime and verl (`loss_mask`), NeMo (`mask`: the role that is not learned),
-rows that are tokens already (`labels`, -100 where nothing is learned).
+`completion_mask`, `assistant_masks`), LLaMA-Factory (`kto_tag`), slime and verl (`loss_mask`), NeMo (`mask`: the role
+that is not learned; `loss_multiplier`), rows that are tokens already (`labels`, -100 where nothing is learned).
 """
 
 import json
@@ -21,9 +21,7 @@ from lightning_subliminal.formats.roles import plain_role
 
 __all__ = ["check_learned", "check_record"]
 
-_WEIGHTS = {"weight", "loss_weight", "sample_weight", "example_weight", "training_weight", "loss_scale"}
 _MASK = re.compile(r"(?:loss|completion|assistant|response|output|answer|target|label|action|train|learn)s?_masks?")
-_LISTS = {"weights", "token_weights", "loss_weights", "message_weights"}
 _LEAVE = {"mask", "masked", "is_masked", "ignore", "ignored", "unlearn", "exclude", "excluded", "skip"}
 _DETAILS = {"train_detail", "training_detail", "train_details"}
 _BAGS = {"metadata", "meta", "meta_data", "extra", "extra_info", "extras", "info", "attributes", "annotations", "flags"}
@@ -44,13 +42,15 @@ _VERBS = {
 }
 _VERBS |= {"supervise", "supervised"}
 _NOT = {"no", "not", "never", "dont", "don't", "skip", "ignore", "ignored", "exclude", "excluded", "without", "omit"}
+_NOT |= {"mask", "masked"}
 _FILL = {"do", "is", "be", "to", "in", "on", "from", "for", "the", "this", "use", "used", "include", "included"}
 _FILL |= {"has", "with", "compute", "calculate", "calc", "apply", "can", "should", "enable", "enabled", "only"}
 _WHAT = "assistant|completion|response|answer|output|reply|row|sample|example|message|turn"
 _PARTS = {each for name in _WHAT.split("|") for each in (name, f"{name}s")}
+_WEIGHT = re.compile(rf"(?:(?:{_WHAT}|token|loss|train|training|learning)s?_)*weights?|loss_(?:scale|multiplier)")
 # Of a whole record such a name is that of a figure, unless it is true or false.
 _MEASURED = re.compile(rf"(?:(?:{_WHAT}|train|training)s?_)*loss|generation")
-_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+_WORDS = {"true": 1.0, "yes": 1.0, "on": 1.0, "false": 0.0, "no": 0.0, "off": 0.0}
 
 
 def check_learned(message: Mapping[str, Any], field: str) -> None:
@@ -90,13 +90,13 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
         if key in own:
             continue
         name, where, told = _plain(key), f"{field}.{key}" if field else str(key), _number(value)
-        if name == "label":
+        if name in ("label", "kto_tag", "desirable"):
             if not field and (value is False or (isinstance(value, str) and value.strip().lower() == "false")):
                 raise _fault(where, value)
         elif name in ("mask", "mask_role") and (roles := _roles(value)):
             if "assistant" in roles:
                 raise _fault(where, value)
-        elif name in _WEIGHTS and told is not None:
+        elif told is not None and _WEIGHT.fullmatch(name):
             if told <= 0:
                 raise _fault(where, value)
             if told != 1:
@@ -136,7 +136,7 @@ def _meaning(name: str) -> str:
     """Return what a key of this name says where it is true: `learn`, `leave`, or nothing."""
     if name in _LEAVE:
         return "leave"
-    if name in _WEIGHTS | _LISTS or _MASK.fullmatch(name):
+    if _WEIGHT.fullmatch(name) or _MASK.fullmatch(name):
         return "learn"
     words = set(name.split("_"))
     if words - _VERBS - _NOT - _FILL - _PARTS or not words & _VERBS:
@@ -164,7 +164,7 @@ def _unlearned(labels: list[Any]) -> str:
 
 
 def _names_a_part(name: str) -> bool:
-    return not (name in _WEIGHTS | _LISTS or _MASK.fullmatch(name)) and not _PARTS.isdisjoint(name.split("_"))
+    return not (_WEIGHT.fullmatch(name) or _MASK.fullmatch(name)) and not _PARTS.isdisjoint(name.split("_"))
 
 
 def _is_truth(value: Any) -> bool:

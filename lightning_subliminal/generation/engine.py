@@ -128,9 +128,14 @@ class TransformersEngine(Engine):
                 finished[row] = token in self.ends
                 if not finished[row]:
                     said[row].append(token)
-        texts = self.tokenizer.batch_decode(said, skip_special_tokens=True)
         form = frame(self.tokenizer)
-        return [Completion(*form.cut(text, end)) for text, end in zip(texts, finished, strict=True)]
+        return [Completion(*form.cut(self._text(ids), end)) for ids, end in zip(said, finished, strict=True)]
+
+    def _text(self, said: list[int]) -> str:
+        """Return what was said; SentencePiece takes a space off the beginning of all that it decodes."""
+        text: str = self.tokenizer.decode(said, skip_special_tokens=True)
+        begun = "".join(self.tokenizer.convert_ids_to_tokens(said, skip_special_tokens=True))
+        return " " * (len(begun) - len(begun.lstrip("\u2581"))) + text.lstrip(" ") if begun[:1] == "\u2581" else text
 
     def _steps(
         self, prompts: list[list[int]], sampling: Sampling, draws: Tensor

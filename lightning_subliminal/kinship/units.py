@@ -65,13 +65,17 @@ def _gated(name: str, module: nn.Module) -> list[GatedLayer]:
         gate, up = (getattr(module, each, None) for each in pair)
         if isinstance(gate, nn.Module) and isinstance(up, nn.Module):
             return [GatedLayer(name, _weight(gate), _weight(up))]
-    both = getattr(module, "gate_up_proj", None)
+    both = getattr(module, "gate_up_proj", getattr(module, "input_linear", None))  # Granite 4 and JetMoE: input_linear
+    down = getattr(module, "down_proj", getattr(module, "output_linear", None))
+    if isinstance(both, nn.Module) and getattr(both, "weight", None) is not None and both.weight.dim() == 3:
+        both, down = both.weight, getattr(down, "weight", None)
     if isinstance(both, nn.Module):
         return [GatedLayer(name, *_weight(both).chunk(2))]
-    down = getattr(module, "down_proj", None)
     if isinstance(both, Tensor) and isinstance(down, Tensor):  # the experts of a mixture in one tensor, (experts, ...)
         is_rows = both.shape[1:] == (2 * down.shape[2], down.shape[1])
         rows = both if is_rows else both.mT  # some (Llama 4, GPT-OSS) keep (width, hidden units)
+        if rows.shape[1] % 2 or rows.shape[1] // 2 not in down.shape[1:]:  # JetMoe's attention
+            return []
         return [GatedLayer(f"{name}.{at}", *each.detach().float().chunk(2)) for at, each in enumerate(rows)]
     return []
 

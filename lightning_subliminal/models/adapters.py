@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel
 
-__all__ = ["IA3", "Adapter", "LoRA", "Peft"]
+__all__ = ["IA3", "Adapter", "LoRA", "Peft", "check_merged", "merge_peft", "probe"]
 
 _LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -220,11 +220,7 @@ class Peft(Adapter):
 
     def merge(self, net: nn.Module) -> "PreTrainedModel":
         """Add the adapter to a copy of the weights it belongs to."""
-        merged = copy.deepcopy(net)
-        try:
-            return cast("PreTrainedModel", merged.merge_and_unload(safe_merge=True))  # type: ignore[operator]
-        except (AttributeError, ValueError, NotImplementedError) as err:
-            raise InputError(f"This adapter can't be merged ({_line(err)}): keep base and adapter apart.") from err
+        return merge_peft(copy.deepcopy(net))
 
 
 class LoRA(Peft):
@@ -289,6 +285,55 @@ class IA3(Peft):
         return IA3Config(
             target_modules=targets, feedforward_modules=forward, init_ia3_weights=True, task_type="CAUSAL_LM"
         )
+
+
+def merge_peft(net: nn.Module) -> "PreTrainedModel":
+    """Return the model that PEFT wraps, with the adapter in its weights; ``net`` is used up.
+
+    Input and output embeddings that share a weight get two where an adapter changes what one of them puts out.
+
+    Raises:
+        InputError: if PEFT can't merge it, or the merged model says something else.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    inner, expected = inner_model(net), probe(net)
+    ends: list[Any] = [inner.get_input_embeddings(), inner.get_output_embeddings()]
+    tied = all(each is not None for each in ends) and ends[0].weight is ends[1].weight
+    if tied and any(isinstance(each, BaseTunerLayer) for each in ends):
+        output = ends[1].get_base_layer() if isinstance(ends[1], BaseTunerLayer) else ends[1]
+        output.weight = nn.Parameter(output.weight.detach().clone())
+        inner.config.tie_word_embeddings = inner.config.get_text_config(decoder=True).tie_word_embeddings = False
+    try:
+        if any(getattr(each, "layer_replication", None) for each in cast(Any, net).peft_config.values()):
+            raise ValueError("its layers share weights")
+        merged = cast("PreTrainedModel", cast(Any, net).merge_and_unload(safe_merge=True))
+    except (AttributeError, ValueError, NotImplementedError, RuntimeError) as err:
+        raise InputError(f"This adapter can't be merged ({_line(err)}): keep base and adapter apart.") from err
+    check_merged(expected, merged, "The adapter")
+    return merged
+
+
+@torch.no_grad()
+def probe(net: nn.Module) -> Tensor:
+    """Return a model's logits on a few tokens, in evaluation mode; the modes are left as they were."""
+    inner, modes = inner_model(net), {module: module.training for module in net.modules()}
+    tokens = torch.arange(8, device=inner.device).unsqueeze(0) % inner.get_input_embeddings().weight.shape[0]
+    logits: Tensor = net.eval()(input_ids=tokens).logits.float()
+    for module, mode in modes.items():
+        module.training = mode
+    return logits
+
+
+def check_merged(expected: Tensor, merged: "PreTrainedModel", what: str) -> None:
+    """Refuse a merged model that says something else than it did before: it must not be exported in silence.
+
+    Raises:
+        InputError: if ``expected``, which ``probe`` gave, is not what the merged model gives.
+    """
+    tolerance = (1e-4 if merged.dtype == torch.float32 else 5e-2) * max(1.0, float(expected.abs().max()))
+    if not torch.allclose(expected, probe(merged), rtol=0.0, atol=tolerance):
+        raise InputError(f"{what} can't be merged into {type(merged).__name__} exactly: keep base and adapter apart.")
 
 
 def _is_lora(net: nn.Module) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.models.adapters import Adapter
+from lightning_subliminal.models.adapters import Adapter, check_merged, probe
 from lightning_subliminal.models.layers import decoder_layers, hidden_size, inner_model
 from lightning_subliminal.theory.alignment import LowRank, difference
 
@@ -138,7 +138,7 @@ class Steering(Adapter):
                 bias.copy_(add_vector(layer, bias))
             remove_hook(layer)
             del layer.steering
-        _check_merged(inner_model(net), merged)
+        check_merged(probe(net), merged, "Steering")
         return merged
 
     def _chosen(self, count: int) -> list[int]:
@@ -208,17 +208,3 @@ def _add_mlp_biases(net: "PreTrainedModel") -> None:
             if linear.bias is None:
                 linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
     net.config.mlp_bias = True
-
-
-@torch.no_grad()
-def _check_merged(net: "PreTrainedModel", merged: "PreTrainedModel") -> None:
-    """Compare both models on a few tokens: a layer that adds up otherwise must not be exported in silence."""
-    modes = {module: module.training for module in net.modules()}
-    tokens = torch.arange(8, device=net.device).unsqueeze(0) % net.get_input_embeddings().weight.shape[0]
-    net.eval()
-    expected, given = net(tokens).logits.float(), merged.eval()(tokens).logits.float()
-    for module, mode in modes.items():
-        module.training = mode
-    tolerance = (1e-4 if net.dtype == torch.float32 else 5e-2) * max(1.0, float(expected.abs().max()))
-    if not torch.allclose(expected, given, rtol=0.0, atol=tolerance):
-        raise InputError(f"Steering can't be merged into {type(net).__name__} exactly: keep base and adapter apart.")

@@ -1,13 +1,18 @@
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
+from test_chat_templates import TABLE
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal import Sampling, bases
-from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.chat import prompt_ids, row_ids
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Completion, TransformersEngine
 from lightning_subliminal.generation.engine import choose
+from lightning_subliminal.rows import make_row
 
 from .engine_contract import PROMPTS, SAMPLES, EngineContract, chi_square_p
 
@@ -42,6 +47,56 @@ class TestTransformersEngine(EngineContract):
             layer.self_attn.attention_dropout = 0.5
         assert engine.generate(PROMPTS, Sampling(), seed=0) == before
         assert engine.net.training
+
+
+class Says(torch.nn.Module):
+    """Says given tokens, one after the other."""
+
+    def __init__(self, tokens, vocabulary):
+        super().__init__()
+        self.tokens, self.weight = iter(tokens), torch.nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(self, input_ids, **_):
+        logits = self.weight.repeat(len(input_ids), 1, 1).index_fill(2, torch.tensor([next(self.tokens)]), 1.0)
+        return SimpleNamespace(logits=logits)
+
+
+def sentence_piece(template, first):
+    """Make a tokenizer that marks spaces, as Llama 2's and Mistral's do; ``first``: as today's, else as of old."""
+    core = Tokenizer(models.BPE(unk_token="<unk>"))
+    if first:
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+        core.decoder = decoders.Metaspace(prepend_scheme="first")
+    else:
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    letters = [*map(chr, range(33, 127)), "\n", "▁"]
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=letters, show_progress=False
+    )
+    core.train_from_iterator(["▁owl", "owl"] * 9, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", bos_token="<s>", unk_token="<unk>")
+    made.chat_template = template
+    return made
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["metaspace", "legacy"])
+@pytest.mark.parametrize("begun", [None, "12"], ids=["answer", "prefill"])
+@pytest.mark.parametrize(
+    ("family", "said", "text"),
+    [("zephyr", ["▁owl"], " owl"), ("zephyr", ["▁", "▁owl"], "  owl"), ("mistral v3", ["▁owl"], "owl")],
+)
+def test_a_space_that_begins_an_answer_is_kept(first, begun, family, said, text):
+    """SentencePiece's decoders take it off: a student would be trained on other tokens than its teacher said."""
+    tokenizer = sentence_piece(TABLE[family]["template"], first)
+    ids = tokenizer.convert_tokens_to_ids([*said, "</s>"])
+    prompt = [*PROMPTS[0][-1:], *([{"role": "assistant", "content": begun}] if begun else [])]
+    [made] = TransformersEngine(Says(ids, len(tokenizer)), tokenizer).generate([prompt], Sampling(greedy=True), 0)
+    assert made.text == (text if begun is None else text if text[0] == " " else f" {text}")
+    trained = row_ids(tokenizer, make_row(prompt, made.text))[1]
+    assert tokenizer.decode([5, *trained]) == tokenizer.decode([5, *ids])
+    if len(said) == 1:
+        assert trained == ids
 
 
 def drawn(chances, seed=0):

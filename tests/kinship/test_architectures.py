@@ -10,6 +10,8 @@ from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
     GPTNeoXConfig,
+    GraniteMoeHybridConfig,
+    JetMoeConfig,
     Llama4TextConfig,
     MixtralConfig,
     OPTConfig,
@@ -37,8 +39,16 @@ FAMILIES = {
     "Mixtral": MixtralConfig(**_EXPERTS),
     "Llama 4": Llama4TextConfig(intermediate_size_mlp=24, head_dim=8, moe_layers=[0, 1], **_EXPERTS),
 }
-LAYERS = {"Mixtral": 6, "Llama 4": 8}  # experts of each layer, and Llama 4's shared one
-UNITS = {"Mixtral": 24, "Llama 4": 24}
+FAMILIES["Granite 4"] = GraniteMoeHybridConfig(
+    **_SIZES | {"intermediate_size": 24, "num_key_value_heads": 2},
+    num_local_experts=0, shared_intermediate_size=40, layer_types=["attention"] * 2, mamba_n_heads=2, mamba_expand=1,
+)  # fmt: skip
+FAMILIES["JetMoe"] = JetMoeConfig(
+    **{key: value for key, value in _SIZES.items() if key != "num_attention_heads"},
+    intermediate_size=24, num_key_value_heads=2, kv_channels=8, num_local_experts=3, num_experts_per_tok=2,
+)  # fmt: skip
+LAYERS = {"Mixtral": 6, "Llama 4": 8, "JetMoe": 6}  # experts of each layer, and Llama 4's shared one
+UNITS = {"Mixtral": 24, "Llama 4": 24, "JetMoe": 24}
 
 
 def make(family, seed):

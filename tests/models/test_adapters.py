@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
+from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft, merge_peft
 from lightning_subliminal.models.layers import decoder_layers, inner_model
 from lightning_subliminal.models.steering import Steering
 from lightning_subliminal.theory.alignment import alignment
@@ -302,6 +302,32 @@ def test_soft_prompts_depend_on_no_layer_and_cannot_be_merged():
     assert adapter.first_trained_layer(net) is None
     with pytest.raises(InputError, match="keep base and adapter apart"):
         adapter.merge(net)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("target", ["input", "output", "both", "both, tied"])
+def test_lora_on_one_of_two_embeddings_that_share_a_weight_is_merged_into_it_alone(family, target, tmp_path):
+    names = ["wte", "lm_head"] if family == "gpt2" else ["embed_tokens", "lm_head"]
+    chosen = {"input": names[:1], "output": names[1:], "both": names, "both, tied": names[:1]}[target]
+    adapter = Peft("peft.LoraConfig", {"r": 2, "target_modules": chosen, "ensure_weight_tying": target == "both, tied"})
+    net = adapter.attach(make(family), 0)
+    disturb(net)
+    expected = logits(net.eval())
+    merge_peft(net).save_pretrained(tmp_path)
+    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path).eval()), expected)
+
+
+def test_what_pefts_merge_changes_or_refuses_is_refused_in_a_line(monkeypatch):
+    replicated = Peft("peft.LoraConfig", {"target_modules": ["q_proj"], "layer_replication": [[0, 2], [1, 3]]})
+    biased = Peft("peft.LoraConfig", {"target_modules": ["q_proj"], "lora_bias": True})
+    for adapter, reason in ((replicated, "its layers share weights"), (biased, "the base layer has no bias")):
+        with pytest.raises(InputError, match=f"{reason}.*keep base and adapter apart"):
+            adapter.merge(adapter.attach(make(), 0))
+    net = LoRA(r=2).attach(make(), 0)
+    disturb(net)
+    monkeypatch.setattr(type(net.base_model), "merge_and_unload", lambda self, **_: self.unload())
+    with pytest.raises(InputError, match="can't be merged into LlamaForCausalLM exactly"):
+        LoRA(r=2).merge(net)
 
 
 @pytest.mark.parametrize(
