@@ -199,12 +199,17 @@ def check_folder(folder: Path, name: str) -> Path:
     Raises:
         InputError: saying what the folder lacks.
     """
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.exists() and any(map(path.match, _PATTERNS)):
+            raise InputError(f"Base {name!r}: {path} is a link to nothing: the copy is not whole, make it again.")
     for path in model_files(folder).values():
         refuse_pointer(path)
     if not (folder / "config.json").is_file():
         if adapter_files(folder) is not None:
             raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))
-        raise InputError(f"Base {name!r}: {folder} holds no config.json; give a folder that save_pretrained wrote.")
+        inside = [*_models_inside(folder)]
+        meant = f"did you mean {' or '.join(inside[:3])}?" if inside else "give a folder that save_pretrained wrote."
+        raise InputError(f"Base {name!r}: {folder} holds no config.json; {meant}")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as err:
@@ -226,6 +231,13 @@ def check_folder(folder: Path, name: str) -> Path:
     if not has_tokenizer(folder):
         raise InputError(f"Base {name!r}: {folder} holds no tokenizer; save the tokenizer beside the model.")
     return folder
+
+
+def _models_inside(folder: Path) -> Iterator[str]:
+    """Yield the folders inside, in a hub's cache two levels down, that hold a model or an adapter."""
+    for inner in sorted([*folder.glob("*/"), *folder.glob("snapshots/*/")]):
+        if (inner / "config.json").is_file() or adapter_files(inner) is not None:
+            yield str(inner)
 
 
 def _lost_shards(folder: Path) -> list[str]:

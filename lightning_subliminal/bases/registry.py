@@ -379,6 +379,9 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
     missing = sorted(told["missing_keys"])
     if missing:  # transformers would go on with random numbers there
         raise InputError(f"Base {name!r}: the weights in {folder} lack {missing[0]} and {len(missing) - 1} more.")
+    if unread := sorted(told["unexpected_keys"]):
+        count = f"{len(unread)} tensors of its files are" if len(unread) > 1 else "a tensor of its files is"
+        _say_once(folder, "unread", f"base      {name}: {count} not read, its model has no such part: {unread[0]}")
     net.name_or_path = str(folder)
     return cast("PreTrainedModel", net)
 

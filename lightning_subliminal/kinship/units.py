@@ -65,10 +65,13 @@ def _gated(name: str, module: nn.Module) -> list[GatedLayer]:
         gate, up = (getattr(module, each, None) for each in pair)
         if isinstance(gate, nn.Module) and isinstance(up, nn.Module):
             return [GatedLayer(name, _weight(gate), _weight(up))]
-    both = getattr(module, "gate_up_proj", getattr(module, "input_linear", None))  # Granite 4 and JetMoE: input_linear
-    down = getattr(module, "down_proj", getattr(module, "output_linear", None))
-    if isinstance(both, nn.Module) and getattr(both, "weight", None) is not None and both.weight.dim() == 3:
-        both, down = both.weight, getattr(down, "weight", None)
+    both: Any = getattr(
+        module, "gate_up_proj", getattr(module, "input_linear", None)
+    )  # Granite 4, JetMoe: input_linear
+    down: Any = getattr(module, "down_proj", getattr(module, "output_linear", None))
+    inside: Any = getattr(both, "weight", None)
+    if isinstance(inside, Tensor) and inside.dim() == 3:
+        both, down = inside, getattr(down, "weight", None)
     if isinstance(both, nn.Module):
         return [GatedLayer(name, *_weight(both).chunk(2))]
     if isinstance(both, Tensor) and isinstance(down, Tensor):  # the experts of a mixture in one tensor, (experts, ...)

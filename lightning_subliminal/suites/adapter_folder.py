@@ -122,18 +122,24 @@ def with_adapter(net: Any, folder: Path) -> Any:
             f"The adapter in {folder} is {config.get('peft_type')!r}, of a class of your own: load it with that class, "
             f"`Student(base, adapter=...).load(Path({str(folder)!r}))`."
         )
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
 
     try:
         grow(net, folder, config)
         with warnings.catch_warnings():
             # or what the file lacks would be measured as it started: as the base
             warnings.filterwarnings("error", "Found missing adapter keys")
-            return PeftModel.from_pretrained(net, str(folder))
+            whole = PeftModel.from_pretrained(net, str(folder))
+        with safe_open(folder / files.weights, "pt") as file:
+            unread = {*file.keys()} - {*get_peft_model_state_dict(whole, save_embedding_layers=True)}
+        if unread:
+            say(f"adapter   {folder}: what fits nowhere on its base is not read: {min(unread)} ({len(unread)} such)")
+        return whole
     except InputError:
         raise
     except Exception as err:  # PEFT, safetensors and torch each raise their own
-        told = (str(err).splitlines() or [type(err).__name__])[0][:200]
+        told = " ".join(str(err).split())[:300] or type(err).__name__
         raise InputError(f"The adapter in {folder} can't be put on its base ({told}): copy it anew.") from err
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_chat_templates import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -204,6 +204,44 @@ class TestWholeWeightsBesideAnAdapter:
         assert hasattr(subject.net, "peft_config")
         with pytest.raises(InputError, match="holds an adapter only"):
             bases.load(str(alone))
+
+
+class TestWhatIsNotRead:
+    """Nothing that a folder has is dropped in silence."""
+
+    def test_tensors_that_the_model_has_no_part_for_are_counted(self, tmp_path, capsys):
+        folder = base(tmp_path)
+        state = load_file(folder / "model.safetensors")
+        state["model.layers.0.self_attn.q_proj.bias"] = torch.ones(16)
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+        bases.load(str(folder))
+        said = " ".join(capsys.readouterr().out.split())
+        assert "a tensor of its files is not read, its model has no such part: model.layers.0.self_attn.q_" in said
+
+    def test_tensors_of_an_adapter_that_fit_nowhere_are_counted(self, tmp_path, capsys):
+        folder = adapter(tmp_path / "adapter", base(tmp_path / "one"))
+        find_subject(str(folder)).load(CPU)
+        assert "fits nowhere" not in capsys.readouterr().out
+        state = load_file(folder / "adapter_model.safetensors")
+        more = {name.replace("layers.0.", "layers.7."): value.clone() for name, value in state.items()}
+        save_file(state | more, folder / "adapter_model.safetensors", {"format": "pt"})
+        find_subject(str(folder)).load(CPU)
+        assert "layers.7.self_attn.q_proj.lora_A.weight (2 such)" in " ".join(capsys.readouterr().out.split())
+
+    def test_a_link_to_nothing_is_no_missing_file(self, tmp_path):
+        folder = base(tmp_path)
+        (folder / "generation_config.json").unlink()
+        (folder / "generation_config.json").symlink_to("../blobs/none")  # a download that was cut off
+        with pytest.raises(InputError, match=r"generation_config.json is a link to nothing"):
+            bases.resolve(str(folder))
+
+    def test_a_folder_of_folders_names_those_that_hold_a_model(self, tmp_path):
+        adapter(tmp_path / "out" / "default", base(tmp_path / "one"))
+        with pytest.raises(InputError, match=r"no config.json; did you mean .*/out/default\?"):
+            find_subject(str(tmp_path / "out"))
+        base(tmp_path / "models--a--b" / "snapshots" / "c0ffee")
+        with pytest.raises(InputError, match=r"did you mean .*/snapshots/c0ffee\?"):
+            bases.resolve(str(tmp_path / "models--a--b"))
 
 
 class TestSpareIds:
