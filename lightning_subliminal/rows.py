@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,21 +59,28 @@ def rows_digest(rows: Iterable[Row]) -> str:
     return sha.hexdigest()
 
 
-def atomically(path: Path, write: Callable[[Path], object]) -> None:
+def atomically(path: Path, write: Callable[[Path], object], mend: str = "choose a folder that you may write") -> None:
     """Call ``write`` on a temporary name beside ``path``, then move it there: a killed run leaves no half file.
+
+    Nobody can foresee the name, and so put a link there that is written through.
+
+    Args:
+        path: the file.
+        write: writes to the path that it is given.
+        mend: what to do where the folder can't be written, as the message ends.
 
     Raises:
         InputError: if the folder can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
+        if temporary.is_symlink():
+            raise InputError(f"{temporary} was made a link while it was written: choose a folder of your own.")
         os.replace(temporary, path)
     except OSError as err:
-        raise InputError(
-            f"{path} can't be written ({err.strerror or err}): choose a folder that you may write."
-        ) from err
+        raise InputError(f"{path} can't be written ({err.strerror or err}): {mend}.") from err
     finally:
         with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
             temporary.unlink(missing_ok=True)

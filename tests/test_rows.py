@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,34 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't be written \(Not a directory\)|can't be written \(File exists\)"):
         write_parquet(ROWS, tmp_path / "file" / "rows.parquet")
+
+
+def test_a_link_at_a_name_that_can_be_foreseen_is_not_written_through(tmp_path):
+    path, victim = tmp_path / "made.txt", tmp_path / "victim"
+    victim.write_text("mine")
+    for name in (f".{path.name}.{os.getpid()}", f".{path.name}"):
+        (tmp_path / name).symlink_to(victim)
+    names = []
+    for _ in range(2):
+        atomically(path, lambda temporary: names.append(temporary) or temporary.write_text("made"))
+    assert (path.read_text(), victim.read_text()) == ("made", "mine")
+    assert names[0] != names[1]
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_at_the_name_itself_is_replaced_and_not_followed(dangling, tmp_path):
+    path, victim = tmp_path / "made.txt", tmp_path / "victim"
+    if not dangling:
+        victim.write_text("mine")
+    path.symlink_to(victim)
+    atomically(path, lambda temporary: temporary.write_text("made"))
+    assert path.read_text() == "made"
+    assert not path.is_symlink()
+    assert victim.exists() != dangling
+
+
+def test_a_temporary_file_that_becomes_a_link_is_refused(tmp_path):
+    victim = tmp_path / "victim"
+    with pytest.raises(InputError, match="was made a link while it was written"):
+        atomically(tmp_path / "made.txt", lambda temporary: temporary.symlink_to(victim))
+    assert list(tmp_path.iterdir()) == []

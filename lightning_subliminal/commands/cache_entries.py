@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from lightning_subliminal.cache import holding
 from lightning_subliminal.commands.run_listing import find_runs, holds_student
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME
@@ -133,7 +134,7 @@ def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
 def delete(entry: Entry) -> bool:
     """Delete an entry, unless a process holds its lock by now; return whether it is gone."""
     lock = _lock(entry.path)
-    with _holding(lock) as held:
+    with holding(lock, wait=False) as held:
         if not held:
             return False
         if entry.path.is_symlink() or entry.path.is_file():
@@ -226,25 +227,8 @@ def _is_held(path: Path) -> bool:
     lock = _lock(path)
     if not lock.is_file():
         return False
-    with _holding(lock) as held:
+    with holding(lock, wait=False) as held:
         return not held
-
-
-@contextlib.contextmanager
-def _holding(lock: Path) -> Iterator[bool]:
-    """Hold a lock if nobody else does; yield whether it is held."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: a lock that is there may be held
-        yield not lock.exists()
-        return
-    with lock.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
 
 
 def _is_there(path: Path) -> bool:

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.cache import holding
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.stages import Stage
 
@@ -227,15 +228,9 @@ def _bound_memory(bound: int) -> None:
 @contextlib.contextmanager
 def _locked(stage: Stage) -> Any:
     """Hold a stage, so that two runs at once don't make it twice."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: then both make it, and the last one stays
-        yield
-        return
     path = stage.folder.parent / f".{stage.folder.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with holding(path):
         yield
         path.unlink(missing_ok=True)
 

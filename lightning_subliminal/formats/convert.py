@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -192,7 +193,7 @@ class _Aside:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}") if path is not None else None
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if path is not None else None
         self._stream: Any = None
 
     def __enter__(self) -> "_Aside":
@@ -217,7 +218,7 @@ class _Aside:
         try:
             if self._stream is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self._temporary.open("w", encoding="utf-8")
+                self._stream = self._temporary.open("x", encoding="utf-8")
             self._stream.write(_any_line(record) + "\n")
         except OSError as err:
             raise InputError(f"{self.path} can't be written ({err.strerror}).") from err

@@ -93,15 +93,24 @@ def write_pair(path: Path, key: Any) -> Path:
     protection = BestAvailableEncryption(secret) if secret else NoEncryption()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(pem)
-        public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        for folder in reversed([each for each in path.absolute().parents if not each.exists()]):
+            folder.mkdir(mode=0o755, exist_ok=True)
+        _write_new(path, pem, 0o600)
+        _write_new(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
     except OSError as err:
         raise InputError(
             f"{path} can't be written ({err.strerror or err}): choose a folder that you may write."
         ) from err
     return public
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file that no umask lets others write: whoever can write a public key decides whom it trusts."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with open(os.open(path, flags, mode), "wb") as stream:
+        if os.name == "posix" and mode == 0o600:
+            os.fchmod(stream.fileno(), mode)  # a umask of 0o777 would keep it from its owner
+        stream.write(data)
 
 
 def private_key(path: Path) -> "Ed25519PrivateKey":

@@ -91,6 +91,30 @@ def test_only_the_owner_may_read_the_private_key(path, tmp_path):
 
 
 @POSIX
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077, 0o177, 0o777])
+def test_no_umask_lets_others_write_a_key_or_its_folder(umask, tmp_path):
+    parent = tmp_path if umask & 0o700 else tmp_path / "deep" / "er"  # such a umask makes folders nobody can enter
+    before = os.umask(umask)
+    try:
+        public = make_key(parent / "key")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((parent / "key").stat().st_mode) == 0o600
+    assert not stat.S_IMODE(public.stat().st_mode) & 0o022, "who writes it decides whom the others trust"
+    assert not any(stat.S_IMODE(each.stat().st_mode) & 0o022 for each in (parent, parent.parent))
+
+
+def test_a_key_is_not_written_through_a_link(tmp_path):
+    for name in ("key", "key.pub"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+        with pytest.raises(InputError, match="can't be written"):
+            make_key(tmp_path / "key")
+        (tmp_path / name).unlink()
+        (tmp_path / "key").unlink(missing_ok=True)
+    assert not (tmp_path / "victim").exists()
+
+
+@POSIX
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620, 0o610, 0o644, 0o777])
 def test_a_private_key_that_others_may_read_is_refused(path, mode):
     path.chmod(mode)
