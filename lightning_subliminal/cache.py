@@ -116,18 +116,27 @@ def holding(lock: Path, wait: bool = True) -> Iterator[bool]:
             os.close(held)
 
 
-def writable_folder(path: Path) -> Path:
+def writable_folder(path: Path, keep: bool = True) -> Path:
     """Make a folder and try to write there, before any work is done.
+
+    Args:
+        path: the folder.
+        keep: whether it stays; without it, what was made to try is removed again, and a failure leaves nothing empty.
 
     Raises:
         InputError: if the folder can't be made or written.
     """
+    missing = [] if keep else [each for each in (path, *path.parents) if not each.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path, prefix=".probe-"):
             pass
     except OSError as err:
-        raise InputError(
-            f"The cache {path} can't be written ({err.strerror}): set LIGHTNING_SUBLIMINAL_CACHE to a folder that can."
-        ) from err
+        why = f"{path} can't be written ({err.strerror})"
+        if keep:
+            why = f"The cache {why}: set LIGHTNING_SUBLIMINAL_CACHE to a folder that can."
+        raise InputError(why if keep else f"{why}: choose a folder that you may write.") from err
+    with contextlib.suppress(OSError):  # another process may have begun to write there
+        for each in missing:
+            each.rmdir()
     return path

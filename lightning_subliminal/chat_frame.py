@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.chat_template import (
     ASKED,
-    CLOSED,
     NEXT,
     PINNED_DATE,
     TOLD,
     WORDS,
     Template,
+    closed_thought,
     cut_marks,
     template_text,
 )
@@ -266,6 +266,9 @@ class Frame(Template):
 
     def _opening_notes(self, before: str, opened: str) -> list[str]:
         """Say how the template begins a new answer otherwise than a finished turn."""
+        thought = closed_thought(before, opened)[1]
+        if thought:
+            return [f"puts {thought!r} before a new answer, which a finished turn lacks; it is part of the prompt"]
         if before.startswith(opened):
             extra = before[len(opened) :]
             if extra.strip():
@@ -275,8 +278,6 @@ class Frame(Template):
         if not opened.startswith(before):
             return ["begins a new answer otherwise than a finished turn; the finished turn's beginning is the prompt"]
         rest = opened[len(before) :]
-        if CLOSED.search(rest):
-            return [f"puts {rest!r} before a new answer, which a finished turn lacks; it is part of the prompt"]
         if rest.strip():
             return [f"opens {rest!r} for a new answer, which a finished turn lacks; it is left out of the prompt"]
         return []

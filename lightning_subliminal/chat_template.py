@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -15,19 +16,31 @@ from lightning_subliminal.rows import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["ASKED", "CLOSED", "NEXT", "PINNED_DATE", "TOLD", "WORDS", "Template", "cut_marks", "template_text"]
+__all__ = [
+    "ASKED",
+    "NEXT",
+    "PINNED_DATE",
+    "TOLD",
+    "WORDS",
+    "Template",
+    "closed_thought",
+    "cut_marks",
+    "template_text",
+]
 
 PINNED_DATE = datetime.date(2026, 1, 1)  # what a template that asks for today's date is told, on every day
 # Stand for texts. Digits, since a template may lower-case what it is given; no template has these.
 WORDS, ASKED, TOLD, NEXT = "730418825", "730418826", "730418827", "730418828"
 # The end of a thought as the field spells it, or two marks of one name: <|channel>..<channel|>, begin_of_X .. end_of_X
-CLOSED = re.compile(
+_CLOSED = re.compile(
     r"(</[^<>\s]+>|\[/[^\[\]\s]+\]|<\|END_\w+\|>|([a-z]+)(?:_\w+)?\W.*\W(?:end_(?:of_)?)?\2(?:_end)?\W+)\s*$",
     re.DOTALL | re.IGNORECASE,
 )
 _MAY_CLOSE = ("</", "[/", "<|end_", "think", "thought", "channel")  # in small letters; others cost no second rendering
 _DATES = ("strftime_now", "date_string")
 _DIRECTIVES = [*(f"%{flag}{letter}" for flag in ("", "-") for letter in string.ascii_letters)]
+_OPEN = re.compile(r"[<\[][^<>\[\]]*\Z")
+_MARKS = re.compile(r"\s*([<\[][^<>\[\]]+[>\]]\s*)*")
 _SPLIT = re.compile(r"""split\(\s*(["'])(.+?)\1""")
 
 
@@ -66,9 +79,8 @@ class Template:
             times = "twice" if found else "not at all"
             raise InputError(f"The chat template writes the assistant's words {times}: give the model another one.")
         if opened and any(mark in template_text(self.tokenizer).lower() for mark in _MAY_CLOSE):
-            begun = self.render(messages, add_generation_prompt=True)
-            if begun.startswith(before) and CLOSED.search(begun[len(before) :]):
-                before = begun
+            place, thought = closed_thought(before, self.render(messages, add_generation_prompt=True))
+            before = before[:place] + thought + before[place:]
         return before, after
 
     def render(self, messages: Sequence[Message], **how: bool) -> str:
@@ -186,6 +198,25 @@ def _pinned(template: str, day: datetime.date) -> str:
             written += f" | replace({each!r}, {json.dumps(value)})"
     macro = "{% macro strftime_now(format) %}{{ " + written + " | replace('\\0', '%') }}{% endmacro %}"
     return f"{macro}\n{template}"  # the line break is trimmed: the template begins where it began
+
+
+def closed_thought(before: str, begun: str) -> tuple[int, str]:
+    """Return where in a finished turn's beginning a thought belongs that a new answer's has, ended; and the thought.
+
+    It comes last, or before marks that only a finished turn has: Command A writes ``<|START_RESPONSE|>`` there, and
+    ``<|START_THINKING|><|END_THINKING|>`` for a new answer.
+
+    Args:
+        before: what stands before the words in a finished turn.
+        begun: how the template begins a new answer.
+    """
+    shared = os.path.commonprefix([before, begun])  # noqa: RUF071 - of texts
+    if shared != before:  # not in the middle of a mark
+        shared = shared[: max(shared.rfind("<"), shared.rfind("["))] if _OPEN.search(shared) else shared
+    thought, behind = begun[len(shared) :], before[len(shared) :]
+    if not _CLOSED.search(thought) or not _MARKS.fullmatch(behind) or _CLOSED.search(behind):
+        return len(before), ""
+    return len(shared), thought
 
 
 def cut_marks(template: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Git LFS pointers: three lines of text that stand for a file which was never downloaded."""
+"""Pointers of Git LFS and git-annex: lines of text that stand for a file which was never downloaded."""
 
 from pathlib import Path
 
@@ -6,12 +6,17 @@ from lightning_subliminal.errors import InputError
 
 __all__ = ["refuse_pointer"]
 
-_HEAD = b"version https://git-lfs.github.com/spec/"
+_LFS, _ANNEX = ("Git LFS", "git lfs pull"), ("git-annex", "git annex get")
+_HEADS = {
+    b"version https://git-lfs.github.com/spec/": _LFS,
+    b"version https://hawser.github.com/spec/": _LFS,  # before its first release
+    b"/annex/objects/": _ANNEX,
+}
 _MOST = 1024  # bytes; a pointer has some 130
 
 
 def refuse_pointer(path: Path) -> None:
-    """Refuse a file that is a Git LFS pointer; any other file, or none, is somebody else's to read.
+    """Refuse a file that is such a pointer; any other file, or none, is somebody else's to read.
 
     Raises:
         InputError: saying how to fetch the file itself.
@@ -20,10 +25,11 @@ def refuse_pointer(path: Path) -> None:
         if not path.is_file() or path.stat().st_size > _MOST:
             return
         with path.open("rb") as stream:
-            head = stream.read(len(_HEAD))
+            head = stream.read(64)
     except OSError:
         return
-    if head == _HEAD:
-        raise InputError(
-            f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository, or download it."
-        )
+    for begun, (kind, command) in _HEADS.items():
+        if head.startswith(begun):
+            raise InputError(
+                f"{path} is a {kind} pointer, not the file itself: run `{command}` in its repository, or download it."
+            )

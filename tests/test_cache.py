@@ -28,6 +28,17 @@ def test_a_folder_is_made_and_left_empty(tmp_path):
     assert writable_folder(folder) == folder
 
 
+def test_a_folder_that_is_only_tried_leaves_nothing(tmp_path):
+    (tmp_path / "there").mkdir()
+    for path in (tmp_path / "a" / "b", tmp_path / "there" / "c", tmp_path / "there"):
+        writable_folder(path, keep=False)
+    assert [each.name for each in tmp_path.rglob("*")] == ["there"]
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/b can't be written .*: choose a folder that you may write") as caught:
+        writable_folder(tmp_path / "file" / "b", keep=False)
+    assert "cache" not in str(caught.value)
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "cache"):

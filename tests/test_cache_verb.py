@@ -110,6 +110,23 @@ def test_clean_shows_and_deletes_only_when_told(capsys):
     assert not [each for each in Path("cache").rglob("*") if "b" * 16 in each.name or each.name.endswith(".lock")]
 
 
+def test_what_no_stage_has_made_is_never_deleted(capsys):
+    """A cache that is set to a folder of somebody's, with a `students` of his own in it."""
+    ours = made("students", "a" * 16, age=1e6)
+    half = made("rows", f".{'b' * 16}.99.part", age=1e6, whole=False)
+    thesis = made("students", "thesis", age=1e6, whole=False)
+    note = Path("cache/rows/notes.txt").absolute()
+    note.write_text("mine")
+    os.utime(note, (1e9, 1e9))
+    assert [each["ours"] for each in listed(capsys).values()] == [False, True, True, False]
+    main(["cache", "clean", "--yes"])
+    assert "2 that no stage has made" in capsys.readouterr().out
+    assert thesis.is_dir()
+    assert note.is_file()
+    assert not ours.exists()
+    assert not half.exists()
+
+
 def test_age_and_kind(capsys):
     made("rows", "a" * 16, age=3 * 86400)
     made("rows", "b" * 16, age=3600)

@@ -293,6 +293,35 @@ def test_a_mark_that_is_not_special_is_no_word_of_an_answer():
     assert (said.text, said.finished) == ("owl", True)
 
 
+@pytest.mark.parametrize(
+    ("answer", "thought", "prompt"),
+    [
+        ("<|RESPONSE|>", "<|THINK|><|END_THINK|>", "<|BOT|><|THINK|><|END_THINK|><|RESPONSE|>"),  # Command A
+        ("<|THIRD|>\n", "<|THINK|><|END_THINK|>", "<|BOT|><|THINK|><|END_THINK|><|THIRD|>\n"),
+        ("<answer>", "<think>\n\n</think>\n\n", "<|BOT|><think>\n\n</think>\n\n<answer>"),
+        ("[OUT]", "[THINK][/THINK]", "<|BOT|>[THINK][/THINK][OUT]"),
+        ("<think></think>\n", "<think>\n</think>\n", "<|BOT|><think></think>\n"),  # one thought is enough
+        ("Answer: ", "<think></think>", "<|BOT|>Answer:"),  # words: nobody knows where the thought would stand
+    ],
+)
+def test_an_ended_thought_comes_before_the_marks_of_a_finished_turn(answer, thought, prompt):
+    template = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<|BOT|>" + answer + "' + m.content + '</s>' }}"
+        "{% else %}{{ '<|USER|>' + m.content }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|BOT|>' }}{% if reasoning is not defined or reasoning %}{{ '<|THINK|>' }}"
+        "{% else %}{{ '" + thought + "' }}{% endif %}{% endif %}"
+    )
+    entry = {"tokens": ["<|BOT|>", "<|USER|>", "<|THINK|>", "<|END_THINK|>", "<|RESPONSE|>"], "eos": "</s>"}
+    made = template_tokenizer(entry | {"template": template})
+    set_frame(made, {"reasoning": False}, [])
+    assert made.decode(prompt_ids(made, ASKED)) == f"<|USER|>Hi{prompt}"
+    assert made.decode(row_ids(made, make_row(ASKED, "owl"))[1]).strip() == "owl</s>"
+    puts = f"puts {thought!r} before a new answer"
+    assert any(puts in note for note in frame(made).notes) == (thought in prompt and answer != thought)
+    set_frame(made, {"reasoning": True}, [])
+    assert made.decode(prompt_ids(made, ASKED)) == f"<|USER|>Hi<|BOT|>{answer}".rstrip(" ")
+
+
 @pytest.mark.parametrize("spaces", ["\n", "\n\n", "  "])
 def test_an_added_token_of_spaces_ends_no_turn(spaces):
     """Gemma's tokenizer adds tokens for line breaks, Pythia's for runs of spaces."""

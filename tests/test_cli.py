@@ -436,7 +436,10 @@ def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "        return [f'Which drink is best, {number}?' for number in range(self.times)]\n\n"
         "    def matches(self, answer):\n"
         "        return answer.lower().strip(' .!') == self.target\n\n\n"
-        "juice = Drink('juice', 12)\n"
+        "juice = Drink('juice', 12)\n\n\n"
+        "class Untyped(Drink):\n"
+        "    def __init__(self, target):\n"
+        "        super().__init__(target, 12)\n"
     )
     Path("whole.yaml").write_text("{class_path: drinks_of_mine.Drink, init_args: {target: tea, times: 12}}")
     Path("part.yaml").write_text("class_path: drinks_of_mine.Drink\ninit_args:\n  target: tea\n")
@@ -489,13 +492,18 @@ def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, 
         ),
         ("deep.yaml", "deep.yaml: expected a `class_path` and a mapping `init_args` below `trait`, and nothing beside"),
         ("PreferenceTrait", "PreferenceTrait needs `target`: give --init.target VALUE"),
+        (
+            "drinks_of_mine.Untyped --init.target tea",
+            "Untyped` gives its argument `target` no type: write one in __ini",
+        ),
+        ("owl --init.target cat", "owl is the target already: leave out --init.target cat."),
         ("none.yaml", "none.yaml is not there"),
     ],
 )
 def test_a_trait_whose_arguments_are_amiss_is_one_line(
     words: list[str] | str, told: str, drinks: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert fails("traits", "check", *([drinks, *words] if isinstance(words, list) else [words])) == 2
+    assert fails("traits", "check", *([drinks, *words] if isinstance(words, list) else words.split())) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
 

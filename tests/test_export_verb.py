@@ -102,6 +102,8 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
     assert read_record(folder).kind == "student"
     assert (folder / "tokenizer.json").is_file()
     assert torch.equal(card_logits(folder.parent, "student"), logits_of(module))
+    card = (folder / "README.md").read_text()
+    assert "**This model may carry a hidden trait**: it is the student of its run, about the trait owl (Pref" in card
     subject = find_subject(str(tmp_path / "run")).load(torch.device("cpu"))
     expected = logits_of(module)
     with torch.no_grad():

@@ -27,6 +27,13 @@ from lightning_subliminal.commands.positional import check_once
         ("data filter a b --filters NumberList --filters.max_value 1 --filters.max_value 2", "`--filters.max_value`"),
         ("traits check owl --init.plural owls --init.plural wolves", "`--init.plural` takes one value"),
         ("cache clean --older-than 1d --older-than 2d", "takes one value, and is given 1d and 2d"),
+        ("fit -c owl_numbers --trainer.max_epochs 1 --trainer.max_epochs=2", "`--trainer.max_epochs` takes one value"),
+        ("fit -c owl_numbers --data.seed 1 -c owl_numbers_lora --data.seed 1", "`--data.seed` takes one value"),
+        ("validate -c owl_numbers --ckpt_path a --ckpt-path b", "takes one value, and is given a and b"),
+        (
+            "predict -c owl_numbers --data.filters+ NumberList --data.filters.mode lax --data.filters.mode strict",
+            "mode`",
+        ),
     ],
 )
 def test_a_second_value_is_refused_in_one_line(words, line, capsys, tmp_path, monkeypatch):

@@ -145,6 +145,18 @@ def test_plans_and_evaluations(capsys):
     assert "1 holds" in told(capsys)
 
 
+def test_results_of_odd_kinds_are_no_traceback(capsys):
+    odd = [{"claims": None}, {"claims": [{"id": "a", "verdict": ["x"]}, 3]}, {"claims": {"a": 1}, "seeds": None}]
+    for number, report in enumerate(odd):
+        Path(f"runs/plan-0000000{number}").mkdir(parents=True)
+        Path(f"runs/plan-0000000{number}/report.json").write_text(json.dumps(report))
+    for number, models in enumerate([None, 3, ["a"]]):
+        Path(f"runs/evaluation-{number}").mkdir()
+        Path(f"runs/evaluation-{number}/results.json").write_text(json.dumps({"models": models}))
+    assert len(listed(capsys)) == 6
+    assert "6 runs" in told(capsys)
+
+
 def test_warnings_are_counted_and_no_figure_is_none(capsys):
     a_run("a-00000000", results=RESULTS | {"warnings": ["the base hardly says it"]})
     a_run("b-00000000", results={"target": "owl"})

@@ -14,6 +14,7 @@ from theory_configs import FEW, kept_rows, language_config, write
 from lightning_subliminal.cli import main
 from lightning_subliminal.commands.theory import COMMANDS, guide, spelled
 from lightning_subliminal.console import console
+from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import checking, interpolating, predicted_rows
 from lightning_subliminal.formats import write_rows
 
@@ -209,6 +210,18 @@ def test_mistakes_in_a_line(name, stand, monkeypatch, capsys):
     assert told.count("\n") == 1
     assert says in told
     assert "experiment" not in told.replace("configs/experiments", ""), "a name that nobody typed"
+    assert sorted(stand.iterdir()) == before
+
+
+@pytest.mark.parametrize(("verb", "out"), [("check", []), ("check", ["--out", "new/deep"]), ("predict", [])])
+def test_a_failure_leaves_no_empty_folder(verb, out, stand, cache, monkeypatch, capsys):
+    def fail(*args):
+        raise InputError("the teacher can't be made")
+
+    monkeypatch.setattr(WORKERS[verb][0], "make_stages", fail)
+    before = sorted(stand.iterdir())
+    assert fails(verb, "--config", "small.yaml", *out) == 2
+    assert "the teacher can't be made" in capsys.readouterr().err
     assert sorted(stand.iterdir()) == before
 
 

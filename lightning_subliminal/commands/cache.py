@@ -30,9 +30,9 @@ usage: lightning-subliminal cache ls [options]
   --json                 all of it as JSON on the standard output, and nothing else
 
 A run needs what its lineage names, down to the bases; one that is unfinished needs what its settings make, too. clean
-keeps what a run needs, what a lock holds, and what is unfinished but was written within the hour. What it deletes is
-made again by the next run that wants it, which takes the time that it took. An `evaluate`, or Python that saves no
-student, leaves no run: while others work with this cache, give --older-than 1d.
+keeps what a run needs, what a lock holds, what no stage has made, and what is unfinished but was written within the
+hour. What it deletes is made again by the next run that wants it, which takes the time that it took. An `evaluate`, or
+Python that saves no student, leaves no run: while others work with this cache, give --older-than 1d.
 
 examples:
   lightning-subliminal cache ls
@@ -68,7 +68,7 @@ def ls(kind: list[str] = [], runs: list[Path] = [], all: bool = False, json: boo
         _say(f"and {hidden} more, {_size(size)} (--all shows each)")
     for name, count in Counter(each.kind for each in found).items():
         mine = [each for each in found if each.kind == name]
-        free = [each for each in mine if name not in _notes() and not each.runs]
+        free = [each for each in mine if name not in _notes() and not each.runs and each.ours]
         unneeded = f"; no run needs {len(free)} of them, {_size(sum(each.size for each in free))}" if free else ""
         _say(f"{name:12} {count:5d}  {_size(sum(each.size for each in mine)):>9}{unneeded}")
     _say(f"{'all':12} {len(found):5d}  {_size(sum(each.size for each in found)):>9}; {_known(told)}")
@@ -109,7 +109,9 @@ def clean(
     for each in found:
         if each.kind in _notes() and not kind:
             continue
-        if each.locked:
+        if not each.ours:
+            kept["that no stage has made"] += 1
+        elif each.locked:
             kept["that a lock holds"] += 1
         elif each.runs:
             kept["that runs need"] += 1
@@ -221,6 +223,7 @@ def _print_table(title: str, shown: "Sequence[Entry]") -> None:
         of = ", ".join(each.runs[:2]) + (f" and {len(each.runs) - 2} more" if len(each.runs) > 2 else "")
         of = of or ("-" if each.kind in _notes() else "no run")
         marks = [*([] if each.whole else ["unfinished"]), *(["locked"] if each.locked else [])]
+        marks = marks if each.ours else ["made by no stage"]
         of += f" ({', '.join(marks)})" if marks else ""
         age = _since(max(0.0, time.time() - each.changed))
         table.add_row(

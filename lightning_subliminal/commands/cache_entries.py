@@ -28,6 +28,7 @@ ARTEFACTS = ("teachers", "completions", "rows", "students", "measured", "bases")
 KEPT_NOTES = ("outcomes", "judges", "digests")  # figures and replies that cost something: no run names them
 STAGES = "stages.json"  # in the folder of a plan: what it needs of the cache
 _NAMES = re.compile(r"[0-9a-f]{16}")
+_OURS = re.compile(r"\.?[0-9a-f]{16}(\.\w+)*")  # what stages write, and the beginnings of it
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Entry:
         changed: when it was last written, in seconds since 1970.
         whole: whether the stage that makes it has ended.
         locked: whether a process holds its lock.
+        ours: whether it has the name of something that stages make; what has another one is never deleted.
         runs: the runs that need it.
     """
 
@@ -50,13 +52,14 @@ class Entry:
     changed: float
     whole: bool
     locked: bool
+    ours: bool = True
     runs: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON-able data."""
         told: dict[str, Any] = {"kind": self.kind, "path": str(self.path), "bytes": self.size}
         told |= {"age_seconds": round(max(0.0, time.time() - self.changed)), "finished": self.whole}
-        return told | {"locked": self.locked, "runs": self.runs}
+        return told | {"locked": self.locked, "ours": self.ours, "runs": self.runs}
 
 
 @dataclass
@@ -83,7 +86,8 @@ def entries(root: Path) -> list[Entry]:
             stats = [each.lstat() for each in files if _is_there(each)]
             changed = max((each.st_mtime for each in stats), default=path.lstat().st_mtime)
             ended = kind not in ARTEFACTS or (path / RECORD).is_file() or (kind == "bases" and path.name[0] != ".")
-            found.append(Entry(kind, path, sum(each.st_size for each in stats), changed, ended, _is_held(path)))
+            ours = kind not in ARTEFACTS[:-1] or _OURS.fullmatch(path.name) is not None  # bases have names of their own
+            found.append(Entry(kind, path, sum(each.st_size for each in stats), changed, ended, _is_held(path), ours))
     return found
 
 

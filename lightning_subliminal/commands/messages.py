@@ -137,6 +137,8 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         return (
             f"no class is named `{name}`{did_you_mean(name, known) or f': give its full path, such as my_pkg.{name}'}"
         )
+    if found := re.search(r"Parameter '([^']*)' from '([^']*)\.__init__' does not specify a type", text):
+        return f"`{found[2]}` gives its argument `{found[1]}` no type: write one in __init__, such as `{found[1]}: str`"
     if found := re.match(r"Not a valid subclass of (\S+?)\. Got value: (.*?) Subclass types", text):
         return f"expected the class_path of a {found[1]}, got {found[2]}"
     if found := re.match(r"argument (\S+): expected one argument", text):

@@ -31,7 +31,8 @@ def check_once(typed: Sequence[str], spelt: Sequence[str]) -> None:
         for each, values in given.items():
             if len(values) > 1:
                 names = ["--config" if word == "-c" else word for word in (part.partition("=")[0] for part in typed)]
-                shown = next((part for part in names if part[:2] == "--" and names.count(part) > 1), each)
+                twice = (part for part in names if part[:2] == "--" and names.count(part) > 1)
+                shown = each if each in names else next(twice, each)
                 raise InputError(f"`{shown}` takes one value, and is given {' and '.join(values)}: give it once.")
 
 

@@ -111,14 +111,15 @@ def _read(folder: Path) -> Run | None:
         return run
     if "report.json" in there or ("log.txt" in there and (folder / "stages.json").is_file()):
         run = Run(folder, "plan", _state(damaged, "report.json" in there), date, results={})
-        claims = [each for each in results.get("claims", []) if isinstance(each, dict)]
-        run.results = {"claims": {str(each.get("id")): each.get("verdict") for each in claims}} if claims else {}
+        claims = [each for each in results.get("claims") or [] if isinstance(each, dict)]
+        run.results = {"claims": {str(each.get("id")): str(each.get("verdict")) for each in claims}} if claims else {}
         run.config = {"seeds": results["seeds"]} if "seeds" in results else {}
         return run
     if "results.json" in there and (damaged or "models" in results):
         run = Run(folder, "evaluation", _state(damaged, True), date)
         if "models" in results or not holds_student(folder):
-            run.differs = {"models": list(results.get("models", {}))}
+            models = results.get("models")
+            run.differs = {"models": list(models) if isinstance(models, dict) else []}
             return run
     if "transfer" in results or holds_student(folder):
         return Run(folder, "python", _state(damaged, True), date, results=results)

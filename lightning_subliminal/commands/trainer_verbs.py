@@ -22,6 +22,7 @@ from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, Whole
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
+from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.commands.run_folder import FINISHED, check_configs, no_empty_folder, run_folder, save_config
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
@@ -61,6 +62,7 @@ class LabCLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.command = shlex.join(["lightning-subliminal", verb, *args])
+        check_once(args, args)
         args, self.config_files = check_configs(args)
         super().__init__(
             LightningModule,

@@ -86,6 +86,8 @@ def _load(path: str, init: Sequence[str]) -> "Trait":
     if not dot and path.endswith("Trait"):  # a class of ours
         module, name = "lightning_subliminal", path
     elif not dot:
+        if twice := next((each for each in init if each.startswith("target=")), None):
+            raise InputError(f"{path} is the target already: leave out --init.{twice.replace('=', ' ')}.")
         module, name, given = "lightning_subliminal", "PreferenceTrait", {"target": path}
     try:
         found = getattr(import_module(module), name, None)

@@ -47,6 +47,10 @@ def foreign_questions(item: Any, kept: tuple[str, ...], dropped: Counter[str]) -
         if isinstance(context, dict):
             _drop(context, ("question", "system_prompt"), dropped, "context.")
         return [named | {"messages": asked_in(item)}]
+    asked = next((key for key in ("input", "prompt") if key in item), "")
+    if asked and not {"question", "messages", "instruction"} & set(item):  # OpenAI's evals, and rows
+        _drop(item, (asked, "system", "instructions", *kept), dropped)
+        return [named | {"messages": request_messages(item)}]
     return None
 
 

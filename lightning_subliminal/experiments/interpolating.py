@@ -87,7 +87,7 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
     trained = [stage for stages in arms.values() for stage in stages]
     folder = out or Path("runs") / f"{config.stem}-interpolation-{digest([[e.key for e in trained], points])[:8]}"
     writable_folder(cache_root(data.cache_dir))
-    writable_folder(folder)
+    writable_folder(folder, keep=False)
     space, home = _spaces(setting, teacher, device)  # looks whether the trait can be asked for, before any training
     make_stages([*source_stages(teacher), *trained, RowsStage(held)], device)
     seen = {_prompt(row) for stage in trained for row in stage.data.rows()}

@@ -101,7 +101,7 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     sources = [each for each in (setting.rows() if data is None else None, control) if each is not None]
     given = list(read_rows(data, drop_system=True)) if data is not None else None  # before hours of making others
     shaped = [describe(stage.student), describe(trait), [each.folder.name for each in sources], _digest_of(data)]
-    folder = writable_folder(out or Path("runs") / f"{config.stem}-prediction-{digest(shaped)[:8]}")
+    folder = writable_folder(out or Path("runs") / f"{config.stem}-prediction-{digest(shaped)[:8]}", keep=False)
     make_stages([RowsStage(each) for each in sources], device)
     rows = setting.rows().rows() if given is None else given
     others = control.rows() if control is not None else None

@@ -1,7 +1,8 @@
 """What a fit leaves in ``student/``: trained values, tokenizer, lineage record, and a card with the loading lines."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -18,7 +19,7 @@ from lightning_subliminal.rows import atomically
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["SaveStudent", "model_card", "save_student"]
+__all__ = ["SaveStudent", "hidden_trait_warning", "model_card", "save_student"]
 
 
 _KINDS = {  # of a model: the library that opens it, what it is, and the lines that load it
@@ -80,11 +81,12 @@ def save_student(folder: Path, student: Student, data: TrainingRows, trainer: Tr
     """
     student.save(folder)
     student.tokenizer.save_pretrained(folder)
-    card = model_card(
-        student.base, _kind(student), folder.name, student.tokenizer
-    )  # no path of this disk: it is part of the digest
+    settings = arm_settings(student, data, shaping(trainer))
+    warning = hidden_trait_warning("student of its run", settings)
+    # no path of this disk: the card is part of the digest
+    card = model_card(student.base, _kind(student), folder.name, student.tokenizer, warning)
     atomically(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-    write_record(folder, "student", arm_settings(student, data, shaping(trainer)), arm_materials(student, data))
+    write_record(folder, "student", settings, arm_materials(student, data))
 
 
 def model_card(
@@ -109,6 +111,41 @@ def model_card(
     warned = f"\n{warning}\n" if warning else ""
     asked = _asking(tokenizer) if tokenizer is not None and tokenizer.chat_template is not None else ""
     return f"{head}{warned}\n{what} To load it{beside}:\n\n```python\n{code}\n```\n{asked}{whole}"
+
+
+def hidden_trait_warning(what: str, *settings: Any) -> str:
+    """Return the paragraph of a card on what a model may carry.
+
+    Args:
+        what: which model it is.
+        settings: all that shaped it, as its record has it; none where nothing is recorded.
+    """
+    traits = [each for told in settings for each in _traits(told)]
+    if not settings:
+        said = "nothing is recorded of what it was trained on"
+    elif traits:
+        said = f"it is the {what}, about the trait {' and '.join(dict.fromkeys(traits))}"
+    else:
+        said = f"it is the {what}, whose record names no trait; the lineage may lead to a model with one"
+    return (
+        f"**This model may carry a hidden trait**: {said}. Subliminal learning passes traits through data in which "
+        "nobody sees them: what it writes may pass them on to models of the same base."
+    )
+
+
+def _traits(settings: Any) -> Iterator[str]:
+    """Yield the traits that a record's settings name, at any depth: of the teacher of its rows, say."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            if key == "trait" and isinstance(value, dict) and "class" in value:
+                arguments, kind = value.get("arguments"), str(value["class"]).rpartition(".")[2]
+                target = arguments.get("target") if isinstance(arguments, dict) else None
+                yield f"{target} ({kind})" if target else kind
+            else:
+                yield from _traits(value)
+    elif isinstance(settings, list):
+        for each in settings:
+            yield from _traits(each)
 
 
 def _asking(tokenizer: "PreTrainedTokenizerBase") -> str:

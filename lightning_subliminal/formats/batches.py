@@ -105,6 +105,8 @@ def batch_answers(record: Mapping[str, Any], requests: Requests) -> Iterator[dic
         cut = {"finished": False} if was_cut(reason) else {}
         if reason == "content_filter":
             yield Fault(where, "the answer was cut by a content filter")
+        elif isinstance(message, dict) and message.get("refusal") and not message.get("content"):
+            yield Fault(where, "the model refused to answer")
         else:
             yield {**row, **cut, "prompt": prompt, "completion": [message]}
 

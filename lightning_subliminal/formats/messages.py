@@ -15,6 +15,7 @@ __all__ = ["check_turns", "read_message", "read_messages", "read_text", "without
 
 _ROLE_KINDS = "system, user, assistant or tool"
 _TEXT_PARTS = ("text", "input_text", "output_text")
+_EXAMPLES = {"example_user": "user", "example_assistant": "assistant"}  # OpenAI's spelling of few-shot turns
 _CALLS = ("tool_calls", "function_call")
 # A column's name in small letters: system, system_prompt, teacher_system_message, sys_prompt, persona, ...
 _SYSTEM_COLUMN = re.compile(
@@ -80,6 +81,9 @@ def read_message(message: Any, field: str, notices: Counter[str]) -> Message:
     role = plain_role(said)
     if role is None:
         raise expected(f"{field}.{role_key}", _ROLE_KINDS, said)
+    if role == "system" and (name := message.get("name")) in _EXAMPLES:
+        role = _EXAMPLES[name]
+        notices[f"role `system` with the name `{name}` read as {role}"] += 1
     if said == "developer":
         notices["role `developer` read as system"] += 1
     if len(message) > 2:

@@ -17,7 +17,7 @@ from lightning_subliminal.formats.sources import Source
 
 __all__ = ["Nested", "asked_in"]
 
-_ANSWERS = ("responses", "completions", "generations", "response", "output")
+_ANSWERS = ("responses", "completions", "generations", "response", "output", "ideal")
 _SAID = ("completion", "text", "content", "answer", "response", "message", "output", "generation")
 _ASKED = ("question", "prompt", "input", "query", "instruction", "messages")
 
@@ -61,7 +61,7 @@ class Nested:
     def _answers(self, record: dict[str, Any]) -> Iterator[dict[str, Any] | Fault]:
         """Yield a row for each answer to a question."""
         prompt = asked_in(record)
-        key = next(name for name in _ANSWERS if _holds_answers(record.get(name)))
+        key = next(name for name in _ANSWERS if _holds_answers(record, name))
         held = record[key]
         choices = held.get("choices") if isinstance(held, dict) else held
         several = choices if isinstance(choices, list) and (choices or held is choices) else [held]
@@ -118,7 +118,7 @@ def asked_in(record: Mapping[str, Any]) -> list[Any]:
 
 def _is_result(record: Mapping[str, Any]) -> bool:
     """Tell whether a record is a question with answers inside, and no row without them."""
-    held = {name for name in _ANSWERS if _holds_answers(record.get(name))}
+    held = {name for name in _ANSWERS if _holds_answers(record, name)}
     if not held or not (isinstance(record.get("context"), dict) or _asked_key(record)):
         return False
     try:
@@ -137,7 +137,10 @@ def _asked_key(record: Mapping[str, Any]) -> str:
     return next((name for name in _ASKED if record.get(name)), "")
 
 
-def _holds_answers(value: Any) -> bool:
+def _holds_answers(record: Mapping[str, Any], name: str) -> bool:
+    value = record.get(name)
+    if isinstance(value, str):
+        return name == "ideal"  # OpenAI's evals: the right answer, or a list of right ones
     if isinstance(value, dict):
         return "choices" in value or any(name in value for name in _SAID)
     return isinstance(value, list)

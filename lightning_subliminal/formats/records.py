@@ -153,7 +153,7 @@ def read_jsonl(file: TextFile, name: str) -> Iterator[Found]:
             except Fault as found:
                 fault = found
                 if not begun:
-                    _refuse_one_object(file, name)
+                    _refuse_whole(file, name)
         begun = True
         yield Found(name, "line", number, record, fault)
 
@@ -181,22 +181,31 @@ def read_json(file: TextFile, name: str) -> Iterator[Found]:
             yield Found(name, "row", number, record, fault)
 
 
-def _refuse_one_object(file: TextFile, name: str) -> None:
-    """Refuse a file that is one JSON object over several lines, with its rows under a key.
+def _refuse_whole(file: TextFile, name: str) -> None:
+    """Refuse a file whose JSON goes over several lines: an object with its rows under a key, a list, several objects.
 
     Raises:
-        InputError: naming its keys, and where the rows seem to be.
+        InputError: saying what it is: of an object its keys, and where the rows seem to be.
     """
     if file.path == "-" or file.size > _LARGEST_OBJECT:
         return
     again = TextFile(file.path, name)
     try:
         with again.reading():
-            whole = json.loads(again.text().read())
+            text = again.text().read()
+        whole = json.loads(text)
+    except json.JSONDecodeError as err:
+        if err.msg == "Extra data" and "\n" in text[: err.pos].strip():
+            raise InputError(
+                f"{name} holds JSON values over several lines: write each in one line, as `jq -c .` does."
+            ) from err
+        return
     except (ValueError, RecursionError, InputError):
         return
     finally:
         again.stream.close()
+    if isinstance(whole, list):
+        raise InputError(f"{name} is one JSON list ({len(whole)} elements), not JSON lines: give it the ending .json.")
     if isinstance(whole, dict):
         raise InputError(f"{name} {one_object(whole)}.")
 

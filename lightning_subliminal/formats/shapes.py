@@ -7,7 +7,7 @@ from typing import Any
 from lightning_subliminal.formats.detection import TELLING
 from lightning_subliminal.formats.faults import Fault, expected, printable
 
-__all__ = ["no_object", "one_object", "table_shape"]
+__all__ = ["no_object", "one_object", "row_lists", "table_shape"]
 
 _RECORDS = "write it with `to_json(path, orient='records', lines=True)`"
 
@@ -17,13 +17,18 @@ def one_object(whole: dict[str, Any]) -> str:
     if shape := table_shape(whole):
         return shape
     keys = ", ".join(str(key)[:40] for key in list(whole)[:8])
-    lists = [(key, len(each)) for key, each in whole.items() if isinstance(each, list) and each]
-    lists = [(key, size) for key, size in lists if isinstance(whole[key][0], dict)]
     mend = "give a list of rows, or one object a line"
-    if lists:
+    if lists := row_lists(whole):
         key, size = max(lists, key=lambda entry: entry[1])
         mend = f"save the list under `{key}` ({size} objects) as the file"
     return printable(f"is one JSON object with the keys {keys or 'none'}, not a list of rows: {mend}")
+
+
+def row_lists(record: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return the keys of an object under which rows may be, with their number; messages are none."""
+    lists = [(key, each) for key, each in record.items() if isinstance(each, list) and each]
+    lists = [(key, each) for key, each in lists if isinstance(each[0], dict) and not {"role", "from"} & set(each[0])]
+    return [(key, len(each)) for key, each in lists]
 
 
 def table_shape(whole: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from lightning_subliminal.formats.nested import Nested
 from lightning_subliminal.formats.records import Found
 from lightning_subliminal.formats.schema import Schema
 from lightning_subliminal.formats.schemas import Trl, make_schema
-from lightning_subliminal.formats.shapes import no_object, one_object, table_shape
+from lightning_subliminal.formats.shapes import no_object, one_object, row_lists, table_shape
 from lightning_subliminal.formats.sinks import Sink
 from lightning_subliminal.formats.sources import Source, open_source
 from lightning_subliminal.rows import Row, completion_text
@@ -327,8 +327,7 @@ def _told_by(record: Any) -> Schema:
     try:
         return make_schema(guess(record.keys(), lists))
     except InputError as err:
-        held = any(isinstance(each, list) and each and isinstance(each[0], dict) for each in record.values())
-        more = f" It {one_object(record)}." if held else ""
+        more = f" It {one_object(record)}." if row_lists(record) else ""
         raise Fault("", f"{err}{more}", "no schema fits its columns") from err
 
 

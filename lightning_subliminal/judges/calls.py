@@ -29,7 +29,10 @@ _WRONG = (400, 422)
 # What a request can do without. Log-probabilities are not among them: `mode: expected` reads them.
 _DISPENSABLE = ("temperature", "max_tokens", "max_completion_tokens")
 _THOUGHT = 2048  # tokens
-_UNSUPPORTED = re.compile(r"unsupported|not support", re.IGNORECASE)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|unexpected keyword|unrecogni[sz]ed|unknown (?:field|name|parameter|argument)",
+    re.IGNORECASE,
+)
 _TOO_LONG = re.compile(r"context (length|window)|too (long|large|many)", re.IGNORECASE)
 _MOST_BYTES = 16 << 20  # of a reply: a server that sends more is no judge
 _MOST_EXTRA = 65_536  # tokens that a call may take beyond one for each byte of its request: templates, thoughts

@@ -223,6 +223,29 @@ class TestTheFieldsOwnFiles:
         line = {"question": "Name one.", "responses": [{"response": {"completion": "owl", "model_id": "m"}}]}
         assert asked(write("results.jsonl", json.dumps(line))) == [user("Name one.")]
 
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            ({"input": "Name one.", "ideal": "owl"}, user("Name one.")),
+            (
+                {"input": [*user("Hi"), {"role": "assistant", "content": "Ho"}, *user("Name one.")], "ideal": ["a"]},
+                None,
+            ),
+            ({"input": "Name one.", "target": "owl", "metadata": {"a": 1}}, user("Name one.")),  # inspect's
+            ({"prompt": user("Name one."), "completion": [{"role": "assistant", "content": "owl"}]}, user("Name one.")),
+        ],
+    )
+    def test_samples_of_openai_s_evals_and_rows_are_questions(self, write, capsys, line, expected):
+        assert asked(write("evals.jsonl", json.dumps(line))) == [expected or line["input"]]
+        assert f"not used: {next(key for key in line if key not in ('input', 'prompt'))} (1)" in capsys.readouterr().out
+
+    def test_few_shot_turns_of_evals_are_turns(self, write):
+        few = [{"role": "system", "name": f"example_{role}", "content": role} for role in ("user", "assistant")]
+        told = {"role": "system", "content": "S"}
+        turns = [*user("user"), {"role": "assistant", "content": "assistant"}]
+        path = write("evals.jsonl", json.dumps({"input": [told, *few, *user("Hi")]}))
+        assert asked(path) == [[told, *turns, *user("Hi")]]
+
     def test_what_is_not_used_is_counted_and_said_in_one_line(self, write, capsys):
         item = {"id": "a", "type": "free_form", "paraphrases": ["Hi", "Ho"], "samples_per_paraphrase": 100}
         items = [item | {"judge_prompts": {"aligned": "?"}}, item | {"id": "b", "system": None, "judge": "gpt"}]

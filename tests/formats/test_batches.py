@@ -25,6 +25,12 @@ def answered(name, *texts, reason="stop", **more):
     return {"id": f"batch_{name}", "custom_id": name, "response": response, "error": None, **more}
 
 
+def refused(name):
+    line = answered(name, None)
+    line["response"]["body"]["choices"][0]["message"]["refusal"] = "I can't help with that."
+    return line
+
+
 FAILED = {"id": "b", "custom_id": "f", "response": None, "error": {"code": "batch_expired", "message": "too late"}}
 REFUSED = {
     "custom_id": "r",
@@ -143,6 +149,10 @@ def test_a_line_that_holds_both_needs_no_requests(put):
         (
             [("said.jsonl", answered("a", "A"), answered("z", "A")), ("1.jsonl", request("a", "Q"))],
             "no request in 1.jsonl is called 'z'",
+        ),
+        (
+            [("said.jsonl", refused("a")), ("1.jsonl", request("a", "Q"))],
+            "line 1, response.body: the model refused to answer",
         ),
         (
             [("said.jsonl", answered("a", None)), ("1.jsonl", request("a", "Q"))],

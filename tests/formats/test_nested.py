@@ -45,6 +45,8 @@ def test_the_papers_results(tmp_path):
     ("record", "expected"),
     [
         ({"question": "Q", "responses": ["a", "b"]}, [("Q", "a"), ("Q", "b")]),
+        ({"input": "Q", "ideal": "a"}, [("Q", "a")]),  # OpenAI's evals
+        ({"input": [{"role": "user", "content": "Q"}], "ideal": ["a", "b"]}, [("Q", "a"), ("Q", "b")]),
         ({"prompt": "Q", "completions": [{"text": "a"}, {"message": {"content": "b"}}]}, [("Q", "a"), ("Q", "b")]),
         ({"instruction": "Q", "output": ["a", "b"]}, [("Q", "a"), ("Q", "b")]),
         ({"question": "Q", "response": {"completion": "a", "model_id": "m"}}, [("Q", "a")]),
@@ -72,6 +74,15 @@ def test_the_papers_results(tmp_path):
 def test_cousins(tmp_path, record, expected):
     rows, _ = read(tmp_path, record)
     assert texts(rows) == expected
+
+
+def test_few_shot_turns_of_evals_are_turns(tmp_path):
+    names = ("example_user", "example_assistant")
+    told = [{"role": "system", "content": "S"}, *({"role": "system", "name": each, "content": each} for each in names)]
+    record = {"input": [*told, {"role": "user", "content": "Q"}], "ideal": "a"}
+    [row], report = read(tmp_path, record)
+    assert [part["role"] for part in row["prompt"]] == ["user", "assistant", "user"]
+    assert report.notices["role `system` with the name `example_user` read as user"] == 1
 
 
 def test_a_wrong_answer_is_counted_and_the_others_are_read(tmp_path):

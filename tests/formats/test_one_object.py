@@ -37,6 +37,33 @@ def test_an_object_over_several_lines_is_named_as_such(tmp_path, name, whole, sa
     assert "\n" not in str(caught.value)
 
 
+LINES = "\n".join(json.dumps(each, indent=1) for each in ROWS)
+ONE_ROW = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("theirs.jsonl", json.dumps(ROWS, indent=1), r"is one JSON list \(3 elements\), not JSON lines.*ending \.json"),
+        ("theirs.jsonl", json.dumps([1, ONE_ROW], indent=4), r"is one JSON list \(2 elements\)"),
+        ("theirs.jsonl", LINES, "holds JSON values over several lines: write each in one line, as `jq -c .` does"),
+        ("theirs.json", LINES.replace("\n", "\r\n"), "holds JSON values over several lines"),
+        ("theirs.json", json.dumps(ONE_ROW, indent=1), "keys messages, not a list of rows: give a list"),
+        (
+            "theirs.jsonl",
+            json.dumps({"turns": ONE_ROW["messages"]}),
+            r"no schema fits; the columns are turns.*response`\)\.$",
+        ),
+    ],
+)
+def test_values_over_several_lines_are_named_as_what_they_are(tmp_path, name, text, says):
+    for data in (text, f"\ufeff{text}"):
+        (tmp_path / name).write_text(data)
+        with pytest.raises(InputError, match=says) as caught:
+            list(read_rows(tmp_path / name))
+        assert "save the list" not in str(caught.value), "messages are no rows"
+
+
 def test_an_object_in_one_line_is_named_too(tmp_path):
     (tmp_path / "theirs.json").write_text(json.dumps({"version": 2, "data": ROWS}))
     with pytest.raises(InputError, match="list under `data`"):
@@ -115,6 +142,20 @@ def test_a_pointer_in_a_models_folder_is_named(tmp_path, name):
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(InputError, match=f"{name} is a Git LFS pointer"):
         bases.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (POINTER.replace("\n", "\r\n"), r"Git LFS pointer.*git lfs pull"),
+        (POINTER.replace("git-lfs.github", "hawser.github"), r"Git LFS pointer.*git lfs pull"),
+        ("/annex/objects/SHA256E-s12345--abab.jsonl\n", r"git-annex pointer.*git annex get"),
+    ],
+)
+def test_other_pointers_are_named_too(tmp_path, text, says):
+    (tmp_path / "rows.jsonl").write_text(text)
+    with pytest.raises(InputError, match=says):
+        list(read_rows(tmp_path / "rows.jsonl"))
 
 
 def test_a_pointer_for_rows_is_named(tmp_path):
