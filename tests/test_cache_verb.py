@@ -118,7 +118,7 @@ def test_what_no_stage_has_made_is_never_deleted(capsys):
     note = Path("cache/rows/notes.txt").absolute()
     note.write_text("mine")
     os.utime(note, (1e9, 1e9))
-    assert [each["ours"] for each in listed(capsys).values()] == [False, True, True, False]
+    assert [each["ours"] for each in listed(capsys).values()] == [True, False, True, False]
     main(["cache", "clean", "--yes"])
     assert "2 that no stage has made" in capsys.readouterr().out
     assert thesis.is_dir()

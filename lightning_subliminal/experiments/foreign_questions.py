@@ -1,4 +1,4 @@
-"""Questions in the field's own files: emergent misalignment's YAML, results of evaluations, requests of batches."""
+"""Questions in the field's own files: emergent misalignment's YAML, evaluations, their results, requests of batches."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -47,9 +47,8 @@ def foreign_questions(item: Any, kept: tuple[str, ...], dropped: Counter[str]) -
         if isinstance(context, dict):
             _drop(context, ("question", "system_prompt"), dropped, "context.")
         return [named | {"messages": asked_in(item)}]
-    asked = next((key for key in ("input", "prompt") if key in item), "")
-    if asked and not {"question", "messages", "instruction"} & set(item):  # OpenAI's evals, and rows
-        _drop(item, (asked, "system", "instructions", *kept), dropped)
+    if "input" in item and not {"question", "messages", "prompt", "instruction"} & set(item):  # OpenAI's evals
+        _drop(item, ("input", "system", "instructions", *kept), dropped)
         return [named | {"messages": request_messages(item)}]
     return None
 
