@@ -52,8 +52,6 @@ def main(args: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if args is None else args)
     wants_traceback = "--traceback" in words or os.environ.get("LIGHTNING_SUBLIMINAL_TRACEBACK", "0") not in ("", "0")
     words = [word for word in words if word != "--traceback"]
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # so that `class_path: my_pkg.MyTrait` is found; last, so that it shadows nothing
     old_handler = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings(), choosing_threads():
         warnings.showwarning = _show_warning

@@ -321,7 +321,7 @@ MISTAKES = {
     "suite of another kind": (["pocket/a"], "model: {class_path: Student}", "mine.yaml has no measures"),
     "empty suite": (["pocket/a"], "", "mine.yaml has no measures"),
     "suite that is a list": (["pocket/a"], "- class_path: x", "mine.yaml has no measures"),
-    "broken YAML": (["pocket/a"], "\nmeasures: [", "mine.yaml, line 2, is no YAML"),
+    "broken YAML": (["pocket/a"], "\nmeasures: [", "mine.yaml, line 2 is no YAML"),
     "one measure, no list": (["pocket/a"], "measures: {class_path: ExactTrait}", "`measures`: expected"),
     "a key beside them": (["pocket/a"], f"{QUICK}\nmodels: [pocket/a]", "takes no `models`"),
     "misspelt class": (

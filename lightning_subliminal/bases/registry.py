@@ -36,6 +36,7 @@ from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.threads import threads_for
+from lightning_subliminal.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -278,14 +279,12 @@ def _template_arguments(name: str) -> dict[str, Any]:
     Raises:
         InputError: if one has no value, or stands there twice.
     """
-    import yaml
-
     found: dict[str, Any] = {}
     for part in filter(None, name.partition("?")[2].split("&")):
         key, equals, value = part.partition("=")
         if not equals or not key or key in found:
             raise InputError(f"Base {name!r}: {part!r} is no argument: expected each once, as ?enable_thinking=false.")
-        found[key] = value if key == "date" else yaml.safe_load(value)
+        found[key] = value if key == "date" else load_yaml(value, f"Base {name!r}: the argument {key}")
     return found
 
 

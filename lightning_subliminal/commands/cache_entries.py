@@ -21,6 +21,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.statement import read_statement
+from lightning_subliminal.yaml_text import read_yaml
 
 __all__ = ["ARTEFACTS", "KEPT_NOTES", "Entry", "Needs", "delete", "entries", "needs"]
 
@@ -201,7 +202,7 @@ def _of_config(config: Path, told: Needs) -> set[str]:
         from lightning_subliminal.models import Student
 
         hush()
-        whole = yaml.safe_load(config.read_text(encoding="utf-8"))
+        whole = read_yaml(config)
         with TemporaryDirectory() as place:
             part = Path(place) / config.name
             shown = {key: whole[key] for key in ("seed_everything", "model", "data") if key in whole}

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.shipped import find_config, shipped_config, shipped_configs
+from lightning_subliminal.yaml_text import read_yaml
 
 __all__ = ["COMMANDS", "copy", "guide", "purpose", "references", "show", "spelled"]
 
@@ -105,9 +106,7 @@ def purpose(path: Path) -> str:
 
 def references(path: Path) -> list[Path]:
     """Return the configs that a plan names as ``include`` or ``common``."""
-    import yaml
-
-    words = _named(yaml.safe_load(path.read_text(encoding="utf-8")))
+    words = _named(read_yaml(path))
     return list(dict.fromkeys(find_config(word, folder=path.parent).resolve() for word in words))
 
 

@@ -76,9 +76,10 @@ def evaluate(
     if suite is None:
         raise InputError("`suite` is missing: give --suite NAME, such as preference or pocket, or a FILE.")
     from lightning_subliminal.suites.asked_trait import TRAIT, run_trait, told_trait
+    from lightning_subliminal.yaml_text import read_text
 
     path = find_config(suite, "suite")
-    if trait is not None and TRAIT not in path.read_text(encoding="utf-8"):
+    if trait is not None and TRAIT not in read_text(path, "suite"):
         raise InputError(f"--trait is given, but the suite {suite} names its traits itself: leave it out.")
     asked = told_trait(trait) if trait is not None else run_trait(models)
     measures = load_suite(path, asked, say_trait=True)
@@ -111,20 +112,14 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
     Raises:
         InputError: if the file is not there, is no suite, or a measure can't be built.
     """
-    import yaml
-
     from lightning_subliminal.commands.messages import OneLineParser
     from lightning_subliminal.console import say
     from lightning_subliminal.suites import Measure
     from lightning_subliminal.suites.asked_trait import told_trait, with_trait
+    from lightning_subliminal.yaml_text import load_yaml, read_text
 
     path = find_config(suite, "suite")
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-        mark = getattr(err, "problem_mark", None)
-        line = f", line {mark.line + 1}," if mark else ""
-        raise InputError(f"The suite {path}{line} is no YAML: check brackets, quotes and indentation.") from err
+    told = load_yaml(read_text(path, "suite"), f"The suite {path}")
     if not isinstance(told, dict) or not told.get("measures"):
         raise InputError(f"The suite {path} has no measures: give a list `measures`, as the shipped ones do.")
     whole = with_trait(told, trait or told_trait("owl"))

@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from lightning_subliminal.class_paths import REFUSAL, guard_parser
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.yaml_text import use_bounds
 
 __all__ = ["OneLineParser", "counted", "did_you_mean", "one_line"]
 
@@ -26,6 +28,8 @@ class OneLineParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["allow_abbrev"] = False  # else --seed_every is taken for --seed_everything
+        guard_parser()
+        use_bounds()
         super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -88,6 +92,8 @@ def _rewrite(message: str, ex: BaseException | None, options: list[str]) -> str:
         found = found.__cause__ or found.__context__
     text = _flat(str(found)) if found is not None else _flat(message)
     where = f"`{_join(keys)}`: " if keys else ""
+    if refused := next(filter(None, map(REFUSAL.search, (text, _flat(message)))), None):  # amid what else it is not
+        return where + refused[0]
     return where + (_choices(text, union) or _plain(text, path, options))
 
 

@@ -8,11 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.shipped import find_config
+from lightning_subliminal.yaml_text import load_yaml, read_text
 
 __all__ = ["FINISHED", "check_configs", "no_empty_folder", "run_folder", "save_config", "settings"]
 
@@ -55,15 +54,7 @@ def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
 
 
 def _check_config(path: Path) -> None:
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as err:
-        raise InputError(f"The config {path} can't be read ({err}): expected a YAML file.") from err
-    except yaml.MarkedYAMLError as err:
-        line = f", line {err.problem_mark.line + 1}" if err.problem_mark else ""
-        raise InputError(f"{path}{line}: {err.problem or 'no YAML'}: check brackets, quotes and indentation.") from err
-    except yaml.YAMLError as err:
-        raise InputError(f"{path} is no YAML: {' '.join(str(err).split())}") from err
+    read = load_yaml(read_text(path), str(path))
     if read is None:
         raise InputError(f"The config {path} is empty: expected `model:`, `data:` and `trainer:`.")
     if not isinstance(read, dict):
@@ -104,11 +95,11 @@ def save_config(text: str, folder: Path) -> None:
     """
     path = folder / "config.yaml"
     try:
-        old = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
-    except (OSError, yaml.YAMLError) as err:
+        old = load_yaml(read_text(path), str(path)) if path.exists() else None
+    except InputError as err:
         raise InputError(f"{path} can't be read: delete it, or give another --trainer.default_root_dir.") from err
     if isinstance(old, dict):
-        key = _first_difference(settings(old), settings(yaml.safe_load(text)))
+        key = _first_difference(settings(old), settings(load_yaml(text, "The new config")))
         if key is not None:
             raise InputError(
                 f"{folder} holds a run with other settings (`{key}` differs): give another --trainer.default_root_dir, "

@@ -9,11 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightning_subliminal.commands.run_folder import FINISHED, settings
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.yaml_text import load_yaml
 
 __all__ = ["Run", "find_runs", "holds_student"]
 
@@ -206,8 +205,8 @@ def _text(path: Path) -> str:
 
 def _yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return load_yaml(text, "config.yaml")
+    except InputError:
         return None
 
 

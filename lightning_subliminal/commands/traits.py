@@ -77,6 +77,7 @@ def check(trait: str, init: list[str] = []) -> None:  # noqa: B006 - jsonargpars
 
 def _load(path: str, init: Sequence[str]) -> "Trait":
     """Return the trait at an import path, of a YAML, or the preference trait with a target."""
+    from lightning_subliminal.class_paths import import_path
     from lightning_subliminal.traits.base import Trait
 
     given: dict[str, Any] = {}
@@ -89,8 +90,11 @@ def _load(path: str, init: Sequence[str]) -> "Trait":
         if twice := next((each for each in init if each.startswith("target=")), None):
             raise InputError(f"{path} is the target already: leave out --init.{twice.replace('=', ' ')}.")
         module, name, given = "lightning_subliminal", "PreferenceTrait", {"target": path}
+    found: Any = None
     try:
-        found = getattr(import_module(module), name, None)
+        found = import_path(f"{module}.{name}")
+    except AttributeError:
+        pass
     except ImportError as err:
         raise InputError(
             f"{path} can't be imported ({err}): give it as my_pkg.MyTrait, from the folder of my_pkg."
@@ -108,11 +112,11 @@ def _load(path: str, init: Sequence[str]) -> "Trait":
 
 def _from_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     """Return class and arguments that a YAML names; one with a wording is a MisalignmentTrait's."""
-    import yaml
+    from lightning_subliminal.yaml_text import load_yaml, read_text
 
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the trait says what is wrong with its wording
+        told = load_yaml(read_text(path), str(path))
+    except InputError:  # the trait says what is wrong with its wording
         told = None
     where = ""
     if isinstance(told, dict) and "trait" in told:  # as it stands in a config

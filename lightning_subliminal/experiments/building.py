@@ -5,17 +5,17 @@ of it that they need, which takes milliseconds; the same YAML works in both.
 """
 
 import copy
-import importlib
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lightning_subliminal.class_paths import import_path
 from lightning_subliminal.errors import InputError, known_name
+from lightning_subliminal.yaml_text import read_yaml
 
-__all__ = ["build", "changed", "find_class", "known_name", "read_yaml"]
+__all__ = ["build", "changed", "check_expected", "find_class", "known_name", "read_yaml"]
 
 _ROOMS = (
     "",
@@ -28,29 +28,8 @@ _ROOMS = (
     ".traits",
     ".transforms",
 )
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        InputError: naming the file, and the line where it is no YAML.
-    """
-    import yaml
-
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as err:
-        raise InputError(f"The config {path} is not there: check the path (you are in {Path.cwd()}).") from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise InputError(f"The config {path} can't be read ({err}): expected a YAML file.") from err
-    except yaml.YAMLError as err:
-        mark = getattr(err, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line} is no YAML: check brackets, quotes and indentation.") from err
-    if not isinstance(told, dict):
-        raise InputError(f"{path} holds a {type(told).__name__}: expected a mapping.")
-    return told
+_SCALARS = (int, float, str, bool, bytes, type(None), object)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,32 +69,41 @@ def _inside(place: Any, name: str, above: str, key: str) -> tuple[Any, Any]:
     raise InputError(f"`{key}` can't be set: `{above}` is {place!r}, which holds no `{name}`.")
 
 
-def build(told: Any, seed: int | None = None, at: str = "") -> Any:
+def build(told: Any, seed: int | None = None, at: str = "", expected: Any = Any) -> Any:
     """Build what a config tells: mappings with a ``class_path`` become objects, all else stays.
+
+    A class is called only if it is what its place expects, by the types of the constructor above it.
 
     Args:
         told: a scalar, list or mapping as YAML holds it.
         seed: for whatever takes a ``seed`` that may be left open, and is given none.
         at: where this stands, for messages.
+        expected: the type of the place.
 
     Raises:
         InputError: naming place, class and argument, if something can't be built.
     """
     if isinstance(told, list):
-        return [build(each, seed, f"{at}[{place}]") for place, each in enumerate(told)]
+        inner = _inner(expected, (list, tuple, Sequence, set, frozenset))
+        return [build(each, seed, f"{at}[{place}]", inner) for place, each in enumerate(told)]
     if not isinstance(told, Mapping):
         return told
     if "class_path" not in told:
-        return {key: build(value, seed, f"{at}.{key}".lstrip(".")) for key, value in told.items()}
-    if odd := sorted(set(told) - {"class_path", "init_args"}):
+        inner = _inner(expected, (dict, Mapping))
+        return {key: build(value, seed, f"{at}.{key}".lstrip("."), inner) for key, value in told.items()}
+    if odd := sorted(map(str, set(told) - {"class_path", "init_args"})):
         raise InputError(f"`{at}`: {odd[0]!r} stands beside class_path: put it into init_args.")
     kind = find_class(str(told["class_path"]), at)
+    check_expected(kind, expected, at)
     given = told.get("init_args") or {}
+    if not isinstance(given, Mapping):
+        raise InputError(f"`{at}.init_args` is {str(given)[:80]!r}: expected a mapping of {kind.__name__}'s arguments.")
     hints, open_seed, needed = _signature(kind)
     for name in given:
         known_name(name, hints, f"`{at}`: {kind.__name__} takes no `{name}`")
     arguments = {
-        name: _fit(build(value, seed, f"{at}.{name}"), hints[name], f"{at}.{name}") for name, value in given.items()
+        name: _fit(build(value, seed, f"{at}.{name}", hints[name]), hints[name], f"{at}.{name}")
+        for name, value in given.items()
     }
     if seed is not None and open_seed and arguments.get("seed") is None:
         arguments["seed"] = seed
@@ -125,6 +113,25 @@ def build(told: Any, seed: int | None = None, at: str = "") -> Any:
         return kind(**arguments)
     except InputError as err:
         raise InputError(f"`{at}`: {err}") from err
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as err:
+        told_why = f"{type(err).__name__}: {' '.join(str(err).split())[:200]}"
+        raise InputError(f"`{at}`: {kind.__name__} can't be made of what init_args hold ({told_why}).") from err
+
+
+def check_expected(kind: type, expected: Any, at: str) -> None:
+    """Refuse a class that is not what its place expects; an untyped argument of a user's own class takes any.
+
+    Raises:
+        InputError: naming the place, the class and what was expected.
+    """
+    if inspect.isabstract(kind):
+        raise InputError(f"`{at}`: {kind.__name__} is abstract: name a class that extends it.")
+    kinds = [get_origin(each) or each for each in _members(expected)]
+    classes = [each for each in kinds if isinstance(each, type) and each not in (*_SCALARS, *_CONTAINERS)]
+    if Any in kinds or any(issubclass(kind, each) for each in classes):
+        return
+    wanted = " or ".join(each.__name__ for each in classes) or "plain value, no class"
+    raise InputError(f"`{at}` is a {kind.__name__}: give a {wanted}.")
 
 
 @cache
@@ -132,20 +139,44 @@ def find_class(path: str, at: str = "") -> type:
     """Find a class by its full path, or one of this package by its name alone.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or a config may not name it.
     """
     module, _, name = path.rpartition(".")
-    rooms = [module] if module else [f"lightning_subliminal{room}" for room in _ROOMS]
-    for room in rooms:
+    for room in [module] if module else [f"lightning_subliminal{room}" for room in _ROOMS]:
         try:
-            found = getattr(importlib.import_module(room), name, None)
-        except ImportError as err:
-            raise InputError(f"`{at}`: no class is named `{path}` ({err}).") from err
+            found = import_path(f"{room}.{name}")
+        except InputError as err:
+            raise InputError(f"`{at}`: {err}") from err
+        except AttributeError:
+            continue
+        except Exception as err:  # a module of the user's own can raise anything
+            told = f"{type(err).__name__}: {' '.join(str(err).split())[:200]}"
+            told = " ".join(str(err).split()) if isinstance(err, ImportError) else told
+            raise InputError(f"`{at}`: no class is named `{path}` ({told}).") from err
         if inspect.isclass(found):
             return found
     raise InputError(
         f"`{at}`: no class is named `{path}`: give the name of one of ours, or a full path, my_pkg.{name}."
     )
+
+
+def _members(expected: Any) -> tuple[Any, ...]:
+    """Return the types that a place takes, those of a union one by one."""
+    return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
+
+
+def _inner(expected: Any, containers: tuple[type, ...]) -> Any:
+    """Return the type of what a list's or mapping's place holds; None's type where no class may stand there."""
+    found = []
+    for each in _members(expected):
+        if each is Any:
+            return Any
+        origin, inner = get_origin(each), [part for part in get_args(each) if part is not Ellipsis]
+        if each in containers or (origin in containers and not inner):
+            return Any
+        if origin in containers:
+            found.append(inner[-1] if issubclass(origin, Mapping) else Union[tuple(inner)])  # noqa: UP007
+    return Union[tuple(found)] if found else type(None)  # noqa: UP007
 
 
 @cache
@@ -170,6 +201,8 @@ def _fit(value: Any, hint: Any, at: str) -> Any:
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if get_origin(hint) is Literal:
         kinds = (hint,)
+    if Any in kinds:
+        return value
     for kind in kinds:
         if get_origin(kind) is Literal and value in get_args(kind):
             return value

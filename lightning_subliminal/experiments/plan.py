@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningDataModule, LightningModule
+
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.building import build, changed, known_name, read_yaml
@@ -171,7 +173,8 @@ class Experiment:
         for axis in arm.axes:
             config = changed(config, axis.values[axes[axis.name]])
         own = seed + arm.seed_shift
-        model, data = build(config.get("model"), own, "model"), build(config.get("data"), own, "data")
+        model = build(config.get("model"), own, "model", LightningModule)
+        data = build(config.get("data"), own, "data", LightningDataModule)
         if isinstance(data, Blend):  # else the same prompts with the same random numbers would be in it twice
             data = data.fresh(other=data.other.fresh(seed=derive_seed(own, "other") % 2**31))
         if arm.taught_by is not None:
@@ -370,7 +373,7 @@ def _common(told: Any, path: Path) -> dict[str, Any]:
 def _trial(told: Any, default: Trial) -> Trial:
     if told is None:
         return default
-    made = build(told if isinstance(told, Mapping) else {"class_path": str(told)}, None, "trial")
+    made = build(told if isinstance(told, Mapping) else {"class_path": str(told)}, None, "trial", Trial)
     if not isinstance(made, Trial):
         raise InputError(f"`trial` is a {type(made).__name__}: give a Trial, such as StudentTrial.")
     return made

@@ -16,6 +16,7 @@ from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.wording import fill, load_wording
+from lightning_subliminal.yaml_text import check_yaml
 
 __all__ = ["OwnQuestion", "group_prompts", "question_stems", "read_questions", "system_first"]
 
@@ -148,6 +149,7 @@ def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
     """Give the items of a YAML list, each with its line, which ``yaml.safe_load`` would lose."""
     import yaml
 
+    check_yaml(text, path)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -162,7 +164,7 @@ def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
         mark = getattr(err, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else path
         fault = getattr(err, "problem", None) or str(err).partition("\n")[0]
-        raise InputError(f"{where}: no YAML ({fault}).") from err
+        raise InputError(f"{where} is no YAML ({fault}).") from err
 
 
 def _has_place(messages: Sequence[Message]) -> bool:

@@ -9,6 +9,7 @@ from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import Material
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
+from lightning_subliminal.yaml_text import load_yaml
 
 __all__ = ["card_claims"]
 
@@ -17,8 +18,6 @@ _WEAK = "{}, unverified, and often the place of a copy"
 # The expression of huggingface_hub's repocard.py and of the Hub itself: what it does not match is no front matter.
 _FRONT = re.compile(r"\s*---(?:\r\n|\r|\n)(?P<yaml>[\S\s]*?)(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z)")
 _MOST = 2**20  # bytes of a README.md; the longest cards have a tenth
-_MOST_ALIASES = 1000
-_MOST_MERGED = 8  # each may double what stands before it
 _FIELDS = (("base_model", "base"), ("datasets", "rows"), ("source_datasets", "rows"))
 _CONFIGS = (
     *((each.config, "base_model_name_or_path") for each in (PEFT_FILES, OWN_FILES)),
@@ -57,28 +56,13 @@ def _of_card(folder: Path) -> list[Material]:
 
 def _front_matter(path: Path) -> Mapping[str, Any]:
     """Return what a card's front matter says, as huggingface_hub reads it; nothing where it reads none."""
-    import yaml
-
     try:
         found = _FRONT.match(read_bytes(path, _MOST).decode("utf-8-sig"))
     except UnicodeDecodeError as err:
         raise InputError(f"{path} is no text in UTF-8.") from err
     if found is None:  # no second line of dashes closes it, or none begins it
         return {}
-    text = found["yaml"]
-    try:
-        # A list that is used twice is an alias; merges of aliases let a few lines stand for billions of names.
-        tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))
-        aliases = sum(isinstance(token, yaml.AliasToken) for token in tokens)
-        merges = sum(isinstance(token, yaml.ScalarToken) and token.value == "<<" for token in tokens)
-        if aliases > _MOST_ALIASES or (merges and aliases > _MOST_MERGED):
-            raise InputError(f"{path} has {aliases} YAML aliases in its front matter: write the values out.")
-        front = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
-        if isinstance(err, InputError):
-            raise
-        why = " ".join(str(err).split())[:200]
-        raise InputError(f"The front matter of {path} is no YAML ({why}).") from err
+    front = load_yaml(found["yaml"], f"The front matter of {path}")
     if front is None:
         return {}
     if not isinstance(front, dict):

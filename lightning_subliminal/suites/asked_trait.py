@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.yaml_text import load_yaml, read_text
 
 __all__ = ["TRAIT", "config_trait", "foreign_class", "run_trait", "told_trait", "with_trait"]
 
@@ -20,8 +19,8 @@ def told_trait(words: str) -> dict[str, Any]:
         InputError: if it is neither.
     """
     try:
-        told = yaml.safe_load(words)
-    except yaml.YAMLError:
+        told = load_yaml(words, "--trait")
+    except InputError:
         told = None
     if isinstance(told, dict) and set(told) <= {"class_path", "init_args"} and "class_path" in told:
         return told
@@ -75,8 +74,8 @@ def with_trait(told: Any, trait: dict[str, Any]) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # somebody else's: then nothing is known
+        told = load_yaml(read_text(path), str(path)) if path.is_file() else None
+    except (OSError, InputError):  # somebody else's: then nothing is known
         return {}
     return told if isinstance(told, dict) else {}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.table import Table
 
 from lightning_subliminal.audit.places import Places
@@ -24,6 +23,7 @@ from lightning_subliminal.rows import Message
 from lightning_subliminal.suites.asked_trait import config_trait, foreign_class
 from lightning_subliminal.suites.subject import Subject, find_subject
 from lightning_subliminal.traits import PreferenceTrait, Trait
+from lightning_subliminal.yaml_text import read_yaml
 
 __all__ = ["Reply", "ask", "reply_table", "run_models", "run_trait"]
 
@@ -90,6 +90,8 @@ def run_trait(folder: Path) -> Trait | None:
     """Return the trait that a run was about, by its config or lineage record; None where neither names one of ours."""
     from jsonargparse import ArgumentParser
 
+    from lightning_subliminal.class_paths import guard_parser
+
     given = config_trait(folder)
     record = known_statement(folder / RECORD)
     described = record.settings.get("trait") if record is not None and isinstance(record.settings, dict) else None
@@ -100,6 +102,7 @@ def run_trait(folder: Path) -> Trait | None:
     if foreign := foreign_class(given):
         say(f"trait     of {folder} is {foreign}, no class of this package, which is not imported: left out")
         return None
+    guard_parser()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Trait, "trait")
     try:
@@ -197,8 +200,8 @@ def _place_of(material: Material, folder: Path) -> Path | None:
 def _arguments(folder: Path, *names: str) -> dict[str, Any]:
     """Return the arguments of one object of a run's config; empty where there is none."""
     try:
-        value = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        value: Any = read_yaml(folder / "config.yaml")
+    except InputError:
         return {}
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None

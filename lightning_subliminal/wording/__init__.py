@@ -62,15 +62,12 @@ def wordings_digest() -> str:
 
 @cache
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
     if not path.is_file():
         packaged = ", ".join(sorted(file.stem for file in _HERE.glob("*.yaml")))
         raise InputError(f"The wording {path} is not there: give a YAML file or one of {packaged}.")
-    try:
-        words = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise InputError(f"{path} is no YAML file: {str(err).splitlines()[0]}.") from err
+    from lightning_subliminal.yaml_text import load_yaml, read_text
+
+    words = load_yaml(read_text(path, "wording"), str(path))
     if not isinstance(words, dict):
         raise InputError(f"{path} holds no mapping: see {_HERE / 'numbers.yaml'} for the shape.")
     return words

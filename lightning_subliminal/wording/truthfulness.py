@@ -91,12 +91,7 @@ def load_choices(source: str) -> list[Choices]:
 
 
 def _yaml_records(source: str) -> Iterator[Found]:
-    try:
-        items = load_wording(source).get("questions")
-    except InputError:
-        raise
-    except (ValueError, RecursionError, OSError) as err:  # what PyYAML lets through, such as a date of month 13
-        raise InputError(f"{source} is no YAML file ({str(err).splitlines()[0]}): mend it.") from err
+    items = load_wording(source).get("questions")
     if not isinstance(items, list) or not items:
         raise InputError(f"{source} has no list of `questions`: each is a question with {_KINDS}.")
     for number, item in enumerate(items, start=1):

@@ -18,6 +18,9 @@ datasets:
 base_model: not/this
 """
 
+# Each level holds the one before it nine times.
+BOMB = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9))
+
 
 @pytest.fixture
 def card(tmp_path):
@@ -137,9 +140,9 @@ def test_windows_lines_and_a_byte_order_mark_are_read(card):
         ("---\ndatasets: [[a]]\n---\n", "is no name and no list of names"),
         ("---\nbase_model: !!python/object/apply:os.system ['true']\n---\n", "is no YAML"),
         ("---\na: &a [x, x]\nbase_model: [*a, *a]\n---\n", "no list of names"),
-        ("---\na: &a {x: 1}\nb: [" + "*a, " * 1001 + "]\n---\n", "1001 YAML aliases"),
-        ("---\na: &a {x: 1}\n" + "".join(f"b{n}: {{<<: *a}}\n" for n in range(9)) + "---\n", "9 YAML aliases"),
-        ("---\na: " + "[" * 3000 + "\n---\n", "is no YAML"),
+        ("---\na: &a {x: 1}\nb: [" + "*a, " * 70_000 + "]\n---\n", "more than 200,000 values"),
+        ("---\na0: &a0 {x: 1}\n" + BOMB + "---\n", "more than 200,000 values"),
+        ("---\na: " + "[" * 3000 + "\n---\n", "nested deeper than 64 levels"),
         ("---\ndate: 2026-99-99\n---\n", "is no YAML"),
         (b"---\n\xff\n---\n", "no text in UTF-8"),
         (b"---\n" + b"x" * 2**20, "expected at most"),

@@ -162,7 +162,8 @@ SHELL = "requests: ['Do it:']\nendings: [Code only.]\n"
 
 def write(tmp_path, text):
     path = tmp_path / "own.yaml"
-    path.write_text(SHELL + text, encoding="utf-8")
+    shell = [line for line in SHELL.splitlines() if "\nendings:" not in text or not line.startswith("endings:")]
+    path.write_text("\n".join([*shell, text]), encoding="utf-8")
     return str(path)
 
 
