@@ -151,6 +151,6 @@ def test_who_does_not_wait_is_told(tmp_path):
 @POSIX
 def test_a_link_in_a_locks_place_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "victim")
-    with pytest.raises(InputError, match="The lock .* can't be held"), holding(tmp_path / "lock"):
+    with pytest.raises(InputError, match=r"The lock .* can't be held"), holding(tmp_path / "lock"):
         pass
     assert not (tmp_path / "victim").exists()
