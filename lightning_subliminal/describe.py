@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import open_plain
 
 __all__ = [
     "constructor_arguments",
@@ -105,8 +106,12 @@ def digest(thing: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
+    """Give the SHA-256 of a regular file's bytes as 64 hexadecimal digits.
+
+    Raises:
+        InputError: if it is no regular file.
+    """
+    with open_plain(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha(stream)
 
 

@@ -6,17 +6,20 @@ A prompt that ends with an assistant message is a *prefill*: the completion cont
 Rows are stored as Parquet and exported as JSONL, which TRL, axolotl and OpenAI fine-tuning accept.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.bounds import MAX_UNPACKED, Expansion
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import atomically, open_plain
 from lightning_subliminal.lfs import refuse_pointer
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 __all__ = [
     "Message",
@@ -24,14 +27,17 @@ __all__ = [
     "atomically",
     "completion_text",
     "make_row",
+    "parquet_batches",
     "prompt_text",
     "read_parquet",
     "rows_digest",
+    "stream_parquet",
     "write_parquet",
 ]
 
 Message = dict[str, str]
 Row = dict[str, Any]
+_READ = 1024  # rows read at once
 
 
 def make_row(prompt: str | Sequence[Message], completion: str, **meta: Any) -> Row:
@@ -59,33 +65,6 @@ def rows_digest(rows: Iterable[Row]) -> str:
     return sha.hexdigest()
 
 
-def atomically(path: Path, write: Callable[[Path], object], mend: str = "choose a folder that you may write") -> None:
-    """Call ``write`` on a temporary name beside ``path``, then move it there: a killed run leaves no half file.
-
-    Nobody can foresee the name, and so put a link there that is written through.
-
-    Args:
-        path: the file.
-        write: writes to the path that it is given.
-        mend: what to do where the folder can't be written, as the message ends.
-
-    Raises:
-        InputError: if the folder can't be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        if temporary.is_symlink():
-            raise InputError(f"{temporary} was made a link while it was written: choose a folder of your own.")
-        os.replace(temporary, path)
-    except OSError as err:
-        raise InputError(f"{path} can't be written ({err.strerror or err}): {mend}.") from err
-    finally:
-        with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
-            temporary.unlink(missing_ok=True)
-
-
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
     """Write rows as one Parquet file, atomically; a meta column that a row lacks is None there."""
     from datasets import Dataset, disable_progress_bars
@@ -96,18 +75,57 @@ def write_parquet(rows: Sequence[Row], path: Path) -> None:
     atomically(path, lambda temporary: table.to_parquet(str(temporary)))
 
 
+def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
+    """Yield a Parquet file's rows in batches that fit the memory, whatever the file unpacks to.
+
+    A text that is stored once may be that of each row, so a batch has no more rows than the largest column allows.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+
+    Raises:
+        InputError: if it is no regular file, or unpacks to more than rows do.
+        ArrowException: if it is damaged.
+        OSError: if it can't be read.
+    """
+    import pyarrow.parquet
+
+    with open_plain(path) as stream:
+        stored = os.fstat(stream.fileno()).st_size
+    with pyarrow.parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+        largest = max(
+            (group.column(place).total_uncompressed_size for group in groups for place in range(group.num_columns)),
+            default=0,
+        )
+        expansion = Expansion(name, stored)
+        for batch in file.iter_batches(batch_size=max(1, min(_READ, MAX_UNPACKED // max(1, largest)))):
+            expansion.add(batch.nbytes)
+            yield batch
+
+
 def read_parquet(path: Path) -> list[Row]:
     """Read rows from one Parquet file.
 
     Raises:
         InputError: if the file is missing or is no Parquet file.
     """
-    import pyarrow.parquet
+    return list(stream_parquet(path))
+
+
+def stream_parquet(path: Path) -> Iterator[Row]:
+    """Read rows from one Parquet file, holding some of them at a time.
+
+    Raises:
+        InputError: if the file is missing or is no Parquet file.
+    """
     from pyarrow.lib import ArrowException
 
     refuse_pointer(path)
     try:
-        return pyarrow.parquet.read_table(path).to_pylist()
+        for batch in parquet_batches(path, str(path)):
+            yield from batch.to_pylist()
     except FileNotFoundError as err:
         raise InputError(f"{path} is not there.") from err
     except (ArrowException, OSError) as err:

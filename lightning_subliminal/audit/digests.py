@@ -10,14 +10,15 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from lightning_subliminal.describe import file_stamp, is_mine
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import atomically, read_parquet
+from lightning_subliminal.files import atomically, open_plain, read_json
+from lightning_subliminal.rows import stream_parquet
 
 __all__ = ["Digests", "stream_digest"]
 
@@ -78,7 +79,7 @@ class Digests:
             root, _, count = self._notes[key].partition(":")
             return root, int(count)
         try:
-            root, number = rows_root(read_parquet(path))
+            root, number = rows_root(stream_parquet(path))
         except (KeyError, TypeError) as err:
             raise InputError(f"{path} holds no rows with prompt and completion.") from err
         self._notes[key] = f"{root}:{number}"
@@ -91,7 +92,7 @@ class Digests:
         kept = dict(list(self._notes.items())[-_MOST_NOTES:])
 
         def write(temporary: Path) -> None:
-            temporary.touch(mode=0o600)
+            temporary.chmod(0o600)
             temporary.write_text(json.dumps(kept), encoding="utf-8")
 
         with contextlib.suppress(InputError):
@@ -99,10 +100,9 @@ class Digests:
 
     def _digest(self, path: Path, tick: Callable[[int], None]) -> str | None:
         try:
-            with open(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)), "rb", buffering=0) as stream:
+            with open_plain(path) as buffered:
+                stream: Any = buffered.raw  # type: ignore[attr-defined] - blocks as large as those hashed
                 before = os.fstat(stream.fileno())
-                if not stat.S_ISREG(before.st_mode):
-                    return None
                 key = _stamp(before)
                 if key in self._notes:
                     tick(before.st_size)
@@ -110,7 +110,7 @@ class Digests:
                 sha = stream_digest(stream.readinto, tick)
                 if _stamp(os.fstat(stream.fileno())) == key:  # nobody wrote meanwhile
                     self._notes[key] = sha
-        except OSError:
+        except (InputError, OSError):  # a FIFO, a device, holes; or it is not there
             return None
         self.read += 1
         self.bytes_read += before.st_size
@@ -122,7 +122,7 @@ class Digests:
         try:
             if not is_mine(self._path.stat()):
                 return {}
-            told = json.loads(self._path.read_text(encoding="utf-8"))
+            told = read_json(self._path)
         except (OSError, ValueError):
             return {}
         fine = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())

@@ -13,9 +13,9 @@ from lightning_subliminal.adapter_names import PEFT_FILES, adapter_files, is_ada
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.describe import file_digest, file_stamp, is_mine
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.signing import SIGNING_KEY
-from lightning_subliminal.rows import atomically
 
 __all__ = [
     "check_folder",
@@ -149,7 +149,7 @@ def _noted_digest(path: Path, status: os.stat_result) -> str:
     note = cache_root() / "digests" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
         if is_mine(note.stat()):
-            told = json.loads(note.read_text(encoding="utf-8"))
+            told = read_json(note)
             if isinstance(told, dict) and {**told, **stamp} == told and isinstance(told.get("sha256"), str):
                 return str(told["sha256"])
     sha = file_digest(path)
@@ -159,7 +159,7 @@ def _noted_digest(path: Path, status: os.stat_result) -> str:
         text = json.dumps({**stamp, "sha256": sha})
 
         def write(temporary: Path) -> None:
-            temporary.touch(mode=0o600)
+            temporary.chmod(0o600)
             temporary.write_text(text, encoding="utf-8")
 
         atomically(note, write)
@@ -188,7 +188,7 @@ def has_chat_template(folder: Path) -> bool:
     if any((folder / file).is_file() for file in ("chat_template.jinja", "additional_chat_templates/default.jinja")):
         return True
     try:
-        return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+        return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -211,7 +211,7 @@ def check_folder(folder: Path, name: str) -> Path:
         meant = f"did you mean {' or '.join(inside[:3])}?" if inside else "give a folder that save_pretrained wrote."
         raise InputError(f"Base {name!r}: {folder} holds no config.json; {meant}")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except ValueError as err:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} is damaged, no JSON ({err}); copy it anew.") from err
     if not isinstance(config, dict) or "model_type" not in config:
@@ -245,7 +245,7 @@ def _lost_shards(folder: Path) -> list[str]:
     if not index.is_file():
         return []
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(read_json(index)["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError):
         return [f"a readable {index.name}"]
     return sorted(shard for shard in shards if not (folder / shard).is_file())

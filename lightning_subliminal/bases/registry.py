@@ -1,7 +1,6 @@
 """From a base's name to its folder, its digest, its model and its tokenizer."""
 
 import difflib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -32,6 +31,7 @@ from lightning_subliminal.chat import frame, set_frame, set_spare_ids
 from lightning_subliminal.console import console, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_json
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
@@ -292,7 +292,7 @@ def _ends(folder: Path) -> list[int]:
     """Return the ids that end a turn by the model's own settings, where ``generate`` of transformers stops."""
     for file in ("generation_config.json", "config.json"):
         try:
-            told = json.loads((folder / file).read_text(encoding="utf-8"))
+            told = read_json(folder / file)
             inner = told.get("text_config") or {}  # of a model that sees and hears, too
             ends = told.get("eos_token_id", inner.get("eos_token_id"))
         except (OSError, ValueError, AttributeError):

@@ -19,6 +19,7 @@ from lightning_subliminal.bases.saving import quiet_transformers, save_net
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import progress, say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_json
 from lightning_subliminal.lineage import Material, write_record
 
 if TYPE_CHECKING:
@@ -116,6 +117,6 @@ def _mend_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> None:
 
 def _forget_version(path: Path) -> None:
     """Drop the transformers version from a config, so that the model's digest is the same under every version."""
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     config.pop("transformers_version", None)
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

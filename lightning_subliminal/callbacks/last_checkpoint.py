@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import beside, replace
 
 __all__ = ["LastCheckpoint", "WholeFileIO"]
 
@@ -81,21 +82,23 @@ class WholeFileIO(TorchCheckpointIO):
             InputError: if the folder can't be written.
         """
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = beside(path)
             with temporary.open("wb") as stream:
                 torch.save(checkpoint, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            replace(temporary, path)
         except OSError as err:
             raise InputError(
                 f"{path} can't be written ({err.strerror or err}): choose a folder by --trainer.default_root_dir."
             ) from err
         finally:
-            with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
-                temporary.unlink(missing_ok=True)
+            if temporary is not None:
+                with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
+                    temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load a checkpoint.

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ import yaml
 from lightning_subliminal.cache import holding
 from lightning_subliminal.commands.run_listing import find_runs, holds_student
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_json, read_text
 from lightning_subliminal.lineage.material import SCHEME
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.statement import read_statement
@@ -123,7 +123,7 @@ def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
             for record in folder.glob(pattern):
                 walk(record, run)
         config = folder / "config.yaml"
-        for name in _NAMES.findall(config.read_text(errors="replace")) if config.is_file() else []:
+        for name in _NAMES.findall(read_text(config, errors="replace")) if config.is_file() else []:
             if name in named:  # such as a teacher's `weights`
                 visit(named[name], run)
         for place in _planned(folder, told):
@@ -177,7 +177,7 @@ def _planned(folder: Path, told: Needs) -> set[str]:
     """Return what a plan, or a fit that has not ended, is to make or has made, as ``kind/name``."""
     if (folder / STAGES).is_file():
         with contextlib.suppress(ValueError, OSError):
-            return {str(each) for each in json.loads((folder / STAGES).read_text(encoding="utf-8"))}
+            return {str(each) for each in read_json(folder / STAGES)}
     unfinished = [run for run in _runs([folder]) if run.state == "unfinished"]
     if not unfinished:
         return set()

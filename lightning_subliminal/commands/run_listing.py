@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning_subliminal.commands.run_folder import FINISHED, settings
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_text
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.yaml_text import load_yaml
 
@@ -198,8 +199,8 @@ def _dated(folder: Path) -> Iterator[Path]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return read_text(path, errors="replace")
+    except (OSError, InputError):
         return ""
 
 
@@ -213,6 +214,6 @@ def _yaml(text: str) -> Any:
 def _mapping(path: Path) -> dict[str, Any] | None:
     try:
         told = json.loads(_text(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None

@@ -17,6 +17,7 @@ from lightning_subliminal.data.selection import select_rows
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_json
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.lineage import (
     Material,
@@ -205,7 +206,7 @@ class TrainingRows(LightningDataModule, ABC):
         if stage in ("test", "predict"):
             return
         rows = self.rows()
-        self.report = FilterReport(**json.loads((self.folder / "filters.json").read_text()))
+        self.report = FilterReport(**read_json(self.folder / "filters.json"))
         if self.val_rows >= len(rows):
             raise InputError(f"`val_rows` is {self.val_rows}, but there are {len(rows)} rows: lower it.")
         module: Any = self.trainer.lightning_module  # type: ignore[union-attr]

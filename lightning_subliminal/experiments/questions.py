@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal import files
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.foreign_questions import foreign_questions
@@ -76,7 +77,7 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
         raise InputError(f"{path} is no .yaml, .yml or .jsonl file: give questions in one of these.")
     refuse_pointer(place)
     try:
-        text = place.read_text(encoding="utf-8-sig")
+        text = files.read_text(place, encoding="utf-8-sig")
     except OSError as err:
         raise InputError(f"{path} can't be read ({err.strerror}): give a .yaml, .yml or .jsonl file.") from err
     except UnicodeDecodeError as err:

@@ -17,7 +17,7 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.stages import MeasureStage, Stage
 from lightning_subliminal.experiments.workers import Engine, Outcome
-from lightning_subliminal.rows import atomically
+from lightning_subliminal.files import atomically, read_json
 
 __all__ = ["Graph", "Progress", "Summary", "Timings", "run_stages"]
 
@@ -102,7 +102,7 @@ class Timings:
         self.path = path or cache_root() / "timings.json"
         self.seconds: dict[str, list[float]] = {}
         with suppress(OSError, ValueError, AttributeError):
-            read = json.loads(self.path.read_text(encoding="utf-8"))
+            read = read_json(self.path)
             self.seconds = {str(kind): [float(each) for each in times] for kind, times in read.items()}
 
     def estimate(self, stage: Stage) -> float:

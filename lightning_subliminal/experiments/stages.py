@@ -22,10 +22,10 @@ from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.in_context import paired_rows
+from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.generation import Source
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.models import Student, Teacher
-from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait
 
 __all__ = [
@@ -257,7 +257,7 @@ class MeasureStage(Stage):
         """
         path = self.folder / "measured.json"
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = read_json(path)
         except (OSError, ValueError) as err:
             raise InputError(f"{path} is damaged: delete {self.folder}, and the next run makes it again.") from err
         return found

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lightning_subliminal.bounds import MAX_CARD
 from lightning_subliminal.describe import describe, digest, file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import atomically, read_json, read_text
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.lineage import Statement, read_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD
-from lightning_subliminal.rows import atomically
 
 if TYPE_CHECKING:
     from lightning_subliminal.formats.outcome import Outcome
@@ -110,7 +111,7 @@ def _of_lineage(record: Statement, folder: Path) -> Facts:
     if made.get("transforms"):
         facts["transforms"] = [_called(each) for each in made["transforms"]]
     try:
-        counts = json.loads((folder / "filters.json").read_text(encoding="utf-8"))
+        counts = read_json(folder / "filters.json")
         runs = [{"filters": [_called(each) for each in made.get("filters") or ()], **counts}]
     except (OSError, ValueError, TypeError):
         runs = []
@@ -172,7 +173,7 @@ def _digest(path: Path) -> str:
 def _read_card(path: Path) -> Facts | None:
     """Give what one of our cards knows; None where it is none of ours."""
     try:
-        found = _MARK.search(path.read_text(encoding="utf-8"))
+        found = _MARK.search(read_text(path, MAX_CARD))
         facts = json.loads(found[1]) if found else None
     except (OSError, ValueError, RecursionError):
         return None

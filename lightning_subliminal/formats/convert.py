@@ -1,8 +1,6 @@
 """One set into another format, by way of rows in a stream; filtered on the way where filters are given."""
 
 import json
-import os
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,6 +10,7 @@ from typing import Any
 
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import beside, replace
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.filters.base import row_reasons
 from lightning_subliminal.formats.card import write_card
@@ -193,7 +192,9 @@ class _Aside:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if path is not None else None
+        if path is not None and path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file: name a new one, for the rows that are left out.")
+        self._temporary: Path | None = None
         self._stream: Any = None
 
     def __enter__(self) -> "_Aside":
@@ -213,25 +214,26 @@ class _Aside:
 
     def add(self, record: dict[str, Any]) -> None:
         """Keep one record, whatever is in it."""
-        if self.path is None or self._temporary is None:
+        if self.path is None:
             return
         try:
             if self._stream is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self._temporary.open("x", encoding="utf-8")
+                self._temporary = beside(self.path)
+                self._stream = self._temporary.open("w", encoding="utf-8")
             self._stream.write(_any_line(record) + "\n")
         except OSError as err:
             raise InputError(f"{self.path} can't be written ({err.strerror}).") from err
 
     def finish(self) -> Path | None:
         """Put the file in its place, or take an older one away where there is nothing to keep."""
-        if self.path is None or self._temporary is None:
+        if self.path is None:
             return None
-        if self._stream is None:
+        if self._temporary is None:
             self.path.unlink(missing_ok=True)
             return None
         self._stream.close()
-        os.replace(self._temporary, self.path)
+        replace(self._temporary, self.path)
         return self.path
 
 

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lightning_subliminal.bounds import MAX_LINE
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.faults import Fault
+from lightning_subliminal.lineage.strict_json import first_twice
 
 __all__ = ["Decoder", "list_elements"]
 
@@ -64,8 +66,7 @@ class Decoder:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) != len(pairs):
-            keys = [key for key, _ in pairs]
-            self._twice.append(next(key for key in keys if keys.count(key) > 1))
+            self._twice.append(first_twice(key for key, _ in pairs))
         return made
 
 
@@ -86,6 +87,8 @@ class _Window:
         if self.at > len(self.buffer) // 2:
             self.line += self.buffer.count("\n", 0, self.at)
             self.buffer, self.at = self.buffer[self.at :], 0
+        held = len(self.buffer) - self.at
+        MAX_LINE.check(held, f"{self.name}, line {self.line}: an element of more than {MAX_LINE:,} characters")
         text = self.read(max(CHUNK, len(self.buffer)))
         self.done = not text
         self.buffer += text

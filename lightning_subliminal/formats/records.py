@@ -11,10 +11,13 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from lightning_subliminal.bounds import MAX_LINE, Expansion
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import open_plain
 from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.json_text import Decoder, list_elements
 from lightning_subliminal.formats.messages import read_text
@@ -72,11 +75,11 @@ class TextFile:
             refuse_pointer(Path(path))
         zipped = path.endswith(".gz")
         try:
-            self._raw: IO[bytes] = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115
+            self._raw: IO[bytes] = sys.stdin.buffer if path == "-" else open_plain(Path(path))
         except OSError as err:
             raise InputError(f"{name} can't be read ({err.strerror or err}).") from err
         self.size = 0 if path == "-" else Path(path).stat().st_size
-        unzipped: Any = gzip.GzipFile(fileobj=self._raw) if zipped else self._raw
+        unzipped: Any = _Unzipped(self._raw, name, self.size) if zipped else self._raw
         self.stream: Any = io.BufferedReader(unzipped, 1 << 20) if zipped else unzipped  # lines come quicker so
         if path != "-" and not zipped:
             self._check_kind(self._raw.read(8))
@@ -95,7 +98,8 @@ class TextFile:
         try:
             with self.reading():
                 first = True
-                for line in self.stream:
+                for number, line in enumerate(iter(partial(self.stream.readline, MAX_LINE + 1), b""), start=1):
+                    MAX_LINE.check(len(line), f"{self.name}, line {number} has more than {MAX_LINE:,} bytes")
                     yield line.removeprefix(_BOM) if first else line
                     first = False
         finally:
@@ -116,6 +120,28 @@ class TextFile:
         for magic, kind in _FOREIGN.items():
             if head.startswith(magic):
                 raise InputError(f"{self.name} is no text, but {kind}: give it that ending.")
+
+
+class _Unzipped(io.RawIOBase):
+    """The bytes that a gzip file unpacks to, counted.
+
+    Args:
+        raw: the file.
+        name: what messages call it.
+        size: its bytes on disk.
+    """
+
+    def __init__(self, raw: IO[bytes], name: str, size: int) -> None:
+        self._stream = gzip.GzipFile(fileobj=raw)
+        self._expansion = Expansion(name, size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, block: Any) -> int:
+        count = self._stream.readinto(block)
+        self._expansion.add(count)
+        return count
 
 
 class _Reading:
@@ -212,7 +238,7 @@ def _refuse_whole(file: TextFile, name: str) -> None:
 
 def read_csv(file: TextFile, name: str) -> Iterator[Found]:
     """Yield the records of a CSV file with a head line."""
-    csv.field_size_limit(2**31 - 1)  # the library's own limit is 128 kB
+    csv.field_size_limit(int(MAX_LINE))  # the library's own limit is 128 kB
     with file.reading():
         reader = csv.reader(file.text(), strict=True)
         try:
@@ -282,7 +308,10 @@ def _decoded(line: bytes) -> tuple[str, Fault | None]:
 def _check_surrogates(record: Any, text: str) -> None:
     """Refuse a record with half of a surrogate pair: JSON can spell it, UTF-8 can't."""
     if "\\ud" in text or "\\uD" in text:
-        _walk(record, "")
+        try:
+            _walk(record, "")
+        except RecursionError as err:
+            raise Fault("", "expected an object, found brackets nested too deep to read") from err
 
 
 def _walk(value: Any, path: str) -> None:

@@ -86,7 +86,7 @@ class Sink:
                 sys.stdout.buffer.write(f"{line}\n".encode())
             sys.stdout.buffer.flush()
             return
-        atomically(self.path, lambda temporary: self._write(encoded, temporary))
+        atomically(self.path, lambda temporary: self._write(encoded, temporary), folder=self.kind == "folder")
 
     def _write(self, encoded: Iterable[Any], path: Path) -> None:
         if self.kind in ("parquet", "folder"):

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import open_plain, plain_folder
 from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.records import Found
 from lightning_subliminal.lfs import refuse_pointer
+from lightning_subliminal.rows import parquet_batches
 
 __all__ = [
     "is_dataset_folder",
@@ -23,7 +25,6 @@ __all__ = [
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w./-]+)?")
 _READ = 1024  # rows read at once
-_WEIGHT = 1 << 25  # bytes read at once
 
 
 def parquet_size(path: Path, name: str) -> int:
@@ -35,18 +36,14 @@ def parquet_size(path: Path, name: str) -> int:
     import pyarrow.parquet
 
     refuse_pointer(path)
-    with _told(name, "no Parquet file"), pyarrow.parquet.ParquetFile(path) as file:
+    with _told(name, "no Parquet file"), open_plain(path), pyarrow.parquet.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
 
 
 def read_parquet(path: Path, name: str) -> Iterator[Found]:
     """Yield the records of a Parquet file."""
-    import pyarrow.parquet
-
-    with _told(name, "no Parquet file"), pyarrow.parquet.ParquetFile(path) as file:
-        size = sum(file.metadata.row_group(place).total_byte_size for place in range(file.num_row_groups))
-        fitting = _WEIGHT * file.metadata.num_rows // max(size, 1)  # rows may be of megabytes
-        yield from _records(file.iter_batches(batch_size=max(1, min(_READ, fitting))), name)
+    with _told(name, "no Parquet file"):
+        yield from _records(parquet_batches(path, name), name)
 
 
 def is_dataset_folder(path: Path) -> bool:
@@ -62,6 +59,7 @@ def open_dataset(path: Path, split: str | None) -> Any:
     """
     import datasets
 
+    plain_folder(path)
     with _told(str(path), "no folder of `datasets`", Exception):
         found = datasets.load_from_disk(str(path))
     return _one_split(found, str(path), split) if isinstance(found, datasets.DatasetDict) else found

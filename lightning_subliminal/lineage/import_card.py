@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
+from lightning_subliminal.bounds import MAX_CARD
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import Material
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
@@ -17,7 +18,6 @@ _CARD = "model card, unverified"
 _WEAK = "{}, unverified, and often the place of a copy"
 # The expression of huggingface_hub's repocard.py and of the Hub itself: what it does not match is no front matter.
 _FRONT = re.compile(r"\s*---(?:\r\n|\r|\n)(?P<yaml>[\S\s]*?)(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z)")
-_MOST = 2**20  # bytes of a README.md; the longest cards have a tenth
 _FIELDS = (("base_model", "base"), ("datasets", "rows"), ("source_datasets", "rows"))
 _CONFIGS = (
     *((each.config, "base_model_name_or_path") for each in (PEFT_FILES, OWN_FILES)),
@@ -57,7 +57,7 @@ def _of_card(folder: Path) -> list[Material]:
 def _front_matter(path: Path) -> Mapping[str, Any]:
     """Return what a card's front matter says, as huggingface_hub reads it; nothing where it reads none."""
     try:
-        found = _FRONT.match(read_bytes(path, _MOST).decode("utf-8-sig"))
+        found = _FRONT.match(read_bytes(path, MAX_CARD).decode("utf-8-sig"))
     except UnicodeDecodeError as err:
         raise InputError(f"{path} is no text in UTF-8.") from err
     if found is None:  # no second line of dashes closes it, or none begins it

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.bounds import MAX_KEY
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -87,7 +89,7 @@ def write_pair(path: Path, key: Any) -> Path:
 
     public = path.with_name(path.name + ".pub")
     for each in (path, public):
-        if each.exists():
+        if each.exists() or (each == public and each.is_symlink()):
             raise InputError(f"{each} is there already: choose another name, since what it signed could not be told.")
     secret = os.environ.get(PASSPHRASE, "").encode()
     protection = BestAvailableEncryption(secret) if secret else NoEncryption()
@@ -139,7 +141,7 @@ def read_private(path: Path) -> Any:
 
     try:
         mode = path.stat().st_mode
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_KEY)
     except OSError as err:
         raise InputError(f"The key {path} can't be read ({err.strerror or err}): `lineage keygen` makes one.") from err
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -175,7 +177,9 @@ def _public(path: Path) -> TrustedKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(path.read_bytes())
+        key = load_pem_public_key(read_bytes(path, MAX_KEY))
+    except InputError:
+        raise
     except OSError as err:
         raise InputError(f"The key {path} can't be read ({err.strerror or err}).") from err
     except (ValueError, UnsupportedAlgorithm) as err:

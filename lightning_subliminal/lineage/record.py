@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal import files as plain
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import atomically
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files, dir_hash, inside
 from lightning_subliminal.lineage.signing import sign_statement
 from lightning_subliminal.lineage.statement import Statement, as_bytes, provenance, read_statement
 from lightning_subliminal.lineage.strict_json import read_bytes
-from lightning_subliminal.rows import atomically
 
 __all__ = [
     "artefact_material",
@@ -61,7 +62,9 @@ def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
         InputError: if it can't be written, or the key can't be used.
     """
     raw = as_bytes(statement)
-    is_said = path.is_file() and not path.is_symlink() and path.read_bytes() == raw  # then its signatures hold, too
+    is_said = (
+        path.is_file() and not path.is_symlink() and plain.read_bytes(path) == raw
+    )  # then its signatures hold, too
     envelope = path.with_name(path.stem + ENVELOPE[ENVELOPE.index(".") :])
 
     def write(temporary: Path) -> None:

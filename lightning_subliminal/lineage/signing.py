@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from lightning_subliminal.bounds import MAX_STATEMENT
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import atomically
+from lightning_subliminal.files import atomically, read_bytes
 
 __all__ = ["SIGNING_KEY", "check_signing_key", "sign_statement"]
 
@@ -45,7 +46,7 @@ def sign_statement(raw: bytes, envelope: Path, key: Path | None = None) -> bool:
 
     signer = private_key(Path(named))
     try:
-        old = envelope.read_bytes() if envelope.is_file() else None
+        old = read_bytes(envelope, MAX_STATEMENT) if envelope.is_file() else None
     except OSError as err:
         raise InputError(f"{envelope} can't be read ({err.strerror or err}).") from err
     sealed = seal(raw, signer, old=old)

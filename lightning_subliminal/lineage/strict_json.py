@@ -5,32 +5,29 @@ file of gigabytes or of a million brackets stops the reader before it can say no
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal import files
+from lightning_subliminal.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lfs import refuse_pointer
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "parse", "read_bytes"]
-
-MAX_BYTES = 16 * 2**20  # the statement of a report on 2,000 stages has 1 MB
-MAX_DEPTH = 64  # our deepest settings have 12
+__all__ = ["first_twice", "parse", "read_bytes"]
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+def read_bytes(path: Path, limit: Bound = MAX_STATEMENT) -> bytes:
     """Read a file that should be small.
 
     Raises:
-        InputError: if it is not there, is no plain file, or is larger than ``limit`` bytes.
+        InputError: if it is not there, is no regular file, or is larger than ``limit`` bytes.
     """
     try:
-        if not path.is_file():
-            raise InputError(f"{path} is not there, or is no file.")
         refuse_pointer(path)
-        size = path.stat().st_size
-        if size > limit:
-            raise InputError(f"{path} has {size:,} bytes: expected at most {limit:,} of a statement.")
-        return path.read_bytes()
+        return files.read_bytes(path, limit)
+    except FileNotFoundError as err:
+        raise InputError(f"{path} is not there, or is no file.") from err
     except OSError as err:
         raise InputError(f"{path} can't be read ({err.strerror or err}).") from err
 
@@ -65,9 +62,14 @@ def parse(data: bytes, what: str) -> dict[str, Any]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+        raise ValueError(f"duplicate key {first_twice(key for key, _ in pairs)[:40]!r}")
     return made
+
+
+def first_twice(keys: Iterable[str]) -> str:
+    """Return the first key that was there before; there is one."""
+    seen: set[str] = set()
+    return next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
 
 
 def _no_constant(text: str) -> Any:

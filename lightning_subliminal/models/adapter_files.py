@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, AdapterFiles, adapter_files
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.lfs import refuse_pointer
-from lightning_subliminal.rows import atomically
 
 __all__ = ["check_same", "read_adapter", "write_adapter"]
 
@@ -50,7 +50,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{folder} holds no adapter: expected {known}.")
     refuse_pointer(folder / files.weights)
     try:
-        config = json.loads((folder / files.config).read_text(encoding="utf-8"))
+        config = read_json(folder / files.config)
         state = load_file(folder / files.weights)
     except (OSError, ValueError, SafetensorError) as err:
         raise InputError(f"The adapter in {folder} is damaged ({err}): train it again or copy it anew.") from err

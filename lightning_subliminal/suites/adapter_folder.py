@@ -1,7 +1,6 @@
 """An adapter's folder, as this package or PEFT leaves it: which base it stands on, and how it is put on it."""
 
 import contextlib
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.names import shipped_name
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_json
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
@@ -35,7 +35,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     files = adapter_files(folder)
     name = files.config if files else "no config"
     try:
-        config = json.loads((folder / name).read_text(encoding="utf-8"))
+        config = read_json(folder / name)
         if isinstance(config["base_model_name_or_path"], str):
             return dict(config)
     except (OSError, ValueError, KeyError, TypeError) as err:

@@ -14,6 +14,7 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import say
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError, JudgeError
+from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.lineage import (
     Material,
     setting_material,
@@ -22,7 +23,6 @@ from lightning_subliminal.lineage import (
     write_test_result,
 )
 from lightning_subliminal.lineage.statement import invocation
-from lightning_subliminal.rows import atomically
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.earlier import FILES, keep_earlier
 from lightning_subliminal.suites.subject import Subject
@@ -231,7 +231,7 @@ def _read(path: Path) -> Outcome | None:
     if not path.is_file():
         return None
     try:
-        return Outcome.of_json(json.loads(path.read_text(encoding="utf-8")))
+        return Outcome.of_json(read_json(path))
     except (ValueError, KeyError, TypeError) as err:
         raise InputError(f"{path} is damaged: delete it, and the next run measures again.") from err
 

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from lightning_subliminal.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.strict_json import MAX_BYTES, MAX_DEPTH, parse, read_bytes
+from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
 
 def refused(data, message):
@@ -96,11 +97,11 @@ def test_no_json(data):
 def test_a_file_is_read_up_to_a_size(tmp_path):
     path = tmp_path / "it.json"
     path.write_bytes(bytes(10))
-    assert read_bytes(path, limit=10) == bytes(10)
+    assert read_bytes(path, limit=Bound("MAX_STATEMENT", 10)) == bytes(10)
     with pytest.raises(InputError, match=r"it\.json has 10 bytes: expected at most 9"):
-        read_bytes(path, limit=9)
+        read_bytes(path, limit=Bound("MAX_STATEMENT", 9))
     with path.open("wb") as stream:
-        stream.truncate(MAX_BYTES + 1)  # sparse: it takes no room
+        stream.truncate(MAX_STATEMENT + 1)  # sparse: it takes no room
     with pytest.raises(InputError, match=r"has 16,777,217 bytes: expected at most 16,777,216"):
         read_bytes(path)
 

@@ -13,8 +13,8 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.report.contents import checked, cleaned
 from lightning_subliminal.experiments.report.drawing import png
 from lightning_subliminal.experiments.report.page import Drawings, draw_all, page
+from lightning_subliminal.files import atomically, read_bytes, read_text
 from lightning_subliminal.lineage import Material, read_record, write_record
-from lightning_subliminal.rows import atomically
 
 __all__ = ["read_report", "record_again", "record_report", "write_report"]
 
@@ -115,8 +115,8 @@ def _write_figures(report: Mapping[str, Any], drawn: Drawings, folder: Path) -> 
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_bytes() == text.encode()
-    except OSError:
+        return read_bytes(path) == text.encode()
+    except (OSError, InputError):
         return False
 
 
@@ -185,8 +185,7 @@ def _value(cell: str) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return stream.read()
+        return read_text(path)
     except (FileNotFoundError, NotADirectoryError) as err:
         raise InputError(f"{path} is not there: give a folder that `run` made, such as runs/paper-1a2b3c4d.") from err
     except (OSError, UnicodeDecodeError) as err:

@@ -1,0 +1,141 @@
+"""Bounds of size, time and memory for what other people wrote: one name for each, said by the error that meets it.
+
+A file that anybody may have written must not cost more than it is worth, whatever is in it. Each bound is far above
+what real files need. ``LIGHTNING_SUBLIMINAL_<NAME>`` sets another, for a file that is trusted and larger.
+
+===================  =============  ==================================================================================
+name                 value          bounds
+===================  =============  ==================================================================================
+MAX_STATEMENT        16 MiB         bytes of a statement, an envelope or a proof
+MAX_DEPTH            64             levels of JSON in a statement
+MAX_KEY              64 KiB         bytes of a key's file
+MAX_CARD             1 MiB          bytes of a README.md or a chat template
+MAX_JSON             256 MiB        bytes of any other file that is read whole: settings, tokenizers, results, questions
+MAX_LINE             64 MiB         bytes of one record: a line, a CSV field, an element of a list, a row of a table
+MAX_RATIO            200            times its size that a packed file (gzip, Parquet) may unpack to ...
+MAX_UNPACKED         256 MiB        ... once it is larger than this
+MAX_HEADER           16 MiB         bytes of the header of safetensors
+MAX_SPARSE           1 GiB          bytes of a file that has holes
+MAX_MATERIALS        100,000        materials of one statement
+MAX_ARTEFACTS        100,000        artefacts of one audit
+MAX_LINKS            1,000,000      links between them
+MAX_SHOWN            2,000          artefacts that an audit draws and lists; of the others it gives the number
+MAX_STEPS            1,000,000      steps of loops and calls in one rendering of a chat template
+MAX_WRITTEN          256 MiB        characters that one rendering of a chat template may handle
+MAX_PATTERN          10,000         characters of a pattern in a tokenizer or an adapter
+MATCH_SECONDS        10             seconds for an adapter's patterns on the names of a model's modules
+MAX_PARAMETERS       16             parameters that a config.json may name for each byte of its weights
+===================  =============  ==================================================================================
+"""
+
+import os
+
+from lightning_subliminal.errors import InputError
+
+__all__ = [
+    "MATCH_SECONDS",
+    "MAX_ARTEFACTS",
+    "MAX_CARD",
+    "MAX_DEPTH",
+    "MAX_HEADER",
+    "MAX_JSON",
+    "MAX_KEY",
+    "MAX_LINE",
+    "MAX_LINKS",
+    "MAX_MATERIALS",
+    "MAX_PARAMETERS",
+    "MAX_PATTERN",
+    "MAX_RATIO",
+    "MAX_SHOWN",
+    "MAX_SPARSE",
+    "MAX_STATEMENT",
+    "MAX_STEPS",
+    "MAX_UNPACKED",
+    "MAX_WRITTEN",
+    "Bound",
+    "Expansion",
+]
+
+_PREFIX = "LIGHTNING_SUBLIMINAL_"
+
+
+class Bound(int):
+    """A bound with the name of the variable that sets another.
+
+    Attributes:
+        how: what an error says of it.
+    """
+
+    how: str
+
+    def __new__(cls, name: str, value: int) -> "Bound":
+        """Make a bound, with the value of its variable where there is one.
+
+        Raises:
+            InputError: if the variable holds no whole number.
+        """
+        given = os.environ.get(_PREFIX + name, "")
+        if given and not (given.isascii() and given.isdigit()):
+            raise InputError(f"{_PREFIX}{name} is {given!r}: expected a whole number, such as {value}.")
+        made = super().__new__(cls, given or value)
+        made.how = f"{_PREFIX}{name}=NUMBER sets this bound, where you trust the file"
+        return made
+
+    def check(self, found: int, says: str) -> None:
+        """Refuse what is beyond the bound.
+
+        Args:
+            found: how much there is.
+            says: the error's beginning, such as ``x.json has 7 bytes``.
+
+        Raises:
+            InputError: naming the bound.
+        """
+        if found > self:
+            raise InputError(f"{says}: expected at most {self:,} ({self.how}).")
+
+
+MAX_STATEMENT = Bound("MAX_STATEMENT", 16 * 2**20)  # the statement of a report on 2,000 stages has 1 MB
+MAX_DEPTH = Bound("MAX_DEPTH", 64)  # our deepest settings have 12
+MAX_KEY = Bound("MAX_KEY", 2**16)  # an RSA key of 16,384 bits has 13 kB
+MAX_CARD = Bound("MAX_CARD", 2**20)  # the longest cards have a tenth
+MAX_JSON = Bound("MAX_JSON", 256 * 2**20)  # Gemma's tokenizer.json has 33 MB
+MAX_LINE = Bound("MAX_LINE", 64 * 2**20)
+MAX_RATIO = Bound("MAX_RATIO", 200)  # text shrinks to a tenth, rows that repeat to a hundredth
+MAX_UNPACKED = Bound("MAX_UNPACKED", 256 * 2**20)
+MAX_HEADER = Bound("MAX_HEADER", 16 * 2**20)  # ten thousand tensors have 1.5 MB
+MAX_SPARSE = Bound("MAX_SPARSE", 2**30)
+MAX_MATERIALS = Bound("MAX_MATERIALS", 100_000)
+MAX_ARTEFACTS = Bound("MAX_ARTEFACTS", 100_000)
+MAX_LINKS = Bound("MAX_LINKS", 1_000_000)
+MAX_SHOWN = Bound("MAX_SHOWN", 2_000)
+MAX_STEPS = Bound("MAX_STEPS", 1_000_000)
+MAX_WRITTEN = Bound("MAX_WRITTEN", 256 * 2**20)
+MAX_PATTERN = Bound("MAX_PATTERN", 10_000)  # GPT-4o's has 400
+MATCH_SECONDS = Bound("MATCH_SECONDS", 10)
+MAX_PARAMETERS = Bound("MAX_PARAMETERS", 16)  # weights of one bit have 8
+
+
+class Expansion:
+    """Counts what a packed file unpacks to.
+
+    Args:
+        name: what messages call the file.
+        stored: its bytes on disk.
+    """
+
+    def __init__(self, name: str, stored: int) -> None:
+        self._name, self._stored, self._made = name, stored, 0
+
+    def add(self, size: int) -> None:
+        """Count more unpacked bytes.
+
+        Raises:
+            InputError: if they are too many for the file's size.
+        """
+        self._made += size
+        if self._made > max(MAX_UNPACKED, MAX_RATIO * self._stored):
+            raise InputError(
+                f"{self._name} unpacks to more than {MAX_RATIO} times its {self._stored:,} bytes and more than "
+                f"{MAX_UNPACKED:,} bytes, as no rows do ({MAX_RATIO.how})."
+            )
