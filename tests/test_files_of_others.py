@@ -220,10 +220,10 @@ def test_a_parquet_bomb_is_told(tmp_path, monkeypatch):
     import pyarrow
     import pyarrow.parquet
 
-    monkeypatch.setattr("lightning_subliminal.bounds.MAX_UNPACKED", Bound("MAX_UNPACKED", 1 << 22))
-    text = pyarrow.array(["a" * 100_000]).dictionary_encode()
-    same = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 5000, pyarrow.int32()), text.dictionary)
-    table = pyarrow.table({"prompt": same.cast(pyarrow.string()), "completion": ["b"] * 5000})
+    monkeypatch.setattr("lightning_subliminal.bounds.MAX_UNPACKED", Bound("MAX_UNPACKED", 1 << 20))
+    text = pyarrow.array(["a" * 20_000]).dictionary_encode()
+    same = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 500, pyarrow.int32()), text.dictionary)
+    table = pyarrow.table({"prompt": same.cast(pyarrow.string()), "completion": ["b"] * 500})
     pyarrow.parquet.write_table(table, tmp_path / "bomb.parquet", compression="zstd")
     with pytest.raises(InputError, match=r"bomb.parquet unpacks to more than 200 times"):
         list(read_rows(tmp_path / "bomb.parquet"))
@@ -235,8 +235,8 @@ def test_duplicate_keys_are_found_in_linear_time(tmp_path):
     keys = ",".join(f'"{key}":1' for key in range(100_000))
     with pytest.raises(InputError, match="duplicate key '99999'"):
         parse(f'{{{keys},"99999":1}}'.encode(), "it")
-    (tmp_path / "a.jsonl").write_text(f'{{{keys},"99999":1}}\n')
-    with pytest.raises(InputError, match=r"line 1: expected each key once, found '99999' twice"):
+    (tmp_path / "a.jsonl").write_text(f'{ROW}{{{keys},"99999":1}}\n')
+    with pytest.raises(InputError, match=r"line 2: expected each key once, found '99999' twice"):
         list(read_rows(tmp_path / "a.jsonl"))
 
 
