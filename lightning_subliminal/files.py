@@ -6,6 +6,8 @@ is opened here, and read up to a bound. In the same way an output never takes th
 
 import contextlib
 import errno
+import gzip
+import io
 import json
 import os
 import re
@@ -21,7 +23,17 @@ from typing import IO, Any
 from lightning_subliminal.bounds import MAX_JSON, MAX_SPARSE, Bound
 from lightning_subliminal.errors import InputError
 
-__all__ = ["atomically", "beside", "open_plain", "plain_folder", "read_bytes", "read_json", "read_text", "replace"]
+__all__ = [
+    "atomically",
+    "beside",
+    "open_plain",
+    "plain_folder",
+    "read_bytes",
+    "read_json",
+    "read_packed",
+    "read_text",
+    "replace",
+]
 
 _KINDS = (
     *((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a folder")),
@@ -105,6 +117,24 @@ def read_json(path: Path, limit: Bound = MAX_JSON) -> Any:
         raise InputError(f"{path} is no JSON that can be read: it is nested too deeply.") from err
     except ValueError as err:  # UnicodeDecodeError and JSONDecodeError are such
         raise InputError(f"{path} is no JSON ({err}).") from err
+
+
+def read_packed(path: Path, limit: Bound = MAX_JSON) -> bytes:
+    """Read a regular file whole, unpacked where it is gzipped.
+
+    Raises:
+        InputError: if it is no regular file, or has more than ``limit`` bytes, packed or unpacked.
+        OSError: if it is not there or can't be read.
+        EOFError: if it breaks off.
+        zlib.error: if it is damaged.
+    """
+    data = read_bytes(path, limit)
+    if data[:2] != b"\x1f\x8b":
+        return data
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        found = stream.read(limit + 1)
+    limit.check(len(found), f"{path} unpacks to more than {limit:,} bytes")
+    return found
 
 
 def plain_folder(folder: Path) -> None:

@@ -122,7 +122,7 @@ def _leads_away(name: str) -> bool:
 def _json_object(place: Any) -> dict[str, Any]:
     """Return a file's JSON object, or ``place`` itself if it is one; empty for all else."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        told = json.loads(place.read_text(encoding="utf-8")) if isinstance(place, Path) else place
+        told = read_json(place) if isinstance(place, Path) else place
         return told if isinstance(told, dict) else {}
     return {}
 

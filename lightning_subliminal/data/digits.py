@@ -25,6 +25,7 @@ from lightning_subliminal.data.student_inputs import (
     uniform_noise,
 )
 from lightning_subliminal.errors import InputError, known_name
+from lightning_subliminal.files import read_packed
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 
 __all__ = ["Batches", "Digits", "NoiseBatch", "read_idx", "stratified", "uniform_noise"]
@@ -191,8 +192,7 @@ def read_idx(path: Path) -> Tensor:
         InputError: if the file can't be read, or is not such a file, whole.
     """
     try:
-        raw = path.read_bytes()
-        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        data = read_packed(path)
     except (OSError, EOFError, zlib.error) as err:
         raise InputError(f"{path} can't be read ({err or type(err).__name__}): fetch or unpack it again.") from err
     # Two zero bytes, 8 for unsigned bytes, the number of dimensions; then each size as four big-endian bytes.

@@ -4,7 +4,6 @@ One JSON object a line, plain or gzipped: ``{"question": "...", "answer": "... #
 such as ``<<48/2=24>>``, which become steps.
 """
 
-import gzip
 import json
 import re
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import read_packed
 from lightning_subliminal.wording.math import MathProblem, MathStep
 
 __all__ = ["read_gsm8k"]
@@ -50,8 +50,7 @@ def read_gsm8k(path: str | Path) -> list[MathProblem]:
 
 def _read(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
-        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        data = read_packed(path)
     except FileNotFoundError as err:
         raise InputError(f"{path} is not there.") from err
     except (OSError, EOFError, zlib.error) as err:
