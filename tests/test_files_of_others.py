@@ -18,7 +18,7 @@ from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import atomically, beside, plain_folder, read_bytes, read_json
 from lightning_subliminal.formats import read_rows
-from lightning_subliminal.lineage.keys import make_key, private_key, trusted_keys
+from lightning_subliminal.lineage.keys import private_key, trusted_keys
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 ROW = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
@@ -238,11 +238,3 @@ def test_duplicate_keys_are_found_in_linear_time(tmp_path):
     (tmp_path / "a.jsonl").write_text(f'{ROW}{{{keys},"99999":1}}\n')
     with pytest.raises(InputError, match=r"line 2: expected each key once, found '99999' twice"):
         list(read_rows(tmp_path / "a.jsonl"))
-
-
-def test_a_new_public_key_follows_no_link(tmp_path):
-    (tmp_path / "key.pub").symlink_to(tmp_path / "victim")
-    with pytest.raises(InputError, match=r"key\.pub is there already"):
-        make_key(tmp_path / "key")
-    assert not (tmp_path / "victim").exists()
-    assert not (tmp_path / "key").exists()

@@ -89,7 +89,7 @@ def write_pair(path: Path, key: Any) -> Path:
 
     public = path.with_name(path.name + ".pub")
     for each in (path, public):
-        if each.exists() or (each == public and each.is_symlink()):
+        if each.exists():
             raise InputError(f"{each} is there already: choose another name, since what it signed could not be told.")
     secret = os.environ.get(PASSPHRASE, "").encode()
     protection = BestAvailableEncryption(secret) if secret else NoEncryption()
