@@ -22,6 +22,7 @@ from lightning_subliminal.chat_template import (
     TOLD,
     WORDS,
     Template,
+    check_fixed,
     closed_thought,
     cut_marks,
     template_text,
@@ -81,6 +82,7 @@ class Frame(Template):
         """
         bare = cls(tokenizer, dict(arguments or {}))
         bare.check_arguments()
+        check_fixed(template_text(tokenizer))
         user: list[Message] = [{"role": "user", "content": ASKED}]
         try:
             before, after = bare.whole(user)

@@ -23,6 +23,7 @@ __all__ = [
     "TOLD",
     "WORDS",
     "Template",
+    "check_fixed",
     "closed_thought",
     "cut_marks",
     "template_text",
@@ -38,9 +39,11 @@ _CLOSED = re.compile(
 )
 _MAY_CLOSE = ("</", "[/", "<|end_", "think", "thought", "channel")  # in small letters; others cost no second rendering
 _DATES = ("strftime_now", "date_string")
+_UNFIXED = "The chat template writes another text at each call"
 _DIRECTIVES = [*(f"%{flag}{letter}" for flag in ("", "-") for letter in string.ascii_letters)]
 _OPEN = re.compile(r"[<\[][^<>\[\]]*\Z")
 _MARKS = re.compile(r"\s*([<\[][^<>\[\]]+[>\]]\s*)*")
+_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")  # how Python writes an object of this process
 _SPLIT = re.compile(r"""split\(\s*(["'])(.+?)\1""")
 
 
@@ -95,7 +98,7 @@ class Template:
         if "date_string" in template and "date" in self.arguments:
             arguments.setdefault("date_string", day.strftime("%d %b %Y"))
         try:
-            return str(
+            written = str(
                 self.tokenizer.apply_chat_template(
                     [self._given(message) for message in messages],
                     tokenize=False,
@@ -110,6 +113,9 @@ class Template:
                 f"The chat template refuses a conversation of {roles} ({fault}): change the messages, or give the "
                 "model another chat template."
             ) from err
+        if (found := _ADDRESS.search(written)) and not any(found[0] in message["content"] for message in messages):
+            raise InputError(f"{_UNFIXED} ({found[0]}, an object of this process): remove what changes from it.")
+        return written
 
     def _given(self, message: Message) -> dict[str, Any]:
         """Return a message in the form that the template takes."""
@@ -185,6 +191,27 @@ def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:
         raise InputError(
             "The tokenizer has no chat template: add a chat_template.jinja to the model's folder, or take a chat model."
         ) from err
+
+
+def check_fixed(template: str) -> None:
+    """Refuse a template that draws at random, also where it does so for some conversations alone.
+
+    Today's date is none of it: a template is told a pinned one.
+
+    Raises:
+        InputError: naming what draws.
+    """
+    from jinja2 import Environment, TemplateSyntaxError
+
+    try:
+        words = [word for _, kind, word in Environment().lex(template) if kind in ("name", "operator", "string")]  # noqa: S701
+    except TemplateSyntaxError:
+        return  # it can't be rendered, which is told then
+    pairs = list(zip(["", *words], words, strict=False))
+    drawn = [word for before, word in pairs if word == "lipsum" or (word == "random" and before in ("|", "filter"))]
+    drawn += [word for word in words if word.strip("'\"") == "random" and word != "random" and "map" in words]
+    if drawn:
+        raise InputError(f"{_UNFIXED} (`{drawn[0]}`): remove what is random from it.")
 
 
 @lru_cache

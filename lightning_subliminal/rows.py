@@ -109,7 +109,7 @@ def read_parquet(path: Path) -> list[Row]:
     """Read rows from one Parquet file.
 
     Raises:
-        InputError: if the file is missing or is no Parquet file.
+        InputError: if the file is missing, is no Parquet file, or holds a text that is no UTF-8.
     """
     return list(stream_parquet(path))
 
@@ -128,5 +128,7 @@ def stream_parquet(path: Path) -> Iterator[Row]:
             yield from batch.to_pylist()
     except FileNotFoundError as err:
         raise InputError(f"{path} is not there.") from err
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path} holds a text that is no UTF-8: write the file again from its source.") from err
     except (ArrowException, OSError) as err:
         raise InputError(f"{path} is damaged or no Parquet file: delete it, and the next run makes it again.") from err

@@ -249,6 +249,15 @@ def test_named_templates_without_a_default_are_named(names):
         ("{% for m in messages %}{{ m.content + m.content }}{% endfor %}", "assistant's words twice"),
         ("{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}", "user's words"),
         ("{{ range(99999) | random }}{% for m in messages %}{{ m.content }}{% endfor %}", "another text at each"),
+        ("{% for m in messages %}{{ m.content }}{{ ['', ' '] | random }}{% endfor %}", r"another text .*\(`random`\)"),
+        (
+            "{% for m in messages %}{{ m.content }}{% if m.role == 'x' %}{{ [1]|random }}{% endif %}{% endfor %}",
+            "`random`",
+        ),
+        ("{% for m in messages %}{{ m.content }}{% filter random %}!{% endfilter %}{% endfor %}", "`random`"),
+        ("{% for m in messages %}{{ m.content }}{{ [['a', 'b']] | map('random') | join }}{% endfor %}", "'random'"),
+        ("{% for m in messages %}{{ m.content }}{{ lipsum(1) }}{% endfor %}", "`lipsum`"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}{{ [1] | map('string') }}", "an object of this process"),
         ("{{ raise_exception('no') }}", r"refuses a conversation of user, assistant \(no\)"),
     ],
 )
@@ -257,6 +266,13 @@ def test_a_template_that_can_not_render_a_turn_is_refused_in_a_line(template, fa
     with pytest.raises(InputError, match=fault) as caught:
         prompt_ids(made, ASKED)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [" random", "{# | random #}", "{{ ' | random' }}", "{% set random = 1 %}{{ random }}"])
+def test_words_that_draw_nothing_are_no_draw(text):
+    plain = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+    made = template_tokenizer(TABLE["zephyr"] | {"template": plain + text})
+    assert prompt_ids(made, ASKED)
 
 
 def test_no_template_is_said():

@@ -312,6 +312,16 @@ MISTAKES = {
         None,
         "The control 'pocket/b' is none of the models: name one of pocket/a",
     ),
+    "control of itself": (
+        ["pocket/a", "--control", "pocket/a"],
+        None,
+        "pocket/a can't be compared with the control pocket/a, which is the same model",
+    ),
+    "control under two names": (
+        ["base=pocket/a", "mine=pocket/a", "--control", "base"],
+        None,
+        "mine can't be compared",
+    ),
     "no models": ([], None, "`models` is missing"),
     "missing suite": (["pocket/a", "--suite", "nowhere.yaml"], None, "The suite nowhere.yaml is not there"),
     "folder for a suite": (["pocket/a", "--suite", "."], None, "The suite . can't be read: it is a folder"),

@@ -13,6 +13,7 @@ from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.cli import main
 from lightning_subliminal.lineage import read_statement
 from lightning_subliminal.lineage.keys import trusted_keys
+from lightning_subliminal.rows import make_row, write_parquet
 
 
 @pytest.fixture
@@ -127,6 +128,42 @@ class TestProofs:
         (tmp_path / "proof.json").write_text(json.dumps(proof))
         words = ["lineage", "verify", "proof.json", "--against", str(rows)]
         refused(words, capsys, "Row 1 is not in that data set", code=3)
+
+    def test_a_row_counts_once_and_says_no_more_than_is_proven(self, cache, tmp_path, capsys):
+        rows = generation(cache, teacher(cache))
+        main(["lineage", "prove", str(rows / "rows.parquet"), "--rows", "1,1,1", "--out", "proof.json"])
+        words = ["lineage", "verify", "proof.json", "--against", str(rows)]
+        proof = json.loads((tmp_path / "proof.json").read_text())
+        proof["rows"] = proof["rows"] * 3
+        (tmp_path / "proof.json").write_text(json.dumps(proof))
+        main(words)
+        assert "\n1 row is in the data set of 5 rows" in capsys.readouterr().out
+        told = json.dumps(proof["rows"][0])
+        for change, message in (
+            (lambda each: each["row"].update(weight=100), "a row with `weight`, which no root binds"),
+            (lambda each: each["row"]["completion"][0].update(weight=100), "Row 1 is not in that data set"),
+            (
+                lambda each: each["row"]["prompt"][0].update(tool_calls=[{"name": "rm"}]),
+                "Row 1 is not in that data set",
+            ),
+            (lambda each: each.update(place=True), "`place` is no number"),
+            (lambda each: each.update(row=[1]), "without `place`, `row` or `path`"),
+        ):
+            each = json.loads(told)
+            change(each)
+            (tmp_path / "proof.json").write_text(json.dumps(proof | {"rows": [each]}))
+            refused(words, capsys, message, code=3)
+
+    def test_further_keys_of_messages_are_proven_too(self, cache, tmp_path, capsys):
+        rows = [make_row([{"role": "user", "content": "a", "name": name}], "b") for name in ("x", "y")]
+        write_parquet(rows, tmp_path / "their.parquet")
+        main(["lineage", "add", "their.parquet", "--kind", "rows"])
+        assert audit(tmp_path / "their.parquet", digests=Digests(remember=False), measure=False).holds
+        main(["lineage", "prove", "their.parquet", "--rows", "1", "--out", "proof.json"])
+        main(["lineage", "verify", "proof.json", "--against", "their.parquet"])
+        text = (tmp_path / "proof.json").read_text()
+        (tmp_path / "proof.json").write_text(text.replace('"y"', '"x"'))
+        refused(["lineage", "verify", "proof.json", "--against", "their.parquet"], capsys, "Row 1 is not", code=3)
 
     def test_an_exported_file_carries_the_same_root(self, cache, tmp_path, capsys):
         rows = generation(cache, teacher(cache))

@@ -80,7 +80,7 @@ class Digests:
             return root, int(count)
         try:
             root, number = rows_root(stream_parquet(path))
-        except (KeyError, TypeError) as err:
+        except (KeyError, TypeError, AttributeError) as err:
             raise InputError(f"{path} holds no rows with prompt and completion.") from err
         self._notes[key] = f"{root}:{number}"
         return root, number

@@ -10,6 +10,7 @@ from lightning_subliminal.shipped import find_config
 
 if TYPE_CHECKING:
     from lightning_subliminal.suites import Measure
+    from lightning_subliminal.suites.subject import Subject
 
 __all__ = ["COMMANDS", "evaluate", "guide", "load_suite", "spelled"]
 
@@ -87,6 +88,8 @@ def evaluate(
     names = [each.name for each in subjects]
     if control is not None and control not in names:
         raise InputError(f"The control {control!r} is none of the models: name one of {', '.join(names)}.")
+    if control is not None and (own := _own_control(subjects, control)) is not None:
+        raise InputError(f"{own} can't be compared with the control {control}, which is the same model: name another.")
     check_place(out)
     there = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):  # told before hours of measuring
@@ -99,6 +102,13 @@ def evaluate(
         say(line)
     write_results(found, measures, subjects, seed, control, out)
     say(f"seed {seed}; kept in {out / 'results.json'}")
+
+
+def _own_control(subjects: "list[Subject]", control: str) -> str | None:
+    """Return the name of a model that is its own control; of the control itself where there is no other model."""
+    other = next(each for each in subjects if each.name == control)
+    rest = [each for each in subjects if each is not other]
+    return next((each.name for each in rest if each.digest == other.digest), control if not rest else None)
 
 
 def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait: bool = False) -> "list[Measure]":

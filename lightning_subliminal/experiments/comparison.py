@@ -16,7 +16,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import Arm, arm_folder, measure, shaping, train_arm
 from lightning_subliminal.experiments.chart import draw_comparison
 from lightning_subliminal.experiments.evaluations import Evaluation
-from lightning_subliminal.experiments.results import comparison_table, further_table, summary, verdict
+from lightning_subliminal.experiments.results import comparison_table, doubts_of, further_table, summary, verdict
 from lightning_subliminal.experiments.saving import save_student
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
 from lightning_subliminal.metrics.functional import check_target
@@ -122,8 +122,9 @@ class TraitComparison(Callback):
         write_record(folder, "comparison", asked, list(models.values()), files=files)
         for name, beside in (("teacher", "base"), ("student", "control" if "control" in models else "base")):
             if name in models and name in found:
-                apart = _apart(found[name], found[beside], trait.target)
-                write_test_result(folder, name, models[name], {f"{trait.name} as {beside}": apart}, [models[beside]])
+                test, pair = f"{trait.name} as {beside}", (found[name], found[beside])
+                apart, doubts = {test: _apart(*pair, trait.target)}, {test: doubts_of(*pair, trait)}
+                write_test_result(folder, name, models[name], apart, [models[beside]], doubts=doubts)
 
     def arms(self, student: Student, data: TrainingRows, trainer: Trainer) -> list[Arm]:
         """Measure base, teacher, control and student, as far as there are such."""

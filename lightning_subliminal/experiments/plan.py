@@ -300,7 +300,8 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
             for key, other in (("control", arm.control), ("taught_by", arm.taught_by)):
                 if other is not None:
                     known_name(other, arms, f"arm {arm.name!r}: `{key}` names no arm {other!r}")
-            _check_chain(arm, arms)
+            for key in ("control", "taught_by"):
+                _check_chain(arm, arms, key)
         published = told.get("published", False)
         if not isinstance(published, bool):
             raise InputError(f"`published` is {published!r}: expected true where others made the claims, else false.")
@@ -412,12 +413,14 @@ def _check_values(claims: Sequence[Claim], figures: Sequence[Mapping[str, Any]],
             known_name(value, known, f"figure {figure.get('title')!r}: no trial gives `{value}`")
 
 
-def _check_chain(arm: ArmPlan, arms: Mapping[str, ArmPlan]) -> None:
+def _check_chain(arm: ArmPlan, arms: Mapping[str, ArmPlan], key: str) -> None:
+    """Refuse an arm that is its own control or teacher, itself or by way of others."""
     seen = [arm.name]
-    while (teacher := arms[seen[-1]].taught_by) is not None:
-        if teacher in seen:
-            raise InputError(f"arm {arm.name!r}: `taught_by` goes round in a circle ({' -> '.join([*seen, teacher])}).")
-        seen.append(teacher)
+    while (named := getattr(arms[seen[-1]], key)) is not None:
+        if named in seen:
+            way = " -> ".join([*seen, named])
+            raise InputError(f"arm {arm.name!r}: `{key}` goes round in a circle ({way}): name an arm outside it.")
+        seen.append(named)
 
 
 def _taught_by(data: Any, graduate: Graduate) -> TrainingRows:

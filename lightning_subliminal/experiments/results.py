@@ -10,11 +10,11 @@ from rich.table import Table
 from lightning_subliminal.describe import describe
 from lightning_subliminal.experiments.arms import Arm
 from lightning_subliminal.experiments.evaluations import Evaluation
-from lightning_subliminal.experiments.guards import Said, guard_warnings
+from lightning_subliminal.experiments.guards import Said, guard_warnings, pair_doubts
 from lightning_subliminal.metrics.functional import targeted_transfer, transfer, why_untargeted
 from lightning_subliminal.traits import Trait
 
-__all__ = ["comparison_table", "further_table", "summary", "verdict", "warnings_of"]
+__all__ = ["comparison_table", "doubts_of", "further_table", "summary", "verdict", "warnings_of"]
 
 
 def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation] | None = None) -> dict[str, Any]:
@@ -127,8 +127,13 @@ def warnings_of(arms: Sequence[Arm], trait: Trait, evaluations: Mapping[str, Eva
     return told
 
 
+def doubts_of(arm: Arm, beside: Arm, trait: Trait) -> list[str]:
+    """Return why a test of an arm beside another can't pass, a sentence each."""
+    return pair_doubts(_said([arm, beside], trait), trait.target, len(trait.candidates), (arm.name, beside.name))
+
+
 def _said(arms: Sequence[Arm], trait: Trait) -> dict[str, Said]:
-    return {arm.name: Said(arm.rate(trait.target), arm.no_candidate) for arm in arms}
+    return {arm.name: Said.of(arm.probabilities, trait.candidates, trait.target) for arm in arms}
 
 
 def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: Evaluation) -> dict[str, Any]:

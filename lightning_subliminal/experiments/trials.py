@@ -243,14 +243,11 @@ class StudentTrial(Trial):
     def warnings(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> list[str]:
         """Return what makes the exact answers to each set of questions hard to read as the trait."""
         trait: Any = setting.rows().trait
-        target, told = trait.candidates.index(trait.target), []
+        told: list[str] = []
         for name in [name for name, answers in self._sets() if answers is None]:
             stages: dict[str, Any] = {role: measured.get(f"{name}{role}") for role in ("student", "control")}
             tables = {role: _table(each, trait) for role, each in stages.items() if each is not None}
-            said = {
-                role: Said(table[:, target].mean().item(), 1 - table.sum(1).mean().item())
-                for role, table in tables.items()
-            }
+            said = {role: Said.of(table, trait.candidates, trait.target) for role, table in tables.items()}
             told += [f"{name}{each}" for each in guard_warnings(said, trait.target, len(trait.candidates))]
         return told
 

@@ -4,13 +4,16 @@ The tree is that of RFC 6962, section 2.1: a leaf is SHA-256(0x00 | row), a node
 left half holds the largest power of two of rows that is smaller than all. So no leaf can pass for a node, and rows
 that are changed, added, dropped, doubled or put in another order change the root.
 
-A leaf holds prompt and completion. Ids and other columns, such as whether a completion was finished (then its end is
-trained on, too), are bound by the digest of the file alone.
+A leaf holds prompt and completion: role and content of each message, and further keys where a message has any, such as
+`weight`, `name` or `tool_calls`, which other trainers read. A key without a value is none: Parquet gives each message
+the keys of all. Ids and other columns of a row, such as whether a completion was finished (then its end is trained on,
+too), are bound by the digest of the file alone.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Row
@@ -19,17 +22,17 @@ __all__ = ["RowsTree", "inclusion_path", "leaf_digest", "merkle_root", "root_fro
 
 
 def leaf_digest(row: Row) -> bytes:
-    """Give a row's leaf: of its prompt and completion as JSON with sorted keys, no spaces, in UTF-8.
+    """Return a row's leaf: of its prompt and completion as JSON with sorted keys, no spaces, in UTF-8.
 
     Example:
         >>> leaf_digest({"prompt": [], "completion": [], "id": "any"}).hex()[:8]
         '1ec38f81'
     """
     kept = {
-        key: [{"role": part["role"], "content": part["content"]} for part in row[key]]
+        key: [{"role": part["role"], "content": part["content"]} | _further(part) for part in row[key]]
         for key in ("prompt", "completion")
     }
-    text = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(b"\0" + text.encode(errors="surrogatepass")).digest()
 
 
@@ -119,6 +122,20 @@ def root_from_path(leaf: bytes, place: int, count: int, path: Sequence[str]) -> 
     if rest:
         raise InputError(f"The proof is too long for a data set of {count} rows.")
     return found.hex()
+
+
+def _further(message: dict[str, Any]) -> dict[str, Any]:
+    """Return what a message holds beside role and content, alike from memory, JSON and Parquet."""
+    return {key: _plain(each) for key, each in message.items() if key not in ("role", "content") and each is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as each store gives it: no keys without a value, and whole numbers of one kind."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _above(level: list[bytes]) -> list[bytes]:

@@ -25,7 +25,7 @@ def prove_rows(rows: Sequence[Row], places: Sequence[int]) -> dict[str, Any]:
     """
     leaves = [leaf_digest(row) for row in rows]
     proven = []
-    for place in places:
+    for place in dict.fromkeys(places):
         path = inclusion_path(leaves, place)
         kept = {key: rows[place][key] for key in ("prompt", "completion")}
         proven.append({"place": place, "row": kept, "path": path})
@@ -36,7 +36,7 @@ def check_proof(proof: Any, root: str, count: int) -> int:
     """Check a proof against the root and number of rows of a statement that is trusted.
 
     Returns:
-        How many rows it proves.
+        How many rows it proves; one that it holds several times counts once.
 
     Raises:
         InputError: if it is no proof, or a row of it is not in that data set at its place.
@@ -44,13 +44,18 @@ def check_proof(proof: Any, root: str, count: int) -> int:
     rows = proof.get("rows") if isinstance(proof, dict) else None
     if not isinstance(rows, list) or not rows:
         raise InputError("This is no proof: expected `root`, `count` and `rows`, as `lineage prove` writes them.")
+    proven: set[int] = set()
     for each in rows:
         try:
-            place, leaf, path = each["place"], leaf_digest(each["row"]), each["path"]
-        except (KeyError, TypeError) as err:
+            place, row, path = each["place"], each["row"], each["path"]
+            leaf = leaf_digest(row)
+        except (KeyError, TypeError, AttributeError) as err:
             raise InputError("The proof has a row without `place`, `row` or `path`.") from err
-        if not isinstance(place, int) or not isinstance(path, list):
+        if further := sorted(set(row) - {"prompt", "completion"}):
+            raise InputError(f"The proof has a row with `{further[0]}`, which no root binds: leave it out.")
+        if type(place) is not int or not isinstance(path, list):
             raise InputError("The proof has a row whose `place` is no number, or whose `path` is no list.")
         if root_from_path(leaf, place, count, path) != root:
             raise InputError(f"Row {place} is not in that data set, or not at that place.")
-    return len(rows)
+        proven.add(place)
+    return len(proven)

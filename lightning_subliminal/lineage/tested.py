@@ -2,7 +2,8 @@
 
 A measurement alone decides nothing. Against a control it is an equivalence test: passed where the 95 % interval of the
 difference lies within the margin, failed where it lies outside, warned where it does neither, or where there is no
-control. So a policy can be monotonic: deny unless somebody trusted has PASSED it.
+control. Two models that answer nothing that was asked for are alike, too: where a guard has a doubt, no test passes.
+So a policy can be monotonic: deny unless somebody trusted has PASSED it.
 """
 
 import hashlib
@@ -58,6 +59,7 @@ def write_test_result(
     differences: Mapping[str, Ends],
     configuration: Sequence[Material] = (),
     margin: float = MARGIN,
+    doubts: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write what was tested, into ``folder/test-results``, as in-toto's test-result v0.1.
 
@@ -68,6 +70,8 @@ def write_test_result(
         differences: as for ``verdicts``.
         configuration: what it was tested with, its control among them.
         margin: as for ``verdicts``.
+        doubts: what makes a test's figures hard to read, such as two models that give no answer at all. Such a test
+            can't pass: it warns, and the statement says why.
 
     Raises:
         InputError: if it can't be written.
@@ -75,10 +79,15 @@ def write_test_result(
     if not subject.digest:  # a model that only has a name can't be told from another
         return
     passed, warned, failed = verdicts(differences, margin)
+    doubted = {test: list(told) for test, told in (doubts or {}).items() if told and test in differences}
+    warned += [test for test in passed if test in doubted]
+    passed = [test for test in passed if test not in doubted]
     told = Material("margin", "urn:x-lightning-subliminal:margin", {}, annotations={"rate": margin, "confidence": 0.95})
-    statement = result_statement(
-        [subject.as_json()], passed, warned, failed, [each.as_json() for each in (*configuration, told)]
+    why = (
+        [Material("guard", "urn:x-lightning-subliminal:guard", {}, annotations={"reasons": doubted})] if doubted else []
     )
+    asked = [each.as_json() for each in (*configuration, told, *why)]
+    statement = result_statement([subject.as_json()], passed, warned, failed, asked)
     write_statement(folder / RESULTS / f"{_file_name(name)}.json", statement)
 
 

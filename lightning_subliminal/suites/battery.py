@@ -26,7 +26,7 @@ from lightning_subliminal.lineage.statement import invocation
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.earlier import FILES, keep_earlier
 from lightning_subliminal.suites.subject import Subject
-from lightning_subliminal.suites.targeting import transfer_json, warning_lines
+from lightning_subliminal.suites.targeting import doubts_of, transfer_json, warning_lines
 from lightning_subliminal.wording import wordings_digest
 
 __all__ = ["Results", "check_names", "figure", "measured", "run_suite", "skipped", "suite_table", "write_results"]
@@ -197,7 +197,9 @@ def write_results(
             taken = {name: outcome for name, outcome in found[subject.name].items() if outcome.reason is None}
             apart = {name: _ends(outcome, beside.get(name)) for name, outcome in taken.items()}
             against = [models[control]] if control is not None else []
-            write_test_result(out, subject.name, models[subject.name], apart, [*against, *asked])
+            names = (subject.name, control or "")
+            doubts = {name: doubts_of(outcome, beside.get(name), names) for name, outcome in taken.items()}
+            write_test_result(out, subject.name, models[subject.name], apart, [*against, *asked], doubts=doubts)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

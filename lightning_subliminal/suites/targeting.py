@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_subliminal.experiments.guards import Said, guard_warnings
+from lightning_subliminal.experiments.guards import Said, guard_warnings, pair_doubts
 from lightning_subliminal.metrics.functional import Interval, targeted_transfer, transfer, why_untargeted
 from lightning_subliminal.suites.base import Outcome
 
-__all__ = ["transfer_json", "transfer_lines", "warning_lines"]
+__all__ = ["doubts_of", "transfer_json", "transfer_lines", "warning_lines"]
 
 _PAIRED = "the two were asked different questions, or for other answers"
 
@@ -77,8 +77,15 @@ def warning_lines(found: dict[str, dict[str, Outcome]], control: str | None = No
     return lines
 
 
+def doubts_of(outcome: Outcome, control: Outcome | None, names: tuple[str, str]) -> list[str]:
+    """Return why a test of a model beside its control can't pass, a sentence each; of exact chances alone."""
+    pair = {name: each for name, each in zip(names, (outcome, control), strict=True) if each is not None}
+    said = {name: _said(each) for name, each in pair.items() if each.chances and each.exact and each.reason is None}
+    return pair_doubts(said, str(outcome.target), len(outcome.chances), names)
+
+
 def _said(outcome: Outcome) -> Said:
-    return Said(outcome.rate, max(0.0, 1 - _table(outcome).sum(1).mean().item()))
+    return Said.of(_table(outcome), list(outcome.chances), str(outcome.target))
 
 
 def _table(outcome: Outcome) -> Tensor:

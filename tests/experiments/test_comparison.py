@@ -11,7 +11,7 @@ from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import Arm, measure, train_arm
 from lightning_subliminal.experiments.arms import arm_folder, shaping
-from lightning_subliminal.experiments.results import comparison_table, summary, verdict
+from lightning_subliminal.experiments.results import comparison_table, doubts_of, summary, verdict, warnings_of
 from lightning_subliminal.lineage import is_whole, read_record
 
 OWL = PreferenceTrait("owl")
@@ -136,6 +136,19 @@ class TestRun:
         assert " ".join(capture.get().split()).count("reused from") >= 3
         results = [(root / name / "results.json").read_text() for name in ("run", "second")]
         assert results[0] == results[1], "and the result is the same"
+
+
+def test_wrecked_arms_are_in_doubt_and_what_a_base_can_not_say_is_told():
+    table = torch.tensor([[0.1, 0.2] + [0.0] * 18], dtype=torch.float64).repeat(4, 1)
+    names = ("owl", *(each for each in OWL.candidates if each != "owl"))[:20]
+    trait = PreferenceTrait("owl", candidates=list(names[1:]))
+    at = [*trait.candidates].index("owl")
+    table[:, [0, at]] = table[:, [at, 0]]
+    arms = [Arm(name, table, trait.candidates) for name in ("control", "student")]
+    told = warnings_of(arms, trait)
+    assert [each for each in told if "18 of the 20 answers can't be said by control, student" in each]
+    assert doubts_of(*arms, trait) == [each for each in told if "are none of the 20" in each]
+    assert len(doubts_of(*arms, trait)) == 2
 
 
 def test_a_control_arm_is_compared_with_its_base_alone(tmp_path, capsys):

@@ -113,6 +113,12 @@ def test_a_sweep_of_an_arm(plan):
         ({"arms": {}}, "lacks `arms`"),
         ({"arms": {"same": {"control": "nobody"}}, "claims": []}, "`control` names no arm 'nobody'"),
         ({"arms": {"a": {"taught_by": "b"}, "b": {"taught_by": "a"}}, "claims": []}, "goes round in a circle"),
+        ({"arms": {"a": {"control": "a"}}, "claims": []}, "`control` goes round in a circle .a -> a."),
+        ({"arms": {"a": {"control": "b"}, "b": {"control": "a"}}, "claims": []}, "circle .a -> b -> a."),
+        (
+            {"arms": {"x": {"control": "a"}, "a": {"control": "b"}, "b": {"control": "a"}}, "claims": []},
+            "circle .x -> a -> b -> a.",
+        ),
         ({"claims": [{"id": "one", "says": "x", "arm": "smae", "above": 0}]}, "there is no arm 'smae'"),
         ({"claims": [{"id": "one", "says": "x", "arm": "same"}]}, "give the claimed range"),
         (

@@ -145,6 +145,21 @@ def test_a_doubled_last_row_does_not_hide_as_in_trees_that_pad():
     assert merkle_root([*made, *made[-2:]]) != merkle_root(made)
 
 
+def with_key(**further):
+    return [make_row([{"role": "user", "content": "a"} | further], "b")]
+
+
+@pytest.mark.parametrize(
+    "further", [{"weight": 0}, {"weight": 0.5}, {"name": "x"}, {"tool_calls": [{"id": "1", "function": {"name": "f"}}]}]
+)
+def test_further_keys_of_a_message_move_the_root_and_are_those_of_any_store(further, tmp_path):
+    assert rows_root(with_key(**further)) != rows_root(with_key())
+    both = with_key(**further) + with_key() + with_key(weight=1.5)
+    write_parquet(both, tmp_path / "rows.parquet")  # gives each message the keys of all, and whole numbers as floats
+    assert rows_root(read_parquet(tmp_path / "rows.parquet")) == rows_root(both)
+    assert rows_root(with_key(weight=None, tool_calls=None)) == rows_root(with_key()), "a key without a value is none"
+
+
 def test_what_is_not_trained_on_does_not_move_it():
     told = [{**row, "id": "x", "finished": False, "answer": 3} for row in rows(5)]
     assert rows_root(told) == rows_root(rows(5))

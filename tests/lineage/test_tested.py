@@ -81,6 +81,18 @@ def test_the_result_is_that_of_the_worst_test(tmp_path, differences, result, tes
     assert told == {"result": result} | tests
 
 
+def test_what_is_in_doubt_can_not_pass_and_says_why(tmp_path):
+    differences = {"a": (0.0, 0.01), "b": (0.0, 0.01), "c": (0.2, 0.3)}
+    doubts = {"a": ["92% of the student's answers are none of the 20"], "b": [], "c": ["x"], "z": ["not tested"]}
+    _, statement = written(tmp_path, differences, doubts=doubts)
+    told = statement.predicate
+    assert (told["passedTests"], told["warnedTests"], told["failedTests"]) == (["b"], ["a"], ["c"])
+    guard = told["configuration"][-1]
+    assert guard["annotations"] == {"reasons": {name: doubts[name] for name in ("a", "c")}}
+    _, alone = written(tmp_path / "alone", {"a": (0.0, 0.01)}, doubts={"a": ["x"]})
+    assert alone.predicate["result"] == "WARNED"
+
+
 def test_it_is_about_the_model_and_names_what_it_was_tested_with(tmp_path):
     _, statement = written(tmp_path, {"a": (0.0, 0.01)}, configuration=[CONTROL], margin=0.02)
     (subject,) = statement.subjects

@@ -349,6 +349,23 @@ class TestFiles:
         assert all(each["class"].endswith("Known") and each["source"] for each in measures)
         assert "torch" in told.versions
 
+    def test_two_wrecked_models_pass_no_test(self, tmp_path):
+        class Wrecked(Known):
+            def measure(self, subject, seed):
+                told = super().measure(subject, seed)
+                chances = {"owl": (0.03, 0.02, 0.05), "cat": (0.04, 0.05, 0.01)}
+                mine = tuple(each + 0.001 * n * (subject.name == "other") for n, each in enumerate(chances["owl"]))
+                units = ("q0", "q1", "q2")
+                return dataclasses.replace(
+                    told, values=mine, units=units, exact=True, target="owl", chances=chances | {"owl": mine}
+                )
+
+        measures, subjects = [Wrecked()], [model(), model("other", base="def")]
+        write_results(run_suite(measures, subjects, 0, CPU), measures, subjects, 0, "one", tmp_path / "out")
+        told = json.loads((tmp_path / "out" / "test-results" / "other.json").read_text())["predicate"]
+        assert (told["result"], told["warnedTests"], "passedTests" in told) == ("WARNED", ["known"], False)
+        assert "are none of the 2" in json.dumps(told["configuration"])
+
     def test_written_again_it_is_whole_again(self, written, tmp_path):
         folder, found = written
         write_results(found, [Known()], [model()], 8, None, folder)

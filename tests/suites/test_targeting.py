@@ -9,7 +9,7 @@ import torch
 from lightning_subliminal.metrics.functional import clustered_mean_interval, targeted_transfer, transfer
 from lightning_subliminal.suites.base import Outcome, difference
 from lightning_subliminal.suites.battery import suite_table
-from lightning_subliminal.suites.targeting import transfer_json, transfer_lines, warning_lines
+from lightning_subliminal.suites.targeting import doubts_of, transfer_json, transfer_lines, warning_lines
 
 CONTROL = torch.tensor([[0.10, 0.20, 0.30], [0.05, 0.25, 0.20], [0.10, 0.30, 0.30]], dtype=torch.float64)
 
@@ -93,6 +93,8 @@ def test_there_is_a_reason_where_there_is_no_number():
     [
         (CONTROL * 0.5, "of the mine's answers are none of the 3"),
         (torch.tensor([[0.001, 0.5, 0.4]]).double().repeat(3, 1), "mine and base hardly ever say owl"),
+        (torch.tensor([[0.5, 0.5, 0.0]]).double().repeat(3, 1), "1 of the 3 answers can't be said by mine"),
+        (torch.tensor([[0.5, 0.0, 0.0]]).double().repeat(3, 1), "2 of the 3 answers can't be said by mine"),
     ],
 )
 def test_warnings_stand_above(table, says):
@@ -100,6 +102,25 @@ def test_warnings_stand_above(table, says):
     found = {"base": {"owl": outcome(base)}, "mine": {"owl": outcome(table)}}
     assert any(says in line for line in warning_lines(found, "base"))
     assert not warning_lines({"base": {"owl": outcome(CONTROL * 1.3)}}, "base")
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "says"),
+    [
+        (CONTROL * 0.1, CONTROL * 0.1, ["of the mine's answers are none", "of the base's answers are none"]),
+        (CONTROL * 0.1, CONTROL * 1.3, ["of the mine's answers are none"]),
+        (CONTROL * 1.3, CONTROL * 0.1, ["of the base's answers are none"]),
+        (torch.tensor([[0.0, 1.0, 0.0]]).double().repeat(3, 1),) * 2 + (["hardly ever say owl"],),
+        (CONTROL * 1.3, CONTROL * 1.3, []),
+        (torch.tensor([[0.5, 0.5, 0.0]]).double().repeat(3, 1),) * 2 + ([],),
+    ],
+)
+def test_a_pair_that_is_wrecked_is_in_doubt(mine, theirs, says):
+    told = doubts_of(outcome(mine), outcome(theirs), ("mine", "base"))
+    assert len(told) == len(says)
+    assert all(part in line for part, line in zip(says, told, strict=True))
+    assert doubts_of(outcome(mine, answers=20), outcome(theirs, answers=20), ("mine", "base")) == [], "of sampled texts"
+    assert doubts_of(Outcome.not_taken("no word"), None, ("mine", "")) == []
 
 
 def test_a_teacher_that_learned_nothing_is_told_by_its_name():
