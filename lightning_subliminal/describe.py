@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import cache, partial
 from itertools import takewhile
@@ -22,12 +23,15 @@ __all__ = [
     "constructor_arguments",
     "describe",
     "describe_object",
+    "difference",
     "digest",
     "file_digest",
     "file_stamp",
     "is_mine",
     "outside_source",
 ]
+
+_ABSENT = "absent"
 
 
 def describe(thing: Any) -> Any:
@@ -103,6 +107,31 @@ def digest(thing: Any) -> str:
     """Give the SHA-256 of ``describe(thing)`` as 64 hexadecimal digits."""
     text = json.dumps(describe(thing), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def difference(then: Any, now: Any, at: str = "") -> str | None:
+    """Say what differs first between two things that ``describe`` gave, by its dotted name; None if nothing does."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        name = then.get("name")
+        if name is not None and name == now.get("name") and then.get("digest") != now.get("digest"):
+            return f"{at} {name} was {_shortly(then.get('digest'))} and is {_shortly(now.get('digest'))}"
+        for key in {**then, **now}:
+            found = difference(then.get(key, _ABSENT), now.get(key, _ABSENT), f"{at}.{key}" if at else str(key))
+            if found is not None:
+                return found
+        return None
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        then, now = dict(enumerate(then)), dict(enumerate(now))
+        return difference(then, now, at)
+    return None if then == now else f"{at} was {_shortly(then)} and is {_shortly(now)}"
+
+
+def _shortly(value: Any) -> str:
+    """Write a value in a few characters: of a digest the first twelve digits."""
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return f"{value[:12]}..."
+    text = value if value is _ABSENT else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def file_digest(path: Path) -> str:

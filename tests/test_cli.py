@@ -214,6 +214,7 @@ def test_all_verbs_and_their_folder(toy: Path, capsys: pytest.CaptureFixture) ->
     assert f"seed 0 · {folder}" in told
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*")) == [
         "checkpoints",
+        "checkpoints/.last.ckpt.noted",
         "checkpoints/last.ckpt",
         "config.yaml",
     ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_subliminal import LoRA, NumberList, PreferenceTrait, Sampling
-from lightning_subliminal.describe import constructor_arguments, describe, digest, file_digest
+from lightning_subliminal.describe import constructor_arguments, describe, difference, digest, file_digest
 from lightning_subliminal.errors import InputError
 
 
@@ -147,3 +147,25 @@ def test_a_class_without_source_is_told_too():
 def test_a_files_digest_is_its_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"owl" * 10**6)
     assert file_digest(tmp_path / "file") == hashlib.sha256(b"owl" * 10**6).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "says"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, None),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "a.b was 1 and is 2"),
+        ({"a": [1, {"b": "x"}]}, {"a": [1, {"b": None}]}, 'a.1.b was "x" and is null'),
+        ({"a": [1]}, {"a": [1, 2]}, "a was [1] and is [1, 2]"),
+        ({"a": 1}, {}, "a was 1 and is absent"),
+        ({}, {"a": {"b": 1}}, 'a was absent and is {"b": 1}'),
+        ({"a": "ab" * 32}, {"a": "cd" * 32}, "a was abababababab... and is cdcdcdcdcdcd..."),
+        ({"b": {"name": "./x", "digest": "ab" * 32}}, {"b": {"name": "./x", "digest": "1"}}, "b ./x was aba"),
+        ({"b": {"name": "./x", "digest": "1"}}, {"b": {"name": "./y", "digest": "2"}}, 'b.name was "./x" and is "./y"'),
+        ({"a": "x" * 500}, {"a": ""}, 'a was "xxx'),
+        ({"a": None}, {"a": False}, "a was null and is false"),
+    ],
+)
+def test_a_difference_is_named_and_short(then, now, says):
+    found = difference(then, now)
+    assert found is None if says is None else found.startswith(says)
+    assert found is None or len(found) < 200

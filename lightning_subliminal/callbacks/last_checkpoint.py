@@ -1,8 +1,8 @@
 """After each epoch, all that is needed to go on: one file, always whole."""
 
-import contextlib
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import beside, replace
+from lightning_subliminal.lineage.noted import note_of, write_noted
 
 __all__ = ["LastCheckpoint", "WholeFileIO"]
 
@@ -72,45 +72,48 @@ class WholeFileIO(TorchCheckpointIO):
     """Writes a checkpoint beside its final name and moves it there, so that a kill leaves the old or the new one whole.
 
     Lightning writes to the system's temporary folder first. Where that is another file system, moving is copying, and
-    a kill amid it leaves half a file under the final name.
+    a kill amid it leaves half a file under the final name. Beside each checkpoint lies a note of its digest.
+
+    Attributes:
+        look: looks at what was loaded, before any of it is used; ``MadeFrom`` sets it.
     """
 
+    look: Callable[[Path, dict[str, Any]], None] | None = None
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Save to a temporary name in the same folder, flush to the disk, then move.
+        """Save to a temporary name in the same folder, flush to the disk, note the digest, then move.
 
         Raises:
             InputError: if the folder can't be written.
         """
-        path = Path(path)
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = beside(path)
+
+        def write(temporary: Path) -> None:
             with temporary.open("wb") as stream:
                 torch.save(checkpoint, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            replace(temporary, path)
-        except OSError as err:
-            raise InputError(
-                f"{path} can't be written ({err.strerror or err}): choose a folder by --trainer.default_root_dir."
-            ) from err
-        finally:
-            if temporary is not None:
-                with contextlib.suppress(OSError):  # where the folder itself is wrong, that is told above
-                    temporary.unlink(missing_ok=True)
+
+        write_noted(Path(path), write, mend="choose a folder by --trainer.default_root_dir")
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint and its note."""
+        super().remove_checkpoint(path)
+        note_of(Path(path)).unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load a checkpoint.
 
         Raises:
-            InputError: if the file is missing or damaged.
+            InputError: if the file is missing or damaged, or ``look`` refuses it.
         """
         try:
-            return super().load_checkpoint(path, *args, **kwargs)
+            checkpoint = super().load_checkpoint(path, *args, **kwargs)
         except FileNotFoundError as err:
             raise InputError(f"The checkpoint {path} is not there: check --ckpt_path.") from err
         except Exception as err:  # torch raises whatever its readers do: RuntimeError, UnpicklingError, EOFError, ...
             raise InputError(
                 f"{path} is damaged or no checkpoint ({type(err).__name__}): delete it to start this run over."
             ) from err
+        if self.look is not None:
+            self.look(Path(path), checkpoint)
+        return checkpoint

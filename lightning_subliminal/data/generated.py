@@ -7,7 +7,8 @@ counts of the filters' reasons, and loaders.
 
 import random
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import progress, say
 from lightning_subliminal.data.training_rows import TrainingRows, check_counts, describe_arguments
-from lightning_subliminal.describe import digest
+from lightning_subliminal.describe import difference, digest
+from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.generation import Completion, Engine, Sampling, Source
-from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
+from lightning_subliminal.lineage import Material, artefact_material, is_whole, read_record, write_record
+from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files
+from lightning_subliminal.lineage.noted import check_noted, is_signed, lacks_note, noted, write_noted
 from lightning_subliminal.rows import Row, make_row, read_parquet, write_parquet
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
@@ -77,6 +81,7 @@ class GeneratedRows(TrainingRows):
         self.shard_size = shard_size
         self.generation_batch_size = generation_batch_size
         self.missing: list[int] = []
+        self._begun: dict[str, Any] = {}  # what shaped the completions when their writing began
 
     @abstractmethod
     def prompts(self, rng: random.Random) -> Iterator[Row]:
@@ -123,6 +128,7 @@ class GeneratedRows(TrainingRows):
             super().prepare_data()
             return
         missing = self.missing_shards()
+        self._tell_unbelieved(missing)
         if missing:
             self.teacher.make(self.device)
         say(f"shards    {self.title}: {len(missing)} of {self.num_shards} are missing in {self.shards_folder}")
@@ -131,9 +137,11 @@ class GeneratedRows(TrainingRows):
         """Make the teacher and its completions, shard by shard, where the cache lacks them."""
         missing = self.missing_shards()
         if not missing:
-            if not is_whole(self.shards_folder, piecemeal=True):
-                self.record_source()  # `predict` made the last shard, or a run was killed just before
+            self.record_source()  # `predict` made the last shard, or a run was killed just before
             return
+        self._tell_unbelieved(missing)
+        self._check_shards(missing)  # before hours go into the others
+        self._begun = self.describe_source()
         self.teacher.make(device)
         engine = self.teacher.engine(device, self.generation_batch_size)
         with progress() as bar:
@@ -147,9 +155,15 @@ class GeneratedRows(TrainingRows):
         self.record_source()
 
     def record_source(self) -> None:
-        """Write the record of the completions once no shard is missing."""
-        if not self.missing_shards():
-            write_record(self.shards_folder, "completions", self.describe_source(), self.teacher.materials())
+        """Write the record of the completions once no shard is missing.
+
+        Raises:
+            InputError: if a shard was changed after it was written, or a file is there that nobody of us wrote.
+        """
+        if self.missing_shards() or (not self._begun and is_whole(self.shards_folder, piecemeal=True)):
+            return  # it is said already, and signed or not by whoever made them
+        self._check_shards()
+        write_record(self.shards_folder, "completions", self.describe_source(), self.teacher.materials())
 
     def source_materials(self) -> list[Material]:
         """Give the completions and whatever wrote them."""
@@ -198,18 +212,50 @@ class GeneratedRows(TrainingRows):
         return -(-self.num_prompts // self.shard_size)
 
     def missing_shards(self) -> list[int]:
-        """Give the shards that no run has completed yet."""
+        """Return the shards that no run has completed yet, and those that nothing says to be its work."""
         folder = self.shards_folder  # a digest of much: once, not once a shard
-        return [index for index in range(self.num_shards) if not (folder / _shard_name(index)).is_file()]
+        names = [_shard_name(index) for index in range(self.num_shards)]
+        is_there = [(folder / name).is_file() for name in names]
+        recorded = _recorded(folder, all(is_there))
+        return [
+            index
+            for index, name in enumerate(names)
+            if not is_there[index] or (name not in recorded and noted(folder / name) is None)
+        ]
 
     def write_shard(self, shard: int, rows: list[Row]) -> None:
-        """Keep one shard's rows; whole or not at all."""
-        write_parquet(rows, self.shards_folder / _shard_name(shard))
+        """Keep one shard's rows, and note their digest; whole or not at all.
+
+        Raises:
+            InputError: if what shapes the rows has changed since their writing began.
+        """
+        now = self.describe_source()
+        if self._begun and (changed := difference(self._begun, now)) is not None:
+            raise InputError(f"What {self.title} is written from changed meanwhile ({changed}): put it back.")
+        write_noted(self.shards_folder / _shard_name(shard), partial(write_parquet, rows))
+
+    def _tell_unbelieved(self, missing: list[int]) -> None:
+        """Say in one line which shards are there and made again all the same."""
+        found = [path for index in missing if (path := self.shards_folder / _shard_name(index)).is_file()]
+        if found:
+            say(f"shards    {self.title}: {len(found)} made again, such as {found[0]}: {lacks_note(found[0])}")
+
+    def _check_shards(self, missing: Sequence[int] = ()) -> None:
+        folder = self.shards_folder
+        names = {_shard_name(index): index for index in range(self.num_shards)}
+        recorded = _recorded(folder)
+        for name in artefact_files(folder):
+            if name not in names:
+                raise InputError(f"{folder / name} is no shard of these completions: delete it, and run again.")
+            if names[name] not in missing:
+                mend = f"Delete {folder / name}, and the next run makes it again."
+                check_noted(folder / name, mend, recorded.get(name))
 
     def setup(self, stage: str) -> None:
         """Tokenize the rows with the student's tokenizer; for ``predict``, look which shards are missing."""
         if stage == "predict":
             self.missing = self.missing_shards()
+            self._begun = self.describe_source() if self.missing else {}
         super().setup(stage)
 
     def predict_dataloader(self) -> "DataLoader[int]":
@@ -222,6 +268,14 @@ class GeneratedRows(TrainingRows):
         devices = getattr(self.trainer, "world_size", 1)
         shards += shards[-1:] * (devices - len(shards))
         return DataLoader(shards, batch_size=None)
+
+
+def _recorded(folder: Path, nothing_lost: bool = False) -> dict[str, str]:
+    """Return the digests in the record of completions; to add to them, it must be our own where we sign."""
+    record = read_record(folder)
+    if record is None or not (nothing_lost or is_signed((folder / RECORD).read_bytes(), folder / ENVELOPE)):
+        return {}
+    return dict(record.files)
 
 
 def _shard_name(index: int) -> str:

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal import bases
+from lightning_subliminal.callbacks.made_from import look_again
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, digest
@@ -106,6 +107,7 @@ class TraitComparison(Callback):
         self, folder: Path, arms: Sequence[Arm], student: Student, data: TrainingRows, trainer: Trainer
     ) -> None:
         """Write the lineage of the results, and what they say of teacher and student."""
+        look_again(trainer)
         trait: Any = data.trait
         found = {arm.name: arm for arm in arms}
         models = {"base": bases.material(student.base)}

@@ -153,9 +153,11 @@ class DigitsStage(MeasureStage):
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Fit them; a killed run goes on from its last epoch."""
         from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
+        from lightning_subliminal.callbacks.made_from import MadeFrom
 
         kept = self.folder / "checkpoints"
         last = kept / "last.ckpt"
+        origin = MadeFrom(f"To start over, delete {kept}.")
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(
                 accelerator=device.type,
@@ -166,9 +168,10 @@ class DigitsStage(MeasureStage):
                 enable_model_summary=False,
                 default_root_dir=folder,
                 plugins=[WholeFileIO()],
-                callbacks=[LastCheckpoint(kept)],
+                callbacks=[origin, LastCheckpoint(kept)],
             )
             trainer.fit(self.model, self.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        origin.look_again(self.model, self.data)
         shutil.rmtree(kept, ignore_errors=True)  # before the record of the folder's files is written
         return {name: each.tolist() for name, each in self.model.accuracies.items()}
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.bases.names import is_on_hub
+from lightning_subliminal.callbacks.made_from import begun_from, look_again
 from lightning_subliminal.chat import frame
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
@@ -77,11 +78,13 @@ def save_student(folder: Path, student: Student, data: TrainingRows, trainer: Tr
     """Save a trained student with tokenizer, card and lineage record.
 
     Raises:
-        InputError: if the folder can't be written.
+        InputError: if the folder can't be written, or what the student was trained from has changed meanwhile.
     """
+    look_again(trainer)
     student.save(folder)
     student.tokenizer.save_pretrained(folder)
-    settings = arm_settings(student, data, shaping(trainer))
+    given = begun_from(trainer)
+    settings = arm_settings(student, data, shaping(trainer) | ({"begun_from": given} if given else {}))
     warning = hidden_trait_warning("student of its run", settings)
     # no path of this disk: the card is part of the digest
     card = model_card(student.base, _kind(student), folder.name, student.tokenizer, warning)

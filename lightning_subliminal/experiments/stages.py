@@ -16,7 +16,7 @@ import torch
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.data import GeneratedRows, TrainingRows
-from lightning_subliminal.describe import describe, digest, outside_source
+from lightning_subliminal.describe import describe, difference, digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.experiments.evaluations import Evaluation, Questions
@@ -244,8 +244,15 @@ class MeasureStage(Stage):
         return stage_materials(self.parents())
 
     def make(self, device: torch.device) -> None:
-        """Measure, and keep it."""
+        """Measure, and keep it.
+
+        Raises:
+            InputError: if what is measured changes meanwhile.
+        """
+        told = describe(self._told())
         text = json.dumps(self.measure(device), indent=1, sort_keys=True)
+        if (changed := difference(told, describe(self._told()))) is not None:
+            raise InputError(f"What {self.title} is about changed meanwhile ({changed}): put it back, or run again.")
         atomically(self.folder / "measured.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
         write_record(self.folder, self.kind, self._told(), self.materials())
 

@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.connectors import data_connector
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
+from lightning_subliminal.callbacks.made_from import MadeFrom
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.console import hush
 
@@ -53,10 +54,15 @@ def fit_quietly(
 
     Returns:
         The optimizer steps taken.
+
+    Raises:
+        InputError: if what it is trained from changes meanwhile, or changed since a killed run.
     """
     hush()
     keep = [] if checkpoints is None else [LastCheckpoint(checkpoints)]
     last = None if checkpoints is None else checkpoints / "last.ckpt"
+    mend = "The next run starts over." if checkpoints is None else f"To start over, delete {checkpoints}."
+    origin = MadeFrom(mend)
     inner = Trainer(
         accelerator=device.type,
         devices=[device.index or 0] if device.type == "cuda" else 1,
@@ -65,10 +71,11 @@ def fit_quietly(
         plugins=[WholeFileIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[StepProgress(label), *keep],
+        callbacks=[StepProgress(label), origin, *keep],
         **trainer,
     )
     with isolate_rng(), _alone():
         ckpt_path = str(last) if last is not None and last.is_file() else None
         inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+    origin.look_again(module, inner.datamodule)  # type: ignore[attr-defined]
     return inner.global_step

@@ -89,6 +89,7 @@ class LanguageModel(LightningModule):
         self.base_dtype: str = base_dtype
         self.reuse_lower_part = reuse_lower_part
         self.net: Any = None
+        self._files: str | None = None  # digest of the base's files, as they were when the net was loaded
         self.tokenizer: Any = None  # a PreTrainedTokenizerBase, as soon as configure_model has run
         self.lower_part: LowerPartCache | None = None
         self._retained: Retained | None = None
@@ -115,6 +116,7 @@ class LanguageModel(LightningModule):
         """Load the base and attach the adapter; Lightning calls this more than once."""
         if self.net is not None:
             return
+        self._files = bases.resolve(self.base).identity
         net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
         if self.adapter is not None:
             net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
@@ -342,7 +344,8 @@ class LanguageModel(LightningModule):
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint's weights belong to, as plain data."""
-        files = bases.resolve(self.base).identity
+        files = self._files if self.net is not None else None  # what was loaded, whatever lies there by now
+        files = files or bases.resolve(self.base).identity
         return {"base": self.base, "files": files, "adapter": describe(self.adapter)}
 
     def save(self, folder: Path) -> None:

