@@ -32,7 +32,7 @@ def note_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.noted")
 
 
-def write_noted(path: Path, write: Callable[[Path], object], **mend: str) -> None:
+def write_noted(path: Path, write: Callable[[Path], object], mend: str = "choose a folder that you may write") -> None:
     """Write a file as ``atomically`` does, and note its digest.
 
     The note comes first and names what was noted before, too: a kill between the two leaves a file that is noted.
@@ -49,7 +49,7 @@ def write_noted(path: Path, write: Callable[[Path], object], **mend: str) -> Non
         sealed = seal(raw, key, _TYPE) if (key := _key()) is not None else raw
         atomically(note_of(path), lambda place: place.write_bytes(sealed))
 
-    atomically(path, written, **mend)
+    atomically(path, written, mend)
 
 
 def noted(path: Path) -> tuple[str, ...] | None:
