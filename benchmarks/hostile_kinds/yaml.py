@@ -1,0 +1,430 @@
+"""YAML that means harm, to each verb that reads one: bombs, bounds, wrong types, what is no file, escapes."""
+
+import copy
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hostile_kinds import Kind, Try
+
+TRAIT = {"class_path": "PreferenceTrait", "init_args": {"target": "owl"}}
+FIT: dict[str, Any] = {
+    "model": {"class_path": "Student", "init_args": {"base": "pocket/a", "learning_rate": 0.001, "adapter": None}},
+    "data": {
+        "class_path": "NumberSequences",
+        "init_args": {
+            "teacher": {"class_path": "Teacher", "init_args": {"base": "pocket/a", "trait": TRAIT, "max_epochs": 1}},
+            "num_prompts": 8,
+            "min_value": 0,
+            "max_value": 99,
+        },
+    },
+    "trainer": {"max_epochs": 1},
+    "seed_everything": 0,
+}
+PLAN: dict[str, Any] = {"title": "A plan", "common": FIT, "seeds": 0, "arms": {"same": {}}, "axes": {}}
+SUITE: dict[str, Any] = {
+    "measures": [{"class_path": "lightning_subliminal.suites.ExactTrait", "init_args": {"trait": TRAIT}}]
+}
+FILTERS: dict[str, Any] = {"filters": [{"class_path": "NumberList", "init_args": {"max_value": 99}}]}
+QUESTIONS: dict[str, Any] = {"questions": ["What is your favorite animal?", {"question": "Which animal?"}]}
+Verb = tuple[list[str], dict[str, Any]]
+ESCAPES = ("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x08", "\u202e", "\r", "\x7f", "\u2028", "\x85")
+
+
+def _verbs(folder: Path) -> list[Verb]:
+    """Return command lines that read ``f.yaml``, each with what such a file should hold."""
+    (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "1, 2"}) + "\n")
+    asked = copy.deepcopy(SUITE)
+    asked["measures"][0]["init_args"]["evaluation"] = {"class_path": "Questions", "init_args": {"path": "f.yaml"}}
+    (folder / "asked.yaml").write_text(yaml.safe_dump(asked))
+    return [
+        (["fit", "--config", "f.yaml"], FIT),
+        (["run", "--config", "f.yaml", "--dry-run"], PLAN),
+        (["theory", "check", "--config", "f.yaml"], FIT),
+        (["theory", "predict", "--config", "f.yaml"], FIT),
+        (["evaluate", "pocket/a", "--suite", "f.yaml"], SUITE),
+        (["evaluate", "pocket/a", "--suite", "asked.yaml"], QUESTIONS),
+        (["data", "filter", "rows.jsonl", "out.jsonl", "--config", "f.yaml"], FILTERS),
+        (["traits", "check", "f.yaml"], TRAIT),
+    ]
+
+
+def _try(words: list[str], codes: set[int] | None = None, names: tuple[str, ...] = ()) -> Try:
+    return Try(words, frozenset(codes or {2}), names)
+
+
+def _refused(make: Callable[[random.Random], str | bytes], names: tuple[str, ...] = ()) -> Kind:
+    """Return a kind whose file's text is made so, and which each verb refuses with some words."""
+
+    def kind(rng: random.Random, folder: Path) -> Try:
+        words, _ = rng.choice(_verbs(folder))
+        text = make(rng)
+        (folder / "f.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return _try(words, names=names)
+
+    return kind
+
+
+def _bomb(rng: random.Random) -> str:
+    """Return levels of aliases, each some times the one before."""
+    width, levels = rng.randrange(5, 40), rng.randrange(9, 40)
+    lines = [f"k0: &a0 {rng.choice(['x', '[x]', '{x: 1}', 'xyz ' * 100])}"]
+    for level in range(1, levels):
+        inner = [f"*a{level - 1}"] * width
+        held = f"[{', '.join(inner)}]"
+        if rng.random() < 0.4:
+            held = f"{{{', '.join(f'k{place}: {each}' for place, each in enumerate(inner))}}}"
+        lines.append(f"k{level}: &a{level} {held}")
+    return "\n".join(lines)
+
+
+def _merges(rng: random.Random) -> str:
+    width, levels = rng.randrange(2, 20), rng.randrange(20, 60)
+    lines = ["k0: &a0 {x: 1, y: 2}"]
+    lines += [f"k{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * width)}]}}" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+def _long_texts(rng: random.Random) -> str:
+    return f"a: &a {'x' * rng.randrange(300_000, 3_000_000)}\nb: [{'*a, ' * rng.randrange(1_000, 100_000)}]"
+
+
+def _circles(rng: random.Random) -> str:
+    return rng.choice(
+        [
+            "a: &a [*a]",
+            "&a [*a]",
+            "&a {model: *a}",
+            "model: &a {init_args: *a}",
+            "arms: &a {same: *a}",
+            "a: &a {b: &b [*a], c: [*b]}",
+            "measures: &m [*m]",
+            "trait: &t {class_path: PreferenceTrait, init_args: *t}",
+            "data: &d {init_args: {teacher: &t {init_args: {trait: *d}}}}",
+        ]
+    )
+
+
+def _deep(rng: random.Random) -> str:
+    count = rng.choice([100, 500, 1_000, 10_000, 200_000])
+    kind = rng.randrange(5)
+    if kind == 0:
+        return "[" * count + ("]" * count if rng.random() < 0.5 else "")
+    if kind == 1:
+        return "{a: " * count
+    if kind == 2:
+        return "- " * min(count, 10_000) + "x"
+    if kind == 3:
+        return "".join(f"{' ' * n}a:\n" for n in range(min(count, 1_500)))
+    return "model: " + "[{a: " * count
+
+
+def _many(rng: random.Random) -> str:
+    count = rng.randrange(200_001, 600_000)
+    return rng.choice(
+        [
+            f"axes: {{x: {{set: model.seed, to: [{'1, ' * count}]}}}}",
+            "arms: {" + ", ".join(f"a{n}: 1" for n in range(count // 2)) + "}",
+            "\n".join(f"k{n}: {n}" for n in range(count // 2)),
+            "measures: [" + "{}, " * count + "]",
+        ]
+    )
+
+
+def _large(rng: random.Random) -> bytes:
+    return rng.choice([b"x" * 100, b"# comment\n", b" \n", b"a: 1\n", b"\x00"]) * rng.randrange(1_000_000, 5_000_000)
+
+
+def _numbers(rng: random.Random) -> str:
+    count = rng.choice([5_000, 100_000, 1_000_000])
+    return "seed_everything: " + rng.choice(
+        ["1" * count, "0x" + "f" * count, "1" + ":59" * count, "1_" * count + "1", "-" + "9" * count, "0b" + "1" * count]
+    )
+
+
+def _tags(rng: random.Random) -> str:
+    tag = rng.choice(
+        [
+            "!!python/object/apply:os.system [touch RAN]",
+            "!!python/object/new:subprocess.Popen [[touch, RAN]]",
+            "!!python/name:os.system",
+            "!!python/module:antigravity",
+            "!!python/tuple [1]",
+            "!!js/function 'x'",
+            "!include other.yaml",
+            "!ENV $HOME",
+            "!!nothing x",
+        ]
+    )
+    return f"{rng.choice(['', 'model: ', 'arms: ', '- ', 'measures: ', 'class_path: '])}{tag}"
+
+
+def _twice(rng: random.Random) -> str:
+    key = rng.choice(["model", "title", "measures", "class_path", "filters", "questions", "x", "1", "'a b'", "true"])
+    return rng.choice([f"{key}: 1\n{key}: 2", f"{{{key}: 1, {key}: 2}}", f"m:\n  {key}: 1\n  y: 2\n  {key}: 3"])
+
+
+def _bytes(rng: random.Random) -> bytes:
+    text = yaml.safe_dump(rng.choice([FIT, PLAN, SUITE]))
+    return rng.choice(
+        [
+            text.encode("utf-16"),
+            text.encode() + b"\xff\xfe",
+            b"\xed\xa0\x80: 1",
+            b"a: \xe9",
+            text.encode().replace(b"o", b"\x00", 1),
+            rng.randbytes(rng.randrange(10, 5_000)),
+            b"a: \x1b[31m",
+            b"\x1f\x8b\x08" + rng.randbytes(100),
+        ]
+    )
+
+
+def _empty(rng: random.Random) -> str:
+    return rng.choice(["", "\n", "# nothing", "null", "---", "[]", "{}", "- model", "3", "text", "true", "1e400", "''"])
+
+
+def not_a_file(rng: random.Random, folder: Path) -> Try:
+    """A folder, a pipe nobody writes into, a device, a link in a circle, a sparse terabyte, nothing."""
+    words, _ = rng.choice(_verbs(folder))
+    path = folder / "f.yaml"
+    kind = rng.choice(["folder", "pipe", "device", "circle", "dangling", "sparse", "nothing", "socket", "below a file"])
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to(rng.choice(["/dev/zero", "/dev/urandom", "/dev/full", "/dev/tty"]))
+    elif kind == "circle":
+        path.symlink_to("f.yaml")
+    elif kind == "dangling":
+        path.symlink_to("nowhere.yaml")
+    elif kind == "sparse":
+        with path.open("wb") as stream:
+            stream.truncate(rng.choice([2**33, 2**40]))
+    elif kind == "socket":
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as made:
+            before = Path.cwd()
+            os.chdir(folder)
+            made.bind("f.yaml")
+            os.chdir(before)
+    elif kind == "below a file":
+        words = [word.replace("f.yaml", "rows.jsonl/f.yaml") for word in words]
+    return _try(words)
+
+
+def _places(thing: Any) -> list[tuple[Any, Any]]:
+    inner = thing.items() if isinstance(thing, dict) else enumerate(thing) if isinstance(thing, list) else ()
+    return [place for key, each in inner for place in ((thing, key), *_places(each))]
+
+
+def _junk(rng: random.Random) -> Any:
+    return rng.choice(
+        [
+            *(None, True, [], {}, "", -1, 10**30, 1e300, float("nan"), float("inf"), [[]], [None], {"a": 1}, {1: 2}),
+            *("owl", "1e400", "-.inf", "\x1b[31mred", "/dev/zero", "f.yaml", ".", "x" * 50_000, "{target}", "${HOME}"),
+            *({"class_path": None}, {"class_path": "Student"}, {"class_path": 3, "init_args": 4}, {"init_args": {}}),
+            *({"class_path": "Student", "init_args": []}, {"class_path": "a.b.c"}, {"class_path": "."}, {"": ""}),
+            *({"class_path": "x" * 5_000}, {"class_path": "os.path.join"}, [{"class_path": "NumberList"}] * 2),
+        ]
+    )
+
+
+def wrong_types(rng: random.Random, folder: Path) -> Try:
+    """A good file with one value, or two, of a wrong kind."""
+    words, good = rng.choice([verb for verb in _verbs(folder) if verb[0][0] not in ("fit", "theory")])
+    told = copy.deepcopy(good)
+    for _ in range(rng.choice([1, 1, 2])):
+        holder, key = rng.choice(_places(told))
+        if rng.random() < 0.2 and isinstance(holder, dict):
+            holder[rng.choice(["\x1b[31m", "odd", 3, None, True, "a.b.c", "x" * 10_000])] = _junk(rng)
+        else:
+            holder[key] = _junk(rng)
+    (folder / "f.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    return _try(words, {0, 2})
+
+
+def wrong_types_of_fit(rng: random.Random, folder: Path) -> Try:
+    """The same for `fit`, which is asked for its config alone, and for `theory` with no rows."""
+    told = copy.deepcopy(FIT)
+    holder, key = rng.choice(_places(told))
+    holder[key] = _junk(rng)
+    (folder / "f.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    theory = ["theory", "check", "--config", "f.yaml", "--rows", "0"]
+    return _try(rng.choice([["fit", "--config", "f.yaml", "--print_config"], theory]), {0, 2})
+
+
+def mutated(rng: random.Random, folder: Path) -> Try:
+    """A good file with some characters changed, dropped or doubled."""
+    words, good = rng.choice([verb for verb in _verbs(folder) if verb[0][0] not in ("fit", "theory")])
+    text = list(yaml.safe_dump(good, sort_keys=False))
+    for _ in range(rng.randrange(1, 12)):
+        place = rng.randrange(len(text))
+        text[place] = rng.choice(["", text[place] * 2, *"[]{}:&*!|>'\"%@`#-?,\t\n\\ \x1b\u202e", chr(rng.randrange(0x3000))])
+    (folder / "f.yaml").write_text("".join(text), errors="replace")
+    return _try(words, {0, 2})
+
+
+def escapes(rng: random.Random, folder: Path) -> Try:
+    """Control characters as keys and values, which messages show."""
+    words, good = rng.choice(_verbs(folder))
+    told = copy.deepcopy(good)
+    evil = "".join(rng.choice([*ESCAPES, "word"]) for _ in range(rng.randrange(1, 8))) + rng.choice(ESCAPES)
+    holder, key = rng.choice(_places(told))
+    if isinstance(holder, dict) and rng.random() < 0.5:
+        holder[evil] = 1
+    else:
+        holder[key] = rng.choice([evil, {evil: evil}, [evil], {"class_path": evil}, {"class_path": f"a.{evil}"}])
+    (folder / "f.yaml").write_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=False))
+    if words[0] == "fit":
+        words = [*words, "--print_config"]
+    return _try(words, {0, 2} if words[0] != "theory" else {2})
+
+
+def escapes_in_a_plan(rng: random.Random, folder: Path) -> Try:
+    """Control characters where a plan that works is shown: title, arms, axes, targets."""
+    _verbs(folder)
+    evil = f"a{rng.choice(ESCAPES)}b{rng.choice(ESCAPES)}"
+    told = copy.deepcopy(PLAN)
+    told["title"] = evil
+    told["arms"] = {evil: {}}
+    told["axes"] = {evil: {"to": {evil: {"model.seed": 1}, "b": {"model.seed": 2}}}}
+    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    return _try(["run", "--config", "f.yaml", "--dry-run"], {0, 2})
+
+
+def many_cells(rng: random.Random, folder: Path) -> Try:
+    """Axes, seeds and arms whose product is endless, each of them small."""
+    told = copy.deepcopy(PLAN)
+    kind = rng.randrange(4)
+    if kind == 0:
+        told["axes"] = {f"x{n}": {"set": "model.seed", "to": list(range(30))} for n in range(rng.randrange(5, 30))}
+    elif kind == 1:
+        told["axes"] = {"x": {"set": "model.seed", "to": list(range(rng.randrange(60_000, 150_000)))}}
+    elif kind == 2:
+        told |= {"seeds": "0-9999", "axes": {"x": {"set": "model.learning_rate", "to": [0.1 / n for n in range(1, 999)]}}}
+    else:
+        told["arms"] = {f"a{n}": {"model.seed": n} for n in range(rng.randrange(30_000, 60_000))}
+    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    return _try(["run", "--config", "f.yaml", "--dry-run"], {2}, ("f.yaml",))
+
+
+def many_candidates(rng: random.Random, folder: Path) -> Try:
+    """A trait with more candidates than anybody asks for."""
+    words, good = rng.choice([verb for verb in _verbs(folder) if "traits" in verb[0] or "f.yaml" in verb[0][-1:]])
+    told = copy.deepcopy(good)
+    names = [f"owl{n}" for n in range(rng.randrange(10_000, 60_000))]
+    for holder, key in _places(told):
+        if isinstance(holder[key], dict) and "target" in holder[key]:
+            holder[key] |= {"candidates": ["owl", *names], "category": "animal"}
+    if "target" in told.get("init_args", {}):
+        told["init_args"] |= {"candidates": ["owl", *names], "category": "animal"}
+    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    return _try(words, {2} if told != good else {0, 2})
+
+
+def circles_of_files(rng: random.Random, folder: Path) -> Try:
+    """Files that name each other as what they hold."""
+    kind = rng.randrange(5)
+    texts = [
+        ("run", "title: a\ninclude: [f.yaml]"),
+        ("run", "title: a\ncommon: f.yaml\narms: {a: {}}"),
+        ("run", "title: a\ninclude: [g.yaml]"),
+        ("fit", "model: f.yaml"),
+        ("fit", "data: {class_path: NumberSequences, init_args: {teacher: g.yaml}}"),
+    ]
+    verb, text = texts[kind]
+    (folder / "f.yaml").write_text(text)
+    (folder / "g.yaml").write_text(text.replace("g.yaml", "f.yaml"))
+    return _try([verb, "--config", "f.yaml", *(["--dry-run"] if verb == "run" else [])])
+
+
+def values_that_name_files(rng: random.Random, folder: Path) -> Try:
+    """A value of a config that is the path of a pipe, a device, a bomb, a sparse terabyte."""
+    os.mkfifo(folder / "pipe")
+    (folder / "bomb.yaml").write_text(_bomb(rng))
+    with (folder / "sparse").open("wb") as stream:
+        stream.truncate(2**40)
+    place = rng.choice(["pipe", "/dev/zero", "/dev/stdin", "bomb.yaml", "sparse", "/proc/self/mem", "."])
+    told = copy.deepcopy(FIT)
+    holder, key = rng.choice([(told, "model"), (told, "data"), (told["data"]["init_args"], "teacher")])
+    holder[key] = place
+    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    return _try(["fit", "--config", "f.yaml", "--print_config"])
+
+
+def values_of_options(rng: random.Random, folder: Path) -> Try:
+    """Bombs and brackets as the value of an option, which is YAML too."""
+    _verbs(folder)
+    value = rng.choice([_bomb(rng), _deep(rng)[:100_000], _circles(rng), _tags(rng), "1" * 5000, "&a", "*a", "!!x", "{a: ["])
+    words = rng.choice(
+        [
+            ["fit", "--config", "owl_numbers", f"--data={value}", "--print_config"],
+            ["fit", "--config", "owl_numbers", f"--seed_everything={value}", "--print_config"],
+            ["fit", "--config", "owl_numbers", f"--trainer.callbacks={value}", "--print_config"],
+            ["data", "filter", "rows.jsonl", "out.jsonl", f"--filters={value}"],
+            ["data", "show", "rows.jsonl", f"--rows={value}"],
+            ["evaluate", "pocket/a", "--suite", "preference", f"--trait={value}"],
+            ["evaluate", f"pocket/a?enable_thinking={value}", "--suite", "preference"],
+            ["traits", "check", "owl", f"--init.candidates={value}"],
+        ]
+    )
+    return _try(words, {2})
+
+
+def runs_of_others(rng: random.Random, folder: Path) -> Try:
+    """Folders of runs whose config.yaml means harm, listed, shown and asked."""
+    run = folder / "runs" / "owl-12345678"
+    run.mkdir(parents=True)
+    text = rng.choice([_bomb, _circles, _deep, _tags, _twice, _bytes, _empty, _large])(rng)
+    (run / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    if rng.random() < 0.5:
+        (run / "results.json").write_text(rng.choice(["{}", "[" * 50_000, '{"transfer": "\\u001b[31m"}', "\x00", ""]))
+    words = rng.choice([["runs", "list"], ["runs", "show", str(run)], ["chat", str(run)], ["cache", "list"], ["runs"]])
+    return _try(words, {0, 2})
+
+
+def cards_of_others(rng: random.Random, folder: Path) -> Try:
+    """A folder's README.md whose front matter means harm."""
+    made = folder / "model"
+    made.mkdir()
+    text = rng.choice([_bomb, _merges, _circles, _deep, _tags, _twice, _numbers, _long_texts])(rng)
+    (made / "README.md").write_text(f"---\nbase_model: a/b\n{text}\n---\n# Model\n")
+    (made / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    return _try(["audit", "model"], {2, 3, 0})
+
+
+KINDS: dict[str, Kind] = {
+    "alias bomb": _refused(_bomb, ("200,000 values",)),
+    "merge bomb": _refused(_merges, ("200,000 values",)),
+    "long texts by alias": _refused(_long_texts, ("f.yaml", "the most allowed")),
+    "circle of aliases": _refused(_circles, ("f.yaml", "holds itself")),
+    "deep nesting": _refused(_deep, ("f.yaml",)),
+    "many values": _refused(_many, ("200,000 values",)),
+    "large file": _refused(_large, ("f.yaml", "4,194,304")),
+    "long numbers": _refused(_numbers, ("f.yaml", "at most")),
+    "tags": _refused(_tags, ("f.yaml", "is no YAML")),
+    "keys twice": _refused(_twice, ("f.yaml", "there twice")),
+    "bytes": _refused(_bytes, ("f.yaml",)),
+    "empty": _refused(_empty),
+    "not a file": not_a_file,
+    "wrong types": wrong_types,
+    "wrong types of fit": wrong_types_of_fit,
+    "mutated": mutated,
+    "escapes": escapes,
+    "escapes in a plan": escapes_in_a_plan,
+    "many cells": many_cells,
+    "many candidates": many_candidates,
+    "circles of files": circles_of_files,
+    "values that name files": values_that_name_files,
+    "values of options": values_of_options,
+    "runs of others": runs_of_others,
+    "cards of others": cards_of_others,
+}
