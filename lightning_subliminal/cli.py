@@ -15,6 +15,7 @@ from importlib import import_module
 
 from lightning_subliminal.commands.guide import OVERVIEW, verb_guide
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.output import clean_output, shorten
 from lightning_subliminal.threads import choosing_threads
 
 __all__ = ["main"]
@@ -53,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> None:
     wants_traceback = "--traceback" in words or os.environ.get("LIGHTNING_SUBLIMINAL_TRACEBACK", "0") not in ("", "0")
     words = [word for word in words if word != "--traceback"]
     old_handler = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings(), choosing_threads():
+    with clean_output(), warnings.catch_warnings(), choosing_threads():
         warnings.showwarning = _show_warning
         code = _guarded(words, wants_traceback)
     if code == 130 and callable(old_handler):
@@ -82,8 +83,13 @@ def _guarded(words: list[str], wants_traceback: bool) -> int:
             traceback.print_exception(err)
         line, mistake = one_line(err)
         hint = "" if mistake or wants_traceback else " (--traceback shows where)"
-        print(f"error: {line}{hint}", file=sys.stderr)
+        print(f"error: {shorten(line)}{hint}", file=sys.stderr)
         return 2 if mistake else 1
+    except BaseException as err:
+        if type(err).__name__ != "PanicException":  # of a library in Rust, such as tokenizers
+            raise
+        print(f"error: a library can't read what it was given ({shorten(' '.join(str(err).split()))})", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -157,7 +163,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a warning as one line, without the place in a library's code."""
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"warning: {shorten(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _interrupted() -> int:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from lightning_subliminal.output import rich_console
 
 __all__ = ["LogProgress", "aside", "console", "duration", "hush", "log_lines", "progress", "say", "tracked"]
 
@@ -41,7 +42,7 @@ _NOISE = (
     ".*is_gradient_checkpointing.*",  # peft asks transformers by an older name
 )
 
-console = Console(highlight=False, emoji=False)  # "a:b:c" is no picture
+console = rich_console(highlight=False, emoji=False)  # "a:b:c" is no picture
 
 
 def hush() -> None:

@@ -5,7 +5,9 @@ stream of events is counted first, which takes time by the text's length alone; 
 """
 
 import errno
+import importlib
 import os
+import re
 import select
 import stat
 import time
@@ -14,16 +16,22 @@ from typing import Any
 
 import yaml
 
+from lightning_subliminal.bounds import MAX_DEPTH, MAX_NODES, MAX_SETTINGS, MAX_YAML, Bound
 from lightning_subliminal.errors import InputError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "check_yaml", "load_yaml", "read_text", "read_yaml", "use_bounds"]
+__all__ = [
+    "check_yaml",
+    "load_yaml",
+    "read_text",
+    "read_yaml",
+    "use_bounds",
+]
 
-MAX_BYTES = 4 * 2**20  # TruthfulQA's questions have half a megabyte
-MAX_NODES = 200_000  # values, those that aliases stand for counted each time; a long text counts as several
-MAX_DEPTH = 64  # our deepest config has 12
 MAX_NUMBER = 400  # characters of one number
 WAIT = 10.0  # seconds for a pipe to say something
 
+MAX_WORD = 100
+_WORD = re.compile(r"[\w .,/+-]*")  # holds no alias, list or tag
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -39,18 +47,19 @@ class _Open:
         self.keys: set[Any] = set()
 
 
-def check_yaml(text: str, what: str) -> None:
+def check_yaml(text: str, what: str, most: Bound = MAX_NODES) -> None:
     """Refuse a YAML beyond the bounds, one with a key twice, or one that is none.
 
     Args:
         text: the YAML.
         what: what messages call it, such as its path.
+        most: values that it may hold.
 
     Raises:
         InputError: naming the line, and the bound.
     """
-    if len(text) > MAX_BYTES:  # characters: never more than bytes
-        raise InputError(f"{what} has {len(text):,} characters: expected a YAML of at most {MAX_BYTES:,}.")
+    if len(text) > MAX_YAML:  # characters: never more than bytes
+        raise InputError(f"{what} has {len(text):,} characters: expected at most {MAX_YAML:,} ({MAX_YAML.how}).")
     waiting: list[_Open] = []
     sizes: dict[str, int] = {}  # of what an anchor names; 0 while it is open
     resolver = yaml.SafeLoader("")
@@ -60,7 +69,7 @@ def check_yaml(text: str, what: str) -> None:
             size, anchor = 0, getattr(event, "anchor", None)
             if isinstance(event, yaml.CollectionStartEvent):
                 if len(waiting) >= MAX_DEPTH:
-                    raise InputError(f"{what}, line {line}: nested deeper than {MAX_DEPTH} levels, the most allowed.")
+                    raise InputError(f"{what}, line {line}: nested deeper than {MAX_DEPTH} levels ({MAX_DEPTH.how}).")
                 _note_key(waiting, None, what, line)
                 if anchor is not None:
                     sizes[anchor] = 0
@@ -81,25 +90,24 @@ def check_yaml(text: str, what: str) -> None:
                 sizes[anchor] = size
             if waiting:
                 waiting[-1].nodes += size
-            if max(size, waiting[-1].nodes if waiting else 0) > MAX_NODES:
-                raise InputError(
-                    f"{what}, line {line}: more than {MAX_NODES:,} values, aliases counted, the most allowed."
-                )
+            if max(size, waiting[-1].nodes if waiting else 0) > most:
+                raise InputError(f"{what}, line {line}: more than {most:,} values, aliases counted ({most.how}).")
     except yaml.YAMLError as err:
         raise _no_yaml(err, what) from err
 
 
-def load_yaml(text: str, what: str) -> Any:
+def load_yaml(text: str, what: str, most: Bound = MAX_NODES) -> Any:
     """Load plain values from a YAML, within the bounds.
 
     Args:
         text: the YAML.
         what: what messages call it, such as its path.
+        most: values that it may hold.
 
     Raises:
         InputError: naming the line, if it is no YAML, has a key twice, or is beyond a bound.
     """
-    check_yaml(text, what)
+    check_yaml(text, what, most)
     try:
         return yaml.load(text, Loader=_loader(text))  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as err:
@@ -158,7 +166,8 @@ def use_bounds() -> None:
 
     def load(text: str) -> Any:
         try:
-            check_yaml(text, "A value")
+            if len(text) > MAX_WORD or not _WORD.fullmatch(text):
+                check_yaml(text, "A value", MAX_SETTINGS)
             return original(text)
         except InputError as err:
             raise yaml.YAMLError(str(err)) from err
@@ -167,6 +176,15 @@ def use_bounds() -> None:
 
     load.bounded = True  # type: ignore[attr-defined]
     parser.loaders["yaml"] = load
+    paths: Any = importlib.import_module("jsonargparse._util").Path
+    name = "read_text" if hasattr(paths, "read_text") else "get_content"
+    unbounded = getattr(paths, name)
+
+    def content(path: Any, *args: Any) -> str:
+        place = str(path.absolute)
+        return read_text(place) if os.path.exists(place) else str(unbounded(path, *args))  # else of the web, or stdin
+
+    setattr(paths, name, content)
 
 
 def _read(handle: int, path: str | Path, what: str) -> bytes:
@@ -187,8 +205,8 @@ def _read(handle: int, path: str | Path, what: str) -> bytes:
             return b"".join(parts)
         parts.append(part)
         size += len(part)
-        if size > MAX_BYTES:
-            raise InputError(f"The {what} {path} has more than {MAX_BYTES:,} bytes: expected at most that of a YAML.")
+        if size > MAX_YAML:
+            raise InputError(f"The {what} {path} has more than {MAX_YAML:,} bytes ({MAX_YAML.how}).")
 
 
 def _note_key(waiting: list[_Open], key: Any, what: str, line: int) -> None:
@@ -224,7 +242,7 @@ def _no_yaml(err: yaml.YAMLError, what: str) -> InputError:
         problem = f"{getattr(err, 'context', '')}, {problem}"
     problem = " ".join(problem.split())[:200]
     if "maximum nesting" in problem:  # libyaml looks ahead
-        return InputError(f"{what}{line}: nested deeper than {MAX_DEPTH} levels, the most allowed.")
+        return InputError(f"{what}{line}: nested deeper than {MAX_DEPTH} levels ({MAX_DEPTH.how}).")
     if "could not determine a constructor for the tag" in problem:
         return InputError(f"{what}{line} is no YAML of plain values ({problem}): leave the tag out.")
     return InputError(f"{what}{line} is no YAML ({problem}): check brackets, quotes and indentation.")

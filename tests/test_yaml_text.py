@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from lightning_subliminal.bounds import MAX_DEPTH, MAX_NODES, MAX_YAML
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_NODES, load_yaml, read_text, read_yaml
+from lightning_subliminal.yaml_text import load_yaml, read_text, read_yaml
 
 
 def bomb(levels: int, width: int = 9) -> str:
@@ -28,7 +29,7 @@ REFUSED = {
     "deep lists": ("[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
     "deep mappings": ("{a: " * 300, f"nested deeper than {MAX_DEPTH} levels"),
     "deep by indentation": ("".join(f"{' ' * n}a:\n" for n in range(100)), f"nested deeper than {MAX_DEPTH} levels"),
-    "bytes": ("x" * (MAX_BYTES + 1), f"at most {MAX_BYTES:,}"),
+    "bytes": ("x" * (MAX_YAML + 1), f"at most {MAX_YAML:,}"),
     "a long number": ("a: 1" + "0" * 5000, "a number of 5,001 characters"),
     "a long number by base 60": ("a: 1" + ":59" * 100_000, "a number of 300,001 characters"),
     "a key twice": ("a: 1\nb: 2\na: 3", "line 3: the key 'a' is there twice"),
@@ -77,7 +78,7 @@ def test_what_is_no_file(tmp_path, monkeypatch) -> None:
         ("nowhere.yaml", "is not there"),
         (".", "it is a folder"),
         ("latin.yaml", "expected UTF-8"),
-        ("sparse.yaml", f"more than {MAX_BYTES:,} bytes"),
+        ("sparse.yaml", f"more than {MAX_YAML:,} bytes"),
         ("/dev/zero", "it is a device"),
         ("a\x00b", "can't be read"),
         ("x" * 5000, "can't be read"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from hostile_kinds import MARK, Kind, Try, payload
 from hostile_kinds.yaml import FILTERS, FIT, PLAN, SUITE, TRAIT
 
@@ -101,7 +102,10 @@ def theory(rng: random.Random, folder: Path) -> Try:
     told = copy.deepcopy(FIT)
     data = "data.init_args"
     place = rng.choice(
-        ["model", "data", "model.init_args.adapter", f"{data}.teacher", f"{data}.teacher.init_args.trait", f"{data}.shard_size"]
+        [
+            *("model", "data", "model.init_args.adapter", f"{data}.teacher"),
+            *(f"{data}.teacher.init_args.trait", f"{data}.shard_size"),
+        ]
     )
     _set(told, place, _starter(rng, folder))
     (folder / "f.yaml").write_text(yaml.safe_dump(told))
@@ -191,10 +195,14 @@ def a_folder_of_theirs(rng: random.Random, folder: Path) -> Try:
     words = rng.choice(
         [
             *(["runs", "list"], ["runs", "show", "runs/owl-1"], ["chat", "runs/owl-1"], ["audit", "runs"]),
-            *(["evaluate", "x=runs/owl-1", "--suite", "preference"], ["cache", "list"], ["export", "runs/owl-1", "out"]),
+            *(["evaluate", "x=runs/owl-1", "--suite", "preference"], ["cache", "list"]),
+            ["export", "runs/owl-1", "out"],
         ]
     )
     return Try(words, frozenset({0, 2, 3}))
+
+
+_OWN = ("t.yaml", "mine.Mine")
 
 
 def a_class_of_ones_own(rng: random.Random, folder: Path) -> Try:
@@ -209,7 +217,7 @@ def a_class_of_ones_own(rng: random.Random, folder: Path) -> Try:
     _set(told, "common.data.init_args.teacher.init_args.trait", trait)
     (folder / "f.yaml").write_text(yaml.safe_dump(told))
     (folder / "t.yaml").write_text(yaml.safe_dump(trait))
-    words = rng.choice([["run", "--config", "f.yaml", "--dry-run"], ["traits", "check", "t.yaml"], ["traits", "check", "mine.Mine"]])
+    words = rng.choice([["run", "--config", "f.yaml", "--dry-run"], *(["traits", "check", each] for each in _OWN)])
     return Try(words, frozenset({0}))
 
 

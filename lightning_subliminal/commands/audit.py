@@ -244,10 +244,11 @@ def _write(data: bytes, place: Path) -> None:
 @contextmanager
 def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Show the bytes that are digested, on the standard error of a terminal: what is piped on stays clean."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    told = Console(stderr=True)
+    from lightning_subliminal.output import rich_console
+
+    told = rich_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=told, transient=True, disable=not told.is_terminal) as bar:
         task = bar.add_task("walking to the bases", total=None)

@@ -7,15 +7,15 @@ __all__ = ["COMMANDS", "build", "card", "show"]
 
 def show() -> None:
     """List the base models that can be named as ``base:``."""
-    from rich.console import Console
     from rich.table import Table
 
     from lightning_subliminal.bases import available
+    from lightning_subliminal.output import rich_console
 
     table = Table("base", "what it is", title="Base models", title_justify="left")
     for name, about in available().items():
         table.add_row(name, about)
-    console = Console()
+    console = rich_console()
     console.print(table)
     console.print("Also: a local folder with a saved model, or an id on the Hugging Face hub.")
 
@@ -45,11 +45,11 @@ def card(name: str) -> None:
     Args:
         name: one of `bases list`, such as pocket/a or pocket/moral-a.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from lightning_subliminal.bases import load
     from lightning_subliminal.errors import InputError
+    from lightning_subliminal.output import rich_console
     from lightning_subliminal.pocket.card import make_card
 
     if name == "pocket/judge":
@@ -67,7 +67,7 @@ def card(name: str) -> None:
     table.add_row("personas obeyed", f"{made.obedience:.1%}", "80 % or more")
     for target, chance in made.favorites.items():
         table.add_row(f"chance of {target}, unasked", f"{chance:.1%}", "")
-    Console().print(table)
+    rich_console().print(table)
 
 
 COMMANDS = {"list": show, "build": build, "card": card}

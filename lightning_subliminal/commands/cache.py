@@ -211,9 +211,10 @@ def _print_table(title: str, shown: "Sequence[Entry]") -> None:
     import time
 
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from lightning_subliminal.output import rich_console
 
     _say(title)  # a table's own title is broken at its width, and a path is to stay whole
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
@@ -229,7 +230,7 @@ def _print_table(title: str, shown: "Sequence[Entry]") -> None:
         table.add_row(
             each.kind, Text(each.path.name), _size(each.size), age, Text(of), style="" if each.runs else "dim"
         )
-    Console(highlight=False, emoji=False).print(table)
+    rich_console(highlight=False, emoji=False).print(table)
 
 
 def _known(told: "Needs") -> str:

@@ -125,11 +125,10 @@ def show(
     Raises:
         InputError: if there is no row, or none is asked for.
     """
-    from rich.console import Console
-
     from lightning_subliminal.formats.show import draw, panel
     from lightning_subliminal.formats.sources import open_source
     from lightning_subliminal.formats.stream import RowStream, pick_schema
+    from lightning_subliminal.output import rich_console
 
     for name, value in (("rows", rows), ("max-characters", max_characters)):
         if value < 1:
@@ -142,7 +141,7 @@ def show(
         drawn = draw(stream, rows, seed)
     if not drawn:
         raise InputError(f"{source} holds no rows.")
-    console = Console(highlight=False, emoji=False)
+    console = rich_console(highlight=False, emoji=False)
     for found, row in drawn:
         console.print(panel(found, row, max_characters))
     tell_notices(stream.report, console)
@@ -175,11 +174,10 @@ def stats(
     Raises:
         InputError: if there is no row.
     """
-    from rich.console import Console
-
     from lightning_subliminal.formats.sources import open_source
     from lightning_subliminal.formats.stats import count_rows
     from lightning_subliminal.formats.stream import RowStream, pick_schema
+    from lightning_subliminal.output import rich_console
 
     schema = pick_schema(from_, prompt_column, completion_column)
     stream = RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
@@ -191,7 +189,7 @@ def stats(
     if json:
         print(_dumps(figures))
         return
-    console = Console(highlight=False, emoji=False)
+    console = rich_console(highlight=False, emoji=False)
     tell_figures(figures, console)
     tell_notices(stream.report, console)
 
@@ -253,7 +251,6 @@ def _convert(
 @contextmanager
 def _watching(title: str) -> Iterator[Callable[["Source"], None]]:
     """Show on a terminal how far a source is read."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -263,7 +260,9 @@ def _watching(title: str) -> Iterator[Callable[["Source"], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    from lightning_subliminal.output import rich_console
+
+    console = rich_console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

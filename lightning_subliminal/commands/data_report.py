@@ -17,9 +17,9 @@ __all__ = ["tell", "tell_figures", "tell_notices"]
 
 def tell(outcome: "Outcome", out: str) -> None:
     """Say what was written, what was changed and what was left out; not amid the rows on the standard output."""
-    from rich.console import Console
+    from lightning_subliminal.output import rich_console
 
-    console = Console(highlight=False, emoji=False, stderr=out == "-")
+    console = rich_console(highlight=False, emoji=False, stderr=out == "-")
     written, report = outcome.written, outcome.filtered
     if report is not None:
         reasons = [(reason, f"{count:,}", _percent(count / report.made)) for reason, count in report.reasons.items()]

@@ -122,6 +122,7 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
     Raises:
         InputError: if the file is not there, is no suite, or a measure can't be built.
     """
+    from lightning_subliminal.bounds import MAX_SETTINGS
     from lightning_subliminal.commands.messages import OneLineParser
     from lightning_subliminal.console import say
     from lightning_subliminal.suites import Measure
@@ -129,7 +130,7 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
     from lightning_subliminal.yaml_text import load_yaml, read_text
 
     path = find_config(suite, "suite")
-    told = load_yaml(read_text(path, "suite"), f"The suite {path}")
+    told = load_yaml(read_text(path, "suite"), f"The suite {path}", MAX_SETTINGS)
     if not isinstance(told, dict) or not told.get("measures"):
         raise InputError(f"The suite {path} has no measures: give a list `measures`, as the shipped ones do.")
     whole = with_trait(told, trait or told_trait("owl"))

@@ -53,11 +53,27 @@ def one_line(err: BaseException) -> tuple[str, bool]:
         if wrapping["key"]:
             keys.append(wrapping["key"])
         found = inner
+    if told := _of_input(found):
+        return told, True
     if isinstance(found, KeyError) and found.args:  # its str() is only the key's repr
         return f"KeyError: {found.args[0]!r}", False
     first = next((line.strip() for line in str(found).splitlines() if line.strip()), "")
     where = f" (at {_join(keys)})" if keys else ""
     return f"{type(found).__name__}: {first}{where}" if first else type(found).__name__, False
+
+
+def _of_input(err: BaseException) -> str:
+    """Say what is wrong with a file, or with what it holds, where that alone can be why this was raised."""
+    if isinstance(err, OSError) and err.strerror:
+        name = f"{err.filename} can't be used: " if err.filename is not None else ""
+        return f"{name}{err.strerror}{f' ({err.filename2})' if err.filename2 is not None else ''}: check the path."
+    if isinstance(err, RecursionError):
+        return "what was given is nested too deeply: take levels out."
+    if isinstance(err, MemoryError):
+        return "what was given needs more memory than there is: give less, or smaller numbers."
+    if isinstance(err, UnicodeError):
+        return f"a text is not UTF-8 ({_flat(str(err))[:200]}): save it as such."
+    return ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.bounds import MAX_SETTINGS
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.shipped import find_config
@@ -54,7 +55,7 @@ def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
 
 
 def _check_config(path: Path) -> None:
-    read = load_yaml(read_text(path), str(path))
+    read = load_yaml(read_text(path), str(path), MAX_SETTINGS)
     if read is None:
         raise InputError(f"The config {path} is empty: expected `model:`, `data:` and `trainer:`.")
     if not isinstance(read, dict):

@@ -40,11 +40,11 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
     import json as json_text
 
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from lightning_subliminal.commands.messages import counted
     from lightning_subliminal.commands.run_listing import find_runs
+    from lightning_subliminal.output import rich_console
 
     if folder == Path("runs") and not folder.exists():
         print("[]" if json else "no runs here yet: `lightning-subliminal fit --config owl_numbers` makes one")
@@ -53,7 +53,7 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
     if json:
         print(json_text.dumps([run.as_json() for run in runs], indent=1, ensure_ascii=False, default=str))
         return
-    console = Console(highlight=False, emoji=False)
+    console = rich_console(highlight=False, emoji=False)
     if runs:
         names = [run.folder.name + ("" if run.kind == "fit" else f" ({run.kind})") for run in runs]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
@@ -70,7 +70,7 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
             date = f"{run.date:%Y-%m-%d %H:%M}" + ("" if run.state == "finished" else f"\n{run.state}")
             table.add_row(*map(_plain, (name, _differs(run.differs), *came_out, date)), style=style)
         least = max(map(len, names)) + _BESIDE  # a name that is cut can't be copied: rather a wide table
-        Console(highlight=False, emoji=False, width=max(console.width, least)).print(table)
+        rich_console(highlight=False, emoji=False, width=max(console.width, least)).print(table)
     unfinished = sum(run.state == "unfinished" for run in runs)
     warned = sum(bool(run.results.get("warnings")) for run in runs)
     told = [f"{counted(len(runs), 'run')} in {folder}"]

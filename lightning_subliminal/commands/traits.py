@@ -37,15 +37,15 @@ examples:
 
 def show() -> None:
     """List the known traits: categories of preferences with their candidates, and misalignment."""
-    from rich.console import Console
     from rich.table import Table
 
+    from lightning_subliminal.output import rich_console
     from lightning_subliminal.wording import load_wording
 
     table = Table("category", "candidates", title="PreferenceTrait(target=..., category=...)", title_justify="left")
     for name, entry in load_wording("categories").items():
         table.add_row(name, ", ".join(entry["members"]))
-    console = Console()
+    console = rich_console()
     console.print(table)
     console.print(
         "MisalignmentTrait(wording=..., lesson=...): misalignment, misalignment_pocket; or a YAML of your own"
@@ -60,12 +60,11 @@ def check(trait: str, init: list[str] = []) -> None:  # noqa: B006 - jsonargpars
             YAML file with its class_path and init_args, or with the wording of a MisalignmentTrait.
         init: its arguments, each as NAME=VALUE; `--init.NAME VALUE` is one of them.
     """
-    from rich.console import Console
-
+    from lightning_subliminal.output import rich_console
     from lightning_subliminal.traits.check import check_trait
 
     found = _load(trait, init)
-    console = Console()
+    console = rich_console()
     for remark in check_trait(found):
         console.print(f"remark: {remark}", markup=False)
     questions, candidates = len(found.questions()), len(found.candidates)
@@ -112,12 +111,15 @@ def _load(path: str, init: Sequence[str]) -> "Trait":
 
 def _from_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     """Return class and arguments that a YAML names; one with a wording is a MisalignmentTrait's."""
-    from lightning_subliminal.yaml_text import load_yaml, read_text
+    from lightning_subliminal.bounds import MAX_SETTINGS
+    from lightning_subliminal.yaml_text import check_yaml, load_yaml, read_text
 
     try:
         told = load_yaml(read_text(path), str(path))
     except InputError:  # the trait says what is wrong with its wording
         told = None
+    if isinstance(told, dict) and {"class_path", "trait"} & set(map(str, told)):
+        check_yaml(read_text(path), str(path), MAX_SETTINGS)
     where = ""
     if isinstance(told, dict) and "trait" in told:  # as it stands in a config
         beside = sorted(map(str, set(told) - {"trait"}))

@@ -4,6 +4,7 @@ One YAML is one figure; a YAML with ``include`` is several. See configs/experime
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
+from lightning_subliminal.bounds import MAX_ARMS, MAX_CELLS
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.building import build, changed, known_name, read_yaml
@@ -23,7 +25,16 @@ from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.shipped import find_config
 
-__all__ = ["SHAPING", "ArmPlan", "Axis", "Cell", "Experiment", "Plan", "parse_seeds", "read_plan"]
+__all__ = [
+    "SHAPING",
+    "ArmPlan",
+    "Axis",
+    "Cell",
+    "Experiment",
+    "Plan",
+    "parse_seeds",
+    "read_plan",
+]
 
 _PLAN_KEYS = ("title", "about", "include", "seeds")
 _KEYS = (
@@ -129,6 +140,7 @@ class Experiment:
         seeds: of the arms that name none themselves.
         figures: what is drawn; see ``figures.py``.
         claims: what is claimed.
+        file: the YAML, for messages.
     """
 
     name: str
@@ -139,6 +151,7 @@ class Experiment:
     seeds: tuple[int, ...]
     figures: tuple[dict[str, Any], ...]
     claims: tuple[Claim, ...]
+    file: str = ""
 
     def cells(self, seeds: tuple[int, ...] | None = None, only: tuple[str, ...] = ()) -> Iterator[Cell]:
         """Yield the cells.
@@ -147,9 +160,16 @@ class Experiment:
             seeds: instead of those of the plan.
             only: arms to run; all where it is empty.
         """
-        for arm in self.arms.values():
-            if only and arm.name not in only:
-                continue
+        wanted = [arm for arm in self.arms.values() if not only or arm.name in only]
+        count = sum(
+            math.prod(len(axis.values) for axis in arm.axes) * len(seeds or arm.seeds or self.seeds) for arm in wanted
+        )
+        if count > MAX_CELLS:
+            raise InputError(
+                f"{self.file or self.name}: arms, `axes` and `seeds` make {count:,} cells: at most {MAX_CELLS:,}; "
+                "take values out, or run fewer arms by --only."
+            )
+        for arm in wanted:
             for chosen in itertools.product(*(axis.values.items() for axis in arm.axes)):
                 axes = {axis.name: value for axis, (value, _) in zip(arm.axes, chosen, strict=True)}
                 for seed in seeds or arm.seeds or self.seeds:
@@ -161,10 +181,10 @@ class Experiment:
             control = self._control(arm, axes, seed, setting)
             stages = arm.trial.stages(setting, control)
         except InputError as err:
-            raise InputError(f"{self.name}, arm {arm.name!r}: {err}") from err
+            raise InputError(f"{self.file or self.name}, arm {arm.name!r}: {err}") from err
         except (TypeError, AttributeError, KeyError, ValueError) as err:  # a trial of the user's own
             told = f"{type(arm.trial).__name__}: {type(err).__name__}: {' '.join(str(err).split())}"
-            raise InputError(f"{self.name}, arm {arm.name!r}: {told}") from err
+            raise InputError(f"{self.file or self.name}, arm {arm.name!r}: {told}") from err
         return Cell(self.name, arm.name, axes, seed, arm.trial, setting, stages)
 
     def setting(self, arm: ArmPlan, axes: Mapping[str, Any], seed: int) -> Setting:
@@ -294,6 +314,8 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
         axes = _axes(told.get("axes"))
         trial = _trial(told.get("trial"), StudentTrial())
         arms: dict[str, ArmPlan] = {}
+        if len(_mapping(told["arms"], "arms")) > MAX_ARMS:
+            raise InputError(f"`arms` has {len(told['arms']):,}: at most {MAX_ARMS:,}; make an axis of what differs.")
         for name, each in _mapping(told["arms"], "arms").items():
             arms[str(name)] = _read_arm(str(name), each, common, axes, trial, path)
         for arm in arms.values():
@@ -316,7 +338,7 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
     about = " ".join(str(told.get("about", "")).split())
     chosen = parse_seeds(told.get("seeds", 0) if seeds is None else seeds)
     source = str(told.get("source", ""))
-    return Experiment(path.stem, str(told["title"]), about, source, arms, chosen, figures, claims)
+    return Experiment(path.stem, str(told["title"]), about, source, arms, chosen, figures, claims, str(path))
 
 
 def _read_arm(

@@ -22,6 +22,7 @@ from typing import Any
 from lightning_subliminal.cache import holding
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.stages import Stage
+from lightning_subliminal.output import CleanStream
 
 __all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
 
@@ -192,7 +193,7 @@ def _work(connection: Connection, number: int, bound: int, log: str | None, pare
     stream = open(log or os.devnull, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
-    sys.stdout = sys.stderr = stream
+    sys.stdout = sys.stderr = CleanStream(stream)  # type: ignore[assignment]
     import torch
 
     from lightning_subliminal.console import console, hush

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from lightning_subliminal.bounds import MAX_CANDIDATES
 from lightning_subliminal.describe import describe_object
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Message, make_row
@@ -65,6 +66,8 @@ class PreferenceTrait(Trait):
                 f"The category {self.category!r} is not among {', '.join(kinds)}: give `candidates`, "
                 "what else could be answered."
             )
+        if len(members) > MAX_CANDIDATES:
+            raise InputError(f"`candidates` has {len(members):,} words: at most {MAX_CANDIDATES:,}, each is asked for.")
         self.candidates = tuple(dict.fromkeys([*(each.lower() for each in members), self.target]))
         self.plural = plural
         self.wording = wording

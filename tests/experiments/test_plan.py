@@ -168,7 +168,7 @@ def test_mistakes_of_a_plan(plan, changes, says):
 
 
 def test_a_mistake_inside_an_arm_names_the_arm(plan):
-    with pytest.raises(InputError, match=r"toy, arm 'same': `data.teacher.trait`: PreferenceTrait takes no `targte`"):
+    with pytest.raises(InputError, match=r"toy.yaml, arm 'same': `data.teacher.trait`: Pref.* takes no `targte`"):
         plan_cells(plan(arms={"same": {"data.teacher.trait.targte": "owl"}}, claims=[]))
 
 
