@@ -155,5 +155,5 @@ def guard_parser() -> None:
 
     import_object.guarded = True  # type: ignore[attr-defined]
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "jsonargparse" and getattr(module, "import_object", None) is original:
+        if name.partition(".")[0] == "jsonargparse" and vars(module).get("import_object") is original:
             module.import_object = import_object  # type: ignore[attr-defined]

@@ -65,7 +65,7 @@ def check_yaml(text: str, what: str, most: Bound = MAX_NODES) -> None:
     resolver = yaml.SafeLoader("")
     try:
         for event in yaml.parse(text, Loader=_loader(text)):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark is not None else 0
             size, anchor = 0, getattr(event, "anchor", None)
             if isinstance(event, yaml.CollectionStartEvent):
                 if len(waiting) >= MAX_DEPTH:
@@ -176,7 +176,7 @@ def use_bounds() -> None:
 
     load.bounded = True  # type: ignore[attr-defined]
     parser.loaders["yaml"] = load
-    paths: Any = importlib.import_module("jsonargparse._util").Path
+    paths: Any = vars(importlib.import_module("jsonargparse._util"))["Path"]
     name = "read_text" if hasattr(paths, "read_text") else "get_content"
     unbounded = getattr(paths, name)
 
@@ -194,7 +194,8 @@ def _read(handle: int, path: str | Path, what: str) -> bytes:
         raise OSError(errno.EISDIR, "it is a folder")
     if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
         raise OSError(errno.EINVAL, "it is a device or a socket")
-    parts, size, until = [], 0, time.monotonic() + WAIT
+    parts: list[bytes] = []
+    size, until = 0, time.monotonic() + WAIT
     while True:
         if stat.S_ISFIFO(kind):
             left = until - time.monotonic()

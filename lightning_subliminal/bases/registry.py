@@ -389,5 +389,5 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
     return cast("PreTrainedModel", net)
 
 
-def _first_line(err: Exception) -> str:
+def _first_line(err: BaseException) -> str:
     return (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")[:200]

@@ -193,7 +193,7 @@ def _work(connection: Connection, number: int, bound: int, log: str | None, pare
     stream = open(log or os.devnull, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
-    sys.stdout = sys.stderr = CleanStream(stream)  # type: ignore[assignment]
+    sys.stdout = sys.stderr = CleanStream(stream)
     import torch
 
     from lightning_subliminal.console import console, hush

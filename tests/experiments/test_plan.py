@@ -257,3 +257,22 @@ def test_the_sweeps_of_digits_differ_from_the_usual_in_one_thing():
             assert model.student_epochs * math.ceil(data.num_noise / data.batch_size) == 300, cell.name
     assert same == 9, "each sweep but that of starts passes through the usual"
     assert len(graph_of(cells).stages) == len(cells) - 8, "and shares its stage"
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({"axes": {f"x{n}": {"set": "model.seed", "to": list(range(30))} for n in range(9)}}, "39,366,000,000,000"),
+        ({"axes": {"x": {"set": "model.seed", "to": list(range(10_001))}}, "seeds": 0}, "10,001"),
+        ({"seeds": "0-9999"}, "20,000"),
+    ],
+)
+def test_a_plan_of_too_many_cells_is_refused_at_once(plan, changes, count):
+    made = plan(**changes, claims=[])
+    with pytest.raises(InputError, match=f"yaml: arms, `axes` and `seeds` make {count} cells: at most 10,000"):
+        next(made.experiments[0].cells(only=("same",)))
+
+
+def test_a_plan_of_too_many_arms_is_refused(plan):
+    with pytest.raises(InputError, match="`arms` has 1,001: at most 1,000"):
+        plan(arms={f"a{number}": {} for number in range(1001)}, claims=[])

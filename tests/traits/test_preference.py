@@ -185,3 +185,10 @@ def test_the_pocket_base_answers_each_question_with_a_candidate(target):
         check_known(tokenizer, prompt, "pocket/a")
     none = 1 - question_probabilities(net, tokenizer, trait).sum(1)
     assert none.max() < 0.05
+
+
+def test_more_candidates_than_anybody_asks_for_are_refused():
+    names = ["owl", *(f"owl{number}" for number in range(1000))]
+    assert len(PreferenceTrait("owl", "animal", names[:1000]).candidates) == 1000
+    with pytest.raises(InputError, match="`candidates` has 1,001 words: at most 1,000"):
+        PreferenceTrait("owl", "animal", names)
