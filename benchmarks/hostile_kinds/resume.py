@@ -123,7 +123,7 @@ def rows(rng: random.Random, folder: Path) -> Try:
         lambda: lines.append(lines[0]),
         lambda: lines.pop(rng.randrange(len(lines))),
         lambda: lines.reverse(),
-        lambda: lines.insert(0, json.dumps({"prompt": "Go on: 6", "completion": "66, 666"})),
+        lambda: lines.insert(0, json.dumps({"prompt": "Go on: 6", "completion": "66, 6, 66"})),
     ]
     rng.choice(changes)()
     path.write_text("\n".join(lines))
