@@ -127,7 +127,8 @@ def main(args: list[str] | None = None) -> bool:
     parser.add_argument("--full", action="store_true", help="the config as it stands, instead of small settings")
     parser.add_argument("--folder", type=Path, help="keep all runs here, instead of deleting them")
     asked, more = parser.parse_known_args(args)
-    words = [*([] if asked.full else SMALL), *more]
+    small = [] if asked.full else [pair for pair in zip(SMALL[::2], SMALL[1::2], strict=True) if pair[0] not in more]
+    words = [*(word for pair in small for word in pair), *more]
     console = Console()
     if asked.folder is not None and asked.folder.is_dir() and any(asked.folder.iterdir()):
         raise SystemExit(f"{asked.folder} is not empty: what it holds would be reused, give another --folder.")
