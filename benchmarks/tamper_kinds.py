@@ -598,3 +598,66 @@ def link_statement(chain: Chain, rng: random.Random) -> Path:
     shutil.move(artefact / "lineage.json", moved)
     (artefact / "lineage.json").symlink_to(moved)
     return artefact
+
+
+# -- what an audit might pass over -------------------------------------------------------------------------------------
+
+
+@kind("hide weights in the artefact", "unreadable")
+def hide(chain: Chain, rng: random.Random) -> Path:
+    artefact = rng.choice(chain.artefacts())
+    name = rng.choice([".model.safetensors", ".cache/model.safetensors", "deep/.x/model.safetensors", ".git/config"])
+    (artefact / name).parent.mkdir(parents=True, exist_ok=True)
+    (artefact / name).write_bytes(rng.randbytes(40))
+    return artefact
+
+
+@kind("weights among the test results", "unreadable")
+def among_results(chain: Chain, rng: random.Random) -> Path:
+    artefact = rng.choice(chain.artefacts())
+    name = rng.choice(["model.safetensors", "deep/it.json", "it.json", ".it.json"])
+    (artefact / "test-results" / name).parent.mkdir(parents=True, exist_ok=True)
+    (artefact / "test-results" / name).write_bytes(rng.randbytes(40))
+    return artefact
+
+
+@kind("a pipe in the artefact", "unreadable")
+def pipe(chain: Chain, rng: random.Random) -> Path:
+    artefact = rng.choice(chain.artefacts())
+    os.mkfifo(artefact / "model.safetensors.index.jsonl")
+    return artefact
+
+
+@kind("name a file of thousands of parts", "unsafe-path")
+def many_parts(chain: Chain, rng: random.Random) -> Path:
+    artefact = rng.choice(chain.artefacts())
+    told = json.loads((artefact / "lineage.json").read_text())
+    told["subject"].append({"name": "a/" * rng.randrange(3000, 9000) + "b", "digest": {"sha256": "0" * 64}})
+    (artefact / "lineage.json").write_bytes(as_bytes(told))
+    return artefact
+
+
+@kind("rows that are no UTF-8", "changed-file", "changed-rows")
+def broken_text(chain: Chain, rng: random.Random) -> Path:
+    artefact = rows_of(chain, rng)
+    path = artefact / "rows.parquet"
+    path.write_bytes(path.read_bytes().replace(b"user", rng.choice([b"us\xff\xfe", b"\xed\xa0\x80r"])))
+    return artefact
+
+
+@kind("a test result of odd fields", "bad-statement")
+def odd_result(chain: Chain, rng: random.Random) -> Path:
+    from lightning_subliminal.lineage import artefact_material, write_test_result
+
+    artefact = rng.choice(chain.artefacts("teachers", "students"))
+    kept = os.environ.pop("LIGHTNING_SUBLIMINAL_SIGNING_KEY", None)
+    write_test_result(artefact, "it", artefact_material("model", artefact), {"owl": (0.0, 0.01)})
+    if kept is not None:
+        os.environ["LIGHTNING_SUBLIMINAL_SIGNING_KEY"] = kept
+    path = artefact / "test-results" / "it.json"
+    told = json.loads(path.read_text())
+    told["predicate"] |= rng.choice(
+        [{"passedTests": 5}, {"passedTests": "owl"}, {"result": "passed"}, {"failedTests": ["x"]}]
+    )
+    path.write_bytes(as_bytes(told))
+    return artefact

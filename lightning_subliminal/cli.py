@@ -48,7 +48,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after the program's name; None takes those of the process.
 
     Raises:
-        SystemExit: with 2 after a user's mistake, 1 after a surprise, 130 after Ctrl-C.
+        SystemExit: with 2 after a user's mistake, 3 after a check that found something, 1 after a surprise, 130 after
+            Ctrl-C.
     """
     words = list(sys.argv[1:] if args is None else args)
     wants_traceback = "--traceback" in words or os.environ.get("LIGHTNING_SUBLIMINAL_TRACEBACK", "0") not in ("", "0")
@@ -84,7 +85,7 @@ def _guarded(words: list[str], wants_traceback: bool) -> int:
         line, mistake = one_line(err)
         hint = "" if mistake or wants_traceback else " (--traceback shows where)"
         print(f"error: {shorten(line)}{hint}", file=sys.stderr)
-        return 2 if mistake else 1
+        return (err.code if isinstance(err, InputError) else 2) if mistake else 1
     except BaseException as err:
         if type(err).__name__ != "PanicException":  # of a library in Rust, such as tokenizers
             raise

@@ -2,18 +2,30 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "JudgeError", "known_name"]
+__all__ = ["InputError", "JudgeError", "TamperedError", "UnreadableError", "known_name"]
 
 
 class InputError(ValueError):
     """A user's mistake, told in one line: what was wrong, what was expected, how to mend it.
 
-    The command line prints it as ``error: ...`` without a stack trace and exits with 2.
+    The command line prints it as ``error: ...`` without a stack trace and exits with ``code``.
     """
+
+    code = 2
 
 
 class JudgeError(InputError):
     """A judge that can't be asked: it says nothing about the model whose answers it was to read."""
+
+
+class TamperedError(InputError):
+    """The command was right, and what it was to read is not what its statement or its own figures say."""
+
+    code = 3  # as of an audit that finds something
+
+
+class UnreadableError(InputError):
+    """Something is there and can't be read, so that nothing is known of it."""
 
 
 def known_name(name: str, known: Iterable[str], wrong: str) -> None:

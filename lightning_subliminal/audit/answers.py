@@ -7,8 +7,8 @@ from typing import Any
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import Places
 from lightning_subliminal.audit.walking import Graph
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.dsse import read_envelope, signers
+from lightning_subliminal.errors import InputError, UnreadableError
+from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
 from lightning_subliminal.lineage.keys import TrustedKey
 from lightning_subliminal.lineage.statement import TEST_RESULT, Statement, read_statement
 from lightning_subliminal.lineage.strict_json import read_bytes
@@ -16,6 +16,7 @@ from lightning_subliminal.lineage.strict_json import read_bytes
 __all__ = ["Risk", "Writer", "base_risk", "gather_results", "generations", "writers"]
 
 _WORST = ("FAILED", "WARNED", "PASSED")
+_TESTS = ("passedTests", "warnedTests", "failedTests")
 _DATA = ("completions", "rows", "file", "data")
 _NO_TEACHERS = ("judge", "control", "filter")
 _ALIKE = "one initialisation"  # as `kinship` says it
@@ -176,13 +177,20 @@ def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> 
     for path in places.test_results():
         try:
             statement = read_statement(path)
+        except UnreadableError as err:
+            places.unread[path] = str(err)
+            continue
         except InputError:
             continue  # it is about nothing that could be told
         if statement.predicate_type != TEST_RESULT:
             continue
         shas = {sha for each in statement.subjects for sha in each["digest"].values()}
-        for key in {node.key for sha in shas for node in by_digest.get(sha, ())}:
-            found.setdefault(key, []).append((statement, not keys or _is_signed(statement, path, keys)))
+        odd = _odd(statement)
+        for node in {node.key: node for sha in shas for node in by_digest.get(sha, ())}.values():
+            if odd is not None:
+                node.find("bad-statement", f"a test result {odd}", path)
+            counts = odd is None and (not keys or _is_signed(statement, path, keys))
+            found.setdefault(node.key, []).append((statement, counts))
     for key, statements in found.items():
         said = {
             str(statement.predicate.get("result")) for statement, counts in statements if counts or _fails(statement)
@@ -197,6 +205,23 @@ def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> 
     return found
 
 
+def _odd(statement: Statement) -> str | None:
+    """Say what is odd about a test result, which then counts for nothing; None where it is as in-toto has it."""
+    told = statement.predicate
+    if told.get("result") not in _WORST:
+        return f"says {str(told.get('result'))[:40]!r}: expected PASSED, WARNED or FAILED"
+    for name in _TESTS:
+        tests = told.get(name)
+        if tests is not None and not (isinstance(tests, list) and all(isinstance(each, str) for each in tests)):
+            return f"has a `{name}` that is no list of texts"
+    failed, warned = told.get("failedTests"), told.get("warnedTests")
+    if (told["result"] == "PASSED" and (failed or warned)) or (told["result"] == "WARNED" and failed):
+        return f"says {told['result']}, and names tests that did worse"
+    if twice := {*(told.get("passedTests") or ())} & {*(warned or ()), *(failed or ())}:
+        return f"says that {min(twice)[:80]!r} passed, and that it did not"
+    return None
+
+
 def _fails(statement: Statement) -> bool:
     return statement.predicate.get("result") == "FAILED"
 
@@ -207,7 +232,8 @@ def _is_signed(statement: Statement, path: Any, keys: Sequence[TrustedKey]) -> b
         envelope = read_envelope(read_bytes(place), str(place))
     except InputError:
         return False
-    return envelope.payload == statement.raw and bool(signers(envelope, keys))
+    same = envelope.payload == statement.raw and envelope.payload_type == PAYLOAD_TYPE
+    return same and bool(signers(envelope, keys))
 
 
 def _descent(graph: Graph, node: Node) -> dict[str, Node]:

@@ -15,6 +15,7 @@ from lightning_subliminal.audit.walking import Graph, walk
 from lightning_subliminal.bases import material
 from lightning_subliminal.errors import known_name
 from lightning_subliminal.lineage.keys import TrustedKey
+from lightning_subliminal.lineage.statement import Statement
 
 __all__ = ["Audit", "audit"]
 
@@ -34,6 +35,8 @@ _ENDS_EARLY = (
     "no-statement",
     "unsafe-path",
     "bad-statement",
+    "unreadable",
+    "unchecked",
     "cut-chain",
 )
 _TOLD = {
@@ -132,15 +135,27 @@ def audit(
     graph = walk(path, keys, search, digests, tick, begin)
     root = graph.nodes[graph.root]
     places = Places(path.absolute() if path.is_dir() else path.absolute().parent, search)
-    results = gather_results(graph, places, keys)
+    results: dict[str, list[tuple[Statement, bool]]] = {}
+    with root.guarding("its test results"):
+        results = gather_results(graph, places, keys)
     if expect is not None and expect not in root.digests:
         is_now = str(root.identity)[:16] if root.digests else "without a statement that names a digest"
         root.find("unexpected", f"expected {expect[:16]}, and it is {is_now}")
     for name in require:
         _need_tests(graph, results, name.partition(":")[2])
-    ways = measured_kinship if measure else None
+    for away, why in places.unread.items():
+        root.find("unreadable", why, away)
+
+    def measured(first: Node, second: Node) -> dict[str, Any] | None:
+        with first.guarding("its kinship"):
+            return measured_kinship(first, second)
+        return None
+
+    ways = measured if measure else None
     own = _trained(graph)
-    risks = base_risk(graph, own, writers(graph), ways) if own is not None else []
+    risks: list[Risk] = []
+    with root.guarding("whether a trait may pass"):
+        risks = base_risk(graph, own, writers(graph), ways) if own is not None else []
     if against is not None:
         asked = _asked(graph, against, search)
         models = [Writer(root, root)] if root.kind in _MODELS else []  # what if it wrote data for that base?

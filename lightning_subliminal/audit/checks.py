@@ -1,23 +1,33 @@
 """Checks of one artefact: its statement against itself, its signatures, its files and its rows."""
 
 import re
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import statement_place
 from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
 from lightning_subliminal.lineage.keys import TrustedKey, key_id
-from lightning_subliminal.lineage.names import RECORD, artefact_files, dir_hash, inside
-from lightning_subliminal.lineage.statement import BUILD_TYPE, DECLARED_TYPE, PROVENANCE, Statement
+from lightning_subliminal.lineage.names import RECORD, RESULTS, artefact_files, dir_hash, inside
+from lightning_subliminal.lineage.statement import (
+    BUILD_TYPE,
+    DECLARED_TYPE,
+    PROVENANCE,
+    TEST_RESULT,
+    Statement,
+    read_statement,
+)
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
-__all__ = ["check_files", "check_rows", "check_signatures", "check_statement", "plain_files"]
+__all__ = ["check_files", "check_rows", "check_signatures", "check_statement", "plain_files", "size_of"]
 
+_LITTER = (".gitattributes", ".gitignore", ".DS_Store")  # hidden files that git, the Hub and macOS leave
 _CACHED = ("teachers", "students", "rows", "completions", "measured")  # folders here are named by their settings
+_NO_FILE = ("lost-file", "unsafe-path", "unreadable")
 # What an artefact of ours is always made from, one of each set.
 _NEEDS = {
     "student": ({"base"}, {"rows"}),
@@ -113,8 +123,17 @@ def plain_files(node: Node) -> Iterator[Path]:
             path = inside(folder, name)
         except InputError:
             continue
-        if path.is_file():
+        if size_of(path, -1) >= 0:
             yield path
+
+
+def size_of(path: Path, otherwise: int = 0) -> int:
+    """Return the bytes of a plain file; ``otherwise`` where it is none, or may not be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return otherwise
+    return status.st_size if stat.S_ISREG(status.st_mode) else otherwise
 
 
 def check_files(node: Node, digests: Digests) -> None:
@@ -126,11 +145,16 @@ def check_files(node: Node, digests: Digests) -> None:
     for name, expected in node.statement.files.items():
         try:
             path = inside(folder, name)
+        except UnreadableError as err:
+            node.find("unreadable", str(err), folder)
+            continue
         except InputError as err:
             node.find("unsafe-path", str(err), folder)
             continue
         found = digests.get(path)
-        if found is None:
+        if found is None and size_of(path, -1) >= 0:
+            node.find("unreadable", f"{name} can't be read: make it readable for who audits", path)
+        elif found is None:
             node.find("lost-file", f"{name} is not there, or is no file", path)
         elif found != expected:
             node.find("changed-file", f"{name} has the SHA-256 {found[:16]}, not {expected[:16]}", path)
@@ -140,8 +164,9 @@ def check_files(node: Node, digests: Digests) -> None:
 
 def _check_unlisted(node: Node, statement: Statement, folder: Path) -> None:
     """Look for files that the statement does not name. Beside a model none may be that a loader would read."""
-    beside = []
-    for name in artefact_files(folder):
+    beside: list[str] = []
+    left_out: dict[str, str] = {}
+    for name in artefact_files(folder, left_out.__setitem__):
         known, link = name in statement.files or _is_card(name), (folder / name).is_symlink()
         matters = not statement.shares_folder or (statement.kind == "base" and (link or _is_loaded(name)))
         if not matters:
@@ -150,9 +175,66 @@ def _check_unlisted(node: Node, statement: Statement, folder: Path) -> None:
             node.find("unsafe-path", f"{name} is a link", folder / name)
         elif not known:
             node.find("unlisted-file", f"{name} is not in the statement", folder / name)
+    _check_left_out(node, statement, folder, left_out, beside)
     if beside:
-        told = ", ".join(beside[:3]) + (", ..." if len(beside) > 3 else "")
-        node.find("beside", f"{len(beside)} files that no statement is about: {told}")
+        node.find("beside", f"{len(beside)} files that no statement is about: {_listed(beside)}")
+
+
+def _check_left_out(
+    node: Node, statement: Statement, folder: Path, left_out: Mapping[str, str], beside: list[str]
+) -> None:
+    """Note what no statement names and no audit reads, such as hidden files, or put it to what lies beside.
+
+    Args:
+        node: the artefact.
+        statement: what is said of it.
+        folder: where it lies.
+        left_out: names, and why they are no files of an artefact.
+        beside: gets what harms nothing.
+    """
+    unread: dict[str, list[str]] = {}
+    shared = statement.shares_folder and statement.kind != "base"
+    for name, why in left_out.items():
+        is_result = name.startswith(f"{RESULTS}/")
+        if why.startswith("can't be read"):
+            node.find("unreadable", f"{name} {why}", folder / name)
+        elif name in statement.files or (is_result and _is_result(folder, name)):
+            continue  # it is looked at
+        elif _is_litter(name, statement) or (shared and not is_result):
+            beside.append(name)
+        else:
+            unread.setdefault(why, []).append(name)
+    for why, names in unread.items():
+        told = f"{_listed(names)} {why}" if len(names) == 1 else f"{len(names)} files: {_listed(names)}: each {why}"
+        node.find("unreadable", f"{told}; no statement names it, and no audit reads it", folder / names[0])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _is_result(folder: Path, name: str) -> bool:
+    """Tell whether a file is a test result, or the envelope of one, in an artefact's folder of such."""
+    path = folder / name
+    told = path.with_name(f"{path.name.removesuffix('.dsse.json')}.json") if path.name.endswith(".dsse.json") else path
+    if path.parent != folder / RESULTS or path.suffix != ".json" or path.is_symlink() or told.is_symlink():
+        return False
+    try:
+        return read_statement(told).predicate_type == TEST_RESULT
+    except InputError:
+        return False
+
+
+def _is_litter(name: str, statement: Statement) -> bool:
+    """Tell whether a hidden file is what tools leave everywhere, or what a killed run did not finish."""
+    parts = name.split("/")
+    half = re.fullmatch(r"\.(.+)\.\d+", parts[-1])
+    if half is not None:
+        return "/".join([*parts[:-1], half[1]]) in {*statement.files, RECORD}
+    from_hub = parts[:2] == [".cache", "huggingface"] and name.endswith(
+        (".metadata", ".lock", ".gitignore", "CACHEDIR.TAG")
+    )
+    return from_hub or parts[-1] in _LITTER
 
 
 def check_rows(node: Node, digests: Digests) -> None:
@@ -161,7 +243,7 @@ def check_rows(node: Node, digests: Digests) -> None:
         return
     folder = node.path if node.path.is_dir() else node.path.parent
     for name, (root, count) in node.statement.rows.items():
-        if not name.endswith(".parquet") or any(each.rule in ("lost-file", "unsafe-path") for each in node.findings):
+        if not name.endswith(".parquet") or any(each.rule in _NO_FILE for each in node.findings):
             continue
         try:
             found, number = digests.rows_root(inside(folder, name))

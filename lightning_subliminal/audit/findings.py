@@ -28,6 +28,8 @@ RULES: dict[str, Rule] = {
     "beside": Rule("note", "files lie beside the artefact's own, which it says nothing about"),
     "unsafe-path": Rule("error", "a name or a link leads out of the artefact's folder"),
     "read-elsewhere": Rule("error", "a loader of models would read for it what no digest of it covers"),
+    "unreadable": Rule("error", "something of the artefact can't be read, or isn't, so nothing is known of it"),
+    "unchecked": Rule("error", "a check stopped at something unexpected, so what it would find is not known"),
     "changed-rows": Rule("error", "the rows are not those of the root in the statement"),
     "bad-statement": Rule("error", "the statement can't be read, or could be read in two ways"),
     "changed-statement": Rule("error", "the statement contradicts itself or the place where it lies"),

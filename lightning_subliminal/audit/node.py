@@ -1,9 +1,12 @@
 """One artefact of the graph that an audit walks: what its statement says, and what of it holds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_subliminal.audit.findings import Finding
+from lightning_subliminal.errors import UnreadableError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.statement import Statement
 from lightning_subliminal.pocket import WEIGHTS
@@ -85,6 +88,18 @@ class Node:
     def find(self, rule: str, says: str, path: object = "") -> None:
         """Note a finding here."""
         self.findings.append(Finding.of(rule, self.label, says, path or self.path or ""))
+
+    @contextmanager
+    def guarding(self, check: str) -> Iterator[None]:
+        """Note whatever goes wrong inside as a finding here, so that the audit goes on."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except (UnreadableError, OSError) as err:
+            self.find("unreadable", f"{check}: {err}")
+        except BaseException as err:  # a panic of a library in Rust is no Exception
+            self.find("unchecked", f"{check}: {type(err).__name__}: {str(err)[:300]}")
 
 
 def label_of(material: Material | None, path: Path | None) -> str:

@@ -1,6 +1,5 @@
 """Where a parent is: a statement names it by digest, and by its place in some cache; this looks for it on this disk."""
 
-import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -30,12 +29,17 @@ class Places:
     Args:
         start: the artefact that the audit begins with.
         search: further folders, such as another cache.
+
+    Attributes:
+        unread: folders and files that may hold test results and can't be read, each with the reason.
     """
 
     def __init__(self, start: Path, search: Sequence[Path] = ()) -> None:
+        self.unread: dict[Path, str] = {}
         near = [start, *start.parents][:4]
         self._near = [*search, *near, cache_root()]
-        caches = [each for each in near if any((each / room).is_dir() for room in _ROOMS)]
+        caches = [each for each in near if any(_is_folder(each / room) for room in _ROOMS)]
+        self._ours = [*search, *caches, cache_root(), start]  # elsewhere, as in /home, much may not be read
         self._roots = list(dict.fromkeys([*search, *caches, cache_root(), near[0], *near[1:2], Path.cwd() / "runs"]))
 
     def hinted(self, material: Material) -> Iterator[Path]:
@@ -61,7 +65,7 @@ class Places:
 
         found: dict[str, Path] = {}
         for root in [*self._roots, WEIGHTS]:
-            for folder, names in _folders(root):
+            for folder, names in _folders(root, {}):
                 for path in (folder / name for name in names if name.endswith(RECORD)):
                     subject = _subject(path)
                     if subject is not None and path.is_file() and path.stat().st_size < 1 << 24:
@@ -72,7 +76,7 @@ class Places:
         """Yield the statements of test results below the roots."""
         seen: set[Path] = set()
         for root in self._roots:
-            for folder, names in _folders(root):
+            for folder, names in _folders(root, self.unread if root in self._ours else {}):
                 if folder.name != RESULTS:
                     continue
                 for path in (folder / name for name in sorted(names) if name.endswith(".json")):
@@ -81,18 +85,30 @@ class Places:
                         yield path
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield the folders below a root with the names of their files, near ones first; no hidden ones, no links."""
-    waiting = [(root, 0)] if root.is_dir() else []
+def _folders(root: Path, unread: dict[Path, str]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the folders below a root with the names of their files, near ones first; no hidden ones, no links.
+
+    Args:
+        root: where to begin.
+        unread: is given what can't be read, with the reason.
+    """
+    waiting = [(root, 0)] if _is_folder(root) else []
     for count, (folder, depth) in enumerate(waiting):
         if count >= _MOST_FOLDERS:
             return
-        with contextlib.suppress(OSError):  # one that may not be read
+        try:
             entries = sorted(os.scandir(folder), key=lambda each: each.name)
             yield folder, [each.name for each in entries if each.is_file()]
             if depth < _DEPTH:
                 inner = (each for each in entries if each.name[0] != "." and each.is_dir(follow_symlinks=False))
                 waiting += [(Path(each.path), depth + 1) for each in inner]
+        except OSError as err:
+            unread[folder] = f"it can't be read ({err.strerror}), and may hold test results"
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether there is a folder, as far as that may be looked at."""
+    return os.path.isdir(path)  # not Path.is_dir, which raises where a folder on the way may not be entered
 
 
 def statement_place(path: Path) -> Path:

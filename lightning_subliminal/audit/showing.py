@@ -21,7 +21,7 @@ _DEEPEST = 6  # of an outline, so that a chain of hundreds does not walk out of 
 _LINKS = ("missing-parent", "wrong-parent", "cut-chain", "cycle", "no-statement", "unknown-origin")
 _BYTES = (
     *("changed-file", "lost-file", "unlisted-file", "changed-rows", "changed-statement", "bad-statement"),
-    *("unsafe-path", "unexpected"),
+    *("unsafe-path", "unexpected", "unreadable", "unchecked"),
 )
 LIMITS = (
     "An unsigned statement proves no more than that files and words agree: whoever can write the folder can rewrite "

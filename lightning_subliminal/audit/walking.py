@@ -10,13 +10,14 @@ from lightning_subliminal.audit.checks import (
     check_signatures,
     check_statement,
     plain_files,
+    size_of,
 )
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import Link, Node, label_of
 from lightning_subliminal.audit.places import BASE, Places, read_beside
 from lightning_subliminal.bases.folders import model_files, read_elsewhere
 from lightning_subliminal.bases.hub import is_hub_id
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.lineage.keys import TrustedKey
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import RECORD, artefact_files, dir_hash
@@ -74,7 +75,11 @@ def walk(
     Raises:
         InputError: if there is nothing at ``path``.
     """
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as err:
+        raise InputError(f"{path} can't be reached ({err.strerror}): give one that you may read.") from err
+    if not is_there:
         raise InputError(f"{path} is not there: give an artefact's folder, such as runs/NAME/student, or a data file.")
     path = path.absolute()
     digests = digests or Digests()
@@ -87,7 +92,9 @@ def walk(
     while waiting:
         node = graph.nodes[waiting.pop(0)]
         for material in node.statement.materials if node.statement is not None else node.claims:
-            parent = _parent(node, material, places, digests)
+            parent = None
+            with node.guarding(f"the {material.role} {label_of(material, None)[:200]}"):
+                parent = _parent(node, material, places, digests)
             if parent is None:
                 continue
             if parent.key not in graph.nodes:
@@ -99,14 +106,18 @@ def walk(
                 node.links.append(Link(material.role, parent.key))
     _cycles(graph)
     files = [path for node in graph.nodes.values() for path in plain_files(node)]
-    begin(sum(each.stat().st_size for each in files))
+    begin(sum(size_of(each) for each in files))
     digests.add(files, tick)
     for node in graph.nodes.values():
-        check_statement(node)
-        check_files(node, digests)
-        check_rows(node, digests)
-        for away in read_elsewhere(node.path) if node.path is not None and node.path.is_dir() else ():
-            node.find("read-elsewhere", away)
+        with node.guarding("its statement"):
+            check_statement(node)
+        with node.guarding("its files"):
+            check_files(node, digests)
+        with node.guarding("its rows"):
+            check_rows(node, digests)
+        with node.guarding("what a loader reads"):
+            for away in read_elsewhere(node.path) if node.path is not None and node.path.is_dir() else ():
+                node.find("read-elsewhere", away)
     _check_signatures(graph, keys)
     digests.keep()
     return graph
@@ -117,12 +128,17 @@ def _found(path: Path, material: Material | None) -> Node:
     node = Node(str(path), label_of(material, path), path, material=material)
     try:
         node.statement = read_beside(path)
+    except (UnreadableError, OSError) as err:
+        node.find("unreadable", f"its statement: {err}", path)
+        return node
     except InputError as err:
         node.find("bad-statement", str(err), path)
         return node
     if node.statement is None:
-        node.claims = _claims(node, path)
-        node.find("no-statement" if material is None else "unknown-origin", _without_statement(path))
+        with node.guarding("its card"):
+            node.claims = _claims(node, path)
+        with node.guarding("what lies there"):
+            node.find("no-statement" if material is None else "unknown-origin", _without_statement(path))
     return node
 
 
@@ -169,6 +185,9 @@ def _parent(child: Node, material: Material, places: Places, digests: Digests) -
             wrong = _mismatch(node, material, digests)
             if wrong is None:
                 return node
+    except (UnreadableError, PermissionError) as err:
+        child.find("unreadable", f"the {material.role} that it names: {err}")
+        return None
     except (InputError, OSError, RuntimeError) as err:  # a name too long for this disk, or a home of nobody
         child.find("unsafe-path", f"the {material.role} that it names: {err}")
         return None
@@ -193,7 +212,7 @@ def _mismatch(node: Node, material: Material, digests: Digests) -> str | None:
     restated = False
     if material.statement is not None:
         if statement is None:
-            unread = [each.says for each in node.findings if each.rule == "bad-statement"]
+            unread = [each.says for each in node.findings if each.rule in ("bad-statement", "unreadable")]
             return unread[0] if unread else "it has no statement now, and had one then"
         if statement.sha256 != material.statement:
             same = statement.whole == material.digest.get("dirHash")
@@ -266,7 +285,8 @@ def _check_signatures(graph: Graph, keys: Sequence[TrustedKey]) -> None:
         named = node.material.digest.values() if node.material is not None and ours else ()
         told = [node.statement.sha256] if node.kind == "base" and node.statement is not None else []
         pinned = bool(vouched & {*named, *told})
-        check_signatures(node, keys, pinned)
+        with node.guarding("its signatures"):
+            check_signatures(node, keys, pinned)
         if node.statement is not None and (node.signers or pinned):
             vouched |= {each.statement for each in node.statement.materials if each.statement}
             vouched |= {sha for each in node.statement.materials for sha in each.digest.values()}

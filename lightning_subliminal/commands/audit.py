@@ -143,10 +143,10 @@ def audit(
     }
     for name, out in outs.items():  # before a word is said, so that `audit ... | head` leaves them whole
         if out not in (None, "-"):
-            data = made[name]().encode()
+            data = made[name]().encode(errors="backslashreplace")  # a file's name may be no UTF-8
             atomically(Path(str(out)).expanduser(), partial(_write, data))
     if printed:
-        print(made[printed[0]](), end="")
+        print(made[printed[0]]().encode(errors="backslashreplace").decode(), end="")
     else:
         tell(Showing(found))
         for name, out in outs.items():
@@ -213,7 +213,11 @@ def _start(path: str) -> Path:
     from lightning_subliminal.lineage import Material
 
     place = Path(path).expanduser()
-    if place.exists():
+    try:
+        is_there = place.exists()
+    except OSError as err:
+        raise InputError(f"{path} can't be reached ({err.strerror}): give one that you may read.") from err
+    if is_there:
         return place
     found = [each for each in Places(Path.cwd()).hinted(Material("base", f"{BASE}{path}", {})) if each.exists()]
     if not found:

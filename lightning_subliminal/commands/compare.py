@@ -29,17 +29,22 @@ def compare(first: Path | None = None, second: Path | None = None, json: Path | 
 
     Raises:
         InputError: if one of them is no report.
+        TamperedError: if one of them is not what its statement or its cells say.
     """
     if first is None or second is None:
         raise InputError("Two folders are needed: `compare RUN1 RUN2`, each made by `run`.")
     from json import dumps
 
     from lightning_subliminal.console import say
+    from lightning_subliminal.experiments.recomputing import check_claims
+    from lightning_subliminal.experiments.report import check_stated, comparison_json, read_report
     from lightning_subliminal.experiments.report import compare as compared
-    from lightning_subliminal.experiments.report import comparison_json, read_report
     from lightning_subliminal.rows import atomically
 
-    (one, _), (other, _) = read_report(first), read_report(second)
+    (one, cells), (other, others) = read_report(first), read_report(second)
+    for folder, told, rows in ((first, one, cells), (second, other, others)):
+        check_stated(folder)
+        check_claims(told, rows, str(folder / "report.json"))
     say(compared(one, other))
     if json is not None:
         text = dumps(comparison_json(one, other), indent=1, sort_keys=True) + "\n"

@@ -24,7 +24,11 @@ from lightning_subliminal.experiments.plan import Cell, Experiment, Plan
 from lightning_subliminal.experiments.stages import MeasureStage
 from lightning_subliminal.experiments.statistics import Estimate
 
-__all__ = ["cell_table", "read_cells", "report_data", "settling"]
+__all__ = ["BY_QUESTION", "QUESTION_LEVEL", "cell_table", "read_cells", "report_data", "settling"]
+
+BY_QUESTION = " by question"  # after the name of a column that holds a number of each question, of one stem as one
+QUESTION_LEVEL = ("bootstrap", "mixed model")
+_OF = ("value", "beside", "arm", "arms", "where", "less", "statistic", "over", "null", "published")
 
 
 def read_cells(
@@ -104,13 +108,22 @@ def report_data(
     }
 
 
-def cell_table(results: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """Give the cells as flat rows, for a table; a list of numbers becomes a row each."""
+def cell_table(results: Sequence[CellResult], experiments: Sequence[Experiment] = ()) -> list[dict[str, Any]]:
+    """Give the cells as flat rows, for a table; a list of numbers becomes a row each.
+
+    Args:
+        results: the cells.
+        experiments: the plan's. Of those with a claim over questions the cells' values by question are columns, too, so
+            that each claim can be computed again from the table.
+    """
+    asked = {each.name for each in experiments if any(claim.statistic in QUESTION_LEVEL for claim in each.claims)}
     rows: list[dict[str, Any]] = []
     for cell in results:
         told: dict[str, Any] = {"experiment": cell.experiment, "arm": cell.arm}
         told |= {f"axis {name}": str(value) for name, value in cell.axes.items()}
         told |= {"seed": cell.seed, "lineage": " ".join(cell.lineage)}
+        for name, values in cell.vectors.items() if cell.experiment in asked else ():
+            told[f"{name}{BY_QUESTION}"] = statistics.by_stem([values], cell.stems)[0].tolist()
         units = max((len(each) for each in cell.numbers.values() if isinstance(each, list)), default=0)
         if not units:
             rows.append(told | cell.numbers)
@@ -146,6 +159,7 @@ def _claims(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[
                 "targeted": targeted_beside(claim, mine),
                 "note": "; ".join(notes) or None,
                 "lineage": [lineage_digest(keys)] if keys else [],
+                "of": {name: getattr(claim, name) for name in _OF},
             }
         )
     return told

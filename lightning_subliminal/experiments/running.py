@@ -101,7 +101,7 @@ def run_plan(
     command = _command(config, seeds, only)
     plan = replace(plan, experiments=tuple(each for each in plan.experiments if each.name in used_experiments))
     report = report_data(plan, results, missing, stages, used, command)
-    write_report(report, cell_table(results), folder, anew=False)
+    write_report(report, cell_table(results, plan.experiments), folder, anew=False)
     record_report(folder, plan.title, used, _read_stages(graph))
     for found in report["experiments"]:
         for warning in found["warnings"]:

@@ -36,6 +36,7 @@ def write_record(
     materials: Sequence[Material] = (),
     rows: Mapping[str, tuple[str, int]] | None = None,
     files: Sequence[str] | None = None,
+    sign: bool = True,
 ) -> None:
     """Write ``folder``'s record, and sign it where ``LIGHTNING_SUBLIMINAL_SIGNING_KEY`` names a key.
 
@@ -46,16 +47,18 @@ def write_record(
         materials: what it was made from: base, teacher, rows, with their digests.
         rows: root and number of the rows of its files of rows (``rows_root``).
         files: names of the files that are its own, where others lie beside them.
+        sign: whether that key signs.
 
     Raises:
         InputError: if the folder can't be written, or the key can't be used.
     """
     names = list(artefact_files(folder)) if files is None else sorted(files)
     digests = {name: file_digest(inside(folder, name)) for name in names}
-    write_statement(folder / RECORD, provenance(kind, made_from, digests, materials, rows, beside=files is not None))
+    told = provenance(kind, made_from, digests, materials, rows, beside=files is not None)
+    write_statement(folder / RECORD, told, sign)
 
 
-def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
+def write_statement(path: Path, statement: Mapping[str, Any], sign: bool = True) -> None:
     """Write a statement, and beside it its envelope where there is a key to sign it with.
 
     Raises:
@@ -73,7 +76,8 @@ def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
 
     if not is_said:
         atomically(path, write)
-    sign_statement(raw, envelope)
+    if sign:
+        sign_statement(raw, envelope)
 
 
 def read_record(folder: Path) -> Statement | None:

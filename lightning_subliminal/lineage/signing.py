@@ -2,14 +2,31 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_subliminal.bounds import MAX_STATEMENT
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import atomically, read_bytes
 
-__all__ = ["SIGNING_KEY", "check_signing_key", "sign_statement"]
+if TYPE_CHECKING:
+    from lightning_subliminal.lineage.keys import TrustedKey
+
+__all__ = ["SIGNING_KEY", "check_signing_key", "own_key", "sign_statement"]
 
 SIGNING_KEY = "LIGHTNING_SUBLIMINAL_SIGNING_KEY"
+
+
+def own_key() -> "TrustedKey | None":
+    """Return the public half of the key that this machine signs with; None where it signs with none.
+
+    Raises:
+        InputError: if the key can't be used.
+    """
+    if not (named := os.environ.get(SIGNING_KEY)):
+        return None
+    from lightning_subliminal.lineage.keys import TrustedKey, private_key
+
+    return TrustedKey(Path(named).stem, private_key(Path(named)).public_key())
 
 
 def check_signing_key() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_subliminal import files
 from lightning_subliminal.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.lfs import refuse_pointer
 
 __all__ = ["first_twice", "parse", "read_bytes"]
@@ -22,6 +22,7 @@ def read_bytes(path: Path, limit: Bound = MAX_STATEMENT) -> bytes:
 
     Raises:
         InputError: if it is not there, is no regular file, or is larger than ``limit`` bytes.
+        UnreadableError: if it may not be read.
     """
     try:
         refuse_pointer(path)
@@ -29,7 +30,7 @@ def read_bytes(path: Path, limit: Bound = MAX_STATEMENT) -> bytes:
     except FileNotFoundError as err:
         raise InputError(f"{path} is not there, or is no file.") from err
     except OSError as err:
-        raise InputError(f"{path} can't be read ({err.strerror or err}).") from err
+        raise UnreadableError(f"{path} can't be read ({err.strerror or err}).") from err
 
 
 def parse(data: bytes, what: str) -> dict[str, Any]:

@@ -1,14 +1,23 @@
 """The report: what was claimed, what was measured and drawn, as one page that needs no network, and as plain files."""
 
 from lightning_subliminal.experiments.report.comparing import compare, comparison_json
-from lightning_subliminal.experiments.report.files import read_report, record_again, record_report, write_report
+from lightning_subliminal.experiments.report.files import (
+    check_stated,
+    may_sign,
+    read_report,
+    record_again,
+    record_report,
+    write_report,
+)
 from lightning_subliminal.experiments.report.markdown import claims_markdown
 from lightning_subliminal.experiments.report.page import render
 
 __all__ = [
+    "check_stated",
     "claims_markdown",
     "compare",
     "comparison_json",
+    "may_sign",
     "read_report",
     "record_again",
     "record_report",

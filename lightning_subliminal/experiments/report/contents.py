@@ -173,6 +173,7 @@ _CLAIM = _object(
         **_SAMPLE,
         **dict.fromkeys(("source", "theirs", "statistic", "note"), (_TEXT, None)),
         **dict.fromkeys(("value", "p", "p_adjusted"), (_NUMBER, None)),
+        "of": (_is("an object", lambda value: isinstance(value, dict)), None),
         "range": (_is("two bounds", lambda value: isinstance(value, list) and len(value) == 2), [None, None]),
     },
     id=_TEXT,
