@@ -10,6 +10,7 @@ from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import statement_place
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError, UnreadableError
+from lightning_subliminal.files import open_plain
 from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
 from lightning_subliminal.lineage.keys import TrustedKey, key_id
 from lightning_subliminal.lineage.names import RECORD, RESULTS, artefact_files, dir_hash, inside
@@ -153,13 +154,21 @@ def check_files(node: Node, digests: Digests) -> None:
             continue
         found = digests.get(path)
         if found is None and size_of(path, -1) >= 0:
-            node.find("unreadable", f"{name} can't be read: make it readable for who audits", path)
+            node.find("unreadable", f"{name}: {_why_unread(path)}", path)
         elif found is None:
             node.find("lost-file", f"{name} is not there, or is no file", path)
         elif found != expected:
             node.find("changed-file", f"{name} has the SHA-256 {found[:16]}, not {expected[:16]}", path)
     if whole:
         _check_unlisted(node, node.statement, folder)
+
+
+def _why_unread(path: Path) -> str:
+    try:
+        open_plain(path).close()
+    except (InputError, OSError) as err:
+        return str(err)
+    return "it changed while it was read"
 
 
 def _check_unlisted(node: Node, statement: Statement, folder: Path) -> None:
@@ -228,9 +237,11 @@ def _is_result(folder: Path, name: str) -> bool:
 def _is_litter(name: str, statement: Statement) -> bool:
     """Tell whether a hidden file is what tools leave everywhere, or what a killed run did not finish."""
     parts = name.split("/")
-    half = re.fullmatch(r"\.(.+)\.\d+", parts[-1])
+    half = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}", parts[-1])  # as `files.beside` calls it
     if half is not None:
-        return "/".join([*parts[:-1], half[1]]) in {*statement.files, RECORD}
+        begun = "/".join([*parts[:-1], half[1]])
+        long = len(half[1]) == 60  # of a longer name it keeps the beginning
+        return any(each == begun or (long and each.startswith(begun)) for each in (*statement.files, RECORD))
     from_hub = parts[:2] == [".cache", "huggingface"] and name.endswith(
         (".metadata", ".lock", ".gitignore", "CACHEDIR.TAG")
     )

@@ -109,7 +109,12 @@ class TestIsNotRead:
         "name",
         [
             *(".hidden", ".hidden/deep/model.safetensors", "deep/.hidden.json", ".cache/huggingface/model.safetensors"),
-            *("test-results/model.safetensors", "test-results/deep/x.json", "test-results/x.json", ".x.safetensors.7"),
+            *(
+                "test-results/model.safetensors",
+                "test-results/deep/x.json",
+                "test-results/x.json",
+                ".x.safetensors.0123456789abcdef",
+            ),
         ],
     )
     def test_hidden_files_and_what_is_no_test_result(self, last, name):
@@ -133,7 +138,7 @@ class TestIsNotRead:
         assert says.startswith("9 files: .git/0, .git/1, .git/2, ...: each is hidden")
 
     @pytest.mark.parametrize(
-        "name", [".gitattributes", ".cache/huggingface/x.metadata", ".adapter_model.safetensors.99"]
+        "name", [".gitattributes", ".cache/huggingface/x.metadata", ".adapter_model.safetensors.0123456789abcdef"]
     )
     def test_what_tools_and_killed_runs_leave_is_a_note(self, last, name):
         (last / name).parent.mkdir(parents=True, exist_ok=True)
