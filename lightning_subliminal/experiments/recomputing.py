@@ -1,7 +1,8 @@
 """A report's claims once more from its cells: what a file says of them is looked at before it is believed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,20 +36,24 @@ def check_claims(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], p
     Raises:
         TamperedError: naming the claim, and what the file and the cells say.
     """
-    cells, unknown, chances = cells_of(rows), 0, []
+    unknown, chances = 0, []
+    with _telling(f"{place}: the cells beside it"):
+        cells = cells_of(rows)
     for told in report["claims"]:
-        mine = [cell for cell in cells if cell.experiment == told["experiment"]]
-        claim = _claim(told)
-        found: dict[str, Any] | None = None
-        if told["of"] is not None and _can(claim, mine):
-            estimate, found = _computed(claim, mine, told["limits"])
-        else:
-            estimate, unknown = _as_told(told), unknown + 1
         where = f"{place}, claim {told['experiment']}/{told['id']}: its "
+        mine = [cell for cell in cells if cell.experiment == told["experiment"]]
+        found: dict[str, Any] | None = None
+        with _telling(f"{where}`of`, or its cells"):
+            claim = _claim(told)
+            if told["of"] is not None and _can(claim, mine):
+                estimate, found = _computed(claim, mine, told["limits"])
+                beside = targeted_beside(claim, mine) or {}
+            else:
+                estimate, unknown = _as_told(told), unknown + 1
+            said, expected = told["verdict"], verdict(estimate, claim)
         if found is not None:
             _compare(told, found, _NUMBERS, where)
-            _compare(told["targeted"] or {}, targeted_beside(claim, mine) or {}, _BESIDE, f"{where}targeted ")
-        said, expected = told["verdict"], verdict(estimate, claim)
+            _compare(told["targeted"] or {}, beside, _BESIDE, f"{where}targeted ")
         if said != expected:
             raise _other(f"{where}verdict", said, expected)
         chances.append(math.nan if told["p"] is None else told["p"])
@@ -57,6 +62,17 @@ def check_claims(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], p
             where = f"{place}, claim {told['experiment']}/{told['id']}: its "
             _compare(told, {"p_adjusted": float(adjusted)}, ("p_adjusted",), where)
     return unknown
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Tell in one line what is of another kind than `run` writes."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as err:
+        raise InputError(f"{what} are not as `run` writes them ({type(err).__name__}: {err}): make it again.") from err
 
 
 def _can(claim: Claim, cells: Sequence[CellResult]) -> bool:
@@ -98,10 +114,7 @@ def _claim(told: Mapping[str, Any]) -> Claim:
     of["where"] = _texts(of.get("where") or {})
     if of.get("less"):
         of["less"] = {key: _texts(each) if key == "where" else each for key, each in of["less"].items()}
-    try:
-        return Claim(told["id"], told["says"], low=ends[0], high=ends[1], **of)
-    except TypeError as err:
-        raise InputError(f"claim {told['id']!r}: its `of` is not as `run` writes it ({err}).") from err
+    return Claim(told["id"], told["says"], low=ends[0], high=ends[1], **of)
 
 
 def _texts(where: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.cli import main
-from lightning_subliminal.errors import TamperedError
+from lightning_subliminal.errors import InputError, TamperedError
 from lightning_subliminal.experiments.analysis import CellResult
 from lightning_subliminal.experiments.claims import read_claim
 from lightning_subliminal.experiments.findings import cell_table, report_data
@@ -183,11 +183,17 @@ def test_a_report_of_an_early_version_is_made_and_said_so(folder, capsys):
     refused(folder, capsys, "claim plan/passes: its verdict is inconclusive, and its cells give holds")
 
 
-def test_a_broken_specification_is_one_line(folder):
+@pytest.mark.parametrize(
+    "change", [{"nonsense": 1}, {"where": 3}, {"less": [1]}, {"over": 7}, {"where": {"dose": {"x": 1}}}]
+)
+def test_a_broken_specification_is_one_line(folder, change):
     report, rows = read_report(folder)
-    report["claims"][0]["of"] = {"nonsense": 1}
-    with pytest.raises(ValueError, match="its `of` is not as `run` writes it"):
+    report["claims"][0]["of"] |= change
+    with pytest.raises(InputError):
         check_claims(report, rows)
+    report, rows = read_report(folder)
+    with pytest.raises(InputError, match="not as `run` writes them"):
+        check_claims(report, [{**rows[0], "seed": [1]}])
     report["claims"][0]["of"] = None
     report["claims"][0]["verdict"] = "does not hold"
     with pytest.raises(TamperedError):
