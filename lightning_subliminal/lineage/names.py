@@ -53,6 +53,8 @@ def artefact_files(folder: Path, left_out: Callable[[str, str], None] | None = N
     """
 
     def unreadable(err: OSError) -> None:
+        if isinstance(err, (FileNotFoundError, NotADirectoryError)):
+            return  # what is not there holds no files
         path = Path(err.filename or folder)
         why = f"can't be read ({err.strerror})"
         if left_out is None:
