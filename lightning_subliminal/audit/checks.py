@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import statement_place
+from lightning_subliminal.bounds import MAX_KEY
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.files import open_plain
@@ -207,9 +208,9 @@ def _check_left_out(
         is_result = name.startswith(f"{RESULTS}/")
         if why.startswith("can't be read"):
             node.find("unreadable", f"{name} {why}", folder / name)
-        elif name in statement.files or (is_result and _is_result(folder, name)):
-            continue  # it is looked at
-        elif _is_litter(name, statement) or (shared and not is_result):
+        elif name in statement.files or (is_result and _is_result(folder, name)) or _is_note(folder, name, statement):
+            continue  # it is looked at, or says of a digest what the statement says
+        elif _is_litter(folder, name, statement) or (shared and not is_result):
             beside.append(name)
         else:
             unread.setdefault(why, []).append(name)
@@ -234,14 +235,21 @@ def _is_result(folder: Path, name: str) -> bool:
         return False
 
 
-def _is_litter(name: str, statement: Statement) -> bool:
+def _is_note(folder: Path, name: str, statement: Statement) -> bool:
+    """Tell whether a hidden file is the note of a digest that lies beside one of the artefact's own."""
+    of = re.fullmatch(r"(.*/)?\.([^/]+)\.noted", name)
+    return of is not None and (of[1] or "") + of[2] in statement.files and size_of(folder / name) <= MAX_KEY
+
+
+def _is_litter(folder: Path, name: str, statement: Statement) -> bool:
     """Tell whether a hidden file is what tools leave everywhere, or what a killed run did not finish."""
     parts = name.split("/")
     half = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}", parts[-1])  # as `files.beside` calls it
     if half is not None:
         begun = "/".join([*parts[:-1], half[1]])
         long = len(half[1]) == 60  # of a longer name it keeps the beginning
-        return any(each == begun or (long and each.startswith(begun)) for each in (*statement.files, RECORD))
+        own = any(each == begun or (long and each.startswith(begun)) for each in (*statement.files, RECORD))
+        return own or _is_note(folder, begun, statement)
     from_hub = parts[:2] == [".cache", "huggingface"] and name.endswith(
         (".metadata", ".lock", ".gitignore", "CACHEDIR.TAG")
     )

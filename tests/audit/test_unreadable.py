@@ -18,6 +18,7 @@ from lightning_subliminal.lineage import artefact_material, write_record, write_
 from lightning_subliminal.lineage.dsse import seal
 from lightning_subliminal.lineage.keys import make_key, private_key, trusted_keys
 from lightning_subliminal.lineage.names import dir_hash
+from lightning_subliminal.lineage.noted import note_of
 from lightning_subliminal.lineage.statement import as_bytes, read_statement, result_statement
 
 
@@ -146,6 +147,15 @@ class TestIsNotRead:
         found = look(last)
         assert found.holds
         assert any(each.rule == "beside" and name in each.says for each in found.findings)
+
+    def test_notes_of_digests_are_none_of_it(self, cache, last):
+        folder = next((cache / "completions").iterdir())
+        note_of(folder / "shard-00000.parquet").write_text("{}")
+        assert not [each for each in look(last).findings if each.level == "error" or each.rule == "beside"]
+        note_of(folder / "shard-00000.parquet").write_bytes(b"x" * 100_000)
+        note_of(folder / "shard-00001.parquet").write_text("{}")
+        [(rule, says)] = errors(look(last))
+        assert (rule, says[:8]) == ("unreadable", "2 files:")
 
     def test_a_hidden_file_that_the_statement_names_is_read(self, tmp_path, cache):
         (tmp_path / "run").mkdir()
