@@ -147,9 +147,10 @@ def audit(
         root.find("unreadable", why, away)
 
     def measured(first: Node, second: Node) -> dict[str, Any] | None:
+        found = None
         with first.guarding("its kinship"):
-            return measured_kinship(first, second)
-        return None
+            found = measured_kinship(first, second)
+        return found
 
     ways = measured if measure else None
     own = _trained(graph)

@@ -89,21 +89,22 @@ def cells_of(rows: Sequence[Mapping[str, Any]]) -> list[CellResult]:
         axes = tuple((key, each) for key, each in row.items() if key.startswith("axis ") and each is not None)
         key = (row.get("experiment"), row.get("arm"), axes, row.get("seed"), row.get("lineage"))
         found.setdefault(key, []).append(row)
-    return [_cell(*key, told) for key, told in found.items()]
+    return [_cell(key, told) for key, told in found.items()]
 
 
-def _cell(experiment: Any, arm: Any, axes: Any, seed: Any, lineage: Any, rows: list[Mapping[str, Any]]) -> CellResult:
+def _cell(key: tuple[Any, ...], rows: list[Mapping[str, Any]]) -> CellResult:
+    experiment, arm, axes, seed, lineage = key
     numbers: dict[str, Any] = {}
     vectors: dict[str, list[float]] = {}
-    for key, value in rows[0].items():
-        if key in _OWN or key.startswith("axis ") or value is None:
+    for name, value in rows[0].items():
+        if name in _OWN or name.startswith("axis ") or value is None:
             continue
-        if key.endswith(BY_QUESTION):
-            vectors[key.removesuffix(BY_QUESTION)] = value
+        if name.endswith(BY_QUESTION):
+            vectors[name.removesuffix(BY_QUESTION)] = value
         else:
-            several = [row[key] for row in rows if row[key] is not None]
-            numbers[key] = value if rows[0].get("unit") is None else several
-    where = {key.removeprefix("axis "): str(value) for key, value in axes}
+            several = [row[name] for row in rows if row[name] is not None]
+            numbers[name] = value if rows[0].get("unit") is None else several
+    where = {axis.removeprefix("axis "): str(value) for axis, value in axes}
     return CellResult(str(experiment), str(arm), where, seed, numbers, vectors, tuple(str(lineage or "").split()))
 
 
@@ -143,8 +144,8 @@ def _computed(claim: Claim, cells: list[CellResult], limits: Any) -> tuple[Estim
 def _as_told(told: Mapping[str, Any]) -> Estimate | None:
     if told["value"] is None:
         return None
-    ends = [math.nan if told[end] is None else told[end] for end in ("low", "high")]
-    return Estimate(told["value"], *ends, told["unit"] or "", told["count"] or 0)
+    low, high = (math.nan if told[end] is None else told[end] for end in ("low", "high"))
+    return Estimate(told["value"], low, high, told["unit"] or "", told["count"] or 0)
 
 
 def _compare(told: Mapping[str, Any], found: Mapping[str, Any], names: Sequence[str], what: str) -> None:
