@@ -14,6 +14,7 @@ from lightning_subliminal.pocket import WEIGHTS
 __all__ = ["INITIAL", "WRITERS", "Link", "Node", "label_of"]
 
 # Roles of what has a lineage of its own; the others say how a stage was set up.
+_LONGEST = 400  # characters of a label: a hub id and a path are shorter
 INITIAL = ("base",)  # whose weights a model goes on from
 WRITERS = ("teacher", "student", "base")  # of completions
 
@@ -105,7 +106,8 @@ class Node:
 def label_of(material: Material | None, path: Path | None) -> str:
     """Give what people call an artefact: by its name in the child's statement, else by its folder."""
     if material is not None and material.uri:
-        return material.uri.removeprefix(SCHEME).removeprefix("base:")
+        name = material.uri.removeprefix(SCHEME).removeprefix("base:")
+        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 40]}...{name[-30:]}"
     if path is None:
         return "?"
     where = "pocket" if path.parent == WEIGHTS else path.parent.name
