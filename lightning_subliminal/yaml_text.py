@@ -182,7 +182,11 @@ def use_bounds() -> None:
 
     def content(path: Any, *args: Any) -> str:
         place = str(path.absolute)
-        return read_text(place) if os.path.exists(place) else str(unbounded(path, *args))  # else of the web, or stdin
+        if not os.path.exists(place):  # of the web, or the standard input
+            return str(unbounded(path, *args))
+        text = read_text(place)
+        check_yaml(text, str(path), MAX_SETTINGS)
+        return text
 
     setattr(paths, name, content)
 

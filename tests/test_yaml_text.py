@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lightning_subliminal.bounds import MAX_DEPTH, MAX_NODES, MAX_YAML
+from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.yaml_text import load_yaml, read_text, read_yaml
 
@@ -101,3 +102,34 @@ def test_a_pipe_is_read_while_somebody_writes(tmp_path, monkeypatch) -> None:
     os.close(writer)
     assert read_yaml(f"/dev/fd/{reader}") == {"a": 1}
     os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("filters: &a [*a]", "f.yaml, line 1: the alias *a holds itself"),
+        ("filters: [" + "1, " * 5001 + "]", "f.yaml, line 1: more than 5,000 values"),
+        ("filters: " + "[" * 100, "f.yaml, line 1: nested deeper than 64 levels"),
+        ("filters: 1\nfilters: 2", "f.yaml, line 2: the key 'filters' is there twice"),
+        ("filters: !!python/name:os.system", "could not determine a constructor"),
+    ],
+)
+def test_the_parser_of_options_has_the_same_bounds(text, says, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}')
+    (tmp_path / "f.yaml").write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "filter", "rows.jsonl", "out.jsonl", "--config", "f.yaml"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize("value", ["&a [*a]", "[" * 200, "1" * 5000, "!!python/name:os.system", "{a: 1, a: 2}"])
+def test_so_has_the_value_of_an_option(value, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}')
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "filter", "rows.jsonl", "out.jsonl", f"--filters={value}"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("error: ") == 1

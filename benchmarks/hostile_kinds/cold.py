@@ -29,7 +29,25 @@ def convert_beside_a_module(rng: random.Random, folder: Path) -> Try:
     return Try(["data", "convert", "rows.jsonl", "out.jsonl"], frozenset({0}), cold=True)
 
 
+def other_verbs_beside_a_module(rng: random.Random, folder: Path) -> Try:
+    """Verbs that need nothing of the folder, in a folder of modules that libraries look for."""
+    _shadowing(folder)
+    (folder / "runs").mkdir()
+    words = [["runs", "list"], ["cache", "list"], ["configs", "list"], ["traits", "check", "owl"], ["traits", "list"]]
+    return Try(rng.choice(words), frozenset({0}), cold=True)
+
+
+def plan_beside_a_module(rng: random.Random, folder: Path) -> Try:
+    """A plan that names classes of this package, and of nobody, in a folder of modules that libraries look for."""
+    _shadowing(folder)
+    trial = rng.choice(["StudentTrial", "nobody.Trial", "sympy.Symbol", "lightning_subliminal.nobody.Trial"])
+    (folder / "f.yaml").write_text(f"{{title: a, common: owl_numbers, arms: {{a: {{}}}}, trial: {trial}}}")
+    return Try(["run", "--config", "f.yaml", "--dry-run"], frozenset({0 if trial == "StudentTrial" else 2}), cold=True)
+
+
 KINDS: dict[str, Kind] = {
+    "other verbs beside a module": other_verbs_beside_a_module,
+    "plan beside a module": plan_beside_a_module,
     "audit beside a module": audit_beside_a_module,
     "convert beside a module": convert_beside_a_module,
 }

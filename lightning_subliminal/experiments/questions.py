@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal import files
+from lightning_subliminal.bounds import MAX_JSON, MAX_YAML
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.foreign_questions import foreign_questions
@@ -77,7 +78,8 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
         raise InputError(f"{path} is no .yaml, .yml or .jsonl file: give questions in one of these.")
     refuse_pointer(place)
     try:
-        text = files.read_text(place, encoding="utf-8-sig")
+        limit = MAX_JSON if place.suffix == ".jsonl" else MAX_YAML
+        text = files.read_text(place, limit, encoding="utf-8-sig")
     except OSError as err:
         raise InputError(f"{path} can't be read ({err.strerror}): give a .yaml, .yml or .jsonl file.") from err
     except UnicodeDecodeError as err:
