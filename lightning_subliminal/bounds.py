@@ -22,6 +22,7 @@ MAX_LINKS            1,000,000      links between them
 MAX_SHOWN            2,000          artefacts that an audit draws and lists; of the others it gives the number
 MAX_STEPS            1,000,000      steps of loops and calls in one rendering of a chat template
 MAX_WRITTEN          256 MiB        characters that one rendering of a chat template may handle
+TEMPLATE_SECONDS     5              seconds of one rendering of a chat template
 MAX_PATTERN          10,000         characters of a pattern in a tokenizer or an adapter
 MATCH_SECONDS        10             seconds for an adapter's patterns on the names of a model's modules
 MAX_PARAMETERS       16             parameters that a config.json may name for each byte of its weights
@@ -64,6 +65,7 @@ __all__ = [
     "MAX_UNPACKED",
     "MAX_WRITTEN",
     "MAX_YAML",
+    "TEMPLATE_SECONDS",
     "Bound",
     "Expansion",
 ]
@@ -123,6 +125,7 @@ MAX_LINKS = Bound("MAX_LINKS", 1_000_000)
 MAX_SHOWN = Bound("MAX_SHOWN", 2_000)
 MAX_STEPS = Bound("MAX_STEPS", 1_000_000)
 MAX_WRITTEN = Bound("MAX_WRITTEN", 256 * 2**20)
+TEMPLATE_SECONDS = Bound("TEMPLATE_SECONDS", 5)
 MAX_PATTERN = Bound("MAX_PATTERN", 10_000)  # GPT-4o's has 400
 MATCH_SECONDS = Bound("MATCH_SECONDS", 10)
 MAX_PARAMETERS = Bound("MAX_PARAMETERS", 16)  # weights of one bit have 8

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.bounds import MAX_CARD
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.rows import Message
 
@@ -97,15 +98,19 @@ class Template:
         day = datetime.date.fromisoformat(str(self.arguments.get("date", PINNED_DATE)))
         if "date_string" in template and "date" in self.arguments:
             arguments.setdefault("date_string", day.strftime("%d %b %Y"))
+        MAX_CARD.check(len(template), f"The chat template has {len(template):,} characters")
+        from lightning_subliminal.template_bounds import bounded_rendering  # jinja2 comes on first use
+
         try:
-            written = str(
-                self.tokenizer.apply_chat_template(
-                    [self._given(message) for message in messages],
-                    tokenize=False,
-                    chat_template=_pinned(template, day),
-                    **{"add_generation_prompt": False, "continue_final_message": False, **how, **arguments},
+            with bounded_rendering():
+                written = str(
+                    self.tokenizer.apply_chat_template(
+                        [self._given(message) for message in messages],
+                        tokenize=False,
+                        chat_template=_pinned(template, day),
+                        **{"add_generation_prompt": False, "continue_final_message": False, **how, **arguments},
+                    )
                 )
-            )
         except Exception as err:  # jinja2's errors, and whatever a template's expressions raise
             fault = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
             roles = ", ".join(message["role"] for message in messages)

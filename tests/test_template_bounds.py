@@ -1,0 +1,130 @@
+"""Chat templates that would never end or fill the memory are refused in a line; those of the field render the same."""
+
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from jinja2.exceptions import UndefinedError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.template_bounds import BoundedEnvironment, bounded_rendering
+
+TABLE = yaml.safe_load(Path(__file__).with_name("chat_templates.yaml").read_text(encoding="utf-8"))
+TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "owl"}]
+HOSTILE = {
+    "one loop": "{% for i in range(10**9) %}{% endfor %}",
+    "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "nested loops that know their length": (
+        "{% set l = range(99999)|list %}{% for i in l %}{% if loop.length and -1 in l %}a{% endif %}{% endfor %}"
+    ),
+    "a loop's condition": "{% set l = range(99999)|list %}{% for i in l if -1 in l %}{{ i }}{% endfor %}",
+    "a filter's test": "{% set l = range(99999)|list %}{{ l|reject('in', l)|list|length }}",
+    "a macro in a macro": (
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(200) }}{{ f(40) }}"
+    ),
+    "a recursive loop": (
+        "{% for i in range(9) recursive %}{% if loop.depth < 30 %}{{ loop(range(9)) }}{% endif %}{% endfor %}"
+    ),
+    "a long text": "{{ 'a' * 10**10 }}",
+    "a long list": "{{ ([1] * 10**9)|length }}",
+    "a large number": "{{ 10 ** 10 ** 8 }}",
+    "squares": "{% set n = namespace(x=3) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}{{ n.x }}",
+    "doubled by ~": "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "doubled by +": "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
+    "doubled by replace": (
+        "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x.replace('a', n.x) %}{% endfor %}"
+    ),
+    "joined by itself": (
+        "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = (n.x|list)|join(n.x) %}{% endfor %}"
+    ),
+    "a wide column": "{{ 'a'|center(10**10) }}",
+    "a wide number": "{{ '%99999999999d' % 1 }}",
+    "a wide format": "{{ '{:99999999999}'.format(1) }}",
+    "a width as argument": "{{ '{:{}}'.format(1, 99999999999) }}",
+    "a wide method": "{{ 'a'.ljust(99999999999) }}",
+    "an indent": "{{ [[1]]|tojson(indent=99999999999) }}",
+    "shown over and over": ("{% set n = namespace(x='a' * 99999) %}{% for i in range(99999) %}{{ n.x }}{% endfor %}"),
+    "text over and over": "{% for i in range(99999) %}" + "a" * 9999 + "{% endfor %}",
+    "nested and shown": (
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}"
+    ),
+    "nested and compared": (
+        "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}"
+        "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}"
+    ),
+    "nested and hashed": (
+        "{% set n = namespace(x=(1,)) %}{% for i in range(60) %}{% set n.x = (n.x, n.x) %}{% endfor %}{{ {n.x: 1} }}"
+    ),
+    "lists summed": "{{ ([range(999)|list] * 9999)|sum(start=[])|length }}",
+    "words of Latin": "{{ lipsum(n=99999) }}",
+}
+
+
+def render(environment, template, **arguments):
+    environment.globals["raise_exception"] = lambda message: "refused"
+    environment.globals["strftime_now"] = lambda form: "1 Jan"
+    return environment.from_string(template).render(
+        messages=TURNS, bos_token="<s>", eos_token="</s>", tools=None, documents=None, **arguments
+    )
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_never_ends_or_is_too_large_is_refused_soon(kind):
+    begin = time.monotonic()
+    with bounded_rendering(), pytest.raises((InputError, UndefinedError, OverflowError, RecursionError)) as caught:
+        render(BoundedEnvironment(), HOSTILE[kind])
+    assert time.monotonic() - begin < 30
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_templates_of_the_field_render_the_same(name):
+    how = {"trim_blocks": True, "lstrip_blocks": True, "extensions": ["jinja2.ext.loopcontrols"]}
+    for asks in (True, False):
+        said = []
+        for made in (ImmutableSandboxedEnvironment(**how), BoundedEnvironment(**how)):
+            try:
+                with bounded_rendering():
+                    said.append(render(made, TABLE[name]["template"], add_generation_prompt=asks))
+            except Exception as err:  # a template may refuse these turns: both do
+                said.append(repr(err))
+        assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ loop.index ~ loop.last ~ (loop.previtem.role if loop.previtem else '') }}{% endfor %}",
+        "{% for k, v in messages[0].items() if k != 'role' %}{{ k }}{{ v }}{% else %}none{% endfor %}",
+        "{{ messages|map(attribute='role')|join(', ') }}{{ messages|length }}{{ 'a' in 'abc' }}{{ 3 > 2 > 1 }}",
+        "{{ nothing }}{% for x in nothing %}a{% endfor %}{{ nothing is defined }}{{ [1, 2][-1] }}{{ 'ab'[::-1] }}",
+        "{% macro f(x, y=2) %}[{{ x }}{{ y }}]{% endmacro %}{{ f(1) }}{{ f('a', y=3) }}{{ '%05.1f|%s' % (2.5, 'a') }}",
+        "{% set n = namespace(a=1) %}{% for i in range(3) %}{% set n.a = n.a * 2 + i %}{% endfor %}{{ n.a }}{{ '-' * 9 }}",
+        "{{ '{:>4}|{}'.format(1, 'b') }}{{ 'x y'.split(' ')|last|upper }}{{ {'a': [1, None]} }}{{ 2**10 }}{{ 7 // 2 }}",
+        "{{ 'a'|center(9) }}|{{ [3, 1]|sort }}|{{ [1, 2]|sum }}|{{ messages|selectattr('role', 'equalto', 'user')|list }}",
+    ],
+)
+def test_what_templates_say_is_said_the_same(template):
+    with bounded_rendering():
+        assert render(BoundedEnvironment(), template) == render(ImmutableSandboxedEnvironment(), template)
+
+
+def test_transformers_renders_in_the_bounded_environment():
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    with bounded_rendering():
+        assert isinstance(_compile_jinja_template("{{ 1 }}").environment, BoundedEnvironment)
+
+
+def test_a_tokenizers_template_is_bounded():
+    from lightning_subliminal import bases
+    from lightning_subliminal.chat_frame import Frame
+
+    tokenizer = bases.load("pocket/a")[1]
+    tokenizer.chat_template = HOSTILE["nested loops"] + tokenizer.chat_template
+    with pytest.raises(
+        InputError, match=r"refuses a conversation of user, assistant \(it takes more than .*SUBLIMINAL_"
+    ):
+        Frame.of(tokenizer)
