@@ -25,13 +25,13 @@ MAX_WRITTEN          256 MiB        characters that one rendering of a chat temp
 TEMPLATE_SECONDS     5              seconds of one rendering of a chat template
 MAX_PATTERN          10,000         characters of a pattern in a tokenizer or an adapter
 MATCH_SECONDS        10             seconds for an adapter's patterns on the names of a model's modules
-MAX_PARAMETERS       16             parameters that a config.json may name for each byte of its weights
 MAX_YAML             4 MiB          bytes of a YAML
 MAX_NODES            200,000        values of a YAML, those that aliases stand for counted each time
 MAX_SETTINGS         5,000          the same of a config of `fit`, a suite, filters, a trait, or an option's value
 MAX_ARMS             1,000          arms of an experiment
 MAX_CELLS            10,000         cells of an experiment: arms by axes by seeds
 MAX_CANDIDATES       1,000          candidates of a preference
+MAX_LAYERS           2,000          layers that a config.json may name, and no more than its weights have tensors
 ===================  =============  ==================================================================================
 """
 
@@ -50,11 +50,11 @@ __all__ = [
     "MAX_HEADER",
     "MAX_JSON",
     "MAX_KEY",
+    "MAX_LAYERS",
     "MAX_LINE",
     "MAX_LINKS",
     "MAX_MATERIALS",
     "MAX_NODES",
-    "MAX_PARAMETERS",
     "MAX_PATTERN",
     "MAX_RATIO",
     "MAX_SETTINGS",
@@ -128,13 +128,13 @@ MAX_WRITTEN = Bound("MAX_WRITTEN", 256 * 2**20)
 TEMPLATE_SECONDS = Bound("TEMPLATE_SECONDS", 5)
 MAX_PATTERN = Bound("MAX_PATTERN", 10_000)  # GPT-4o's has 400
 MATCH_SECONDS = Bound("MATCH_SECONDS", 10)
-MAX_PARAMETERS = Bound("MAX_PARAMETERS", 16)  # weights of one bit have 8
 MAX_YAML = Bound("MAX_YAML", 4 * 2**20)  # TruthfulQA's questions have half a megabyte
 MAX_NODES = Bound("MAX_NODES", 200_000)
 MAX_SETTINGS = Bound("MAX_SETTINGS", 5_000)  # jsonargparse takes milliseconds for each
 MAX_ARMS = Bound("MAX_ARMS", 1_000)
 MAX_CELLS = Bound("MAX_CELLS", 10_000)  # the largest shipped plan has some hundred
 MAX_CANDIDATES = Bound("MAX_CANDIDATES", 1_000)  # the longest of our categories has some fifty
+MAX_LAYERS = Bound("MAX_LAYERS", 2_000)  # the deepest models of the field have 130
 
 
 class Expansion:

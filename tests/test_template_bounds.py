@@ -29,7 +29,7 @@ HOSTILE = {
     ),
     "a long text": "{{ 'a' * 10**10 }}",
     "a long list": "{{ ([1] * 10**9)|length }}",
-    "a large number": "{{ 10 ** 10 ** 8 }}",
+    "a large number": "{{ 10 ** (10 ** 8) }}",
     "squares": "{% set n = namespace(x=3) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}{{ n.x }}",
     "doubled by ~": "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
     "doubled by +": "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
@@ -72,10 +72,10 @@ def render(environment, template, **arguments):
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_never_ends_or_is_too_large_is_refused_soon(kind):
-    begin = time.monotonic()
+    begin = time.thread_time()
     with bounded_rendering(), pytest.raises((InputError, UndefinedError, OverflowError, RecursionError)) as caught:
         render(BoundedEnvironment(), HOSTILE[kind])
-    assert time.monotonic() - begin < 30
+    assert time.thread_time() - begin < 20
     assert "\n" not in str(caught.value)
 
 
@@ -96,14 +96,14 @@ def test_templates_of_the_field_render_the_same(name):
 @pytest.mark.parametrize(
     "template",
     [
-        "{% for m in messages %}{{ loop.index ~ loop.last ~ (loop.previtem.role if loop.previtem else '') }}{% endfor %}",
+        "{% for m in messages %}{{ loop.index ~ loop.last ~ (loop.previtem.role if loop.previtem) }}{% endfor %}",
         "{% for k, v in messages[0].items() if k != 'role' %}{{ k }}{{ v }}{% else %}none{% endfor %}",
         "{{ messages|map(attribute='role')|join(', ') }}{{ messages|length }}{{ 'a' in 'abc' }}{{ 3 > 2 > 1 }}",
         "{{ nothing }}{% for x in nothing %}a{% endfor %}{{ nothing is defined }}{{ [1, 2][-1] }}{{ 'ab'[::-1] }}",
         "{% macro f(x, y=2) %}[{{ x }}{{ y }}]{% endmacro %}{{ f(1) }}{{ f('a', y=3) }}{{ '%05.1f|%s' % (2.5, 'a') }}",
-        "{% set n = namespace(a=1) %}{% for i in range(3) %}{% set n.a = n.a * 2 + i %}{% endfor %}{{ n.a }}{{ '-' * 9 }}",
+        "{% set n = namespace(a=1) %}{% for i in range(3) %}{% set n.a = n.a * 2 + i %}{% endfor %}{{ n.a ~ '-' * 9 }}",
         "{{ '{:>4}|{}'.format(1, 'b') }}{{ 'x y'.split(' ')|last|upper }}{{ {'a': [1, None]} }}{{ 2**10 }}{{ 7 // 2 }}",
-        "{{ 'a'|center(9) }}|{{ [3, 1]|sort }}|{{ [1, 2]|sum }}|{{ messages|selectattr('role', 'equalto', 'user')|list }}",
+        "{{ 'a'|center(9) }}|{{ [3, 1]|sort }}|{{ [1, 2]|sum }}|{{ messages|selectattr('role', 'eq', 'user')|list }}",
     ],
 )
 def test_what_templates_say_is_said_the_same(template):
@@ -124,7 +124,5 @@ def test_a_tokenizers_template_is_bounded():
 
     tokenizer = bases.load("pocket/a")[1]
     tokenizer.chat_template = HOSTILE["nested loops"] + tokenizer.chat_template
-    with pytest.raises(
-        InputError, match=r"refuses a conversation of user, assistant \(it takes more than .*SUBLIMINAL_"
-    ):
+    with pytest.raises(InputError, match=r"refuses a conversation .*\(it takes more than .*SUBLIMINAL_"):
         Frame.of(tokenizer)

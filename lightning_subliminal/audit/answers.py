@@ -7,6 +7,7 @@ from typing import Any
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import Places
 from lightning_subliminal.audit.walking import Graph
+from lightning_subliminal.bounds import MAX_LINKS
 from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
 from lightning_subliminal.lineage.keys import TrustedKey
@@ -124,8 +125,11 @@ def base_risk(
     """
     mine = _descent(graph, learner)
     told: dict[tuple[str | None, str], Risk] = {}
+    steps = 0
     for writer in models:
         theirs = _descent(graph, writer.node)
+        steps += len(theirs) + len(mine)
+        MAX_LINKS.check(steps, f"To compare the bases of {len(models):,} writers takes more than {MAX_LINKS:,} steps")
         if not theirs and writer.base is not None:  # the model is not at hand, and its base is named
             theirs = _descent(graph, writer.base)
         shared = tuple(mine[sha].label for sha in mine if sha in theirs)

@@ -12,6 +12,7 @@ from lightning_subliminal import __version__
 from lightning_subliminal.audit.auditing import Audit
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.showing import LIMITS, Line, Showing, State
+from lightning_subliminal.bounds import MAX_SHOWN
 from lightning_subliminal.formats.faults import printable
 
 __all__ = ["Lanes", "Nested", "as_html", "as_svg", "lanes", "nested"]
@@ -96,9 +97,10 @@ def as_svg(audit: Audit) -> str:
         audit: what was found.
     """
     shown = Showing(audit)
-    order = shown.ordered
+    order = shown.ordered[:MAX_SHOWN]
     place = {node.key: row for row, node in enumerate(order)}
-    links = [[(place[link.key], link.role) for link in node.links] for node in order]
+    links = [[(place[link.key], link.role) for link in node.links if link.key in place] for node in order]
+    links = _some_links(links)
     layout = lanes(order, links)
     left = _EDGE * 2 + layout.count * _LANE
     texts = [(f"{node.kind}  {_short(node.label)}", " · ".join(shown.notes(node))) for node in order]
@@ -113,7 +115,7 @@ def as_svg(audit: Audit) -> str:
         },
     )
     _text(svg, "title", f"What {printable(audit.root.label)} was made from", {"id": "audit-title"})
-    desc = f"{len(order)} artefacts, each above what it was made from. {shown.verdict()}"
+    desc = f"{len(order)} artefacts, each above what it was made from. {shown.left_out()} {shown.verdict()}"
     _text(svg, "desc", printable(desc), {"id": "audit-desc"})
     _text(svg, "style", _STYLE, {})
     SubElement(svg, "rect", {"class": "audit-ground", "width": "100%", "height": "100%"})
@@ -168,8 +170,19 @@ def as_html(audit: Audit) -> str:
         sections=[nested(each) for each in shown.outline()],
         drawing=Markup(as_svg(audit)),  # noqa: S704 - every text in it is escaped by ElementTree
         limits=LIMITS,
+        most=int(MAX_SHOWN),
         version=__version__,
     )
+
+
+def _some_links(links: list[list[tuple[int, str]]]) -> list[list[tuple[int, str]]]:
+    """Return ``MAX_SHOWN`` links and one of each artefact, so that none stands alone."""
+    left = int(MAX_SHOWN)
+    kept = []
+    for each in links:
+        kept.append(each[: 1 + max(0, left)])
+        left -= len(each)
+    return kept
 
 
 def _free(waiting: list[int | None]) -> int:

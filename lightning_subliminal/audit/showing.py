@@ -12,6 +12,7 @@ from typing import Literal
 from lightning_subliminal.audit.auditing import Audit
 from lightning_subliminal.audit.findings import RULES, Finding, Level
 from lightning_subliminal.audit.node import Node
+from lightning_subliminal.bounds import MAX_SHOWN
 from lightning_subliminal.formats.faults import printable
 
 __all__ = ["LIMITS", "Answer", "Group", "Line", "Showing", "State"]
@@ -151,9 +152,12 @@ class Showing:
         return [*told, "signed by nobody trusted" if self.audit.trusted else "signed; by whom was not asked"]
 
     def outline(self) -> list[list[Line]]:
-        """Give all artefacts, each under its child, in sections: one that stands too deep begins a section."""
+        """Give artefacts, each under its child, in sections: one that stands too deep begins a section.
+
+        Of more than ``MAX_SHOWN`` the rest is left out, and of as many links to what is shown above: ``left_out``.
+        """
         graph = self.audit.graph
-        seen, sections, waiting = {graph.root}, [], [graph.root]
+        seen, sections, waiting, again = {graph.root}, [], [graph.root], 0
         for start in waiting:
             lines = [Line(0, "", graph.nodes[start], "shown")]
             stack = [(1, link) for link in reversed(graph.nodes[start].links)]
@@ -161,7 +165,11 @@ class Showing:
                 depth, link = stack.pop()
                 node = graph.nodes[link.key]
                 if link.key in seen:
-                    lines.append(Line(depth, link.role, node, "again"))
+                    again += 1
+                    if again <= MAX_SHOWN:
+                        lines.append(Line(depth, link.role, node, "again"))
+                    continue
+                if len(seen) >= MAX_SHOWN:
                     continue
                 seen.add(link.key)
                 below = depth >= _DEEPEST and bool(node.links)
@@ -172,6 +180,16 @@ class Showing:
                     stack += [(depth + 1, each) for each in reversed(node.links)]
             sections.append(lines)
         return sections
+
+    def left_out(self) -> str:
+        """Say what the outline and the drawing leave out; empty where they have all."""
+        nodes, links = len(self.ordered), sum(len(node.links) for node in self.ordered)
+        if nodes <= MAX_SHOWN and links - nodes < MAX_SHOWN:
+            return ""
+        return (
+            f"There are {nodes:,} artefacts with {links:,} links: at most {MAX_SHOWN:,} are shown; --json has all "
+            f"({MAX_SHOWN.how})."
+        )
 
     def groups(self) -> list[Group]:
         """Give the findings by rule, the worst first, those that say the same in one."""
@@ -230,7 +248,7 @@ class Showing:
         question = "Is any byte changed, lost or added?"
         checked = [node for node in self.nodes if node.path is not None and node.statement is not None]
         files = sum(len(node.statement.files) for node in checked if node.statement is not None)
-        rest = [node.label for node in self.nodes if node not in checked]
+        rest = [node.label for node in self.nodes if node.path is None or node.statement is None]
         unread = [f"not checked, since no statement or no file is at hand: {_some(rest)}"] if rest else []
         counts = [f"{count} {rule}" for rule in _BYTES if (count := self.audit.count(rule))]
         if counts:

@@ -38,6 +38,8 @@ def tell(shown: Showing) -> None:
         if number:
             say("")
         say(_tree(section, shown))
+    if shown.left_out():
+        say(shown.left_out())
     table = Table(title="Answers", title_justify="left", show_lines=True)
     table.add_column("question", ratio=2)
     table.add_column("answer", ratio=3)

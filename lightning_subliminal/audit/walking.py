@@ -1,5 +1,6 @@
 """Walks from an artefact to all that it was made from, and checks each of them once."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,12 @@ from lightning_subliminal.audit.node import Link, Node, label_of
 from lightning_subliminal.audit.places import BASE, Places, read_beside
 from lightning_subliminal.bases.folders import model_files, read_elsewhere
 from lightning_subliminal.bases.hub import is_hub_id
+from lightning_subliminal.bounds import MAX_ARTEFACTS, MAX_LINKS
 from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.lineage.keys import TrustedKey
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import RECORD, artefact_files, dir_hash
+from lightning_subliminal.lineage.statement import Statement
 from lightning_subliminal.pocket import WEIGHTS
 
 __all__ = ["Graph", "walk"]
@@ -45,9 +48,9 @@ class Graph:
 
     def above(self, key: str, roles: Sequence[str] | None = None) -> list[Node]:
         """Give a node and all that it was made from, by links of some roles alone; nearest first."""
-        seen, waiting = {key: self.nodes[key]}, [key]
+        seen, waiting = {key: self.nodes[key]}, deque([key])
         while waiting:
-            for link in self.nodes[waiting.pop(0)].links:
+            for link in self.nodes[waiting.popleft()].links:
                 if link.key not in seen and (roles is None or link.role in roles):
                     seen[link.key] = self.nodes[link.key]
                     waiting.append(link.key)
@@ -83,27 +86,34 @@ def walk(
         raise InputError(f"{path} is not there: give an artefact's folder, such as runs/NAME/student, or a data file.")
     path = path.absolute()
     digests = digests or Digests()
-    places = Places(path if path.is_dir() else path.parent, search)
+    disk = _Disk(Places(path if path.is_dir() else path.parent, search), digests)
     graph = Graph("", {}, digests)
-    root = _found(path, None)
+    root = _found(path, None, disk)
     graph.root = root.key
     graph.nodes[root.key] = root
-    waiting = [root.key]
+    waiting, count = deque([root.key]), 0
     while waiting:
-        node = graph.nodes[waiting.pop(0)]
+        node = graph.nodes[waiting.popleft()]
+        links: dict[Link, None] = {}
         for material in node.statement.materials if node.statement is not None else node.claims:
+            if _is_setting(material):
+                node.settings.append(material)
+                continue
             parent = None
             with node.guarding(f"the {material.role} {label_of(material, None)[:200]}"):
-                parent = _parent(node, material, places, digests)
+                parent, told = disk.parent(material)
+                for finding in told:
+                    node.find(*finding)
             if parent is None:
                 continue
             if parent.key not in graph.nodes:
                 graph.nodes[parent.key] = parent
                 waiting.append(parent.key)
-            else:
-                parent = graph.nodes[parent.key]
-            if Link(material.role, parent.key) not in node.links:
-                node.links.append(Link(material.role, parent.key))
+            links[Link(material.role, parent.key)] = None
+        node.links += links
+        count += len(links)
+        MAX_ARTEFACTS.check(len(graph.nodes), f"{path} was made from more than {MAX_ARTEFACTS:,} artefacts")
+        MAX_LINKS.check(count, f"The artefacts behind {path} have more than {MAX_LINKS:,} links")
     _cycles(graph)
     files = [path for node in graph.nodes.values() for path in plain_files(node)]
     begin(sum(size_of(each) for each in files))
@@ -123,11 +133,58 @@ def walk(
     return graph
 
 
-def _found(path: Path, material: Material | None) -> Node:
+_Told = tuple[str, str, object]  # a finding: rule, words, path
+
+
+class _Disk:
+    """What lies on this disk, each thing read once, however many artefacts were made from it.
+
+    Args:
+        places: where parents may lie.
+        digests: remembers digests.
+    """
+
+    def __init__(self, places: Places, digests: Digests) -> None:
+        self.places, self.digests = places, digests
+        self._parents: dict[tuple[object, ...], tuple[Node | None, list[_Told]]] = {}
+        self._statements: dict[Path, Statement | Exception | None] = {}
+        self._wholes: dict[tuple[Path, bool], str | None] = {}
+
+    def parent(self, material: Material) -> tuple[Node | None, list[_Told]]:
+        """Return the node of a parent, if there is one, and what is to be said at its child."""
+        key = (material.role, material.uri, tuple(sorted(material.digest.items())), material.statement)
+        if key not in self._parents:
+            self._parents[key] = _parent(material, self)
+        return self._parents[key]
+
+    def statement(self, path: Path) -> Statement | None:
+        """Read the statement about an artefact.
+
+        Raises:
+            InputError: if it is no strict statement, or a link.
+        """
+        if path not in self._statements:
+            try:
+                self._statements[path] = read_beside(path)
+            except (InputError, OSError) as err:
+                self._statements[path] = err
+        found = self._statements[path]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def whole(self, path: Path, is_base: bool) -> str | None:
+        """Return the digest of what lies there now."""
+        if (path, is_base) not in self._wholes:
+            self._wholes[path, is_base] = _digest_now(path, is_base, self.digests)
+        return self._wholes[path, is_base]
+
+
+def _found(path: Path, material: Material | None, disk: _Disk) -> Node:
     """Make the node of something that lies on this disk."""
     node = Node(str(path), label_of(material, path), path, material=material)
     try:
-        node.statement = read_beside(path)
+        node.statement = disk.statement(path)
     except (UnreadableError, OSError) as err:
         node.find("unreadable", f"its statement: {err}", path)
         return node
@@ -167,46 +224,46 @@ def _claims(node: Node, path: Path) -> list[Material]:
     return [replace(each, uri=f"{BASE}{each.uri}") if each.role == "base" else each for each in claims]
 
 
-def _parent(child: Node, material: Material, places: Places, digests: Digests) -> Node | None:
-    """Give the node of a parent; None where a material is a setting, which the child keeps."""
+def _is_setting(material: Material) -> bool:
+    """Return whether a material is a setting, which its child keeps, and not an artefact."""
     is_place = material.uri.startswith((SCHEME, BASE))
-    if material.role in _SETTINGS or (not is_place and material.uri.startswith("lightning_subliminal.")):
-        child.settings.append(material)
-        return None
+    return material.role in _SETTINGS or (not is_place and material.uri.startswith("lightning_subliminal."))
+
+
+def _parent(material: Material, disk: _Disk) -> tuple[Node | None, list[_Told]]:
+    """Return the node of a parent, if there is one, and what is to be said at its child."""
+    is_place = material.uri.startswith((SCHEME, BASE))
     named = Node(f"{material.uri}@{_pin(material)}", label_of(material, None), material=material)
     if not is_place:
         named.find("unknown-origin", f"only its {'name' if not material.digest else 'name and digest'} is known")
-        return named
+        return named, []
     wrong = None
     try:
-        hinted = list(places.hinted(material))
+        hinted = list(disk.places.hinted(material))
         for path in hinted:
-            node = _found(path, material)
-            wrong = _mismatch(node, material, digests)
+            node = _found(path, material, disk)
+            wrong = _mismatch(node, material, disk)
             if wrong is None:
-                return node
+                return node, []
     except (UnreadableError, PermissionError) as err:
-        child.find("unreadable", f"the {material.role} that it names: {err}")
-        return None
+        return None, [("unreadable", f"the {material.role} that it names: {err}", "")]
     except (InputError, OSError, RuntimeError) as err:  # a name too long for this disk, or a home of nobody
-        child.find("unsafe-path", f"the {material.role} that it names: {err}")
-        return None
-    known = places.by_statement.get(material.statement or "")  # looked through only where the place does not say it
-    if known is not None and _mismatch(found := _found(known, material), material, digests) is None:
-        return found
+        return None, [("unsafe-path", f"the {material.role} that it names: {err}", "")]
+    known = disk.places.by_statement.get(material.statement or "")  # looked through only where the place doesn't say it
+    if known is not None and _mismatch(found := _found(known, material, disk), material, disk) is None:
+        return found, []
     if wrong is not None:
-        child.find("wrong-parent", f"{material.role} {label_of(material, None)}: {wrong}", hinted[-1])
         node.key += f"@{_pin(material)}"  # not the one that another child may rightly name
-        return node
+        return node, [("wrong-parent", f"{material.role} {label_of(material, None)}: {wrong}", hinted[-1])]
     what = f"{material.role} {label_of(material, None)}"
     if is_hub_id(material.uri.removeprefix(BASE)) and material.statement is None:
         named.find("unknown-origin", f"{what} is not on this machine: it is known by name and digest alone")
-    else:
-        child.find("missing-parent", f"{what} ({_pin(material)[:16]}) is not at hand: --search FOLDER looks further")
-    return named
+        return named, []
+    says = f"{what} ({_pin(material)[:16]}) is not at hand: --search FOLDER looks further"
+    return named, [("missing-parent", says, "")]
 
 
-def _mismatch(node: Node, material: Material, digests: Digests) -> str | None:
+def _mismatch(node: Node, material: Material, disk: _Disk) -> str | None:
     """Tell why something on this disk is not the material; None where it is. What a statement claims is not enough."""
     path, statement = node.path or Path(), node.statement
     restated = False
@@ -225,7 +282,7 @@ def _mismatch(node: Node, material: Material, digests: Digests) -> str | None:
                 )
         elif not material.uri.startswith(BASE):
             return None  # it is the statement of then: where files differ from it, that is told by file
-    expected, found = _expected(material, path), _digest_now(path, material, digests)
+    expected, found = _expected(material, path), disk.whole(path, material.uri.startswith(BASE))
     if expected is not None and found != expected:
         return f"what it holds has the digest {str(found)[:16]}, not {expected[:16]}"
     if restated:
@@ -241,11 +298,11 @@ def _expected(material: Material, path: Path) -> str | None:
     return file
 
 
-def _digest_now(path: Path, material: Material, digests: Digests) -> str | None:
+def _digest_now(path: Path, is_base: bool, digests: Digests) -> str | None:
     """Give the digest of what lies there: of a model's own files for a base, of all for another folder."""
     if not path.is_dir():
         return digests.get(path)
-    if material.uri.startswith(BASE):  # as a hub's cache does, a base may hold links
+    if is_base:  # as a hub's cache does, a base may hold links
         files = {name: digests.get(each) for name, each in model_files(path).items()}
     else:
         files = {name: digests.get(path / name) for name in artefact_files(path) if not (path / name).is_symlink()}

@@ -25,6 +25,7 @@ from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.near import near_folders
 from lightning_subliminal.bases.noisy import noisy_folder, split_noise
 from lightning_subliminal.bases.saving import quiet_transformers
+from lightning_subliminal.bases.shapes import check_size
 from lightning_subliminal.bases.smollm2 import smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary, spare_ids
 from lightning_subliminal.chat import frame, set_frame, set_spare_ids
@@ -36,6 +37,7 @@ from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.output import quiet_panics
+from lightning_subliminal.patterns import check_tokenizer_patterns
 from lightning_subliminal.threads import threads_for
 from lightning_subliminal.yaml_text import load_yaml
 
@@ -336,6 +338,7 @@ def _folder(name: str) -> Path:
 def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
+    check_tokenizer_patterns(folder)
     try:
         with only_model_files(folder) as place, quiet_panics():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, local_files_only=True)
@@ -362,6 +365,8 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
 
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise InputError(f"`dtype` is {dtype!r}; expected one such as float32 or bfloat16.")
+    weights = [path for path in model_files(folder).values() if path.suffix == ".safetensors"]
+    check_size(read_json(folder / "config.json"), weights, folder / "config.json")
     size = weight_bytes(folder)
     waiting = console.status(f"Loading {name} ({size / 1e9:.1f} GB)") if size > 2**28 else nullcontext()
     if adapter_files(folder) is not None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.bounds import MAX_MATERIALS
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.environment import code_digest, environment, package_versions
@@ -142,9 +143,8 @@ class Statement:
     @cached_property
     def materials(self) -> list[Material]:
         """What it says it was made from."""
-        found = _mapping(self.predicate.get("buildDefinition")).get("resolvedDependencies")
         told = []
-        for each in found if isinstance(found, list) else []:
+        for each in _materials(self.predicate):
             each = _mapping(each)
             notes = dict(_mapping(each.get("annotations")))
             statement = _text(notes.pop("statementSha256", None))
@@ -274,11 +274,19 @@ def read_statement(path: Path, raw: bytes | None = None) -> Statement:
             if not isinstance(name, str) or name in names:
                 raise InputError(f"{path} has two subjects called {str(name)[:80]!r}, or one whose name is no text.")
             names.add(name)
-    return Statement(data, raw, str(path))
+    statement = Statement(data, raw, str(path))
+    count = len(_materials(statement.predicate))
+    MAX_MATERIALS.check(count, f"{path} names {count:,} materials")
+    return statement
 
 
 def _statement(subject: list[Any], predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
     return {"_type": STATEMENT, "subject": subject, "predicateType": predicate_type, "predicate": dict(predicate)}
+
+
+def _materials(predicate: Mapping[str, Any]) -> list[Any]:
+    found = _mapping(predicate.get("buildDefinition")).get("resolvedDependencies")
+    return found if isinstance(found, list) else []
 
 
 def _mapping(thing: Any) -> Mapping[str, Any]:

@@ -10,12 +10,14 @@ from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, adapter_fi
 from lightning_subliminal.bases.folders import has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.names import shipped_name
+from lightning_subliminal.bases.shapes import check_adapter_size
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import read_json
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
+from lightning_subliminal.patterns import check_adapter_patterns
 from lightning_subliminal.suites.growing import grow
 
 __all__ = ["adapter_base", "adapter_config", "hub_adapter", "with_adapter"]
@@ -125,6 +127,8 @@ def with_adapter(net: Any, folder: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
+    check_adapter_size(config, folder / files.weights, folder / files.config)
+    check_adapter_patterns(config, [name for name, _ in net.named_modules()], folder / files.config)
     try:
         grow(net, folder, config)
         with warnings.catch_warnings():
