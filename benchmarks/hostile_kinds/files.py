@@ -122,7 +122,10 @@ def trusted_key(rng: random.Random, folder: Path) -> Try:
 def proof(rng: random.Random, folder: Path) -> Try:
     """A proof, or the statement that it is checked against, is none."""
     (folder / "proof.json").write_text('{"root": "", "count": 1, "rows": []}')
-    (folder / "lineage.json").write_text(statement({"a": "0" * 64}))
+    from lightning_subliminal.lineage.statement import as_bytes, provenance
+
+    said = provenance("rows", {}, {"a.jsonl": "0" * 64}, rows={"a.jsonl": ("0" * 64, 1)})
+    (folder / "lineage.json").write_bytes(as_bytes(said))
     name = rng.choice(["proof.json", "lineage.json"])
     (folder / name).unlink()
     special(rng, folder / name)
