@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_subliminal import bounds
 from lightning_subliminal.bounds import MAX_KEY, MAX_SPARSE, Bound
 from lightning_subliminal.cli import main
 from lightning_subliminal.describe import file_digest
@@ -238,3 +239,13 @@ def test_duplicate_keys_are_found_in_linear_time(tmp_path):
     (tmp_path / "a.jsonl").write_text(f'{ROW}{{{keys},"99999":1}}\n')
     with pytest.raises(InputError, match=r"line 2: expected each key once, found '99999' twice"):
         list(read_rows(tmp_path / "a.jsonl"))
+
+
+def test_each_bound_is_in_the_table_and_in_the_threat_model():
+    known = [name for name in bounds.__all__ if isinstance(getattr(bounds, name), Bound)]
+    security = (Path(__file__).parents[1] / "SECURITY.md").read_text(encoding="utf-8")
+    assert len(known) == 20
+    for name in known:
+        assert f"\n{name} " in bounds.__doc__
+        assert f"`{name}`" in security or f"(`{name}`" in security
+        assert getattr(bounds, name).how.startswith(f"LIGHTNING_SUBLIMINAL_{name}=")
