@@ -13,7 +13,7 @@ MAX_CARD             1 MiB          bytes of a README.md or a chat template
 MAX_JSON             256 MiB        bytes of any other file that is read whole: settings, tokenizers, results, questions
 MAX_LINE             64 MiB         bytes of one record: a line, a CSV field, an element of a list, a row of a table
 MAX_RATIO            200            times its size that a packed file (gzip, Parquet) may unpack to ...
-MAX_UNPACKED         256 MiB        ... once it is larger than this
+MAX_UNPACKED         64 MiB         ... once it is larger than this
 MAX_HEADER           16 MiB         bytes of the header of safetensors
 MAX_SPARSE           1 GiB          bytes of a file that has holes
 MAX_MATERIALS        100,000        materials of one statement
@@ -22,7 +22,7 @@ MAX_LINKS            1,000,000      links between them
 MAX_SHOWN            2,000          artefacts that an audit draws and lists; of the others it gives the number
 MAX_STEPS            1,000,000      steps of loops and calls in one rendering of a chat template
 MAX_WRITTEN          256 MiB        characters that one rendering of a chat template may handle
-TEMPLATE_SECONDS     5              seconds of one rendering of a chat template
+TEMPLATE_SECONDS     2              seconds of one rendering of a chat template
 MAX_PATTERN          10,000         characters of a pattern in a tokenizer or an adapter
 MATCH_SECONDS        10             seconds for an adapter's patterns on the names of a model's modules
 MAX_YAML             4 MiB          bytes of a YAML
@@ -116,7 +116,7 @@ MAX_CARD = Bound("MAX_CARD", 2**20)  # the longest cards have a tenth
 MAX_JSON = Bound("MAX_JSON", 256 * 2**20)  # Gemma's tokenizer.json has 33 MB
 MAX_LINE = Bound("MAX_LINE", 64 * 2**20)
 MAX_RATIO = Bound("MAX_RATIO", 200)  # text shrinks to a tenth, rows that repeat to a hundredth
-MAX_UNPACKED = Bound("MAX_UNPACKED", 256 * 2**20)
+MAX_UNPACKED = Bound("MAX_UNPACKED", 64 * 2**20)
 MAX_HEADER = Bound("MAX_HEADER", 16 * 2**20)  # ten thousand tensors have 1.5 MB
 MAX_SPARSE = Bound("MAX_SPARSE", 2**30)
 MAX_MATERIALS = Bound("MAX_MATERIALS", 100_000)
@@ -125,7 +125,7 @@ MAX_LINKS = Bound("MAX_LINKS", 1_000_000)
 MAX_SHOWN = Bound("MAX_SHOWN", 2_000)
 MAX_STEPS = Bound("MAX_STEPS", 1_000_000)
 MAX_WRITTEN = Bound("MAX_WRITTEN", 256 * 2**20)
-TEMPLATE_SECONDS = Bound("TEMPLATE_SECONDS", 5)
+TEMPLATE_SECONDS = Bound("TEMPLATE_SECONDS", 2)
 MAX_PATTERN = Bound("MAX_PATTERN", 10_000)  # GPT-4o's has 400
 MATCH_SECONDS = Bound("MATCH_SECONDS", 10)
 MAX_YAML = Bound("MAX_YAML", 4 * 2**20)  # TruthfulQA's questions have half a megabyte

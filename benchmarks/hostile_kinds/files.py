@@ -236,7 +236,7 @@ def packed(rng: random.Random, folder: Path) -> Try:
     piece = b"a" * (1 << 20) if line else ROW.encode() * 20_000
     with gzip.open(folder / "bomb.jsonl.gz", "wb", compresslevel=1) as stream:
         stream.write(b'{"prompt": "' if line else b"")
-        for _ in range(rng.choice([300, 400])):
+        for _ in range(rng.choice([80, 120])):
             stream.write(piece)
     return Try(["data", "convert", "bomb.jsonl.gz", "out.jsonl"], names=("bomb.jsonl.gz",))
 
