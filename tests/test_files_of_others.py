@@ -244,7 +244,7 @@ def test_duplicate_keys_are_found_in_linear_time(tmp_path):
 def test_each_bound_is_in_the_table_and_in_the_threat_model():
     known = [name for name in bounds.__all__ if isinstance(getattr(bounds, name), Bound)]
     security = (Path(__file__).parents[1] / "SECURITY.md").read_text(encoding="utf-8")
-    assert len(known) == 20
+    assert len(known) >= 20
     for name in known:
         assert f"\n{name} " in bounds.__doc__
         assert f"`{name}`" in security or f"(`{name}`" in security
