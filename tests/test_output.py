@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_subliminal import bases
 from lightning_subliminal.cli import main
+from lightning_subliminal.errors import InputError
 from lightning_subliminal.output import CleanStream, clean, clean_output, rich_console, shorten
 
 EVIL = "a\x1b[31mb\x9b2J\x00\x07\u202e\x7f\u2028"
@@ -143,3 +146,23 @@ def test_what_a_file_can_cause_is_a_mistake_in_a_line(
 def test_a_long_line_keeps_its_ends() -> None:
     assert shorten("x" * 2000) == "x" * 2000
     assert len(shorten("x" * 10**6)) < 2100
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}),  # panics when it is read
+        ("pre_tokenizer", {"type": "FixedLength", "length": 0}),  # panics when it is used
+    ],
+)
+def test_a_panic_of_the_tokenizers_library_is_one_line(
+    key: str, value: dict, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    pocket = Path(__file__).parent.parent / "lightning_subliminal" / "pocket" / "weights" / "a"
+    shutil.copytree(pocket, tmp_path / "base")
+    told = json.loads((tmp_path / "base" / "tokenizer.json").read_text())
+    (tmp_path / "base" / "tokenizer.json").write_text(json.dumps(told | {key: value}))
+    with pytest.raises(InputError, match="the tokenizer in .* can't be read") as found:
+        bases.load(str(tmp_path / "base"))
+    assert "\n" not in str(found.value)
+    assert "panicked" not in capfd.readouterr().err

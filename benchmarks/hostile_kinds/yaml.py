@@ -365,7 +365,7 @@ def values_that_name_files(rng: random.Random, folder: Path) -> Try:
 def values_of_options(rng: random.Random, folder: Path) -> Try:
     """Bombs and brackets as the value of an option, which is YAML too."""
     _verbs(folder)
-    short = ["1" * 5000, "&a", "*a", "!!x", "{a: ["]
+    short = ["1" * 5000, "&a *a", "*a", "!!x", "{a: ["]
     value = rng.choice([_bomb(rng), _deep(rng)[:100_000], _circles(rng), _tags(rng), *short])
     words = rng.choice(
         [
