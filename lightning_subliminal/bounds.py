@@ -13,7 +13,7 @@ MAX_CARD             1 MiB          bytes of a README.md or a chat template
 MAX_JSON             256 MiB        bytes of any other file that is read whole: settings, tokenizers, results, questions
 MAX_LINE             64 MiB         bytes of one record: a line, a CSV field, an element of a list, a row of a table
 MAX_RATIO            200            times its size that a packed file (gzip, Parquet) may unpack to ...
-MAX_UNPACKED         64 MiB         ... once it is larger than this
+MAX_UNPACKED         16 MiB         ... once it is larger than this
 MAX_HEADER           16 MiB         bytes of the header of safetensors
 MAX_SPARSE           1 GiB          bytes of a file that has holes
 MAX_MATERIALS        100,000        materials of one statement
@@ -116,7 +116,7 @@ MAX_CARD = Bound("MAX_CARD", 2**20)  # the longest cards have a tenth
 MAX_JSON = Bound("MAX_JSON", 256 * 2**20)  # Gemma's tokenizer.json has 33 MB
 MAX_LINE = Bound("MAX_LINE", 64 * 2**20)
 MAX_RATIO = Bound("MAX_RATIO", 200)  # text shrinks to a tenth, rows that repeat to a hundredth
-MAX_UNPACKED = Bound("MAX_UNPACKED", 64 * 2**20)
+MAX_UNPACKED = Bound("MAX_UNPACKED", 16 * 2**20)  # of small rows ten seconds
 MAX_HEADER = Bound("MAX_HEADER", 16 * 2**20)  # ten thousand tensors have 1.5 MB
 MAX_SPARSE = Bound("MAX_SPARSE", 2**30)
 MAX_MATERIALS = Bound("MAX_MATERIALS", 100_000)
