@@ -233,8 +233,8 @@ def link_at_a_foreseen_name(rng: random.Random, folder: Path) -> Try:
 def packed(rng: random.Random, folder: Path) -> Try:
     """A gzip file unpacks to gigabytes, of one line or many, once or packed again."""
     line = rng.random() < 0.5
-    piece = b"a" * (1 << 20) if line else ROW.encode() * 20_000
-    with gzip.open(folder / "bomb.jsonl.gz", "wb", compresslevel=1) as stream:
+    piece = b"a" * (1 << 20) if line else ROW.replace("b", "b" * 5_000).encode() * 200
+    with gzip.open(folder / "bomb.jsonl.gz", "wb", compresslevel=6) as stream:
         stream.write(b'{"prompt": "' if line else b"")
         for _ in range(rng.choice([80, 120])):
             stream.write(piece)
