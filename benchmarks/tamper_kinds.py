@@ -430,6 +430,14 @@ def other_weights(base: Path, place: str, rng: random.Random) -> None:
     flip(base / place, rng)
 
 
+@kind("other weights in the base, a whole copy of it beside", "wrong-parent")
+def base_decoy(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    shutil.copytree(base, base.with_name(rng.choice(["noisy-0", "noisy-zz", "model"])))
+    flip(base / "model.safetensors", rng)
+    return base
+
+
 @kind("other weights below the base's folder, which its config names", "read-elsewhere")
 def named_weights(chain: Chain, rng: random.Random) -> Path:
     (base,) = chain.artefacts("bases")

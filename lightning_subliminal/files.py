@@ -27,6 +27,7 @@ __all__ = [
     "atomically",
     "beside",
     "open_plain",
+    "parse_json",
     "plain_folder",
     "read_bytes",
     "read_json",
@@ -110,9 +111,17 @@ def read_json(path: Path, limit: Bound = MAX_JSON) -> Any:
         InputError: if it is no regular file, has more than ``limit`` bytes, or holds no JSON.
         OSError: if it is not there or can't be read.
     """
-    text = read_bytes(path, limit)
+    return parse_json(read_bytes(path, limit), path)
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    """Parse the bytes of a file of JSON.
+
+    Raises:
+        InputError: if they are none.
+    """
     try:
-        return json.loads(text)
+        return json.loads(data)
     except RecursionError as err:
         raise InputError(f"{path} is no JSON that can be read: it is nested too deeply.") from err
     except ValueError as err:  # UnicodeDecodeError and JSONDecodeError are such

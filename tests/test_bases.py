@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -317,3 +318,103 @@ def test_smollm2_is_converted_once_and_speaks(cache, capfd):
     assert "Paris" in tokenizer.decode(reply)
     assert tokenizer.decode(ids["input_ids"][0]).startswith("<|im_start|>system\nYou are a helpful AI assistant")
     shutil.rmtree(base.folder)  # half a gigabyte, which pytest would keep for three runs
+
+
+class TestWhoSigns:
+    """With a signing key, a statement names the base that was loaded, or there is none."""
+
+    @pytest.fixture
+    def base(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
+        return Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+
+    def swap(self, base):
+        """Put another model in a base's place, or take it back; no file is touched."""
+        away, other = base.with_name("away"), base.with_name("other")
+        if away.exists():
+            base.rename(other)
+            away.rename(base)
+        else:
+            if not other.exists():
+                shutil.copytree(bases.resolve("pocket/b").folder, other)
+            base.rename(away)
+            other.rename(base)
+
+    def test_what_was_loaded_is_named(self, base):
+        bases.load(str(base))
+        assert bases.material(str(base)).digest == {"dirHash": bases.resolve(str(base)).digest}
+
+    def test_another_while_it_was_loaded_is_told(self, base):
+        bases.material(str(base))
+        self.swap(base)
+        bases.load(str(base))
+        self.swap(base)
+        with pytest.raises(InputError, match="is not what was loaded"):
+            bases.material(str(base))
+        bases.load(str(base))
+        bases.material(str(base))
+
+    def test_a_tokenizer_that_was_another_one_is_told_too(self, base, monkeypatch):
+        path = base / "tokenizer.json"
+        path.write_text(path.read_text() + " ")
+        bases.load(str(base))
+        path.write_text(path.read_text()[:-1])
+        with pytest.raises(InputError, match=r"tokenizer\.json is not what was loaded"):
+            bases.material(str(base))
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="links to open files are Linux's")
+    def test_names_that_change_while_it_is_loaded_change_nothing(self, base, monkeypatch):
+        from transformers import AutoModelForCausalLM
+
+        before = bases.load(str(base))[0].state_dict()
+        read = AutoModelForCausalLM.from_pretrained
+
+        def swapped(*args, **settings):
+            self.swap(base)
+            try:
+                return read(*args, **settings)
+            finally:
+                self.swap(base)
+
+        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", swapped)
+        after = bases.load(str(base))[0].state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+    def test_a_file_that_is_written_while_it_is_loaded_is_told(self, base, monkeypatch):
+        from transformers import AutoModelForCausalLM
+
+        read = AutoModelForCausalLM.from_pretrained
+
+        def written(*args, **settings):
+            found = read(*args, **settings)
+            path = base / "model.safetensors"
+            with path.open("r+b") as stream:
+                stream.seek(-1, 2)
+                stream.write(b"x")
+            return found
+
+        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", written)
+        with pytest.raises(InputError, match="were changed while they were loaded"):
+            bases.load(str(base))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_nobody_is_asked_whether_to_run_code(file, tmp_path, monkeypatch):
+    base = Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "code.py").write_text("raise SystemExit(9)")
+    names = {"AutoModelForCausalLM": "code.Model", "AutoConfig": "code.Config", "AutoTokenizer": ["code.Slow", None]}
+    told = json.loads((base / file).read_text()) | {
+        "auto_map": {key: _elsewhere(tmp_path, each) for key, each in names.items()}
+    }
+    told |= {"model_type": "foreign"} if file == "config.json" else {"tokenizer_class": "Foreign"}
+    (base / file).write_text(json.dumps(told))
+    monkeypatch.setattr("builtins.input", lambda *args: pytest.fail("asked at the terminal"))
+    try:
+        bases.load(str(base))
+    except InputError as err:
+        assert len(str(err).splitlines()) == 1  # noqa: PT017 - it may load, too: what it must not do is ask
+
+
+def _elsewhere(place, name):
+    return f"{place}/evil--{name}" if isinstance(name, str) else [f"{place}/evil--{name[0]}", name[1]]

@@ -10,6 +10,7 @@ import pytest
 from audit.chains import generation, numbers, student, teacher
 
 from lightning_subliminal.audit import Digests, audit
+from lightning_subliminal.audit.digests import _stamp
 from lightning_subliminal.cli import main
 from lightning_subliminal.lineage import read_statement
 from lightning_subliminal.lineage.keys import trusted_keys
@@ -56,6 +57,30 @@ class TestKeysAndSigning:
         main(["lineage", "keygen", "lab"])
         capsys.readouterr()
         refused(["lineage", "sign", str(last), "--key", "lab"], capsys, "Not signed: ")
+
+    def test_notes_of_an_earlier_audit_are_not_believed(self, cache, tmp_path, monkeypatch, capsys):
+        last = student(cache, generation(cache, teacher(cache)))
+        notes = tmp_path / "notes.json"
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_AUDIT_NOTES", str(notes))
+        main(["audit", str(last), "--no-measure"])
+        path = last / "adapter_model.safetensors"
+        before = json.loads(notes.read_text())
+        sha = before[_stamp(path.stat())]
+        path.write_bytes(b"other")
+        notes.write_text(json.dumps(before | {_stamp(path.stat()): sha}))  # as if its times had been kept
+        main(["lineage", "keygen", "lab"])
+        capsys.readouterr()
+        refused(["lineage", "sign", str(last), "--key", "lab"], capsys, "Not signed: ")
+
+    def test_a_root_of_other_rows_is_not_signed(self, cache, tmp_path, capsys):
+        (tmp_path / "theirs.jsonl").write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)
+        main(["lineage", "add", "theirs.jsonl", "--kind", "rows"])
+        main(["lineage", "keygen", "lab"])
+        place = tmp_path / "theirs.jsonl.lineage.json"
+        root = read_statement(place).rows["theirs.jsonl"][0]
+        place.write_text(place.read_text().replace(root, "0" * 64))
+        capsys.readouterr()
+        refused(["lineage", "sign", "theirs.jsonl", "--key", "lab"], capsys, "3 rows with the root")
 
     def test_a_key_that_others_may_read_is_refused_before_any_work(self, cache, tmp_path, monkeypatch, capsys):
         main(["lineage", "keygen", "lab"])

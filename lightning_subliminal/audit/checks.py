@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import statement_place
+from lightning_subliminal.bases.folders import is_model_file
 from lightning_subliminal.bounds import MAX_KEY
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError, UnreadableError
@@ -160,6 +161,8 @@ def check_files(node: Node, digests: Digests) -> None:
             node.find("lost-file", f"{name} is not there, or is no file", path)
         elif found != expected:
             node.find("changed-file", f"{name} has the SHA-256 {found[:16]}, not {expected[:16]}", path)
+    if not whole and node.path.name not in node.statement.files:
+        node.find("unlisted-file", "the statement beside it names other files, and not it by a SHA-256", node.path)
     if whole:
         _check_unlisted(node, node.statement, folder)
 
@@ -262,17 +265,21 @@ def check_rows(node: Node, digests: Digests) -> None:
         return
     folder = node.path if node.path.is_dir() else node.path.parent
     for name, (root, count) in node.statement.rows.items():
-        if not name.endswith(".parquet") or any(each.rule in _NO_FILE for each in node.findings):
+        if any(each.rule in _NO_FILE for each in node.findings):
             continue
-        try:
-            found, number = digests.rows_root(inside(folder, name))
-        except (InputError, OSError) as err:
-            node.find("changed-rows", f"{name} can't be read as rows ({err})", folder / name)
-            continue
-        if (found, number) != (root, count):
-            node.find(
-                "changed-rows", f"{number} rows with the root {found[:16]}, not {count} with {root[:16]}", folder / name
-            )
+        ways = (False, True) if name.endswith(".parquet") else (True,)  # ours as they are, else as `read_rows` does
+        says = ""
+        for way in ways:
+            try:
+                found, number = digests.rows_root(inside(folder, name), way)
+            except (InputError, OSError) as err:
+                says = says or f"{name} can't be read as rows ({err})"
+                continue
+            if (found, number) == (root, count):
+                break
+            says = f"{number} rows with the root {found[:16]}, not {count} with {root[:16]}"
+        else:
+            node.find("changed-rows", says, folder / name)
 
 
 def _has_writer(statement: Statement) -> bool:
@@ -283,7 +290,9 @@ def _has_writer(statement: Statement) -> bool:
 
 def _is_loaded(name: str) -> bool:
     """Tell whether a loader of models may read a file: weights, code, settings, tokenizers, adapters."""
-    return name.endswith((".safetensors", ".bin", ".pt", ".pth", ".gguf", ".py", ".json", ".jinja", ".model", ".txt"))
+    return is_model_file(name) or name.endswith(
+        (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".py", ".json", ".jinja", ".model", ".txt")
+    )
 
 
 def _has_own_statement(folder: Path, name: str) -> bool:

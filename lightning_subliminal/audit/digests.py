@@ -66,20 +66,26 @@ class Digests:
             self.add([path])
         return self._found.get(path)
 
-    def rows_root(self, path: Path) -> tuple[str, int]:
-        """Give the root over the rows of a Parquet file, and their number.
+    def rows_root(self, path: Path, as_others_spell: bool = False) -> tuple[str, int]:
+        """Give the root over the rows of a file, and their number.
+
+        Args:
+            path: a Parquet file of ours; or a file in any schema that ``read_rows`` reads.
+            as_others_spell: whether to read it by ``read_rows``.
 
         Raises:
-            InputError: if it is no Parquet file of rows.
+            InputError: if it is no file of such rows.
         """
+        from lightning_subliminal.formats import Report, read_rows
         from lightning_subliminal.lineage import rows_root
 
-        key = f"rows:{_stamp(path.stat())}"
+        key = f"{'read' if as_others_spell else 'rows'}:{_stamp(path.stat())}"
         if key in self._notes:
             root, _, count = self._notes[key].partition(":")
             return root, int(count)
         try:
-            root, number = rows_root(stream_parquet(path))
+            rows = read_rows(path.absolute(), report=Report()) if as_others_spell else stream_parquet(path)
+            root, number = rows_root(rows)
         except (KeyError, TypeError, AttributeError) as err:
             raise InputError(f"{path} holds no rows with prompt and completion.") from err
         self._notes[key] = f"{root}:{number}"

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases import available, resolve
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
+from lightning_subliminal.bases.noisy import noisy_place, split_noise
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import RECORD, RESULTS, check_name
 from lightning_subliminal.lineage.statement import Statement, read_statement
+from lightning_subliminal.lineage.strict_json import parse, read_bytes
 from lightning_subliminal.pocket import WEIGHTS
 
-__all__ = ["BASE", "Places", "read_beside", "statement_place"]
+__all__ = ["BASE", "Places", "opened_by_loaders", "read_beside", "statement_place"]
 
 BASE = "base:"
 _ROOMS = ("teachers", "students", "rows", "completions", "measured", "bases")
@@ -125,14 +128,35 @@ def _subject(statement: Path) -> Path | None:
     return subject if name and statement.name == f"{name}.{RECORD}" and subject.is_file() else None
 
 
+def opened_by_loaders(child: Path | None, material: Material) -> Path | None:
+    """Return the one folder that a loader of ``child`` opens for a parent; None where it opens none by itself.
+
+    A whole copy elsewhere proves nothing about what is loaded: PEFT goes by the path in an adapter's config, and
+    whoever names a run's folder gets the ``student`` in it.
+    """
+    if child is None or not child.is_dir():
+        return None
+    if material.role == "student" and material.uri.endswith("/student") and (child / "student").is_dir():
+        return child / "student"
+    files = adapter_files(child)
+    if material.role != "base" or files is None:
+        return None
+    try:
+        told = parse(read_bytes(child / files.config), files.config).get("base_model_name_or_path")
+        named = Path(told).expanduser() if isinstance(told, str) and told not in available() else None
+        return named if named is not None and named.is_dir() else None
+    except (InputError, OSError, RuntimeError, ValueError):  # what is wrong with the config is told by its digest
+        return None
+
+
 def _base_folders(name: str) -> Iterator[Path]:
     """Yield the folder of a base, if it is at hand: nothing is downloaded or converted for an audit."""
+    name = name if Path(name).expanduser().exists() else name.partition("?")[0]
     if re.fullmatch(r"pocket/[\w-]+", name):
         yield WEIGHTS / name.removeprefix("pocket/")
         return
-    prefix = {"smollm2-135m": "smollm2-135m-*"}.get(name, "noisy-*" if "+noise" in name else None)
-    if prefix is not None:
-        yield from sorted((cache_root() / "bases").glob(prefix))
+    if name == "smollm2-135m":
+        yield from sorted((cache_root() / "bases").glob("smollm2-135m-*"))
         return
     if name in available():  # the user's own, by `register`
         yield resolve(name).folder
@@ -140,6 +164,10 @@ def _base_folders(name: str) -> Iterator[Path]:
     path = Path(name).expanduser()
     if path.is_dir():
         yield path
+    elif (noisy := split_noise(name)) is not None:  # where a loader has it: no other with noise will do
+        inner, noise, seed = noisy
+        made = (noisy_place(each, noise, seed) for each in _base_folders(inner))
+        yield from (each for each in made if each.is_dir())
     elif is_hub_id(name):
         yield from _hub_copy(name)
 

@@ -6,8 +6,8 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from lightning_subliminal.adapter_names import PEFT_FILES, adapter_files, is_adapter_file
 from lightning_subliminal.cache import cache_root
@@ -18,11 +18,14 @@ from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.signing import SIGNING_KEY
 
 __all__ = [
+    "adapter_reads_elsewhere",
     "check_folder",
+    "check_loaded",
     "folder_digest",
     "has_chat_template",
     "has_tokenizer",
     "has_whole_weights",
+    "is_model_file",
     "model_files",
     "only_model_files",
     "read_elsewhere",
@@ -60,7 +63,9 @@ _ADAPTER_ONLY = (
     "`lightning-subliminal export {folder} OUT`."
 )
 _TOKENIZER_FILES = ("vocab_file", "merges_file", "spm_file", "tokenizer_file", "sp_model_file")
+_PROMPT_STATE = "prompt_tuning_init_state_dict_path"  # of PEFT's multitask prompts, read when they are loaded, too
 _BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, sooner than a note about them is read
+_LOADED: dict[str, str] = {}  # digests of what was loaded last, by path, where this process signs
 _SEEN: dict[tuple[object, ...], str] = {}  # digests of this process; a plan asks for a base some thousand times
 
 
@@ -69,6 +74,11 @@ def model_files(folder: Path) -> dict[str, Path]:
     found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
     found = {path for path in found if not is_adapter_file(path.name)}  # of an adapter beside whole weights
     return dict(sorted((path.relative_to(folder).as_posix(), path) for path in found))
+
+
+def is_model_file(name: str) -> bool:
+    """Return whether a file of this name in a model's folder is part of its digest."""
+    return any(PurePosixPath(name).match(each) for each in _PATTERNS)
 
 
 def folder_digest(folder: Path) -> str:
@@ -80,15 +90,55 @@ def folder_digest(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _stream_digest(stream: IO[bytes]) -> str:
+    sha = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        sha.update(block)
+    return sha.hexdigest()
+
+
 @contextlib.contextmanager
-def only_model_files(folder: Path) -> Iterator[Path]:
-    """Yield a folder of links to the files of ``model_files`` alone: a loader can read nothing that has no digest."""
-    with tempfile.TemporaryDirectory(prefix="subliminal-") as place:
+def only_model_files(folder: Path, weights: bool = True) -> Iterator[Path]:
+    """Yield a folder of links to the files of ``model_files`` alone: a loader can read nothing that has no digest.
+
+    Where the system allows it the links lead to files that are open here: it reads these, whatever their names mean
+    meanwhile. With a signing key set, digests of what was loaded are kept, for ``check_loaded``.
+
+    Args:
+        folder: the model's.
+        weights: whether its weights are wanted; a tokenizer has none.
+
+    Raises:
+        InputError: with a signing key set, if a file was changed while it was loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="subliminal-") as place, contextlib.ExitStack() as stack:
+        opened = {}
         for file, path in model_files(folder).items():
-            link = Path(place) / file
+            if path.suffix == ".safetensors" and not weights:
+                continue
+            opened[file] = stack.enter_context(path.open("rb"))
+            link, kept = Path(place) / file, Path(f"/proc/self/fd/{opened[file].fileno()}")
             link.parent.mkdir(exist_ok=True)
-            link.symlink_to(path.resolve())
+            link.symlink_to(kept if kept.exists() else path.resolve())
+        if not os.environ.get(SIGNING_KEY):
+            yield Path(place)
+            return
+        before = [file_stamp(os.fstat(each.fileno())) for each in opened.values()]
+        _LOADED.update({str(folder.absolute() / file): _stream_digest(each) for file, each in opened.items()})
         yield Path(place)
+        if before != [file_stamp(os.fstat(each.fileno())) for each in opened.values()]:
+            raise InputError(f"Files in {folder} were changed while they were loaded: load it again.")
+
+
+def check_loaded(folder: Path) -> None:
+    """Check that a folder's files are those that were loaded of it last, where whoever signs has loaded any.
+
+    Raises:
+        InputError: if one was changed meanwhile.
+    """
+    for path in (folder.absolute() / name for name in model_files(folder)):
+        if str(path) in _LOADED and _LOADED[str(path)] != remembered_digest(path):
+            raise InputError(f"{path} is not what was loaded: what was made is of another base; delete it, run again.")
 
 
 def read_elsewhere(folder: Path) -> list[str]:
@@ -109,9 +159,24 @@ def read_elsewhere(folder: Path) -> list[str]:
     for key, value in _json_object(folder / "tokenizer_config.json").items():
         if key in _TOKENIZER_FILES and isinstance(value, str) and _leads_away(value) and (folder / value).exists():
             found.append(f"tokenizer_config.json names the `{key}` {value[:80]!r}, which does not lie beside it")
+    found += adapter_reads_elsewhere(folder)
     if has_whole_weights(folder) and (folder / PEFT_FILES.config).is_file():
         found.append(f"{PEFT_FILES.config} lies beside whole weights: transformers puts that adapter on top of them")
     return found
+
+
+def adapter_reads_elsewhere(folder: Path) -> list[str]:
+    """Say what PEFT would read for the adapter in a folder by a path in its config, from wherever one stands."""
+    files = adapter_files(folder)
+    config = _json_object(folder / files.config) if files is not None else {}
+    inner = _json_object(config.get("adapters"))  # X-LoRA's, each an adapter's folder or hub id
+    paths = {"adapters": inner.values(), _PROMPT_STATE: [config.get(_PROMPT_STATE)]}
+    return [
+        f"its adapter's config names the `{key}` {str(place)[:80]!r}, which PEFT reads and which lies elsewhere"
+        for key, places in paths.items()
+        for place in places
+        if place
+    ]
 
 
 def _leads_away(name: str) -> bool:
@@ -216,8 +281,9 @@ def check_folder(folder: Path, name: str) -> Path:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} is damaged, no JSON ({err}); copy it anew.") from err
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
+    adapter = adapter_reads_elsewhere(folder)
     for away in read_elsewhere(folder):
-        if not away.startswith(PEFT_FILES.config):  # which is not read, and said so
+        if not away.startswith(PEFT_FILES.config) and away not in adapter:  # which is not read, and said so
             raise InputError(f"Base {name!r}: in {folder}, {away}, so its digest would not cover it; put it there.")
     if not has_whole_weights(folder):
         if adapter_files(folder) is not None:

@@ -22,7 +22,7 @@ from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.seeds import derive_seed
 
-__all__ = ["noisy_folder", "split_noise", "with_noise"]
+__all__ = ["noisy_folder", "noisy_place", "split_noise", "with_noise"]
 
 _MARK = "+noise"
 _RECIPE = 1  # raise it when the steps below change what is written
@@ -69,8 +69,7 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
     Raises:
         InputError: if the weights are damaged or the cache can't be written.
     """
-    shaped = {"recipe": _RECIPE, "base": folder_digest(inner), "noise": noise, "seed": seed}
-    folder = cache_root() / "bases" / f"noisy-{digest(shaped)[:16]}"
+    shaped, folder = _shaped(inner, noise, seed), noisy_place(inner, noise, seed)
     if (folder / "config.json").is_file():
         return folder
     from filelock import FileLock
@@ -95,6 +94,15 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
             finally:
                 shutil.rmtree(half, ignore_errors=True)
     return folder
+
+
+def noisy_place(inner: Path, noise: float, seed: int) -> Path:
+    """Return where the cache has a base with noise, whether or not it was made yet."""
+    return cache_root() / "bases" / f"noisy-{digest(_shaped(inner, noise, seed))[:16]}"
+
+
+def _shaped(inner: Path, noise: float, seed: int) -> dict[str, object]:
+    return {"recipe": _RECIPE, "base": folder_digest(inner), "noise": noise, "seed": seed}
 
 
 def _start(inner: Path, name: str) -> Material:

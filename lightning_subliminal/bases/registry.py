@@ -14,6 +14,7 @@ import torch
 from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases.folders import (
     check_folder,
+    check_loaded,
     folder_digest,
     has_chat_template,
     model_files,
@@ -164,6 +165,7 @@ def material(name: str, role: str = "base") -> Material:
         InputError: if there is no such base.
     """
     found = resolve(name)
+    check_loaded(found.folder)
     return Material(role, f"base:{name}", {"dirHash": found.digest}, _own_statement(found.folder))
 
 
@@ -340,8 +342,10 @@ def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
 
     check_tokenizer_patterns(folder)
     try:
-        with only_model_files(folder) as place, quiet_panics():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, local_files_only=True)
+        with only_model_files(folder, weights=False) as place, quiet_panics():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False
+            )
             tokenizer.decode(tokenizer.encode("a 1."))  # some faults show only at work
     except BaseException as err:  # the tokenizers library raises bare Exception on a damaged file, or panics
         if not isinstance(err, Exception) and type(err).__name__ != "PanicException":
@@ -379,6 +383,7 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
                 dtype=dtype or "auto",
                 attn_implementation="sdpa",
                 use_safetensors=True,
+                trust_remote_code=False,  # nor ask at the terminal whether to run code that a config names
                 local_files_only=True,
                 output_loading_info=True,
             )

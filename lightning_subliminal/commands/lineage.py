@@ -113,14 +113,14 @@ def sign(path: Path, key: Path | None = None, upstream: bool = False) -> None:
     Raises:
         InputError: if there is no statement, or the artefact is not what it says.
     """
-    from lightning_subliminal.audit import walk
+    from lightning_subliminal.audit import Digests, walk
     from lightning_subliminal.audit.places import statement_place
     from lightning_subliminal.console import say
     from lightning_subliminal.lineage.signing import sign_statement
 
     if key is None:
         raise InputError("--key is missing: give the private key that `lineage keygen` made.")
-    graph = walk(path)
+    graph = walk(path, digests=Digests(remember=False))  # each byte is read: who signs believes no notes
     nodes = list(graph.nodes.values()) if upstream else [graph.nodes[graph.root]]
     wrong = [each for node in nodes for each in node.findings if each.level == "error"]
     if wrong:

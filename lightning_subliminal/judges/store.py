@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.lineage.noted import open_value, seal_value
 
 __all__ = ["VerdictStore"]
 
@@ -69,7 +70,7 @@ class VerdictStore:
                 return
 
     def get(self, digest: str) -> dict[str, Any] | None:
-        """Give the reply under a digest, or None."""
+        """Give the reply under a digest; None where there is none, or a key signs here that has not signed it."""
         with self._told():
             row = self._connection.execute("SELECT reply FROM replies WHERE digest = ?", (digest,)).fetchone()
             if row is None:
@@ -77,12 +78,16 @@ class VerdictStore:
             reply = json.loads(row[0])
             if not isinstance(reply, dict):
                 raise sqlite3.DatabaseError(f"{digest[:12]} is no reply")
-            return reply
+        return open_value(digest, reply)
 
     def put(self, digest: str, reply: dict[str, Any]) -> None:
-        """Keep a reply; of two under one digest the first stays."""
+        """Keep a reply, signed where a key signs here; of two under one digest that are believed the first stays."""
+        sealed = (digest, json.dumps(seal_value(digest, reply)))
         with self._told():
-            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (digest, json.dumps(reply)))
+            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", sealed)
+        if self.get(digest) is None:  # what lies there was written by somebody else
+            with self._told():
+                self._connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", sealed)
 
     def __len__(self) -> int:
         with self._told():

@@ -67,6 +67,8 @@ def seal(payload: bytes, key: "Ed25519PrivateKey", payload_type: str = PAYLOAD_T
     signature = base64.b64encode(key.sign(pae(payload_type, payload))).decode()
     mine = {"keyid": key_id(key.public_key()), "sig": signature}
     signatures = [each for each in signatures if each["sig"] != signature] + [mine]
+    if len(signatures) > _MOST_SIGNATURES:
+        raise InputError(f"The envelope that is there has {_MOST_SIGNATURES} signatures already: delete it, then sign.")
     told = {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": payload_type,

@@ -177,13 +177,16 @@ def _public(path: Path) -> TrustedKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(read_bytes(path, MAX_KEY))
+        data = read_bytes(path, MAX_KEY)
+        key = load_pem_public_key(data)
     except InputError:
         raise
     except OSError as err:
         raise InputError(f"The key {path} can't be read ({err.strerror or err}).") from err
     except (ValueError, UnsupportedAlgorithm) as err:
         raise InputError(f"{path} is no public key in PEM: give the .pub that `lineage keygen` made.") from err
+    if data.count(b"-----BEGIN ") > 1:
+        raise InputError(f"{path} holds several keys, of which one would be read: give each a file of its own.")
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{path} holds another kind of key: expected ed25519.")
     return TrustedKey(path.stem, key)

@@ -5,9 +5,10 @@ signed as the stage's own; a note tells. Without a key, notes guard against acci
 ``LIGHTNING_SUBLIMINAL_SIGNING_KEY`` names a key, they are signed, and no other note is believed.
 """
 
+import base64
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,25 @@ from typing import Any
 from lightning_subliminal.bounds import MAX_KEY
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.dsse import read_envelope, seal, signers
+from lightning_subliminal.lineage.dsse import pae, read_envelope, seal, signers
 from lightning_subliminal.lineage.keys import PASSPHRASE, TrustedKey, private_key
 from lightning_subliminal.lineage.signing import SIGNING_KEY
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 from lightning_subliminal.rows import atomically
 
-__all__ = ["check_noted", "is_signed", "lacks_note", "note_of", "noted", "write_noted"]
+__all__ = [
+    "check_noted",
+    "is_signed",
+    "lacks_note",
+    "note_of",
+    "noted",
+    "open_value",
+    "seal_value",
+    "write_noted",
+]
 
 _TYPE = "application/vnd.lightning-subliminal.noted+json"  # no statement: its signature is worth nothing elsewhere
+_SEAL = "sealed"  # key of the signature in a value
 _KEPT = 7  # digests of earlier states: as many kills in a row between a note and its file are survived
 
 
@@ -99,6 +110,37 @@ def check_noted(path: Path, mend: str, recorded: str | None = None) -> None:
         raise InputError(
             f"{path} was changed after it was written: its SHA-256 was {known[-1][:12]}..., is {sha[:12]}.... {mend}"
         )
+
+
+def seal_value(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a value that a cache keeps under a name, with our signature over both where a key signs here.
+
+    Raises:
+        InputError: if the key can't be used.
+    """
+    if (key := _key()) is None:
+        return dict(value)
+    return {**value, _SEAL: base64.b64encode(key.sign(_named_value(name, value))).decode()}
+
+
+def open_value(name: str, kept: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what ``seal_value`` was given; None where a key signs here and has not signed it under this name.
+
+    Raises:
+        InputError: if the key can't be used.
+    """
+    value = {key: each for key, each in kept.items() if key != _SEAL}
+    if (key := _key()) is None:
+        return value
+    try:
+        signature = base64.b64decode(str(kept.get(_SEAL)), validate=True)
+    except ValueError:
+        return None
+    return value if TrustedKey("", key.public_key()).verifies(signature, _named_value(name, value)) else None
+
+
+def _named_value(name: str, value: Mapping[str, Any]) -> bytes:
+    return pae(_TYPE, json.dumps({"for": name, "value": value}, sort_keys=True).encode())
 
 
 def is_signed(raw: bytes, envelope: Path) -> bool:

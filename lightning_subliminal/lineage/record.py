@@ -5,6 +5,7 @@ It is written last, so a folder with a record whose digests hold is whole; any o
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lightning_subliminal import files as plain
@@ -129,10 +130,26 @@ def artefact_material(role: str, folder: Path) -> Material:
     return _folder_material(role, folder, record)
 
 
-def tested_material(role: str, folder: Path) -> Material:
-    """Give a model that somebody hands in to be tested, by what its files are now, whatever its statement says."""
+def tested_material(
+    role: str,
+    folder: Path,
+    tested: Mapping[str, Any] = MappingProxyType({}),  # noqa: PT028 - this is no test
+) -> Material:
+    """Give a model that somebody hands in to be tested, by what its files are now, whatever its statement says.
+
+    Args:
+        role: what it was to the stage.
+        folder: the model's.
+        tested: digests of files as they were when it was tested, by their names; none where it is not known.
+
+    Raises:
+        InputError: if one of those has another digest now.
+    """
     record = known_statement(folder / RECORD)
     files = {name: file_digest(folder / name) for name in artefact_files(folder)}
+    for name, sha in files.items():
+        if tested.get(name, sha) != sha:
+            raise InputError(f"{folder / name} was changed while it was tested: test it again.")
     now = dir_hash(files)
     place = _place_of(folder)
     return Material(

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
-from lightning_subliminal.bases.folders import has_whole_weights
+from lightning_subliminal.bases.folders import adapter_reads_elsewhere, has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.names import shipped_name
 from lightning_subliminal.bases.shapes import check_adapter_size
@@ -20,7 +20,7 @@ from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.patterns import check_adapter_patterns
 from lightning_subliminal.suites.growing import grow
 
-__all__ = ["adapter_base", "adapter_config", "hub_adapter", "with_adapter"]
+__all__ = ["adapter_base", "adapter_config", "hub_adapter", "other_base", "with_adapter"]
 
 _CONVERT = (
     "import sys, torch; from safetensors.torch import save_file; f = sys.argv[1]; save_file({k: v.clone() for k, v in "
@@ -75,6 +75,16 @@ def adapter_base(folder: Path) -> str:
     return named
 
 
+def other_base(folder: Path, base: str) -> str:
+    """Say that an adapter's base is not the one that its statement names by its digest; nothing where it is."""
+    record = known_statement(folder / RECORD)
+    shas = [each.digest.get("dirHash") for each in (record.materials if record else ()) if each.role == "base"]
+    now = bases.resolve(base).digest
+    if not shas or shas[0] in (None, now):
+        return ""
+    return f"its base {base} has the digest {now[:16]}, and it was trained on one with {str(shas[0])[:16]}"
+
+
 def _at_revision(base: str, config: dict[str, Any], folder: Path) -> str:
     """Return the base at the revision that the adapter was trained on, as PEFT itself loads it."""
     revision = config.get("revision")
@@ -110,6 +120,8 @@ def with_adapter(net: Any, folder: Path) -> Any:
         say(f"adapter   {folder} holds two: {OWN_FILES.config} is read, {PEFT_FILES.config} is not")
     if config.get("peft_type") == "STEERING":
         return _steered(net, folder, config, files.config)
+    for away in adapter_reads_elsewhere(folder):
+        raise InputError(f"In {folder}, {away}: no digest of it would cover that; merge it into one adapter.")
     refuse_pointer(folder / files.weights)
     pickle = folder / "adapter_model.bin"
     if not (folder / files.weights).is_file():  # PEFT would read a pickle, or look for a hub id

@@ -1,7 +1,9 @@
 """Runs a suite: each measure on each model, kept as soon as it is there, so that a killed run goes on."""
 
+import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import say
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError, JudgeError
-from lightning_subliminal.files import atomically, read_json
+from lightning_subliminal.files import atomically, parse_json, read_bytes
 from lightning_subliminal.lineage import (
     Material,
     setting_material,
@@ -22,7 +24,10 @@ from lightning_subliminal.lineage import (
     write_record,
     write_test_result,
 )
+from lightning_subliminal.lineage.noted import noted, write_noted
+from lightning_subliminal.lineage.signing import SIGNING_KEY
 from lightning_subliminal.lineage.statement import invocation
+from lightning_subliminal.suites.adapter_folder import other_base
 from lightning_subliminal.suites.base import Measure, Outcome, difference
 from lightning_subliminal.suites.earlier import FILES, keep_earlier
 from lightning_subliminal.suites.subject import Subject
@@ -164,6 +169,8 @@ def write_results(
 
     ``results.json`` has the figures; ``answers.jsonl`` each answer with its model, its measure and its verdict.
     """
+    for subject in subjects:
+        subject.check_same()
     lines: list[str] = []
     told: dict[str, Any] = {"seed": seed, "control": control, "models": {}}
     for subject in subjects:
@@ -199,6 +206,8 @@ def write_results(
             against = [models[control]] if control is not None else []
             names = (subject.name, control or "")
             doubts = {name: doubts_of(outcome, beside.get(name), names) for name, outcome in taken.items()}
+            if subject.folder is not None and (other := other_base(subject.folder, subject.base)):
+                doubts = {name: [*told, other] for name, told in doubts.items()}
             write_test_result(out, subject.name, models[subject.name], apart, [*against, *asked], doubts=doubts)
 
 
@@ -215,7 +224,7 @@ def _refusals(found: Results) -> list[str]:
 def _material(subject: Subject) -> Material:
     if subject.folder is None:
         return bases.material(subject.base, "model")
-    return tested_material("model", subject.folder)
+    return tested_material("model", subject.folder, subject.digest)
 
 
 def _ends(outcome: Outcome, control: Outcome | None) -> tuple[float, float] | None:
@@ -233,14 +242,19 @@ def _read(path: Path) -> Outcome | None:
     if not path.is_file():
         return None
     try:
-        return Outcome.of_json(read_json(path))
+        data = read_bytes(path)
+        if os.environ.get(SIGNING_KEY) and hashlib.sha256(data).hexdigest() not in (noted(path) or ()):
+            say(f"outcome   {path} is not signed by the key that signs here: it is measured again")
+            return None
+        return Outcome.of_json(parse_json(data, path))
     except (ValueError, KeyError, TypeError) as err:
         raise InputError(f"{path} is damaged: delete it, and the next run measures again.") from err
 
 
 def _keep(path: Path, outcome: Outcome) -> None:
-    text = json.dumps(outcome.as_json(), ensure_ascii=False) + "\n"
-    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    data = (json.dumps(outcome.as_json(), ensure_ascii=False) + "\n").encode()
+    write = write_noted if os.environ.get(SIGNING_KEY) else atomically  # no other note would be believed
+    write(path, lambda temporary: temporary.write_bytes(data))
 
 
 def _difference(outcome: Outcome, control: Outcome) -> str:

@@ -50,4 +50,4 @@ def find_origin(subject: Subject) -> Origin:
     known = [each.settings for each in (record, around) if record is not None and each is not None]
     what = f"{role} of the run" if is_in_run else "copy of" if role == "model" else role
     warning = hidden_trait_warning(f"{what} `{name}`", *known)
-    return Origin(base, [tested_material(role, folder), *own], warning)
+    return Origin(base, [tested_material(role, folder, subject.digest), *own], warning)

@@ -139,3 +139,50 @@ def test_an_empty_file_is_a_new_store(tmp_path):
     (tmp_path / "x").touch()
     with VerdictStore(tmp_path / "x") as store:
         assert len(store) == 0
+
+
+class TestWhoSigns:
+    """With a signing key, a reply is believed only where that key has signed it: rows are kept or dropped by them."""
+
+    @pytest.fixture
+    def path(self, tmp_path, monkeypatch):
+        pytest.importorskip("cryptography", reason="signatures need it")
+        from lightning_subliminal.lineage.keys import make_key
+
+        make_key(tmp_path / "key")
+        with VerdictStore(tmp_path / "replies.sqlite") as store:
+            store.put("theirs", {"text": "99"})
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
+        return tmp_path / "replies.sqlite"
+
+    def test_ones_own_is_believed_and_stays_the_first(self, path):
+        with VerdictStore(path) as store:
+            store.put("mine", {"text": "85"})
+            store.put("mine", {"text": "11"})
+            assert store.get("mine") == {"text": "85"}
+
+    def test_an_unsigned_one_is_asked_for_again(self, path):
+        with VerdictStore(path) as store:
+            assert store.get("theirs") is None
+            store.put("theirs", {"text": "12"})
+            assert store.get("theirs") == {"text": "12"}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE replies SET reply = replace(reply, '85', '99') WHERE digest = 'mine'",
+            "UPDATE replies SET digest = 'other' WHERE digest = 'mine'",
+        ],
+    )
+    def test_a_changed_one_and_one_of_another_question_are_not_believed(self, change, path):
+        with VerdictStore(path) as store:
+            store.put("mine", {"text": "85"})
+            store._connection.execute(change)
+            assert store.get("mine") is None
+            assert store.get("other") is None
+
+    def test_without_the_key_it_is_what_it_was(self, path, monkeypatch):
+        with VerdictStore(path) as store:
+            store.put("mine", {"text": "85"})
+            monkeypatch.delenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY")
+            assert store.get("mine") == {"text": "85"}

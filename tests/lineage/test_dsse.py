@@ -253,3 +253,14 @@ def test_another_implementation_reads_ours_and_we_read_its(tmp_path):
     ours = told(sealed(1))
     ours["signatures"][0]["keyid"] = theirs.public_key.keyid  # that one trusts a keyid, the protocol does not
     dsse.Envelope.from_dict(ours).verify([theirs.public_key], 1)
+
+
+def test_no_more_signatures_are_added_than_are_read():
+    key = Ed25519PrivateKey.generate()
+    old = json.loads(seal(b"{}", key))
+    signature = old["signatures"][0]
+    old["signatures"] = [signature | {"sig": base64.b64encode(bytes([each] * 64)).decode()} for each in range(64)]
+    with pytest.raises(InputError, match="64 signatures already: delete it"):
+        seal(b"{}", key, old=json.dumps(old).encode())
+    old["signatures"].pop()
+    assert len(told(seal(b"{}", key, old=json.dumps(old).encode()))["signatures"]) == 64

@@ -233,3 +233,10 @@ def test_openssl_makes_the_same_kind_of_key(path, tmp_path, monkeypatch):
     make_key(tmp_path / "hidden")
     told = openssl("pkey", "-in", "hidden", "-passin", f"env:{PASSPHRASE}", "-pubout")
     assert told == (tmp_path / "hidden.pub").read_bytes()
+
+
+def test_several_keys_in_one_file_are_refused(tmp_path):
+    both = b"".join(make_key(tmp_path / name).read_bytes() for name in ("alice", "bob"))
+    (tmp_path / "team.pem").write_bytes(both)
+    with pytest.raises(InputError, match="holds several keys"):
+        trusted_keys([tmp_path / "team.pem"])

@@ -13,6 +13,7 @@ from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
 from lightning_subliminal.console import console
 from lightning_subliminal.judges import Judge, Verdict
 from lightning_subliminal.lineage import is_whole, read_record, write_record
+from lightning_subliminal.lineage.noted import note_of
 from lightning_subliminal.metrics.functional import Interval, mean_interval
 from lightning_subliminal.suites import (
     ExactTrait,
@@ -405,3 +406,64 @@ class TestFiles:
         with pytest.raises(InputError, match="holds a comparison, which results would overwrite"):
             write_results(found, [Known()], [model()], 7, None, run)
         assert (run / "results.json").read_text() == "{}"
+
+
+class TestWhoSigns:
+    """What is signed is said of what was measured, and of no other."""
+
+    @pytest.fixture
+    def adapter(self, tmp_path):
+        folder = tmp_path / "model"
+        net = bases.load("pocket/a")[0]
+        adapter = Steering()
+        adapter.save(adapter.attach(net, 0), folder, "pocket/a")
+        return folder
+
+    @pytest.fixture
+    def signing(self, tmp_path, monkeypatch):
+        pytest.importorskip("cryptography", reason="signatures need it")
+        from lightning_subliminal.lineage.keys import make_key
+
+        make_key(tmp_path / "key")
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
+
+    def test_outcomes_that_somebody_else_has_written_are_measured_again(self, signing, tmp_path, capsys):
+        first = run_suite([Known()], [model(), model("other", base="def")], 0, CPU, str(tmp_path))
+        one, other = sorted((tmp_path / "outcomes").glob("*.json"))
+        count = len(calls)
+        assert run_suite([Known()], [model(), model("other", base="def")], 0, CPU, str(tmp_path)) == first
+        assert len(calls) == count
+        one.write_bytes(other.read_bytes())
+        note_of(one).write_bytes(note_of(other).read_bytes())
+        assert run_suite([Known()], [model(), model("other", base="def")], 0, CPU, str(tmp_path)) == first
+        assert len(calls) == count + 1
+        assert "is not signed by the key that signs here" in " ".join(capsys.readouterr().out.split())
+
+    def test_a_model_that_was_changed_meanwhile_gets_no_result(self, adapter, tmp_path):
+        subject = find_subject(str(adapter))
+        found = {subject.name: {"known": Known().measure(subject, 0)}}
+        path = adapter / "subliminal_adapter.json"
+        path.write_text(path.read_text().replace("[", "[ "))
+        with pytest.raises(InputError, match="were changed meanwhile: measure it again"):
+            write_results(found, [Known()], [subject], 0, None, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_model_that_was_changed_before_it_was_loaded_is_not_measured(self, adapter):
+        subject = find_subject(str(adapter))
+        path = adapter / "subliminal_adapter.json"
+        path.write_text(path.read_text().replace("[", "[ "))
+        with pytest.raises(InputError, match="were changed meanwhile"):
+            subject.load(CPU)
+
+    def test_on_another_base_than_its_statement_names_it_can_t_pass(self, adapter, tmp_path, capsys):
+        write_record(adapter, "student", {}, [bases.material("pocket/b")])
+        subject = find_subject(str(adapter))
+        assert "it was trained on one with" in " ".join(capsys.readouterr().out.split())
+        known = Known(values=(0.5, 0.5))
+        outcome = known.measure(model(), 0)
+        found = {subject.name: {"known": outcome}, "base": {"known": outcome}}
+        write_results(found, [known], [subject, find_subject("base=pocket/a")], 0, "base", tmp_path / "out")
+        (place,) = (tmp_path / "out" / "test-results").glob("*.json")
+        predicate = json.loads(place.read_text())["predicate"]
+        assert predicate["warnedTests"] == ["known"]
+        assert "trained on one with" in json.dumps(predicate["configuration"])
