@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lightning_subliminal.adapter_names import holds_model
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.audit.places import statement_place
@@ -179,9 +180,10 @@ def _check_unlisted(node: Node, statement: Statement, folder: Path) -> None:
     """Look for files that the statement does not name. Beside a model none may be that a loader would read."""
     beside: list[str] = []
     left_out: dict[str, str] = {}
+    is_model = statement.kind == "base" or holds_model(folder)  # whatever the statement calls it
     for name in artefact_files(folder, left_out.__setitem__):
         known, link = name in statement.files or _is_card(name), (folder / name).is_symlink()
-        matters = not statement.shares_folder or (statement.kind == "base" and (link or _is_loaded(name)))
+        matters = not statement.shares_folder or (is_model and (link or _is_loaded(name)))
         if not matters:
             beside += [] if known or _has_own_statement(folder, name) else [name]
         elif link:

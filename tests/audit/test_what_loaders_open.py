@@ -126,7 +126,22 @@ class TestRuns:
     @pytest.mark.parametrize("name", ["config.json", PEFT_FILES.config])
     def test_a_model_beside_results(self, name, run):
         (run / name).write_text("{}")
-        assert wrong(run) == {"read-elsewhere"}
+        assert wrong(run) == {"unlisted-file"}
+
+    @pytest.mark.parametrize("name", ["chat_template.jinja", "generation_config.json", "adapter_config.json"])
+    def test_a_model_that_is_said_to_share_its_folder(self, name, cache, tmp_path):
+        """Such a statement has the digest that `--expect` was told, since the digest is of the files that it names."""
+        model = tmp_path / "model"
+        model.mkdir()
+        (model / "config.json").write_text("{}")
+        write_record(model, "student", {}, [bases.material("pocket/a")])
+        (model / name).write_text("{}")
+        write_record(model, "student", {}, [bases.material("pocket/a")], files=["config.json"])
+        (whole,) = [
+            each for each in json.loads((model / "lineage.json").read_text())["subject"] if each["name"] == "./"
+        ]
+        assert whole["annotations"] == {"files": "named"}
+        assert "unlisted-file" in wrong(model, expect=whole["digest"]["dirHash"])
 
 
 class TestRootsOverRows:
