@@ -18,7 +18,7 @@ from lightning_subliminal.lineage.statement import Statement, read_statement
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 from lightning_subliminal.pocket import WEIGHTS
 
-__all__ = ["BASE", "Places", "opened_by_loaders", "read_beside", "statement_place"]
+__all__ = ["BASE", "Places", "named_base", "read_beside", "statement_place"]
 
 BASE = "base:"
 _ROOMS = ("teachers", "students", "rows", "completions", "measured", "bases")
@@ -128,22 +128,16 @@ def _subject(statement: Path) -> Path | None:
     return subject if name and statement.name == f"{name}.{RECORD}" and subject.is_file() else None
 
 
-def opened_by_loaders(child: Path | None, material: Material) -> Path | None:
-    """Return the one folder that a loader of ``child`` opens for a parent; None where it opens none by itself.
+def named_base(folder: Path) -> Path | None:
+    """Return the folder that the config of an adapter names as its base, where there is one; PEFT opens it by that.
 
-    A whole copy elsewhere proves nothing about what is loaded: PEFT goes by the path in an adapter's config, and
-    whoever names a run's folder gets the ``student`` in it.
+    A whole copy elsewhere proves nothing about what is loaded.
     """
-    if child is None or not child.is_dir():
-        return None
-    if material.role == "student" and material.uri.endswith("/student") and (child / "student").is_dir():
-        return child / "student"
-    files = adapter_files(child)
-    if material.role != "base" or files is None:
-        return None
     try:
-        told = parse(read_bytes(child / files.config), files.config).get("base_model_name_or_path")
-        named = Path(told).expanduser() if isinstance(told, str) and told not in available() else None
+        files = adapter_files(folder)
+        told = parse(read_bytes(folder / files.config), files.config) if files is not None else {}
+        given = told.get("base_model_name_or_path")
+        named = Path(given).expanduser() if isinstance(given, str) and given not in available() else None
         return named if named is not None and named.is_dir() else None
     except (InputError, OSError, RuntimeError, ValueError):  # what is wrong with the config is told by its digest
         return None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lightning_subliminal.adapter_names import adapter_files, holds_model
 from lightning_subliminal.audit.checks import (
     check_files,
     check_rows,
@@ -15,8 +16,8 @@ from lightning_subliminal.audit.checks import (
 )
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.node import Link, Node, label_of
-from lightning_subliminal.audit.places import BASE, Places, read_beside
-from lightning_subliminal.bases.folders import model_files, read_elsewhere
+from lightning_subliminal.audit.places import BASE, Places, named_base, read_beside
+from lightning_subliminal.bases.folders import has_whole_weights, model_files, read_elsewhere
 from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.bounds import MAX_ARTEFACTS, MAX_LINKS
 from lightning_subliminal.errors import InputError, UnreadableError
@@ -101,7 +102,7 @@ def walk(
                 continue
             parent = None
             with node.guarding(f"the {material.role} {label_of(material, None)[:200]}"):
-                parent, told = disk.parent(material)
+                parent, told = disk.parent(material, node.path)
                 for finding in told:
                     node.find(*finding)
             if parent is None:
@@ -128,6 +129,7 @@ def walk(
         with node.guarding("what a loader reads"):
             for away in read_elsewhere(node.path) if node.path is not None and node.path.is_dir() else ():
                 node.find("read-elsewhere", away)
+            _check_model_in_run(graph, node)
     _check_signatures(graph, keys)
     digests.keep()
     return graph
@@ -148,14 +150,29 @@ class _Disk:
         self.places, self.digests = places, digests
         self._parents: dict[tuple[object, ...], tuple[Node | None, list[_Told]]] = {}
         self._statements: dict[Path, Statement | Exception | None] = {}
+        self._stands_on: dict[Path, tuple[Path | None, bool]] = {}
         self._wholes: dict[tuple[Path, bool], str | None] = {}
 
-    def parent(self, material: Material) -> tuple[Node | None, list[_Told]]:
+    def parent(self, material: Material, child: Path | None) -> tuple[Node | None, list[_Told]]:
         """Return the node of a parent, if there is one, and what is to be said at its child."""
+        opened, is_fixed = None, False
+        if child is not None and material.role in ("base", "student"):
+            opened, is_fixed = self._opened(material, child)
         key = (material.role, material.uri, tuple(sorted(material.digest.items())), material.statement)
+        key += (opened, is_fixed)
         if key not in self._parents:
-            self._parents[key] = _parent(material, self)
+            self._parents[key] = _parent(material, self, opened, is_fixed)
         return self._parents[key]
+
+    def _opened(self, material: Material, child: Path) -> tuple[Path | None, bool]:
+        """Return what a loader of ``child`` opens for a parent, and whether its base is where its name leads alone."""
+        if material.role == "student":
+            place = child / "student"
+            is_inside = material.uri.startswith(SCHEME) and material.uri.endswith("/student") and place.is_dir()
+            return (place if is_inside else None), False
+        if child not in self._stands_on:
+            self._stands_on[child] = named_base(child), _is_adapter(child)
+        return self._stands_on[child]
 
     def statement(self, path: Path) -> Statement | None:
         """Read the statement about an artefact.
@@ -230,8 +247,26 @@ def _is_setting(material: Material) -> bool:
     return material.role in _SETTINGS or (not is_place and material.uri.startswith("lightning_subliminal."))
 
 
-def _parent(material: Material, disk: _Disk) -> tuple[Node | None, list[_Told]]:
-    """Return the node of a parent, if there is one, and what is to be said at its child."""
+def _check_model_in_run(graph: Graph, node: Node) -> None:
+    """Look for a model in a run's folder that its statement does not name, and that its name would load."""
+    path, statement = node.path, node.statement
+    if path is None or statement is None or not statement.shares_folder or node.kind == "base":
+        return
+    inner = path / "student"
+    if holds_model(inner) and inner not in [graph.nodes[link.key].path for link in node.links]:
+        node.find("read-elsewhere", "loaders open student/ for this folder, which the statement does not name", inner)
+
+
+def _is_adapter(path: Path) -> bool:
+    """Return whether a folder holds an adapter alone, which a loader puts on its base."""
+    return path.is_dir() and adapter_files(path) is not None and not has_whole_weights(path)
+
+
+def _parent(material: Material, disk: _Disk, opened: Path | None, is_fixed: bool) -> tuple[Node | None, list[_Told]]:
+    """Return the node of a parent, if there is one, and what is to be said at its child.
+
+    A copy elsewhere will do, but not for what a loader of the child opens.
+    """
     is_place = material.uri.startswith((SCHEME, BASE))
     named = Node(f"{material.uri}@{_pin(material)}", label_of(material, None), material=material)
     if not is_place:
@@ -239,7 +274,7 @@ def _parent(material: Material, disk: _Disk) -> tuple[Node | None, list[_Told]]:
         return named, []
     wrong = None
     try:
-        hinted = list(disk.places.hinted(material))
+        hinted = list(disk.places.hinted(material)) if opened is None else [opened]
         for path in hinted:
             node = _found(path, material, disk)
             wrong = _mismatch(node, material, disk)
@@ -249,7 +284,10 @@ def _parent(material: Material, disk: _Disk) -> tuple[Node | None, list[_Told]]:
         return None, [("unreadable", f"the {material.role} that it names: {err}", "")]
     except (InputError, OSError, RuntimeError) as err:  # a name too long for this disk, or a home of nobody
         return None, [("unsafe-path", f"the {material.role} that it names: {err}", "")]
-    known = disk.places.by_statement.get(material.statement or "")  # looked through only where the place doesn't say it
+    if opened is not None or (is_fixed and hinted):
+        known = None
+    else:  # looked through only where the place doesn't say it
+        known = disk.places.by_statement.get(material.statement or "")
     if known is not None and _mismatch(found := _found(known, material, disk), material, disk) is None:
         return found, []
     if wrong is not None:
