@@ -133,7 +133,7 @@ def flip_mapped(chain: Chain, rng: random.Random) -> Path:
 @kind("flip a bit of any file", "changed-file")
 def flip_any(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith("lineage.")]
+    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
     flip(rng.choice(files), rng)
     return artefact
 
@@ -141,7 +141,7 @@ def flip_any(chain: Chain, rng: random.Random) -> Path:
 @kind("cut a file short", "changed-file")
 def cut(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith("lineage.")]
+    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
     path = rng.choice(files)
     os.truncate(path, rng.randrange(path.stat().st_size))
     return artefact
@@ -150,7 +150,7 @@ def cut(chain: Chain, rng: random.Random) -> Path:
 @kind("lose a file", "lost-file")
 def lose(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith("lineage.")]
+    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
     rng.choice(files).unlink()
     return artefact
 
@@ -584,7 +584,7 @@ def other_type(chain: Chain, rng: random.Random) -> Path:
 @kind("a link to an equal file outside", "unsafe-path")
 def link_file(chain: Chain, rng: random.Random) -> Path:
     artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith("lineage.")]
+    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
     path = rng.choice(files)
     moved = chain.outside / f"{artefact.name}-{path.name}"
     shutil.move(path, moved)

@@ -243,7 +243,9 @@ def _is_result(folder: Path, name: str) -> bool:
 def _is_note(folder: Path, name: str, statement: Statement) -> bool:
     """Tell whether a hidden file is the note of a digest that lies beside one of the artefact's own."""
     of = re.fullmatch(r"(.*/)?\.([^/]+)\.noted", name)
-    return of is not None and (of[1] or "") + of[2] in statement.files and size_of(folder / name) <= MAX_KEY
+    if of is None or (of[1] or "") + of[2] not in statement.files or (folder / name).is_symlink():
+        return False
+    return 0 <= size_of(folder / name, -1) <= MAX_KEY
 
 
 def _is_litter(folder: Path, name: str, statement: Statement) -> bool:

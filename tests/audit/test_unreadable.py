@@ -153,7 +153,7 @@ class TestIsNotRead:
         note_of(folder / "shard-00000.parquet").write_text("{}")
         assert not [each for each in look(last).findings if each.level == "error" or each.rule == "beside"]
         note_of(folder / "shard-00000.parquet").write_bytes(b"x" * 100_000)
-        note_of(folder / "shard-00001.parquet").write_text("{}")
+        note_of(folder / "shard-00001.parquet").symlink_to(last / "lineage.json")
         [(rule, says)] = errors(look(last))
         assert (rule, says[:8]) == ("unreadable", "2 files:")
 
