@@ -162,7 +162,7 @@ def test_a_panic_of_the_tokenizers_library_is_one_line(
     shutil.copytree(pocket, tmp_path / "base")
     told = json.loads((tmp_path / "base" / "tokenizer.json").read_text())
     (tmp_path / "base" / "tokenizer.json").write_text(json.dumps(told | {key: value}))
-    with pytest.raises(InputError, match="the tokenizer in .* can't be read") as found:
+    with pytest.raises(InputError, match=r"the tokenizer in .* can't be read") as found:
         bases.load(str(tmp_path / "base"))
     assert "\n" not in str(found.value)
     assert "panicked" not in capfd.readouterr().err
