@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 PASSPHRASE = "LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
+_FIELD = 2**255 - 19
+_EIGHTH = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL = frozenset({0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH})  # y of the points of order 1, 2, 4 and 8
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,17 @@ def _public(path: Path) -> TrustedKey:
         raise InputError(f"{path} holds several keys, of which one would be read: give each a file of its own.")
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{path} holds another kind of key: expected ed25519.")
+    if _is_weak(key):
+        raise InputError(f"{path} holds a weak key, in whose name anybody can sign: make one by `lineage keygen`.")
     return TrustedKey(path.stem, key)
+
+
+def _is_weak(key: "Ed25519PublicKey") -> bool:
+    """Return whether a key is a point of small order, for which a signature that fits all texts can be made."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return (int.from_bytes(raw, "little") & ((1 << 255) - 1)) % _FIELD in _SMALL
 
 
 def key_id(key: "Ed25519PublicKey") -> str:

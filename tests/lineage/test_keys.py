@@ -240,3 +240,26 @@ def test_several_keys_in_one_file_are_refused(tmp_path):
     (tmp_path / "team.pem").write_bytes(both)
     with pytest.raises(InputError, match="holds several keys"):
         trusted_keys([tmp_path / "team.pem"])
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "01" + "00" * 31,
+        "01" + "00" * 30 + "80",
+        "00" * 32,
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "ff",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    ],
+)
+def test_a_key_in_whose_name_anybody_can_sign_is_refused(point, tmp_path):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(point))
+    (tmp_path / "weak.pub").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(InputError, match="holds a weak key"):
+        trusted_keys([tmp_path / "weak.pub"])
