@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lightning_subliminal.bounds import MAX_JSON, MAX_SPARSE, Bound
 from lightning_subliminal.errors import InputError
@@ -48,7 +48,7 @@ _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _LONGEST = 60  # characters of a name that its temporary name keeps
 
 
-def open_plain(path: Path) -> IO[bytes]:
+def open_plain(path: Path) -> io.BufferedReader:
     """Open a regular file to read its bytes; links are followed.
 
     Raises:

@@ -230,7 +230,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = _Guarded({name: _guarded(name, each) for name, each in self.filters.items()})
-        self.tests = _Guarded({name: _guarded(name, each) for name, each in self.tests.items()})
+        tests: dict[str, Any] = dict(self.tests)
+        self.tests = _Guarded({name: _guarded(name, each) for name, each in tests.items()})  # type: ignore[assignment]
         for name, each in (("step", _step), ("show", _shown), ("whole", _whole), ("join", _joined)):
             dict.__setitem__(self.filters, f"bounded {name}", each)
         self.globals.pop("lipsum", None)
@@ -287,7 +288,7 @@ def _install() -> None:
     from transformers.utils import chat_template_utils as theirs
 
     compiled: Any = getattr(theirs, "_compile_jinja_template", None)
-    theirs.ImmutableSandboxedEnvironment = BoundedEnvironment  # type: ignore[misc]
+    theirs.ImmutableSandboxedEnvironment = BoundedEnvironment
     if compiled is not None:
         compiled.cache_clear()
     if compiled is None or not isinstance(compiled("").environment, BoundedEnvironment):

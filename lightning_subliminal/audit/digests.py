@@ -107,7 +107,7 @@ class Digests:
     def _digest(self, path: Path, tick: Callable[[int], None]) -> str | None:
         try:
             with open_plain(path) as buffered:
-                stream: Any = buffered.raw  # type: ignore[attr-defined] - blocks as large as those hashed
+                stream: Any = buffered.raw  # blocks as large as those hashed
                 before = os.fstat(stream.fileno())
                 key = _stamp(before)
                 if key in self._notes:

@@ -158,8 +158,8 @@ class _Disk:
         opened, is_fixed = None, False
         if child is not None and material.role in ("base", "student"):
             opened, is_fixed = self._opened(material, child)
-        key = (material.role, material.uri, tuple(sorted(material.digest.items())), material.statement)
-        key += (opened, is_fixed)
+        named = (material.role, material.uri, tuple(sorted(material.digest.items())), material.statement)
+        key = (*named, opened, is_fixed)
         if key not in self._parents:
             self._parents[key] = _parent(material, self, opened, is_fixed)
         return self._parents[key]
