@@ -117,7 +117,7 @@ def test_a_sweep_of_an_arm(plan):
         ({"arms": {"a": {"control": "b"}, "b": {"control": "a"}}, "claims": []}, "circle .a -> b -> a."),
         (
             {"arms": {"x": {"control": "a"}, "a": {"control": "b"}, "b": {"control": "a"}}, "claims": []},
-            "circle .x -> a -> b -> a.",
+            "circle .a -> b -> a.",
         ),
         ({"claims": [{"id": "one", "says": "x", "arm": "smae", "above": 0}]}, "there is no arm 'smae'"),
         ({"claims": [{"id": "one", "says": "x", "arm": "same"}]}, "give the claimed range"),
