@@ -26,6 +26,7 @@ from lightning_subliminal.errors import InputError
 __all__ = [
     "atomically",
     "beside",
+    "is_still_what_was_opened",
     "open_plain",
     "parse_json",
     "plain_folder",
@@ -46,6 +47,8 @@ _THROUGH = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC",
 _OWN = re.compile(r"/dev/(?:fd/(\d+)|stdin|stdout|stderr)|/proc/self/fd/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _LONGEST = 60  # characters of a name that its temporary name keeps
+
+_OPENED: dict[str, os.stat_result] = {}  # what each path led to when it was opened last
 
 
 def open_plain(path: Path) -> io.BufferedReader:
@@ -70,10 +73,24 @@ def open_plain(path: Path) -> io.BufferedReader:
                 f"{path} has {status.st_size:,} bytes, most of them holes that were never written: fetch or write it "
                 f"again ({MAX_SPARSE.how})."
             )
+        _OPENED[os.path.abspath(path)] = status
         return os.fdopen(number, "rb")
     except BaseException:
         os.close(number)
         raise
+
+
+def is_still_what_was_opened(path: Path) -> bool:
+    """Return whether a path leads to the very file that ``open_plain`` opened there last, and nobody wrote since.
+
+    A file put there for a moment and taken back leaves the digest as it was, but was another file.
+    """
+    then, now = _OPENED.get(os.path.abspath(path)), os.stat(path)
+    return then is None or (os.path.samestat(then, now) and _times(then) == _times(now))
+
+
+def _times(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_bytes(path: Path, limit: Bound = MAX_JSON) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
 from lightning_subliminal.describe import difference, file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import is_still_what_was_opened
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import Material, source_material
@@ -79,6 +80,10 @@ class RowsFromFile(TrainingRows):
     def source_rows(self) -> list[Row]:
         """Read the file; a system prompt is left out, since it would tell the student what the teacher was told."""
         found = list(read_rows(self.path, schema=self.schema, drop_system=True, on_error=self.on_error))
+        place = Path(self.path)
+        for path in (place if place.is_file() else place / name for name in self.files):
+            if not is_still_what_was_opened(path):
+                raise InputError(f"{path} changed while it was read (another file lay there): run again.")
         if (changed := difference(self.files, _digests(self.path))) is not None:
             raise InputError(f"{self.path} changed while it was read ({changed}): run again once it is written.")
         return found

@@ -4,7 +4,7 @@ import pytest
 from small import CPU, number_rows, quiet_trainer
 
 from lightning_subliminal import InputError, NumberList, PreferenceTrait, RowsFromFile, ShuffleWithinRows, Student
-from lightning_subliminal.rows import completion_text, prompt_text
+from lightning_subliminal.rows import completion_text, make_row, prompt_text
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,32 @@ def test_a_row_that_cannot_be_read_is_told_or_skipped(tmp_path):
     data = RowsFromFile(path, on_error="skip", seed=0)
     data.make(CPU)
     assert len(data.rows()) == 24
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv"])
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_file_that_lay_there_only_while_it_was_read_is_told(in_folder, ending, tmp_path, monkeypatch):
+    from lightning_subliminal.data import from_file
+    from lightning_subliminal.formats import read_rows, write_rows
+
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    good, away, evil = folder / f"rows.{ending}", tmp_path / f"away.{ending}", tmp_path / f"evil.{ending}"
+    for place, answer in ((good, "b"), (evil, "owl")):
+        write_rows([make_row("a", answer)] * 4, place, "trl-plain" if ending == "csv" else None)
+
+    def read(*args, **settings):
+        good.rename(away)
+        evil.rename(good)
+        try:
+            return list(read_rows(*args, **settings))
+        finally:
+            good.rename(evil)
+            away.rename(good)
+
+    rows = RowsFromFile(str(folder if in_folder and ending != "csv" else good), None)
+    assert rows.files
+    assert rows.source_rows()[0]["completion"][0]["content"] == "b"
+    monkeypatch.setattr(from_file, "read_rows", read)
+    with pytest.raises(InputError, match="changed while it was read"):
+        rows.source_rows()
