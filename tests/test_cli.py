@@ -108,7 +108,11 @@ MISTAKES = {
     "misspelt class": ("model: {class_path: toy.Tyo}\ndata: {class_path: toy.ToyData}", "did you mean `Toy`"),
     "misspelt module": ("model: {class_path: toyy.Toy}\ndata: {class_path: toy.ToyData}", "no module `toyy`"),
     "unknown short name": ("model: {class_path: Toyy}\ndata: {class_path: toy.ToyData}", "no class is named `Toyy`"),
-    "no subclass": ("model: {class_path: pathlib.Path}\ndata: {class_path: toy.ToyData}", "is no LightningModule"),
+    "no subclass": ("model: {class_path: torch.nn.Linear}\ndata: {class_path: toy.ToyData}", "is no LightningModule"),
+    "Python's own": (
+        "model: {class_path: pathlib.Path}\ndata: {class_path: toy.ToyData}",
+        "may not be named in a config",
+    ),
     "list for a class": ("model: [1]\ndata: {class_path: toy.ToyData}", "expected the class_path of a LightningModule"),
     "misspelt argument": (MODEL % "{widht: 3}", "`model`: Toy takes no `widht`; did you mean `width`"),
     "wrong type": (MODEL % "{width: wide}", "`model.width`: expected int, got wide"),
