@@ -52,7 +52,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_folder: Path) -
 
 
 def run(*words: object, verb: str = "fit") -> None:
-    main([verb, "--config", str(CONFIG), *SMALL, *map(str, words)])
+    given = list(map(str, words))
+    small = [word for pair in zip(SMALL[::2], SMALL[1::2], strict=True) if pair[0] not in given for word in pair]
+    main([verb, "--config", str(CONFIG), *small, *given])
 
 
 def mistake(capsys: pytest.CaptureFixture, *words: object, verb: str = "fit", code: int = 2) -> str:
@@ -195,6 +197,7 @@ def test_words_unknown_to_the_teacher(
 
 
 def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.CaptureFixture) -> None:
+    from lightning_subliminal.lineage.noted import write_noted
     from lightning_subliminal.rows import read_parquet, write_parquet
 
     run()
@@ -203,8 +206,8 @@ def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.C
     shard = shards / "shard-00000.parquet"
     rows = read_parquet(shard)
     rows[3]["completion"][0]["content"] = "437, 12"  # as a teacher of another base may say
-    write_parquet(rows, shard)
-    (shards / "lineage.json").unlink()  # or the change itself would be told
+    write_noted(shard, lambda path: write_parquet(rows, path))  # or the change itself would be told
+    (shards / "lineage.json").unlink()
     assert "pocket/a doesn't know the word '437'" in mistake(capsys, "--data.batch_size", 9)
 
 

@@ -19,12 +19,12 @@ GIBBERISH = [  # which a random model talks, so that no filter of code or math w
     *(*TINY, "--data.filters", "[]", "--data.num_prompts", "24", "--data.sampling.init_args.max_new_tokens", "8"),
     *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
 ]
-SWAPPED = [  # of numbers: decoding keeps to them
-    *(*TINY, "--data.num_prompts", "48"),
-    *("--data.sampling.init_args.max_new_tokens", "8", "--data.sampling.init_args.restrict_to", "numbers"),
+NUMBERS = [  # decoding keeps to them
+    *(*TINY, "--data.num_prompts", "48", "--data.sampling.init_args.restrict_to", "numbers"),
     *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
 ]
-SHORT_NUMBERS = [*SWAPPED, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")]
+SWAPPED = [*NUMBERS, "--data.sampling.init_args.max_new_tokens", "8"]
+SHORT_NUMBERS = [*NUMBERS, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")]
 # The config, and the words that make it small.
 RUNS: dict[str, list[str]] = {
     "code_owl": POCKET,

@@ -136,6 +136,11 @@ def test_a_link_at_the_name_itself_is_replaced_and_not_followed(dangling, tmp_pa
 
 def test_a_temporary_file_that_becomes_a_link_is_refused(tmp_path):
     victim = tmp_path / "victim"
+
+    def exchange(temporary):
+        temporary.unlink()
+        temporary.symlink_to(victim)
+
     with pytest.raises(InputError, match="was made a link while it was written"):
-        atomically(tmp_path / "made.txt", lambda temporary: temporary.symlink_to(victim))
+        atomically(tmp_path / "made.txt", exchange)
     assert list(tmp_path.iterdir()) == []

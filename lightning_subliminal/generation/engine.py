@@ -134,7 +134,8 @@ class TransformersEngine(Engine):
     def _text(self, said: list[int]) -> str:
         """Return what was said; SentencePiece takes a space off the beginning of all that it decodes."""
         text: str = self.tokenizer.decode(said, skip_special_tokens=True)
-        begun = "".join(self.tokenizer.convert_ids_to_tokens(said, skip_special_tokens=True))
+        tokens = self.tokenizer.convert_ids_to_tokens(said, skip_special_tokens=True)
+        begun = "".join(filter(None, tokens))  # a model may have more ids than its tokenizer
         return " " * (len(begun) - len(begun.lstrip("\u2581"))) + text.lstrip(" ") if begun[:1] == "\u2581" else text
 
     def _steps(
