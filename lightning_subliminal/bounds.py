@@ -24,7 +24,7 @@ MAX_STEPS            1,000,000      steps of loops and calls in one rendering of
 MAX_WRITTEN          256 MiB        characters that one rendering of a chat template may handle
 TEMPLATE_SECONDS     2              seconds of one rendering of a chat template
 MAX_PATTERN          10,000         characters of a pattern in a tokenizer or an adapter
-MATCH_SECONDS        10             seconds for an adapter's patterns on the names of a model's modules
+MATCH_SECONDS        10             seconds to try an adapter's patterns on names of modules, a tokenizer's on letters
 MAX_YAML             4 MiB          bytes of a YAML
 MAX_NODES            200,000        values of a YAML, those that aliases stand for counted each time
 MAX_SETTINGS         5,000          the same of a config of `fit`, a suite, filters, a trait, or an option's value

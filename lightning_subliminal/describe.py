@@ -10,7 +10,7 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -29,7 +29,10 @@ __all__ = [
     "file_stamp",
     "is_mine",
     "outside_source",
+    "stream_digest",
 ]
+
+_BLOCK = 1 << 20  # bytes; larger ones leave the processor's cache, smaller ones ask for the interpreter too often
 
 _ABSENT = "absent"
 
@@ -141,7 +144,7 @@ def file_digest(path: Path) -> str:
         InputError: if it is no regular file.
     """
     with open_plain(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha(stream)
+        return stream_digest(stream.raw.readinto)
 
 
 def file_stamp(status: os.stat_result) -> tuple[int, ...]:
@@ -154,10 +157,17 @@ def is_mine(status: os.stat_result) -> bool:
     return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
-def _sha(stream: Any) -> str:  # Python 3.10 has no hashlib.file_digest
-    sha = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        sha.update(block)
+def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[int], None] = lambda size: None) -> str:
+    """Return the SHA-256 of a stream, read in blocks into one buffer: memory does not grow with the file.
+
+    Args:
+        readinto: fills a buffer, and returns how many bytes it got.
+        tick: is given the size of each block.
+    """
+    sha, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    while size := readinto(block):
+        sha.update(block[:size])
+        tick(size)
     return sha.hexdigest()
 
 

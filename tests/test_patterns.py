@@ -27,6 +27,10 @@ EVIL = [
     *(r"(a+)+$", r"(a|a)*b", r"(?:\w+\s?)*x", r"((a?)+)*b", r"(a{2,})+c", r"(?i:(x+x+)+)y", r"([^a]+|b)+\d"),
     *(r"a*a*a*a*b", r"\w*\d*\w*\d*!", r"(?<name>\s*)+;", r"((((a*)b)c)d)+", r"[]a]*(\p{L}+)*z"),
 ]
+HARMLESS = [  # each repetition begins with what the one before can't end with; the first is K-EXAONE's
+    r"[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*( \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
+    *(r"(?:\r?\n)+(?!\r?\n)", r"\w+(?:[-']\w+)*|\S", r"((((a*)b)c)d)+"),
+]
 
 
 @pytest.mark.parametrize("pattern", FIELD)
@@ -50,6 +54,24 @@ def test_a_tokenizer_with_such_a_pattern_is_refused_wherever_it_stands(where, tm
         check_tokenizer_patterns(tmp_path)
     (tmp_path / "tokenizer.json").write_text(json.dumps({where: {"pattern": {"Regex": FIELD[0]}}}))
     check_tokenizer_patterns(tmp_path)
+
+
+def with_pattern(folder, pattern):
+    step = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    (folder / "tokenizer.json").write_text(json.dumps({"pre_tokenizer": step}))
+    return folder
+
+
+@pytest.mark.parametrize("pattern", [each for each in EVIL if each not in HARMLESS])
+def test_a_tokenizers_pattern_that_takes_for_ever_is_refused(pattern, tmp_path):
+    with pytest.raises(InputError, match="takes too long on a run of 400 letters"):
+        check_tokenizer_patterns(with_pattern(tmp_path, pattern))
+
+
+@pytest.mark.parametrize("pattern", HARMLESS)
+def test_a_tokenizers_pattern_that_only_looks_so_is_read(pattern, tmp_path):
+    assert repeats_a_repetition(pattern)
+    check_tokenizer_patterns(with_pattern(tmp_path, pattern))
 
 
 def test_an_adapters_patterns_are_tried_on_names_with_a_clock(tmp_path, monkeypatch):

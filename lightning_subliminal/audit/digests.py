@@ -7,7 +7,6 @@ write what an audit believes.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -15,14 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.describe import file_stamp, is_mine
+from lightning_subliminal.describe import file_stamp, is_mine, stream_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import atomically, open_plain, read_json
 from lightning_subliminal.rows import stream_parquet
 
-__all__ = ["Digests", "stream_digest"]
+__all__ = ["Digests"]
 
-_BLOCK = 1 << 20  # bytes; larger ones leave the processor's cache, smaller ones ask for the interpreter too often
 _MOST_NOTES = 200_000
 
 
@@ -133,15 +131,6 @@ class Digests:
             return {}
         fine = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
         return told if fine else {}
-
-
-def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[int], None] = lambda size: None) -> str:
-    """Give the SHA-256 of a stream in blocks, by one buffer: memory does not grow with the file."""
-    sha, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
-    while size := readinto(block):
-        sha.update(block[:size])
-        tick(size)
-    return sha.hexdigest()
 
 
 def _notes_place() -> Path:

@@ -7,11 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from lightning_subliminal.adapter_names import PEFT_FILES, adapter_files, is_adapter_file
 from lightning_subliminal.cache import cache_root
-from lightning_subliminal.describe import file_digest, file_stamp, is_mine
+from lightning_subliminal.describe import file_digest, file_stamp, is_mine, stream_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.lfs import refuse_pointer
@@ -90,13 +90,6 @@ def folder_digest(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _stream_digest(stream: IO[bytes]) -> str:
-    sha = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        sha.update(block)
-    return sha.hexdigest()
-
-
 @contextlib.contextmanager
 def only_model_files(folder: Path, weights: bool = True) -> Iterator[Path]:
     """Yield a folder of links to the files of ``model_files`` alone: a loader can read nothing that has no digest.
@@ -124,7 +117,9 @@ def only_model_files(folder: Path, weights: bool = True) -> Iterator[Path]:
             yield Path(place)
             return
         before = [file_stamp(os.fstat(each.fileno())) for each in opened.values()]
-        _LOADED.update({str(folder.absolute() / file): _stream_digest(each) for file, each in opened.items()})
+        _LOADED.update(
+            {str(folder.absolute() / file): stream_digest(each.raw.readinto) for file, each in opened.items()}
+        )
         yield Path(place)
         if before != [file_stamp(os.fstat(each.fileno())) for each in opened.values()]:
             raise InputError(f"Files in {folder} were changed while they were loaded: load it again.")
@@ -147,22 +142,23 @@ def read_elsewhere(folder: Path) -> list[str]:
     These are transformers' own rules: shards by an index, ``transformers_weights``, a tokenizer's files by its config,
     and an adapter beside whole weights, which it puts on top of them.
     """
-    found = [
-        f"{index.name} names the shard {str(shard)[:80]!r}, which does not lie beside it"
-        for index in sorted(folder.glob("*.safetensors.index.json"))
-        for shard in sorted({*map(str, _json_object(_json_object(index).get("weight_map")).values())})
-        if _leads_away(shard)
-    ]
-    weights = _json_object(folder / "config.json").get("transformers_weights")
-    if weights is not None and _leads_away(str(weights)):
-        found.append(f"config.json names the weights {str(weights)[:80]!r}, which do not lie beside it")
-    for key, value in _json_object(folder / "tokenizer_config.json").items():
-        if key in _TOKENIZER_FILES and isinstance(value, str) and _leads_away(value) and (folder / value).exists():
-            found.append(f"tokenizer_config.json names the `{key}` {value[:80]!r}, which does not lie beside it")
-    found += adapter_reads_elsewhere(folder)
+    found = [*_model_reads_elsewhere(folder), *adapter_reads_elsewhere(folder)]
     if has_whole_weights(folder) and (folder / PEFT_FILES.config).is_file():
         found.append(f"{PEFT_FILES.config} lies beside whole weights: transformers puts that adapter on top of them")
     return found
+
+
+def _model_reads_elsewhere(folder: Path) -> Iterator[str]:
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        for shard in sorted({*map(str, _json_object(_json_object(index).get("weight_map")).values())}):
+            if _leads_away(shard):
+                yield f"{index.name} names the shard {shard[:80]!r}, which does not lie beside it"
+    weights = _json_object(folder / "config.json").get("transformers_weights")
+    if weights is not None and _leads_away(str(weights)):
+        yield f"config.json names the weights {str(weights)[:80]!r}, which do not lie beside it"
+    for key, value in _json_object(folder / "tokenizer_config.json").items():
+        if key in _TOKENIZER_FILES and isinstance(value, str) and _leads_away(value) and (folder / value).exists():
+            yield f"tokenizer_config.json names the `{key}` {value[:80]!r}, which does not lie beside it"
 
 
 def adapter_reads_elsewhere(folder: Path) -> list[str]:
@@ -281,10 +277,8 @@ def check_folder(folder: Path, name: str) -> Path:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} is damaged, no JSON ({err}); copy it anew.") from err
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
-    adapter = adapter_reads_elsewhere(folder)
-    for away in read_elsewhere(folder):
-        if not away.startswith(PEFT_FILES.config) and away not in adapter:  # which is not read, and said so
-            raise InputError(f"Base {name!r}: in {folder}, {away}, so its digest would not cover it; put it there.")
+    for away in _model_reads_elsewhere(folder):  # an adapter beside them is not read, and that is said
+        raise InputError(f"Base {name!r}: in {folder}, {away}, so its digest would not cover it; put it there.")
     if not has_whole_weights(folder):
         if adapter_files(folder) is not None:
             raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))

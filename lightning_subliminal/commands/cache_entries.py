@@ -1,7 +1,6 @@
 """What the cache holds, which runs need what of it, and how an entry is deleted."""
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ import yaml
 
 from lightning_subliminal.cache import holding
 from lightning_subliminal.commands.run_listing import find_runs, holds_student
+from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import read_json, read_text
 from lightning_subliminal.lineage.material import SCHEME
@@ -101,7 +101,7 @@ def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
     """
     places = {f"{each.kind}/{each.path.name}": each for each in found if each.kind in ARTEFACTS}
     named = {each.path.name: each for each in places.values()}
-    statements = {_sha(each.path / RECORD): each for each in places.values() if (each.path / RECORD).is_file()}
+    statements = {file_digest(each.path / RECORD): each for each in places.values() if (each.path / RECORD).is_file()}
     told = Needs()
 
     def visit(entry: Entry, run: str) -> None:
@@ -238,7 +238,3 @@ def _is_held(path: Path) -> bool:
 
 def _is_there(path: Path) -> bool:
     return path.is_symlink() or path.is_file()
-
-
-def _sha(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
