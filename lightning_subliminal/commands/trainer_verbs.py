@@ -19,7 +19,6 @@ from lightning_subliminal.cache import note_run
 from lightning_subliminal.callbacks.epoch_bar import EpochBar
 from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
-from lightning_subliminal.callbacks.made_from import MadeFrom
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
@@ -27,6 +26,7 @@ from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.commands.run_folder import FINISHED, check_configs, no_empty_folder, run_folder, save_config
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.models.made_from import MadeFrom
 
 __all__ = ["LabCLI", "LabParser", "run_verb"]
 

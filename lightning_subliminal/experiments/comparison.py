@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal import bases
-from lightning_subliminal.callbacks.made_from import look_again
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, digest
@@ -21,6 +20,7 @@ from lightning_subliminal.experiments.results import comparison_table, doubts_of
 from lightning_subliminal.experiments.saving import save_student
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
 from lightning_subliminal.metrics.functional import check_target
+from lightning_subliminal.models.made_from import look_again
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait

@@ -153,7 +153,7 @@ class DigitsStage(MeasureStage):
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Fit them; a killed run goes on from its last epoch."""
         from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
-        from lightning_subliminal.callbacks.made_from import MadeFrom
+        from lightning_subliminal.models.made_from import MadeFrom
 
         kept = self.folder / "checkpoints"
         last = kept / "last.ckpt"

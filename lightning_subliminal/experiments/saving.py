@@ -8,12 +8,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.bases.names import is_on_hub
-from lightning_subliminal.callbacks.made_from import begun_from, look_again
 from lightning_subliminal.chat import frame
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.experiments.arms import arm_materials, arm_settings, shaping
 from lightning_subliminal.lineage import write_record
+from lightning_subliminal.models.made_from import begun_from, look_again
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 

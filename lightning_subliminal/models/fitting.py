@@ -11,9 +11,9 @@ from lightning.pytorch.trainer.connectors import data_connector
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
-from lightning_subliminal.callbacks.made_from import MadeFrom
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.console import hush
+from lightning_subliminal.models.made_from import MadeFrom
 
 __all__ = ["fit_quietly"]
 

@@ -10,11 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal import bases
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, difference, file_digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage import artefact_material, is_whole
 from lightning_subliminal.lineage.noted import check_noted, noted
 from lightning_subliminal.lineage.signing import SIGNING_KEY
+from lightning_subliminal.models.language_model import LanguageModel
 
 __all__ = ["MadeFrom", "begun_from", "look_again"]
 
@@ -117,9 +119,6 @@ def shaped(module: LightningModule, data: Any) -> dict[str, Any]:
         module: what is trained.
         data: its data module; None where it has none, or nothing is trained.
     """
-    from lightning_subliminal.data import TrainingRows
-    from lightning_subliminal.models.language_model import LanguageModel
-
     with bases.remembering():  # within, and nothing from before
         told: dict[str, Any] = {"model": _described(module)}
         materials = [bases.material(module.base)] if isinstance(module, LanguageModel) else []
