@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import hostile_kinds
@@ -41,6 +42,18 @@ SECONDS, MEMORY = 60, 4 << 30
 COLD = 4  # tries of each kind that needs a fresh interpreter, at five seconds each
 WRONG = ("executed", "hung", "memory", "traceback", "control characters", "exit code", "error line")
 ALLOWED = {"\n", "\t", "\r"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one try: what was wrong, its seconds, those of the processor, and its output in words."""
+
+    kind: str
+    seed: int
+    wrong: list[str]
+    seconds: float
+    cpu: float
+    shown: str
 
 
 def warm() -> None:
@@ -84,8 +97,8 @@ def child(made: Try, folder: Path) -> None:
         os._exit(code)
 
 
-def attempt(kind: str, seed: int) -> tuple[list[str], str]:
-    """Make one try and run it; return what was wrong, and its output in words."""
+def attempt(kind: str, seed: int) -> Outcome:
+    """Make one try and run it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "work").mkdir()
@@ -94,13 +107,13 @@ def attempt(kind: str, seed: int) -> tuple[list[str], str]:
             begin, pid = time.monotonic(), os.fork()
             if pid == 0:
                 child(made, folder)
-            status = None
+            status, used = None, None
             while status is None and time.monotonic() < begin + SECONDS:
-                done, state = os.waitpid(pid, os.WNOHANG)
+                done, state, used = os.wait4(pid, os.WNOHANG)
                 status = state if done else time.sleep(0.02)
             if status is None:
                 os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                _, _, used = os.wait4(pid, 0)
         said = [
             (folder / each).read_bytes().decode(errors="replace") if (folder / each).exists() else ""
             for each in ("stdout", "stderr")
@@ -110,7 +123,7 @@ def attempt(kind: str, seed: int) -> tuple[list[str], str]:
         took = time.monotonic() - begin
     code = "none" if status is None else os.waitstatus_to_exitcode(status)
     shown = f"$ lightning-subliminal {' '.join(made.words)}\n{''.join(said)[-3000:]!r}\nexit {code}, {took:.1f} s"
-    return wrong, shown
+    return Outcome(kind, seed, wrong, took, used.ru_utime + used.ru_stime, shown)
 
 
 def judge(made: Try, status: int | None, said: list[str], executed: bool) -> list[str]:
@@ -157,22 +170,24 @@ def main() -> None:
     begin, found = time.monotonic(), []
     with ThreadPoolExecutor(options.workers) as pool, progress() as bars:
         bar = bars.add_task("hostile inputs", total=len(jobs))
-        for job, (wrong, shown) in zip(jobs, pool.map(lambda job: attempt(*job), jobs), strict=True):
-            found.append((job[0], job[1], wrong, shown))
+        for outcome in pool.map(lambda job: attempt(*job), jobs):
+            found.append(outcome)
             bars.advance(bar)
     table = Table(title=f"{len(jobs)} hostile inputs, seed {options.seed}")
     for column in ("kind", "tries", *WRONG):
         table.add_column(column, justify="left" if column == "kind" else "right")
     for kind in (*kinds, None):
-        mine = [wrong for name, _, wrong, _ in found if kind in (None, name)]
-        counts = Counter(name for wrong in mine for name in {one.split(":")[0] for one in wrong})
+        mine = [each for each in found if kind in (None, each.kind)]
+        counts = Counter(name for each in mine for name in {one.split(":")[0] for one in each.wrong})
         table.add_row(kind or "all", str(len(mine)), *(str(counts[name] or ".") for name in WRONG))
     console.print(table)
-    bad = [one for one in found if one[2]]
-    for kind, seed, wrong, shown in bad if options.show else ():
-        console.print(f"\n{kind} {seed}: {', '.join(wrong)}\n{shown}", markup=False, highlight=False)
+    bad = [each for each in found if each.wrong]
+    for each in bad if options.show else ():
+        console.print(
+            f"\n{each.kind} {each.seed}: {', '.join(each.wrong)}\n{each.shown}", markup=False, highlight=False
+        )
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1))
+    options.out.write_text(json.dumps([asdict(each) for each in found], indent=1))
     console.print(f"{len(bad)} of {len(jobs)} went wrong, {time.monotonic() - begin:.0f} s; {options.out}")
     raise SystemExit(bool(bad))
 

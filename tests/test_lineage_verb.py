@@ -245,6 +245,21 @@ class TestExport:
         assert json.loads((tmp_path / "model.sig").read_text())["mediaType"].startswith("application/vnd.dev.sigstore")
         assert (tmp_path / "p256.pub").is_file()
 
+    @pytest.mark.parametrize("to", ["cyclonedx", "croissant"])
+    def test_remembered_digests_are_not_believed(self, cache, tmp_path, monkeypatch, capsys, to):
+        notes = tmp_path / "notes.json"
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_AUDIT_NOTES", str(notes))
+        rows = generation(cache, teacher(cache))
+        last = student(cache, rows) if to == "cyclonedx" else rows
+        path = last / ("adapter_model.safetensors" if to == "cyclonedx" else "rows.parquet")
+        main(["audit", str(last), "--no-measure"])
+        before = json.loads(notes.read_text())
+        sha = before[_stamp(path.stat())]
+        path.write_bytes(path.read_bytes() + b"other")
+        notes.write_text(json.dumps(before | {_stamp(path.stat()): sha}))  # as if its times had been kept
+        capsys.readouterr()
+        refused(["lineage", "export", str(last), "--to", to], capsys, f"Not exported: {last.parent.name}/{last.name}: ")
+
     def test_the_format_must_be_named(self, cache, capsys):
         last = student(cache, generation(cache, teacher(cache)))
         capsys.readouterr()

@@ -114,11 +114,19 @@ def _result(finding: Finding, rules: list[str], root: Node, here: Path) -> dict[
         "ruleId": finding.rule,
         "ruleIndex": rules.index(finding.rule),
         "level": finding.level,
-        "message": {"text": printable(f"{finding.where}: {finding.says}")},
+        "message": {"text": _plain(printable(f"{finding.where}: {finding.says}"))},
         "locations": [location],
         # By it a host tells a finding of yesterday from a new one.
         "partialFingerprints": {"finding/v1": hashlib.sha256(same.encode(errors="backslashreplace")).hexdigest()},
     }
+
+
+def _plain(text: str) -> str:
+    """Return a message's text without embedded links (SARIF 2.1.0, 3.11.6): names of files may look like some.
+
+    A link needs ``](``, so only these two are escaped; all other brackets may stand as they are.
+    """
+    return text.replace("](", r"\]\(")
 
 
 def _place(path: Path, here: Path) -> dict[str, str]:

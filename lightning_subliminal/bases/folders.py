@@ -33,6 +33,24 @@ __all__ = [
     "weight_bytes",
 ]
 
+# Each file that a tokenizer of transformers names in its `vocab_files_names` and no pattern below does.
+_VOCABULARIES = (
+    "bpe.codes",
+    "byte_maps.json",
+    "dict.txt",
+    "emoji.json",
+    "entity_vocab.json",
+    "merges.txt",
+    "normalizer.json",
+    "prophetnet.tokenizer",
+    "target_vocab.json",
+    "vocab-src.json",
+    "vocab-tgt.json",
+    "vocab.json",
+    "vocab.txt",
+    "word_pronunciation.json",
+    "word_shape.json",
+)
 # All that shapes what a model says; a README or a training log in the same folder does not change the digest. A loader
 # is shown these files and no others (`only_model_files`), so the digest covers all that it can read.
 _PATTERNS = (
@@ -45,11 +63,10 @@ _PATTERNS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
+    *_VOCABULARIES,
     "*.model",
     "*.model.v*",
+    "tokenizer.model*",
     "*.spm",
     "*.tiktoken",
     "tekken.json",
@@ -62,7 +79,8 @@ _ADAPTER_ONLY = (
     "Base {name!r}: {folder} holds an adapter only; give the base that it was trained on, or make one model of both: "
     "`lightning-subliminal export {folder} OUT`."
 )
-_TOKENIZER_FILES = ("vocab_file", "merges_file", "spm_file", "tokenizer_file", "sp_model_file")
+_NOT_OPENED = ("chat_template", "name_or_path", "special_tokens_map_file", "added_tokens_file", "tokenizer_config_file")
+_FILES_BY_OTHER_NAMES = ("merges", "source_spm", "target_spm", "vocab")
 _PROMPT_STATE = "prompt_tuning_init_state_dict_path"  # of PEFT's multitask prompts, read when they are loaded, too
 _BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, sooner than a note about them is read
 _LOADED: dict[str, str] = {}  # digests of what was loaded last, by path, where this process signs
@@ -156,9 +174,45 @@ def _model_reads_elsewhere(folder: Path) -> Iterator[str]:
     weights = _json_object(folder / "config.json").get("transformers_weights")
     if weights is not None and _leads_away(str(weights)):
         yield f"config.json names the weights {str(weights)[:80]!r}, which do not lie beside it"
-    for key, value in _json_object(folder / "tokenizer_config.json").items():
-        if key in _TOKENIZER_FILES and isinstance(value, str) and _leads_away(value) and (folder / value).exists():
-            yield f"tokenizer_config.json names the `{key}` {value[:80]!r}, which does not lie beside it"
+    yield from _tokenizer_reads_elsewhere(folder)
+
+
+def _tokenizer_reads_elsewhere(folder: Path) -> Iterator[str]:
+    """Say which files a tokenizer's settings name that are not of its folder's digest.
+
+    Transformers hands the settings to the tokenizer, which may open any path among them, also from where one stands.
+    """
+    covered = model_files(folder)
+    for key, value in _texts(_json_object(folder / "tokenizer_config.json")):
+        if key == "fast_tokenizer_files":
+            is_away = value not in covered and (folder / value).is_file()
+        else:
+            is_away = key not in _NOT_OPENED and value not in covered and _is_a_file(folder, value)
+        if is_away:
+            yield f"tokenizer_config.json names the `{key}` {value[:80]!r}, which its digest does not cover"
+    for key, value in _texts(_json_object(folder / "special_tokens_map.json")):  # put over the files that were found
+        if key.endswith("_file") or key in _FILES_BY_OTHER_NAMES:
+            yield f"special_tokens_map.json names the `{key}` {value[:80]!r}: it must name tokens alone"
+
+
+def _texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each text in a tokenizer's settings with the key that it stands under, without recursion."""
+    waiting = list(settings.items())
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, str):
+            yield key, value
+        elif isinstance(value, dict) and key != "added_tokens_decoder":
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(key, each) for each in value]
+
+
+def _is_a_file(folder: Path, name: str) -> bool:
+    """Return whether a name leads to a file, from the folder or from where one stands."""
+    with contextlib.suppress(OSError, ValueError):  # too long, a null byte
+        return (folder / name).is_file() or Path(name).is_file()
+    return False
 
 
 def adapter_reads_elsewhere(folder: Path) -> list[str]:

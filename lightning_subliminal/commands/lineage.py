@@ -218,7 +218,7 @@ def export(
     Raises:
         InputError: if it can't be told in that format.
     """
-    from lightning_subliminal.audit import walk
+    from lightning_subliminal.audit import Digests, walk
     from lightning_subliminal.console import say
     from lightning_subliminal.lineage.export import Described, make_p256, sign_model
     from lightning_subliminal.lineage.export import export as told_as
@@ -236,7 +236,7 @@ def export(
         atomically(place, lambda temporary: temporary.write_bytes(data))
         say(f"signed for model-signing: {place}")
         return
-    graph = walk(path)
+    graph = walk(path, digests=Digests(remember=False))  # others rely on what is written: no notes are believed
     wrong = [each for node in graph.nodes.values() for each in node.findings if each.level == "error"]
     if serious := [each for each in wrong if each.rule not in ("missing-parent", "no-statement")]:
         raise InputError(f"Not exported: {serious[0].where}: {serious[0].says} (`audit` tells all).")

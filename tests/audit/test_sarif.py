@@ -115,6 +115,25 @@ class TestSarif:
         assert {each["level"] for each in run["results"] if each["ruleId"] == "unsigned"} == {"error"}
         assert run["invocations"][0]["exitCode"] == 3
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "[click](https:example.org)",
+            "[a\\](1)",
+            "![](x)",
+            "[b\\[c\\]](sarif:1)",
+            "[[d]][e](f) [g](h)",
+            "](",
+            "[plain] (i)",
+        ],
+    )
+    def test_names_that_look_like_links_are_none(self, last, name):
+        (last / name).write_text("?")
+        (run,) = as_sarif(look(last))["runs"]
+        texts = "\n".join(each["message"]["text"] for each in run["results"])
+        assert "](" not in texts
+        assert name in texts.replace(r"\]\(", "]("), "nothing is lost"
+
     def test_places_lead_to_the_files(self, wrong, tmp_path):
         found = look(wrong)
         for here in (tmp_path, Path("/nowhere/at all")):

@@ -1,0 +1,110 @@
+"""A base's digest covers each file that a tokenizer of transformers opens, and nothing else is opened."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import transformers
+
+from lightning_subliminal import bases
+from lightning_subliminal.bases.folders import is_model_file, model_files, read_elsewhere
+from lightning_subliminal.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+
+
+def settle(folder, file="tokenizer_config.json", **settings):
+    path = folder / file
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | settings))
+
+
+def names_in(path):
+    """Yield what a module of transformers names in ``VOCAB_FILES_NAMES``: some can't be imported everywhere."""
+    told = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assign)]
+    values = {target.id: each.value for each in told for target in each.targets if isinstance(target, ast.Name)}
+    for name in ("VOCAB_FILES_NAMES", "vocab_files_names"):
+        if isinstance(values.get(name), ast.Dict):
+            for each in values[name].values:
+                yield (values[each.id] if isinstance(each, ast.Name) else each).value
+
+
+def test_the_names_are_those_of_each_tokenizer_of_transformers():
+    place = Path(transformers.__file__).parent
+    modules = [*place.glob("models/*/tokenization_*.py"), *place.glob("tokenization_*.py")]
+    names = {name for module in modules for name in names_in(module)}
+    assert {"bpe.codes", "dict.txt", "vocab-src.json", "tokenizer.model"} <= names
+    assert {name for name in names if not is_model_file(name)} == set()
+
+
+def slow_tokenizer(folder):
+    """Let a tokenizer of two words, whose merges lie in `bpe.codes`, take the place of a base's own."""
+    for name in ("tokenizer.json", "special_tokens_map.json", "tokenizer_config.json"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "vocab.json").write_text("{}")  # what made such a folder look like one with a tokenizer
+    (folder / "vocab.txt").write_text("ow@@ 1\nowl</w> 1\nl 1\nowl 1\n")
+    (folder / "bpe.codes").write_text("o w 3\now l</w> 2\n")
+    settle(folder, tokenizer_class="PhobertTokenizer")
+    settle(folder, "config.json", tokenizer_class="PhobertTokenizer")
+
+
+def test_merges_of_a_slow_tokenizer_shape_it_and_the_digest(folder):
+    slow_tokenizer(folder)
+    _, tokenizer = bases.load(str(folder))
+    before = tokenizer.tokenize("owl"), bases.folder_digest(folder)
+    assert before[0] == ["owl"]
+    (folder / "bpe.codes").write_text("o w 3\n")
+    _, tokenizer = bases.load(str(folder))
+    assert tokenizer.tokenize("owl") != before[0]
+    assert bases.folder_digest(folder) != before[1]
+
+
+@pytest.mark.parametrize("name", ["dict.txt", "vocab-src.json", "word_shape.json", "prophetnet.tokenizer"])
+def test_each_further_vocabulary_moves_the_digest(folder, name):
+    before = bases.folder_digest(folder)
+    (folder / name).write_text("a 1\n")
+    assert name in model_files(folder)
+    assert bases.folder_digest(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "says"),
+    [
+        ("tokenizer_config.json", {"fast_tokenizer_files": ["my-tokenizer.1.0.0.json"]}, "`fast_tokenizer_files`"),
+        ("tokenizer_config.json", {"fast_tokenizer_files": ["../other/tokenizer.1.0.0.json"]}, "other/tokenizer"),
+        ("tokenizer_config.json", {"vocab": "my-tokenizer.1.0.0.json"}, "`vocab` 'my-tokenizer"),
+        ("tokenizer_config.json", {"mecab_kwargs": {"mecab_dic": "../other/tokenizer.1.0.0.json"}}, "`mecab_dic`"),
+        ("special_tokens_map.json", {"vocab_file": "../other/vocab.txt"}, "`vocab_file`"),
+        ("special_tokens_map.json", {"source_spm": "source.spm"}, "`source_spm`"),
+    ],
+)
+def test_files_that_settings_name_elsewhere_are_refused(folder, file, settings, says):
+    for place in (folder / "my-tokenizer.1.0.0.json", folder.parent / "other" / "tokenizer.1.0.0.json"):
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "tokenizer.json", place)
+    settle(folder, file, **settings)
+    (said,) = read_elsewhere(folder)
+    assert said.startswith(f"{file} names the ")
+    assert says in said
+    with pytest.raises(InputError, match="digest would not cover it"):
+        bases.resolve(str(folder))
+
+
+def test_what_is_opened_from_where_one_stands_is_refused(folder, monkeypatch, tmp_path):
+    settle(folder, vocab_file="words/vocab.txt")
+    assert read_elsewhere(folder) == []  # a path of another machine
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "vocab.txt").write_text("a")
+    monkeypatch.chdir(tmp_path)
+    assert "'words/vocab.txt'" in read_elsewhere(folder)[0]
+
+
+def test_what_saved_tokenizers_name_is_fine(folder):
+    name = str(folder / "special_tokens_map.json")
+    settle(folder, special_tokens_map_file=name, name_or_path=str(folder), vocab_file="vocab.json", long="x" * 9999)
+    settle(folder, "special_tokens_map.json", pad_token="<pad>", odd_token="\0")
+    assert read_elsewhere(folder) == []
