@@ -21,6 +21,12 @@ def root_entries() -> set[str]:
     return {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(TOOLS) and entry.suffix != ".egg-info"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with a slow test first: with `-n auto` no process is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give the whole run one empty cache: what one test made, another may find, but nothing from yesterday."""

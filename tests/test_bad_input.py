@@ -262,6 +262,7 @@ def test_wording_of_ones_own(stand: Path, cache: Path, capsys: pytest.CaptureFix
 # --- damaged files ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_damaged_artefacts_are_named_and_can_be_deleted(
     stand: Path, cache: Path, capsys: pytest.CaptureFixture
 ) -> None:

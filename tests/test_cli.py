@@ -381,6 +381,7 @@ def test_class_from_the_folder_where_one_stands(toy: Path) -> None:
     assert started.wait(timeout=120) == 0, started.communicate()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_ends_like_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TOY | {"trainer": {"max_epochs": 12, "accelerator": "cpu"}}
     config["model"] = {"class_path": "toy.Toy", "init_args": {"nap": 0.02}}

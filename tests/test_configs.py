@@ -120,6 +120,7 @@ def test_config_parses(
 
 
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.slow
 def test_config_runs_small(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -93,6 +93,7 @@ def card_logits(place, name):
 
 
 @pytest.mark.parametrize("adapter", [Steering(init_std=0.1), LoRA(r=2), None], ids=["steering", "lora", "whole"])
+@pytest.mark.slow
 def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp_path, capsys):
     trainer = quiet_trainer(SaveStudent(), default_root_dir=str(tmp_path / "run"), max_epochs=1)
     module = Student("pocket/a", adapter=adapter, learning_rate=0.03, seed=0)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -136,9 +137,14 @@ def test_a_fifo_is_written_to_where_somebody_reads(tmp_path):
     with pytest.raises(InputError, match="a FIFO that nobody reads"):
         atomically(path, write)
     said = []
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # counts as a reader at once, before anybody writes
     os.set_blocking(number, True)
-    reader = threading.Thread(target=lambda: said.append(os.fdopen(number, "rb").read()))
+
+    def read() -> None:
+        select.select([number], [], [])  # a pipe that nobody has opened to write yet would read as ended
+        said.append(os.fdopen(number, "rb").read())
+
+    reader = threading.Thread(target=read)
     atomically(path, lambda place: (reader.start(), place.write_bytes(b"told" * 100_000)))
     reader.join()
     assert said == [b"told" * 100_000]

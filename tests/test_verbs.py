@@ -32,6 +32,7 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob(pattern)}
 
 
+@pytest.mark.slow
 def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, capsys: pytest.CaptureFixture) -> None:
     main(["predict", *WORDS])
     told = capsys.readouterr()

@@ -17,6 +17,7 @@ from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_worker_dies_one_is_hungry_and_the_rest_is_made(tmp_path):
     leaves = [
         Toy("dies", tmp_path, does="dies"),

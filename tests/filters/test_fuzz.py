@@ -19,6 +19,7 @@ def fuzzing():
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_three_thousand_strings(fuzzing):
     for tallies in (fuzzing.fuzz(3_000, seed=1), fuzzing.fuzz(2, seed=1, long=True)):
         assert not list(fuzzing.faults(tallies))

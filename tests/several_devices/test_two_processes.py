@@ -66,6 +66,7 @@ def made(tmp_path, devices, kind):
     return {str(path.relative_to(cache)): path.read_bytes() for path in sorted(cache.rglob(kind))}
 
 
+@pytest.mark.slow
 def test_fit_with_a_teacher_to_make_ends(tmp_path):
     shown = run(tmp_path, "fit", 2, "ddp")
     assert "rank 0 ended" in shown
@@ -80,6 +81,7 @@ def test_fit_with_a_teacher_to_make_ends(tmp_path):
 
 
 @pytest.mark.parametrize("shard_size", [8, 32], ids=["four shards", "one shard for two processes"])
+@pytest.mark.slow
 def test_predict_with_a_teacher_to_make_ends(tmp_path, shard_size):
     shown = run(tmp_path, "predict", 2, "ddp", shard_size)
     assert "rank 0 ended" in shown
