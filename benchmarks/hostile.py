@@ -62,6 +62,9 @@ def warm() -> None:
         importlib.import_module(f"lightning_subliminal.{name}")
     for found in pkgutil.iter_modules(importlib.import_module("lightning_subliminal.commands").__path__):
         importlib.import_module(f"lightning_subliminal.commands.{found.name}")
+    for name in ("transformers.models.llama.modeling_llama", "peft", "pyarrow.parquet", "scipy.stats", "httpx"):
+        importlib.import_module(name)
+    importlib.import_module("lightning_subliminal.bases").load("pocket/a")
 
 
 def child(made: Try, folder: Path) -> None:
@@ -168,6 +171,7 @@ def main() -> None:
         (kind, options.seed * 100_000 + number) for kind in kinds for number in range(COLD if kind in cold else each)
     ]
     begin, found = time.monotonic(), []
+    random.Random(options.seed).shuffle(jobs)  # so that what is slow does not come all at once
     with ThreadPoolExecutor(options.workers) as pool, progress() as bars:
         bar = bars.add_task("hostile inputs", total=len(jobs))
         for outcome in pool.map(lambda job: attempt(*job), jobs):

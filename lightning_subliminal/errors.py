@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "JudgeError", "TamperedError", "UnreadableError", "known_name"]
+__all__ = ["InputError", "JudgeError", "TamperedError", "UnreadableError", "kind_of", "known_name"]
 
 
 class InputError(ValueError):
@@ -26,6 +26,11 @@ class TamperedError(InputError):
 
 class UnreadableError(InputError):
     """Something is there and can't be read, so that nothing is known of it."""
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is called in an error: the name of its class, or ``null``."""
+    return "null" if value is None else type(value).__name__
 
 
 def known_name(name: str, known: Iterable[str], wrong: str) -> None:

@@ -152,7 +152,8 @@ def read_yaml(path: Path, what: str = "config") -> dict[str, Any]:
     """
     told = load_yaml(read_text(path, what), str(path))
     if not isinstance(told, dict):
-        raise InputError(f"{path} holds a {type(told).__name__}: expected a mapping.")
+        found = "is empty" if told is None else f"holds a {type(told).__name__}"
+        raise InputError(f"{path} {found}: expected a mapping.")
     return told
 
 

@@ -149,6 +149,26 @@ def test_mistake_is_one_line(name: str, toy: Path, capsys: pytest.CaptureFixture
     assert told in errors[0]
 
 
+NAMED = ["misspelt argument", "wrong type", "nested type", "list for a class", "unknown key", "wrong trainer type"]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_refused_setting_names_its_file(name: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
+    (toy.parent / "first.yaml").write_text("seed_everything: 1")
+    text, told = MISTAKES[name]
+    toy.write_text(text)
+    assert fails("fit", "--config", "first.yaml", "--config", toy.name) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: {toy.name}: ")
+    assert told in line
+
+
+def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture) -> None:
+    toy.write_text(MODEL % "{width: 3}")
+    assert fails("fit", "--config", toy.name, "--model.width", "wide") == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: `model.width`: expected int, got wide")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from lightning_subliminal.rows import atomically
 from lightning_subliminal.shipped import find_config
 from lightning_subliminal.yaml_text import load_yaml, read_text
 
-__all__ = ["FINISHED", "check_configs", "no_empty_folder", "run_folder", "save_config", "settings"]
+__all__ = ["FINISHED", "check_configs", "file_of_mistake", "no_empty_folder", "run_folder", "save_config", "settings"]
 
 FINISHED = "# finished"  # a line of config.yaml once `fit` has come to its end
 # What says where or how to show a run, and changes nothing of its result.
@@ -65,6 +66,26 @@ def _check_config(path: Path) -> None:
     for key, kind, verb in _OTHER_VERBS:
         if key in read and not {"model", "data", "trainer"} & set(read):
             raise InputError(f"{path} is a {kind}: `lightning-subliminal {verb} {path}`.")
+
+
+def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | None:
+    """Return the config that a refused setting stands in.
+
+    Args:
+        line: the refusal; the first name in it that is set off is the setting's.
+        configs: of the command line, in their order: a later one overrides an earlier one.
+        words: of the command line; what an option sets may not be the file's.
+
+    Returns:
+        None where the setting is in none, or an option sets it, or a part or the whole of it.
+    """
+    named = re.search(r"`([\w.]+)`", line)
+    setting = named[1] if named else ""
+    options = [word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")]
+    if any(f"{one}.".startswith(f"{other}.") for each in options for one, other in ((each, setting), (setting, each))):
+        return None
+    holding = [path for path in configs if setting.partition(".")[0] in load_yaml(read_text(path), str(path))]
+    return holding[-1] if holding else None
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

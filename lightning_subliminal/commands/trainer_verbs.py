@@ -23,7 +23,14 @@ from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.commands.positional import check_once
-from lightning_subliminal.commands.run_folder import FINISHED, check_configs, no_empty_folder, run_folder, save_config
+from lightning_subliminal.commands.run_folder import (
+    FINISHED,
+    check_configs,
+    file_of_mistake,
+    no_empty_folder,
+    run_folder,
+    save_config,
+)
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.models.made_from import MadeFrom
@@ -94,7 +101,14 @@ class LabCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; Lightning's own warns whenever ``args`` are given from Python."""
-        self.config = parser.parse_args(args if isinstance(args, list) else None)
+        words = args if isinstance(args, list) else []
+        try:
+            self.config = parser.parse_args(words)
+        except InputError as err:
+            place = file_of_mistake(str(err), self.config_files, words)
+            if place is None or place.name in str(err):
+                raise
+            raise InputError(f"{place}: {err}") from err
 
     def before_instantiate_classes(self) -> None:
         """Find the run's folder, and look for a checkpoint to go on from."""

@@ -283,9 +283,11 @@ def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, un
         unit: what a row stands for.
 
     Raises:
-        InputError: if the matrix is not square, has fewer than two rows, or has a cell that is nan or infinite.
+        InputError: if the matrix is not square, has fewer than two rows, or has a cell that is no finite number.
+        InputError: if ``resamples`` is less than 1.
     """
-    cells = np.asarray(matrix, dtype=np.float64)
+    cells = _numbers(matrix, "matrix")
+    _check_resamples(resamples)
     if cells.ndim != 2 or cells.shape[0] != cells.shape[1] or len(cells) < 2:
         raise InputError(f"The matrix has shape {cells.shape}: give as many columns as rows, and two or more.")
     if not np.isfinite(cells).all():
@@ -355,6 +357,7 @@ def rank_correlation(
         InputError: if lists differ in length, or hold what is no finite number.
     """
     names = " x ".join(levels)
+    _check_resamples(resamples)
     one, other = _vector(first, names), _vector(second, names)
     if len({len(one), len(other), *map(len, levels.values())}) > 1:
         raise InputError(f"A rank correlation is of pairs, each with its {names}: give lists of one length.")
@@ -394,7 +397,7 @@ def adjust(p_values: ArrayLike, method: Literal["holm", "bh"]) -> NDArray[np.flo
     Raises:
         InputError: if a p lies outside 0 to 1, the method is unknown, or statsmodels is missing.
     """
-    p = np.asarray(p_values, dtype=np.float64)
+    p = _numbers(p_values, "p_values")
     names = {"holm": "holm", "bh": "fdr_bh"}
     if method not in names:
         raise InputError(f"`method` is {method!r}: give one of {', '.join(names)}.")
@@ -446,6 +449,7 @@ def hierarchical_bootstrap(
     Raises:
         InputError: if shapes do not match, a value is nan or infinite, or both or neither of the two are given.
     """
+    _check_resamples(resamples)
     if (groups is None) == (student is None or control is None) or (groups is not None and student is not None):
         raise InputError("Give student and control, or `groups` with None for both: one of the two.")
     pairs = [(student, control)] if groups is None else groups
@@ -498,7 +502,9 @@ def by_stem(table: ArrayLike, stems: Sequence[Hashable]) -> NDArray[np.float64]:
     Raises:
         InputError: if there are not as many stems as questions.
     """
-    data = np.asarray(table, dtype=np.float64)
+    data = _numbers(table, "table")
+    if data.ndim != 2:
+        raise InputError(f"`table` has shape {data.shape}: expected (seeds, questions).")
     if not stems or len(set(stems)) == len(stems) == data.shape[1]:
         return data
     if len(stems) != data.shape[1]:
@@ -630,8 +636,25 @@ def _noise(table: NDArray[np.float64]) -> float:
     return float(np.square(rest).sum()) / max((rows - 1) * (columns - 1), 1)
 
 
+def _numbers(values: ArrayLike | None, name: str) -> NDArray[np.float64]:
+    """Return values as an array of numbers.
+
+    Raises:
+        InputError: if they are none: texts, or lists of several lengths.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError) as err:
+        raise InputError(f"`{name}` must hold numbers, in lists of one length ({err}).") from err
+
+
+def _check_resamples(resamples: int) -> None:
+    if resamples < 1:
+        raise InputError(f"`resamples` is {resamples}: expected 1 or more.")
+
+
 def _differences(student: ArrayLike | None, control: ArrayLike | None) -> NDArray[np.float64]:
-    one, other = np.asarray(student, dtype=np.float64), np.asarray(control, dtype=np.float64)
+    one, other = _numbers(student, "student"), _numbers(control, "control")
     if one.shape != other.shape or one.ndim != 2 or one.size == 0:
         raise InputError(f"student has shape {one.shape}, control {other.shape}: give both as (seeds, questions).")
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
@@ -640,7 +663,7 @@ def _differences(student: ArrayLike | None, control: ArrayLike | None) -> NDArra
 
 
 def _vector(values: ArrayLike, unit: str) -> NDArray[np.float64]:
-    data = np.asarray(values, dtype=np.float64)
+    data = _numbers(values, f"values over {unit}")
     if data.ndim != 1:
         raise InputError(f"Values over {unit} have shape {data.shape}: give a list, one a unit.")
     if not np.isfinite(data).all():

@@ -67,6 +67,8 @@ class Setting:
             InputError: if it is something else.
         """
         if not isinstance(self.data, TrainingRows):
+            if self.data is None:
+                raise InputError("`data` is missing or null: give data such as NumberSequences.")
             raise InputError(f"{type(self.data).__name__} holds no rows: give data such as NumberSequences.")
         return self.data
 
@@ -77,6 +79,8 @@ class Setting:
             InputError: if the model is no Student.
         """
         if not isinstance(self.model, Student):
+            if self.model is None:
+                raise InputError("`model` is missing or null: give `model: Student`.")
             raise InputError(f"{type(self.model).__name__} is no Student: give `model: Student`.")
         return StudentStage(self.model, self.rows(), self.trainer)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_subliminal import files
 from lightning_subliminal.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
-from lightning_subliminal.errors import InputError, UnreadableError
+from lightning_subliminal.errors import InputError, UnreadableError, kind_of
 from lightning_subliminal.lfs import refuse_pointer
 
 __all__ = ["first_twice", "parse", "read_bytes"]
@@ -50,7 +50,7 @@ def parse(data: bytes, what: str) -> dict[str, Any]:
     except ValueError as err:  # UnicodeDecodeError and JSONDecodeError are such
         raise InputError(f"{what} is no strict JSON ({err}).") from err
     if not isinstance(found, dict):
-        raise InputError(f"{what} holds a JSON {type(found).__name__}: expected an object.")
+        raise InputError(f"{what} holds a JSON {kind_of(found)}: expected an object.")
     if _depth(found) > MAX_DEPTH:
         raise InputError(f"{what} is nested too deeply: expected at most {MAX_DEPTH} levels.")
     try:

@@ -86,7 +86,7 @@ def test_a_key_into_nothing(key, says):
 
 
 def test_files_that_are_no_yaml(tmp_path):
-    for text, says in (("a: [", "is no YAML"), ("- 1", "holds a list"), ("", "holds a NoneType")):
+    for text, says in (("a: [", "is no YAML"), ("- 1", "holds a list"), ("", "is empty")):
         path = tmp_path / "plan.yaml"
         path.write_text(text)
         with pytest.raises(InputError, match=says):

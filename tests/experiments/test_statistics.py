@@ -160,6 +160,27 @@ class TestMatrix:
         with pytest.raises(InputError, match="row"):
             matrix_statistic(cells)
 
+    @pytest.mark.parametrize("cells", [[[1.0, 2.0], [3.0]], [["a", "b"], ["c", "d"]], {"a": 1}])
+    def test_what_holds_no_numbers_is_refused(self, cells):
+        with pytest.raises(InputError, match="`matrix` must hold numbers, in lists of one length"):
+            matrix_statistic(cells)
+        with pytest.raises(InputError, match="`p_values` must hold numbers"):
+            adjust(cells, "holm")
+        with pytest.raises(InputError, match="`student` must hold numbers"):
+            hierarchical_bootstrap(cells, np.eye(2))
+        with pytest.raises(InputError, match="values over seeds` must hold numbers"):
+            mean_estimate(cells, "seeds")
+
+    @pytest.mark.parametrize("resamples", [0, -3])
+    def test_no_resamples_are_refused(self, resamples):
+        for call in (
+            lambda: matrix_statistic(np.eye(3), resamples=resamples),
+            lambda: hierarchical_bootstrap(np.eye(3), np.zeros((3, 3)), resamples=resamples),
+            lambda: rank_correlation([1.0, 2.0], [1.0, 2.0], {"targets": "ab"}, resamples=resamples),
+        ):
+            with pytest.raises(InputError, match=f"`resamples` is {resamples}: expected 1 or more"):
+                call()
+
 
 class TestRankCorrelation:
     def pairs(self, count, noise=0.7, seed=0):

@@ -82,7 +82,7 @@ def test_half_of_a_surrogate_pair(text):
         (b"[]", "holds a JSON list: expected an object"),
         (b'"x"', "holds a JSON str"),
         (b"3", "holds a JSON int"),
-        (b"null", "holds a JSON NoneType"),
+        (b"null", "holds a JSON null"),
     ],
 )
 def test_no_object(data, message):
