@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.kinds import current_path
 
 __all__ = ["REFUSAL", "check_object", "check_words", "guard_parser", "import_path", "own_folder"]
 
@@ -59,6 +60,7 @@ def import_path(path: str) -> Any:
         AttributeError: if the module has nothing of that name.
     """
     check_words(path)
+    path = current_path(path)
     module, _, name = path.rpartition(".")
     with own_folder(path):
         found = getattr(importlib.import_module(module), name)
@@ -149,7 +151,7 @@ def guard_parser() -> None:
             return original(name) if check_path else original(name, check_path=False)
         check_words(name)
         with own_folder(name):
-            found = original(name)
+            found = original(current_path(name))
         check_object(found, name)
         return found
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import open_plain
+from lightning_subliminal.kinds import is_ours, kind_of
 
 __all__ = [
     "constructor_arguments",
@@ -58,9 +59,9 @@ def describe(thing: Any) -> Any:
     if isinstance(thing, (set, frozenset)):
         return sorted((describe(value) for value in thing), key=str)
     if isinstance(thing, partial):
-        return {"class": _path(thing.func), "arguments": describe(thing.keywords)}
+        return {"class": kind_of(thing.func), "arguments": describe(thing.keywords)}
     if inspect.isclass(thing) or inspect.isroutine(thing):
-        return {"class": _path(thing)}
+        return {"class": kind_of(thing)}
     if hasattr(thing, "describe"):
         return thing.describe()
     return describe_object(thing)
@@ -96,14 +97,14 @@ def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
 
 def describe_object(thing: Any) -> dict[str, Any]:
     """Describe an object by its class, its constructor arguments and, from outside this package, its source."""
-    told: dict[str, Any] = {"class": _path(type(thing)), "arguments": describe(constructor_arguments(thing))}
+    told: dict[str, Any] = {"class": kind_of(type(thing)), "arguments": describe(constructor_arguments(thing))}
     return told | outside_source(thing)
 
 
 def outside_source(thing: Any) -> dict[str, str]:
     """Give class and digest of the source of an object whose class is from outside this package; else nothing."""
-    own = list(takewhile(lambda kind: not _is_ours(kind) and kind is not object, type(thing).__mro__))
-    return {"class": _path(own[0]), "source": _source_digest(own)} if own else {}
+    own = list(takewhile(lambda kind: not is_ours(kind) and kind is not object, type(thing).__mro__))
+    return {"class": kind_of(own[0]), "source": _source_digest(own)} if own else {}
 
 
 def digest(thing: Any) -> str:
@@ -169,14 +170,6 @@ def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[
         sha.update(block[:size])
         tick(size)
     return sha.hexdigest()
-
-
-def _path(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith("lightning_subliminal.")
 
 
 def _source_digest(kinds: list[type]) -> str:

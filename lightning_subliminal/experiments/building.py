@@ -13,21 +13,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lightning_subliminal.class_paths import import_path
 from lightning_subliminal.errors import InputError, known_name
+from lightning_subliminal.kinds import ROOMS
 from lightning_subliminal.yaml_text import read_yaml
 
 __all__ = ["build", "changed", "check_expected", "find_class", "known_name", "read_yaml"]
 
-_ROOMS = (
-    "",
-    ".callbacks",
-    ".data",
-    ".experiments",
-    ".filters",
-    ".judges",
-    ".models",
-    ".traits",
-    ".transforms",
-)
 _SCALARS = (int, float, str, bool, bytes, type(None), object)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
@@ -142,7 +132,7 @@ def find_class(path: str, at: str = "") -> type:
         InputError: if there is none, or a config may not name it.
     """
     module, _, name = path.rpartition(".")
-    for room in [module] if module else [f"lightning_subliminal{room}" for room in _ROOMS]:
+    for room in [module] if module else [f"lightning_subliminal{room}" for room in ROOMS]:
         try:
             found = import_path(f"{room}.{name}")
         except InputError as err:

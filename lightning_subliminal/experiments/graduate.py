@@ -12,6 +12,7 @@ from lightning_subliminal.describe import digest, outside_source
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
+from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.lineage import Material, artefact_material, is_whole
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.student import Student
@@ -89,7 +90,7 @@ class Graduate(Source):
     def _describe(self) -> dict[str, Any]:
         loading = {"batch_size": self.rows.batch_size, "val_rows": self.rows.val_rows}
         return {
-            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "class": kind_of(type(self)),
             "student": self.student.describe(),
             "data": loading | {"rows": digest(self.rows.describe())},
             "trainer": self.shaping,

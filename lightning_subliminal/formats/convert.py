@@ -22,6 +22,7 @@ from lightning_subliminal.formats.schemas import make_schema
 from lightning_subliminal.formats.sinks import json_line
 from lightning_subliminal.formats.sources import Source, container, open_source
 from lightning_subliminal.formats.stream import NoRowsError, RowStream, default_schema, write_stream
+from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.lineage import (
     Material,
     file_material,
@@ -136,7 +137,7 @@ def _filter_material(each: Filter) -> Material:
     try:
         return setting_material("filter", each)
     except InputError:  # a filter that does not keep its arguments
-        return Material("filter", f"{type(each).__module__}.{type(each).__qualname__}", {})
+        return Material("filter", kind_of(type(each)), {})
 
 
 def _begun(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.describe import digest, file_digest
+from lightning_subliminal.kinds import kind_of
 
 __all__ = ["SCHEME", "Material", "file_material", "setting_material"]
 
@@ -46,5 +47,4 @@ def file_material(path: Path, role: str = "file") -> Material:
 
 def setting_material(role: str, thing: Any) -> Material:
     """Give a part whose class and settings say what it does, such as a filter: by the digest of ``describe(thing)``."""
-    kind = type(thing)
-    return Material(role, f"{kind.__module__}.{kind.__qualname__}", {"sha256": digest(thing)})
+    return Material(role, kind_of(type(thing)), {"sha256": digest(thing)})

@@ -18,6 +18,7 @@ from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.describe import constructor_arguments, describe, outside_source
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.adapters import Adapter
@@ -100,7 +101,7 @@ class LanguageModel(LightningModule):
         """Give all that shapes the trained weights, as JSON-able data; the base by the digest of its files."""
         return {
             "version": self.version,
-            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "class": kind_of(type(self)),
             "base": {"name": self.base, "digest": bases.resolve(self.base).identity},
             "adapter": describe(self.adapter),
             "optimizer": [self.optimizer, self.learning_rate, self.weight_decay, self.warmup_steps, self.schedule],
@@ -392,7 +393,7 @@ def _adapter(described: Any) -> Adapter | None:
         return None
     from lightning_subliminal.models import IA3, LoRA, Steering
 
-    kinds: dict[str, type[Adapter]] = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in (IA3, LoRA, Steering)}
+    kinds: dict[str, type[Adapter]] = {kind_of(kind): kind for kind in (IA3, LoRA, Steering)}
     if described.get("class") not in kinds:
         raise InputError(
             f"The checkpoint was made with the adapter {_plainly(described)}: give it, load_from_checkpoint(path, "

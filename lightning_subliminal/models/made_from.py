@@ -13,6 +13,7 @@ from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, Whole
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, difference, file_digest, outside_source
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.lineage import artefact_material, is_whole
 from lightning_subliminal.lineage.noted import check_noted, noted
 from lightning_subliminal.lineage.signing import SIGNING_KEY
@@ -141,7 +142,7 @@ def _described(thing: Any) -> Any:
     try:
         return describe(thing)
     except (InputError, TypeError, ValueError):
-        return {"class": f"{type(thing).__module__}.{type(thing).__qualname__}"} | outside_source(thing)
+        return {"class": kind_of(type(thing))} | outside_source(thing)
 
 
 def _anew(data: Any) -> Any:

@@ -15,6 +15,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.generation.scoring import call_net, prompt_tokens
 from lightning_subliminal.judges.asking import joined
+from lightning_subliminal.kinds import current_path
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
@@ -96,7 +97,7 @@ def run_trait(folder: Path) -> Trait | None:
     record = known_statement(folder / RECORD)
     described = record.settings.get("trait") if record is not None and isinstance(record.settings, dict) else None
     if not given and isinstance(described, dict) and "class" in described:  # of a run that Python started
-        given = {"class_path": described["class"], "init_args": described.get("arguments", {})}
+        given = {"class_path": current_path(str(described["class"])), "init_args": described.get("arguments", {})}
     if not given:
         return None
     if foreign := foreign_class(given):
