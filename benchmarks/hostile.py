@@ -36,10 +36,10 @@ import hostile_kinds
 from hostile_kinds import MARK, Try
 from rich.table import Table
 
+from lightning_subliminal.bounds import Bound
 from lightning_subliminal.console import console, progress
 
 SECONDS, MEMORY = 60, 4 << 30
-COLD = 4  # tries of each kind that needs a fresh interpreter, at five seconds each
 WRONG = ("executed", "hung", "memory", "traceback", "control characters", "exit code", "error line")
 ALLOWED = {"\n", "\t", "\r"}
 
@@ -67,6 +67,15 @@ def warm() -> None:
     importlib.import_module("lightning_subliminal.bases").load("pocket/a")
 
 
+def rebind(environment: dict[str, str]) -> None:
+    """Set the bounds that a try sets by their variables, which modules read when they were imported."""
+    for name in environment:
+        short = name.removeprefix("LIGHTNING_SUBLIMINAL_")
+        for module in [each for key, each in sys.modules.items() if key.startswith("lightning_subliminal.")]:
+            if isinstance(getattr(module, short, None), Bound):
+                setattr(module, short, Bound(short, getattr(module, short)))
+
+
 def child(made: Try, folder: Path) -> None:
     """Run one command line in a fork; never return."""
     code = 1
@@ -84,6 +93,7 @@ def child(made: Try, folder: Path) -> None:
         home = str(folder / "cache")
         os.environ |= {MARK: str(folder / "EXECUTED"), "LIGHTNING_SUBLIMINAL_CACHE": home, "HF_HUB_OFFLINE": "1"}
         os.environ |= {"COLUMNS": "200", **made.environment}
+        rebind(made.environment)
         if made.cold:
             program = str(Path(sys.executable).with_name("lightning-subliminal"))  # `-m` would add the folder itself
             os.execv(program, [program, *made.words])  # noqa: S606
@@ -152,7 +162,7 @@ def judge(made: Try, status: int | None, said: list[str], executed: bool) -> lis
 
 
 def main() -> None:
-    """Try each kind the same number of times, and print what went wrong by kind."""
+    """Try all kinds, and print what went wrong by kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", help="families or kinds; all if left out")
     parser.add_argument("--tries", type=int, default=1200, help="of all kinds together, at the least")
@@ -165,11 +175,8 @@ def main() -> None:
     kinds = [
         name for name in hostile_kinds.all_kinds() if not options.kinds or {name, name.split(".")[0]} & {*options.kinds}
     ]
-    cold = [name for name in kinds if name.startswith("cold.")]
-    each = -(-(options.tries - COLD * len(cold)) // max(1, len(kinds) - len(cold)))
-    jobs = [
-        (kind, options.seed * 100_000 + number) for kind in kinds for number in range(COLD if kind in cold else each)
-    ]
+    counts = hostile_kinds.shares(kinds, options.tries)
+    jobs = [(kind, options.seed * 100_000 + number) for kind in kinds for number in range(counts[kind])]
     begin, found = time.monotonic(), []
     random.Random(options.seed).shuffle(jobs)  # so that what is slow does not come all at once
     with ThreadPoolExecutor(options.workers) as pool, progress() as bars:
@@ -178,12 +185,17 @@ def main() -> None:
             found.append(outcome)
             bars.advance(bar)
     table = Table(title=f"{len(jobs)} hostile inputs, seed {options.seed}")
-    for column in ("kind", "tries", *WRONG):
+    for column in ("kind", "tries", "cpu s", *WRONG):
         table.add_column(column, justify="left" if column == "kind" else "right")
     for kind in (*kinds, None):
         mine = [each for each in found if kind in (None, each.kind)]
         counts = Counter(name for each in mine for name in {one.split(":")[0] for one in each.wrong})
-        table.add_row(kind or "all", str(len(mine)), *(str(counts[name] or ".") for name in WRONG))
+        table.add_row(
+            kind or "all",
+            str(len(mine)),
+            f"{sum(each.cpu for each in mine):.0f}",
+            *(str(counts[name] or ".") for name in WRONG),
+        )
     console.print(table)
     bad = [each for each in found if each.wrong]
     for each in bad if options.show else ():
@@ -192,7 +204,8 @@ def main() -> None:
         )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps([asdict(each) for each in found], indent=1))
-    console.print(f"{len(bad)} of {len(jobs)} went wrong, {time.monotonic() - begin:.0f} s; {options.out}")
+    took, cpu = time.monotonic() - begin, sum(each.cpu for each in found)
+    console.print(f"{len(bad)} of {len(jobs)} went wrong, {took:.0f} s, {cpu:.0f} s of processors; {options.out}")
     raise SystemExit(bool(bad))
 
 

@@ -1,4 +1,7 @@
-"""Hostile inputs by family: each module's ``KINDS`` maps a name to a function that writes one into an empty folder."""
+"""Hostile inputs by family: each module's ``KINDS`` maps a name to a function that writes one into an empty folder.
+
+Its ``MOST``, where it has one, says how many tries a slow kind gets at most.
+"""
 
 import importlib
 import pkgutil
@@ -8,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 MARK = "HOSTILE_MARK"  # the variable that holds the path of the file which payloads write
 
@@ -46,8 +50,26 @@ def payload(text: str = "ran") -> str:
 @cache
 def all_kinds() -> dict[str, Kind]:
     """Return every kind of every family, as ``family.kind``."""
-    found: dict[str, Kind] = {}
-    for module in sorted(each.name for each in pkgutil.iter_modules(__path__)):
-        kinds: dict[str, Kind] = importlib.import_module(f"{__name__}.{module}").KINDS
-        found |= {f"{module}.{name}": kind for name, kind in kinds.items()}
-    return found
+    return {f"{family}.{name}": kind for family in _families() for name, kind in _module(family).KINDS.items()}
+
+
+def shares(kinds: list[str], tries: int) -> dict[str, int]:
+    """Return how many tries each kind gets: the same number, but slow kinds no more than their ``MOST``."""
+    most = {
+        f"{family}.{name}": count
+        for family in _families()
+        for name, count in getattr(_module(family), "MOST", {}).items()
+    }
+    given: dict[str, int] = {}
+    for kind in sorted(kinds, key=lambda kind: most.get(kind, tries)):
+        fair = -(-(tries - sum(given.values())) // (len(kinds) - len(given)))
+        given[kind] = min(fair, most.get(kind, tries))
+    return {kind: given[kind] for kind in kinds}
+
+
+def _families() -> list[str]:
+    return sorted(each.name for each in pkgutil.iter_modules(__path__))
+
+
+def _module(family: str) -> Any:
+    return importlib.import_module(f"{__name__}.{family}")

@@ -8,8 +8,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from hostile_kinds import Kind, Try
 from lightning_subliminal import bases
+from lightning_subliminal.cli import main
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.lineage.keys import make_key
 from lightning_subliminal.rows import read_parquet, write_parquet
@@ -55,11 +54,9 @@ def template(signed: bool, seed: int = 0) -> Path:
         make_key(_KEYS / "key")
     for name in ("key", "key.pub"):  # one for all runs: their owner's
         shutil.copy(_KEYS / name, folder / name)
-    environment = os.environ | {"LIGHTNING_SUBLIMINAL_CACHE": "cache", **({KEY: "key"} if signed else {})}
+    environment = {"LIGHTNING_SUBLIMINAL_CACHE": "cache", **({KEY: "key"} if signed else {})}
     for name in ("run", "numbers"):
-        words = ["fit", "--config", f"{name}.yaml", "--trainer.default_root_dir", name]
-        command = [sys.executable, "-m", "lightning_subliminal", *words]
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        _fit(name, folder, environment)
         shutil.rmtree(folder / name / "student")
     for each in (folder / "cache" / "completions").glob("*/lineage.*"):
         each.unlink()
@@ -68,6 +65,26 @@ def template(signed: bool, seed: int = 0) -> Path:
         if "subliminal:completions/" in (each / "lineage.json").read_text():
             shutil.rmtree(each)
     return folder
+
+
+def _fit(name: str, folder: Path, environment: dict[str, str]) -> None:
+    """Run a config in a fork of this process, which has imported all that it needs."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.chdir(folder)
+            os.environ |= environment
+            main(["fit", "--config", f"{name}.yaml", "--trainer.default_root_dir", name])
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError((folder / f"{name}.log").read_text()[-2000:])
+    (folder / f"{name}.log").unlink()
 
 
 def _killed(rng: random.Random, folder: Path, signed: bool | None = None) -> bool:

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import struct
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,8 @@ def tokenizer_pattern(rng: random.Random, folder: Path) -> Try:
     split = {"type": "Split", "pattern": {"Regex": evil_pattern(rng)}, "behavior": "Isolated", "invert": False}
     told["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, told["pre_tokenizer"]]}
     place.write_text(json.dumps(told))
-    return Try(["evaluate", "model", "--suite", "pocket"], names=("tokenizer.json",))
+    words = ["evaluate", "model", "--suite", "pocket"]
+    return Try(words, names=("tokenizer.json",), environment={"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"})
 
 
 def adapter_pattern(rng: random.Random, folder: Path) -> Try:
@@ -179,7 +181,8 @@ def adapter_pattern(rng: random.Random, folder: Path) -> Try:
     evil = evil_pattern(rng)
     field = rng.choice(["target_modules", "exclude_modules", "rank_pattern", "alpha_pattern"])
     value = {evil: 4} if field.endswith("_pattern") else evil
-    return adapter(folder, {"target_modules": ["q_proj"], field: value})
+    made = adapter(folder, {"target_modules": ["q_proj"], field: value})
+    return replace(made, environment={"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"})  # the same clock, sooner
 
 
 def adapter_rank(rng: random.Random, folder: Path) -> Try:
@@ -269,3 +272,4 @@ KINDS: dict[str, Kind] = {
     "parquet": parquet,
     "many results": many_results,
 }
+MOST = {"parquet": 5, "many materials": 6, "adapter pattern": 8, "tokenizer pattern": 8, "long lines": 8}
