@@ -460,6 +460,32 @@ def shards_below(chain: Chain, rng: random.Random) -> Path:
     return base
 
 
+@kind("a vocabulary in the base that slow tokenizers read", "unlisted-file")
+def vocabulary(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    name = rng.choice(["bpe.codes", "dict.txt", "vocab-src.json", "word_shape.json", "tokenizer.model."])
+    (base / name).write_text("o w 3\n")
+    return base
+
+
+@kind("a tokenizer elsewhere, which the base's settings name", "read-elsewhere")
+def named_tokenizer(chain: Chain, rng: random.Random) -> Path:
+    (base,) = chain.artefacts("bases")
+    place = rng.choice(["test-results/tokenizer.1.0.0.json", "../tokenizer.1.0.0.json", "my-tokenizer.1.0.0.json"])
+    (base / place).parent.mkdir(exist_ok=True)
+    shutil.copy(base / "tokenizer.json", base / place)
+    file, settings = rng.choice(
+        [
+            ("tokenizer_config.json", {"fast_tokenizer_files": [place]}),
+            ("tokenizer_config.json", {"vocab": place}),
+            ("special_tokens_map.json", {"vocab_file": place}),
+        ]
+    )
+    told = json.loads((base / file).read_text()) if (base / file).exists() else {}
+    (base / file).write_text(json.dumps(told | settings))
+    return base
+
+
 @kind("other weights in the base, told as another tool's work", "wrong-parent", "forged-signature", "changed-file")
 def restate(chain: Chain, rng: random.Random) -> Path:
     (base,) = chain.artefacts("bases")
