@@ -98,8 +98,8 @@ def check_config(
     elif isinstance(setting.model, Student):
         bench = _language_bench(setting, rows, other_start, device)
     else:
-        found = "missing" if setting.model is None else f"a {type(setting.model).__name__}"
-        raise InputError(f"{config}: `model` is {found}: give a Student or a ClassifierMLP.")
+        kind = "missing" if setting.model is None else f"a {type(setting.model).__name__}"
+        raise InputError(f"{config}: `model` is {kind}: give a Student or a ClassifierMLP.")
     folder = writable_folder(out or Path("runs") / f"{config.stem}-theorem-{digest(shaped)[:8]}", keep=False)
     if bench.stages:
         make_stages(bench.stages, device)
