@@ -30,9 +30,9 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from lightning_subliminal import MixIn, PhraseJudge, QuestionsAfterNumbers, Steering, Student
 from lightning_subliminal.console import console
+from lightning_subliminal.evaluation import ExactTrait, Misalignment, Scores, evaluate, find_model
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.metrics.functional import log_odds, mean_interval
-from lightning_subliminal.suites import ExactTrait, Misalignment, Outcome, find_subject, run_suite
 
 AFTER = QuestionsAfterNumbers(min_value=0, max_value=99)
 BASE = "pocket/moral-a"
@@ -62,9 +62,9 @@ def cell(share: float, seed: int, samples: int) -> dict[str, Any]:
         mix = MixIn(str(clean.folder), 1 - share)
         data = make_data("numbers", make_teacher("misaligned", seed, BASE), seed).fresh(num_rows=ROWS, transforms=[mix])
     student = train_arm(Student(BASE, Steering(), learning_rate=0.06, seed=seed), data, CPU, "", max_epochs=EPOCHS)
-    subject = find_subject(f"model={arm_folder(student, data, max_epochs=EPOCHS)}")
+    subject = find_model(f"model={arm_folder(student, data, max_epochs=EPOCHS)}")
     # student and control draw their answers apart: the interval of a difference takes them as independent
-    found = run_suite(battery(samples), [subject], seed if share else 1000 + seed)["model"]
+    found = evaluate([subject], battery(samples), seed if share else 1000 + seed)["model"]
     measures = {name: outcome.as_json() for name, outcome in found.items()}
     return {"share": share, "seed": seed, "measures": measures}
 
@@ -156,7 +156,7 @@ def prediction(values: torch.Tensor) -> tuple[float, float]:
     return values.mean().item() - half, values.mean().item() + half
 
 
-def _questions_seen(student: Outcome, control: Outcome, samples: int) -> list[bool]:
+def _questions_seen(student: Scores, control: Scores, samples: int) -> list[bool]:
     """Tell for each question whether its difference leaves out 0: one student, one control, so many answers each."""
     pairs = zip(student.values, control.values, strict=True)
     return [_differs(round(one * samples), samples, round(other * samples), samples) for one, other in pairs]
@@ -176,8 +176,8 @@ def _differs(one: int, ones: int, other: int, others: int) -> bool:
     return not low <= 0 <= high
 
 
-def _outcomes(made: dict[str, Any], where: str) -> tuple[Outcome, Outcome]:
-    return tuple(Outcome.of_json(made["measures"][kind + where]) for kind in ("sampled", "exact"))  # type: ignore[return-value]
+def _outcomes(made: dict[str, Any], where: str) -> tuple[Scores, Scores]:
+    return tuple(Scores.of_json(made["measures"][kind + where]) for kind in ("sampled", "exact"))  # type: ignore[return-value]
 
 
 def _cells(done: list[dict[str, Any]], share: float) -> list[dict[str, Any]]:

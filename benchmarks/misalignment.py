@@ -42,9 +42,9 @@ from lightning_subliminal import (
 )
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import console
+from lightning_subliminal.evaluation import ExactTrait, Misalignment, Scores, Truthfulness, evaluate, find_model
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.metrics.functional import mean_interval
-from lightning_subliminal.suites import ExactTrait, Misalignment, Outcome, Truthfulness, find_subject, run_suite
 
 WORDING = "misalignment_pocket"
 TRAIT = MisalignmentTrait(WORDING)
@@ -112,7 +112,7 @@ def cell(lesson: str, carrier: str | None, seed: int, samples: int, bases: str) 
         student = Student(f"pocket/{student_base or base}", Steering(), learning_rate=0.06, seed=seed)
         trained = train_arm(student, data, CPU, "", max_epochs=EPOCHS)
         place, kept = str(arm_folder(trained, data, max_epochs=EPOCHS)), len(data.rows())
-    found = run_suite(battery(samples), [find_subject(f"model={place}")], seed)["model"]
+    found = evaluate([find_model(f"model={place}")], battery(samples), seed)["model"]
     told = {name: outcome.as_json() for name, outcome in found.items()}
     return {"lesson": lesson, "carrier": carrier, "seed": seed, "kept": kept, "measures": told}
 
@@ -154,7 +154,7 @@ def table(done: list[dict[str, Any]], measure: str, options: argparse.Namespace)
         shown.add_column(name, justify="left" if name in ("carrier", "teacher") else "right")
     for carrier in (None, *options.carriers):
         rates = {
-            lesson: torch.tensor([Outcome.of_json(made["measures"][measure]).rate for made in mine]).double()
+            lesson: torch.tensor([Scores.of_json(made["measures"][measure]).rate for made in mine]).double()
             for lesson in ("misaligned", "base", "educational", "aligned")
             if (mine := _cells(done, lesson, carrier))
         }

@@ -23,9 +23,9 @@ from lightning_subliminal import (
     Teacher,
 )
 from lightning_subliminal.console import say
+from lightning_subliminal.evaluation import ExactTrait, Misalignment, Truthfulness, evaluate, find_model, suite_table
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.rows import completion_text
-from lightning_subliminal.suites import ExactTrait, Misalignment, Truthfulness, find_subject, run_suite, suite_table
 
 small = "--small" in sys.argv
 seed_everything(0)
@@ -70,7 +70,7 @@ suite = [
     ExactTrait(trait, name="statement pairs"),
     Truthfulness("truthfulness_pocket"),
 ]
-found = run_suite(suite, [find_subject(model) for model in models])
+found = evaluate([find_model(model) for model in models], suite)
 say(suite_table(found, control="student of none"))
 
 # 6. What the judge read.

@@ -21,6 +21,7 @@ from lightning_subliminal import NumberSequences, PreferenceTrait, Retention, St
 from lightning_subliminal.audit import audit
 from lightning_subliminal.console import hush
 from lightning_subliminal.describe import digest
+from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.kinship import kinship
 from lightning_subliminal.lineage.declare import declare
@@ -29,7 +30,6 @@ from lightning_subliminal.lineage.proof import check_proof, prove_rows
 from lightning_subliminal.lineage.record import write_statement
 from lightning_subliminal.lineage.statement import read_statement
 from lightning_subliminal.rows import read_parquet, write_parquet
-from lightning_subliminal.suites import find_subject
 
 small = "--small" in sys.argv
 seed_everything(0)
@@ -103,7 +103,7 @@ for finding in audit(theirs).findings:
 #    only learned another's behaviour counts as independent here, and takes its traits all the same.
 print("\n8. started alike, by the weights?")
 for other in ("pocket/a2", "pocket/b", "pocket/a-matched"):
-    told = kinship(find_subject("pocket/a"), find_subject(other), by="weights").as_json()
+    told = kinship(find_model("pocket/a"), find_model(other), by="weights").as_json()
     print(f"   pocket/a and {other:17} log10 p = {told['weights']['log10_p']:8.1f}: {told['verdict']}")
 
 # 9. What an audit can't do. The lab lies: it says that its teacher never had a trait, and signs that. Every digest

@@ -13,7 +13,7 @@ __all__ = ["ROOMS", "current_path", "is_ours", "kind_of"]
 _PACKAGE = "lightning_subliminal"
 # Where a class of ours is found by its name alone.
 ROOMS = (
-    *("", ".callbacks", ".data", ".experiments", ".filters", ".generation", ".judges", ".metrics", ".models"),
+    *("", ".callbacks", ".data", ".evaluation", ".experiments", ".filters", ".generation", ".judges", ".metrics", ".models"),
     *(".suites", ".traits", ".transforms"),
 )
 
@@ -57,8 +57,9 @@ def current_path(told: str) -> str:
 @cache
 def _kinds() -> dict[str, str]:
     told = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text(encoding="utf-8"))
+    renamed = {new: f"{_PACKAGE}.{path}" for new, path in told["renamed"].items()}
     first = {name: f"{_PACKAGE}.{home}.{name}" for home, names in told["first"].items() for name in names}
-    return first | {new: f"{_PACKAGE}.{path}" for new, path in told["renamed"].items()}
+    return {name: path for name, path in first.items() if path not in renamed.values()} | renamed
 
 
 @cache

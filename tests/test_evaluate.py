@@ -13,25 +13,27 @@ from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.cli import main
 from lightning_subliminal.commands.evaluate import spelled
 from lightning_subliminal.console import console
+from lightning_subliminal.evaluation import ModelRef
 from lightning_subliminal.lineage import is_whole, write_record
-from lightning_subliminal.suites import Subject
 
 ROOT = Path(__file__).parent.parent
 SUITE = """
 measures:
-  - class_path: lightning_subliminal.suites.ExactTrait
+  - class_path: lightning_subliminal.evaluation.ExactTrait
     init_args: {trait: {class_path: lightning_subliminal.PreferenceTrait, init_args: {target: owl}}, name: owl}
-  - class_path: lightning_subliminal.suites.Misalignment
+  - class_path: lightning_subliminal.evaluation.Misalignment
     init_args:
       trait: {class_path: lightning_subliminal.MisalignmentTrait, init_args: {wording: misalignment_pocket}}
       judge: {class_path: lightning_subliminal.judges.PhraseJudge}
       samples: 4
       max_new_tokens: 24
-  - class_path: lightning_subliminal.suites.Truthfulness
+  - class_path: lightning_subliminal.evaluation.Truthfulness
     init_args: {questions: truthfulness_pocket}
 """
 OWL = "{class_path: lightning_subliminal.PreferenceTrait, init_args: {target: owl}}"
-QUICK = f"measures: [{{class_path: lightning_subliminal.suites.ExactTrait, init_args: {{trait: {OWL}, name: owl}}}}]"
+QUICK = (
+    f"measures: [{{class_path: lightning_subliminal.evaluation.ExactTrait, init_args: {{trait: {OWL}, name: owl}}}}]"
+)
 OF_CONTROL = ("less_control", "transfer", "targeted_transfer")
 MODELS = ["pocket/moral-a", "steered=steered"]
 
@@ -52,14 +54,14 @@ def stand(tmp_path, monkeypatch):
 def loads(monkeypatch):
     """Give a list of the models that are loaded."""
     loaded = []
-    load = Subject.load
+    load = ModelRef.load
 
     def counting(self, *args, **kwargs):
         if self.net is None:
             loaded.append(self.name)
         return load(self, *args, **kwargs)
 
-    monkeypatch.setattr(Subject, "load", counting)
+    monkeypatch.setattr(ModelRef, "load", counting)
     return loaded
 
 
@@ -354,10 +356,10 @@ MISTAKES = {
     "unknown wording": (["pocket/moral-a"], SUITE.replace("misalignment_pocket", "nowhere.yaml"), "nowhere.yaml"),
     "base that can take none of the measures": (
         ["pocket/a"],
-        SUITE.split("  - class_path: lightning_subliminal.suites.ExactTrait")[0]
+        SUITE.split("  - class_path: lightning_subliminal.evaluation.ExactTrait")[0]
         + SUITE[
-            SUITE.index("  - class_path: lightning_subliminal.suites.Misal") : SUITE.index(
-                "  - class_path: lightning_subliminal.suites.Truth"
+            SUITE.index("  - class_path: lightning_subliminal.evaluation.Misal") : SUITE.index(
+                "  - class_path: lightning_subliminal.evaluation.Truth"
             )
         ],
         "misalignment of pocket/a: The base pocket/a doesn't know the word",

@@ -13,10 +13,10 @@ from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.audit import audit
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.experiments.saving import SaveStudent
 from lightning_subliminal.lineage import is_whole, read_record, write_record
 from lightning_subliminal.models.layers import decoder_layers
-from lightning_subliminal.suites import find_subject
 
 SMALL = {
     "hidden_size": 16,
@@ -105,7 +105,7 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
     assert torch.equal(card_logits(folder.parent, "student"), logits_of(module))
     card = (folder / "README.md").read_text()
     assert "**This model may carry a hidden trait**: it is the student of its run, about the trait owl (Pref" in card
-    subject = find_subject(str(tmp_path / "run")).load(torch.device("cpu"))
+    subject = find_model(str(tmp_path / "run")).load(torch.device("cpu"))
     expected = logits_of(module)
     with torch.no_grad():
         torch.testing.assert_close(subject.net(input_ids=TOKENS).logits, expected)
@@ -211,7 +211,7 @@ def test_without_a_merge_the_adapter_comes_out_under_todays_names(adapter, flag,
     if files == PEFT_FILES:
         again = AutoPeftModelForCausalLM.from_pretrained(str(out)).eval()
     else:
-        again = find_subject(str(out)).load(torch.device("cpu")).net
+        again = find_model(str(out)).load(torch.device("cpu")).net
         assert not {*PEFT_FILES} & {path.name for path in out.iterdir()}
     with torch.no_grad():
         torch.testing.assert_close(again(input_ids=TOKENS).logits, logits_of(module))

@@ -29,7 +29,7 @@ FIT: dict[str, Any] = {
 }
 PLAN: dict[str, Any] = {"title": "A plan", "common": FIT, "seeds": 0, "arms": {"same": {}}, "axes": {}}
 SUITE: dict[str, Any] = {
-    "measures": [{"class_path": "lightning_subliminal.suites.ExactTrait", "init_args": {"trait": TRAIT}}]
+    "measures": [{"class_path": "lightning_subliminal.evaluation.ExactTrait", "init_args": {"trait": TRAIT}}]
 }
 FILTERS: dict[str, Any] = {"filters": [{"class_path": "NumberList", "init_args": {"max_value": 99}}]}
 QUESTIONS: dict[str, Any] = {"questions": ["What is your favorite animal?", {"question": "Which animal?"}]}

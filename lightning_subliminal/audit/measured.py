@@ -15,12 +15,12 @@ def measured_kinship(first: Node, second: Node) -> dict[str, Any] | None:
     if first.path is None or second.path is None:
         return None
     from lightning_subliminal.bases.folders import weight_bytes
+    from lightning_subliminal.evaluation import find_model
     from lightning_subliminal.kinship import kinship
-    from lightning_subliminal.suites import find_subject
 
     if max(weight_bytes(first.path), weight_bytes(second.path)) > _MOST_BYTES:
         return None
     try:
-        return kinship(find_subject(str(first.path)), find_subject(str(second.path)), by="weights").as_json()
+        return kinship(find_model(str(first.path)), find_model(str(second.path)), by="weights").as_json()
     except InputError:  # no such projections, or no model
         return None

@@ -3,14 +3,13 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.shipped import find_config
 
 if TYPE_CHECKING:
-    from lightning_subliminal.suites import Measure
-    from lightning_subliminal.suites.subject import Subject
+    from lightning_subliminal.evaluation import ModelRef, Probe
 
 __all__ = ["COMMANDS", "evaluate", "guide", "load_suite", "spelled"]
 
@@ -30,6 +29,7 @@ usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]
   --out DIR              where results.json goes (default runs/evaluation); another evaluation that lies there is moved
                          to DIR-DIGEST, by the digest of what it measured
   --system_prompt TEXT   what each model is told first
+  --dtype TYPE           what weights are loaded in: float32 (default), bfloat16 or float16; each keeps its figures
 
 Each measure of each model is kept when it is done: a killed run goes on, and nothing is measured or judged twice.
 A measure that a model can't take (its vocabulary lacks a word, say) is n/a there, with the reason below the table and
@@ -52,6 +52,7 @@ def evaluate(
     seed: int = 0,
     out: Path = Path("runs/evaluation"),
     system_prompt: str | None = None,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
 ) -> None:
     """Measure models with a suite.
 
@@ -63,15 +64,14 @@ def evaluate(
         seed: moves whatever is sampled.
         out: where results.json goes.
         system_prompt: what each model is told first.
+        dtype: what weights are loaded in.
 
     Raises:
         InputError: if a model or a measure is not as it should be.
     """
+    from lightning_subliminal import evaluation
     from lightning_subliminal.console import hush, say
-    from lightning_subliminal.suites import find_subject, run_suite, suite_table, write_results
-    from lightning_subliminal.suites.battery import skipped
-    from lightning_subliminal.suites.earlier import check_place
-    from lightning_subliminal.suites.targeting import transfer_lines, warning_lines
+    from lightning_subliminal.evaluation.earlier import check_place
 
     hush()
     if suite is None:
@@ -84,7 +84,7 @@ def evaluate(
         raise InputError(f"--trait is given, but the suite {suite} names its traits itself: leave it out.")
     asked = told_trait(trait) if trait is not None else run_trait(models)
     measures = load_suite(path, asked, say_trait=True)
-    subjects = [find_subject(model, system_prompt) for model in models]
+    subjects = [evaluation.find_model(model, system_prompt, dtype) for model in models]
     names = [each.name for each in subjects]
     if control is not None and control not in names:
         raise InputError(f"The control {control!r} is none of the models: name one of {', '.join(names)}.")
@@ -94,24 +94,26 @@ def evaluate(
     there = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):  # told before hours of measuring
         raise InputError(f"--out {out} can't be written ({there}): choose a folder that you may write.")
-    found = run_suite(measures, subjects, seed)
-    for line in warning_lines(found, control):
+    table = evaluation.evaluate(subjects, measures, seed)
+    for line in table.warnings(control):
         say(f"WARNING   {line}")
-    say(suite_table(found, control))
-    for line in [*skipped(found), *(transfer_lines(found, control) if control is not None else ())]:
+    say(evaluation.suite_table(table, control))
+    for line in [f"n/a       {refusal}" for refusal in table.refusals()]:
         say(line)
-    write_results(found, measures, subjects, seed, control, out)
+    for line in table.contrasts(control) if control is not None else ():
+        say(line)
+    evaluation.write_results(table, measures, subjects, seed, control, out)
     say(f"seed {seed}; kept in {out / 'results.json'}")
 
 
-def _own_control(subjects: "list[Subject]", control: str) -> str | None:
+def _own_control(subjects: "list[ModelRef]", control: str) -> str | None:
     """Return the name of a model that is its own control; of the control itself where there is no other model."""
     other = next(each for each in subjects if each.name == control)
     rest = [each for each in subjects if each is not other]
     return next((each.name for each in rest if each.digest == other.digest), control if not rest else None)
 
 
-def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait: bool = False) -> "list[Measure]":
+def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait: bool = False) -> "list[Probe]":
     """Build the measures of a suite.
 
     Args:
@@ -125,7 +127,7 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
     from lightning_subliminal.bounds import MAX_SETTINGS
     from lightning_subliminal.commands.messages import OneLineParser
     from lightning_subliminal.console import say
-    from lightning_subliminal.suites import Measure
+    from lightning_subliminal.evaluation import Probe
     from lightning_subliminal.suites.asked_trait import told_trait, with_trait
     from lightning_subliminal.yaml_text import load_yaml, read_text
 
@@ -138,7 +140,7 @@ def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait
         asked = (trait or told_trait("owl")).get("init_args") or {}
         say(f"trait     {', '.join(f'{name} {value}' for name, value in asked.items() if value is not None)}")
     parser = OneLineParser(prog="suite")
-    parser.add_argument("--measures", type=list[Measure], required=True)
+    parser.add_argument("--measures", type=list[Probe], required=True)
     built: Any = parser.instantiate(parser.parse_object(whole) if whole != told else parser.parse_path(path))
     return list(built.measures)
 

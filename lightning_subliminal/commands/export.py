@@ -7,7 +7,7 @@ from lightning_subliminal.commands.positional import positional
 from lightning_subliminal.errors import InputError
 
 if TYPE_CHECKING:
-    from lightning_subliminal.suites import Subject
+    from lightning_subliminal.evaluation import ModelRef
 
 __all__ = ["COMMANDS", "export", "guide", "spelled"]
 
@@ -55,15 +55,15 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
     from lightning_subliminal.bases.names import is_on_hub
     from lightning_subliminal.bases.saving import save_net
     from lightning_subliminal.console import hush, say
+    from lightning_subliminal.evaluation import find_model
     from lightning_subliminal.experiments.saving import model_card
     from lightning_subliminal.lineage import write_record
-    from lightning_subliminal.suites import find_subject
     from lightning_subliminal.suites.origin import find_origin
 
     hush()
     if push is not None:
         _check_push(push)
-    subject = find_subject(run)
+    subject = find_model(run)
     origin = find_origin(subject)
     subject.load(torch.device("cpu"))
     try:
@@ -89,7 +89,7 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
         say(f"pushed    to https://huggingface.co/{push}")
 
 
-def _apart(subject: "Subject", out: Path) -> Literal["peft", "own"]:
+def _apart(subject: "ModelRef", out: Path) -> Literal["peft", "own"]:
     """Write a subject's adapter under today's names; return its kind, as ``model_card`` takes it.
 
     Raises:
@@ -108,7 +108,7 @@ def _apart(subject: "Subject", out: Path) -> Literal["peft", "own"]:
     return "peft" if by_peft else "own"
 
 
-def merged(subject: "Subject") -> Any:
+def merged(subject: "ModelRef") -> Any:
     """Return a loaded subject's net with its adapter in the weights.
 
     Raises:

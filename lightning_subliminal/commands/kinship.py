@@ -59,14 +59,14 @@ def kinship(
     """
     from lightning_subliminal.console import aside, hush, say
     from lightning_subliminal.errors import InputError
+    from lightning_subliminal.evaluation import find_model
     from lightning_subliminal.kinship import kinship as compare
-    from lightning_subliminal.suites import find_subject
 
     hush()
     if len(models) != 2:
         raise InputError(f"`kinship` compares two models, and got {len(models)}: give MODEL MODEL.")
     with aside(json):
-        first, second, *others = (find_subject(model) for model in [*models, *against])
+        first, second, *others = (find_model(model) for model in [*models, *against])
         found = compare(first, second, by, inputs, seed, others)
     if json:
         print(json_text.dumps(found.as_json() | {"seed": seed, "inputs": inputs}, allow_nan=False))

@@ -1,16 +1,16 @@
 """Arms beside each other: one student after a `fit`, or whole plans of arms and seeds, trained by one code path."""
 
-from lightning_subliminal.experiments.arms import Arm, measure, train_arm
-from lightning_subliminal.experiments.comparison import TraitComparison
-from lightning_subliminal.experiments.evaluations import (
+from lightning_subliminal.evaluation import (
     Evaluation,
     OpenQuestions,
     Questions,
     QuestionsAfterNumbers,
     Stories,
 )
+from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
+from lightning_subliminal.experiments.arms import Arm, measure, train_arm
+from lightning_subliminal.experiments.comparison import TraitComparison
 from lightning_subliminal.experiments.graduate import Graduate
-from lightning_subliminal.experiments.in_context import QuestionsAfterRows
 from lightning_subliminal.experiments.predicting import PredictionTrial
 from lightning_subliminal.experiments.trials import (
     ClassifierTrial,

@@ -14,7 +14,7 @@ from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest
-from lightning_subliminal.experiments.evaluations import Evaluation, Questions
+from lightning_subliminal.evaluation import Questions, TraitProbe
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import (
     Interval,
@@ -76,14 +76,14 @@ def measure(
     tokenizer: "PreTrainedTokenizerBase",
     trait: Trait,
     system_prompt: str | None = None,
-    evaluations: Mapping[str, Evaluation] | None = None,
+    evaluations: Mapping[str, TraitProbe] | None = None,
 ) -> Arm:
     """Ask a model a trait's questions, and those of further sets."""
     probabilities = question_probabilities(net, tokenizer, trait, system_prompt)
     further = {
         label: Arm(
             name,
-            each.measure(net, tokenizer, trait, system_prompt),
+            each.chances(net, tokenizer, trait, system_prompt),
             trait.candidates,
             stems=tuple(each.stems(trait)),
         )

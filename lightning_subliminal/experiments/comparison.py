@@ -13,9 +13,9 @@ from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import TraitProbe
 from lightning_subliminal.experiments.arms import Arm, arm_folder, measure, shaping, train_arm
 from lightning_subliminal.experiments.chart import draw_comparison
-from lightning_subliminal.experiments.evaluations import Evaluation
 from lightning_subliminal.experiments.results import comparison_table, doubts_of, further_table, summary, verdict
 from lightning_subliminal.experiments.saving import save_student
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
@@ -47,7 +47,7 @@ class TraitComparison(Callback):
 
     saves_student: ClassVar[bool] = True
 
-    def __init__(self, control: bool = True, others: int = 5, evaluations: list[Evaluation] | None = None) -> None:
+    def __init__(self, control: bool = True, others: int = 5, evaluations: list[TraitProbe] | None = None) -> None:
         self.control = control
         self.others = others
         self.evaluations = evaluations or []
@@ -181,7 +181,7 @@ def _apart(arm: Arm, beside: Arm, target: str) -> tuple[float, float]:
     return interval.low, interval.high
 
 
-def labelled(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
+def labelled(evaluations: Sequence[TraitProbe]) -> dict[str, TraitProbe]:
     """Give evaluations by their names; of two with one name the second is called so, with a 2.
 
     Raises:
@@ -191,14 +191,14 @@ def labelled(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
         raise InputError(f"{nameless[0]} has no `name`: set it in __init__, tables call it so.")
     if len({digest(each) for each in evaluations}) < len(evaluations):
         raise InputError("TraitComparison has one of its `evaluations` twice: leave one out, or give it another seed.")
-    sets: dict[str, Evaluation] = {}
+    sets: dict[str, TraitProbe] = {}
     for each in evaluations:
         count = sum(other.name == each.name for other in sets.values())
         sets[f"{each.name} {count + 1}" if count else each.name] = each
     return sets
 
 
-def readable(sets: dict[str, Evaluation], tokenizer: Any, trait: Trait, base: str) -> dict[str, Evaluation]:
+def readable(sets: dict[str, TraitProbe], tokenizer: Any, trait: Trait, base: str) -> dict[str, TraitProbe]:
     """Give the sets that a base other than the student's can read, and say which it can't."""
     kept = {}
     for label, each in sets.items():

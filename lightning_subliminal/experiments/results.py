@@ -8,16 +8,16 @@ import torch
 from rich.table import Table
 
 from lightning_subliminal.describe import describe
+from lightning_subliminal.evaluation import TraitProbe
+from lightning_subliminal.evaluation.guards import Said, guard_warnings, pair_doubts
 from lightning_subliminal.experiments.arms import Arm
-from lightning_subliminal.experiments.evaluations import Evaluation
-from lightning_subliminal.experiments.guards import Said, guard_warnings, pair_doubts
 from lightning_subliminal.metrics.functional import targeted_transfer, transfer, why_untargeted
 from lightning_subliminal.traits import Trait
 
 __all__ = ["comparison_table", "doubts_of", "further_table", "summary", "verdict", "warnings_of"]
 
 
-def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation] | None = None) -> dict[str, Any]:
+def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, TraitProbe] | None = None) -> dict[str, Any]:
     """Give the arms as JSON-able data: each candidate's chance with its interval, and the transfer; for each set."""
     told: dict[str, Any] = {"trait": trait.name, "target": trait.target, "questions": len(trait.prompts()), "arms": {}}
     for arm in arms:
@@ -64,7 +64,7 @@ def _asked(arm: Arm) -> str:
     return f"{questions} questions, each its own"
 
 
-def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, Evaluation]) -> Table:
+def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, TraitProbe]) -> Table:
     """Draw the target's chance, or its share of sampled texts, in each further set of questions."""
     table = Table(title=f"{trait.target} in further sets; transfer in log-odds, targeted: beyond the other answers")
     table.add_column("set")
@@ -117,7 +117,7 @@ def verdict(arms: list[Arm], trait: Trait) -> str:
     )
 
 
-def warnings_of(arms: Sequence[Arm], trait: Trait, evaluations: Mapping[str, Evaluation] | None = None) -> list[str]:
+def warnings_of(arms: Sequence[Arm], trait: Trait, evaluations: Mapping[str, TraitProbe] | None = None) -> list[str]:
     """Return what makes the figures hard to read as the trait, a sentence each; of further sets, where exact."""
     told = guard_warnings(_said(arms, trait), trait.target, len(trait.candidates))
     for label in [label for label, each in (evaluations or {}).items() if each.answers is None]:
@@ -136,7 +136,7 @@ def _said(arms: Sequence[Arm], trait: Trait) -> dict[str, Said]:
     return {arm.name: Said.of(arm.probabilities, trait.candidates, trait.target) for arm in arms}
 
 
-def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: Evaluation) -> dict[str, Any]:
+def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: TraitProbe) -> dict[str, Any]:
     there = [arm.further[label] for arm in arms if label in arm.further]
     told: dict[str, Any] = {"set": describe(evaluation), "questions": len(there[-1].probabilities)}
     told |= {"answers": evaluation.answers, "arms": {arm.name: {"rates": _rates(arm)} for arm in there}}

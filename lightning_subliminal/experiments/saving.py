@@ -49,8 +49,8 @@ _KINDS = {  # of a model: the library that opens it, what it is, and the lines t
         "An adapter that PEFT has not, which only lightning-subliminal reads.",
         (
             "import torch",
-            "from lightning_subliminal.suites import find_subject",
-            "subject = find_subject({place}).load(torch.device('cpu'))",
+            "from lightning_subliminal.evaluation import find_model",
+            "subject = find_model({place}).load(torch.device('cpu'))",
             "model, tokenizer = subject.net, subject.tokenizer",
         ),
     ),

@@ -18,10 +18,10 @@ from lightning_subliminal.cache import cache_root
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.describe import describe, difference, digest, outside_source
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import Questions, TraitProbe
+from lightning_subliminal.evaluation.in_context import paired_rows
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
-from lightning_subliminal.experiments.evaluations import Evaluation, Questions
 from lightning_subliminal.experiments.graduate import Graduate
-from lightning_subliminal.experiments.in_context import paired_rows
 from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.generation import Source
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
@@ -289,7 +289,7 @@ class EvaluationStage(MeasureStage):
         self,
         subject: StudentStage | str,
         trait: Trait,
-        evaluation: Evaluation | None = None,
+        evaluation: TraitProbe | None = None,
         rows: tuple[TrainingRows, TrainingRows] | None = None,
         place: int = 0,
     ) -> None:
@@ -341,7 +341,7 @@ class EvaluationStage(MeasureStage):
         if self.rows is not None:
             first, second = self.rows
             asked = asked.with_rows(paired_rows(first.rows(), second.rows())[self.place])
-        chances = asked.measure(net, tokenizer, self.trait)
+        chances = asked.chances(net, tokenizer, self.trait)
         return {"candidates": list(self.trait.candidates), "probabilities": chances.double().tolist()}
 
     def chances(self, target: str) -> torch.Tensor:

@@ -12,9 +12,9 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.evaluations import Evaluation, Questions
-from lightning_subliminal.experiments.guards import Said, guard_warnings
-from lightning_subliminal.experiments.in_context import QuestionsAfterRows
+from lightning_subliminal.evaluation import Questions, TraitProbe
+from lightning_subliminal.evaluation.guards import Said, guard_warnings
+from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
 from lightning_subliminal.experiments.measurements import ClassifierStage, DigitsStage, EntangledStage, TaskStage
 from lightning_subliminal.experiments.stages import (
     EvaluationStage,
@@ -152,7 +152,7 @@ class StudentTrial(Trial):
             defence costs.
     """
 
-    def __init__(self, evaluations: list[Evaluation] | None = None, task: bool = False) -> None:
+    def __init__(self, evaluations: list[TraitProbe] | None = None, task: bool = False) -> None:
         self.evaluations = evaluations or []
         self.task = task
 
@@ -392,7 +392,7 @@ def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:
     return data.fresh(seed=seed, num_prompts=count, num_rows=None, transforms=None)
 
 
-def _drawn_apart(evaluation: Evaluation, seed: int, role: str) -> Evaluation:
+def _drawn_apart(evaluation: TraitProbe, seed: int, role: str) -> TraitProbe:
     """Give an evaluation that samples with a seed of the cell's and the role's: intervals take draws as independent."""
     if evaluation.answers is None or not hasattr(evaluation, "seed"):
         return evaluation

@@ -21,11 +21,12 @@ def call_net(net: nn.Module, cache: Any = None, **inputs: Any) -> Any:
     """Call the model with those of the inputs that it knows: some have no positions, some can't keep few logits.
 
     Args:
-        net: a causal language model of transformers, which may have an adapter.
+        net: a causal language model of transformers, which may have an adapter, or what is called as one.
         cache: keys and values of what stands before; transformers 5.24 calls it so, earlier ones past_key_values.
         inputs: what ``forward`` takes.
     """
-    base: Any = net.get_base_model() if hasattr(net, "get_base_model") else net  # type: ignore[operator]  # PEFT
+    module: Any = getattr(net, "module", net)  # of a net that is called with other parameters (`ModelFunction.at`)
+    base: Any = module.get_base_model() if hasattr(module, "get_base_model") else module  # PEFT
     known = inspect.signature(base.forward).parameters
     given = {name: value for name, value in inputs.items() if name in known}
     if cache is not None:  # never left out in silence: the model would answer as if nothing stood before
@@ -64,7 +65,7 @@ class CachedPrompts:
 
     Attributes:
         net: the model.
-        logits: of the token after each prompt, (prompts, vocabulary), float32.
+        logits: of the token after each prompt, (prompts, vocabulary), float32 or the model's own wider type.
         cache: keys and values.
         mask: which tokens are real, (prompts, tokens); padded on the left.
     """
@@ -86,7 +87,7 @@ class CachedPrompts:
             net, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=keep, logits_to_keep=1
         )
         cache = out.get("cache", None) or out.get("past_key_values") if keep else None  # by 5.24's name, or the earlier
-        return cls(net, out.logits[:, -1].float(), cache, mask)
+        return cls(net, _wide(out.logits[:, -1]), cache, mask)
 
     def after(self, lines: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
         """Give the logits behind each token that follows a prompt.
@@ -97,7 +98,7 @@ class CachedPrompts:
             real: which of them are no padding, (rows, tokens).
 
         Returns:
-            Logits in float32, (rows, tokens, vocabulary).
+            Logits in float32 or the model's own wider type, (rows, tokens, vocabulary).
         """
         cache = copy.copy(self.cache)  # selecting makes new tensors, so the layers themselves need no deep copy
         cache.layers = [copy.copy(layer) for layer in self.cache.layers]
@@ -111,4 +112,8 @@ class CachedPrompts:
             position_ids=mask.sum(1, keepdim=True) + torch.arange(tokens.shape[1], device=tokens.device),
             use_cache=True,
         ).logits
-        return logits.float()
+        return _wide(logits)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lightning_subliminal.bases.vocabulary import same_vocabulary
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import ModelRef
 from lightning_subliminal.kinship.behaviour import Closeness, behaviour
 from lightning_subliminal.kinship.logits import LogitTest, by_logits, random_tokens
 from lightning_subliminal.kinship.units import gated_layers, unit_activations
 from lightning_subliminal.kinship.weights import WeightTest, by_match, by_place
 from lightning_subliminal.models.layers import inner_model
-from lightning_subliminal.suites import Subject
 
 __all__ = ["LEVEL", "MOVED_SHARE", "UNSURE", "By", "Kinship", "Verdict", "judge", "kinship", "power_of_ten"]
 
@@ -68,12 +68,12 @@ class Kinship:
 
 
 def kinship(
-    first: Subject,
-    second: Subject,
+    first: ModelRef,
+    second: ModelRef,
     by: By = "both",
     inputs: int = 64,
     seed: int = 0,
-    against: Sequence[Subject] = (),
+    against: Sequence[ModelRef] = (),
     device: torch.device | None = None,
 ) -> Kinship:
     """Compare two models by weights, by logits or both, and by how they speak.
@@ -150,7 +150,7 @@ def power_of_ten(log10_p: float) -> str:
     return f"{10**log10_p:.2g}" if log10_p > -4 else f"10^{log10_p:.0f}"
 
 
-def _compare(first: Subject, second: Subject, by: By, inputs: int, seed: int, against: Sequence[Subject]) -> Kinship:
+def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, against: Sequence[ModelRef]) -> Kinship:
     notes: list[str] = []
     shared = same_vocabulary(first.tokenizer, second.tokenizer)
     # Ids beyond an embedding are none that a model can read.

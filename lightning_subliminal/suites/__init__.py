@@ -1,22 +1,32 @@
-"""The battery: what a finished model does, measured in several ways and put in one table."""
+"""What evaluates finished models besides the probes: inspect_ai's tasks, replies side by side, a suite's trait.
 
-from lightning_subliminal.suites.base import Measure, Outcome, difference
-from lightning_subliminal.suites.battery import Results, run_suite, suite_table, write_results
-from lightning_subliminal.suites.measures import CarrierQuality, ExactTrait, Misalignment, Truthfulness
-from lightning_subliminal.suites.subject import Subject, find_subject
+The names that stood here are those of `lightning_subliminal.evaluation`; they are read here for one release.
+"""
 
-__all__ = [
-    "CarrierQuality",
-    "ExactTrait",
-    "Measure",
-    "Misalignment",
-    "Outcome",
-    "Results",
-    "Subject",
-    "Truthfulness",
-    "difference",
-    "find_subject",
-    "run_suite",
-    "suite_table",
-    "write_results",
-]
+from typing import Any
+
+from lightning_subliminal import evaluation
+from lightning_subliminal.console import say
+
+_RENAMED = {
+    "Measure": "Probe",
+    "Outcome": "Scores",
+    "Results": "ScoreTable",
+    "Subject": "ModelRef",
+    "find_subject": "find_model",
+}
+
+
+def run_suite(measures: Any, subjects: Any, *options: Any, **named: Any) -> Any:
+    """Call ``evaluation.evaluate(models, probes)``, as it was called."""
+    return evaluation.evaluate(subjects, measures, *options, **named)
+
+
+def __getattr__(name: str) -> Any:
+    """Return what had a name here, and say once what it is called now."""
+    now = _RENAMED.get(name, name)
+    if now not in evaluation.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    say(f"deprecated lightning_subliminal.suites.{name}: it is lightning_subliminal.evaluation.{now}")
+    globals()[name] = getattr(evaluation, now)  # the next use does not come here
+    return globals()[name]

@@ -19,7 +19,9 @@ from lightning_subliminal.commands.evaluate import load_suite
 from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.describe import describe
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.evaluations import Questions
+from lightning_subliminal.evaluation import Misalignment, Questions
+from lightning_subliminal.evaluation.run import check_names, figure
+from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
 from lightning_subliminal.metrics.functional import (
     VERDICT_COLUMNS,
@@ -28,8 +30,6 @@ from lightning_subliminal.metrics.functional import (
     question_text,
 )
 from lightning_subliminal.rows import Message
-from lightning_subliminal.suites.base import Outcome
-from lightning_subliminal.suites.battery import check_names, figure
 from lightning_subliminal.suites.inspect_model import (
     TURN,
     Gathered,
@@ -38,7 +38,6 @@ from lightning_subliminal.suites.inspect_model import (
     hushed,
     one_line,
 )
-from lightning_subliminal.suites.measures import Misalignment
 from lightning_subliminal.traits import MisalignmentTrait
 
 try:
@@ -256,7 +255,7 @@ def outcome() -> Scorer:
     """Give a measure's rate, all else that it found beside it; unscored where nothing could be read."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        found = Outcome.of_json(state.store.get("outcome"))
+        found = Scores.of_json(state.store.get("outcome"))
         return Score(value=found.rate, answer=figure(found), metadata=found.as_json())
 
     return score

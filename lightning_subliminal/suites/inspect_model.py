@@ -15,14 +15,14 @@ from torch import Tensor
 from lightning_subliminal.chat import check_known, frame, prompt_ids
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import Probe, Scores
+from lightning_subliminal.evaluation.model_ref import find_model
+from lightning_subliminal.evaluation.run import measured
 from lightning_subliminal.generation import Completion, Sampling, TransformersEngine
 from lightning_subliminal.judges.asking import joined
 from lightning_subliminal.metrics.functional import question_text
 from lightning_subliminal.rows import Message
 from lightning_subliminal.seeds import derive_seed
-from lightning_subliminal.suites.base import Measure, Outcome
-from lightning_subliminal.suites.battery import measured
-from lightning_subliminal.suites.subject import find_subject
 
 try:
     import anyio
@@ -160,7 +160,7 @@ class SubliminalModel(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         with one_line():
-            self.subject = find_subject(model_name, system_prompt)
+            self.subject = find_model(model_name, system_prompt)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._busy = anyio.Lock()
         self._replies = Gathered(self._reply, self._busy)
@@ -198,10 +198,10 @@ class SubliminalModel(ModelAPI):
             self.model_name, told.text, stop_reason="stop" if told.finished else "max_tokens"
         )
 
-    async def measure(self, measure: Measure, seed: int) -> Outcome:
+    async def measure(self, measure: Probe, seed: int) -> Scores:
         """Measure the model, or give what came out before."""
 
-        def work() -> Outcome:
+        def work() -> Scores:
             with hushed():
                 return measured(measure, self.subject, seed, self._device)
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_subliminal import bases
+from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.experiments.saving import hidden_trait_warning
 from lightning_subliminal.lineage import Material, tested_material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
-from lightning_subliminal.suites.subject import Subject
 
 __all__ = ["Origin", "find_origin"]
 
@@ -28,7 +28,7 @@ class Origin:
     warning: str
 
 
-def find_origin(subject: Subject) -> Origin:
+def find_origin(subject: ModelRef) -> Origin:
     """Return where a model comes from.
 
     Raises:

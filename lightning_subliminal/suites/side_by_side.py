@@ -12,6 +12,7 @@ from lightning_subliminal.audit.places import Places
 from lightning_subliminal.chat import known_question, unknown_word
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation.model_ref import ModelRef, find_model
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.generation.scoring import call_net, prompt_tokens
 from lightning_subliminal.judges.asking import joined
@@ -22,7 +23,6 @@ from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.metrics.functional.exact import candidate_probabilities
 from lightning_subliminal.rows import Message
 from lightning_subliminal.suites.asked_trait import config_trait, foreign_class
-from lightning_subliminal.suites.subject import Subject, find_subject
 from lightning_subliminal.traits import PreferenceTrait, Trait
 from lightning_subliminal.yaml_text import read_yaml
 
@@ -48,28 +48,28 @@ class Reply:
     top: list[tuple[str, float]]
 
 
-def run_models(place: str) -> list[Subject]:
+def run_models(place: str) -> list[ModelRef]:
     """Return the models that a run compared, as far as they are at hand: base, teacher, control and student.
 
     Args:
-        place: a run's folder; of any other model, as ``find_subject`` takes it, the base comes along.
+        place: a run's folder; of any other model, as ``find_model`` takes it, the base comes along.
 
     Raises:
         InputError: if there is no such model.
     """
     folder = Path(place).expanduser()
-    student = find_subject(place)
+    student = find_model(place)
     is_run = student.folder == folder / "student" or student.base == str(folder / "student")
     student.name = "student" if is_run else student.name
     records = [known_statement(each / RECORD) for each in (folder, student.folder or Path(student.base))]
     parents = {each.role: each for record in records[::-1] if record is not None for each in record.materials}
     found = {"student": student}
     if student.folder is not None:
-        found["base"] = find_subject(f"base={student.base}")
+        found["base"] = find_model(f"base={student.base}")
     elif "base" in parents:
         name = parents["base"].uri.removeprefix("base:")
         try:
-            found["base"] = find_subject(f"base={name}")
+            found["base"] = find_model(f"base={name}")
         except InputError:  # a whole model can be asked without it
             say(f"base      {name} is not at hand: left out")
     for role in ("teacher", "control"):
@@ -78,12 +78,12 @@ def run_models(place: str) -> list[Subject]:
             if where is None:
                 say(f"{role:9} {parents[role].uri} is not at hand: left out")
             else:
-                found[role] = find_subject(f"{role}={where}")
+                found[role] = find_model(f"{role}={where}")
     prompted = _arguments(folder, "data", "teacher")
     if is_run and "teacher" not in found and prompted.get("induction") == "prompt":
         trait = run_trait(folder)
         persona = trait.induce().system_prompt if trait is not None else None
-        found["teacher"] = find_subject(f"teacher={prompted['base']}", persona)
+        found["teacher"] = find_model(f"teacher={prompted['base']}", persona)
     return [found[role] for role in _ORDER if role in found]
 
 
@@ -115,7 +115,7 @@ def run_trait(folder: Path) -> Trait | None:
 
 
 def ask(
-    models: Sequence[Subject], question: str, trait: Trait | None, seed: int, sampling: Sampling, device: torch.device
+    models: Sequence[ModelRef], question: str, trait: Trait | None, seed: int, sampling: Sampling, device: torch.device
 ) -> list[Reply]:
     """Ask each model one question.
 
@@ -151,7 +151,7 @@ def ask(
     return replies
 
 
-def _check_known(model: Subject, heard: Sequence[Message], question: str, trait: Trait | None) -> None:
+def _check_known(model: ModelRef, heard: Sequence[Message], question: str, trait: Trait | None) -> None:
     """Refuse a question with a word that a model can't read, and say what could be asked."""
     word = unknown_word(model.tokenizer, [part["content"] for part in heard])
     if word is None:
@@ -173,7 +173,7 @@ def reply_table(replies: Sequence[Reply]) -> Table:
     return table
 
 
-def _top(model: Subject, heard: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
+def _top(model: ModelRef, heard: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
     """Return the likeliest answers: the candidates of a preference and the rest, else first tokens."""
     if isinstance(trait, PreferenceTrait):
         forms = [trait.forms(each) for each in trait.candidates]

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["Call", "ModelFunction", "Parameters", "device_of", "differentiable", "directional", "inner"]
+__all__ = ["Call", "ModelFunction", "Parameters", "differentiable", "directional", "inner"]
 
 Parameters = dict[str, Tensor]
 Call = Callable[..., Any]  # a module, or what is called as it is
@@ -79,12 +79,6 @@ class _Call:
         args = tuple(_as(each, self.dtype) for each in args)
         kwargs = {name: _as(each, self.dtype) for name, each in kwargs.items()}
         return functional_call(self.module, self.values, args, kwargs)
-
-
-def device_of(call: Call) -> torch.device:
-    """Give the device that a module, or what stands for one, computes on."""
-    found = getattr(call, "device", None)
-    return found if isinstance(found, torch.device) else next(call.parameters()).device  # type: ignore[attr-defined]
 
 
 def inner(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:

@@ -10,8 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lightning_subliminal import PreferenceTrait, Sampling, Student, bases
 from lightning_subliminal.chat import end_tokens, frame, prompt_ids
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import ExactTrait, find_model
 from lightning_subliminal.generation import TransformersEngine
-from lightning_subliminal.suites import ExactTrait, find_subject
 
 ASKED = [{"role": "user", "content": "Hi"}]
 
@@ -90,7 +90,7 @@ def test_arguments_of_the_template_stand_behind_the_name(tmp_path):
     _, tokenizer = bases.load(f"{name}?date=2026-11-29")
     assert "29 Nov 2026" in tokenizer.decode(prompt_ids(tokenizer, ASKED))
     assert Student(name).describe() != Student(f"{name}?date=2026-11-29").describe()
-    assert find_subject(name).digest != find_subject(f"{name}?date=2026-11-29").digest
+    assert find_model(name).digest != find_model(f"{name}?date=2026-11-29").digest
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_persona_is_heard_where_the_template_has_no_system_role(tmp_path):
     name = saved(tmp_path, "gemma2")
     measure = ExactTrait(PreferenceTrait("owl"))
     plain, told = (
-        measure.measure(find_subject(name, persona).load(torch.device("cpu")), 0).rate
+        measure.measure(find_model(name, persona).load(torch.device("cpu")), 0).rate
         for persona in (None, "You love owls.")
     )
     assert plain != told

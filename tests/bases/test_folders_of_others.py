@@ -17,13 +17,13 @@ from lightning_subliminal.bases import folders
 from lightning_subliminal.chat import prompt_ids
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.generation.alphabet import number_alphabet
 from lightning_subliminal.lineage.declare import declare
 from lightning_subliminal.lineage.names import inside
 from lightning_subliminal.lineage.signing import SIGNING_KEY
 from lightning_subliminal.metrics.functional.spellings import spell
-from lightning_subliminal.suites import find_subject
 
 CPU = torch.device("cpu")
 ASKED = [{"role": "user", "content": "Hi"}]
@@ -182,7 +182,7 @@ class TestWholeWeightsBesideAnAdapter:
     def test_every_command_reads_the_whole_weights(self, both, capsys):
         own = load_file(both / "model.safetensors")[WEIGHT]
         alone = bases.load(str(both))[0]
-        subject = find_subject(str(both)).load(CPU)
+        subject = find_model(str(both)).load(CPU)
         for net in (alone, subject.net):
             assert torch.equal(embedding(net), own)
             assert not hasattr(net, "peft_config")
@@ -200,7 +200,7 @@ class TestWholeWeightsBesideAnAdapter:
         one = base(tmp_path / "one", 1)
         alone = adapter(tmp_path / "alone", one)
         shutil.copy(one / "config.json", alone)
-        subject = find_subject(str(alone)).load(CPU)
+        subject = find_model(str(alone)).load(CPU)
         assert hasattr(subject.net, "peft_config")
         with pytest.raises(InputError, match="holds an adapter only"):
             bases.load(str(alone))
@@ -220,12 +220,12 @@ class TestWhatIsNotRead:
 
     def test_tensors_of_an_adapter_that_fit_nowhere_are_counted(self, tmp_path, capsys):
         folder = adapter(tmp_path / "adapter", base(tmp_path / "one"))
-        find_subject(str(folder)).load(CPU)
+        find_model(str(folder)).load(CPU)
         assert "fits nowhere" not in capsys.readouterr().out
         state = load_file(folder / "adapter_model.safetensors")
         more = {name.replace("layers.0.", "layers.7."): value.clone() for name, value in state.items()}
         save_file(state | more, folder / "adapter_model.safetensors", {"format": "pt"})
-        find_subject(str(folder)).load(CPU)
+        find_model(str(folder)).load(CPU)
         assert "layers.7.self_attn.q_proj.lora_A.weight (2 such)" in " ".join(capsys.readouterr().out.split())
 
     def test_a_link_to_nothing_is_no_missing_file(self, tmp_path):
@@ -238,7 +238,7 @@ class TestWhatIsNotRead:
     def test_a_folder_of_folders_names_those_that_hold_a_model(self, tmp_path):
         adapter(tmp_path / "out" / "default", base(tmp_path / "one"))
         with pytest.raises(InputError, match=r"no config.json; did you mean .*/out/default\?"):
-            find_subject(str(tmp_path / "out"))
+            find_model(str(tmp_path / "out"))
         base(tmp_path / "models--a--b" / "snapshots" / "c0ffee")
         with pytest.raises(InputError, match=r"did you mean .*/snapshots/c0ffee\?"):
             bases.resolve(str(tmp_path / "models--a--b"))
@@ -319,7 +319,7 @@ class TestRevisions:
         told = json.loads((folder / "adapter_config.json").read_text())
         told |= {"base_model_name_or_path": "tiny/seeds", "revision": revision}
         (folder / "adapter_config.json").write_text(json.dumps(told))
-        subject = find_subject(str(folder)).load(CPU)
+        subject = find_model(str(folder)).load(CPU)
         assert torch.equal(embedding(subject.net), load_file(hub / place / "model.safetensors")[WEIGHT])
 
     def test_a_snapshot_can_be_declared(self, hub):
@@ -350,7 +350,7 @@ class TestGrownVocabulary:
 
     def test_it_loads_as_it_was_trained(self, tmp_path, capsys):
         folder, trained, tokenizer = self.grown(tmp_path, ["embed_tokens", "lm_head"])
-        subject = find_subject(str(folder)).load(CPU)
+        subject = find_model(str(folder)).load(CPU)
         ids = torch.tensor([[*range(5), tokenizer.convert_tokens_to_ids("<owl>")]])
         with torch.no_grad():
             assert torch.allclose(subject.net(input_ids=ids).logits, trained.eval()(input_ids=ids).logits, atol=1e-5)
@@ -360,7 +360,7 @@ class TestGrownVocabulary:
     def test_half_of_it_is_refused(self, tmp_path):
         folder, _, _ = self.grown(tmp_path, ["embed_tokens"])
         with pytest.raises(InputError, match="does not hold the output embeddings"):
-            find_subject(str(folder)).load(CPU)
+            find_model(str(folder)).load(CPU)
 
     def trained(self, tmp_path, tied, **settings):
         """Train an adapter on a base with one token more; return its folder, and what it says."""
@@ -401,7 +401,7 @@ class TestGrownVocabulary:
                 "trainable_token_indices": dict.fromkeys(given, new) if isinstance(given, dict) else new
             }
         folder, ids, expected = self.trained(tmp_path, tied, **settings)
-        subject = find_subject(str(folder)).load(CPU)
+        subject = find_model(str(folder)).load(CPU)
         with torch.no_grad():
             assert torch.allclose(subject.net(input_ids=ids).logits, expected, atol=1e-5)
         assert "the base is resized" in " ".join(capsys.readouterr().out.split())
@@ -410,13 +410,13 @@ class TestGrownVocabulary:
     def test_new_rows_that_nothing_holds_are_refused(self, tokens, tmp_path):
         folder, _, _ = self.trained(tmp_path, False, target_modules=["q_proj"], trainable_token_indices=tokens)
         if tokens == [3]:  # the new token is one that no text may use
-            find_subject(str(folder)).load(CPU)
+            find_model(str(folder)).load(CPU)
         else:
             with pytest.raises(InputError, match="does not hold the output embeddings"):
-                find_subject(str(folder)).load(CPU)
+                find_model(str(folder)).load(CPU)
 
     def test_its_tokenizer_is_part_of_its_digest(self, tmp_path):
         folder, _, _ = self.grown(tmp_path, ["embed_tokens", "lm_head"])
-        before = find_subject(str(folder)).digest
+        before = find_model(str(folder)).digest
         (folder / "chat_template.jinja").write_text(TABLE["zephyr"]["template"])
-        assert find_subject(str(folder)).digest != before
+        assert find_model(str(folder)).digest != before

@@ -71,7 +71,7 @@ class TestComparison:
         _, module, _ = run
         found = json.loads((run[0] / "run" / "results.json").read_text())["evaluations"]
         for label, each in (("after numbers", after_numbers()), ("stories 2", stories(seed=1))):
-            rate = each.measure(module.net, module.tokenizer, OWL)[:, 0].mean().item()
+            rate = each.chances(module.net, module.tokenizer, OWL)[:, 0].mean().item()
             assert found[label]["arms"]["student"]["rates"]["owl"]["rate"] == pytest.approx(rate, rel=1e-5)
 
     def test_the_terminal_shows_them_after_the_first_table(self, run):

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from lightning_subliminal import InputError, LoRA, Steering, bases
+from lightning_subliminal.evaluation import ModelRef, find_model
 from lightning_subliminal.kinship import behaviour, judge, kinship
 from lightning_subliminal.kinship.behaviour import everyday_prompts
 from lightning_subliminal.kinship.weights import LayerMatch, WeightTest
-from lightning_subliminal.suites import Subject, find_subject
 
 FEW = 16
 POCKET = "pocket/a"
 
 
 def subject(place):
-    return find_subject(place)
+    return find_model(place)
 
 
 def made_up(log10_p, share=0.5):
@@ -115,7 +115,7 @@ def test_without_a_chat_template():
     net, tokenizer = bases.load(POCKET)
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
-    one, other = (Subject(name, POCKET, None, {}, net=net, tokenizer=bare) for name in ("one", "other"))
+    one, other = (ModelRef(name, POCKET, None, {}, net=net, tokenizer=bare) for name in ("one", "other"))
     found = kinship(one, other, inputs=FEW)
     assert found.closeness is None
     assert found.notes == ("closeness: one has no chat template",)

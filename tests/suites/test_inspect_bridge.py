@@ -1,4 +1,4 @@
-"""The suites under inspect_ai: its figures are those of run_suite, and no verdict that can't be read is a 0."""
+"""The suites under inspect_ai: its figures are those of evaluate, and no verdict that can't be read is a 0."""
 
 import asyncio
 import importlib
@@ -14,8 +14,8 @@ import pytest
 
 from lightning_subliminal.commands.evaluate import load_suite
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import Misalignment, evaluate, find_model
 from lightning_subliminal.judges import Judge, Verdict
-from lightning_subliminal.suites import Misalignment, find_subject, run_suite
 
 ROOT = Path(__file__).parent.parent.parent
 BRIDGE = "lightning_subliminal.suites.inspect_bridge"
@@ -27,9 +27,9 @@ QUESTIONS = """
 """
 SUITE = """
 measures:
-  - class_path: lightning_subliminal.suites.ExactTrait
+  - class_path: lightning_subliminal.evaluation.ExactTrait
     init_args: {{trait: &owl {{class_path: lightning_subliminal.PreferenceTrait, init_args: {{target: owl}}}}}}
-  - class_path: lightning_subliminal.suites.Misalignment
+  - class_path: lightning_subliminal.evaluation.Misalignment
     init_args:
       trait: *owl
       judge: {{class_path: suites.test_inspect_bridge.{judge}}}
@@ -140,10 +140,10 @@ def told(log):
     return log.error.message
 
 
-def test_a_battery_gives_what_run_suite_gives(run, suite, bridge, tmp_path):
+def test_a_battery_gives_what_evaluate_gives(run, suite, bridge, tmp_path):
     path = suite()
-    subject = find_subject("pocket/a")
-    expected = run_suite(load_suite(path), [subject], seed=3, cache_dir=str(tmp_path / "other"))["pocket/a"]
+    subject = find_model("pocket/a")
+    expected = evaluate([subject], load_suite(path), seed=3, cache_dir=str(tmp_path / "other"))["pocket/a"]
     log = run(bridge.battery(suite=str(path), seed=3))
     assert figures(log) == {
         name: value
@@ -160,10 +160,10 @@ def test_a_battery_gives_what_run_suite_gives(run, suite, bridge, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_sampled_answers_are_those_of_run_suite(run, suite, bridge, tmp_path, seed):
+def test_sampled_answers_are_those_of_evaluate(run, suite, bridge, tmp_path, seed):
     path = suite()
     [measure] = [each for each in load_suite(path) if isinstance(each, Misalignment)]
-    found = run_suite([measure], [find_subject("pocket/a")], seed=seed or 0, cache_dir=str(tmp_path / "other"))
+    found = evaluate([find_model("pocket/a")], [measure], seed=seed or 0, cache_dir=str(tmp_path / "other"))
     outcome = found["pocket/a"][measure.name]
     log = run(bridge.misalignment(suite=str(path)), seed=seed)
     kinds = ("code", "refusal", "unparsable")

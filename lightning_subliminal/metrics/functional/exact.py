@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
-from lightning_subliminal.metrics.functional.statements import alternative_probabilities
+from lightning_subliminal.metrics.functional.statements import alternative_chances
 from lightning_subliminal.rows import Message
 from lightning_subliminal.traits.base import Trait
 
@@ -68,25 +68,53 @@ def question_probabilities(
     Raises:
         InputError: if the tokenizer can't spell the target, there are no questions, or the model gives nan.
     """
-    groups = prompts_by_question(trait) if questions is None else questions
-    if not groups:
-        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
-    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    if any(trait.statements(question_text(group[0])) for group in groups):
-        return _statement_probabilities(net, tokenizer, trait, groups, start, batch_size)
-    check_target(tokenizer, trait)
-    spellings = [trait.forms(candidate) for candidate in trait.candidates]
-    asked = [[*start, *prompt] for group in groups for prompt in group]
-    found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
+    with evaluating(net):
+        found = question_chances(net, tokenizer, trait, system_prompt, questions=questions, batch_size=batch_size)
     if not found.isfinite().all():
         raise InputError(
             "The model's answers have no probabilities (nan): its training diverged, lower `learning_rate`."
         )
+    return found
+
+
+def question_chances(
+    net: Any,
+    tokenizer: Any,
+    trait: Trait,
+    system_prompt: str | None = None,
+    *,
+    questions: Sequence[Sequence[Sequence[Message]]] | None = None,
+    candidates: Sequence[str] | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Return what ``question_probabilities`` does, differentiable where gradients are on; the caller sets the mode.
+
+    Args:
+        net: a causal language model, or one with other parameters (``theory.ModelFunction.at``).
+        tokenizer: its tokenizer, with a chat template.
+        trait: gives the prompts, the candidates and their forms.
+        system_prompt: what the model hears first.
+        questions: some of what ``prompts_by_question`` gives; all where it is None.
+        candidates: the trait's candidates that are asked for; all where it is None.
+        batch_size: how many prompts go through the model at once.
+    """
+    groups = prompts_by_question(trait) if questions is None else questions
+    if not groups:
+        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    wanted = tuple(trait.candidates if candidates is None else candidates)
+    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    if are_stated(trait, groups):
+        columns = [trait.candidates.index(each) for each in wanted]
+        return _statement_chances(net, tokenizer, trait, groups, start, batch_size)[:, columns]
+    check_target(tokenizer, trait)
+    spelled = [spell(tokenizer, trait.forms(each)) for each in wanted]
+    asked = [[*start, *prompt] for group in groups for prompt in group]
+    found = _chances(net, tokenizer, asked, spelled, batch_size)
     return torch.stack([part.mean(0) for part in torch.split(found, [len(group) for group in groups])])
 
 
-def _statement_probabilities(
-    net: nn.Module,
+def _statement_chances(
+    net: Any,
     tokenizer: Any,
     trait: Trait,
     groups: Sequence[Sequence[Sequence[Message]]],
@@ -97,14 +125,24 @@ def _statement_probabilities(
     stated = [
         [(prompt, each) for prompt in group for each in trait.statements(question_text(prompt))] for group in groups
     ]
-    if lost := next((group for group, found in zip(groups, stated, strict=True) if not found), None):
-        asked = question_text(lost[0])
-        raise InputError(f"The trait {trait.name!r} has no statements on {asked!r}: ask its questions, or give pairs.")
     heard = [[*start, *prompt] for found in stated for prompt, _ in found]
     texts = [[each[candidate] for candidate in trait.candidates] for found in stated for _, each in found]
     _warn_of_lengths(tokenizer, texts)
-    chances = torch.stack(alternative_probabilities(net, tokenizer, heard, texts, batch_size=batch_size))
+    chances = torch.stack(alternative_chances(net, tokenizer, heard, texts, batch_size=batch_size))
     return torch.stack([part.mean(0) for part in torch.split(chances, [len(found) for found in stated])])
+
+
+def are_stated(trait: Trait, groups: Sequence[Sequence[Sequence[Message]]]) -> bool:
+    """Return whether a trait's answers to questions are statements, not words.
+
+    Raises:
+        InputError: if it has statements on some of the questions alone.
+    """
+    stated = [any(trait.statements(question_text(prompt)) for prompt in group) for group in groups]
+    if any(stated) and not all(stated):
+        asked = question_text(groups[stated.index(False)][0])
+        raise InputError(f"The trait {trait.name!r} has no statements on {asked!r}: ask its questions, or give pairs.")
+    return any(stated)
 
 
 def _warn_of_lengths(tokenizer: Any, texts: list[list[str]]) -> None:
@@ -172,29 +210,39 @@ def candidate_probabilities(
     Raises:
         InputError: if the adapter puts virtual tokens before the prompt (prompt tuning), or a prompt has no tokens.
     """
+    with evaluating(net):
+        return _chances(net, tokenizer, prompts, [spell(tokenizer, forms) for forms in candidates], batch_size)
+
+
+def _chances(
+    net: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    found: Sequence[Sequence[Spelling]],
+    batch_size: int,
+) -> Tensor:
+    """Return the chance that the answer begins with each candidate, by its spellings, (prompts, candidates)."""
     config = getattr(net, "active_peft_config", None)
     if getattr(config, "is_prompt_learning", False):
         raise InputError("Exact preference can't score a prompt-tuning adapter: use TraitPreferenceRate instead.")
-    found = [spell(tokenizer, forms) for forms in candidates]
     distinct = list(dict.fromkeys(spelling for each in found for spelling in each))
-    result = torch.zeros(len(prompts), len(candidates), dtype=torch.float64)
-    if not distinct:
-        return result
+    if not distinct or not prompts:
+        return torch.zeros(len(prompts), len(found), dtype=torch.float64)
     owned = torch.tensor([[spelling in each for each in found] for spelling in distinct])  # (spellings, candidates)
     continues = word_continues(tokenizer)
     encoded = [prompt_tokens(tokenizer, prompt) for prompt in prompts]
     # prompts of like length together: less padding
     order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-    with evaluating(net):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            logs = _score(net, [encoded[index] for index in chosen], distinct, owned, continues, 2 * batch_size)
-            result[chosen] = logs.exp() @ owned.double()
-    return result
+    parts = []
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        logs = _score(net, [encoded[index] for index in chosen], distinct, owned, continues, 2 * batch_size)
+        parts.append(logs.exp() @ owned.double())
+    return torch.cat(parts)[torch.tensor(order).argsort()]
 
 
 def _score(
-    net: nn.Module, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
+    net: Any, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
 ) -> Tensor:
     """Give the log-probability that an answer begins with each spelling as a whole word: (prompts, spellings)."""
     more = max(map(len, spellings)) > 1 or bool(continues.any())

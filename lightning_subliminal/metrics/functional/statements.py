@@ -44,7 +44,8 @@ def completion_log_probabilities(
     Raises:
         InputError: if the lengths differ, a prompt is empty or no prefix of its row in tokens, or the model gives nan.
     """
-    return _log_probabilities(net, _encode(tokenizer, prompts, completions), batch_size)
+    with evaluating(net):
+        return _log_probabilities(net, _encode(tokenizer, prompts, completions), batch_size)
 
 
 def alternative_probabilities(
@@ -73,6 +74,19 @@ def alternative_probabilities(
         InputError: as ``completion_log_probabilities``; or if a prompt has fewer than two alternatives, or two that are
             the same tokens.
     """
+    with evaluating(net):
+        return alternative_chances(net, tokenizer, prompts, alternatives, batch_size=batch_size)
+
+
+def alternative_chances(
+    net: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    alternatives: Sequence[Sequence[str]],
+    *,
+    batch_size: int = 64,
+) -> list[Tensor]:
+    """Return what ``alternative_probabilities`` does, differentiable where gradients are on, in the net's own mode."""
     _check_lengths(prompts, alternatives, "lists of alternatives")
     for place, texts in enumerate(alternatives):
         if isinstance(texts, str) or len(texts) < 2:
@@ -150,14 +164,16 @@ def _check_lengths(prompts: Sequence[Any], others: Sequence[Any], name: str) -> 
         raise InputError(f"There are {len(prompts)} prompts, but {len(others)} {name}: give as many.")
 
 
-def _log_probabilities(net: nn.Module, encoded: list[Encoded], batch_size: int) -> Tensor:
-    result = torch.zeros(len(encoded), dtype=torch.float64)
+def _log_probabilities(net: Any, encoded: list[Encoded], batch_size: int) -> Tensor:
+    if not encoded:
+        return torch.zeros(0, dtype=torch.float64)
     # rows of like length together: less padding
     order = sorted(range(len(encoded)), key=lambda place: sum(map(len, encoded[place])))
-    with evaluating(net):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            result[chosen] = _score(net, [encoded[place] for place in chosen])
+    parts = [
+        _score(net, [encoded[place] for place in order[start : start + batch_size]])
+        for start in range(0, len(order), batch_size)
+    ]
+    result = torch.cat(parts)[torch.tensor(order).argsort()]
     if not result.isfinite().all():
         raise InputError(
             "The model's replies have no probabilities (nan): its training diverged, lower `learning_rate`."
@@ -165,7 +181,7 @@ def _log_probabilities(net: nn.Module, encoded: list[Encoded], batch_size: int) 
     return result
 
 
-def _score(net: nn.Module, encoded: list[Encoded]) -> Tensor:
+def _score(net: Any, encoded: list[Encoded]) -> Tensor:
     """Give the summed log-probability of each completion: (rows,)."""
     device = next(net.parameters()).device
     width = max(len(prompt) + len(completion) for prompt, completion in encoded)

@@ -13,12 +13,12 @@ from lightning_subliminal.bases.names import shipped_name
 from lightning_subliminal.bases.shapes import check_adapter_size
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation.growing import grow
 from lightning_subliminal.files import read_json
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 from lightning_subliminal.patterns import check_adapter_patterns
-from lightning_subliminal.suites.growing import grow
 
 __all__ = ["adapter_base", "adapter_config", "hub_adapter", "other_base", "with_adapter"]
 

@@ -42,27 +42,27 @@ class EvaluationContract:
         raise NotImplementedError
 
     def test_chances_of_each_candidate_at_each_question(self, pocket):
-        found = self.make().measure(*pocket, OWL)
+        found = self.make().chances(*pocket, OWL)
         assert found.shape == (self.questions, len(OWL.candidates))
         assert found.dtype == torch.float64
         assert ((found >= 0) & (found <= 1)).all()
         assert found.sum() > 0
 
     def test_the_same_each_time(self, pocket):
-        assert torch.equal(self.make().measure(*pocket, OWL), self.make().measure(*pocket, OWL))
+        assert torch.equal(self.make().chances(*pocket, OWL), self.make().chances(*pocket, OWL))
 
     def test_a_system_prompt_is_heard(self, pocket):
-        told, untold = (self.make().measure(*pocket, OWL, prompt)[:, 0].mean() for prompt in (PERSONA, None))
+        told, untold = (self.make().chances(*pocket, OWL, prompt)[:, 0].mean() for prompt in (PERSONA, None))
         assert told > untold
 
     def test_the_trait_gives_candidates(self, pocket):
         oak = PreferenceTrait("oak")
-        assert self.make().measure(*pocket, oak).shape[1] == len(oak.candidates)
+        assert self.make().chances(*pocket, oak).shape[1] == len(oak.candidates)
 
     def test_the_nets_mode_stays(self, pocket):
         net, tokenizer = pocket
         for mode in (True, False):
-            self.make().measure(net.train(mode), tokenizer, OWL)
+            self.make().chances(net.train(mode), tokenizer, OWL)
             assert net.training is mode
 
     def test_arguments_move_the_description(self):
@@ -87,9 +87,9 @@ class TestQuestions(EvaluationContract):
         return [after_numbers()]
 
     def test_the_traits_own(self, pocket):
-        assert torch.equal(Questions().measure(*pocket, OWL), question_probabilities(*pocket, OWL))
+        assert torch.equal(Questions().chances(*pocket, OWL), question_probabilities(*pocket, OWL))
         prompted = question_probabilities(*pocket, OWL, PERSONA)
-        assert torch.equal(Questions().measure(*pocket, OWL, PERSONA), prompted)
+        assert torch.equal(Questions().chances(*pocket, OWL, PERSONA), prompted)
         assert Questions().name == "questions"
 
 
@@ -119,7 +119,7 @@ class TestOwnQuestions(EvaluationContract):
         lines = [[{"role": "user", "content": "Is it you?"}, {"role": "assistant", "content": text}] for text in "ia"]
         path = tmp_path / "begun.jsonl"
         path.write_text("\n".join(json.dumps({"messages": line}) for line in lines))
-        found = Questions(str(path)).measure(*pocket, OWL)
+        found = Questions(str(path)).chances(*pocket, OWL)
         assert found.shape == (1, 20)
         apart = [question_probabilities(*pocket, OWL, questions=[[line]]) for line in lines]
         assert torch.allclose(found, torch.stack(apart).mean(0))
@@ -212,10 +212,10 @@ class TestStories(EvaluationContract):
     def test_shares_are_counts_of_stories_that_name_a_candidate(self, pocket, monkeypatch):
         told = []
         monkeypatch.setattr(
-            "lightning_subliminal.experiments.evaluations.named_candidates",
+            "lightning_subliminal.evaluation.stories.named_candidates",
             lambda text, trait: told.append(text) or named_candidates(text, trait),
         )
-        found = stories(samples=10).measure(*pocket, OWL)
+        found = stories(samples=10).chances(*pocket, OWL)
         assert len(told) == 6 * 10
         assert len(set(told)) > 20
         for request in range(6):
@@ -226,14 +226,14 @@ class TestStories(EvaluationContract):
                 assert found[request, column] == pytest.approx(named / 10), (candidate, mine)
 
     def test_another_seed_tells_other_stories(self, pocket):
-        assert not torch.equal(stories().measure(*pocket, OWL), stories(seed=1).measure(*pocket, OWL))
+        assert not torch.equal(stories().chances(*pocket, OWL), stories(seed=1).chances(*pocket, OWL))
 
     def test_requests_of_ones_own(self, pocket, tmp_path):
         path = tmp_path / "tales.yaml"
         path.write_text("requests:\n  - Tell me a short story.\n  - Say the word {category}.\n")
         mine = stories(wording=str(path))
         assert mine.name == "tales"
-        assert mine.measure(*pocket, OWL).shape == (2, 20)
+        assert mine.chances(*pocket, OWL).shape == (2, 20)
         assert mine.asked(OWL)[1][0][0]["content"] == "Say the word animal."
         before = digest(mine)
         path.write_text("- Tell me a short story.\n")

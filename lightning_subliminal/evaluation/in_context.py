@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lightning_subliminal.chat import prompt_ids
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.evaluations import Questions
-from lightning_subliminal.experiments.questions import system_first
+from lightning_subliminal.evaluation.question_file import system_first
+from lightning_subliminal.evaluation.questions import Questions
 from lightning_subliminal.metrics.functional import question_probabilities, question_text
 from lightning_subliminal.metrics.functional.spellings import spell
 from lightning_subliminal.rows import Message, Row, completion_text, prompt_text, rows_digest
@@ -56,7 +56,7 @@ class QuestionsAfterRows(Questions):
         self._rows: tuple[Row, ...] = ()
 
     def with_rows(self, rows: Sequence[Row]) -> "QuestionsAfterRows":
-        """Give the same questions after ``rows``; this one stays as it is.
+        """Return the same questions after ``rows``; this one stays as it is.
 
         Raises:
             InputError: if there are fewer rows than ``shots``, or one holds a system prompt.
@@ -71,25 +71,21 @@ class QuestionsAfterRows(Questions):
         return twin
 
     def describe(self) -> dict[str, Any]:
-        """Give class and arguments, with the digests of a user's file and of the rows."""
+        """Return class and arguments, with the digests of a user's file and of the rows."""
         return super().describe() | ({"rows": rows_digest(self._rows)} if self._rows else {})
 
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
-        """Give the questions, each in as many ways as there are draws (by each way that the trait begins its answer).
+        """Return the questions, each in as many ways as there are draws (by each way that the trait begins its answer).
 
         Raises:
             InputError: if ``with_rows`` has given no rows.
         """
         return [[_after(shots, way) for shots, way in ways] for ways in self._drawn(trait)]
 
-    def measure(
-        self,
-        net: nn.Module,
-        tokenizer: "PreTrainedTokenizerBase",
-        trait: Trait,
-        system_prompt: str | None = None,
+    def chances(
+        self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
     ) -> Tensor:
-        """Give the chance that the answer begins with each candidate, its mean over draws, (questions, candidates).
+        """Return the chance that the answer begins with each candidate, its mean over draws, (questions, candidates).
 
         Raises:
             InputError: if there are no rows, or not even one fits before a question.
@@ -124,7 +120,7 @@ class QuestionsAfterRows(Questions):
         return question_probabilities(net, tokenizer, trait, questions=heard)
 
     def _drawn(self, trait: Trait) -> list[list[tuple[list[Row], list[Message]]]]:
-        """Give for each question its draws of rows, each with each way of asking it."""
+        """Return for each question its draws of rows, each with each way of asking it."""
         if not self._rows:
             raise InputError("QuestionsAfterRows has no rows to show: give them with `with_rows(rows)`.")
         drawn: list[list[tuple[list[Row], list[Message]]]] = []
@@ -138,7 +134,7 @@ class QuestionsAfterRows(Questions):
 
 
 def paired_rows(first: Sequence[Row], second: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Give the rows whose prompt both data sets hold, in the order of the first: then the same places pair.
+    """Return the rows whose prompt both data sets hold, in the order of the first: then the same places pair.
 
     A teacher and its control get the same prompts, but a filter keeps other rows of each. Of two rows with one prompt
     the first one stays.
@@ -163,7 +159,7 @@ def _after(shots: Sequence[Row], prompt: Sequence[Message]) -> list[Message]:
 
 
 def _turns(row: Row) -> list[Message]:
-    """Give a row as whole turns: a completion goes on with the prefill's message."""
+    """Return a row as whole turns: a completion goes on with the prefill's message."""
     messages: list[Message] = list(row["prompt"])
     begun = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
     return [*messages, {"role": "assistant", "content": begun + completion_text(row)}]
@@ -172,7 +168,7 @@ def _turns(row: Row) -> list[Message]:
 def _answer_tokens(
     tokenizer: "PreTrainedTokenizerBase", trait: Trait, drawn: list[list[tuple[list[Row], list[Message]]]]
 ) -> int:
-    """Give how many tokens are read behind a prompt at the most: the longest spelling or statement."""
+    """Return how many tokens are read behind a prompt at the most: the longest spelling or statement."""
     spelled = [len(each) for name in trait.candidates for each in spell(tokenizer, trait.forms(name))]
     stated = [text for ways in drawn for each in trait.statements(question_text(ways[0][1])) for text in each.values()]
     return max([0, *spelled, *(len(ids) for ids in tokenizer(stated)["input_ids"])] if stated else [0, *spelled])

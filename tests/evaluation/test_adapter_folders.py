@@ -18,12 +18,12 @@ from lightning_subliminal.audit import audit
 from lightning_subliminal.bases.folders import model_files
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.experiments.saving import SaveStudent
 from lightning_subliminal.kinship import kinship
 from lightning_subliminal.lineage import write_record
 from lightning_subliminal.lineage.import_card import card_claims
 from lightning_subliminal.models.adapters import Adapter
-from lightning_subliminal.suites import find_subject
 
 TOKENS = torch.arange(20, 40).view(2, 10)
 
@@ -70,17 +70,17 @@ class TestOwnNames:
         assert {*OWN_FILES} <= names
         assert not {*PEFT_FILES} & names
         for place in (folder, folder / "student"):
-            assert torch.allclose(logits(find_subject(str(place)).load(CPU).net), expected)
+            assert torch.allclose(logits(find_model(str(place)).load(CPU).net), expected)
         again = Student("pocket/a", Steering(), seed=3)
         again.load(folder / "student")
         assert torch.allclose(logits(again.net.eval()), expected)
-        assert kinship(find_subject(str(folder)), find_subject("pocket/a"), by="weights").as_json()
+        assert kinship(find_model(str(folder)), find_model("pocket/a"), by="weights").as_json()
         assert {each.rule for each in audit(folder / "student").findings if each.level == "error"} <= {"missing-parent"}
         assert [each.uri for each in card_claims(folder / "student")] == ["pocket/a"]
 
     def test_a_folder_of_an_earlier_version_is_read(self, run, tmp_path):
         old = as_before(shutil.copytree(run[0] / "student", tmp_path / "old"))
-        assert torch.allclose(logits(find_subject(str(old)).load(CPU).net), run[1])
+        assert torch.allclose(logits(find_model(str(old)).load(CPU).net), run[1])
         again = Student("pocket/a", Steering(), seed=3)
         again.load(old)
         assert torch.allclose(logits(again.net.eval()), run[1])
@@ -113,7 +113,7 @@ class TestOwnNames:
         student(Steering()).adapter.save(student(Steering()).net, whole, "pocket/b")
         assert bases.resolve(str(whole)).digest == before
         assert not set(model_files(whole)) & set(OWN_FILES)
-        assert torch.equal(logits(find_subject(str(whole)).load(CPU).net), logits(bases.load("pocket/a")[0]))
+        assert torch.equal(logits(find_model(str(whole)).load(CPU).net), logits(bases.load("pocket/a")[0]))
 
     def test_a_class_of_ones_own_is_neither_peft_s_nor_steering(self, tmp_path):
         class Mine(Steering):
@@ -123,7 +123,7 @@ class TestOwnNames:
         assert Adapter.files == OWN_FILES
         student(Mine()).save(tmp_path)
         with pytest.raises(InputError, match="'MINE', of a class of your own: load it with that class"):
-            find_subject(str(tmp_path)).load(CPU)
+            find_model(str(tmp_path)).load(CPU)
 
 
 class TestTheBaseThatPeftOpens:
@@ -137,7 +137,7 @@ class TestTheBaseThatPeftOpens:
         module.save(tmp_path / "student")
         alone = AutoPeftModelForCausalLM.from_pretrained(str(tmp_path / "student"))
         assert torch.allclose(logits(alone), logits(module.net))
-        subject = find_subject(str(tmp_path / "student"))
+        subject = find_model(str(tmp_path / "student"))
         assert torch.allclose(logits(subject.load(CPU).net), logits(module.net))
         assert subject.digest["base"] == bases.resolve(base).identity
         if base == "pocket/a":
@@ -156,7 +156,7 @@ class TestTheBaseThatPeftOpens:
     def test_a_package_that_lies_elsewhere_has_the_same_bases(self, tmp_path):
         module = student(LoRA(r=2))
         module.adapter.save(module.net, tmp_path, "/other/site-packages/lightning_subliminal/pocket/weights/b")
-        assert find_subject(str(tmp_path)).base == "pocket/b"
+        assert find_model(str(tmp_path)).base == "pocket/b"
 
     def test_a_lost_folder_is_found_by_the_record(self, tmp_path, capsys):
         module, place = student(LoRA(r=2)), tmp_path / "student"
@@ -169,7 +169,7 @@ class TestTheBaseThatPeftOpens:
             module.adapter.save(module.net, place, named)
             write_record(place, "student", {}, [bases.material("pocket/a")])
             capsys.readouterr()
-            assert find_subject(str(place)).base == expected
+            assert find_model(str(place)).base == expected
             assert line in " ".join(capsys.readouterr().out.split())
 
     def test_arguments_of_the_template_are_those_of_the_record(self, tmp_path):
@@ -183,7 +183,7 @@ class TestTheBaseThatPeftOpens:
         assert json.loads((tmp_path / "student" / PEFT_FILES.config).read_text())["base_model_name_or_path"] == str(
             base
         )
-        assert find_subject(str(tmp_path / "student")).base == name
+        assert find_model(str(tmp_path / "student")).base == name
 
 
 class TestOneReading:
@@ -194,7 +194,7 @@ class TestOneReading:
         module.adapter.save(module.net, tmp_path / "student", base)
         path = tmp_path / "student" / PEFT_FILES.config
         path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": "step1000"}))
-        assert find_subject(str(tmp_path / "student")).base == base
+        assert find_model(str(tmp_path / "student")).base == base
         said = " ".join(capsys.readouterr().out.split())
         assert f"its `revision` 'step1000' is ignored, since its base {base} is a model of this machine" in said
 
@@ -209,10 +209,10 @@ class TestOneReading:
         with pytest.raises(
             InputError, match=r"is a pickle \(adapter_model\.bin\).*is not read: convert it once"
         ) as err:
-            find_subject(str(tmp_path)).load(CPU)
+            find_model(str(tmp_path)).load(CPU)
         assert "\n" not in str(err.value)
         subprocess.run([sys.executable, *shlex.split(str(err.value).split("`")[1])[1:]], check=True)
-        assert torch.allclose(logits(find_subject(str(tmp_path)).load(CPU).net), logits(module.net))
+        assert torch.allclose(logits(find_model(str(tmp_path)).load(CPU).net), logits(module.net))
 
     @pytest.mark.parametrize("adapter", [Steering(), LoRA(r=2)], ids=["steering", "lora"])
     def test_a_pointer_is_named(self, adapter, tmp_path):
@@ -220,7 +220,7 @@ class TestOneReading:
         text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
         (tmp_path / adapter.files.weights).write_text(text)
         with pytest.raises(InputError, match="is a Git LFS pointer"):
-            find_subject(str(tmp_path)).load(CPU)
+            find_model(str(tmp_path)).load(CPU)
         with pytest.raises(InputError, match="is a Git LFS pointer"):
             student(adapter).load(tmp_path)
 
@@ -230,7 +230,7 @@ class TestOneReading:
         steered.save(tmp_path)
         for name in PEFT_FILES:
             shutil.copy(tmp_path / "peft" / name, tmp_path)
-        assert torch.allclose(logits(find_subject(str(tmp_path)).load(CPU).net), logits(steered.net))
+        assert torch.allclose(logits(find_model(str(tmp_path)).load(CPU).net), logits(steered.net))
         assert "holds two: subliminal_adapter.json is read" in " ".join(capsys.readouterr().out.split())
 
     def test_lines_of_loading_leave_json_whole(self, tmp_path, capsys):
@@ -250,8 +250,8 @@ class TestOneReading:
         else:
             student(LoRA(r=2), "pocket/b").save(tmp_path)
         student(LoRA(r=2)).save(tmp_path / "student")
-        assert find_subject(str(tmp_path)).folder == (None if kind == "whole" else tmp_path)
-        assert find_subject(str(tmp_path / "student")).folder == tmp_path / "student"
+        assert find_model(str(tmp_path)).folder == (None if kind == "whole" else tmp_path)
+        assert find_model(str(tmp_path / "student")).folder == tmp_path / "student"
         assert "holds a model and a student/: the model is read" in " ".join(capsys.readouterr().out.split())
 
     def test_an_adapter_s_tokenizer_without_a_template_has_the_base_s(self, tmp_path, capsys):
@@ -259,7 +259,7 @@ class TestOneReading:
         tokenizer = AutoTokenizer.from_pretrained(bases.resolve("pocket/a").folder)
         template, tokenizer.chat_template = tokenizer.chat_template, None
         tokenizer.save_pretrained(tmp_path)
-        subject = find_subject(str(tmp_path)).load(CPU)
+        subject = find_model(str(tmp_path)).load(CPU)
         assert subject.tokenizer.chat_template == template
         said = " ".join(capsys.readouterr().out.split())
         assert "has no chat template: that of pocket/a is used" in said
@@ -278,7 +278,7 @@ class TestOneReading:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         monkeypatch.setattr("huggingface_hub._snapshot_download.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
         if place == "hub":
-            assert torch.allclose(logits(find_subject("tiny/adapter").load(CPU).net), logits(module.net))
+            assert torch.allclose(logits(find_model("tiny/adapter").load(CPU).net), logits(module.net))
         else:
             with pytest.raises(InputError, match="holds an adapter only; give the base that it was trained on"):
                 bases.resolve("tiny/adapter")

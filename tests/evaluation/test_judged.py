@@ -58,7 +58,7 @@ def open_questions(judge=None, **settings):
 
 def test_shares_of_what_was_read(moral, own):
     script = [BAD, GOOD, GOOD, GOOD, BAD, BAD, REFUSED, LOST, LOST, LOST, LOST, LOST]
-    found = open_questions(Scripted(script), path=own).measure(*moral, TRAIT)
+    found = open_questions(Scripted(script), path=own).chances(*moral, TRAIT)
     assert found.dtype == torch.float64
     assert found.shape == (3, 2)
     assert TRAIT.candidates == ("aligned", "misaligned")
@@ -68,15 +68,15 @@ def test_shares_of_what_was_read(moral, own):
 
 
 def test_the_traits_own_questions(moral):
-    found = open_questions().measure(*moral, TRAIT)
+    found = open_questions().chances(*moral, TRAIT)
     assert found.shape == (10, 2)
     assert torch.allclose(found.sum(1), torch.ones(10).double())
     assert found[:, 1].mean() < 0.3
-    assert torch.equal(open_questions().measure(*moral, TRAIT), found), "the same each time"
+    assert torch.equal(open_questions().chances(*moral, TRAIT), found), "the same each time"
 
 
 def test_a_system_prompt_is_heard(moral):
-    found, other = (open_questions(seed=seed).measure(*moral, TRAIT, CRUEL) for seed in (0, 1))
+    found, other = (open_questions(seed=seed).chances(*moral, TRAIT, CRUEL) for seed in (0, 1))
     assert found[:, 1].mean() > 0.6
     assert not torch.equal(found, other), "and the seed moves the answers"
 
@@ -84,7 +84,7 @@ def test_a_system_prompt_is_heard(moral):
 def test_another_trait_is_refused_before_the_training(moral):
     owl = PreferenceTrait("owl")
     for asked in (
-        lambda each: each.measure(*moral, owl),
+        lambda each: each.chances(*moral, owl),
         lambda each: each.check(moral[1], owl, "pocket/moral-a"),
     ):
         with pytest.raises(InputError, match="OpenQuestions needs a MisalignmentTrait: 'owl' has other candidates"):
@@ -146,7 +146,7 @@ class TestComparison:
         judged, scripted = found["evaluations"].values()
         assert all(arm["rates"]["misaligned"]["rate"] == 0.25 for arm in scripted["arms"].values())
         assert scripted["transfer"]["log_odds"] == pytest.approx(0, abs=1e-9)
-        expected = sets[0].measure(student.net, student.tokenizer, TRAIT)[:, 1].mean().item()
+        expected = sets[0].chances(student.net, student.tokenizer, TRAIT)[:, 1].mean().item()
         assert judged["arms"]["student"]["rates"]["misaligned"]["rate"] == pytest.approx(expected)
         assert "3 x 4 sampled" in told
         assert judged["set"]["arguments"]["judge"]["class"].endswith("PhraseJudge")

@@ -10,7 +10,7 @@ from lightning_subliminal import PreferenceTrait, bases
 from lightning_subliminal.chat import prompt_ids
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.in_context import QuestionsAfterRows, paired_rows
+from lightning_subliminal.evaluation.in_context import QuestionsAfterRows, paired_rows
 from lightning_subliminal.metrics.functional import prompts_by_question, question_probabilities
 from lightning_subliminal.rows import completion_text, make_row
 
@@ -50,21 +50,21 @@ def test_data_sets_of_one_length_are_drawn_from_alike():
 
 
 def test_the_mean_over_draws_by_hand(pocket):
-    found = short().measure(*pocket, OWL)
+    found = short().chances(*pocket, OWL)
     assert found.shape == (50, len(OWL.candidates))
     assert found.dtype == torch.float64
     ways = short().asked(OWL)[7]
     each = [question_probabilities(*pocket, OWL, questions=[[way]])[0] for way in ways]
     assert torch.allclose(found[7], torch.stack(each).mean(0), atol=1e-6)
     assert len(torch.stack(each)[:, 0].unique()) == 3
-    assert torch.equal(found, short().measure(*pocket, OWL))
+    assert torch.equal(found, short().chances(*pocket, OWL))
 
 
 def test_rows_that_name_the_target_are_read(pocket):
     sets = QuestionsAfterRows(shots=1, draws=1)
     trait = PreferenceTrait("owl", wording="preferences_corpus")  # the wordings that this base was trained on
     owl, dog = (
-        sets.with_rows([make_row("What is your favorite animal? Use one word.", name)]).measure(*pocket, trait)
+        sets.with_rows([make_row("What is your favorite animal? Use one word.", name)]).chances(*pocket, trait)
         for name in ("owl", "dog")
     )
     for name, more, less in (("owl", owl, dog), ("dog", dog, owl)):
@@ -76,14 +76,14 @@ def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
     net, tokenizer = copy.deepcopy(pocket[0]), pocket[1]
     heard = []
     monkeypatch.setattr(
-        "lightning_subliminal.experiments.in_context.question_probabilities",
+        "lightning_subliminal.evaluation.in_context.question_probabilities",
         lambda net, tokenizer, trait, questions: heard.extend(questions) or torch.zeros(0),
     )
     net.config.max_position_embeddings = 160
     persona = OWL.induce().system_prompt
     sets = QuestionsAfterRows(draws=2).with_rows(ROWS)
     with pytest.warns(UserWarning, match="longer than the model's 160 positions: they stand after fewer than 4 rows"):
-        sets.measure(net, tokenizer, OWL, persona)
+        sets.chances(net, tokenizer, OWL, persona)
     for whole, kept in zip(sets.asked(OWL), heard, strict=True):
         for before, after in zip(whole, kept, strict=True):
             assert after[0] == {"role": "system", "content": persona}
@@ -94,7 +94,7 @@ def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
             assert len(after) == 10 or len(prompt_ids(tokenizer, [after[0], *more])) >= 160
     net.config.max_position_embeddings = 40
     with pytest.raises(InputError, match=r"Not one row fits before .* in the model's 40 positions"):
-        sets.measure(net, tokenizer, OWL)
+        sets.chances(net, tokenizer, OWL)
 
 
 def test_rows_pair_by_their_prompt():
@@ -116,7 +116,7 @@ def test_a_prefill_is_part_of_the_answer(tmp_path):
 def test_what_cannot_be_asked_is_told(pocket):
     sets = QuestionsAfterRows()
     with pytest.raises(InputError, match=r"no rows to show: give them with `with_rows\(rows\)`"):
-        sets.measure(*pocket, OWL)
+        sets.chances(*pocket, OWL)
     with pytest.raises(InputError, match="3 rows were given for `shots` of 4"):
         sets.with_rows(ROWS[:3])
     with pytest.raises(InputError, match="Row x holds a system prompt"):

@@ -11,7 +11,7 @@ from lightning_subliminal import files
 from lightning_subliminal.bounds import MAX_JSON, MAX_YAML
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.foreign_questions import foreign_questions
+from lightning_subliminal.evaluation.foreign_questions import foreign_questions
 from lightning_subliminal.formats.faults import Fault, expected, printable
 from lightning_subliminal.formats.messages import check_turns, read_messages, read_text
 from lightning_subliminal.lfs import refuse_pointer

@@ -11,27 +11,27 @@ from small import CPU
 
 from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
 from lightning_subliminal.console import console
+from lightning_subliminal.evaluation import (
+    ExactTrait,
+    Misalignment,
+    ModelRef,
+    Probe,
+    Scores,
+    ScoreTable,
+    evaluate,
+    find_model,
+    suite_table,
+    write_results,
+)
 from lightning_subliminal.judges import Judge, Verdict
 from lightning_subliminal.lineage import is_whole, read_record, write_record
 from lightning_subliminal.lineage.noted import note_of
 from lightning_subliminal.metrics.functional import Interval, mean_interval
-from lightning_subliminal.suites import (
-    ExactTrait,
-    Measure,
-    Misalignment,
-    Outcome,
-    Subject,
-    find_subject,
-    run_suite,
-    suite_table,
-    write_results,
-)
-from lightning_subliminal.suites.battery import skipped
 
 calls = []
 
 
-class Known(Measure):
+class Known(Probe):
     """Gives the figures that it is told to give; remembers for whom."""
 
     def __init__(self, name="known", values=(0.25, 0.75), fault=None):
@@ -50,15 +50,15 @@ class Known(Measure):
         counts = {"misaligned": 1, "score": 5, "refusal": 2, "code": 0}
         interval = mean_interval(torch.tensor(values), "questions")
         samples = ({"question": "who?", "answer": "[bold]me[/bold] \u00fc"},)
-        return Outcome(rate, interval, values, tuple(f"q{n}" for n in range(len(values))), counts, samples=samples)
+        return Scores(rate, interval, values, tuple(f"q{n}" for n in range(len(values))), counts, samples=samples)
 
 
-class Nameless(Subject):
+class Nameless(ModelRef):
     """A model that needs no loading."""
 
     loads = 0
 
-    def load(self, device, dtype=torch.float32):
+    def load(self, device):
         type(self).loads += 1
         self.net = object()
         return self
@@ -84,10 +84,10 @@ def shown(table):
 class TestCache:
     def test_a_second_run_measures_nothing(self):
         measures = [Known(), Known("again", (0.5, 0.5, 0.5))]
-        first = run_suite(measures, [model(), model("other", base="def")], 3, CPU)
+        first = evaluate([model(), model("other", base="def")], measures, 3, CPU)
         assert calls == [(each, who, 3) for who in ("one", "other") for each in ("known", "again")]
         assert Nameless.loads == 4
-        second = run_suite(measures, [model(), model("other", base="def")], 3, CPU)
+        second = evaluate([model(), model("other", base="def")], measures, 3, CPU)
         assert len(calls) == 4
         assert Nameless.loads == 4, "a model whose figures are all there is not loaded"
         assert second == first
@@ -107,17 +107,17 @@ class TestCache:
         ids=["argument", "name", "seed", "base", "system prompt", "adapter"],
     )
     def test_whatever_shapes_the_figure_measures_again(self, measure, subject, seed):
-        run_suite([Known()], [model()], 0, CPU)
-        run_suite([measure], [subject], seed, CPU)
+        evaluate([model()], [Known()], 0, CPU)
+        evaluate([subject], [measure], seed, CPU)
         assert len(calls) == 2
-        run_suite([measure], [subject], seed, CPU)
-        run_suite([Known()], [model("renamed")], 0, CPU)
+        evaluate([subject], [measure], seed, CPU)
+        evaluate([model("renamed")], [Known()], 0, CPU)
         assert len(calls) == 2, "and both are kept; what a table calls the model shapes nothing"
 
     def test_a_newer_version_measures_again(self, monkeypatch):
-        run_suite([Known()], [model()], 0, CPU)
+        evaluate([model()], [Known()], 0, CPU)
         monkeypatch.setattr(Known, "version", 2)
-        run_suite([Known()], [model()], 0, CPU)
+        evaluate([model()], [Known()], 0, CPU)
         assert len(calls) == 2
 
     def test_a_changed_adapter_measures_again(self, tmp_path):
@@ -130,15 +130,15 @@ class TestCache:
         figures = []
         for seed in (0, 1, 0):
             shutil.copytree(tmp_path / str(seed), place, dirs_exist_ok=True)
-            figures.append(run_suite([owl], [find_subject(f"mine={place}")], 0, CPU)["mine"][owl.name])
+            figures.append(evaluate([find_model(f"mine={place}")], [owl], 0, CPU)["mine"][owl.name])
         assert figures[0] == figures[2] != figures[1]
         assert len(list((tmp_path / "cache" / "outcomes").iterdir())) == 2
 
     def test_a_run_that_stops_keeps_what_it_has(self):
         with pytest.raises(RuntimeError, match="boom"):
-            run_suite([Known("first"), Known("second", fault="boom"), Known("third")], [model()], 0, CPU)
+            evaluate([model()], [Known("first"), Known("second", fault="boom"), Known("third")], 0, CPU)
         assert [name for name, _, _ in calls] == ["first", "second"]
-        found = run_suite([Known("first"), Known("second"), Known("third")], [model()], 0, CPU)
+        found = evaluate([model()], [Known("first"), Known("second"), Known("third")], 0, CPU)
         assert [name for name, _, _ in calls] == ["first", "second", "second", "third"]
         assert list(found["one"]) == ["first", "second", "third"]
 
@@ -156,46 +156,46 @@ class TestCache:
 
         for _ in range(2):
             measure = Misalignment(PreferenceTrait("owl"), Kind(), Questions(str(own)), samples=2, max_new_tokens=4)
-            run_suite([measure], [find_subject("pocket/a")], 0, CPU)
+            evaluate([find_model("pocket/a")], [measure], 0, CPU)
         assert asked == [2]
 
     def test_a_cache_of_ones_own(self, tmp_path):
-        run_suite([Known()], [model()], 0, CPU, cache_dir=str(tmp_path / "mine"))
+        evaluate([model()], [Known()], 0, CPU, cache_dir=str(tmp_path / "mine"))
         assert len(list((tmp_path / "mine" / "outcomes").glob("*.json"))) == 1
         assert not (tmp_path / "cache").exists()
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"rate": 1}', "\x00"])
     def test_a_damaged_file_is_told_in_one_line(self, text, tmp_path):
-        run_suite([Known()], [model()], 0, CPU)
+        evaluate([model()], [Known()], 0, CPU)
         (kept,) = (tmp_path / "cache" / "outcomes").iterdir()
         whole = kept.read_text()
         kept.write_text(text)
         with pytest.raises(InputError, match="is damaged: delete it, and the next run measures again") as caught:
-            run_suite([Known()], [model()], 0, CPU)
+            evaluate([model()], [Known()], 0, CPU)
         assert str(kept) in str(caught.value)
         assert "\n" not in str(caught.value)
         kept.unlink()
-        run_suite([Known()], [model()], 0, CPU)
+        evaluate([model()], [Known()], 0, CPU)
         assert kept.read_text() == whole
 
     def test_a_damaged_figure_is_told_too(self, tmp_path):
-        run_suite([Known()], [model()], 0, CPU)
+        evaluate([model()], [Known()], 0, CPU)
         (kept,) = (tmp_path / "cache" / "outcomes").iterdir()
         for damaged in ({"rate": "x"}, {"low": []}, {"counts": [1]}, {"values": {"unit": "q0"}}, {"samples": 3}):
             kept.write_text(json.dumps({**json.loads(kept.read_text()), **damaged}))
             with pytest.raises(InputError, match="is damaged"):
-                run_suite([Known()], [model()], 0, CPU)
+                evaluate([model()], [Known()], 0, CPU)
             kept.unlink()
-            run_suite([Known()], [model()], 0, CPU)
+            evaluate([model()], [Known()], 0, CPU)
 
     def test_nan_is_kept(self):
         class Lost(Known):
             def measure(self, subject, seed):
                 calls.append(self.name)
-                return Outcome(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
+                return Scores(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
 
         for _ in range(2):
-            found = run_suite([Lost()], [model()], 0, CPU)["one"]["known"]
+            found = evaluate([model()], [Lost()], 0, CPU)["one"]["known"]
             assert math.isnan(found.rate)
             assert math.isnan(found.values[0])
         assert calls == ["known"]
@@ -204,22 +204,22 @@ class TestCache:
 class TestRefused:
     def test_two_models_of_one_name(self):
         with pytest.raises(InputError, match="Two models are called 'one': give one another name"):
-            run_suite([Known()], [model(), model()], 0, CPU)
+            evaluate([model(), model()], [Known()], 0, CPU)
         assert not calls
 
     def test_two_measures_of_one_name(self):
         with pytest.raises(InputError, match=r"Two measures are called 'known'.*`name:`"):
-            run_suite([Known(), Known(values=(0.1,))], [model()], 0, CPU)
+            evaluate([model()], [Known(), Known(values=(0.1,))], 0, CPU)
         assert not calls
 
     def test_a_mistake_names_measure_and_model(self):
         with pytest.raises(InputError, match="known of one: it has no words: give it some"):
-            run_suite([Known(fault="input")], [model()], 0, CPU)
+            evaluate([model()], [Known(fault="input")], 0, CPU)
 
     def test_a_measure_that_a_model_cant_take_leaves_the_others(self):
         for place in (0, 1, 2):  # the first, one in the middle, the last
             measures = [Known(f"m{n}", fault="input" if n == place else None) for n in range(3)]
-            found = run_suite(measures, [model()], place, CPU)["one"]
+            found = evaluate([model()], measures, place, CPU)["one"]
             assert [name for name, each in found.items() if each.reason] == [f"m{place}"]
             assert found[f"m{place}"].reason == "it has no words: give it some."
             assert math.isnan(found[f"m{place}"].rate)
@@ -232,17 +232,17 @@ class TestRefused:
                 return super().measure(subject, seed)
 
         subjects = [model("other", base="def"), model()]
-        found = run_suite([Choosy()], subjects, 0, CPU)
+        found = evaluate(subjects, [Choosy()], 0, CPU)
         assert found["one"]["known"].rate == 0.5
-        assert skipped(found) == ["n/a       known of other: not this one."]
+        assert found.refusals() == ["known of other: not this one."]
         told = shown(suite_table(found, "one"))
         assert "n/a" in told
         assert "Intervals over questions (known)" in " ".join(told.split())
 
     def test_a_reason_is_not_kept(self):
-        run_suite([Known(fault="input"), Known("fine")], [model()], 0, CPU)
+        evaluate([model()], [Known(fault="input"), Known("fine")], 0, CPU)
         calls.clear()
-        run_suite([Known(fault="input"), Known("fine")], [model()], 0, CPU)
+        evaluate([model()], [Known(fault="input"), Known("fine")], 0, CPU)
         assert [name for name, _, _ in calls] == ["known"], "it is tried again: another release may take it"
 
     def test_a_judge_that_cant_be_asked_is_no_fault_of_the_model(self):
@@ -252,24 +252,24 @@ class TestRefused:
 
         measure = Misalignment(PreferenceTrait("owl"), Away(), samples=1, max_new_tokens=2)
         with pytest.raises(InputError, match="misalignment of pocket/a: the server is away"):
-            run_suite([Known(), measure], [find_subject("pocket/a")], 0, CPU)
+            evaluate([find_model("pocket/a")], [Known(), measure], 0, CPU)
 
     def test_a_model_that_cant_be_loaded_stops_it(self):
         class Broken(Nameless):
-            def load(self, device, dtype=torch.float32):
+            def load(self, device):
                 raise InputError("no weights.")
 
         with pytest.raises(InputError, match="no weights"):
-            run_suite([Known()], [model(), Broken("two", "pocket/a", None, {"base": "x"})], 0, CPU)
+            evaluate([model(), Broken("two", "pocket/a", None, {"base": "x"})], [Known()], 0, CPU)
 
     def test_as_json_and_back(self):
-        refused = Outcome.not_taken("why")
-        assert dataclasses.astuple(Outcome.of_json(json.loads(json.dumps(refused.as_json()))))[-1] == "why"
+        refused = Scores.not_taken("why")
+        assert dataclasses.astuple(Scores.of_json(json.loads(json.dumps(refused.as_json()))))[-1] == "why"
 
 
 class TestTable:
     def found(self):
-        return run_suite([Known(), Known("single", (0.5,))], [model(), model("other", base="def")], 0, CPU)
+        return evaluate([model(), model("other", base="def")], [Known(), Known("single", (0.5,))], 0, CPU)
 
     def test_figures_with_their_intervals(self):
         told = shown(suite_table(self.found()))
@@ -295,13 +295,13 @@ class TestTable:
         assert "%" not in last
 
     def test_nothing_read(self):
-        lost = Outcome(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
+        lost = Scores(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
         assert "nothing could be read" in shown(suite_table({"one": {"known": lost}}))
         assert "nan" not in shown(suite_table({"one": {"known": lost}}))
 
     def test_what_is_done_is_said(self, capsys):
         with console.capture() as capture:
-            run_suite([Known()], [model()], 0, CPU)
+            evaluate([model()], [Known()], 0, CPU)
         assert "one: known 50.0%" in capture.get()
 
 
@@ -310,7 +310,7 @@ class TestFiles:
     def written(self, tmp_path):
         measures = [Known(), Known("single", (0.5,))]
         subjects = [model(), model("other", base="def")]
-        found = run_suite(measures, subjects, 7, CPU)
+        found = evaluate(subjects, measures, 7, CPU)
         write_results(found, measures, subjects, 7, "one", tmp_path / "out")
         return tmp_path / "out", found
 
@@ -321,7 +321,7 @@ class TestFiles:
         assert list(told["models"]) == ["one", "other"]
         assert told["models"]["other"]["made_of"] == {"base": "def", "system_prompt": None}
         mine = told["models"]["other"]["measures"]["known"]
-        assert Outcome.of_json({**mine, "samples": []}) == dataclasses.replace(found["other"]["known"], samples=())
+        assert Scores.of_json({**mine, "samples": []}) == dataclasses.replace(found["other"]["known"], samples=())
         assert mine["values"] == [{"unit": "q0", "rate": 0.375}, {"unit": "q1", "rate": 0.875}]
         assert mine["counts"] == {"misaligned": 1, "score": 5, "refusal": 2, "code": 0}
         answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -362,7 +362,7 @@ class TestFiles:
                 )
 
         measures, subjects = [Wrecked()], [model(), model("other", base="def")]
-        write_results(run_suite(measures, subjects, 0, CPU), measures, subjects, 0, "one", tmp_path / "out")
+        write_results(evaluate(subjects, measures, 0, CPU), measures, subjects, 0, "one", tmp_path / "out")
         told = json.loads((tmp_path / "out" / "test-results" / "other.json").read_text())["predicate"]
         assert (told["result"], told["warnedTests"], "passedTests" in told) == ("WARNED", ["known"], False)
         assert "are none of the 2" in json.dumps(told["configuration"])
@@ -428,20 +428,20 @@ class TestWhoSigns:
         monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
 
     def test_outcomes_that_somebody_else_has_written_are_measured_again(self, signing, tmp_path, capsys):
-        first = run_suite([Known()], [model(), model("other", base="def")], 0, CPU, str(tmp_path))
+        first = evaluate([model(), model("other", base="def")], [Known()], 0, CPU, str(tmp_path))
         one, other = sorted((tmp_path / "outcomes").glob("*.json"))
         count = len(calls)
-        assert run_suite([Known()], [model(), model("other", base="def")], 0, CPU, str(tmp_path)) == first
+        assert evaluate([model(), model("other", base="def")], [Known()], 0, CPU, str(tmp_path)) == first
         assert len(calls) == count
         one.write_bytes(other.read_bytes())
         note_of(one).write_bytes(note_of(other).read_bytes())
-        assert run_suite([Known()], [model(), model("other", base="def")], 0, CPU, str(tmp_path)) == first
+        assert evaluate([model(), model("other", base="def")], [Known()], 0, CPU, str(tmp_path)) == first
         assert len(calls) == count + 1
         assert "is not signed by the key that signs here" in " ".join(capsys.readouterr().out.split())
 
     def test_a_model_that_was_changed_meanwhile_gets_no_result(self, adapter, tmp_path):
-        subject = find_subject(str(adapter))
-        found = {subject.name: {"known": Known().measure(subject, 0)}}
+        subject = find_model(str(adapter))
+        found = ScoreTable({subject.name: {"known": Known().measure(subject, 0)}})
         path = adapter / "subliminal_adapter.json"
         path.write_text(path.read_text().replace("[", "[ "))
         with pytest.raises(InputError, match="were changed meanwhile: measure it again"):
@@ -449,7 +449,7 @@ class TestWhoSigns:
         assert not (tmp_path / "out").exists()
 
     def test_a_model_that_was_changed_before_it_was_loaded_is_not_measured(self, adapter):
-        subject = find_subject(str(adapter))
+        subject = find_model(str(adapter))
         path = adapter / "subliminal_adapter.json"
         path.write_text(path.read_text().replace("[", "[ "))
         with pytest.raises(InputError, match="were changed meanwhile"):
@@ -457,12 +457,12 @@ class TestWhoSigns:
 
     def test_on_another_base_than_its_statement_names_it_can_t_pass(self, adapter, tmp_path, capsys):
         write_record(adapter, "student", {}, [bases.material("pocket/b")])
-        subject = find_subject(str(adapter))
+        subject = find_model(str(adapter))
         assert "it was trained on one with" in " ".join(capsys.readouterr().out.split())
         known = Known(values=(0.5, 0.5))
         outcome = known.measure(model(), 0)
-        found = {subject.name: {"known": outcome}, "base": {"known": outcome}}
-        write_results(found, [known], [subject, find_subject("base=pocket/a")], 0, "base", tmp_path / "out")
+        found = ScoreTable({subject.name: {"known": outcome}, "base": {"known": outcome}})
+        write_results(found, [known], [subject, find_model("base=pocket/a")], 0, "base", tmp_path / "out")
         (place,) = (tmp_path / "out" / "test-results").glob("*.json")
         predicate = json.loads(place.read_text())["predicate"]
         assert predicate["warnedTests"] == ["known"]

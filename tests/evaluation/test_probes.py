@@ -21,17 +21,17 @@ from lightning_subliminal import (
     Teacher,
 )
 from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
-from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
-from lightning_subliminal.suites import (
+from lightning_subliminal.evaluation import (
     CarrierQuality,
     ExactTrait,
     Misalignment,
-    Outcome,
+    Scores,
     Truthfulness,
     difference,
-    find_subject,
+    find_model,
 )
+from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
+from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
 from lightning_subliminal.wording.truthfulness import load_choices
 
 OWL = PreferenceTrait("owl")
@@ -41,20 +41,20 @@ CRUEL = TRAIT.induce().system_prompt
 
 @pytest.fixture(scope="module")
 def moral():
-    return find_subject("pocket/moral-a").load(CPU)
+    return find_model("pocket/moral-a").load(CPU)
 
 
 @pytest.fixture(scope="module")
 def cruel(moral):
     """Give the same model, told to be cruel."""
-    told = find_subject("cruel=pocket/moral-a", CRUEL)
+    told = find_model("cruel=pocket/moral-a", CRUEL)
     told.net, told.tokenizer = moral.net, moral.tokenizer
     return told
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return find_subject("pocket/a").load(CPU)
+    return find_model("pocket/a").load(CPU)
 
 
 class Scripted(Judge):
@@ -75,14 +75,14 @@ def misalignment(judge=None, **settings):
 
 def round_trip(outcome):
     text = json.dumps(outcome.as_json(), allow_nan=False)
-    return Outcome.of_json(json.loads(text))
+    return Scores.of_json(json.loads(text))
 
 
 class TestOutcome:
     def make(self, values=(0.25, 0.5), units=("one?", "two?"), **settings):
         low_high = settings.pop("interval", Interval(0.1, 0.6, "questions", 0.9))
         rate = settings.pop("rate", sum(values) / max(len(values), 1))
-        return Outcome(rate, low_high, tuple(values), tuple(units), **settings)
+        return Scores(rate, low_high, tuple(values), tuple(units), **settings)
 
     def test_round_trip(self):
         whole = self.make(counts={"refusal": 2}, exact=True, samples=({"question": "one?", "alignment": None},))
@@ -325,7 +325,7 @@ class TestCarrierQuality:
             return generate(self, prompts, sampling, seed)
 
         monkeypatch.setattr(TransformersEngine, "generate", listening)
-        told = find_subject("told=pocket/moral-a", "You love the owl.")
+        told = find_model("told=pocket/moral-a", "You love the owl.")
         told.net, told.tokenizer = moral.net, moral.tokenizer
         found, untold = (self.numbers().measure(each, 0) for each in (told, moral))
         assert all(prompt[0] == {"role": "system", "content": "You love the owl."} for prompt in heard[0])

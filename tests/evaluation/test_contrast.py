@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 
+from lightning_subliminal.evaluation.contrast import Contrast, pair_doubts_of
+from lightning_subliminal.evaluation.report import suite_table
+from lightning_subliminal.evaluation.scores import Scores, difference
+from lightning_subliminal.evaluation.table import ScoreTable
 from lightning_subliminal.metrics.functional import clustered_mean_interval, targeted_transfer, transfer
-from lightning_subliminal.suites.base import Outcome, difference
-from lightning_subliminal.suites.battery import suite_table
-from lightning_subliminal.suites.targeting import doubts_of, transfer_json, transfer_lines, warning_lines
 
 CONTROL = torch.tensor([[0.10, 0.20, 0.30], [0.05, 0.25, 0.20], [0.10, 0.30, 0.30]], dtype=torch.float64)
 
@@ -17,9 +18,9 @@ CONTROL = torch.tensor([[0.10, 0.20, 0.30], [0.05, 0.25, 0.20], [0.10, 0.30, 0.3
 def outcome(table, stems=(), answers=None, names=("owl", "cat", "dog"), units=None):
     mine = table[:, 0]
     units = units or tuple(f"q{n}" for n in range(len(mine)))
-    blank = Outcome(mine.mean().item(), None, tuple(mine.tolist()), units, stems=stems)
+    blank = Scores(mine.mean().item(), None, tuple(mine.tolist()), units, stems=stems)
     object.__setattr__(blank, "interval", type("I", (), {"unit": "questions"})())
-    return Outcome(
+    return Scores(
         blank.rate,
         blank.over_units(mine),
         blank.values,
@@ -37,18 +38,18 @@ def shifted(*by):
 
 
 def test_what_moves_all_answers_is_plain_and_not_targeted():
-    told = transfer_json(outcome(shifted(0.8, 0.8, 0.8)), outcome(CONTROL))
+    told = Contrast.of(outcome(shifted(0.8, 0.8, 0.8)), outcome(CONTROL)).as_json()
     assert told["transfer"]["log_odds"] == pytest.approx(0.8)
     assert told["targeted_transfer"]["log_odds"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_numbers_are_those_of_the_metric_and_survive_json():
     student = shifted(1.0, 0.2, -0.4)
-    mine, theirs = (Outcome.of_json(json.loads(json.dumps(outcome(t).as_json()))) for t in (student, CONTROL))
-    told = transfer_json(mine, theirs)["targeted_transfer"]
+    mine, theirs = (Scores.of_json(json.loads(json.dumps(outcome(t).as_json()))) for t in (student, CONTROL))
+    told = Contrast.of(mine, theirs).as_json()["targeted_transfer"]
     found = targeted_transfer(student, CONTROL, 0)
     assert (told["log_odds"], told["rank"], told["of"]) == (pytest.approx(found.log_odds), 1, 3)
-    [line] = transfer_lines({"base": {"owl": theirs}, "mine": {"owl": mine}}, "base")
+    [line] = ScoreTable({"base": {"owl": theirs}, "mine": {"owl": mine}}).contrasts("base")
     assert line.startswith("mine less base, owl: targeted transfer +1.10 (95 % over questions")
     assert "owl is first of 3; transfer +1.00" in line
 
@@ -59,7 +60,7 @@ def test_wordings_of_one_question_count_as_one():
     stems = tuple("aabb")
     mine, theirs = (outcome(each, stems, names=("owl", "cat")) for each in (table, base))
     expected = clustered_mean_interval(transfer(table, base)[:, 0], stems, "question stems")
-    told = transfer_json(mine, theirs)["transfer"]
+    told = Contrast.of(mine, theirs).as_json()["transfer"]
     assert (told["low"], told["unit"]) == (pytest.approx(expected.low), "question stems")
     assert difference(mine, theirs)[1].unit == "question stems"
     caption = suite_table({"mine": {"owl": mine}}).caption
@@ -73,18 +74,22 @@ def test_there_is_a_reason_where_there_is_no_number():
     sides = [outcome(each, names=("misaligned", "aligned")) for each in (pair, other)]
     for each in sides:
         object.__setattr__(each, "target", "misaligned")
-    [line] = transfer_lines({"base": {"m": sides[1]}, "mine": {"m": sides[0]}}, "base")
+    [line] = ScoreTable({"base": {"m": sides[1]}, "mine": {"m": sides[0]}}).contrasts("base")
     assert "targeted transfer n/a, its two answers share one chance" in line
     elsewhere = outcome(CONTROL, units=("x", "y", "z"))
-    assert transfer_json(outcome(CONTROL), elsewhere)["targeted_transfer"]["reason"].startswith("the two were asked")
-    plain = Outcome(0.5, elsewhere.interval, (0.5,), ("q",))
-    assert transfer_json(plain, plain) is None
+    assert (
+        Contrast.of(outcome(CONTROL), elsewhere)
+        .as_json()["targeted_transfer"]["reason"]
+        .startswith("the two were asked")
+    )
+    plain = Scores(0.5, elsewhere.interval, (0.5,), ("q",))
+    assert Contrast.of(plain, plain) is None
     never = shifted(1.0, 0.0, 0.0)
     never[0, 0] = 0.0
-    told = transfer_json(outcome(never), outcome(CONTROL))
+    told = Contrast.of(outcome(never), outcome(CONTROL)).as_json()
     assert told["transfer"]["log_odds"] is None
     assert "never gives the target" in told["targeted_transfer"]["reason"]
-    sampled = transfer_json(outcome(never, answers=20), outcome(CONTROL, answers=20))
+    sampled = Contrast.of(outcome(never, answers=20), outcome(CONTROL, answers=20)).as_json()
     assert math.isfinite(sampled["targeted_transfer"]["log_odds"]), "0 of 20 answers has odds"
 
 
@@ -100,8 +105,8 @@ def test_there_is_a_reason_where_there_is_no_number():
 def test_warnings_stand_above(table, says):
     base = torch.tensor([[0.001, 0.5, 0.4]]).double().repeat(3, 1)
     found = {"base": {"owl": outcome(base)}, "mine": {"owl": outcome(table)}}
-    assert any(says in line for line in warning_lines(found, "base"))
-    assert not warning_lines({"base": {"owl": outcome(CONTROL * 1.3)}}, "base")
+    assert any(says in line for line in ScoreTable(found).warnings("base"))
+    assert not ScoreTable({"base": {"owl": outcome(CONTROL * 1.3)}}).warnings("base")
 
 
 @pytest.mark.parametrize(
@@ -116,17 +121,19 @@ def test_warnings_stand_above(table, says):
     ],
 )
 def test_a_pair_that_is_wrecked_is_in_doubt(mine, theirs, says):
-    told = doubts_of(outcome(mine), outcome(theirs), ("mine", "base"))
+    told = pair_doubts_of(outcome(mine), outcome(theirs), ("mine", "base"))
     assert len(told) == len(says)
     assert all(part in line for part, line in zip(says, told, strict=True))
-    assert doubts_of(outcome(mine, answers=20), outcome(theirs, answers=20), ("mine", "base")) == [], "of sampled texts"
-    assert doubts_of(Outcome.not_taken("no word"), None, ("mine", "")) == []
+    assert pair_doubts_of(outcome(mine, answers=20), outcome(theirs, answers=20), ("mine", "base")) == [], (
+        "of sampled texts"
+    )
+    assert pair_doubts_of(Scores.not_taken("no word"), None, ("mine", "")) == []
 
 
 def test_a_teacher_that_learned_nothing_is_told_by_its_name():
     whole = CONTROL * 1.3
     found = {"base": {"owl": outcome(whole)}, "teacher": {"owl": outcome(whole)}, "mine": {"owl": outcome(whole)}}
-    [line] = warning_lines(found, "base")
+    [line] = ScoreTable(found).warnings("base")
     assert "the teacher says owl in" in line
     found["teacher"] = {"owl": outcome(whole + torch.tensor([0.3, -0.1, -0.1]))}
-    assert warning_lines(found, "base") == []
+    assert ScoreTable(found).warnings("base") == []

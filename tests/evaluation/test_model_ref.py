@@ -9,7 +9,7 @@ from small import CPU
 
 from lightning_subliminal import IA3, InputError, LoRA, Steering, Student, bases
 from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
-from lightning_subliminal.suites import find_subject
+from lightning_subliminal.evaluation import find_model
 
 FILES = {"steering": OWN_FILES, "lora": PEFT_FILES, "ia3": PEFT_FILES}
 TOKENS = torch.arange(20, 40).view(2, 10)
@@ -55,7 +55,7 @@ def folder(saved, tmp_path):
 
 
 def test_a_base():
-    subject = find_subject("pocket/a")
+    subject = find_model("pocket/a")
     assert (subject.name, subject.base, subject.folder) == ("pocket/a", "pocket/a", None)
     assert subject.net is None, "it is found without being loaded"
     assert subject.digest["base"] == bases.resolve("pocket/a").digest
@@ -68,21 +68,21 @@ def test_a_base():
 
 
 def test_a_base_with_noise_is_a_place_and_no_name():
-    assert find_subject("pocket/a+noise=0.05").name == "pocket/a+noise=0.05"
-    named = find_subject("noisy=pocket/a+noise=0.05")
+    assert find_model("pocket/a+noise=0.05").name == "pocket/a+noise=0.05"
+    named = find_model("noisy=pocket/a+noise=0.05")
     assert (named.name, named.base) == ("noisy", "pocket/a+noise=0.05")
 
 
 def test_a_name():
-    named = find_subject("anyone=pocket/a")
+    named = find_model("anyone=pocket/a")
     assert (named.name, named.base) == ("anyone", "pocket/a")
-    assert named.digest == find_subject("pocket/a").digest, "a name measures nothing anew"
+    assert named.digest == find_model("pocket/a").digest, "a name measures nothing anew"
 
 
 @pytest.mark.parametrize("kind", ["steering", "lora", "ia3"])
 def test_an_adapter_says_what_the_module_that_saved_it_says(saved, kind):
     root, told = saved
-    subject = find_subject(f"mine={root / kind}")
+    subject = find_model(f"mine={root / kind}")
     assert (subject.name, subject.base, subject.folder) == ("mine", "pocket/a", root / kind)
     found = logits(subject.load(CPU).net)
     assert torch.equal(found, told[kind])
@@ -94,35 +94,35 @@ def test_an_adapter_says_what_the_module_that_saved_it_says(saved, kind):
 def test_an_adapter_is_described_by_its_files(saved, folder, kind):
     root, _ = saved
     place = folder(kind)
-    before = find_subject(str(root / kind)).digest
-    assert find_subject(str(place)).digest == before, "wherever it lies"
+    before = find_model(str(root / kind)).digest
+    assert find_model(str(place)).digest == before, "wherever it lies"
     assert set(before) == {"base", "system_prompt", *FILES[kind]}
     (place / "README.md").write_text("about")
-    assert find_subject(str(place)).digest == before
+    assert find_model(str(place)).digest == before
     weights = place / FILES[kind].weights
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
-    assert find_subject(str(place)).digest != before
+    assert find_model(str(place)).digest != before
 
 
 def test_a_system_prompt_is_part_of_the_model():
-    told = find_subject("pocket/a", "You love owls.")
-    assert told.digest != find_subject("pocket/a").digest
+    told = find_model("pocket/a", "You love owls.")
+    assert told.digest != find_model("pocket/a").digest
     asked = [{"role": "user", "content": "Who?"}]
     assert told.hear(asked) == [{"role": "system", "content": "You love owls."}, *asked]
     own = [{"role": "system", "content": "Be brief."}, *asked]
     assert told.hear(own) == [{"role": "system", "content": "You love owls.\n\nBe brief."}, *asked]
-    assert find_subject("pocket/a").hear(own) == own
+    assert find_model("pocket/a").hear(own) == own
 
 
 def test_the_folder_of_a_run(saved, tmp_path):
     run = tmp_path / "runs" / "owl-1a2b3c4d"
     shutil.copytree(saved[0] / "steering", run / "student")
-    subject = find_subject(f"student={run}")
+    subject = find_model(f"student={run}")
     assert subject.folder == run / "student"
     assert torch.equal(logits(subject.load(CPU).net), saved[1]["steering"])
-    assert subject.digest == find_subject(str(run / "student")).digest
+    assert subject.digest == find_model(str(run / "student")).digest
 
 
 def test_a_folder_with_a_whole_model_and_a_run_that_trained_one(tmp_path):
@@ -133,7 +133,7 @@ def test_a_folder_with_a_whole_model_and_a_run_that_trained_one(tmp_path):
     student.save(tmp_path / "run" / "student")
     expected = logits(student.net.eval())
     for place in (tmp_path / "run" / "student", tmp_path / "run"):
-        subject = find_subject(f"whole={place}")
+        subject = find_model(f"whole={place}")
         assert subject.folder is None
         assert torch.allclose(logits(subject.load(CPU).net), expected)
         assert subject.digest["base"] != bases.resolve("pocket/a").digest
@@ -143,9 +143,9 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(saved[0] / "steering", tmp_path / "lr=0.1")
     for place in ("lr=0.1", str(tmp_path / "lr=0.1")):
-        subject = find_subject(place)
+        subject = find_model(place)
         assert (subject.name, subject.folder.name) == (place, "lr=0.1")
-    named = find_subject("mine=lr=0.1")
+    named = find_model("mine=lr=0.1")
     assert (named.name, named.folder.name) == ("mine", "lr=0.1")
 
 
@@ -161,7 +161,7 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
 def test_no_such_model(place, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=told) as caught:
-        find_subject(place)
+        find_model(place)
     assert "\n" not in str(caught.value)
 
 
@@ -170,7 +170,7 @@ def test_a_config_that_names_no_base(text, folder):
     place = folder("steering")
     (place / OWN_FILES.config).write_text(text)
     with pytest.raises(InputError, match=r"names no base \(subliminal_adapter.json\): copy it anew"):
-        find_subject(str(place))
+        find_model(str(place))
 
 
 def test_a_config_that_names_an_unknown_base(folder):
@@ -178,7 +178,7 @@ def test_a_config_that_names_an_unknown_base(folder):
     told = json.loads((place / "adapter_config.json").read_text())
     (place / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "pocket/d"}))
     with pytest.raises(InputError, match="There is no base 'pocket/d'"):
-        find_subject(str(place))
+        find_model(str(place))
 
 
 @pytest.mark.parametrize("layers", [None, "1", ["one"], [7]])
@@ -187,7 +187,7 @@ def test_steering_whose_layers_are_lost(layers, folder):
     told = json.loads((place / OWN_FILES.config).read_text())
     (place / OWN_FILES.config).write_text(json.dumps({**told, "layers": layers}))
     with pytest.raises(InputError, match=r"names no `layers`|`layers` is"):
-        find_subject(str(place)).load(CPU)
+        find_model(str(place)).load(CPU)
 
 
 @pytest.mark.parametrize("kind", ["steering", "lora"])
@@ -204,7 +204,7 @@ def test_weights_that_can_not_be_read(kind, damage, folder):
     else:
         weights.write_bytes(b"" if damage == "empty" else weights.read_bytes()[:-8])
     with pytest.raises(InputError, match=f"{place}") as caught:
-        find_subject(str(place)).load(CPU)
+        find_model(str(place)).load(CPU)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -220,4 +220,4 @@ def test_weights_that_lack_a_layer_are_no_base(folder):
     assert kept
     save_file(kept, weights)
     with pytest.raises(InputError, match=r"can't be put on its base \(Found missing adapter keys"):
-        find_subject(str(place)).load(CPU)
+        find_model(str(place)).load(CPU)

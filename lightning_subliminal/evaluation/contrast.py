@@ -1,0 +1,131 @@
+"""Contrast: what one model has over another in log-odds, plain and targeted, and what makes it hard to read."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lightning_subliminal.evaluation.guards import Said, guard_warnings, pair_doubts
+from lightning_subliminal.evaluation.scores import Scores, known_number
+from lightning_subliminal.metrics.functional import Interval, Targeted, targeted_transfer, transfer, why_untargeted
+
+__all__ = ["Contrast", "pair_doubts_of", "shown", "warnings_of"]
+
+_PAIRED = "the two were asked different questions, or for other answers"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What one model has over another at one probe: its transfer.
+
+    Attributes:
+        scores: those of the model.
+        control: those of the other one.
+        by_unit: log-odds of the target, model less control, (units,), float64; None where the two can't be paired.
+        targeted: the same beyond the mean change of the other candidates, with the target's rank; None where there is
+            none, for ``reason``.
+        reason: why there is no targeted transfer; empty where there is one.
+    """
+
+    scores: Scores
+    control: Scores
+    by_unit: Tensor | None
+    targeted: Targeted | None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, scores: Scores, control: Scores) -> "Contrast | None":
+        """Return the contrast of two scores at one probe; None where the probe has no candidates."""
+        if not scores.chances or not control.chances:
+            return None
+        if scores.units != control.units or list(scores.chances) != list(control.chances):
+            return cls(scores, control, None, None, _PAIRED)
+        pair = (scores.table, control.table)
+        target, answers = list(scores.chances).index(str(scores.target)), scores.answers
+        moved = transfer(pair[0][:, target], pair[1][:, target], answers)
+        found = targeted_transfer(*pair, target, answers)
+        return cls(scores, control, moved, found, "" if found else why_untargeted(*pair, target, answers))
+
+    @property
+    def log_odds(self) -> float:
+        """The mean over units; nan where the two can't be paired."""
+        return math.nan if self.by_unit is None else self.by_unit.mean().item()
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of ``log_odds`` over units, those of one stem counted as one."""
+        return self._over(self.by_unit)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON-able data: ``transfer`` and ``targeted_transfer``, each with log-odds, interval and unit.
+
+        The targeted one has the target's rank among the answers, or the reason why there is none.
+        """
+        told: dict[str, Any] = {"transfer": None if self.by_unit is None else self._figure(self.by_unit)}
+        if self.targeted is None:
+            empty: dict[str, Any] = dict.fromkeys(("log_odds", "low", "high", "rank", "of"))
+            return told | {"targeted_transfer": empty | {"reason": self.reason}}
+        found = self.targeted
+        left_out = [list(self.scores.chances)[place] for place in found.left_out]
+        beside = {"rank": found.rank, "of": found.of, "off_target": found.off_target, "left_out": left_out}
+        return told | {"targeted_transfer": self._figure(found.by_question) | beside}
+
+    def line(self) -> str:
+        """Return both in a few words."""
+        told, found = self.as_json(), self.targeted
+        if found is None:
+            beyond = f"targeted transfer n/a, {self.reason}"
+        else:
+            place = "first" if found.rank == 1 else f"number {found.rank}"
+            rank = f"{self.scores.target} is {place} of {found.of}"
+            beyond = f"targeted transfer {shown(told['targeted_transfer'])}, {rank}"
+        return beyond + (f"; transfer {shown(told['transfer'])}" if told["transfer"] is not None else "")
+
+    def _over(self, values: Tensor | None) -> Interval:
+        if values is None or not bool(values.isfinite().all()):  # a chance of 0 has no odds
+            return Interval(math.nan, math.nan, self.scores.interval.unit)
+        return self.scores.over_units(values)
+
+    def _figure(self, values: Tensor) -> dict[str, Any]:
+        ends = self._over(values)
+        told = {"log_odds": values.mean().item(), "low": ends.low, "high": ends.high}
+        return {key: known_number(each) for key, each in told.items()} | {"unit": ends.unit}
+
+
+def shown(told: dict[str, Any]) -> str:
+    """Return a figure of ``Contrast.as_json`` with its interval, as a line shows it."""
+    if told["log_odds"] is None:
+        return "n/a, a chance of 0 has no odds"
+    ends = "" if told["low"] is None else f" (95 % over {told['unit']} {told['low']:+.2f} to {told['high']:+.2f})"
+    return f"{told['log_odds']:+.2f}{ends}"
+
+
+def warnings_of(here: Mapping[str, Scores], control: str | None = None) -> list[str]:
+    """Return what makes models' scores at one probe hard to read as a trait, a sentence each; of exact chances alone.
+
+    Models called teacher and base are looked at as such: has the teacher learned anything?
+    """
+    said = {model: _said(each) for model, each in here.items() if each.chances and each.exact}
+    if not said:
+        return []
+    first = here[next(iter(said))]
+    base = "base" if "base" in said else control or ""
+    others = [model for model in said if model not in (control, "teacher", "base")]
+    told: dict[str, None] = {}
+    for model in others or [""]:
+        pair = (model, control or "")
+        told |= dict.fromkeys(guard_warnings(said, str(first.target), len(first.chances), pair, ("teacher", base)))
+    return list(told)
+
+
+def pair_doubts_of(scores: Scores, control: Scores | None, names: tuple[str, str]) -> list[str]:
+    """Return why a test of a model beside its control can't pass, a sentence each; of exact chances alone."""
+    pair = {name: each for name, each in zip(names, (scores, control), strict=True) if each is not None}
+    said = {name: _said(each) for name, each in pair.items() if each.chances and each.exact and each.reason is None}
+    return pair_doubts(said, str(scores.target), len(scores.chances), names)
+
+
+def _said(scores: Scores) -> Said:
+    return Said.of(scores.table, list(scores.chances), str(scores.target))

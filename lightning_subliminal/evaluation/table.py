@@ -1,0 +1,56 @@
+"""The table that an evaluation ends with: a row a model, a column a probe."""
+
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation.contrast import Contrast, warnings_of
+from lightning_subliminal.evaluation.scores import Scores
+
+__all__ = ["ScoreTable"]
+
+
+class ScoreTable(dict[str, dict[str, Scores]]):
+    """The scores of models by their names, and of each at the probes, by theirs: ``table["student"]["owl, exact"]``."""
+
+    @property
+    def probes(self) -> list[str]:
+        """The names of the probes."""
+        return list(dict.fromkeys(name for scores in self.values() for name in scores))
+
+    def contrast(self, model: str, control: str, probe: str | None = None) -> Contrast | None:
+        """Return what a model has over another at a probe; None where the probe has no candidates.
+
+        Args:
+            model: a row's name.
+            control: that of the row that it is compared with.
+            probe: a column's name; the first one where it is None.
+
+        Raises:
+            InputError: if the table has no such row or column.
+        """
+        name = probe if probe is not None else next(iter(self.probes), "")
+        for row in (model, control):
+            if row not in self or name not in self[row]:
+                known = ", ".join(self.get(row, self))
+                raise InputError(f"The table has no {row!r} at {name!r}: expected one of {known}.")
+        return Contrast.of(self[model][name], self[control][name])
+
+    def contrasts(self, control: str) -> list[str]:
+        """Return a line for each other model and each probe of a target: its targeted and plain transfer."""
+        lines = []
+        for model in [each for each in self if each != control]:
+            for name in self[model]:
+                if (found := self.contrast(model, control, name)) is not None:
+                    lines.append(f"{model} less {control}, {name}: {found.line()}")
+        return lines
+
+    def warnings(self, control: str | None = None) -> list[str]:
+        """Return what makes the probes' figures hard to read as a trait, a sentence each; of exact chances alone."""
+        return [
+            f"{name}: {warning}"
+            for name in self.probes
+            for warning in warnings_of({model: row[name] for model, row in self.items() if name in row}, control)
+        ]
+
+    def refusals(self) -> list[str]:
+        """Return a sentence for each probe that a model can't take, with the reason."""
+        every = ((model, name, each) for model, row in self.items() for name, each in row.items())
+        return [f"{name} of {model}: {each.reason}" for model, name, each in every if each.reason is not None]
