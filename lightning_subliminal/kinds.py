@@ -13,8 +13,8 @@ __all__ = ["ROOMS", "current_path", "is_ours", "kind_of"]
 _PACKAGE = "lightning_subliminal"
 # Where a class of ours is found by its name alone.
 ROOMS = (
-    *("", ".callbacks", ".data", ".evaluation", ".experiments", ".filters", ".generation", ".judges", ".metrics", ".models"),
-    *(".suites", ".traits", ".transforms"),
+    *("", ".callbacks", ".data", ".evaluation", ".experiments", ".filters", ".generation", ".judges", ".metrics"),
+    *(".models", ".suites", ".traits", ".transforms"),
 )
 
 
