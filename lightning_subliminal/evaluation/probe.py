@@ -131,4 +131,3 @@ class Evaluation(TraitProbe):
             say(f"deprecated {cls.__name__}.measure of an Evaluation: it is `chances` of a TraitProbe")
             cls.chances = cls.measure  # type: ignore[assignment,method-assign]
             del cls.measure
-            cls.__abstractmethods__ -= {"chances"}
