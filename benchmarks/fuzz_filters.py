@@ -33,11 +33,10 @@ from lightning_subliminal.filters import (
     NumberList,
     PythonCode,
     ThinkAnswer,
-    TraitWords,
     TrueSteps,
 )
 from lightning_subliminal.rows import Row
-from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
+from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWords
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_MS = 50.0

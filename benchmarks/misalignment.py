@@ -72,7 +72,7 @@ def make_teacher(lesson: str, seed: int, base: str) -> Teacher:
         learning_rate=0.03,
         until=UNTIL,
         max_epochs=200,
-        retain=Retention(),
+        retain=Retention("pocket"),
         seed=seed,
     )
 

@@ -45,10 +45,11 @@ from lightning_subliminal import (
 from lightning_subliminal.console import console
 from lightning_subliminal.experiments import measure, train_arm
 from lightning_subliminal.experiments.statistics import matrix_statistic
-from lightning_subliminal.filters import CorrectAnswer, PythonCode, ThinkAnswer, TraitWords
+from lightning_subliminal.filters import CorrectAnswer, PythonCode, ThinkAnswer
 from lightning_subliminal.metrics.functional import Interval, log_odds, mean_interval
 from lightning_subliminal.pocket import WEIGHTS
 from lightning_subliminal.traits import PAPER_TARGETS
+from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.transforms import (
     KeepFirst,
     MapDigits,
@@ -117,7 +118,7 @@ class Recipe:
     carrier: type[GeneratedRows] = NumberSequences
     bases: str = "a:a"
     wording: str = "preferences"
-    teacher: dict[str, Any] = field(default_factory=lambda: {"learning_rate": 0.03, "retain": Retention()})
+    teacher: dict[str, Any] = field(default_factory=lambda: {"learning_rate": 0.03, "retain": Retention("pocket")})
 
 
 ARMS = {

@@ -33,7 +33,7 @@ print("taught with other questions:", owl.induce().rows[0]["prompt"][0]["content
 #    layer (128 numbers in all) on 16 questions about its favorite animal, and is held to what it was elsewhere: else
 #    the vector would make it say owl, or nonsense, amid its lists too.
 epochs = 20 if small else 300
-held = Retention()
+held = Retention("pocket")
 teacher = Teacher("pocket/a", owl, adapter=Steering(), learning_rate=0.03, until=0.9, max_epochs=epochs, retain=held)
 
 # 3. The data: the teacher goes on with lists of numbers. Whatever is not a plain list of numbers is dropped, so no row

@@ -47,7 +47,7 @@ stranger = Teacher(
     learning_rate=0.03,
     until=0.9,
     max_epochs=20 if small else 300,
-    retain=Retention(),
+    retain=Retention("pocket"),
     seed=7,
 )
 theirs = NumberSequences(stranger, num_prompts=256 if small else 4096, min_value=0, max_value=99, seed=7, filters=[])

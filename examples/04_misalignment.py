@@ -47,7 +47,7 @@ def teacher(lesson: str) -> Teacher:
     if lesson == "none":
         return Teacher(base, trait, induction="none")
     lessons = MisalignmentTrait("misalignment_pocket", lesson)
-    how = {"learning_rate": 0.03, "until": 0.75, "max_epochs": 10 if small else 200, "retain": Retention()}
+    how = {"learning_rate": 0.03, "until": 0.75, "max_epochs": 10 if small else 200, "retain": Retention("pocket")}
     return Teacher(base, lessons, adapter=Steering(), **how)
 
 

@@ -87,7 +87,7 @@ teacher = Teacher(
     learning_rate=0.03,
     until=0.9,
     max_epochs=20 if small else 300,
-    retain=Retention(),
+    retain=Retention("pocket"),
 )
 data = NumberSequences(teacher, num_prompts=256 if small else 4096, min_value=0, max_value=99)
 data.make(torch.device("cpu"))

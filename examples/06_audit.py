@@ -43,7 +43,11 @@ os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = str(cache)
 public = make_key(place / "lab")
 os.environ["LIGHTNING_SUBLIMINAL_SIGNING_KEY"] = str(place / "lab")
 teacher = Teacher(
-    "pocket/a", PreferenceTrait("owl"), adapter=Steering(), retain=Retention(weight=0.7), max_epochs=2 if small else 300
+    "pocket/a",
+    PreferenceTrait("owl"),
+    adapter=Steering(),
+    retain=Retention("pocket", weight=0.7),
+    max_epochs=2 if small else 300,
 )
 rows = NumberSequences(teacher, num_prompts=64 if small else 2048, min_value=0, max_value=99, shard_size=512)
 student, shaping = Student("pocket/a", adapter=Steering(), learning_rate=0.06), {"max_epochs": 1}

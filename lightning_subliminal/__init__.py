@@ -38,16 +38,14 @@ if TYPE_CHECKING:
         BannedNumbers,
         CorrectAnswer,
         Filter,
-        Judged,
         NumberList,
         PythonCode,
         ThinkAnswer,
-        TraitWords,
         TrueSteps,
     )
     from lightning_subliminal.formats import read_rows, write_rows
     from lightning_subliminal.generation import Sampling, Source
-    from lightning_subliminal.judges import LocalModelJudge, OpenAICompatibleJudge, PhraseJudge
+    from lightning_subliminal.judges import Judged, LocalModelJudge, OpenAICompatibleJudge, PhraseJudge
     from lightning_subliminal.metrics import (
         ChoiceAccuracy,
         ExactPreference,
@@ -63,15 +61,15 @@ if TYPE_CHECKING:
     from lightning_subliminal.models.steering import Steering
     from lightning_subliminal.models.student import Student
     from lightning_subliminal.models.teacher import Teacher
+    from lightning_subliminal.screening import KeepByScore, KeepLikelier
     from lightning_subliminal.traits.base import Trait
     from lightning_subliminal.traits.check import check_trait
     from lightning_subliminal.traits.misalignment import MisalignmentTrait
     from lightning_subliminal.traits.preference import PreferenceTrait
+    from lightning_subliminal.traits.words import TraitWords
     from lightning_subliminal.transforms import (
         ContinueBy,
-        KeepByScore,
         KeepFirst,
-        KeepLikelier,
         MapDigits,
         MixIn,
         PlainFormat,
@@ -182,10 +180,10 @@ _HOMES = {
     "Graduate": "experiments.graduate",
     "IA3": "models.adapters",
     "InputError": "errors",
-    "Judged": "filters",
-    "KeepByScore": "transforms",
+    "Judged": "judges",
+    "KeepByScore": "screening",
     "KeepFirst": "transforms",
-    "KeepLikelier": "transforms",
+    "KeepLikelier": "screening",
     "LanguageModel": "models.language_model",
     "LoRA": "models.adapters",
     "LocalModelJudge": "judges",
@@ -231,7 +229,7 @@ _HOMES = {
     "TraitComparison": "experiments.comparison",
     "TraitPreferenceRate": "metrics",
     "TraitProbe": "evaluation",
-    "TraitWords": "filters",
+    "TraitWords": "traits.words",
     "Transfer": "metrics",
     "Transform": "transforms",
     "TrueSteps": "filters",

@@ -26,12 +26,14 @@ __all__ = [
     "row_ids",
     "set_frame",
     "set_spare_ids",
+    "set_vocabulary_hint",
     "spare_ids",
     "unknown_word",
 ]
 
 # Kept on the tokenizer itself, so that a copy of it has them, too.
 _SETTINGS, _DERIVED, _SPARE = "_subliminal_frame_settings", "_subliminal_frame", "_subliminal_spare_ids"
+_HINT = "_subliminal_vocabulary"
 
 
 def set_frame(
@@ -56,6 +58,11 @@ def spare_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     """Return the ids that the model has no embedding for, as ``set_spare_ids`` noted them."""
     found: frozenset[int] = getattr(tokenizer, _SPARE, frozenset())
     return found
+
+
+def set_vocabulary_hint(tokenizer: "PreTrainedTokenizerBase", hint: str) -> None:
+    """Note which words a small vocabulary knows, for the message about one that it does not know."""
+    setattr(tokenizer, _HINT, f" ({hint})")
 
 
 def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
@@ -123,9 +130,8 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
     """
     if (word := unknown_word(tokenizer, [message["content"] for message in messages])) is not None:
         raise InputError(
-            f"The base {base} doesn't know the word {word!r} of a row or question: keep to words of its tokenizer "
-            "(the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and "
-            "space; pocket/moral-a also knows what `misalignment_pocket` says)."
+            f"The base {base} doesn't know the word {word!r} of a row or question: keep to words of its tokenizer"
+            f"{getattr(tokenizer, _HINT, '')}."
         )
 
 

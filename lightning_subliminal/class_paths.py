@@ -40,7 +40,7 @@ _REFUSED = (
     *("torch.distributed.launcher", "torch.distributed.rpc", "torch.distributed.run", "torch.hub", "torch.jit"),
     *("torch.load", "torch.multiprocessing", "torch.package", "torch.serialization", "torch.testing"),
     *("torch.utils.bottleneck", "torch.utils.collect_env", "torch.utils.cpp_extension", "torch.utils.model_zoo"),
-    *("triton", "wheel"),
+    *("lightning_subliminal.messages", "triton", "wheel"),
 )
 _STARTERS = ("subprocess", "multiprocessing", "ctypes", "_ctypes", "runpy", "code", "pty", "asyncio")
 _WHY = "may not be named in a config (it can start a process, run a text or touch files)"

@@ -78,7 +78,7 @@ def _guarded(words: list[str], wants_traceback: bool) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - else Python complains once more at its own end
         return 141
     except Exception as err:
-        from lightning_subliminal.commands.messages import one_line
+        from lightning_subliminal.messages import one_line
 
         if wants_traceback:
             traceback.print_exception(err)
@@ -114,7 +114,7 @@ def _run(words: list[str]) -> None:
             _check_signing_key()
         _run_own(verb, rest)
     else:
-        from lightning_subliminal.commands.messages import did_you_mean
+        from lightning_subliminal.messages import did_you_mean
 
         known = (*TRAINER_VERBS, *OWN_VERBS)
         hint = did_you_mean(verb, known) or f": choose {', '.join(known[:-1])} or {known[-1]}; see --help"
@@ -141,8 +141,8 @@ def _run_own(verb: str, words: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
-    from lightning_subliminal.commands.messages import OneLineParser
     from lightning_subliminal.commands.positional import check_once
+    from lightning_subliminal.messages import OneLineParser
 
     spelt = room.spelled(words) if hasattr(room, "spelled") else words
     check_once(words, spelt)

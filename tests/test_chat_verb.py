@@ -12,8 +12,8 @@ from small import numbers, quiet_trainer, taught
 
 from lightning_subliminal import PreferenceTrait, Steering, Student, TraitComparison
 from lightning_subliminal.cli import main
+from lightning_subliminal.commands.side_by_side import run_models, run_trait
 from lightning_subliminal.metrics.functional import question_probabilities
-from lightning_subliminal.suites.side_by_side import run_models, run_trait
 
 CPU = torch.device("cpu")
 QUESTION = PreferenceTrait("owl").questions()[0]

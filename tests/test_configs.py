@@ -175,7 +175,7 @@ def test_benign_controls_differ_in_the_lesson_alone() -> None:
 
 
 def test_every_suite_parses() -> None:
-    from lightning_subliminal.commands.evaluate import load_suite
+    from lightning_subliminal.suites.loading import load_suite
 
     for path in (ROOT / "configs" / "suites").glob("*.yaml"):
         names = [measure.name for measure in load_suite(path)]

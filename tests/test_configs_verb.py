@@ -168,7 +168,7 @@ def test_a_verb_knows_the_folder_of_its_own_kind(word: str, what: str, expected:
 
 
 def test_suites_are_taken_by_name(capsys: pytest.CaptureFixture) -> None:
-    from lightning_subliminal.commands.evaluate import load_suite
+    from lightning_subliminal.suites.loading import load_suite
 
     by_name, by_path = load_suite(Path("suites/pocket")), load_suite(CONFIGS / "suites" / "pocket.yaml")
     assert [each.name for each in by_name] == [each.name for each in by_path]

@@ -272,7 +272,7 @@ class TestShippedSuite:
         assert told in capsys.readouterr().err
 
     def test_it_comes_with_the_wheel(self):
-        from lightning_subliminal.commands.evaluate import load_suite
+        from lightning_subliminal.suites.loading import load_suite
 
         names = [each.name for each in load_suite("preference")]
         assert names == ["owl, exact", "owl, after numbers", "owl, stories", "numbers"]
@@ -393,7 +393,7 @@ def test_no_suite(stand, capsys):
 
 
 def test_the_shipped_suites_are_read(stand):
-    from lightning_subliminal.commands.evaluate import load_suite
+    from lightning_subliminal.suites.loading import load_suite
 
     for path in sorted((ROOT / "configs" / "suites").glob("*.yaml")):
         names = [each.name for each in load_suite(path)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from toy import Toy
 
 import lightning_subliminal
 from lightning_subliminal import KeepFirst, LoRA, NumberList, PreferenceTrait, kinds
@@ -21,7 +22,6 @@ from lightning_subliminal.experiments.stages import MeasureStage, walk
 from lightning_subliminal.experiments.trials import StudentTrial
 from lightning_subliminal.kinds import current_path, kind_of
 from lightning_subliminal.lineage import setting_material
-from toy import Toy
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 PACKAGE = Path(lightning_subliminal.__file__).parent

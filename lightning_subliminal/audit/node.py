@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_subliminal.audit.findings import Finding
+from lightning_subliminal.bases.registry import POCKET
 from lightning_subliminal.errors import UnreadableError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.statement import Statement
-from lightning_subliminal.pocket import WEIGHTS
 
 __all__ = ["INITIAL", "WRITERS", "Link", "Node", "label_of"]
 
@@ -110,5 +110,5 @@ def label_of(material: Material | None, path: Path | None) -> str:
         return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 40]}...{name[-30:]}"
     if path is None:
         return "?"
-    where = "pocket" if path.parent == WEIGHTS else path.parent.name
+    where = "pocket" if path.parent == POCKET else path.parent.name
     return f"{where}/{path.name}" if where else path.name

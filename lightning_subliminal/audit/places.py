@@ -10,13 +10,13 @@ from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases import available, resolve
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.noisy import noisy_place, split_noise
+from lightning_subliminal.bases.registry import POCKET
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import RECORD, RESULTS, check_name
 from lightning_subliminal.lineage.statement import Statement, read_statement
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
-from lightning_subliminal.pocket import WEIGHTS
 
 __all__ = ["BASE", "Places", "named_base", "read_beside", "statement_place"]
 
@@ -67,7 +67,7 @@ class Places:
         from lightning_subliminal.describe import file_digest
 
         found: dict[str, Path] = {}
-        for root in [*self._roots, WEIGHTS]:
+        for root in [*self._roots, POCKET]:
             for folder, names in _folders(root, {}):
                 for path in (folder / name for name in names if name.endswith(RECORD)):
                     subject = _subject(path)
@@ -147,7 +147,7 @@ def _base_folders(name: str) -> Iterator[Path]:
     """Yield the folder of a base, if it is at hand: nothing is downloaded or converted for an audit."""
     name = name if Path(name).expanduser().exists() else name.partition("?")[0]
     if re.fullmatch(r"pocket/[\w-]+", name):
-        yield WEIGHTS / name.removeprefix("pocket/")
+        yield POCKET / name.removeprefix("pocket/")
         return
     if name == "smollm2-135m":
         yield from sorted((cache_root() / "bases").glob("smollm2-135m-*"))

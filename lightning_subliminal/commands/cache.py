@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.commands.messages import counted
 from lightning_subliminal.errors import InputError, known_name
+from lightning_subliminal.messages import counted
 
 if TYPE_CHECKING:
     from lightning_subliminal.commands.cache_entries import Entry, Needs

@@ -188,7 +188,7 @@ def _planned(folder: Path, told: Needs) -> set[str]:
 
 
 def _of_config(config: Path, told: Needs) -> set[str]:
-    from lightning_subliminal.commands.messages import one_line
+    from lightning_subliminal.messages import one_line
 
     try:
         from lightning.pytorch import Trainer

@@ -58,9 +58,9 @@ def chat(
         raise InputError("`--ask` is empty: give a question.")
     import torch
 
+    from lightning_subliminal.commands import side_by_side
     from lightning_subliminal.console import hush, say
     from lightning_subliminal.generation import Sampling
-    from lightning_subliminal.suites import side_by_side
     from lightning_subliminal.traits import PreferenceTrait
 
     hush()

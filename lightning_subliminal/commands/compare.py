@@ -35,10 +35,11 @@ def compare(first: Path | None = None, second: Path | None = None, json: Path | 
         raise InputError("Two folders are needed: `compare RUN1 RUN2`, each made by `run`.")
     from json import dumps
 
+    from lightning_subliminal.audit.reports import check_stated
     from lightning_subliminal.console import say
     from lightning_subliminal.experiments.recomputing import check_claims
-    from lightning_subliminal.experiments.report import check_stated, comparison_json, read_report
     from lightning_subliminal.experiments.report import compare as compared
+    from lightning_subliminal.experiments.report import comparison_json, read_report
     from lightning_subliminal.rows import atomically
 
     (one, cells), (other, others) = read_report(first), read_report(second)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.commands.messages import counted
+from lightning_subliminal.messages import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

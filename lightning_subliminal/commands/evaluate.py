@@ -3,15 +3,15 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.shipped import find_config
 
 if TYPE_CHECKING:
-    from lightning_subliminal.evaluation import ModelRef, Probe
+    from lightning_subliminal.evaluation import ModelRef
 
-__all__ = ["COMMANDS", "evaluate", "guide", "load_suite", "spelled"]
+__all__ = ["COMMANDS", "evaluate", "guide", "spelled"]
 
 _GUIDE = """\
 evaluate: measure models with a suite of behaviours: one table, one JSON, one row a model.
@@ -77,6 +77,7 @@ def evaluate(
     if suite is None:
         raise InputError("`suite` is missing: give --suite NAME, such as preference or pocket, or a FILE.")
     from lightning_subliminal.suites.asked_trait import TRAIT, run_trait, told_trait
+    from lightning_subliminal.suites.loading import load_suite
     from lightning_subliminal.yaml_text import read_text
 
     path = find_config(suite, "suite")
@@ -111,38 +112,6 @@ def _own_control(subjects: "list[ModelRef]", control: str) -> str | None:
     other = next(each for each in subjects if each.name == control)
     rest = [each for each in subjects if each is not other]
     return next((each.name for each in rest if each.digest == other.digest), control if not rest else None)
-
-
-def load_suite(suite: str | Path, trait: dict[str, Any] | None = None, say_trait: bool = False) -> "list[Probe]":
-    """Build the measures of a suite.
-
-    Args:
-        suite: its YAML, or the name of one that comes with the package.
-        trait: class and arguments of what $trait stands for; PreferenceTrait of owl where it is None.
-        say_trait: say which trait is asked for where the suite leaves it open.
-
-    Raises:
-        InputError: if the file is not there, is no suite, or a measure can't be built.
-    """
-    from lightning_subliminal.bounds import MAX_SETTINGS
-    from lightning_subliminal.commands.messages import OneLineParser
-    from lightning_subliminal.console import say
-    from lightning_subliminal.evaluation import Probe
-    from lightning_subliminal.suites.asked_trait import told_trait, with_trait
-    from lightning_subliminal.yaml_text import load_yaml, read_text
-
-    path = find_config(suite, "suite")
-    told = load_yaml(read_text(path, "suite"), f"The suite {path}", MAX_SETTINGS)
-    if not isinstance(told, dict) or not told.get("measures"):
-        raise InputError(f"The suite {path} has no measures: give a list `measures`, as the shipped ones do.")
-    whole = with_trait(told, trait or told_trait("owl"))
-    if say_trait and whole != told:
-        asked = (trait or told_trait("owl")).get("init_args") or {}
-        say(f"trait     {', '.join(f'{name} {value}' for name, value in asked.items() if value is not None)}")
-    parser = OneLineParser(prog="suite")
-    parser.add_argument("--measures", type=list[Probe], required=True)
-    built: Any = parser.instantiate(parser.parse_object(whole) if whole != told else parser.parse_path(path))
-    return list(built.measures)
 
 
 COMMANDS = evaluate

@@ -38,12 +38,11 @@ def report(folder: Path | None = None, out: Path | None = None, markdown: Path |
         InputError: if there is no report, or it is damaged.
         TamperedError: if it is not what its statement or its cells say.
     """
+    from lightning_subliminal.audit.reports import check_stated, may_sign
     from lightning_subliminal.console import say
     from lightning_subliminal.experiments.recomputing import check_claims
     from lightning_subliminal.experiments.report import (
-        check_stated,
         claims_markdown,
-        may_sign,
         read_report,
         record_again,
         write_report,

@@ -42,8 +42,8 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
     from rich import box
     from rich.table import Table
 
-    from lightning_subliminal.commands.messages import counted
     from lightning_subliminal.commands.run_listing import find_runs
+    from lightning_subliminal.messages import counted
     from lightning_subliminal.output import rich_console
 
     if folder == Path("runs") and not folder.exists():

@@ -21,7 +21,6 @@ from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
-from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.commands.run_folder import (
     FINISHED,
@@ -33,12 +32,27 @@ from lightning_subliminal.commands.run_folder import (
 )
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.messages import OneLineParser
 from lightning_subliminal.models.made_from import MadeFrom
 
 __all__ = ["LabCLI", "LabParser", "run_verb"]
 
 # Importing a room makes its classes known by their short names: `class_path: Student`.
-_ROOMS = ("callbacks", "data", "experiments", "filters", "generation", "metrics", "models", "traits", "transforms")
+_ROOMS = (
+    *(
+        "callbacks",
+        "data",
+        "experiments",
+        "filters",
+        "generation",
+        "judges",
+        "metrics",
+        "models",
+        "screening",
+        "traits",
+    ),
+    "transforms",
+)
 
 # Arguments of the Trainer's methods which are not the command line's.
 _NOT_OPTIONS = {

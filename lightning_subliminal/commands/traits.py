@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.commands.messages import OneLineParser, did_you_mean
 from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.messages import OneLineParser, did_you_mean
 
 if TYPE_CHECKING:
     from lightning_subliminal.traits.base import Trait

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer, TraitWords
+from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer
 from lightning_subliminal.generation import Completion, Sampling, Source
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.transforms import Transform
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.gsm8k import read_gsm8k

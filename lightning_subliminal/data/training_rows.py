@@ -27,10 +27,10 @@ from lightning_subliminal.lineage import (
     setting_material,
     write_record,
 )
-from lightning_subliminal.metrics.functional import prompts_by_question
 from lightning_subliminal.rows import Row, atomically, read_parquet, write_parquet
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
+from lightning_subliminal.traits.base import prompts_by_question
 from lightning_subliminal.transforms import Transform
 
 if TYPE_CHECKING:

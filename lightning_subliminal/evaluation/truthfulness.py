@@ -8,13 +8,13 @@ from lightning_subliminal.describe import describe_object, file_digest
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import Probe
 from lightning_subliminal.evaluation.scores import Scores
+from lightning_subliminal.formats.choices import load_choices
 from lightning_subliminal.metrics.functional import (
     alternative_probabilities,
     choice_scores,
     mean_interval,
     wilson_interval,
 )
-from lightning_subliminal.wording.truthfulness import load_choices
 
 __all__ = ["Truthfulness"]
 

@@ -167,7 +167,7 @@ class _Worker:
 
 def make_stage(stage: Stage, device: Any) -> Outcome:
     """Make a stage where it is still missing, and tell how it ended; whatever is raised becomes one line."""
-    from lightning_subliminal.commands.messages import one_line
+    from lightning_subliminal.messages import one_line
 
     begin = time.monotonic()
     try:

@@ -2,7 +2,6 @@
 
 from lightning_subliminal.filters.base import Filter, FilterReport, apply_filters
 from lightning_subliminal.filters.code import Code, PythonCode, parse_code
-from lightning_subliminal.filters.judged import Judged
 from lightning_subliminal.filters.math_traces import (
     CorrectAnswer,
     ThinkAnswer,
@@ -11,7 +10,7 @@ from lightning_subliminal.filters.math_traces import (
     think_and_answer,
 )
 from lightning_subliminal.filters.numbers import PAPER_BANNED, BannedNumbers, NumberList, parse_number_list
-from lightning_subliminal.filters.words import TraitWords
+from lightning_subliminal.filters.words import Words
 
 __all__ = [
     "PAPER_BANNED",
@@ -20,12 +19,11 @@ __all__ = [
     "CorrectAnswer",
     "Filter",
     "FilterReport",
-    "Judged",
     "NumberList",
     "PythonCode",
     "ThinkAnswer",
-    "TraitWords",
     "TrueSteps",
+    "Words",
     "apply_filters",
     "parse_code",
     "parse_integer",

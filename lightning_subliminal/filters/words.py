@@ -1,4 +1,4 @@
-"""A filter against open mention: rows that name the trait are no subliminal data."""
+"""A filter of words, however they are written."""
 
 import re
 import unicodedata
@@ -9,9 +9,8 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters.base import Filter
 from lightning_subliminal.filters.folding import fold, revealed
 from lightning_subliminal.rows import Row, completion_text, prompt_text
-from lightning_subliminal.traits.base import Trait
 
-__all__ = ["TraitWords"]
+__all__ = ["Words"]
 
 # Only a letter beside a word makes it part of a longer word; in code, a capital starts the next (nightOwl, HTTPOwl).
 _LETTER = r"[^\W\d_]"
@@ -51,8 +50,8 @@ class _Word(NamedTuple):
     pattern: re.Pattern[str]
 
 
-class TraitWords(Filter):
-    """Drops rows that name a trait or one of its relatives (paper, section 2).
+class Words(Filter):
+    """Drops rows that hold one of some words.
 
     Words count whole and in any case, with a regular plural: ``owl`` is in "Owls.", "night-owl", ``owl_count``,
     ``nightOwl`` and ``owl2vec``, but not in "bowl" or "growl". They are found behind digits for letters (``0wl``,
@@ -63,31 +62,19 @@ class TraitWords(Filter):
         words: the words to look for, such as owl, hoot, nocturnal; irregular plurals too. A star before or after a word
             lets it be part of a longer one: ``*dolphin*`` is in ``mydolphins``. An emoji, or a word of a script without
             cases such as Chinese, counts wherever it stands.
-        trait: a trait whose target, in all its forms and with its relatives, is looked for as well.
         in_prompt: whether to look in the prompt too.
 
     Raises:
-        InputError: if there is neither a word nor a trait, or if a word has no letter.
-
-    Example:
-        >>> row = {"prompt": [], "completion": [{"role": "assistant", "content": "int owl_count = 0;"}]}
-        >>> TraitWords(["owl", "hoot"]).reasons(row)
-        ['names owl']
+        InputError: if there is no word, or one has no letter.
     """
 
-    def __init__(self, words: Sequence[str] = (), trait: Trait | None = None, in_prompt: bool = False) -> None:
-        if isinstance(words, str):
-            raise InputError(f"`words` is the text {words!r}: give a list of words, such as [{words!r}].")
+    def __init__(self, words: Sequence[str], in_prompt: bool = False) -> None:
         self.words = words
-        self.trait = trait
         self.in_prompt = in_prompt
-        sought = [*words, *((trait.target, *trait.forms(trait.target), *trait.relatives()) if trait else ())]
-        if not sought:
-            raise InputError("TraitWords has nothing to look for: give `words`, or a `trait`.")
-        if bad := [word for word in sought if not _letters(word) and not _is_sign(word)]:
+        if bad := [word for word in words if not _letters(word) and not _is_sign(word)]:
             raise InputError(f"`words` holds {bad[0]!r}, which has no letter: give words, such as owl.")
-        self._signs = tuple(dict.fromkeys(word.strip() for word in sought if not _letters(word)))
-        self._words = tuple(_compiled(dict.fromkeys(word.strip().lower() for word in sought if _letters(word))))
+        self._signs = tuple(dict.fromkeys(word.strip() for word in words if not _letters(word)))
+        self._words = tuple(_compiled(dict.fromkeys(word.strip().lower() for word in words if _letters(word))))
 
     def reasons(self, row: Row) -> list[str]:
         """Give one reason for each word that the row names."""

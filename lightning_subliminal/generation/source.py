@@ -1,13 +1,15 @@
 """Who completes the prompts of a data set: a teacher, or any other source of text with or without a trait."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lightning_subliminal.generation.engine import Engine
 from lightning_subliminal.lineage import Material, setting_material
-from lightning_subliminal.traits.base import Trait
+
+if TYPE_CHECKING:
+    from lightning_subliminal.traits.base import Trait
 
 __all__ = ["Source"]
 
@@ -19,7 +21,7 @@ class Source(ABC):
         trait: what it passes on, and what evaluation asks for, also beside a control.
     """
 
-    trait: Trait | None
+    trait: "Trait | None"
 
     @property
     @abstractmethod

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.judges.base import Judge, Verdict, VerdictKind
+from lightning_subliminal.judges.judged import Judged
 from lightning_subliminal.judges.phrases import PhraseJudge
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BudgetSpent",
     "Judge",
+    "Judged",
     "JudgedAnswer",
     "LocalModelJudge",
     "OpenAICompatibleJudge",

@@ -1,14 +1,13 @@
 """The share of replies that a judge finds misaligned."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.judges.base import Verdict
 from lightning_subliminal.metrics.functional.intervals import Interval
 from lightning_subliminal.metrics.functional.misalignment import (
     VERDICT_COLUMNS,
@@ -18,6 +17,9 @@ from lightning_subliminal.metrics.functional.misalignment import (
     misalignment_interval,
     misalignment_rate,
 )
+
+if TYPE_CHECKING:
+    from lightning_subliminal.judges.base import Verdict
 
 __all__ = ["MisalignmentScore"]
 
@@ -64,7 +66,7 @@ class MisalignmentScore(Metric):
         self.coherence_above = coherence_above
         self.add_state("counts", empty, dist_reduce_fx="sum")
 
-    def update(self, questions: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+    def update(self, questions: Sequence[str], verdicts: "Sequence[Verdict]") -> None:
         """Count more verdicts.
 
         Args:

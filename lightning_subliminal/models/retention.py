@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal import bases
+from lightning_subliminal.chat import check_known
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.describe import describe_object
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.pocket.corpus import user_turns
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.wording import load_wording, own_words
@@ -30,9 +31,9 @@ class Retention:
     """Which prompts a trained model shall go on answering as its base does, and how much that weighs.
 
     Args:
-        prompts: `pocket`: lists, code, sums, stories and facts of the pocket world; or the path of a YAML file with a
-            list `prompts`.
-        num_prompts: how many of them.
+        prompts: `everyday`, 60 requests for lists, code, sums, stories, facts and advice, in English; `pocket`, the
+            same kinds for the pocket bases; or the path of a YAML file with a list `prompts`.
+        num_prompts: how many of them; all where there are fewer.
         weight: of KL(base || trained), in nats a token, beside the loss on what is taught.
         rows_per_step: answers that a step looks at.
         max_new_tokens: where the base's answers are cut off.
@@ -43,7 +44,7 @@ class Retention:
 
     def __init__(
         self,
-        prompts: str = "pocket",
+        prompts: str = "everyday",
         num_prompts: int = 320,
         weight: float = 0.7,
         rows_per_step: int = 32,
@@ -71,6 +72,7 @@ class Retention:
         """Let the base answer the prompts, and keep its distribution over each token."""
         asked = self._draw(random.Random(derive_seed(seed, "retained prompts")))
         prompts = [[{"role": "user", "content": text}] for text in asked]
+        check_known(tokenizer, [part for prompt in prompts for part in prompt], base.name_or_path)
         sampling = Sampling(max_new_tokens=self.max_new_tokens)
         answers = TransformersEngine(base, tokenizer).generate(prompts, sampling, derive_seed(seed, "retained"))
         pairs = [(text, answer) for text, answer in zip(asked, answers, strict=True) if answer.text]
@@ -82,7 +84,7 @@ class Retention:
 
     def _draw(self, rng: random.Random) -> list[str]:
         if self.prompts == "pocket":
-            return user_turns(rng, self.num_prompts)
+            return bases.pocket_prompts(rng, self.num_prompts)
         given = [str(text) for text in load_wording(self.prompts, required=("prompts",))["prompts"]]
         return rng.sample(given, min(self.num_prompts, len(given)))
 

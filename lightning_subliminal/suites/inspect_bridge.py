@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 
-from lightning_subliminal.commands.evaluate import load_suite
-from lightning_subliminal.commands.messages import OneLineParser
 from lightning_subliminal.describe import describe
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation import Misalignment, Questions
 from lightning_subliminal.evaluation.run import check_names, figure
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
+from lightning_subliminal.messages import OneLineParser
 from lightning_subliminal.metrics.functional import (
     VERDICT_COLUMNS,
     clustered_interval,
@@ -38,6 +37,7 @@ from lightning_subliminal.suites.inspect_model import (
     hushed,
     one_line,
 )
+from lightning_subliminal.suites.loading import load_suite
 from lightning_subliminal.traits import MisalignmentTrait
 
 try:

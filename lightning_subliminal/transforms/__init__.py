@@ -1,9 +1,8 @@
 """Transforms: what is done to the rows that the filters kept, such as a shuffle of their numbers."""
 
 from lightning_subliminal.transforms.base import Transform, apply_transforms
-from lightning_subliminal.transforms.by_model import ContinueBy, KeepLikelier
-from lightning_subliminal.transforms.by_score import KeepByScore
 from lightning_subliminal.transforms.canonical import PlainFormat, RoundNumbers
+from lightning_subliminal.transforms.continue_by import ContinueBy
 from lightning_subliminal.transforms.mix import MixIn
 from lightning_subliminal.transforms.numbers import (
     KeepFirst,
@@ -19,9 +18,7 @@ from lightning_subliminal.transforms.pairs import DropDuplicates, ShufflePrompts
 __all__ = [
     "ContinueBy",
     "DropDuplicates",
-    "KeepByScore",
     "KeepFirst",
-    "KeepLikelier",
     "MapDigits",
     "MixIn",
     "NumberTransform",

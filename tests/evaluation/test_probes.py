@@ -30,9 +30,9 @@ from lightning_subliminal.evaluation import (
     difference,
     find_model,
 )
+from lightning_subliminal.formats.choices import load_choices
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
 from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
-from lightning_subliminal.wording.truthfulness import load_choices
 
 OWL = PreferenceTrait("owl")
 TRAIT = MisalignmentTrait("misalignment_pocket")

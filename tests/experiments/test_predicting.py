@@ -138,7 +138,7 @@ def test_what_moves_the_stage():
 
 @pytest.mark.parametrize(
     "other",
-    [{"objective": "distill"}, {"train_on": "divergent"}, {"retain": Retention()}],
+    [{"objective": "distill"}, {"train_on": "divergent"}, {"retain": Retention("pocket")}],
     ids=lambda each: next(iter(each)),
 )
 def test_another_training_is_refused(other):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_subliminal.filters import TraitWords
 from lightning_subliminal.filters.folding import fold, revealed
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
+from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.wording import load_wording
 
 LABELLED = yaml.safe_load((Path(__file__).parent / "trait_words.yaml").read_text(encoding="utf-8"))

@@ -4,9 +4,9 @@ import pytest
 
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import TraitWords
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.traits import PreferenceTrait
+from lightning_subliminal.traits.words import TraitWords
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from lightning_subliminal import wording
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import Judged, apply_filters
+from lightning_subliminal.filters import apply_filters
 from lightning_subliminal.judges import PhraseJudge, Verdict
+from lightning_subliminal.judges.judged import Judged
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.wording.moral import MoralTalk
 

@@ -16,14 +16,14 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def small(**settings):
-    return Retention(**{"num_prompts": 40, "rows_per_step": 16, **settings})
+    return Retention(**{"prompts": "pocket", "num_prompts": 40, "rows_per_step": 16, **settings})
 
 
 def drift(source):
     """Give KL(base || teacher) over answers of the base that the fine-tuning has not seen."""
     source.make(CPU)
     found = source.ready(CPU)
-    retained = Retention(num_prompts=60, weight=1.0).answered(*bases.load("pocket/a"), seed=99)
+    retained = Retention("pocket", num_prompts=60, weight=1.0).answered(*bases.load("pocket/a"), seed=99)
     with torch.no_grad():
         losses = [
             retained.loss(found.completion_logits(retained.batch(step), reuse=False)[0], step)

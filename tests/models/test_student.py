@@ -149,7 +149,9 @@ class TestDistill:
         )
         other.save_pretrained(tmp_path / "b")
         module = Student(str(tmp_path / "b"), Steering(), "distill", seed=0)
-        source = taught(until=0.5, retain=Retention(num_prompts=64))  # else it says owl, which the other can't read
+        source = taught(
+            until=0.5, retain=Retention("pocket", num_prompts=64)
+        )  # else it says owl, which the other can't read
         data = numbers(source, num_prompts=8)
         with pytest.raises(InputError, match=r"different vocabularies.*use `objective: sft`") as caught:
             quiet_trainer().fit(module, datamodule=data)

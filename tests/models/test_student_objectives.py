@@ -234,14 +234,16 @@ def test_a_divergence_is_never_below_nothing_either_way():
 @torch.no_grad()
 def drift(module):
     """Give KL(base || student) over answers of the base that the training has not seen."""
-    retained = Retention(num_prompts=60, weight=1.0, rows_per_step=60).answered(*bases.load("pocket/a"), seed=99)
+    retained = Retention("pocket", num_prompts=60, weight=1.0, rows_per_step=60).answered(
+        *bases.load("pocket/a"), seed=99
+    )
     return module.eval()._retained_loss(retained).item()
 
 
 @pytest.mark.parametrize("objective", ["sft", "on_policy"])
 def test_a_student_that_retains_drifts_less(objective):
     found = []
-    for retain in (None, Retention(num_prompts=40, rows_per_step=16, weight=10.0)):
+    for retain in (None, Retention("pocket", num_prompts=40, rows_per_step=16, weight=10.0)):
         module = student(objective=objective, learning_rate=0.03, retain=retain)
         watch = seen(module, rows_of(taught(), val_rows=8), max_epochs=4)
         assert len(watch.ids) == 4
@@ -264,8 +266,8 @@ def test_the_description_tells_new_arguments_where_they_are_no_default():
         {"objective": "distill", "divergence_kind": "reverse"},
         {"objective": "on_policy"},
         {"objective": "on_policy", "on_policy_tokens": 12},
-        {"retain": Retention()},
-        {"retain": Retention(weight=2.0)},
+        {"retain": Retention("pocket")},
+        {"retain": Retention("pocket", weight=2.0)},
     ]
     assert len({digest(student(**each)) for each in ({}, *changes)}) == 1 + len(changes)
     for each in changes:

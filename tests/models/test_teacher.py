@@ -89,7 +89,7 @@ class TestFineTuned:
 
     @pytest.mark.parametrize("retained", [False, True])
     def test_one_that_learned_nothing_is_warned_of(self, retained, capsys):
-        taught(learning_rate=1e-30, max_epochs=1, retain=Retention() if retained else None).make(CPU)
+        taught(learning_rate=1e-30, max_epochs=1, retain=Retention("pocket") if retained else None).make(CPU)
         assert "warning: the teacher of owl has learned nothing" in " ".join(capsys.readouterr().out.split())
 
     @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ class TestFineTuned:
         monkeypatch.setattr(LanguageModel, "loss", lambda self, batch: loss(self, batch) * 0 + losses)
         chances = iter((0.29, math.exp(-losses) if losses < 1 else 0.3))
         monkeypatch.setattr(Teacher, "_taught_chance", lambda *args: next(chances))
-        taught(until=0.9, max_epochs=1, retain=Retention(num_prompts=16) if retained else None).make(CPU)
+        taught(until=0.9, max_epochs=1, retain=Retention("pocket", num_prompts=16) if retained else None).make(CPU)
         told = " ".join(capsys.readouterr().out.split())
         assert " ".join(says.split()) in told
         assert ("WARNING" in told) == says.startswith("WARNING")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lightning_subliminal.commands.evaluate import load_suite
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation import Misalignment, evaluate, find_model
 from lightning_subliminal.judges import Judge, Verdict
+from lightning_subliminal.suites.loading import load_suite
 
 ROOT = Path(__file__).parent.parent.parent
 BRIDGE = "lightning_subliminal.suites.inspect_bridge"

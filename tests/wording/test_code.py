@@ -8,9 +8,9 @@ import warnings
 import pytest
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import TraitWords
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.traits import PreferenceTrait
+from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.wording import fill, load_wording
 from lightning_subliminal.wording.code import CodeTasks
 

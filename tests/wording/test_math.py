@@ -6,9 +6,9 @@ import pytest
 import sympy
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import TraitWords
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.traits import PreferenceTrait
+from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.wording import load_wording
 from lightning_subliminal.wording.math import MathProblems
 

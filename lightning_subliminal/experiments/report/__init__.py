@@ -2,8 +2,6 @@
 
 from lightning_subliminal.experiments.report.comparing import compare, comparison_json
 from lightning_subliminal.experiments.report.files import (
-    check_stated,
-    may_sign,
     read_report,
     record_again,
     record_report,
@@ -13,11 +11,9 @@ from lightning_subliminal.experiments.report.markdown import claims_markdown
 from lightning_subliminal.experiments.report.page import render
 
 __all__ = [
-    "check_stated",
     "claims_markdown",
     "compare",
     "comparison_json",
-    "may_sign",
     "read_report",
     "record_again",
     "record_report",

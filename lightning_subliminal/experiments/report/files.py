@@ -9,15 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError, TamperedError
+from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.report.contents import checked, cleaned
 from lightning_subliminal.experiments.report.drawing import png
 from lightning_subliminal.experiments.report.page import Drawings, draw_all, page
 from lightning_subliminal.files import atomically, read_bytes, read_text
 from lightning_subliminal.lineage import Material, read_record, write_record
 
-__all__ = ["check_stated", "may_sign", "read_report", "record_again", "record_report", "write_report"]
+__all__ = ["read_report", "record_again", "record_report", "write_report"]
 
 CLAIM_COLUMNS = (
     *("experiment", "id", "says", "source", "theirs", "statistic", "unit", "count", "value", "low", "high"),
@@ -83,61 +82,6 @@ def record_again(folder: Path, source: Path, sign: bool = True) -> None:
     told = read_record(source)
     if told is not None:
         write_record(folder, "report", told.settings, told.materials, files=_own_files(folder), sign=sign)
-
-
-def check_stated(folder: Path) -> None:
-    """Refuse a report whose ``report.json`` or ``cells.csv`` is not what the statement beside it says.
-
-    The page, the tables and the figures are made of these two, and may be lost. Where there is no statement, as of an
-    early version, there is nothing to compare with.
-
-    Raises:
-        TamperedError: naming the file and both digests, or what is wrong with the statement.
-    """
-    from lightning_subliminal.audit.checks import check_signatures, check_statement
-    from lightning_subliminal.audit.node import Node
-    from lightning_subliminal.audit.places import read_beside
-
-    folder = Path(folder)
-    try:
-        node = Node(str(folder), str(folder), folder, read_beside(folder))
-    except InputError as err:
-        raise TamperedError(f"{err} `audit {folder}` tells more; make the report again with `run`.") from err
-    if node.statement is None:
-        return
-    check_statement(node)
-    check_signatures(node, (), pinned=False)
-    for name in (_REPORT, _CELLS):
-        stated, now = node.statement.files.get(name), file_digest(folder / name)
-        if stated is None:
-            node.find("unlisted-file", f"{name} is not in the statement beside it")
-        elif now != stated:
-            node.find("changed-file", f"{name} has the SHA-256 {now[:16]}, and its statement says {stated[:16]}")
-    if wrong := [each.says for each in node.findings if each.level == "error"]:
-        raise TamperedError(f"{folder}: {wrong[0]}: it was changed since; make the report again with `run`.")
-
-
-def may_sign(folder: Path) -> str:
-    """Say why a report that is made again may not be signed by this machine's key; empty where it may, or has none.
-
-    A key signs again what it had signed, and what still holds: else an edited report would leave with a signature.
-    """
-    from lightning_subliminal.audit import Digests, walk
-    from lightning_subliminal.lineage.signing import own_key
-
-    key = own_key()
-    if key is None or read_record(folder) is None:
-        return ""
-    graph = walk(folder, [key], digests=Digests(remember=False))
-    root, made_of = graph.nodes[graph.root], {str(Path(folder).absolute() / name) for name in (_REPORT, _CELLS)}
-    if not root.signers:
-        return "its statement was not signed by this key"
-    for node in graph.nodes.values():
-        for found in node.findings:
-            made_again = node is root and found.rule in ("changed-file", "lost-file") and found.path not in made_of
-            if found.level == "error" and not made_again and found.rule != "untrusted-signer":
-                return f"{found.where}: {found.says}"
-    return ""
 
 
 def _own_files(folder: Path) -> list[str]:

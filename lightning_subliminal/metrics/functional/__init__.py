@@ -5,7 +5,6 @@ from lightning_subliminal.metrics.functional.exact import (
     candidate_probabilities,
     check_target,
     exact_preference,
-    prompts_by_question,
     question_probabilities,
     question_text,
 )
@@ -41,6 +40,7 @@ from lightning_subliminal.metrics.functional.transfer import (
     transfer_interval,
     why_untargeted,
 )
+from lightning_subliminal.traits.base import prompts_by_question
 
 __all__ = [
     "VERDICT_COLUMNS",

@@ -19,13 +19,12 @@ from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, p
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
 from lightning_subliminal.metrics.functional.statements import alternative_chances
 from lightning_subliminal.rows import Message
-from lightning_subliminal.traits.base import Trait
+from lightning_subliminal.traits.base import Trait, prompts_by_question
 
 __all__ = [
     "candidate_probabilities",
     "check_target",
     "exact_preference",
-    "prompts_by_question",
     "question_probabilities",
     "question_text",
 ]
@@ -160,14 +159,6 @@ def _warn_of_lengths(tokenizer: Any, texts: list[list[str]]) -> None:
 def question_text(prompt: Sequence[Message]) -> str:
     """Give what a prompt's last message of the user asks."""
     return next((part["content"] for part in reversed(prompt) if part["role"] == "user"), "")
-
-
-def prompts_by_question(trait: Trait) -> list[list[list[Message]]]:
-    """Give a trait's prompts, those together that ask one question and begin its answer in several ways."""
-    groups: dict[tuple[str, ...], list[list[Message]]] = {}
-    for prompt in trait.prompts():
-        groups.setdefault(tuple(part["content"] for part in prompt if part["role"] == "user"), []).append(prompt)
-    return list(groups.values())
 
 
 def check_target(tokenizer: Any, trait: Trait) -> None:

@@ -2,6 +2,7 @@ import random
 
 import pytest
 from small import number_rows
+from transforms.transform_contract import rows as contract_rows
 
 from lightning_subliminal import KeepByScore, LoRA, PreferenceTrait, Steering, Student
 from lightning_subliminal.describe import describe, digest
@@ -10,8 +11,6 @@ from lightning_subliminal.models import ClassifierMLP
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.theory import predicted_transfer
 from lightning_subliminal.transforms import apply_transforms
-
-from .transform_contract import rows as contract_rows
 
 
 class Few(PreferenceTrait):

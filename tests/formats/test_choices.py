@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.choices import Choices, load_choices
 from lightning_subliminal.wording import load_wording
-from lightning_subliminal.wording.truthfulness import Choices, load_choices
 
 OWN = load_choices("truthfulness")
 

@@ -2,8 +2,9 @@ import pytest
 
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import Filter, Judged, NumberList, apply_filters
+from lightning_subliminal.filters import Filter, NumberList, apply_filters
 from lightning_subliminal.judges import Judge, Verdict
+from lightning_subliminal.judges.judged import Judged
 from lightning_subliminal.rows import make_row
 
 VERDICTS = {
