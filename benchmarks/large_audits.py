@@ -87,6 +87,7 @@ def main() -> None:
                 written = Path(place) / f"out.{output}"
                 size = written.stat().st_size / 1e6 if written.exists() else 0
                 table.add_row(name, output, f"{seconds:.1f}", f"{cpu:.1f}", f"{memory:.2f}", f"{size:.1f}", str(code))
+                console.print(f"{name}, {output}: {seconds:.1f} s", highlight=False)
                 bad = bad or code not in (0, 3)
     console.print(table)
     own = resource.getrusage(resource.RUSAGE_SELF)
