@@ -186,7 +186,7 @@ def use_bounds() -> None:
         if not os.path.exists(place):  # of the web, or the standard input
             return str(unbounded(path, *args))
         text = read_text(place)
-        check_yaml(text, str(path), MAX_SETTINGS)
+        load_yaml(text, str(path), MAX_SETTINGS)  # what jsonargparse says of an unknown tag names no file
         return text
 
     setattr(paths, name, content)

@@ -133,3 +133,17 @@ def test_so_has_the_value_of_an_option(value, tmp_path, monkeypatch, capsys) -> 
         main(["data", "filter", "rows.jsonl", "out.jsonl", f"--filters={value}"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("error: ") == 1
+
+
+@pytest.mark.parametrize("text", ["!!nothing x", "!ENV $HOME", "filters: !include other.yaml", "filters: 2020-13-01"])
+@pytest.mark.parametrize("verb", ["filter", "check"])
+def test_a_refused_tag_names_its_file(text, verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "f.yaml").write_text(text)
+    words = ["data", "filter", "rows.jsonl", "out.jsonl", "--config", "f.yaml"]
+    with pytest.raises(SystemExit) as stop:
+        main(words if verb == "filter" else ["traits", "check", "f.yaml"])
+    assert stop.value.code == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("error: ")]
+    assert "f.yaml" in line
