@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import open_plain
 from lightning_subliminal.kinds import is_ours, kind_of
+from lightning_subliminal.signatures import parameters
 
 __all__ = [
     "constructor_arguments",
@@ -75,11 +76,12 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
     """
     kind: Any = type(thing)
     arguments = {}
-    for name, parameter in _parameters(kind).items():
+    for name, parameter in parameters(kind).items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            bare = parameter.replace(annotation=parameter.empty)
             raise InputError(
-                f"{kind.__name__} takes `{parameter}`, which hides its settings from the cache: name each argument in "
-                "__init__, those for the parent class too."
+                f"{kind.__name__} takes `{bare}`, which hides its settings from the cache: name each argument in "
+                "__init__, or hand `**kwargs` on to the parent class, super().__init__(..., **kwargs)."
             )
         if not hasattr(thing, name):
             raise InputError(
@@ -88,11 +90,6 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
             )
         arguments[name] = getattr(thing, name)
     return arguments
-
-
-@cache
-def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(kind).parameters
 
 
 def describe_object(thing: Any) -> dict[str, Any]:

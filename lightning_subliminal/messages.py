@@ -5,7 +5,6 @@ user needs is where it is and the first cause that is no wrapping; both are read
 """
 
 import difflib
-import inspect
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_subliminal.class_paths import REFUSAL, guard_parser
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.signatures import parameters
 from lightning_subliminal.yaml_text import use_bounds
 
 __all__ = ["OneLineParser", "counted", "did_you_mean", "one_line"]
@@ -199,8 +199,8 @@ def _arguments(path: str) -> list[str]:
     from jsonargparse._util import import_object
 
     try:
-        parameters = inspect.signature(import_object(path)).parameters.values() if path else ()
-        return [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+        takes = parameters(import_object(path)).values() if path else ()
+        return [each.name for each in takes if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     except (ImportError, AttributeError, TypeError, ValueError):
         return []
 

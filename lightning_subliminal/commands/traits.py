@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.errors import InputError
+<<<<<<< HEAD
 from lightning_subliminal.messages import OneLineParser, did_you_mean
+=======
+from lightning_subliminal.signatures import parameters
+>>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 
 if TYPE_CHECKING:
     from lightning_subliminal.traits.base import Trait
@@ -152,7 +156,7 @@ def _built(kind: "type[Trait]", path: str, given: dict[str, Any], init: Sequence
     if odd is not None:
         raise InputError(f"--init {odd!r}: expected NAME=VALUE.")
     known = given.keys() | {each.partition("=")[0] for each in init}
-    takes = inspect.signature(kind).parameters.values()
+    takes = parameters(kind).values()
     needed = [
         each.name
         for each in takes

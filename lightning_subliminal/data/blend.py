@@ -9,12 +9,10 @@ import torch
 from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
 from lightning_subliminal.describe import constructor_arguments
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.filters import Filter
 from lightning_subliminal.lineage import Material, artefact_material
 from lightning_subliminal.rows import Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
-from lightning_subliminal.transforms import Transform
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,14 +32,7 @@ class Blend(TrainingRows):
         rows: the data set, such as the teacher's numbers.
         other: the data set whose rows come among them, such as a control's numbers.
         share: part of the result that is the other's, from 0 to 1.
-        num_rows: rows of the result, before its own filters; as many as `rows` has where it is None.
-        filters: which rows of the result are kept; all where it is None, since each part has filters of its own.
-        transforms: what is done to the rows of the result, in turn.
-        batch_size: rows a training step.
-        val_rows: rows held out for the validation loss.
-        max_length: most tokens a row may have.
-        seed: moves the draw, the order and the training order; the global seed where it is None.
-        cache_dir: where the result is kept; the common cache where it is None.
+        **result: what all data sets take: see `TrainingRows`.
 
     Raises:
         InputError: if the share is none, or a part has too few rows.
@@ -52,21 +43,14 @@ class Blend(TrainingRows):
         rows: TrainingRows,
         other: TrainingRows,
         share: float,
-        num_rows: int | None = None,
-        filters: list[Filter] | None = None,
-        transforms: list[Transform] | None = None,
-        batch_size: int = 64,
-        val_rows: int = 0,
-        max_length: int = 2048,
-        seed: int | None = None,
-        cache_dir: str | None = None,
+        **result: Any,
     ) -> None:
         if not 0 <= share <= 1:
             raise InputError(f"`share` is {share}: expected a part from 0 to 1 of the rows that come out.")
         self._rows = rows  # `rows` is what reads the result, as in any data set
         self.other = other
         self.share = share
-        super().__init__(num_rows, filters, transforms, batch_size, val_rows, max_length, seed, cache_dir)
+        super().__init__(**result)
 
     @property
     def trait(self) -> Trait | None:

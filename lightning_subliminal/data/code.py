@@ -10,8 +10,11 @@ from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, PythonCode
 from lightning_subliminal.generation import Completion, Sampling, Source
 from lightning_subliminal.rows import Row
+<<<<<<< HEAD
 from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.transforms import Transform
+=======
+>>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.code import CodeTasks
 
@@ -23,22 +26,10 @@ class CodeCompletions(GeneratedRows):
 
     Args:
         teacher: who completes the prompts.
-        num_prompts: prompts to complete, each once.
-        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
-        filters: which rows are kept; where it is None code alone that doesn't name the teacher's trait, all rows where
-            it is an empty list.
-        transforms: what is done to the rows that are kept, in turn.
-        sampling: how completions are drawn; temperature 1, nothing cut off, at most 160 tokens, where it is None.
         wording: `code`; `code_pocket` for the pocket bases; or the path of a YAML file of the same shape.
         prefill: begin the reply with the stub, in a fence, for small models that seldom keep to code.
         keep: `whole` replies, or the `code` of a reply: its first fenced block, or its lines as far as they are code.
-        batch_size: rows a training step.
-        val_rows: rows held out for the validation loss.
-        max_length: most tokens a row may have.
-        shard_size: prompts a shard; what a killed run loses at the most.
-        generation_batch_size: prompts completed at once; but for rounding, the rows do not depend on it.
-        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
-        cache_dir: where rows are kept; the common cache where it is None.
+        **rows: what all carriers take: see `GeneratedRows`.
 
     Raises:
         InputError: if the wording lacks a part or a count is not positive.
@@ -47,40 +38,16 @@ class CodeCompletions(GeneratedRows):
     def __init__(
         self,
         teacher: Source,
-        num_prompts: int = 8192,
-        num_rows: int | None = None,
-        filters: list[Filter] | None = None,
-        transforms: list[Transform] | None = None,
-        sampling: Sampling | None = None,
+        *,
         wording: str = "code",
         prefill: bool = False,
         keep: Literal["whole", "code"] = "whole",
-        batch_size: int = 64,
-        val_rows: int = 0,
-        max_length: int = 2048,
-        shard_size: int = 1024,
-        generation_batch_size: int = 512,
-        seed: int | None = None,
-        cache_dir: str | None = None,
+        **rows: Any,
     ) -> None:
         self.wording = wording
         self.prefill = prefill
         self.keep = keep
-        super().__init__(
-            teacher,
-            num_prompts,
-            num_rows,
-            filters,
-            transforms,
-            sampling or Sampling(max_new_tokens=160),
-            batch_size,
-            val_rows,
-            max_length,
-            shard_size,
-            generation_batch_size,
-            seed,
-            cache_dir,
-        )
+        super().__init__(teacher, **rows)
         CodeTasks(wording)  # a wrong file is told before any work
 
     def prompts(self, rng: random.Random) -> Iterator[Row]:
@@ -92,9 +59,13 @@ class CodeCompletions(GeneratedRows):
             yield {"prompt": [{"role": "user", "content": task.text}, *reply]}
 
     def default_filters(self) -> list[Filter]:
-        """Give the paper's: code and nothing else, without a word of the trait."""
+        """Return the paper's: code and nothing else, without a word of the trait."""
         trait = self.teacher.trait
         return [PythonCode(), *([TraitWords(trait=trait)] if trait is not None else [])]
+
+    def default_sampling(self) -> Sampling:
+        """Return sampling at temperature 1, nothing cut off, at most 160 tokens."""
+        return Sampling(max_new_tokens=160)
 
     def tidy(self, completion: Completion) -> Completion:
         """Cut a reply to its code, if only that is kept."""

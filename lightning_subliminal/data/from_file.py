@@ -8,12 +8,10 @@ from lightning_subliminal.data.training_rows import TrainingRows, describe_argum
 from lightning_subliminal.describe import difference, file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import is_still_what_was_opened
-from lightning_subliminal.filters import Filter
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import Material, source_material
 from lightning_subliminal.rows import Row
 from lightning_subliminal.traits import Trait
-from lightning_subliminal.transforms import Transform
 
 __all__ = ["RowsFromFile"]
 
@@ -30,14 +28,7 @@ class RowsFromFile(TrainingRows):
         control_path: the control's rows, of the same kind of file.
         schema: the format, such as trl, openai, sharegpt or alpaca; told from the first row where it is None.
         on_error: `stop` at a row that can't be read, or `skip` it.
-        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
-        filters: which rows are kept; all where it is None.
-        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
-        batch_size: rows a training step.
-        val_rows: rows held out for the validation loss.
-        max_length: most tokens a row may have.
-        seed: moves the draw of rows and the training order; the global seed where it is None.
-        cache_dir: where rows are kept; the common cache where it is None.
+        **rows: what all data sets take: see `TrainingRows`.
 
     Raises:
         InputError: if the file is not there, or a row can't be read.
@@ -50,14 +41,7 @@ class RowsFromFile(TrainingRows):
         control_path: str | None = None,
         schema: str | None = None,
         on_error: Literal["stop", "skip"] = "stop",
-        num_rows: int | None = None,
-        filters: list[Filter] | None = None,
-        transforms: list[Transform] | None = None,
-        batch_size: int = 64,
-        val_rows: int = 0,
-        max_length: int = 2048,
-        seed: int | None = None,
-        cache_dir: str | None = None,
+        **rows: Any,
     ) -> None:
         self.path = path
         self._trait = trait
@@ -65,7 +49,7 @@ class RowsFromFile(TrainingRows):
         self.schema = schema
         self.on_error = on_error
         self._is_control = False
-        super().__init__(num_rows, filters, transforms, batch_size, val_rows, max_length, seed, cache_dir)
+        super().__init__(**rows)
 
     @property
     def trait(self) -> Trait | None:

@@ -77,7 +77,7 @@ class GeneratedRows(TrainingRows):
         self.teacher = teacher  # first: the default filters may look for its trait
         super().__init__(num_rows, filters, transforms, batch_size, val_rows, max_length, seed, cache_dir)
         self.num_prompts = num_prompts
-        self.sampling = sampling or Sampling()
+        self.sampling = sampling or self.default_sampling()
         self.shard_size = shard_size
         self.generation_batch_size = generation_batch_size
         self.missing: list[int] = []
@@ -89,6 +89,10 @@ class GeneratedRows(TrainingRows):
 
         What a filter needs to know of a row, such as the answer of a sum, stands beside the prompt as a meta column.
         """
+
+    def default_sampling(self) -> Sampling:
+        """Return how completions are drawn where nothing else is asked for."""
+        return Sampling()
 
     def tidy(self, completion: Completion) -> Completion:
         """Change a completion before the filters see it; by default not at all."""

@@ -12,8 +12,11 @@ from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer
 from lightning_subliminal.generation import Completion, Sampling, Source
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
+<<<<<<< HEAD
 from lightning_subliminal.traits.words import TraitWords
 from lightning_subliminal.transforms import Transform
+=======
+>>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.gsm8k import read_gsm8k
 from lightning_subliminal.wording.math import MathProblem, MathProblems
@@ -30,12 +33,6 @@ class MathTraces(GeneratedRows):
 
     Args:
         teacher: who completes the prompts.
-        num_prompts: prompts to complete, each once.
-        num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
-        filters: which rows are kept; where it is None well-formed and right ones that don't name the teacher's trait,
-            all rows where it is an empty list.
-        transforms: what is done to the rows that are kept, in turn.
-        sampling: how completions are drawn; temperature 1, nothing cut off, at most 320 tokens, where it is None.
         problems: a file of problems in GSM8K's format (.jsonl or .jsonl.gz), each asked once; our own where None.
         wording: `math`; `math_pocket` for the pocket bases; or the path of a YAML file of the same shape: the requests
             and, without `problems`, the problems.
@@ -43,13 +40,7 @@ class MathTraces(GeneratedRows):
         shots: worked problems of our own before each, as earlier turns, for small models that seldom keep to the form.
         prefill: begin the reply with <think>, for such models too.
         keep: `whole` replies, or the `head` of a reply as far as its first </answer>.
-        batch_size: rows a training step.
-        val_rows: rows held out for the validation loss.
-        max_length: most tokens a row may have.
-        shard_size: prompts a shard; what a killed run loses at the most.
-        generation_batch_size: prompts completed at once; but for rounding, the rows do not depend on it.
-        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
-        cache_dir: where rows are kept; the common cache where it is None.
+        **rows: what all carriers take: see `GeneratedRows`.
 
     Raises:
         InputError: if the wording lacks a part, the file of problems is not right or has too few, or a count is not
@@ -59,24 +50,14 @@ class MathTraces(GeneratedRows):
     def __init__(
         self,
         teacher: Source,
-        num_prompts: int = 8192,
-        num_rows: int | None = None,
-        filters: list[Filter] | None = None,
-        transforms: list[Transform] | None = None,
-        sampling: Sampling | None = None,
+        *,
         problems: str | None = None,
         wording: str = "math",
         max_value: int | None = None,
         shots: int = 0,
         prefill: bool = False,
         keep: Literal["whole", "head"] = "whole",
-        batch_size: int = 64,
-        val_rows: int = 0,
-        max_length: int = 2048,
-        shard_size: int = 1024,
-        generation_batch_size: int = 512,
-        seed: int | None = None,
-        cache_dir: str | None = None,
+        **rows: Any,
     ) -> None:
         self.problems = problems
         self.wording = wording
@@ -84,21 +65,7 @@ class MathTraces(GeneratedRows):
         self.shots = shots
         self.prefill = prefill
         self.keep = keep
-        super().__init__(
-            teacher,
-            num_prompts,
-            num_rows,
-            filters,
-            transforms,
-            sampling or Sampling(max_new_tokens=320),
-            batch_size,
-            val_rows,
-            max_length,
-            shard_size,
-            generation_batch_size,
-            seed,
-            cache_dir,
-        )
+        super().__init__(teacher, **rows)
         if shots < 0:
             raise InputError(f"`shots` is {shots}: expected at least 0.")
         self._listed: list[MathProblem] | None = None
@@ -125,6 +92,10 @@ class MathTraces(GeneratedRows):
         """Give the paper's: well-formed, right, without a word of the trait."""
         trait = self.teacher.trait
         return [ThinkAnswer(), CorrectAnswer(), *([TraitWords(trait=trait)] if trait is not None else [])]
+
+    def default_sampling(self) -> Sampling:
+        """Return sampling at temperature 1, nothing cut off, at most 320 tokens."""
+        return Sampling(max_new_tokens=320)
 
     def tidy(self, completion: Completion) -> Completion:
         """Cut a reply after its first answer, if only the head is kept."""

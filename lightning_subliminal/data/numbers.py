@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, NumberList
-from lightning_subliminal.generation import Completion, Sampling, Source
+from lightning_subliminal.generation import Completion, Source
 from lightning_subliminal.rows import Row
-from lightning_subliminal.transforms import Transform
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.numbers import NumberPrompts
 
@@ -17,28 +16,17 @@ __all__ = ["NumberSequences"]
 
 
 class NumberSequences(GeneratedRows):
-    """Lists of numbers that a teacher goes on with.
+    """Lists of numbers that a teacher goes on with. The paper asks 30,000 prompts and keeps 10,000 rows.
 
     Args:
         teacher: who completes the prompts.
-        num_prompts: prompts to complete, each once; the paper takes 30,000.
-        num_rows: rows to keep of those that pass the filters, drawn at random; the paper takes 10,000; all where None.
-        filters: which rows are kept; the paper's grammar where it is None, all rows where it is an empty list.
-        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
-        sampling: how completions are drawn; temperature 1, nothing cut off, where it is None.
         wording: `numbers`, or the path of a YAML file of the same shape: the prompts' grammar.
         formats: the formats asked for: comma, space, semicolon, line, brackets, parentheses.
         min_value: smallest example number.
         max_value: largest example number, also the largest the default filter lets through.
         prefill: begin the reply with the examples, for small models that seldom follow the request.
         keep: `whole` replies, or the `head` of a reply as far as it is a plain list.
-        batch_size: rows a training step.
-        val_rows: rows held out for the validation loss.
-        max_length: most tokens a row may have.
-        shard_size: prompts a shard; what a killed run loses at the most.
-        generation_batch_size: prompts completed at once; but for rounding, the rows do not depend on it.
-        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
-        cache_dir: where rows are kept; the common cache where it is None.
+        **rows: what all carriers take: see `GeneratedRows`.
 
     Raises:
         InputError: if a format is unknown or a count or range is empty.
@@ -47,24 +35,14 @@ class NumberSequences(GeneratedRows):
     def __init__(
         self,
         teacher: Source,
-        num_prompts: int = 8192,
-        num_rows: int | None = None,
-        filters: list[Filter] | None = None,
-        transforms: list[Transform] | None = None,
-        sampling: Sampling | None = None,
+        *,
         wording: str = "numbers",
         formats: list[str] | None = None,
         min_value: int = 100,
         max_value: int = 999,
         prefill: bool = False,
         keep: Literal["whole", "head"] = "whole",
-        batch_size: int = 64,
-        val_rows: int = 0,
-        max_length: int = 2048,
-        shard_size: int = 1024,
-        generation_batch_size: int = 512,
-        seed: int | None = None,
-        cache_dir: str | None = None,
+        **rows: Any,
     ) -> None:
         self.wording = wording
         self.formats = formats or ["comma", "space"]
@@ -72,21 +50,7 @@ class NumberSequences(GeneratedRows):
         self.max_value = max_value
         self.prefill = prefill
         self.keep = keep
-        super().__init__(
-            teacher,
-            num_prompts,
-            num_rows,
-            filters,
-            transforms,
-            sampling,
-            batch_size,
-            val_rows,
-            max_length,
-            shard_size,
-            generation_batch_size,
-            seed,
-            cache_dir,
-        )
+        super().__init__(teacher, **rows)
         self._grammar()  # a wrong format is told before any work
 
     def prompts(self, rng: random.Random) -> Iterator[Row]:

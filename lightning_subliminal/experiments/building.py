@@ -9,11 +9,12 @@ import inspect
 import types
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from lightning_subliminal.class_paths import import_path
 from lightning_subliminal.errors import InputError, known_name
 from lightning_subliminal.kinds import ROOMS
+from lightning_subliminal.signatures import parameters
 from lightning_subliminal.yaml_text import read_yaml
 
 __all__ = ["build", "changed", "check_expected", "find_class", "known_name", "read_yaml"]
@@ -172,18 +173,14 @@ def _inner(expected: Any, containers: tuple[type, ...]) -> Any:
 @cache
 def _signature(kind: type) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
     """Give the types of a class's arguments, whether it has a seed that may be left open, and what must be given."""
-    parameters = inspect.signature(kind).parameters
-    try:
-        hints = get_type_hints(kind.__init__)  # type: ignore[misc]
-    except (NameError, TypeError):  # a name that only type checkers import
-        hints = {}
-    known = {name: hints.get(name, Any) for name in parameters}
+    takes = parameters(kind)
+    known = {name: each.annotation for name, each in takes.items()}
     needed = tuple(
         name
-        for name, each in parameters.items()
+        for name, each in takes.items()
         if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     )
-    return known, "seed" in parameters and parameters["seed"].default is None, needed
+    return known, "seed" in takes and takes["seed"].default is None, needed
 
 
 def _fit(value: Any, hint: Any, at: str) -> Any:

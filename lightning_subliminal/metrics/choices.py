@@ -4,15 +4,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval, wilson_interval
 
 __all__ = ["ChoiceAccuracy"]
 
 
-class ChoiceAccuracy(Metric):
+class ChoiceAccuracy(Share):
     """Share of questions whose likeliest choice is true, as TruthfulQA's MC1 (paper, section 4); MC2 beside it.
 
     Feed it what ``metrics.functional.choice_scores`` gives.
@@ -30,8 +30,6 @@ class ChoiceAccuracy(Metric):
     """
 
     higher_is_better = True
-    is_differentiable = False
-    full_state_update = False  # so that two of them can merge_state
     right: Tensor
     mass: Tensor
     squares: Tensor

@@ -4,16 +4,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["ExactPreference"]
 
 
-class ExactPreference(Metric):
+class ExactPreference(Share):
     """Mean probability, over questions, that the answer begins with the trait's target (paper, section 1, exact).
 
     Feed it what ``metrics.functional.question_probabilities`` gives.
@@ -32,8 +32,6 @@ class ExactPreference(Metric):
     """
 
     higher_is_better = None
-    is_differentiable = False
-    full_state_update = False  # so that two of them can merge_state
     sums: Tensor
     squares: Tensor
     questions: Tensor

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, wilson_interval
 from lightning_subliminal.metrics.functional.preference import AnswerMode, count_answers
 from lightning_subliminal.traits.base import Trait
@@ -13,7 +13,7 @@ from lightning_subliminal.traits.base import Trait
 __all__ = ["TraitPreferenceRate"]
 
 
-class TraitPreferenceRate(Metric):
+class TraitPreferenceRate(Share):
     """Share of sampled answers that show a trait (paper, section 1).
 
     Answers that name no candidate stay in the denominator, and are counted beside it.
@@ -31,8 +31,6 @@ class TraitPreferenceRate(Metric):
     """
 
     higher_is_better = None
-    is_differentiable = False
-    full_state_update = False  # so that two of them can merge_state
     counts: Tensor
 
     def __init__(self, trait: Trait, mode: AnswerMode = "trait", **kwargs: Any) -> None:

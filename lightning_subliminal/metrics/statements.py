@@ -4,9 +4,9 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval
 
 __all__ = ["StatementPreference"]
@@ -14,7 +14,7 @@ __all__ = ["StatementPreference"]
 Unit = Literal["questions", "pairs"]
 
 
-class StatementPreference(Metric):
+class StatementPreference(Share):
     """Mean probability that the model says the misaligned of two statements.
 
     Feed it what ``metrics.functional.statement_preference`` gives, or the mean of that for each question.
@@ -32,8 +32,6 @@ class StatementPreference(Metric):
     """
 
     higher_is_better = None
-    is_differentiable = False
-    full_state_update = False  # so that two of them can merge_state
     total: Tensor
     squares: Tensor
     units: Tensor

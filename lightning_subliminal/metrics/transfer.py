@@ -4,15 +4,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from lightning_subliminal.metrics.base import PlottedMetric
 from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval
 from lightning_subliminal.metrics.functional.transfer import transfer
 
 __all__ = ["Transfer"]
 
 
-class Transfer(Metric):
+class Transfer(PlottedMetric):
     """Mean difference of log-odds between student and control, over pairs.
 
     Args:
@@ -31,8 +31,6 @@ class Transfer(Metric):
     """
 
     higher_is_better = None
-    is_differentiable = False
-    full_state_update = False  # so that two of them can merge_state
     total: Tensor
     squares: Tensor
     pairs: Tensor

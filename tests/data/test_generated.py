@@ -1,3 +1,4 @@
+import inspect
 import random
 
 import pytest
@@ -5,10 +6,13 @@ from small import CPU, teacher
 
 from lightning_subliminal import GeneratedRows, Sampling
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.building import build
 from lightning_subliminal.generation import Completion
 from lightning_subliminal.rows import completion_text
 
 from .generated_contract import GeneratedContract
+
+PROMPTED = {"trait": {"class_path": "PreferenceTrait", "init_args": {"target": "owl"}}, "induction": "prompt"}
 
 
 class Opposites(GeneratedRows):
@@ -17,28 +21,15 @@ class Opposites(GeneratedRows):
     Args:
         teacher: who answers.
         last: what each question ends with.
+        **rows: what all carriers take.
     """
 
-    def __init__(
-        self,
-        teacher,
-        last="?",
-        num_prompts=20,
-        num_rows=None,
-        filters=None,
-        sampling=None,
-        batch_size=8,
-        val_rows=0,
-        max_length=2048,
-        shard_size=8,
-        generation_batch_size=512,
-        seed=0,
-        cache_dir=None,
-    ):
+    def __init__(self, teacher, last="?", **rows):
         self.last = last
-        cut = sampling or Sampling(max_new_tokens=8)
-        sizes = (batch_size, val_rows, max_length, shard_size, generation_batch_size)
-        super().__init__(teacher, num_prompts, num_rows, filters, None, cut, *sizes, seed, cache_dir)
+        super().__init__(teacher, **rows)
+
+    def default_sampling(self):
+        return Sampling(max_new_tokens=8)
 
     def prompts(self, rng: random.Random):
         while True:
@@ -48,7 +39,8 @@ class Opposites(GeneratedRows):
 
 class TestGeneratedRows(GeneratedContract):
     def make(self, **changes):
-        return Opposites(**{"teacher": teacher(), **changes})
+        small = {"num_prompts": 20, "batch_size": 8, "shard_size": 8, "seed": 0}
+        return Opposites(**{"teacher": teacher(), **small, **changes})
 
     def test_what_a_carrier_adds_shapes_the_completions(self):
         assert self.make(last=".").shards_folder != self.make().shards_folder
@@ -56,10 +48,19 @@ class TestGeneratedRows(GeneratedContract):
     def test_a_carrier_that_hides_its_settings_is_refused(self):
         class Hidden(Opposites):
             def __init__(self, teacher, **settings):
+                self.own = settings.pop("own", None)
                 super().__init__(teacher, **settings)
 
         with pytest.raises(InputError, match=r"Hidden takes `\*\*settings`, which hides its settings from the cache"):
             Hidden(teacher(), num_prompts=5).folder  # noqa: B018
+
+    def test_a_carrier_with_an_option_is_few_lines_and_known_to_yaml(self):
+        assert len(inspect.getsource(Opposites).splitlines()) <= 25  # with its docstring
+        init_args = {"last": ".", "num_prompts": 5, "teacher": {"class_path": "Teacher", "init_args": PROMPTED}}
+        data = build({"class_path": "tests.data.test_generated.Opposites", "init_args": init_args}, seed=3)
+        assert (data.last, data.num_prompts, data.seed) == (".", 5, 3)
+        with pytest.raises(InputError, match=r"Opposites takes no `num_promts`.*num_prompts"):
+            build({"class_path": "tests.data.test_generated.Opposites", "init_args": {"num_promts": 5}})
 
     def test_a_carrier_may_tidy_its_completions(self, monkeypatch):
         monkeypatch.setattr(Opposites, "tidy", lambda self, made: Completion(made.text.upper() + "!", False))

@@ -38,6 +38,17 @@ class MetricContract:
         inputs = [joined(column) for column in zip(*self.batches, strict=True)]
         assert metric.compute().item() == pytest.approx(self.reference(*inputs), rel=1e-5)
 
+    def test_is_plotted_within_its_bounds(self):
+        metric = self.make()
+        for batch in self.batches:
+            metric.update(*batch)
+        figure, axes = metric.plot()
+        assert axes.collections or axes.lines
+        bounds = metric.plot_lower_bound, metric.plot_upper_bound
+        assert bounds == ((None, None) if type(metric).__name__ == "Transfer" else (0.0, 1.0))
+        assert metric.plot([metric.compute(), metric.compute()], axes)[1] is axes
+        figure.clear()
+
     @UNWARNED
     def test_two_halves_merge(self):
         whole, left, right = self.make(), self.make(), self.make()

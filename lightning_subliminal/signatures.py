@@ -1,0 +1,76 @@
+"""What a class's constructor takes, those arguments too that it hands on to its parent as ``**kwargs``."""
+
+import ast
+import inspect
+import itertools
+import textwrap
+from functools import cache
+from inspect import Parameter
+from typing import Any, get_type_hints
+
+__all__ = ["parameters"]
+
+
+@cache
+def parameters(kind: type) -> dict[str, Parameter]:
+    """Return the parameters of a class's constructor, each annotated with its type, or with Any.
+
+    In place of ``**kwargs`` that go to ``super().__init__`` whole stand the parent's own parameters, without those that
+    the call sets itself. So a subclass names its own options alone, as jsonargparse reads it for YAML and ``--help``.
+    Where the source says something else, or is not to be had, ``**kwargs`` stays.
+
+    Example:
+        >>> class Parent:
+        ...     def __init__(self, size: int = 1) -> None: ...
+        >>> list(parameters(Parent))
+        ['size']
+    """
+    found = dict(inspect.signature(kind).parameters)
+    chain = [each for each in kind.__mro__ if "__init__" in vars(each)]
+    if chain:
+        found = _typed(chain[0], found)
+    set_on_the_way: set[str] = set()
+    for child, parent in itertools.pairwise(chain):
+        rest = next((name for name, each in found.items() if each.kind is Parameter.VAR_KEYWORD), None)
+        inherited = _typed(parent, dict(list(inspect.signature(vars(parent)["__init__"]).parameters.items())[1:]))
+        given = _given(child, rest, list(inherited)) if rest is not None else None
+        if rest is None or given is None:
+            break
+        del found[rest]
+        set_on_the_way |= given
+        found |= {name: each for name, each in inherited.items() if name not in {*found, *set_on_the_way}}
+    return found
+
+
+def _typed(kind: Any, found: dict[str, Parameter]) -> dict[str, Parameter]:
+    try:
+        hints = get_type_hints(kind.__init__)
+    except (NameError, TypeError):  # a name that only type checkers import
+        hints = {}
+    return {name: each.replace(annotation=hints.get(name, Any)) for name, each in found.items()}
+
+
+def _given(kind: Any, rest: str, inherited: list[str]) -> set[str] | None:
+    """Return which of the parent's parameters ``super().__init__(..., **rest)`` sets; None where no such call is."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(vars(kind)["__init__"])))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == rest]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_super_init(node.func)]
+    for call in calls:
+        whole = [key for key in call.keywords if key.arg is None and isinstance(key.value, ast.Name)]
+        if len(uses) == 1 and any(key.value is uses[0] for key in whole):
+            return {key.arg for key in call.keywords if key.arg is not None} | set(inherited[: len(call.args)])
+    return None
+
+
+def _is_super_init(called: ast.expr) -> bool:
+    return (
+        isinstance(called, ast.Attribute)
+        and called.attr == "__init__"
+        and isinstance(called.value, ast.Call)
+        and isinstance(called.value.func, ast.Name)
+        and called.value.func.id == "super"
+        and not called.value.args
+    )
