@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.commands.positional import check_once
 from lightning_subliminal.errors import InputError
-<<<<<<< HEAD
 from lightning_subliminal.messages import OneLineParser, did_you_mean
-=======
 from lightning_subliminal.signatures import parameters
->>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 
 if TYPE_CHECKING:
     from lightning_subliminal.traits.base import Trait

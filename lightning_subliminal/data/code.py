@@ -10,11 +10,7 @@ from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, PythonCode
 from lightning_subliminal.generation import Completion, Sampling, Source
 from lightning_subliminal.rows import Row
-<<<<<<< HEAD
 from lightning_subliminal.traits.words import TraitWords
-from lightning_subliminal.transforms import Transform
-=======
->>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.code import CodeTasks
 

@@ -12,11 +12,7 @@ from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer
 from lightning_subliminal.generation import Completion, Sampling, Source
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
-<<<<<<< HEAD
 from lightning_subliminal.traits.words import TraitWords
-from lightning_subliminal.transforms import Transform
-=======
->>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 from lightning_subliminal.wording import own_words
 from lightning_subliminal.wording.gsm8k import read_gsm8k
 from lightning_subliminal.wording.math import MathProblem, MathProblems

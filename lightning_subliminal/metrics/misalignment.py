@@ -7,11 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal.errors import InputError
-<<<<<<< HEAD
-=======
-from lightning_subliminal.judges.base import Verdict
 from lightning_subliminal.metrics.base import Share
->>>>>>> 464b37e (A carrier names its own options alone: constructor arguments are read through **kwargs that go to the parent; metrics plot)
 from lightning_subliminal.metrics.functional.intervals import Interval
 from lightning_subliminal.metrics.functional.misalignment import (
     VERDICT_COLUMNS,
