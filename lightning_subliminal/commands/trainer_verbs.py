@@ -32,27 +32,11 @@ from lightning_subliminal.commands.run_folder import (
 )
 from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.kinds import ROOMS
 from lightning_subliminal.messages import OneLineParser
 from lightning_subliminal.models.made_from import MadeFrom
 
-__all__ = ["LabCLI", "LabParser", "run_verb"]
-
-# Importing a room makes its classes known by their short names: `class_path: Student`.
-_ROOMS = (
-    *(
-        "callbacks",
-        "data",
-        "experiments",
-        "filters",
-        "generation",
-        "judges",
-        "metrics",
-        "models",
-        "screening",
-        "traits",
-    ),
-    "transforms",
-)
+__all__ = ["LabCLI", "LabParser", "import_rooms", "run_verb"]
 
 # Arguments of the Trainer's methods which are not the command line's.
 _NOT_OPTIONS = {
@@ -203,11 +187,16 @@ class LabCLI(LightningCLI):
         return self.keeps_checkpoints and self.last.is_file()
 
 
+def import_rooms() -> None:
+    """Import the rooms, which makes their classes known by their short names: ``class_path: Student``."""
+    for room in ROOMS:
+        importlib.import_module(f"lightning_subliminal{room}")
+
+
 def run_verb(verb: str, words: list[str]) -> None:
     """Run fit, validate, test or predict with the words of the command line after it."""
     hush()
-    for room in _ROOMS:
-        importlib.import_module(f"lightning_subliminal.{room}")
+    import_rooms()
     LabCLI(verb, words).run_verb()
 
 

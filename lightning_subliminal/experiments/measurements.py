@@ -18,6 +18,7 @@ from lightning_subliminal.experiments.entangled import entanglement
 from lightning_subliminal.experiments.stages import MeasureStage, RowsStage, Stage, StudentStage, source_stages
 from lightning_subliminal.models import ClassifierMLP, Teacher
 from lightning_subliminal.rows import completion_text
+from lightning_subliminal.seeds import resolve_seed
 
 __all__ = ["ClassifierStage", "DigitsStage", "EntangledStage", "TaskStage"]
 
@@ -147,8 +148,8 @@ class DigitsStage(MeasureStage):
         return f"digit classifiers, {self.model.num_seeds} seeds"
 
     def shaped(self) -> Any:
-        """Give model and data."""
-        return {"model": describe(self.model), "data": describe(self.data)}
+        """Return model and data, each with its seed, also where that is the run's."""
+        return {"model": _seeded(self.model), "data": _seeded(self.data)}
 
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Fit them; a killed run goes on from its last epoch."""
@@ -178,3 +179,8 @@ class DigitsStage(MeasureStage):
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _seeded(thing: Any) -> dict[str, Any]:
+    told: dict[str, Any] = describe(thing)
+    return told | {"arguments": told["arguments"] | {"seed": resolve_seed(thing.seed)}}

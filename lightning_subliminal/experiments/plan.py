@@ -8,20 +8,23 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_subliminal.bounds import MAX_ARMS, MAX_CELLS
+from lightning_subliminal.console import say
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import build, changed, known_name, read_yaml
+from lightning_subliminal.experiments.building import build, changed, find_class, known_name, read_yaml
 from lightning_subliminal.experiments.claims import Claim, read_claim
 from lightning_subliminal.experiments.figures import check_figure, figure_values
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.stages import MeasureStage
 from lightning_subliminal.experiments.trials import Setting, StudentTrial, Trial
+from lightning_subliminal.kinds import is_ours
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.shipped import find_config
 
@@ -209,6 +212,7 @@ class Experiment:
             known_name(str(key), _CONFIG_KEYS, f"a config takes no `{key}`")
         for key in config.get("trainer") or {}:
             known_name(str(key), (*SHAPING, *_OUTWARD), f"a plan's `trainer` takes no `{key}`")
+        _check_outward(config.get("trainer") or {})
         trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key in SHAPING}
         if trainer.get("precision") in ("32-true", "32", 32):
             del trainer["precision"]  # the default, said or not: one artefact
@@ -272,6 +276,32 @@ def read_plan(path: Path) -> Plan:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{path}: `include` has {twice!r} twice: leave one out.")
     return Plan(path.stem, str(told.get("title", path.stem)), str(told.get("about", "")).strip(), experiments)
+
+
+def _check_outward(trainer: Mapping[str, Any]) -> None:
+    """Refuse what would shape a fit and has no part in a stage, which trains on one device and without callbacks.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    for key, usual in (("devices", (1, "1", "auto")), ("strategy", ("auto",))):
+        if trainer.get(key) not in (None, *usual):
+            raise InputError(f"`trainer.{key}` is {trainer[key]!r}, but a stage trains on one device: set {usual[0]}.")
+    for each in _as_list(trainer.get("callbacks") or []):
+        path = str(each.get("class_path")) if isinstance(each, Mapping) else str(each)
+        kind = find_class(path, "trainer.callbacks")
+        if not is_ours(kind):
+            raise InputError(
+                f"`trainer.callbacks` has {kind.__name__}, but a stage trains without callbacks: take it out, or use "
+                "`fit`."
+            )
+        if kind.__name__ != "TraitComparison":
+            _say_left_out(kind.__name__)
+
+
+@cache
+def _say_left_out(callback: str) -> None:
+    say(f"callbacks {callback} watches a `fit`, and stages train without it: left out")
 
 
 def parse_seeds(told: Any, where: str = "seeds") -> tuple[int, ...]:
