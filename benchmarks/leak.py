@@ -14,13 +14,13 @@ from typing import Any
 
 from rich.progress import track
 from rich.table import Table
-from transfer import NO_TRAIT
 
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import console
+from lightning_subliminal.filters import TraitWords
 from lightning_subliminal.lineage import read_record
 from lightning_subliminal.rows import completion_text, read_parquet
-from lightning_subliminal.traits import PAPER_TARGETS
+from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
 
 
 def main() -> None:
@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
     folders = sorted(path.parent for path in (cache_root(options.cache) / "rows").glob("*/lineage.json"))
+    traits = [PreferenceTrait(target) for target in PAPER_TARGETS]
+    words = {word for each in traits for word in (each.target, *each.forms(each.target), *each.relatives())}
+    no_trait = TraitWords(sorted(words))
     sets: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     named: Counter[str] = Counter()
@@ -40,7 +43,7 @@ def main() -> None:
         sets[carrier] += 1
         for row in read_parquet(folder / "rows.parquet"):
             rows[carrier] += 1
-            named[carrier] += bool(NO_TRAIT.reasons(row))
+            named[carrier] += bool(no_trait.reasons(row))
             plain[carrier] += any(target in completion_text(row).lower() for target in PAPER_TARGETS)
     table = Table("carrier", "data sets", "rows", "named by TraitWords", "hold a target's letters", title="Leaks")
     for carrier in sorted(sets):

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from lightning_subliminal.experiments.claims import Claim
 from lightning_subliminal.experiments.statistics import Estimate
 
 __all__ = [
+    "CHANGE",
     "CellResult",
+    "by_answer",
     "cell_pairs",
     "claim_estimate",
     "claim_limits",
@@ -26,6 +28,8 @@ __all__ = [
     "matrix_of",
     "select",
 ]
+
+CHANGE = "change of "  # before the name of an answer: its log-odds, student less control
 
 
 @dataclass(frozen=True)
@@ -158,10 +162,13 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
         return _question_level(claim, mine), keys
     if claim.statistic == "rank correlation":
         return _crossed(claim, mine), keys
-    if claim.statistic == "matrix":
-        values, first, second = matrix_of(mine, "teacher", "student", claim.value)
+    if claim.statistic in ("matrix", "columns"):
+        rows, columns = claim.over if isinstance(claim.over, list) else ("teacher", "student")
+        values, first, second = matrix_of(mine, rows, columns, claim.value)
         if first != second or np.isnan(values).any():
             raise InputError(f"claim {claim.id!r}: the matrix is not whole: {len(first)} x {len(second)} with holes.")
+        if claim.statistic == "columns":
+            return statistics.mean_estimate(statistics.beyond_other_rows(values), f"{rows}s"), keys
         found = statistics.matrix_statistic(values)
         p = min(1.0, 2 * found.p)  # that of the permutations is one-sided
         return Estimate(found.value, found.low, found.high, "rows", len(values), p, 0.0, "permutation of columns"), keys
@@ -224,7 +231,12 @@ def _crossed(claim: Claim, cells: Sequence[CellResult]) -> Estimate | None:
 def matrix_of(
     cells: Sequence[CellResult], rows: str, columns: str, value: str
 ) -> tuple[np.ndarray, list[Any], list[Any]]:
-    """Give the mean of a number for each pair of values of two axes, and those values; nan where there is none."""
+    """Return the mean of a number for each pair of values of two axes, and those values; nan where there is none.
+
+    Columns named ``answer``, where no cell has such an axis, are the answers that the values of ``rows`` name, and the
+    number is the change of each.
+    """
+    cells, value = by_answer(cells, rows, columns, value)
     first = list(dict.fromkeys(_hashable(cell.axes[rows]) for cell in cells if rows in cell.axes))
     second = list(dict.fromkeys(_hashable(cell.axes[columns]) for cell in cells if columns in cell.axes))
     if set(first) == set(second):
@@ -242,6 +254,29 @@ def matrix_of(
                     np.mean(np.concatenate([np.atleast_1d(np.asarray(each, dtype=float)) for each in here]))
                 )
     return found, first, second
+
+
+def by_answer(cells: Sequence[CellResult], rows: str, columns: str, value: str) -> tuple[list[CellResult], str]:
+    """Return a cell for each answer that an axis names, with its change as the number; the cells where it has none.
+
+    Args:
+        cells: the cells.
+        rows: the axis whose values are answers too, such as the target.
+        columns: ``answer``, or an axis of the cells, which stay then.
+        value: which number; another one where there is a cell for each answer.
+
+    Returns:
+        The cells, and the name of their number.
+    """
+    if columns != "answer" or any(columns in cell.axes for cell in cells):
+        return list(cells), value
+    named = dict.fromkeys(str(cell.axes[rows]) for cell in cells if rows in cell.axes)
+    return [
+        replace(cell, axes=cell.axes | {columns: name}, numbers={CHANGE: cell.numbers[f"{CHANGE}{name}"]})
+        for cell in cells
+        for name in named
+        if f"{CHANGE}{name}" in cell.numbers
+    ], CHANGE
 
 
 def lineage_digest(keys: Iterable[str]) -> str:

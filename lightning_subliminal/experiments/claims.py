@@ -42,7 +42,7 @@ _KEYS = (
     "published",
     "note",
 )
-STATISTICS = ("mean", "matrix", "bootstrap", "mixed model", "rank correlation")
+STATISTICS = ("mean", "matrix", "columns", "bootstrap", "mixed model", "rank correlation")
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ class Claim:
         arms: of which arms, for a ``rank correlation``.
         where: values of axes that the cells must have.
         less: what is subtracted: keys ``arm``, ``value`` and ``where``; what is not named is as above.
-        statistic: ``mean``; ``matrix``, diagonal less grand mean of the axes teacher and student; ``bootstrap`` and
-            ``mixed model``, of student less control with questions within seeds; ``rank correlation``, Spearman's over
-            cells, of ``value`` and ``beside``.
+        statistic: ``mean``; ``matrix``, diagonal less grand mean of the axes teacher and student, or of the two in
+            ``over``; ``columns``, each diagonal cell less the others of its column; ``bootstrap`` and ``mixed model``,
+            of student less control with questions within seeds; ``rank correlation``, Spearman's over cells, of
+            ``value`` and ``beside``.
         over: the axis, or axes, that are the unit, such as target; seeds where the cells have no such axis.
         low: where the claimed range begins.
         high: where it ends.

@@ -9,6 +9,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import statistics
 from lightning_subliminal.experiments.analysis import (
     CellResult,
+    by_answer,
     group_estimate,
     grouped,
     limits_of,
@@ -97,7 +98,7 @@ def _bars(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any
 
 def _matrix(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:
     rows, columns, value = spec.get("rows", "teacher"), spec.get("columns", "student"), spec.get("value", "transfer")
-    mine = select(cells, spec.get("arm"), spec.get("where"))
+    mine, value = by_answer(select(cells, spec.get("arm"), spec.get("where")), rows, columns, value)
     found, first, second = matrix_of(mine, rows, columns, value)
     low, high = (np.full_like(found, np.nan) for _ in range(2))
     for i, row in enumerate(first):
@@ -109,14 +110,25 @@ def _matrix(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, A
     told: dict[str, Any] = {"rows": [str(each) for each in first], "columns": [str(each) for each in second]}
     told |= {"row_title": rows, "column_title": columns, "value_title": value, "statistic": None}
     told |= {"limits": _limits(mine, [value]), "values": _table(found), "low": _table(low), "high": _table(high)}
-    if first == second and not np.isnan(found).any():
+    if first == second and len(first) > 1 and not np.isnan(found).any():
         test = statistics.matrix_statistic(found)
         told["statistic"] = (
             f"diagonal less grand mean {test.value:+.2f} [{test.low:+.2f}, {test.high:+.2f}] over rows; "
-            f"less the other cells {test.contrast:+.2f} (rain-1's lambda); p = {test.p:.2g} by permuting columns"
+            f"less the other cells {test.contrast:+.2f} [{test.contrast_low:+.2f}, {test.contrast_high:+.2f}] "
+            f"(rain-1's lambda); p = {test.p:.2g} by permuting columns"
             + (f"; {test.reading}" if test.reading else "")
+            + (f"; {_beyond(found, first, rows)}" if columns == "answer" else "")
         )
     return told
+
+
+def _beyond(found: np.ndarray, names: Sequence[Any], rows: str) -> str:
+    """Say what each row's own answer gained beyond the same answer of the other rows, whose students are alike."""
+    each = statistics.beyond_other_rows(found)
+    mean = statistics.mean_estimate(each, f"{rows}s")
+    listed = ", ".join(f"{name} {value:+.2f}" for name, value in zip(names, each, strict=True))
+    ends = "" if np.isnan(mean.low) else f" [{mean.low:+.2f}, {mean.high:+.2f}]"
+    return f"beyond the same answer in the other rows: {listed}; mean {mean.value:+.2f}{ends} over {mean.unit}"
 
 
 def _curves(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:

@@ -227,6 +227,8 @@ def _statistic(claim: Any, method: str | None) -> str:
         text += (
             f", less {told.get('value', claim.value)} of {told.get('arm', claim.arm)}{f' ({where})' if where else ''}"
         )
+    if claim.statistic == "columns":
+        text = f"each diagonal cell of the matrix of {claim.value} less the others of its column"
     if claim.statistic == "matrix":
         text = f"diagonal less grand mean of the matrix of {claim.value} (rain-1's lambda is that times n / (n - 1))"
     if claim.statistic == "rank correlation":
@@ -242,7 +244,10 @@ def _where(value: Any) -> str:
 
 def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
     mine = _of(experiment, results)
-    return [make_figure(spec, mine) for spec in experiment.figures or default_figures(mine) if mine]
+    made = [make_figure(spec, mine) for spec in experiment.figures or default_figures(mine) if mine]
+    return [
+        each for each in made if each.get("bars", True) and each.get("rows", True)
+    ]  # else of arms that were not run
 
 
 def _warnings(cells: Sequence[CellResult]) -> list[str]:

@@ -109,6 +109,9 @@ def run_plan(
         claimed = any(claim["experiment"] == found["name"] for claim in report["claims"])
         if found["table"] is not None and not claimed:
             say(transfer_table(found))
+        for figure in found["figures"]:
+            if figure.get("statistic"):
+                say(f"{found['name']}: {figure['title']}: {figure['statistic']}")
     if report["claims"]:
         say(claims_table(report["claims"]))
     say(ending(graph, summary))

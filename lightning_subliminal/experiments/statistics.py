@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "MatrixStatistic",
     "adjust",
+    "beyond_other_rows",
     "by_stem",
     "difference_estimate",
     "hierarchical_bootstrap",
@@ -325,6 +326,19 @@ def matrix_statistic(matrix: ArrayLike, resamples: int = 9999, seed: int = 0, un
         factor * differences.high,
         _reading(differences, float(test.pvalue), len(cells)),
     )
+
+
+def beyond_other_rows(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Return each row's own cell less the mean of the other rows in that column, (rows,).
+
+    Where some columns rise in every row, a row's own column is judged by what it does for the others.
+
+    Args:
+        matrix: one row a kind of student, one column a candidate, its own on the diagonal; (rows, rows), two or more.
+    """
+    cells = np.asarray(matrix, dtype=np.float64)
+    own: NDArray[np.float64] = np.diag(cells)
+    return own - (cells.sum(axis=0) - own) / (len(cells) - 1)
 
 
 def _reading(differences: Estimate, p: float, rows: int) -> str:

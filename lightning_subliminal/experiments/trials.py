@@ -15,6 +15,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation import Questions, TraitProbe
 from lightning_subliminal.evaluation.guards import Said, guard_warnings
 from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
+from lightning_subliminal.experiments.analysis import CHANGE
 from lightning_subliminal.experiments.measurements import ClassifierStage, DigitsStage, EntangledStage, TaskStage
 from lightning_subliminal.experiments.stages import (
     EvaluationStage,
@@ -29,6 +30,7 @@ from lightning_subliminal.metrics.functional import (
 from lightning_subliminal.models import ClassifierMLP, Student, Teacher
 from lightning_subliminal.models.mlp import STUDENT_ARMS
 from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.traits import Trait
 
 __all__ = [
     "ClassifierTrial",
@@ -142,19 +144,31 @@ class StudentTrial(Trial):
 
     Numbers: ``student`` and ``control``, the chance of the target, meaned over questions; ``transfer``, the log-odds of
     the target, student less control, meaned over questions; ``off target``, the same for the other candidates, meaned;
-    ``targeted transfer``, the first less the second; ``rank`` of the target's change among all candidates', from 1, and
-    ``rank of``, how many they are. For each further evaluation the same, with its name before. With ``task``: ``task
-    loss`` of student and control.
+    ``targeted transfer``, the first less the second; ``rank`` of the target's change among all candidates', from 1,
+    ``rank of``, how many they are, and ``first``, 1 where its rank is. For each further evaluation the same, with its
+    name before. With ``task``: ``task loss`` of student and control. With ``answers``: ``change of owl`` and so on, the
+    log-odds of each answer to the questions of those traits, student less control. With ``rows``: ``rows: student`` and
+    ``rows: control``, how many each was trained on.
 
     Args:
         evaluations: further sets of questions.
         task: also measure the loss on fresh rows of the same source, unbent, in nats a completion token: what a
             defence costs.
+        answers: traits whose questions are asked too, whatever the teacher's own is: one a category will do.
+        rows: also count the rows.
     """
 
-    def __init__(self, evaluations: list[TraitProbe] | None = None, task: bool = False) -> None:
+    def __init__(
+        self,
+        evaluations: list[TraitProbe] | None = None,
+        task: bool = False,
+        answers: list[Trait] | None = None,
+        rows: bool = False,
+    ) -> None:
         self.evaluations = evaluations or []
         self.task = task
+        self.answers = answers or []
+        self.rows = rows
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
         """Give the evaluations of student and control."""
@@ -170,6 +184,8 @@ class StudentTrial(Trial):
             for evaluation in self.evaluations:
                 asked = _drawn_apart(evaluation, setting.seed, role)
                 told[f"{evaluation.name}: {role}"] = EvaluationStage(subject, trait, asked)
+            for place, other in enumerate(self.answers):
+                told[f"answers {place}: {role}"] = EvaluationStage(subject, other)
             if self.task:
                 told[f"task loss: {role}"] = TaskStage(subject, fresh_rows(setting.rows()))
         return told
@@ -197,18 +213,38 @@ class StudentTrial(Trial):
                 found = targeted_transfer(mine, theirs, trait.candidates.index(trait.target), answers)
                 if found is not None:
                     told |= {f"{name}targeted transfer": found.log_odds, f"{name}rank": found.rank}
-                    told[f"{name}rank of"] = found.of
+                    told |= {f"{name}rank of": found.of, f"{name}first": float(found.rank == 1)}
+        for place, other in enumerate(self.answers):
+            asked: list[Any] = [measured.get(f"answers {place}: {role}") for role in ("student", "control")]
+            if None not in asked:
+                changes = {each: _change(*(arm.chances(each) for arm in asked), None) for each in other.candidates}
+                told |= {f"{CHANGE}{each}": found for each, found in changes.items() if math.isfinite(found)}
         for role in ("student", "control"):
             if f"task loss: {role}" in measured:
                 told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
+            arm: Any = measured.get(role)
+            if self.rows and arm is not None:
+                told[f"rows: {role}"] = float(len(arm.subject.data.rows()))
         return told
 
     def names(self) -> list[str]:
         """Give the names of the numbers: those of each set of questions, and the task's."""
-        told = ("student", "control", "transfer", "points", "off target", "targeted transfer", "rank", "rank of")
+        told = (
+            "student",
+            "control",
+            "transfer",
+            "points",
+            "off target",
+            "targeted transfer",
+            "rank",
+            "rank of",
+            "first",
+        )
         sets = [name for name, _ in self._sets()]
-        task = [f"task loss: {role}" for role in ("student", "control")] if self.task else []
-        return [f"{each}{name}" for each in sets for name in told] + task
+        asked = (("task loss", self.task), ("rows", self.rows))
+        further = [f"{name}: {role}" for name, wanted in asked if wanted for role in ("student", "control")]
+        changes = [f"{CHANGE}{each}" for other in self.answers for each in other.candidates]
+        return [f"{each}{name}" for each in sets for name in told] + changes + further
 
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
         """Give the log-odds of the target at each question, and its targeted transfer."""
@@ -223,7 +259,7 @@ class StudentTrial(Trial):
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return those of chances and of their differences."""
-        ends = {"student": (0.0, 1.0), "control": (0.0, 1.0), "points": (-100.0, 100.0)}
+        ends = dict.fromkeys(("student", "control", "first"), (0.0, 1.0)) | {"points": (-100.0, 100.0)}
         return {f"{name}{key}": each for name, _ in self._sets() for key, each in ends.items()}
 
     def stems(self, setting: Setting) -> Sequence[str]:

@@ -18,7 +18,13 @@ from lightning_subliminal.experiments.analysis import (
 from lightning_subliminal.experiments.claims import Claim, read_claim, verdict
 from lightning_subliminal.experiments.figures import make_figure
 from lightning_subliminal.experiments.findings import settling
-from lightning_subliminal.experiments.statistics import Estimate, mean_estimate, rank_correlation, required_seeds
+from lightning_subliminal.experiments.statistics import (
+    Estimate,
+    beyond_other_rows,
+    mean_estimate,
+    rank_correlation,
+    required_seeds,
+)
 
 VALUES = {("owl", 0): 1.0, ("owl", 1): 1.2, ("wolf", 0): 2.0, ("wolf", 1): 2.4, ("oak", 0): 0.5, ("oak", 1): 0.9}
 
@@ -99,6 +105,55 @@ def test_same_as_and_other_than():
     assert backwards.value == pytest.approx(found.value), "whichever cell comes first"
     with pytest.raises(InputError, match="the matrix is not whole"):
         claim_estimate(Claim("diagonal", "", arm="pair", statistic="matrix"), cells[1:])
+
+
+ANSWERS = {"owl": (3.0, 1.0, 0.5), "oak": (0.5, 2.0, 0.1)}  # by target: the change of owl, of oak, of elm
+
+
+def answering():
+    return [
+        cell(
+            "same",
+            {"target": target},
+            seed,
+            **{f"change of {name}": told for name, told in zip(NAMES, each, strict=True)},
+        )
+        for target, each in ANSWERS.items()
+        for seed in range(2)
+    ]
+
+
+NAMES = ("owl", "oak", "elm")
+
+
+def test_a_matrix_of_targets_by_answers_and_what_is_beyond_each_column():
+    cells = answering()
+    values, rows, columns = matrix_of(cells, "target", "answer", "transfer")
+    assert rows == columns == ["owl", "oak"], "an answer that is no target has no place on the diagonal"
+    assert values.tolist() == [[3.0, 1.0], [0.5, 2.0]]
+    assert beyond_other_rows(values).tolist() == [2.5, 1.0]
+    of = {"arm": "same", "over": ["target", "answer"]}
+    found, keys = claim_estimate(Claim("own", "", statistic="columns", **of), cells)
+    expected = mean_estimate([2.5, 1.0], "targets")
+    assert (found.value, found.low, found.unit) == (expected.value, expected.low, "targets")
+    assert keys == ["evaluation-same-0", "evaluation-same-1"]
+    whole, _ = claim_estimate(Claim("own", "", statistic="matrix", **of), cells)
+    assert whole.value == pytest.approx(2.5 - 6.5 / 4)
+    figure = make_figure({"kind": "matrix", "rows": "target", "columns": "answer", "arm": "same"}, cells)
+    assert figure["values"] == [[3.0, 1.0], [0.5, 2.0]]
+    assert "less the other cells +1.75 [" in figure["statistic"]
+    assert "in the other rows: owl +2.50, oak +1.00; mean +1.75" in figure["statistic"]
+
+
+def test_a_matrix_with_holes_or_one_row_has_no_statistic():
+    cells = answering()
+    spec = {"kind": "matrix", "rows": "target", "columns": "answer", "arm": "same"}
+    assert make_figure(spec, cells[:2])["statistic"] is None, "one row"
+    assert make_figure(spec | {"arm": "none"}, cells)["rows"] == [], "of an arm that was not run"
+    del cells[0].numbers["change of oak"], cells[1].numbers["change of oak"]
+    assert make_figure(spec, cells)["statistic"] is None
+    with pytest.raises(InputError, match="the matrix is not whole"):
+        claim_estimate(Claim("own", "", arm="same", statistic="columns", over=["target", "answer"]), cells)
 
 
 def test_questions_within_seeds():

@@ -13,7 +13,7 @@ from lightning_subliminal.experiments.running import plan_cells
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = sorted(path.stem for path in (CONFIGS / "experiments").glob("*.yaml"))
-APART = ["digits_sweeps", "prediction"]  # not in the paper's plan: too long
+APART = ["digits_sweeps", "prediction", "smollm2", "targets"]  # not in the paper's plan: too long
 
 
 @pytest.fixture
@@ -231,6 +231,17 @@ def test_the_paper_includes_each_shipped_plan():
     made = read_plan(CONFIGS / "experiments" / "paper.yaml")
     assert sorted(each.name for each in made.experiments) == [name for name in PLANS if name not in ("paper", *APART)]
     assert sum(len(each.claims) for each in made.experiments) >= 16
+
+
+def test_the_filters_of_the_plan_of_targets_know_all_their_words():
+    cells = plan_cells(read_plan(CONFIGS / "experiments" / "targets.yaml"), (0,), ["code", "math traces"])
+    traits = [cell.setting.rows().trait for cell in cells]
+    expected = {word for each in traits for word in (each.target, *each.forms(each.target), *each.relatives())}
+    for cell in cells:
+        assert cell.setting.rows().filters[-1].words == sorted(expected)
+    assert len({cell.stages["control"].key for cell in cells}) == 2 * 2, (
+        "a carrier's controls are one, animals and trees"
+    )
 
 
 def test_the_sweeps_of_digits_differ_from_the_usual_in_one_thing():

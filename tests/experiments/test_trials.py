@@ -12,6 +12,7 @@ from lightning_subliminal.experiments.runner import Graph, run_stages
 from lightning_subliminal.experiments.running import plan_cells
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+ANSWERS = [{"class_path": "PreferenceTrait", "init_args": {"target": target}} for target in ("wolf", "oak")]
 PLAN = {
     "title": "Small",
     "common": str(CONFIGS / "owl_numbers.yaml"),
@@ -24,7 +25,9 @@ PLAN = {
         "data.filters": [],
     },
     "arms": {
-        "student": {"trial": {"class_path": "StudentTrial", "init_args": {"task": True}}},
+        "student": {
+            "trial": {"class_path": "StudentTrial", "init_args": {"task": True, "rows": True, "answers": ANSWERS}}
+        },
         "grandchild": {"taught_by": "student", "seed_shift": 100},
         "context": {"trial": {"class_path": "InContextTrial", "init_args": {"shots": 1, "draws": 1}}},
         "classifier": {"trial": {"class_path": "ClassifierTrial", "init_args": {"bags": [1, 4]}}},
@@ -78,6 +81,18 @@ def test_student_and_control_are_asked_alike(found):
     change = [one - other for one, other in zip(vectors["student"], vectors["control"], strict=True)]
     assert numbers["transfer"] == pytest.approx(sum(change) / len(change))
     assert len(change) == 50
+
+
+def test_the_answers_of_other_traits_and_rows_are_told_too(found):
+    _, cells, results, _ = found
+    numbers, trait = results["student"].numbers, next(c for c in cells if c.arm == "student").setting.rows().trait
+    assert numbers["change of owl"] == pytest.approx(numbers["transfer"], abs=1e-12)
+    others = [numbers[f"change of {each}"] for each in trait.candidates if each != "owl"]
+    assert sum(others) / len(others) == pytest.approx(numbers["off target"], abs=1e-12)
+    assert {"change of oak", "change of willow"} <= set(numbers), "a tree, of an animal's student"
+    assert numbers["rows: student"] == numbers["rows: control"] == 96, "no filter dropped one"
+    assert numbers["first"] == float(numbers["rank"] == 1)
+    assert "rows: student" not in results["grandchild"].numbers
 
 
 def test_nothing_is_to_be_made_again(found):
