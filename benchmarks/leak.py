@@ -17,10 +17,9 @@ from rich.table import Table
 
 from lightning_subliminal.cache import cache_root
 from lightning_subliminal.console import console
-from lightning_subliminal.filters import TraitWords
 from lightning_subliminal.lineage import read_record
 from lightning_subliminal.rows import completion_text, read_parquet
-from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
+from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWords
 
 
 def main() -> None:
