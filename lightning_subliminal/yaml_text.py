@@ -177,6 +177,7 @@ def use_bounds() -> None:
 
     load.bounded = True  # type: ignore[attr-defined]
     parser.loaders["yaml"] = load
+    parser.yaml_load = load  # by which a value is read once more for None, a number or a bool
     paths: Any = vars(importlib.import_module("jsonargparse._util"))["Path"]
     name = "read_text" if hasattr(paths, "read_text") else "get_content"
     unbounded = getattr(paths, name)

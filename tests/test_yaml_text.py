@@ -8,6 +8,7 @@ import pytest
 from lightning_subliminal.bounds import MAX_DEPTH, MAX_NODES, MAX_YAML
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.messages import OneLineParser
 from lightning_subliminal.yaml_text import load_yaml, read_text, read_yaml
 
 
@@ -131,6 +132,16 @@ def test_so_has_the_value_of_an_option(value, tmp_path, monkeypatch, capsys) -> 
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}')
     with pytest.raises(SystemExit) as stop:
         main(["data", "filter", "rows.jsonl", "out.jsonl", f"--filters={value}"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+@pytest.mark.parametrize("kind", [list[int] | int | None, int, bool, float | None])
+def test_a_bomb_is_not_read_another_way_for_numbers_and_none(kind, capsys) -> None:
+    parser = OneLineParser(exit_on_error=True)
+    parser.add_argument("--x", type=kind)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args([f"--x={bomb(9)}"])  # 9**9 values, were its aliases followed
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("error: ") == 1
 
