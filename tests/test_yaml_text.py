@@ -137,13 +137,11 @@ def test_so_has_the_value_of_an_option(value, tmp_path, monkeypatch, capsys) -> 
 
 
 @pytest.mark.parametrize("kind", [list[int] | int | None, int, bool, float | None])
-def test_a_bomb_is_not_read_another_way_for_numbers_and_none(kind, capsys) -> None:
-    parser = OneLineParser(exit_on_error=True)
+def test_a_bomb_is_not_read_another_way_for_numbers_and_none(kind) -> None:
+    parser = OneLineParser()
     parser.add_argument("--x", type=kind)
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(InputError, match="x"):
         parser.parse_args([f"--x={bomb(9)}"])  # 9**9 values, were its aliases followed
-    assert stop.value.code == 2
-    assert capsys.readouterr().err.count("error: ") == 1
 
 
 @pytest.mark.parametrize("text", ["!!nothing x", "!ENV $HOME", "filters: !include other.yaml", "filters: 2020-13-01"])
