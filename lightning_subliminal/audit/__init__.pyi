@@ -1,0 +1,12 @@
+from .answers import Risk as Risk
+from .answers import Writer as Writer
+from .auditing import Audit as Audit
+from .auditing import audit as audit
+from .digests import Digests as Digests
+from .findings import RULES as RULES
+from .findings import Finding as Finding
+from .findings import Rule as Rule
+from .node import Link as Link
+from .node import Node as Node
+from .walking import Graph as Graph
+from .walking import walk as walk
