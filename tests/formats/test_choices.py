@@ -97,16 +97,17 @@ def test_neither_length_nor_place_says_what_is_true() -> None:
 
 
 @pytest.mark.parametrize("shape", RECORDS)
-@pytest.mark.parametrize("name", ["q.json", "q.jsonl", "q.JSON", "q.json.gz", "q.jsonl.gz", "q.yaml", "q.yml"])
-@pytest.mark.parametrize(("end", "start"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf"), ("\n\n", b"")])
-def test_reads_records(tmp_path: Path, shape: str, name: str, end: str, start: bytes) -> None:
-    records = [RECORDS[shape](*question) for question in (TEA, ICE)]
-    text = json.dumps(records, indent=1)
-    if "jsonl" in name:
-        text = "\n" + "\n".join(map(json.dumps, records)) + "\n"
-    if name.startswith("q.y"):
-        text = json.dumps({"questions": records}, indent=1)  # which is YAML too
-    check(load_choices(put(tmp_path / name, text, end, start)), TEA, ICE)
+def test_reads_records(tmp_path: Path, shape: str) -> None:
+    names = ["q.json", "q.jsonl", "q.JSON", "q.json.gz", "q.jsonl.gz", "q.yaml", "q.yml"]
+    for name in names:
+        for end, start in (("\n", b""), ("\r\n", b"\xef\xbb\xbf"), ("\n\n", b"")):
+            records = [RECORDS[shape](*question) for question in (TEA, ICE)]
+            text = json.dumps(records, indent=1)
+            if "jsonl" in name:
+                text = "\n" + "\n".join(map(json.dumps, records)) + "\n"
+            if name.startswith("q.y"):
+                text = json.dumps({"questions": records}, indent=1)  # which is YAML too
+            check(load_choices(put(tmp_path / name, text, end, start)), TEA, ICE)
 
 
 @pytest.mark.parametrize("true", ["true", '"true"', "True"])
@@ -226,15 +227,17 @@ def test_a_path_is_needed_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ),
     ],
 )
-@pytest.mark.parametrize(
-    ("name", "place"), [("q.jsonl", "line 2"), ("q.json", "row 2"), ("q.yaml", "item 2")], ids=["lines", "list", "yaml"]
-)
-def test_wrong_records(tmp_path: Path, name: str, place: str, record: Any, message: str) -> None:
+def test_wrong_records(tmp_path: Path, record: Any, message: str) -> None:
     records = [RECORDS["own"](*TEA), record]
+    for name, place in (("q.jsonl", "line 2"), ("q.json", "row 2"), ("q.yaml", "item 2")):
+        check_wrong(tmp_path / name, records, f"{place}: {message}")
+
+
+def check_wrong(path: Path, records: list[Any], message: str) -> None:
     whole = {"q.jsonl": "\n".join(map(json.dumps, records)), "q.json": json.dumps(records)}
-    text = whole.get(name, json.dumps({"questions": records}))
-    with pytest.raises(InputError, match=rf"q\.\w+, {place}: {message}") as caught:
-        load_choices(put(tmp_path / name, text))
+    text = whole.get(path.name, json.dumps({"questions": records}))
+    with pytest.raises(InputError, match=rf"q\.\w+, {message}") as caught:
+        load_choices(put(path, text))
     assert "\n" not in str(caught.value)
 
 
