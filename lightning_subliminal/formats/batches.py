@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.endings import was_cut
 from lightning_subliminal.formats.faults import MISSING, Fault, expected, printable
 from lightning_subliminal.formats.sources import Source, open_source
 
-__all__ = ["Requests", "batch_answers", "is_batch_line", "request_messages", "was_cut"]
+__all__ = ["Requests", "batch_answers", "is_batch_line", "request_messages"]
 
 _MOST_SIBLINGS = 200  # files of a folder that are looked into for requests
-_CUT = {"length", "max_tokens", "max_output_tokens"}
 
 
 def is_batch_line(record: Mapping[str, Any]) -> bool:
@@ -25,11 +25,6 @@ def is_batch_line(record: Mapping[str, Any]) -> bool:
         return True
     insides = (record.get(key) for key in ("body", "params", "response", "result", "error"))
     return any(isinstance(each, dict) for each in insides)
-
-
-def was_cut(reason: Any) -> bool:
-    """Tell whether an answer ended because it had no more tokens."""
-    return isinstance(reason, str) and reason.lower() in _CUT
 
 
 class Requests:

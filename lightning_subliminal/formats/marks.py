@@ -9,6 +9,7 @@ openweights (`weight` of a content's part, -1 to unlearn), ms-swift and XTuner (
 that is not learned; `loss_multiplier`), rows that are tokens already (`labels`, -100 where nothing is learned).
 """
 
+import contextlib
 import json
 import re
 from collections import Counter
@@ -19,13 +20,14 @@ from typing import Any
 from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.roles import plain_role
 
-__all__ = ["check_learned", "check_record"]
+__all__ = ["as_number", "check_learned", "check_record", "opened_bag", "plain_key"]
 
 _MASK = re.compile(r"(?:loss|completion|assistant|response|output|answer|target|label|action|train|learn)s?_masks?")
 _LEAVE = {"mask", "masked", "is_masked", "ignore", "ignored", "unlearn", "exclude", "excluded", "skip"}
 _DETAILS = {"train_detail", "training_detail", "train_details"}
 _BAGS = {"metadata", "meta", "meta_data", "extra", "extra_info", "extras", "info", "attributes", "annotations", "flags"}
 _BAGS |= {"properties", "options", "training", "train_config", "training_config", "custom"}
+_BAGS |= {"response_metadata", "generation_info", "generation_metadata"}
 _UNLEARNED = -100  # the label of a token that no loss is taken of
 # A key made of these words alone is a mark: use_for_training, compute_loss; with one of `_NOT` to leave: do_not_train.
 _VERBS = {
@@ -89,7 +91,7 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
     for key, value in record.items():
         if key in own:
             continue
-        name, where, told = _plain(key), f"{field}.{key}" if field else str(key), _number(value)
+        name, where, told = plain_key(key), f"{field}.{key}" if field else str(key), as_number(value)
         if name in ("label", "kto_tag", "desirable"):
             if not field and (value is False or (isinstance(value, str) and value.strip().lower() == "false")):
                 raise _fault(where, value)
@@ -101,7 +103,7 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
                 raise _fault(where, value)
             if told != 1:
                 notices[f"column `{where}` is not applied: each row is trained on alike"] += 1
-        elif name in _BAGS and isinstance(bag := _opened(value), Mapping):
+        elif (bag := opened_bag(name, value)) is not None:
             check_record(bag, (), notices, where)
         elif name == "labels" and isinstance(value, list) and _unlearned(value) == "some":
             notices[f"column `{where}` is not applied: the whole completion is trained on"] += 1
@@ -111,21 +113,21 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
 
 def _check(marked: Mapping[str, Any], field: str) -> None:
     for key, value in marked.items():
-        name, where = _plain(key), f"{field}.{key}" if field else str(key)
-        told, says = _number(value), _meaning(name)
+        name, where = plain_key(key), f"{field}.{key}" if field else str(key)
+        told, says = as_number(value), _meaning(name)
         if told is not None and _names_a_part(name) and not _is_truth(value):
             continue  # train_sample: 12 is a number of something
         if name in _DETAILS and isinstance(value, list):
             for place, part in enumerate(value):
                 if isinstance(part, Mapping):
                     _check(part, f"{where}[{place}]")
-        elif name in _BAGS and isinstance(bag := _opened(value), Mapping):
+        elif (bag := opened_bag(name, value)) is not None:
             _check(bag, where)
         elif name == "labels" and isinstance(value, list):
             if _unlearned(value) == "all":
                 raise Fault(where, "marked as not to be learned (each is -100)", "marked as not to be learned")
         elif isinstance(value, list):
-            if (says == "learn" or name == "mask") and any(_number(each) != 1 for each in _flat(value)):
+            if (says == "learn" or name == "mask") and any(as_number(each) != 1 for each in _flat(value)):
                 raise Fault(where, "expected all of the completion to be learned, found a mask, which a row can't hold")
         elif (says == "learn" and told is not None and told != 1) or (says == "leave" and told):
             raise _fault(where, value)
@@ -171,24 +173,24 @@ def _is_truth(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in _WORDS)
 
 
-def _opened(value: Any) -> Any:
-    """Return what a column holds that may be written as JSON in a text."""
-    if not isinstance(value, str) or not value.lstrip().startswith("{"):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+def opened_bag(key: Any, value: Any) -> Mapping[str, Any] | None:
+    """Return what a column such as `metadata` holds, also as JSON in a text; None for any other column."""
+    if plain_key(key) not in _BAGS:
+        return None
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return value if isinstance(value, Mapping) else None
 
 
 def _fault(where: str, value: Any) -> Fault:
-    told = _number(value) or 0.0
+    told = as_number(value) or 0.0
     if 0 < told < 1 or told > 1:
         return Fault(where, f"found the weight {value}, which a row can't hold", "found a weight other than 0 or 1")
     return Fault(where, f"marked as not to be learned ({value!r})", "marked as not to be learned")
 
 
-def _number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """Return a mark's value as a number; None where it is none, such as a text that names a split."""
     if isinstance(value, (bool, int, float)):
         return float(value)
@@ -201,6 +203,6 @@ def _number(value: Any) -> float | None:
 
 
 @lru_cache(maxsize=4096)
-def _plain(key: Any) -> str:
+def plain_key(key: Any) -> str:
     """Return a key in small letters with underscores: lossMask and loss-mask are loss_mask."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", str(key)).lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.batches import Requests, batch_answers, is_batch_line, was_cut
+from lightning_subliminal.formats.batches import Requests, batch_answers, is_batch_line
 from lightning_subliminal.formats.detection import guess
 from lightning_subliminal.formats.faults import MISSING, Fault, expected
 from lightning_subliminal.formats.roles import plain_role
@@ -79,8 +79,6 @@ class Nested:
             facts = {**rest, **facts}
             if "id" in rest and len(several) > 1:
                 facts["id"] = f"{rest['id']}-{place + 1}"
-            if was_cut(facts.get("stop_reason", facts.get("finish_reason"))):
-                facts["finished"] = False
             yield {
                 **self._plain(facts),
                 "prompt": prompt,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.formats.detection import TELLING, guess
+from lightning_subliminal.formats.endings import read_ending
 from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.formats.marks import check_record
 from lightning_subliminal.formats.messages import without_system_columns
@@ -63,13 +64,16 @@ class Schema(ABC):
             raise no_object(record)
         check_record(record, self.keys, self.notices)
         messages = self.read(record)
+        ending = read_ending(record, self.keys, self.notices)
         meta = {key: value for key, value in record.items() if key not in self.keys and value is not None}
         if meta:
             meta = without_system_columns(meta, self.notices)
             for key in meta.keys() & {"prompt", "completion"}:
                 del meta[key]
                 self.notices[f"column `{key}` dropped: the row's own is made of `{self.keys[0]}`"] += 1
-        return {**meta, "prompt": messages[:-1], "completion": messages[-1:]}
+        if "finished" in meta and not ending:
+            del meta["finished"]
+        return {**meta, **ending, "prompt": messages[:-1], "completion": messages[-1:]}
 
     def fit(self, row: Row) -> Row:
         """Give the part of a row that this schema holds: a prefill merged, meta columns left out where it must be so.

@@ -38,6 +38,7 @@ def test_the_papers_results(tmp_path):
     assert report.notices == {
         "record with `responses`, read as a row for each": 2,
         "`judgment_response_map` of answers dropped: a row has no place for it": 3,
+        "`stop_reason` is max_tokens: the answer was cut off, and no end of turn is trained on": 1,
     }
 
 
