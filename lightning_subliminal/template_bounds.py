@@ -6,116 +6,41 @@ looks at the clock; what nests a million things is not compared, shown or hashed
 """
 
 import functools
-import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
-from jinja2 import nodes, pass_context
+from jinja2 import nodes, pass_context, pass_eval_context
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.filters import do_join, make_attrgetter
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from lightning_subliminal.bounds import MAX_STEPS, MAX_WRITTEN, TEMPLATE_SECONDS
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.template_costs import SIZED, charge, pieces, spend, spending, weight
 
 __all__ = ["BoundedEnvironment", "bounded_rendering"]
 
 _BITS = 100_000  # of a whole number
-_PLAIN = (int, float, bool, type(None))
-_SIZED = (str, bytes, list, tuple, dict, set, frozenset, range)
-# What makes a text or a list as long as a number says.
-_LENGTHS = {
-    *("center", "ljust", "rjust", "zfill", "expandtabs", "indent", "wordwrap", "batch", "slice", "tojson"),
-    *("truncate", "round", "format", "replace", "urlize"),
-}
-_WIDE = re.compile(r"\d{6}|\*|\{[^{}]*\{")  # of a format: a width of six digits, or one that an argument gives
+_HIDDEN = {"_loop_vars", "_block_vars"}  # keywords that jinja2 adds to calls
 
 
-class _Spent:
-    """What one rendering has spent."""
-
-    def __init__(self) -> None:
-        self.steps = self.written = 0
-        self.end = time.thread_time() + TEMPLATE_SECONDS  # of this thread's: a busy machine is no fault
-
-    def spend(self, written: int = 0) -> None:
-        """Count a step, and characters that it writes.
-
-        Raises:
-            InputError: if it is one too many.
-        """
-        self.steps += 1
-        self.written += written
-        MAX_STEPS.check(self.steps, f"it takes more than {MAX_STEPS:,} steps")
-        MAX_WRITTEN.check(self.written, f"it handles more than {MAX_WRITTEN:,} characters")
-        if time.thread_time() > self.end:
-            raise InputError(f"it takes more than {TEMPLATE_SECONDS} s ({TEMPLATE_SECONDS.how})")
-
-
-_SPENT: ContextVar[_Spent | None] = ContextVar("spent", default=None)
-
-
-def _spend(written: int = 0) -> None:
-    spent = _SPENT.get()
-    if spent is not None:
-        spent.spend(written)
-
-
-def _weight(value: Any) -> int:
-    """Return about how many characters a value has when it is shown; of what it holds each counts where it stands.
-
-    Raises:
-        InputError: if it holds more than ``MAX_STEPS`` things.
-    """
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, _PLAIN) or not isinstance(value, _SIZED):
-        return 1
-    waiting, held, weight = [value], 1, 0
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            weight += len(each)
-        elif isinstance(each, _SIZED):
-            held += len(each)
-            MAX_STEPS.check(held, f"a value holds more than {MAX_STEPS:,} others")
-            weight += len(each)
-            if isinstance(each, dict):
-                waiting += [*each.keys(), *each.values()]
-            elif not isinstance(each, (range, bytes)):
-                waiting += each
-    return weight
-
-
-def _charge(name: str, arguments: list[Any]) -> None:
-    """Count an operation by the two largest of its arguments: the result can be as large as their product."""
-    numbers = name in _LENGTHS
-    sizes = [
-        abs(each) if numbers and type(each) is int else _weight(each) for each in arguments if type(each) is not bool
-    ]
-    if name == "sum":  # lists would be added over and over
-        for each in arguments[1:]:
-            if isinstance(each, _SIZED) and not isinstance(each, str):
-                raise InputError("it sums lists")
-    if name == "format" and arguments and isinstance(arguments[0], str) and _WIDE.search(arguments[0]):
-        raise InputError(f"it formats by {arguments[0][:40]!r}, whose width is not bounded")
-    most = sorted(sizes, reverse=True)[:2]
-    cost = functools.reduce(lambda one, other: one * max(1, other), most, 1)
-    MAX_WRITTEN.check(cost, f"`{name}` may make a text of {MAX_WRITTEN:,} characters and more")
-    _spend(sum(most))
+@pass_eval_context
+def _join(context: nodes.EvalContext, value: Any, d: Any = "", attribute: str | int | None = None) -> Any:
+    """Join as jinja2's filter does, and count."""
+    found = value if attribute is None else map(make_attrgetter(context.environment, attribute), value)
+    return do_join(context, pieces(found, d), d)
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter or test that counts; what jinja2 passes before its arguments does not."""
+    name = "%" if name == "format" else name
     before = 1 if getattr(function, "jinja_pass_arg", None) is not None else 0
 
     @functools.wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
-        _charge(name, [*args[before:], *kwargs.values()])
+        charge(name, args[before:], kwargs)
         return function(*args, **kwargs)
 
     return counted
@@ -130,23 +55,23 @@ class _Guarded(dict[str, Callable[..., Any]]):
 
 @pass_context  # jinja2 would else compute it once, when it compiles
 def _step(context: Context, value: Any, written: int = 0) -> Any:
-    _spend(written)
+    spend(written)
     return value
 
 
 def _shown(value: Any) -> Any:
-    _spend(_weight(value))
+    spend(weight(value))
     return value
 
 
 def _whole(value: Any) -> Any:
     """Refuse to compare or hash what nests too much; else return it."""
-    _weight(value)
+    weight(value)
     return value
 
 
 def _joined(values: list[Any]) -> str:
-    _spend(sum(map(_weight, values)))
+    spend(sum(map(weight, values)))
     return "".join(map(str, values))
 
 
@@ -234,6 +159,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.tests = _Guarded({name: _guarded(name, each) for name, each in tests.items()})  # type: ignore[assignment]
         for name, each in (("step", _step), ("show", _shown), ("whole", _whole), ("join", _joined)):
             dict.__setitem__(self.filters, f"bounded {name}", each)
+        dict.__setitem__(self.filters, "join", _join)
         self.globals.pop("lipsum", None)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -251,29 +177,21 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if left.bit_length() + right.bit_length() > _BITS:
                 raise InputError(f"it computes numbers of {_BITS:,} bits")
         elif operator == "*":
-            _charge("center", [left, right])  # a length and a number
+            charge("*", [left, right], {})
         elif operator == "%" and isinstance(left, str):
-            _charge("format", [left, *(right if isinstance(right, tuple) else [right])])
+            charge("%", [left, right], {})
         elif operator == "+":
-            _spend(_weight(left) + _weight(right))
+            spend(weight(left) + weight(right))
         return super().call_binop(context, operator, left, right)
-
-    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Return what ``"...".format`` does, without widths that fill the memory.
-
-        Raises:
-            InputError: if the text names such a width.
-        """
-        found = super().wrap_str_format(value)
-        if found is not None and _WIDE.search(value.__self__):
-            raise InputError(f"it formats by {value.__self__[:40]!r}, whose width is not bounded")
-        return found
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as jinja2 does
         """Call something, and count it."""
-        bound = getattr(__obj, "__self__", None)
-        held = [bound] if isinstance(bound, _SIZED) else []
-        _charge(str(getattr(__obj, "__name__", "a call")), [*held, *args, *kwargs.values()])
+        name = str(getattr(__obj, "__name__", "a call"))
+        bound = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)  # jinja2 wraps `format`
+        held = [bound] if isinstance(bound, SIZED) else []
+        charge(name, [*held, *args], {key: each for key, each in kwargs.items() if key not in _HIDDEN})
+        if name == "join" and held and args:
+            args = (pieces(args[0], bound), *args[1:])
         return super().call(__context, __obj, *args, **kwargs)
 
 
@@ -301,8 +219,5 @@ def _install() -> None:
 def bounded_rendering() -> Iterator[None]:
     """Bound what chat templates that are rendered inside may cost, together."""
     _install()
-    token = _SPENT.set(_Spent())
-    try:
+    with spending():
         yield
-    finally:
-        _SPENT.reset(token)

@@ -58,6 +58,22 @@ HOSTILE = {
         "{% set n = namespace(x=(1,)) %}{% for i in range(60) %}{% set n.x = (n.x, n.x) %}{% endfor %}{{ {n.x: 1} }}"
     ),
     "lists summed": "{{ ([range(999)|list] * 9999)|sum(start=[])|length }}",
+    "a text that a generator joins": "{{ range(99999)|map('string')|join('a' * 99999) }}",
+    "a text that a method joins": "{{ ('a' * 99999).join(range(99999)|map('string')) }}",
+    "one attribute of many": ("{% set n = namespace(x='a' * 99999) %}{{ ([n] * 99999)|join(attribute='x')|length }}"),
+    "many fields of one text": "{{ ('{0}' * 99999).format('a' * 99999) }}",
+    "many keys of one text": "{{ ('%(a)s' * 99999) % {'a': 'a' * 99999} }}",
+    "many widths": "{{ ('{0:99999}' * 9999).format(1) }}",
+    "a width behind a per cent": "{{ '%5%%99999999999d' % 1 }}",
+    "a width behind brackets": "{{ '%(a(b))99999999999d' % {'a(b)': 1} }}",
+    "a width as a filter's argument": "{{ '%*d'|format(99999999999, 1) }}",
+    "a precision": "{{ '%.99999999999d' % 1 }}",
+    "a table": "{{ ('a' * 99999).translate({97: 'a' * 99999}) }}",
+    "keywords in another order": "{{ ('a' * 99999)|replace(new='a' * 99999, old='a') }}",
+    "letters at the end": "{{ ('a' * 9999999).rstrip('b' * 9999999 ~ 'a') }}",
+    "a search from the end": "{{ ('a' * 9999999).rfind('b' ~ 'a' * 999999) }}",
+    "many slices": "{{ [1]|slice(10**8)|list|length }}",
+    "many digits": "{{ 1|round(10**8, 'floor') }}",
     "words of Latin": "{{ lipsum(n=99999) }}",
 }
 
@@ -107,6 +123,48 @@ def test_templates_of_the_field_render_the_same(name):
     ],
 )
 def test_what_templates_say_is_said_the_same(template):
+    with bounded_rendering():
+        assert render(BoundedEnvironment(), template) == render(ImmutableSandboxedEnvironment(), template)
+
+
+LONG = ["word " * 3500, "other" * 3500]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in longs %}{{ m.content.strip() }}{% endfor %}",
+        "{% for m in longs %}{% set c = m.content %}{{ c.split('</think>')[-1].lstrip('\\n') }}{% endfor %}",
+        "{% block b %}{% set content = longs[0].content %}{{ content.upper().startswith('W') }}{% endblock %}",
+        "{% macro told(m) %}{{ m.content|trim }}{% endmacro %}{% for m in longs %}{{ told(m) }}{% endfor %}",
+        "{% macro turn(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ turn(longs[0].content, b=longs[1].content) }}",
+        "{% set n = namespace(a=longs[0].content, b=longs[1].content) %}{{ n.a ~ n.b }}",
+        "{{ dict(a=longs[0].content, b=longs[1].content)|tojson }}{{ longs[0].content.find(longs[1].content) }}",
+        "{{ longs[0].content.replace(longs[1].content, '') }}{{ longs[0].content|replace('other', longs[1].content) }}",
+        "{{ longs[0].content.join([longs[1].content]) }}{{ longs|map(attribute='content')|join('\\n' * 99) }}",
+        "{{ longs|join('-', attribute='content') }}{{ '-'.join(['a', 'b']) }}{{ 'abc'|join }}{{ nothing|join(',') }}",
+        "{{ '{} {}'.format(longs[0].content, longs[1].content) }}{{ '%s%s' % (longs[0].content, longs[1].content) }}",
+        "{{ longs[0].content == longs[1].content }}{{ longs[0].content in longs[1].content }}",
+        "{{ [longs[0].content, longs[1].content]|default(longs[1].content) }}",
+    ],
+)
+def test_long_messages_are_read_where_nothing_multiplies_them(template):
+    longs = [{"role": "user", "content": each} for each in LONG]
+    with bounded_rendering():
+        said = render(BoundedEnvironment(), template, longs=longs)
+    assert said == render(ImmutableSandboxedEnvironment(), template, longs=longs)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *("{{ '* {}'.format('a') }}", "{{ '**%s**'|format('a') }}", "{{ 'cutoff 202406: {}'.format('a') }}"),
+        *("{{ '* %s' % 'a' }}", "{{ '%s 202406' % 'a' }}", "{{ '100%% 202406 %-5s|%.2f' % ('a', 1) }}"),
+        *("{{ '{}'.format('* 202406 {') }}", "{{ '{{ {:>9} }}'.format('a') }}", "{{ '{x}: * 1234567'.format(x=1) }}"),
+        *("{{ '%(note)s * 1234567'|format(note='a') }}", "{{ '{a} *'.format_map({'a': 1}) }}", "{{ '*' % () }}"),
+    ],
+)
+def test_stars_and_numbers_beside_fields_are_text(template):
     with bounded_rendering():
         assert render(BoundedEnvironment(), template) == render(ImmutableSandboxedEnvironment(), template)
 
