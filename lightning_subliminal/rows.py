@@ -20,6 +20,7 @@ from lightning_subliminal.lfs import refuse_pointer
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
+    from pyarrow.parquet import ParquetFile
 
 __all__ = [
     "Message",
@@ -38,6 +39,7 @@ __all__ = [
 Message = dict[str, str]
 Row = dict[str, Any]
 _READ = 1024  # rows read at once
+_SHRINKS = 50  # times that a column of texts shrinks at most
 
 
 def make_row(prompt: str | Sequence[Message], completion: str, **meta: Any) -> Row:
@@ -78,8 +80,6 @@ def write_parquet(rows: Sequence[Row], path: Path) -> None:
 def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
     """Yield a Parquet file's rows in batches that fit the memory, whatever the file unpacks to.
 
-    A text that is stored once may be that of each row, so a batch has no more rows than the largest column allows.
-
     Args:
         path: the file.
         name: what messages call it.
@@ -94,15 +94,55 @@ def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
     with open_plain(path) as stream:
         stored = os.fstat(stream.fileno()).st_size
     with pyarrow.parquet.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
-        largest = max(
-            (group.column(place).total_uncompressed_size for group in groups for place in range(group.num_columns)),
-            default=0,
-        )
         expansion = Expansion(name, stored)
-        for batch in file.iter_batches(batch_size=max(1, min(_READ, MAX_UNPACKED // max(1, largest)))):
-            expansion.add(batch.nbytes)
-            yield batch
+        for place in range(file.num_row_groups):
+            for batch in file.iter_batches(_rows_at_once(path, file, place), [place]):
+                expansion.add(sum(_unpacked(column).nbytes for column in batch.columns))
+                yield batch
+
+
+def _rows_at_once(path: Path, file: "ParquetFile", place: int) -> int:
+    """Return how many rows of a row group fit the memory together.
+
+    A text that is stored once, in a column's dictionary, may be that of each row, so the longest one counts for each.
+    All other values are stored one by one: their mean counts, unless they shrink as no texts do, or each is stored by
+    what it shares with the last one. Then any row may be as large as the column.
+    """
+    import pyarrow.parquet
+
+    group = file.metadata.row_group(place)
+    columns = [group.column(each) for each in range(group.num_columns)]
+    largest = max((column.total_uncompressed_size for column in columns), default=0)
+    if largest * _READ <= MAX_UNPACKED or not group.num_rows:
+        return _READ
+    texts = [each.path_in_schema for each in columns if each.physical_type == "BYTE_ARRAY" and each.has_dictionary_page]
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as again:
+        longest = max(map(_longest, next(again.iter_batches(1, [place])).columns), default=0)
+    row = 1
+    for number, column in enumerate(columns):
+        size, values = column.total_uncompressed_size, -(-column.num_values // group.num_rows)
+        is_odd = column.physical_type == "BYTE_ARRAY" and (
+            size > _SHRINKS * column.total_compressed_size or "DELTA_BYTE_ARRAY" in column.encodings
+        )
+        once = max(longest, file.schema.column(number).length) * values if column.has_dictionary_page else 0
+        row = max(row, size if is_odd else size // group.num_rows, once)
+    return max(1, min(_READ, MAX_UNPACKED // row))
+
+
+def _longest(array: Any) -> int:
+    """Return the bytes of the longest text in an array's dictionaries, however deep they are."""
+    import pyarrow
+    import pyarrow.compute
+
+    if isinstance(array, pyarrow.DictionaryArray):
+        return pyarrow.compute.max(pyarrow.compute.binary_length(array.dictionary)).as_py() or 0
+    if isinstance(array, pyarrow.StructArray):
+        return max(map(_longest, array.flatten()), default=0)
+    return _longest(array.values) if hasattr(array, "values") else 0
+
+
+def _unpacked(array: Any) -> Any:
+    return array.dictionary_decode() if hasattr(array, "dictionary_decode") else array
 
 
 def read_parquet(path: Path) -> list[Row]:
