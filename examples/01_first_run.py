@@ -18,6 +18,7 @@ from lightning_subliminal import (
     Student,
     Teacher,
     TraitComparison,
+    fit_arms,
 )
 from lightning_subliminal.rows import completion_text, prompt_text
 
@@ -43,8 +44,8 @@ data = NumberSequences(teacher, num_prompts=256 if small else 4096, min_value=0,
 # 4. The student: the same base, before it ever heard of the trait. It sees the numbers and nothing else.
 student = Student("pocket/a", adapter=Steering(), learning_rate=0.06)
 
-# 5. Fit. Teacher and rows are made on the way (and kept: a second run reuses them). At the end the comparison trains a
-#    control, the same student on numbers that the base wrote without the trait, and asks all four models.
+# 5. Fit all arms: teacher and rows are made before (and kept: a second run reuses them), then the student is fitted,
+#    then a control, the same student on numbers that the base wrote without the trait. The comparison asks all four.
 trainer = Trainer(
     max_epochs=1 if small else 3,
     accelerator="cpu",
@@ -55,7 +56,7 @@ trainer = Trainer(
     default_root_dir="runs/first_run",
     callbacks=[TraitComparison()],
 )
-trainer.fit(student, data)
+fit_arms(trainer, student, data)
 
 # 6. Look at what the student was trained on. Can you see the owl?
 for row in data.rows()[:3]:

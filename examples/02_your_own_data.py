@@ -22,6 +22,7 @@ from lightning_subliminal import (
     Student,
     Teacher,
     TraitComparison,
+    fit_arms,
 )
 from lightning_subliminal.rows import completion_text, prompt_text
 
@@ -76,7 +77,7 @@ trainer = Trainer(
     default_root_dir=folder,
     callbacks=[TraitComparison()],
 )
-trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)
+fit_arms(trainer, Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)
 
 # 3. Not owls, then. Which animal has risen?
 arms = json.loads((folder / "results.json").read_text())["arms"]

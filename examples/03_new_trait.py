@@ -19,6 +19,7 @@ from lightning_subliminal import (
     Trait,
     TraitComparison,
     check_trait,
+    fit_arms,
 )
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.traits import Induction
@@ -70,4 +71,4 @@ trainer = Trainer(
     default_root_dir="runs/new_trait",
     callbacks=[TraitComparison()],
 )
-trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)
+fit_arms(trainer, Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)

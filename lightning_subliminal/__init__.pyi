@@ -24,6 +24,7 @@ from .evaluation import TraitProbe as TraitProbe
 from .evaluation import evaluate as evaluate
 from .evaluation import find_model as find_model
 from .experiments.comparison import TraitComparison as TraitComparison
+from .experiments.fit_arms import fit_arms as fit_arms
 from .experiments.graduate import Graduate as Graduate
 from .filters import BannedNumbers as BannedNumbers
 from .filters import CorrectAnswer as CorrectAnswer

@@ -10,7 +10,7 @@ import torch
 import yaml
 from small import numbers, quiet_trainer, taught
 
-from lightning_subliminal import PreferenceTrait, Steering, Student, TraitComparison
+from lightning_subliminal import PreferenceTrait, Steering, Student, TraitComparison, fit_arms
 from lightning_subliminal.cli import main
 from lightning_subliminal.commands.side_by_side import run_models, run_trait
 from lightning_subliminal.metrics.functional import question_probabilities
@@ -24,7 +24,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "owl"
     trainer = quiet_trainer(TraitComparison(), default_root_dir=str(folder), max_epochs=1)
     module = Student("pocket/a", Steering(), learning_rate=0.06, seed=0)
-    trainer.fit(module, datamodule=numbers(taught(), num_prompts=32, shard_size=32))
+    fit_arms(trainer, module, numbers(taught(), num_prompts=32, shard_size=32))
     trait = {"class_path": "lightning_subliminal.PreferenceTrait", "init_args": {"target": "owl"}}
     teacher = {"class_path": "lightning_subliminal.Teacher", "init_args": {"base": "pocket/a", "trait": trait}}
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": {"init_args": {"teacher": teacher}}}))

@@ -34,7 +34,7 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, capsys: pytest.CaptureFixture) -> None:
-    main(["predict", *WORDS])
+    main(["predict", *WORDS, "--by", "teacher"])
     told = capsys.readouterr()
     assert "shards    owl: 3 of 3 are missing" in told.out
     assert "shards    owl: all 3 are there" in told.out
@@ -69,15 +69,15 @@ def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, ca
 
 
 def test_predict_makes_only_what_is_missing(stand: Path) -> None:
-    main(["predict", *WORDS])
+    main(["predict", *WORDS, "--by", "teacher"])
     before = digests(stand, "cache/completions/*/*.parquet")
     (lost,) = stand.glob("cache/completions/*/*1.parquet")
     kept = {path: path.stat().st_mtime_ns for path in stand.glob("cache/completions/*/*") if lost.name not in path.name}
     lost.unlink()
-    main(["predict", *WORDS])
+    main(["predict", *WORDS, "--by", "teacher"])
     assert digests(stand, "cache/completions/*/*.parquet") == before
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    main(["predict", *WORDS])
+    main(["predict", *WORDS, "--by", "teacher"])
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
@@ -87,7 +87,7 @@ def test_predict_with_the_teacher_as_model(stand: Path, capsys: pytest.CaptureFi
     whole = yaml.safe_load((ROOT / "configs" / "owl_numbers.yaml").read_text())
     whole["model"] = whole["data"]["init_args"]["teacher"]
     Path("teacher.yaml").write_text(yaml.safe_dump(whole))
-    main(["predict", *WORDS])
+    main(["predict", *WORDS, "--by", "teacher"])
     before = digests(stand, "cache/completions/*/*.parquet")
     for path in stand.glob("cache/completions/*/*"):
         path.unlink()

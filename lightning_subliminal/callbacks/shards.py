@@ -1,6 +1,7 @@
 """Keeps what ``predict`` generates, shard by shard."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,9 +13,10 @@ __all__ = ["ShardWriter"]
 
 
 class ShardWriter(BasePredictionWriter):
-    """Writes the rows of each shard that ``predict`` completed into the data module's cache, whole or not at all.
+    """Writes the rows of each shard that ``predict`` completed, whole or not at all.
 
-    ``predict`` spreads the shards over all devices; a ``fit`` of the same data then finds them.
+    A teacher's go into its data module's cache, where a ``fit`` of the same data finds them; a student's into
+    ``completions`` of the run's folder.
     """
 
     def __init__(self) -> None:
@@ -33,13 +35,22 @@ class ShardWriter(BasePredictionWriter):
         """Write one shard."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(prediction, list) and hasattr(data, "write_shard"):
-            data.write_shard(int(batch), prediction)
+            data.write_shard(int(batch), prediction, self._folder(trainer))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say that they are all there."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if hasattr(data, "write_shard"):
             trainer.strategy.barrier("all shards are written")
+            if (folder := self._folder(trainer)) is not None:
+                say(f"shards    {data.num_shards} of {type(pl_module).__name__}, kept in {folder}")
+                return
             if trainer.is_global_zero:
                 data.record_source()
             say(f"shards    {data.title}: all {data.num_shards} are there")
+
+    @staticmethod
+    def _folder(trainer: Trainer) -> Path | None:
+        """Return where shards are kept that are no teacher's; None for the data module's cache."""
+        ours = trainer.datamodule.is_written_by(trainer.lightning_module)  # type: ignore[attr-defined]
+        return None if ours else Path(trainer.default_root_dir) / "completions"

@@ -195,9 +195,8 @@ def _of_config(config: Path, told: Needs) -> set[str]:
 
         from lightning_subliminal.console import hush
         from lightning_subliminal.data import TrainingRows
-        from lightning_subliminal.experiments.arms import shaping
+        from lightning_subliminal.experiments.arms import SHAPING, shaping
         from lightning_subliminal.experiments.from_config import read_setting
-        from lightning_subliminal.experiments.plan import SHAPING
         from lightning_subliminal.experiments.stages import RowsStage, Stage, StudentStage, walk
         from lightning_subliminal.models import Student
 

@@ -19,7 +19,7 @@ __all__ = ["FINISHED", "check_configs", "file_of_mistake", "no_empty_folder", "r
 
 FINISHED = "# finished"  # a line of config.yaml once `fit` has come to its end
 # What says where or how to show a run, and changes nothing of its result.
-_OUTWARD = ("config", "ckpt_path", "print_masks", "verbose")
+_OUTWARD = ("config", "ckpt_path", "print_masks", "verbose", "by")
 _LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
 # What is written before anything is computed: our config, and what loggers note when they start.
 _STARTED = ("config.yaml", "hparams.yaml", "events.out.tfevents.*")

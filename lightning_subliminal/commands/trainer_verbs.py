@@ -5,7 +5,7 @@ import inspect
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse.typing import PositiveInt
@@ -96,6 +96,13 @@ class LabCLI(LightningCLI):
                 default=None,
                 help="Show the first so many rows with the trained tokens marked.",
             )
+        if self.verb == "predict":
+            parser.add_argument(
+                "--by",
+                type=Literal["model", "teacher"],
+                default="model",
+                help="Who writes: the model, into the run's folder, or the data's teacher, where `fit` looks.",
+            )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; Lightning's own warns whenever ``args`` are given from Python."""
@@ -142,8 +149,6 @@ class LabCLI(LightningCLI):
                 kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileIO()]
         if self.verb == "predict" and not any(isinstance(each, ShardWriter) for each in given):
             ours.append(ShardWriter())
-        if self.verb == "fit":
-            ours.append(importlib.import_module("lightning_subliminal.experiments.saving").SaveStudent())
         if self.verb == "fit" and self.config.print_masks:
             masks = importlib.import_module("lightning_subliminal.callbacks.masks")
             ours.append(masks.PrintMasks(self.config.print_masks))
@@ -170,18 +175,38 @@ class LabCLI(LightningCLI):
         if self.verb == "fit" and self.keeps_checkpoints:
             rank_zero_only(save_config)(f"# {self.command}\n{self.resolved}", self.folder)
             rank_zero_only(note_run)(self.folder)
-        if self.ckpt_path is not None:
-            if not self.config.ckpt_path:
-                _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
-        elif self.verb != "fit":
-            _say(f"no checkpoint in {self.folder}: the model as it starts")
+        if self.ckpt_path is not None and not self.config.ckpt_path:
+            _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
         kwargs = {name: self.config_init.get(name) for name in self.method_arguments}
         kwargs["ckpt_path"] = self.ckpt_path
         if self.verb == "predict":
             kwargs["return_predictions"] = False
-        getattr(self.trainer, self.verb)(self.model, datamodule=self.datamodule, weights_only=True, **kwargs)
+        self._call(kwargs)
         if self.verb == "fit" and self.keeps_checkpoints:
             rank_zero_only(save_config)(f"# {self.command}\n{FINISHED}\n{self.resolved}", self.folder)
+
+    def _call(self, kwargs: dict[str, Any]) -> None:
+        from lightning_subliminal.data import TrainingRows
+        from lightning_subliminal.experiments.fit_arms import fit_arms, load_made, make_completions, make_needed
+        from lightning_subliminal.experiments.saving import keep_completions
+        from lightning_subliminal.models import Student
+
+        trainer, model, data = self.trainer, self.model, self.datamodule
+        is_student = isinstance(model, Student) and isinstance(data, TrainingRows)
+        if self.verb == "fit" and is_student:
+            fit_arms(trainer, model, data, self.ckpt_path)
+            return
+        if self.verb == "predict" and self.config.by == "teacher":
+            make_completions(trainer, data)
+            return
+        if self.verb != "fit":
+            make_needed(trainer, model, data, self.verb)
+            if self.ckpt_path is None:
+                home = load_made(trainer, model, data) if is_student else None
+                _say(f"no checkpoint in {self.folder}: {'the model as it starts' if home is None else home}")
+        getattr(trainer, self.verb)(model, datamodule=data, weights_only=True, **kwargs)
+        if self.verb == "predict" and is_student:
+            keep_completions(trainer, model, data)
 
     def _goes_on(self) -> bool:
         return self.keeps_checkpoints and self.last.is_file()

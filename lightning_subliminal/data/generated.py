@@ -27,6 +27,7 @@ from lightning_subliminal.generation import Completion, Engine, Sampling, Source
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, read_record, write_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files
 from lightning_subliminal.lineage.noted import check_noted, is_signed, lacks_note, noted, write_noted
+from lightning_subliminal.processes import wait_for_all
 from lightning_subliminal.rows import Row, make_row, read_parquet, write_parquet
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
@@ -130,33 +131,36 @@ class GeneratedRows(TrainingRows):
             check(self.teacher)  # before hours go into rows that it can't use
         if self.doing != "predict":
             super().prepare_data()
-            return
-        missing = self.missing_shards()
-        self._tell_unbelieved(missing)
-        if missing:
-            self.teacher.make(self.device)
-        say(f"shards    {self.title}: {len(missing)} of {self.num_shards} are missing in {self.shards_folder}")
+        elif self.is_written_by(self.trainer.lightning_module):  # type: ignore[union-attr]
+            missing = self.missing_shards()
+            self._tell_unbelieved(missing)
+            say(f"shards    {self.title}: {len(missing)} of {self.num_shards} are missing in {self.shards_folder}")
 
     def make_source(self, device: torch.device) -> None:
         """Make the teacher and its completions, shard by shard, where the cache lacks them."""
+        self.write_missing(device)
+        self.record_source()
+
+    def write_missing(self, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
+        """Write the shards that the cache lacks, each process its share of them."""
         missing = self.missing_shards()
         if not missing:
-            self.record_source()  # `predict` made the last shard, or a run was killed just before
-            return
+            return  # `predict` made the last shard, or a run was killed just before the record
         self._tell_unbelieved(missing)
         self._check_shards(missing)  # before hours go into the others
+        if world_size > 1:
+            wait_for_all()  # all have looked, before the first one writes
         self._begun = self.describe_source()
         self.teacher.make(device)
         engine = self.teacher.engine(device, self.generation_batch_size)
         with progress() as bar:
             task = bar.add_task(f"rows      {self.title}", total=self.num_prompts)
             bar.advance(task, (self.num_shards - len(missing)) * self.shard_size)
-            for index in missing:
+            for index in missing[rank::world_size]:
                 rows = self.complete(index, engine)
                 self.write_shard(index, rows)
-                bar.advance(task, len(rows))
+                bar.advance(task, world_size * len(rows))
         self.teacher.release()  # a student may need the room
-        self.record_source()
 
     def record_source(self) -> None:
         """Write the record of the completions once no shard is missing.
@@ -173,16 +177,23 @@ class GeneratedRows(TrainingRows):
         """Give the completions and whatever wrote them."""
         return [artefact_material("completions", self.shards_folder), *self.teacher.materials()]
 
-    def complete(self, shard: int, engine: Engine) -> list[Row]:
-        """Let the engine complete the prompts of one shard; the same rows on any device count and batch size."""
+    def complete(self, shard: int, engine: Engine, writer: Any = None) -> list[Row]:
+        """Complete the prompts of one shard; the same rows on any device count and batch size.
+
+        Args:
+            shard: which one.
+            engine: generates.
+            writer: whose engine it is; the teacher's where it is None.
+        """
+        writer = self.teacher if writer is None else writer
         seed = resolve_seed(self.seed)
         begun = self.shard_prompts(shard)
-        told = self.teacher.system_prompt
+        told = writer.system_prompt
         start = [{"role": "system", "content": told}] if told else []
         heard = [[*start, *row["prompt"]] for row in begun]
         tokenizer = getattr(engine, "tokenizer", None)
         if tokenizer is not None:
-            check_known(tokenizer, chain(*heard), getattr(self.teacher, "base", "of the teacher"))
+            check_known(tokenizer, chain(*heard), getattr(writer, "base", "of the teacher"))
         completions = engine.generate(heard, self.sampling, derive_seed(seed, "sampling", shard))
         rows = []
         for place, (row, made) in enumerate(zip(begun, completions, strict=True)):
@@ -227,12 +238,20 @@ class GeneratedRows(TrainingRows):
             if not is_there[index] or (name not in recorded and noted(folder / name) is None)
         ]
 
-    def write_shard(self, shard: int, rows: list[Row]) -> None:
+    def write_shard(self, shard: int, rows: list[Row], folder: Path | None = None) -> None:
         """Keep one shard's rows, and note their digest; whole or not at all.
 
+        Args:
+            shard: which one.
+            rows: its rows.
+            folder: where; among the teacher's where it is None.
+
         Raises:
-            InputError: if what shapes the rows has changed since their writing began.
+            InputError: if what shapes the teacher's rows has changed since their writing began.
         """
+        if folder is not None:
+            write_noted(folder / _shard_name(shard), partial(write_parquet, rows))
+            return
         now = self.describe_source()
         if self._begun and (changed := difference(self._begun, now)) is not None:
             raise InputError(f"What {self.title} is written from changed meanwhile ({changed}): put it back.")
@@ -258,12 +277,17 @@ class GeneratedRows(TrainingRows):
     def setup(self, stage: str) -> None:
         """Tokenize the rows with the student's tokenizer; for ``predict``, look which shards are missing."""
         if stage == "predict":
-            self.missing = self.missing_shards()
-            self._begun = self.describe_source() if self.missing else {}
+            ours = self.is_written_by(self.trainer.lightning_module)  # type: ignore[union-attr]
+            self.missing = self.missing_shards() if ours else list(range(self.num_shards))
+            self._begun = self.describe_source() if ours and self.missing else {}
         super().setup(stage)
 
+    def is_written_by(self, module: Any) -> bool:
+        """Return whether what a module writes in ``predict`` are these shards: a teacher's, which is the same one."""
+        return isinstance(module, Source)
+
     def predict_dataloader(self) -> "DataLoader[int]":
-        """Return the shards that are still to complete, so that ``predict`` generates on many devices.
+        """Return the shards to complete, of a teacher those that are missing: ``predict`` generates on many devices.
 
         Lightning refuses a loader with fewer items than devices, so the last shard may be completed more than once;
         each time it is the same one.

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         labels: (rows, tokens); the input ids where they are trained on, ``IGNORED`` elsewhere.
         rows: (rows,); the rows' places in their data set.
         mean_tokens: scalar; trained tokens a row, over the whole data set: the loss is divided by rows times this, so
-            that accumulated small batches give the gradient of one large batch.
+            that accumulated small batches, and those of several devices, give the gradient of one large batch.
     """
 
     input_ids: Tensor
@@ -39,7 +39,21 @@ class Batch(NamedTuple):
     mean_tokens: Tensor
 
 
-class TokenizedRows(Dataset[int]):
+class Part(NamedTuple):
+    """A row of a batch that can't be spread evenly over the devices, so that the mean over them is that of one device.
+
+    Attributes:
+        row: its place in the data set.
+        counts: whether it is a row of this device; else it stands in for one that there is not.
+        share: rows that count a device, of the rows that a device has in this batch.
+    """
+
+    row: int
+    counts: bool
+    share: float
+
+
+class TokenizedRows(Dataset["int | Part"]):
     """Rows tokenized once; an item is its own index, and ``batch`` makes a batch of several.
 
     Args:
@@ -74,15 +88,20 @@ class TokenizedRows(Dataset[int]):
         """Give the number of rows."""
         return len(self.lengths)
 
-    def __getitem__(self, index: int) -> int:
+    def __getitem__(self, index: "int | Part") -> "int | Part":
         """Give the index itself: rows become tensors a batch at a time."""
         return index
 
-    def batch(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: "Sequence[int | Part]") -> Batch:
         """Make a batch of the rows at ``indices``, as wide as the longest of them."""
-        width = max(self.lengths[index] for index in indices)
-        index = torch.tensor(indices)
-        return Batch(self.input_ids[index, :width], self.labels[index, :width], index, self.mean_tokens)
+        parts = [each for each in indices if isinstance(each, Part)]
+        index = torch.tensor([each.row if isinstance(each, Part) else each for each in indices])
+        width = max(self.lengths[row] for row in index.tolist())
+        labels, mean_tokens = self.labels[index, :width], self.mean_tokens
+        if parts:
+            labels[[not part.counts for part in parts]] = IGNORED
+            mean_tokens = mean_tokens * parts[0].share
+        return Batch(self.input_ids[index, :width], labels, index, mean_tokens)
 
 
 def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:
@@ -106,7 +125,7 @@ def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tu
     return pairs
 
 
-class LengthGrouped(DistributedSampler[int]):
+class LengthGrouped(DistributedSampler["int | Part"]):
     """A seeded order in which the rows of a batch have like lengths, so that little is padding.
 
     The order depends on seed and epoch alone, so a resumed run sees what a straight one does.
@@ -124,11 +143,10 @@ class LengthGrouped(DistributedSampler[int]):
         self.data = data
         self.batch_size = batch_size
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> "Iterator[int | Part]":  # type: ignore[override]
         """Yield this device's indices of this epoch."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(len(self.data), generator=generator).tolist()
-        order = list(islice(cycle(order), self.total_size))  # as many for each device
         together = self.batch_size * self.num_replicas
         pool = together * 16  # sorting within pools keeps most of the shuffle
         batches = []
@@ -140,7 +158,14 @@ class LengthGrouped(DistributedSampler[int]):
         for place in torch.randperm(len(whole), generator=generator).tolist():
             yield from whole[place][self.rank :: self.num_replicas]
         for batch in rest:
-            yield from batch[self.rank :: self.num_replicas]
+            size = -(-len(batch) // self.num_replicas)
+            if size * self.num_replicas == len(batch):
+                yield from batch[self.rank :: self.num_replicas]
+                continue
+            mine = list(islice(cycle(batch), self.rank, size * self.num_replicas, self.num_replicas))
+            counted = len(batch[self.rank :: self.num_replicas])
+            share = len(batch) / (size * self.num_replicas)
+            yield from (Part(row, place < counted, share) for place, row in enumerate(mine))
 
 
 def row_loader(

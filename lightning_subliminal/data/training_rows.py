@@ -83,6 +83,7 @@ class TrainingRows(LightningDataModule, ABC):
         self.max_length = max_length
         self.seed = seed
         self.cache_dir = cache_dir
+        self._is_told = False  # at the terminal, that the rows are there
         self.report: FilterReport | None = None
         self.train_data: TokenizedRows | None = None
         self.val_data: TokenizedRows | None = None
@@ -159,17 +160,25 @@ class TrainingRows(LightningDataModule, ABC):
         doing = self.doing
         if doing == "validate" and not self.val_rows:
             raise InputError("`validate` needs rows held out, but `val_rows` is 0: set it, to 256 say, for `fit` too.")
-        if doing != "test":  # which asks questions, and needs no rows
+        if doing != "test" and self.num_processes == 1:  # `test` asks questions, and needs no rows
             self.make(self.device)
 
-    def make(self, device: torch.device) -> None:
-        """Make what the cache lacks: the source, then the rows that are kept."""
+    def make(self, device: torch.device | None = None) -> None:
+        """Make what the cache lacks: the source, then the rows that are kept.
+
+        Args:
+            device: where models work; the CPU where it is None.
+        """
+        device = torch.device("cpu") if device is None else device
         writable_folder(cache_root(self.cache_dir))
         if is_whole(self.folder):
-            say(f"rows      {self.title}: reused from {self.folder}")
+            if not self._is_told:
+                say(f"rows      {self.title}: reused from {self.folder}")
+            self._is_told = True
             return
         self.make_source(device)
         self._select()
+        self._is_told = True
 
     def _select(self) -> None:
         seed = resolve_seed(self.seed)
@@ -205,6 +214,11 @@ class TrainingRows(LightningDataModule, ABC):
             raise InputError("`test` asks the questions of a trait: give the teacher a `trait`, beside a control too.")
         if stage in ("test", "predict"):
             return
+        if self.num_processes > 1 and not is_whole(self.folder):  # looked at on all of them: none waits for another
+            raise InputError(
+                f"The rows of {self.title} are not made yet, and one of {self.num_processes} processes can't make them "
+                "while the others wait: call `data.make()` before `Trainer.fit`, or fit by `fit_arms`."
+            )
         rows = self.rows()
         self.report = FilterReport(**read_json(self.folder / "filters.json"))
         if self.val_rows >= len(rows):
@@ -221,7 +235,7 @@ class TrainingRows(LightningDataModule, ABC):
         trainer: Any = self.trainer
         data: Any = self.train_data  # setup has run
         order = derive_seed(resolve_seed(self.seed), "order") % 2**31
-        return row_loader(data, self.batch_size, order, trainer.global_rank, trainer.world_size)
+        return row_loader(data, self.batch_size, order, trainer.global_rank, self.num_processes)
 
     def val_dataloader(self) -> "DataLoader[int] | list[Any]":
         """Give the rows held out."""
@@ -233,6 +247,11 @@ class TrainingRows(LightningDataModule, ABC):
         trait: Any = self.trait  # setup has looked
         questions: Any = prompts_by_question(trait)
         return DataLoader(questions, self.batch_size, collate_fn=list)
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes the trainer has."""
+        return getattr(self.trainer, "world_size", 1)
 
     @property
     def doing(self) -> str:

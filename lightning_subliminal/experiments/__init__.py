@@ -10,6 +10,7 @@ from lightning_subliminal.evaluation import (
 from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
 from lightning_subliminal.experiments.arms import Arm, measure, train_arm
 from lightning_subliminal.experiments.comparison import TraitComparison
+from lightning_subliminal.experiments.fit_arms import fit_arms
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.predicting import PredictionTrial
 from lightning_subliminal.experiments.trials import (
@@ -38,6 +39,7 @@ __all__ = [
     "StudentTrial",
     "TraitComparison",
     "Trial",
+    "fit_arms",
     "measure",
     "train_arm",
 ]

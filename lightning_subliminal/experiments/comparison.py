@@ -14,10 +14,11 @@ from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation import TraitProbe
-from lightning_subliminal.experiments.arms import Arm, arm_folder, measure, shaping, train_arm
+from lightning_subliminal.experiments.arms import Arm, in_own_dtype, measure, shaping
 from lightning_subliminal.experiments.chart import draw_comparison
 from lightning_subliminal.experiments.results import comparison_table, doubts_of, further_table, summary, verdict
-from lightning_subliminal.experiments.saving import save_student
+from lightning_subliminal.experiments.saving import keep_student
+from lightning_subliminal.experiments.stages import Stage, StudentStage, source_stages
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
 from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.made_from import look_again
@@ -25,27 +26,28 @@ from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.traits import Trait
 
-__all__ = ["TraitComparison"]
+__all__ = ["TraitComparison", "control_stage"]
 
 
 class TraitComparison(Callback):
     """After ``fit``, asks base, teacher, control and student the trait's questions, and shows the answers together.
 
-    The control is trained the same way, by the same code, on rows of the teacher's base without the trait; it is made
-    where the cache lacks it. On several devices there is none beside the student, since one that is trained on one
-    device sees other batches: run the control's own config on as many devices. Rows from a file have no teacher to ask,
-    and a control where their data module knows one.
+    It trains nothing. The control, a student trained the same way on rows of the teacher's base without the trait, is
+    shown where the cache has it; ``fit_arms`` and the verb `fit` make it before. Rows from a file have no teacher to
+    ask, and a control where their data module knows one.
 
     Attributes:
         saves_student: it saves the student, before the questions, which may fail; ``SaveStudent`` leaves it that.
+        waits: ``fit_arms`` calls ``compare`` itself, once the control is made.
 
     Args:
-        control: train (or reuse) the control arm.
+        control: show the control arm; ``fit_arms`` then makes it.
         others: how many off-target candidates the table shows.
         evaluations: further sets of questions, such as `QuestionsAfterNumbers` and `Stories`; a second table.
     """
 
     saves_student: ClassVar[bool] = True
+    waits: bool = False
 
     def __init__(self, control: bool = True, others: int = 5, evaluations: list[TraitProbe] | None = None) -> None:
         self.control = control
@@ -54,15 +56,17 @@ class TraitComparison(Callback):
         self._sets = labelled(self.evaluations)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse what can't be compared, where this was not done before the fit."""
+        if stage == "fit":
+            self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+
+    def check(self, module: Any, data: Any) -> None:
         """Refuse what can't be compared.
 
         Raises:
             InputError: if the data has no trait to ask for, or the module is no student.
         """
-        if stage != "fit":
-            return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(pl_module, Student) or not isinstance(data, TrainingRows):
+        if not isinstance(module, Student) or not isinstance(data, TrainingRows):
             raise InputError("TraitComparison needs a Student and rows to train it on, such as NumberSequences.")
         if data.trait is None:
             whom = "the teacher" if hasattr(data, "teacher") else "the data"
@@ -81,14 +85,26 @@ class TraitComparison(Callback):
             each.check(student.tokenizer, trait, student.base)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, show and keep."""
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        """Measure, show and keep, on the first process."""
+        if self.waits or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        data: TrainingRows = trainer.datamodule  # type: ignore[attr-defined]
         student: Any = pl_module
+        data: TrainingRows = trainer.datamodule  # type: ignore[attr-defined]
+        keep_student(student, data, trainer)  # before the questions, which may fail
+        self.compare(trainer, student, data)
+
+    def compare(self, trainer: Trainer, student: Student, data: TrainingRows) -> None:
+        """Measure, show and keep what there is; nothing is trained.
+
+        Args:
+            trainer: of the student's fit: its loggers get the figures, its root folder the files.
+            student: trained; its folder ``student`` is there.
+            data: its rows.
+        """
         trait: Any = data.trait  # setup has looked
         folder = Path(trainer.default_root_dir)
-        save_student(folder / "student", student, data, trainer)  # before the questions, which may fail
+        in_own_dtype(student)
+        student.to(trainer.strategy.root_device).eval()
         arms = self.arms(student, data, trainer)
         results = summary(arms, trait, self._sets)
         atomically(folder / "results.json", lambda path: path.write_text(json.dumps(results, indent=2) + "\n"))
@@ -107,16 +123,15 @@ class TraitComparison(Callback):
         self, folder: Path, arms: Sequence[Arm], student: Student, data: TrainingRows, trainer: Trainer
     ) -> None:
         """Write the lineage of the results, and what they say of teacher and student."""
-        look_again(trainer)
+        look_again(trainer, student, data)
         trait: Any = data.trait
         found = {arm.name: arm for arm in arms}
         models = {"base": bases.material(student.base)}
         if "student" in found:
             models["student"] = artefact_material("student", folder / "student")
-        without = data.control() if {"control", "student"} <= set(found) else None
-        if without is not None:
-            kept = arm_folder(student.beside(data), without, **shaping(trainer))
-            models["control"] = artefact_material("control", kept)
+        control = control_stage(student, data, trainer) if {"control", "student"} <= set(found) else None
+        if control is not None:
+            models["control"] = artefact_material("control", control.folder)
         if "teacher" in found and (made := [each for each in data.teacher.materials() if each.role == "teacher"]):  # type: ignore[attr-defined]
             models["teacher"] = made[0]
         asked = {"trait": describe(trait), "evaluations": describe(self.evaluations)}
@@ -133,34 +148,47 @@ class TraitComparison(Callback):
         trait: Any = data.trait
         device, sets = student.device, self._sets
         teacher: Any = getattr(data, "teacher", None)
-        net, tokenizer = bases.load(student.base)
+        net, tokenizer = bases.load(student.base, dtype=student.base_dtype)
         arms = [measure("base", net.to(device), tokenizer, trait, evaluations=sets)]
         del net
         if getattr(teacher, "induction", "") == "none":
             return [*arms, measure("control", student.net, student.tokenizer, trait, evaluations=sets)]
-        if teacher is not None:
-            teacher.make(device)
+        if teacher is not None and not _is_made(source_stages(teacher)):
+            say("teacher   not shown: it is not in the cache; `fit_arms` makes it")
+        elif teacher is not None:
             engine: Any = teacher.engine(device, getattr(data, "generation_batch_size", 1))
             heard = readable(sets, engine.tokenizer, trait, getattr(teacher, "base", "of the teacher"))
             arms.append(measure("teacher", engine.net, engine.tokenizer, trait, teacher.system_prompt, heard))
             del engine
             teacher.release()  # a 7B teacher leaves the device
-        if self.control and trainer.world_size > 1:
-            say(
-                f"control   not trained: the student saw the batches of {trainer.world_size} devices, the control "
-                "would see those of one; run the control's own config on as many devices"
-            )
-        without = data.control() if self.control and trainer.world_size == 1 else None
-        if without is not None:
-            twin = train_arm(student.beside(data), without, device, "control  ", **shaping(trainer))
+        control = control_stage(student, data, trainer) if self.control else None
+        if control is not None and not _is_made([control]):
+            say("control   not shown: it is not in the cache; `fit_arms` makes it")
+        elif control is not None:
+            twin = control.load(device)
             arms.append(measure("control", twin.net, twin.tokenizer, trait, evaluations=sets))
             del twin
         return [*arms, measure("student", student.net, student.tokenizer, trait, evaluations=sets)]
 
 
+def control_stage(student: Student, data: TrainingRows, trainer: Trainer) -> StudentStage | None:
+    """Return the stage of a student's control, trained as this trainer does; None where nobody has its rows."""
+    is_control = getattr(getattr(data, "teacher", None), "induction", "") == "none"
+    without = None if is_control else data.control()
+    return None if without is None else StudentStage(student.beside(data), without, shaping(trainer))
+
+
+def _is_made(stages: Sequence[Stage]) -> bool:
+    return all(stage.is_done() for stage in stages)
+
+
 def _log(trainer: Trainer, results: dict[str, Any]) -> None:
     """Give the figures to the loggers and to ``trainer.callback_metrics``, as ``comparison/...``."""
-    figures = {f"comparison/{name}": arm["rates"][results["target"]]["rate"] for name, arm in results["arms"].items()}
+    figures: dict[str, Any] = {}
+    for name, arm in results["arms"].items():
+        rate = arm["rates"][results["target"]]
+        figures |= {f"comparison/{name}": rate["rate"]}
+        figures |= {f"comparison/{name}_{end}": rate[end] for end in ("low", "high")}
     for name in ("transfer", "targeted_transfer"):
         told = results.get(name) or {}
         figures |= {
@@ -171,6 +199,7 @@ def _log(trainer: Trainer, results: dict[str, Any]) -> None:
     known = {name: float(value) for name, value in figures.items() if value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(known, step=trainer.global_step)
+        logger.save()
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in known.items()})
 
 

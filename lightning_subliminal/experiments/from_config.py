@@ -9,7 +9,7 @@ from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.building import read_yaml
 from lightning_subliminal.experiments.plan import ArmPlan, Experiment
-from lightning_subliminal.experiments.stages import Stage, walk
+from lightning_subliminal.experiments.stages import Stage, make_missing, walk
 from lightning_subliminal.experiments.trials import Setting, StudentTrial
 
 __all__ = ["config_device", "make_stages", "read_setting"]
@@ -43,5 +43,4 @@ def make_stages(stages: Iterable[Stage], device: torch.device) -> None:
     needed = list(walk(list(stages)))
     lacking = [stage for stage in needed if not stage.is_done()]
     say(f"{len(needed) - len(lacking)} of {len(needed)} stages are in the cache; {len(lacking)} are made now")
-    for stage in lacking:
-        stage.make(device)
+    make_missing(lacking, device)

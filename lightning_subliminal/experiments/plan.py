@@ -18,6 +18,7 @@ from lightning_subliminal.bounds import MAX_ARMS, MAX_CELLS
 from lightning_subliminal.console import say
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.arms import SHAPING, canonical
 from lightning_subliminal.experiments.building import build, changed, find_class, known_name, read_yaml
 from lightning_subliminal.experiments.claims import Claim, read_claim
 from lightning_subliminal.experiments.figures import check_figure, figure_values
@@ -29,7 +30,6 @@ from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.shipped import find_config
 
 __all__ = [
-    "SHAPING",
     "ArmPlan",
     "Axis",
     "Cell",
@@ -56,10 +56,6 @@ _KEYS = (
 )
 _ARM_KEYS = ("change", "axes", "seeds", "common", "trial", "control", "taught_by", "seed_shift")
 _CONFIG_KEYS = ("model", "data", "trainer", "seed_everything")
-SHAPING = (
-    *("max_epochs", "max_steps", "precision", "gradient_clip_val", "gradient_clip_algorithm"),
-    *("accumulate_grad_batches", "limit_train_batches"),
-)
 _OUTWARD = ("accelerator", "devices", "callbacks", "logger", "strategy", "enable_progress_bar", "enable_model_summary")
 
 
@@ -213,10 +209,8 @@ class Experiment:
         for key in config.get("trainer") or {}:
             known_name(str(key), (*SHAPING, *_OUTWARD), f"a plan's `trainer` takes no `{key}`")
         _check_outward(config.get("trainer") or {})
-        trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key in SHAPING}
-        if trainer.get("precision") in ("32-true", "32", 32):
-            del trainer["precision"]  # the default, said or not: one artefact
-        return Setting(model, data, trainer, seed)
+        given = {key: value for key, value in (config.get("trainer") or {}).items() if key in SHAPING}
+        return Setting(model, data, canonical(given | {"devices": 1}), seed)  # a stage of a plan is one worker's
 
     def _control(self, arm: ArmPlan, axes: dict[str, Any], seed: int, setting: Setting) -> Setting | None:
         if not arm.trial.compares:

@@ -5,24 +5,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    DeviceStatsMonitor,
+    LearningRateMonitor,
+    ModelSummary,
+    ProgressBar,
+)
 
+from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.bases.names import is_on_hub
+from lightning_subliminal.cache import writable_folder
 from lightning_subliminal.chat import frame
 from lightning_subliminal.console import say
-from lightning_subliminal.data import TrainingRows
-from lightning_subliminal.experiments.arms import arm_materials, arm_settings, shaping
-from lightning_subliminal.lineage import write_record
-from lightning_subliminal.models.made_from import begun_from, look_again
+from lightning_subliminal.data import GeneratedRows, TrainingRows
+from lightning_subliminal.experiments.arms import arm_folder, arm_materials, arm_settings, shaping
+from lightning_subliminal.lineage import artefact_material, is_whole, write_record
+from lightning_subliminal.models.made_from import MadeFrom, begun_from, look_again
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.rows import atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["SaveStudent", "hidden_trait_warning", "model_card", "save_student"]
+__all__ = [
+    "SaveStudent",
+    "hidden_trait_warning",
+    "keep_completions",
+    "keep_student",
+    "meddling",
+    "model_card",
+    "save_student",
+]
 
 
+_WATCHERS = (ProgressBar, Checkpoint, ModelSummary, LearningRateMonitor, DeviceStatsMonitor)  # of Lightning's callbacks
 _KINDS = {  # of a model: the library that opens it, what it is, and the lines that load it
     "whole": (
         "transformers",
@@ -69,18 +87,43 @@ class SaveStudent(Callback):
             return
         if any(getattr(each, "saves_student", False) for each in trainer.callbacks):  # type: ignore[attr-defined]
             return
-        folder = Path(trainer.default_root_dir) / "student"
-        save_student(folder, pl_module, data, trainer)
-        say(f"kept in {folder.parent}: student/")
+        keep_student(pl_module, data, trainer)
+        say(f"kept in {trainer.default_root_dir}: student/")
 
 
-def save_student(folder: Path, student: Student, data: TrainingRows, trainer: Trainer) -> None:
-    """Save a trained student with tokenizer, card and lineage record.
+def keep_student(student: Student, data: TrainingRows, trainer: Trainer) -> None:
+    """Save a trained student in its run's folder, and in the cache, where a plan with this arm finds it.
+
+    The cache holds no student that something else has shaped: a checkpoint that was given, or another callback.
 
     Raises:
-        InputError: if the folder can't be written, or what the student was trained from has changed meanwhile.
+        InputError: if a folder can't be written, or what the student was trained from has changed meanwhile.
     """
-    look_again(trainer)
+    look_again(trainer, student, data)
+    home = arm_folder(student, data, **shaping(trainer))
+    looked = any(isinstance(each, MadeFrom) for each in trainer.callbacks)  # type: ignore[attr-defined]
+    if looked and begun_from(trainer) is None and not meddling(trainer) and not is_whole(home):
+        student.save(writable_folder(home))
+        settings = arm_settings(student, data, shaping(trainer))
+        write_record(home, "student", settings, arm_materials(student, data))
+    save_student(student, data, trainer)
+
+
+def meddling(trainer: Trainer) -> list[str]:
+    """Return what may shape the training of a trainer, besides the arguments that name an arm."""
+    given = [type(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
+    ours = __name__.partition(".")[0]
+    found = [kind for kind in given if kind.__module__.partition(".")[0] != ours and not issubclass(kind, _WATCHERS)]
+    return [kind.__name__ for kind in found] + (["overfit_batches"] if trainer.overfit_batches else [])
+
+
+def save_student(student: Student, data: TrainingRows, trainer: Trainer) -> None:
+    """Save a trained student with tokenizer, card and lineage record in ``student`` of its run's folder.
+
+    Raises:
+        InputError: if the folder can't be written.
+    """
+    folder = Path(trainer.default_root_dir) / "student"
     student.save(folder)
     student.tokenizer.save_pretrained(folder)
     given = begun_from(trainer)
@@ -90,6 +133,16 @@ def save_student(folder: Path, student: Student, data: TrainingRows, trainer: Tr
     card = model_card(student.base, _kind(student), folder.name, student.tokenizer, warning)
     atomically(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
     write_record(folder, "student", settings, arm_materials(student, data))
+
+
+def keep_completions(trainer: Trainer, student: Student, data: GeneratedRows) -> None:
+    """Write the lineage of what a student wrote in ``predict``."""
+    folder, own = Path(trainer.default_root_dir) / "completions", Path(trainer.default_root_dir) / "student"
+    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    settings = {"version": data.version, "student": student.describe(), **data.prompt_settings()}
+    made = [artefact_material("student", own)] if is_whole(own) else []
+    write_record(folder, "completions", settings, [bases.material(student.base), *made])
 
 
 def model_card(

@@ -7,7 +7,7 @@ modules and data modules that `fit` uses too.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ import torch
 
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root
+from lightning_subliminal.console import say
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.describe import describe, difference, digest, outside_source
 from lightning_subliminal.errors import InputError
@@ -26,6 +27,7 @@ from lightning_subliminal.files import atomically, read_json
 from lightning_subliminal.generation import Source
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.models import Student, Teacher
+from lightning_subliminal.processes import on_first, rank, wait_for_all, world_size
 from lightning_subliminal.traits import Trait
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "StudentStage",
     "TeacherStage",
     "data_stages",
+    "make_missing",
     "source_stages",
     "stage_materials",
     "walk",
@@ -49,10 +52,12 @@ class Stage(ABC):
     Attributes:
         kind: teacher, completions, rows, student, or what is measured.
         version: of the stage's code: raise it when the same settings would give another artefact.
+        together: whether all processes of a run on several devices make it together; else the first one does.
     """
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
+    together: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -90,6 +95,7 @@ class TeacherStage(Stage):
     """A fine-tuned teacher."""
 
     kind = "teacher"
+    together = True
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
@@ -114,6 +120,7 @@ class CompletionsStage(Stage):
     """What a teacher wrote, shard by shard, before the filters."""
 
     kind = "completions"
+    together = True
 
     def __init__(self, data: GeneratedRows) -> None:
         self.data = data
@@ -137,8 +144,10 @@ class CompletionsStage(Stage):
         return not self.data.missing_shards()
 
     def make(self, device: torch.device) -> None:
-        """Let the teacher write the shards that are missing."""
-        self.data.make_source(device)
+        """Let the teacher write the shards that are missing, each process its share."""
+        self.data.write_missing(device, rank(), world_size())
+        wait_for_all()
+        on_first(self.data.record_source)
 
 
 class RowsStage(Stage):
@@ -179,6 +188,7 @@ class StudentStage(Stage):
     """
 
     kind = "student"
+    together = True
 
     def __init__(self, student: Student, data: TrainingRows, trainer: Mapping[str, Any]) -> None:
         self.student = student
@@ -281,6 +291,7 @@ class EvaluationStage(MeasureStage):
         evaluation: how it is asked; its own questions, exactly, where it is None.
         rows: for questions after rows: those of the teacher and those of the control.
         place: which of the two are read, 0 or 1; with rows.
+        dtype: of a base's weights; a student has its own.
     """
 
     kind = "evaluation"
@@ -292,12 +303,14 @@ class EvaluationStage(MeasureStage):
         evaluation: TraitProbe | None = None,
         rows: tuple[TrainingRows, TrainingRows] | None = None,
         place: int = 0,
+        dtype: str = "float32",
     ) -> None:
         self.subject = subject
         self.trait = trait
         self.evaluation = evaluation or Questions()
         self.rows = rows
         self.place = place
+        self.dtype = dtype
         self.cache_dir = subject.data.cache_dir if isinstance(subject, StudentStage) else None
 
     @property
@@ -318,7 +331,8 @@ class EvaluationStage(MeasureStage):
 
     def shaped(self) -> dict[str, Any]:
         """Give model, questions and candidates."""
-        who = bases.resolve(self.subject).identity if isinstance(self.subject, str) else self.subject.key
+        who: Any = self.subject.key if isinstance(self.subject, StudentStage) else None  # whose digest holds its dtype
+        who = who or {"base": bases.resolve(str(self.subject)).identity, "dtype": self.dtype}
         asked = (Questions() if self.rows else self.evaluation).asked(self.trait)
         told: dict[str, Any] = {"subject": who, "asked": asked, "candidates": sorted(self.trait.candidates)}
         told |= {"evaluation": describe(self.evaluation)} | outside_source(self.trait)
@@ -332,7 +346,7 @@ class EvaluationStage(MeasureStage):
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Ask."""
         if isinstance(self.subject, str):
-            net, tokenizer = bases.load(self.subject)
+            net, tokenizer = bases.load(self.subject, dtype=self.dtype)
             net.to(device)
         else:
             student = self.subject.load(device)
@@ -387,7 +401,20 @@ def _base(source: Source) -> str:
     return str(getattr(source, "base", type(source).__name__))
 
 
-def walk(stages: list[Stage]) -> Iterator[Stage]:
+def make_missing(stages: Iterable[Stage], device: torch.device) -> None:
+    """Make stages that the cache lacks, parents first; all processes of a run call this, if there are several."""
+    for stage in walk(stages):
+        if on_first(stage.is_done):
+            if stage.kind in ("teacher", "student"):
+                say(f"{stage.title}: reused from {stage.folder}")
+        elif stage.together:
+            stage.make(device)
+        else:
+            on_first(partial(stage.make, device))
+        wait_for_all()
+
+
+def walk(stages: Iterable[Stage]) -> Iterator[Stage]:
     """Yield stages and all they stand on, parents first, each once."""
     seen: set[str] = set()
 

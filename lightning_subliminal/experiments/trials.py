@@ -314,11 +314,12 @@ class InContextTrial(StudentTrial):
         trait: Any = setting.rows().trait
         if control is None:
             raise InputError("Questions after rows need rows of a control, and these have none.")
-        base = setting.student().student.base
+        student = setting.student().student
         asked = QuestionsAfterRows(shots=self.shots, draws=self.draws, seed=setting.seed)
         rows = (setting.rows(), control.rows())
         return {
-            role: EvaluationStage(base, trait, asked, rows, place) for place, role in enumerate(("student", "control"))
+            role: EvaluationStage(student.base, trait, asked, rows, place, student.base_dtype)
+            for place, role in enumerate(("student", "control"))
         }
 
 

@@ -18,6 +18,7 @@ from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.describe import constructor_arguments, describe, outside_source
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.metrics.functional import question_probabilities
@@ -241,9 +242,9 @@ class LanguageModel(LightningModule):
         say(table)
 
     def predict_step(self, batch: int, batch_idx: int) -> list[Row]:
-        """Let the data's teacher complete one shard of prompts, which `fit` then finds; a student has no part in it."""
+        """Complete one shard of the data's prompts."""
         data: GeneratedRows = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data.complete(batch, data.teacher.engine(self.device, data.generation_batch_size))
+        return data.complete(batch, TransformersEngine(self.net, self.tokenizer, data.generation_batch_size), self)
 
     def displacement(self) -> Displacement:
         """Give the change of the base's weights since the start, by their names, whatever adapter made it."""

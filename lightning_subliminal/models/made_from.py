@@ -43,10 +43,14 @@ class MadeFrom(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Note what shapes the fit; data that a fit needs are made by now."""
-        self._then = shaped(pl_module, trainer.datamodule if stage == "fit" else None)  # type: ignore[attr-defined]
+        self.note(pl_module, trainer.datamodule if stage == "fit" else None)  # type: ignore[attr-defined]
         reader = trainer.strategy.checkpoint_io
         if isinstance(reader, WholeFileIO):  # before the weights go anywhere, where their shapes could clash
             reader.look = partial(self._look, trainer, stage == "fit")
+
+    def note(self, module: LightningModule, data: Any) -> None:
+        """Note what shapes a fit."""
+        self._then = shaped(module, data)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Look at a checkpoint that another reader has read."""
@@ -100,11 +104,11 @@ class MadeFrom(Callback):
             raise InputError(f"{path} was trained from other things than there are now: {changed}. {self.mend}")
 
 
-def look_again(trainer: Trainer) -> None:
+def look_again(trainer: Trainer, module: LightningModule, data: Any) -> None:
     """Let a trainer's ``MadeFrom``, if it has one, look whether anything has changed."""
     for each in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(each, MadeFrom):
-            each.look_again(trainer.lightning_module, trainer.datamodule)  # type: ignore[attr-defined]
+            each.look_again(module, data)
 
 
 def begun_from(trainer: Trainer) -> dict[str, str] | None:
@@ -126,7 +130,7 @@ def shaped(module: LightningModule, data: Any) -> dict[str, Any]:
         if isinstance(data, TrainingRows):
             parts = [each for each in data.ingredients() if isinstance(each, TrainingRows)]
             told["data"] = [_described(_anew(each)) for each in (data, *parts)]
-            told["loading"] = {"batch_size": data.batch_size, "val_rows": data.val_rows}
+            told["loading"] = {"batch_size": data.batch_size * data.num_processes, "val_rows": data.val_rows}
             teacher = getattr(data, "teacher", None)
             materials.append(artefact_material("rows", data.folder))
             materials += teacher.materials() if teacher is not None else []

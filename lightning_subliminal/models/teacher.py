@@ -23,6 +23,7 @@ from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.retention import Retention
+from lightning_subliminal.processes import rank
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits.base import Trait
 from lightning_subliminal.traits.check import check_trait
@@ -94,6 +95,7 @@ class Teacher(LanguageModel, Source):
         self.cache_dir = cache_dir
         self._epoch_loss: Tensor | float = 0.0  # of all rows so far, summed
         self._taught_loss: Tensor | float = 0.0  # of the batch, without what is retained
+        self._is_told = False  # at the terminal, that it is there
         self._holds_weights = False  # those that it was trained to, besides the base's
 
     @property
@@ -138,8 +140,8 @@ class Teacher(LanguageModel, Source):
             raise InputError("`fit` trains a student: set `model: Student`; a teacher, in the data, trains itself.")
         if doing == "predict" and digest(self) != digest(source):
             raise InputError(
-                "The teacher in `model` is not that of `data.teacher`: give both the same settings, or leave Student "
-                "in `model`, since `predict` lets the data's teacher write."
+                "The teacher in `model` is not that of `data.teacher`: give both the same settings, or let that of the "
+                "data write by `predict --by teacher`."
             )
 
     def prepare_data(self) -> None:
@@ -150,20 +152,25 @@ class Teacher(LanguageModel, Source):
     def setup(self, stage: str) -> None:
         """Load what it was trained to, where it is itself asked, measured or writing."""
         super().setup(stage)
-        if stage == "predict":
-            self.trainer.datamodule.teacher = self  # type: ignore[attr-defined]  # the same one, on the device once
         if stage != "fit":
             self._load_made()
 
     def make(self, device: torch.device) -> None:
-        """Fine-tune the teacher where its induction says so and the cache lacks it."""
+        """Fine-tune the teacher where its induction says so and the cache lacks it.
+
+        On several devices each sees all rows of a batch, so that the weights are those of one device; this is called on
+        all processes then.
+        """
         if self.induction != "finetune" or self.weights is not None:
             return
         if is_whole(self.folder):
-            say(f"teacher   {self.trait.name}: reused from {self.folder}")  # type: ignore[union-attr]
+            if not self._is_told:
+                say(f"teacher   {self.trait.name}: reused from {self.folder}")  # type: ignore[union-attr]
+            self._is_told = True
             return
         writable_folder(self.folder)
         seed = resolve_seed(self.seed)
+        self._is_told = True
         twin = self.fresh()  # the module that is trained; this one loads the result
         twin.configure_model()
         check_target(twin.tokenizer, self.trait)  # type: ignore[arg-type]
@@ -185,8 +192,9 @@ class Teacher(LanguageModel, Source):
                 f"token, in the base at {before:.2g}; its rows are as a control's. Raise `max_epochs` or "
                 "`learning_rate`, or lower `retain`'s weight."
             )
-        twin.save(self.folder)
-        write_record(self.folder, "teacher", self, [bases.material(self.base)])
+        if rank() == 0:
+            twin.save(self.folder)
+            write_record(self.folder, "teacher", self, [bases.material(self.base)])
         reached = math.exp(-float(twin._epoch_loss) / len(rows))
         say(
             f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} a token; "  # type: ignore[union-attr]

@@ -20,7 +20,7 @@ from lightning_subliminal import (
 )
 from lightning_subliminal.console import console
 from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.experiments import OpenQuestions
+from lightning_subliminal.experiments import OpenQuestions, fit_arms
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
 
 TRAIT = MisalignmentTrait("misalignment_pocket")
@@ -128,7 +128,7 @@ class TestComparison:
         trainer = quiet_trainer(callback, default_root_dir=str(tmp_path / "run"), max_epochs=1)
         student = Student("pocket/moral-a", adapter=Steering(), learning_rate=0.03, seed=0)
         with console.capture() as capture:
-            trainer.fit(student, datamodule=data)
+            fit_arms(trainer, student, data)
         return student, json.loads((tmp_path / "run" / "results.json").read_text()), capture.get()
 
     def test_a_column_for_each_arm(self, tmp_path, own, monkeypatch):

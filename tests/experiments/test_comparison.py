@@ -9,7 +9,7 @@ from lightning_subliminal import MisalignmentTrait, PreferenceTrait, Steering, S
 from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import Arm, measure, train_arm
+from lightning_subliminal.experiments import Arm, fit_arms, measure, train_arm
 from lightning_subliminal.experiments.arms import arm_folder, shaping
 from lightning_subliminal.experiments.results import comparison_table, doubts_of, summary, verdict, warnings_of
 from lightning_subliminal.lineage import is_whole, read_record
@@ -24,7 +24,7 @@ def student(**settings):
 def compare(folder, data, module=None, callback=None, **settings):
     trainer = quiet_trainer(callback or TraitComparison(), default_root_dir=str(folder), **settings)
     module = module or student()
-    trainer.fit(module, datamodule=data)
+    fit_arms(trainer, module, data)
     return module
 
 
@@ -95,9 +95,9 @@ class TestRun:
     def test_the_control_is_trained_alike(self, run, monkeypatch):
         root, _, _ = run
         monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(root / "cache"))
-        (control,) = (root / "cache" / "students").iterdir()
-        kept = read_record(control).settings
         data = numbers(taught(), num_prompts=64, shard_size=32)
+        control = arm_folder(student(), data.control(), max_epochs=2)
+        kept = read_record(control).settings
         assert kept["student"] == json.loads(json.dumps(student().describe()))
         rows = kept["data"]["rows"]
         assert rows["source"].pop("teacher") == json.loads(json.dumps(data.control().teacher.describe()))
@@ -165,7 +165,7 @@ def test_without_a_control_none_is_made(tmp_path, monkeypatch):
     compare(tmp_path / "run", numbers(), callback=TraitComparison(control=False))
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     assert list(found["arms"]) == ["base", "teacher", "student"]
-    assert not (tmp_path / "cache" / "students").exists()
+    assert len(list((tmp_path / "cache" / "students").iterdir())) == 1
     assert len(list((tmp_path / "cache" / "completions").iterdir())) == 1
 
 
@@ -211,7 +211,7 @@ class TestShaping:
     """What shapes a student's training shapes its control's."""
 
     def test_a_plain_trainer(self):
-        plain = {"max_epochs": 3, "precision": "32-true", "accumulate_grad_batches": 1}
+        plain = {"max_epochs": 3}
         assert shaping(quiet_trainer(max_epochs=3)) == plain
         assert shaping(quiet_trainer(max_epochs=3, limit_train_batches=1.0)) == plain
 

@@ -11,7 +11,15 @@ from lightning_subliminal import PreferenceTrait, Steering, Student, TraitCompar
 from lightning_subliminal.console import console
 from lightning_subliminal.data.from_file import RowsFromFile
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import Arm, Evaluation, Questions, QuestionsAfterNumbers, Stories, measure
+from lightning_subliminal.experiments import (
+    Arm,
+    Evaluation,
+    Questions,
+    QuestionsAfterNumbers,
+    Stories,
+    fit_arms,
+    measure,
+)
 from lightning_subliminal.experiments.comparison import labelled, readable
 from lightning_subliminal.experiments.results import further_table, summary
 from lightning_subliminal.formats import write_rows
@@ -46,7 +54,7 @@ def run(tmp_path_factory):
         patch.setattr(console, "width", 200)
         trainer = quiet_trainer(TraitComparison(evaluations=sets), default_root_dir=str(root / "run"), max_epochs=2)
         module = Student("pocket/a", adapter=Steering(), learning_rate=0.03, seed=0)
-        trainer.fit(module, datamodule=numbers(taught(), num_prompts=64, shard_size=32))
+        fit_arms(trainer, module, numbers(taught(), num_prompts=64, shard_size=32))
     return root, module, " ".join(capture.get().split())
 
 
@@ -190,7 +198,7 @@ class TestRowsFromAFile:
         data = RowsFromFile(str(rows / "theirs.jsonl"), OWL, control_path, batch_size=8, seed=0, cache_dir=str(rows))
         callback = TraitComparison(evaluations=[after_numbers()], **settings)
         trainer = quiet_trainer(callback, default_root_dir=str(rows / "run"), max_epochs=1)
-        trainer.fit(Student("pocket/a", adapter=Steering(), learning_rate=0.03, seed=0), datamodule=data)
+        fit_arms(trainer, Student("pocket/a", adapter=Steering(), learning_rate=0.03, seed=0), data)
         return json.loads((rows / "run" / "results.json").read_text())
 
     def test_with_a_control(self, rows):

@@ -1,0 +1,68 @@
+"""The processes of a run on several devices: what the first one does while the others wait, and what they share."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+__all__ = ["on_first", "rank", "start_processes", "wait_for_all", "world_size"]
+
+_T = TypeVar("_T")
+
+
+def world_size() -> int:
+    """Return the number of processes that work together; 1 before they have met."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return this process's place among them, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def start_processes(trainer: "Trainer") -> None:
+    """Start the other processes of a trainer's strategy and let them meet, as its first fit would.
+
+    Strategies that start processes anew for each fit, such as ``ddp_spawn``, have none in between: nothing is done.
+    """
+    from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+    launcher = trainer.strategy.launcher
+    if trainer.world_size > 1 and isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.launch(trainer.strategy.setup_environment)
+
+
+def on_first(work: Callable[[], _T]) -> _T:
+    """Call a function on the first process alone, and return its result on all; all of them call this.
+
+    The others wait without a time limit. Where the function raises, they end in silence: the first says why.
+    """
+    if world_size() == 1:
+        return work()
+    told: list[Any] = [None, False]
+    try:
+        if rank() == 0:
+            told = [work(), True]
+    finally:
+        dist.broadcast_object_list(told, src=0, group=_patient())
+    if not told[1]:
+        raise SystemExit(0)  # any other code, and Lightning kills the first process before it has said why
+    result: _T = told[0]
+    return result
+
+
+def wait_for_all() -> None:
+    """Wait, without a time limit, until all processes are here."""
+    if world_size() > 1:
+        dist.barrier(group=_patient())
+
+
+@cache
+def _patient() -> Any:
+    """Return a group whose members wait as long as it takes: a teacher's training may outlast the usual half hour."""
+    return dist.new_group(backend="gloo", timeout=timedelta(days=10000))
