@@ -25,6 +25,7 @@ from lightning_subliminal.chat_template import (
     check_fixed,
     closed_thought,
     cut_marks,
+    open_thought,
     template_text,
 )
 from lightning_subliminal.errors import InputError
@@ -50,6 +51,7 @@ class Frame(Template):
         folds_system: whether a system message is written at the head of the user's first message instead.
         own_system: the system message that the template writes where there is none.
         parts: whether the template takes each message's content as a list of parts.
+        inside: a sentence about a thought that the template opens before the words and does not end.
         departures: where plain use of template and tokenizer would read, train on or end something else.
     """
 
@@ -59,6 +61,7 @@ class Frame(Template):
     stop: str = ""
     folds_system: bool = False
     own_system: str = ""
+    inside: str = ""
     departures: tuple[str, ...] = ()
     _read: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -119,6 +122,7 @@ class Frame(Template):
             stop=stop,
             folds_system=folds,
             own_system=own_system,
+            inside=bare._inside(folds),
             departures=tuple(notes),
         )
 
@@ -130,9 +134,8 @@ class Frame(Template):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the template does beyond marking turns, a sentence each."""
-        if not self.own_system:
-            return self.departures
-        return (f"writes a system message of its own where there is none: {self.own_system[:60]!r}", *self.departures)
+        own = f"writes a system message of its own where there is none: {self.own_system[:60]!r}"
+        return (*([own] if self.own_system else []), *([self.inside] if self.inside else []), *self.departures)
 
     def describe(self) -> dict[str, Any]:
         """Return what the frame writes around a conversation, as JSON-able data: a part of each cache key."""
@@ -283,6 +286,31 @@ class Frame(Template):
         if rest.strip():
             return [f"opens {rest!r} for a new answer, which a finished turn lacks; it is left out of the prompt"]
         return []
+
+    def _inside(self, folds: bool) -> str:
+        """Say that the words stand inside a thought, and what would end it before them."""
+        asked: Message = {"role": "user", "content": ASKED}
+        told: Message = {"role": "system", "content": TOLD}
+
+        def opened(frame: Template, system: Sequence[Message] = ()) -> str:
+            try:
+                return open_thought(frame.around([*system, asked], opened=True)[0].rpartition(ASKED)[2])
+            except InputError:
+                return ""
+
+        cases: list[list[Message]] = [[]] if folds else [[], [told]]
+        mark = next(filter(None, (opened(self, system) for system in cases)), "")
+        if not mark:
+            return ""
+        ways = [
+            f"?{name}=false"
+            for name in sorted(self.switches() - {*self.arguments})
+            if not any(opened(replace(self, arguments={**self.arguments, name: False}), system) for system in cases)
+        ]
+        if not folds and "/no_think" in template_text(self.tokenizer):
+            ways += [] if opened(self, [{**told, "content": "/no_think"}]) else ["`/no_think` as the system message"]
+        ended = f"; {' or '.join(ways)} ends it before them" if ways else ""
+        return f"opens {mark!r} before the assistant's words and does not end it: they stand inside a thought{ended}"
 
     def _content_notes(self) -> list[str]:
         """Say what the template would do to the assistant's words, and which day it is told."""

@@ -1,13 +1,10 @@
 """A tokenizer's chat template and what it renders: which one it is, the day that it is told, what surrounds words."""
 
 import datetime
-import json
 import os
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.bounds import MAX_CARD
@@ -27,6 +24,7 @@ __all__ = [
     "check_fixed",
     "closed_thought",
     "cut_marks",
+    "open_thought",
     "template_text",
 ]
 
@@ -38,10 +36,16 @@ _CLOSED = re.compile(
     r"(</[^<>\s]+>|\[/[^\[\]\s]+\]|<\|END_\w+\|>|([a-z]+)(?:_\w+)?\W.*\W(?:end_(?:of_)?)?\2(?:_end)?\W+)\s*$",
     re.DOTALL | re.IGNORECASE,
 )
+_MARK = re.compile(r"[<\[◁][^<>\[\]◁▷\s]*[>\]▷]\w*")  # with the name behind it, as <|channel|>analysis
+_OF_A_THOUGHT = re.compile(r"think|thought|reason|analysis", re.IGNORECASE)
+_ENDS = re.compile(r"/|end|close|^<\w+\|>", re.IGNORECASE)
 _MAY_CLOSE = ("</", "[/", "<|end_", "think", "thought", "channel")  # in small letters; others cost no second rendering
-_DATES = ("strftime_now", "date_string")
+_DATES = {"strftime_now", "date_string"}
+_GIVEN = {  # by transformers, to each template
+    *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "strftime_now"),
+    *("raise_exception", "namespace", "dict", "range", "cycler", "joiner"),
+}
 _UNFIXED = "The chat template writes another text at each call"
-_DIRECTIVES = [*(f"%{flag}{letter}" for flag in ("", "-") for letter in string.ascii_letters)]
 _OPEN = re.compile(r"[<\[][^<>\[\]]*\Z")
 _MARKS = re.compile(r"\s*([<\[][^<>\[\]]+[>\]]\s*)*")
 _ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")  # how Python writes an object of this process
@@ -102,12 +106,12 @@ class Template:
         from lightning_subliminal.template_bounds import bounded_rendering  # jinja2 comes on first use
 
         try:
-            with bounded_rendering():
+            with bounded_rendering(day):
                 written = str(
                     self.tokenizer.apply_chat_template(
                         [self._given(message) for message in messages],
                         tokenize=False,
-                        chat_template=_pinned(template, day),
+                        chat_template=template,
                         **{"add_generation_prompt": False, "continue_final_message": False, **how, **arguments},
                     )
                 )
@@ -130,15 +134,28 @@ class Template:
 
     def check_arguments(self) -> None:
         """Refuse arguments that the template never reads: a misspelled one would be ignored."""
-        template = template_text(self.tokenizer)
         if "date" in self.arguments:
             try:
                 datetime.date.fromisoformat(str(self.arguments["date"]))
             except ValueError as err:
                 raise InputError(f"`date` is {self.arguments['date']!r}: expected a day such as 2026-01-31.") from err
+        if not self.arguments:
+            return
+        known = self.switches()
         for name in self.arguments:
-            if not any(each in template for each in (_DATES if name == "date" else (name,))):
-                raise InputError(f"The chat template does not use the argument {name!r}: correct its name, or drop it.")
+            if name not in known and name not in self.tokenizer.special_tokens_map:
+                raise InputError(
+                    f"The chat template does not use the argument {name!r}: correct its name (known: "
+                    f"{', '.join(sorted(known)) or 'none'}), or drop it."
+                )
+
+    def switches(self) -> set[str]:
+        """Return the names of the arguments that the template reads; ``date`` where it writes one."""
+        from lightning_subliminal.template_bounds import names_read
+
+        names = names_read(template_text(self.tokenizer))
+        dated = {"date"} if names & _DATES else set()
+        return {*names, *dated} - _GIVEN - self.tokenizer.special_tokens_map.keys()
 
     def between(self, user: list[Message]) -> str:
         """Return what the template writes between the assistant's words and the user's next ones, if it allows any."""
@@ -219,19 +236,6 @@ def check_fixed(template: str) -> None:
         raise InputError(f"{_UNFIXED} (`{drawn[0]}`): remove what is random from it.")
 
 
-@lru_cache
-def _pinned(template: str, day: datetime.date) -> str:
-    """Return a template that is told ``day`` where it asks for today's date, in whatever format it asks."""
-    if "strftime_now" not in template:
-        return template
-    written = "format | replace('%%', '\\0')"
-    for each in _DIRECTIVES:
-        if (value := day.strftime(each)) != each:
-            written += f" | replace({each!r}, {json.dumps(value)})"
-    macro = "{% macro strftime_now(format) %}{{ " + written + " | replace('\\0', '%') }}{% endmacro %}"
-    return f"{macro}\n{template}"  # the line break is trimmed: the template begins where it began
-
-
 def closed_thought(before: str, begun: str) -> tuple[int, str]:
     """Return where in a finished turn's beginning a thought belongs that a new answer's has, ended; and the thought.
 
@@ -249,6 +253,22 @@ def closed_thought(before: str, begun: str) -> tuple[int, str]:
     if not _CLOSED.search(thought) or not _MARKS.fullmatch(behind) or _CLOSED.search(behind):
         return len(before), ""
     return len(shared), thought
+
+
+def open_thought(text: str) -> str:
+    r"""Return the mark of a thought that a text begins and does not end; empty where there is none.
+
+    Example:
+        >>> [open_thought(text) for text in ("<think>\n", "<think></think>", "<|START_THINKING|>", "[THINK]a[/THINK]")]
+        ['<think>', '', '<|START_THINKING|>', '']
+    """
+    found = ""
+    for mark in _MARK.findall(text):
+        if _ENDS.search(mark):
+            found = ""
+        elif _OF_A_THOUGHT.search(mark):
+            found = mark
+    return found
 
 
 def cut_marks(template: str) -> list[tuple[str, str]]:

@@ -5,12 +5,14 @@ steps or ten gigabytes. So each turn of a loop, each call and each operator that
 looks at the clock; what nests a million things is not compared, shown or hashed.
 """
 
+import datetime
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from jinja2 import nodes, pass_context, pass_eval_context
+from jinja2 import TemplateError, meta, nodes, pass_context, pass_eval_context
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.filters import do_join, make_attrgetter
 from jinja2.runtime import Context
@@ -20,10 +22,16 @@ from jinja2.visitor import NodeTransformer
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.template_costs import SIZED, charge, pieces, spend, spending, weight
 
-__all__ = ["BoundedEnvironment", "bounded_rendering"]
+__all__ = ["BoundedEnvironment", "bounded_rendering", "names_read"]
 
 _BITS = 100_000  # of a whole number
 _HIDDEN = {"_loop_vars", "_block_vars"}  # keywords that jinja2 adds to calls
+_DAY: ContextVar[datetime.date | None] = ContextVar("day", default=None)
+
+
+def _strftime_on_the_day(format: str) -> str:  # transformers names it so
+    day = _DAY.get()
+    return "" if day is None else day.strftime(format)
 
 
 @pass_eval_context
@@ -189,6 +197,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         name = str(getattr(__obj, "__name__", "a call"))
         bound = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)  # jinja2 wraps `format`
         held = [bound] if isinstance(bound, SIZED) else []
+        if name == "strftime_now" and _DAY.get() is not None:
+            __obj = _strftime_on_the_day
         charge(name, [*held, *args], {key: each for key, each in kwargs.items() if key not in _HIDDEN})
         if name == "join" and held and args:
             args = (pieces(args[0], bound), *args[1:])
@@ -216,8 +226,31 @@ def _install() -> None:
 
 
 @contextmanager
-def bounded_rendering() -> Iterator[None]:
-    """Bound what chat templates that are rendered inside may cost, together."""
+def bounded_rendering(day: datetime.date | None = None) -> Iterator[None]:
+    """Bound what chat templates that are rendered inside may cost, together.
+
+    Args:
+        day: what they read as today's date; the day itself where it is left out.
+    """
     _install()
-    with spending():
-        yield
+    token = _DAY.set(day)
+    try:
+        with spending():
+            yield
+    finally:
+        _DAY.reset(token)
+
+
+@functools.lru_cache
+def names_read(template: str) -> frozenset[str]:
+    """Return the names that a chat template reads and does not set itself; none where it can't be parsed."""
+    from transformers.utils import chat_template_utils as theirs
+
+    _install()
+    environment = theirs._compile_jinja_template("").environment  # it knows transformers' tags
+    try:
+        parsed = environment.parse(template)
+        brought = {each.name for each in parsed.find_all(nodes.Name)} & environment.globals.keys()
+        return frozenset(meta.find_undeclared_variables(parsed) | brought)
+    except (TemplateError, RecursionError):  # rendering says so
+        return frozenset()

@@ -1,6 +1,7 @@
 """The table of the field's chat templates: one rendering for prompts, training, sampling and scoring."""
 
 import datetime
+import re
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,8 @@ def test_a_day_can_be_chosen_and_is_part_of_the_frame():
         ("{{ strftime_now('%Y年%m月%d日') | trim }}", "2026年01月01日"),
         ("{{ strftime_now('100 %% %H:%M') }}", "100 % 00:00"),
         ("{% macro told(f) %}{{ strftime_now(f) }}{% endmacro %}{{ told('%F') }}", "2026-01-01"),
+        ("{% set now = strftime_now %}{{ now('%-d %b') }}", "1 Jan"),
+        ("{% for f in ['%d', '%m'] if strftime_now is defined %}{{ strftime_now(f) }}{% endfor %}", "0101"),
     ],
 )
 def test_the_day_is_told_in_whatever_format_a_template_asks(call, day):
@@ -171,6 +174,90 @@ def test_arguments_reach_the_template_and_a_misspelt_one_is_refused():
     assert made.decode(prompt_ids(made, ASKED)).startswith("harsh ")
     with pytest.raises(InputError, match="does not use the argument 'tune'"):
         Frame.of(made, {"tune": "harsh"})
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "known"),
+    [
+        ("{% if enable_thinking is defined %}!{% endif %}", "thinking", "enable_thinking"),
+        ("{% if enable_thinking is defined %}!{% endif %}", "think", "enable_thinking"),
+        ("{# tone #}tone", "tone", "none"),
+        ("{{ 'tone' }}{{ messages[0].tone }}", "tone", "none"),
+        ("{% set tone = 1 %}{{ tone }}", "tone", "none"),
+        ("{% set n = namespace(tone=mood) %}{{ n.tone }}", "tone", "mood"),
+        ("{% for tone in [1] %}{{ tone }}{% endfor %}{{ date_string }}", "tone", "date, date_string"),
+        ("{% generation %}{% endgeneration %}{% for x in [1] %}{% break %}{% endfor %}{{ a }}{{ b }}", "tone", "a, b"),
+        ("{{ mood }} strftime_now", "date", "mood"),
+        ("{{ strftime_now('%Y') }}{{ raise_exception('') if mood }}", "tone", "date, mood"),
+    ],
+)
+def test_an_argument_that_the_template_only_seems_to_read_is_refused(head, name, known):
+    made = template_tokenizer(TABLE["zephyr"] | {"template": head + TABLE["zephyr"]["template"]})
+    value = "2026-01-02" if name == "date" else "a"
+    with pytest.raises(InputError, match=rf"does not use the argument '{name}': .*\(known: {known}\)"):
+        Frame.of(made, {name: value})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "{% macro f() %}{{ tone }}{% endmacro %}{{ f() }}",
+        "{% set tone = tone | default('kind') %}",
+        "{% if tone is not defined %}{% set tone = 1 %}{% endif %}",
+        "{% generation %}{{ tone }}{% endgeneration %}",
+    ],
+)
+def test_an_argument_that_is_read_anywhere_is_taken(head):
+    made = template_tokenizer(TABLE["zephyr"] | {"template": head + TABLE["zephyr"]["template"]})
+    assert Frame.of(made, {"tone": "a"}).arguments == {"tone": "a"}
+
+
+THINKING = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' }}{% if m.role == 'assistant' %}OPEN{% endif %}"
+    "{{ m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}OPEN{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("opened", "mark", "ways"),
+    [
+        ("{{ '<think>\n' }}", "'<think>'", ""),
+        ("{{ '<think>\nStep by step:' }}", "'<think>'", ""),
+        ("[THINK]", "'[THINK]'", ""),
+        ("<|START_THINKING|>", "'<|START_THINKING|>'", ""),
+        ("<|channel|>analysis<|message|>", "'<|channel|>analysis'", ""),
+        ("{{ '<|channel>thought\n' }}", "'<|channel>thought'", ""),
+        (
+            "<think>{% if enable_thinking is defined and not enable_thinking %}</think>{% endif %}",
+            "'<think>'",
+            r"\?enable_thinking=false",
+        ),
+        (
+            "{% if messages[0].content != '/no_think' %}<think>{% endif %}",
+            "'<think>'",
+            "`/no_think` as the system message",
+        ),
+        ("{% if messages[0].role == 'system' %}<reasoning>{% endif %}{{ thinking }}", "'<reasoning>'", ""),
+    ],
+)
+def test_an_answer_inside_a_thought_is_said(opened, mark, ways):
+    made = template_tokenizer(TABLE["zephyr"] | {"template": THINKING.replace("OPEN", opened)})
+    [said] = [note for note in frame(made).notes if "stand inside a thought" in note]
+    assert f"opens {mark} before the assistant's words and does not end it" in said
+    assert re.search(rf"thought; {ways} ends it before them$" if ways else "thought$", said)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    ["<think></think>", "", "<|begin_of_thought|><|end_of_thought|>", "<|channel|>final<|message|>", "</think>", "[I]"],
+)
+def test_an_answer_outside_of_a_thought_is_not_said_to_be_inside(opened):
+    made = template_tokenizer(TABLE["zephyr"] | {"template": THINKING.replace("OPEN", opened)})
+    assert not [note for note in frame(made).notes if "inside a thought" in note]
+
+
+def test_no_family_of_the_table_answers_inside_a_thought(tokenizer):
+    assert not [note for note in frame(tokenizer).notes if "inside a thought" in note]
 
 
 def test_an_argument_without_effect_is_said():
