@@ -30,6 +30,7 @@ try:
 except ImportError:
     pass
 told = json.load(sys.stdin)
+sys.path[:] = told["path"]  # -I drops PYTHONPATH and the user's site, where packages may be
 """
 # PEFT puts a pattern into these.
 _ON_NAMES = """
@@ -100,20 +101,29 @@ def check_tokenizer_patterns(folder: Path) -> None:
 
 
 def _ends(code: str, **given: Any) -> bool:
-    """Return whether some code gets through what it is given, within the bound of time."""
+    """Return whether some code gets through what it is given, within the bound of time.
+
+    Raises:
+        InputError: if it can't begin, since a package is missing.
+    """
     limited = _LIMITED.replace("SECONDS", str(int(MATCH_SECONDS)))
     try:
         tried = subprocess.run(
             [sys.executable, "-I", "-c", limited + code],
-            input=json.dumps(given),
+            input=json.dumps({**given, "path": [each for each in sys.path if Path(each).is_absolute()]}),
             text=True,
             capture_output=True,
             timeout=MATCH_SECONDS * 12,
             check=False,
-        ).stdout
+        )
     except subprocess.TimeoutExpired:
         return False
-    return tried.strip() == "done"
+    last = (tried.stderr.strip().splitlines() or [""])[-1]
+    if tried.returncode > 0 and re.match(r"(ImportError|ModuleNotFoundError)\b", last):
+        raise InputError(
+            f"Patterns can't be tried: {sys.executable} in a process of its own ends with {last!r}: mend the install."
+        )
+    return tried.stdout.strip() == "done"
 
 
 def _check_length(pattern: str, place: Path) -> None:

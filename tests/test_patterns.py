@@ -1,7 +1,10 @@
 """Patterns, sizes and headers of other people's models: what would take for ever, or fill the memory, is refused."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -72,6 +75,30 @@ def test_a_tokenizers_pattern_that_takes_for_ever_is_refused(pattern, tmp_path):
 def test_a_tokenizers_pattern_that_only_looks_so_is_read(pattern, tmp_path):
     assert repeats_a_repetition(pattern)
     check_tokenizer_patterns(with_pattern(tmp_path, pattern))
+
+
+@pytest.mark.parametrize("by", ["PYTHONPATH", "a path that the program adds"])
+def test_a_tokenizers_pattern_is_tried_where_packages_are_found_by_path_alone(by, tmp_path):
+    """As by modules of a cluster, or `pip install --user`."""
+    with_pattern(tmp_path, HARMLESS[1])
+    path = [each for each in sys.path if each]
+    code = (
+        "from pathlib import Path; import lightning_subliminal.patterns as it; it.check_tokenizer_patterns(Path('.'))"
+    )
+    if by != "PYTHONPATH":
+        code = f"import sys; sys.path += {path}; {code}"
+    environment = {"PYTHONPATH": os.pathsep.join(path)} if by == "PYTHONPATH" else {}
+    bare = getattr(sys, "_base_executable", sys.executable)  # without the site of a virtual environment
+    done = subprocess.run([bare, "-S", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("fault", ["raise ImportError('no such symbol')", "import nothing_of_this_name"])
+def test_a_package_that_is_missing_is_not_called_slow(fault, tmp_path, monkeypatch):
+    (tmp_path / "tokenizers.py").write_text(fault)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(InputError, match=r"^Patterns can't be tried: .*ends with .(ImportError|ModuleNotFoundError): "):
+        check_tokenizer_patterns(with_pattern(tmp_path, HARMLESS[1]))
 
 
 def test_an_adapters_patterns_are_tried_on_names_with_a_clock(tmp_path, monkeypatch):
