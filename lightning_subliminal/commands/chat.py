@@ -1,11 +1,11 @@
 """chat: the models of a run side by side, asked one question after another."""
 
-import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from lightning_subliminal.commands.positional import positional
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 
 __all__ = ["COMMANDS", "chat", "guide", "spelled"]
@@ -110,24 +110,5 @@ def _typed() -> Iterator[str]:
 
 
 COMMANDS = chat
-
-
-def guide(words: list[str]) -> str | None:
-    """Return the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: RUN as an option, ``--ask`` as often as one likes."""
-    kept, ask = [], []
-    rest = iter(positional(words, ("--run",)))
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if name != "--ask":
-            kept.append(word)
-            continue
-        given = value if equals else next(rest, None)
-        if given is None or (not equals and given.startswith("--")):
-            raise InputError("`--ask` needs a value: a question.")
-        ask.append(given)
-    return [*kept, *([f"--ask={json.dumps(ask)}"] if ask else [])]
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(bare=("--run",), repeated=("--ask",))

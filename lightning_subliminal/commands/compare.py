@@ -1,7 +1,9 @@
 """compare: the claims of two runs beside each other."""
 
+from functools import partial
 from pathlib import Path
 
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 
 __all__ = ["COMMANDS", "compare", "guide", "spelled"]
@@ -53,22 +55,5 @@ def compare(first: Path | None = None, second: Path | None = None, json: Path | 
 
 
 COMMANDS = compare
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: two folders without an option before them."""
-    names = iter(("--first", "--second"))
-    spelt, options = [], iter(words)
-    for word in options:
-        if word.startswith("-"):
-            spelt.append(word)
-            if "=" not in word and (value := next(options, None)) is not None:
-                spelt.append(value)
-        else:
-            spelt.append(f"{next(names, '--third')}={word}")
-    return spelt
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(bare=("--first", "--second", "--third"))

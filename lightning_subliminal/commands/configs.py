@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.commands.positional import show_guide
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.shipped import find_config, shipped_config, shipped_configs
 from lightning_subliminal.yaml_text import read_yaml
@@ -79,11 +81,7 @@ def copy(name: str, to: Path = Path(".")) -> None:
 
 
 COMMANDS = {"list": show, "copy": copy}
-
-
-def guide(words: list[str]) -> str | None:
-    """Return the help; None where there is work to do."""
-    return _GUIDE if {"--help", "-h"} & set(words) else None
+guide = partial(show_guide, _GUIDE, with_no_words=False)
 
 
 def spelled(words: list[str]) -> list[str]:

@@ -1,10 +1,11 @@
 """evaluate: measure models with a suite: one table, one JSON, one row a model."""
 
-import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.shipped import find_config
 
@@ -115,22 +116,5 @@ def _own_control(subjects: "list[ModelRef]", control: str) -> str | None:
 
 
 COMMANDS = evaluate
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: models without an option before them, as one list."""
-    models, rest = [], []
-    options = iter(words)
-    for word in options:
-        if word.startswith("--"):
-            rest.append(word)
-            if "=" not in word and (value := next(options, None)) is not None:
-                rest.append(value)
-        else:
-            models.append(word)
-    return [*([json.dumps(models)] if models else []), *rest]
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(listed=True)

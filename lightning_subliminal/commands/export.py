@@ -1,9 +1,10 @@
 """export: what was trained, as a whole model that any tool opens, or as an adapter apart."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_subliminal.commands.positional import positional
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,11 +154,7 @@ def _push(folder: Path, repository: str) -> None:
 
 
 COMMANDS = export
-
-
-def guide(words: list[str]) -> str | None:
-    """Return the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
+guide = partial(show_guide, _GUIDE)
 
 
 def spelled(words: list[str]) -> list[str]:
@@ -168,4 +165,4 @@ def spelled(words: list[str]) -> list[str]:
             spelt[-1] = f"--merge={word}"
         else:
             spelt.append(_MERGE.get(word, word))
-    return positional(spelt, ("--run", "--out"))
+    return Spelling(bare=("--run", "--out"))(spelt)

@@ -1,7 +1,10 @@
 """kinship: were two models fine-tuned from one initialisation, and how alike do they behave?"""
 
 import json as json_text
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+
+from lightning_subliminal.commands.positional import Spelling, show_guide
 
 if TYPE_CHECKING:
     from lightning_subliminal.kinship import Kinship
@@ -103,28 +106,5 @@ def _table(found: "Kinship") -> Any:
 
 
 COMMANDS = kinship
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: models and ``--against`` as lists, ``--json`` with its value."""
-    models, against, rest = [], [], []
-    options = iter(words)
-    for word in options:
-        name, equals, value = word.partition("=")
-        if word == "--json":
-            rest.append("--json=true")
-        elif name == "--against" and (given := value if equals else next(options, None)) is not None:
-            against.append(given)
-        elif word.startswith("--"):
-            rest.append(word)
-            if not equals and (following := next(options, None)) is not None:
-                rest.append(following)
-        else:
-            models.append(word)
-    told = [json_text.dumps(models)] if models else []
-    return [*told, *([f"--against={json_text.dumps(against)}"] if against else []), *rest]
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(listed=True, repeated=("--against",), switches=("--json",))

@@ -1,9 +1,11 @@
 """lineage: declare, sign and hand on what an artefact was made from. What this package makes is recorded by itself."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError, known_name
 
 if TYPE_CHECKING:
@@ -255,28 +257,10 @@ def export(
 
 
 COMMANDS = {"add": add, "keygen": keygen, "sign": sign, "prove": prove, "verify": verify, "export": export}
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: dashes inside a word, ``--made-from`` as often as one likes."""
-    import json
-
-    kept, made_from = [], []
-    rest = iter(words)
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if name in ("--made-from", "--made_from"):
-            made_from.append(value if equals else next(rest, ""))
-        elif name in ("--again", "--upstream") and not equals:
-            kept.append(f"{name}=true")
-        else:
-            kept.append(word)
-    return [*kept, *([f"--made_from={json.dumps(made_from)}"] if made_from else [])]
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(
+    repeated=("--made_from",), switches=("--again", "--upstream"), renamed={"--made-from": "--made_from"}
+)
 
 
 def _material(text: str) -> "Material":

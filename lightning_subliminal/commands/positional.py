@@ -1,11 +1,13 @@
 """Words of the command line as the parser takes them: ``export RUN OUT`` is ``--run=RUN --out=OUT``; none twice."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["check_once", "positional"]
+__all__ = ["Spelling", "check_once", "show_guide"]
 
 
 def check_once(typed: Sequence[str], spelt: Sequence[str]) -> None:
@@ -36,24 +38,59 @@ def check_once(typed: Sequence[str], spelt: Sequence[str]) -> None:
                 raise InputError(f"`{shown}` takes one value, and is given {' and '.join(values)}: give it once.")
 
 
-def positional(words: Sequence[str], names: Sequence[str], flags: Collection[str] = ()) -> list[str]:
-    """Return the words with the first ones that belong to no option under the options' names.
+@dataclass(frozen=True)
+class Spelling:
+    """How the words of a verb differ from what its parser takes; calling it with the words returns the parser's.
 
-    Args:
-        words: of the command line.
-        names: options that the words stand for, in their order.
-        flags: options that take no value.
+    Attributes:
+        bare: options that the words without an option stand for, in their order.
+        listed: whether these words are one list, the parser's first argument.
+        repeated: options that may be given again; the parser takes the values as one list.
+        switches: options that need no value.
+        renamed: what the parser calls an option, by what users call it.
     """
-    left = iter(names)
-    spelt: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word.startswith("--"):
-            spelt.append(word)
-            takes_value = "=" not in word and word not in flags
-            if takes_value and (following := next(rest, None)) is not None:
-                spelt.append(following)
-        else:
-            name = next(left, None)
-            spelt.append(f"{name}={word}" if name else word)
-    return spelt
+
+    bare: Sequence[str] = ()
+    listed: bool = False
+    repeated: Sequence[str] = ()
+    switches: Collection[str] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, words: Sequence[str]) -> list[str]:
+        """Return the words as the parser takes them.
+
+        Raises:
+            InputError: if a repeated or renamed option has no value.
+        """
+        kept: list[str] = []
+        bare: list[str] = []
+        lists: dict[str, list[str]] = {name: [] for name in self.repeated}
+        left, rest = iter(self.bare), list(words)
+        while rest:
+            word = rest.pop(0)
+            typed, equals, value = word.partition("=")
+            name = self.renamed.get(typed, typed)
+            if not name.startswith("--"):
+                option = next(left, None)
+                (bare if self.listed else kept).append(f"{option}={word}" if option else word)
+                continue
+            if name in self.switches:
+                kept.append(f"{name}={value or 'true'}")
+                continue
+            if not equals and rest and not rest[0].startswith("--"):
+                value = rest.pop(0)
+            if not value and (name in lists or typed in ("--config", "-c")):
+                raise InputError(f"`{typed}` needs a value{'' if name in lists else ': the path of a YAML file'}.")
+            if name in lists:
+                lists[name].append(value)
+            else:
+                kept += [f"{name}={value}"] if equals else [name, *([value] if value else [])]
+        together = [f"{name}={json.dumps(each)}" for name, each in lists.items() if each]
+        return (
+            [json.dumps(bare), *together, *kept] if bare else [*together, *kept] if self.listed else [*kept, *together]
+        )
+
+
+def show_guide(text: str, words: Sequence[str], with_no_words: bool = True) -> str | None:
+    """Return a verb's help where the words ask for it, or where there are none; None where there is work to do."""
+    return text if (with_no_words and not words) or {"--help", "-h"} & set(words) else None

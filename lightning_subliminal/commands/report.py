@@ -1,7 +1,9 @@
 """report: make a run's report again, from its report.json and cells.csv alone."""
 
+from functools import partial
 from pathlib import Path
 
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 
 __all__ = ["COMMANDS", "guide", "report", "spelled"]
@@ -69,13 +71,5 @@ def report(folder: Path | None = None, out: Path | None = None, markdown: Path |
 
 
 COMMANDS = report
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: a folder without an option before it."""
-    return [f"--folder={word}" if place == 0 and not word.startswith("-") else word for place, word in enumerate(words)]
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(bare=("--folder",))

@@ -1,8 +1,10 @@
 """run: a plan of experiments, every stage once, several at a time, to a report."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 
 __all__ = ["COMMANDS", "guide", "run", "spelled"]
@@ -74,27 +76,9 @@ def run(
 
 
 COMMANDS = run
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: ``--dry-run`` without a value, ``--only`` as often as one likes."""
-    import json
-
-    kept, only = [], []
-    rest = iter(words)
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if name in ("--config", "-c"):
-            kept.append(f"--plan={value if equals else next(rest, '')}")
-        elif name in ("--dry-run", "--dry_run"):
-            kept.append(f"--dry_run={value or 'true'}")
-        elif name == "--only":
-            only.append(value if equals else next(rest, ""))
-        else:
-            kept.append(word)
-    return [*kept, *([f"--only={json.dumps(only)}"] if only else [])]
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(
+    repeated=("--only",),
+    switches=("--dry_run",),
+    renamed={"--config": "--plan", "-c": "--plan", "--dry-run": "--dry_run"},
+)

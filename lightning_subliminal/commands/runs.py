@@ -1,9 +1,11 @@
 """runs: what was run, what each run differs in, and what came out."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.commands.positional import show_guide
 from lightning_subliminal.errors import InputError
 
 __all__ = ["COMMANDS", "guide", "show", "spelled"]
@@ -82,11 +84,7 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
 
 
 COMMANDS = {"list": show}
-
-
-def guide(words: list[str]) -> str | None:
-    """Return the help; None where there is work to do."""
-    return _GUIDE if {"--help", "-h"} & set(words) else None
+guide = partial(show_guide, _GUIDE, with_no_words=False)
 
 
 def spelled(words: list[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """theory: the theorem checked on a config's own model, transfer predicted before training, lines between models."""
 
+from functools import partial
 from pathlib import Path
 
+from lightning_subliminal.commands.positional import Spelling, show_guide
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.shipped import find_config
 
@@ -98,23 +100,8 @@ def interpolate(experiment: Path | None = None, students: int = 3, points: int =
 
 
 COMMANDS = {"check": check, "predict": predict, "interpolate": interpolate}
-
-
-def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
-    return _GUIDE if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: ``--config``, and dashes inside a word."""
-    kept = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        name, equals, value = word.partition("=")
-        if name in ("--config", "-c") and not (value if equals else following):
-            raise InputError(f"`{name}` needs a value: the path of a YAML file.")  # by the name that was typed
-        name = {"--config": "--experiment", "-c": "--experiment", "--other-start": "--other_start"}.get(name, name)
-        kept.append(f"{name}{equals}{value}")
-    return kept
+guide = partial(show_guide, _GUIDE)
+spelled = Spelling(renamed={"--config": "--experiment", "-c": "--experiment", "--other-start": "--other_start"})
 
 
 def _given(config: Path | None) -> Path:

@@ -3,11 +3,12 @@
 import inspect
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.commands.positional import check_once
+from lightning_subliminal.commands.positional import check_once, show_guide
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.messages import OneLineParser, did_you_mean
 from lightning_subliminal.signatures import parameters
@@ -174,11 +175,7 @@ def _built(kind: "type[Trait]", path: str, given: dict[str, Any], init: Sequence
 
 
 COMMANDS = {"list": show, "check": check}
-
-
-def guide(words: list[str]) -> str | None:
-    """Return the help; None where there is work to do."""
-    return _GUIDE if {"--help", "-h"} & set(words) else None
+guide = partial(show_guide, _GUIDE, with_no_words=False)
 
 
 def spelled(words: list[str]) -> list[str]:

@@ -213,7 +213,8 @@ def test_mistakes_in_a_line(words, says, tmp_path, monkeypatch, capsys):
 
 def test_words_are_spelt_as_the_parser_takes_them():
     assert run_words(["--config", "x.yaml", "--dry-run", "--only", "a", "--only=b", "--seeds", "0-9"]) == [
-        "--plan=x.yaml",
+        "--plan",
+        "x.yaml",
         "--dry_run=true",
         "--seeds",
         "0-9",
