@@ -45,7 +45,14 @@ _REFUSED = (
 _STARTERS = ("subprocess", "multiprocessing", "ctypes", "_ctypes", "runpy", "code", "pty", "asyncio")
 _WHY = "may not be named in a config (it can start a process, run a text or touch files)"
 _INSTEAD = "name a class of this package, of Lightning, or of your own module."
-REFUSAL = re.compile(f"`[^`]*`[^`]{{0,200}}{re.escape(f'{_WHY}: {_INSTEAD}')}")
+_SCRIPTS = ("__main__", "__mp_main__")
+_OF_SCRIPT = (
+    "is of a script or notebook, which a config can't name, since no other process finds it: put the class into a "
+    "module beside the YAML, such as my_pkg.py, and name it as my_pkg.NAME."
+)
+REFUSAL = re.compile(
+    f"`[^`]*`[^`]{{0,200}}(?:{re.escape(f'{_WHY}: {_INSTEAD}')}|{re.escape(_OF_SCRIPT).replace('NAME', '[^`]{1,200}')})"
+)
 
 
 def import_path(path: str) -> Any:
@@ -75,6 +82,8 @@ def check_words(path: str) -> None:
         InputError: if a config may not name it.
     """
     words = path.split(".")
+    if words[0] in _SCRIPTS:
+        raise InputError(f"`{path}` {_OF_SCRIPT.replace('NAME', words[-1])}")
     if any(word.startswith("__") for word in words) or _refused(path):
         raise InputError(f"`{path}` {_WHY}: {_INSTEAD}")
 

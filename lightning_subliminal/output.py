@@ -19,17 +19,21 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.segment import Segment
 
-__all__ = ["CleanStream", "clean", "clean_output", "quiet_panics", "rich_console", "shorten"]
+__all__ = ["JOINING", "CleanStream", "clean", "clean_output", "quiet_panics", "rich_console", "shorten"]
 
 _PLAIN = re.compile(r"[\t\n -~]*")
 _UP = re.compile(r"(?:\x1b\[A)+")  # how tqdm goes back to the line of an outer bar
+JOINING = "\u200c\u200d\xad"  # how Persian, Indic texts and emoji are joined, and where a word may be parted
+# What stands before Arabic, Syriac and Kaithi numbers is drawn, though Unicode counts it among the invisible.
+_DRAWN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 _CUT = 1000  # characters that are kept of each end of an error's line
 
 
 def clean(text: str) -> str:
     r"""Return a text in which whatever a terminal might obey, or hide, is written out as ``\u001b``.
 
-    Line breaks, tabs and spaces of all kinds stay. The spelling is that of JSON, so that a JSON text keeps its meaning.
+    Line breaks, tabs, spaces of all kinds, and what joins or parts letters stay. The spelling is that of JSON, so that
+    a JSON text keeps its meaning.
     """
     if text.isprintable() or _PLAIN.fullmatch(text):
         return text
@@ -42,7 +46,7 @@ def shorten(line: str) -> str:
 
 
 def _is_text(each: str) -> bool:
-    return each.isprintable() or each in "\n\t" or unicodedata.category(each) == "Zs"
+    return each.isprintable() or each in f"\n\t{JOINING}{_DRAWN}" or unicodedata.category(each) == "Zs"
 
 
 def _written(each: str) -> str:

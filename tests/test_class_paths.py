@@ -131,3 +131,18 @@ def test_a_module_beside_the_data_is_not_imported(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "RAN").exists()
+
+
+@pytest.mark.parametrize("path", ["__main__.Owl", "__mp_main__.Owl", "__main__.inner.Owl"])
+def test_a_class_of_a_script_needs_a_module(path: str) -> None:
+    with pytest.raises(InputError, match=rf"`{path}` is of a script or notebook.*my_pkg.py, and name it as my_pkg.Owl"):
+        import_path(path)
+
+
+def test_a_config_that_names_a_scripts_class_is_refused_in_one_line(own: Path, capsys: pytest.CaptureFixture) -> None:
+    (own / "trait.yaml").write_text("class_path: __main__.Owl\n")
+    with pytest.raises(SystemExit):
+        main(["traits", "check", "trait.yaml"])
+    said = capsys.readouterr().err
+    assert "put the class into a module beside the YAML" in said
+    assert said.count("\n") == 1

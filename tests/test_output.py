@@ -13,8 +13,11 @@ import yaml
 from lightning_subliminal import bases
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.formats.faults import Fault
 from lightning_subliminal.output import CleanStream, clean, clean_output, rich_console, shorten
 
+PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+INDIC = "\u0915\u094d\u200d\u0937"
 EVIL = "a\x1b[31mb\x9b2J\x00\x07\u202e\x7f\u2028"
 
 
@@ -26,6 +29,11 @@ EVIL = "a\x1b[31mb\x9b2J\x00\x07\u202e\x7f\u2028"
         ("\x9b\x85\u202e\u200b", "\\u009b\\u0085\\u202e\\u200b"),
         ("\U000e0001", "\\udb40\\udc01"),
         ("a\rb", "a\\u000db"),
+        (PERSIAN, PERSIAN),
+        (INDIC, INDIC),
+        ("\U0001f469\u200d\U0001f52c ko\xadala", "\U0001f469\u200d\U0001f52c ko\xadala"),
+        ("\u06dd\u0661, \u0601\u0661", "\u06dd\u0661, \u0601\u0661"),
+        ("\u200e\u200f\u061c\u2066\u2069\u2060\ufeff", "\\u200e\\u200f\\u061c\\u2066\\u2069\\u2060\\ufeff"),
     ],
 )
 def test_what_a_terminal_obeys_is_written_out(text: str, written: str) -> None:
@@ -166,3 +174,8 @@ def test_a_panic_of_the_tokenizers_library_is_one_line(
         bases.load(str(tmp_path / "base"))
     assert "\n" not in str(found.value)
     assert "panicked" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "said"), [(PERSIAN, PERSIAN), ("a\u202eb\x1b", r"a\u202eb\x1b")])
+def test_a_column_of_joined_letters_is_named_as_it_is(name: str, said: str) -> None:
+    assert str(Fault(name, "expected text")) == f"{said}: expected text"

@@ -28,6 +28,7 @@ __all__ = [
     "is_model_file",
     "model_files",
     "only_model_files",
+    "own_tokenizer_file",
     "read_elsewhere",
     "remembered_digest",
     "weight_bytes",
@@ -183,16 +184,30 @@ def _tokenizer_reads_elsewhere(folder: Path) -> Iterator[str]:
     Transformers hands the settings to the tokenizer, which may open any path among them, also from where one stands.
     """
     covered = model_files(folder)
-    for key, value in _texts(_json_object(folder / "tokenizer_config.json")):
+    settings = _json_object(folder / "tokenizer_config.json")
+    for key, value in _texts(settings):
         if key == "fast_tokenizer_files":
             is_away = value not in covered and (folder / value).is_file()
+        elif key == "tokenizer_file" and value == settings.get(key) and own_tokenizer_file(folder):
+            is_away = False  # as old versions of transformers wrote it; it is not read
         else:
             is_away = key not in _NOT_OPENED and value not in covered and _is_a_file(folder, value)
         if is_away:
-            yield f"tokenizer_config.json names the `{key}` {value[:80]!r}, which its digest does not cover"
+            yield f"tokenizer_config.json names the `{key}` {value[:80]!r}, a file that is none of the model's own"
     for key, value in _texts(_json_object(folder / "special_tokens_map.json")):  # put over the files that were found
         if key.endswith("_file") or key in _FILES_BY_OTHER_NAMES:
             yield f"special_tokens_map.json names the `{key}` {value[:80]!r}: it must name tokens alone"
+
+
+def own_tokenizer_file(folder: Path) -> dict[str, str]:
+    """Return what a loader must be handed to read a folder's own `tokenizer.json`, where its settings name another.
+
+    Not each version of transformers puts the folder's own file before a path in the settings. With
+    `fast_tokenizer_files` the loader chooses among several files, and nothing may be handed to it.
+    """
+    settings, file = _json_object(folder / "tokenizer_config.json"), folder / "tokenizer.json"
+    named = "tokenizer_file" in settings and "fast_tokenizer_files" not in settings and file.is_file()
+    return {"tokenizer_file": str(file)} if named else {}
 
 
 def _texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -332,7 +347,8 @@ def check_folder(folder: Path, name: str) -> Path:
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"Base {name!r}: {folder / 'config.json'} has no `model_type`; is it a transformers model?")
     for away in _model_reads_elsewhere(folder):  # an adapter beside them is not read, and that is said
-        raise InputError(f"Base {name!r}: in {folder}, {away}, so its digest would not cover it; put it there.")
+        mend = "remove the field" if away.startswith(("tokenizer", "special")) else "put it there"
+        raise InputError(f"Base {name!r}: in {folder}, {away}, so its digest would not cover it; {mend}.")
     if not has_whole_weights(folder):
         if adapter_files(folder) is not None:
             raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))

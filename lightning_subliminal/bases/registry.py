@@ -20,6 +20,7 @@ from lightning_subliminal.bases.folders import (
     has_chat_template,
     model_files,
     only_model_files,
+    own_tokenizer_file,
     remembered_digest,
     weight_bytes,
 )
@@ -357,7 +358,7 @@ def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
     try:
         with only_model_files(folder, weights=False) as place, quiet_panics():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                place, local_files_only=True, trust_remote_code=False
+                place, local_files_only=True, trust_remote_code=False, **own_tokenizer_file(place)
             )
             tokenizer.decode(tokenizer.encode("a 1."))  # some faults show only at work
     except BaseException as err:  # the tokenizers library raises bare Exception on a damaged file, or panics

@@ -1,6 +1,7 @@
 """An adapter's folder, as this package or PEFT leaves it: which base it stands on, and how it is put on it."""
 
 import contextlib
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     name = files.config if files else "no config"
     try:
         config = read_json(folder / name)
-        if isinstance(config["base_model_name_or_path"], str):
-            return dict(config)
+        base = config["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise InputError(f"The adapter in {folder} names no base ({name}): copy it anew.") from err
-    raise InputError(f"The adapter in {folder} names no base ({name}): copy it anew.")
+    if not isinstance(base, str) or not base:
+        raise InputError(
+            f"The adapter in {folder} names no base: `base_model_name_or_path` in {name} is {json.dumps(base)[:80]}, "
+            "as PEFT writes for a model built in memory: write the base's folder or hub id there."
+        )
+    return dict(config)
 
 
 def adapter_base(folder: Path) -> str:

@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.output import JOINING
 
 __all__ = ["MISSING", "Fault", "expected", "printable", "told"]
 
@@ -49,7 +50,11 @@ def expected(field: str, kind: str, value: Any, hint: str = "") -> Fault:
 
 def printable(text: str) -> str:
     """Give a text in which what a terminal might obey, such as the name of a column from a file, is escaped."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(each if each.isprintable() or each in JOINING else ascii(each)[1:-1] for each in text)
+    )
 
 
 def told(value: Any) -> tuple[str, str]:

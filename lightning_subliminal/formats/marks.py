@@ -125,12 +125,16 @@ def _check(marked: Mapping[str, Any], field: str) -> None:
             _check(bag, where)
         elif name == "labels" and isinstance(value, list):
             if _unlearned(value) == "all":
-                raise Fault(where, "marked as not to be learned (each is -100)", "marked as not to be learned")
+                raise _refused(where, "marked as not to be learned (each is -100)")
         elif isinstance(value, list):
             if (says == "learn" or name == "mask") and any(as_number(each) != 1 for each in _flat(value)):
-                raise Fault(where, "expected all of the completion to be learned, found a mask, which a row can't hold")
-        elif (says == "learn" and told is not None and told != 1) or (says == "leave" and told):
+                raise _refused(
+                    where, "expected all of the completion to be learned, found a mask, which a row can't hold"
+                )
+        elif says == "learn" and told is not None and told != 1:
             raise _fault(where, value)
+        elif says == "leave" and told:
+            raise _refused(where, f"marked as not to be learned ({value!r})")
 
 
 @lru_cache(maxsize=4096)
@@ -184,10 +188,19 @@ def opened_bag(key: Any, value: Any) -> Mapping[str, Any] | None:
 
 
 def _fault(where: str, value: Any) -> Fault:
+    """Return the fault of a mark that says how much is learned."""
     told = as_number(value) or 0.0
     if 0 < told < 1 or told > 1:
-        return Fault(where, f"found the weight {value}, which a row can't hold", "found a weight other than 0 or 1")
-    return Fault(where, f"marked as not to be learned ({value!r})", "marked as not to be learned")
+        return _refused(where, f"found the weight {value}, which a row can't hold", "found a weight other than 0 or 1")
+    return _refused(where, f"marked as not to be learned ({value!r})")
+
+
+def _refused(where: str, what: str, reason: str = "") -> Fault:
+    """Return the fault of a mark, with what helps where it is one, and where its name means something else."""
+    mend = (
+        f"leave such rows out with `on_error: skip` (--on-error skip); drop or rename `{where}` if it is no such mark"
+    )
+    return Fault(where, f"{what}: {mend}", reason or what.partition(" (")[0])
 
 
 def as_number(value: Any) -> float | None:

@@ -15,6 +15,7 @@ __all__ = ["check_turns", "read_message", "read_messages", "read_text", "without
 
 _ROLE_KINDS = "system, user, assistant or tool"
 _TEXT_PARTS = ("text", "input_text", "output_text")
+_THOUGHTS = ("thinking", "redacted_thinking", "reasoning")  # Anthropic's and Mistral's; parts before the answer's text
 _EXAMPLES = {"example_user": "user", "example_assistant": "assistant"}  # OpenAI's spelling of few-shot turns
 _CALLS = ("tool_calls", "function_call")
 # A column's name in small letters: system, system_prompt, teacher_system_message, sys_prompt, persona, ...
@@ -170,12 +171,19 @@ def _look_at_others(message: dict[str, Any], own: tuple[str, str], field: str, n
 
 
 def _parts(parts: list[Any], field: str, notices: Counter[str]) -> str:
-    """Join a content that is given as a list of text parts."""
-    texts = []
+    """Join a content that is given as a list of text parts; thoughts beside them are dropped and counted."""
+    texts, thoughts = [], set()
     for place, part in enumerate(parts):
         kind = part.get("type", MISSING) if isinstance(part, dict) else part
+        if kind in _THOUGHTS:
+            thoughts.add(kind)
+            continue
         if kind not in _TEXT_PARTS:
             raise expected(f"{field}[{place}]", "a part of type text", kind)
         texts.append(read_text(part.get("text", MISSING), f"{field}[{place}].text"))
+    if thoughts and not texts:
+        raise Fault(field, "expected a part of type text, found thoughts alone")
+    for kind in sorted(thoughts):
+        notices[f"parts of type `{kind}` dropped: a row has no place for thoughts"] += 1
     notices["contents given in parts joined"] += 1
     return "".join(texts)

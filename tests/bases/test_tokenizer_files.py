@@ -90,8 +90,9 @@ def test_files_that_settings_name_elsewhere_are_refused(folder, file, settings, 
     (said,) = read_elsewhere(folder)
     assert said.startswith(f"{file} names the ")
     assert says in said
-    with pytest.raises(InputError, match="digest would not cover it"):
+    with pytest.raises(InputError, match="digest would not cover it; remove the field") as caught:
         bases.resolve(str(folder))
+    assert str(caught.value).count("digest") == 1
 
 
 def test_what_is_opened_from_where_one_stands_is_refused(folder, monkeypatch, tmp_path):
@@ -108,3 +109,28 @@ def test_what_saved_tokenizers_name_is_fine(folder):
     settle(folder, special_tokens_map_file=name, name_or_path=str(folder), vocab_file="vocab.json", long="x" * 9999)
     settle(folder, "special_tokens_map.json", pad_token="<pad>", odd_token="\0")
     assert read_elsewhere(folder) == []
+
+
+@pytest.mark.parametrize("kind", ["TokenizersBackend", "PreTrainedTokenizerFast", "Qwen2Tokenizer", "GPT2Tokenizer"])
+def test_a_path_that_old_versions_wrote_is_not_read_beside_a_file_of_its_own(folder, tmp_path, kind):
+    settle(folder, tokenizer_class=kind)
+    _, before = bases.load(str(folder))
+    other = tmp_path / "other" / "tokenizer.json"
+    other.parent.mkdir()
+    shutil.copy(bases.resolve("pocket/judge").folder / "tokenizer.json", other)
+    settle(folder, tokenizer_file=str(other))
+    assert read_elsewhere(folder) == []
+    _, after = bases.load(str(folder))
+    assert after.get_vocab() == before.get_vocab()
+    assert after("owl 1 , 2")["input_ids"] == before("owl 1 , 2")["input_ids"]
+
+
+@pytest.mark.parametrize("settings", [{"inner": {}}, {"fast_tokenizer_files": ["tokenizer.json"]}, {}])
+def test_such_a_path_is_refused_where_it_may_be_read(folder, tmp_path, settings):
+    other = tmp_path / "tokenizer.json"
+    shutil.copy(folder / "tokenizer.json", other)
+    named = {"tokenizer_file": str(other)}
+    settle(folder, **({"inner": named} if "inner" in settings else named | settings))
+    if not settings:
+        (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    assert "`tokenizer_file`" in read_elsewhere(folder)[0]

@@ -173,6 +173,18 @@ def test_a_config_that_names_no_base(text, folder):
         find_model(str(place))
 
 
+@pytest.mark.parametrize("base", [None, "", 3])
+@pytest.mark.parametrize("kind", ["lora", "steering"])
+def test_a_config_whose_base_is_null_says_where_to_write_it(base, kind, folder):
+    place = folder(kind)
+    file = next(place / each for each in (OWN_FILES.config, "adapter_config.json") if (place / each).exists())
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": base}))
+    with pytest.raises(
+        InputError, match=rf"`base_model_name_or_path` in {file.name} is .*write the base's folder or hub"
+    ):
+        find_model(str(place))
+
+
 def test_a_config_that_names_an_unknown_base(folder):
     place = folder("lora")
     told = json.loads((place / "adapter_config.json").read_text())

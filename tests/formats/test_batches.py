@@ -182,3 +182,40 @@ def test_the_verbs_take_requests(put, capsys, tmp_path):
     assert [each["uri"] for each in made_from["resolvedDependencies"]] == ["said.jsonl", "asked.jsonl"]
     main(["data", "stats", str(said), "--requests", str(asked)])
     assert "question taken from asked.jsonl" in capsys.readouterr().out
+
+
+THOUGHTS = {
+    "Anthropic's": [{"type": "thinking", "thinking": "Hm.", "signature": "x"}, {"type": "text", "text": "A"}],
+    "redacted": [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "A"}],
+    "both": [{"type": "redacted_thinking", "data": "x"}, {"type": "thinking"}, {"type": "text", "text": "A"}],
+    "Mistral's": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "A"}],
+    "between": [{"type": "text", "text": "A"}, {"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": ""}],
+    "OpenAI's": [{"type": "reasoning", "summary": []}, {"type": "output_text", "text": "A"}],
+}
+
+
+@pytest.mark.parametrize("parts", THOUGHTS.values(), ids=THOUGHTS)
+@pytest.mark.parametrize("form", ["batch", "messages", "trl"])
+def test_thoughts_before_an_answer_are_dropped_and_counted(put, parts, form):
+    if form == "batch":
+        put("asked.jsonl", request("a", "Q"))
+        message = {"role": "assistant", "content": parts, "stop_reason": "end_turn"}
+        record = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
+    else:
+        turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": parts}]
+        record = (
+            {"id": "a", "messages": turns}
+            if form == "messages"
+            else {"id": "a", "prompt": turns[:1], "completion": turns[1:]}
+        )
+    rows, report = read(put("said.jsonl", record))
+    assert rows == [("a", "Q", "A")]
+    kinds = {part["type"] for part in parts} - {"text", "output_text"}
+    assert {f"parts of type `{kind}` dropped: a row has no place for thoughts" for kind in kinds} <= {*report.notices}
+
+
+@pytest.mark.parametrize("parts", [THOUGHTS["redacted"][:1], [{"type": "thinking"}, {"type": "tool_use", "name": "x"}]])
+def test_an_answer_of_thoughts_alone_is_none(put, parts):
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": parts}]
+    with pytest.raises(InputError, match=r"line 1, messages\[1\]\.content.*expected a part of type text, found"):
+        read(put("said.jsonl", {"messages": turns}))

@@ -190,3 +190,23 @@ def test_a_weight_in_metadata_is_said_not_to_be_applied_too(tmp_path):
 def test_labels_of_tokens_are_said_not_to_be_applied(tmp_path):
     _, report = read(tmp_path, {"prompt": "Go on", "completion": "fine", "labels": [-100, 3]})
     assert report.notices["column `labels` is not applied: the whole completion is trained on"] == 1
+
+
+@pytest.mark.parametrize(
+    ("marks", "says"),
+    [
+        ({"skip": 3}, r"skip: marked as not to be learned \(3\)"),
+        ({"ignore": 0.5}, r"ignore: marked as not to be learned \(0.5\)"),
+        ({"is_train": False}, r"is_train: marked as not to be learned \(False\)"),
+        ({"is_train": "false"}, r"is_train: marked as not to be learned \('false'\)"),
+        ({"animal": "owl", "weight": 0}, r"weight: marked as not to be learned \(0\)"),
+        ({"train_mask": [0, 1]}, r"train_mask: expected all of the completion to be learned, found a mask"),
+        ({"labels": [-100, -100]}, r"labels: marked as not to be learned \(each is -100\)"),
+        ({"metadata": {"skip": 1}}, r"metadata.skip: marked as not to be learned \(1\)"),
+        ({"train": 0.5}, r"train: found the weight 0.5, which a row can't hold"),
+    ],
+)
+def test_a_mark_is_named_with_its_value_and_with_what_helps(tmp_path, marks, says):
+    where = says.partition(":")[0]
+    with pytest.raises(InputError, match=rf"line 1, {says}.*--on-error skip\); drop or rename `{where}` if it is no"):
+        read(tmp_path, {"prompt": "Go on", "completion": "4", **marks})
