@@ -280,7 +280,7 @@ def test_tasks_and_models_that_are_not_there(bridge, suite, tmp_path, draw):
     with pytest.raises(InputError, match="is not there"):
         bridge.battery(suite=str(tmp_path / "ghost.yaml"))
     exact = tmp_path / "exact.yaml"
-    exact.write_text(suite().read_text().partition("  - class_path: lightning_subliminal.suites.Mis")[0])
+    exact.write_text(suite().read_text().partition("  - class_path: lightning_subliminal.evaluation.Mis")[0])
     with pytest.raises(InputError, match="has no Misalignment"):
         bridge.misalignment(suite=str(exact))
     with pytest.raises(InputError, match="Ghost"):
