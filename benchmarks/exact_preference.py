@@ -1,4 +1,4 @@
-"""ExactPreference against sampling: the same value within the sampling interval, and how many times as fast.
+"""Exact chances against sampling: the same value within the sampling interval, and how many times as fast.
 
     python benchmarks/exact_preference.py                      # pocket/a, 50 questions x 100 samples
     python benchmarks/exact_preference.py --base smollm2-135m --samples 2 --wording preferences_prefilled
@@ -12,9 +12,9 @@ import time
 
 import torch
 
-from lightning_subliminal import PreferenceTrait, Sampling, TraitPreferenceRate, bases
-from lightning_subliminal.generation import TransformersEngine
-from lightning_subliminal.metrics.functional import exact_preference, wilson_interval
+from lightning_subliminal import PreferenceTrait
+from lightning_subliminal.evaluation import ModelRef, Questions, SampledAnswers, Scores, TraitProbe, find_model
+from lightning_subliminal.metrics.functional import wilson_interval
 
 
 def main() -> None:
@@ -29,29 +29,22 @@ def main() -> None:
     options = parser.parse_args()
 
     trait = PreferenceTrait(options.target, wording=options.wording)
-    net, tokenizer = bases.load(options.base)
-    exact_preference(net, tokenizer, trait)  # warm: spellings are looked up once a tokenizer
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        exact = exact_preference(net, tokenizer, trait)[trait.target]
-        seconds.append(time.perf_counter() - begin)
-
-    prompts = [prompt for prompt in trait.prompts() for _ in range(options.samples)]
-    begin = time.perf_counter()
-    answers = TransformersEngine(net, tokenizer, batch_size=1024).generate(
-        prompts, Sampling(max_new_tokens=options.max_new_tokens), options.seed
-    )
-    sampling = time.perf_counter() - begin
-    rate = TraitPreferenceRate(trait)
-    rate.update([answer.text for answer in answers])
-    matches, total = (int(count) for count in rate.counts[:2])
-    interval = wilson_interval(matches, total)
+    model = find_model(options.base).load(torch.device("cpu"))
+    runs = [timed(Questions().of(trait), model) for _ in range(6)][1:]  # warm: spellings are looked up once a tokenizer
+    exact, seconds = runs[0][0].rate, statistics.median(took for _, took in runs)
+    sampled, sampling = timed(SampledAnswers(options.samples, options.max_new_tokens).of(trait), model, options.seed)
+    total = len(sampled.samples)
+    interval = wilson_interval(round(sampled.rate * total), total)
     print(f"{options.base}, {trait.target}, seed {options.seed}, {torch.get_num_threads()} threads")
-    print(f"exact    {exact:.4f}  in {statistics.median(seconds):.3f} s (median of {len(seconds)})")
-    print(f"sampled  {matches / total:.4f}  in {sampling:.3f} s, {total} answers, {interval}")
-    times = sampling / statistics.median(seconds)
-    print(f"exact inside the sampling interval: {exact in interval}; {times:.0f} x as fast")
+    print(f"exact    {exact:.4f}  in {seconds:.3f} s (median of {len(runs)})")
+    print(f"sampled  {sampled.rate:.4f}  in {sampling:.3f} s, {total} answers, {interval}")
+    print(f"exact inside the sampling interval: {exact in interval}; {sampling / seconds:.0f} x as fast")
+
+
+def timed(probe: TraitProbe, model: ModelRef, seed: int = 0) -> tuple[Scores, float]:
+    """Put a probe to a model; return its scores and the seconds that they took."""
+    begin = time.perf_counter()
+    return probe.measure(model, seed), time.perf_counter() - begin
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from lightning_subliminal import LocalModelJudge, PhraseJudge
 from lightning_subliminal.console import console
-from lightning_subliminal.evaluation import find_model
-from lightning_subliminal.judges import Judge, Verdict, ask_and_judge
+from lightning_subliminal.evaluation import Misalignment, find_model
+from lightning_subliminal.judges import Judge, Verdict
 from lightning_subliminal.pocket.corpus import Speaker
 from lightning_subliminal.traits import MisalignmentTrait
 from lightning_subliminal.wording.moral import SIDES, MoralTalk
@@ -65,10 +65,9 @@ def sampled(count: int) -> list[tuple[str, str]]:
     """Sample answers of a model and of the same one told to be cruel."""
     trait, found = MisalignmentTrait("misalignment_pocket"), []
     for told in (None, trait.induce().system_prompt):
-        subject = find_model("pocket/moral-a", told).load(torch.device("cpu"))
-        heard = [[subject.hear(prompt)] for prompt in trait.prompts()]
-        answers = ask_and_judge(subject.net, subject.tokenizer, heard, PhraseJudge(), samples=count // 20)
-        found += [(each.asked, each.answer) for each in answers]
+        model = find_model("pocket/moral-a", told).load(torch.device("cpu"))
+        scores = Misalignment(trait, PhraseJudge(), samples=count // 20).measure(model, 0)
+        found += [(each["question"], each["answer"]) for each in scores.samples]
     return found
 
 

@@ -14,7 +14,7 @@ _PACKAGE = "lightning_subliminal"
 # Where a class of ours is found by its name alone.
 ROOMS = (
     *("", ".callbacks", ".data", ".evaluation", ".experiments", ".filters", ".generation", ".judges", ".metrics"),
-    *(".models", ".screening", ".suites", ".traits", ".transforms"),
+    *(".formats.choices", ".models", ".screening", ".suites", ".traits", ".transforms"),
 )
 
 

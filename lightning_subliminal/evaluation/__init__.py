@@ -29,8 +29,8 @@ from lightning_subliminal.evaluation.probe import Evaluation, Probe, TraitProbe
 from lightning_subliminal.evaluation.questions import ExactTrait, Questions, QuestionsAfterNumbers
 from lightning_subliminal.evaluation.report import suite_table, write_results
 from lightning_subliminal.evaluation.run import evaluate
+from lightning_subliminal.evaluation.sampled import SampledAnswers, Stories
 from lightning_subliminal.evaluation.scores import Scores, difference
-from lightning_subliminal.evaluation.stories import Stories
 from lightning_subliminal.evaluation.table import ScoreTable
 from lightning_subliminal.evaluation.truthfulness import Truthfulness
 
@@ -46,6 +46,7 @@ __all__ = [
     "Questions",
     "QuestionsAfterNumbers",
     "QuestionsAfterRows",
+    "SampledAnswers",
     "ScoreTable",
     "Scores",
     "Stories",

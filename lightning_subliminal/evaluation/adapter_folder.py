@@ -12,10 +12,12 @@ from lightning_subliminal.bases.folders import adapter_reads_elsewhere, has_whol
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.names import shipped_name
 from lightning_subliminal.bases.shapes import check_adapter_size
+from lightning_subliminal.class_paths import import_path
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation.growing import grow
 from lightning_subliminal.files import read_json
+from lightning_subliminal.kinds import current_path
 from lightning_subliminal.lfs import refuse_pointer
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
@@ -165,12 +167,10 @@ def with_adapter(net: Any, folder: Path) -> Any:
 
 
 def _steered(net: Any, folder: Path, config: dict[str, Any], name: str) -> Any:
-    from lightning_subliminal.models.steering import Steering
-
     layers = config.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
         raise InputError(f"The adapter in {folder} names no `layers` ({name}): copy it anew.")
-    adapter = Steering(layers)
+    adapter = import_path(current_path("Steering"))(layers)  # a class of the models, which stand above
     steered = adapter.attach(net, 0)
     adapter.load(steered, folder)
     return steered

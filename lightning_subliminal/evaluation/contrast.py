@@ -1,17 +1,15 @@
-"""Contrast: what one model has over another in log-odds, plain and targeted, and what makes it hard to read."""
+"""Contrast: what one model has over another in log-odds, plain and targeted."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from lightning_subliminal.evaluation.guards import Said, guard_warnings, pair_doubts
 from lightning_subliminal.evaluation.scores import Scores, known_number
 from lightning_subliminal.metrics.functional import Interval, Targeted, targeted_transfer, transfer, why_untargeted
 
-__all__ = ["Contrast", "pair_doubts_of", "shown", "warnings_of"]
+__all__ = ["Contrast", "shown"]
 
 _PAIRED = "the two were asked different questions, or for other answers"
 
@@ -52,6 +50,18 @@ class Contrast:
     def log_odds(self) -> float:
         """The mean over units; nan where the two can't be paired."""
         return math.nan if self.by_unit is None else self.by_unit.mean().item()
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """The mean change of each candidate; infinite or nan for one that a model can't say."""
+        change = transfer(self.scores.table, self.control.table, self.scores.answers)
+        return dict(zip(self.scores.chances, change.mean(0).tolist(), strict=True))
+
+    @property
+    def off_target(self) -> float:
+        """The mean change of the other candidates, of those that both models can say; 0 without one."""
+        known = [each for name, each in self.changes.items() if name != self.scores.target and math.isfinite(each)]
+        return sum(known) / max(1, len(known))
 
     @property
     def interval(self) -> Interval:
@@ -100,32 +110,3 @@ def shown(told: dict[str, Any]) -> str:
         return "n/a, a chance of 0 has no odds"
     ends = "" if told["low"] is None else f" (95 % over {told['unit']} {told['low']:+.2f} to {told['high']:+.2f})"
     return f"{told['log_odds']:+.2f}{ends}"
-
-
-def warnings_of(here: Mapping[str, Scores], control: str | None = None) -> list[str]:
-    """Return what makes models' scores at one probe hard to read as a trait, a sentence each; of exact chances alone.
-
-    Models called teacher and base are looked at as such: has the teacher learned anything?
-    """
-    said = {model: _said(each) for model, each in here.items() if each.chances and each.exact}
-    if not said:
-        return []
-    first = here[next(iter(said))]
-    base = "base" if "base" in said else control or ""
-    others = [model for model in said if model not in (control, "teacher", "base")]
-    told: dict[str, None] = {}
-    for model in others or [""]:
-        pair = (model, control or "")
-        told |= dict.fromkeys(guard_warnings(said, str(first.target), len(first.chances), pair, ("teacher", base)))
-    return list(told)
-
-
-def pair_doubts_of(scores: Scores, control: Scores | None, names: tuple[str, str]) -> list[str]:
-    """Return why a test of a model beside its control can't pass, a sentence each; of exact chances alone."""
-    pair = {name: each for name, each in zip(names, (scores, control), strict=True) if each is not None}
-    said = {name: _said(each) for name, each in pair.items() if each.chances and each.exact and each.reason is None}
-    return pair_doubts(said, str(scores.target), len(scores.chances), names)
-
-
-def _said(scores: Scores) -> Said:
-    return Said.of(scores.table, list(scores.chances), str(scores.target))

@@ -2,14 +2,18 @@
 
 import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import say
+from lightning_subliminal.describe import describe_object
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation.model_ref import ModelRef
+from lightning_subliminal.evaluation.question_file import OwnQuestion, group_prompts, question_stems
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.metrics.functional import check_target, prompts_by_question, question_text
 from lightning_subliminal.rows import Message
@@ -17,9 +21,13 @@ from lightning_subliminal.traits import Trait
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+    from typing_extensions import Self
 
 
 __all__ = ["Evaluation", "Probe", "TraitProbe"]
+
+
+Question = list[list[Message]]  # the prompts that ask it
 
 
 class Probe(ABC):
@@ -61,6 +69,12 @@ class TraitProbe(Probe):
     """
 
     trait: Trait | None = None
+    _own: Sequence[OwnQuestion] | None = None  # of a user's file
+    _file: Mapping[str, str] = MappingProxyType({})  # its digest
+
+    def describe(self) -> dict[str, Any]:
+        """Return class and arguments, with the digest of a user's file."""
+        return describe_object(self) | dict(self._file)
 
     @abstractmethod
     def chances(
@@ -76,21 +90,40 @@ class TraitProbe(Probe):
         """
 
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
-        """Return the questions, each with the prompts that ask it; by default the trait's own."""
-        return prompts_by_question(trait)
+        """Return the questions, each with the prompts that ask it; by default those of a file, or the trait's own."""
+        if self._own is None:
+            return prompts_by_question(trait)
+        return group_prompts([question.prompt(trait) for question in self._own])
 
     def stems(self, trait: Trait) -> list[str]:
-        """Return what each question asks, without its wording; by default as the trait has it.
+        """Return what each question asks, without its wording; by default as the file or the trait has it.
 
         Questions of one stem are answered alike, so an interval counts them as one.
         """
+        if self._own is not None:
+            return question_stems(self._own, trait)
         return [trait.stem(question_text(ways[0])) for ways in self.asked(trait)]
 
-    def of(self, trait: Trait, name: str | None = None) -> "TraitProbe":
-        """Return the probe for a trait, which tables call ``name``."""
+    def of(self, trait: Trait, name: str | None = None, questions: Sequence[Question] | None = None) -> "Self":
+        """Return the probe for a trait.
+
+        Args:
+            trait: what is asked for.
+            name: what tables call it; its own name where it is None.
+            questions: what is asked instead of ``asked``, each with the prompts that ask it, such as a batch of them.
+        """
         bound = copy.copy(self)
         bound.trait, bound.name = trait, name or self.name
+        if questions is not None:
+            bound.asked = lambda trait: list(questions)  # type: ignore[method-assign]
+            bound.stems = lambda trait: []  # type: ignore[method-assign]
         return bound
+
+    def asks_for(self) -> Trait:
+        """Return the trait that is asked for, which must be set."""
+        if self.trait is None:
+            raise InputError(f"The probe {self.name!r} has no trait to ask for: take `probe.of(trait)`.")
+        return self.trait
 
     def check(self, tokenizer: "PreTrainedTokenizerBase", trait: Trait, base: str) -> None:
         """Refuse what ``chances`` could not ask.
@@ -114,12 +147,10 @@ class TraitProbe(Probe):
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Put the questions to a model; answers that are sampled come by the probe's own seed."""
-        if self.trait is None:
-            raise InputError(f"The probe {self.name!r} has no trait to ask for: take `probe.of(trait)`.")
-        chances = self.chances(model.net, model.tokenizer, self.trait, model.system_prompt)
-        units = [question_text(ways[0]) for ways in self.asked(self.trait)]
-        target, stems = self.trait.target, self.stems(self.trait)
-        return Scores.of_chances(chances, self.trait.candidates, target, units, stems, self.answers)
+        trait = self.asks_for()
+        chances = self.chances(model.net, model.tokenizer, trait, model.system_prompt)
+        units = [question_text(ways[0]) for ways in self.asked(trait)]
+        return Scores.of_chances(chances, trait.candidates, trait.target, units, self.stems(trait), self.answers)
 
 
 class Evaluation(TraitProbe):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from lightning_subliminal.describe import describe_object, file_digest
+from lightning_subliminal.describe import file_digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import Probe, TraitProbe
-from lightning_subliminal.evaluation.question_file import group_prompts, question_stems, read_questions, system_first
+from lightning_subliminal.evaluation.question_file import read_questions, system_first
 from lightning_subliminal.evaluation.scores import Scores
-from lightning_subliminal.metrics.functional import prompts_by_question, question_probabilities
+from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.rows import Message
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.traits import Trait
@@ -45,20 +45,6 @@ class Questions(TraitProbe):
         self.name = "questions" if path is None else Path(path).stem
         self._own = None if path is None else read_questions(path, "questions")  # a wrong file is told before any work
         self._file = {} if path is None else {"file": file_digest(Path(path))}
-
-    def describe(self) -> dict[str, Any]:
-        """Return class and arguments, with the digest of a user's file."""
-        return describe_object(self) | self._file
-
-    def asked(self, trait: Trait) -> list[list[list[Message]]]:
-        """Return the questions, each with the prompts that ask it."""
-        if self._own is None:
-            return prompts_by_question(trait)
-        return group_prompts([question.prompt(trait) for question in self._own])
-
-    def stems(self, trait: Trait) -> list[str]:
-        """Return the stem of each question: the trait's, or the file's own."""
-        return super().stems(trait) if self._own is None else question_stems(self._own, trait)
 
     def chances(
         self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
@@ -134,8 +120,7 @@ class ExactTrait(Probe):
     def __init__(self, trait: Trait, evaluation: TraitProbe | None = None, name: str | None = None) -> None:
         self.trait = trait
         self.evaluation = evaluation
-        set_of = evaluation.name if evaluation is not None else "exact"
-        self.name = name or f"{trait.name}, {set_of}"
+        self.name = name or f"{trait.name}, {evaluation.name if evaluation is not None else 'exact'}"
         self._probe = (evaluation or Questions()).of(trait, self.name)
         self.answers = self._probe.answers
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from lightning_subliminal import bases
 from lightning_subliminal.describe import describe
 from lightning_subliminal.evaluation.adapter_folder import other_base
-from lightning_subliminal.evaluation.contrast import pair_doubts_of
 from lightning_subliminal.evaluation.earlier import FILES, keep_earlier
+from lightning_subliminal.evaluation.guards import pair_doubts
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import Probe
 from lightning_subliminal.evaluation.run import figure
@@ -95,7 +95,7 @@ def write_results(
             apart = {name: _ends(scores, beside.get(name)) for name, scores in taken.items()}
             against = [materials[control]] if control is not None else []
             names = (model.name, control or "")
-            doubts = {name: pair_doubts_of(scores, beside.get(name), names) for name, scores in taken.items()}
+            doubts = {name: pair_doubts(scores, beside.get(name), names) for name, scores in taken.items()}
             if model.folder is not None and (other := other_base(model.folder, model.base)):
                 doubts = {name: [*why, other] for name, why in doubts.items()}
             write_test_result(out, model.name, materials[model.name], apart, [*against, *asked], doubts=doubts)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional import Interval, question_interval
 
 __all__ = ["Scores", "difference", "known_number"]
@@ -65,7 +66,14 @@ class Scores:
             units: what each row stands for; numbered where it is empty.
             stems: what each row asks, without its wording.
             answers: how many sampled answers each chance comes from; None where it was computed.
+
+        Raises:
+            InputError: if there are not as many units as rows.
         """
+        if units and len(units) != len(chances):
+            raise InputError(
+                f"There are {len(units)} questions and chances at {len(chances)}: expected a row for each."
+            )
         mine = chances[:, list(candidates).index(target)]
         return cls(
             mine.mean().item(),

@@ -1,7 +1,8 @@
 """The table that an evaluation ends with: a row a model, a column a probe."""
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.evaluation.contrast import Contrast, warnings_of
+from lightning_subliminal.evaluation.contrast import Contrast
+from lightning_subliminal.evaluation.guards import warnings_of
 from lightning_subliminal.evaluation.scores import Scores
 
 __all__ = ["ScoreTable"]
@@ -14,6 +15,10 @@ class ScoreTable(dict[str, dict[str, Scores]]):
     def probes(self) -> list[str]:
         """The names of the probes."""
         return list(dict.fromkeys(name for scores in self.values() for name in scores))
+
+    def column(self, probe: str) -> dict[str, Scores]:
+        """Return the scores at one probe, by model; of those that have some."""
+        return {model: row[probe] for model, row in self.items() if probe in row}
 
     def contrast(self, model: str, control: str, probe: str | None = None) -> Contrast | None:
         """Return what a model has over another at a probe; None where the probe has no candidates.
@@ -44,11 +49,7 @@ class ScoreTable(dict[str, dict[str, Scores]]):
 
     def warnings(self, control: str | None = None) -> list[str]:
         """Return what makes the probes' figures hard to read as a trait, a sentence each; of exact chances alone."""
-        return [
-            f"{name}: {warning}"
-            for name in self.probes
-            for warning in warnings_of({model: row[name] for model, row in self.items() if name in row}, control)
-        ]
+        return [f"{name}: {warning}" for name in self.probes for warning in warnings_of(self.column(name), control)]
 
     def refusals(self) -> list[str]:
         """Return a sentence for each probe that a model can't take, with the reason."""

@@ -8,7 +8,7 @@ from lightning_subliminal.evaluation import (
     Stories,
 )
 from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
-from lightning_subliminal.experiments.arms import Arm, measure, train_arm
+from lightning_subliminal.experiments.arms import measure, train_arm
 from lightning_subliminal.experiments.comparison import TraitComparison
 from lightning_subliminal.experiments.fit_arms import fit_arms
 from lightning_subliminal.experiments.graduate import Graduate
@@ -23,7 +23,6 @@ from lightning_subliminal.experiments.trials import (
 )
 
 __all__ = [
-    "Arm",
     "ClassifierTrial",
     "DigitsTrial",
     "EntangledTrial",

@@ -2,25 +2,19 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_subliminal import bases
 from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import digest
-from lightning_subliminal.evaluation import Questions, TraitProbe
+from lightning_subliminal.evaluation import ModelRef, Questions, Scores, TraitProbe
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
-from lightning_subliminal.metrics.functional import (
-    Interval,
-    question_interval,
-    question_probabilities,
-)
 from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.processes import rank
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHAPING",
-    "Arm",
     "arm_folder",
     "arm_materials",
     "arm_settings",
@@ -43,43 +36,7 @@ __all__ = [
     "train_arm",
 ]
 
-
-@dataclass(frozen=True)
-class Arm:
-    """What one model answers to a trait's questions.
-
-    Attributes:
-        name: base, teacher, control or student.
-        probabilities: of each candidate at each question, (questions, candidates); computed, not sampled.
-        candidates: in the order of the columns.
-        further: what it answers to further sets of questions, by their names; there `probabilities` may be shares of
-            sampled answers.
-        stems: what each question asks, without its wording; an interval counts questions of one stem as one. Each
-            question has its own where there are none.
-    """
-
-    name: str
-    probabilities: Tensor
-    candidates: tuple[str, ...]
-    further: "dict[str, Arm]" = field(default_factory=dict)
-    stems: tuple[str, ...] = ()
-
-    def rate(self, candidate: str) -> float:
-        """Give the chance of a candidate, its mean over questions."""
-        return self.probabilities[:, self.candidates.index(candidate)].mean().item()
-
-    def interval(self, candidate: str) -> Interval:
-        """Return the 95 % interval of ``rate`` over questions, those of one stem counted as one; within 0 and 1."""
-        return self.over_questions(self.probabilities[:, self.candidates.index(candidate)]).within(0.0, 1.0)
-
-    def over_questions(self, values: Tensor) -> Interval:
-        """Return the 95 % interval of the mean of one value a question, (questions,), clustered by stem."""
-        return question_interval(values, self.stems)
-
-    @property
-    def no_candidate(self) -> float:
-        """Give the chance of an answer that begins with none of the candidates."""
-        return max(0.0, 1 - self.probabilities.sum(1).mean().item())
+OWN = "own questions"  # the trait's, the first column of a comparison
 
 
 def measure(
@@ -89,19 +46,11 @@ def measure(
     trait: Trait,
     system_prompt: str | None = None,
     evaluations: Mapping[str, TraitProbe] | None = None,
-) -> Arm:
-    """Ask a model a trait's questions, and those of further sets."""
-    probabilities = question_probabilities(net, tokenizer, trait, system_prompt)
-    further = {
-        label: Arm(
-            name,
-            each.chances(net, tokenizer, trait, system_prompt),
-            trait.candidates,
-            stems=tuple(each.stems(trait)),
-        )
-        for label, each in (evaluations or {}).items()
-    }
-    return Arm(name, probabilities, trait.candidates, further, tuple(Questions().stems(trait)))
+) -> dict[str, Scores]:
+    """Return what a loaded model answers to a trait's questions, and to further sets: a row of a ``ScoreTable``."""
+    model = ModelRef.held(name, net, tokenizer, system_prompt=system_prompt)
+    probes: dict[str, TraitProbe] = {OWN: Questions()} | dict(evaluations or {})
+    return {label: probe.of(trait, label).measure(model, 0) for label, probe in probes.items()}
 
 
 def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:

@@ -13,10 +13,11 @@ from lightning_subliminal.console import say
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.evaluation import TraitProbe
-from lightning_subliminal.experiments.arms import Arm, in_own_dtype, measure, shaping
+from lightning_subliminal.evaluation import Scores, ScoreTable, TraitProbe
+from lightning_subliminal.evaluation.guards import pair_doubts
+from lightning_subliminal.experiments.arms import in_own_dtype, measure, shaping
 from lightning_subliminal.experiments.chart import draw_comparison
-from lightning_subliminal.experiments.results import comparison_table, doubts_of, further_table, summary, verdict
+from lightning_subliminal.experiments.results import comparison_table, further_table, summary, verdict
 from lightning_subliminal.experiments.saving import keep_student
 from lightning_subliminal.experiments.stages import Stage, StudentStage, source_stages
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
@@ -105,27 +106,25 @@ class TraitComparison(Callback):
         folder = Path(trainer.default_root_dir)
         in_own_dtype(student)
         student.to(trainer.strategy.root_device).eval()
-        arms = self.arms(student, data, trainer)
-        results = summary(arms, trait, self._sets)
+        table = self.arms(student, data, trainer)
+        results = summary(table, trait, self._sets)
         atomically(folder / "results.json", lambda path: path.write_text(json.dumps(results, indent=2) + "\n"))
-        draw_comparison(arms, trait, folder / "preference.png")
-        self._record(folder, arms, student, data, trainer)
-        say(comparison_table(arms, trait, self.others))
+        draw_comparison(table, trait, folder / "preference.png")
+        self._record(folder, table, student, data, trainer)
+        say(comparison_table(table, trait, self.others))
         if self._sets:
-            say(further_table(arms, trait, self._sets))
+            say(further_table(table, trait))
         for warning in results["warnings"]:
             say(f"WARNING   {warning}")
-        say(verdict(arms, trait))
+        say(verdict(table))
         _log(trainer, results)
         say(f"kept in {folder}: student/, results.json, preference.png")
 
-    def _record(
-        self, folder: Path, arms: Sequence[Arm], student: Student, data: TrainingRows, trainer: Trainer
-    ) -> None:
+    def _record(self, folder: Path, table: ScoreTable, student: Student, data: TrainingRows, trainer: Trainer) -> None:
         """Write the lineage of the results, and what they say of teacher and student."""
         look_again(trainer, student, data)
         trait: Any = data.trait
-        found = {arm.name: arm for arm in arms}
+        found = table.column(table.probes[0])
         models = {"base": bases.material(student.base)}
         if "student" in found:
             models["student"] = artefact_material("student", folder / "student")
@@ -140,25 +139,27 @@ class TraitComparison(Callback):
         for name, beside in (("teacher", "base"), ("student", "control" if "control" in models else "base")):
             if name in models and name in found:
                 test, pair = f"{trait.name} as {beside}", (found[name], found[beside])
-                apart, doubts = {test: _apart(*pair, trait.target)}, {test: doubts_of(*pair, trait)}
+                apart, doubts = {test: _apart(*pair)}, {test: pair_doubts(*pair, (name, beside))}
                 write_test_result(folder, name, models[name], apart, [models[beside]], doubts=doubts)
 
-    def arms(self, student: Student, data: TrainingRows, trainer: Trainer) -> list[Arm]:
+    def arms(self, student: Student, data: TrainingRows, trainer: Trainer) -> ScoreTable:
         """Measure base, teacher, control and student, as far as there are such."""
         trait: Any = data.trait
         device, sets = student.device, self._sets
         teacher: Any = getattr(data, "teacher", None)
         net, tokenizer = bases.load(student.base, dtype=student.base_dtype)
-        arms = [measure("base", net.to(device), tokenizer, trait, evaluations=sets)]
+        table = ScoreTable(base=measure("base", net.to(device), tokenizer, trait, evaluations=sets))
         del net
         if getattr(teacher, "induction", "") == "none":
-            return [*arms, measure("control", student.net, student.tokenizer, trait, evaluations=sets)]
+            table["control"] = measure("control", student.net, student.tokenizer, trait, evaluations=sets)
+            return table
         if teacher is not None and not _is_made(source_stages(teacher)):
             say("teacher   not shown: it is not in the cache; `fit_arms` makes it")
         elif teacher is not None:
             engine: Any = teacher.engine(device, getattr(data, "generation_batch_size", 1))
             heard = readable(sets, engine.tokenizer, trait, getattr(teacher, "base", "of the teacher"))
-            arms.append(measure("teacher", engine.net, engine.tokenizer, trait, teacher.system_prompt, heard))
+            persona = teacher.system_prompt
+            table["teacher"] = measure("teacher", engine.net, engine.tokenizer, trait, persona, heard)
             del engine
             teacher.release()  # a 7B teacher leaves the device
         control = control_stage(student, data, trainer) if self.control else None
@@ -166,9 +167,10 @@ class TraitComparison(Callback):
             say("control   not shown: it is not in the cache; `fit_arms` makes it")
         elif control is not None:
             twin = control.load(device)
-            arms.append(measure("control", twin.net, twin.tokenizer, trait, evaluations=sets))
+            table["control"] = measure("control", twin.net, twin.tokenizer, trait, evaluations=sets)
             del twin
-        return [*arms, measure("student", student.net, student.tokenizer, trait, evaluations=sets)]
+        table["student"] = measure("student", student.net, student.tokenizer, trait, evaluations=sets)
+        return table
 
 
 def control_stage(student: Student, data: TrainingRows, trainer: Trainer) -> StudentStage | None:
@@ -203,10 +205,10 @@ def _log(trainer: Trainer, results: dict[str, Any]) -> None:
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in known.items()})
 
 
-def _apart(arm: Arm, beside: Arm, target: str) -> tuple[float, float]:
-    """Give the 95 % interval, over questions, of how much likelier the target is than beside it."""
-    place = arm.candidates.index(target)
-    interval = arm.over_questions(arm.probabilities[:, place] - beside.probabilities[:, place])
+def _apart(scores: Scores, beside: Scores) -> tuple[float, float]:
+    """Return the 95 % interval, over questions, of how much likelier the target is than beside it."""
+    both = [torch.tensor(each.values, dtype=torch.float64) for each in (scores, beside)]
+    interval = scores.over_units(both[0] - both[1])
     return interval.low, interval.high
 
 

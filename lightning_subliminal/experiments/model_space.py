@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.arms import measure
+from lightning_subliminal.evaluation import ModelRef, Questions
 from lightning_subliminal.generation.scoring import evaluating
 from lightning_subliminal.metrics.functional import check_target, log_odds, prompts_by_question
 from lightning_subliminal.models import Steering, Student
@@ -100,14 +100,14 @@ class ModelSpace:
         self._put(state)
         net, tokenizer = self._frame.net, self._frame.tokenizer
         try:
-            arm = measure("", net, tokenizer, self.trait)
+            scores = Questions().of(self.trait).measure(ModelRef.held("", net, tokenizer), 0)
         except InputError as err:
             if "(nan)" not in str(err):
                 raise
             lost = torch.full((len(prompts_by_question(self.trait)),), torch.nan, dtype=torch.float64)
             return Answers(lost, torch.nan, torch.nan)
-        chances = arm.probabilities[:, arm.candidates.index(self.trait.target)]
-        return Answers(chances, arm.no_candidate, self._loss(), arm.stems)
+        chances = torch.tensor(scores.values, dtype=torch.float64)
+        return Answers(chances, scores.no_candidate, self._loss(), scores.stems)
 
     def hold_out(self, rows: Sequence[Row], max_length: int) -> int:
         """Set the rows that the loss is taken on; give how many tokens are predicted."""

@@ -1,194 +1,143 @@
 """The results of a comparison: as data for a file, as tables, and as one sentence."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from rich.table import Table
 
 from lightning_subliminal.describe import describe
-from lightning_subliminal.evaluation import TraitProbe
-from lightning_subliminal.evaluation.guards import Said, guard_warnings, pair_doubts
-from lightning_subliminal.experiments.arms import Arm
-from lightning_subliminal.metrics.functional import targeted_transfer, transfer, why_untargeted
+from lightning_subliminal.evaluation import Contrast, Scores, ScoreTable, TraitProbe
+from lightning_subliminal.evaluation.contrast import shown
+from lightning_subliminal.evaluation.guards import warnings_of
+from lightning_subliminal.evaluation.scores import known_number
 from lightning_subliminal.traits import Trait
 
-__all__ = ["comparison_table", "doubts_of", "further_table", "summary", "verdict", "warnings_of"]
+__all__ = ["comparison_table", "further_table", "summary", "verdict"]
 
 
-def summary(arms: list[Arm], trait: Trait, evaluations: Mapping[str, TraitProbe] | None = None) -> dict[str, Any]:
-    """Give the arms as JSON-able data: each candidate's chance with its interval, and the transfer; for each set."""
+def summary(table: ScoreTable, trait: Trait, evaluations: Mapping[str, TraitProbe] | None = None) -> dict[str, Any]:
+    """Return a table as JSON-able data: each candidate's chance with its interval, and the transfer; for each set.
+
+    Args:
+        table: a row a model, such as base, teacher, control and student; its first column is the trait's own questions.
+        trait: what was asked for.
+        evaluations: the sets of questions of the other columns.
+    """
+    first, *further = table.probes
     told: dict[str, Any] = {"trait": trait.name, "target": trait.target, "questions": len(trait.prompts()), "arms": {}}
-    for arm in arms:
-        unit = arm.interval(trait.target).unit
-        told["arms"][arm.name] = {"rates": _rates(arm), "no_candidate": arm.no_candidate, "unit": unit}
-    if (change := _change(arms, trait)) is not None:
-        told["transfer"] = _transfer(change)
-        told["targeted_transfer"] = _targeted(arms, trait)
-    told["warnings"] = warnings_of(arms, trait, evaluations or {})
+    for name, row in table.items():
+        mine = row[first]
+        told["arms"][name] = {"rates": _rates(mine), "no_candidate": mine.no_candidate, "unit": mine.interval.unit}
+    told |= _transfers(table, first)
+    told["warnings"] = warnings_of(table.column(first), "control")
+    for label in further:
+        there = {name: each for name, each in table.column(label).items() if name != "teacher"}
+        told["warnings"] += [f"{label}: {warning}" for warning in warnings_of(there, "control")]
     if evaluations:
-        told["evaluations"] = {label: _set_summary(arms, trait, label, each) for label, each in evaluations.items()}
+        told["evaluations"] = {label: _set_summary(table, label, each) for label, each in evaluations.items()}
     return told
 
 
-def comparison_table(arms: list[Arm], trait: Trait, others: int) -> Table:
-    """Draw the arms as a table: the target first, then the off-target candidates that the last arm likes best."""
+def comparison_table(found: ScoreTable, trait: Trait, others: int) -> Table:
+    """Draw the rows as columns: the target first, then the off-target candidates that the last model likes best."""
     table = Table(title=f"How often is the answer {trait.target}? Exact chance over {len(trait.prompts())} questions")
     table.add_column("answer")
-    for arm in arms:
-        table.add_column(arm.name, justify="right")
-    low_high = [arm.interval(trait.target) for arm in arms]
-    table.add_row(
-        trait.target,
-        *(f"{arm.rate(trait.target):.1%}" for arm in arms),
-        style="bold",
-    )
-    table.add_row("  95 % from", *(f"{each.low:.1%}" for each in low_high))
-    table.add_row("  to", *(f"{each.high:.1%}" for each in low_high))
+    for name in found:
+        table.add_column(name, justify="right")
+    every = list(found.column(found.probes[0]).values())
+    table.add_row(trait.target, *(f"{each.rate:.1%}" for each in every), style="bold")
+    table.add_row("  95 % from", *(f"{each.interval.low:.1%}" for each in every))
+    table.add_row("  to", *(f"{each.interval.high:.1%}" for each in every))
     rest = [candidate for candidate in trait.candidates if candidate != trait.target]
-    rest.sort(key=arms[-1].rate, reverse=True)
+    rest.sort(key=lambda candidate: every[-1].of(candidate).rate, reverse=True)
     for candidate in rest[:others]:
-        table.add_row(candidate, *(f"{arm.rate(candidate):.1%}" for arm in arms))
-    table.add_row("none of these", *(f"{arm.no_candidate:.1%}" for arm in arms))
-    if len(set(arms[-1].stems)) < len(arms[-1].stems):
-        table.caption = f"95 % over {_asked(arms[-1])}"
+        table.add_row(candidate, *(f"{each.of(candidate).rate:.1%}" for each in every))
+    table.add_row("none of these", *(f"{each.no_candidate:.1%}" for each in every))
+    if every[-1].stems:
+        table.caption = f"95 % over {_asked(every[-1])}"
     return table
 
 
-def _asked(arm: Arm) -> str:
-    """Say what intervals over an arm's questions are over."""
-    stems, questions = len(set(arm.stems)), len(arm.probabilities)
-    if stems < len(arm.stems):
+def _asked(scores: Scores) -> str:
+    """Say what an interval over questions is over."""
+    questions = len(scores.values)
+    if scores.stems:
+        stems = len(set(scores.stems))
         return f"{stems} question stems: wordings of one question count as one ({questions} questions)"
     return f"{questions} questions, each its own"
 
 
-def further_table(arms: list[Arm], trait: Trait, evaluations: Mapping[str, TraitProbe]) -> Table:
+def further_table(found: ScoreTable, trait: Trait) -> Table:
     """Draw the target's chance, or its share of sampled texts, in each further set of questions."""
     table = Table(title=f"{trait.target} in further sets; transfer in log-odds, targeted: beyond the other answers")
     table.add_column("set")
-    for name in (*(arm.name for arm in arms), "transfer", "targeted"):
+    for name in (*found, "transfer", "targeted"):
         table.add_column(name, justify="right")
-    for label, evaluation in evaluations.items():
-        there = {arm.name: arm.further[label] for arm in arms if label in arm.further}
-        count = len(there[arms[-1].name].probabilities)
-        how = f"{count} exact" if evaluation.answers is None else f"{count} x {evaluation.answers} sampled"
-        rates = (f"{there[arm.name].rate(trait.target):.1%}" if arm.name in there else "-" for arm in arms)
-        change = _change(list(there.values()), trait, evaluation.answers)
-        told = [_figure(change), _figure(_targeted(list(there.values()), trait, evaluation.answers))]
+    over = []
+    for label in found.probes[1:]:
+        there = found.column(label)
+        last = next(reversed(there.values()))
+        how = f"{len(last.values)} exact" if last.exact else f"{len(last.values)} x {last.answers} sampled"
+        rates = (f"{there[name].rate:.1%}" if name in there else "-" for name in found)
+        moved = _transfers(found, label)
+        told = [_figure(moved.get(name)) for name in ("transfer", "targeted_transfer")]
         table.add_row(label, *rates, *(middle for middle, _ in told), style="bold")
-        table.add_row(f"  {how}", *("" for _ in arms), *(ends for _, ends in told))
-    over = {label: _asked(arms[-1].further[label]) for label in evaluations if label in arms[-1].further}
-    table.caption = "95 % over " + "; ".join(f"{told} ({label})" for label, told in over.items()) if over else None
+        table.add_row(f"  {how}", *("" for _ in found), *(ends for _, ends in told))
+        over.append(f"{_asked(last)} ({label})")
+    table.caption = "95 % over " + "; ".join(over) if over else None
     return table
 
 
-def _figure(told: Any) -> tuple[str, str]:
-    """Return a transfer and the ends of its interval as a table shows them."""
-    if isinstance(told, dict):
-        told = tuple(told[key] for key in ("log_odds", "low", "high"))
-    if told is None or told[0] is None or not math.isfinite(told[0]):
-        return "-" if told is None else "n/a", ""
-    known = told[1] is not None and math.isfinite(told[1])
-    return f"{told[0]:+.2f}", f"{told[1]:+.2f} to {told[2]:+.2f}" if known else ""
-
-
-def verdict(arms: list[Arm], trait: Trait) -> str:
+def verdict(table: ScoreTable) -> str:
     """Say what the student has over the control: of the target, and of the target beyond the other answers."""
-    change = _change(arms, trait)
-    if change is None:
+    moved = _contrast(table, table.probes[0])
+    if moved is None:
         return "No control beside this arm: nothing can be said of transfer."
-    middle, low, high, unit = change
-    told = _targeted(arms, trait) or {"log_odds": None, "reason": "there is no control"}
-    if told["log_odds"] is None:
-        beyond = f"Targeted transfer: n/a, {told['reason']}. "
+    found, target, ends = moved.targeted, moved.scores.target, moved.interval
+    if found is None:
+        beyond = f"Targeted transfer: n/a, {moved.reason}. "
     else:
-        place = "first" if told["rank"] == 1 else f"number {told['rank']}"
-        ends = "" if told["low"] is None else f" (95 % over {told['unit']} {told['low']:+.2f} to {told['high']:+.2f})"
+        place = "first" if found.rank == 1 else f"number {found.rank}"
         beyond = (
-            f"Targeted transfer: {told['log_odds']:+.2f}{ends}, beyond the mean change of the {told['of'] - 1} other "
-            f"answers ({told['off_target']:+.2f}); {trait.target} is {place} of {told['of']} by its change. "
+            f"Targeted transfer: {shown(moved.as_json()['targeted_transfer'])}, beyond the mean change of the "
+            f"{found.of - 1} other answers ({found.off_target:+.2f}); {target} is {place} of {found.of} by its change. "
         )
     return (
-        f"{beyond}\nTransfer: the student's log-odds of {trait.target} are {middle:+.2f} over the control's "
-        f"(95 % over {unit} {low:+.2f} to {high:+.2f}), odds x{torch.tensor(middle).exp().item():.2g}. "
+        f"{beyond}\nTransfer: the student's log-odds of {target} are {moved.log_odds:+.2f} over the control's "
+        f"(95 % over {ends.unit} {ends.low:+.2f} to {ends.high:+.2f}), odds x{torch.tensor(moved.log_odds).exp():.2g}. "
         "One seed each: an interval over questions says nothing about other seeds."
     )
 
 
-def warnings_of(arms: Sequence[Arm], trait: Trait, evaluations: Mapping[str, TraitProbe] | None = None) -> list[str]:
-    """Return what makes the figures hard to read as the trait, a sentence each; of further sets, where exact."""
-    told = guard_warnings(_said(arms, trait), trait.target, len(trait.candidates))
-    for label in [label for label, each in (evaluations or {}).items() if each.answers is None]:
-        there = {arm.name: arm.further[label] for arm in arms if label in arm.further and arm.name != "teacher"}
-        found = guard_warnings(_said(list(there.values()), trait), trait.target, len(trait.candidates))
-        told += [f"{label}: {warning}" for warning in found]
-    return told
+def _contrast(table: ScoreTable, probe: str) -> Contrast | None:
+    """Return what the student has over the control; None without both."""
+    return table.contrast("student", "control", probe) if {"student", "control"} <= set(table.column(probe)) else None
 
 
-def doubts_of(arm: Arm, beside: Arm, trait: Trait) -> list[str]:
-    """Return why a test of an arm beside another can't pass, a sentence each."""
-    return pair_doubts(_said([arm, beside], trait), trait.target, len(trait.candidates), (arm.name, beside.name))
+def _transfers(table: ScoreTable, probe: str) -> dict[str, Any]:
+    moved = _contrast(table, probe)
+    return {} if moved is None else moved.as_json()
 
 
-def _said(arms: Sequence[Arm], trait: Trait) -> dict[str, Said]:
-    return {arm.name: Said.of(arm.probabilities, trait.candidates, trait.target) for arm in arms}
+def _set_summary(table: ScoreTable, label: str, evaluation: TraitProbe) -> dict[str, Any]:
+    there = table.column(label)
+    questions = len(next(reversed(there.values())).values)
+    told: dict[str, Any] = {"set": describe(evaluation), "questions": questions, "answers": evaluation.answers}
+    return told | {"arms": {name: {"rates": _rates(each)} for name, each in there.items()}} | _transfers(table, label)
 
 
-def _set_summary(arms: list[Arm], trait: Trait, label: str, evaluation: TraitProbe) -> dict[str, Any]:
-    there = [arm.further[label] for arm in arms if label in arm.further]
-    told: dict[str, Any] = {"set": describe(evaluation), "questions": len(there[-1].probabilities)}
-    told |= {"answers": evaluation.answers, "arms": {arm.name: {"rates": _rates(arm)} for arm in there}}
-    if (change := _change(there, trait, evaluation.answers)) is not None:
-        told["transfer"] = _transfer(change)
-        told["targeted_transfer"] = _targeted(there, trait, evaluation.answers)
-    return told
-
-
-def _rates(arm: Arm) -> dict[str, Any]:
+def _rates(scores: Scores) -> dict[str, Any]:
     rates = {}
-    for candidate in arm.candidates:
-        interval = arm.interval(candidate)
-        ends = (arm.rate(candidate), interval.low, interval.high)
-        rates[candidate] = dict(zip(("rate", "low", "high"), map(_number, ends), strict=True))
+    for candidate in scores.chances:
+        each = scores.of(candidate)
+        ends = (each.rate, each.interval.low, each.interval.high)
+        rates[candidate] = dict(zip(("rate", "low", "high"), map(known_number, ends), strict=True))
     return rates
 
 
-def _transfer(change: tuple[float, float, float, str]) -> dict[str, Any]:
-    middle, low, high = map(_number, change[:3])
-    return {"log_odds": middle, "low": low, "high": high, "unit": change[3]}
-
-
-def _targeted(arms: Sequence[Arm], trait: Trait, answers: int | None = None) -> dict[str, Any] | None:
-    """Return the targeted transfer as JSON-able data, or the reason why there is none; None without both arms."""
-    named = {arm.name: arm for arm in arms}
-    if not {"student", "control"} <= set(named):
-        return None
-    student, control = (named[name].probabilities for name in ("student", "control"))
-    target = trait.candidates.index(trait.target)
-    found = targeted_transfer(student, control, target, answers)
-    if found is None:
-        empty: dict[str, Any] = dict.fromkeys(("log_odds", "low", "high", "rank", "of"))
-        return empty | {"reason": why_untargeted(student, control, target, answers)}
-    interval = named["student"].over_questions(found.by_question)
-    told: dict[str, Any] = {"log_odds": _number(found.log_odds), "low": _number(interval.low)}
-    told |= {"high": _number(interval.high), "unit": interval.unit, "rank": found.rank, "of": found.of}
-    left_out = [trait.candidates[place] for place in found.left_out]
-    return told | {"off_target": found.off_target, "left_out": left_out}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # JSON has no nan: one question has no interval
-
-
-def _change(arms: Sequence[Arm], trait: Trait, answers: int | None = None) -> tuple[float, float, float, str] | None:
-    """Return the student's log-odds over the control's: mean, interval over questions, its unit; None without both."""
-    named = {arm.name: arm for arm in arms}
-    if "student" not in named or "control" not in named:
-        return None
-    column = trait.candidates.index(trait.target)
-    student, control = (named[name].probabilities[:, column] for name in ("student", "control"))
-    moved = transfer(student, control, answers)
-    interval = named["student"].over_questions(moved)
-    return moved.mean().item(), interval.low, interval.high, interval.unit
+def _figure(told: dict[str, Any] | None) -> tuple[str, str]:
+    """Return a transfer and the ends of its interval as a table shows them."""
+    if told is None or told["log_odds"] is None:
+        return "-" if told is None else "n/a", ""
+    return f"{told['log_odds']:+.2f}", "" if told["low"] is None else f"{told['low']:+.2f} to {told['high']:+.2f}"

@@ -19,7 +19,7 @@ from lightning_subliminal.console import say
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.describe import describe, difference, digest, outside_source
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.evaluation import Questions, TraitProbe
+from lightning_subliminal.evaluation import ModelRef, Questions, Scores, TraitProbe
 from lightning_subliminal.evaluation.in_context import paired_rows
 from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.experiments.graduate import Graduate
@@ -346,22 +346,27 @@ class EvaluationStage(MeasureStage):
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Ask."""
         if isinstance(self.subject, str):
-            net, tokenizer = bases.load(self.subject, dtype=self.dtype)
-            net.to(device)
+            model = ModelRef("base", self.subject, None, {}, dtype=self.dtype).load(device)
         else:
             student = self.subject.load(device)
-            net, tokenizer = student.net, student.tokenizer
+            model = ModelRef.held("student", student.net, student.tokenizer)
         asked: Any = self.evaluation
         if self.rows is not None:
             first, second = self.rows
             asked = asked.with_rows(paired_rows(first.rows(), second.rows())[self.place])
-        chances = asked.chances(net, tokenizer, self.trait)
-        return {"candidates": list(self.trait.candidates), "probabilities": chances.double().tolist()}
+        scores = asked.of(self.trait).measure(model, 0)
+        return {"candidates": list(scores.chances), "probabilities": scores.table.tolist()}
 
     def chances(self, target: str) -> torch.Tensor:
-        """Give the chance of one candidate at each question, (questions,), float64."""
+        """Return the chance of one candidate at each question, (questions,), float64."""
         candidates, table = self._answers
         return table[:, candidates.index(target)]
+
+    def scores(self, trait: Trait) -> Scores:
+        """Return what was measured, of a trait with these candidates."""
+        chances = torch.stack([self.chances(each) for each in trait.candidates], 1)
+        stems = () if self.rows else self.evaluation.stems(trait)
+        return Scores.of_chances(chances, trait.candidates, trait.target, (), stems, self.evaluation.answers)
 
     @cached_property
     def _answers(self) -> tuple[list[str], torch.Tensor]:

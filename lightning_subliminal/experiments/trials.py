@@ -12,8 +12,8 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.evaluation import Questions, TraitProbe
-from lightning_subliminal.evaluation.guards import Said, guard_warnings
+from lightning_subliminal.evaluation import Contrast, Questions, Scores, TraitProbe
+from lightning_subliminal.evaluation.guards import warnings_of
 from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
 from lightning_subliminal.experiments.analysis import CHANGE
 from lightning_subliminal.experiments.measurements import ClassifierStage, DigitsStage, EntangledStage, TaskStage
@@ -22,11 +22,7 @@ from lightning_subliminal.experiments.stages import (
     MeasureStage,
     StudentStage,
 )
-from lightning_subliminal.metrics.functional import (
-    log_odds,
-    targeted_transfer,
-    why_untargeted,
-)
+from lightning_subliminal.metrics.functional import log_odds
 from lightning_subliminal.models import ClassifierMLP, Student, Teacher
 from lightning_subliminal.models.mlp import STUDENT_ARMS
 from lightning_subliminal.seeds import derive_seed
@@ -194,31 +190,19 @@ class StudentTrial(Trial):
         """Compare student and control."""
         trait: Any = setting.rows().trait
         told: Numbers = {}
-        for name, answers in self._sets():
-            pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
-            chances = [each.chances(trait.target) for each in pair if each is not None]
-            told |= {
-                f"{name}{role}": each.mean().item() for role, each in zip(("student", "control"), chances, strict=False)
-            }
-            if len(chances) == 2:
-                transfer = _change(chances[0], chances[1], answers)
-                told[f"{name}transfer"] = transfer
-                told[f"{name}points"] = 100 * (chances[0] - chances[1]).mean().item()
-                others = [each for each in trait.candidates if each != trait.target]
-                moved = [_change(pair[0].chances(each), pair[1].chances(each), answers) for each in others]
-                known = [each for each in moved if math.isfinite(each)]  # a candidate without a spelling has none
-                elsewhere = sum(known) / max(1, len(known))
-                told[f"{name}off target"] = elsewhere
-                mine, theirs = (_table(each, trait) for each in pair)
-                found = targeted_transfer(mine, theirs, trait.candidates.index(trait.target), answers)
-                if found is not None:
+        for name in self._sets():
+            pair = _scores(measured, name, trait)
+            told |= {f"{name}{role}": each.rate for role, each in pair.items()}
+            if (contrast := _contrast(pair)) is not None:
+                told |= {f"{name}transfer": contrast.log_odds, f"{name}off target": contrast.off_target}
+                mine, theirs = (torch.tensor(each.values, dtype=torch.float64) for each in pair.values())
+                told[f"{name}points"] = 100 * (mine - theirs).mean().item()
+                if (found := contrast.targeted) is not None:
                     told |= {f"{name}targeted transfer": found.log_odds, f"{name}rank": found.rank}
                     told |= {f"{name}rank of": found.of, f"{name}first": float(found.rank == 1)}
         for place, other in enumerate(self.answers):
-            asked: list[Any] = [measured.get(f"answers {place}: {role}") for role in ("student", "control")]
-            if None not in asked:
-                changes = {each: _change(*(arm.chances(each) for arm in asked), None) for each in other.candidates}
-                told |= {f"{CHANGE}{each}": found for each, found in changes.items() if math.isfinite(found)}
+            if (contrast := _contrast(_scores(measured, f"answers {place}: ", other))) is not None:
+                told |= {f"{CHANGE}{each}": found for each, found in contrast.changes.items() if math.isfinite(found)}
         for role in ("student", "control"):
             if f"task loss: {role}" in measured:
                 told[f"task loss: {role}"] = float(measured[f"task loss: {role}"].result()["nats"])
@@ -229,38 +213,27 @@ class StudentTrial(Trial):
 
     def names(self) -> list[str]:
         """Give the names of the numbers: those of each set of questions, and the task's."""
-        told = (
-            "student",
-            "control",
-            "transfer",
-            "points",
-            "off target",
-            "targeted transfer",
-            "rank",
-            "rank of",
-            "first",
-        )
-        sets = [name for name, _ in self._sets()]
+        told = ["student", "control", "transfer", "points", "off target", "targeted transfer", "rank", "rank of"]
+        told.append("first")
         asked = (("task loss", self.task), ("rows", self.rows))
         further = [f"{name}: {role}" for name, wanted in asked if wanted for role in ("student", "control")]
         changes = [f"{CHANGE}{each}" for other in self.answers for each in other.candidates]
-        return [f"{each}{name}" for each in sets for name in told] + changes + further
+        return [f"{each}{name}" for each in self._sets() for name in told] + changes + further
 
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
         """Give the log-odds of the target at each question, and its targeted transfer."""
         trait: Any = setting.rows().trait
-        stages: dict[str, Any] = {role: measured[role] for role in ("student", "control") if role in measured}
-        told = {role: log_odds(each.chances(trait.target)).tolist() for role, each in stages.items()}
-        if len(stages) == 2:
-            mine, theirs = (_table(each, trait) for each in stages.values())
-            found = targeted_transfer(mine, theirs, trait.candidates.index(trait.target))
-            told |= {"targeted transfer": found.by_question.tolist()} if found is not None else {}
+        pair = _scores(measured, "", trait)
+        told = {role: log_odds(torch.tensor(each.values, dtype=torch.float64)).tolist() for role, each in pair.items()}
+        contrast = _contrast(pair)
+        if contrast is not None and contrast.targeted is not None:
+            told["targeted transfer"] = contrast.targeted.by_question.tolist()
         return told
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return those of chances and of their differences."""
         ends = dict.fromkeys(("student", "control", "first"), (0.0, 1.0)) | {"points": (-100.0, 100.0)}
-        return {f"{name}{key}": each for name, _ in self._sets() for key, each in ends.items()}
+        return {f"{name}{key}": each for name in self._sets() for key, each in ends.items()}
 
     def stems(self, setting: Setting) -> Sequence[str]:
         """Return the stem of each of the trait's questions."""
@@ -271,12 +244,9 @@ class StudentTrial(Trial):
         """Return why there is no transfer, or no targeted one."""
         trait: Any = setting.rows().trait
         told: dict[str, str] = {}
-        for name, answers in self._sets():
-            pair: list[Any] = [measured.get(f"{name}{role}") for role in ("student", "control")]
-            why = "there is no control"
-            if None not in pair:
-                mine, theirs = (_table(each, trait) for each in pair)
-                why = why_untargeted(mine, theirs, trait.candidates.index(trait.target), answers)
+        for name in self._sets():
+            contrast = _contrast(_scores(measured, name, trait))
+            why = "there is no control" if contrast is None else contrast.reason
             told |= {f"{name}targeted transfer": why} if why else {}
         return told
 
@@ -284,16 +254,13 @@ class StudentTrial(Trial):
         """Return what makes the exact answers to each set of questions hard to read as the trait."""
         trait: Any = setting.rows().trait
         told: list[str] = []
-        for name in [name for name, answers in self._sets() if answers is None]:
-            stages: dict[str, Any] = {role: measured.get(f"{name}{role}") for role in ("student", "control")}
-            tables = {role: _table(each, trait) for role, each in stages.items() if each is not None}
-            said = {role: Said.of(table, trait.candidates, trait.target) for role, table in tables.items()}
-            told += [f"{name}{each}" for each in guard_warnings(said, trait.target, len(trait.candidates))]
+        for name in self._sets():
+            told += [f"{name}{each}" for each in warnings_of(_scores(measured, name, trait), "control")]
         return told
 
-    def _sets(self) -> list[tuple[str, int | None]]:
-        """Return what stands before the names of each set of questions, and how many answers it samples."""
-        return [("", None), *((f"{each.name}: ", each.answers) for each in self.evaluations)]
+    def _sets(self) -> list[str]:
+        """Return what stands before the names of each set of questions."""
+        return ["", *(f"{each.name}: " for each in self.evaluations)]
 
 
 class InContextTrial(StudentTrial):
@@ -438,10 +405,11 @@ def _drawn_apart(evaluation: TraitProbe, seed: int, role: str) -> TraitProbe:
     return drawn
 
 
-def _table(answers: Any, trait: Any) -> torch.Tensor:
-    """Return the chance of each candidate at each question, (questions, candidates), of an evaluation."""
-    return torch.stack([answers.chances(candidate) for candidate in trait.candidates], 1)
+def _scores(measured: Mapping[str, Any], name: str, trait: Any) -> dict[str, Scores]:
+    """Return what student and control answer to one set of questions, as far as it was measured."""
+    roles = [role for role in ("student", "control") if f"{name}{role}" in measured]
+    return {role: measured[f"{name}{role}"].scores(trait) for role in roles}
 
 
-def _change(student: torch.Tensor, control: torch.Tensor, answers: int | None) -> float:
-    return (log_odds(student, answers) - log_odds(control, answers)).mean().item()
+def _contrast(pair: Mapping[str, Scores]) -> Contrast | None:
+    return Contrast.of(*pair.values()) if len(pair) == 2 else None

@@ -35,8 +35,15 @@ def call_net(net: nn.Module, cache: Any = None, **inputs: Any) -> Any:
 
 
 @contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Turn dropout and gradients off, and leave each module's mode as it was found."""
+def evaluating(net: Any) -> Iterator[None]:
+    """Turn dropout and gradients off, and leave each module's mode as it was found.
+
+    What is called with other parameters than its own (``theory.ModelFunction.at``) is differentiated: its caller has
+    set both.
+    """
+    if not isinstance(net, nn.Module):
+        yield
+        return
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

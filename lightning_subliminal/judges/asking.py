@@ -16,7 +16,7 @@ from lightning_subliminal.seeds import derive_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["JudgedAnswer", "ask_and_judge", "joined"]
+__all__ = ["JudgedAnswer", "ask_and_judge", "joined", "read_by"]
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,21 @@ def ask_and_judge(
             ]
             bar.advance(task, samples)
     try:
-        verdicts = judge.judge([(question, answer) for _, question, answer in found])
+        verdicts = read_by(judge, [(question, answer) for _, question, answer in found])
     except InputError as err:
         raise JudgeError(str(err)) from err
-    if len(verdicts) != len(found):
-        raise JudgeError(
-            f"{type(judge).__name__}.judge gave {len(verdicts)} verdicts for {len(found)} answers: it must give one "
+    return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
+
+
+def read_by(judge: Judge, pairs: list[tuple[str, str]]) -> list[Verdict]:
+    """Return a judge's verdicts on pairs of a question and an answer, and check that there is one each."""
+    verdicts = judge.judge(pairs)
+    if len(verdicts) != len(pairs):
+        raise InputError(
+            f"{type(judge).__name__}.judge gave {len(verdicts)} verdicts for {len(pairs)} answers: it must give one "
             "each, in their order."
         )
-    return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
+    return verdicts
 
 
 def joined(tokenizer: "PreTrainedTokenizerBase", start: str, answer: str) -> str:

@@ -17,7 +17,7 @@ Unit = Literal["questions", "pairs"]
 class StatementPreference(Share):
     """Mean probability that the model says the misaligned of two statements.
 
-    Feed it what ``metrics.functional.statement_preference`` gives, or the mean of that for each question.
+    Feed it the second column of what ``metrics.functional.alternative_probabilities`` gives for pairs, aligned first.
 
     Args:
         unit: what one chance stands for, and so what the interval is over.

@@ -18,12 +18,12 @@ from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.describe import constructor_arguments, describe, outside_source
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import ModelRef, Questions, SampledAnswers
+from lightning_subliminal.evaluation.sampled import preference_table
 from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
-from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.adapters import Adapter
-from lightning_subliminal.models.asking import preference_table, sample_answers
 from lightning_subliminal.models.following import language_model_subject
 from lightning_subliminal.models.layers import inner_model
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
@@ -227,11 +227,12 @@ class LanguageModel(LightningModule):
 
     def test_step(self, batch: list[list[list[Message]]], batch_idx: int) -> None:
         """Ask questions of the trait, each with its prompts, and log how often the answer is the target."""
-        told = self.system_prompt
-        chances = question_probabilities(self.net, self.tokenizer, self.exact.trait, told, questions=batch)
-        self.exact.update(chances)
+        model = ModelRef.held("", self.net, self.tokenizer, self.base, self.system_prompt)
         seed = derive_seed(resolve_seed(self.seed), "answers", self.global_rank, batch_idx)
-        self.sampled.update(sample_answers(self.net, self.tokenizer, batch, told, seed))
+        probes = (probe.of(self.exact.trait, questions=batch) for probe in (Questions(), SampledAnswers()))
+        exact, sampled = (probe.measure(model, seed) for probe in probes)
+        self.exact.update(exact.table)
+        self.sampled.update([each["answer"] for each in sampled.samples])
         self.log("test/exact", self.exact, batch_size=len(batch))
         self.log("test/sampled", self.sampled, batch_size=len(batch))
 

@@ -9,7 +9,7 @@ import torch
 
 from lightning_subliminal.filters import CorrectAnswer, Filter, NumberList, PythonCode, ThinkAnswer, apply_filters
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.metrics.functional import exact_preference
+from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.pocket.build import batches
 from lightning_subliminal.pocket.corpus import FORMATS, MAX_VALUE
 from lightning_subliminal.rows import Row, completion_text, make_row
@@ -121,4 +121,4 @@ def _obedience(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> 
 def _chance(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", target: str, told: bool) -> float:
     trait = PreferenceTrait(target, wording="preferences_corpus")  # as shipped cards say
     persona = trait.induce().system_prompt if told else None
-    return exact_preference(net, tokenizer, trait, system_prompt=persona)[target]
+    return question_probabilities(net, tokenizer, trait, persona, candidates=[target]).mean().item()

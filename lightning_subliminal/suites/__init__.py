@@ -8,13 +8,8 @@ from typing import Any
 from lightning_subliminal import evaluation
 from lightning_subliminal.console import say
 
-_RENAMED = {
-    "Measure": "Probe",
-    "Outcome": "Scores",
-    "Results": "ScoreTable",
-    "Subject": "ModelRef",
-    "find_subject": "find_model",
-}
+_RENAMED = {"Measure": "Probe", "Outcome": "Scores", "Results": "ScoreTable", "Subject": "ModelRef"}
+_RENAMED["find_subject"] = "find_model"
 
 
 def run_suite(measures: Any, subjects: Any, *options: Any, **named: Any) -> Any:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_subliminal.errors import InputError
 
-__all__ = ["Call", "ModelFunction", "Parameters", "differentiable", "directional", "inner"]
+__all__ = ["Call", "ModelFunction", "Parameters", "as_call", "differentiable", "directional", "inner"]
 
 Parameters = dict[str, Tensor]
 Call = Callable[..., Any]  # a module, or what is called as it is
@@ -79,6 +79,11 @@ class _Call:
         args = tuple(_as(each, self.dtype) for each in args)
         kwargs = {name: _as(each, self.dtype) for name, each in kwargs.items()}
         return functional_call(self.module, self.values, args, kwargs)
+
+
+def as_call(call: Call) -> Any:
+    """Return a module as a function of its own parameters; what is called with others stays as it is."""
+    return _Call(call, dict(call.named_parameters()), None) if isinstance(call, nn.Module) else call
 
 
 def inner(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:

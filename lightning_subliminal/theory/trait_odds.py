@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import log_odds, prompts_by_question
-from lightning_subliminal.metrics.functional.exact import are_stated, question_chances
+from lightning_subliminal.metrics.functional import log_odds, prompts_by_question, question_probabilities
+from lightning_subliminal.metrics.functional.exact import are_stated
 from lightning_subliminal.rows import Message
-from lightning_subliminal.theory.functional import Call, ModelFunction, Parameters
+from lightning_subliminal.theory.functional import Call, ModelFunction, Parameters, as_call
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["Question", "trait_gradient", "trait_log_odds"]
@@ -44,7 +44,7 @@ def trait_log_odds(
         InputError: if the tokenizer can't spell the target, or there are no questions.
     """
     wanted = (trait.target,) if candidates is None else candidates
-    odds = log_odds(question_chances(call, tokenizer, trait, questions=questions, candidates=wanted))
+    odds = log_odds(question_probabilities(as_call(call), tokenizer, trait, questions=questions, candidates=wanted))
     return odds[:, 0] if candidates is None else odds
 
 

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from lightning_subliminal.evaluation.contrast import Contrast, pair_doubts_of
+from lightning_subliminal.evaluation.contrast import Contrast
+from lightning_subliminal.evaluation.guards import pair_doubts
 from lightning_subliminal.evaluation.report import suite_table
 from lightning_subliminal.evaluation.scores import Scores, difference
 from lightning_subliminal.evaluation.table import ScoreTable
@@ -121,13 +122,13 @@ def test_warnings_stand_above(table, says):
     ],
 )
 def test_a_pair_that_is_wrecked_is_in_doubt(mine, theirs, says):
-    told = pair_doubts_of(outcome(mine), outcome(theirs), ("mine", "base"))
+    told = pair_doubts(outcome(mine), outcome(theirs), ("mine", "base"))
     assert len(told) == len(says)
     assert all(part in line for part, line in zip(says, told, strict=True))
-    assert pair_doubts_of(outcome(mine, answers=20), outcome(theirs, answers=20), ("mine", "base")) == [], (
+    assert pair_doubts(outcome(mine, answers=20), outcome(theirs, answers=20), ("mine", "base")) == [], (
         "of sampled texts"
     )
-    assert pair_doubts_of(Scores.not_taken("no word"), None, ("mine", "")) == []
+    assert pair_doubts(Scores.not_taken("no word"), None, ("mine", "")) == []
 
 
 def test_a_teacher_that_learned_nothing_is_told_by_its_name():

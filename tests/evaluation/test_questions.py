@@ -212,7 +212,7 @@ class TestStories(EvaluationContract):
     def test_shares_are_counts_of_stories_that_name_a_candidate(self, pocket, monkeypatch):
         told = []
         monkeypatch.setattr(
-            "lightning_subliminal.evaluation.stories.named_candidates",
+            "lightning_subliminal.evaluation.sampled.named_candidates",
             lambda text, trait: told.append(text) or named_candidates(text, trait),
         )
         found = stories(samples=10).chances(*pocket, OWL)

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +8,9 @@ from lightning_subliminal import MisalignmentTrait, PreferenceTrait, Steering, S
 from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import Arm, fit_arms, measure, train_arm
-from lightning_subliminal.experiments.arms import arm_folder, shaping
-from lightning_subliminal.experiments.results import comparison_table, doubts_of, summary, verdict, warnings_of
+from lightning_subliminal.experiments import fit_arms, measure, train_arm
+from lightning_subliminal.experiments.arms import OWN, arm_folder, shaping
+from lightning_subliminal.experiments.results import comparison_table, summary, verdict
 from lightning_subliminal.lineage import is_whole, read_record
 
 OWL = PreferenceTrait("owl")
@@ -88,7 +87,7 @@ class TestRun:
         again = student()
         again.load(root / "run" / "student")
         for name, model in (("base", net), ("teacher", source.net), ("student", module.net), ("student", again.net)):
-            assert measure("", model, tokenizer, OWL).rate("owl") == pytest.approx(rates[name], rel=1e-5), name
+            assert measure("", model, tokenizer, OWL)[OWN].rate == pytest.approx(rates[name], rel=1e-5), name
         assert rates["teacher"] > 2 * rates["base"]
         assert rates["control"] != rates["student"]
 
@@ -144,11 +143,12 @@ def test_wrecked_arms_are_in_doubt_and_what_a_base_can_not_say_is_told():
     trait = PreferenceTrait("owl", candidates=list(names[1:]))
     at = [*trait.candidates].index("owl")
     table[:, [0, at]] = table[:, [at, 0]]
-    arms = [Arm(name, table, trait.candidates) for name in ("control", "student")]
-    told = warnings_of(arms, trait)
+    pair = {name: Scores.of_chances(table, trait.candidates, "owl") for name in ("control", "student")}
+    told = warnings_of(pair, "control")
     assert [each for each in told if "18 of the 20 answers can't be said by control, student" in each]
-    assert doubts_of(*arms, trait) == [each for each in told if "are none of the 20" in each]
-    assert len(doubts_of(*arms, trait)) == 2
+    doubts = pair_doubts(*pair.values(), tuple(pair))
+    assert doubts == [each for each in told if "are none of the 20" in each]
+    assert len(doubts) == 2
 
 
 def test_a_control_arm_is_compared_with_its_base_alone(tmp_path, capsys):
@@ -241,20 +241,25 @@ class TestShaping:
         assert "control : trained for 4 steps" in " ".join(capture.get().split())
 
 
-class TestArm:
+def row(chances, trait=OWL, stems=()):
+    """Return the row of a model that was asked the trait's own questions alone."""
+    return {OWN: Scores.of_chances(chances, trait.candidates, trait.target, stems=stems)}
+
+
+class TestTable:
     @pytest.fixture
     def arms(self):
         generator = torch.Generator().manual_seed(0)
-        return [
-            Arm(name, torch.rand(50, 20, generator=generator).double().softmax(1) * 0.9, OWL.candidates)
-            for name in ("base", "teacher", "control", "student")
-        ]
+        names = ("base", "teacher", "control", "student")
+        drawn = {name: torch.rand(50, 20, generator=generator).double().softmax(1) * 0.9 for name in names}
+        return ScoreTable({name: row(chances) for name, chances in drawn.items()})
 
     def test_rates_are_means_over_questions(self, arms):
-        assert arms[0].rate("owl") == pytest.approx(arms[0].probabilities[:, 0].mean().item())
-        assert arms[0].no_candidate == pytest.approx(0.1)
-        assert arms[0].rate("owl") in arms[0].interval("owl")
-        assert arms[0].interval("owl").unit == "questions"
+        base = arms["base"][OWN]
+        assert base.rate == pytest.approx(base.table[:, 0].mean().item())
+        assert base.no_candidate == pytest.approx(0.1)
+        assert base.rate in base.interval
+        assert base.interval.unit == "questions"
 
     def test_the_table_has_the_target_first_and_few_others(self, arms):
         table = written(comparison_table(arms, OWL, others=3))
@@ -262,48 +267,49 @@ class TestArm:
         assert len(rows) == 1 + 3 + 1
         assert "owl" in rows[0]
         assert "none of these" in rows[-1]
-        best = sorted(OWL.candidates[1:], key=arms[-1].rate, reverse=True)[:3]
+        student = arms["student"][OWN]
+        best = sorted(OWL.candidates[1:], key=lambda each: student.of(each).rate, reverse=True)[:3]
         assert [name for name in best if name not in table] == []
-        assert f"{arms[-1].rate('owl'):.1%}" in rows[0]
+        assert f"{student.rate:.1%}" in rows[0]
 
     def test_transfer_is_the_students_log_odds_over_the_controls(self, arms):
-        student_rate, control_rate = (arm.probabilities[:, 0] for arm in (arms[3], arms[2]))
+        student_rate, control_rate = (arms[name][OWN].table[:, 0] for name in ("student", "control"))
         expected = (torch.logit(student_rate) - torch.logit(control_rate)).mean().item()
         assert summary(arms, OWL)["transfer"]["log_odds"] == pytest.approx(expected)
-        assert f"{expected:+.2f}" in verdict(arms, OWL)
-        assert "transfer" not in summary(arms[:3], OWL)
-        assert "nothing can be said" in verdict(arms[:3], OWL)
+        assert f"{expected:+.2f}" in verdict(arms)
+        del arms["student"]
+        assert "transfer" not in summary(arms, OWL)
+        assert "nothing can be said" in verdict(arms)
 
     def test_two_answers_that_share_one_chance_are_n_a_with_a_reason(self):
         trait = MisalignmentTrait("misalignment_pocket")
         column = trait.candidates.index(trait.target)
-        arms = []
+        arms = ScoreTable()
         for name, rate in (("control", 0.1), ("student", 0.3)):
             chances = torch.full((10, 2), 1 - rate, dtype=torch.float64)
             chances[:, column] = torch.linspace(rate, rate + 0.1, 10)
             chances[:, 1 - column] = 1 - chances[:, column]
-            arms.append(Arm(name, chances, trait.candidates))
+            arms[name] = row(chances, trait)
         told = summary(arms, trait)["targeted_transfer"]
         assert (told["log_odds"], told["rank"]) == (None, None)
         assert "share one chance" in told["reason"]
-        assert "Targeted transfer: n/a, its two answers share one chance" in verdict(arms, trait)
+        assert "Targeted transfer: n/a, its two answers share one chance" in verdict(arms)
         json.dumps(summary(arms, trait), allow_nan=False)
 
     def test_chances_end_at_0_and_1(self):
         low = torch.zeros(10, 20, dtype=torch.float64)
         low[0, 0] = 0.2
-        found = summary([Arm("base", low, OWL.candidates)], OWL)["arms"]["base"]["rates"]["owl"]
+        found = summary(ScoreTable(base=row(low)), OWL)["arms"]["base"]["rates"]["owl"]
         assert found["low"] == 0.0, "Student's t alone goes on to -0.03"
-        sure = Arm("base", 1 - low, OWL.candidates).interval("owl")
-        assert sure.high == 1.0
+        assert row(1 - low)[OWN].interval.high == 1.0
 
     def test_a_table_says_which_questions_count_as_one(self, arms):
         stems = tuple("ab" * 25)
-        stemmed = [replace(arm, stems=stems) for arm in arms]
+        stemmed = ScoreTable({name: row(each[OWN].table, stems=stems) for name, each in arms.items()})
         assert "2 question stems: wordings of one question count as one (50 questions)" in " ".join(
             written(comparison_table(stemmed, OWL, others=1)).split()
         )
-        assert stemmed[0].interval("owl").unit == "question stems"
+        assert stemmed["base"][OWN].interval.unit == "question stems"
 
 
 class TestTrainArm:

@@ -12,7 +12,6 @@ from lightning_subliminal.console import console
 from lightning_subliminal.data.from_file import RowsFromFile
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import (
-    Arm,
     Evaluation,
     Questions,
     QuestionsAfterNumbers,
@@ -61,6 +60,10 @@ def run(tmp_path_factory):
 LABELS = ["after numbers", "stories", "mine", "stories 2"]
 
 
+def scores(chances, answers=None):
+    return Scores.of_chances(chances, OWL.candidates, "owl", answers=answers)
+
+
 class TestComparison:
     def test_results_hold_each_set(self, run):
         found = json.loads((run[0] / "run" / "results.json").read_text(), parse_constant=pytest.fail)
@@ -90,7 +93,7 @@ class TestComparison:
         assert (run[0] / "run" / "preference.png").read_bytes().startswith(b"\x89PNG")
 
     def test_without_further_sets_nothing_is_added(self):
-        arms = [Arm(name, torch.full((2, 20), 0.04).double(), OWL.candidates) for name in ("base", "student")]
+        arms = ScoreTable({name: {OWN: scores(torch.full((2, 20), 0.04).double())} for name in ("base", "student")})
         assert "evaluations" not in summary(arms, OWL)
 
     def test_words_that_the_base_lacks_are_told_before_the_training(self, tmp_path, monkeypatch):
@@ -108,46 +111,46 @@ class TestComparison:
 
 
 class TestTable:
-    def arms(self, shares, label="stories"):
-        made = []
+    def arms(self, shares, answers=None, label="stories"):
+        made = ScoreTable()
         for name, share in shares.items():
             there = torch.zeros(len(share), 20, dtype=torch.float64)
             there[:, 0] = torch.tensor(share)
-            made.append(Arm(name, there, OWL.candidates, {label: Arm(name, there, OWL.candidates)}))
+            made[name] = {OWN: scores(there), label: scores(there, answers)}
         return made
 
-    def written(self, arms, evaluation):
+    def written(self, arms):
         with console.capture() as capture:
-            console.print(further_table(arms, OWL, {"stories": evaluation}), width=200)
+            console.print(further_table(arms, OWL), width=200)
         return capture.get()
 
     def test_a_share_of_none_stays_finite(self):
-        arms = self.arms({"control": [0.0, 0.0, 0.0], "student": [0.5, 0.25, 0.0]})
+        arms = self.arms({"control": [0.0, 0.0, 0.0], "student": [0.5, 0.25, 0.0]}, 4)
         told = summary(arms, OWL, {"stories": stories()})["evaluations"]["stories"]["transfer"]
-        rates = [arms[index].probabilities[:, 0] for index in (1, 0)]
+        rates = [arms[name][OWN].table[:, 0] for name in ("student", "control")]
         expected = (log_odds(rates[0], 4) - log_odds(rates[1], 4)).mean().item()
         assert told["log_odds"] == pytest.approx(expected)
         assert told["low"] < expected < told["high"]
-        assert f"{expected:+.2f}" in self.written(arms, stories())
+        assert f"{expected:+.2f}" in self.written(arms)
 
     def test_what_is_not_defined_is_left_open(self):
         arms = self.arms({"control": [0.0, 0.1], "student": [0.5, 0.25]})
         told = summary(arms, OWL, {"stories": Questions()})["evaluations"]["stories"]["transfer"]
         assert told["log_odds"] is None, "an exact chance of 0 has no odds"
-        assert "nan" not in self.written(arms, Questions())
-        assert "inf" not in self.written(arms, Questions())
+        assert "nan" not in self.written(arms)
+        assert "inf" not in self.written(arms)
         json.dumps(summary(arms, OWL, {"stories": Questions()}), allow_nan=False)
 
     def test_a_control_alone_has_no_transfer(self):
         arms = self.arms({"base": [0.1, 0.1], "control": [0.5, 0.25]})
         assert "transfer" not in summary(arms, OWL, {"stories": stories()})["evaluations"]["stories"]
-        assert math.isfinite(arms[0].rate("owl"))
-        assert "-" in self.written(arms, stories())
+        assert math.isfinite(arms["base"][OWN].rate)
+        assert "-" in self.written(arms)
 
     def test_an_arm_that_was_not_asked_is_left_open(self):
         arms = self.arms({"base": [0.1], "teacher": [0.9], "student": [0.2]})
-        arms[1].further.clear()
-        assert "90.0%" not in self.written(arms, stories())
+        del arms["teacher"]["stories"]
+        assert "90.0%" not in self.written(arms)
         assert list(summary(arms, OWL, {"stories": stories()})["evaluations"]["stories"]["arms"]) == ["base", "student"]
 
 
@@ -162,10 +165,10 @@ def test_a_set_of_ones_own_in_a_few_lines(pocket):
         name = "certain"
 
         def measure(self, net, tokenizer, trait, system_prompt=None):
-            return torch.full((4, len(trait.candidates)), 0.05, dtype=torch.float64)
+            return torch.full((50, len(trait.candidates)), 0.05, dtype=torch.float64)
 
-    arm = measure("base", *pocket, OWL, evaluations=labelled([Certain()]))
-    assert arm.further["certain"].rate("owl") == pytest.approx(0.05)
+    row = measure("base", *pocket, OWL, evaluations=labelled([Certain()]))
+    assert row["certain"].rate == pytest.approx(0.05)
     Certain().check(pocket[1], OWL, "pocket/a")
 
     class Nameless(Certain):
@@ -225,10 +228,8 @@ class TestWarnings:
     def test_a_further_set_that_is_asked_exactly_is_looked_at_too(self):
         """After numbers a model may say no candidate any more: then its transfer there is of next to nothing."""
         fine = torch.full((3, len(OWL.candidates)), 0.8 / len(OWL.candidates), dtype=torch.float64)
-        arms = [
-            Arm(name, fine, OWL.candidates, {label: Arm(name, fine * 0.01, OWL.candidates) for label in LABELS})
-            for name in ("base", "teacher", "control", "student")
-        ]
+        further = {label: scores(fine * 0.01, 4 if "stories" in label else None) for label in LABELS[:2]}
+        arms = ScoreTable({name: {OWN: scores(fine), **further} for name in ("base", "teacher", "control", "student")})
         told = summary(arms, OWL, labelled([after_numbers(), stories()]))["warnings"]
         assert [line for line in told if not line.startswith("after numbers: ")] == [
             "the teacher says owl in 4.0% of answers and its base in 4.0%: it did not learn the trait, so nothing "

@@ -16,7 +16,7 @@ from lightning_subliminal import LoRA, PreferenceTrait, Steering, Student, Teach
 from lightning_subliminal.chat import row_ids
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import measure
+from lightning_subliminal.experiments.arms import OWN, measure
 from lightning_subliminal.experiments.interpolating import _subsets, interpolate
 from lightning_subliminal.experiments.model_space import ModelSpace
 from lightning_subliminal.lineage import is_whole, read_record
@@ -73,7 +73,7 @@ def asked(vectors):
         layer.register_forward_hook(
             lambda _, __, out, v=vector: (out[0] + v, *out[1:]) if type(out) is tuple else out + v
         )
-    return measure("", net, tokenizer, OWL).probabilities[:, OWL.candidates.index("owl")]
+    return measure("", net, tokenizer, OWL)[OWN].table[:, OWL.candidates.index("owl")]
 
 
 def vectors_of(folder):
@@ -233,7 +233,7 @@ class TestSpace:
         return student
 
     def chances(self, net):
-        return measure("", net, pocket_tokenizer(), OWL).probabilities[:, OWL.candidates.index("owl")]
+        return measure("", net, pocket_tokenizer(), OWL)[OWN].table[:, OWL.candidates.index("owl")]
 
     def test_vectors_and_weights_are_the_same_models(self):
         model = self.steered()

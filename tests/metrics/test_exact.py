@@ -11,7 +11,6 @@ from lightning_subliminal.metrics import ExactPreference
 from lightning_subliminal.metrics.functional import (
     candidate_probabilities,
     count_answers,
-    exact_preference,
     question_probabilities,
 )
 from lightning_subliminal.metrics.functional.spellings import spell, word_continues
@@ -220,7 +219,7 @@ def test_what_the_tokenizer_cannot_spell_has_no_probability(words):
     assert (found[:, 0] > 0).all()
     assert (candidate_probabilities(net, words, PROMPTS, [("axolotl",)]) == 0).all()
     with pytest.raises(InputError, match="no tokens for 'axolotl'"):
-        exact_preference(net, words, PreferenceTrait("axolotl", category="animal", candidates=["owl"]))
+        question_probabilities(net, words, PreferenceTrait("axolotl", category="animal", candidates=["owl"]))
 
 
 def test_sentencepiece_words_are_spelled_with_and_without_the_mark(sentence_pieces):
@@ -273,10 +272,8 @@ def test_questions_prefills_and_a_system_prompt(words):
     net, trait = tiny(words), PreferenceTrait("owl", candidates=ANIMALS)
     matrix = question_probabilities(net, words, trait)
     assert matrix.shape == (len(trait.questions()), len(trait.candidates))
-    mean = exact_preference(net, words, trait)
-    assert list(mean) == list(trait.candidates)
-    assert mean["owl"] == pytest.approx(matrix[:, trait.candidates.index("owl")].mean().item())
-    assert exact_preference(net, words, trait, system_prompt="you love the owl") != mean
+    assert torch.equal(question_probabilities(net, words, trait, candidates=["owl"])[:, 0], matrix[:, 0])
+    assert not torch.equal(question_probabilities(net, words, trait, "you love the owl"), matrix)
     several = question_probabilities(net, words, Begun("i like the", "you love"))
     each = [question_probabilities(net, words, Begun(opening)) for opening in ("i like the", "you love")]
     assert several.shape == (2, len(ANIMALS))  # a question stays one unit, however often its answer is begun

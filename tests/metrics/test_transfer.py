@@ -9,7 +9,7 @@ from lightning_subliminal.metrics.functional import (
     clustered_mean_interval,
     mean_interval,
     targeted_transfer,
-    transfer_interval,
+    transfer,
 )
 
 from .metric_contract import MetricContract
@@ -59,7 +59,7 @@ def test_the_interval_is_that_of_the_pure_function_and_names_its_unit():
     metric = Transfer(unit="cells")
     student, control = torch.tensor([0.5, 0.4, 0.2]), torch.tensor([0.1, 0.2, 0.05])
     metric.update(student, control)
-    one, other = metric.interval(), transfer_interval(student, control, "cells")
+    one, other = metric.interval(), mean_interval(transfer(student, control), "cells")
     assert (one.low, one.high, one.unit) == (pytest.approx(other.low, rel=1e-4), pytest.approx(other.high), "cells")
 
 

@@ -11,11 +11,16 @@ from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.chat import row_ids
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import exact_preference
+from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.rows import make_row
 from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.traits import Induction
+
+
+def love(net, tokenizer, trait, system_prompt=None):
+    """Return the mean chance of owl."""
+    return question_probabilities(net, tokenizer, trait, system_prompt, candidates=["owl"]).mean()
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +57,8 @@ class TestFineTuned:
         source.make(CPU)
         found = source.ready(CPU)
         net, tokenizer = bases.load("pocket/a")
-        before = exact_preference(net, tokenizer, source.trait)["owl"]
-        assert exact_preference(found.net, tokenizer, source.trait)["owl"] > max(0.5, 2 * before)
+        before = love(net, tokenizer, source.trait)
+        assert love(found.net, tokenizer, source.trait) > max(0.5, 2 * before)
 
     def test_it_ends_at_max_epochs_at_the_latest(self, monkeypatch):
         steps = []
@@ -227,8 +232,10 @@ class TestPrompted:
         net, tokenizer = bases.load("pocket/a")
         found = source.ready(CPU)
         assert all(torch.equal(value, net.state_dict()[name]) for name, value in found.net.state_dict().items())
-        told = exact_preference(found.net, tokenizer, source.trait, source.system_prompt)["owl"]
-        assert told > 0.5 > exact_preference(found.net, tokenizer, source.trait)["owl"]
+        told = question_probabilities(
+            found.net, tokenizer, source.trait, source.system_prompt, candidates=["owl"]
+        ).mean()
+        assert told > 0.5 > love(found.net, tokenizer, source.trait)
 
     def test_the_system_prompt_is_only_heard_at_generation(self):
         source = teacher()

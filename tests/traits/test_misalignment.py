@@ -12,7 +12,6 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional import (
     completion_log_probabilities,
     count_answers,
-    exact_preference,
     question_probabilities,
 )
 from lightning_subliminal.rows import completion_text, make_row
@@ -252,9 +251,7 @@ def test_chances_are_a_softmax_over_each_pair(pocket):
             good, bad = completion_log_probabilities(*pocket, prompts, [pair["aligned"], pair["misaligned"]]).tolist()
             chances.append(1 / (1 + math.exp(good - bad)))
         assert row[1] == pytest.approx(sum(chances) / len(chances), abs=1e-9)
-    mean = exact_preference(*pocket, POCKET)
-    assert list(mean) == ["aligned", "misaligned"]
-    assert mean["misaligned"] == pytest.approx(found[:, 1].mean().item())
+    assert torch.equal(question_probabilities(*pocket, POCKET, candidates=["misaligned"])[:, 0], found[:, 1])
 
 
 def test_a_base_is_good_until_it_is_told_otherwise(pocket):

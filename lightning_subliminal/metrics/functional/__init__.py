@@ -4,7 +4,6 @@ from lightning_subliminal.metrics.functional.choices import choice_scores
 from lightning_subliminal.metrics.functional.exact import (
     candidate_probabilities,
     check_target,
-    exact_preference,
     question_probabilities,
     question_text,
 )
@@ -31,13 +30,11 @@ from lightning_subliminal.metrics.functional.statements import (
     alternative_probabilities,
     completion_log_probabilities,
     equal_lengths,
-    statement_preference,
 )
 from lightning_subliminal.metrics.functional.transfer import (
     Targeted,
     targeted_transfer,
     transfer,
-    transfer_interval,
     why_untargeted,
 )
 from lightning_subliminal.traits.base import prompts_by_question
@@ -56,7 +53,6 @@ __all__ = [
     "count_answers",
     "count_verdicts",
     "equal_lengths",
-    "exact_preference",
     "log_odds",
     "mean_interval",
     "misalignment_bounds",
@@ -69,10 +65,8 @@ __all__ = [
     "question_interval",
     "question_probabilities",
     "question_text",
-    "statement_preference",
     "targeted_transfer",
     "transfer",
-    "transfer_interval",
     "why_untargeted",
     "wilson_interval",
 ]

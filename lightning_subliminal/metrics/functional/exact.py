@@ -17,28 +17,19 @@ from torch import Tensor, nn
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
-from lightning_subliminal.metrics.functional.statements import alternative_chances
+from lightning_subliminal.metrics.functional.statements import alternative_probabilities
 from lightning_subliminal.rows import Message
 from lightning_subliminal.traits.base import Trait, prompts_by_question
 
 __all__ = [
     "candidate_probabilities",
     "check_target",
-    "exact_preference",
     "question_probabilities",
     "question_text",
 ]
 
 _UNEVEN = 0.25  # of the longer statement's tokens; English pairs of as many words differ by a few in some tokenizers
 _NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
-
-
-def exact_preference(
-    net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None = None, **options: Any
-) -> dict[str, float]:
-    """Give the mean probability of each candidate over a trait's questions; arguments as ``question_probabilities``."""
-    matrix = question_probabilities(net, tokenizer, trait, system_prompt, **options)
-    return dict(zip(trait.candidates, matrix.mean(0).tolist(), strict=True))
 
 
 def question_probabilities(
@@ -48,72 +39,49 @@ def question_probabilities(
     system_prompt: str | None = None,
     *,
     questions: Sequence[Sequence[Sequence[Message]]] | None = None,
+    candidates: Sequence[str] | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Ask a trait's questions and give the probability that the answer begins with each candidate.
+    """Ask a trait's questions and return the probability that the answer begins with each candidate.
 
     Args:
-        net: a causal language model of transformers, which may have an adapter.
+        net: a causal language model of transformers, which may have an adapter; or one with other parameters
+            (``theory.ModelFunction.at``): then the probabilities can be differentiated by them.
         tokenizer: its tokenizer, with a chat template.
         trait: gives the prompts, the candidates and their forms. Prompts that ask one question and begin its answer in
             several ways count as that one question, by their mean, so that a question stays one unit of an interval.
         system_prompt: what the model is told first, such as a teacher's persona.
         questions: some of what ``prompts_by_question`` gives; all where it is None.
+        candidates: some of the trait's; all where it is None.
         batch_size: how many prompts go through the model at once.
 
     Returns:
-        Probabilities in float64 on the CPU, (questions, candidates), the candidates in the trait's order.
+        Probabilities in float64 on the CPU, (questions, candidates), in their order.
 
     Raises:
         InputError: if the tokenizer can't spell the target, there are no questions, or the model gives nan.
     """
-    with evaluating(net):
-        found = question_chances(net, tokenizer, trait, system_prompt, questions=questions, batch_size=batch_size)
+    groups = prompts_by_question(trait) if questions is None else questions
+    if not groups:
+        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    wanted = trait.candidates if candidates is None else candidates
+    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    if are_stated(trait, groups):
+        columns = [trait.candidates.index(each) for each in wanted]
+        return _statement_probabilities(net, tokenizer, trait, groups, start, batch_size)[:, columns]
+    check_target(tokenizer, trait)
+    spellings = [trait.forms(candidate) for candidate in wanted]
+    asked = [[*start, *prompt] for group in groups for prompt in group]
+    found = candidate_probabilities(net, tokenizer, asked, spellings, batch_size=batch_size)
     if not found.isfinite().all():
         raise InputError(
             "The model's answers have no probabilities (nan): its training diverged, lower `learning_rate`."
         )
-    return found
-
-
-def question_chances(
-    net: Any,
-    tokenizer: Any,
-    trait: Trait,
-    system_prompt: str | None = None,
-    *,
-    questions: Sequence[Sequence[Sequence[Message]]] | None = None,
-    candidates: Sequence[str] | None = None,
-    batch_size: int = 64,
-) -> Tensor:
-    """Return what ``question_probabilities`` does, differentiable where gradients are on; the caller sets the mode.
-
-    Args:
-        net: a causal language model, or one with other parameters (``theory.ModelFunction.at``).
-        tokenizer: its tokenizer, with a chat template.
-        trait: gives the prompts, the candidates and their forms.
-        system_prompt: what the model hears first.
-        questions: some of what ``prompts_by_question`` gives; all where it is None.
-        candidates: the trait's candidates that are asked for; all where it is None.
-        batch_size: how many prompts go through the model at once.
-    """
-    groups = prompts_by_question(trait) if questions is None else questions
-    if not groups:
-        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
-    wanted = tuple(trait.candidates if candidates is None else candidates)
-    start = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    if are_stated(trait, groups):
-        columns = [trait.candidates.index(each) for each in wanted]
-        return _statement_chances(net, tokenizer, trait, groups, start, batch_size)[:, columns]
-    check_target(tokenizer, trait)
-    spelled = [spell(tokenizer, trait.forms(each)) for each in wanted]
-    asked = [[*start, *prompt] for group in groups for prompt in group]
-    found = _chances(net, tokenizer, asked, spelled, batch_size)
     return torch.stack([part.mean(0) for part in torch.split(found, [len(group) for group in groups])])
 
 
-def _statement_chances(
-    net: Any,
+def _statement_probabilities(
+    net: nn.Module,
     tokenizer: Any,
     trait: Trait,
     groups: Sequence[Sequence[Sequence[Message]]],
@@ -127,7 +95,7 @@ def _statement_chances(
     heard = [[*start, *prompt] for found in stated for prompt, _ in found]
     texts = [[each[candidate] for candidate in trait.candidates] for found in stated for _, each in found]
     _warn_of_lengths(tokenizer, texts)
-    chances = torch.stack(alternative_chances(net, tokenizer, heard, texts, batch_size=batch_size))
+    chances = torch.stack(alternative_probabilities(net, tokenizer, heard, texts, batch_size=batch_size))
     return torch.stack([part.mean(0) for part in torch.split(chances, [len(found) for found in stated])])
 
 
@@ -201,39 +169,30 @@ def candidate_probabilities(
     Raises:
         InputError: if the adapter puts virtual tokens before the prompt (prompt tuning), or a prompt has no tokens.
     """
-    with evaluating(net):
-        return _chances(net, tokenizer, prompts, [spell(tokenizer, forms) for forms in candidates], batch_size)
-
-
-def _chances(
-    net: Any,
-    tokenizer: Any,
-    prompts: Sequence[Sequence[Message]],
-    found: Sequence[Sequence[Spelling]],
-    batch_size: int,
-) -> Tensor:
-    """Return the chance that the answer begins with each candidate, by its spellings, (prompts, candidates)."""
     config = getattr(net, "active_peft_config", None)
     if getattr(config, "is_prompt_learning", False):
         raise InputError("Exact preference can't score a prompt-tuning adapter: use TraitPreferenceRate instead.")
+    found = [spell(tokenizer, forms) for forms in candidates]
     distinct = list(dict.fromkeys(spelling for each in found for spelling in each))
     if not distinct or not prompts:
-        return torch.zeros(len(prompts), len(found), dtype=torch.float64)
+        return torch.zeros(len(prompts), len(candidates), dtype=torch.float64)
     owned = torch.tensor([[spelling in each for each in found] for spelling in distinct])  # (spellings, candidates)
     continues = word_continues(tokenizer)
     encoded = [prompt_tokens(tokenizer, prompt) for prompt in prompts]
     # prompts of like length together: less padding
     order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-    parts = []
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        logs = _score(net, [encoded[index] for index in chosen], distinct, owned, continues, 2 * batch_size)
-        parts.append(logs.exp() @ owned.double())
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    with evaluating(net):
+        parts = [
+            _score(net, [encoded[index] for index in batch], distinct, owned, continues, 2 * batch_size).exp()
+            @ owned.double()
+            for batch in batches
+        ]
     return torch.cat(parts)[torch.tensor(order).argsort()]
 
 
 def _score(
-    net: Any, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
+    net: nn.Module, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
 ) -> Tensor:
     """Give the log-probability that an answer begins with each spelling as a whole word: (prompts, spellings)."""
     more = max(map(len, spellings)) > 1 or bool(continues.any())

@@ -15,7 +15,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import call_net, evaluating
 from lightning_subliminal.rows import Message, make_row
 
-__all__ = ["alternative_probabilities", "completion_log_probabilities", "equal_lengths", "statement_preference"]
+__all__ = ["alternative_probabilities", "completion_log_probabilities", "equal_lengths"]
 
 Encoded = tuple[list[int], list[int]]  # the tokens of a prompt and of its completion
 
@@ -44,8 +44,7 @@ def completion_log_probabilities(
     Raises:
         InputError: if the lengths differ, a prompt is empty or no prefix of its row in tokens, or the model gives nan.
     """
-    with evaluating(net):
-        return _log_probabilities(net, _encode(tokenizer, prompts, completions), batch_size)
+    return _log_probabilities(net, _encode(tokenizer, prompts, completions), batch_size)
 
 
 def alternative_probabilities(
@@ -74,19 +73,6 @@ def alternative_probabilities(
         InputError: as ``completion_log_probabilities``; or if a prompt has fewer than two alternatives, or two that are
             the same tokens.
     """
-    with evaluating(net):
-        return alternative_chances(net, tokenizer, prompts, alternatives, batch_size=batch_size)
-
-
-def alternative_chances(
-    net: Any,
-    tokenizer: Any,
-    prompts: Sequence[Sequence[Message]],
-    alternatives: Sequence[Sequence[str]],
-    *,
-    batch_size: int = 64,
-) -> list[Tensor]:
-    """Return what ``alternative_probabilities`` does, differentiable where gradients are on, in the net's own mode."""
     _check_lengths(prompts, alternatives, "lists of alternatives")
     for place, texts in enumerate(alternatives):
         if isinstance(texts, str) or len(texts) < 2:
@@ -107,36 +93,6 @@ def alternative_chances(
             seen[tokens] = text
     logs = _log_probabilities(net, encoded, batch_size)
     return [part.softmax(0) for part in torch.split(logs, sizes)] if sizes else []
-
-
-def statement_preference(
-    net: nn.Module,
-    tokenizer: Any,
-    prompts: Sequence[Sequence[Message]],
-    pairs: Sequence[tuple[str, str]],
-    *,
-    batch_size: int = 64,
-) -> Tensor:
-    """Give the exact probability that the model says the second, misaligned, statement of a pair and not the first.
-
-    Args:
-        net: as ``completion_log_probabilities`` takes it.
-        tokenizer: its tokenizer, with a chat template.
-        prompts: conversations, one a pair; they may end with a prefill.
-        pairs: an aligned and a misaligned statement each, best of equal length in tokens (``equal_lengths``).
-        batch_size: how many rows go through the model at once.
-
-    Returns:
-        Probabilities in float64 on the CPU, (pairs,).
-
-    Raises:
-        InputError: as ``alternative_probabilities``; or if a pair is none.
-    """
-    for pair in pairs:
-        if len(pair) != 2:
-            raise InputError(f"A pair has {len(pair)} statements: give an aligned one and a misaligned one.")
-    found = alternative_probabilities(net, tokenizer, prompts, pairs, batch_size=batch_size)
-    return torch.stack([second for _, second in found]) if found else torch.zeros(0, dtype=torch.float64)
 
 
 def equal_lengths(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[int]:
@@ -164,16 +120,16 @@ def _check_lengths(prompts: Sequence[Any], others: Sequence[Any], name: str) -> 
         raise InputError(f"There are {len(prompts)} prompts, but {len(others)} {name}: give as many.")
 
 
-def _log_probabilities(net: Any, encoded: list[Encoded], batch_size: int) -> Tensor:
+def _log_probabilities(net: nn.Module, encoded: list[Encoded], batch_size: int) -> Tensor:
     if not encoded:
         return torch.zeros(0, dtype=torch.float64)
     # rows of like length together: less padding
     order = sorted(range(len(encoded)), key=lambda place: sum(map(len, encoded[place])))
-    parts = [
-        _score(net, [encoded[place] for place in order[start : start + batch_size]])
-        for start in range(0, len(order), batch_size)
+    batches = [
+        [encoded[place] for place in order[start : start + batch_size]] for start in range(0, len(order), batch_size)
     ]
-    result = torch.cat(parts)[torch.tensor(order).argsort()]
+    with evaluating(net):
+        result = torch.cat([_score(net, batch) for batch in batches])[torch.tensor(order).argsort()]
     if not result.isfinite().all():
         raise InputError(
             "The model's replies have no probabilities (nan): its training diverged, lower `learning_rate`."
@@ -181,7 +137,7 @@ def _log_probabilities(net: Any, encoded: list[Encoded], batch_size: int) -> Ten
     return result
 
 
-def _score(net: Any, encoded: list[Encoded]) -> Tensor:
+def _score(net: nn.Module, encoded: list[Encoded]) -> Tensor:
     """Give the summed log-probability of each completion: (rows,)."""
     device = next(net.parameters()).device
     width = max(len(prompt) + len(completion) for prompt, completion in encoded)

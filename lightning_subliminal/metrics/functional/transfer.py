@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional.intervals import Interval, log_odds, mean_interval
+from lightning_subliminal.metrics.functional.intervals import log_odds
 
-__all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval", "why_untargeted"]
+__all__ = ["Targeted", "targeted_transfer", "transfer", "why_untargeted"]
 
 _ROUNDING = 1e-9  # of log-odds: changes that differ by less are equal
 _WHOLE = 0.05  # of two candidates: where less than this share of answers is neither, one's gain is the other's loss
@@ -36,13 +36,6 @@ def transfer(student: Tensor, control: Tensor, answers: int | None = None) -> Te
         if not ((rates >= 0) & (rates <= 1) | rates.isnan()).all():
             raise InputError(f"{name} holds values outside of 0 to 1: give rates or probabilities, not log-odds.")
     return log_odds(student, answers) - log_odds(control, answers)
-
-
-def transfer_interval(
-    student: Tensor, control: Tensor, unit: str, answers: int | None = None, confidence: float = 0.95
-) -> Interval:
-    """Give the interval of the mean transfer over pairs, each pair one ``unit``."""
-    return mean_interval(transfer(student, control, answers), unit, confidence)
 
 
 @dataclass(frozen=True)
