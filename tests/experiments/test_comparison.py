@@ -8,6 +8,8 @@ from lightning_subliminal import MisalignmentTrait, PreferenceTrait, Steering, S
 from lightning_subliminal.adapter_names import OWN_FILES
 from lightning_subliminal.console import console
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import Scores, ScoreTable
+from lightning_subliminal.evaluation.guards import pair_doubts, warnings_of
 from lightning_subliminal.experiments import fit_arms, measure, train_arm
 from lightning_subliminal.experiments.arms import OWN, arm_folder, shaping
 from lightning_subliminal.experiments.results import comparison_table, summary, verdict

@@ -11,14 +11,9 @@ from lightning_subliminal import PreferenceTrait, Steering, Student, TraitCompar
 from lightning_subliminal.console import console
 from lightning_subliminal.data.from_file import RowsFromFile
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import (
-    Evaluation,
-    Questions,
-    QuestionsAfterNumbers,
-    Stories,
-    fit_arms,
-    measure,
-)
+from lightning_subliminal.evaluation import Evaluation, Questions, QuestionsAfterNumbers, Scores, ScoreTable, Stories
+from lightning_subliminal.experiments import fit_arms
+from lightning_subliminal.experiments.arms import OWN, measure
 from lightning_subliminal.experiments.comparison import labelled, readable
 from lightning_subliminal.experiments.results import further_table, summary
 from lightning_subliminal.formats import write_rows
