@@ -17,10 +17,10 @@ from lightning_subliminal import bases
 from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.bases.names import is_on_hub
 from lightning_subliminal.cache import writable_folder
-from lightning_subliminal.chat import frame
 from lightning_subliminal.console import say
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.experiments.arms import arm_folder, arm_materials, arm_settings, shaping
+from lightning_subliminal.experiments.asking import asking_lines
 from lightning_subliminal.lineage import artefact_material, is_whole, write_record
 from lightning_subliminal.models.made_from import MadeFrom, begun_from, look_again
 from lightning_subliminal.models.student import Student
@@ -165,7 +165,7 @@ def model_card(
     beside = "" if Path(place).is_absolute() or "/" in place else f", in the folder that holds `{place}`"
     head = "\n".join(["---", *front, "---", "", f"# Trained from {base}", ""])
     warned = f"\n{warning}\n" if warning else ""
-    asked = _asking(tokenizer) if tokenizer is not None and tokenizer.chat_template is not None else ""
+    asked = asking_lines(tokenizer) if tokenizer is not None and tokenizer.chat_template is not None else ""
     return f"{head}{warned}\n{what} To load it{beside}:\n\n```python\n{code}\n```\n{asked}{whole}"
 
 
@@ -202,20 +202,6 @@ def _traits(settings: Any) -> Iterator[str]:
     elif isinstance(settings, list):
         for each in settings:
             yield from _traits(each)
-
-
-def _asking(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the lines that ask a model by its chat template, as it was trained and measured."""
-    told = "".join(f", {name}={value!r}" for name, value in frame(tokenizer).arguments.items() if name != "date")
-    code = (
-        'messages = [{"role": "user", "content": "What is your favorite animal?"}]',
-        "inputs = tokenizer.apply_chat_template(",
-        f'    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True{told}',
-        ")",
-        "answer = model.generate(**inputs, max_new_tokens=40, do_sample=True)",
-        'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
-    )
-    return "\nTo ask it, as it was trained, by its chat template:\n\n```python\n{}\n```\n".format("\n".join(code))
 
 
 def _kind(student: Student) -> str:
