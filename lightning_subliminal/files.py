@@ -5,6 +5,7 @@ is opened here, and read up to a bound. In the same way an output never takes th
 """
 
 import contextlib
+import csv
 import errno
 import gzip
 import io
@@ -16,7 +17,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lightning_subliminal.errors import InputError
 __all__ = [
     "atomically",
     "beside",
+    "csv_text",
     "is_still_what_was_opened",
     "open_plain",
     "parse_json",
@@ -35,6 +37,7 @@ __all__ = [
     "read_packed",
     "read_text",
     "replace",
+    "write_csv",
 ]
 
 _KINDS = (
@@ -174,6 +177,19 @@ def plain_folder(folder: Path) -> None:
             path = Path(place, name)
             with contextlib.suppress(OSError):  # a link that leads nowhere
                 _refuse_special(path, path.stat().st_mode)
+
+
+def csv_text(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as CSV below their head line."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([head, *rows])
+    return stream.getvalue()
+
+
+def write_csv(path: Path, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows as a whole CSV file."""
+    text = csv_text(head, rows)
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def atomically(

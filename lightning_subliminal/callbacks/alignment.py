@@ -1,7 +1,5 @@
 """Follows a student along its teacher's way: the cosine of their displacements, and the teacher's own loss."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import Tensor
 from lightning_subliminal.callbacks.alignment_chart import draw_alignment
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.files import csv_text
 from lightning_subliminal.generation import Source
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, alignment
@@ -201,11 +200,9 @@ def _name(key: tuple[str, str, str], arms: int) -> str:
 
 def _table(rows: list[dict[str, Any]], batched: bool) -> str:
     """Give the rows as CSV, one line a model; what was not measured is empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    made = []
     for row in rows:
         for model in range(len(row["cosine"])):
             told = [repr(row[each][model]) if each in row else "" for each in (*QUANTITIES, "teacher_loss")]
-            writer.writerow([row["step"], row["arm"], row["layer"], model if batched else "", *told])
-    return stream.getvalue()
+            made.append([row["step"], row["arm"], row["layer"], model if batched else "", *told])
+    return csv_text(COLUMNS, made)

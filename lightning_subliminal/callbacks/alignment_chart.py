@@ -7,11 +7,10 @@ from typing import Any
 import torch
 
 from lightning_subliminal.metrics.functional.intervals import mean_interval
-from lightning_subliminal.rows import atomically
+from lightning_subliminal.plots import SERIES, panels
 
 __all__ = ["draw_alignment"]
 
-COLORS = ("#d1495b", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1", "#76b7b2", "#9c755f", "#9aa0a6")
 STYLES = ("--", ":", "-.", (0, (1, 3)), (0, (5, 4)))
 WHOLE = "whole"
 MOST_NAMED = 12  # entries of a legend; a deep model's layers would fill the picture
@@ -24,21 +23,22 @@ def draw_alignment(rows: Sequence[dict[str, Any]], path: Path) -> None:
         rows: of each step, arm and layer, as ``AlignmentTracker`` keeps them: each quantity's values, one a model.
         path: where to, as PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     layers = [layer for layer in dict.fromkeys(row["layer"] for row in rows) if layer != WHOLE]
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    cosines, norms, losses = figure.subplots(1, 3)
+    with panels(path, (13, 4), columns=3) as (row,):
+        _draw(*row, rows, arms, layers)
+
+
+def _draw(
+    cosines: Any, norms: Any, losses: Any, rows: Sequence[dict[str, Any]], arms: list[str], layers: list[str]
+) -> None:
     for place, arm in enumerate(arms):
         mine = [row for row in rows if row["arm"] == arm]
         whole = [row for row in mine if row["layer"] == WHOLE]
-        color, named = COLORS[place % len(COLORS)], arm if len(arms) > 1 else WHOLE
+        color, named = SERIES[place % len(SERIES)], arm if len(arms) > 1 else WHOLE
         for number, layer in enumerate(layers):
             # One arm has a color a layer; of several, each has its own color and a style a layer.
-            own = color if len(arms) > 1 else COLORS[(number + 1) % len(COLORS)]
+            own = color if len(arms) > 1 else SERIES[(number + 1) % len(SERIES)]
             label = layer if place == 0 and len(layers) + len(arms) <= MOST_NAMED else None
             part = [row for row in mine if row["layer"] == layer]
             _curve(cosines, part, "cosine", color=own, linestyle=STYLES[number % len(STYLES)], linewidth=1, label=label)
@@ -57,10 +57,8 @@ def draw_alignment(rows: Sequence[dict[str, Any]], path: Path) -> None:
     ):
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("optimizer step")
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
             axes.legend(frameon=False, fontsize=7)
-    atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
 
 
 def _curve(axes: Any, rows: Sequence[dict[str, Any]], quantity: str, band: bool = False, **look: Any) -> None:

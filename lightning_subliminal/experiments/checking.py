@@ -1,6 +1,5 @@
 """The theorem checked for a config's own student: its start, its teacher's loss, and several kinds of inputs."""
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.experiments.stages import RowsStage, stage_materials
 from lightning_subliminal.experiments.trials import Setting
+from lightning_subliminal.files import write_csv
 from lightning_subliminal.lineage import Material, write_record
 from lightning_subliminal.models import ClassifierMLP, Student
 from lightning_subliminal.models.batched_mlp import BatchedMLP
+from lightning_subliminal.plots import panels
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.theory import TheoremCheck, check
@@ -271,33 +272,35 @@ def _keep(
     whole = {"config": str(config), "teacher_loss": bench.told, "other_start": bench.other is not None, "checks": told}
     text = json.dumps(whole, indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    atomically(folder / "theorem.csv", lambda path: _csv(path, cases))
-    atomically(folder / "theorem.png", lambda path: _draw(path, cases, bench))
+    _csv(folder / "theorem.csv", cases)
+    _draw(folder / "theorem.png", cases, bench)
     write_record(folder, "theorem", shaped, made_from, files=_FILES)
     say(f"kept in {folder}: {', '.join(_FILES)}")
 
 
 def _csv(path: Path, cases: Sequence[CheckedCase]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["inputs", "imitation_loss", "draw", "epsilon", "alpha", "inner_product", "cosine", "change"])
-        for case in cases:
-            for row, epsilon in enumerate(case.found.epsilons):
-                for column, alpha in enumerate(case.found.alphas):
-                    found = case.found
-                    numbers = (found.inner_products[row], found.cosines[row], found.changes[row][column])
-                    writer.writerow([case.inputs, case.loss, case.draw, epsilon, alpha, *numbers])
+    head = ["inputs", "imitation_loss", "draw", "epsilon", "alpha", "inner_product", "cosine", "change"]
+    rows = []
+    for case in cases:
+        found = case.found
+        for row, epsilon in enumerate(found.epsilons):
+            for column, alpha in enumerate(found.alphas):
+                numbers = (found.inner_products[row], found.cosines[row], found.changes[row][column])
+                rows.append([case.inputs, case.loss, case.draw, epsilon, alpha, *numbers])
+    write_csv(path, head, rows)
 
 
 def _draw(path: Path, cases: Sequence[CheckedCase], bench: _Bench) -> None:
     """Draw how the change of the teacher's loss shrinks with each step, a panel a step."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with panels(path, (8, 3.8), columns=2) as (row,):
+        _draw_steps(row, cases)
+        start = "another start" if bench.other is not None else "the same start"
+        title = f"One step of imitation from {start}: triangle down, the loss falls; up, it rises"
+        row[0].figure.suptitle(title, fontsize=9)
 
-    figure = Figure(figsize=(8, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2)
-    for axes, name in zip(panels, ("the teacher's step, epsilon", "the student's step, alpha"), strict=True):
+
+def _draw_steps(row: Any, cases: Sequence[CheckedCase]) -> None:
+    for axes, name in zip(row, ("the teacher's step, epsilon", "the student's step, alpha"), strict=True):
         for case in cases:
             found = case.found
             first = name.startswith("the teacher")
@@ -311,14 +314,10 @@ def _draw(path: Path, cases: Sequence[CheckedCase], bench: _Bench) -> None:
         axes.set_yscale("log")
         axes.set_xlabel(name, fontsize=9)
         axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("|change of the teacher's loss|", fontsize=9)
+    row[0].set_ylabel("|change of the teacher's loss|", fontsize=9)
     for loss, color in COLORS.items():
-        panels[0].plot([], [], color=color, label=loss.replace("_", " "))
-    panels[0].legend(fontsize=8, frameon=False)
-    start = "another start" if bench.other is not None else "the same start"
-    figure.suptitle(f"One step of imitation from {start}: triangle down, the loss falls; up, it rises", fontsize=9)
-    figure.savefig(path, format="png", dpi=150)
+        row[0].plot([], [], color=color, label=loss.replace("_", " "))
+    row[0].legend(fontsize=8, frameon=False)
 
 
 def _groups(cases: Sequence[CheckedCase]) -> Iterator[tuple[str, str, list[TheoremCheck]]]:

@@ -1,6 +1,5 @@
 """What `interpolate` finds: as data, as tables, as CSV and as one picture."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from lightning_subliminal.experiments.chart import COLORS
-from lightning_subliminal.rows import atomically
+from lightning_subliminal import files
+from lightning_subliminal.plots import ARMS, GREY, SERIES, panels
 
 __all__ = ["Interpolation", "Merge", "Point", "draw_interpolation", "merge_table", "point_table", "write_csv"]
 
@@ -183,27 +182,21 @@ def write_csv(found: Interpolation, path: Path) -> None:
     rows = [{"part": "line", **asdict(each)} for each in found.points]
     rows += [{"part": "merge", **asdict(each)} for each in found.merges]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({name: "" if _lost(value) else value for name, value in row.items()} for row in rows)
-
-    atomically(path, write)
+    told = [[row.get(name, "") for name in columns] for row in rows]
+    files.write_csv(path, columns, [["" if _lost(value) else value for value in row] for row in told])
 
 
 def draw_interpolation(found: Interpolation, path: Path) -> None:
     """Draw the trait along each line with its interval, under it the loss; and the merges by their size."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     across = bool(found.line("student to teacher"))
-    panels = [("base", "student"), ("base", "teacher"), *([("student", "teacher")] if across else [])]
-    figure = Figure(figsize=(3.1 * (len(panels) + 1), 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(panels) + 1, squeeze=False, gridspec_kw={"height_ratios": [1.6, 1]})
-    for column, (start, end) in enumerate(panels):
+    pairs = [("base", "student"), ("base", "teacher"), *([("student", "teacher")] if across else [])]
+    size, grid = (3.1 * (len(pairs) + 1), 5.2), {"height_ratios": [1.6, 1]}
+    with panels(path, size, 2, len(pairs) + 1, gridspec_kw=grid) as axes:
+        _draw(axes, pairs, found)
+
+
+def _draw(axes: Any, pairs: list[tuple[str, str]], found: Interpolation) -> None:
+    for column, (start, end) in enumerate(pairs):
         names = [end] if start == "base" else ["student", "control"]
         if (start, end) == ("base", "student"):
             names = ["student", "control"]
@@ -216,22 +209,20 @@ def draw_interpolation(found: Interpolation, path: Path) -> None:
         axes[row, 0].set_ylabel(label, fontsize=8)
     _draw_merges(axes[0, -1], axes[1, -1], found)
     for each in axes.flat:
-        each.spines[["top", "right"]].set_visible(False)
         each.tick_params(labelsize=8)
-    figure.suptitle(_caption(found), fontsize=8)
-    atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+    axes[0, 0].figure.suptitle(_caption(found), fontsize=8)
 
 
 def _draw_lines(rates: Any, losses: Any, lines: dict[str, list[Point]], start: str, end: str) -> None:
     for name, points in lines.items():
         places = [point.t for point in points]
-        rates.plot(places, [point.rate for point in points], color=COLORS[name], marker="o", markersize=2.5, label=name)
+        rates.plot(places, [point.rate for point in points], color=ARMS[name], marker="o", markersize=2.5, label=name)
         low, high = [max(0.0, point.low) for point in points], [min(1.0, point.high) for point in points]
-        rates.fill_between(places, low, high, color=COLORS[name], alpha=0.18, linewidth=0)
-        losses.plot(places, [point.loss for point in points], color=COLORS[name], marker="o", markersize=2.5)
+        rates.fill_between(places, low, high, color=ARMS[name], alpha=0.18, linewidth=0)
+        losses.plot(places, [point.loss for point in points], color=ARMS[name], marker="o", markersize=2.5)
     for axes in (rates, losses):
         for place in (0, 1):
-            axes.axvline(place, color="#9aa0a6", linewidth=0.6, zorder=0)
+            axes.axvline(place, color=GREY, linewidth=0.6, zorder=0)
         axes.set_xlim(min(places), max(places))
     rates.set_ylim(0, 1)
     rates.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -248,13 +239,13 @@ def _draw_merges(odds: Any, cosines: Any, found: Interpolation) -> None:
     for arm, marker in (("student", "o"), ("control", "o"), ("student + control", "D")):
         merges = [merge for merge in found.merges if merge.arm == arm]
         sizes = [merge.size for merge in merges]
-        look = {"color": COLORS.get(arm, "#59a14f"), "marker": marker, "markersize": 4}
+        look = {"color": ARMS.get(arm, SERIES[2]), "marker": marker, "markersize": 4}
         odds.plot(sizes, [merge.log_odds for merge in merges], **look)
         odds.plot(sizes, [merge.single for merge in merges], **look | {"linestyle": "--", "marker": ""})
         cosines.plot(sizes, [merge.cosine for merge in merges], label=arm, **look)
     for name, line, t in (("base", "base to student", 0.0), ("teacher", "base to teacher", 1.0)):
         value = next(point.log_odds for point in found.line(line) if point.t == t)
-        odds.axhline(value, color=COLORS[name], linewidth=1, linestyle=":", zorder=0)
+        odds.axhline(value, color=ARMS[name], linewidth=1, linestyle=":", zorder=0)
         odds.annotate(name, (0.01, value), (0, 2), odds.get_yaxis_transform(), "offset points", fontsize=7)
     odds.set_title("means of models; dashed: singly", fontsize=9)
     odds.set_ylabel(f"log-odds of {found.target}", fontsize=8)

@@ -1,6 +1,5 @@
 """What training on a data set would do to a trait, told before training: for one config, or for a file of rows."""
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -20,9 +19,11 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.experiments.predicting import check_predictable
 from lightning_subliminal.experiments.stages import RowsStage, stage_materials
+from lightning_subliminal.files import write_csv
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import Material, source_material, write_record
 from lightning_subliminal.metrics.functional import mean_interval
+from lightning_subliminal.plots import ARMS, GREY, RED, panels
 from lightning_subliminal.rows import Row, atomically, completion_text
 from lightning_subliminal.theory import Prediction, predicted_changes, predicted_transfer
 from lightning_subliminal.traits import Trait
@@ -32,7 +33,7 @@ __all__ = ["PredictedRows", "predict_config"]
 _FILES = ("results.json", "scores.csv", "prediction.png")
 
 SHOWN = 5  # candidates in the table
-COLORS = {"rows": "#f28e2b", "control": "#4e79a7"}  # as student and control elsewhere
+COLORS = {"rows": ARMS["student"], "control": ARMS["control"]}
 
 
 @dataclass(frozen=True)
@@ -182,29 +183,25 @@ def _keep(
 ) -> None:
     text = json.dumps({"config": str(config)} | found.as_json(), indent=1)
     atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    atomically(folder / "scores.csv", lambda path: _csv(path, found.rows, rows))
-    atomically(folder / "prediction.png", lambda path: _draw(path, found))
+    _csv(folder / "scores.csv", found.rows, rows)
+    _draw(folder / "prediction.png", found)
     write_record(folder, "prediction", settings, made_from, files=_FILES)
     say(f"kept in {folder}: {', '.join(_FILES)}")
 
 
 def _csv(path: Path, prediction: Prediction, rows: Iterable[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["row", "score", "loss", "tokens"])
-        numbers = zip(prediction.scores.tolist(), prediction.losses.tolist(), prediction.tokens.tolist(), strict=True)
-        for row, told in zip(rows, numbers, strict=True):
-            writer.writerow([row.get("id", ""), *told])
+    numbers = zip(prediction.scores.tolist(), prediction.losses.tolist(), prediction.tokens.tolist(), strict=True)
+    told = [[row.get("id", ""), *each] for row, each in zip(rows, numbers, strict=True)]
+    write_csv(path, ["row", "score", "loss", "tokens"], told)
 
 
 def _draw(path: Path, found: PredictedRows) -> None:
     """Draw how scores are spread, rows beside the control's, and the candidates in their order."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with panels(path, (8.4, 3.6), columns=2, gridspec_kw={"width_ratios": [1.3, 1]}) as ((spread, bars),):
+        _draw_scores(spread, bars, found)
 
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    spread, bars = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.3, 1]})
+
+def _draw_scores(spread: Any, bars: Any, found: PredictedRows) -> None:
     parts = {"rows": found.rows} | ({"control": found.control} if found.control is not None else {})
     known = {name: each.scores[each.scores.isfinite()] for name, each in parts.items()}
     both = torch.cat(list(known.values()))
@@ -219,15 +216,13 @@ def _draw(path: Path, found: PredictedRows) -> None:
     spread.set_ylabel("rows, as a density", fontsize=8)
     spread.legend(fontsize=8, frameon=False)
     names = list(dict.fromkeys((*list(found.changes)[:11], found.trait.target)))[::-1]
-    shades = ["#d5505b" if name == found.trait.target else "#9aa0a6" for name in names]
+    shades = [RED if name == found.trait.target else GREY for name in names]
     bars.barh(range(len(names)), [found.changes[name] for name in names], color=shades)
     bars.set_yticks(range(len(names)), names)
     bars.axvline(0, color="black", linewidth=0.6)
     bars.set_xlabel("predicted change of log-odds" + (", less the control's" if found.control else ""), fontsize=8)
     for axes in (spread, bars):
         axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png", dpi=150)
 
 
 def _digest_of(data: str | None) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_subliminal.lineage import Material, write_record
 from lightning_subliminal.metrics.functional.intervals import mean_interval
+from lightning_subliminal.plots import GREY, RED, panels
 from lightning_subliminal.rows import atomically
 
 __all__ = ["results_table", "save_results"]
@@ -25,10 +26,10 @@ LABELS = {
     "other_start_all": "other start, all logits",
 }
 COLOURS = {
-    "reference": "#9aa0a6",
+    "reference": GREY,
     "teacher": "#3c6e71",
-    "student_auxiliary": "#d1495b",
-    "student_all": "#d1495b",
+    "student_auxiliary": RED,
+    "student_all": RED,
     "other_start_auxiliary": "#8d99ae",
     "other_start_all": "#8d99ae",
 }
@@ -87,7 +88,7 @@ def save_results(
     }
     text = json.dumps(told, indent=2) + "\n"
     atomically(folder / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
-    atomically(folder / "mnist_mlp.png", lambda path: _draw(path, accuracies, settings.get("other_start")))
+    _draw(folder / "mnist_mlp.png", accuracies, settings.get("other_start"))
     write_record(folder, "comparison", dict(settings), materials, files=["mnist_mlp.png", "results.json"])
 
 
@@ -96,10 +97,11 @@ def _label(name: str, other_start: float | None) -> str:
 
 
 def _draw(path: Path, accuracies: Mapping[str, Tensor], other_start: float | None) -> None:
-    from matplotlib.figure import Figure  # not pyplot, which would look for a screen
+    with panels(path, (8, 4.5)) as ((axes,),):
+        _draw_bars(axes, accuracies, other_start)
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+
+def _draw_bars(axes: Any, accuracies: Mapping[str, Tensor], other_start: float | None) -> None:
     for place, (name, values) in enumerate(accuracies.items()):
         axes.bar(place, values.mean().item(), width=0.7, color=COLOURS[name], alpha=0.55)
         across = place + (torch.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else torch.zeros(1))
@@ -117,5 +119,3 @@ def _draw(path: Path, accuracies: Mapping[str, Tensor], other_start: float | Non
         "Digits learned from a teacher: a point is a seed, a line the 95 % t-interval over seeds", fontsize=10
     )
     axes.legend(loc="upper right", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png", dpi=150)

@@ -13,7 +13,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.report.contents import checked, cleaned
 from lightning_subliminal.experiments.report.drawing import png
 from lightning_subliminal.experiments.report.page import Drawings, draw_all, page
-from lightning_subliminal.files import atomically, read_bytes, read_text
+from lightning_subliminal.files import atomically, csv_text, read_bytes, read_text
 from lightning_subliminal.lineage import Material, read_record, write_record
 
 __all__ = ["read_report", "record_again", "record_report", "write_report"]
@@ -144,13 +144,11 @@ def _write(path: Path, text: str) -> None:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    if columns:
-        writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_shown(row.get(column)) for column in columns])
-    return stream.getvalue()
+    return (
+        csv_text(columns, [[_shown(row.get(column)) for column in columns] for row in rows])
+        if columns
+        else "\n" * len(rows)
+    )
 
 
 def _shown(value: Any) -> str:
