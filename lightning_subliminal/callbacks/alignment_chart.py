@@ -26,7 +26,8 @@ def draw_alignment(rows: Sequence[dict[str, Any]], path: Path) -> None:
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     layers = [layer for layer in dict.fromkeys(row["layer"] for row in rows) if layer != WHOLE]
     with panels(path, (13, 4), columns=3) as (row,):
-        _draw(*row, rows, arms, layers)
+        cosines, norms, losses = row
+        _draw(cosines, norms, losses, rows, arms, layers)
 
 
 def _draw(
