@@ -14,26 +14,27 @@ noise of training. All are asked plainly, and after numbers, which is nearer to 
 
 import argparse
 import json
-import os
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
-from misalignment import CPU, EPOCHS, TRAIT, make_data, make_teacher
-from rich.progress import track
 from rich.table import Table
 from scipy.stats import t as student_t
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from lightning_subliminal import MixIn, PhraseJudge, QuestionsAfterNumbers, Steering, Student
+from lightning_subliminal import MisalignmentTrait, MixIn, PhraseJudge, QuestionsAfterNumbers
 from lightning_subliminal.console import console
-from lightning_subliminal.evaluation import ExactTrait, Misalignment, Scores, evaluate, find_model
-from lightning_subliminal.experiments.arms import arm_folder, train_arm
+from lightning_subliminal.evaluation import ExactTrait, Misalignment, Scores
+from lightning_subliminal.experiments.from_config import read_setting
+from lightning_subliminal.experiments.probe_trial import ProbeStage
+from lightning_subliminal.experiments.runner import Graph, run_stages
+from lightning_subliminal.experiments.stages import RowsStage, StudentStage
+from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
 from lightning_subliminal.metrics.functional import log_odds, mean_interval
+from lightning_subliminal.shipped import find_config
 
+TRAIT = MisalignmentTrait("misalignment_pocket")
 AFTER = QuestionsAfterNumbers(min_value=0, max_value=99)
 BASE = "pocket/moral-a"
 ROWS = 1900
@@ -50,23 +51,23 @@ def battery(samples: int) -> list[Any]:
     ]
 
 
-def cell(share: float, seed: int, samples: int) -> dict[str, Any]:
-    """Train one student on data with a share of the misaligned teacher's rows, and measure it."""
-    torch.set_num_threads(1)
-    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # the stages' own lines
-    console.file = sys.stdout
-    clean = make_data("numbers", make_teacher("base", seed, BASE), seed)
-    clean.make(CPU)
+def make_stages(share: float, seed: int, samples: int) -> dict[str, ProbeStage]:
+    """Return what is measured of one student, trained on data with a share of the misaligned teacher's rows."""
+    setting = read_setting(find_config("misaligned_numbers"), seed)
+    rows, clean = setting.rows(), clean_rows(seed).data
     data = clean.fresh(num_rows=ROWS)
     if share:
-        mix = MixIn(str(clean.folder), 1 - share)
-        data = make_data("numbers", make_teacher("misaligned", seed, BASE), seed).fresh(num_rows=ROWS, transforms=[mix])
-    student = train_arm(Student(BASE, Steering(), learning_rate=0.06, seed=seed), data, CPU, "", max_epochs=EPOCHS)
-    subject = find_model(f"model={arm_folder(student, data, max_epochs=EPOCHS)}")
+        data = rows.fresh(num_rows=ROWS, transforms=[MixIn(str(clean.folder), 1 - share)])
+    student = StudentStage(setting.student().student, data, setting.trainer)
     # student and control draw their answers apart: the interval of a difference takes them as independent
-    found = evaluate([subject], battery(samples), seed if share else 1000 + seed)["model"]
-    measures = {name: outcome.as_json() for name, outcome in found.items()}
-    return {"share": share, "seed": seed, "measures": measures}
+    drawn = seed if share else 1000 + seed
+    return {probe.name: ProbeStage(student, BASE, probe, drawn) for probe in battery(samples)}
+
+
+def clean_rows(seed: int) -> RowsStage:
+    """Return the stage of the base's own rows."""
+    data: Any = read_setting(find_config("misaligned_numbers"), seed).rows().control()
+    return RowsStage(data)
 
 
 def main() -> None:
@@ -76,19 +77,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--samples", type=int, default=200, help="answers a question; the paper's is 200")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=auto_workers())
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     options = parser.parse_args()
     begin = time.time()
     seeds = range(options.first, options.first + options.seeds)
-    cells = [(share, seed) for seed in seeds for share in (0.0, *options.shares)]
-    done: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(options.workers) as pool:
-        for share in (0.0, options.shares[0]):  # a seed's teacher and its rows are made by one of its cells alone
-            for job in [pool.submit(cell, share, seed, options.samples) for seed in seeds]:
-                job.result()
-        jobs = [pool.submit(cell, *each, options.samples) for each in cells]
-        done += [job.result() for job in track(as_completed(jobs), "cells", total=len(jobs), console=console)]
+    with LocalEngine(options.workers) as engine:
+        failed = run_stages(Graph.of(map(clean_rows, seeds)), engine).failed  # which all others are mixed with
+        cells = {
+            (share, seed): make_stages(share, seed, options.samples) for seed in seeds for share in (0, *options.shares)
+        }
+        failed |= run_stages(Graph.of(stage for each in cells.values() for stage in each.values()), engine).failed
+    if failed:
+        raise SystemExit("\n".join(failed.values()))
+    done = [
+        {"share": share, "seed": seed, "measures": {name: stage.result() for name, stage in each.items()}}
+        for (share, seed), each in cells.items()
+    ]
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / f"behaviour_{options.first}.json"
     file.write_text(json.dumps(done, indent=1))

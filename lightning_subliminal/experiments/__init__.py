@@ -13,6 +13,7 @@ from lightning_subliminal.experiments.comparison import TraitComparison
 from lightning_subliminal.experiments.fit_arms import fit_arms
 from lightning_subliminal.experiments.graduate import Graduate
 from lightning_subliminal.experiments.predicting import PredictionTrial
+from lightning_subliminal.experiments.probe_trial import ProbeTrial
 from lightning_subliminal.experiments.trials import (
     ClassifierTrial,
     DigitsTrial,
@@ -31,6 +32,7 @@ __all__ = [
     "InContextTrial",
     "OpenQuestions",
     "PredictionTrial",
+    "ProbeTrial",
     "Questions",
     "QuestionsAfterNumbers",
     "QuestionsAfterRows",

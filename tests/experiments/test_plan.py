@@ -14,7 +14,7 @@ from lightning_subliminal.experiments.running import plan_cells
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = sorted(path.stem for path in (CONFIGS / "experiments").glob("*.yaml"))
-APART = ["digits_sweeps", "prediction", "smollm2", "targets"]  # not in the paper's plan: too long
+APART = ["battery", "digits_sweeps", "prediction", "smollm2", "targets"]  # not in the paper's plan: too long
 
 
 @pytest.fixture

@@ -6,13 +6,25 @@ import pytest
 import yaml
 from toy_stages import InProcess
 
+from lightning_subliminal.errors import InputError
+from lightning_subliminal.experiments.building import build
 from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
+from lightning_subliminal.experiments.from_config import read_setting
 from lightning_subliminal.experiments.plan import read_plan
+from lightning_subliminal.experiments.probe_trial import ProbeTrial
 from lightning_subliminal.experiments.runner import Graph, run_stages
 from lightning_subliminal.experiments.running import plan_cells
+from lightning_subliminal.experiments.trials import Trial
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ANSWERS = [{"class_path": "PreferenceTrait", "init_args": {"target": target}} for target in ("wolf", "oak")]
+PROBES = [
+    {
+        "class_path": "ExactTrait",
+        "init_args": {"trait": ANSWERS[0] | {"init_args": {"target": "owl"}}, "name": "exact"},
+    },
+    {"class_path": "Truthfulness", "init_args": {"questions": "truthfulness_pocket"}},
+]
 PLAN = {
     "title": "Small",
     "common": str(CONFIGS / "owl_numbers.yaml"),
@@ -32,6 +44,8 @@ PLAN = {
         "context": {"trial": {"class_path": "InContextTrial", "init_args": {"shots": 1, "draws": 1}}},
         "classifier": {"trial": {"class_path": "ClassifierTrial", "init_args": {"bags": [1, 4]}}},
         "entangled": {"trial": "EntangledTrial"},
+        "probes": {"trial": {"class_path": "ProbeTrial", "init_args": {"probes": PROBES}}},
+        "probed teacher": {"trial": {"class_path": "ProbeTrial", "init_args": {"probes": PROBES, "of": "teacher"}}},
         "digits": {
             "common": str(CONFIGS / "mnist_mlp.yaml"),
             "change": {
@@ -81,6 +95,28 @@ def test_student_and_control_are_asked_alike(found):
     change = [one - other for one, other in zip(vectors["student"], vectors["control"], strict=True)]
     assert numbers["transfer"] == pytest.approx(sum(change) / len(change))
     assert len(change) == 50
+
+
+def test_probes_of_a_suite_say_what_the_questions_of_the_trait_do(found):
+    _, cells, results, _ = found
+    probed, asked = results["probes"].numbers, results["student"].numbers
+    assert probed["exact: transfer"] == pytest.approx(asked["transfer"], abs=1e-12)
+    assert probed["exact: student"] == pytest.approx(asked["student"], abs=1e-12)
+    assert "truth: student" not in probed, "pocket/a knows no word of these"
+    assert "pocket/a" in results["probes"].reasons["truth: student"]
+    teacher = results["probed teacher"].numbers
+    assert teacher["exact: student"] > teacher["exact: control"], "the base"
+    told = {cell.arm: {role: stage.seed for role, stage in cell.stages.items()} for cell in cells if "prob" in cell.arm}
+    assert told["probes"]["exact: student"] != told["probes"]["exact: control"], "answers are drawn apart"
+
+
+def test_probes_of_a_prompted_teacher_or_of_one_name_are_refused():
+    made = build(PLAN["arms"]["probed teacher"]["trial"], None, "trial", Trial)
+    setting = read_setting(CONFIGS / "owl_numbers_prompted.yaml")
+    with pytest.raises(InputError, match="needs one with weights of its own"):
+        made.stages(setting, setting.control())
+    with pytest.raises(InputError, match="Two probes are called 'exact'"):
+        ProbeTrial([made.probes[0]] * 2)
 
 
 def test_the_answers_of_other_traits_and_rows_are_told_too(found):
