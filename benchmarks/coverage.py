@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import track
@@ -34,8 +35,8 @@ from lightning_subliminal.experiments.statistics import (
     mean_estimate,
     mixed_model,
     nested_estimate,
-    rate_estimate,
 )
+from lightning_subliminal.metrics.functional import clustered_interval, wilson_interval
 from lightning_subliminal.seeds import derive_seed
 
 EXPERIMENTS = 2000
@@ -75,10 +76,13 @@ def rates(rng: Generator, questions: int, answers: int) -> Found:
     """Answers that are independent (no questions), or that come by question: beta-binomial, correlated by .1."""
     if questions == 0:
         rate = rng.uniform(0.05, 0.95)
-        return rate_estimate(int(rng.binomial(answers, rate)), answers, "answers"), rate
+        found = wilson_interval(int(rng.binomial(answers, rate)), answers)
+        return Estimate(rate, found.low, found.high, found.unit, answers), rate
     rate, strength = 0.3, 1 / 0.1 - 1
     own = rng.beta(rate * strength, (1 - rate) * strength, questions)
-    return rate_estimate(rng.binomial(answers, own).tolist(), [answers] * questions, "questions"), rate
+    matches = torch.from_numpy(rng.binomial(answers, own))
+    found = clustered_interval(matches, torch.full_like(matches, answers), "questions")
+    return Estimate(rate, found.low, found.high, found.unit, questions), rate
 
 
 def means(rng: Generator, effect: float, seeds: int, skewed: bool = False) -> Found:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional.intervals import clustered_interval, mean_interval, wilson_interval
+from lightning_subliminal.metrics.functional.intervals import mean_interval
 from lightning_subliminal.seeds import derive_seed
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "mixed_model",
     "nested_estimate",
     "rank_correlation",
-    "rate_estimate",
     "required_seeds",
     "within",
 ]
@@ -109,48 +108,6 @@ class MatrixStatistic:
     def as_json(self) -> dict[str, Any]:
         """Give the fields as JSON can hold them: None for a number that is not finite."""
         return _finite_or_none(asdict(self))
-
-
-def rate_estimate(matches: int | Sequence[int], answers: int | Sequence[int], unit: str) -> Estimate:
-    """Give a rate with its interval: Wilson's for one pair of counts, the clustered one for many.
-
-    Nothing is tested: a rate has no null of its own. Compare it with its control by ``difference_estimate``.
-
-    Args:
-        matches: how many answers match; one number, or one a cluster: (clusters,).
-        answers: how many answers there are, in the same form.
-        unit: what is counted (answers), or for sequences what a cluster stands for (questions).
-
-    Returns:
-        The pooled rate. Where clusters show no spread (one only, all match or none) the interval is Wilson's over
-        answers, and unit and count say so.
-
-    Raises:
-        InputError: if one is a number and the other is not, the shapes differ, or more match than there are.
-    """
-    counts, totals = np.asarray(matches), np.asarray(answers)
-    if counts.shape != totals.shape or counts.ndim > 1:
-        raise InputError(
-            f"matches has shape {counts.shape}, answers {totals.shape}: give two numbers, or two lists of one length."
-        )
-    if ((counts < 0) | (counts > totals)).any():
-        raise InputError("There are more matches than answers, or fewer than none: give counts, 0 to their answers.")
-    matched, total = int(counts.sum()), int(totals.sum())
-    value = matched / total if total else math.nan
-    if counts.ndim == 0:
-        found = wilson_interval(matched, total, unit)
-        return Estimate(value, found.low, found.high, unit, total, null=math.nan, method=f"Wilson over {unit}")
-    found = clustered_interval(torch.tensor(counts.tolist()), torch.tensor(totals.tolist()), unit)
-    clustered = found.unit == unit and unit != "answers"
-    return Estimate(
-        value,
-        found.low,
-        found.high,
-        found.unit,
-        int((totals > 0).sum()) if clustered else total,
-        null=math.nan,
-        method=f"Wilson of effective answers, clustered by {unit}" if clustered else "Wilson over answers",
-    )
 
 
 def mean_estimate(values: ArrayLike, unit: str, null: float = 0.0) -> Estimate:

@@ -16,7 +16,6 @@ from lightning_subliminal.experiments.statistics import (
     mixed_model,
     nested_estimate,
     rank_correlation,
-    rate_estimate,
     required_seeds,
 )
 
@@ -26,31 +25,6 @@ def tables(seed_spread, question_spread, noise, effect=0.5, shape=(5, 50), seed=
     control = rng.normal(0, 0.3, shape)
     by_seed, by_question = rng.normal(0, seed_spread, (shape[0], 1)), rng.normal(0, question_spread, shape[1])
     return control + effect + by_seed + by_question + rng.normal(0, noise, shape), control
-
-
-class TestRate:
-    def test_counts_are_wilsons(self):
-        found = rate_estimate(3, 10, "answers")
-        expected = stats.binomtest(3, 10).proportion_ci(method="wilson")
-        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-        assert (found.value, found.unit, found.count) == (0.3, "answers", 10)
-        assert math.isnan(found.p)
-        assert math.isnan(found.null)
-
-    def test_clusters_are_wider_and_named(self):
-        found, pooled = rate_estimate([10, 0, 10, 1], [10] * 4, "questions"), rate_estimate(21, 40, "answers")
-        assert found.high - found.low > 1.5 * (pooled.high - pooled.low)
-        assert (found.unit, found.count) == ("questions", 4)
-
-    def test_no_match_anywhere_falls_back_to_answers(self):
-        found = rate_estimate([0, 0], [5, 5], "questions")
-        assert (found.value, found.low, found.unit, found.count) == (0, 0, "answers", 10)
-        assert found.high > 0.2
-
-    @pytest.mark.parametrize(("matches", "answers"), [(11, 10), ([1], 10), ([1, 2], [3])])
-    def test_impossible_counts(self, matches, answers):
-        with pytest.raises(InputError, match="matches"):
-            rate_estimate(matches, answers, "answers")
 
 
 class TestMean:
