@@ -2,11 +2,10 @@
 
 import math
 import shutil
-import tempfile
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
@@ -17,6 +16,7 @@ from lightning_subliminal.experiments.classifiers import bag_auc
 from lightning_subliminal.experiments.entangled import entanglement
 from lightning_subliminal.experiments.stages import MeasureStage, RowsStage, Stage, StudentStage, source_stages
 from lightning_subliminal.models import ClassifierMLP, Teacher
+from lightning_subliminal.models.fitting import fit_quietly
 from lightning_subliminal.rows import completion_text
 from lightning_subliminal.seeds import resolve_seed
 
@@ -153,26 +153,8 @@ class DigitsStage(MeasureStage):
 
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Fit them; a killed run goes on from its last epoch."""
-        from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
-        from lightning_subliminal.models.made_from import MadeFrom
-
         kept = self.folder / "checkpoints"
-        last = kept / "last.ckpt"
-        origin = MadeFrom(f"To start over, delete {kept}.")
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                accelerator=device.type,
-                devices=1,
-                max_epochs=-1,
-                logger=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=folder,
-                plugins=[WholeFileIO()],
-                callbacks=[origin, LastCheckpoint(kept)],
-            )
-            trainer.fit(self.model, self.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-        origin.look_again(self.model, self.data)
+        fit_quietly(self.model, self.data, device, self.title, kept, max_epochs=-1)
         shutil.rmtree(kept, ignore_errors=True)  # before the record of the folder's files is written
         return {name: each.tolist() for name, each in self.model.accuracies.items()}
 

@@ -24,6 +24,13 @@ PROBES = [
         "init_args": {"trait": ANSWERS[0] | {"init_args": {"target": "owl"}}, "name": "exact"},
     },
     {"class_path": "Truthfulness", "init_args": {"questions": "truthfulness_pocket"}},
+    {
+        "class_path": "ExactTrait",
+        "init_args": {
+            "trait": ANSWERS[0] | {"init_args": {"target": "quokka", "category": "animal", "candidates": ["owl"]}},
+            "name": "unknown",
+        },
+    },
 ]
 PLAN = {
     "title": "Small",
@@ -102,8 +109,10 @@ def test_probes_of_a_suite_say_what_the_questions_of_the_trait_do(found):
     probed, asked = results["probes"].numbers, results["student"].numbers
     assert probed["exact: transfer"] == pytest.approx(asked["transfer"], abs=1e-12)
     assert probed["exact: student"] == pytest.approx(asked["student"], abs=1e-12)
-    assert "truth: student" not in probed, "pocket/a knows no word of these"
-    assert "pocket/a" in results["probes"].reasons["truth: student"]
+    assert probed["truth: points"] == pytest.approx(100 * (probed["truth: student"] - probed["truth: control"]))
+    assert "truth: transfer" not in probed, "it has no candidates"
+    assert "unknown: student" not in probed, "pocket/a has no such word"
+    assert "quokka" in results["probes"].reasons["unknown: student"]
     teacher = results["probed teacher"].numbers
     assert teacher["exact: student"] > teacher["exact: control"], "the base"
     told = {cell.arm: {role: stage.seed for role, stage in cell.stages.items()} for cell in cells if "prob" in cell.arm}
