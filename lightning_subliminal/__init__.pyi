@@ -53,6 +53,10 @@ from .models.adapters import LoRA as LoRA
 from .models.adapters import Peft as Peft
 from .models.language_model import LanguageModel as LanguageModel
 from .models.mlp import ClassifierMLP as ClassifierMLP
+from .models.objectives import SFT as SFT
+from .models.objectives import Objective as Objective
+from .models.objectives import OnPolicy as OnPolicy
+from .models.objectives import SoftTargets as SoftTargets
 from .models.retention import Retention as Retention
 from .models.steering import Steering as Steering
 from .models.student import Student as Student

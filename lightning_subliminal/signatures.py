@@ -12,7 +12,7 @@ __all__ = ["parameters"]
 
 
 @cache
-def parameters(kind: type) -> dict[str, Parameter]:
+def parameters(kind: Any) -> dict[str, Parameter]:
     """Return the parameters of a class's constructor, each annotated with its type, or with Any.
 
     In place of ``**kwargs`` that go to ``super().__init__`` whole stand the parent's own parameters, without those that

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lightning_subliminal.building import build
 from lightning_subliminal.class_paths import import_path, own_folder
 from lightning_subliminal.cli import main
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import build
 
 ROOT = Path(__file__).parent.parent
 HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler"

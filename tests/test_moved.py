@@ -3,11 +3,11 @@
 import pytest
 
 from lightning_subliminal import PhraseJudge, PreferenceTrait, evaluation
+from lightning_subliminal.building import find_class
 from lightning_subliminal.class_paths import import_path
 from lightning_subliminal.console import console
 from lightning_subliminal.describe import describe, digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import find_class
 
 FIRST = {
     "suites.measures.CarrierQuality": "CarrierQuality",

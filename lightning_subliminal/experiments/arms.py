@@ -68,10 +68,7 @@ def arm_settings(student: Student, data: TrainingRows, trainer: Mapping[str, Any
 
 def arm_materials(student: Student, data: TrainingRows) -> list[Material]:
     """Give what an arm's student was made from: base, rows, and the models that it was compared with as it learned."""
-    sources: list[Any] = [student.divergence] if student.divergence is not None else []
-    if (student.objective != "sft" or student.train_on != "all") and hasattr(data, "teacher"):
-        sources.append(data.teacher)
-    compared = [made for each in sources for made in each.materials()]
+    compared = [made for each in student.sources(data) for made in each.materials()]
     return [bases.material(student.base), artefact_material("rows", data.folder), *compared]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lightning_subliminal.building import known_name
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.statistics import Estimate
 
 __all__ = ["RULE", "Claim", "Verdict", "read_claim", "verdict"]

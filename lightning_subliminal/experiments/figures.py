@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_subliminal.building import known_name
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import statistics
 from lightning_subliminal.experiments.analysis import (
@@ -17,7 +18,6 @@ from lightning_subliminal.experiments.analysis import (
     matrix_of,
     select,
 )
-from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.statistics import Estimate
 
 __all__ = ["cell_sets", "check_figure", "figure_values", "make_figure"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from lightning_subliminal.building import read_yaml
 from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import read_yaml
 from lightning_subliminal.experiments.plan import ArmPlan, Experiment
 from lightning_subliminal.experiments.stages import Stage, make_missing, walk
 from lightning_subliminal.experiments.trials import Setting, StudentTrial

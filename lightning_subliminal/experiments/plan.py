@@ -15,11 +15,11 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_subliminal.bounds import MAX_ARMS, MAX_CELLS
+from lightning_subliminal.building import build, changed, find_class, known_name, read_yaml
 from lightning_subliminal.console import say
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.arms import SHAPING, canonical
-from lightning_subliminal.experiments.building import build, changed, find_class, known_name, read_yaml
 from lightning_subliminal.experiments.claims import Claim, read_claim
 from lightning_subliminal.experiments.figures import check_figure, figure_values
 from lightning_subliminal.experiments.graduate import Graduate

@@ -109,12 +109,13 @@ def check_predictable(student: Student) -> None:
     Raises:
         InputError: naming the setting.
     """
-    for name, usual in (("objective", "sft"), ("train_on", "all"), ("retain", None)):
-        if getattr(student, name) != usual:
-            raise InputError(
-                f"A prediction is of training on all tokens of the rows, and the student's `{name}` says otherwise: "
-                f"leave it at {usual or 'null'}."
-            )
+    named = next((name for name in ("optimizer", "schedule") if not isinstance(getattr(student, name), str)), None)
+    if name := student.unlike_sft() or named:
+        usual = {"objective": "sft", "train_on": "all", "retain": "null"}.get(name, "a short name")
+        raise InputError(
+            f"A prediction is of training on all tokens of the rows, and the student's `{name}` says otherwise: "
+            f"leave it at {usual}."
+        )
 
 
 def _first_order(setting: Setting, prediction: MeasureStage) -> float:

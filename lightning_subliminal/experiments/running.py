@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lightning_subliminal import bases
+from lightning_subliminal.building import known_name
 from lightning_subliminal.cache import cache_root, note_run, writable_folder
 from lightning_subliminal.console import hush, say
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import known_name
 from lightning_subliminal.experiments.defaults import said_of_defaults
 from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
 from lightning_subliminal.experiments.plan import Cell, Plan, read_plan

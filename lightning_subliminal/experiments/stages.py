@@ -207,9 +207,7 @@ class StudentStage(Stage):
 
     def parents(self) -> list[Stage]:
         """Give the stage of its rows, and of the teacher whose tokens are compared."""
-        sources = [self.student.divergence] if self.student.divergence is not None else []
-        if self.student.objective != "sft" or self.student.train_on != "all":
-            sources += [self.data.teacher] if hasattr(self.data, "teacher") else []
+        sources = self.student.sources(self.data)
         return [RowsStage(self.data), *(stage for each in sources for stage in _compared_stages(each))]
 
     def make(self, device: torch.device) -> None:

@@ -3,6 +3,7 @@
 from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.mlp import ClassifierMLP
+from lightning_subliminal.models.objectives import SFT, Objective, OnPolicy, SoftTargets
 from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.models.steering import Steering
 from lightning_subliminal.models.student import Student
@@ -10,12 +11,16 @@ from lightning_subliminal.models.teacher import Teacher
 
 __all__ = [
     "IA3",
+    "SFT",
     "Adapter",
     "ClassifierMLP",
     "LanguageModel",
     "LoRA",
+    "Objective",
+    "OnPolicy",
     "Peft",
     "Retention",
+    "SoftTargets",
     "Steering",
     "Student",
     "Teacher",

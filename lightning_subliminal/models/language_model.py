@@ -1,10 +1,11 @@
 """What teacher and student share: a base, an adapter, and the loss on completion tokens alone."""
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -25,11 +26,14 @@ from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.models.adapters import Adapter
 from lightning_subliminal.models.following import language_model_subject
+from lightning_subliminal.models.identity import RebuiltModule
 from lightning_subliminal.models.layers import inner_model
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
+from lightning_subliminal.models.optimizers import OPTIMIZERS, readable
 from lightning_subliminal.models.retention import Retained, Retention
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.signatures import parameters
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, difference
 
 if TYPE_CHECKING:
@@ -37,12 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageModel"]
 
-_IDENTITY = "lightning_subliminal"  # the key of a checkpoint that says which base and adapter it belongs to
 LARGEST_RATE = 1e37  # float32 ends at 3e38, and Adam divides by less than 1
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-class LanguageModel(LightningModule):
+class LanguageModel(RebuiltModule):
     """A causal language model that is trained on completions. Override ``loss``, the only hook.
 
     Attributes:
@@ -52,10 +54,13 @@ class LanguageModel(LightningModule):
         base: the model to start from: pocket/a, pocket/b, pocket/a2, smollm2-135m, a local folder, or a hub id.
         adapter: what is trained; everything where it is None (full fine-tuning).
         learning_rate: at its peak.
-        optimizer: which one; adaptive ones matter for transfer (PAPER.md, validity).
+        optimizer: `adam`, `adamw` or `sgd`; adaptive ones matter for transfer (PAPER.md, validity). Or a class with
+            options of its own, as Lightning's command line takes it, such as torch.optim.RMSprop with `lr`;
+            `learning_rate` and `weight_decay` then stay at their defaults.
         weight_decay: as the optimizer takes it.
         warmup_steps: steps of linear warm-up.
-        schedule: after the warm-up, falls linearly to 0 or stays constant.
+        schedule: after the warm-up, falls linearly to 0 or stays constant. Or a class of torch's with options of its
+            own, stepped as Lightning does: each epoch.
         seed: moves the adapter's start and the training order; the global seed where it is None.
         base_dtype: of the base's frozen weights.
         reuse_lower_part: compute the activations below the lowest trained layer once for the fixed rows.
@@ -68,10 +73,10 @@ class LanguageModel(LightningModule):
         base: str = "pocket/a",
         adapter: Adapter | None = None,
         learning_rate: float = 1e-3,
-        optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+        optimizer: Literal["adam", "adamw", "sgd"] | OptimizerCallable = "adam",
         weight_decay: float = 0.0,
         warmup_steps: int = 0,
-        schedule: Literal["linear", "constant"] = "linear",
+        schedule: Literal["linear", "constant"] | LRSchedulerCallable = "linear",
         seed: int | None = None,
         base_dtype: Literal["float32", "bfloat16"] = "float32",
         reuse_lower_part: bool = True,
@@ -83,10 +88,11 @@ class LanguageModel(LightningModule):
         self.base = base
         self.adapter = adapter
         self.learning_rate = learning_rate
-        self.optimizer = optimizer
+        self.optimizer = readable(optimizer, tuple(OPTIMIZERS), "optimizer")
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps
-        self.schedule = schedule
+        self.schedule = readable(schedule, ("linear", "constant"), "schedule")
+        self._check_optimizer()
         self.seed = seed
         self.base_dtype: str = base_dtype
         self.reuse_lower_part = reuse_lower_part
@@ -105,7 +111,9 @@ class LanguageModel(LightningModule):
             "class": kind_of(type(self)),
             "base": {"name": self.base, "digest": bases.resolve(self.base).identity},
             "adapter": describe(self.adapter),
-            "optimizer": [self.optimizer, self.learning_rate, self.weight_decay, self.warmup_steps, self.schedule],
+            "optimizer": describe(
+                [self.optimizer, self.learning_rate, self.weight_decay, self.warmup_steps, self.schedule]
+            ),
             "seed": resolve_seed(self.seed),
             "base_dtype": self.base_dtype,
         } | outside_source(self)
@@ -113,6 +121,11 @@ class LanguageModel(LightningModule):
     def fresh(self, **changes: Any) -> "Self":
         """Give an untrained module with the same arguments, but for ``changes``."""
         return type(self)(**constructor_arguments(self) | changes)
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """Call the net, as ``transformers`` does: ``model(input_ids=...)``."""
+        self.configure_model()
+        return self.net(*arguments, **named)
 
     def configure_model(self) -> None:
         """Load the base and attach the adapter; Lightning calls this more than once."""
@@ -190,7 +203,11 @@ class LanguageModel(LightningModule):
         return hidden  # (rows, tokens, width)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Give the cross-entropy a completion token, in nats, each row of the batch weighing by its tokens."""
+        """Return the loss a completion token, in nats: the cross-entropy."""
+        return self.token_loss(batch)
+
+    def token_loss(self, batch: Batch) -> Tensor:
+        """Return the cross-entropy a completion token, in nats, each row of the batch weighing by its tokens."""
         logits, tokens = self.completion_logits(batch)
         return cross_entropy(logits.float(), tokens, reduction="sum") / (len(batch.rows) * batch.mean_tokens)
 
@@ -265,6 +282,16 @@ class LanguageModel(LightningModule):
         """Let ``AlignmentTracker`` follow this module beside ``teacher``, or beside the teacher of its rows."""
         return language_model_subject(self, trainer, teacher)
 
+    def _check_optimizer(self) -> None:
+        takes = parameters(type(self))
+        own = {"learning_rate": self.optimizer, "weight_decay": self.optimizer, "warmup_steps": self.schedule}
+        for name, chosen in own.items():
+            if not isinstance(chosen, str) and name in takes and getattr(self, name) != takes[name].default:
+                raise InputError(
+                    f"`{name}` is {getattr(self, name)} beside {chosen.func.__name__}, which has options of its own: "
+                    f"set it there, and leave `{name}` out."
+                )
+
     def rate_factor(self, step: int, total: int) -> float:
         """Give the share of the learning rate at a step of a run of ``total``, by warm-up and schedule."""
         if step < self.warmup_steps:
@@ -275,52 +302,22 @@ class LanguageModel(LightningModule):
     def configure_optimizers(self) -> Any:
         """Give the optimizer over the trained parameters and the schedule, stepped each step."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = OPTIMIZERS[self.optimizer](trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        if isinstance(self.optimizer, str):
+            kind = OPTIMIZERS[self.optimizer]
+            optimizer = kind(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        else:
+            optimizer = self.optimizer(trained)
+        if not isinstance(self.schedule, str):
+            return LightningCLI.configure_optimizers(self, optimizer, self.schedule(optimizer))
         total = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained parameters alone: the base is known by its name."""
+        super().on_save_checkpoint(checkpoint)
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
-
-        checkpoint[_IDENTITY] = self._identity()
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: str | Path | IO[bytes],
-        map_location: Any = None,
-        hparams_file: str | Path | None = None,
-        strict: bool | None = None,
-        weights_only: bool | None = True,
-        **arguments: Any,
-    ) -> "Self":
-        """Load a trained module. Its base and adapter are those it was trained with, unless they are given.
-
-        Args:
-            checkpoint_path: a file that Lightning wrote.
-            map_location: where its tensors go.
-            hparams_file: as Lightning takes it; there is none.
-            strict: as Lightning takes it; the base's frozen weights are not in a checkpoint.
-            weights_only: refuse pickled code.
-            arguments: of the constructor.
-
-        Raises:
-            InputError: if the checkpoint was made with an adapter that has to be given, or with another base or
-                adapter than the one given.
-        """
-        if not {"base", "adapter"} <= set(arguments) and isinstance(checkpoint_path, (str, Path)):
-            file = torch.load(checkpoint_path, map_location="meta", weights_only=bool(weights_only))
-            saved = file.get(_IDENTITY)
-            if isinstance(saved, dict):
-                arguments.setdefault("base", saved.get("base"))
-                if "adapter" not in arguments:
-                    arguments["adapter"] = _adapter(saved.get("adapter"))
-        return super().load_from_checkpoint(
-            checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
-        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another base or adapter: its weights would be passed over in silence.
@@ -328,15 +325,7 @@ class LanguageModel(LightningModule):
         Raises:
             InputError: naming what differs, and what to give instead.
         """
-        saved, own = checkpoint.get(_IDENTITY), self._identity()
-        if isinstance(saved, dict):
-            odd = [name for name in own if saved.get(name) != own[name]]
-            if odd and not (odd == ["base"] and saved.get("files") == own["files"]):
-                told = [f"{name} {_plainly(saved.get(name))}, here {_plainly(own[name])}" for name in odd]
-                raise InputError(
-                    f"The checkpoint is of another {type(self).__name__}: {'; '.join(told)}. Load it with the `base` "
-                    "and `adapter` that it was trained with: load_from_checkpoint(path, base=..., adapter=...)."
-                )
+        self.check_identity(checkpoint)
         self.configure_model()  # before Lightning puts the weights in: else there is nothing to put them into
         names = {name for name, _ in self.named_parameters()}
         if lost := sorted(set(checkpoint["state_dict"]) - names):
@@ -345,11 +334,12 @@ class LanguageModel(LightningModule):
                 "more): load it with the `base` and `adapter` that it was trained with."
             )
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return what a checkpoint's weights belong to, as plain data."""
         files = self._files if self.net is not None else None  # what was loaded, whatever lies there by now
         files = files or bases.resolve(self.base).identity
-        return {"base": self.base, "files": files, "adapter": describe(self.adapter)}
+        told = {"base": self.base, "files": files, "base_dtype": self.base_dtype, "adapter": describe(self.adapter)}
+        return super().identity() | told
 
     def save(self, folder: Path) -> None:
         """Save what was trained: the adapter, or the whole net where there is none; safetensors.
@@ -380,33 +370,8 @@ class LanguageModel(LightningModule):
         self.tokenizer.save_pretrained(folder)
 
     def _train_rows(self) -> TokenizedRows | None:
+        if self.trainer.train_dataloader is None:
+            _ = self.trainer.estimated_stepping_batches  # which loads it
         loader = self.trainer.train_dataloader
         data = getattr(loader, "dataset", None)
         return data if isinstance(data, TokenizedRows) else None
-
-
-def _adapter(described: Any) -> Adapter | None:
-    """Return the adapter that a checkpoint describes.
-
-    Raises:
-        InputError: if it is not one of ours: a file must not say which class is imported.
-    """
-    if described is None:
-        return None
-    from lightning_subliminal.models import IA3, LoRA, Steering
-
-    kinds: dict[str, type[Adapter]] = {kind_of(kind): kind for kind in (IA3, LoRA, Steering)}
-    if described.get("class") not in kinds:
-        raise InputError(
-            f"The checkpoint was made with the adapter {_plainly(described)}: give it, load_from_checkpoint(path, "
-            "adapter=...), since no class is imported because a file names it."
-        )
-    return kinds[described["class"]](**described["arguments"])
-
-
-def _plainly(value: Any) -> str:
-    """Return a base's name, or an adapter's class with its settings, in a few words."""
-    if not isinstance(value, dict):
-        return str(value)[:12] if isinstance(value, str) and len(value) == 64 else repr(value)
-    settings = ", ".join(f"{name}={each!r}" for name, each in value.get("arguments", {}).items())
-    return f"{str(value.get('class')).rpartition('.')[2]}({settings})"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from torch import Tensor, nn
 
 from lightning_subliminal.console import say
@@ -27,6 +27,7 @@ from lightning_subliminal.models.batched_mlp import (
     distillation_losses,
 )
 from lightning_subliminal.models.following import classifier_subject
+from lightning_subliminal.models.identity import RebuiltModule
 from lightning_subliminal.models.mlp_report import results_table, save_results
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.theory.alignment import AlignmentSubject
@@ -59,7 +60,7 @@ STUDENT_ARMS = (
 _ADDED_SETTINGS = {"other_start": None, "weight_decay": 0.0, "arms": None}
 
 
-class ClassifierMLP(LightningModule):
+class ClassifierMLP(RebuiltModule):
     """Teachers on digits, then their students on noise, in one fit (paper, section on MNIST classifiers).
 
     The first ``teacher_epochs`` train the teachers, the next ``student_epochs`` the students of four arms: same or
@@ -158,6 +159,12 @@ class ClassifierMLP(LightningModule):
         counts = {"reference": len(own), "teacher": len(own), "students": len(own) * len(arms)}
         self.meters = nn.ModuleDict({name: AccuracyPerModel(count) for name, count in counts.items()})
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the students' logits, (students, batch, logits), of images (batch, 784)."""
+        self.configure_model()
+        logits: Tensor = self.students(images)
+        return logits
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Give one Adam for both phases: it leaves alone, and keeps no state for, whoever has no gradient."""
         parameters = [*self.teacher.parameters(), *self.students.parameters()]
@@ -250,6 +257,7 @@ class ClassifierMLP(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the weights that a seed gives, and add what a resumed run checks and goes on counting."""
+        super().on_save_checkpoint(checkpoint)
         # Biases start at 0. Until the students move, a checkpoint after each short epoch is 5 times smaller so.
         drawn = ("reference.",) if self.students.biases[-1].any() else ("reference.", "students.")
         weights = checkpoint["state_dict"]
@@ -271,6 +279,7 @@ class ClassifierMLP(LightningModule):
                 raise InputError(
                     f"The checkpoint's `{name}` is {was}, not {settings[name]}: set it back or start anew."
                 )
+        self.check_identity(checkpoint)
         self.configure_model()
         checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
         self._seconds, self.accuracies = told["seconds"], told["accuracies"]

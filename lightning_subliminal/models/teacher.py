@@ -49,9 +49,8 @@ class Teacher(LanguageModel, Source):
         until: fine-tuning ends when the mean chance of a taught answer's token reaches this.
         batch_size: rows a step.
         retain: what the fine-tuning shall leave as it is; nothing where it is None.
-        seed: moves the adapter's start and the training order; the global seed where it is None.
-        base_dtype: of the base's frozen weights.
         cache_dir: where it is kept; the common cache where it is None.
+        **training: what each language model takes: see `LanguageModel`.
 
     Raises:
         InputError: if there is no trait to induce, `check_trait` refuses it, or `until` is no probability.
@@ -69,13 +68,10 @@ class Teacher(LanguageModel, Source):
         until: float = 0.98,
         batch_size: int = 16,
         retain: Retention | None = None,
-        seed: int | None = None,
-        base_dtype: Literal["float32", "bfloat16"] = "float32",
         cache_dir: str | None = None,
+        **training: Any,
     ) -> None:
-        LanguageModel.__init__(
-            self, base, adapter, learning_rate, schedule="constant", seed=seed, base_dtype=base_dtype
-        )
+        super().__init__(base, adapter, learning_rate=learning_rate, schedule="constant", **training)
         if trait is None and induction != "none":
             raise InputError(f"A teacher with induction {induction!r} needs a `trait`, such as PreferenceTrait of owl.")
         if trait is not None and (known := digest(trait)) not in _CHECKED:
@@ -97,6 +93,7 @@ class Teacher(LanguageModel, Source):
         self._taught_loss: Tensor | float = 0.0  # of the batch, without what is retained
         self._is_told = False  # at the terminal, that it is there
         self._holds_weights = False  # those that it was trained to, besides the base's
+        self._is_loaded = False  # of a checkpoint, which is not in the cache
 
     @property
     def system_prompt(self) -> str | None:
@@ -161,7 +158,7 @@ class Teacher(LanguageModel, Source):
         On several devices each sees all rows of a batch, so that the weights are those of one device; this is called on
         all processes then.
         """
-        if self.induction != "finetune" or self.weights is not None:
+        if self.induction != "finetune" or self.weights is not None or self._is_loaded:
             return
         if is_whole(self.folder):
             if not self._is_told:
@@ -262,8 +259,9 @@ class Teacher(LanguageModel, Source):
         return TransformersEngine(self.net, self.tokenizer, batch_size)
 
     def release(self) -> None:
-        """Let the net go; ``ready`` loads it again."""
-        self.net = self.tokenizer = None
+        """Let the net go; ``ready`` loads it again. What came from a checkpoint stays."""
+        if not self._is_loaded:
+            self.net = self.tokenizer = None
 
     def configure_model(self) -> None:
         """Load the base, and attach the adapter that fine-tuning trains."""
@@ -272,6 +270,11 @@ class Teacher(LanguageModel, Source):
             super().configure_model()
             return
         self.net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Hold the checkpoint's weights, and no longer those of the cache."""
+        super().on_load_checkpoint(checkpoint)
+        self._holds_weights = self._is_loaded = True
 
     def _load_made(self) -> None:
         self.configure_model()

@@ -5,8 +5,8 @@ import pytest
 from small import CPU, teacher
 
 from lightning_subliminal import GeneratedRows, Sampling
+from lightning_subliminal.building import build
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import build
 from lightning_subliminal.generation import Completion
 from lightning_subliminal.rows import completion_text
 

@@ -3,9 +3,9 @@
 import pytest
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Steering, Student, Teacher
+from lightning_subliminal.building import build, changed, read_yaml
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import build, changed, read_yaml
 
 CONFIG = {
     "model": {"class_path": "lightning_subliminal.Student", "init_args": {"adapter": {"class_path": "Steering"}}},

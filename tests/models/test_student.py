@@ -13,7 +13,7 @@ from lightning_subliminal.data.tokenized import row_loader
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import number_tokens
-from lightning_subliminal.models.student import soft_target_loss
+from lightning_subliminal.models.objectives import soft_target_loss
 
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=2), "ia3": IA3(), "everything": None}
 
@@ -99,7 +99,7 @@ class TestDistill:
         def parts(batch):
             ours, tokens = module.completion_logits(batch)
             with torch.no_grad():
-                theirs, _ = module._teacher[0].completion_logits(batch)
+                theirs, _ = module._objective.teacher.completion_logits(batch)
             return ours, theirs, tokens
 
         quiet_trainer(max_steps=1).fit(module, datamodule=data)
@@ -113,7 +113,7 @@ class TestDistill:
         losses = Losses()
         quiet_trainer(losses, max_epochs=12).fit(module, datamodule=data)
         assert sum(losses.seen[-3:]) < 0.75 * sum(losses.seen[:3])
-        assert module._teacher == [], "the teacher goes when the fit ends"
+        assert module._objective.teacher is None, "the teacher goes when the fit ends"
 
     def test_the_teacher_is_neither_trained_nor_saved(self, tmp_path):
         source, module = taught(), student(objective="distill")

@@ -12,8 +12,8 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments import train_arm
 from lightning_subliminal.generation import number_tokens
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
+from lightning_subliminal.models.objectives import soft_target_loss
 from lightning_subliminal.models.on_policy import complete, prompts_of, replace_completions
-from lightning_subliminal.models.student import soft_target_loss
 from lightning_subliminal.seeds import derive_seed
 
 
@@ -122,11 +122,11 @@ class TestOnPolicy:
         source.make(CPU)
         module = on_policy(adapter=Steering(init_std=0.05), divergence_kind=kind, restrict_to=restrict_to)
         module.configure_model()
-        module._teacher = [source.ready(CPU)]
+        module._objective.teacher = source.ready(CPU)
         kept = list(range(len(pocket_tokenizer())))
         if restrict_to:
-            module._among = number_tokens(pocket_tokenizer())
-            kept = module._among.tolist()
+            module._objective.among = number_tokens(pocket_tokenizer())
+            kept = module._objective.among.tolist()
         data = tokenized(6)
         prompts, end = prompts_of(data), pocket_tokenizer().eos_token_id
         replace_completions(data, prompts, [[20, 30, end], [end], [7], [40, 41, 42, 43, 44], [90, end], [21]])
@@ -161,7 +161,7 @@ class TestOnPolicy:
         seed = derive_seed(0, "on policy", 0)
         assert first == complete(start.net, pocket_tokenizer(), prompts_of(whole), 12, seed), "the base's, at first"
         assert watch.lower_part == [None, None], "rows that change have no stored activations"
-        assert module._prompts == [], "they go when the fit ends"
+        assert module._objective.prompts == [], "they go when the fit ends"
 
     def test_killed_and_resumed_is_straight(self, tmp_path, monkeypatch):
         class KilledError(Exception):
@@ -187,7 +187,7 @@ class TestOnPolicy:
 
     def test_rows_of_another_epoch_are_refused(self):
         module = on_policy()
-        module._written_in = 1
+        module._objective.written_in = 1
         with pytest.raises(InputError, match="`on_policy` goes on from the end of an epoch"):
             module.on_train_batch_start(None, 0)  # its epoch is 0
 

@@ -7,8 +7,8 @@ of it that they need, which takes milliseconds; the same YAML works in both.
 import copy
 import inspect
 import types
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Literal, Union, get_args, get_origin
 
 from lightning_subliminal.class_paths import import_path
@@ -17,7 +17,7 @@ from lightning_subliminal.kinds import ROOMS
 from lightning_subliminal.signatures import parameters
 from lightning_subliminal.yaml_text import read_yaml
 
-__all__ = ["build", "changed", "check_expected", "find_class", "known_name", "read_yaml"]
+__all__ = ["build", "changed", "check_expected", "find_class", "fitted", "known_name", "read_yaml"]
 
 _SCALARS = (int, float, str, bool, bytes, type(None), object)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -85,7 +85,9 @@ def build(told: Any, seed: int | None = None, at: str = "", expected: Any = Any)
     if odd := sorted(map(str, set(told) - {"class_path", "init_args"})):
         raise InputError(f"`{at}`: {odd[0]!r} stands beside class_path: put it into init_args.")
     kind = find_class(str(told["class_path"]), at)
-    check_expected(kind, expected, at)
+    placed = _made_later(kind, expected)
+    if placed is None:
+        check_expected(kind, expected, at)
     given = told.get("init_args") or {}
     if not isinstance(given, Mapping):
         raise InputError(f"`{at}.init_args` is {str(given)[:80]!r}: expected a mapping of {kind.__name__}'s arguments.")
@@ -93,13 +95,15 @@ def build(told: Any, seed: int | None = None, at: str = "", expected: Any = Any)
     for name in given:
         known_name(name, hints, f"`{at}`: {kind.__name__} takes no `{name}`")
     arguments = {
-        name: _fit(build(value, seed, f"{at}.{name}", hints[name]), hints[name], f"{at}.{name}")
+        name: fitted(build(value, seed, f"{at}.{name}", hints[name]), hints[name], f"{at}.{name}")
         for name, value in given.items()
     }
     if seed is not None and open_seed and arguments.get("seed") is None:
         arguments["seed"] = seed
-    if missing := [name for name in needed if name not in arguments]:
+    if missing := [name for name in needed[placed or 0 :] if name not in arguments]:
         raise InputError(f"`{at}`: {kind.__name__} lacks `{missing[0]}`: give it in init_args.")
+    if placed is not None:
+        return partial(kind, **arguments)
     try:
         return kind(**arguments)
     except InputError as err:
@@ -156,6 +160,14 @@ def _members(expected: Any) -> tuple[Any, ...]:
     return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
 
 
+def _made_later(kind: type, expected: Any) -> int | None:
+    """Return how many arguments a place gives that takes what makes a ``kind``, such as an optimizer; else None."""
+    for each in _members(expected):
+        if get_origin(each) is Callable and issubclass(kind, _members(get_args(each)[-1])):
+            return len(get_args(each)[0])
+    return None
+
+
 def _inner(expected: Any, containers: tuple[type, ...]) -> Any:
     """Return the type of what a list's or mapping's place holds; None's type where no class may stand there."""
     found = []
@@ -183,7 +195,7 @@ def _signature(kind: type) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
     return known, "seed" in takes and takes["seed"].default is None, needed
 
 
-def _fit(value: Any, hint: Any, at: str) -> Any:
+def fitted(value: Any, hint: Any, at: str) -> Any:
     """Check a plain value against its type; YAML reads 1e-3 as a text, which becomes the number it means."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if get_origin(hint) is Literal:
