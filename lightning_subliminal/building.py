@@ -216,7 +216,8 @@ def fitted(value: Any, hint: Any, at: str) -> Any:
         if fits and not (isinstance(value, bool) and kind is int):
             return value
     plain = [kind for kind in kinds if kind in (int, float, str, bool, type(None)) or get_origin(kind) is Literal]
-    if len(plain) < len(kinds):
+    misnamed = isinstance(value, str) and any(get_origin(kind) is Literal for kind in plain) and str not in plain
+    if len(plain) < len(kinds) and not misnamed:
         return tuple(value) if any(get_origin(kind) is tuple for kind in kinds) and isinstance(value, list) else value
     told = " or ".join(
         " or ".join(map(repr, get_args(kind)))
@@ -226,4 +227,5 @@ def fitted(value: Any, hint: Any, at: str) -> Any:
         else kind.__name__
         for kind in plain
     )
+    told += " or an object by its class_path" if len(plain) < len(kinds) else ""
     raise InputError(f"`{at}` is {value!r}: expected {told}.")

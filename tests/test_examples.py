@@ -16,6 +16,7 @@ EXAMPLES: dict[str, list[str]] = {
     "04_misalignment.py": ["--small"],
     "05_theorem.py": ["--small"],
     "06_audit.py": ["--small"],
+    "07_new_carrier_and_loss.py": ["--small"],
 }
 
 

@@ -196,7 +196,7 @@ def test_classifiers_are_rebuilt(tmp_path, monkeypatch):
     trainer.save_checkpoint(tmp_path / "mlp.ckpt")
     monkeypatch.setenv("PL_GLOBAL_SEED", "8")  # what the seed was is in the file
     loaded = ClassifierMLP.load_from_checkpoint(tmp_path / "mlp.ckpt")
-    assert (loaded.num_seeds, loaded.hidden, loaded.arms) == (2, (8, 4), ["student_all"])
+    assert (loaded.num_seeds, loaded.hidden, *loaded.arms) == (2, (8, 4), "student_all")
     for name in ("reference", "teacher", "students"):
         assert torch.equal(getattr(loaded, name)(images), getattr(module, name)(images))
     with pytest.raises(InputError, match="`num_seeds` is 2, not 3"):
