@@ -191,6 +191,7 @@ def _types(text: str) -> str:
     text = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", text)
     text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"^Expected an? (.*?)\. Got value: (.*)$", r"expected \1, got \2", text)
+    text = re.sub(r"typing\.Callable\[.*\](?=, got|$)", "a class_path", text)
     return text
 
 

@@ -11,7 +11,6 @@ from typing import Any, get_type_hints
 __all__ = ["parameters"]
 
 
-@cache
 def parameters(kind: Any) -> dict[str, Parameter]:
     """Return the parameters of a class's constructor, each annotated with its type, or with Any.
 
@@ -25,6 +24,11 @@ def parameters(kind: Any) -> dict[str, Parameter]:
         >>> list(parameters(Parent))
         ['size']
     """
+    return _resolved(kind)
+
+
+@cache
+def _resolved(kind: Any) -> dict[str, Parameter]:
     found = dict(inspect.signature(kind).parameters)
     chain = [each for each in kind.__mro__ if "__init__" in vars(each)]
     if chain:

@@ -15,6 +15,7 @@ from lightning_subliminal.data.tokenized import row_loader
 from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.experiments.predicting import check_predictable
+from lightning_subliminal.messages import OneLineParser
 
 OPTIMIZER = {"class_path": "torch.optim.RMSprop", "init_args": {"lr": "2e-2", "momentum": 0.5}}
 SCHEDULE = {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 1, "gamma": 0.5}}
@@ -84,3 +85,12 @@ def test_another_class_is_refused(kind):
 def test_no_prediction_by_another_schedule():
     with pytest.raises(InputError, match="the student's `schedule` says otherwise"):
         check_predictable(Student(schedule=partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0)))
+
+
+def test_a_misspelt_name_is_refused_in_one_line_by_the_command():
+    parser = OneLineParser()
+    parser.add_class_arguments(Student, "model")
+    for name, known in {"optimizer": "'adam', 'adamw', 'sgd'", "schedule": "'linear', 'constant'"}.items():
+        with pytest.raises(InputError) as caught:
+            parser.parse_args([f"--model.{name}=cosine"])
+        assert str(caught.value) == f"`model.{name}`: expected one of {known} or a class_path, got cosine"
