@@ -126,8 +126,9 @@ def _choices(text: str, union: str) -> str:
     told = re.match(r"Expected an? .*Got value|Expected an? <class|- ", text)
     if listed is None or value is None or told is None:
         return ""
+    makers = r"typing\.Callable\[\[[^\]]*\], (?:typing\.Union\[[^\]]*\]|[^\]]*)\]"  # such as an optimizer's class
     # a comma inside brackets belongs to one type
-    kinds = [_types(kind) for kind in re.split(r", (?![^\[]*\])", listed[1])]
+    kinds = [_types(kind) for kind in re.split(r", (?![^\[]*\])", re.sub(makers, "a class_path", listed[1]))]
     kinds = ["null" if kind == "NoneType" else kind.rpartition(".")[2] if "[" not in kind else kind for kind in kinds]
     return f"expected {' or '.join(kinds)}, got {value[1]}"
 
@@ -191,7 +192,6 @@ def _types(text: str) -> str:
     text = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", text)
     text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"^Expected an? (.*?)\. Got value: (.*)$", r"expected \1, got \2", text)
-    text = re.sub(r"typing\.Callable\[.*\](?=, got|$)", "a class_path", text)
     return text
 
 
