@@ -6,8 +6,8 @@ import pytest
 import yaml
 from toy_stages import InProcess
 
+from lightning_subliminal.building import build
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.building import build
 from lightning_subliminal.experiments.findings import cell_table, read_cells, report_data
 from lightning_subliminal.experiments.from_config import read_setting
 from lightning_subliminal.experiments.plan import read_plan
