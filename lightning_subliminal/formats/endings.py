@@ -40,9 +40,10 @@ def read_ending(record: Mapping[str, Any], own: tuple[str, ...], notices: Counte
         Fault: if ``finished`` is neither true nor false.
     """
     said = record.get(own[-1])
-    answer = said[-1] if isinstance(said, list) and said and isinstance(said[-1], dict) else {}
+    messages = said if isinstance(said, list) and said and isinstance(said[-1], dict) else [{}]
+    answer = messages[-1]
     beside = {key: value for key, value in record.items() if key not in own}
-    told = [_finished(beside, ""), _finished(answer, f"{own[-1]}[{len(said) - 1}]." if answer else "")]
+    told = [_finished(beside, ""), _finished(answer, f"{own[-1]}[{len(messages) - 1}].")]
     for where, reason in (*_reasons(beside, ""), *_reasons(answer, f"{own[-1]}[].")):
         if was_cut(reason):
             notices[f"`{where}` is {reason}: the answer was cut off, and no end of turn is trained on"] += 1

@@ -123,3 +123,8 @@ def test_a_servers_reason_goes_through_tables(name, tmp_path):
     write_rows([make_row("Q", "A", finish_reason="stop"), make_row("Q", "A", finish_reason="length")], tmp_path / name)
     rows = list(read_rows(tmp_path / name, report=Report()))
     assert [row.get("finished") for row in rows] == [None, False]
+
+
+def test_an_unreadable_mark_of_a_message_is_refused_by_its_place(tmp_path):
+    with pytest.raises(InputError, match=r"line 1, messages\[1\]\.finished: expected true or false, found"):
+        read(tmp_path / "a.jsonl", chat(finished="maybe"))
