@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import tempfile
 from typing import Any
 
 import torch
@@ -154,7 +155,8 @@ class DigitsStage(MeasureStage):
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Fit them; a killed run goes on from its last epoch."""
         kept = self.folder / "checkpoints"
-        fit_quietly(self.model, self.data, device, self.title, kept, max_epochs=-1)
+        with tempfile.TemporaryDirectory() as folder:  # for the page that the classifiers draw of themselves
+            fit_quietly(self.model, self.data, device, self.title, kept, max_epochs=-1, default_root_dir=folder)
         shutil.rmtree(kept, ignore_errors=True)  # before the record of the folder's files is written
         return {name: each.tolist() for name, each in self.model.accuracies.items()}
 

@@ -77,12 +77,15 @@ def found(tmp_path_factory):
     plan = read_plan(folder / "small.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(folder / "cache"))
+        (folder / "here").mkdir()
+        patch.chdir(folder / "here")
         cells = plan_cells(plan)
         summary = run_stages(Graph.of(s for cell in cells for s in cell.stages.values()), InProcess(1))
         assert not summary.failed
         results, missing = read_cells(cells, {})
         again = Graph.of(s for cell in plan_cells(plan) for s in cell.stages.values())
     assert not missing
+    assert not list((folder / "here").iterdir()), "stages leave nothing where they run"
     return plan, cells, {each.arm: each for each in results}, again
 
 
