@@ -120,8 +120,9 @@ def _widths(form: str, braces: bool) -> int:
         parts = [part or "" for _, _, part, _ in string.Formatter().parse(form)]
         wide = any("{" in part for part in parts)
     else:
-        parts, kinds = zip(*_DIRECTIVE.findall(form), strict=True) if "%" in form else ((), ())
-        wide = any("*" in part for part in parts) or "(" in kinds  # a key with brackets hides what follows
+        fields = _DIRECTIVE.findall(form)
+        parts = [part for part, _ in fields]
+        wide = any("*" in part or kind == "(" for part, kind in fields)  # a key with brackets hides what follows
     found = re.findall(r"\d+", " ".join(parts))
     if wide or any(len(each) > 5 for each in found):
         raise InputError(f"it formats by {form[:40]!r}, whose width is not bounded")
