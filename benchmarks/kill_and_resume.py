@@ -29,7 +29,7 @@ SMALL = ["--data.num_prompts", "2048", "--data.shard_size", "256", "--trainer.ma
 PARTS = {  # what is compared, and how many files of it there are
     "cache/teachers/*/subliminal_adapter.safetensors": 1,
     "cache/rows/*/rows.parquet": 2,
-    "cache/students/*/subliminal_adapter.safetensors": 1,
+    "cache/students/*/subliminal_adapter.safetensors": 2,
     "runs/*/student/subliminal_adapter.safetensors": 1,
     "runs/*/results.json": 1,
 }

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch.distributed as dist
 
+from lightning_subliminal.errors import InputError
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["on_first", "rank", "start_processes", "wait_for_all", "world_size"]
+__all__ = ["check_strategy", "on_first", "rank", "start_processes", "wait_for_all", "world_size"]
 
 _T = TypeVar("_T")
 
@@ -25,15 +27,33 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
-def start_processes(trainer: "Trainer") -> None:
-    """Start the other processes of a trainer's strategy and let them meet, as its first fit would.
+def check_strategy(strategy: Any) -> None:
+    """Refuse strategies that split a model over devices, or start processes anew for each fit.
 
-    Strategies that start processes anew for each fit, such as ``ddp_spawn``, have none in between: nothing is done.
+    Args:
+        strategy: of a trainer, or its name.
+
+    Raises:
+        InputError: if it is one of those.
     """
-    from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+    name = strategy if isinstance(strategy, str) else type(strategy).__name__
+    start = getattr(strategy, "_start_method", "popen")
+    plain = name.lower().replace("_", "")
+    if plain.startswith(("fsdp", "deepspeed", "modelparallel")):
+        raise InputError(
+            f"`trainer.strategy` is {name}, which is not supported: the loss reads logits at completion tokens alone, "
+            "outside a module's `forward`, where split weights are not gathered. Set `ddp`, and an adapter, a bfloat16 "
+            "base or smaller batches where memory is short."
+        )
+    if start != "popen" or plain.startswith(("ddpspawn", "ddpfork", "ddpnotebook")):
+        raise InputError(f"`trainer.strategy` is {name}, which starts new processes for each fit: set `ddp`.")
 
-    launcher = trainer.strategy.launcher
-    if trainer.world_size > 1 and isinstance(launcher, _SubprocessScriptLauncher):
+
+def start_processes(trainer: "Trainer") -> None:
+    """Start the other processes of a trainer's strategy and let them meet, as its first fit would."""
+    launcher: Any = trainer.strategy.launcher
+    if trainer.world_size > 1:
+        check_strategy(trainer.strategy)
         launcher.launch(trainer.strategy.setup_environment)
 
 

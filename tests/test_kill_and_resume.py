@@ -17,4 +17,4 @@ def test_killed_fit_ends_with_the_same_bytes(tmp_path: Path, capsys: pytest.Capt
     assert benchmark.main(["--kills", "1", "--folder", str(tmp_path / "runs"), *SMALL])
     told = capsys.readouterr().out
     assert "same bytes: 1 of 1" in told
-    assert "6 files to compare" in told
+    assert "7 files to compare" in told

@@ -120,7 +120,7 @@ _EXAMPLES = {
   lightning-subliminal fit --config owl_numbers --print_masks 3""",
     "validate": "  lightning-subliminal validate --config owl_numbers",
     "test": "  lightning-subliminal test --config owl_numbers",
-    "predict": "  lightning-subliminal predict --config owl_numbers",
+    "predict": "  lightning-subliminal predict --config owl_numbers --by teacher",
 }
 
 

@@ -89,10 +89,12 @@ def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | 
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Give the part of a resolved config that shapes the result."""
+    """Return the part of a resolved config that shapes the result; a logger does not, whichever it is."""
     kept = {key: value for key, value in config.items() if key not in _OUTWARD}
     trainer = kept.get("trainer") or {}
     kept["trainer"] = {key: value for key, value in trainer.items() if key not in _OUTWARD_TRAINER}
+    if trainer:
+        kept["trainer"]["logger"] = False
     return kept
 
 

@@ -12,6 +12,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -34,9 +35,13 @@ from lightning_subliminal.console import hush
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.kinds import ROOMS
 from lightning_subliminal.messages import OneLineParser
+from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.made_from import MadeFrom
+from lightning_subliminal.processes import check_strategy
 
 __all__ = ["LabCLI", "LabParser", "import_rooms", "run_verb"]
+
+LOG_EVERY = 10  # steps; Lightning's own 50 are more than many a student takes
 
 # Arguments of the Trainer's methods which are not the command line's.
 _NOT_OPTIONS = {
@@ -78,7 +83,7 @@ class LabCLI(LightningCLI):
             parser_class=LabParser,
             parser_kwargs={"prog": f"lightning-subliminal {verb}", "description": f"All options of `{verb}`."},
             save_config_callback=None,  # the run folder's own is atomic and never over another run's
-            trainer_defaults={"logger": False, "enable_model_summary": False},
+            trainer_defaults={"enable_model_summary": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             run=False,
@@ -152,6 +157,12 @@ class LabCLI(LightningCLI):
         if self.verb == "fit" and self.config.print_masks:
             masks = importlib.import_module("lightning_subliminal.callbacks.masks")
             ours.append(masks.PrintMasks(self.config.print_masks))
+        if trainer.logger is None:
+            kwargs["logger"] = CSVLogger(self.folder) if self.verb == "fit" and not trainer.fast_dev_run else False
+        if trainer.log_every_n_steps is None:
+            kwargs["log_every_n_steps"] = LOG_EVERY
+        if isinstance(self.model, LanguageModel):
+            check_strategy(trainer.strategy)
         try:
             return super().instantiate_trainer(enable_progress_bar=bar, callbacks=[*given, *ours], **kwargs)
         except InputError:

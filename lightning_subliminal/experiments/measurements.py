@@ -127,7 +127,7 @@ class EntangledStage(MeasureStage):
     def measure(self, device: torch.device) -> dict[str, Any]:
         """Ask both ways."""
         teacher = self.teacher.ready(device)
-        net, tokenizer = bases.load(teacher.base)
+        net, tokenizer = bases.load(teacher.base, dtype=getattr(teacher, "base_dtype", None))
         found = entanglement(net.to(device), teacher.net, tokenizer, teacher.trait)  # type: ignore[arg-type]
         told = {"rho": found.rho, "p": found.p, "numbers": found.numbers, "raised": found.raised, "pull": found.pull}
         told["off_target"] = dict(found.off_target)

@@ -18,7 +18,9 @@ from lightning_subliminal.bounds import MAX_ARMS, MAX_CELLS
 from lightning_subliminal.building import build, changed, find_class, known_name, read_yaml
 from lightning_subliminal.console import say
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
+from lightning_subliminal.describe import digest
 from lightning_subliminal.errors import InputError
+from lightning_subliminal.evaluation import TraitProbe
 from lightning_subliminal.experiments.arms import SHAPING, canonical
 from lightning_subliminal.experiments.claims import Claim, read_claim
 from lightning_subliminal.experiments.figures import check_figure, figure_values
@@ -290,12 +292,12 @@ def _check_outward(trainer: Mapping[str, Any]) -> None:
                 "`fit`."
             )
         if kind.__name__ != "TraitComparison":
-            _say_left_out(kind.__name__)
+            _say_left_out(f"{kind.__name__} watches a `fit`, and stages train without it")
 
 
 @cache
-def _say_left_out(callback: str) -> None:
-    say(f"callbacks {callback} watches a `fit`, and stages train without it: left out")
+def _say_left_out(what: str) -> None:
+    say(f"left out  {what}")
 
 
 def parse_seeds(told: Any, where: str = "seeds") -> tuple[int, ...]:
@@ -336,7 +338,7 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
     try:
         common = changed(_common(told.get("common"), path), told.get("change") or {})
         axes = _axes(told.get("axes"))
-        trial = _trial(told.get("trial"), StudentTrial())
+        trial = _trial(told.get("trial"), None)
         arms: dict[str, ArmPlan] = {}
         if len(_mapping(told["arms"], "arms")) > MAX_ARMS:
             raise InputError(f"`arms` has {len(told['arms']):,}: at most {MAX_ARMS:,}; make an axis of what differs.")
@@ -366,7 +368,7 @@ def _read_experiment(path: Path, told: Mapping[str, Any], seeds: Any = None) -> 
 
 
 def _read_arm(
-    name: str, told: Any, common: dict[str, Any], axes: tuple[Axis, ...], trial: Trial, path: Path
+    name: str, told: Any, common: dict[str, Any], axes: tuple[Axis, ...], trial: Trial | None, path: Path
 ) -> ArmPlan:
     told = _mapping(told or {}, f"arms.{name}")
     if not set(told) & set(_ARM_KEYS):  # short: the changes alone
@@ -375,12 +377,13 @@ def _read_arm(
         known_name(key, _ARM_KEYS, f"arm {name!r} takes no `{key}`")
     start = _common(told["common"], path) if "common" in told else common
     own = {axis.name: axis for axis in (*axes, *_axes(told.get("axes")))}
+    config = changed(start, _mapping(told.get("change") or {}, f"arms.{name}.change"))
     return ArmPlan(
         name,
-        changed(start, _mapping(told.get("change") or {}, f"arms.{name}.change")),
+        config,
         tuple(axis for axis in own.values() if axis.values),
         parse_seeds(told["seeds"], f"arms.{name}.seeds") if "seeds" in told else None,
-        _trial(told.get("trial"), trial),
+        _with_evaluations(_trial(told.get("trial"), trial), config),
         told.get("control"),
         told.get("taught_by"),
         _number(told.get("seed_shift", 0), name),
@@ -417,7 +420,22 @@ def _common(told: Any, path: Path) -> dict[str, Any]:
     return dict(_mapping(told or {}, "common"))
 
 
-def _trial(told: Any, default: Trial) -> Trial:
+def _with_evaluations(trial: Trial | None, config: Mapping[str, Any]) -> Trial:
+    """Return an arm's trial; where the plan names none, one with the evaluations of the config's TraitComparison."""
+    found: list[Any] = []
+    for each in _as_list((config.get("trainer") or {}).get("callbacks") or []):
+        if isinstance(each, Mapping) and str(each.get("class_path")).rpartition(".")[2] == "TraitComparison":
+            found += (each.get("init_args") or {}).get("evaluations") or []
+    asked = build(found, None, "trainer.callbacks.evaluations", list[TraitProbe])
+    if trial is None:
+        return StudentTrial(asked)
+    known = {digest(each) for each in getattr(trial, "evaluations", None) or []}
+    if left := [each.name for each in asked if digest(each) not in known]:
+        _say_left_out(f"evaluations of TraitComparison ({', '.join(left)}): the plan's `trial` says what is asked")
+    return trial
+
+
+def _trial(told: Any, default: Trial | None) -> Trial | None:
     if told is None:
         return default
     made = build(told if isinstance(told, Mapping) else {"class_path": str(told)}, None, "trial", Trial)

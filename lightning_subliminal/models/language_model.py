@@ -31,6 +31,7 @@ from lightning_subliminal.models.layers import inner_model
 from lightning_subliminal.models.lower_part_cache import LowerPartCache
 from lightning_subliminal.models.optimizers import OPTIMIZERS, readable
 from lightning_subliminal.models.retention import Retained, Retention
+from lightning_subliminal.processes import check_strategy
 from lightning_subliminal.rows import Message, Row
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.signatures import parameters
@@ -147,8 +148,9 @@ class LanguageModel(RebuiltModule):
         """Make the metrics of `test`, for the trait of the data's teacher.
 
         Raises:
-            InputError: if the data has no teacher.
+            InputError: if the data has no teacher, or the trainer's strategy is not supported.
         """
+        check_strategy(self.trainer.strategy)
         if stage in ("test", "predict"):
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             needed = TrainingRows if stage == "test" else GeneratedRows
