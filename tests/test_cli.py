@@ -243,7 +243,6 @@ def test_all_verbs_and_their_folder(toy: Path, capsys: pytest.CaptureFixture) ->
         "config.yaml",
         "lightning_logs",
         "lightning_logs/version_0",
-        "lightning_logs/version_0/hparams.yaml",
         "lightning_logs/version_0/metrics.csv",
     ]
     for noise in ("Tip", "litlogger", "GPU available", "num_workers", "LeafSpec"):
