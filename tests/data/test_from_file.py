@@ -31,7 +31,7 @@ def test_rows_are_read_filtered_and_kept(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "system_prompt" in told
     assert "24 made, 23 passed the filters" in told
-    data.make(CPU)
+    data.fresh().make(CPU)
     assert "reused" in capsys.readouterr().out
 
 
