@@ -143,7 +143,7 @@ class LengthGrouped(DistributedSampler["int | Part"]):
         self.data = data
         self.batch_size = batch_size
 
-    def __iter__(self) -> "Iterator[int | Part]":  # type: ignore[override]
+    def __iter__(self) -> "Iterator[int | Part]":
         """Yield this device's indices of this epoch."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(len(self.data), generator=generator).tolist()
@@ -170,7 +170,7 @@ class LengthGrouped(DistributedSampler["int | Part"]):
 
 def row_loader(
     data: TokenizedRows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-) -> "DataLoader[int]":
+) -> "DataLoader[int | Part]":
     """Give the loader of tokenized rows in a seeded, length-grouped order."""
     sampler = LengthGrouped(data, batch_size, seed, rank, world_size)
     return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=data.batch)

@@ -14,7 +14,7 @@ from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.chat import check_known
 from lightning_subliminal.console import hush, say
 from lightning_subliminal.data.selection import select_rows
-from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
+from lightning_subliminal.data.tokenized import Part, TokenizedRows, row_loader
 from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import read_json
@@ -230,14 +230,14 @@ class TrainingRows(LightningDataModule, ABC):
         if self.val_rows:
             self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
 
-    def train_dataloader(self) -> "DataLoader[int]":
+    def train_dataloader(self) -> "DataLoader[int | Part]":
         """Give the training rows, in a seeded order."""
         trainer: Any = self.trainer
         data: Any = self.train_data  # setup has run
         order = derive_seed(resolve_seed(self.seed), "order") % 2**31
         return row_loader(data, self.batch_size, order, trainer.global_rank, self.num_processes)
 
-    def val_dataloader(self) -> "DataLoader[int] | list[Any]":
+    def val_dataloader(self) -> "DataLoader[int | Part] | list[Any]":
         """Give the rows held out."""
         data = self.val_data
         return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []

@@ -73,7 +73,7 @@ class ModelSpace:
         self.device = device
         self._held_out: TokenizedRows | None = None
         adapter = Steering() if kind == "vectors" else None  # at all layers, as zeros
-        self._frame = Student(base, adapter, base_dtype=base_dtype, seed=0)  # type: ignore[arg-type]
+        self._frame = Student(base, adapter, base_dtype=base_dtype, seed=0)
         self._frame.configure_model()
         check_target(self._frame.tokenizer, trait)
         self._frame.to(device).eval()
