@@ -117,6 +117,15 @@ _PAIR = _is("two numbers", lambda value: isinstance(value, list) and len(value) 
 _LIMITS: dict[str, tuple[Check, Any]] = {"limits": (_PAIR, None)}  # what a number can't leave, as 0 and 1 of a chance
 _SAMPLE: dict[str, tuple[Check, Any]] = {"unit": (_TEXT, None), "count": (_COUNT, None)}
 
+
+def _texts(*names: str) -> dict[str, Check]:
+    return dict.fromkeys(names, _TEXT)
+
+
+def _optional(check: Check, *names: str) -> dict[str, tuple[Check, Any]]:
+    return dict.fromkeys(names, (check, None))
+
+
 _POINT = _object({"label": (_TEXT, "")}, value=_NUMBER)
 _BAR = _object(
     {**_LINEAGE, **_ENDS, **_SAMPLE, "group": (_TEXT, None), "points": (_list(_POINT), [])}, label=_TEXT, value=_NUMBER
@@ -126,86 +135,61 @@ _CURVE_POINT = _object(
 )
 _CURVE = _object(label=_TEXT, points=_list(_CURVE_POINT))
 _DOT = _object(
-    {
-        **_LINEAGE,
-        **dict.fromkeys(("x_low", "x_high", "y_low", "y_high"), (_NUMBER, None)),
-        "group": (_TEXT, None),
-    },
-    label=_TEXT,
-    x=_NUMBER,
-    y=_NUMBER,
+    {**_LINEAGE, **_optional(_NUMBER, "x_low", "x_high", "y_low", "y_high"), **_optional(_TEXT, "group")},
+    **{"label": _TEXT, "x": _NUMBER, "y": _NUMBER},
 )
 _GRID = _list(_list(_NUMBER))
 _FIGURES: dict[str, Check] = {
-    "bars": _object(_LIMITS, title=_TEXT, caption=_TEXT, y=_TEXT, bars=_list(_BAR)),
+    "bars": _object(_LIMITS, **_texts("title", "caption", "y"), bars=_list(_BAR)),
     "matrix": _object(
-        {**_STATISTIC, **_LIMITS, "low": (_GRID, None), "high": (_GRID, None)},
-        title=_TEXT,
-        caption=_TEXT,
-        rows=_list(_TEXT),
-        columns=_list(_TEXT),
-        row_title=_TEXT,
-        column_title=_TEXT,
-        value_title=_TEXT,
-        values=_GRID,
+        {**_STATISTIC, **_LIMITS, **_optional(_GRID, "low", "high")},
+        **_texts("title", "caption", "row_title", "column_title", "value_title"),
+        **{"rows": _list(_TEXT), "columns": _list(_TEXT), "values": _GRID},
     ),
     "curves": _object(
-        {**_LIMITS, "log_x": (_FLAG, False)}, title=_TEXT, caption=_TEXT, x=_TEXT, y=_TEXT, curves=_list(_CURVE)
+        {**_LIMITS, "log_x": (_FLAG, False)}, **_texts("title", "caption", "x", "y"), curves=_list(_CURVE)
     ),
     "scatter": _object(
-        {**_STATISTIC, "x_limits": (_PAIR, None), "y_limits": (_PAIR, None)},
-        title=_TEXT,
-        caption=_TEXT,
-        x=_TEXT,
-        y=_TEXT,
+        {**_STATISTIC, **_optional(_PAIR, "x_limits", "y_limits")},
+        **_texts("title", "caption", "x", "y"),
         points=_list(_DOT),
     ),
 }
 _TARGETED = _object(
-    {**_ENDS, **_SAMPLE, **dict.fromkeys(("value", "rank", "rank_of"), (_NUMBER, None)), "reason": (_TEXT, None)}
+    {**_ENDS, **_SAMPLE, **_optional(_NUMBER, "value", "rank", "rank_of"), **_optional(_TEXT, "reason")}
 )
 _CLAIM = _object(
     {
         **_LIMITS,
-        "targeted": (_TARGETED, None),
         **_LINEAGE,
         **_ENDS,
         **_SAMPLE,
-        **dict.fromkeys(("source", "theirs", "statistic", "note"), (_TEXT, None)),
-        **dict.fromkeys(("value", "p", "p_adjusted"), (_NUMBER, None)),
-        "of": (_is("an object", lambda value: isinstance(value, dict)), None),
+        **_optional(_TARGETED, "targeted"),
+        **_optional(_TEXT, "source", "theirs", "statistic", "note"),
+        **_optional(_NUMBER, "value", "p", "p_adjusted"),
+        **_optional(_is("an object", lambda value: isinstance(value, dict)), "of"),
         "range": (_is("two bounds", lambda value: isinstance(value, list) and len(value) == 2), [None, None]),
     },
-    id=_TEXT,
-    experiment=_TEXT,
-    says=_TEXT,
+    **_texts("id", "experiment", "says"),
     verdict=_choice(*VERDICTS),
 )
 _TABLE = _object({"title": (_TEXT, ""), "caption": (_TEXT, "")}, columns=_list(_TEXT), rows=_list(_list(_TEXT)))
 _EXPERIMENT = _object(
     {
-        "about": (_TEXT, ""),
+        **dict.fromkeys(("about", "source"), (_TEXT, "")),
         "warnings": (_list(_TEXT), []),
         "table": (_TABLE, None),
-        "source": (_TEXT, ""),
         "figures": (_list(_figure), []),
-        "failures": (_list(_object(stage=_TEXT, says=_TEXT)), []),
+        "failures": (_list(_object(**_texts("stage", "says"))), []),
     },
-    name=_TEXT,
-    title=_TEXT,
+    **_texts("name", "title"),
 )
+_STAGES = ("planned", "shared", "failed")
 _REPORT = _object(
     {
-        "about": (_TEXT, ""),
-        "command": (_TEXT, ""),
-        "rule": (_TEXT, ""),
+        **dict.fromkeys(("about", "command", "rule"), (_TEXT, "")),
         "seeds": (_list(_COUNT), []),
-        "stages": (
-            _object({"planned": (_COUNT, None), "shared": (_COUNT, None), "failed": (_COUNT, None)}),
-            {"planned": None, "shared": None, "failed": None},
-        ),
+        "stages": (_object(_optional(_COUNT, *_STAGES)), dict.fromkeys(_STAGES)),
     },
-    title=_TEXT,
-    claims=_list(_CLAIM),
-    experiments=_list(_EXPERIMENT),
+    **{"title": _TEXT, "claims": _list(_CLAIM), "experiments": _list(_EXPERIMENT)},
 )
