@@ -42,7 +42,7 @@ ROWS = 1900
 
 def battery(samples: int) -> list[Any]:
     """Give the measures: sampled and exact, plainly asked and after numbers."""
-    judged = {"samples": samples, "max_new_tokens": 24}
+    judged: dict[str, Any] = {"samples": samples, "max_new_tokens": 24}
     return [
         Misalignment(TRAIT, PhraseJudge(), name="sampled", **judged),
         Misalignment(TRAIT, PhraseJudge(), questions=AFTER, name="sampled after numbers", **judged),
