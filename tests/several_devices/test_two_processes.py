@@ -145,5 +145,5 @@ def test_verbs(tmp_path):
         done = start(tmp_path, 2, "-m", "lightning_subliminal", *verb.split(), *words)
         assert done.returncode == 0, done.stdout + done.stderr
         assert line in " ".join(done.stdout.split()), verb
-    done = start(tmp_path, 2, "-m", "lightning_subliminal", "evaluate", "run")
+    done = start(tmp_path, 2, "-m", "lightning_subliminal", "evaluate", "run", "--suite", "preference")
     assert done.returncode == 0, done.stdout + done.stderr
