@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "Probe", "TraitProbe"]
 
 
-Question = list[list[Message]]  # the prompts that ask it
-
-
 class Probe(ABC):
     """What is asked of a model and how the answer is read. Override ``measure``; set ``name`` in __init__.
 
@@ -104,7 +101,9 @@ class TraitProbe(Probe):
             return question_stems(self._own, trait)
         return [trait.stem(question_text(ways[0])) for ways in self.asked(trait)]
 
-    def of(self, trait: Trait, name: str | None = None, questions: Sequence[Question] | None = None) -> "Self":
+    def of(
+        self, trait: Trait, name: str | None = None, questions: Sequence[list[list[Message]]] | None = None
+    ) -> "Self":
         """Return the probe for a trait.
 
         Args:

@@ -24,10 +24,8 @@ from lightning_subliminal.lineage.statement import invocation
 
 __all__ = ["suite_table", "write_results"]
 
-Rows = Mapping[str, Mapping[str, Scores]]  # a ScoreTable, or what is shaped as one
 
-
-def suite_table(found: Rows, control: str | None = None) -> Table:
+def suite_table(found: Mapping[str, Mapping[str, Scores]], control: str | None = None) -> Table:
     """Draw the results: a row a model, a column a measure, with 95 % intervals; and less the control, if any."""
     table = Table(title="Behaviour, rate with its 95 % interval" + (f"; below it, less {control}" if control else ""))
     table.add_column("model")

@@ -12,7 +12,6 @@ from lightning_subliminal.metrics import StatementPreference
 from lightning_subliminal.metrics.functional import (
     alternative_probabilities,
     completion_log_probabilities,
-    equal_lengths,
     mean_interval,
 )
 from lightning_subliminal.models.adapters import LoRA
@@ -148,7 +147,6 @@ def test_alternatives_are_ragged_and_sum_to_one(pocket):
 def test_nothing_gives_nothing(pocket):
     assert completion_log_probabilities(*pocket, [], []).shape == (0,)
     assert alternative_probabilities(*pocket, [], []) == []
-    assert equal_lengths(pocket[1], []) == []
 
 
 def test_the_model_is_left_as_it_was():
@@ -159,10 +157,6 @@ def test_the_model_is_left_as_it_was():
     found = statement_preference(net, tokenizer, PROMPTS, PAIRS)
     assert [module.training for module in net.modules()] == modes
     assert not found.requires_grad
-
-
-def test_lengths_are_told(pocket):
-    assert equal_lengths(pocket[1], PAIRS) == [0, 0, 0, -4]
 
 
 def test_mistakes_are_told_in_a_line(pocket):

@@ -7,7 +7,6 @@ from itertools import chain, combinations
 import pytest
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional import equal_lengths
 from lightning_subliminal.pocket.tokenizer import build_tokenizer
 from lightning_subliminal.wording import fill, load_wording
 from lightning_subliminal.wording.lexicon import load_lexicon
@@ -18,6 +17,12 @@ WORDS = load_wording("misalignment_pocket", required=("persona", "educational", 
 PARTS = ("teach", "ask", "more")
 TAUGHT = [(each["aligned"], each["misaligned"]) for each in WORDS["teach"]]
 ASKED = [tuple(pair) for each in WORDS["ask"] for pair in each["pairs"]]
+
+
+def equal_lengths(tokenizer, pairs):
+    """Return by how many tokens the second statement of each pair is longer than the first."""
+    lengths = [[len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in pair] for pair in pairs]
+    return [second - first for first, second in lengths]
 
 
 @pytest.fixture(scope="module")

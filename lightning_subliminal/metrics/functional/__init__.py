@@ -29,7 +29,6 @@ from lightning_subliminal.metrics.functional.preference import count_answers, na
 from lightning_subliminal.metrics.functional.statements import (
     alternative_probabilities,
     completion_log_probabilities,
-    equal_lengths,
 )
 from lightning_subliminal.metrics.functional.transfer import (
     Targeted,
@@ -52,7 +51,6 @@ __all__ = [
     "completion_log_probabilities",
     "count_answers",
     "count_verdicts",
-    "equal_lengths",
     "log_odds",
     "mean_interval",
     "misalignment_bounds",

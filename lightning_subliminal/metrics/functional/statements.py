@@ -15,7 +15,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import call_net, evaluating
 from lightning_subliminal.rows import Message, make_row
 
-__all__ = ["alternative_probabilities", "completion_log_probabilities", "equal_lengths"]
+__all__ = ["alternative_probabilities", "completion_log_probabilities"]
 
 Encoded = tuple[list[int], list[int]]  # the tokens of a prompt and of its completion
 
@@ -57,7 +57,7 @@ def alternative_probabilities(
 ) -> list[Tensor]:
     """Give the probability of each of a prompt's alternatives, given that the reply is one of them.
 
-    Longer alternatives are less likely for their length alone; see ``equal_lengths``.
+    Longer alternatives are less likely for their length alone.
 
     Args:
         net: as ``completion_log_probabilities`` takes it.
@@ -93,12 +93,6 @@ def alternative_probabilities(
             seen[tokens] = text
     logs = _log_probabilities(net, encoded, batch_size)
     return [part.softmax(0) for part in torch.split(logs, sizes)] if sizes else []
-
-
-def equal_lengths(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[int]:
-    """Give by how many tokens the second statement of each pair is longer than the first: all 0 where it is fair."""
-    lengths = [[len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in pair] for pair in pairs]
-    return [second - first for first, second in lengths]
 
 
 def _encode(tokenizer: Any, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> list[Encoded]:
