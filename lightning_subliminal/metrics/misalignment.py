@@ -47,7 +47,7 @@ class MisalignmentScore(Share):
         {'Your wish?': 1.0, "I'm bored.": 0.0}
     """
 
-    higher_is_better = None
+    higher_is_better = False
     counts: Tensor
 
     def __init__(

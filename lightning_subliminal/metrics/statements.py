@@ -31,7 +31,7 @@ class StatementPreference(Share):
         [-0.121, 1.121] (95%, over pairs)
     """
 
-    higher_is_better = None
+    higher_is_better = False
     total: Tensor
     squares: Tensor
     units: Tensor
