@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class Part(NamedTuple):
     share: float
 
 
-class TokenizedRows(Dataset["int | Part"]):
+class TokenizedRows(Dataset[Any]):
     """Rows tokenized once; an item is its own index, and ``batch`` makes a batch of several.
 
     Args:
@@ -125,7 +125,7 @@ def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tu
     return pairs
 
 
-class LengthGrouped(DistributedSampler["int | Part"]):
+class LengthGrouped(DistributedSampler[Any]):
     """A seeded order in which the rows of a batch have like lengths, so that little is padding.
 
     The order depends on seed and epoch alone, so a resumed run sees what a straight one does.

@@ -114,7 +114,8 @@ def meddling(trainer: Trainer) -> list[str]:
     given = [type(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
     ours = __name__.partition(".")[0]
     found = [kind for kind in given if kind.__module__.partition(".")[0] != ours and not issubclass(kind, _WATCHERS)]
-    return [kind.__name__ for kind in found] + (["overfit_batches"] if trainer.overfit_batches else [])  # type: ignore[attr-defined]
+    overfits = trainer.overfit_batches  # type: ignore[attr-defined]
+    return [kind.__name__ for kind in found] + (["overfit_batches"] if overfits else [])
 
 
 def save_student(student: Student, data: TrainingRows, trainer: Trainer) -> None:
