@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 
 from lightning_subliminal import bases
-from lightning_subliminal.cache import cache_root
+from lightning_subliminal.cache import cache_root, writable_folder
 from lightning_subliminal.console import say
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.describe import describe, difference, digest, outside_source
@@ -410,7 +410,9 @@ def make_missing(stages: Iterable[Stage], device: torch.device) -> None:
         if on_first(stage.is_done):
             if stage.kind in ("teacher", "student"):
                 say(f"{stage.title}: reused from {stage.folder}")
-        elif stage.together:
+            continue
+        writable_folder(stage.folder.parents[1])  # the cache itself, which a message then names
+        if stage.together:
             stage.make(device)
         else:
             on_first(partial(stage.make, device))
