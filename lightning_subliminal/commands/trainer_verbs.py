@@ -158,7 +158,7 @@ class LabCLI(LightningCLI):
             masks = importlib.import_module("lightning_subliminal.callbacks.masks")
             ours.append(masks.PrintMasks(self.config.print_masks))
         if trainer.logger is None:
-            kwargs["logger"] = CSVLogger(self.folder) if self.verb == "fit" and not trainer.fast_dev_run else False
+            kwargs["logger"] = CSVLogger(self.folder) if self.verb == "fit" and self.keeps_checkpoints else False
         if trainer.log_every_n_steps is None:
             kwargs["log_every_n_steps"] = LOG_EVERY
         if isinstance(self.model, LanguageModel):
