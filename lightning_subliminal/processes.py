@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch.distributed as dist
@@ -12,7 +13,7 @@ from lightning_subliminal.errors import InputError
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["check_strategy", "on_first", "rank", "start_processes", "wait_for_all", "world_size"]
+__all__ = ["check_strategy", "on_first", "rank", "results_folder", "start_processes", "wait_for_all", "world_size"]
 
 _T = TypeVar("_T")
 
@@ -47,6 +48,16 @@ def check_strategy(strategy: Any) -> None:
         )
     if start != "popen" or plain.startswith(("ddpspawn", "ddpfork", "ddpnotebook")):
         raise InputError(f"`trainer.strategy` is {name}, which starts new processes for each fit: set `ddp`.")
+
+
+def results_folder(trainer: "Trainer") -> Path:
+    """Return where results of a run go; all processes call this, since a logger's folder is asked of the first.
+
+    It is the trainer's root folder. Where nobody chose one, that is the working folder, in which runs would overwrite
+    each other's results: then it is the logger's folder, if there is one.
+    """
+    logs, root = trainer.log_dir, Path(trainer.default_root_dir)
+    return root if logs is None or root != Path.cwd() else Path(logs)
 
 
 def start_processes(trainer: "Trainer") -> None:

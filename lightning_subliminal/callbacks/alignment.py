@@ -1,6 +1,5 @@
 """Follows a student along its teacher's way: the cosine of their displacements, and the teacher's own loss."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from lightning_subliminal.console import say
 from lightning_subliminal.errors import InputError
 from lightning_subliminal.files import csv_text
 from lightning_subliminal.generation import Source
+from lightning_subliminal.processes import results_folder
 from lightning_subliminal.rows import atomically
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, alignment
 
@@ -133,7 +133,7 @@ class AlignmentTracker(Callback):
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked on all processes
+        folder = results_folder(trainer)  # asked on all processes
         batched = self._subject is not None and self._subject.model_dims > 0
         self._subject = self._way = None
         if not self._rows or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]

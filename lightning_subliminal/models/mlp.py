@@ -7,7 +7,6 @@ not. All seeds and all arms train at once, as one batched network.
 
 import math
 import time
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -29,6 +28,7 @@ from lightning_subliminal.models.batched_mlp import (
 from lightning_subliminal.models.following import classifier_subject
 from lightning_subliminal.models.identity import RebuiltModule
 from lightning_subliminal.models.mlp_report import results_table, save_results
+from lightning_subliminal.processes import results_folder
 from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.theory.alignment import AlignmentSubject
 
@@ -301,7 +301,7 @@ class ClassifierMLP(RebuiltModule):
         if not self.trainer.is_global_zero or self._rehearsal:
             return
         minutes = self._clock() / 60
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        folder = results_folder(self.trainer)
         data = getattr(self.trainer, "datamodule", None)
         inputs = getattr(data, "student_inputs", None)
         made = [setting_material("data", data)] if data is not None else []

@@ -40,7 +40,7 @@ if __name__ == "__main__":
         if verb == "fit what is made":
             data.make()
         trainer.fit(student, data)
-    print("rank", trainer.global_rank, "ended", flush=True)
+    print("rank " + str(trainer.global_rank) + " ended", flush=True)  # one write: two processes share the pipe
 """
 
 
