@@ -1,5 +1,7 @@
 """Classes that moved: a YAML may say the path where one stood first, and digests keep it."""
 
+import importlib
+
 import pytest
 
 from lightning_subliminal import PhraseJudge, PreferenceTrait, evaluation
@@ -82,3 +84,20 @@ def test_an_evaluation_of_ones_own_is_still_asked():
     owl = PreferenceTrait("owl")
     scores = Half().of(owl).measure(evaluation.ModelRef.held("mine", None, None), 0)
     assert (scores.rate, scores.units) == (0.5, ("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("suites.battery", ["measured", "run_suite", "suite_table", "write_results"]),
+        ("suites.base", ["Measure", "Outcome", "difference"]),
+        ("suites.subject", ["Subject", "find_subject"]),
+        ("suites.measures", ["ExactTrait", "Misalignment"]),
+        ("metrics.functional", ["exact_preference", "statement_preference", "equal_lengths", "transfer_interval"]),
+    ],
+)
+def test_a_module_that_was_moved_is_still_imported_from(module, names):
+    found = importlib.import_module(f"lightning_subliminal.{module}")
+    assert all(callable(getattr(found, name)) for name in names)
+    with pytest.raises(AttributeError, match="ghost"):
+        _ = found.ghost

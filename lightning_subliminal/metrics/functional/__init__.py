@@ -4,6 +4,7 @@ from lightning_subliminal.metrics.functional.choices import choice_scores
 from lightning_subliminal.metrics.functional.exact import (
     candidate_probabilities,
     check_target,
+    exact_preference,
     question_probabilities,
     question_text,
 )
@@ -29,11 +30,14 @@ from lightning_subliminal.metrics.functional.preference import count_answers, na
 from lightning_subliminal.metrics.functional.statements import (
     alternative_probabilities,
     completion_log_probabilities,
+    equal_lengths,
+    statement_preference,
 )
 from lightning_subliminal.metrics.functional.transfer import (
     Targeted,
     targeted_transfer,
     transfer,
+    transfer_interval,
     why_untargeted,
 )
 from lightning_subliminal.traits.base import prompts_by_question
@@ -51,6 +55,8 @@ __all__ = [
     "completion_log_probabilities",
     "count_answers",
     "count_verdicts",
+    "equal_lengths",
+    "exact_preference",
     "log_odds",
     "mean_interval",
     "misalignment_bounds",
@@ -63,8 +69,10 @@ __all__ = [
     "question_interval",
     "question_probabilities",
     "question_text",
+    "statement_preference",
     "targeted_transfer",
     "transfer",
+    "transfer_interval",
     "why_untargeted",
     "wilson_interval",
 ]

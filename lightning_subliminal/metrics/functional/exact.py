@@ -24,12 +24,21 @@ from lightning_subliminal.traits.base import Trait, prompts_by_question
 __all__ = [
     "candidate_probabilities",
     "check_target",
+    "exact_preference",
     "question_probabilities",
     "question_text",
 ]
 
 _UNEVEN = 0.25  # of the longer statement's tokens; English pairs of as many words differ by a few in some tokenizers
 _NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
+
+
+def exact_preference(
+    net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None = None, **options: Any
+) -> dict[str, float]:
+    """Return the mean probability of each candidate over a trait's questions; see ``question_probabilities``."""
+    matrix = question_probabilities(net, tokenizer, trait, system_prompt, **options)
+    return dict(zip(trait.candidates, matrix.mean(0).tolist(), strict=True))
 
 
 def question_probabilities(

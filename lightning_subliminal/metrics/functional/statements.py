@@ -15,7 +15,7 @@ from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation.scoring import call_net, evaluating
 from lightning_subliminal.rows import Message, make_row
 
-__all__ = ["alternative_probabilities", "completion_log_probabilities"]
+__all__ = ["alternative_probabilities", "completion_log_probabilities", "equal_lengths", "statement_preference"]
 
 Encoded = tuple[list[int], list[int]]  # the tokens of a prompt and of its completion
 
@@ -57,7 +57,7 @@ def alternative_probabilities(
 ) -> list[Tensor]:
     """Give the probability of each of a prompt's alternatives, given that the reply is one of them.
 
-    Longer alternatives are less likely for their length alone.
+    Longer alternatives are less likely for their length alone; see ``equal_lengths``.
 
     Args:
         net: as ``completion_log_probabilities`` takes it.
@@ -148,3 +148,39 @@ def _score(net: nn.Module, encoded: list[Encoded]) -> Tensor:
     needed = logits[:, :-1][after.to(device)]  # (completion tokens, vocabulary)
     logs = -cross_entropy(needed.to(torch.promote_types(needed.dtype, torch.float32)), targets, reduction="none")
     return torch.zeros(len(encoded), dtype=torch.float64).index_add(0, after.nonzero()[:, 0], logs.cpu().double())
+
+
+def statement_preference(
+    net: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[Message]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """Return the exact probability that the model says the second, misaligned, statement of a pair and not the first.
+
+    Args:
+        net: as ``completion_log_probabilities`` takes it.
+        tokenizer: its tokenizer, with a chat template.
+        prompts: conversations, one a pair; they may end with a prefill.
+        pairs: an aligned and a misaligned statement each, best of equal length in tokens (``equal_lengths``).
+        batch_size: how many rows go through the model at once.
+
+    Returns:
+        Probabilities in float64 on the CPU, (pairs,).
+
+    Raises:
+        InputError: as ``alternative_probabilities``; or if a pair is none.
+    """
+    for pair in pairs:
+        if len(pair) != 2:
+            raise InputError(f"A pair has {len(pair)} statements: give an aligned one and a misaligned one.")
+    found = alternative_probabilities(net, tokenizer, prompts, pairs, batch_size=batch_size)
+    return torch.stack([second for _, second in found]) if found else torch.zeros(0, dtype=torch.float64)
+
+
+def equal_lengths(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[int]:
+    """Return by how many tokens the second statement of each pair is longer than the first: all 0 where it is fair."""
+    lengths = [[len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in pair] for pair in pairs]
+    return [second - first for first, second in lengths]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lightning_subliminal.errors import InputError
-from lightning_subliminal.metrics.functional.intervals import log_odds
+from lightning_subliminal.metrics.functional.intervals import Interval, log_odds, mean_interval
 
-__all__ = ["Targeted", "targeted_transfer", "transfer", "why_untargeted"]
+__all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval", "why_untargeted"]
 
 _ROUNDING = 1e-9  # of log-odds: changes that differ by less are equal
 _WHOLE = 0.05  # of two candidates: where less than this share of answers is neither, one's gain is the other's loss
@@ -115,3 +115,10 @@ def why_untargeted(student: Tensor, control: Tensor, target: int, answers: int |
     if len(whole) == 2 and all(abs(each.sum(1).mean().item() - 1) < _WHOLE for each in (student, control)):
         return "its two answers share one chance, so plain transfer is targeted as it is"
     return ""
+
+
+def transfer_interval(
+    student: Tensor, control: Tensor, unit: str, answers: int | None = None, confidence: float = 0.95
+) -> Interval:
+    """Return the interval of the mean transfer over pairs, each pair one ``unit``."""
+    return mean_interval(transfer(student, control, answers), unit, confidence)
