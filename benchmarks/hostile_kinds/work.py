@@ -173,7 +173,9 @@ def tokenizer_pattern(rng: random.Random, folder: Path) -> Try:
     told["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, told["pre_tokenizer"]]}
     place.write_text(json.dumps(told))
     words = ["evaluate", "model", "--suite", "pocket"]
-    return Try(words, names=("tokenizer.json",), environment={"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"})
+    clock = {"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"}
+    # The tokenizer's engine takes no time for some of them, such as (?:\\w*)*!$: then the model is read, and no hang.
+    return Try(words, codes=frozenset({0, 2}), names=("tokenizer.json",), environment=clock)
 
 
 def adapter_pattern(rng: random.Random, folder: Path) -> Try:
