@@ -158,29 +158,42 @@ def looping_template(rng: random.Random, folder: Path) -> Try:
     return Try(["evaluate", "model", "--suite", "pocket"], names=("template",))
 
 
-def evil_pattern(rng: random.Random) -> str:
-    """Return a pattern with too many ways to match."""
-    letter = rng.choice([r"\w", "[a-z_.]", ".", r"[^\s]"])
-    forms = ["({x}+)+!", "({x}|{x})*!", "(?:{x}*)*!$", "({x}+{x}+)+!", "(({x}?)+)*!"]
-    return rng.choice(forms).replace("{x}", letter)
+# Ways to write too many ways to match. The tokenizers' engine, Oniguruma, takes no time for the last one, whose inner
+# matches may be empty (measured with four kinds of letters, runs of 30 to 5,000): as its pattern, that one is read.
+EVIL = ("({x}+)+!", "({x}|{x})*!", "({x}+{x}+)+!", "(({x}?)+)*!")
+EMPTY = "(?:{x}*)*!$"
+
+
+def pattern_of(rng: random.Random, *forms: str) -> str:
+    """Return a pattern of one of the forms, of some kind of letter."""
+    return rng.choice(forms).replace("{x}", rng.choice([r"\w", "[a-z_.]", ".", r"[^\s]"]))
+
+
+def splitting_at(pattern: str, folder: Path, code: int) -> Try:
+    """Return a try of a model whose tokenizer splits texts by a pattern."""
+    place = pocket(folder) / "tokenizer.json"
+    told = json.loads(place.read_text())
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    told["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, told["pre_tokenizer"]]}
+    place.write_text(json.dumps(told))
+    clock = {"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"}
+    words = ["evaluate", "model", "--suite", "pocket"]
+    return Try(words, codes=frozenset({code}), names=("tokenizer.json",), environment=clock)
 
 
 def tokenizer_pattern(rng: random.Random, folder: Path) -> Try:
     """A tokenizer whose pattern has too many ways to match."""
-    place = pocket(folder) / "tokenizer.json"
-    told = json.loads(place.read_text())
-    split = {"type": "Split", "pattern": {"Regex": evil_pattern(rng)}, "behavior": "Isolated", "invert": False}
-    told["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, told["pre_tokenizer"]]}
-    place.write_text(json.dumps(told))
-    words = ["evaluate", "model", "--suite", "pocket"]
-    clock = {"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"}
-    # The tokenizer's engine takes no time for some of them, such as (?:\\w*)*!$: then the model is read, and no hang.
-    return Try(words, codes=frozenset({0, 2}), names=("tokenizer.json",), environment=clock)
+    return splitting_at(pattern_of(rng, *EVIL), folder, 2)
+
+
+def harmless_pattern(rng: random.Random, folder: Path) -> Try:
+    """A tokenizer whose pattern only looks as if it had too many ways to match: it is read."""
+    return splitting_at(pattern_of(rng, EMPTY), folder, 0)
 
 
 def adapter_pattern(rng: random.Random, folder: Path) -> Try:
     """An adapter whose patterns have too many ways to match."""
-    evil = evil_pattern(rng)
+    evil = pattern_of(rng, *EVIL, EMPTY)
     field = rng.choice(["target_modules", "exclude_modules", "rank_pattern", "alpha_pattern"])
     value = {evil: 4} if field.endswith("_pattern") else evil
     made = adapter(folder, {"target_modules": ["q_proj"], field: value})
@@ -267,6 +280,7 @@ KINDS: dict[str, Kind] = {
     "long chain": long_chain,
     "looping template": looping_template,
     "tokenizer pattern": tokenizer_pattern,
+    "harmless pattern": harmless_pattern,
     "adapter pattern": adapter_pattern,
     "adapter rank": adapter_rank,
     "many layers": many_layers,
@@ -274,4 +288,11 @@ KINDS: dict[str, Kind] = {
     "parquet": parquet,
     "many results": many_results,
 }
-MOST = {"parquet": 5, "many materials": 6, "adapter pattern": 8, "tokenizer pattern": 8, "long lines": 8}
+MOST = {
+    "parquet": 5,
+    "many materials": 6,
+    "adapter pattern": 8,
+    "tokenizer pattern": 8,
+    "harmless pattern": 4,
+    "long lines": 8,
+}
