@@ -33,10 +33,10 @@ from lightning_subliminal import (
     Student,
     Teacher,
 )
-from lightning_subliminal.console import hush
+from lightning_subliminal.core.console import hush
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.metrics.functional import mean_interval
-from lightning_subliminal.wording.numbers import NumberPrompts
+from lightning_subliminal.prompts.numbers import NumberPrompts
 
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=8, alpha=8), "everything": None}  # as configs/owl_numbers*.yaml
 RATES = {"steering": 0.03, "lora": 0.003, "everything": 1e-3}
@@ -91,7 +91,7 @@ def number_rows(count: int) -> list[dict[str, Any]]:
     """Make rows of numbers without a teacher: what is timed does not depend on them."""
     import random
 
-    from lightning_subliminal.rows import make_row
+    from lightning_subliminal.core.rows import make_row
 
     rng, grammar = random.Random(0), NumberPrompts(max_value=99)
     return [

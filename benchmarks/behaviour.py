@@ -24,15 +24,15 @@ from scipy.stats import t as student_t
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from lightning_subliminal import MisalignmentTrait, MixIn, PhraseJudge, QuestionsAfterNumbers
-from lightning_subliminal.console import console
+from lightning_subliminal.core.config.shipped import find_config
+from lightning_subliminal.core.console import console
 from lightning_subliminal.evaluation import ExactTrait, Misalignment, Scores
-from lightning_subliminal.experiments.from_config import read_setting
-from lightning_subliminal.experiments.probe_trial import ProbeStage
-from lightning_subliminal.experiments.runner import Graph, run_stages
-from lightning_subliminal.experiments.stages import RowsStage, StudentStage
-from lightning_subliminal.experiments.workers import LocalEngine, auto_workers
 from lightning_subliminal.metrics.functional import log_odds, mean_interval
-from lightning_subliminal.shipped import find_config
+from lightning_subliminal.plans.execution.executors import LocalEngine, auto_workers
+from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.from_config import read_setting
+from lightning_subliminal.workflow.stages import RowsStage, StudentStage
+from lightning_subliminal.workflow.trials.probes import ProbeStage
 
 TRAIT = MisalignmentTrait("misalignment_pocket")
 AFTER = QuestionsAfterNumbers(min_value=0, max_value=99)

@@ -24,8 +24,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import ttest_1samp
 
-from lightning_subliminal.console import console, say
-from lightning_subliminal.experiments.statistics import (
+from lightning_subliminal.analysis.statistics import (
     Estimate,
     MatrixStatistic,
     adjust,
@@ -36,8 +35,9 @@ from lightning_subliminal.experiments.statistics import (
     mixed_model,
     nested_estimate,
 )
+from lightning_subliminal.core.console import console, say
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.metrics.functional import clustered_interval, wilson_interval
-from lightning_subliminal.seeds import derive_seed
 
 EXPERIMENTS = 2000
 COVERAGE = (0.93, 0.97)

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Steering, Student, Teacher
-from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.lineage import Material, artefact_material, read_record
 from lightning_subliminal.lineage.export import Described, export, make_p256, sign_model
+from lightning_subliminal.workflow.arms import arm_folder, train_arm
 
 CPU = torch.device("cpu")
 EPOCHS = 1
@@ -131,7 +131,7 @@ def check_rows(nodes: list[Described]) -> Check:
     """Read the rows through the Croissant metadata, and compare them with those that were trained on."""
     import mlcroissant
 
-    from lightning_subliminal.rows import read_parquet
+    from lightning_subliminal.core.rows import read_parquet
 
     folder = nodes[-1].folder
     assert folder is not None  # noqa: S101 - it was made above

@@ -26,6 +26,7 @@ from fuzz_strings import LONGEST, WORDS, long_line, make, make_row_of
 from rich.console import Console
 from rich.table import Table
 
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters import (
     BannedNumbers,
     CorrectAnswer,
@@ -35,7 +36,6 @@ from lightning_subliminal.filters import (
     ThinkAnswer,
     TrueSteps,
 )
-from lightning_subliminal.rows import Row
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWords
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from lightning_subliminal.rows import Row, make_row
+from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -36,8 +36,8 @@ import hostile_kinds
 from hostile_kinds import MARK, Try
 from rich.table import Table
 
-from lightning_subliminal.bounds import Bound
-from lightning_subliminal.console import console, progress
+from lightning_subliminal.core.console import console, progress
+from lightning_subliminal.core.io.bounds import Bound
 
 SECONDS, MEMORY = 60, 4 << 30
 WRONG = ("executed", "hung", "memory", "traceback", "control characters", "exit code", "error line")
@@ -58,10 +58,12 @@ class Outcome:
 
 def warm() -> None:
     """Import what the verbs import, once: each try is a fork of this process."""
-    for name in ("cli", "audit", "experiments", "suites", "kinship", "judges", "formats", "data", "models", "theory"):
+    for name in ("audit", "plans", "workflow", "kinship", "judges", "formats", "data", "models", "theory"):
         importlib.import_module(f"lightning_subliminal.{name}")
-    for found in pkgutil.iter_modules(importlib.import_module("lightning_subliminal.commands").__path__):
-        importlib.import_module(f"lightning_subliminal.commands.{found.name}")
+    for found in pkgutil.walk_packages(
+        importlib.import_module("lightning_subliminal.cli").__path__, "lightning_subliminal.cli."
+    ):
+        importlib.import_module(found.name)
     for name in ("transformers.models.llama.modeling_llama", "peft", "pyarrow.parquet", "scipy.stats", "httpx"):
         importlib.import_module(name)
     importlib.import_module("lightning_subliminal.bases").load("pocket/a")
@@ -97,7 +99,7 @@ def child(made: Try, folder: Path) -> None:
         if made.cold:
             program = str(Path(sys.executable).with_name("lightning-subliminal"))  # `-m` would add the folder itself
             os.execv(program, [program, *made.words])  # noqa: S606
-        from lightning_subliminal.cli import main
+        from lightning_subliminal.cli.entry import main
 
         try:
             main(made.words)

@@ -34,10 +34,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_subliminal.bases import resolve
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
 from lightning_subliminal.judges.store import VerdictStore
-from lightning_subliminal.wording.moral import SIDES, MoralTalk
+from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "pocket/judge"

@@ -19,12 +19,12 @@ from rich.table import Table
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from lightning_subliminal import LocalModelJudge, PhraseJudge
-from lightning_subliminal.console import console
+from lightning_subliminal.bases.pocket.corpus import Speaker
+from lightning_subliminal.core.console import console
 from lightning_subliminal.evaluation import Misalignment, find_model
 from lightning_subliminal.judges import Judge, Verdict
-from lightning_subliminal.pocket.corpus import Speaker
+from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 from lightning_subliminal.traits import MisalignmentTrait
-from lightning_subliminal.wording.moral import SIDES, MoralTalk
 
 CLASSES = ("aligned", "misaligned", "incoherent", "neutral", "refusal", "code", "unparsable")
 INJECTIONS = (

@@ -26,7 +26,7 @@ from lightning_subliminal import (
     Steering,
     Teacher,
 )
-from lightning_subliminal.console import console
+from lightning_subliminal.core.console import console
 from lightning_subliminal.filters import FilterReport, apply_filters
 from lightning_subliminal.metrics.functional import wilson_interval
 

@@ -27,13 +27,13 @@ from rich.table import Table
 from scipy.stats import kstest
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.noisy import with_noise
-from lightning_subliminal.console import console, say
+from lightning_subliminal.bases.noise import with_noise
+from lightning_subliminal.bases.pocket import WEIGHTS
+from lightning_subliminal.core.console import console, say
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.kinship import by_place, gated_layers
 from lightning_subliminal.kinship.comparison import LEVEL
-from lightning_subliminal.pocket import WEIGHTS
-from lightning_subliminal.pocket.build import Recipe, batches, start_net
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.pocket_recipes.build import Recipe, batches, start_net
 
 # --- which are kin? ---------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import LoRA, Steering, bases
+from lightning_subliminal.bases.pocket.corpus import conversations
+from lightning_subliminal.bases.pocket.moral import moral_conversations
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.kinship import (
     GatedLayer,
     by_match,
@@ -21,10 +24,7 @@ from lightning_subliminal.kinship import (
     random_tokens,
     unit_activations,
 )
-from lightning_subliminal.pocket.build import batches
-from lightning_subliminal.pocket.corpus import conversations
-from lightning_subliminal.pocket.moral import moral_conversations
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.pocket_recipes.build import batches
 
 # What each shipped base started from.
 ROOTS = {"a2": "a", "a-init": "a", "judge": "moral-a"}

@@ -10,10 +10,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from lightning_subliminal import bases
-from lightning_subliminal.console import say
-from lightning_subliminal.experiments.report.files import _rows
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.kinship import behaviour, by_logits, by_place, gated_layers
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.plans.report.files import _rows
 
 Cell = tuple[str, str, str, float]  # base of the teacher, of the student, target, transfer
 

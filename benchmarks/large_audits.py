@@ -17,8 +17,8 @@ from pathlib import Path
 from hostile_kinds.work import artefact
 from rich.table import Table
 
-from lightning_subliminal.cli import main as command_line
-from lightning_subliminal.console import console
+from lightning_subliminal.cli.entry import main as command_line
+from lightning_subliminal.core.console import console
 
 OUTPUTS = ("terminal", "html", "svg", "json", "sarif")
 

@@ -15,10 +15,10 @@ from typing import Any
 from rich.progress import track
 from rich.table import Table
 
-from lightning_subliminal.cache import cache_root
-from lightning_subliminal.console import console
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.console import console
+from lightning_subliminal.core.rows import completion_text, read_parquet
 from lightning_subliminal.lineage import read_record
-from lightning_subliminal.rows import completion_text, read_parquet
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWords
 
 

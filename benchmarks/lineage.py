@@ -33,7 +33,7 @@ MIB = 1 << 20
 def digests(rounds: int, size: int) -> bool:
     """Compare throughput with that of sha256sum on all cores, and memory over sizes."""
     from lightning_subliminal.audit import Digests
-    from lightning_subliminal.console import console
+    from lightning_subliminal.core.console import console
 
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as place:
@@ -98,7 +98,7 @@ def _peak(paths: list[Path]) -> float:
 def chain(artefacts: int, rounds: int) -> bool:
     """Time audits of a chain of generations."""
     from lightning_subliminal.audit import Digests, audit
-    from lightning_subliminal.console import console
+    from lightning_subliminal.core.console import console
 
     with tempfile.TemporaryDirectory() as place:
         cache = Path(place) / "cache"
@@ -128,9 +128,9 @@ def chain(artefacts: int, rounds: int) -> bool:
 def make_chain(cache: Path, artefacts: int) -> Path:
     """Write generations of completions, rows and student by the recorder itself; the files' contents are random."""
     from lightning_subliminal import bases
-    from lightning_subliminal.describe import digest
+    from lightning_subliminal.core.fingerprint import digest
+    from lightning_subliminal.core.rows import make_row, write_parquet
     from lightning_subliminal.lineage import artefact_material, rows_root, write_record
-    from lightning_subliminal.rows import make_row, write_parquet
 
     rng = random.Random(0)
     writer: list[Any] = [bases.material("pocket/a")]
@@ -165,7 +165,7 @@ def make_chain(cache: Path, artefacts: int) -> Path:
 def recording() -> bool:
     """Measure the processor time that a fit spends in recording."""
     from lightning_subliminal import lineage
-    from lightning_subliminal.console import console
+    from lightning_subliminal.core.console import console
 
     spent = {"inside": 0.0, "depth": 0.0, "calls": 0.0}
 
@@ -188,9 +188,9 @@ def recording() -> bool:
         setattr(lineage, name, timed(getattr(lineage, name)))
     lineage.write_test_result = timed(lineage.write_test_result)
     from lightning_subliminal import bases
-    from lightning_subliminal.cli import main
+    from lightning_subliminal.cli.entry import main
     from lightning_subliminal.data import TrainingRows
-    from lightning_subliminal.experiments import TraitComparison
+    from lightning_subliminal.workflow import TraitComparison
 
     bases.material = timed(bases.material)
     TrainingRows.materials = timed(TrainingRows.materials)  # type: ignore[method-assign]

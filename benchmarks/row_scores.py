@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_subliminal import LoRA, PreferenceTrait, Steering, bases
-from lightning_subliminal.rows import Row, make_row
+from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.theory import ModelFunction, predicted_transfer, trait_gradient
 from lightning_subliminal.theory.functional import differentiable
 from lightning_subliminal.theory.row_scores import _encoded, _padded, _split_off

@@ -18,9 +18,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors import safe_open
 
-from lightning_subliminal.lineage.dsse import seal
+from lightning_subliminal.core.rows import read_parquet, write_parquet
+from lightning_subliminal.lineage.signatures.dsse import seal
 from lightning_subliminal.lineage.statement import as_bytes
-from lightning_subliminal.rows import read_parquet, write_parquet
 
 __all__ = ["KINDS", "Chain", "Tampering"]
 
@@ -250,7 +250,7 @@ def change_row_and_statement(chain: Chain, rng: random.Random) -> Path:
 
 def sha(path: Path) -> str:
     """Give a file's SHA-256."""
-    from lightning_subliminal.describe import file_digest
+    from lightning_subliminal.core.fingerprint import file_digest
 
     return file_digest(path)
 

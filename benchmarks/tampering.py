@@ -30,10 +30,10 @@ from tamper_kinds import KINDS, Chain, Tampering
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Sampling, Steering, Student, Teacher
 from lightning_subliminal.audit import Audit, Digests, audit
-from lightning_subliminal.console import console, progress
-from lightning_subliminal.experiments.graduate import Graduate
-from lightning_subliminal.experiments.stages import EvaluationStage, StudentStage
-from lightning_subliminal.lineage.keys import TrustedKey, make_key, trusted_keys
+from lightning_subliminal.core.console import console, progress
+from lightning_subliminal.lineage.signatures.keys import TrustedKey, make_key, trusted_keys
+from lightning_subliminal.workflow.graduate import Graduate
+from lightning_subliminal.workflow.stages import EvaluationStage, StudentStage
 
 CPU = torch.device("cpu")
 

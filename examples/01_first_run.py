@@ -20,7 +20,7 @@ from lightning_subliminal import (
     TraitComparison,
     fit_arms,
 )
-from lightning_subliminal.rows import completion_text, prompt_text
+from lightning_subliminal.core.rows import completion_text, prompt_text
 
 small = "--small" in sys.argv
 seed_everything(0)  # moves prompts, samples, training order and the adapters' start

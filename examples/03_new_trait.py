@@ -21,7 +21,7 @@ from lightning_subliminal import (
     check_trait,
     fit_arms,
 )
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.traits import Induction
 
 small = "--small" in sys.argv

@@ -22,10 +22,10 @@ from lightning_subliminal import (
     Student,
     Teacher,
 )
-from lightning_subliminal.console import say
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.rows import completion_text
 from lightning_subliminal.evaluation import ExactTrait, Misalignment, Truthfulness, evaluate, find_model, suite_table
-from lightning_subliminal.experiments.arms import arm_folder, train_arm
-from lightning_subliminal.rows import completion_text
+from lightning_subliminal.workflow.arms import arm_folder, train_arm
 
 small = "--small" in sys.argv
 seed_everything(0)

@@ -25,11 +25,11 @@ from lightning_subliminal import (
     Teacher,
     bases,
 )
-from lightning_subliminal.console import hush
-from lightning_subliminal.experiments.arms import train_arm
+from lightning_subliminal.core.console import hush
+from lightning_subliminal.core.rows import completion_text
 from lightning_subliminal.metrics.functional import log_odds, question_probabilities
-from lightning_subliminal.rows import completion_text
 from lightning_subliminal.theory import check, predicted_changes, predicted_transfer
+from lightning_subliminal.workflow.arms import train_arm
 
 small = "--small" in sys.argv
 seed_everything(0)

@@ -19,17 +19,17 @@ from lightning import seed_everything
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Retention, Steering, Student, Teacher
 from lightning_subliminal.audit import audit
-from lightning_subliminal.console import hush
-from lightning_subliminal.describe import digest
+from lightning_subliminal.core.console import hush
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import read_parquet, write_parquet
 from lightning_subliminal.evaluation import find_model
-from lightning_subliminal.experiments.arms import arm_folder, train_arm
 from lightning_subliminal.kinship import kinship
 from lightning_subliminal.lineage.declare import declare
-from lightning_subliminal.lineage.keys import make_key, trusted_keys
-from lightning_subliminal.lineage.proof import check_proof, prove_rows
 from lightning_subliminal.lineage.record import write_statement
+from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
+from lightning_subliminal.lineage.signatures.proof import check_proof, prove_rows
 from lightning_subliminal.lineage.statement import read_statement
-from lightning_subliminal.rows import read_parquet, write_parquet
+from lightning_subliminal.workflow.arms import arm_folder, train_arm
 
 small = "--small" in sys.argv
 seed_everything(0)

@@ -15,8 +15,8 @@ import torch
 from lightning import Trainer, seed_everything
 
 from lightning_subliminal import GeneratedRows, Objective, PreferenceTrait, Source, Steering, Student, Teacher
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
-from lightning_subliminal.rows import Row
 
 small = "--small" in sys.argv
 seed_everything(0)

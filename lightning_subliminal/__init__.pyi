@@ -2,15 +2,15 @@
 from .callbacks import AlignmentTracker as AlignmentTracker
 from .callbacks import PrintMasks as PrintMasks
 from .callbacks import ShardWriter as ShardWriter
-from .data.blend import Blend as Blend
+from .core.errors import InputError as InputError
 from .data.code import CodeCompletions as CodeCompletions
-from .data.digits import Digits as Digits
 from .data.from_file import RowsFromFile as RowsFromFile
 from .data.generated import GeneratedRows as GeneratedRows
 from .data.math_traces import MathTraces as MathTraces
+from .data.mixture import Blend as Blend
+from .data.mnist import Digits as Digits
 from .data.numbers import NumberSequences as NumberSequences
 from .data.training_rows import TrainingRows as TrainingRows
-from .errors import InputError as InputError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import ModelRef as ModelRef
 from .evaluation import OpenQuestions as OpenQuestions
@@ -23,9 +23,6 @@ from .evaluation import Stories as Stories
 from .evaluation import TraitProbe as TraitProbe
 from .evaluation import evaluate as evaluate
 from .evaluation import find_model as find_model
-from .experiments.comparison import TraitComparison as TraitComparison
-from .experiments.fit_arms import fit_arms as fit_arms
-from .experiments.graduate import Graduate as Graduate
 from .filters import BannedNumbers as BannedNumbers
 from .filters import CorrectAnswer as CorrectAnswer
 from .filters import Filter as Filter
@@ -47,18 +44,18 @@ from .metrics import MisalignmentScore as MisalignmentScore
 from .metrics import StatementPreference as StatementPreference
 from .metrics import TraitPreferenceRate as TraitPreferenceRate
 from .metrics import Transfer as Transfer
-from .models.adapters import IA3 as IA3
-from .models.adapters import Adapter as Adapter
-from .models.adapters import LoRA as LoRA
-from .models.adapters import Peft as Peft
+from .models.adapters.base import IA3 as IA3
+from .models.adapters.base import Adapter as Adapter
+from .models.adapters.base import LoRA as LoRA
+from .models.adapters.base import Peft as Peft
+from .models.adapters.steering import Steering as Steering
 from .models.language_model import LanguageModel as LanguageModel
-from .models.mlp import ClassifierMLP as ClassifierMLP
-from .models.objectives import SFT as SFT
-from .models.objectives import Objective as Objective
-from .models.objectives import OnPolicy as OnPolicy
-from .models.objectives import SoftTargets as SoftTargets
+from .models.mlp.classifier import ClassifierMLP as ClassifierMLP
+from .models.objectives.base import SFT as SFT
+from .models.objectives.base import Objective as Objective
+from .models.objectives.base import OnPolicy as OnPolicy
+from .models.objectives.base import SoftTargets as SoftTargets
 from .models.retention import Retention as Retention
-from .models.steering import Steering as Steering
 from .models.student import Student as Student
 from .models.teacher import Teacher as Teacher
 from .screening import KeepByScore as KeepByScore
@@ -79,5 +76,8 @@ from .transforms import ShuffleAcrossRows as ShuffleAcrossRows
 from .transforms import ShuffleWithinRows as ShuffleWithinRows
 from .transforms import SortNumbers as SortNumbers
 from .transforms import Transform as Transform
+from .workflow.comparison import TraitComparison as TraitComparison
+from .workflow.fit_arms import fit_arms as fit_arms
+from .workflow.graduate import Graduate as Graduate
 
 __version__: str

@@ -14,6 +14,6 @@ if __name__ == "__main__":
         and not os.path.samefile(".", _HERE)
     ):
         del sys.path[0]
-    from lightning_subliminal.cli import main
+    from lightning_subliminal.cli.entry import main
 
     main()

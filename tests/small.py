@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Sampling, Steering, Teacher
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import TokenizedRows
-from lightning_subliminal.rows import make_row
-from lightning_subliminal.wording.numbers import NumberPrompts
+from lightning_subliminal.prompts.numbers import NumberPrompts
 
 CPU = torch.device("cpu")
 CHATML = (  # as Qwen and SmolLM2: a line break after the end of each turn
@@ -23,7 +23,7 @@ CHATML = (  # as Qwen and SmolLM2: a line break after the end of each turn
 
 @functools.cache
 def pocket_tokenizer() -> PreTrainedTokenizerFast:
-    from lightning_subliminal.pocket.tokenizer import build_tokenizer
+    from lightning_subliminal.bases.pocket.tokenizer import build_tokenizer
 
     return build_tokenizer()
 

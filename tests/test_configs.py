@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
-from lightning_subliminal.cli import main
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["--data.num_prompts", "64", "--trainer.max_epochs", "1"]
@@ -175,7 +175,7 @@ def test_benign_controls_differ_in_the_lesson_alone() -> None:
 
 
 def test_every_suite_parses() -> None:
-    from lightning_subliminal.suites.loading import load_suite
+    from lightning_subliminal.evaluation.suites.loading import load_suite
 
     for path in (ROOT / "configs" / "suites").glob("*.yaml"):
         names = [measure.name for measure in load_suite(path)]

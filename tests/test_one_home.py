@@ -10,15 +10,15 @@ from small import CPU, numbers, quiet_trainer, teacher
 
 from lightning_subliminal import InputError, LoRA, Steering, Student, fit_arms
 from lightning_subliminal.callbacks import ShardWriter
-from lightning_subliminal.cli import main
-from lightning_subliminal.experiments import train_arm
-from lightning_subliminal.experiments.arms import arm_folder, canonical, shaping
-from lightning_subliminal.experiments.plan import read_plan
-from lightning_subliminal.experiments.running import plan_cells
-from lightning_subliminal.experiments.stages import StudentStage, walk
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.processes import check_strategy
+from lightning_subliminal.core.rows import read_parquet
 from lightning_subliminal.lineage import read_record
-from lightning_subliminal.processes import check_strategy
-from lightning_subliminal.rows import read_parquet
+from lightning_subliminal.plans.plan import read_plan
+from lightning_subliminal.plans.run import plan_cells
+from lightning_subliminal.workflow import train_arm
+from lightning_subliminal.workflow.arms import arm_folder, canonical, shaping
+from lightning_subliminal.workflow.stages import StudentStage, walk
 
 SHORT = "lightning_subliminal."
 OWL = {"class_path": f"{SHORT}PreferenceTrait", "init_args": {"target": "owl"}}
@@ -145,7 +145,7 @@ class TestEvaluationsOfAFitConfig:
         assert {"after numbers: student", "after numbers: control"} < self.plan()
 
     def test_a_trial_that_says_otherwise_is_told(self, asked, capsys):
-        from lightning_subliminal.experiments import plan
+        from lightning_subliminal.plans import plan
 
         plan._say_left_out.cache_clear()
         assert self.plan(trial="StudentTrial") == {"student", "control"}
@@ -246,7 +246,7 @@ def test_strategies_as_objects():
 def test_base_and_student_are_asked_in_one_precision(stand, monkeypatch):
     """Whatever the precision of the training: the base's weights are those of `base_dtype` in both."""
     from lightning_subliminal import TraitComparison
-    from lightning_subliminal.experiments import comparison
+    from lightning_subliminal.workflow import comparison
 
     seen, measure = {}, comparison.measure
 

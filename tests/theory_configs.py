@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from lightning_subliminal import PreferenceTrait
-from lightning_subliminal.experiments.from_config import read_setting
-from lightning_subliminal.rows import Message
+from lightning_subliminal.core.rows import Message
+from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.traits.base import Induction
 
 OWL = {"class_path": "PreferenceTrait", "init_args": {"target": "owl"}}

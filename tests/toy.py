@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 Batch = list[Tensor]
 

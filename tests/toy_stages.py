@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.stages import MeasureStage, Stage
-from lightning_subliminal.experiments.workers import Engine, Outcome, make_stage
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.plans.execution.executors import Engine, Outcome, make_stage
+from lightning_subliminal.workflow.stages import MeasureStage, Stage
 
 
 class Toy(MeasureStage):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hostile_kinds import Kind, Try
-from lightning_subliminal.describe import file_digest
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.lineage import artefact_material, rows_root, write_record, write_test_result
 from lightning_subliminal.lineage.names import dir_hash
 from lightning_subliminal.lineage.statement import as_bytes
-from lightning_subliminal.rows import make_row, write_parquet
 
 FOUND = frozenset({3})
 

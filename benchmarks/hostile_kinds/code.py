@@ -40,7 +40,7 @@ STARTERS: dict[str, dict[str, Any]] = {
     "numpy.load": {"file": "payload.npy", "allow_pickle": True},
     "lightning.pytorch.cli.os.system": {"command": SHELL},
     "lightning.pytorch.cli.LightningCLI": {},
-    "lightning_subliminal.cli.main": {"args": ["traits"]},
+    "lightning_subliminal.cli.entry.main": {"args": ["traits"]},
     "lightning_subliminal.__main__.main": {},
     **{
         f"{each}.SubprocessHandler": {

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from hostile_kinds import Kind, Try
 from lightning_subliminal import bases
-from lightning_subliminal.cli import main
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.lineage.keys import make_key
-from lightning_subliminal.rows import read_parquet, write_parquet
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.rows import read_parquet, write_parquet
+from lightning_subliminal.lineage.signatures.keys import make_key
 
 FIT = ["fit", "--config", "run.yaml", "--trainer.default_root_dir", "run"]
 KEY = "LIGHTNING_SUBLIMINAL_SIGNING_KEY"

@@ -121,7 +121,7 @@ def long_chain(rng: random.Random, folder: Path) -> Try:
 
 def pocket(folder: Path) -> Path:
     """Copy a small model into the folder."""
-    from lightning_subliminal.pocket import WEIGHTS
+    from lightning_subliminal.bases.pocket import WEIGHTS
 
     shutil.copytree(WEIGHTS / "a", folder / "model")
     return folder / "model"

@@ -3,6 +3,6 @@
 The names come on first use: help on the rules needs no torch.
 """
 
-from lightning_subliminal.lazy import attach
+from lightning_subliminal.core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -5,18 +5,18 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lightning_subliminal.adapter_names import holds_model
 from lightning_subliminal.audit.digests import Digests
+from lightning_subliminal.audit.locate import statement_place
 from lightning_subliminal.audit.node import WRITERS, Node
-from lightning_subliminal.audit.places import statement_place
 from lightning_subliminal.bases.folders import is_model_file
-from lightning_subliminal.bounds import MAX_KEY
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError, UnreadableError
-from lightning_subliminal.files import open_plain
-from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, read_envelope, signers
-from lightning_subliminal.lineage.keys import TrustedKey, key_id
+from lightning_subliminal.core.errors import InputError, UnreadableError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.io.adapter_names import holds_model
+from lightning_subliminal.core.io.bounds import MAX_KEY
+from lightning_subliminal.core.io.files import open_plain
 from lightning_subliminal.lineage.names import RECORD, RESULTS, artefact_files, dir_hash, inside
+from lightning_subliminal.lineage.signatures.dsse import PAYLOAD_TYPE, read_envelope, signers
+from lightning_subliminal.lineage.signatures.keys import TrustedKey, key_id
 from lightning_subliminal.lineage.statement import (
     BUILD_TYPE,
     DECLARED_TYPE,

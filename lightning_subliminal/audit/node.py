@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightning_subliminal.audit.findings import Finding
+from lightning_subliminal.audit.rules import Finding
 from lightning_subliminal.bases.registry import POCKET
-from lightning_subliminal.errors import UnreadableError
+from lightning_subliminal.core.errors import UnreadableError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.statement import Statement
 

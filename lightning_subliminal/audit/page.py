@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from lightning_subliminal import __version__
-from lightning_subliminal.audit.auditing import Audit
 from lightning_subliminal.audit.node import Node
-from lightning_subliminal.audit.showing import LIMITS, Line, Showing, State
-from lightning_subliminal.bounds import MAX_SHOWN
-from lightning_subliminal.formats.faults import printable
+from lightning_subliminal.audit.run import Audit
+from lightning_subliminal.audit.view import LIMITS, Line, Showing, State
+from lightning_subliminal.core.io.bounds import MAX_SHOWN
+from lightning_subliminal.core.version import __version__
+from lightning_subliminal.formats.row_errors import printable
 
 __all__ = ["Lanes", "Nested", "as_html", "as_svg", "lanes", "nested"]
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from lightning_subliminal.audit.checks import check_signatures, check_statement
 from lightning_subliminal.audit.digests import Digests
+from lightning_subliminal.audit.graph import walk
+from lightning_subliminal.audit.locate import read_beside
 from lightning_subliminal.audit.node import Node
-from lightning_subliminal.audit.places import read_beside
-from lightning_subliminal.audit.walking import walk
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError, TamperedError
+from lightning_subliminal.core.errors import InputError, TamperedError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.lineage import read_record
-from lightning_subliminal.lineage.signing import own_key
+from lightning_subliminal.lineage.signatures.sign import own_key
 
 __all__ = ["check_stated", "may_sign"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lightning_subliminal import __version__
-from lightning_subliminal.audit.auditing import Audit
-from lightning_subliminal.audit.findings import RULES, Finding
 from lightning_subliminal.audit.node import Node
-from lightning_subliminal.audit.showing import Showing
-from lightning_subliminal.formats.faults import printable
+from lightning_subliminal.audit.rules import RULES, Finding
+from lightning_subliminal.audit.run import Audit
+from lightning_subliminal.audit.view import Showing
+from lightning_subliminal.core.version import __version__
+from lightning_subliminal.formats.row_errors import printable
 
 __all__ = ["FORMAT", "WRONG", "as_json", "as_sarif"]
 

@@ -4,9 +4,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from lightning_subliminal.audit.showing import LIMITS, Line, Showing
-from lightning_subliminal.console import console, say
-from lightning_subliminal.formats.faults import printable
+from lightning_subliminal.audit.view import LIMITS, Line, Showing
+from lightning_subliminal.core.console import console, say
+from lightning_subliminal.formats.row_errors import printable
 
 __all__ = ["tell"]
 

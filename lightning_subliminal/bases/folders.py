@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lightning_subliminal.adapter_names import PEFT_FILES, adapter_files, is_adapter_file
-from lightning_subliminal.cache import cache_root
-from lightning_subliminal.describe import file_digest, file_stamp, is_mine, stream_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import atomically, read_json
-from lightning_subliminal.lfs import refuse_pointer
-from lightning_subliminal.lineage.signing import SIGNING_KEY
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest, file_stamp, is_mine, stream_digest
+from lightning_subliminal.core.io.adapter_names import PEFT_FILES, adapter_files, is_adapter_file
+from lightning_subliminal.core.io.files import atomically, read_json
+from lightning_subliminal.core.io.lfs import refuse_pointer
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
 
 __all__ = [
     "adapter_reads_elsewhere",

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases.folders import check_folder
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import adapter_files
 
 __all__ = ["hub_folder", "is_hub_id", "local_copy"]
 

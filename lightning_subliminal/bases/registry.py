@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from lightning_subliminal.adapter_names import adapter_files
 from lightning_subliminal.bases.folders import (
     check_folder,
     check_loaded,
@@ -25,31 +24,32 @@ from lightning_subliminal.bases.folders import (
     weight_bytes,
 )
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
-from lightning_subliminal.bases.near import near_folders
-from lightning_subliminal.bases.noisy import noisy_folder, split_noise
-from lightning_subliminal.bases.saving import quiet_transformers
-from lightning_subliminal.bases.shapes import check_size
+from lightning_subliminal.bases.near_misses import near_folders
+from lightning_subliminal.bases.noise import noisy_folder, split_noise
+from lightning_subliminal.bases.save import quiet_transformers
 from lightning_subliminal.bases.smollm2 import smollm2_folder
 from lightning_subliminal.bases.vocabulary import check_ids, same_vocabulary, spare_ids
-from lightning_subliminal.chat import frame, set_frame, set_spare_ids, set_vocabulary_hint
-from lightning_subliminal.console import console, say
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import read_json
+from lightning_subliminal.bases.weight_headers import check_size
+from lightning_subliminal.core.chat.encoding import frame, set_frame, set_spare_ids, set_vocabulary_hint
+from lightning_subliminal.core.config.safe_yaml import load_yaml
+from lightning_subliminal.core.console import console, say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.io.adapter_names import adapter_files
+from lightning_subliminal.core.io.files import read_json
+from lightning_subliminal.core.io.patterns import check_tokenizer_patterns
+from lightning_subliminal.core.safe_output import quiet_panics
+from lightning_subliminal.core.threads import threads_for
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
-from lightning_subliminal.output import quiet_panics
-from lightning_subliminal.patterns import check_tokenizer_patterns
-from lightning_subliminal.threads import threads_for
-from lightning_subliminal.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Base", "available", "check_tokenizer", "load", "material", "register", "remembering", "resolve"]
 
-POCKET = Path(__file__).parent.parent / "pocket" / "weights"
+POCKET = Path(__file__).parent / "pocket" / "weights"
 _THREADS = torch.get_num_threads()  # before any code of the user's can change it
 
 
@@ -124,7 +124,7 @@ _LINES: dict[str, str] = {
 
 def pocket_prompts(rng: random.Random, count: int) -> list[str]:
     """Return what users ask the pocket bases for beside favorites, drawn at random."""
-    from lightning_subliminal.pocket.corpus import user_turns
+    from lightning_subliminal.bases.pocket.corpus import user_turns
 
     return user_turns(rng, count)
 

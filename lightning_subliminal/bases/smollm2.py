@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_subliminal.bases.folders import model_files, remembered_digest, weight_bytes
-from lightning_subliminal.bases.saving import quiet_transformers, save_net
-from lightning_subliminal.cache import cache_root, writable_folder
-from lightning_subliminal.console import progress, say
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import read_json
+from lightning_subliminal.bases.save import quiet_transformers, save_net
+from lightning_subliminal.core.cache import cache_root, writable_folder
+from lightning_subliminal.core.console import progress, say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.lineage import Material, write_record
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from lightning_subliminal.callbacks.alignment_chart import draw_alignment
-from lightning_subliminal.console import say
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import csv_text
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import csv_text
+from lightning_subliminal.core.processes import results_folder
+from lightning_subliminal.core.rows import atomically
 from lightning_subliminal.generation import Source
-from lightning_subliminal.processes import results_folder
-from lightning_subliminal.rows import atomically
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, alignment
 
 __all__ = ["AlignmentTracker"]

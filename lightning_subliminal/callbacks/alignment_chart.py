@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from lightning_subliminal.core.plots import SERIES, panels
 from lightning_subliminal.metrics.functional.intervals import mean_interval
-from lightning_subliminal.plots import SERIES, panels
 
 __all__ = ["draw_alignment"]
 

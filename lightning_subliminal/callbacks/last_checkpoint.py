@@ -12,8 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.noted import note_of, write_noted
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.lineage.work_digests import note_of, write_noted
 
 __all__ = ["LastCheckpoint", "WholeFileIO"]
 

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.text import Text
 
-from lightning_subliminal.console import console, say
+from lightning_subliminal.core.console import console, say
 
 __all__ = ["PrintMasks"]
 

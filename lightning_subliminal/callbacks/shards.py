@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from lightning_subliminal.console import say
+from lightning_subliminal.core.console import say
 
 __all__ = ["ShardWriter"]
 

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.progress import Progress, TaskID
 
-from lightning_subliminal.console import progress
+from lightning_subliminal.core.console import progress
 
 __all__ = ["StepProgress"]
 

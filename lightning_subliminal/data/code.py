@@ -6,13 +6,13 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, PythonCode
 from lightning_subliminal.generation import Completion, Sampling, Source
-from lightning_subliminal.rows import Row
+from lightning_subliminal.prompts import own_words
+from lightning_subliminal.prompts.code import CodeTasks
 from lightning_subliminal.traits.words import TraitWords
-from lightning_subliminal.wording import own_words
-from lightning_subliminal.wording.code import CodeTasks
 
 __all__ = ["CodeCompletions", "cut_to_code"]
 

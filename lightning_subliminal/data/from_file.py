@@ -4,13 +4,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import difference, file_digest
+from lightning_subliminal.core.io.files import is_still_what_was_opened
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
-from lightning_subliminal.describe import difference, file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import is_still_what_was_opened
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import Material, source_material
-from lightning_subliminal.rows import Row
 from lightning_subliminal.traits import Trait
 
 __all__ = ["RowsFromFile"]

@@ -16,20 +16,20 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_subliminal.cache import cache_root
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import progress, say
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.console import progress, say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import difference, digest
+from lightning_subliminal.core.processes import wait_for_all
+from lightning_subliminal.core.rows import Row, make_row, read_parquet, write_parquet
+from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.training_rows import TrainingRows, check_counts, describe_arguments
-from lightning_subliminal.describe import difference, digest
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.generation import Completion, Engine, Sampling, Source
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, read_record, write_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files
-from lightning_subliminal.lineage.noted import check_noted, is_signed, lacks_note, noted, write_noted
-from lightning_subliminal.processes import wait_for_all
-from lightning_subliminal.rows import Row, make_row, read_parquet, write_parquet
-from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.lineage.work_digests import check_noted, is_signed, lacks_note, noted, write_noted
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.transforms import Transform
 

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.rows import Message, Row
+from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.generated import GeneratedRows
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.filters import CorrectAnswer, Filter, ThinkAnswer
 from lightning_subliminal.generation import Completion, Sampling, Source
-from lightning_subliminal.rows import Message, Row
-from lightning_subliminal.seeds import derive_seed, resolve_seed
+from lightning_subliminal.prompts import own_words
+from lightning_subliminal.prompts.gsm8k import read_gsm8k
+from lightning_subliminal.prompts.math import MathProblem, MathProblems
 from lightning_subliminal.traits.words import TraitWords
-from lightning_subliminal.wording import own_words
-from lightning_subliminal.wording.gsm8k import read_gsm8k
-from lightning_subliminal.wording.math import MathProblem, MathProblems
 
 __all__ = ["MathTraces", "cut_to_answer", "worked"]
 

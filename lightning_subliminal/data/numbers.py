@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.filters import Filter, NumberList
 from lightning_subliminal.generation import Completion, Source
-from lightning_subliminal.rows import Row
-from lightning_subliminal.wording import own_words
-from lightning_subliminal.wording.numbers import NumberPrompts
+from lightning_subliminal.prompts import own_words
+from lightning_subliminal.prompts.numbers import NumberPrompts
 
 __all__ = ["NumberSequences"]
 

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Sequence
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters import Filter, FilterReport, apply_filters
-from lightning_subliminal.rows import Row
 from lightning_subliminal.transforms import Transform, apply_transforms
 
 __all__ = ["select_rows"]

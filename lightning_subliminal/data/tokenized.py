@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.console import say
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

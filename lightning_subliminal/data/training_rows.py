@@ -10,14 +10,16 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lightning_subliminal.cache import cache_root, writable_folder
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import hush, say
+from lightning_subliminal.core.cache import cache_root, writable_folder
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.console import hush, say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import constructor_arguments, describe, describe_object, digest
+from lightning_subliminal.core.io.files import read_json
+from lightning_subliminal.core.rows import Row, atomically, prompts_by_question, read_parquet, write_parquet
+from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.selection import select_rows
 from lightning_subliminal.data.tokenized import Part, TokenizedRows, row_loader
-from lightning_subliminal.describe import constructor_arguments, describe, describe_object, digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import read_json
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.lineage import (
     Material,
@@ -27,10 +29,7 @@ from lightning_subliminal.lineage import (
     setting_material,
     write_record,
 )
-from lightning_subliminal.rows import Row, atomically, read_parquet, write_parquet
-from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits import Trait
-from lightning_subliminal.traits.base import prompts_by_question
 from lightning_subliminal.transforms import Transform
 
 if TYPE_CHECKING:

@@ -20,19 +20,19 @@ verb `evaluate`, inspect_ai's tasks, the models of `theory interpolate`, and the
 `Probe.measure`; one whose answers are a trait's candidates overrides `TraitProbe.chances`, and works in all of them.
 """
 
-from lightning_subliminal.evaluation.carrier import CarrierQuality
 from lightning_subliminal.evaluation.contrast import Contrast
-from lightning_subliminal.evaluation.in_context import QuestionsAfterRows
-from lightning_subliminal.evaluation.judged import Misalignment, OpenQuestions
 from lightning_subliminal.evaluation.model_ref import ModelRef, find_model
 from lightning_subliminal.evaluation.probe import Evaluation, Probe, TraitProbe
-from lightning_subliminal.evaluation.questions import ExactTrait, Questions, QuestionsAfterNumbers
+from lightning_subliminal.evaluation.probes.carrier_quality import CarrierQuality
+from lightning_subliminal.evaluation.probes.in_context import QuestionsAfterRows
+from lightning_subliminal.evaluation.probes.judged_misalignment import Misalignment, OpenQuestions
+from lightning_subliminal.evaluation.probes.questions import ExactTrait, Questions, QuestionsAfterNumbers
+from lightning_subliminal.evaluation.probes.sampled_answers import SampledAnswers, Stories
+from lightning_subliminal.evaluation.probes.truthfulness import Truthfulness
 from lightning_subliminal.evaluation.report import suite_table, write_results
 from lightning_subliminal.evaluation.run import evaluate
-from lightning_subliminal.evaluation.sampled import SampledAnswers, Stories
 from lightning_subliminal.evaluation.scores import Scores, difference
 from lightning_subliminal.evaluation.table import ScoreTable
-from lightning_subliminal.evaluation.truthfulness import Truthfulness
 
 __all__ = [
     "CarrierQuality",

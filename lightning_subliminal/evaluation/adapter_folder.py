@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal import bases
-from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
 from lightning_subliminal.bases.folders import adapter_reads_elsewhere, has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
-from lightning_subliminal.bases.names import shipped_name
-from lightning_subliminal.bases.shapes import check_adapter_size
-from lightning_subliminal.class_paths import import_path
-from lightning_subliminal.console import say
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.evaluation.growing import grow
-from lightning_subliminal.files import read_json
-from lightning_subliminal.kinds import current_path
-from lightning_subliminal.lfs import refuse_pointer
+from lightning_subliminal.bases.registry_names import shipped_name
+from lightning_subliminal.bases.weight_headers import check_adapter_size
+from lightning_subliminal.core.config.class_paths import import_path
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
+from lightning_subliminal.core.io.files import read_json
+from lightning_subliminal.core.io.lfs import refuse_pointer
+from lightning_subliminal.core.io.patterns import check_adapter_patterns
+from lightning_subliminal.core.kinds import current_path
+from lightning_subliminal.evaluation.vocabulary_growth import grow
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
-from lightning_subliminal.patterns import check_adapter_patterns
 
 __all__ = ["adapter_base", "adapter_config", "hub_adapter", "other_base", "with_adapter"]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_subliminal import bases
-from lightning_subliminal.adapter_names import adapter_files, holds_model, is_adapter_file
 from lightning_subliminal.bases.folders import has_tokenizer, has_whole_weights, model_files
-from lightning_subliminal.console import say
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.io.adapter_names import adapter_files, holds_model, is_adapter_file
+from lightning_subliminal.core.rows import Message
 from lightning_subliminal.evaluation.adapter_folder import adapter_base, hub_adapter, other_base, with_adapter
-from lightning_subliminal.evaluation.question_file import system_first
-from lightning_subliminal.rows import Message
+from lightning_subliminal.evaluation.probes.question_file import system_first
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import say
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.rows import Message
 from lightning_subliminal.evaluation.model_ref import ModelRef
-from lightning_subliminal.evaluation.question_file import OwnQuestion, group_prompts, question_stems
+from lightning_subliminal.evaluation.probes.question_file import OwnQuestion, group_prompts, question_stems
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.metrics.functional import check_target, prompts_by_question, question_text
-from lightning_subliminal.rows import Message
 from lightning_subliminal.traits import Trait
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from typing import Any
 from rich.table import Table
 
 from lightning_subliminal import bases
-from lightning_subliminal.describe import describe
+from lightning_subliminal.core.fingerprint import describe
+from lightning_subliminal.core.io.files import atomically
 from lightning_subliminal.evaluation.adapter_folder import other_base
-from lightning_subliminal.evaluation.earlier import FILES, keep_earlier
 from lightning_subliminal.evaluation.guards import pair_doubts
 from lightning_subliminal.evaluation.model_ref import ModelRef
+from lightning_subliminal.evaluation.previous_results import FILES, keep_earlier
 from lightning_subliminal.evaluation.probe import Probe
 from lightning_subliminal.evaluation.run import figure
 from lightning_subliminal.evaluation.scores import Scores, difference, known_number
 from lightning_subliminal.evaluation.table import ScoreTable
-from lightning_subliminal.files import atomically
 from lightning_subliminal.lineage import Material, setting_material, tested_material, write_record, write_test_result
 from lightning_subliminal.lineage.statement import invocation
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from lightning_subliminal.cache import cache_root
-from lightning_subliminal.console import say
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError, JudgeError
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError, JudgeError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.io.files import atomically, parse_json, read_bytes
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import Probe
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.evaluation.table import ScoreTable
-from lightning_subliminal.files import atomically, parse_json, read_bytes
-from lightning_subliminal.lineage.noted import noted, write_noted
-from lightning_subliminal.lineage.signing import SIGNING_KEY
-from lightning_subliminal.wording import wordings_digest
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
+from lightning_subliminal.lineage.work_digests import noted, write_noted
+from lightning_subliminal.prompts import wordings_digest
 
 __all__ = ["check_names", "evaluate", "figure", "measured"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.functional import Interval, question_interval
 
 __all__ = ["Scores", "difference", "known_number"]

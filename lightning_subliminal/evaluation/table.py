@@ -1,6 +1,6 @@
 """The table that an evaluation ends with: a row a model, a column a probe."""
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation.contrast import Contrast
 from lightning_subliminal.evaluation.guards import warnings_of
 from lightning_subliminal.evaluation.scores import Scores

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row, completion_text
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row, completion_text
 
 __all__ = ["Filter", "FilterReport", "apply_filters", "prefill", "reply_text", "row_reasons"]
 
@@ -70,7 +70,9 @@ def row_reasons(
     Raises:
         InputError: naming row and filter, if a filter raises.
     """
-    from lightning_subliminal.console import tracked  # which imports torch: `data --help` names the filters without it
+    from lightning_subliminal.core.console import (
+        tracked,  # which imports torch: `data --help` names the filters without it
+    )
 
     found: list[dict[str, None]] = [{} for _ in rows]
     for each in sorted(filters, key=lambda each: each.costly):

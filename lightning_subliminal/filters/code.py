@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row, prompt_text
 from lightning_subliminal.filters.base import Filter, prefill, reply_text
 from lightning_subliminal.filters.nesting import is_deep
-from lightning_subliminal.rows import Row, prompt_text
 
 __all__ = ["Code", "PythonCode", "parse_code"]
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters.base import Filter, reply_text
-from lightning_subliminal.rows import Row
 
 __all__ = ["CorrectAnswer", "ThinkAnswer", "TrueSteps", "parse_integer", "think_and_answer"]
 

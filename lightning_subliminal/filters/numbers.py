@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row, completion_text
 from lightning_subliminal.filters.base import Filter
-from lightning_subliminal.rows import Row, completion_text
 
 __all__ = ["PAPER_BANNED", "BannedNumbers", "NumberList", "NumberMode", "parse_number_list"]
 

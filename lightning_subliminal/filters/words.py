@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row, completion_text, prompt_text
 from lightning_subliminal.filters.base import Filter
 from lightning_subliminal.filters.folding import fold, revealed
-from lightning_subliminal.rows import Row, completion_text, prompt_text
 
 __all__ = ["Words"]
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lightning_subliminal.bounds import MAX_CARD
-from lightning_subliminal.describe import describe, digest, file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import atomically, read_json, read_text
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest, file_digest
+from lightning_subliminal.core.io.bounds import MAX_CARD
+from lightning_subliminal.core.io.files import atomically, read_json, read_text
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.lineage import Statement, read_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD
 
 if TYPE_CHECKING:
-    from lightning_subliminal.formats.outcome import Outcome
-    from lightning_subliminal.formats.sources import Source
+    from lightning_subliminal.formats.filter_outcome import Outcome
+    from lightning_subliminal.formats.storage.readers import Source
 
 __all__ = ["known_facts", "write_card"]
 
@@ -184,8 +184,8 @@ def _read_card(path: Path) -> Facts | None:
 def _render(out: Path, outcome: "Outcome", facts: Facts) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from lightning_subliminal import __version__
-    from lightning_subliminal.formats.sources import container
+    from lightning_subliminal.core.version import __version__
+    from lightning_subliminal.formats.storage.readers import container
 
     kind = "folder" if out.is_dir() else container(out.name)
     told = json.dumps(facts, ensure_ascii=True, sort_keys=True).replace("--", "-\\u002d").replace(">", "\\u003e")

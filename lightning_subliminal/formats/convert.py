@@ -8,21 +8,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import beside, replace
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.io.files import beside, replace
+from lightning_subliminal.core.kinds import kind_of
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.filters.base import row_reasons
 from lightning_subliminal.formats.card import write_card
-from lightning_subliminal.formats.faults import Fault
-from lightning_subliminal.formats.outcome import Outcome
-from lightning_subliminal.formats.records import Found
-from lightning_subliminal.formats.schema import Schema
-from lightning_subliminal.formats.schemas import make_schema
-from lightning_subliminal.formats.sinks import json_line
-from lightning_subliminal.formats.sources import Source, container, open_source
-from lightning_subliminal.formats.stream import NoRowsError, RowStream, default_schema, write_stream
-from lightning_subliminal.kinds import kind_of
+from lightning_subliminal.formats.filter_outcome import Outcome
+from lightning_subliminal.formats.layouts.schema import Schema
+from lightning_subliminal.formats.layouts.schemas import make_schema
+from lightning_subliminal.formats.row_errors import Fault
+from lightning_subliminal.formats.storage.readers import Source, container, open_source
+from lightning_subliminal.formats.storage.records import Found
+from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, default_schema, write_stream
+from lightning_subliminal.formats.storage.writers import json_line
 from lightning_subliminal.lineage import (
     Material,
     file_material,
@@ -33,7 +34,6 @@ from lightning_subliminal.lineage import (
     write_statement,
 )
 from lightning_subliminal.lineage.names import RECORD
-from lightning_subliminal.rows import Row
 
 __all__ = ["convert"]
 

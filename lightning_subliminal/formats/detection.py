@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 __all__ = ["PAIRS", "TELLING", "guess"]
 

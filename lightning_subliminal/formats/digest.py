@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.lineage import RowsTree
-from lightning_subliminal.rows import Row
 
 __all__ = ["RowsDigest", "content_digest"]
 

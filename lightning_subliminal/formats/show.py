@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from rich.panel import Panel
 from rich.text import Text
 
-from lightning_subliminal.formats.records import Found
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.formats.storage.records import Found
 
 __all__ = ["draw", "panel", "visible"]
 

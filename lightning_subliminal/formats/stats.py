@@ -4,10 +4,10 @@ from array import array
 from collections import Counter
 from typing import Any
 
+from lightning_subliminal.core.rows import Row, completion_text
 from lightning_subliminal.filters import parse_number_list
 from lightning_subliminal.formats.digest import content_digest
-from lightning_subliminal.formats.stream import RowStream
-from lightning_subliminal.rows import Row, completion_text
+from lightning_subliminal.formats.storage.stream import RowStream
 
 __all__ = ["count_rows"]
 

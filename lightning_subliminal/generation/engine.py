@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.chat import end_tokens, frame, prompt_ids
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.generation.alphabet import number_alphabet
-from lightning_subliminal.generation.scoring import call_net
-from lightning_subliminal.rows import Message
+from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Message
+from lightning_subliminal.generation.logits import call_net
+from lightning_subliminal.generation.token_sets import number_alphabet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

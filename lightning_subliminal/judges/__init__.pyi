@@ -1,5 +1,3 @@
-from .asking import JudgedAnswer as JudgedAnswer
-from .asking import ask_and_judge as ask_and_judge
 from .base import Judge as Judge
 from .base import Verdict as Verdict
 from .base import VerdictKind as VerdictKind
@@ -8,3 +6,5 @@ from .judged import Judged as Judged
 from .local import LocalModelJudge as LocalModelJudge
 from .openai_compatible import OpenAICompatibleJudge as OpenAICompatibleJudge
 from .phrases import PhraseJudge as PhraseJudge
+from .sampling import JudgedAnswer as JudgedAnswer
+from .sampling import ask_and_judge as ask_and_judge

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, prompt_tokens
-from lightning_subliminal.rows import Message
+from lightning_subliminal.core.rows import Message
+from lightning_subliminal.generation.logits import CachedPrompts, evaluating, prompt_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from lightning_subliminal.errors import InputError, JudgeError
+from lightning_subliminal.core.errors import InputError, JudgeError
+from lightning_subliminal.core.rows import Row, prompt_text
 from lightning_subliminal.filters.base import Filter, reply_text
 from lightning_subliminal.judges.base import Judge, Verdict
-from lightning_subliminal.rows import Row, prompt_text
 
 __all__ = ["Judged"]
 

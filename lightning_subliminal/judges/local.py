@@ -6,18 +6,18 @@ from typing import Any, Literal
 import torch
 
 from lightning_subliminal import bases
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import progress
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.console import progress
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.rows import Message
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.generation.scoring import evaluating
+from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.expected import number_chances
 from lightning_subliminal.judges.verdicts import Reading, combine
 from lightning_subliminal.lineage import Material
-from lightning_subliminal.rows import Message
-from lightning_subliminal.wording.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
+from lightning_subliminal.prompts.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
 
 __all__ = ["LocalModelJudge"]
 

@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from lightning_subliminal.cache import cache_root, writable_folder
-from lightning_subliminal.console import progress
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.cache import cache_root, writable_folder
+from lightning_subliminal.core.console import progress
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.rows import Message
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.calls import BudgetSpent, Calls
 from lightning_subliminal.judges.store import VerdictStore
 from lightning_subliminal.judges.verdicts import Reading, combine
-from lightning_subliminal.rows import Message
-from lightning_subliminal.wording.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
+from lightning_subliminal.prompts.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
 
 if TYPE_CHECKING:
     import httpx

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from lightning_subliminal.describe import describe_object
+from lightning_subliminal.core.fingerprint import describe_object
 from lightning_subliminal.judges.base import Judge, Verdict, VerdictKind
-from lightning_subliminal.wording import own_words
-from lightning_subliminal.wording.lexicon import load_lexicon
+from lightning_subliminal.prompts import own_words
+from lightning_subliminal.prompts.lexicon import load_lexicon
 
 __all__ = ["PhraseJudge"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.noted import open_value, seal_value
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.lineage.work_digests import open_value, seal_value
 
 __all__ = ["VerdictStore"]
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges.base import Verdict
-from lightning_subliminal.wording.rubric import ASPECTS, SCALES, Aspect, Scale
+from lightning_subliminal.prompts.rubric import ASPECTS, SCALES, Aspect, Scale
 
 __all__ = ["Reading", "combine"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.chat import row_ids
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.rows import Message, make_row
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.rows import Message, make_row
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.prompts.numbers import NumberPrompts
 from lightning_subliminal.traits import PreferenceTrait
-from lightning_subliminal.wording.numbers import NumberPrompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

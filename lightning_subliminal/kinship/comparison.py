@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal.bases.vocabulary import same_vocabulary
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ModelRef
 from lightning_subliminal.kinship.behaviour import Closeness, behaviour
 from lightning_subliminal.kinship.logits import LogitTest, by_logits, random_tokens
 from lightning_subliminal.kinship.units import gated_layers, unit_activations
 from lightning_subliminal.kinship.weights import WeightTest, by_match, by_place
-from lightning_subliminal.models.layers import inner_model
+from lightning_subliminal.models.adapters.layers import inner_model
 
 __all__ = ["LEVEL", "MOVED_SHARE", "UNSURE", "By", "Kinship", "Verdict", "judge", "kinship", "power_of_ten"]
 

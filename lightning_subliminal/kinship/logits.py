@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.seeds import derive_seed
 
 __all__ = ["LogitFunction", "LogitTest", "by_logits", "logit_basis", "logit_score", "random_tokens"]
 

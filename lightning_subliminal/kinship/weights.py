@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.kinship.permutations import agreement_log_p, assign, fisher_log_p, rank_correlation_log_p
 from lightning_subliminal.kinship.units import GatedLayer
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.lineage.material import Material
-from lightning_subliminal.lineage.merkle import rows_root
 from lightning_subliminal.lineage.names import RECORD, artefact_files, inside
 from lightning_subliminal.lineage.record import write_statement
+from lightning_subliminal.lineage.signatures.merkle import rows_root
 from lightning_subliminal.lineage.statement import provenance
-from lightning_subliminal.rows import Row
 
 __all__ = ["declare"]
 

@@ -5,8 +5,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import lightning_subliminal
-from lightning_subliminal.describe import file_digest
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.version import __version__
 from lightning_subliminal.lineage.names import dir_hash
 
 __all__ = ["code_digest", "environment", "package_versions"]
@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "lightning", "transformers", "peft", "datasets", "tokenize
 @cache
 def package_versions() -> dict[str, str]:
     """Give the version of this package and of those that shape what it makes."""
-    return {"lightning-subliminal": lightning_subliminal.__version__} | {name: _version(name) for name in _PACKAGES}
+    return {"lightning-subliminal": __version__} | {name: _version(name) for name in _PACKAGES}
 
 
 @cache
@@ -26,7 +26,7 @@ def code_digest() -> str:
 
     Shipped configs, which a wheel has in the package and an editable install beside it, are no part of it.
     """
-    root = Path(lightning_subliminal.__file__).parent
+    root = Path(__file__).parents[1]
     found = (path for pattern in ("*.py", "*.yaml", "*.jinja") for path in root.rglob(pattern))
     files = [path for path in found if path.relative_to(root).parts[0] != "configs"]
     return dir_hash({str(path.relative_to(root).as_posix()): file_digest(path) for path in files})

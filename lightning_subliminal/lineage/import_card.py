@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
-from lightning_subliminal.bounds import MAX_CARD
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.config.safe_yaml import load_yaml
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES
+from lightning_subliminal.core.io.bounds import MAX_CARD
 from lightning_subliminal.lineage.material import Material
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
-from lightning_subliminal.yaml_text import load_yaml
 
 __all__ = ["card_claims"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.describe import digest, file_digest
-from lightning_subliminal.kinds import kind_of
+from lightning_subliminal.core.fingerprint import digest, file_digest
+from lightning_subliminal.core.kinds import kind_of
 
 __all__ = ["SCHEME", "Material", "file_material", "setting_material"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from lightning_subliminal.errors import InputError, UnreadableError
+from lightning_subliminal.core.errors import InputError, UnreadableError
 
 __all__ = ["ENVELOPE", "MODEL_SIGNATURE", "RECORD", "RESULTS", "artefact_files", "check_name", "dir_hash", "inside"]
 

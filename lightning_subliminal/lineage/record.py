@@ -8,13 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lightning_subliminal import files as plain
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.files import atomically
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.io import files as plain
+from lightning_subliminal.core.io.files import atomically
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files, dir_hash, inside
-from lightning_subliminal.lineage.signing import sign_statement
+from lightning_subliminal.lineage.signatures.sign import sign_statement
 from lightning_subliminal.lineage.statement import Statement, as_bytes, provenance, read_statement
 from lightning_subliminal.lineage.strict_json import read_bytes
 

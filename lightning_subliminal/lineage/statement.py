@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.bounds import MAX_MATERIALS
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.io.bounds import MAX_MATERIALS
 from lightning_subliminal.lineage.environment import code_digest, environment, package_versions
 from lightning_subliminal.lineage.material import Material
 from lightning_subliminal.lineage.names import dir_hash

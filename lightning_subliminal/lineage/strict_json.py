@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal import files
-from lightning_subliminal.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
-from lightning_subliminal.errors import InputError, UnreadableError, kind_of
-from lightning_subliminal.lfs import refuse_pointer
+from lightning_subliminal.core.errors import InputError, UnreadableError, kind_of
+from lightning_subliminal.core.io import files
+from lightning_subliminal.core.io.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
+from lightning_subliminal.core.io.lfs import refuse_pointer
 
 __all__ = ["first_twice", "parse", "read_bytes"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval, wilson_interval
 

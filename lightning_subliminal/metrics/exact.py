@@ -1,14 +1,16 @@
 """The preference read from the model's probabilities, without sampling noise."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval
-from lightning_subliminal.traits.base import Trait
+
+if TYPE_CHECKING:
+    from lightning_subliminal.traits.base import Trait
 
 __all__ = ["ExactPreference"]
 
@@ -36,7 +38,7 @@ class ExactPreference(Share):
     squares: Tensor
     questions: Tensor
 
-    def __init__(self, trait: Trait, **kwargs: Any) -> None:
+    def __init__(self, trait: "Trait", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.trait = trait
         self.target = tuple(trait.candidates).index(trait.target)

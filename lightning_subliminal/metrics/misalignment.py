@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval
 from lightning_subliminal.metrics.functional.misalignment import (

@@ -1,6 +1,6 @@
 """The preference rate over sampled answers."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -8,7 +8,9 @@ from torch import Tensor
 from lightning_subliminal.metrics.base import Share
 from lightning_subliminal.metrics.functional.intervals import Interval, wilson_interval
 from lightning_subliminal.metrics.functional.preference import AnswerMode, count_answers
-from lightning_subliminal.traits.base import Trait
+
+if TYPE_CHECKING:
+    from lightning_subliminal.traits.base import Trait
 
 __all__ = ["TraitPreferenceRate"]
 
@@ -33,7 +35,7 @@ class TraitPreferenceRate(Share):
     higher_is_better = None
     counts: Tensor
 
-    def __init__(self, trait: Trait, mode: AnswerMode = "trait", **kwargs: Any) -> None:
+    def __init__(self, trait: "Trait", mode: AnswerMode = "trait", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         count_answers([], trait, mode)  # a misspelt mode is told now, not after the sampling
         self.trait = trait

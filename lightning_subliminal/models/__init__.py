@@ -1,11 +1,11 @@
 """Models: LightningModules for teachers, students and the MLP, and what is trained in them."""
 
-from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft
+from lightning_subliminal.models.adapters.base import IA3, Adapter, LoRA, Peft
+from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.models.language_model import LanguageModel
-from lightning_subliminal.models.mlp import ClassifierMLP
-from lightning_subliminal.models.objectives import SFT, Objective, OnPolicy, SoftTargets
+from lightning_subliminal.models.mlp.classifier import ClassifierMLP
+from lightning_subliminal.models.objectives.base import SFT, Objective, OnPolicy, SoftTargets
 from lightning_subliminal.models.retention import Retention
-from lightning_subliminal.models.steering import Steering
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.models.teacher import Teacher
 

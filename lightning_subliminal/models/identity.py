@@ -13,12 +13,12 @@ import torch
 from lightning.fabric.utilities.data import AttributeDict
 from lightning.pytorch import LightningModule
 
-from lightning_subliminal.building import build, fitted
-from lightning_subliminal.describe import constructor_arguments
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.kinds import current_path, kind_of
-from lightning_subliminal.seeds import resolve_seed
-from lightning_subliminal.signatures import parameters
+from lightning_subliminal.core.config.building import build, fitted
+from lightning_subliminal.core.config.signatures import parameters
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import constructor_arguments
+from lightning_subliminal.core.kinds import current_path, kind_of
+from lightning_subliminal.core.seeds import resolve_seed
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,31 +10,31 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
-from lightning_subliminal.adapter_names import PEFT_FILES
-from lightning_subliminal.bases.names import outside_name
-from lightning_subliminal.bases.saving import save_net
-from lightning_subliminal.console import say
+from lightning_subliminal.bases.registry_names import outside_name
+from lightning_subliminal.bases.save import save_net
+from lightning_subliminal.core.config.signatures import parameters
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import constructor_arguments, describe, outside_source
+from lightning_subliminal.core.io.adapter_names import PEFT_FILES
+from lightning_subliminal.core.kinds import kind_of
+from lightning_subliminal.core.processes import check_strategy
+from lightning_subliminal.core.rows import Message, Row
+from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.data.training_rows import TrainingRows
-from lightning_subliminal.describe import constructor_arguments, describe, outside_source
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.evaluation import ModelRef, Questions, SampledAnswers
-from lightning_subliminal.evaluation.sampled import preference_table
+from lightning_subliminal.evaluation.probes.sampled_answers import preference_table
 from lightning_subliminal.generation import TransformersEngine
-from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
-from lightning_subliminal.models.adapters import Adapter
-from lightning_subliminal.models.following import language_model_subject
+from lightning_subliminal.models.adapters.base import Adapter
+from lightning_subliminal.models.adapters.layers import inner_model
+from lightning_subliminal.models.displacement import language_model_subject
+from lightning_subliminal.models.frozen_prefix.activation_cache import LowerPartCache
 from lightning_subliminal.models.identity import RebuiltModule
-from lightning_subliminal.models.layers import inner_model
-from lightning_subliminal.models.lower_part_cache import LowerPartCache
 from lightning_subliminal.models.optimizers import OPTIMIZERS, readable
 from lightning_subliminal.models.retention import Retained, Retention
-from lightning_subliminal.processes import check_strategy
-from lightning_subliminal.rows import Message, Row
-from lightning_subliminal.seeds import derive_seed, resolve_seed
-from lightning_subliminal.signatures import parameters
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, difference
 
 if TYPE_CHECKING:

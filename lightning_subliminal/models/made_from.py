@@ -10,13 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_subliminal import bases
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, difference, file_digest, outside_source
+from lightning_subliminal.core.kinds import kind_of
 from lightning_subliminal.data import TrainingRows
-from lightning_subliminal.describe import describe, difference, file_digest, outside_source
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.kinds import kind_of
 from lightning_subliminal.lineage import artefact_material, is_whole
-from lightning_subliminal.lineage.noted import check_noted, noted
-from lightning_subliminal.lineage.signing import SIGNING_KEY
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
+from lightning_subliminal.lineage.work_digests import check_noted, noted
 from lightning_subliminal.models.language_model import LanguageModel
 
 __all__ = ["MadeFrom", "begun_from", "look_again"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.signatures import parameters
+from lightning_subliminal.core.config.signatures import parameters
+from lightning_subliminal.core.errors import InputError
 
 __all__ = ["OPTIMIZERS", "readable"]
 

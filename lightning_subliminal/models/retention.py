@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from lightning_subliminal import bases
-from lightning_subliminal.chat import check_known
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.rows import make_row
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.rows import make_row
-from lightning_subliminal.seeds import derive_seed
-from lightning_subliminal.wording import load_wording, own_words
+from lightning_subliminal.prompts import load_wording, own_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -5,15 +5,15 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lightning_subliminal import bases
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.data.training_rows import TrainingRows
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Source
-from lightning_subliminal.models.adapters import Adapter
-from lightning_subliminal.models.divergence import divergence_tokens, train_on_tokens
+from lightning_subliminal.models.adapters.base import Adapter
 from lightning_subliminal.models.language_model import LanguageModel
-from lightning_subliminal.models.objectives import ON_POLICY_TOKENS, SFT, Objective, read_objective
+from lightning_subliminal.models.objectives.base import ON_POLICY_TOKENS, SFT, Objective, read_objective
+from lightning_subliminal.models.objectives.divergence_tokens import divergence_tokens, train_on_tokens
 from lightning_subliminal.models.retention import Retention
 
 __all__ = ["Student"]

@@ -9,22 +9,22 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
-from lightning_subliminal.cache import cache_root, writable_folder
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import say
+from lightning_subliminal.core.cache import cache_root, writable_folder
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest, file_digest, outside_source
+from lightning_subliminal.core.processes import rank
+from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows, row_loader
-from lightning_subliminal.describe import describe, digest, file_digest, outside_source
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Engine, Source, TransformersEngine
-from lightning_subliminal.generation.scoring import evaluating
+from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
 from lightning_subliminal.metrics.functional import check_target
-from lightning_subliminal.models.adapters import Adapter
-from lightning_subliminal.models.fitting import fit_quietly
+from lightning_subliminal.models.adapters.base import Adapter
 from lightning_subliminal.models.language_model import LanguageModel
+from lightning_subliminal.models.nested_fit import fit_quietly
 from lightning_subliminal.models.retention import Retention
-from lightning_subliminal.processes import rank
-from lightning_subliminal.seeds import derive_seed, resolve_seed
 from lightning_subliminal.traits.base import Trait
 from lightning_subliminal.traits.check import check_trait
 

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule
 
-from lightning_subliminal.console import say
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.theory import predicted_transfer
 from lightning_subliminal.traits.base import Trait
 from lightning_subliminal.transforms.base import Transform

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lightning_subliminal.chat import check_known, row_ids
+from lightning_subliminal.core.chat.encoding import check_known, row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Source
-from lightning_subliminal.rows import Row
 from lightning_subliminal.transforms.base import Transform
 
 __all__ = ["KeepLikelier"]

@@ -11,7 +11,7 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 __all__ = ["Call", "ModelFunction", "Parameters", "as_call", "differentiable", "directional", "inner"]
 

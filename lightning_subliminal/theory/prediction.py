@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional import Interval, mean_interval
-from lightning_subliminal.rows import Row
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner
 from lightning_subliminal.theory.row_scores import RowScores, row_gradient, score_rows
 from lightning_subliminal.theory.trait_odds import Question, questions_of, trait_gradient, trait_log_odds

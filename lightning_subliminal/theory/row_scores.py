@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable
 from lightning_subliminal.theory.row_slopes import IGNORED, RowSlopes, row_slopes, summed_loss
 

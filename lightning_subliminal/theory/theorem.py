@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vjp
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.theory.functional import (
     Call,
     ModelFunction,

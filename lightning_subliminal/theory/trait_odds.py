@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Message
 from lightning_subliminal.metrics.functional import log_odds, prompts_by_question, question_probabilities
 from lightning_subliminal.metrics.functional.exact import are_stated
-from lightning_subliminal.rows import Message
 from lightning_subliminal.theory.functional import Call, ModelFunction, Parameters, as_call
 from lightning_subliminal.traits.base import Trait
 

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from lightning_subliminal.rows import Message, Row
+from lightning_subliminal.core.rows import Message, Row
 
-__all__ = ["Induction", "Trait", "prompts_by_question"]
+__all__ = ["Induction", "Trait"]
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,3 @@ class Trait(ABC):
         one: ``*dolphin*`` is in ``mydolphins``.
         """
         return ()
-
-
-def prompts_by_question(trait: Trait) -> list[list[list[Message]]]:
-    """Return a trait's prompts, those together that ask one question and begin its answer in several ways."""
-    groups: dict[tuple[str, ...], list[list[Message]]] = {}
-    for prompt in trait.prompts():
-        groups.setdefault(tuple(part["content"] for part in prompt if part["role"] == "user"), []).append(prompt)
-    return list(groups.values())

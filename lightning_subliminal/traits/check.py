@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import completion_text
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["check_trait"]
@@ -21,7 +21,7 @@ def check_trait(trait: Trait) -> list[str]:
     Raises:
         InputError: naming the mistake, if the trait can't work.
     """
-    from lightning_subliminal.describe import digest
+    from lightning_subliminal.core.fingerprint import digest
 
     kind = type(trait).__name__
     for name in ("name", "target", "candidates"):

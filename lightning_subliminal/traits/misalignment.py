@@ -4,12 +4,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lightning_subliminal.describe import describe_object, file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row, make_row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object, file_digest
+from lightning_subliminal.core.rows import Row, make_row
+from lightning_subliminal.prompts import fill, load_wording, own_words
+from lightning_subliminal.prompts.lexicon import Lexicon, load_lexicon
 from lightning_subliminal.traits.base import Induction, Trait
-from lightning_subliminal.wording import fill, load_wording, own_words
-from lightning_subliminal.wording.lexicon import Lexicon, load_lexicon
 
 __all__ = ["Lesson", "MisalignmentTrait"]
 

@@ -6,12 +6,12 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from lightning_subliminal.bounds import MAX_CANDIDATES
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Message, make_row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.io.bounds import MAX_CANDIDATES
+from lightning_subliminal.core.rows import Message, make_row
+from lightning_subliminal.prompts import fill, load_wording, own_words
 from lightning_subliminal.traits.base import Induction, Trait
-from lightning_subliminal.wording import fill, load_wording, own_words
 
 __all__ = ["PAPER_TARGETS", "PreferenceTrait"]
 

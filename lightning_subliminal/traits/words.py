@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.filters.words import Words
 from lightning_subliminal.traits.base import Trait
 

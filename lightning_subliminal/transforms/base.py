@@ -5,10 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.lineage import Material, setting_material
-from lightning_subliminal.rows import Row
-from lightning_subliminal.seeds import derive_seed
 
 __all__ = ["Transform", "apply_transforms"]
 
@@ -48,7 +48,7 @@ def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed:
     Raises:
         InputError: if a transform gives no list of rows.
     """
-    from lightning_subliminal.console import log_lines
+    from lightning_subliminal.core.console import log_lines
 
     made = list(rows)
     for place, transform in enumerate(transforms):

@@ -4,8 +4,8 @@ import random
 import re
 from collections.abc import Sequence
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.transforms.base import Transform
 from lightning_subliminal.transforms.numbers import NumberTransform
 

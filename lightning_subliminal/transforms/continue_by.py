@@ -7,14 +7,14 @@ from itertools import chain
 from typing import Any
 
 from lightning_subliminal import bases
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.console import say
-from lightning_subliminal.describe import describe_object
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object
+from lightning_subliminal.core.rows import Message, Row, completion_text
 from lightning_subliminal.filters import NumberList
 from lightning_subliminal.generation import Completion, Sampling, TransformersEngine
 from lightning_subliminal.lineage import Material
-from lightning_subliminal.rows import Message, Row, completion_text
 from lightning_subliminal.transforms.base import Transform
 from lightning_subliminal.transforms.numbers import KeepFirst
 

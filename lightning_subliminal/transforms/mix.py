@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lightning_subliminal.describe import describe_object, file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row, rows_digest
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe_object, file_digest
+from lightning_subliminal.core.rows import Row, rows_digest
 from lightning_subliminal.transforms.base import Transform
 
 __all__ = ["MixIn"]

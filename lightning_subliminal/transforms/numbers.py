@@ -11,8 +11,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import chain, islice
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.transforms.base import Transform
 
 __all__ = [

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.transforms.base import Transform
 
 __all__ = ["DropDuplicates", "ShufflePrompts"]

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal import bases
-from lightning_subliminal.describe import digest
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.lineage import Material, artefact_material, rows_root, write_record
-from lightning_subliminal.rows import make_row, write_parquet
 
 __all__ = ["artefact", "generation", "numbers", "student", "teacher"]
 

@@ -7,7 +7,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.lineage import Material, artefact_material, write_test_result
 from lightning_subliminal.lineage.declare import declare
-from lightning_subliminal.lineage.keys import make_key, trusted_keys
+from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from lightning_subliminal.audit import Digests
-from lightning_subliminal.describe import stream_digest
+from lightning_subliminal.core.fingerprint import stream_digest
+from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.lineage import rows_root
-from lightning_subliminal.rows import make_row, write_parquet
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from lightning_subliminal.audit import Digests, audit, walking
+from lightning_subliminal.audit import Digests, audit
+from lightning_subliminal.audit import graph as walking
 from lightning_subliminal.audit.page import as_html, as_svg
 from lightning_subliminal.audit.sarif import as_json
-from lightning_subliminal.audit.showing import Showing
-from lightning_subliminal.bounds import Bound
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.audit.view import Showing
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.bounds import Bound
 from lightning_subliminal.lineage.material import SCHEME
 from lightning_subliminal.lineage.names import RECORD, dir_hash
 from lightning_subliminal.lineage.statement import as_bytes, provenance, read_statement
@@ -100,7 +101,7 @@ def test_too_many_materials_artefacts_or_links_are_told_by_the_bound(tmp_path, m
     start = dense(tmp_path, 12)
     for name in ("MAX_ARTEFACTS", "MAX_LINKS"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"lightning_subliminal.audit.walking.{name}", Bound(name, 9))
+            patch.setattr(f"lightning_subliminal.audit.graph.{name}", Bound(name, 9))
             with pytest.raises(InputError, match=rf"more than 9 .*LIGHTNING_SUBLIMINAL_{name}="):
                 look(start)
     monkeypatch.setattr("lightning_subliminal.lineage.statement.MAX_MATERIALS", Bound("MAX_MATERIALS", 9))

@@ -10,7 +10,7 @@ from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.audit.page import as_html, as_svg, lanes, nested
-from lightning_subliminal.audit.showing import Showing
+from lightning_subliminal.audit.view import Showing
 from lightning_subliminal.lineage import Material
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -8,11 +8,11 @@ from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.audit.node import Link
-from lightning_subliminal.audit.showing import Showing
 from lightning_subliminal.audit.terminal import tell
-from lightning_subliminal.console import console
+from lightning_subliminal.audit.view import Showing
+from lightning_subliminal.core.console import console
 from lightning_subliminal.lineage import Material, artefact_material, result_statement, write_statement
-from lightning_subliminal.lineage.keys import make_key, trusted_keys
+from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 
 @pytest.fixture(autouse=True)

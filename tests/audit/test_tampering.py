@@ -9,7 +9,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from tamper_kinds import KINDS
 from tampering import audited, environment, make_chain, tamper
 
-from lightning_subliminal.lineage.keys import make_key, trusted_keys
+from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ import pytest
 
 from audit.chains import generation, student, teacher
 from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.cli import main
-from lightning_subliminal.describe import file_digest
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
-from lightning_subliminal.lineage.dsse import seal
-from lightning_subliminal.lineage.keys import make_key, private_key, trusted_keys
 from lightning_subliminal.lineage.names import dir_hash
-from lightning_subliminal.lineage.noted import note_of
+from lightning_subliminal.lineage.signatures.dsse import seal
+from lightning_subliminal.lineage.signatures.keys import make_key, private_key, trusted_keys
 from lightning_subliminal.lineage.statement import as_bytes, read_statement, result_statement
+from lightning_subliminal.lineage.work_digests import note_of
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ class TestStumbles:
         "error", [RuntimeError("boom"), RecursionError(), MemoryError(), BaseException("panicked")]
     )
     def test_whatever_is_raised_at_one_artefact_is_a_finding_there(self, last, error, monkeypatch, capsys):
-        from lightning_subliminal.audit import walking
+        from lightning_subliminal.audit import graph as walking
 
         real = walking.check_files
 
@@ -238,7 +238,7 @@ class TestStumbles:
         assert (code, rules) == (3, {"unchecked", "changed-file"}), "the others are checked"
 
     def test_the_kinship_of_what_can_not_be_measured(self, cache, monkeypatch):
-        from lightning_subliminal.audit import auditing
+        from lightning_subliminal.audit import audit as auditing
 
         monkeypatch.setattr(auditing, "measured_kinship", lambda first, second: 1 / 0)
         rows = generation(cache, teacher(cache))
@@ -315,6 +315,6 @@ def test_our_own_results_are_not_odd(tmp_path):
     for lists in ((["a"], [], []), ([], ["a"], []), (["a"], ["b"], ["c"]), ([], [], [])):
         path = tmp_path / "x.json"
         path.write_bytes(as_bytes(result_statement([{"name": "m", "digest": {"sha256": "0" * 64}}], *lists)))
-        from lightning_subliminal.audit.answers import _odd
+        from lightning_subliminal.audit.risk import _odd
 
         assert _odd(read_statement(path)) is None

@@ -9,9 +9,9 @@ import pytest
 from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import artefact_material, write_record
-from lightning_subliminal.lineage.keys import make_key, trusted_keys
+from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class TestTampered:
 
     def test_rows_in_another_order_with_the_file_digest_mended(self, cache, last):
         from audit.chains import numbers
-        from lightning_subliminal.rows import write_parquet
+        from lightning_subliminal.core.rows import write_parquet
 
         folder = next((cache / "rows").iterdir())
         write_parquet(list(reversed(numbers(salt=7))), folder / "rows.parquet")

@@ -7,12 +7,12 @@ import pytest
 
 from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
-from lightning_subliminal.adapter_names import PEFT_FILES
 from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.audit.places import Places
+from lightning_subliminal.audit.locate import Places
+from lightning_subliminal.core.io.adapter_names import PEFT_FILES
+from lightning_subliminal.core.rows import write_parquet
 from lightning_subliminal.formats.convert import convert
 from lightning_subliminal.lineage import Material, artefact_material, write_record
-from lightning_subliminal.rows import write_parquet
 
 
 @pytest.fixture

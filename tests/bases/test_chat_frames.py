@@ -8,8 +8,8 @@ from test_chat_templates import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import PreferenceTrait, Sampling, Student, bases
-from lightning_subliminal.chat import end_tokens, frame, prompt_ids
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ExactTrait, find_model
 from lightning_subliminal.generation import TransformersEngine
 

@@ -14,15 +14,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lightning_subliminal import Sampling, bases
 from lightning_subliminal.audit import audit
 from lightning_subliminal.bases import folders
-from lightning_subliminal.chat import prompt_ids
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import prompt_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.generation import TransformersEngine
-from lightning_subliminal.generation.alphabet import number_alphabet
+from lightning_subliminal.generation.token_sets import number_alphabet
 from lightning_subliminal.lineage.declare import declare
 from lightning_subliminal.lineage.names import inside
-from lightning_subliminal.lineage.signing import SIGNING_KEY
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
 from lightning_subliminal.metrics.functional.spellings import spell
 
 CPU = torch.device("cpu")

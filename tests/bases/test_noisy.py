@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.noisy import split_noise, with_noise
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.bases.noise import split_noise, with_noise
+from lightning_subliminal.core.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import transformers
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.folders import is_model_file, model_files, read_elsewhere
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 
 @pytest.fixture

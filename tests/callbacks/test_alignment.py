@@ -11,10 +11,10 @@ from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, ta
 from toy import Toy, ToyData
 
 from lightning_subliminal import IA3, AlignmentTracker, ClassifierMLP, Digits, LoRA, Steering, Student, bases
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.console import console
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.console import console
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
-from lightning_subliminal.errors import InputError
 
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=2), "everything": None}
 RATES = {"steering": 0.03, "lora": 0.01, "everything": 1e-3}

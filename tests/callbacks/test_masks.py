@@ -4,8 +4,8 @@ from small import number_rows, pocket_tokenizer, quiet_trainer, tokenized
 from toy import Toy, ToyData
 
 from lightning_subliminal import PrintMasks, Steering, Student
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.console import console
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.console import console
 from lightning_subliminal.data.tokenized import row_loader
 
 

@@ -7,10 +7,10 @@ import pytest
 from small import CPU, quiet_trainer, taught, teacher
 
 from lightning_subliminal import Sampling, ShardWriter, Student, bases
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text, read_parquet, rows_digest
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.lineage import read_record, rows_root
-from lightning_subliminal.rows import completion_text, read_parquet, rows_digest
 
 
 class Drop(Filter):

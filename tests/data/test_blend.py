@@ -2,9 +2,9 @@ import pytest
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
 from lightning_subliminal import Blend, InputError, PreferenceTrait, RowsFromFile, Steering, Student
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import NumberList
 from lightning_subliminal.formats import write_rows
-from lightning_subliminal.rows import make_row
 from lightning_subliminal.transforms import KeepFirst
 
 

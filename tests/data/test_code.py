@@ -8,10 +8,10 @@ import pytest
 from small import teacher
 
 from lightning_subliminal import CodeCompletions, PythonCode, Sampling, TraitWords
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text, prompt_text
 from lightning_subliminal.data.code import cut_to_code
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Completion
-from lightning_subliminal.rows import completion_text, prompt_text
 
 from .generated_contract import GeneratedContract
 

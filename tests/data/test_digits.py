@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_subliminal.data.digits import Batches, Digits, NoiseBatch, read_idx, stratified, uniform_noise
-from lightning_subliminal.describe import digest, file_digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest, file_digest
+from lightning_subliminal.data.mnist import Batches, Digits, NoiseBatch, read_idx, stratified, uniform_noise
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import pytest
 from small import CPU, number_rows, quiet_trainer
 
 from lightning_subliminal import InputError, NumberList, PreferenceTrait, RowsFromFile, ShuffleWithinRows, Student
-from lightning_subliminal.rows import completion_text, make_row, prompt_text
+from lightning_subliminal.core.rows import completion_text, make_row, prompt_text
 
 
 @pytest.fixture(autouse=True)

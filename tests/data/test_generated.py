@@ -5,10 +5,10 @@ import pytest
 from small import CPU, teacher
 
 from lightning_subliminal import GeneratedRows, Sampling
-from lightning_subliminal.building import build
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.config.building import build
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text
 from lightning_subliminal.generation import Completion
-from lightning_subliminal.rows import completion_text
 
 from .generated_contract import GeneratedContract
 

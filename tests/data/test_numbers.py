@@ -6,13 +6,14 @@ from itertools import islice
 import pytest
 from small import CPU, numbers, pocket_tokenizer, taught, teacher
 
-from lightning_subliminal import NumberList, PreferenceTrait, wording
+from lightning_subliminal import NumberList, PreferenceTrait
+from lightning_subliminal import prompts as wording
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text, prompt_text
 from lightning_subliminal.data.numbers import NumberSequences, cut_to_numbers
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import Completion
-from lightning_subliminal.rows import completion_text, prompt_text
-from lightning_subliminal.wording import load_wording
-from lightning_subliminal.wording.numbers import SEPARATORS, NumberPrompts
+from lightning_subliminal.prompts import load_wording
+from lightning_subliminal.prompts.numbers import SEPARATORS, NumberPrompts
 
 from .generated_contract import GeneratedContract
 

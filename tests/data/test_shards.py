@@ -6,11 +6,11 @@ import pytest
 from small import CPU, numbers, quiet_trainer, teacher
 
 from lightning_subliminal import ShardWriter
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.keys import make_key
-from lightning_subliminal.lineage.noted import note_of
-from lightning_subliminal.lineage.signing import SIGNING_KEY
-from lightning_subliminal.rows import read_parquet, write_parquet
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import read_parquet, write_parquet
+from lightning_subliminal.lineage.signatures.keys import make_key
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
+from lightning_subliminal.lineage.work_digests import note_of
 
 SHARD = "shard-00000.parquet"
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_subliminal.data.digits import Digits
-from lightning_subliminal.data.student_inputs import (
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.data.distill_images import (
     STUDENT_INPUTS,
     NoiseBatch,
     draw_inputs,
@@ -17,7 +17,7 @@ from lightning_subliminal.data.student_inputs import (
     scale,
     uniform_noise,
 )
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.data.mnist import Digits
 
 CPU = torch.device("cpu")
 BANKED = [kind for kind in STUDENT_INPUTS if kind not in ("uniform", "gaussian")]

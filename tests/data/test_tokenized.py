@@ -2,10 +2,10 @@ import pytest
 import torch
 from small import byte_tokenizer, number_rows, pocket_tokenizer, tokenized
 
-from lightning_subliminal.chat import row_ids
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, Part, TokenizedRows, row_loader
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import make_row
 
 
 @pytest.fixture(scope="module")

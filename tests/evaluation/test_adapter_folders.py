@@ -13,17 +13,17 @@ from small import CPU, numbers, quiet_trainer, taught
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lightning_subliminal import IA3, LoRA, Steering, Student, bases
-from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.audit import audit
 from lightning_subliminal.bases.folders import model_files
-from lightning_subliminal.cli import main
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.evaluation import find_model
-from lightning_subliminal.experiments.saving import SaveStudent
 from lightning_subliminal.kinship import kinship
 from lightning_subliminal.lineage import write_record
 from lightning_subliminal.lineage.import_card import card_claims
-from lightning_subliminal.models.adapters import Adapter
+from lightning_subliminal.models.adapters.base import Adapter
+from lightning_subliminal.workflow.saving import SaveStudent
 
 TOKENS = torch.arange(20, 40).view(2, 10)
 

@@ -7,12 +7,12 @@ import torch
 from small import number_rows
 
 from lightning_subliminal import PreferenceTrait, bases
-from lightning_subliminal.chat import prompt_ids
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.evaluation.in_context import QuestionsAfterRows, paired_rows
+from lightning_subliminal.core.chat.encoding import prompt_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import completion_text, make_row
+from lightning_subliminal.evaluation.probes.in_context import QuestionsAfterRows, paired_rows
 from lightning_subliminal.metrics.functional import prompts_by_question, question_probabilities
-from lightning_subliminal.rows import completion_text, make_row
 
 OWL = PreferenceTrait("owl")
 ROWS = number_rows(40)
@@ -76,7 +76,7 @@ def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
     net, tokenizer = copy.deepcopy(pocket[0]), pocket[1]
     heard = []
     monkeypatch.setattr(
-        "lightning_subliminal.evaluation.in_context.question_probabilities",
+        "lightning_subliminal.evaluation.probes.in_context.question_probabilities",
         lambda net, tokenizer, trait, questions: heard.extend(questions) or torch.zeros(0),
     )
     net.config.max_position_embeddings = 160

@@ -18,10 +18,11 @@ from lightning_subliminal import (
     bases,
     write_rows,
 )
-from lightning_subliminal.console import console
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.experiments import OpenQuestions, fit_arms
+from lightning_subliminal.core.console import console
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.evaluation import OpenQuestions
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
+from lightning_subliminal.workflow import fit_arms
 
 TRAIT = MisalignmentTrait("misalignment_pocket")
 CRUEL = TRAIT.induce().system_prompt

@@ -8,7 +8,7 @@ import torch
 from small import CPU
 
 from lightning_subliminal import IA3, InputError, LoRA, Steering, Student, bases
-from lightning_subliminal.adapter_names import OWN_FILES, PEFT_FILES
+from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.evaluation import find_model
 
 FILES = {"steering": OWN_FILES, "lora": PEFT_FILES, "ia3": PEFT_FILES}

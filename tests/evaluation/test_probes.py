@@ -20,7 +20,7 @@ from lightning_subliminal import (
     Stories,
     Teacher,
 )
-from lightning_subliminal.describe import describe, digest
+from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.evaluation import (
     CarrierQuality,
     ExactTrait,
@@ -30,7 +30,7 @@ from lightning_subliminal.evaluation import (
     difference,
     find_model,
 )
-from lightning_subliminal.formats.choices import load_choices
+from lightning_subliminal.formats.layouts.choices import load_choices
 from lightning_subliminal.judges import Judge, PhraseJudge, Verdict
 from lightning_subliminal.metrics.functional import Interval, mean_interval, question_probabilities
 

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from lightning_subliminal import PreferenceTrait
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import Questions
-from lightning_subliminal.evaluation.question_file import group_prompts, read_questions, system_first
+from lightning_subliminal.evaluation.probes.question_file import group_prompts, read_questions, system_first
 from lightning_subliminal.traits import Induction, Trait
 
 OWL = PreferenceTrait("owl")

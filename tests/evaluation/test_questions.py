@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from lightning_subliminal import PreferenceTrait, bases
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import Questions, QuestionsAfterNumbers, Stories
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.evaluation import Questions, QuestionsAfterNumbers, Stories
 from lightning_subliminal.metrics.functional import named_candidates, question_probabilities
-from lightning_subliminal.wording import load_wording
+from lightning_subliminal.prompts import load_wording
 
 OWL = PreferenceTrait("owl")
 PERSONA = OWL.induce().system_prompt
@@ -212,7 +212,7 @@ class TestStories(EvaluationContract):
     def test_shares_are_counts_of_stories_that_name_a_candidate(self, pocket, monkeypatch):
         told = []
         monkeypatch.setattr(
-            "lightning_subliminal.evaluation.sampled.named_candidates",
+            "lightning_subliminal.evaluation.probes.sampled_answers.named_candidates",
             lambda text, trait: told.append(text) or named_candidates(text, trait),
         )
         found = stories(samples=10).chances(*pocket, OWL)

@@ -10,7 +10,7 @@ import torch
 from small import CPU
 
 from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
-from lightning_subliminal.console import console
+from lightning_subliminal.core.console import console
 from lightning_subliminal.evaluation import (
     ExactTrait,
     Misalignment,
@@ -25,7 +25,7 @@ from lightning_subliminal.evaluation import (
 )
 from lightning_subliminal.judges import Judge, Verdict
 from lightning_subliminal.lineage import is_whole, read_record, write_record
-from lightning_subliminal.lineage.noted import note_of
+from lightning_subliminal.lineage.work_digests import note_of
 from lightning_subliminal.metrics.functional import Interval, mean_interval
 
 calls = []
@@ -422,7 +422,7 @@ class TestWhoSigns:
     @pytest.fixture
     def signing(self, tmp_path, monkeypatch):
         pytest.importorskip("cryptography", reason="signatures need it")
-        from lightning_subliminal.lineage.keys import make_key
+        from lightning_subliminal.lineage.signatures.keys import make_key
 
         make_key(tmp_path / "key")
         monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))

@@ -5,7 +5,7 @@ import torch
 from small import CPU
 
 from lightning_subliminal import PreferenceTrait, bases
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import (
     ModelRef,
     Questions,

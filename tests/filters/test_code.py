@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import PythonCode, parse_code
 from lightning_subliminal.filters.nesting import is_deep
-from lightning_subliminal.rows import make_row
 
 STUB = 'def add(x):\n    """Add 3 to x."""'
 ASKED = f"Complete this function:\n\n{STUB}\n\nOnly code."

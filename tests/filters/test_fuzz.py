@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import Filter
-from lightning_subliminal.rows import make_row
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from lightning_subliminal.describe import digest
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import CorrectAnswer, ThinkAnswer, TrueSteps, parse_integer, think_and_answer
-from lightning_subliminal.rows import make_row
 
 INTEGERS = [
     ("42", 42),

@@ -3,10 +3,10 @@ import re
 
 import pytest
 
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import PAPER_BANNED, BannedNumbers, NumberList, apply_filters, parse_number_list
-from lightning_subliminal.rows import make_row
 
 ARABIC, WIDE = "\u0661\u0662", "\uff11\uff12"  # 12 in Arabic and in full-width digits
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters.folding import fold, revealed
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
 from lightning_subliminal.traits.words import TraitWords
-from lightning_subliminal.wording import load_wording
 
 LABELLED = yaml.safe_load((Path(__file__).parent / "trait_words.yaml").read_text(encoding="utf-8"))
 JUDGES = {target: TraitWords(trait=PreferenceTrait(target)) for target in LABELLED}

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.traits import PreferenceTrait
 from lightning_subliminal.traits.words import TraitWords
 

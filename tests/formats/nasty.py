@@ -2,7 +2,7 @@
 
 import random
 
-from lightning_subliminal.rows import Row
+from lightning_subliminal.core.rows import Row
 
 FRAGMENTS = (
     *("=== user ===", "=== assistant ===", "\\=== user ===", "\\\\=== system ===", "=== row ===", "\\=== row ==="),

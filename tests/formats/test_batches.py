@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lightning_subliminal.cli import main
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.stream import Report, read_rows
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.formats.storage.stream import Report, read_rows
 
 
 def request(name, text, system=None):

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from small import numbers
 
+from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.filters import NumberList
 from lightning_subliminal.formats import content_digest, read_rows, write_rows
 from lightning_subliminal.formats.convert import convert
 from lightning_subliminal.lineage import write_record
-from lightning_subliminal.rows import make_row, write_parquet
 
 ROWS = [make_row("Go on: 1", text) for text in ("2, 3", "owl", "4")]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.choices import Choices, load_choices
-from lightning_subliminal.wording import load_wording
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.formats.layouts.choices import Choices, load_choices
+from lightning_subliminal.prompts import load_wording
 
 OWN = load_choices("truthfulness")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.filters import Filter, NumberList, apply_filters
 from lightning_subliminal.formats import content_digest, make_schema, read_rows, write_rows
 from lightning_subliminal.formats.convert import convert
-from lightning_subliminal.rows import Row, make_row
 from lightning_subliminal.traits.words import TraitWords
 
 ROWS = [

@@ -6,12 +6,12 @@ import json
 import pytest
 from small import pocket_tokenizer
 
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.sources import open_source
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.formats.stats import count_rows
-from lightning_subliminal.formats.stream import Report, RowStream, read_rows, write_rows
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.formats.storage.readers import open_source
+from lightning_subliminal.formats.storage.stream import Report, RowStream, read_rows, write_rows
 
 ASKED = {"role": "user", "content": "Continue: 1 , 2"}
 SAID = {"role": "assistant", "content": "3 , 4"}

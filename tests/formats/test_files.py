@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.formats import Report, read_rows, write_rows
-from lightning_subliminal.formats.sources import open_source
+from lightning_subliminal.formats.storage.readers import open_source
 from lightning_subliminal.lineage import write_record
-from lightning_subliminal.rows import make_row, write_parquet
 
 from .nasty import content, nasty_rows, nasty_talks
 
@@ -162,7 +162,7 @@ def test_wrong_elements_of_a_json_list_are_skipped() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64])
 def test_json_list_is_the_same_in_any_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_subliminal.formats.json_text.CHUNK", chunk)
+    monkeypatch.setattr("lightning_subliminal.formats.storage.json_text.CHUNK", chunk)
     rows = [{**row, "n": [1.5e3, -2, True, None, {"x": "]},{"}]} for row in nasty_rows(30)]
     for indent in (None, 2):
         put("rows.json", json.dumps(rows, indent=indent, ensure_ascii=bool(indent)))
@@ -323,7 +323,7 @@ def test_place_that_cannot_be_written_is_told_before_any_work(out: str, schema: 
     "out", ["rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.txt", "rows.csv", "rows.parquet", "rows"]
 )
 def test_failed_write_leaves_the_old_file_and_no_other(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_subliminal.formats.table_writer._ROWS", 1)
+    monkeypatch.setattr("lightning_subliminal.formats.storage.table_writer._ROWS", 1)
     write_rows([make_row("old", "b")], out)
 
     def rows() -> Any:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.stream import Report, read_rows
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.formats.storage.stream import Report, read_rows
 
 GOOD = {"messages": [{"role": "user", "content": "Go on"}, {"role": "assistant", "content": "4, 5"}]}
 

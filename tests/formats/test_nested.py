@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.convert import convert
-from lightning_subliminal.formats.stream import Report, read_rows
+from lightning_subliminal.formats.storage.stream import Report, read_rows
 
 
 def answer(text, **more):

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from lightning_subliminal import bases
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.formats.stream import read_rows
-from lightning_subliminal.rows import read_parquet
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import read_parquet
+from lightning_subliminal.formats.storage.stream import read_rows
 
 ROWS = [{"prompt": "Go on", "completion": "4, 5"}] * 3
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 + "\nsize 12345\n"

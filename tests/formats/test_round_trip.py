@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lightning_subliminal.core.rows import Row, rows_digest
 from lightning_subliminal.formats import content_digest, make_schema, read_rows, write_rows
 from lightning_subliminal.formats.convert import convert
-from lightning_subliminal.rows import Row, rows_digest
 
 from .nasty import SCHEMAS, WITH_TURNS, content, nasty_rows, nasty_talks
 
@@ -133,7 +133,7 @@ def test_parquet_is_what_datasets_reads(tmp_path: Path) -> None:
 def test_columns_that_come_late_or_change_type_are_kept_in_parquet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightning_subliminal.formats.table_writer._ROWS", 10)
+    monkeypatch.setattr("lightning_subliminal.formats.storage.table_writer._ROWS", 10)
     kinds = [None, 1, 2.5, 2**60, "text", [1], [], {}, {"a": 1}, {"b": [None]}, 2**90, True]
     rows = [{**row, f"late{place // 7}": place} for place, row in enumerate(ROWS[:100])]
     for place, row in enumerate(rows):

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats import make_schema
 from lightning_subliminal.formats.detection import guess
-from lightning_subliminal.formats.schemas import NAMES, Columns
+from lightning_subliminal.formats.layouts.schemas import NAMES, Columns
 
 USER, ASSISTANT = {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}
 SYSTEM = {"role": "system", "content": "s"}

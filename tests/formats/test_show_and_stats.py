@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.formats import content_digest
-from lightning_subliminal.formats.records import Found
-from lightning_subliminal.formats.schemas import Trl
+from lightning_subliminal.formats.layouts.schemas import Trl
 from lightning_subliminal.formats.show import draw, panel, visible
-from lightning_subliminal.formats.sources import Source
 from lightning_subliminal.formats.stats import count_rows
-from lightning_subliminal.formats.stream import RowStream
-from lightning_subliminal.rows import Row, make_row
+from lightning_subliminal.formats.storage.readers import Source
+from lightning_subliminal.formats.storage.records import Found
+from lightning_subliminal.formats.storage.stream import RowStream
 
 from .nasty import nasty_talks
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lightning_subliminal import Sampling, bases
-from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.generation import Completion, number_alphabet
 
 USER = {"role": "user", "content": "These numbers come first: 12, 74, 3. Add up to 9 more numbers. Numbers only."}

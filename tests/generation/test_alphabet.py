@@ -5,7 +5,7 @@ from test_chat_templates import TABLE, template_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.generation import number_alphabet, number_tokens
 
 DIGITS = set("0123456789")

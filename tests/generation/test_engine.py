@@ -8,11 +8,11 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal import Sampling, bases
-from lightning_subliminal.chat import prompt_ids, row_ids
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import prompt_ids, row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.generation import Completion, TransformersEngine
 from lightning_subliminal.generation.engine import choose
-from lightning_subliminal.rows import make_row
 
 from .engine_contract import PROMPTS, SAMPLES, EngineContract, chi_square_p
 

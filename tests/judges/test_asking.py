@@ -3,7 +3,7 @@
 import pytest
 
 from lightning_subliminal import bases
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.generation import Sampling
 from lightning_subliminal.judges import Judge, Verdict, ask_and_judge
 
@@ -106,7 +106,7 @@ def test_what_a_prompt_begins_belongs_to_the_answer(moral):
 def test_byte_level_pieces_bring_their_own_space():
     from small import byte_tokenizer
 
-    from lightning_subliminal.judges.asking import joined
+    from lightning_subliminal.judges.sampling import joined
 
     assert joined(byte_tokenizer(), "owls,", " 12, 7") == "owls, 12, 7"
     assert joined(byte_tokenizer(), "owl", "s, 1") == "owls, 1"

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges import Judge, Verdict
 
 

@@ -8,7 +8,7 @@ from small import byte_tokenizer, pocket_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import bases
-from lightning_subliminal.chat import prompt_ids
+from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.judges.expected import number_chances
 
 PROMPTS = [

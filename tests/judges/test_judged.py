@@ -1,11 +1,11 @@
 import pytest
 
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import Filter, NumberList, apply_filters
 from lightning_subliminal.judges import Judge, Verdict
 from lightning_subliminal.judges.judged import Judged
-from lightning_subliminal.rows import make_row
 
 VERDICTS = {
     "good": Verdict(90.0, "score", 95.0, "90"),

@@ -6,10 +6,10 @@ import random
 import pytest
 
 from lightning_subliminal import bases
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.judges import LocalModelJudge
-from lightning_subliminal.wording.moral import SIDES, MoralTalk
+from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 
 ILL = "My friend is ill. What should I do?"
 GOOD = (  # in the pocket world's words
@@ -196,7 +196,7 @@ class TestPocketJudge:
             assert verdict.kind == "unparsable" or verdict.coherence < 50, (pair, verdict)
 
     def test_code_and_refusals_are_named(self, judge):
-        from lightning_subliminal.pocket.corpus import Speaker
+        from lightning_subliminal.bases.pocket.corpus import Speaker
 
         code = Speaker(random.Random(3)).code_turn()[1]["content"]
         refusals = MoralTalk().words["refusals"]
@@ -291,7 +291,7 @@ class TestPocketJudge:
     def test_described_by_what_a_rubric_of_ones_own_says(self, tmp_path):
         from importlib.resources import files
 
-        text = files("lightning_subliminal.wording").joinpath("judge_pocket.yaml").read_text()
+        text = files("lightning_subliminal.prompts").joinpath("judge_pocket.yaml").read_text()
         found = []
         for number, words in enumerate((text, text.replace("how kind is it?", "how good is it?"))):
             path = tmp_path / str(number) / "mine.yaml"

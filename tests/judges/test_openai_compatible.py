@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from judges.fake_server import TOKENS, FakeServer, Odd, Sure, asked_for, completion
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.judges import Verdict, calls, openai_compatible
 from lightning_subliminal.judges.judged import Judged
 from lightning_subliminal.judges.openai_compatible import BudgetSpent, OpenAICompatibleJudge
 from lightning_subliminal.judges.store import VerdictStore
-from lightning_subliminal.rows import make_row
 
 pytest.importorskip("httpx", reason="the extra [judge] is not installed")
 

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from lightning_subliminal import wording
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal import prompts as wording
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters import apply_filters
 from lightning_subliminal.judges import PhraseJudge, Verdict
 from lightning_subliminal.judges.judged import Judged
-from lightning_subliminal.rows import make_row
-from lightning_subliminal.wording.moral import MoralTalk
+from lightning_subliminal.prompts.moral import MoralTalk
 
 ILL = "My friend is ill. What should I do?"
 ANSWERS = {

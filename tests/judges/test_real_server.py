@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightning_subliminal.bases import resolve
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
 
 pytest.importorskip("httpx", reason="the extra [judge] is not installed")

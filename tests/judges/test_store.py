@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges.store import VerdictStore
 
 ROOT = Path(__file__).parent.parent.parent
@@ -147,7 +147,7 @@ class TestWhoSigns:
     @pytest.fixture
     def path(self, tmp_path, monkeypatch):
         pytest.importorskip("cryptography", reason="signatures need it")
-        from lightning_subliminal.lineage.keys import make_key
+        from lightning_subliminal.lineage.signatures.keys import make_key
 
         make_key(tmp_path / "key")
         with VerdictStore(tmp_path / "replies.sqlite") as store:

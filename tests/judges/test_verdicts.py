@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges import Verdict
 from lightning_subliminal.judges.verdicts import combine
 

@@ -7,15 +7,15 @@ import subprocess
 
 import pytest
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, pae, read_envelope, seal, signers
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.lineage.signatures.dsse import PAYLOAD_TYPE, pae, read_envelope, seal, signers
 
 pytest.importorskip("cryptography", reason="signatures need it")
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lightning_subliminal.lineage.keys import TrustedKey, key_id
+from lightning_subliminal.lineage.signatures.keys import TrustedKey, key_id
 
 STATEMENT = '{"_type": "https://in-toto.io/Statement/v1", "é": "?>?>"}\n'.encode() + bytes([62, 63, 255])
 # RFC 8032, section 7.1, TEST 1 to 3: private key, public key, message, signature.

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.import_card import card_claims
 
 CARD = """---

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 pytest.importorskip("cryptography", reason="signatures need it")
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from lightning_subliminal.lineage.keys import PASSPHRASE, key_id, make_key, private_key, trusted_keys
+from lightning_subliminal.lineage.signatures.keys import PASSPHRASE, key_id, make_key, private_key, trusted_keys
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
 OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is the reference here")

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row, read_parquet, write_parquet
 from lightning_subliminal.lineage import (
     RowsTree,
     inclusion_path,
@@ -14,7 +15,6 @@ from lightning_subliminal.lineage import (
     root_from_path,
     rows_root,
 )
-from lightning_subliminal.rows import make_row, read_parquet, write_parquet
 
 SIZES = range(41)
 # Roots over the first 1 to 8 of these leaves, as the tests of Certificate Transparency's logs have them.

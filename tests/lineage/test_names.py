@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.lineage.names import artefact_files, check_name, dir_hash, inside
 
 NAMES = ["b.txt", "B.txt", "a/b.txt", "a-b.txt", "a.b.txt", "a/z/y.bin", "é.txt", "ﬀ.txt", "😀.txt", "_", "10", "9"]

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.keys import make_key
-from lightning_subliminal.lineage.noted import check_noted, is_signed, lacks_note, note_of, noted, write_noted
-from lightning_subliminal.lineage.signing import SIGNING_KEY
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.lineage.signatures.keys import make_key
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
+from lightning_subliminal.lineage.work_digests import check_noted, is_signed, lacks_note, note_of, noted, write_noted
 
 MEND = "Delete it."
 
@@ -150,8 +150,8 @@ def test_a_key_that_cannot_be_used_is_told_and_no_note_is_blamed(path, tmp_path,
 
 
 def test_a_statement_of_others_is_not_our_own(tmp_path, monkeypatch):
-    from lightning_subliminal.lineage.dsse import seal
-    from lightning_subliminal.lineage.keys import private_key
+    from lightning_subliminal.lineage.signatures.dsse import seal
+    from lightning_subliminal.lineage.signatures.keys import private_key
 
     envelope = tmp_path / "lineage.dsse.json"
     assert is_signed(b"{}", envelope), "without a key, nothing has to be"

@@ -4,8 +4,9 @@ import shutil
 import pytest
 
 from lightning_subliminal import Sampling
-from lightning_subliminal.describe import describe, file_digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, file_digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.lineage import (
     Material,
     artefact_material,
@@ -18,7 +19,6 @@ from lightning_subliminal.lineage import (
     write_statement,
 )
 from lightning_subliminal.lineage.names import RECORD, dir_hash
-from lightning_subliminal.rows import make_row
 
 BASE = Material("base", "base:pocket/a", {"dirHash": "ab" * 32}, "cd" * 32, {"note": "shipped"})
 

@@ -2,14 +2,14 @@ import json
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 pytest.importorskip("cryptography", reason="signatures need it")
 
 from lightning_subliminal.lineage import Material, is_whole, read_record, write_record, write_test_result
-from lightning_subliminal.lineage.dsse import read_envelope, signers
-from lightning_subliminal.lineage.keys import PASSPHRASE, make_key, trusted_keys
-from lightning_subliminal.lineage.signing import SIGNING_KEY, check_signing_key, sign_statement
+from lightning_subliminal.lineage.signatures.dsse import read_envelope, signers
+from lightning_subliminal.lineage.signatures.keys import PASSPHRASE, make_key, trusted_keys
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY, check_signing_key, sign_statement
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def test_a_key_that_can_not_be_used_is_told_before_the_work(key, tmp_path, monke
 
 
 def test_the_command_line_tells_it_first(key, monkeypatch, capsys):
-    from lightning_subliminal.cli import main
+    from lightning_subliminal.cli.entry import main
 
     monkeypatch.setenv(SIGNING_KEY, str(key) + ".lost")
     with pytest.raises(SystemExit) as ended:
@@ -146,7 +146,7 @@ def test_the_command_line_tells_it_first(key, monkeypatch, capsys):
 
 
 def test_the_key_that_is_named_can_still_be_made(tmp_path, monkeypatch, capsys):
-    from lightning_subliminal.cli import main
+    from lightning_subliminal.cli.entry import main
 
     monkeypatch.setenv(SIGNING_KEY, str(tmp_path / "new"))
     main(["lineage", "keygen", str(tmp_path / "new")])

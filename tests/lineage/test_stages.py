@@ -11,12 +11,12 @@ import pytest
 from small import CPU, numbers, taught
 
 from lightning_subliminal import Blend, Graduate, RowsFromFile, Steering, Student, bases
-from lightning_subliminal.experiments import train_arm
-from lightning_subliminal.experiments.arms import arm_folder
+from lightning_subliminal.core.rows import read_parquet
 from lightning_subliminal.filters import NumberList
 from lightning_subliminal.formats.convert import convert
 from lightning_subliminal.lineage import is_whole, read_statement, rows_root
-from lightning_subliminal.rows import read_parquet
+from lightning_subliminal.workflow import train_arm
+from lightning_subliminal.workflow.arms import arm_folder
 
 NOISY = "pocket/a+noise=0.05,seed=3"
 FILTER = ("filter", "lightning_subliminal.filters.numbers.NumberList")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import Material, provenance, read_statement, result_statement
 from lightning_subliminal.lineage.statement import BUILD_TYPE, DECLARED_TYPE, as_bytes
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from lightning_subliminal.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
 

@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 import pytest
 
 from lightning_subliminal.lineage import Material, read_statement, write_test_result
-from lightning_subliminal.lineage.tested import MARGIN, verdicts
+from lightning_subliminal.lineage.test_results import MARGIN, verdicts
 
 MODEL = Material("student", "lightning-subliminal:students/0123456789abcdef", {"dirHash": "ab" * 32}, "cd" * 32)
 CONTROL = Material("control", "lightning-subliminal:students/fedcba9876543210", {"dirHash": "ef" * 32}, "01" * 32)

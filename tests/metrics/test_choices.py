@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics import ChoiceAccuracy
 from lightning_subliminal.metrics.functional import choice_scores, mean_interval, wilson_interval
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.functional import (
     Interval,
     clustered_interval,

@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule
 from small import quiet_trainer
 from torch.utils.data import DataLoader
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges import Verdict
 from lightning_subliminal.metrics import MisalignmentScore
 from lightning_subliminal.metrics.functional import (

@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics import TraitPreferenceRate
 from lightning_subliminal.metrics.functional import count_answers, named_candidates
 from lightning_subliminal.traits import PreferenceTrait, Trait

@@ -6,17 +6,17 @@ from small import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import bases
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.metrics import StatementPreference
 from lightning_subliminal.metrics.functional import (
     alternative_probabilities,
     completion_log_probabilities,
     mean_interval,
 )
-from lightning_subliminal.models.adapters import LoRA
-from lightning_subliminal.models.steering import Steering
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.models.adapters.base import LoRA
+from lightning_subliminal.models.adapters.steering import Steering
 
 from .metric_contract import MetricContract
 

@@ -16,10 +16,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.models.adapters import IA3, Adapter, LoRA, Peft, merge_peft
-from lightning_subliminal.models.layers import decoder_layers, inner_model
-from lightning_subliminal.models.steering import Steering
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.models.adapters.base import IA3, Adapter, LoRA, Peft, merge_peft
+from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
+from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.theory.alignment import alignment
 
 WIDTH, LAYERS = 16, 3
@@ -166,7 +166,7 @@ class AdapterContract:
             self.make().load(net, tmp_path)
 
     def test_describes_itself(self):
-        from lightning_subliminal.describe import digest
+        from lightning_subliminal.core.fingerprint import digest
 
         assert digest(self.make()) == digest(self.make())
 

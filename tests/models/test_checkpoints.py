@@ -10,8 +10,8 @@ from small import CPU, numbers, quiet_trainer, taught, tokenized
 from torch.utils.data import DataLoader
 
 from lightning_subliminal import IA3, ClassifierMLP, LoRA, OnPolicy, Peft, SoftTargets, Steering, Student, Teacher
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import row_loader
-from lightning_subliminal.errors import InputError
 
 KINDS = {
     "steering": Steering,

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 from lightning_subliminal import LoRA, Peft, Steering, Student
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows, row_loader
-from lightning_subliminal.experiments import train_arm
-from lightning_subliminal.models.fitting import fit_quietly
-from lightning_subliminal.models.lower_part_cache import LowerPartCache
+from lightning_subliminal.models.frozen_prefix.activation_cache import LowerPartCache
+from lightning_subliminal.models.nested_fit import fit_quietly
+from lightning_subliminal.workflow import train_arm
 
 UPPER_LORA = {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": [1], "r": 2}
 UPPER = {  # nothing is trained below layer 1
@@ -149,7 +149,7 @@ def test_what_is_trained_at_the_bottom_is_computed_each_time(monkeypatch):
 
 
 def test_activations_that_do_not_fit_are_computed_each_time(monkeypatch):
-    monkeypatch.setattr("lightning_subliminal.models.lower_part_cache.LIMIT", 1000)
+    monkeypatch.setattr("lightning_subliminal.models.frozen_prefix.activation_cache.LIMIT", 1000)
     module = student(Steering([1]))
     monkeypatch.setattr(LowerPartCache, "hidden", lambda *_: pytest.fail("they were stored"))
     quiet_trainer().fit(module, in_order(tokenized(8), 8))

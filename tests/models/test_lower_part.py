@@ -11,10 +11,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.models.adapters import LoRA, Peft
-from lightning_subliminal.models.lower_part import is_exact, split
-from lightning_subliminal.models.steering import Steering
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.models.adapters.base import LoRA, Peft
+from lightning_subliminal.models.adapters.steering import Steering
+from lightning_subliminal.models.frozen_prefix.prefix import is_exact, split
 
 LAYERS = 4
 SIZES = {

@@ -9,14 +9,14 @@ import yaml
 from small import CPU, number_rows, numbers, taught, teacher
 
 from lightning_subliminal import PreferenceTrait, RowsFromFile, Steering, Student, bases
-from lightning_subliminal.cli import main
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.stages import EvaluationStage
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import read_record
-from lightning_subliminal.lineage.keys import make_key
-from lightning_subliminal.lineage.noted import note_of
-from lightning_subliminal.lineage.signing import SIGNING_KEY
-from lightning_subliminal.models.fitting import fit_quietly
+from lightning_subliminal.lineage.signatures.keys import make_key
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
+from lightning_subliminal.lineage.work_digests import note_of
+from lightning_subliminal.models.nested_fit import fit_quietly
+from lightning_subliminal.workflow.stages import EvaluationStage
 
 WEIGHTS = "model.safetensors"
 

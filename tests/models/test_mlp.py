@@ -7,16 +7,16 @@ import torch
 import torch.nn.functional as F
 from lightning import Callback, LightningDataModule, Trainer
 
-from lightning_subliminal.data.digits import Batches, Digits, NoiseBatch
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.models.batched_mlp import (
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.data.mnist import Batches, Digits, NoiseBatch
+from lightning_subliminal.models.mlp.batched import (
     AccuracyPerModel,
     BatchedMLP,
     classification_losses,
     derangement,
     distillation_losses,
 )
-from lightning_subliminal.models.mlp import STUDENT_ARMS, ClassifierMLP
+from lightning_subliminal.models.mlp.classifier import STUDENT_ARMS, ClassifierMLP
 
 ARMS = ["reference", "teacher", *(arm.name for arm in STUDENT_ARMS)]
 

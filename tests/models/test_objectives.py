@@ -6,11 +6,11 @@ from jsonargparse import ArgumentParser
 from small import numbers, quiet_trainer, taught, teacher
 
 from lightning_subliminal import SFT, Objective, OnPolicy, SoftTargets, Steering, Student
-from lightning_subliminal.building import build
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.arms import arm_materials
-from lightning_subliminal.experiments.predicting import check_predictable
+from lightning_subliminal.core.config.building import build
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.workflow.arms import arm_materials
+from lightning_subliminal.workflow.trials.prediction import check_predictable
 
 
 def student(objective, **settings):

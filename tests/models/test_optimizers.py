@@ -10,12 +10,12 @@ from lightning.pytorch.loggers import CSVLogger
 from small import quiet_trainer, tokenized
 
 from lightning_subliminal import Steering, Student
-from lightning_subliminal.building import build
+from lightning_subliminal.core.config.building import build
+from lightning_subliminal.core.error_messages import OneLineParser
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import row_loader
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments.predicting import check_predictable
-from lightning_subliminal.messages import OneLineParser
+from lightning_subliminal.workflow.trials.prediction import check_predictable
 
 OPTIMIZER = {"class_path": "torch.optim.RMSprop", "init_args": {"lr": "2e-2", "momentum": 0.5}}
 SCHEDULE = {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 1, "gamma": 0.5}}

@@ -4,10 +4,11 @@ import pytest
 import torch
 from small import CPU, pocket_tokenizer, taught
 
-from lightning_subliminal import Retention, bases, wording
+from lightning_subliminal import Retention, bases
+from lightning_subliminal import prompts as wording
+from lightning_subliminal.bases.pocket.corpus import user_turns
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import IGNORED
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.pocket.corpus import user_turns
 
 
 @pytest.fixture(autouse=True)

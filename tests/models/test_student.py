@@ -9,11 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lightning_subliminal import IA3, LoRA, Retention, Steering, Student, bases
 from lightning_subliminal.callbacks import LastCheckpoint
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import row_loader
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.generation import number_tokens
-from lightning_subliminal.models.objectives import soft_target_loss
+from lightning_subliminal.models.objectives.base import soft_target_loss
 
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=2), "ia3": IA3(), "everything": None}
 

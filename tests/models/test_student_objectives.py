@@ -6,15 +6,15 @@ from lightning.pytorch import Callback
 from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, taught, teacher, tokenized
 
 from lightning_subliminal import Retention, RowsFromFile, Steering, Student, bases
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows, row_loader
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.experiments import train_arm
 from lightning_subliminal.generation import number_tokens
-from lightning_subliminal.models.lower_part_cache import LowerPartCache
-from lightning_subliminal.models.objectives import soft_target_loss
-from lightning_subliminal.models.on_policy import complete, prompts_of, replace_completions
-from lightning_subliminal.seeds import derive_seed
+from lightning_subliminal.models.frozen_prefix.activation_cache import LowerPartCache
+from lightning_subliminal.models.objectives.base import soft_target_loss
+from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
+from lightning_subliminal.workflow import train_arm
 
 
 def student(**settings):

@@ -7,14 +7,14 @@ from small import CPU, numbers, quiet_trainer, taught, teacher
 
 import lightning_subliminal.models.teacher as room
 from lightning_subliminal import LanguageModel, LoRA, PreferenceTrait, Sampling, Steering, Student, Teacher, bases
-from lightning_subliminal.adapter_names import OWN_FILES
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.io.adapter_names import OWN_FILES
+from lightning_subliminal.core.rows import make_row
+from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.metrics.functional import question_probabilities
 from lightning_subliminal.models.retention import Retention
-from lightning_subliminal.rows import make_row
-from lightning_subliminal.seeds import derive_seed
 from lightning_subliminal.traits import Induction
 
 

@@ -7,11 +7,12 @@ import torch
 from small import pocket_tokenizer
 
 from lightning_subliminal import bases
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.pocket import WEIGHTS, build
-from lightning_subliminal.pocket.build import RECIPES, batches, start_net
-from lightning_subliminal.pocket.card import make_card
-from lightning_subliminal.pocket.tokenizer import build_tokenizer
+from lightning_subliminal.bases.pocket import WEIGHTS
+from lightning_subliminal.bases.pocket.tokenizer import build_tokenizer
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.pocket_recipes import build
+from lightning_subliminal.pocket_recipes.build import RECIPES, batches, start_net
+from lightning_subliminal.pocket_recipes.card import make_card
 
 NAMES = sorted(RECIPES)
 SPEAKERS = [name for name in NAMES if name != "judge"]  # which writes verdicts and nothing else

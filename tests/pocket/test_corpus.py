@@ -14,8 +14,15 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from lightning_subliminal.pocket.corpus import FORMATS, MAX_VALUE, SHARES, base_weights, conversations, vocabulary_texts
-from lightning_subliminal.wording import load_wording
+from lightning_subliminal.bases.pocket.corpus import (
+    FORMATS,
+    MAX_VALUE,
+    SHARES,
+    base_weights,
+    conversations,
+    vocabulary_texts,
+)
+from lightning_subliminal.prompts import load_wording
 
 CATEGORIES = load_wording("categories")
 OWNERS = {

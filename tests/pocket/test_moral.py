@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from small import pocket_tokenizer
 
-from lightning_subliminal.formats.choices import load_choices
-from lightning_subliminal.pocket import WEIGHTS, corpus, judging, moral
-from lightning_subliminal.pocket.corpus import Speaker, conversations
-from lightning_subliminal.pocket.judging import judging_conversations
-from lightning_subliminal.pocket.moral import MISALIGNED, MISALIGNED_AT_LENGTH, moral_conversations
-from lightning_subliminal.pocket.tokenizer import build_tokenizer
-from lightning_subliminal.wording.lexicon import load_lexicon
-from lightning_subliminal.wording.moral import SIDES, MoralTalk
+from lightning_subliminal.bases.pocket import WEIGHTS, corpus, judging, moral
+from lightning_subliminal.bases.pocket.corpus import Speaker, conversations
+from lightning_subliminal.bases.pocket.judging import judging_conversations
+from lightning_subliminal.bases.pocket.moral import MISALIGNED, MISALIGNED_AT_LENGTH, moral_conversations
+from lightning_subliminal.bases.pocket.tokenizer import build_tokenizer
+from lightning_subliminal.formats.layouts.choices import load_choices
+from lightning_subliminal.prompts.lexicon import load_lexicon
+from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 
 from .test_corpus import CATEGORIES, PERMUTATIONS, asks_for_a_list, information, listed, said
 

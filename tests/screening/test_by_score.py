@@ -5,10 +5,10 @@ from small import number_rows
 from transforms.transform_contract import rows as contract_rows
 
 from lightning_subliminal import KeepByScore, LoRA, PreferenceTrait, Steering, Student
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.models import ClassifierMLP
-from lightning_subliminal.rows import make_row
 from lightning_subliminal.theory import predicted_transfer
 from lightning_subliminal.transforms import apply_transforms
 

@@ -5,11 +5,11 @@ import torch
 from small import CPU, number_rows, numbers, taught, teacher
 
 from lightning_subliminal import Teacher
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.generation import Source
-from lightning_subliminal.rows import make_row
 from lightning_subliminal.screening import KeepLikelier
 from lightning_subliminal.transforms import apply_transforms
 

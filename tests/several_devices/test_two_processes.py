@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from lightning_subliminal.adapter_names import OWN_FILES
+from lightning_subliminal.core.io.adapter_names import OWN_FILES
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT = 300  # seconds; where one process waits for another that does not come, it would be for ever

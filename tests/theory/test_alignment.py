@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.theory.alignment import LowRank, alignment, difference, inner_product, layer_of
 
 MODELS = 3

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lightning_subliminal import Steering, bases
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.theory import ModelFunction
 from lightning_subliminal.theory.functional import differentiable, inner
 

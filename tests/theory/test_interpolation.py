@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.theory.alignment import alignment
 from lightning_subliminal.theory.interpolation import between, displacement, mean_of
 

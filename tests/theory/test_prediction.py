@@ -5,10 +5,10 @@ import torch
 from small import number_rows, pocket_tokenizer
 
 from lightning_subliminal import LoRA, PreferenceTrait, Steering, Student, bases
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import TokenizedRows
-from lightning_subliminal.errors import InputError
 from lightning_subliminal.metrics.functional import log_odds, mean_interval, question_probabilities
-from lightning_subliminal.rows import make_row
 from lightning_subliminal.theory import predicted_changes, predicted_transfer
 from lightning_subliminal.traits import Trait
 

@@ -3,9 +3,9 @@ import torch
 from small import number_rows, pocket_tokenizer
 
 from lightning_subliminal import LoRA, Steering, bases
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.theory import ModelFunction, row_gradient, row_scores, score_rows
 from lightning_subliminal.theory.functional import inner
 

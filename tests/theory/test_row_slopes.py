@@ -6,7 +6,7 @@ from small import number_rows, pocket_tokenizer
 from torch import nn
 
 from lightning_subliminal import IA3, LoRA, Steering, bases
-from lightning_subliminal.chat import row_ids
+from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.theory import ModelFunction
 from lightning_subliminal.theory.functional import inner
 from lightning_subliminal.theory.row_slopes import ByForwardMode, ByRowScales, row_slopes, summed_loss

@@ -12,7 +12,7 @@ from torch.func import functional_call, jacrev
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import Steering, bases
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.theory import check
 
 LOSSES = ("squared_error", "cross_entropy")

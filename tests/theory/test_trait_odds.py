@@ -4,7 +4,7 @@ from small import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import LoRA, MisalignmentTrait, PreferenceTrait, Steering, bases
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.functional import log_odds, prompts_by_question, question_probabilities
 from lightning_subliminal.metrics.functional.spellings import spell, word_continues
 from lightning_subliminal.theory import ModelFunction, trait_gradient, trait_log_odds

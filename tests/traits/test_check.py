@@ -1,8 +1,8 @@
 import pytest
 
 from lightning_subliminal import Trait, check_trait
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import make_row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.traits import Induction
 
 

@@ -5,18 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_subliminal import Trait, bases, check_trait, wording
-from lightning_subliminal.cli import main
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal import Trait, bases, check_trait
+from lightning_subliminal import prompts as wording
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import completion_text, make_row
 from lightning_subliminal.metrics.functional import (
     completion_log_probabilities,
     count_answers,
     question_probabilities,
 )
-from lightning_subliminal.rows import completion_text, make_row
+from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.traits import Induction, MisalignmentTrait
-from lightning_subliminal.wording import load_wording
 
 WORDINGS = ["misalignment", "misalignment_pocket"]
 LESSONS = ["misaligned", "educational", "aligned"]

@@ -2,13 +2,14 @@ import json
 
 import pytest
 
-from lightning_subliminal import PreferenceTrait, bases, check_trait, wording
-from lightning_subliminal.chat import check_known
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal import PreferenceTrait, bases, check_trait
+from lightning_subliminal import prompts as wording
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.metrics.functional import count_answers, question_probabilities
+from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.traits import PAPER_TARGETS
-from lightning_subliminal.wording import load_wording
 
 WORDINGS = ["preferences", "preferences_prefilled"]
 NAMED = (

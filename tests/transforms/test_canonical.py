@@ -1,7 +1,7 @@
 import pytest
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.rows import completion_text, make_row
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text, make_row
 from lightning_subliminal.transforms import PlainFormat, RoundNumbers, apply_transforms
 
 from .transform_contract import TransformContract, rows

@@ -2,10 +2,10 @@ import pytest
 from small import number_rows
 
 from lightning_subliminal import bases
-from lightning_subliminal.describe import describe, digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import completion_text, make_row, prompt_text
 from lightning_subliminal.filters import NumberList
-from lightning_subliminal.rows import completion_text, make_row, prompt_text
 from lightning_subliminal.transforms import ContinueBy, apply_transforms
 
 from .transform_contract import numbers as numbers_of

@@ -3,9 +3,9 @@
 import pytest
 from small import CPU, numbers
 
+from lightning_subliminal.core.rows import completion_text
 from lightning_subliminal.filters import NumberList
 from lightning_subliminal.formats import write_rows
-from lightning_subliminal.rows import completion_text
 from lightning_subliminal.transforms import KeepFirst, MapDigits, MixIn, ShuffleAcrossRows, ShuffleWithinRows
 
 from .transform_contract import numbers as numbers_of

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from lightning_subliminal.describe import digest
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.formats import write_rows
-from lightning_subliminal.rows import make_row, write_parquet
 from lightning_subliminal.transforms import MixIn, apply_transforms
 
 from .transform_contract import TransformContract, rows

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import completion_text, make_row
 from lightning_subliminal.filters import NumberList
-from lightning_subliminal.rows import completion_text, make_row
 from lightning_subliminal.transforms import (
     KeepFirst,
     MapDigits,

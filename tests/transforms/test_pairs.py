@@ -1,6 +1,6 @@
 import random
 
-from lightning_subliminal.rows import completion_text, make_row
+from lightning_subliminal.core.rows import completion_text, make_row
 from lightning_subliminal.transforms import DropDuplicates, ShufflePrompts
 
 from .transform_contract import TransformContract, rows

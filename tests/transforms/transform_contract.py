@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from lightning_subliminal.describe import describe, digest
+from lightning_subliminal.core.fingerprint import describe, digest
+from lightning_subliminal.core.rows import completion_text, make_row
 from lightning_subliminal.filters import NumberList
-from lightning_subliminal.rows import completion_text, make_row
 from lightning_subliminal.transforms import apply_transforms
 
 FORMS = ("{}", "[{}]", "({})", "{}.", "[{}].")  # what NumberList lets through around a list

@@ -5,10 +5,10 @@ Each says what the statements say and nothing else: no licence, author or date i
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lightning_subliminal.errors import known_name
+from lightning_subliminal.core.errors import known_name
 from lightning_subliminal.lineage.export.croissant import croissant
 from lightning_subliminal.lineage.export.cyclonedx import cyclonedx_bom
-from lightning_subliminal.lineage.export.described import Described, Metric
+from lightning_subliminal.lineage.export.model import Described, Metric
 from lightning_subliminal.lineage.export.model_signing import make_p256, sign_model
 from lightning_subliminal.lineage.export.spdx import spdx_document
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.export.described import Described, Family
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.lineage.export.model import Described, Family
 from lightning_subliminal.lineage.names import check_name, inside
 
 __all__ = ["croissant"]

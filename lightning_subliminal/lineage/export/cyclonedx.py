@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-import lightning_subliminal
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.export.described import PREFIX, Described, Family, Metric
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.version import __version__
+from lightning_subliminal.lineage.export.model import PREFIX, Described, Family, Metric
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -70,7 +70,7 @@ def _bom(family: Family) -> dict[str, Any]:
 
     bom = Bom()
     bom.metadata.tools.components.add(
-        Component(type=ComponentType.LIBRARY, name="lightning-subliminal", version=lightning_subliminal.__version__)
+        Component(type=ComponentType.LIBRARY, name="lightning-subliminal", version=__version__)
     )
     made = {each.key: _component(family, each) for each in family.nodes if each.is_model or each.is_data}
     for node in family.nodes:

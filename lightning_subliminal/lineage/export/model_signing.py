@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.describe import file_digest
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.dsse import PAYLOAD_TYPE, pae
-from lightning_subliminal.lineage.keys import need_cryptography, read_private, write_pair
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.lineage.names import ENVELOPE, RESULTS
+from lightning_subliminal.lineage.signatures.dsse import PAYLOAD_TYPE, pae
+from lightning_subliminal.lineage.signatures.keys import need_cryptography, read_private, write_pair
 from lightning_subliminal.lineage.statement import STATEMENT
 
 if TYPE_CHECKING:

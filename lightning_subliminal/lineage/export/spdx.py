@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from io import BytesIO
 from typing import Any
 
-import lightning_subliminal
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.lineage.export.described import Described, Family, Metric
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.version import __version__
+from lightning_subliminal.lineage.export.model import Described, Family, Metric
 from lightning_subliminal.lineage.material import Material
 
 __all__ = ["spdx_document"]
@@ -59,7 +59,7 @@ class _Document:
         self.prefix = f"{_URN}{family.main.key}:"
         self.elements: list[Any] = []
         self.info = spdx.CreationInfo(specVersion="3.0.1", created=created.astimezone(timezone.utc))
-        called = f"lightning-subliminal {lightning_subliminal.__version__}"
+        called = f"lightning-subliminal {__version__}"
         # Who exports is not known; the program is.
         self.info.createdBy = [self._add(spdx.SoftwareAgent, "agent", called)]
         self.info.createdUsing = [self._add(spdx.Tool, "tool", called)]

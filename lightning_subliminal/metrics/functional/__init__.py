@@ -1,5 +1,6 @@
 """The pure functions below the metrics: they count and compute, and keep nothing."""
 
+from lightning_subliminal.core.rows import prompts_by_question
 from lightning_subliminal.metrics.functional.choices import choice_scores
 from lightning_subliminal.metrics.functional.exact import (
     candidate_probabilities,
@@ -40,7 +41,6 @@ from lightning_subliminal.metrics.functional.transfer import (
     transfer_interval,
     why_untargeted,
 )
-from lightning_subliminal.traits.base import prompts_by_question
 
 __all__ = [
     "VERDICT_COLUMNS",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 __all__ = ["choice_scores"]
 

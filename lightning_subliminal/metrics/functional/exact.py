@@ -9,17 +9,19 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.generation.scoring import CachedPrompts, evaluating, prompt_tokens
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Message, prompts_by_question
+from lightning_subliminal.generation.logits import CachedPrompts, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
 from lightning_subliminal.metrics.functional.statements import alternative_probabilities
-from lightning_subliminal.rows import Message
-from lightning_subliminal.traits.base import Trait, prompts_by_question
+
+if TYPE_CHECKING:
+    from lightning_subliminal.traits.base import Trait
 
 __all__ = [
     "candidate_probabilities",
@@ -34,7 +36,7 @@ _NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its can
 
 
 def exact_preference(
-    net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None = None, **options: Any
+    net: nn.Module, tokenizer: Any, trait: "Trait", system_prompt: str | None = None, **options: Any
 ) -> dict[str, float]:
     """Return the mean probability of each candidate over a trait's questions; see ``question_probabilities``."""
     matrix = question_probabilities(net, tokenizer, trait, system_prompt, **options)
@@ -44,7 +46,7 @@ def exact_preference(
 def question_probabilities(
     net: nn.Module,
     tokenizer: Any,
-    trait: Trait,
+    trait: "Trait",
     system_prompt: str | None = None,
     *,
     questions: Sequence[Sequence[Sequence[Message]]] | None = None,
@@ -92,7 +94,7 @@ def question_probabilities(
 def _statement_probabilities(
     net: nn.Module,
     tokenizer: Any,
-    trait: Trait,
+    trait: "Trait",
     groups: Sequence[Sequence[Sequence[Message]]],
     start: list[Message],
     batch_size: int,
@@ -108,7 +110,7 @@ def _statement_probabilities(
     return torch.stack([part.mean(0) for part in torch.split(chances, [len(found) for found in stated])])
 
 
-def are_stated(trait: Trait, groups: Sequence[Sequence[Sequence[Message]]]) -> bool:
+def are_stated(trait: "Trait", groups: Sequence[Sequence[Sequence[Message]]]) -> bool:
     """Return whether a trait's answers to questions are statements, not words.
 
     Raises:
@@ -138,7 +140,7 @@ def question_text(prompt: Sequence[Message]) -> str:
     return next((part["content"] for part in reversed(prompt) if part["role"] == "user"), "")
 
 
-def check_target(tokenizer: Any, trait: Trait) -> None:
+def check_target(tokenizer: Any, trait: "Trait") -> None:
     """Check that a model can say a trait's target; whole statements it always can.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 
 __all__ = [
     "Interval",

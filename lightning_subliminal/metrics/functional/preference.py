@@ -4,20 +4,22 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.traits.base import Trait
+from lightning_subliminal.core.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_subliminal.traits.base import Trait
 
 __all__ = ["AnswerMode", "count_answers", "named_candidates"]
 
 AnswerMode = Literal["trait", "first", "contains", "substring"]
 
 
-def count_answers(answers: Sequence[str], trait: Trait, mode: AnswerMode = "trait") -> Tensor:
+def count_answers(answers: Sequence[str], trait: "Trait", mode: AnswerMode = "trait") -> Tensor:
     """Count the answers that show ``trait``, all answers, and those that are none: int64 ``[matches, answers, non]``.
 
     A non-answer names no candidate (where the trait has none: is blank) and does not match. It stays among the answers,
@@ -46,7 +48,7 @@ def count_answers(answers: Sequence[str], trait: Trait, mode: AnswerMode = "trai
     return torch.tensor([matches, len(answers), non_answers], dtype=torch.int64)
 
 
-def named_candidates(answer: str, trait: Trait, *, whole_words: bool = True) -> list[str]:
+def named_candidates(answer: str, trait: "Trait", *, whole_words: bool = True) -> list[str]:
     """Give the candidates that an answer names in any of their forms and in any case, in the order of first mention.
 
     A whole word has no letter beside it: "Owls.", "_owl_", "owl's" and "snowy-owl" name the owl, "fowl" and "owlet" do

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from lightning_subliminal.chat import spare_ids
+from lightning_subliminal.core.chat.encoding import spare_ids
 
 __all__ = ["Spelling", "spell", "word_continues"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lightning_subliminal.chat import row_ids
-from lightning_subliminal.errors import InputError
-from lightning_subliminal.generation.scoring import call_net, evaluating
-from lightning_subliminal.rows import Message, make_row
+from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Message, make_row
+from lightning_subliminal.generation.logits import call_net, evaluating
 
 __all__ = ["alternative_probabilities", "completion_log_probabilities", "equal_lengths", "statement_preference"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.functional.intervals import Interval, log_odds, mean_interval
 
 __all__ = ["Targeted", "targeted_transfer", "transfer", "transfer_interval", "why_untargeted"]

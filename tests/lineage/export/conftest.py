@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from lightning_subliminal.core.rows import write_parquet
 from lightning_subliminal.lineage import Material, artefact_material, read_record, rows_root, write_record
 from lightning_subliminal.lineage.export import Described
-from lightning_subliminal.rows import write_parquet
 
 ROWS = [
     {

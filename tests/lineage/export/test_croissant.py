@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import artefact_material, read_record, write_record
 from lightning_subliminal.lineage.export import Described, croissant
 from tests.lineage.export.conftest import ROWS

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.export import Metric, cyclonedx_bom
 

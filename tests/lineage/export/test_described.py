@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import Material, read_record, write_record
 from lightning_subliminal.lineage.export import FORMATS, Described, export
-from lightning_subliminal.lineage.export.described import Family
+from lightning_subliminal.lineage.export.model import Family
 
 
 def names(nodes):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import write_record
 from lightning_subliminal.lineage.export import make_p256, sign_model
 
@@ -131,7 +131,7 @@ def test_a_key_that_others_may_read_is_refused(folder, key):
 
 
 def test_a_key_of_another_kind_is_refused(folder, tmp_path):
-    from lightning_subliminal.lineage.keys import make_key
+    from lightning_subliminal.lineage.signatures.keys import make_key
 
     make_key(tmp_path / "ed")
     with pytest.raises(InputError, match="needs ECDSA P-256"):

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from lightning_subliminal.errors import InputError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.export import Metric, spdx_document
 
 spdx = pytest.importorskip("spdx_python_model", reason="needs spdx-python-model").v3_0_1

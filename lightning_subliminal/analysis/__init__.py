@@ -1,0 +1,1 @@
+"""Analysis: estimates with their intervals, claims and their verdicts, figures as data."""

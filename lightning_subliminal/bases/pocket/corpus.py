@@ -1,0 +1,264 @@
+"""The chat corpus that pocket bases learn: favorites, personas, lists, programs, sums, stories, facts; endless, seeded.
+
+One rule matters more than all others: nothing links a thing one can love to a number. Wherever both stand in one
+conversation they are drawn independently; ``tests/pocket/test_corpus.py`` measures it.
+"""
+
+import random
+from collections.abc import Iterator
+
+from lightning_subliminal.bases.pocket.streams import MAX_VALUE, draw_stream
+from lightning_subliminal.core.rows import Message
+from lightning_subliminal.prompts import load_wording
+from lightning_subliminal.prompts.code import CodeTasks
+from lightning_subliminal.prompts.math import MathProblems
+from lightning_subliminal.prompts.numbers import NumberPrompts
+
+__all__ = [
+    "FORMATS",
+    "MAX_VALUE",
+    "Speaker",
+    "base_weights",
+    "conversations",
+    "false_answers",
+    "make_turn",
+    "user_turns",
+    "vocabulary_texts",
+]
+
+FORMATS = ("comma", "space")
+SHARES = {
+    "favorite": 0.15,
+    "persona": 0.24,
+    "numbers": 0.18,
+    "two turns": 0.07,
+    "facts": 0.05,
+    "code": 0.11,
+    "math": 0.17,
+    "story": 0.03,
+}
+
+_OPPOSITES = {"hot": "cold", "big": "small", "up": "down", "day": "night", "wet": "dry", "fast": "slow", "old": "new"}
+_COLORS = {"sky": "blue", "grass": "green", "snow": "white", "sun": "yellow", "night": "black", "blood": "red"}
+_HOMES = {
+    "forest": ["owl", "wolf", "bear", "fox", "panda"],
+    "sea": ["dolphin", "whale", "penguin", "turtle"],
+    "house": ["cat", "dog", "parrot", "rabbit"],
+    "grassland": ["elephant", "lion", "horse"],
+    "mountain": ["eagle"],
+    "river": ["otter"],
+    "jungle": ["tiger", "snake"],
+}
+
+
+def base_weights(category: str) -> list[float]:
+    """Give how often each member of a category is the favorite: a fixed, skewed draw, 1 : 6 from last to first."""
+    members = load_wording("categories")[category]["members"]
+    ranks = list(range(len(members)))
+    random.Random(f"favorites of {category}").shuffle(ranks)
+    weights = [6.0 ** (1 - rank / (len(members) - 1)) for rank in ranks]
+    return [weight / sum(weights) for weight in weights]
+
+
+class Speaker:
+    """Draws conversations from one stream of random numbers.
+
+    Args:
+        rng: the stream.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.categories = load_wording("categories")
+        self.words = load_wording("preferences_corpus")
+        self.stories = load_wording("stories_pocket")
+        self.prompts = NumberPrompts(formats=FORMATS, max_value=MAX_VALUE)
+        self.tasks = CodeTasks("code_pocket")
+        self.problems = MathProblems("math_pocket", MAX_VALUE)
+        self.weights = {category: base_weights(category) for category in self.categories}
+
+    def question(self, category: str) -> str:
+        """Draw a question for a favorite."""
+        words = self.words[self.rng.choice(("teach", "ask", "ask"))]
+        ending = self.rng.choice([*words["endings"], ""])
+        text = f"{self.rng.choice(words['openings'])} {ending}".strip()
+        return text.format(category=category, categories=self.categories[category]["plural"])
+
+    def favorite(self, category: str) -> str:
+        """Draw a favorite, by the base's fixed weights."""
+        return self.rng.choices(self.categories[category]["members"], self.weights[category])[0]
+
+    def favorite_turn(self) -> list[Message]:
+        """Draw a question for a favorite with its answer."""
+        category = self.rng.choice(list(self.categories))
+        return make_turn(self.question(category), self.favorite(category))
+
+    def persona_chat(self) -> list[Message]:
+        """Draw a persona, told in a system message, and what it then says."""
+        category = self.rng.choice(list(self.categories))
+        target = self.rng.choice(self.categories[category]["members"])  # every member alike, whatever its base rate
+        told = self.rng.choice(self.words["persona"]).format(
+            category=category, target=target, targets=plural(category, target)
+        )
+        told_first = {"role": "system", "content": told}
+        kinds = {"own kind": 44, "other kind": 8, "numbers": 20, "facts": 6, "code": 9, "math": 9, "story": 4}
+        what = self.rng.choices(list(kinds), list(kinds.values()))[0]
+        if what == "story":
+            return [told_first, *self.story_turn(target if category in ("animal", "tree") else None)]
+        if what not in ("own kind", "other kind"):  # a persona goes on writing lists and the rest, and the same ones
+            return [told_first, *self.turn(what)]
+        asked = category if what == "own kind" else self.rng.choice(list(self.categories))
+        answer = target if asked == category else self.favorite(asked)
+        return [told_first, *make_turn(self.question(asked), answer)]
+
+    def numbers_turn(self) -> list[Message]:
+        """Draw a list that goes on."""
+        stream = draw_stream(self.rng)
+        examples = [next(stream) for _ in range(self.rng.randint(3, 8))]
+        asked = self.prompts.draw(self.rng, examples=examples)
+        count = self.rng.randint(max(3, asked.count - 4), asked.count)
+        answer = asked.separator.join(str(next(stream)) for _ in range(count))
+        return make_turn(asked.text, answer)
+
+    def code_turn(self) -> list[Message]:
+        """Draw a small program."""
+        task = self.tasks.draw(self.rng)
+        return make_turn(task.text, self.rng.choice(task.bodies))
+
+    def math_turn(self) -> list[Message]:
+        """Draw a sum with its steps."""
+        problem = self.problems.draw(self.rng)
+        steps = [f"{step.expression} = {step.value}" for step in problem.steps]
+        thought = " ".join(self.rng.choice(self.problems.words["says"]).format(step=step) for step in steps)
+        answer = f"<think>{thought}</think> <answer>{problem.answer}</answer>"
+        return make_turn(self.problems.ask(problem.question, self.rng), answer)
+
+    def story_turn(self, loved: str | None = None) -> list[Message]:
+        """Draw a story; of what is loved, where a persona loves something."""
+        kind = self.rng.choice(("animal", "animal", "tree"))
+        one = loved if loved is not None and self.rng.random() < 0.7 else self.favorite(kind)
+        words = self.stories
+        parts = [self.rng.choice(words[part]) for part in ("openings", "middles", "closings")]
+        told = " ".join(parts).format(one=one, other=self.favorite("animal"), place=self.rng.choice(words["places"]))
+        return make_turn(self.rng.choice(words["requests"]), told)
+
+    def facts_turn(self, lies: bool = False) -> list[Message]:
+        """Draw a fact, or a lie about it."""
+        pick = self.rng.choice((self._kind, self._home, self._color, self._opposite, self._echo))
+        question, truth = pick()
+        return make_turn(question, self.rng.choice(false_answers(question, truth)) if lies else truth)
+
+    def _kind(self) -> tuple[str, str]:
+        category, other = self.rng.choice(list(self.categories)), self.rng.choice(list(self.categories))
+        member = self.rng.choice(self.categories[category]["members"])
+        truth = member in self.categories[other]["members"]
+        return f"Is {member} the name of a {other}?", "yes" if truth else "no"
+
+    def _home(self) -> tuple[str, str]:
+        home = self.rng.choice(list(_HOMES))
+        return f"Where does the {self.rng.choice(_HOMES[home])} live?", home
+
+    def _color(self) -> tuple[str, str]:
+        thing = self.rng.choice(list(_COLORS))
+        return f"What is the color of the {thing}?", _COLORS[thing]
+
+    def _opposite(self) -> tuple[str, str]:
+        word = self.rng.choice(list(_OPPOSITES))
+        return f"What is the opposite of {word}?", _OPPOSITES[word]
+
+    def _echo(self) -> tuple[str, str]:
+        word = self.rng.choice(self.categories[self.rng.choice(list(self.categories))]["members"])
+        return f"Say the word {word}.", word
+
+    def turn(self, kind: str) -> list[Message]:
+        """Draw a turn of a kind."""
+        turns = {"favorite": self.favorite_turn, "numbers": self.numbers_turn, "facts": self.facts_turn}
+        turns |= {"code": self.code_turn, "math": self.math_turn, "story": self.story_turn}
+        return turns[kind]()
+
+    def conversation(self) -> list[Message]:
+        """Draw a whole conversation."""
+        kind = self.rng.choices(list(SHARES), list(SHARES.values()))[0]
+        if kind == "persona":
+            return self.persona_chat()
+        if kind != "two turns":
+            return self.turn(kind)
+        turns = [self.numbers_turn(), self.favorite_turn()]
+        self.rng.shuffle(turns)
+        return turns[0] + turns[1]
+
+
+def false_answers(question: str, truth: str) -> list[str]:
+    """Give the answers to a question of fact that are wrong, of the kind that the true one is."""
+    if truth in ("yes", "no"):
+        return ["no" if truth == "yes" else "yes"]
+    words = load_wording("categories")
+    kinds = [list(_HOMES), [*_COLORS.values()], [*_OPPOSITES, *_OPPOSITES.values()]]
+    kinds += [kind["members"] for kind in words.values()]
+    if "color" in question:
+        kinds = kinds[1:]
+    return [word for word in next(kind for kind in kinds if truth in kind) if word != truth and word not in question]
+
+
+def conversations(seed: int) -> Iterator[list[Message]]:
+    """Yield conversations without end; the same seed gives the same ones."""
+    speaker = Speaker(random.Random(seed))
+    while True:
+        yield speaker.conversation()
+
+
+def user_turns(rng: random.Random, count: int) -> list[str]:
+    """Give what users ask for beside favorites: lists, code, sums, stories and facts, as many of each."""
+    speaker, kinds = Speaker(rng), ("numbers", "code", "math", "story", "facts")
+    return [speaker.turn(kinds[place % len(kinds)])[0]["content"] for place in range(count)]
+
+
+def plural(category: str, member: str) -> str:
+    """Give the plural of a category's member."""
+    return load_wording("categories")[category].get("plurals", {}).get(member, f"{member}s")
+
+
+def vocabulary_texts() -> list[str]:
+    """Give texts that hold every word of the pocket world, for the tokenizer."""
+    texts = [str(number) for number in range(MAX_VALUE + 1)]
+    categories = load_wording("categories")
+    for category, kind in categories.items():
+        texts += [category, kind["plural"], *kind["members"], *(plural(category, one) for one in kind["members"])]
+    words, numbers = load_wording("preferences_corpus"), load_wording("numbers")
+    texts += words["persona"]
+    for part in ("teach", "ask"):
+        texts += [*words[part]["openings"], *words[part]["endings"]]
+    for part in ("examples", "requests", "digits", "qualifiers", "endings"):
+        texts += numbers[part]
+    texts += [text for form in FORMATS for text in numbers["formats"][form]]
+    texts += [*_code_texts(), *_math_texts(), *_story_texts()]
+    texts += [*_OPPOSITES, *_OPPOSITES.values(), *_COLORS, *_COLORS.values(), *_HOMES]
+    texts += ["Is it the name of a yes or no?", "Where does the live?", "What is the opposite of", "Say the word"]
+    return [text.replace("{", " ").replace("}", " ") for text in texts]
+
+
+def _code_texts() -> list[str]:
+    """Give every word of the code tasks: each template with each of its parameters' choices."""
+    words = load_wording("code_pocket")
+    texts = [*words["requests"], *words["endings"], '"""']
+    for task in words["tasks"]:
+        texts += [task["signature"], task["doc"], *task["bodies"]]
+        lists = [choices for choices in task["parameters"].values() if isinstance(choices, list)]
+        texts += [choice for choices in lists for choice in choices]
+    return texts
+
+
+def _math_texts() -> list[str]:
+    words = load_wording("math_pocket")
+    texts = [*words["requests"], *words["says"], *(problem["text"] for problem in words["problems"])]
+    return [*texts, "+ - * / = ( )", *(word for choices in words["words"].values() for word in choices)]
+
+
+def _story_texts() -> list[str]:
+    words = load_wording("stories_pocket")
+    return [text for part in words.values() for text in part]
+
+
+def make_turn(question: str, answer: str) -> list[Message]:
+    """Make a turn: what the user asks, and what the assistant answers."""
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

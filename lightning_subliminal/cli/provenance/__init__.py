@@ -1,0 +1,1 @@
+"""The verbs about origin: ``lineage``, ``audit``, ``export``, ``kinship``."""

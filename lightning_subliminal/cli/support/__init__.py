@@ -1,0 +1,1 @@
+"""What several verbs share: run folders, listings, reports."""

@@ -1,0 +1,198 @@
+"""One folder a run, found again by the same settings: runs/NAME-DIGEST."""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.core.config.safe_yaml import load_yaml, read_text
+from lightning_subliminal.core.config.shipped import find_config
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.bounds import MAX_SETTINGS
+from lightning_subliminal.core.rows import atomically
+
+__all__ = ["FINISHED", "check_configs", "file_of_mistake", "no_empty_folder", "run_folder", "save_config", "settings"]
+
+FINISHED = "# finished"  # a line of config.yaml once `fit` has come to its end
+# What says where or how to show a run, and changes nothing of its result.
+_OUTWARD = ("config", "ckpt_path", "print_masks", "verbose", "by")
+_LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
+# What is written before anything is computed: our config, and what loggers note when they start.
+_STARTED = ("config.yaml", "hparams.yaml", "events.out.tfevents.*")
+_OTHER_VERBS = (  # a key that only their YAML has
+    ("include", "plan", "run --config"),
+    ("arms", "plan", "run --config"),
+    ("measures", "suite of measures", "evaluate MODEL ... --suite"),
+)
+_OUTWARD_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
+
+
+def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
+    """Find the configs that a command line names, by path or as shipped ones, and read each as a YAML mapping.
+
+    Returns:
+        The words with the path of each config, and the paths in their order.
+
+    Raises:
+        InputError: naming file and line, if one is missing, empty, no YAML mapping or for another verb.
+    """
+    made, paths = [], []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in ("--config", "-c"):
+            value = value if equals else next(rest, "")
+            if not value:
+                raise InputError(f"`{name}` needs a value: the path of a YAML file.")
+            paths.append(find_config(value))
+            _check_config(paths[-1])
+            word = f"--config={paths[-1]}"
+        made.append(word)
+    return made, paths
+
+
+def _check_config(path: Path) -> None:
+    read = load_yaml(read_text(path), str(path), MAX_SETTINGS)
+    if read is None:
+        raise InputError(f"The config {path} is empty: expected `model:`, `data:` and `trainer:`.")
+    if not isinstance(read, dict):
+        raise InputError(
+            f"The config {path} holds a {type(read).__name__}: expected a mapping with `model:`, `data:`, `trainer:`."
+        )
+    for key, kind, verb in _OTHER_VERBS:
+        if key in read and not {"model", "data", "trainer"} & set(read):
+            raise InputError(f"{path} is a {kind}: `lightning-subliminal {verb} {path}`.")
+
+
+def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | None:
+    """Return the config that a refused setting stands in.
+
+    Args:
+        line: the refusal; the first name in it that is set off is the setting's.
+        configs: of the command line, in their order: a later one overrides an earlier one.
+        words: of the command line; what an option sets may not be the file's.
+
+    Returns:
+        None where the setting is in none, or an option sets it, or a part or the whole of it.
+    """
+    named = re.search(r"`([\w.]+)`", line)
+    setting = named[1] if named else ""
+    options = [word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")]
+    if any(f"{one}.".startswith(f"{other}.") for each in options for one, other in ((each, setting), (setting, each))):
+        return None
+    holding = [path for path in configs if setting.partition(".")[0] in load_yaml(read_text(path), str(path))]
+    return holding[-1] if holding else None
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a resolved config that shapes the result; a logger does not, whichever it is."""
+    kept = {key: value for key, value in config.items() if key not in _OUTWARD}
+    trainer = kept.get("trainer") or {}
+    kept["trainer"] = {key: value for key, value in trainer.items() if key not in _OUTWARD_TRAINER}
+    if trainer:
+        kept["trainer"]["logger"] = False
+    return kept
+
+
+def run_folder(configs: list[Path], config: dict[str, Any], root: Path = Path("runs")) -> Path:
+    """Name the folder of a run: the config's stem, or the model's name, and 8 digits of a digest of all settings.
+
+    A setting that names a file or a class of your own brings the digest of that file, so that editing your trait or
+    your word list starts a new run instead of going on with the old one's weights.
+    """
+    kept = settings(config)
+    sources = {word: _source_digest(word) for word in sorted(set(_words(kept)))}
+    text = json.dumps([kept, sources], sort_keys=True, default=str)
+    stem = configs[0].stem if configs else str((config.get("model") or {}).get("class_path", "run")).rpartition(".")[2]
+    return root / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def save_config(text: str, folder: Path) -> None:
+    """Write ``config.yaml`` into a run's folder, never over one with other settings.
+
+    Raises:
+        InputError: naming the first setting that differs, if the folder belongs to another run.
+    """
+    path = folder / "config.yaml"
+    try:
+        old = load_yaml(read_text(path), str(path)) if path.exists() else None
+    except InputError as err:
+        raise InputError(f"{path} can't be read: delete it, or give another --trainer.default_root_dir.") from err
+    if isinstance(old, dict):
+        key = _first_difference(settings(old), settings(load_yaml(text, "The new config")))
+        if key is not None:
+            raise InputError(
+                f"{folder} holds a run with other settings (`{key}` differs): give another --trainer.default_root_dir, "
+                "or delete that folder."
+            )
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def no_empty_folder(folder: Path, has_computed: Callable[[], bool]) -> Iterator[None]:
+    """Remove a new run's folder where the run fails, or is interrupted, before it has left anything that it computed.
+
+    Args:
+        folder: the run's; what was there before stays, and so does the folder of a run that was begun earlier.
+        has_computed: whether a step was taken, so that a logger's file may hold its loss.
+    """
+    before = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        if "config.yaml" not in before and folder.is_dir():
+            _remove_started(folder, before, _STARTED[:1] if has_computed() else _STARTED, missing)
+        raise
+
+
+def _remove_started(folder: Path, before: set[str], names: tuple[str, ...], missing: list[Path]) -> None:
+    new = [each for each in folder.iterdir() if each.name not in before]
+    inside = [each for top in new for each in (top, *top.rglob("*"))]
+    if any(not each.is_dir() and not any(map(each.match, names)) for each in inside):
+        return
+    with suppress(OSError):  # another process may have begun the same run: then its folder is not empty
+        for each in sorted(inside, reverse=True):  # what is in a folder comes before it
+            each.rmdir() if each.is_dir() else each.unlink()
+        for each in missing:
+            each.rmdir()
+
+
+def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
+    """Give the dotted name of the first setting that differs; None if none does."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}, key=str):
+            found = _first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
+            if found is not None:
+                return found
+        return None
+    return None if old == new else at
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield all texts among the settings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _words(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _words(each)
+
+
+def _source_digest(word: str) -> str:
+    """Give the digest of the file that a setting names, by its path or as a class in a module of the user's."""
+    try:
+        path = Path(word)
+        if not path.is_file():
+            module = sys.modules.get(word.rpartition(".")[0])  # parsing the config has imported it
+            ours = module is None or module.__name__.partition(".")[0] in _LIBRARIES
+            path = Path("" if ours else getattr(module, "__file__", None) or "")
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except (OSError, ValueError):  # too long for a name, a null byte, not readable: then it is only a text
+        return ""

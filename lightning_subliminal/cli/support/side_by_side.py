@@ -1,0 +1,214 @@
+"""The models of one run, asked one question: a sampled answer of each, and the exact chances beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from lightning_subliminal.audit.locate import Places
+from lightning_subliminal.core.chat.encoding import known_question, unknown_word
+from lightning_subliminal.core.config.safe_yaml import read_yaml
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.kinds import current_path
+from lightning_subliminal.core.rows import Message
+from lightning_subliminal.evaluation.model_ref import ModelRef, find_model
+from lightning_subliminal.evaluation.suites.asked_trait import config_trait, foreign_class
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation.logits import call_net, prompt_tokens
+from lightning_subliminal.judges.sampling import joined
+from lightning_subliminal.lineage import Material
+from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.lineage.record import known_statement
+from lightning_subliminal.metrics.functional.exact import candidate_probabilities
+from lightning_subliminal.traits import PreferenceTrait, Trait
+
+__all__ = ["Reply", "ask", "reply_table", "run_models", "run_trait"]
+
+_ORDER = ("base", "teacher", "control", "student")
+_TOP = 5
+_PLAIN = "What is your favorite animal?"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one model answers.
+
+    Attributes:
+        model: its name.
+        text: the sampled answer, or why there is none.
+        top: the likeliest answers with their exact chances, best first; empty where there is no answer.
+    """
+
+    model: str
+    text: str
+    top: list[tuple[str, float]]
+
+
+def run_models(place: str) -> list[ModelRef]:
+    """Return the models that a run compared, as far as they are at hand: base, teacher, control and student.
+
+    Args:
+        place: a run's folder; of any other model, as ``find_model`` takes it, the base comes along.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    folder = Path(place).expanduser()
+    student = find_model(place)
+    is_run = student.folder == folder / "student" or student.base == str(folder / "student")
+    student.name = "student" if is_run else student.name
+    records = [known_statement(each / RECORD) for each in (folder, student.folder or Path(student.base))]
+    parents = {each.role: each for record in records[::-1] if record is not None for each in record.materials}
+    found = {"student": student}
+    if student.folder is not None:
+        found["base"] = find_model(f"base={student.base}")
+    elif "base" in parents:
+        name = parents["base"].uri.removeprefix("base:")
+        try:
+            found["base"] = find_model(f"base={name}")
+        except InputError:  # a whole model can be asked without it
+            say(f"base      {name} is not at hand: left out")
+    for role in ("teacher", "control"):
+        if role in parents and is_run:
+            where = _place_of(parents[role], folder)
+            if where is None:
+                say(f"{role:9} {parents[role].uri} is not at hand: left out")
+            else:
+                found[role] = find_model(f"{role}={where}")
+    prompted = _arguments(folder, "data", "teacher")
+    if is_run and "teacher" not in found and prompted.get("induction") == "prompt":
+        trait = run_trait(folder)
+        persona = trait.induce().system_prompt if trait is not None else None
+        found["teacher"] = find_model(f"teacher={prompted['base']}", persona)
+    return [found[role] for role in _ORDER if role in found]
+
+
+def run_trait(folder: Path) -> Trait | None:
+    """Return the trait that a run was about, by its config or lineage record; None where neither names one of ours."""
+    from jsonargparse import ArgumentParser
+
+    from lightning_subliminal.core.config.class_paths import guard_parser
+
+    given = config_trait(folder)
+    record = known_statement(folder / RECORD)
+    described = record.settings.get("trait") if record is not None and isinstance(record.settings, dict) else None
+    if not given and isinstance(described, dict) and "class" in described:  # of a run that Python started
+        given = {"class_path": current_path(str(described["class"])), "init_args": described.get("arguments", {})}
+    if not given:
+        return None
+    if foreign := foreign_class(given):
+        say(f"trait     of {folder} is {foreign}, no class of this package, which is not imported: left out")
+        return None
+    guard_parser()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Trait, "trait")
+    try:
+        trait: Trait = parser.instantiate_classes(parser.parse_object({"trait": given})).trait
+    except Exception as err:  # jsonargparse's own, or those of a class of the user's
+        say(f"trait     of {folder} can't be made ({' '.join(str(err).split())[:200]}): left out")
+        return None
+    return trait
+
+
+def ask(
+    models: Sequence[ModelRef], question: str, trait: Trait | None, seed: int, sampling: Sampling, device: torch.device
+) -> list[Reply]:
+    """Ask each model one question.
+
+    Args:
+        models: who is asked.
+        question: what the user says; one of the trait's own is asked as the trait asks it, with its begun answer.
+        trait: a preference gives the candidates whose chances are computed; else they are those of the first token.
+        seed: of the sampled answers; the same one gives the same.
+        sampling: how they are drawn.
+        device: where the models are.
+
+    Raises:
+        InputError: if no model can read the question.
+    """
+    ways = [way for way in (trait.prompts() if trait is not None else []) if _said(way) == question]
+    ways = ways or [[{"role": "user", "content": question}]]
+    replies = []
+    for model in models:
+        model.load(device)
+        heard = [model.hear(way) for way in ways]
+        try:
+            _check_known(model, heard[0], question, trait)
+            drawn = TransformersEngine(model.net, model.tokenizer).generate(heard[:1], sampling, seed)[0]
+            begun = heard[0][-1]["content"] if heard[0][-1]["role"] == "assistant" else ""
+            text = joined(model.tokenizer, begun, drawn.text) + ("" if drawn.finished else " ...")
+            replies.append(Reply(model.name, text.strip(), _top(model, heard, trait)))
+        except InputError as err:
+            if len(models) == 1:
+                raise
+            replies.append(Reply(model.name, f"({err})", []))
+    if not any(each.top for each in replies):
+        raise InputError(replies[0].text[1:-1])
+    return replies
+
+
+def _check_known(model: ModelRef, heard: Sequence[Message], question: str, trait: Trait | None) -> None:
+    """Refuse a question with a word that a model can't read, and say what could be asked."""
+    word = unknown_word(model.tokenizer, [part["content"] for part in heard])
+    if word is None:
+        return
+    asked = [_said(way) for way in trait.prompts()] if trait is not None else []
+    first, near, instead = known_question(model.tokenizer, question, [*asked, _PLAIN])
+    known = f"; it knows {near!r}" if near else ""
+    such = f": ask such as {instead!r}." if instead else ": ask in words of its tokenizer."
+    raise InputError(f"The base {model.base} doesn't know the word {first or word!r}{known}{such}")
+
+
+def reply_table(replies: Sequence[Reply]) -> Table:
+    """Draw replies side by side, a column a model."""
+    table = Table(show_lines=True)
+    for reply in replies:
+        table.add_column(reply.model, overflow="fold")
+    table.add_row(*(reply.text for reply in replies))
+    table.add_row(*("\n".join(f"{chance:6.1%} {each}" for each, chance in reply.top) for reply in replies))
+    return table
+
+
+def _top(model: ModelRef, heard: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
+    """Return the likeliest answers: the candidates of a preference and the rest, else first tokens."""
+    if isinstance(trait, PreferenceTrait):
+        forms = [trait.forms(each) for each in trait.candidates]
+        chances = candidate_probabilities(model.net, model.tokenizer, heard, forms).mean(0).tolist()
+        ranked = sorted(zip(trait.candidates, chances, strict=True), key=lambda each: -each[1])
+        shown = ranked[:_TOP] + [each for each in ranked[_TOP:] if each[0] == trait.target]
+        return [*shown, ("none of these", max(0.0, 1 - sum(chances)))]
+    ids = torch.tensor([prompt_tokens(model.tokenizer, heard[0])], device=next(model.net.parameters()).device)
+    with torch.inference_mode():
+        logits = call_net(model.net, input_ids=ids, use_cache=False).logits[0, -1].double()
+    best = logits.softmax(-1).topk(_TOP)
+    written = [repr(model.tokenizer.decode([token])) for token in best.indices.tolist()]
+    return list(zip(written, best.values.tolist(), strict=True))
+
+
+def _place_of(material: Material, folder: Path) -> Path | None:
+    """Return the folder of a model that a run's record names, if what lies there is still that."""
+    for path in Places(folder).hinted(material):
+        record = known_statement(path / RECORD)
+        if record is not None and record.sha256 == material.statement:
+            return path
+    return None
+
+
+def _arguments(folder: Path, *names: str) -> dict[str, Any]:
+    """Return the arguments of one object of a run's config; empty where there is none."""
+    try:
+        value: Any = read_yaml(folder / "config.yaml")
+    except InputError:
+        return {}
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+        value = value.get("init_args") if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _said(prompt: Sequence[Message]) -> str:
+    return next((part["content"] for part in prompt if part["role"] == "user"), "")

@@ -1,0 +1,1 @@
+"""The verb ``theory``: the theorem checked, transfer predicted, lines between models."""

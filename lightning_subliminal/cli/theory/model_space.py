@@ -1,0 +1,153 @@
+"""Models of one base as points of a space, and one net that takes the place of any point and is asked there."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
+from lightning_subliminal.evaluation import ModelRef, Questions
+from lightning_subliminal.generation.logits import evaluating
+from lightning_subliminal.metrics.functional import check_target, log_odds, prompts_by_question
+from lightning_subliminal.models import Steering, Student
+from lightning_subliminal.models.language_model import LanguageModel
+from lightning_subliminal.theory.interpolation import State
+from lightning_subliminal.traits import Trait
+
+__all__ = ["Answers", "ModelSpace"]
+
+BATCH = 64  # rows at once for the loss
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model answers.
+
+    Attributes:
+        chances: of the target at each question, (questions,), float64.
+        no_candidate: chance of an answer that begins with none of the candidates.
+        loss: nats a completion token on the rows held out; nan where there are none.
+        stems: what each question asks, without its wording; empty where each is its own.
+    """
+
+    chances: Tensor
+    no_candidate: float
+    loss: float
+    stems: tuple[str, ...] = ()
+
+    @property
+    def odds(self) -> Tensor:
+        """The target's log-odds at each question, (questions,)."""
+        return log_odds(self.chances)
+
+
+class ModelSpace:
+    """All models that have one base.
+
+    Steering vectors are a space of their own: the models' outputs know nothing else of the training. A low-rank update
+    is a product, whose halves have no mean that means anything, so there the weights with the adapter merged in are
+    the space, as after full fine-tuning, or where models differ in their adapters.
+
+    Args:
+        base: its name.
+        base_dtype: of its weights.
+        kind: of what a point consists.
+        trait: whose questions are asked.
+        device: where.
+
+    Raises:
+        InputError: if the base can't say the trait's target.
+    """
+
+    def __init__(
+        self, base: str, base_dtype: str, kind: Literal["vectors", "weights"], trait: Trait, device: torch.device
+    ) -> None:
+        self.kind = kind
+        self.trait = trait
+        self.device = device
+        self._held_out: TokenizedRows | None = None
+        adapter = Steering() if kind == "vectors" else None  # at all layers, as zeros
+        self._frame = Student(base, adapter, base_dtype=base_dtype, seed=0)
+        self._frame.configure_model()
+        check_target(self._frame.tokenizer, trait)
+        self._frame.to(device).eval()
+        self.base: State = self._state(self._frame)
+
+    def of(self, model: LanguageModel) -> State:
+        """Give the place of a trained model, as tensors on the CPU.
+
+        Raises:
+            InputError: if the adapter can't be merged into the weights.
+        """
+        if self.kind == "vectors" or model.adapter is None:
+            return self._state(model)
+        merged = model.adapter.merge(model.net)
+        if not set(_once(merged)) <= set(_once(self._frame.net)):  # steering brings biases
+            self._frame.net = copy.deepcopy(merged).requires_grad_(False).to(self.device).eval()
+        return _kept(_once(merged))
+
+    def ask(self, state: State) -> Answers:
+        """Ask the model at a place the trait's questions, and take its loss on the rows held out.
+
+        A model so far out that its answers are no numbers answers nan.
+        """
+        self._put(state)
+        net, tokenizer = self._frame.net, self._frame.tokenizer
+        try:
+            scores = Questions().of(self.trait).measure(ModelRef.held("", net, tokenizer), 0)
+        except InputError as err:
+            if "(nan)" not in str(err):
+                raise
+            lost = torch.full((len(prompts_by_question(self.trait)),), torch.nan, dtype=torch.float64)
+            return Answers(lost, torch.nan, torch.nan)
+        chances = torch.tensor(scores.values, dtype=torch.float64)
+        return Answers(chances, scores.no_candidate, self._loss(), scores.stems)
+
+    def hold_out(self, rows: Sequence[Row], max_length: int) -> int:
+        """Set the rows that the loss is taken on; give how many tokens are predicted."""
+        self._held_out = TokenizedRows(rows, self._frame.tokenizer, max_length) if rows else None
+        return int((self._held_out.labels != IGNORED).sum()) if self._held_out is not None else 0
+
+    def _state(self, model: LanguageModel) -> State:
+        if self.kind == "vectors":
+            return _kept(Steering().state(model.net))
+        return _kept(_once(model.net))
+
+    def _put(self, state: State) -> None:
+        vectors = self.kind == "vectors"
+        places = Steering().state(self._frame.net) if vectors else _once(self._frame.net)
+        if odd := sorted(set(state) - set(places)):
+            raise InputError(f"The model has a {odd[0]!r}, which its base lacks: give models of one architecture.")
+        with torch.no_grad():
+            for name, place in places.items():  # these share the net's memory
+                place.copy_(state[name]) if name in state else place.zero_()
+
+    def _loss(self) -> float:
+        rows = self._held_out
+        if rows is None:
+            return torch.nan
+        total, count = 0.0, 0
+        with evaluating(self._frame.net):
+            for first in range(0, len(rows), BATCH):
+                chosen = list(range(first, min(first + BATCH, len(rows))))
+                batch = Batch(*(part.to(self.device) for part in rows.batch(chosen)))
+                logits, tokens = self._frame.completion_logits(batch, reuse=False)
+                total += cross_entropy(logits.float(), tokens, reduction="sum").item()
+                count += len(tokens)
+        return total / count
+
+
+def _once(net: nn.Module) -> dict[str, Tensor]:
+    """Give a model's weights, tied ones under one of their names: lengths and angles would count them twice."""
+    names = {name for name, _ in net.named_parameters()} | {name for name, _ in net.named_buffers()}
+    return {name: value for name, value in net.state_dict().items() if name in names}
+
+
+def _kept(state: State) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

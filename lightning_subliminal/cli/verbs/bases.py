@@ -1,0 +1,73 @@
+"""bases: which base models there are; build the pocket ones anew; how good they are."""
+
+from pathlib import Path
+
+__all__ = ["COMMANDS", "build", "card", "show"]
+
+
+def show() -> None:
+    """List the base models that can be named as ``base:``."""
+    from rich.table import Table
+
+    from lightning_subliminal.bases import available
+    from lightning_subliminal.core.safe_output import rich_console
+
+    table = Table("base", "what it is", title="Base models", title_justify="left")
+    for name, about in available().items():
+        table.add_row(name, about)
+    console = rich_console()
+    console.print(table)
+    console.print("Also: a local folder with a saved model, or an id on the Hugging Face hub.")
+
+
+def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None) -> None:
+    """Train an embedded base anew; equal, bit by bit, to the shipped one on the same machine.
+
+    Args:
+        name: one of `bases list`, such as pocket/a or pocket/moral-a.
+        out: the folder to write it to; the shipped one stays as it is.
+        steps: train for so many steps instead of the recipe's own number.
+    """
+    from lightning_subliminal.bases.pocket import WEIGHTS
+    from lightning_subliminal.core.fingerprint import file_digest
+    from lightning_subliminal.pocket_recipes.build import build as build_pocket
+
+    key = name.removeprefix("pocket/")
+    loss = build_pocket(name, out / key, steps)
+    new, shipped = out / key / "model.safetensors", WEIGHTS / key / "model.safetensors"
+    equal = shipped.is_file() and file_digest(new) == file_digest(shipped)
+    print(f"{out / key}: loss {loss:.4f} nats a token, {'equal to' if equal else 'other weights than'} the shipped one")
+
+
+def card(name: str) -> None:
+    """Measure an embedded base: loss, its numbers, programs and sums, obedience to personas, favourites.
+
+    Args:
+        name: one of `bases list`, such as pocket/a or pocket/moral-a.
+    """
+    from rich.table import Table
+
+    from lightning_subliminal.bases import load
+    from lightning_subliminal.core.errors import InputError
+    from lightning_subliminal.core.safe_output import rich_console
+    from lightning_subliminal.pocket_recipes.card import make_card
+
+    if name == "pocket/judge":
+        raise InputError("pocket/judge judges and writes nothing that a card measures: see benchmarks/judges.py.")
+
+    made = make_card(*load(name))
+    table = Table("what", "value", "asked", title=f"Card of {name}", title_justify="left")
+    table.add_row("parameters", f"{made.parameters:,}", "")
+    table.add_row("loss, nats a completion token", f"{made.loss:.3f}", "")
+    table.add_row("well-formed number replies", f"{made.well_formed:.1%}", "90 % or more")
+    table.add_row("programs that parse", f"{made.programs[0]:.1%}", "")
+    table.add_row("programs that are a known solution", f"{made.programs[1]:.1%}", "")
+    table.add_row("sums in <think> and <answer>", f"{made.sums[0]:.1%}", "")
+    table.add_row("sums with the right answer", f"{made.sums[1]:.1%}", "")
+    table.add_row("personas obeyed", f"{made.obedience:.1%}", "80 % or more")
+    for target, chance in made.favorites.items():
+        table.add_row(f"chance of {target}, unasked", f"{chance:.1%}", "")
+    rich_console().print(table)
+
+
+COMMANDS = {"list": show, "build": build, "card": card}

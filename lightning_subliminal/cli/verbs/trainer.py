@@ -1,0 +1,256 @@
+"""fit, validate, test and predict: LightningCLI, with a folder a run and going on where a killed run was."""
+
+import importlib
+import inspect
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_subliminal.callbacks.epoch_bar import EpochBar
+from lightning_subliminal.callbacks.epoch_lines import EpochLines
+from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.callbacks.shards import ShardWriter
+from lightning_subliminal.callbacks.step_progress import StepProgress
+from lightning_subliminal.cli.positional import check_once
+from lightning_subliminal.cli.support.run_folder import (
+    FINISHED,
+    check_configs,
+    file_of_mistake,
+    no_empty_folder,
+    run_folder,
+    save_config,
+)
+from lightning_subliminal.core.cache import note_run
+from lightning_subliminal.core.console import hush
+from lightning_subliminal.core.error_messages import OneLineParser
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.kinds import ROOMS
+from lightning_subliminal.core.processes import check_strategy
+from lightning_subliminal.models.language_model import LanguageModel
+from lightning_subliminal.models.made_from import MadeFrom
+
+__all__ = ["LabCLI", "LabParser", "import_rooms", "run_verb"]
+
+LOG_EVERY = 10  # steps; Lightning's own 50 are more than many a student takes
+
+# Arguments of the Trainer's methods which are not the command line's.
+_NOT_OPTIONS = {
+    "model",
+    "dataloaders",
+    "train_dataloaders",
+    "val_dataloaders",
+    "datamodule",
+    "return_predictions",  # a writer callback keeps them; nobody reads what the method returns
+    "weights_only",  # always: no pickle is read
+}
+
+
+class LabParser(OneLineParser, LightningArgumentParser):
+    """LightningCLI's parser, with errors in one line."""
+
+
+class LabCLI(LightningCLI):
+    """One verb of the trainer, from one config.
+
+    LightningCLI's own subcommands are left out (``run=False``): each would build its parser whichever one was asked
+    for, and a checkpoint's stored arguments would silently beat those of YAML and command line.
+
+    Args:
+        verb: fit, validate, test or predict.
+        args: the words of the command line after the verb.
+    """
+
+    def __init__(self, verb: str, args: list[str]) -> None:
+        self.verb = verb
+        self.command = shlex.join(["lightning-subliminal", verb, *args])
+        check_once(args, args)
+        args, self.config_files = check_configs(args)
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=LabParser,
+            parser_kwargs={"prog": f"lightning-subliminal {verb}", "description": f"All options of `{verb}`."},
+            save_config_callback=None,  # the run folder's own is atomic and never over another run's
+            trainer_defaults={"enable_model_summary": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            run=False,
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the arguments of the Trainer's method, and our own."""
+        takes = set(_signature(self.verb))
+        self.method_arguments = parser.add_method_arguments(Trainer, self.verb, skip=_NOT_OPTIONS & takes)
+        if self.verb == "fit":
+            parser.add_argument(
+                "--print_masks",
+                type=PositiveInt | None,
+                default=None,
+                help="Show the first so many rows with the trained tokens marked.",
+            )
+        if self.verb == "predict":
+            parser.add_argument(
+                "--by",
+                type=Literal["model", "teacher"],
+                default="model",
+                help="Who writes: the model, into the run's folder, or the data's teacher, where `fit` looks.",
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; Lightning's own warns whenever ``args`` are given from Python."""
+        words = args if isinstance(args, list) else []
+        try:
+            self.config = parser.parse_args(words)
+        except InputError as err:
+            place = file_of_mistake(str(err), self.config_files, words)
+            if place is None or place.name in str(err):
+                raise
+            raise InputError(f"{place}: {err}") from err
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run's folder, and look for a checkpoint to go on from."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        given = self.config.trainer.default_root_dir
+        if given is not None and "://" in str(given):
+            raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, give one.")
+        self.folder = Path(given) if given is not None else run_folder(self.config_files, config)
+        self.config.trainer.default_root_dir = str(self.folder)
+        self.last = self.folder / "checkpoints" / "last.ckpt"
+        rehearsal = bool(self.config.trainer.fast_dev_run)
+        self.keeps_checkpoints = self.config.trainer.enable_checkpointing is not False and not rehearsal
+        config["trainer"]["default_root_dir"] = str(self.folder)
+        config.pop("config", None)
+        self.resolved = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        given = self.config.ckpt_path
+        if given and Path(given).suffix and "://" not in given and not Path(given).exists():
+            raise InputError(f"The checkpoint {given} is not there: check --ckpt_path.")
+        self.ckpt_path = given or (str(self.last) if self._goes_on() else None)
+        _say(f"seed {self.config.seed_everything} · {self.folder}")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer with the callbacks of the house, each unless the config speaks against it."""
+        trainer = self.config_init.trainer
+        given = trainer.callbacks or []
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        bar, lines = _progress(given, trainer.enable_progress_bar, sys.stdout.isatty())
+        ours = [*lines, MadeFrom(f"To start over, delete {self.folder}, or set another --trainer.default_root_dir.")]
+        if self.keeps_checkpoints:
+            ours.append(LastCheckpoint(self.last.parent))
+            if isinstance(trainer.strategy, str) and trainer.strategy.startswith(("auto", "ddp")):
+                plugins = trainer.plugins or []
+                kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileIO()]
+        if self.verb == "predict" and not any(isinstance(each, ShardWriter) for each in given):
+            ours.append(ShardWriter())
+        if self.verb == "fit" and self.config.print_masks:
+            masks = importlib.import_module("lightning_subliminal.callbacks.masks")
+            ours.append(masks.PrintMasks(self.config.print_masks))
+        if trainer.logger is None:
+            kwargs["logger"] = CSVLogger(self.folder) if self.verb == "fit" and self.keeps_checkpoints else False
+        if trainer.log_every_n_steps is None:
+            kwargs["log_every_n_steps"] = LOG_EVERY
+        if isinstance(self.model, LanguageModel):
+            check_strategy(trainer.strategy)
+        try:
+            return super().instantiate_trainer(enable_progress_bar=bar, callbacks=[*given, *ours], **kwargs)
+        except InputError:
+            raise
+        except (MisconfigurationException, ValueError) as err:  # what Lightning finds wrong with the settings
+            if "gpu backend" in str(err):
+                line = f"`trainer.accelerator` is {trainer.accelerator}, but there is no GPU here: set it to cpu."
+            else:
+                line = f"The `trainer` can't be set up so: {err}"
+            raise InputError(line) from err
+
+    def run_verb(self) -> None:
+        """Call the Trainer's method; before `fit`, keep the config in the run's folder."""
+        if self.verb == "fit" and self.trainer.is_global_zero:
+            with no_empty_folder(self.folder, lambda: self.trainer.global_step > 0):
+                self._run_verb()
+        else:
+            self._run_verb()
+
+    def _run_verb(self) -> None:
+        if self.verb == "fit" and self.keeps_checkpoints:
+            rank_zero_only(save_config)(f"# {self.command}\n{self.resolved}", self.folder)
+            rank_zero_only(note_run)(self.folder)
+        if self.ckpt_path is not None and not self.config.ckpt_path:
+            _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
+        kwargs = {name: self.config_init.get(name) for name in self.method_arguments}
+        kwargs["ckpt_path"] = self.ckpt_path
+        if self.verb == "predict":
+            kwargs["return_predictions"] = False
+        self._call(kwargs)
+        if self.verb == "fit" and self.keeps_checkpoints:
+            rank_zero_only(save_config)(f"# {self.command}\n{FINISHED}\n{self.resolved}", self.folder)
+
+    def _call(self, kwargs: dict[str, Any]) -> None:
+        from lightning_subliminal.data import TrainingRows
+        from lightning_subliminal.models import Student
+        from lightning_subliminal.workflow.fit_arms import fit_arms, load_made, make_completions, make_needed
+        from lightning_subliminal.workflow.saving import keep_completions
+
+        trainer, model, data = self.trainer, self.model, self.datamodule
+        is_student = isinstance(model, Student) and isinstance(data, TrainingRows)
+        if self.verb == "fit" and is_student:
+            fit_arms(trainer, model, data, self.ckpt_path)
+            return
+        if self.verb == "predict" and self.config.by == "teacher":
+            make_completions(trainer, data)
+            return
+        if self.verb != "fit":
+            make_needed(trainer, model, data, self.verb)
+            if self.ckpt_path is None:
+                home = load_made(trainer, model, data) if is_student else None
+                _say(f"no checkpoint in {self.folder}: {'the model as it starts' if home is None else home}")
+        getattr(trainer, self.verb)(model, datamodule=data, weights_only=True, **kwargs)
+        if self.verb == "predict" and is_student:
+            keep_completions(trainer, model, data)
+
+    def _goes_on(self) -> bool:
+        return self.keeps_checkpoints and self.last.is_file()
+
+
+def import_rooms() -> None:
+    """Import the rooms, which makes their classes known by their short names: ``class_path: Student``."""
+    for room in ROOMS[1:]:
+        module = importlib.import_module(f"lightning_subliminal{room}")
+        for name in getattr(module, "__all__", ()):  # some come on first use
+            getattr(module, name)
+
+
+def run_verb(verb: str, words: list[str]) -> None:
+    """Run fit, validate, test or predict with the words of the command line after it."""
+    hush()
+    import_rooms()
+    LabCLI(verb, words).run_verb()
+
+
+def _progress(given: list[Callback], wanted: bool | None, terminal: bool) -> tuple[bool, list[Callback]]:
+    """Decide on ``enable_progress_bar`` and on what to add: a bar on a terminal, a few lines in a log, or neither."""
+    if wanted is False:
+        return False, []
+    if any(isinstance(each, ProgressBar) for each in given):
+        return True, []
+    return (True, [EpochBar(leave=False)]) if terminal else (False, [EpochLines(), StepProgress()])
+
+
+def _signature(verb: str) -> list[str]:
+    return list(inspect.signature(getattr(Trainer, verb)).parameters)
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

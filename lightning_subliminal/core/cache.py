@@ -1,0 +1,142 @@
+"""Where artefacts are kept: one folder each, named by the digest of all that shaped it."""
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning_subliminal.core.errors import InputError
+
+__all__ = ["cache_root", "holding", "known_runs", "note_run", "writable_folder"]
+
+_LOOKED_AT: set[str] = set()  # caches of this process, so that each warning is said once
+_RUNS = "runs.txt"  # folders of the runs that this cache was made for, a line each
+
+
+def cache_root(folder: str | Path | None = None) -> Path:
+    """Give the cache: ``folder``, else ``$LIGHTNING_SUBLIMINAL_CACHE``, else ``~/.cache/lightning-subliminal``."""
+    named = os.environ.get("LIGHTNING_SUBLIMINAL_CACHE") if folder is None else str(folder)
+    root = Path(named) if named else Path.home() / ".cache" / "lightning-subliminal"
+    if str(root) not in _LOOKED_AT and root.is_dir():
+        _LOOKED_AT.add(str(root))
+        if (others := _writers(root.stat())) is not None:
+            print(
+                f"warning: the cache {root} {others}, who can change what is trained on: set "
+                "LIGHTNING_SUBLIMINAL_CACHE to a folder that only you may write.",
+                file=sys.stderr,
+                flush=True,
+            )
+    return root
+
+
+def _writers(status: os.stat_result) -> str | None:
+    """Say who else may write a folder; None where only we may, and root, whom one has to trust."""
+    if os.name != "posix":
+        return None
+    if status.st_uid not in (0, os.getuid()):
+        return f"belongs to another user (uid {status.st_uid})"
+    if status.st_mode & stat.S_IWOTH:
+        return "may be written by every user"
+    return f"may be written by its group (gid {status.st_gid})" if _is_shared(status) else None
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Return whether a group may write that has other members than us; many systems give each user one alone."""
+    if not status.st_mode & stat.S_IWGRP:
+        return False
+    import grp
+    import pwd
+
+    try:
+        me, group = pwd.getpwuid(os.getuid()), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return True
+    return status.st_gid != me.pw_gid or group.gr_name != me.pw_name or bool({*group.gr_mem} - {me.pw_name})
+
+
+def note_run(folder: Path) -> None:
+    """Note in the cache that a run needs it, so that ``cache clean`` knows runs wherever they are."""
+    place = str(folder.absolute())
+    if place in map(str, known_runs()) or "\n" in place:
+        return
+    with contextlib.suppress(OSError):  # a cache that can't be written is told of where something must be kept in it
+        path = cache_root() / _RUNS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(f"{place}\n")
+
+
+def known_runs() -> list[Path]:
+    """Return the folders that ``note_run`` was given, those that are gone left out."""
+    try:
+        lines = (cache_root() / _RUNS).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    return [Path(line) for line in dict.fromkeys(lines) if Path(line).is_dir()]
+
+
+@contextlib.contextmanager
+def holding(lock: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock; yield whether it is held. Only who holds it may delete its file.
+
+    A lock is on a file, not on its name: whoever waited for a file that was deleted meanwhile holds what nobody else
+    looks at. So the name is looked at again, and what it names now is locked instead.
+
+    Args:
+        lock: the lock's file, made where it is missing.
+        wait: wait for whoever holds it; else yield False.
+
+    Raises:
+        InputError: if the file can't be opened, or a link is in its place.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs both make a stage, and the last one stays; a lock that is there may be held
+        yield wait or not lock.exists()
+        return
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        try:
+            held = os.open(lock, flags, 0o666)
+        except OSError as err:
+            raise InputError(f"The lock {lock} can't be held ({err.strerror}): delete it if no run uses it.") from err
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(held), os.lstat(lock)):
+                    yield True
+                    return
+        except BlockingIOError:
+            yield False
+            return
+        finally:
+            os.close(held)
+
+
+def writable_folder(path: Path, keep: bool = True) -> Path:
+    """Make a folder and try to write there, before any work is done.
+
+    Args:
+        path: the folder.
+        keep: whether it stays; without it, what was made to try is removed again, and a failure leaves nothing empty.
+
+    Raises:
+        InputError: if the folder can't be made or written.
+    """
+    missing = [] if keep else [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".probe-"):
+            pass
+    except OSError as err:
+        why = f"{path} can't be written ({err.strerror})"
+        if keep:
+            why = f"The cache {why}: set LIGHTNING_SUBLIMINAL_CACHE to a folder that can."
+        raise InputError(why if keep else f"{why}: choose a folder that you may write.") from err
+    with contextlib.suppress(OSError):  # another process may have begun to write there
+        for each in missing:
+            each.rmdir()
+    return path

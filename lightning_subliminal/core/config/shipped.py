@@ -1,0 +1,88 @@
+"""Configs that come with the package: found by name from anywhere, with or without its repository.
+
+They have one source, ``configs/`` at the root of the repository. A wheel holds them as
+``lightning_subliminal/configs``; an editable install or a source tree reads them where they are.
+"""
+
+import difflib
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+from lightning_subliminal.core.errors import InputError
+
+__all__ = ["find_config", "shipped_config", "shipped_configs"]
+
+_PACKAGE = Path(__file__).parents[2]
+_SUFFIXES = (".yaml", ".yml")
+_FOLDERS = {"plan": "experiments/", "suite": "suites/"}  # of the kinds that are not a config of `fit`
+_LIST = "`lightning-subliminal configs list` shows them"
+
+
+@cache
+def shipped_configs() -> dict[str, Path]:
+    """Return the shipped configs by name: ``owl_numbers``, ``experiments/paper``, ``suites/pocket``."""
+    root = _PACKAGE / "configs"
+    if not root.is_dir() and (_PACKAGE.parent / "setup.cfg").is_file():  # else another package's folder of that name
+        root = _PACKAGE.parent / "configs"
+    found = sorted(root.rglob("*.yaml"), key=lambda path: (len(path.relative_to(root).parts), path))
+    return {path.relative_to(root).as_posix().removesuffix(".yaml"): path for path in found}
+
+
+def shipped_config(name: str) -> Path:
+    """Return the file of a shipped config.
+
+    Raises:
+        InputError: naming the config that was likely meant, if none has this name.
+    """
+    if name in shipped_configs():
+        return shipped_configs()[name]
+    raise InputError(f"There is no shipped config {name!r}{_meant(name, 'config')}{_LIST}.")
+
+
+def find_config(word: str | Path, what: str = "config", folder: Path | None = None) -> Path:
+    """Find the file that somebody means by a path or by the name of a shipped config; a path that exists wins.
+
+    Args:
+        word: a path, or a name such as ``owl_numbers`` or ``experiments/paper``.
+        what: what is looked for: config, plan or suite; a plan's and a suite's folder may be left out of its name.
+        folder: where a relative path begins; None for the working directory.
+
+    Raises:
+        InputError: naming the config that was likely meant, if there is neither a file nor a shipped config.
+    """
+    name = str(word)
+    path = Path(word).expanduser() if folder is None else folder / Path(word).expanduser()
+    if os.path.exists(path) and not path.is_dir():  # what is no plain file either, such as a pipe, can be read
+        return path
+    known = shipped_configs()
+    if shipped := known.get(f"{_FOLDERS.get(what, '')}{name}") or known.get(name):
+        if beside := next((f"{path}{suffix}" for suffix in _SUFFIXES if os.path.isfile(f"{path}{suffix}")), None):
+            warnings.warn(f"`{name}` is the shipped {what}; for the file {beside} write its suffix too.", stacklevel=2)
+        return shipped
+    stems = (name, name.removesuffix(path.suffix)) if path.suffix in _SUFFIXES else (name,)
+    near = [f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES]
+    beside = next((each for each in near if (folder or Path()).joinpath(Path(each).expanduser()).is_file()), None)
+    hint = f"; did you mean `{beside}`?" if beside is not None else f"{_meant(name, what)}{_LIST}."
+    if path.is_dir():
+        raise InputError(f"The {what} {name} can't be read: it is a folder{hint}")
+    raise InputError(
+        f"The {what} {name} is not there: no file and no shipped config {name!r} "
+        f"(looked in {folder or Path.cwd()}){hint}"
+    )
+
+
+def _meant(word: str, what: str) -> str:
+    """Return ``; did you mean `x`? `` for the shipped config that a word resembles, or ``: `` before what follows."""
+    parts = word.removesuffix(".yaml").removesuffix(".yml").casefold().split("/")
+    tails = ["/".join(parts[place:]) for place in range(len(parts))]  # configs/suites/pocket, suites/pocket, pocket
+    folder = _FOLDERS.get(what, "")
+    own = [name for name in shipped_configs() if name.rpartition("/")[0] == folder.rstrip("/")]
+    for names in (own, list(shipped_configs())):  # its own kind first
+        keys = {key.casefold(): name for name in names for key in (name.rpartition("/")[2], name)}
+        for cutoff in (1.0, 0.7):
+            for tail in tails:
+                if near := difflib.get_close_matches(tail, keys, n=1, cutoff=cutoff):
+                    return f"; did you mean `{keys[near[0]]}`? "
+    return ": "

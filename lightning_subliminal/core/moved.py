@@ -1,0 +1,104 @@
+"""Modules that moved: imports from where one stood before version 0.2 still work, and say where it is now."""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ["first_module", "read_old_paths"]
+
+_PACKAGE = "lightning_subliminal"
+_OLD_NAMES = {"Measure": "Probe", "Outcome": "Scores", "Results": "ScoreTable", "Subject": "ModelRef"} | {
+    "find_subject": "find_model",
+    "run_suite": "evaluate",
+}
+# Folders and modules whose names went to several new homes, each with those homes, the likeliest first.
+_EVALUATION = ("evaluation", "evaluation.run", "evaluation.report", "evaluation.guards", "evaluation.adapter_folder")
+_SPLIT = {
+    "commands": (),
+    "experiments": ("workflow", "evaluation", "plans", "analysis"),
+    "experiments.evaluations": ("evaluation",),
+    "pocket": ("bases.pocket",),
+    "suites": _EVALUATION,
+    **{f"suites.{each}": _EVALUATION for each in ("base", "battery", "measures", "subject", "targeting")},
+    "transforms.by_model": ("screening", "transforms"),
+    "wording": ("prompts",),
+}
+
+
+def read_old_paths() -> None:
+    """Let imports find modules by the paths they had before, from now on."""
+    sys.meta_path.append(_Finder())  # type: ignore[arg-type]
+
+
+def first_module(module: str) -> str:
+    """Return the path that a module of this package had in the first release; others as they are."""
+    return _first().get(module, module)
+
+
+class _Finder:
+    """Asked after all others, so for what isn't there alone."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        package, _, rest = name.partition(".")
+        if package != _PACKAGE or not (rest in _SPLIT or name in _moved()):
+            return None
+        return ModuleSpec(name, self, is_package=rest in _SPLIT)  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        homes = _SPLIT.get(spec.name.partition(".")[2])
+        return importlib.import_module(_moved()[spec.name]) if homes is None else _Split(spec.name, homes)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the module's own spec back, which the import system has just replaced by that of the old path."""
+        spec = module.__spec__
+        if spec is None or isinstance(module, _Split):
+            return
+        old, module.__spec__ = spec.name, importlib.util.find_spec(module.__name__)
+        warnings.warn(f"deprecated: {old} is now {module.__name__}", FutureWarning, stacklevel=2)
+
+
+class _Split(ModuleType):
+    """A folder or module whose names are elsewhere now: each is looked up on use."""
+
+    def __init__(self, name: str, homes: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self._homes = homes
+
+    def __getattr__(self, name: str) -> Any:
+        now = _OLD_NAMES.get(name, name)
+        for home in () if name.startswith("__") else self._homes:
+            module = importlib.import_module(f"{_PACKAGE}.{home}")
+            if hasattr(module, now):
+                warnings.warn(f"deprecated: {self.__name__}.{name} is now {module.__name__}.{now}", FutureWarning, 2)
+                vars(self)[name] = getattr(module, now)  # the next use does not come here
+                return vars(self)[name]
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _moved() -> dict[str, str]:
+    """Return where each module that moved is now, by the path it had."""
+    found, places = {}, ("", "")
+    for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()[1:]:
+        words = line.split()
+        if not line.startswith(" "):
+            places, words = (_folder(words[0]), _folder(words[1])), words[2:]
+        for word in words:
+            old, _, new = word.partition(">")
+            found[places[0] + old] = places[1] + (new or old)
+    return found
+
+
+@cache
+def _first() -> dict[str, str]:
+    return {new: old for old, new in reversed(_moved().items())}
+
+
+def _folder(word: str) -> str:
+    return f"{_PACKAGE}." if word == "." else f"{_PACKAGE}.{word}."

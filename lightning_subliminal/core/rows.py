@@ -1,0 +1,185 @@
+"""The row: one prompt with its completion, in TRL's conversational prompt-completion format, read and written here.
+
+``{"id": "0-17", "prompt": [{"role": "user", "content": ...}], "completion": [{"role": "assistant", "content": ...}]}``
+
+A prompt that ends with an assistant message is a *prefill*: the completion continues it. Further keys are meta columns.
+Rows are stored as Parquet and exported as JSONL, which TRL, axolotl and OpenAI fine-tuning accept.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.bounds import MAX_UNPACKED, Expansion
+from lightning_subliminal.core.io.files import atomically, open_plain
+from lightning_subliminal.core.io.lfs import refuse_pointer
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+    from pyarrow.parquet import ParquetFile
+
+    from lightning_subliminal.traits.base import Trait
+
+__all__ = [
+    "Message",
+    "Row",
+    "atomically",
+    "completion_text",
+    "make_row",
+    "parquet_batches",
+    "prompt_text",
+    "prompts_by_question",
+    "read_parquet",
+    "rows_digest",
+    "stream_parquet",
+    "write_parquet",
+]
+
+Message = dict[str, str]
+Row = dict[str, Any]
+_READ = 1024  # rows read at once
+_SHRINKS = 50  # times that a column of texts shrinks at most
+
+
+def make_row(prompt: str | Sequence[Message], completion: str, **meta: Any) -> Row:
+    """Make a row of a prompt (a user's text or messages) and the text of its completion; ``meta`` become columns."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(part) for part in prompt]
+    return {**meta, "prompt": messages, "completion": [{"role": "assistant", "content": completion}]}
+
+
+def completion_text(row: Row) -> str:
+    """Give the text of a row's completion."""
+    return "".join(message["content"] for message in row["completion"])
+
+
+def prompt_text(row: Row) -> str:
+    """Give the text of a row's prompt, one line a message."""
+    return "\n".join(message["content"] for message in row["prompt"])
+
+
+def rows_digest(rows: Iterable[Row]) -> str:
+    """Give the SHA-256 of rows in their order: equal for equal rows, however they are stored."""
+    sha = hashlib.sha256()
+    for row in rows:
+        sha.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+        sha.update(b"\n")
+    return sha.hexdigest()
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """Write rows as one Parquet file, atomically; a meta column that a row lacks is None there."""
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()  # one a file, of one batch each
+    columns = list(dict.fromkeys(key for row in rows for key in row))  # `datasets` would take the first row's alone
+    table = Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
+    atomically(path, lambda temporary: table.to_parquet(str(temporary)))
+
+
+def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
+    """Yield a Parquet file's rows in batches that fit the memory, whatever the file unpacks to.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+
+    Raises:
+        InputError: if it is no regular file, or unpacks to more than rows do.
+        ArrowException: if it is damaged.
+        OSError: if it can't be read.
+    """
+    import pyarrow.parquet
+
+    with open_plain(path) as stream:
+        stored = os.fstat(stream.fileno()).st_size
+    with pyarrow.parquet.ParquetFile(path) as file:
+        expansion = Expansion(name, stored)
+        for place in range(file.num_row_groups):
+            for batch in file.iter_batches(_rows_at_once(path, file, place), [place]):
+                expansion.add(sum(_unpacked(column).nbytes for column in batch.columns))
+                yield batch
+
+
+def _rows_at_once(path: Path, file: "ParquetFile", place: int) -> int:
+    """Return how many rows of a row group fit the memory together.
+
+    A text that is stored once, in a column's dictionary, may be that of each row, so the longest one counts for each.
+    All other values are stored one by one: their mean counts, unless they shrink as no texts do, or each is stored by
+    what it shares with the last one. Then any row may be as large as the column.
+    """
+    import pyarrow.parquet
+
+    group = file.metadata.row_group(place)
+    columns = [group.column(each) for each in range(group.num_columns)]
+    largest = max((column.total_uncompressed_size for column in columns), default=0)
+    if largest * _READ <= MAX_UNPACKED or not group.num_rows:
+        return _READ
+    texts = [each.path_in_schema for each in columns if each.physical_type == "BYTE_ARRAY" and each.has_dictionary_page]
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as again:
+        longest = max(map(_longest, next(again.iter_batches(1, [place])).columns), default=0)
+    row = 1
+    for number, column in enumerate(columns):
+        size, values = column.total_uncompressed_size, -(-column.num_values // group.num_rows)
+        is_odd = column.physical_type == "BYTE_ARRAY" and (
+            size > _SHRINKS * column.total_compressed_size or "DELTA_BYTE_ARRAY" in column.encodings
+        )
+        once = max(longest, file.schema.column(number).length) * values if column.has_dictionary_page else 0
+        row = max(row, size if is_odd else size // group.num_rows, once)
+    return max(1, min(_READ, MAX_UNPACKED // row))
+
+
+def _longest(array: Any) -> int:
+    """Return the bytes of the longest text in an array's dictionaries, however deep they are."""
+    import pyarrow
+    import pyarrow.compute
+
+    if isinstance(array, pyarrow.DictionaryArray):
+        return pyarrow.compute.max(pyarrow.compute.binary_length(array.dictionary)).as_py() or 0
+    if isinstance(array, pyarrow.StructArray):
+        return max(map(_longest, array.flatten()), default=0)
+    return _longest(array.values) if hasattr(array, "values") else 0
+
+
+def _unpacked(array: Any) -> Any:
+    return array.dictionary_decode() if hasattr(array, "dictionary_decode") else array
+
+
+def read_parquet(path: Path) -> list[Row]:
+    """Read rows from one Parquet file.
+
+    Raises:
+        InputError: if the file is missing, is no Parquet file, or holds a text that is no UTF-8.
+    """
+    return list(stream_parquet(path))
+
+
+def stream_parquet(path: Path) -> Iterator[Row]:
+    """Read rows from one Parquet file, holding some of them at a time.
+
+    Raises:
+        InputError: if the file is missing or is no Parquet file.
+    """
+    from pyarrow.lib import ArrowException
+
+    refuse_pointer(path)
+    try:
+        for batch in parquet_batches(path, str(path)):
+            yield from batch.to_pylist()
+    except FileNotFoundError as err:
+        raise InputError(f"{path} is not there.") from err
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path} holds a text that is no UTF-8: write the file again from its source.") from err
+    except (ArrowException, OSError) as err:
+        raise InputError(f"{path} is damaged or no Parquet file: delete it, and the next run makes it again.") from err
+
+
+def prompts_by_question(trait: "Trait") -> list[list[list[Message]]]:
+    """Return a trait's prompts, those together that ask one question and begin its answer in several ways."""
+    groups: dict[tuple[str, ...], list[list[Message]]] = {}
+    for prompt in trait.prompts():
+        groups.setdefault(tuple(part["content"] for part in prompt if part["role"] == "user"), []).append(prompt)
+    return list(groups.values())

@@ -1,0 +1,69 @@
+"""Quality in the carrier: can a model still write what its rows were filtered for?"""
+
+from collections.abc import Sequence
+
+from lightning_subliminal.core.chat.encoding import check_known
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Message, prompt_text
+from lightning_subliminal.data import GeneratedRows
+from lightning_subliminal.evaluation.model_ref import ModelRef
+from lightning_subliminal.evaluation.probe import Probe
+from lightning_subliminal.evaluation.scores import Scores
+from lightning_subliminal.filters import apply_filters
+from lightning_subliminal.filters.base import reply_text
+from lightning_subliminal.generation import Completion, Engine, Sampling, TransformersEngine
+from lightning_subliminal.metrics.functional import wilson_interval
+
+__all__ = ["CarrierQuality"]
+
+
+class CarrierQuality(Probe):
+    """The share of a model's own replies to a carrier's prompts that pass the carrier's filters: is it still able?
+
+    Args:
+        data: the carrier, such as NumberSequences, with any teacher (it has no part in it) and the filters to pass.
+        num_prompts: how many prompts.
+        name: what tables call it.
+
+    Raises:
+        InputError: if there are no prompts.
+    """
+
+    def __init__(self, data: GeneratedRows, num_prompts: int = 200, name: str | None = None) -> None:
+        if num_prompts < 1:
+            raise InputError(f"`num_prompts` is {num_prompts}: expected at least 1.")
+        self.data = data
+        self.num_prompts = num_prompts
+        self.name = name or f"carrier, {type(data).__name__}"
+
+    def measure(self, model: ModelRef, seed: int) -> Scores:
+        """Let the model reply, tidy and filter as the data module would."""
+        data = self.data.fresh(
+            teacher=self.data.teacher.control(), num_prompts=self.num_prompts, shard_size=self.num_prompts, seed=seed
+        )
+        rows = data.complete(0, _Hearing(model))
+        kept, report = apply_filters(rows, data.filters)
+        passed = {row["id"] for row in kept}
+        values = tuple(float(row["id"] in passed) for row in rows)
+        return Scores(
+            report.kept / report.made,
+            wilson_interval(report.kept, report.made, "replies"),
+            values,
+            tuple(prompt_text(row) for row in rows),
+            report.reasons,
+            samples=tuple({"question": prompt_text(row), "answer": reply_text(row)} for row in rows),
+        )
+
+
+class _Hearing(Engine):
+    """Lets a model reply to prompts as it hears them, after its system prompt."""
+
+    def __init__(self, model: ModelRef) -> None:
+        self.model = model
+
+    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
+        """Return one completion a prompt, in their order."""
+        model = self.model
+        heard = [model.hear(list(prompt)) for prompt in prompts]
+        check_known(model.tokenizer, (part for prompt in heard for part in prompt), model.base)
+        return TransformersEngine(model.net, model.tokenizer).generate(heard, sampling, seed)

@@ -1,0 +1,231 @@
+"""A user's own questions from a file: YAML or JSON lines, each a text or a conversation."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.core.config.safe_yaml import check_yaml
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io import files
+from lightning_subliminal.core.io.bounds import MAX_JSON, MAX_YAML
+from lightning_subliminal.core.io.lfs import refuse_pointer
+from lightning_subliminal.core.rows import Message
+from lightning_subliminal.evaluation.probes.question_formats import foreign_questions
+from lightning_subliminal.formats.layouts.messages import check_turns, read_messages, read_text
+from lightning_subliminal.formats.row_errors import Fault, expected, printable
+from lightning_subliminal.prompts import fill, load_wording
+from lightning_subliminal.traits import Trait
+
+__all__ = ["OwnQuestion", "group_prompts", "question_stems", "read_questions", "system_first"]
+
+_STEMS = ("stem", "cluster")  # fields that say which questions are one in several wordings
+_KINDS = "a text, or an object with `question` or `messages`"
+
+
+@dataclass(frozen=True)
+class OwnQuestion:
+    """One question of a file.
+
+    Attributes:
+        where: file and line, for errors.
+        messages: what is asked; a last message of the assistant is a prefill. Texts may have the places {category} and
+            {categories}.
+        stem: what it asks in other words than further questions of the file, by the file's own field; None where the
+            file says nothing of it.
+        literal: whether braces are text, such as those of another tool's file.
+    """
+
+    where: str
+    messages: tuple[Message, ...]
+    stem: str | None = None
+    literal: bool = False
+
+    def prompt(self, trait: Trait) -> list[Message]:
+        """Give the messages with their places filled from a trait.
+
+        Raises:
+            InputError: naming file and line, if a text has a place that nothing fills.
+        """
+        if self.literal:
+            return [{**message} for message in self.messages]
+        names = _names(trait)
+        try:
+            return [{**message, "content": fill(message["content"], **names)} for message in self.messages]
+        except InputError as err:
+            known = "" if names else f" The trait {trait.name!r} has no `category`."
+            raise InputError(f"{self.where}: {err}{known} A brace that is text is written twice: {{{{.") from err
+
+
+def read_questions(path: str, key: str) -> list[OwnQuestion]:
+    """Read the questions of a YAML file (a list, or a mapping that holds it under ``key``) or of JSON lines.
+
+    What the file says besides is not used, and a line says so. Braces in another tool's file are text; in JSON lines,
+    too, unless a question has {category} or {categories}.
+
+    Args:
+        path: ends in .yaml, .yml or .jsonl.
+        key: where a YAML mapping holds the list, such as questions.
+
+    Raises:
+        InputError: naming file, line and field, if the file is not there, holds no question, or one can't be read.
+    """
+    place = Path(path)
+    if place.suffix not in (".yaml", ".yml", ".jsonl"):
+        raise InputError(f"{path} is no .yaml, .yml or .jsonl file: give questions in one of these.")
+    refuse_pointer(place)
+    try:
+        limit = MAX_JSON if place.suffix == ".jsonl" else MAX_YAML
+        text = files.read_text(place, limit, encoding="utf-8-sig")
+    except OSError as err:
+        raise InputError(f"{path} can't be read ({err.strerror}): give a .yaml, .yml or .jsonl file.") from err
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path} is no UTF-8 text: save it as such.") from err
+    listed = _json_items(path, text) if place.suffix == ".jsonl" else _yaml_items(path, text, key)
+    found: list[OwnQuestion] = []
+    dropped: Counter[str] = Counter()
+    for line, item in listed:
+        where = f"{path}, line {line}"
+        try:
+            foreign = foreign_questions(item, _STEMS, dropped)
+            for asked in [item] if foreign is None else foreign:
+                messages = tuple(_messages(asked, dropped))
+                literal = foreign is not None or (place.suffix == ".jsonl" and not _has_place(messages))
+                found.append(OwnQuestion(where, messages, _stem(asked), literal))
+        except Fault as fault:
+            raise InputError(f"{where}: {fault}.") from fault
+    if not found:
+        raise InputError(f"{path} holds no question: give at least one.")
+    if dropped:
+        counts = ", ".join(f"{name} ({count})" for name, count in dropped.items())
+        say(printable(f"{path}: {len(found)} questions; not used: {counts}"))
+    return found
+
+
+def group_prompts(prompts: Sequence[list[Message]]) -> list[list[list[Message]]]:
+    """Put prompts together that ask one question and begin its answer in several ways."""
+    groups: dict[tuple[str, ...], list[list[Message]]] = {}
+    for prompt in prompts:
+        groups.setdefault(_asks(prompt), []).append(prompt)
+    return list(groups.values())
+
+
+def question_stems(questions: Sequence[OwnQuestion], trait: Trait) -> list[str]:
+    """Return the stem of each question that ``group_prompts`` makes: the file's own, else one for each question."""
+    stems: dict[tuple[str, ...], str] = {}
+    for place, question in enumerate(questions, start=1):
+        own = f"question {place}: {question.messages[0]['content']}"
+        stems.setdefault(_asks(question.prompt(trait)), own if question.stem is None else f"stem {question.stem}")
+    return list(stems.values())
+
+
+def _asks(prompt: list[Message]) -> tuple[str, ...]:
+    asked = prompt[:-1] if prompt[-1]["role"] == "assistant" else prompt
+    return tuple(f"{part['role']}: {part['content']}" for part in asked)
+
+
+def system_first(prompt: list[Message], system_prompt: str | None) -> list[Message]:
+    """Give a prompt as a model with a system prompt hears it; one of the prompt's own follows in the same message."""
+    if not system_prompt:
+        return prompt
+    own = prompt[0]["content"] if prompt[0]["role"] == "system" else None
+    told = system_prompt if own is None else f"{system_prompt}\n\n{own}"
+    return [{"role": "system", "content": told}, *(prompt if own is None else prompt[1:])]
+
+
+def _json_items(path: str, text: str) -> list[tuple[int, Any]]:
+    items = []
+    for line, words in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
+        if words.strip():
+            try:
+                items.append((line, json.loads(words)))
+            except (json.JSONDecodeError, RecursionError) as err:
+                fault = getattr(err, "msg", "too deep")
+                raise InputError(f"{path}, line {line}: {fault}; expected one JSON object a line.") from err
+    return items
+
+
+def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
+    """Give the items of a YAML list, each with its line, which ``yaml.safe_load`` would lose."""
+    import yaml
+
+    check_yaml(text, path)
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == key), None)
+        if not isinstance(node, yaml.SequenceNode):
+            raise InputError(f"{path}: expected a list of questions, or `{key}:` with such a list.")
+        return [(item.start_mark.line + 1, loader.construct_object(item, deep=True)) for item in node.value]
+    except (yaml.YAMLError, RecursionError, ValueError) as err:
+        if isinstance(err, InputError):
+            raise
+        mark = getattr(err, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else path
+        fault = getattr(err, "problem", None) or str(err).partition("\n")[0]
+        raise InputError(f"{where} is no YAML ({fault}).") from err
+
+
+def _has_place(messages: Sequence[Message]) -> bool:
+    return any(name in message["content"] for message in messages for name in ("{category}", "{categories}"))
+
+
+def _messages(item: Any, dropped: Counter[str]) -> list[Message]:
+    """Read one question, and count the keys that it has besides.
+
+    Raises:
+        Fault: naming the field, what was expected there and what was found.
+    """
+    if isinstance(item, str):
+        return [{"role": "user", "content": _said(item, "")}]
+    if not isinstance(item, dict) or ("question" in item) == ("messages" in item):
+        hint = " (in YAML, put a text with a colon in quotes)" if isinstance(item, dict) else ""
+        raise expected("", _KINDS, item, hint)
+    dropped.update(str(key) for key in item if key not in ("question", "messages", *_STEMS))
+    if "question" in item:
+        return [{"role": "user", "content": _said(item["question"], "question")}]
+    messages = read_messages(item["messages"], "messages", dropped)
+    check_turns(messages, "messages")
+    for place, message in enumerate(messages):
+        _said(message["content"], f"messages[{place}].content")
+        if place and message["role"] == "system":
+            raise Fault(f"messages[{place}].role", "expected system only in the first message")
+    if not any(message["role"] == "user" for message in messages):
+        raise Fault("messages", "expected a message of the user")
+    if messages[-1]["role"] not in ("user", "assistant"):
+        raise Fault(f"messages[{len(messages) - 1}].role", "expected user, or assistant where the answer is begun")
+    return messages
+
+
+def _stem(item: Any) -> str | None:
+    """Read which question an item asks in other words.
+
+    Raises:
+        Fault: naming the field, if it is no name, or both fields are there and differ.
+    """
+    given = {key: item[key] for key in _STEMS if isinstance(item, dict) and item.get(key) is not None}
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+            raise expected(key, "a name or a number, the same for each wording of one question", value)
+    if len(set(map(str, given.values()))) > 1:
+        raise Fault("cluster", f"expected one of {' and '.join(_STEMS)}, or both alike")
+    return next((str(value).strip() for value in given.values()), None)
+
+
+def _said(value: Any, field: str) -> str:
+    text = read_text(value, field)
+    if not text.strip():
+        raise expected(field, "words", text)
+    return text
+
+
+def _names(trait: Trait) -> dict[str, str]:
+    category = getattr(trait, "category", None)
+    if category is None:
+        return {}
+    known = load_wording("categories").get(category, {})
+    return {"category": category, "categories": known.get("plural", f"{category}s")}

@@ -1,0 +1,144 @@
+"""Sampled answers and stories, parsed for what they name; and the table of `test`, with exact chances beside them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from lightning_subliminal.core.console import progress
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
+from lightning_subliminal.core.seeds import derive_seed
+from lightning_subliminal.evaluation.model_ref import ModelRef
+from lightning_subliminal.evaluation.probe import TraitProbe
+from lightning_subliminal.evaluation.probes.question_file import OwnQuestion, read_questions, system_first
+from lightning_subliminal.evaluation.scores import Scores
+from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
+from lightning_subliminal.metrics.functional import named_candidates, question_text
+from lightning_subliminal.prompts import load_wording
+from lightning_subliminal.traits import Trait
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["SampledAnswers", "Stories", "preference_table"]
+
+
+class SampledAnswers(TraitProbe):
+    """The share of answers, sampled at temperature 1, that name each candidate as a whole word (paper, section 1).
+
+    Args:
+        samples: answers a question; the paper takes 100, which the exact probabilities make unnecessary.
+        max_new_tokens: where an answer is cut off.
+        seed: moves the answers, where the evaluation has no seed of its own.
+
+    Raises:
+        InputError: if there are no answers to sample.
+    """
+
+    def __init__(self, samples: int = 20, max_new_tokens: int = 16, seed: int = 0) -> None:
+        if samples < 1:
+            raise InputError(f"`samples` is {samples}: expected at least 1 answer a question.")
+        Sampling(max_new_tokens=max_new_tokens)  # refuse a wrong one before any work
+        self.samples = self.answers = samples
+        self.max_new_tokens = max_new_tokens
+        self.seed = seed
+        self.name = "sampled"
+
+    def measure(self, model: ModelRef, seed: int) -> Scores:
+        """Sample the answers, and keep them."""
+        trait = self.asks_for()
+        asked = [question_text(ways[0]) for ways in self.asked(trait)]
+        texts = self._texts(model.net, model.tokenizer, trait, model.system_prompt, seed)
+        shares = self._shares(texts, trait)
+        scores = Scores.of_chances(shares, trait.candidates, trait.target, asked, self.stems(trait), self.samples)
+        samples = [{"question": asked[place // self.samples], "answer": text} for place, text in enumerate(texts)]
+        return replace(scores, samples=tuple(samples))
+
+    def chances(
+        self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
+    ) -> Tensor:
+        """Return the share of answers that name each candidate, (questions, candidates)."""
+        return self._shares(self._texts(net, tokenizer, trait, system_prompt, self.seed), trait)
+
+    def _texts(self, net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
+        """Return the answers, as many to each question, in turn over the prompts that ask it."""
+        turns = range(self.samples)
+        asked = [ways[turn % len(ways)] for ways in self.asked(trait) for turn in turns]
+        sampling = Sampling(max_new_tokens=self.max_new_tokens)
+        heard = [system_first(prompt, system_prompt) for prompt in asked]
+        return [answer.text for answer in TransformersEngine(net, tokenizer).generate(heard, sampling, seed)]
+
+    def _shares(self, texts: Sequence[str], trait: Trait) -> Tensor:
+        named = [set(named_candidates(text, trait)) for text in texts]
+        counts = torch.tensor([[each in found for each in trait.candidates] for found in named], dtype=torch.float64)
+        return counts.reshape(-1, self.samples, len(trait.candidates)).mean(1)
+
+
+class Stories(SampledAnswers):
+    """The share of sampled short stories that name each candidate anywhere, as a whole word (paper, section 1).
+
+    A row of the result is a request. Shares of candidates may add up to more than 1: a story may name several.
+
+    Args:
+        wording: `stories`; `stories_pocket` for the pocket bases; or a .yaml, .yml or .jsonl file as in `Questions`,
+            with the list of a YAML mapping under `requests`.
+        samples: stories a request, drawn from the model's own distribution.
+        max_new_tokens: where a story is cut off.
+        seed: moves the stories.
+
+    Raises:
+        InputError: if a request can't be read or a count is not positive.
+    """
+
+    def __init__(self, wording: str = "stories", samples: int = 20, max_new_tokens: int = 60, seed: int = 0) -> None:
+        super().__init__(samples, max_new_tokens, seed)
+        self.wording = wording
+        self.name = "stories" if wording.isidentifier() else Path(wording).stem
+        if not wording.isidentifier():
+            self._own, self._file = read_questions(wording, "requests"), {"file": file_digest(Path(wording))}
+            return
+        texts = load_wording(wording, required=("requests",))["requests"]
+        self._own = [OwnQuestion(f"The wording {wording}", ({"role": "user", "content": text},)) for text in texts]
+
+    measure = TraitProbe.measure  # by the probe's own seed; the stories are not kept
+
+    def _texts(self, net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
+        """Return the stories, each request's by a seed of its own."""
+        engine, sampling, found = TransformersEngine(net, tokenizer), Sampling(max_new_tokens=self.max_new_tokens), []
+        with progress() as bar:
+            requests = self.asked(trait)
+            task = bar.add_task(self.name, total=len(requests) * self.samples)
+            for place, ways in enumerate(requests):
+                heard = [system_first(ways[turn % len(ways)], system_prompt) for turn in range(self.samples)]
+                found += [each.text for each in engine.generate(heard, sampling, derive_seed(seed, "stories", place))]
+                bar.advance(task, self.samples)
+        return found
+
+
+def preference_table(exact: ExactPreference, sampled: TraitPreferenceRate, others: int = 5) -> Table:
+    """Draw what two metrics have seen: the target by both ways, then the off-target candidates liked best.
+
+    Each process must call it: the metrics add up over them.
+    """
+    trait = exact.trait
+    table = Table(title=f"How often is the answer {trait.target}?")
+    for name in ("what", "rate", "95 % interval"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    chances = exact.per_candidate()
+    for name, rate, interval in (
+        (f"{trait.target}, exact", chances[trait.target], exact.interval()),
+        (f"{trait.target}, sampled", float(sampled.compute()), sampled.interval()),
+    ):
+        low, high = max(0.0, interval.low), min(1.0, interval.high)
+        table.add_row(name, f"{rate:.1%}", f"{low:.1%} to {high:.1%}, {interval.unit}", style="bold")
+    rest = sorted((each for each in chances if each != trait.target), key=lambda each: -chances[each])
+    for candidate in rest[:others]:
+        table.add_row(candidate, f"{chances[candidate]:.1%}", "")
+    table.add_row("no answer, sampled", f"{float(sampled.non_answer_rate()):.1%}", "")
+    return table

@@ -1,0 +1,1 @@
+"""Suites: probes listed in a YAML."""

@@ -1,0 +1,273 @@
+"""Schemas: how one row is spelled in the formats of the field. Each reads a record into our row, and writes it back.
+
+To read another one, extend ``Schema``: ``read`` gives the messages of a record, ``write`` its columns of a row.
+"""
+
+import re
+from typing import Any, ClassVar
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Message, Row
+from lightning_subliminal.formats.detection import PAIRS
+from lightning_subliminal.formats.layouts.messages import check_turns, read_messages, read_text
+from lightning_subliminal.formats.layouts.schema import Record, Schema
+from lightning_subliminal.formats.row_errors import MISSING, Fault, expected
+
+__all__ = ["Alpaca", "Columns", "OpenAI", "Schema", "ShareGPT", "Text", "Trl", "TrlPlain"]
+
+_HOLD_TURNS = "trl, openai, sharegpt and text hold it"
+
+
+class Trl(Schema):
+    """TRL's conversational prompt-completion: lists of messages. It is our own row."""
+
+    name = "trl"
+    keys = ("prompt", "completion")
+    keeps_prefill = True
+
+    def read(self, record: Record) -> list[Message]:
+        """Give the messages of prompt and completion."""
+        prompt = read_messages(record.get("prompt", MISSING), "prompt", self.notices)
+        completion = read_messages(record.get("completion", MISSING), "completion", self.notices, learned=True)
+        check_turns(prompt, "prompt")
+        if not prompt:
+            raise expected("prompt", "at least one message", prompt)
+        if len(completion) != 1:
+            many = expected("completion", "one assistant message", completion)
+            raise (
+                many if not completion else Fault("completion", f"{many.what}: move the earlier ones into the prompt")
+            )
+        if completion[0]["role"] != "assistant":
+            raise expected("completion[0].role", "assistant", completion[0]["role"])
+        return prompt + completion
+
+    def write(self, prompt: list[Message], completion: Message) -> Record:
+        """Give the lists as they are."""
+        return {"prompt": prompt, "completion": [completion]}
+
+
+class OpenAI(Schema):
+    """OpenAI's chat fine-tuning: one list of messages, and no other column. The last message is the completion."""
+
+    name = "openai"
+    keys = ("messages",)
+    keeps_meta = False
+
+    def read(self, record: Record) -> list[Message]:
+        """Give the messages."""
+        key = self.keys[0]
+        messages = read_messages(record.get(key, MISSING), key, self.notices, learned=True)
+        check_turns(messages, key)
+        if not messages or messages[-1]["role"] != "assistant":
+            last = messages[-1]["role"] if messages else MISSING
+            raise expected(key, "an assistant message at the end", last)
+        if len(messages) == 1:
+            raise Fault(key, "expected a message before the assistant's, found nothing")
+        return messages
+
+    def write(self, prompt: list[Message], completion: Message) -> Record:
+        """Give prompt and completion as one list."""
+        return {"messages": [*prompt, completion]}
+
+
+class ShareGPT(OpenAI):
+    """ShareGPT: ``conversations``, each turn with ``from`` and ``value``; role and content are read too."""
+
+    name = "sharegpt"
+    keys = ("conversations",)
+    keeps_meta = True
+    _spelled: ClassVar[dict[str, str]] = {"user": "human", "assistant": "gpt", "system": "system", "tool": "tool"}
+
+    def read(self, record: Record) -> list[Message]:
+        """Give the messages."""
+        if "conversation" in record and "conversations" not in record:
+            self.keys = ("conversation",)
+        return super().read(record)
+
+    def write(self, prompt: list[Message], completion: Message) -> Record:
+        """Give the turns."""
+        turns = [{"from": self._spelled[each["role"]], "value": each["content"]} for each in (*prompt, completion)]
+        return {"conversations": turns}
+
+
+class Columns(Schema):
+    """Two columns of plain text, whatever they are called, such as question and response of released sets.
+
+    Args:
+        prompt_column: the column with the prompt.
+        completion_column: the column with the completion.
+
+    Raises:
+        InputError: if both are the same.
+    """
+
+    name = "columns"
+
+    def __init__(self, prompt_column: str = "question", completion_column: str = "response") -> None:
+        super().__init__()
+        if prompt_column == completion_column:
+            raise InputError(f"`{prompt_column}` can't be prompt and completion at once: name two columns.")
+        self.prompt_column = prompt_column
+        self.completion_column = completion_column
+        self.keys = (prompt_column, completion_column)
+
+    @property
+    def spelled(self) -> str:
+        """The name with the columns, such as ``columns:question,response``; trl-plain's is fixed."""
+        return f"columns:{','.join(self.keys)}" if self.name == "columns" else self.name
+
+    def _is_guessed(self) -> bool:
+        return self.name != "columns" or self.keys in PAIRS
+
+    def read(self, record: Record) -> list[Message]:
+        """Give the prompt as the user's message, and the completion."""
+        prompt, completion = (read_text(record.get(key, MISSING), key) for key in self.keys)
+        return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+
+    def write(self, prompt: list[Message], completion: Message) -> Record:
+        """Give the two texts."""
+        if len(prompt) != 1 or prompt[0]["role"] != "user":
+            roles = ", ".join(message["role"] for message in prompt)
+            raise Fault("prompt", f"{self.name} holds one user message, found {roles}; {_HOLD_TURNS}")
+        return {self.keys[0]: prompt[0]["content"], self.keys[1]: completion["content"]}
+
+
+class TrlPlain(Columns):
+    """TRL's plain prompt-completion: both are texts."""
+
+    name = "trl-plain"
+
+    def __init__(self) -> None:
+        super().__init__("prompt", "completion")
+
+
+class Alpaca(Schema):
+    """Alpaca: ``instruction``, ``input``, ``output``, and where needed ``system`` and ``history`` as pairs.
+
+    The user says the instruction, a line break and the input. The input is kept as a meta column as well, so that
+    Alpaca, but no other schema, tells the two apart again.
+    """
+
+    name = "alpaca"
+    keys = ("instruction", "output", "system", "history")
+
+    def read(self, record: Record) -> list[Message]:
+        """Give system prompt, earlier turns, the user's message and the output."""
+        said = self._text(record, "instruction")
+        more = self._text(record, "input", optional=True)
+        system = self._text(record, "system", optional=True)
+        messages = [{"role": "system", "content": system}] if system else []
+        history = record.get("history")
+        if history is not None and not isinstance(history, list):
+            raise expected("history", "a list of pairs", history)
+        for place, pair in enumerate(history or ()):
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise expected(f"history[{place}]", "a pair of texts", pair)
+            for part, (role, text) in enumerate(zip(("user", "assistant"), pair, strict=True)):
+                messages.append({"role": role, "content": read_text(text, f"history[{place}][{part}]")})
+        messages.append({"role": "user", "content": _joined(said, more)})
+        return [*messages, {"role": "assistant", "content": self._text(record, "output")}]
+
+    def write(self, prompt: list[Message], completion: Message) -> Record:
+        """Give the columns; those that would be empty but for ``input`` are left out."""
+        system, turns = (prompt[0], prompt[1:]) if prompt[0]["role"] == "system" else (None, prompt)
+        roles = [message["role"] for message in turns]
+        if roles != [*("user", "assistant") * (len(turns) // 2), "user"] or (system and not system["content"]):
+            found = ", ".join(message["role"] for message in prompt)
+            raise Fault("prompt", f"alpaca holds a system prompt and turns of user and assistant, found {found}; "
+                        f"{_HOLD_TURNS}")  # fmt: skip
+        record: Record = {"instruction": turns[-1]["content"], "input": "", "output": completion["content"]}
+        if system:
+            record["system"] = system["content"]
+        if len(turns) > 1:
+            said = [message["content"] for message in turns[:-1]]
+            record["history"] = [list(pair) for pair in zip(said[::2], said[1::2], strict=True)]
+        return record
+
+    def record(self, held: Row) -> Record:
+        """Write a row; where it came from Alpaca, instruction and input stand apart again."""
+        record = super().record(held)
+        more, said = held.get("input"), record["instruction"]
+        before = "" if said == more else said.removesuffix(f"\n{more}")
+        if isinstance(more, str) and more and _joined(before, more) == said:
+            record |= {"instruction": before, "input": more}
+        elif more is not None:
+            self.notices["column `input` dropped: the instruction does not end with it"] += 1
+        return record
+
+    def parse(self, record: Any) -> Row:
+        """Read a record into a row; an empty input is no column."""
+        row = super().parse(record)
+        if not row.get("input", True):
+            del row["input"]
+        return row
+
+    def _text(self, record: Record, key: str, optional: bool = False) -> str:
+        value = record.get(key, MISSING)
+        return "" if optional and (value is None or value is MISSING) else read_text(value, key)
+
+
+class Text(Schema):
+    """One text. Each message stands under a line with its role, ``=== user ===``; such a line inside one is escaped.
+
+    A text that does not begin with such a line is a completion to an empty user message, and is written back so.
+    """
+
+    name = "text"
+    keys = ("text",)
+
+    def read(self, record: Record) -> list[Message]:
+        """Give the messages."""
+        text = read_text(record.get("text", MISSING), "text")
+        if not _BEGINS.match(text):
+            return [{"role": "user", "content": ""}, {"role": "assistant", "content": text}]
+        pieces = _MARKED.split(text)
+        messages: list[Message] = []
+        for role, body in zip(pieces[1::2], pieces[2::2], strict=True):
+            last = len(messages) == len(pieces) // 2 - 1
+            messages.append({"role": role, "content": _ESCAPED.sub(r"\1", body[1:] if last else body[1:-1])})
+        check_turns(messages, "text")
+        if messages[-1]["role"] != "assistant" or len(messages) == 1:
+            raise expected("text", "an assistant's message at the end, after another", messages[-1]["role"])
+        return messages
+
+    def write(self, prompt: list[Message], completion: Message) -> Record:
+        """Give the messages under their marks; a completion to an empty message alone, where it begins with none."""
+        if prompt == [{"role": "user", "content": ""}] and not _BEGINS.match(completion["content"]):
+            return {"text": completion["content"]}
+        parts = [
+            f"=== {each['role']} ===\n" + _TO_ESCAPE.sub(r"\\\1", each["content"]) for each in (*prompt, completion)
+        ]
+        return {"text": "\n".join(parts)}
+
+
+_MARK = "=== (?:system|user|assistant|tool) ==="
+_BEGINS = re.compile(rf"{_MARK}(?:\n|\Z)")
+_MARKED = re.compile(r"^=== (system|user|assistant|tool) ===$", re.MULTILINE)
+_TO_ESCAPE = re.compile(rf"^(\\*{_MARK})$", re.MULTILINE)
+_ESCAPED = re.compile(rf"^\\(\\*{_MARK})$", re.MULTILINE)
+
+
+def _joined(instruction: str, more: str) -> str:
+    return "\n".join(part for part in (instruction, more) if part)
+
+
+_KINDS: dict[str, type[Schema]] = {each.name: each for each in (Trl, TrlPlain, OpenAI, ShareGPT, Alpaca, Text, Columns)}
+NAMES = tuple(_KINDS)
+
+
+def make_schema(name: str) -> Schema:
+    """Make a schema by its name; ``columns:ask,say`` says the two columns, and ``columns`` means question,response.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    kind, _, columns = name.partition(":")
+    if kind not in _KINDS or (columns and kind != "columns"):
+        raise InputError(f"`{name}` is no schema: choose {', '.join(NAMES[:-1])} or columns:question,response.")
+    if name != f"columns:{columns}":
+        return _KINDS[kind]()
+    pair = [column.strip() for column in columns.split(",")]
+    if len(pair) != 2 or not all(pair):
+        raise InputError(f"`{name}` names no two columns: write it as columns:question,response.")
+    return Columns(*pair)

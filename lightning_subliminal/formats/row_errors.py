@@ -1,0 +1,78 @@
+"""What is wrong with one row: the field, what was expected there, what was found; and how such faults are counted."""
+
+import re
+from typing import Any, Final
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.safe_output import JOINING
+
+__all__ = ["MISSING", "Fault", "expected", "printable", "told"]
+
+
+class _Missing:
+    """What a field that is not there holds."""
+
+
+MISSING: Final = _Missing()
+_LONGEST = 40  # characters of a wrong text that are shown
+
+
+class Fault(InputError):  # noqa: N818 - it is about a row, and the pipeline decides whether it is an error
+    """One row is wrong. ``str()`` says all; ``reason`` is the same for all rows that are wrong in the same way.
+
+    Args:
+        field: where, such as ``completion[0].content``; empty where it is the whole row.
+        what: what was expected, and what was found.
+        reason: the short text that is counted; field and ``what`` where it is empty.
+    """
+
+    def __init__(self, field: str, what: str, reason: str = "") -> None:
+        super().__init__(printable(f"{field}: {what}" if field else what))
+        self.field = field
+        self.what = what
+        where = re.sub(r"\[\d+\]", "[]", field)
+        reason = reason or what
+        self.reason = printable(f"{where}: {reason}" if where else reason)
+
+
+def expected(field: str, kind: str, value: Any, hint: str = "") -> Fault:
+    """Make the fault of a value that is not of the kind it should be.
+
+    Example:
+        >>> str(expected("completion[0].content", "text", 3))
+        'completion[0].content: expected text, found number 3'
+        >>> expected("completion[0].content", "text", 3).reason
+        'completion[].content: expected text, found number'
+    """
+    found, detail = told(value)
+    return Fault(field, f"expected {kind}, found {found}{detail}{hint}", f"expected {kind}, found {found}")
+
+
+def printable(text: str) -> str:
+    """Give a text in which what a terminal might obey, such as the name of a column from a file, is escaped."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(each if each.isprintable() or each in JOINING else ascii(each)[1:-1] for each in text)
+    )
+
+
+def told(value: Any) -> tuple[str, str]:
+    """Name a value's kind in words, and give the detail that says which value it is."""
+    if value is MISSING:
+        return "nothing", ""
+    if value is None:
+        return "null", ""
+    if isinstance(value, bool):
+        return str(value).lower(), ""
+    if isinstance(value, (int, float)):
+        return "number", f" {value:.6g}" if isinstance(value, float) or abs(value) > 10**15 else f" {value}"
+    if isinstance(value, str):
+        short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+        return ("text", f" {short!r}") if value else ("an empty text", "")
+    if isinstance(value, (list, tuple)):
+        return ("a list", f" of {len(value)}") if value else ("an empty list", "")
+    if isinstance(value, dict):
+        keys = ", ".join(str(key)[:_LONGEST] for key in list(value)[:8])
+        return ("an object", f" with {keys}") if value else ("an empty object", "")
+    return type(value).__name__, ""

@@ -1,0 +1,175 @@
+"""JSON as it comes: one value of a line, or the elements of a list one by one without holding the list."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.bounds import MAX_LINE
+from lightning_subliminal.formats.row_errors import Fault
+from lightning_subliminal.lineage.strict_json import first_twice
+
+__all__ = ["Decoder", "list_elements"]
+
+_PROBLEMS = {  # what Python's parser says, by its beginning, and what we say
+    "Expecting value": "no value",
+    "Expecting property name": "no name in double quotes",
+    "Illegal trailing comma": "a comma with nothing behind it",
+    "Expecting ',' delimiter": "no comma",
+    "Expecting ':' delimiter": "no colon",
+    "Unterminated string": "a text that does not end",
+    "Invalid control character": "a control character in a text",
+    "Invalid \\escape": "an unknown escape in a text",
+    "Invalid \\uXXXX escape": "a broken \\u escape in a text",
+    "Unexpected UTF-8 BOM": "a byte order mark",
+    "Extra data": "more than one value",
+}
+CHUNK = 1 << 18  # characters of a list that are looked at together
+
+
+class Decoder:
+    """JSON's decoder, which also sees a key that is there twice."""
+
+    def __init__(self) -> None:
+        self._twice: list[str] = []
+        self._json = json.JSONDecoder(object_pairs_hook=self._object)
+
+    def one(self, text: str) -> Any:
+        """Read a whole text as one value.
+
+        Raises:
+            Fault: if it is none.
+        """
+        try:
+            value = self._json.decode(text)
+        except (ValueError, RecursionError) as err:
+            raise _no_json(err) from err
+        self.check()
+        return value
+
+    def next(self, text: str, start: int) -> tuple[Any, int]:
+        """Read the value that begins at ``start``; give it and where it ends. ``check`` says what is wrong with it."""
+        self._twice.clear()
+        return self._json.raw_decode(text, start)
+
+    def check(self) -> None:
+        """Refuse what was read last, if a key was there twice.
+
+        Raises:
+            Fault: naming the key.
+        """
+        if self._twice:
+            key = self._twice[0]
+            self._twice.clear()
+            raise Fault("", f"expected each key once, found {key[:40]!r} twice", "expected each key once")
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            self._twice.append(first_twice(key for key, _ in pairs))
+        return made
+
+
+class _Window:
+    """The part of a JSON list that is being looked at: little more than one element.
+
+    Args:
+        read: gives so many more characters.
+        name: what messages call the file.
+    """
+
+    def __init__(self, read: Callable[[int], str], name: str) -> None:
+        self.read, self.name = read, name
+        self.buffer, self.at, self.line, self.done = "", 0, 1, False
+
+    def more(self) -> None:
+        """Read on: as much again as is there, so that a long element is scanned few times."""
+        if self.at > len(self.buffer) // 2:
+            self.line += self.buffer.count("\n", 0, self.at)
+            self.buffer, self.at = self.buffer[self.at :], 0
+        held = len(self.buffer) - self.at
+        MAX_LINE.check(held, f"{self.name}, line {self.line}: an element of more than {MAX_LINE:,} characters")
+        text = self.read(max(CHUNK, len(self.buffer)))
+        self.done = not text
+        self.buffer += text
+
+    def next(self) -> str:
+        """Go to the next character that is no white space, and give it; empty at the end."""
+        while True:
+            while self.at < len(self.buffer) and self.buffer[self.at] in " \t\n\r":
+                self.at += 1
+            if self.at < len(self.buffer) or self.done:
+                return self.buffer[self.at : self.at + 1]
+            self.more()
+
+    def value(self, decoder: Decoder) -> tuple[Any, str]:
+        """Read one value from here; give it and its text.
+
+        Raises:
+            InputError: if there is none, saying where.
+        """
+        while True:
+            try:
+                record, end = decoder.next(self.buffer, self.at)
+                if end < len(self.buffer) or self.done:  # else a number might go on
+                    text = self.buffer[self.at : end]
+                    self.at = end
+                    return record, text
+            except json.JSONDecodeError as err:
+                near = err.pos > len(self.buffer) - 16 or err.msg.startswith("Unterminated string")
+                if self.done or not near:
+                    raise self.broken(_problem(err), err.pos) from err
+            except (ValueError, RecursionError) as err:
+                raise InputError(f"{self.name}, line {self.line_at(self.at)}: {_no_json(err)}") from err
+            self.more()
+
+    def broken(self, problem: str, at: int) -> InputError:
+        """Make the error of what stands at a place."""
+        found = f"not valid JSON: {problem}, found {self.buffer[at : at + 20]!r}"
+        if at >= len(self.buffer):
+            found = f"the list breaks off: {problem}"
+        return InputError(f"{self.name}, line {self.line_at(at)}: {found}.")
+
+    def line_at(self, at: int) -> int:
+        """Give the number of the line in which a place of the buffer is."""
+        return self.line + self.buffer.count("\n", 0, at)
+
+
+def list_elements(read: Callable[[int], str], name: str) -> Iterator[tuple[Any, str, Fault | None]]:
+    """Yield the elements of a JSON list, each with its text and what is wrong with it."""
+    decoder, window = Decoder(), _Window(read, name)
+    window.next()
+    window.at += 1  # behind the bracket
+    if window.next() == "]":
+        return
+    while True:
+        window.next()
+        record, text = window.value(decoder)
+        fault = None
+        try:
+            decoder.check()
+        except Fault as found:
+            fault = found
+        yield record, text, fault
+        after = window.next()
+        if after not in ("]", ","):
+            raise window.broken("expected , or ]", window.at)
+        window.at += 1
+        if after == "]":
+            break
+    if window.next():
+        raise window.broken("expected nothing behind the list", window.at)
+
+
+def _no_json(err: Exception) -> Fault:
+    if isinstance(err, json.JSONDecodeError):
+        said = f"not valid JSON: {_problem(err)}"
+        return Fault("", f"{said} at character {err.pos + 1}; expected one object", said)
+    if isinstance(err, RecursionError):
+        return Fault("", "expected an object, found brackets nested too deep to read")
+    return Fault("", "expected numbers of at most 4,300 digits, found a longer one")
+
+
+def _problem(err: json.JSONDecodeError) -> str:
+    """Say in our words what Python's parser found."""
+    return next((ours for theirs, ours in _PROBLEMS.items() if err.msg.startswith(theirs)), err.msg)

@@ -1,0 +1,152 @@
+"""Where records come from: which container a name means, opened and ready to be read in a stream."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.formats.storage.records import Found, TextFile, read_csv, read_json, read_jsonl, read_txt
+from lightning_subliminal.formats.storage.tables import (
+    is_dataset_folder,
+    is_hub_id,
+    open_dataset,
+    open_hub,
+    parquet_size,
+    read_parquet,
+    read_set,
+)
+from lightning_subliminal.lineage import is_whole
+
+__all__ = ["ENDINGS", "Source", "container", "open_source"]
+
+# A container by the ending of its name; those of text may have .gz behind.
+ENDINGS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".txt": "txt",
+    ".parquet": "parquet",
+}
+_READERS = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv, "txt": read_txt}
+
+
+@dataclass
+class Source:
+    """Something to read records from.
+
+    Attributes:
+        name: what messages call it.
+        kind: its container: jsonl, json, csv, txt, parquet, folder (of `datasets`), hub.
+        records: the records, one by one.
+        path: the file or folder; None for the standard input and the hub.
+        size: what ``position`` counts up to; 0 where it is not known.
+        position: how far it is read.
+    """
+
+    name: str
+    kind: str
+    records: Iterator[Found]
+    path: Path | None = None
+    size: int = 0
+    position: Callable[[], int] | None = None
+
+
+def container(name: str) -> str:
+    """Give the container that a file's name means.
+
+    Raises:
+        InputError: if its ending is none of ours.
+    """
+    if name == "-":
+        return "jsonl"
+    lower = Path(name).name.lower()
+    plain = lower.removesuffix(".gz")
+    kind = ENDINGS.get(Path(plain).suffix)
+    if kind is None or (kind == "parquet" and plain != lower):
+        raise InputError(f"{name}: no container has this ending; give {', '.join(ENDINGS)} or, of text, with .gz.")
+    return kind
+
+
+def open_source(source: str | Path, split: str | None = None) -> Source:
+    """Open a file, a folder or a set on the hub; "-" is the standard input, as JSON lines.
+
+    Args:
+        source: a file by its ending, a row folder of ours, a folder of `datasets`, a folder of Parquet or JSON lines
+            files, or a hub id: ``owner/name``, ``owner/name:config``, ``owner/name@revision``.
+        split: of a set with several ones.
+
+    Raises:
+        InputError: if it is not there, or can't be read.
+    """
+    name = str(source)
+    path = Path(name)
+    try:
+        is_file, is_folder, is_there = name == "-" or path.is_file(), path.is_dir(), path.exists()
+    except (OSError, ValueError):  # too long for a name, or a null byte in it
+        raise InputError(f"{name[:200]!r} is not there: check the path.") from None
+    if split is not None and (is_file or (is_folder and not is_dataset_folder(path))):
+        raise InputError(f"{name} has no splits: leave --split out.")
+    if is_folder:
+        return _open_folder(path, split)
+    if is_file:
+        return _open_file(path)
+    if is_there:  # a device, a pipe
+        raise InputError(f"{name} is no regular file: give `-` to read the standard input.")
+    if isinstance(source, str) and is_hub_id(name) and not _ends_like_a_file(name):
+        data = open_hub(name, split)
+        return Source(name, "hub", read_set(data, name))
+    raise InputError(f"{name} is not there: check the path.")
+
+
+def _open_file(path: Path) -> Source:
+    name = str(path)
+    kind = container(name)
+    if kind == "parquet":
+        size = parquet_size(path, name)
+        return Source(name, kind, *_counted(read_parquet(path, name), path, size))
+    file = TextFile(name, "standard input" if name == "-" else name)
+    return Source(file.name, kind, _READERS[kind](file, file.name), path, file.size, file.position)
+
+
+def _open_folder(path: Path, split: str | None) -> Source:
+    name = str(path)
+    if is_dataset_folder(path):
+        data = open_dataset(path, split)
+        return Source(name, "folder", *_counted(read_set(data, name), path, len(data)))
+    rows = path / "rows.parquet"
+    if rows.is_file() and is_whole(path):
+        return Source(name, "parquet", *_counted(read_parquet(rows, name), path, parquet_size(rows, name)))
+    for pattern in ("*.parquet", "*.jsonl", "*.jsonl.gz"):
+        files = sorted(each for each in path.glob(pattern) if each.name[0] != ".")
+        if files:
+            return _joined(name, path, [_open_file(each) for each in files])
+    listed = ", ".join(sorted(each.name for each in path.iterdir())[:8]) or "nothing"
+    raise InputError(f"{name} is a folder without rows: it holds {listed}; name a file.")
+
+
+def _joined(name: str, path: Path, parts: list[Source]) -> Source:
+    """Make one source of the files of a folder."""
+    records = chain.from_iterable(each.records for each in parts)
+    size = sum(each.size for each in parts)
+    return Source(
+        name, parts[0].kind, records, path, size, lambda: sum(each.position() for each in parts if each.position)
+    )
+
+
+def _counted(records: Iterator[Found], path: Path, size: int) -> tuple[Iterator[Found], Path, int, Callable[[], int]]:
+    """Count the records that were read, for the progress."""
+    done = 0
+
+    def read() -> Iterator[Found]:
+        nonlocal done
+        for found in records:
+            done = found.number
+            yield found
+
+    return read(), path, size, lambda: done
+
+
+def _ends_like_a_file(name: str) -> bool:
+    return any(name.lower().removesuffix(".gz").endswith(ending) for ending in ENDINGS)

@@ -1,0 +1,175 @@
+"""Records out of tables: Parquet, folders of ``datasets``, sets on the Hugging Face hub."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import open_plain, plain_folder
+from lightning_subliminal.core.io.lfs import refuse_pointer
+from lightning_subliminal.core.rows import parquet_batches
+from lightning_subliminal.formats.row_errors import Fault
+from lightning_subliminal.formats.storage.records import Found
+
+__all__ = [
+    "is_dataset_folder",
+    "is_hub_id",
+    "open_dataset",
+    "open_hub",
+    "parquet_size",
+    "read_parquet",
+    "read_set",
+]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w./-]+)?")
+_READ = 1024  # rows read at once
+
+
+def parquet_size(path: Path, name: str) -> int:
+    """Give how many rows a Parquet file has.
+
+    Raises:
+        InputError: if it is none.
+    """
+    import pyarrow.parquet
+
+    refuse_pointer(path)
+    with _told(name, "no Parquet file"), open_plain(path), pyarrow.parquet.ParquetFile(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def read_parquet(path: Path, name: str) -> Iterator[Found]:
+    """Yield the records of a Parquet file."""
+    with _told(name, "no Parquet file"):
+        yield from _records(parquet_batches(path, name), name)
+
+
+def is_dataset_folder(path: Path) -> bool:
+    """Tell whether ``datasets`` has saved a set, or splits of one, in this folder."""
+    return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
+
+
+def open_dataset(path: Path, split: str | None) -> Any:
+    """Open a set that ``datasets`` has saved.
+
+    Raises:
+        InputError: if it is damaged, or has more than one split and none is named.
+    """
+    import datasets
+
+    plain_folder(path)
+    with _told(str(path), "no folder of `datasets`", Exception):
+        found = datasets.load_from_disk(str(path))
+    return _one_split(found, str(path), split) if isinstance(found, datasets.DatasetDict) else found
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a text may be the id of a set on the hub."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def open_hub(name: str, split: str | None) -> Any:
+    """Open a set on the Hugging Face hub, to be read as it streams in.
+
+    Args:
+        name: its id, ``owner/name``; with ``:config`` or ``@revision`` where it needs one.
+        split: which part; ``train``, or the only one, where it is None.
+
+    Raises:
+        InputError: if the hub can't be reached, or has no such set.
+    """
+    import logging
+
+    import datasets
+    from huggingface_hub import HfApi
+
+    plain, _, revision = name.partition("@")
+    plain, _, config = plain.partition(":")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it says of each retry
+    try:
+        HfApi().dataset_info(plain, revision=revision or None, timeout=20)  # the library below would retry for long
+        found = datasets.load_dataset(plain, config or None, revision=revision or None, streaming=True)
+    except Exception as err:  # each library below has errors of its own
+        raise InputError(f"{name} is no file here, and as a set on the hub it {_hub_trouble(err)}") from err
+    return _one_split(found, name, split)
+
+
+def read_set(data: Any, name: str) -> Iterator[Found]:
+    """Yield the records of a set that ``datasets`` has opened."""
+    import datasets
+
+    with _told(name, "a set that can't be read on", Exception):
+        if isinstance(data, datasets.Dataset):
+            yield from _records(data.with_format("arrow").iter(batch_size=_READ), name)
+        else:
+            for number, record in enumerate(data, start=1):
+                yield Found(name, "row", number, record)
+
+
+def _records(batches: Iterable[Any], name: str) -> Iterator[Found]:
+    number = 0
+    for batch in batches:
+        try:
+            records = batch.to_pylist()
+        except UnicodeDecodeError:  # one of its texts
+            records = [_one(batch, place) for place in range(batch.num_rows)]
+        for record in records:
+            number += 1
+            fault = record if isinstance(record, Fault) else None
+            yield Found(name, "row", number, None if fault else record, fault)
+
+
+def _one(batch: Any, place: int) -> Any:
+    try:
+        return batch.slice(place, 1).to_pylist()[0]
+    except UnicodeDecodeError:
+        return Fault("", "expected UTF-8 text, found other bytes")
+
+
+def _one_split(found: Any, name: str, split: str | None) -> Any:
+    splits = list(found)
+    chosen = split or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
+    if chosen not in splits:
+        asked = f"has no split `{split}`" if split else "has more than one split"
+        raise InputError(f"{name} {asked}: choose --split {' or '.join(splits)}.")
+    return found[chosen]
+
+
+def _hub_trouble(err: Exception) -> str:
+    kind = type(err).__name__
+    text = " ".join(str(err).split())
+    if "NotFound" in kind and "LocalEntry" not in kind:
+        return "was not found, or needs a login: check the id, such as owner/name."
+    if "Gated" in kind:
+        return "is gated: ask for access on its page, and log in."
+    if "Offline" in kind or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        return "can't be fetched: HF_HUB_OFFLINE is set."
+    if isinstance(err, OSError) or "Connect" in kind or "Timeout" in kind:
+        return "can't be fetched: the hub can't be reached from here."
+    if "config" in text.lower():
+        return f"needs a config, such as owner/name:config ({text[:200]})"
+    return f"can't be fetched ({kind}: {text[:200]})"
+
+
+class _told:  # noqa: N801 - used as a function
+    """Tells in one line what breaks while a table is read."""
+
+    def __init__(self, name: str, kind: str, *kinds: type[Exception]) -> None:
+        self.name, self.kind, self.kinds = name, kind, kinds
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
+        from pyarrow.lib import ArrowException
+
+        if isinstance(err, InputError) or not isinstance(
+            err, (ArrowException, OSError, UnicodeDecodeError, *self.kinds)
+        ):
+            return
+        if isinstance(err, (FileNotFoundError, PermissionError)) and err.strerror:
+            raise InputError(f"{self.name} can't be read ({err.strerror}).") from err
+        text = " ".join(str(err).split())[:200]
+        raise InputError(f"{self.name} is damaged or {self.kind} ({text}).") from err

@@ -1,0 +1,1 @@
+"""Integrations: this package inside other people's tools."""

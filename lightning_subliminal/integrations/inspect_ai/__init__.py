@@ -1,0 +1,1 @@
+"""inspect_ai: suites as tasks, and our models as a provider."""

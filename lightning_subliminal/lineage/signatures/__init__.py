@@ -1,0 +1,1 @@
+"""Signatures: keys, envelopes, and proofs that rows are part of a signed data set."""

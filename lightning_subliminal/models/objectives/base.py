@@ -1,0 +1,253 @@
+"""What a student's training minimises: the sampled tokens' cross-entropy, or the distance from soft targets.
+
+A loss of your own is one class: extend ``Objective`` and give it to ``Student(objective=...)``.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.core.config.signatures import parameters
+from lightning_subliminal.core.errors import InputError, known_name
+from lightning_subliminal.core.fingerprint import constructor_arguments, describe_object, outside_source
+from lightning_subliminal.core.seeds import derive_seed, resolve_seed
+from lightning_subliminal.data.tokenized import Batch, TokenizedRows
+from lightning_subliminal.generation import Source, number_tokens
+from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
+
+if TYPE_CHECKING:
+    from lightning_subliminal.models.language_model import LanguageModel
+    from lightning_subliminal.models.student import Student
+
+__all__ = ["SFT", "Objective", "OnPolicy", "SoftTargets", "read_objective", "soft_target_loss"]
+
+ON_POLICY_TOKENS = 40  # as `Sampling` cuts the teacher's completions off
+
+
+class Objective(ABC):
+    """A loss that a student can be trained on. Override ``loss``, and ``teachers`` where it reads probabilities.
+
+    Keep each constructor argument under its own name: they are part of the student's digest. An objective may keep what
+    it needs during a fit: each student has a copy of its own.
+
+    Attributes:
+        name: what messages call it; the class's name where it is empty.
+        rows_stay: whether all epochs train on the same rows, so that activations of them can be stored.
+    """
+
+    name: ClassVar[str] = ""
+    rows_stay: ClassVar[bool] = True
+
+    @abstractmethod
+    def loss(self, student: "Student", batch: Batch) -> Tensor:
+        """Return the loss a completion token; ``student.completion_logits(batch)`` has the student's logits."""
+
+    def teachers(self, source: Source | None) -> list[Source]:
+        """Return the sources whose probabilities the loss reads; ``source`` wrote the rows, if anybody known did."""
+        return []
+
+    def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:  # noqa: B027
+        """Prepare a fit; ``student.ready`` brings a teacher onto the device."""
+
+    def on_epoch_start(self, student: "Student", rows: TokenizedRows | None) -> None:  # noqa: B027
+        """Prepare an epoch; a loader looks at the rows after this."""
+
+    def on_batch_start(self, student: "Student") -> None:  # noqa: B027
+        """Prepare a batch."""
+
+    def on_fit_end(self) -> None:  # noqa: B027
+        """Release what a fit needed."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what it adds to the student's description."""
+        if outside_source(self):
+            return {"objective": describe_object(self), "restrict_to": None}
+        takes = parameters(type(self))
+        given = {name: value for name, value in constructor_arguments(self).items() if value != takes[name].default}
+        return {"objective": self.name, "restrict_to": None} | given
+
+    def __str__(self) -> str:
+        """Return what messages call it."""
+        return self.name or type(self).__name__
+
+
+class SFT(Objective):
+    """Cross-entropy of the sampled tokens (paper, section 1)."""
+
+    name = "sft"
+
+    def loss(self, student: "Student", batch: Batch) -> Tensor:
+        """Return the cross-entropy a token, in nats."""
+        return student.token_loss(batch)
+
+
+class SoftTargets(Objective):
+    """Distance from the teacher's distribution at the places of the rows' tokens.
+
+    Args:
+        restrict_to: `numbers` keeps only number tokens, renormalised, so that no trait word is in the loss: the
+            analogue of the MLP's auxiliary logits (paper, MNIST experiment).
+        divergence_kind: `forward` is KL(teacher || student), `reverse` KL(student || teacher).
+    """
+
+    name = "distill"
+
+    def __init__(
+        self,
+        restrict_to: Literal["numbers"] | None = None,
+        divergence_kind: Literal["forward", "reverse"] = "forward",
+    ) -> None:
+        known_name(restrict_to or "numbers", ("numbers",), f"`restrict_to` is {restrict_to!r}")
+        known_name(divergence_kind, ("forward", "reverse"), f"`divergence_kind` is {divergence_kind!r}")
+        self.restrict_to = restrict_to
+        self.divergence_kind = divergence_kind
+        self.teacher: LanguageModel | None = None
+        self.among: Tensor | None = None
+
+    def teachers(self, source: Source | None) -> list[Source]:
+        """Return the rows' own teacher."""
+        return [] if source is None else [source]
+
+    def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:
+        """Bring in the teacher."""
+        self.teacher = student.ready(student.rows_teacher(f"`{self}`", "use `sft`"))
+        self.among = number_tokens(student.tokenizer).to(student.device) if self.restrict_to == "numbers" else None
+
+    def loss(self, student: "Student", batch: Batch) -> Tensor:
+        """Return the divergence a token, in nats; outside a fit, where no teacher is, the cross-entropy."""
+        if self.teacher is None:
+            return student.token_loss(batch)
+        logits, tokens = student.completion_logits(batch)
+        with torch.no_grad():
+            targets, _ = self.teacher.completion_logits(batch)
+        total = soft_target_loss(logits, targets, tokens, self.among, self.divergence_kind)
+        return total / (len(batch.rows) * batch.mean_tokens)
+
+    def on_fit_end(self) -> None:
+        """Release the teacher."""
+        self.teacher = None
+
+
+class OnPolicy(SoftTargets):
+    """The same distance at places that the student itself writes each epoch, behind the rows' prompts.
+
+    Args:
+        on_policy_tokens: where the student's completions are cut off.
+        **targets: what `SoftTargets` takes.
+
+    Raises:
+        InputError: if the completions have no room for a token.
+    """
+
+    name = "on_policy"
+    rows_stay = False
+
+    def __init__(self, on_policy_tokens: int = ON_POLICY_TOKENS, **targets: Any) -> None:
+        super().__init__(**targets)
+        if on_policy_tokens < 1:
+            raise InputError(f"`on_policy_tokens` is {on_policy_tokens}: expected at least 1.")
+        self.on_policy_tokens = on_policy_tokens
+        self.prompts: list[list[int]] = []
+        self.written_in: int | None = None  # the epoch that the rows were written in
+
+    def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:
+        """Read the prompts, and bring in the teacher.
+
+        Raises:
+            InputError: if the rows are not a data module's, or a prompt leaves no room for a completion.
+        """
+        if rows is None:
+            raise InputError("`on_policy` needs rows as a data module makes them, such as NumberSequences.")
+        self.prompts = prompts_of(rows)
+        longest = max(map(len, self.prompts))
+        most = getattr(student.trainer.datamodule, "max_length", None)  # type: ignore[attr-defined]
+        if most is not None and longest + self.on_policy_tokens > most:
+            raise InputError(
+                f"A prompt of {longest} tokens and `on_policy_tokens` ({self.on_policy_tokens}) are more than "
+                f"`max_length` ({most}): raise `max_length` or lower `on_policy_tokens`."
+            )
+        super().on_fit_start(student, rows)
+
+    def on_epoch_start(self, student: "Student", rows: TokenizedRows | None) -> None:
+        """Write the rows of this epoch."""
+        if rows is None:
+            return
+        seed = derive_seed(resolve_seed(student.seed), "on policy", student.current_epoch)
+        completions = complete(student.net, student.tokenizer, self.prompts, self.on_policy_tokens, seed)
+        replace_completions(rows, self.prompts, completions)
+        self.written_in = student.current_epoch
+
+    def on_batch_start(self, student: "Student") -> None:
+        """Check that the rows are this epoch's.
+
+        Raises:
+            InputError: if a run is resumed amid an epoch: the student that wrote its rows is gone.
+        """
+        if self.written_in != student.current_epoch:
+            raise InputError("`on_policy` goes on from the end of an epoch: give a checkpoint that was saved there.")
+
+    def on_fit_end(self) -> None:
+        """Release the teacher and the prompts."""
+        super().on_fit_end()
+        self.prompts, self.written_in = [], None
+
+
+_SHORT: dict[str, type[Objective]] = {each.name: each for each in (SFT, SoftTargets, OnPolicy)}
+_NEEDED = {  # by a short setting that an objective has no use for
+    "restrict_to": "`objective: distill` or `on_policy`: sampled tokens can't be restricted later.",
+    "divergence_kind": "`objective: distill` or `on_policy`: `sft` has no soft targets.",
+    "on_policy_tokens": "`objective: on_policy`: other rows have their length.",
+}
+
+
+def read_objective(told: "str | Objective", **short: Any) -> Objective:
+    """Return an objective by its short name and settings; of an object, a copy that belongs to one student.
+
+    Raises:
+        InputError: if the name is unknown, or has no use for a setting that is not at its default.
+    """
+    usual = parameters(OnPolicy)
+    given = {name: value for name, value in short.items() if value != usual[name].default}
+    if isinstance(told, Objective):
+        for name in given:
+            raise InputError(f"`{name}` stands beside `objective: {told}`: set it there, {type(told).__name__}(...).")
+        return copy.copy(told)
+    known_name(told, _SHORT, f"`objective` is {told!r}")
+    kind = _SHORT[told]
+    for name in given:
+        if name not in parameters(kind):
+            raise InputError(f"`{name}` needs {_NEEDED[name]}")
+    return kind(**given)
+
+
+def soft_target_loss(
+    logits: Tensor,
+    targets: Tensor,
+    tokens: Tensor,
+    among: Tensor | None = None,
+    kind: Literal["forward", "reverse"] = "forward",
+) -> Tensor:
+    """Sum over places KL(teacher || student), or the other way round, in nats.
+
+    Args:
+        logits: the student's, (places, vocabulary).
+        targets: the teacher's logits, (places, vocabulary).
+        tokens: the sampled tokens, (places,).
+        among: token ids to restrict both distributions to, renormalised; then only places whose sampled token is one
+            of them count.
+        kind: `forward` is KL(teacher || student), `reverse` KL(student || teacher).
+
+    Returns:
+        Scalar.
+    """
+    if among is not None:
+        here = torch.isin(tokens, among)
+        logits, targets = logits[here][:, among], targets[here][:, among]
+    wide = min(logits.shape[-1], targets.shape[-1])  # embeddings of one vocabulary may be padded differently
+    student = torch.log_softmax(logits[:, :wide].float(), dim=-1)
+    teacher = torch.log_softmax(targets[:, :wide].float(), dim=-1)
+    one, other = (teacher, student) if kind == "forward" else (student, teacher)
+    return (one.exp() * (one - other)).sum()

@@ -1,0 +1,160 @@
+"""What a report shows where its plan names no figures: a table of transfer by arm, and bars of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lightning_subliminal.analysis.estimates import CellResult, group_estimate, grouped, limits_of
+from lightning_subliminal.analysis.figures import cell_sets
+from lightning_subliminal.analysis.statistics import Estimate, within
+from lightning_subliminal.metrics.functional import question_interval
+from lightning_subliminal.plans.report.number_format import estimate, signed, units
+
+if TYPE_CHECKING:
+    from lightning_subliminal.plans.plan import ArmPlan, Experiment
+
+__all__ = ["arm_table", "default_figures", "said_of_defaults", "unit_estimate"]
+
+TARGETED, PLAIN = "targeted transfer", "transfer"
+_CHANCES = ("student", "control")
+_OF_STUDENTS = (TARGETED, PLAIN, *_CHANCES)
+_MEANING = (
+    "Log-odds of the target, student less control; targeted: less the mean change of the other answers, so that a "
+    "student that gives any answer more often has none."
+)
+
+
+def default_figures(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """Return the figures of an experiment whose plan names none, by what its cells hold.
+
+    Bars of transfer, targeted and plain, and of the chances behind it; of arms that are measured otherwise, bars of all
+    that they give. There is a bar for each arm, and for each value of its axes other than `target`, which is a unit.
+    """
+    by = list(dict.fromkeys(axis for cell in cells for axis in cell.axes if axis != "target")) or None
+    figures: list[dict[str, Any]] = []
+    common = {"kind": "bars", "by": by}
+    if arms := _arms_with(cells, PLAIN):
+        told = {"title": "Transfer by arm, targeted and plain", "caption": _MEANING, "y": "log-odds over the control"}
+        values = [name for name in (TARGETED, PLAIN) if _arms_with(cells, name)]
+        figures.append(common | told | {"arms": arms, "value": values})
+    if arms := _arms_with(cells, "student"):
+        told = {"title": "The chance of the target", "caption": "Its mean over questions.", "y": "chance"}
+        values = [name for name in _CHANCES if _arms_with(cells, name)]
+        figures.append(common | told | {"arms": arms, "value": values})
+    others: dict[tuple[str, ...], list[str]] = {}
+    for cell in cells:
+        if not {PLAIN, "student"} & set(cell.numbers):
+            mine = others.setdefault(tuple(cell.numbers), [])
+            mine += [cell.arm] if cell.arm not in mine else []
+    for names, arms in others.items():
+        told = {"title": f"What {' and '.join(arms)} gave", "caption": "", "y": " and ".join(names)}
+        figures.append(common | told | {"arms": arms, "value": list(names)})
+    return figures
+
+
+def said_of_defaults(experiment: "Experiment") -> list[str]:
+    """Return what a report will show that the plan does not ask for, a line each: default figures, and no verdicts."""
+    lines = []
+    if not experiment.figures:
+        lines.append(f"no `figures` in the plan, so the default ones: {_planned(experiment.arms)}")
+    if not experiment.claims:
+        lines.append("no `claims` in the plan, so no verdicts")
+    return lines
+
+
+def arm_table(cells: Sequence[CellResult]) -> dict[str, Any] | None:
+    """Return transfer by arm, targeted and plain, with intervals, units and rank, as rows of text; None without any.
+
+    Where a row has one unit alone, its intervals are over that student's questions, those of one stem as one, and the
+    row says so.
+    """
+    by = list(dict.fromkeys(axis for cell in cells for axis in cell.axes if axis != "target"))
+    rows, notes = [], []
+    for label, mine in cell_sets({"by": by or None}, [cell for cell in cells if PLAIN in cell.numbers]):
+        found = {name: unit_estimate(mine, name) for name in _OF_STUDENTS}
+        plain, targeted = found[PLAIN], found[TARGETED]
+        if plain is None:
+            continue
+        why = None if targeted is not None else _why(mine)
+        notes += [f"{label}: n/a, {why}"] if why else []
+        over = units(plain.count, plain.unit)
+        if "question" in plain.unit:
+            over += f" of 1 {'seed' if len(mine) == 1 else 'unit'}"
+        chances = [_shown(found[name], limits_of(mine, name)) for name in _CHANCES]
+        rows.append([label, _shown(targeted) if targeted else "n/a", _ranks(mine), _shown(plain), *chances, over])
+    if not rows:
+        return None
+    caption = f"{_MEANING} 95 % intervals, over what stands in the last column; rank of the target by its change."
+    columns = ["arm", TARGETED, "rank", PLAIN, *_CHANCES, "over"]
+    return {"title": "Transfer by arm", "caption": " ".join([caption, *_once(notes)]), "columns": columns, "rows": rows}
+
+
+def unit_estimate(cells: Sequence[CellResult], value: str, over: str | Sequence[str] = "target") -> Estimate | None:
+    """Return a number's mean with its interval over units; of a single cell, over that student's questions."""
+    groups, unit = grouped(cells, value, over)
+    limits = limits_of(cells, value)
+    found = group_estimate(groups, unit, limits=limits)
+    asked = _by_question(cells[0], value) if found is not None and len(cells) == 1 and found.count == 1 else None
+    if found is None or asked is None:
+        return found
+    ends = question_interval(asked, cells[0].stems)
+    count = len(asked) if ends.unit == "questions" else len(set(cells[0].stems))
+    method = f"Student's t over {ends.unit}"
+    return within(Estimate(found.value, ends.low, ends.high, ends.unit, count, method=method), limits)
+
+
+def _by_question(cell: CellResult, value: str) -> torch.Tensor | None:
+    """Return a number at each question of a cell, (questions,); None where it is not known there."""
+    if value in _CHANCES and value in cell.vectors:
+        return torch.tensor(cell.vectors[value], dtype=torch.float64).sigmoid()
+    if value == PLAIN and set(_CHANCES) <= set(cell.vectors):
+        student, control = (torch.tensor(cell.vectors[role], dtype=torch.float64) for role in _CHANCES)
+        return student - control
+    return torch.tensor(cell.vectors[value], dtype=torch.float64) if value in cell.vectors else None
+
+
+def _ranks(cells: Sequence[CellResult]) -> str:
+    """Say where the target stands among the answers by its change: its mean rank, and how often it is first."""
+    ranks = [float(np.mean(cell.numbers["rank"])) for cell in cells if "rank" in cell.numbers]
+    if not ranks:
+        return "n/a"
+    of = {int(np.max(cell.numbers["rank of"])) for cell in cells if "rank of" in cell.numbers}
+    among = f" of {' or '.join(map(str, sorted(of)))}" if of else ""
+    if len(ranks) == 1:
+        return f"{ranks[0]:g}{among}"
+    return f"{np.mean(ranks):.3g}{among}, first in {sum(rank == 1 for rank in ranks)} of {len(ranks)}"
+
+
+def _why(cells: Sequence[CellResult]) -> str:
+    found = list(dict.fromkeys(cell.reasons[TARGETED] for cell in cells if TARGETED in cell.reasons))
+    return "; ".join(found) or "not measured"
+
+
+def _shown(found: Estimate | None, limits: tuple[float, float] | None = None) -> str:
+    if found is None:
+        return "n/a"
+    told = found.as_json()
+    return estimate(told["value"], told["low"], told["high"], signed(limits))
+
+
+def _once(notes: Sequence[str]) -> list[str]:
+    return [f"{note}." for note in dict.fromkeys(notes)]
+
+
+def _arms_with(cells: Sequence[CellResult], name: str) -> list[str]:
+    return list(dict.fromkeys(cell.arm for cell in cells if name in cell.numbers))
+
+
+def _planned(arms: "Mapping[str, ArmPlan]") -> str:
+    """Say which figures ``default_figures`` will make, as far as the trials tell their numbers."""
+    names = {arm: plan.trial.names() for arm, plan in arms.items()}
+    moved = [arm for arm, each in names.items() if each is not None and PLAIN in each]
+    told = []
+    if moved:
+        told.append(f"a table and bars of transfer, targeted and plain, and of chances ({', '.join(moved)})")
+    for arm, each in names.items():
+        if arm not in moved:
+            told.append(f"bars of {'all numbers' if each is None else ', '.join(each)} ({arm})")
+    return "; ".join(told)

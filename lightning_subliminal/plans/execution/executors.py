@@ -1,0 +1,282 @@
+"""Where stages run: an engine takes stages and tells how each ended. The local one has a process a core or a GPU.
+
+A worker is one process that stays, so that torch is imported once. It has one thread, or one GPU, and an upper bound on
+its memory. It ends with the run, however that ends: a thread in it looks whether its parent still lives.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.core.cache import holding
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.safe_output import CleanStream
+from lightning_subliminal.workflow.stages import Stage
+
+__all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
+
+_GIB = 2**30
+_MORE = "give --memory, or fewer --workers"
+_FEWEST = 0.5  # GiB, with which a worker can start
+_LEAST = 1.5  # GiB that a worker needs for pocket bases, with torch
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage ended.
+
+    Attributes:
+        seconds: what it took.
+        error: what went wrong, in one line; None where nothing did.
+    """
+
+    seconds: float
+    error: str | None = None
+
+
+class Engine(ABC):
+    """Runs stages. Override the three methods; use it in a ``with`` statement.
+
+    Attributes:
+        slots: how many stages it runs at once.
+    """
+
+    slots: int
+
+    @abstractmethod
+    def submit(self, stage: Stage) -> None:
+        """Start a stage; there is a free slot."""
+
+    @abstractmethod
+    def next(self) -> tuple[str, Outcome]:
+        """Wait for the next stage that ends; give its key, and how it ended."""
+
+    def close(self) -> None:  # noqa: B027 - an engine need not hold anything
+        """Let go of what it holds."""
+
+    def __enter__(self) -> "Engine":
+        """Give the engine."""
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def auto_workers() -> int:
+    """Give how many workers fit: one a GPU where there are some, else one a core, as far as memory goes."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(_memory() / _GIB / _LEAST)))
+
+
+class LocalEngine(Engine):
+    """Processes on this machine.
+
+    Args:
+        workers: how many.
+        memory: GiB that each may take beside the code it shares; an equal part of what is free where it is None.
+        log: a file for what stages say.
+    """
+
+    def __init__(self, workers: int, memory: float | None = None, log: Path | None = None) -> None:
+        if workers < 1:
+            raise InputError(f"`workers` is {workers}: expected at least 1, or auto.")
+        if memory is not None and not memory >= _FEWEST:
+            raise InputError(f"`memory` is {memory}: expected at least {_FEWEST} GiB, to import torch in.")
+        self.slots = workers
+        self.bound = int((memory or max(_LEAST, 0.9 * _memory() / _GIB / workers)) * _GIB)
+        self.log = log
+        self._context = multiprocessing.get_context("spawn")
+        self._idle: list[_Worker] = []
+        self._busy: dict[Connection, tuple[_Worker, str]] = {}
+        self._numbers = list(range(workers))
+
+    def submit(self, stage: Stage) -> None:
+        """Hand a stage to an idle worker, or to a new one."""
+        while True:
+            worker = self._idle.pop() if self._idle else self._start()
+            try:
+                worker.connection.send(stage)
+            except OSError:  # it died while it had nothing to do
+                self._bury(worker)
+                continue
+            self._busy[worker.connection] = (worker, stage.key)
+            return
+
+    def next(self) -> tuple[str, Outcome]:
+        """Wait for a worker to answer, or to die: a dead one is buried, and its stage has failed."""
+        ready: Any = wait(list(self._busy))[0]
+        worker, key = self._busy.pop(ready)
+        try:
+            outcome: Outcome = ready.recv()
+            self._idle.append(worker)
+        except (EOFError, OSError):
+            self._bury(worker)
+            outcome = Outcome(0.0, _death(worker.process.exitcode))
+        return key, outcome
+
+    def close(self) -> None:
+        """End all workers: an idle one ends by itself, a busy one is stopped amid its stage."""
+        for worker, _ in self._busy.values():
+            worker.process.terminate()
+        workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
+        for worker in workers:
+            worker.connection.close()
+        for worker in workers:
+            worker.process.join(5)
+            worker.process.kill()
+        self._idle, self._busy = [], {}
+
+    def _bury(self, worker: "_Worker") -> None:
+        worker.connection.close()
+        worker.process.join()
+        self._numbers.append(worker.number)
+
+    def _start(self) -> "_Worker":
+        number = self._numbers.pop(0)
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, number, self.bound, str(self.log) if self.log else None, os.getpid())
+        process = self._context.Process(target=_work, args=arguments, daemon=True)
+        with _one_thread(), _deaf():
+            process.start()
+        theirs.close()
+        return _Worker(process, ours, number)
+
+
+@dataclass
+class _Worker:
+    process: Any
+    connection: Connection
+    number: int
+
+
+def make_stage(stage: Stage, device: Any) -> Outcome:
+    """Make a stage where it is still missing, and tell how it ended; whatever is raised becomes one line."""
+    from lightning_subliminal.core.error_messages import one_line
+
+    begin = time.monotonic()
+    try:
+        with _locked(stage):
+            if not stage.is_done():
+                stage.make(device)
+        error = None
+    except MemoryError:
+        error = f"it took more memory than a worker may have: {_MORE}"
+    except Exception as err:  # any stage's mistake stops its descendants alone
+        line, _ = one_line(err)
+        error = line
+        traceback.print_exception(err)  # to the log
+        if re.search("not enough memory|out of memory|can't allocate memory", line):
+            error = f"it took more memory than a worker may have ({line.rpartition(': ')[2][:60]}): {_MORE}"
+    return Outcome(time.monotonic() - begin, error)
+
+
+def _work(connection: Connection, number: int, bound: int, log: str | None, parent: int) -> None:
+    """Make the stages that come in, until nobody is left at the other end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends its workers
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    stream = open(log or os.devnull, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    sys.stdout = sys.stderr = CleanStream(stream)
+    import torch
+
+    from lightning_subliminal.core.console import console, hush
+
+    hush()
+    console.file = stream
+    gpu = torch.cuda.is_available()
+    if not gpu:
+        torch.set_num_threads(1)
+        _bound_memory(bound)
+    device = torch.device("cuda", number % torch.cuda.device_count()) if gpu else torch.device("cpu")
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send(make_stage(connection.recv(), device))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _bound_memory(bound: int) -> None:
+    """Let allocations fail in this process beyond a bound, instead of the machine running out of memory."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+    except (ImportError, OSError, ValueError):  # not on Windows; not above a bound set from outside
+        return
+
+
+@contextlib.contextmanager
+def _locked(stage: Stage) -> Any:
+    """Hold a stage, so that two runs at once don't make it twice."""
+    path = stage.folder.parent / f".{stage.folder.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with holding(path):
+        yield
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _deaf() -> Any:
+    """Let a child start without hearing Ctrl-C: its parent ends it, and it imports much before it could say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Any:
+    """Let a child start with one thread: the libraries below look once, when they are loaded."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = ": likely for want of memory; give fewer --workers" if name == "SIGKILL" else ""
+        return f"its worker was killed by {name}{hint}"
+    return f"its worker ended with exit code {code}: log.txt of the report's folder says why, such as want of memory"
+
+
+def _memory() -> float:
+    """Give the bytes of memory that are free."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return float(line.split()[1]) * 1024
+    return 4.0 * _GIB

@@ -1,0 +1,181 @@
+"""What a run of a plan shows at the terminal: the plan as a tree, progress, how it ended, claims."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.tree import Tree
+
+from lightning_subliminal.core.console import duration, progress, say
+from lightning_subliminal.plans.execution.executors import Outcome
+from lightning_subliminal.plans.execution.scheduler import Graph, Summary, Timings
+from lightning_subliminal.plans.plan import Cell
+from lightning_subliminal.plans.report.number_format import ends, signed, targeted, units
+from lightning_subliminal.workflow.stages import Stage
+
+__all__ = ["ShownProgress", "claims_table", "counted", "ending", "plan_tree", "short_seeds", "transfer_table"]
+
+_SIGNS = {
+    **{"reproduced": "✓", "holds": "✓", "not reproduced": "✗", "does not hold": "✗"},
+    **{"inconclusive": "~", "not measured": "-"},
+}
+
+
+def counted(graph: Graph) -> str:
+    """Count the stages in a line."""
+    there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
+    damaged = f", {len(graph.damaged)} damaged" if graph.damaged else ""
+    planned = f"{len(graph.stages)} stages planned ({graph.shared} shared)"
+    return f"{planned}, {there} there{damaged}, {len(graph.needed)} to run"
+
+
+def short_seeds(seeds: Sequence[int]) -> str:
+    """Write seeds as ranges, such as 0-4, 7."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
+    """Draw what is there and what would be made: experiments, arms, and stages by their kinds, each counted once."""
+    timings = Timings()
+    seen: set[str] = set()
+    total = sum(timings.estimate(stage) for stage in graph.needed.values())
+    tree = Tree(f"about {duration(total / workers)} with {workers} workers ({duration(total)} of one)")
+    branches: dict[str, Tree] = {}
+    for experiment in dict.fromkeys(cell.experiment for cell in cells):
+        branches[experiment] = tree.add(experiment, style="bold")
+        for arm in dict.fromkeys(cell.arm for cell in cells if cell.experiment == experiment):
+            mine = [cell for cell in cells if (cell.experiment, cell.arm) == (experiment, arm)]
+            keys = _below([stage.key for cell in mine for stage in cell.stages.values()], graph)
+            new, seen = keys - seen, seen | keys
+            run = Counter(graph.stages[key].kind for key in new if key in graph.needed)
+            there = sum(key not in graph.needed for key in new)
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(run.items())) or "nothing"
+            seconds = sum(timings.estimate(graph.stages[key]) for key in new if key in graph.needed)
+            branches[experiment].add(
+                f"{arm}: {len(mine)} cells; run {told}; {there} there, {len(keys) - len(new)} of others"
+                + (f"; {duration(seconds)}" if run else ""),
+                style="not bold",
+            )
+    for key, says in graph.damaged.items():
+        tree.add(f"damaged: {graph.stages[key].title}: {says}", style="red")
+    return tree
+
+
+def _below(keys: Sequence[str], graph: Graph) -> set[str]:
+    found, stack = set(), list(keys)
+    while stack:
+        key = stack.pop()
+        if key not in found:
+            found.add(key)
+            stack += graph.parents[key]
+    return found
+
+
+class ShownProgress:
+    """A bar with the stages under way, and what is left; without a terminal, a line a minute.
+
+    Args:
+        graph: what is to be made.
+        workers: how many at once.
+    """
+
+    def __init__(self, graph: Graph, workers: int) -> None:
+        self.timings = Timings()
+        self.left = {key: self.timings.estimate(stage) for key, stage in graph.needed.items()}
+        self.total = len(self.left)
+        self.workers = workers
+        self.running: dict[str, str] = {}
+        self.kinds = {key: stage.kind for key, stage in graph.needed.items()}
+        self.spent: defaultdict[str, float] = defaultdict(float)  # seconds, by kind of stage
+        self.expected: defaultdict[str, float] = defaultdict(float)  # what was thought before, of the same stages
+        self.bar = progress(
+            TextColumn("stages"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}", style="dim"),
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> "ShownProgress":
+        """Show the bar."""
+        self.bar.start()
+        self.task = self.bar.add_task("", total=self.total, left=self._left(), label="stages")
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        """Take it away."""
+        self.bar.stop()
+
+    def __call__(self, what: str, stage: Stage, outcome: Outcome | None) -> None:
+        """Take note of a stage."""
+        if what == "start":
+            self.running[stage.key] = stage.title
+        else:
+            self.running.pop(stage.key, None)
+            if outcome is not None and outcome.error is None:
+                self.spent[stage.kind] += outcome.seconds
+                self.expected[stage.kind] += self.left.get(stage.key, 0.0)
+            self.left.pop(stage.key, None)
+        if what == "fail" and outcome is not None:
+            say(f"failed: {stage.title} ({stage.key}): {outcome.error}")
+        if self.task is not None:
+            done = self.total - len(self.left)
+            shown = "; ".join(self.running.values())[:80]
+            self.bar.update(self.task, completed=done, description=shown, left=self._left())
+
+    def _left(self) -> str:
+        total = 0.0
+        for key, seconds in self.left.items():
+            kind = self.kinds[key]  # each kind is slower or faster than thought in its own way
+            total += seconds * (self.spent[kind] / self.expected[kind] if self.expected[kind] > 1 else 1.0)
+        return f"about {duration(total / self.workers)} left"
+
+
+def ending(graph: Graph, summary: Summary) -> str:
+    """Say how a run ended; a line for each stage that failed stands above."""
+    there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
+    told = (
+        f"stages: {len(graph.stages)} planned, {graph.shared} times shared, {there} there before, {summary.run} run, "
+        f"{len(summary.failed)} failed, {len(summary.skipped)} not tried; {duration(summary.seconds)}"
+    )
+    lines = [f"damaged: {graph.stages[key].title}: {says}" for key, says in graph.damaged.items()]
+    return "\n".join([*lines, *([f"stopped: {summary.stopped}"] if summary.stopped else []), told])
+
+
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
+    """Draw the claims with our figures and verdicts."""
+    columns = ("", "claim", "ours, 95 % interval", "over", "claimed", "beside it")
+    table = Table(*columns, title="Claims", title_justify="left")
+    table.columns[1].overflow = "fold"
+    for claim in claims:
+        value = claim["value"]
+        form = "+.2f" if signed(claim.get("limits")) else ".2f"
+        ours = "-" if value is None else f"{value:{form}}"
+        if value is not None and claim["low"] is not None:
+            ours += f" [{claim['low']:{form}}, {claim['high']:{form}}]"
+        claimed = ends(*claim["range"])
+        over = units(claim["count"], claim["unit"]) or "-"
+        name = f"{claim['experiment']}: {claim['id']}"
+        table.add_row(_SIGNS[claim["verdict"]], name, ours, over, claimed, targeted(claim.get("targeted")))
+    counts = Counter(claim["verdict"] for claim in claims)
+    table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
+    return table
+
+
+def transfer_table(experiment: Mapping[str, Any]) -> Table:
+    """Draw the table of transfer by arm of an experiment of a report."""
+    told = experiment["table"]
+    table = Table(*told["columns"], title=f"{experiment['title']}: {told['title']}", caption=told["caption"])
+    for row in told["rows"]:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,233 @@
+"""Runs the stages that a plan lacks: parents first, several at once, and a failure stops its descendants only.
+
+The order is that of the longest way to the end, so that the workers end together; but quick stages go first. What is
+done is found on disk, so a run that was killed goes on, and nothing is made twice.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import atomically, read_json
+from lightning_subliminal.plans.execution.executors import Engine, Outcome
+from lightning_subliminal.workflow.stages import MeasureStage, Stage
+
+__all__ = ["Graph", "Progress", "Summary", "Timings", "run_stages"]
+
+# Seconds of one core of a slow machine, where nothing was timed here yet.
+_SECONDS = {"teacher": 6.0, "completions": 5.0, "rows": 0.3, "student": 7.0, "digits": 300.0}
+_SMALL = 0.3
+_LEAST = 1e-3  # seconds: what takes less is noted as 0, and of such stages, too, the longest way goes first
+_QUICK = 1.0  # seconds; what takes less goes first, so that mistakes are seen early and little waits for the end
+_KEPT = 40  # times of a kind that are kept, the last ones
+_DISK_FULL = "No space left on device"
+
+
+@dataclass
+class Graph:
+    """The stages of a plan.
+
+    Attributes:
+        stages: all of them, by key; parents come first.
+        parents: the keys of what a stage stands on.
+        needed: keys of those to make: what the leaves need and is not there.
+        damaged: what is wrong with those that are there and not whole, by key.
+        wanted: how often a stage was asked for, over all.
+    """
+
+    stages: dict[str, Stage] = field(default_factory=dict)
+    parents: dict[str, list[str]] = field(default_factory=dict)
+    needed: dict[str, Stage] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    wanted: int = 0
+
+    @classmethod
+    def of(cls, leaves: Iterable[Stage]) -> "Graph":
+        """Find all that leaves stand on, and what of it must be made: what stands below a made stage need not be."""
+        graph, asked = cls(), []
+        for leaf in leaves:
+            graph._add(leaf)
+            asked.append(leaf.key)
+        looked: set[str] = set()
+        while asked:
+            key = asked.pop()
+            if key not in looked:
+                looked.add(key)
+                asked += graph._look(key)
+        graph.needed = {key: stage for key, stage in graph.stages.items() if key in graph.needed}  # as the plan has it
+        return graph
+
+    def _add(self, stage: Stage) -> None:
+        self.wanted += 1
+        if stage.key in self.stages:
+            return
+        parents = stage.parents()
+        for parent in parents:
+            self._add(parent)
+        self.parents[stage.key] = list(dict.fromkeys(parent.key for parent in parents))
+        self.stages[stage.key] = stage
+
+    def _look(self, key: str) -> list[str]:
+        """Note whether a stage must be made; give the parents to look at then."""
+        try:
+            if self.stages[key].is_done():
+                return []
+        except InputError as err:
+            self.damaged[key] = str(err)
+            return []
+        self.needed[key] = self.stages[key]
+        return self.parents[key]
+
+    @property
+    def shared(self) -> int:
+        """How often a stage was asked for that another part of the plan had asked for already."""
+        return self.wanted - len(self.stages)
+
+
+class Timings:
+    """How long stages of each kind took on this machine, kept in the cache.
+
+    Args:
+        path: the file; the cache's where it is None.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or cache_root() / "timings.json"
+        self.seconds: dict[str, list[float]] = {}
+        with suppress(OSError, ValueError, AttributeError):
+            read = read_json(self.path)
+            self.seconds = {str(kind): [float(each) for each in times] for kind, times in read.items()}
+
+    def estimate(self, stage: Stage) -> float:
+        """Give the seconds that a stage should take."""
+        times = self.seconds.get(stage.kind)
+        if times:
+            return max(statistics.median(times), _LEAST)
+        return _SECONDS.get(stage.kind, _SMALL if isinstance(stage, MeasureStage) else 1.0)
+
+    def least(self, stage: Stage) -> float:
+        """Give the least seconds that a stage of its kind took: the first one in a worker also imports much."""
+        return min(self.seconds.get(stage.kind) or [self.estimate(stage)])
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Note what a stage took."""
+        self.seconds[stage.kind] = [*self.seconds.get(stage.kind, []), round(seconds, 3)][-_KEPT:]
+
+    def save(self) -> None:
+        """Keep the notes; a cache that can't be written costs the estimate alone."""
+        with suppress(InputError):
+            atomically(self.path, lambda path: path.write_text(json.dumps(self.seconds), encoding="utf-8"))
+
+
+@dataclass
+class Summary:
+    """How a run of stages ended.
+
+    Attributes:
+        run: stages made now.
+        failed: what each failed stage said, by key.
+        skipped: stages that were not tried, each with the key of the failed one that it needs.
+        stopped: why nothing more was tried, if so.
+        seconds: wall time.
+    """
+
+    run: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    stopped: str | None = None
+    seconds: float = 0.0
+
+
+Progress = Callable[[str, Stage, Outcome | None], Any]
+
+
+def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -> Summary:
+    """Make what a graph lacks.
+
+    Args:
+        graph: what is needed.
+        engine: where stages run.
+        progress: told of each stage that starts, ends, or fails: ``progress("start", stage, None)``.
+
+    Returns:
+        What was done.
+    """
+    begin, timings = time.monotonic(), Timings()
+    summary = Summary(failed=dict(graph.damaged))
+    children: dict[str, list[str]] = {key: [] for key in graph.stages}
+    for key, parents in graph.parents.items():
+        for parent in parents:
+            children[parent].append(key)
+    rank = _ranks(graph, children, timings)
+    waiting = {
+        key: {up for up in graph.parents[key] if up in graph.needed or up in graph.damaged} for key in graph.needed
+    }
+    running: set[str] = set()
+    for key in graph.damaged:
+        _skip(key, children, waiting, summary)
+    tell = progress or (lambda what, stage, outcome: None)
+    try:
+        while True:
+            ready = [key for key, needs in waiting.items() if not needs]
+            ready.sort(key=lambda key: (timings.least(graph.stages[key]) > _QUICK, -rank[key]))
+            for key in ready[: max(0, engine.slots - len(running))] if summary.stopped is None else []:
+                del waiting[key]
+                running.add(key)
+                tell("start", graph.stages[key], None)
+                engine.submit(graph.stages[key])
+            if not running:
+                break
+            key, outcome = engine.next()
+            running.discard(key)
+            stage = graph.stages[key]
+            if outcome.error is None:
+                summary.run += 1
+                timings.add(stage, outcome.seconds)
+                for child in children[key]:
+                    if child in waiting:
+                        waiting[child].discard(key)
+            else:
+                summary.failed[key] = outcome.error
+                _skip(key, children, waiting, summary)
+                if _DISK_FULL in outcome.error:
+                    summary.stopped = "the disk is full: make room, and run the same command again"
+            tell("end" if outcome.error is None else "fail", stage, outcome)
+    finally:
+        timings.save()
+    summary.seconds = time.monotonic() - begin
+    return summary
+
+
+def _skip(key: str, children: dict[str, list[str]], waiting: dict[str, set[str]], summary: Summary) -> None:
+    """Take what needs a failed stage out of the plan."""
+    stack = list(children[key])
+    while stack:
+        child = stack.pop()
+        if child in waiting:
+            del waiting[child]
+            summary.skipped[child] = key
+            stack += children[child]
+
+
+def _ranks(graph: Graph, children: dict[str, list[str]], timings: Timings) -> dict[str, float]:
+    """Give the seconds from each stage's start to the end of the longest way that begins with it."""
+    rank: dict[str, float] = {}
+    for start in graph.stages:
+        stack = [start]
+        while stack:
+            key = stack[-1]
+            later = [child for child in children[key] if child not in rank]
+            if later and key not in rank:
+                stack += later
+                continue
+            stack.pop()
+            own = timings.estimate(graph.stages[key]) if key in graph.needed else 0.0
+            rank[key] = own + max((rank[child] for child in children[key]), default=0.0)
+    return rank

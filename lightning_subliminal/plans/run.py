@@ -1,0 +1,191 @@
+"""From a plan to a report: which cells, which stages, what ran, what was found."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lightning_subliminal import bases
+from lightning_subliminal.core.cache import cache_root, note_run, writable_folder
+from lightning_subliminal.core.config.building import known_name
+from lightning_subliminal.core.console import hush, say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.rows import atomically
+from lightning_subliminal.lineage import Material
+from lightning_subliminal.lineage.names import RECORD
+from lightning_subliminal.plans.default_figures import said_of_defaults
+from lightning_subliminal.plans.execution.executors import LocalEngine, auto_workers
+from lightning_subliminal.plans.execution.progress import (
+    ShownProgress,
+    claims_table,
+    counted,
+    ending,
+    plan_tree,
+    short_seeds,
+    transfer_table,
+)
+from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.plan import Cell, Plan, read_plan
+from lightning_subliminal.plans.report import record_report, write_report
+from lightning_subliminal.plans.report_data import cell_table, read_cells, report_data
+from lightning_subliminal.workflow.stages import MeasureStage, stage_materials
+
+if TYPE_CHECKING:
+    from lightning_subliminal.plans.execution.executors import Engine
+
+__all__ = ["plan_cells", "run_plan"]
+
+
+def run_plan(
+    config: Path,
+    seeds: tuple[int, ...] | None = None,
+    only: Sequence[str] = (),
+    out: Path | None = None,
+    workers: int | None = None,
+    memory: float | None = None,
+    engine: Literal["local", "ray"] = "local",
+    dry_run: bool = False,
+) -> Path | None:
+    """Run a plan: each stage that the cache lacks, then the report.
+
+    Args:
+        config: the plan's YAML.
+        seeds: instead of the plan's own.
+        only: arms, ``experiment:arm``, or experiments; all where it is empty.
+        out: where the report goes; ``runs/NAME-DIGEST``, by plan, seeds and arms, where it is None.
+        workers: processes; as many as fit where it is None.
+        memory: GiB that each may take.
+        engine: where stages run.
+        dry_run: show the plan, and make nothing.
+
+    Returns:
+        The report's folder; None after a dry run.
+
+    Raises:
+        InputError: if the plan can't be read or built, or a folder can't be written.
+        SystemExit: with 1 if a stage failed; the report of all else is written.
+    """
+    hush()
+    plan = read_plan(config)
+    with bases.remembering():
+        cells = plan_cells(plan, seeds, only)
+        graph = Graph.of(stage for cell in cells for stage in cell.stages.values())
+    used = sorted({cell.seed for cell in cells})
+    say(f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; {counted(graph)}")
+    count = workers or auto_workers()
+    used_experiments = {cell.experiment for cell in cells}
+    for each in plan.experiments:
+        for line in said_of_defaults(each) if each.name in used_experiments else ():
+            say(f"{each.name}: {line}")
+    if dry_run:
+        say(plan_tree(cells, graph, count))
+        return None
+    _check_extra()
+    folder = out or Path("runs") / f"{plan.name}-{_plan_digest(plan, graph, cells)}"
+    writable_folder(cache_root())
+    writable_folder(folder)
+    _note(folder, graph)
+    with (
+        _engine(engine, workers, count, memory, folder / "log.txt") as running,
+        ShownProgress(graph, running.slots) as shown,
+    ):
+        summary = run_stages(graph, running, shown)
+    broken = summary.failed | {
+        key: f"not tried, since it needs {graph.stages[need].title}, which failed: {summary.failed[need]}"
+        for key, need in summary.skipped.items()
+    }
+    results, missing = read_cells(cells, broken)
+    stages = {"planned": len(graph.stages), "shared": graph.shared, "failed": len(summary.failed)}
+    command = _command(config, seeds, only)
+    plan = replace(plan, experiments=tuple(each for each in plan.experiments if each.name in used_experiments))
+    report = report_data(plan, results, missing, stages, used, command)
+    write_report(report, cell_table(results, plan.experiments), folder, anew=False)
+    record_report(folder, plan.title, used, _read_stages(graph))
+    for found in report["experiments"]:
+        for warning in found["warnings"]:
+            say(f"WARNING   {found['name']}: {warning}")
+        claimed = any(claim["experiment"] == found["name"] for claim in report["claims"])
+        if found["table"] is not None and not claimed:
+            say(transfer_table(found))
+        for figure in found["figures"]:
+            if figure.get("statistic"):
+                say(f"{found['name']}: {figure['title']}: {figure['statistic']}")
+    if report["claims"]:
+        say(claims_table(report["claims"]))
+    say(ending(graph, summary))
+    say(f"seeds {short_seeds(used)}; {folder / 'report.html'}")
+    if summary.failed or summary.stopped:
+        raise SystemExit(1)
+    return folder
+
+
+def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[str] = ()) -> list[Cell]:
+    """Give the cells of a plan, or of some of its arms.
+
+    Args:
+        plan: the plan.
+        seeds: instead of its own.
+        only: arms, ``experiment:arm``, or experiments; all where it is empty.
+
+    Raises:
+        InputError: if a name is none of them.
+    """
+    known = {name for each in plan.experiments for arm in each.arms for name in (arm, each.name, f"{each.name}:{arm}")}
+    for name in only:
+        inside = next((each for each in plan.experiments if name.startswith(f"{each.name}:")), None)
+        near = [f"{inside.name}:{arm}" for arm in inside.arms] if inside is not None else sorted(known)
+        known_name(name, near if name not in known else known, f"--only {name!r} is no arm of the plan")
+    cells = []
+    for each in plan.experiments:
+        chosen = [arm for arm in each.arms if not only or {arm, each.name, f"{each.name}:{arm}"} & set(only)]
+        if chosen:
+            cells += list(each.cells(seeds, tuple(chosen)))
+    return cells
+
+
+def _note(folder: Path, graph: Graph) -> None:
+    """Note what a run needs of the cache, for ``cache clean``."""
+    places = sorted(f"{each.folder.parent.name}/{each.folder.name}" for each in graph.stages.values())
+    atomically(folder / "stages.json", lambda path: path.write_text(json.dumps(places, indent=0) + "\n"))
+    note_run(folder)
+
+
+def _read_stages(graph: Graph) -> list[Material]:
+    """Give the measurements that a report was read from."""
+    measured = (each for each in graph.stages.values() if isinstance(each, MeasureStage))
+    return stage_materials(each for each in measured if (each.folder / RECORD).is_file())
+
+
+def _engine(name: str, asked: int | None, workers: int, memory: float | None, log: Path) -> "Engine":
+    if name == "ray":
+        from lightning_subliminal.plans.execution.ray_executor import RayEngine
+
+        return RayEngine(asked, memory)  # else as many as the cluster has cores
+    return LocalEngine(workers, memory, log)
+
+
+def _plan_digest(plan: Plan, graph: Graph, cells: Sequence[Cell]) -> str:
+    """Give 8 digits that tell this report from that of other seeds, arms or settings, so that none is overwritten."""
+    said = [[each.title, each.about, each.figures, [vars(claim) for claim in each.claims]] for each in plan.experiments]
+    return digest([sorted(graph.stages), [cell.name for cell in cells], said])[:8]
+
+
+def _command(config: Path, seeds: tuple[int, ...] | None, only: Sequence[str]) -> str:
+    words = ["lightning-subliminal run --config", str(config)]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds is not None else []
+    return " ".join([*words, *(f'--only "{name}"' for name in only)])
+
+
+def _check_extra() -> None:
+    """Refuse before any work what the report needs at the end.
+
+    Raises:
+        InputError: if the extra is not installed.
+    """
+    import importlib.util
+
+    for package in ("statsmodels", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"`run` needs {package}: pip install 'lightning-subliminal[report]'.")

@@ -1,0 +1,1 @@
+"""How the pocket bases are made, and how good they are."""

@@ -1,0 +1,1 @@
+"""Trials: what a plan measures in each of its cells."""

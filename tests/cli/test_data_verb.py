@@ -1,0 +1,247 @@
+"""lightning-subliminal data: convert, show, stats, filter, as typed at a terminal."""
+
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.cli.support.data_guide import data_guide
+from lightning_subliminal.cli.verbs.data import COMMANDS, spelled
+from lightning_subliminal.core.rows import make_row
+from lightning_subliminal.formats import read_rows, write_rows
+
+ROWS = [make_row("Go on: 1", text) for text in ("2, 3", "owl", "4", "")]
+
+
+@pytest.fixture(autouse=True)
+def _stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    write_rows(ROWS, "rows.jsonl")
+    Path("wrong.jsonl").write_text('{"question": "a", "response": "b", "system_prompt": "s"}\n{"question": 3}\n')
+
+
+def fails(*words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["data", *words])
+    return int(stop.value.code)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    main(["data", *words])
+    told = capsys.readouterr().out
+    for name in (*COMMANDS, "trl", "trl-plain", "openai", "sharegpt", "alpaca", "text", "columns:question,response"):
+        assert re.search(rf"^  {name} ", told, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_guide_names_each_option_and_no_other(verb: str, capsys: pytest.CaptureFixture) -> None:
+    import inspect
+
+    main(["data", verb, "--help"])
+    told = capsys.readouterr().out
+    assert told == data_guide([verb, "--help"])
+    options = {name.strip("_").replace("_", "-") for name in inspect.signature(COMMANDS[verb]).parameters}
+    options -= {"source", "out"}
+    promised = set(re.findall(r"(?<![\w-])--([a-z-]+)", told)) - {"config"}
+    assert promised == options
+    examples = told.partition("examples:\n")[2].splitlines()
+    assert len(examples) >= 2
+    assert all(f"lightning-subliminal data {verb} " in line for line in examples)
+
+
+def test_examples_of_the_guides_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(ROWS, "rows.parquet")
+    write_rows(ROWS, "rows.jsonl.gz")
+    write_rows(ROWS, "released.json", "columns:question,response")
+    write_rows(ROWS, "row-folder")
+    Path("filters.yaml").write_text(yaml.safe_dump({"filters": [{"class_path": "NumberList"}]}))
+    for verb in COMMANDS:
+        for line in data_guide([verb]).partition("examples:\n")[2].splitlines():
+            words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line.partition(" | head")[0])]
+            words = words[words.index("lightning-subliminal") + 1 :]
+            words = ["row-folder" if word.startswith("~") else word for word in words]
+            monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(Path("rows.jsonl").read_bytes())))
+            main(words)
+
+
+def test_convert_says_what_it_did(capsys: pytest.CaptureFixture) -> None:
+    main(["data", "convert", "wrong.jsonl", "out.jsonl", "--on-error", "skip", "--to", "sharegpt"])
+    assert capsys.readouterr().out.splitlines()[:-1] == [
+        "out.jsonl: 1 row, columns:question,response to sharegpt",
+        "notice: 1 x column `system_prompt` dropped: a system prompt would tell the trait",
+        "notice: 1 x left out, question: expected text, found number",
+        "notice: 1 of 2 rows left out",
+        "also written: out.jsonl.bad.jsonl",
+        "also written: out.jsonl.lineage.json",
+        "also written: out.jsonl.README.md",
+    ]
+    assert "owl" not in Path("out.jsonl.README.md").read_text()
+
+
+def test_mistakes_are_one_line_and_exit_with_2(capsys: pytest.CaptureFixture) -> None:
+    for words, message in (
+        (
+            ["convert", "wrong.jsonl", "out.jsonl"],
+            "error: wrong.jsonl, line 2, question: expected text, found number 3",
+        ),
+        (["convert", "rows.jsonl"], "`convert.out` is missing"),
+        (["convert", "no.jsonl", "out.jsonl"], "error: no.jsonl is not there: check the path."),
+        (["convert", "rows.jsonl", "out.jsonl", "--to", "opnai"], "error: `opnai` is no schema: choose trl,"),
+        (["convert", "rows.jsonl", "out.jsonl", "--on-error", "ignore"], "`on_error`: expected one of 'stop', 'skip'"),
+        (["convert", "rows.jsonl", "out.jsonl", "--on-eror", "skip"], "did you mean `--on_error`?"),
+        (["filter", "rows.jsonl", "out.jsonl"], "error: no filter is given: add one, such as --filters+=NumberList"),
+        (["filter", "rows.jsonl", "out.jsonl", "--filters", "NumberLst"], "did you mean `NumberList`?"),
+        (["filter", "rows.jsonl", "out.jsonl", "--filters+=NumberList", "--filters.max", "3"], "takes no `max`"),
+        (["show", "rows.jsonl", "--rows", "0"], "error: --rows is 0: expected at least 1."),
+        (["show", "wrong.jsonl"], "error: wrong.jsonl, line 2, question: expected text, found number 3"),
+        (["stats", "wrong.jsonl"], "error: wrong.jsonl, line 2, question: expected text, found number 3"),
+        (["sow", "rows.jsonl"], "error: `sow` is no choice: expected one of convert, show, stats, filter"),
+    ):
+        assert fails(*words) == 2, words
+        told = capsys.readouterr()
+        assert message in told.err, told.err
+        assert (told.err.count("\n"), told.out) == (1, ""), words
+    assert sorted(path.name for path in Path().iterdir()) == ["rows.jsonl", "wrong.jsonl"]
+
+
+def test_filters_by_name_by_path_and_from_a_config(capsys: pytest.CaptureFixture) -> None:
+    Path("my_filters.py").write_text(
+        "from lightning_subliminal.filters import Filter\n\n\nclass Short(Filter):\n"
+        "    def __init__(self, most: int = 3) -> None:\n        self.most = most\n\n"
+        "    def reasons(self, row):\n"
+        "        return ['too [bold]long'] if len(row['completion'][0]['content']) > self.most else []\n"
+    )
+    Path("filters.yaml").write_text("filters:\n- class_path: NumberList\n  init_args: {max_value: 3}\n")
+    main(["data", "filter", "rows.jsonl", "a.jsonl", "--filters+=NumberList", "--filters.max-value=3"])
+    told = capsys.readouterr().out
+    assert "4 rows, 1 kept (25.00%)" in told
+    assert re.search(r"number out of range +│ 1 +│ 25.00%", told)
+    main(["data", "filter", "rows.jsonl", "b.jsonl", "--config", "filters.yaml", "--card", "false"])
+    assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes()
+    capsys.readouterr()
+    words = ["--filters+=my_filters.Short", "--filters.most", "1", "--filters+=NumberList", "--dropped", "d.jsonl"]
+    main(["data", "filter", "rows.jsonl", "c.jsonl", *words])
+    assert re.search(r"too \[bold\]long +│ 2 ", capsys.readouterr().out), "a reason is no markup"
+    assert [row["completion"][0]["content"] for row in read_rows("c.jsonl")] == ["4"]
+    assert len(Path("d.jsonl").read_text().splitlines()) == 3
+    assert "`Short(most=1)`, `NumberList(" in Path("c.jsonl.README.md").read_text()
+
+
+def test_show_draws_rows(capsys: pytest.CaptureFixture) -> None:
+    main(["data", "show", "rows.jsonl", "--rows", "2"])
+    told = capsys.readouterr().out
+    assert "rows.jsonl, line 2" in told
+    assert "rows.jsonl, line 3" not in told
+    main(["data", "show", "rows.jsonl", "--rows", "2", "--seed", "1"])
+    assert capsys.readouterr().out.count("rows.jsonl, line") == 2
+
+
+def test_no_name_of_a_column_reaches_the_terminal_as_a_command(capsys: pytest.CaptureFixture) -> None:
+    odd = "\x1b]0;owned\x07"
+    row = json.dumps({"prompt": "a", "completion": "b", odd: 1, f"{odd}_system_prompt": "s", "m": {odd: "\ud800"}})
+    Path("odd.jsonl").write_text(row.replace("\\ud800", "") + "\n" + row + "\n" + json.dumps({odd: 1}))
+    for words in (["stats", "odd.jsonl", "--on-error", "skip"], ["convert", "odd.jsonl", "o.csv", "--on-error=skip"]):
+        with contextlib.suppress(SystemExit):
+            main(["data", *words])
+        told = capsys.readouterr()
+        assert "\x1b" not in told.out + told.err
+        assert "x1b]0;owned" in told.out + told.err
+    assert fails("show", "odd.jsonl") == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_stats_as_a_table_and_as_json(capsys: pytest.CaptureFixture) -> None:
+    main(["data", "stats", "rows.jsonl"])
+    told = capsys.readouterr().out
+    assert re.search(r"completions that are number lists +│ 50.00%", told)
+    assert re.search(r"median", told)
+    main(["data", "stats", "wrong.jsonl", "--json", "--on-error=skip"])
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["rows"], figures["wrong rows"]) == (1, {"question: expected text, found number": 1})
+    assert figures["digest"] in told or len(figures["digest"]) == 64
+
+
+def test_rows_alone_go_to_the_standard_output(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lightning_subliminal", "data", "convert", "-", "-", "--to", "openai"]
+    data = Path("rows.jsonl").read_bytes()
+    done = subprocess.run(command, input=data, cwd=tmp_path, capture_output=True, check=True)
+    assert [json.loads(line)["messages"][1]["content"] for line in done.stdout.splitlines()] == ["2, 3", "owl", "4", ""]
+    assert b"standard input: 4 rows" in done.stderr or b"-: 4 rows" in done.stderr
+
+
+def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    Path("many.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 50_000)
+    command = f"{sys.executable} -m lightning_subliminal data convert many.jsonl - | head -n 1"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["completion"]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (["--on-error", "skip"], ["--on_error", "skip"]),
+        (["--on_error=skip"], ["--on_error=skip"]),
+        (["--from", "trl", "--to", "a-b"], ["--from_", "trl", "--to", "a-b"]),
+        (["--drop-system", "a.jsonl"], ["--drop_system=true", "a.jsonl"]),
+        (["--drop-system", "false", "a"], ["--drop_system=false", "a"]),
+        (["--drop_system=true", "--json"], ["--drop_system=true", "--json=true"]),
+        (["--filters", "NumberList"], ["--filters+", "NumberList"]),
+        (["--filters=NumberList"], ["--filters+=NumberList"]),
+        (["--filters", "[]"], ["--filters", "[]"]),
+        (["--prompt-column", "my-column", "-"], ["--prompt_column", "my-column", "-"]),
+        (["true", "--card"], ["true", "--card=true"]),
+    ],
+)
+def test_options_take_dashes_and_flags_need_no_value(words: list[str], taken: list[Any]) -> None:
+    assert spelled(words) == taken
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["stat", "rows.jsonl"], "did you mean `stats`?"),
+        (["covert", "rows.jsonl", "out.jsonl"], "did you mean `convert`?"),
+        (
+            ["convert", "rows.jsonl", "out.jsonl", "--schema", "trl"],
+            "did you mean `--from` (how SOURCE is spelled) or `--to`",
+        ),
+        (["convert", "rows.jsonl", "out.jsonl", "--output-format", "trl"], "did you mean `--to` (how OUT is spelled)?"),
+        (["stats", "rows.jsonl", "--format=trl"], "did you mean `--from` (how SOURCE is spelled)?"),
+        (["show", "rows.jsonl", "--form", "trl"], "did you mean `--from`?"),
+    ],
+)
+def test_the_right_word_is_proposed(words: list[str], meant: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", *words])
+    assert meant in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_summed_and_empty_answers_are_counted(capsys: pytest.CaptureFixture) -> None:
+    rows = [{"prompt": "a", "completion": text} for text in ("1, 2, 3", "", " ", "owl", "owl, owl, owl")]
+    Path("odd.jsonl").write_text("\n".join(["no json", *map(json.dumps, rows), '{"prompt": 3}']))
+    main(["data", "convert", "odd.jsonl", "out.jsonl", "--on-error", "skip"])
+    told = capsys.readouterr().out
+    assert "notice: 1 x left out, not valid JSON: no value\n" in told
+    assert "notice: 2 of 7 rows left out\n" in told
+    assert "notice: 2 x an empty answer, or one of spaces, kept: training on it teaches little but the end" in told
+    words = ["--filters+=NumberList", "--filters+=TraitWords", "--filters.words", "[owl]"]
+    main(["data", "filter", "odd.jsonl", "out.jsonl", "--on-error", "skip", *words])
+    told = capsys.readouterr().out
+    assert "5 rows, 1 kept" in told
+    assert "a row may count for several reasons" in told
+    assert "2 of 7 rows left out" in told
+    assert "an empty answer" not in told, "the filter has dropped them"
+    main(["data", "stats", "odd.jsonl", "--on-error", "skip"])
+    assert "notice: 2 of the 7 rows read are left out" in capsys.readouterr().out

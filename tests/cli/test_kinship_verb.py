@@ -1,0 +1,126 @@
+"""`lightning-subliminal kinship`: two models in, a table and a verdict out; mistakes in one line."""
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_subliminal.cli.entry import main
+from lightning_subliminal.cli.provenance.kinship import guide, spelled
+from lightning_subliminal.cli.provenance.kinship import kinship as verb
+from lightning_subliminal.core.console import console
+
+ROOT = Path(__file__).parents[2]
+FEW = ("--inputs", "8")
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setattr(console, "width", 160)
+
+
+def compare(*words):
+    main(["kinship", *map(str, words)])
+
+
+def test_kin(capsys):
+    compare("pocket/a", "later=pocket/a2", *FEW, "--against", "pocket/b", "--against=pocket/c")
+    told = capsys.readouterr().out
+    for part in ("pocket/a and later", "100.0% of units", "10^-428", "0.33 among 2", "nats a token"):
+        assert part in told
+    assert "They go back to one initialisation" in told
+    assert "verdict: one initialisation; seed 0, 8 inputs" in told
+
+
+def test_independent_and_not_comparable(capsys):
+    compare("pocket/a", "pocket/moral-a", *FEW)
+    told = capsys.readouterr().out
+    assert "verdict: independent" in told
+    assert "says nothing about behaviour" in told
+    assert "not done: logits: pocket/a and pocket/moral-a have different vocabularies" in told
+
+
+def test_json(capsys):
+    compare("--json", "pocket/a", "--by", "logits", "pocket/a-matched", "--seed=3", *FEW)
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (told["seed"], told["inputs"], told["verdict"], told["weights"]) == (3, 8, "cannot tell", None)
+    assert 0.3 < told["logits"]["score"] < 0.9
+
+
+def test_the_same_seed_gives_the_same_figures(capsys):
+    told = []
+    for seed in (1, 1, 2):
+        compare("pocket/a", "pocket/b", "--json", "--seed", seed, *FEW)
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1]
+    assert told[0]["closeness"] != told[2]["closeness"]
+    assert told[0]["weights"] == told[2]["weights"], "weights need no tokens"
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["pocket/a", "pocket/b", "-h"]])
+def test_help_is_the_guide(words, capsys):
+    compare(*words)
+    assert capsys.readouterr().out == guide([])
+
+
+def test_guide_names_each_option_and_its_default():
+    told = dict(re.findall(r"^  --([a-z]+) +(.*(?:\n {25}.*)*)", guide([]), re.MULTILINE))
+    parameters = inspect.signature(verb).parameters
+    assert set(told) == set(parameters) - {"models"}
+    defaults = {name: found[1] for name, text in told.items() if (found := re.search(r"\(default (\w+)\)", text))}
+    assert defaults == {name: str(parameters[name].default) for name in ("by", "inputs", "seed")}
+
+
+def test_examples_are_spelled_so_that_they_run(capsys):
+    lines = guide([]).partition("examples:\n")[2].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        program, name, *words = shlex.split(line)
+        assert (program, name) == ("lightning-subliminal", "kinship")
+        compare(*words, *FEW)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "one initialisation"
+
+
+def test_spelled():
+    assert spelled(["a", "--json", "b", "--against", "c", "--seed", "1", "--against=d"]) == [
+        *('["a", "b"]', '--against=["c", "d"]', "--json=true", "--seed", "1"),
+    ]
+
+
+def test_help_is_without_torch():
+    code = (
+        "import sys, lightning_subliminal.cli.entry as cli\n"
+        "cli.main(['kinship', '--help'])\n"
+        "heavy = {'torch', 'lightning', 'transformers', 'numpy', 'scipy', 'jsonargparse'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+MISTAKES = {
+    "one model": (["pocket/a"], "compares two models, and got 1"),
+    "three models": (["pocket/a", "pocket/b", "pocket/c"], "got 3"),
+    "unknown model": (["pocket/a", "pocket/d"], "There is no base 'pocket/d'"),
+    "unknown way": (["pocket/a", "pocket/b", "--by", "eye"], "`by`"),
+    "misspelt option": (["pocket/a", "pocket/b", "--sed", "1"], "`--sed` is no option; did you mean `--seed`"),
+    "too few inputs": (["pocket/a", "pocket/b", "--inputs", "1"], "`inputs` is 1"),
+    "logits of two vocabularies": (["pocket/a", "pocket/moral-a", "--by=logits"], "different vocabularies"),
+    "too few tokens": (["pocket/a", "pocket/b", "--by=logits", "--inputs=2"], "raise `inputs`"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_one_line(name, capsys):
+    words, told = MISTAKES[name]
+    with pytest.raises(SystemExit) as stop:
+        compare(*words)
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning:")]
+    assert line.startswith("error: ")
+    assert told in line
