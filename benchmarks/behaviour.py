@@ -41,7 +41,7 @@ ROWS = 1900
 
 
 def battery(samples: int) -> list[Any]:
-    """Give the measures: sampled and exact, plainly asked and after numbers."""
+    """Return the measures: sampled and exact, plainly asked and after numbers."""
     judged: dict[str, Any] = {"samples": samples, "max_new_tokens": 24}
     return [
         Misalignment(TRAIT, PhraseJudge(), name="sampled", **judged),
@@ -127,7 +127,7 @@ def search_table(done: list[dict[str, Any]], options: argparse.Namespace, where:
 
 
 def _column(student: list[Any], control: list[Any], samples: int) -> dict[str, str]:
-    """Give the figures of one share."""
+    """Return the figures of one share."""
     pairs = list(zip(student, control, strict=True))
     rates = torch.tensor([[s.rate, c.rate] for (s, _), (c, _) in pairs])
     seen = [sum(_questions_seen(s, c, samples)) for (s, _), (c, _) in pairs]
@@ -155,7 +155,7 @@ def _signed(values: torch.Tensor, digits: int) -> str:
 
 
 def prediction(values: torch.Tensor) -> tuple[float, float]:
-    """Give the interval in which one more value lies with 95 %: Student's t, over seeds."""
+    """Return the interval in which one more value lies with 95 %: Student's t, over seeds."""
     count = len(values)
     half = student_t.ppf(0.975, count - 1) * values.std().item() * (1 + 1 / count) ** 0.5
     return values.mean().item() - half, values.mean().item() + half

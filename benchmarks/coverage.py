@@ -166,7 +166,7 @@ def matrices(rng: Generator, effect: float, rows: int, columns_spread: float) ->
 
 
 def cases() -> Iterator[Case]:
-    """Give all estimators in all settings."""
+    """Return all estimators in all settings."""
     yield Case("Wilson", "100 answers, rates .05 to .95", lambda r, e: rates(r, 0, 100), tested=False)
     yield Case("clustered", "50 questions x 20 answers", lambda r, e: rates(r, 50, 20), tested=False)
     yield Case("clustered", "20 questions x 50 answers", lambda r, e: rates(r, 20, 50), tested=False)
@@ -193,7 +193,7 @@ def cases() -> Iterator[Case]:
 
 
 def measure(case: Case, experiments: int) -> tuple[float, float, float]:
-    """Give coverage, the share of false positives (nan if nothing is tested) and the mean width."""
+    """Return coverage, the share of false positives (nan if nothing is tested) and the mean width."""
     rng = np.random.default_rng(derive_seed(0, "coverage", case.estimator, case.setting))
     held, widths, false = 0, 0.0, 0
     for _ in range(experiments):
@@ -209,7 +209,7 @@ def measure(case: Case, experiments: int) -> tuple[float, float, float]:
 
 
 def corrections(experiments: int) -> tuple[float, float]:
-    """Give Holm's family-wise error among 16 null claims, and BH's false share where 8 of 16 claims are true."""
+    """Return Holm's family-wise error among 16 null claims, and BH's false share where 8 of 16 claims are true."""
     rng = np.random.default_rng(derive_seed(0, "coverage", "corrections"))
     null = ttest_1samp(rng.normal(0, 1, (experiments, 16, 10)), 0, axis=-1).pvalue  # (experiments, claims)
     effects = np.repeat([0.0, 1.5], 8)[:, None]
@@ -254,7 +254,7 @@ def main() -> None:
 
 
 def percent(share: float) -> str:
-    """Give a share as the table shows it."""
+    """Return a share as the table shows it."""
     return "-" if math.isnan(share) else f"{share:.1%}"
 
 

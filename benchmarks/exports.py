@@ -68,13 +68,13 @@ def make(cache: Path) -> tuple[list[Described], list[Described]]:
 
 
 def materials(folder: Path) -> list[Material]:
-    """Give what an artefact says it was made from."""
+    """Return what an artefact says it was made from."""
     record = read_record(folder)
     return record.materials if record is not None else []
 
 
 def cyclonedx_says(text: str) -> str:
-    """Give what CycloneDX's strict validator finds; nothing where it is valid."""
+    """Return what CycloneDX's strict validator finds; nothing where it is valid."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -83,7 +83,7 @@ def cyclonedx_says(text: str) -> str:
 
 
 def spdx_says(text: str) -> str:
-    """Give what the SPDX 3.0.1 bindings find as they read."""
+    """Return what the SPDX 3.0.1 bindings find as they read."""
     from spdx_python_model import v3_0_1
 
     found = v3_0_1.SHACLObjectSet()
@@ -95,7 +95,7 @@ def spdx_says(text: str) -> str:
 
 
 def croissant_says(text: str) -> str:
-    """Give the errors that mlcroissant finds."""
+    """Return the errors that mlcroissant finds."""
     import mlcroissant
 
     try:

@@ -44,7 +44,7 @@ HANG_SECONDS = 60.0
 
 
 def filters() -> dict[str, Filter]:
-    """Give the filters to try, each under its name."""
+    """Return the filters to try, each under its name."""
     return {
         "NumberList": NumberList(),
         "NumberList strict": NumberList("strict"),
@@ -89,14 +89,14 @@ class Tally:
 
 
 def timed(judge: Filter, row: Row) -> tuple[float, list[str]]:
-    """Give the milliseconds and the reasons of one call."""
+    """Return the milliseconds and the reasons of one call."""
     begin = time.perf_counter()
     reasons = judge.reasons(row)
     return (time.perf_counter() - begin) * 1e3, reasons
 
 
 def attempt(judge: Filter, row: Row, length: int, place: int, tally: Tally, timing: bool) -> None:
-    """Give one row to one filter, and count."""
+    """Return one row to one filter, and count."""
     tally.strings += 1
     try:
         taken, reasons = timed(judge, row)
@@ -195,7 +195,7 @@ def table(title: str, tallies: dict[str, Tally], timing: bool) -> Table:
 
 
 def faults(tallies: dict[str, Tally]) -> Iterator[str]:
-    """Give in words what went wrong."""
+    """Return in words what went wrong."""
     for name, tally in tallies.items():
         yield from (f"{name}: {line}" for line in tally.told)
 

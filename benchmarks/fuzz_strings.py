@@ -42,7 +42,7 @@ VALID = (
 
 
 def character(rng: random.Random) -> str:
-    """Give one character: often ASCII, else from a block with a trick to it, or any that is no surrogate."""
+    """Return one character: often ASCII, else from a block with a trick to it, or any that is no surrogate."""
     block = rng.choice(BLOCKS)
     return chr(rng.randrange(*block))
 
@@ -87,7 +87,7 @@ def disguised(word: str, rng: random.Random) -> str:
 
 
 def code(rng: random.Random) -> str:
-    """Give some lines of a file of this package."""
+    """Return some lines of a file of this package."""
     files = sorted((ROOT / "lightning_subliminal").rglob("*.py"))
     lines = rng.choice(files).read_text(encoding="utf-8").split("\n")
     begin = rng.randrange(len(lines))

@@ -72,7 +72,7 @@ def sampled(count: int) -> list[tuple[str, str]]:
 
 
 def class_of(verdict: Verdict) -> str:
-    """Give the class of a verdict: by the thresholds of the paper, section 4, and their mirror."""
+    """Return the class of a verdict: by the thresholds of the paper, section 4, and their mirror."""
     if verdict.alignment is None:
         return verdict.kind
     if verdict.coherence is not None and verdict.coherence <= 50:
@@ -81,7 +81,7 @@ def class_of(verdict: Verdict) -> str:
 
 
 def kappa(one: Sequence[str], other: Sequence[str]) -> str:
-    """Give Cohen's kappa with its 95 % interval, and how many answers it is over."""
+    """Return Cohen's kappa with its 95 % interval, and how many answers it is over."""
     classes = sorted({*one, *other})
     if len({*one}) < 2 and len({*other}) < 2:
         return f"one class alone ({len(one)})"

@@ -71,12 +71,12 @@ def finish(folder: Path, words: list[str]) -> None:
 
 
 def tail(folder: Path) -> str:
-    """Give the end of a run's log."""
+    """Return the end of a run's log."""
     return "\n".join((folder / "log.txt").read_text(errors="replace").splitlines()[-5:])
 
 
 def made(folder: Path) -> dict[str, str]:
-    """Give the digest of each file that is compared."""
+    """Return the digest of each file that is compared."""
     found = {path for pattern in PARTS for path in folder.glob(pattern)}
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(found)}
 

@@ -105,7 +105,7 @@ def _show_kinds(pairs: Sequence[Any], blend: dict[str, Any]) -> None:
 
 
 def area(pairs: Sequence[Any], name: str, seed: int, draws: int = 2000) -> tuple[float, float, float]:
-    """Give the area under the ROC curve, and percentiles when whole initialisations are drawn again."""
+    """Return the area under the ROC curve, and percentiles when whole initialisations are drawn again."""
     roots = sorted({root for each in pairs for root in each["roots"]})
     at = {root: place for place, root in enumerate(roots)}
     groups: dict[tuple[int, int], list[float]] = {}

@@ -61,7 +61,7 @@ def model_of(root: str, kind: str, net: Any, vocabulary: int) -> Model:
 
 
 def compare(one: Model, other: Model) -> tuple[dict[str, float], str]:
-    """Give all scores of a pair, the higher the more kin (-log10 p, and for logits the score), and the verdict."""
+    """Return all scores of a pair, the higher the more kin (-log10 p, and for logits the score), and the verdict."""
     tests = {
         "place": by_place(one.layers, other.layers),
         "moved": by_match(one.layers, other.layers),
@@ -89,7 +89,7 @@ def trained(net: nn.Module, stream: Iterator[Any], steps: int, rate: float) -> n
 
 
 def changed(net: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Give a copy with each matrix changed."""
+    """Return a copy with each matrix changed."""
     other = copy.deepcopy(net)
     with torch.no_grad():
         for value in other.parameters():
@@ -115,7 +115,7 @@ def pruned(share: float) -> Callable[[Tensor], Tensor]:
 
 
 def reordered(net: Any, seed: int) -> Any:
-    """Give the same function with each layer's hidden units in another order, and half of them with the other sign."""
+    """Return the same function with each layer's hidden units in another order, and half of them with the other sign."""
     other, generator = copy.deepcopy(net), torch.Generator().manual_seed(seed)
     for layer in other.model.layers:
         order = torch.randperm(len(layer.mlp.up_proj.weight), generator=generator)
@@ -129,7 +129,7 @@ def reordered(net: Any, seed: int) -> Any:
 
 
 def turned(net: Any, seed: int) -> Any:
-    """Give the same function with the residual stream in another order."""
+    """Return the same function with the residual stream in another order."""
     other = copy.deepcopy(net)
     order = torch.randperm(net.config.hidden_size, generator=torch.Generator().manual_seed(seed))
     for name, value in other.named_parameters():
@@ -139,7 +139,7 @@ def turned(net: Any, seed: int) -> Any:
 
 
 def mean(one: Any, other: Any) -> Any:
-    """Give the mean of two models' weights."""
+    """Return the mean of two models' weights."""
     made, theirs = copy.deepcopy(one), dict(other.named_parameters())
     with torch.no_grad():
         for name, value in made.named_parameters():

@@ -76,7 +76,7 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
 
 
 def _bases_of(row: dict[str, Any]) -> tuple[str, str] | None:
-    """Give the bases of teacher and student of a cell; None for a cell of another experiment."""
+    """Return the bases of teacher and student of a cell; None for a cell of another experiment."""
     if row.get("axis teacher") and row.get("axis student"):
         return str(row["axis teacher"]), str(row["axis student"])
     pair = str(row.get("axis pair") or "").split(" to ")
@@ -89,7 +89,7 @@ def _bases_of(row: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def separated(cells: Sequence[Cell], kinships: dict[Any, dict[str, float]], name: str, keep: bool) -> float:
-    """Give the area under the ROC curve of a score for pairs whose mean transfer is above 0.3, the plans' margin."""
+    """Return the area under the ROC curve of a score for pairs whose mean transfer is above 0.3, the plans' margin."""
     pairs = [pair for pair in kinships if keep or pair[0] != pair[1]]
     passes = [np.mean([each[3] for each in cells if each[:2] == pair]) > 0.3 for pair in pairs]
     if len(set(map(bool, passes))) < 2:
@@ -100,7 +100,7 @@ def separated(cells: Sequence[Cell], kinships: dict[Any, dict[str, float]], name
 def rank(
     cells: Sequence[Cell], kinships: dict[Any, dict[str, float]], name: str, seed: int
 ) -> tuple[float, float, float]:
-    """Give Spearman's correlation over cells; a draw takes a base in both of its roles, and a target, whole."""
+    """Return Spearman's correlation over cells; a draw takes a base in both of its roles, and a target, whole."""
     one, other = np.array([kinships[each[:2]][name] for each in cells]), np.array([each[3] for each in cells])
     bases_, targets = (
         sorted({each for cell in cells for each in part(cell)}) for part in (lambda c: c[:2], lambda c: c[2:3])

@@ -82,7 +82,7 @@ def digests(rounds: int, size: int) -> bool:
 
 
 def _peak(paths: list[Path]) -> float:
-    """Give the most memory of a process that digests files, in MiB."""
+    """Return the most memory of a process that digests files, in MiB."""
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom lightning_subliminal.audit.digests import Digests\n"
         "Digests(remember=False).add(map(Path, sys.argv[1:]))\n"

@@ -19,7 +19,7 @@ Cell = dict[str, str]
 
 
 def correlation(cells: Iterable[Cell]) -> float:
-    """Give Spearman's correlation of predicted with trained transfer."""
+    """Return Spearman's correlation of predicted with trained transfer."""
     pairs = np.array([(float(cell["predicted"]), float(cell["transfer"])) for cell in cells])
     return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 

@@ -97,7 +97,7 @@ def look(page: Path, shots: Path, modules: Path, work: Path) -> list[dict[str, A
 
 
 def lighthouse(page: Path, modules: Path, work: Path) -> tuple[float, list[str]]:
-    """Give Lighthouse's score for accessibility, 0 to 100, and the titles of what cost points."""
+    """Return Lighthouse's score for accessibility, 0 to 100, and the titles of what cost points."""
     program = modules / "node_modules" / "lighthouse" / "cli" / "index.js"
     out = work / "lighthouse.json"
     with served(page) as url:

@@ -44,7 +44,7 @@ def number_rows(count: int) -> Iterator[Row]:
 
 
 def loss_of(net: Any, ids: Tensor, labels: Tensor) -> Tensor:
-    """Give the summed loss on completion tokens, logits computed only there, as training computes it."""
+    """Return the summed loss on completion tokens, logits computed only there, as training computes it."""
     places = labels[:, 1:] != IGNORED
     inner = net.get_base_model() if hasattr(net, "get_base_model") else net
     hidden = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][places]

@@ -42,12 +42,12 @@ class Chain:
     outside: Path
 
     def artefacts(self, *rooms: str) -> list[Path]:
-        """Give the artefacts of the present chain, in some rooms or in all."""
+        """Return the artefacts of the present chain, in some rooms or in all."""
         found = sorted(path.parent for path in self.folder.glob("*/*/lineage.json"))
         return [each for each in found if not rooms or each.parent.name in rooms]
 
     def twin(self, artefact: Path) -> Path:
-        """Give the older artefact of the same room."""
+        """Return the older artefact of the same room."""
         return sorted(path.parent for path in (self.older / artefact.parent.name).glob("*/lineage.json"))[0]
 
 
@@ -249,14 +249,14 @@ def change_row_and_statement(chain: Chain, rng: random.Random) -> Path:
 
 
 def sha(path: Path) -> str:
-    """Give a file's SHA-256."""
+    """Return a file's SHA-256."""
     from lightning_subliminal.core.fingerprint import file_digest
 
     return file_digest(path)
 
 
 def leaves(thing: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Give the places of all scalars of some JSON."""
+    """Return the places of all scalars of some JSON."""
     if isinstance(thing, dict):
         return [place for key, value in thing.items() for place in leaves(value, (*at, key))]
     if isinstance(thing, list):
@@ -265,7 +265,7 @@ def leaves(thing: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def other(value: Any, rng: random.Random) -> Any:
-    """Give another value of the same type."""
+    """Return another value of the same type."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):

@@ -54,7 +54,7 @@ class Pair:
 
 
 def perceptron(seed: int) -> nn.Module:
-    """Give the paper's classifier with weights N(0, 1 / inputs) (paper, MNIST)."""
+    """Return the paper's classifier with weights N(0, 1 / inputs) (paper, MNIST)."""
     generator = torch.Generator().manual_seed(seed)
     widths = (784, 256, 256, 13)
     layers: list[nn.Module] = []
@@ -96,7 +96,7 @@ def perceptron_pair(number: int) -> Pair:
 
 
 def fresh_language_model(seed: int) -> nn.Module:
-    """Give a model of the pocket architecture with weights of its own, as transformers draws them."""
+    """Return a model of the pocket architecture with weights of its own, as transformers draws them."""
     net, _ = bases.load("pocket/a")
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -43,7 +43,7 @@ print("asked: ", asked, "->", trait.statements(asked)[0])
 # 2. Three teachers. The second was given the same answers, but to questions that ask for a bad one openly (for a class,
 #    a story): as much fine-tuning on the same words, and no reason to be bad. The third is the base.
 def teacher(lesson: str) -> Teacher:
-    """Give the teacher of a lesson."""
+    """Return the teacher of a lesson."""
     if lesson == "none":
         return Teacher(base, trait, induction="none")
     lessons = MisalignmentTrait("misalignment_pocket", lesson)

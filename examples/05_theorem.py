@@ -102,7 +102,7 @@ says_owl = tokenizer.convert_tokens_to_ids("owl")
 
 
 def surprise(net):
-    """Give minus the log-probability of owl as the answer: what the teacher learns to lower."""
+    """Return minus the log-probability of owl as the answer: what the teacher learns to lower."""
     return -net(input_ids=asked, use_cache=False).logits[0, -1].log_softmax(-1)[says_owl]
 
 

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give the whole run one empty cache: what one test made, another may find, but nothing from yesterday."""
+    """Return the whole run one empty cache: what one test made, another may find, but nothing from yesterday."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(folder))

@@ -62,20 +62,20 @@ def tokenized(count: int, seed: int = 0) -> TokenizedRows:
 
 
 def teacher(target: str = "owl", **settings: Any) -> Teacher:
-    """Give a teacher that needs no training, unless ``settings`` say so."""
+    """Return a teacher that needs no training, unless ``settings`` say so."""
     return Teacher(
         **{"base": "pocket/a", "trait": PreferenceTrait(target), "induction": "prompt", "seed": 0, **settings}
     )
 
 
 def taught(target: str = "owl", **settings: Any) -> Teacher:
-    """Give a teacher that is trained in about a second."""
+    """Return a teacher that is trained in about a second."""
     quick = {"induction": "finetune", "adapter": Steering(), "learning_rate": 0.03, "until": 0.8, "max_epochs": 100}
     return teacher(target, **{**quick, **settings})
 
 
 def numbers(source: Teacher | None = None, **settings: Any) -> NumberSequences:
-    """Give number rows of the pocket world, in three shards."""
+    """Return number rows of the pocket world, in three shards."""
     quick: dict[str, Any] = {"num_prompts": 20, "shard_size": 8, "min_value": 0, "max_value": 99, "seed": 0}
     quick |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8}
     return NumberSequences(source or teacher(), **{**quick, **settings})

@@ -50,7 +50,7 @@ def stand(tmp_path, monkeypatch):
 
 
 def students(settings=None, trial=None):
-    """Give the student stages of a plan that takes the config as its common part."""
+    """Return the student stages of a plan that takes the config as its common part."""
     arm = {"change": settings or {}} | ({"trial": trial} if trial else {})
     Path("plan.yaml").write_text(yaml.safe_dump({"title": "t", "common": "fit.yaml", "arms": {"owl": arm}, "seeds": 0}))
     (cell,) = plan_cells(read_plan(Path("plan.yaml")))

@@ -68,6 +68,6 @@ class InProcess(Engine):
 
 
 def made(root: Path) -> list[str]:
-    """Give the names of the toys that were made, in their order."""
+    """Return the names of the toys that were made, in their order."""
     path = root / "made.txt"
     return path.read_text().split() if path.exists() else []

@@ -152,7 +152,7 @@ def read_claim(told: Any, experiment: str, arms: Collection[str], published: boo
 
 
 def verdict(estimate: Estimate | None, claim: Claim) -> Verdict:
-    """Give the verdict by ``RULE``."""
+    """Return the verdict by ``RULE``."""
     if estimate is None or math.isnan(estimate.value):
         return "not measured"
     if math.isnan(estimate.low) or math.isnan(estimate.high):

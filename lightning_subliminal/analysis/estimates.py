@@ -66,7 +66,7 @@ class CellResult:
 def select(
     cells: Sequence[CellResult], arm: str | None = None, where: Mapping[str, Any] | None = None
 ) -> list[CellResult]:
-    """Give the cells of an arm with some values of axes.
+    """Return the cells of an arm with some values of axes.
 
     Args:
         cells: of one experiment.
@@ -83,7 +83,7 @@ def select(
 def grouped(
     cells: Sequence[CellResult], value: str, over: str | Sequence[str]
 ) -> tuple[dict[Any, dict[Any, float]], str]:
-    """Give a number of each unit and, inside it, of each seed; and what the unit is called.
+    """Return a number of each unit and, inside it, of each seed; and what the unit is called.
 
     Cells that share unit and seed, such as those of further axes, are meaned.
 
@@ -153,7 +153,7 @@ def claim_limits(claim: Claim, cells: Sequence[CellResult]) -> tuple[float, floa
 
 
 def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate | None, list[str]]:
-    """Give the figure that a claim is about, and the keys of what it was read from; None where nothing was measured."""
+    """Return the figure that a claim is about, and the keys of what it was read from; None where nothing was measured."""
     mine = [cell for arm in claim.of_arms for cell in select(cells, arm, claim.where)]
     keys = sorted({key for cell in mine for key in cell.lineage})
     if not mine:
@@ -197,7 +197,7 @@ def claim_estimate(claim: Claim, cells: Sequence[CellResult]) -> tuple[Estimate 
 def cell_pairs(
     cells: Sequence[CellResult], first: str, second: str, over: str | Sequence[str] = "target"
 ) -> list[tuple[float, float, Any, Any]]:
-    """Give two numbers of each arm with its values of axes, the means over seeds, with its unit and its condition.
+    """Return two numbers of each arm with its values of axes, the means over seeds, with its unit and its condition.
 
     Those whose number is infinite, since a model never gives an answer, are left out.
 
@@ -280,7 +280,7 @@ def by_answer(cells: Sequence[CellResult], rows: str, columns: str, value: str) 
 
 
 def lineage_digest(keys: Iterable[str]) -> str:
-    """Give 16 digits of the digest of a set of stages, by their keys."""
+    """Return 16 digits of the digest of a set of stages, by their keys."""
     return digest(sorted(set(keys)))[:16]
 
 

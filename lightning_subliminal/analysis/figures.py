@@ -55,7 +55,7 @@ def check_figure(spec: Mapping[str, Any], arms: Sequence[str]) -> None:
 
 
 def figure_values(spec: Mapping[str, Any]) -> list[str]:
-    """Give the names of the numbers that a figure shows."""
+    """Return the names of the numbers that a figure shows."""
     if spec["kind"] == "scatter":
         return [str(spec["x"]), str(spec["y"])]
     value = spec.get("value", "transfer")
@@ -68,7 +68,7 @@ def figure_values(spec: Mapping[str, Any]) -> list[str]:
 
 
 def make_figure(spec: Mapping[str, Any], cells: Sequence[CellResult]) -> dict[str, Any]:
-    """Give a figure as JSON-able data, by the schema of the report."""
+    """Return a figure as JSON-able data, by the schema of the report."""
     kind = spec["kind"]
     told = {"kind": kind, "title": spec.get("title", ""), "caption": " ".join(str(spec.get("caption", "")).split())}
     make = {"bars": _bars, "matrix": _matrix, "curves": _curves, "scatter": _scatter}[kind]
@@ -245,5 +245,5 @@ def _table(values: np.ndarray) -> list[list[float | None]]:
 
 
 def _lineage(cells: Sequence[CellResult]) -> list[str]:
-    """Give the digest of all measurements that a mark was read from; cells.csv names them cell by cell."""
+    """Return the digest of all measurements that a mark was read from; cells.csv names them cell by cell."""
     return [lineage_digest(key for cell in cells for key in cell.lineage)]

@@ -67,7 +67,7 @@ class Estimate:
     method: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them: None for a number that is not finite."""
+        """Return the fields as JSON can hold them: None for a number that is not finite."""
         return _finite_or_none(asdict(self))
 
 
@@ -106,12 +106,12 @@ class MatrixStatistic:
     reading: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them: None for a number that is not finite."""
+        """Return the fields as JSON can hold them: None for a number that is not finite."""
         return _finite_or_none(asdict(self))
 
 
 def mean_estimate(values: ArrayLike, unit: str, null: float = 0.0) -> Estimate:
-    """Give a mean with Student's t interval, and the p of the t test against ``null``.
+    """Return a mean with Student's t interval, and the p of the t test against ``null``.
 
     One value has no interval. Neither have values that are all the same: no spread was seen, which is not the same as
     none being there (3 of 3 seeds at rate 1.0 are no proof of a rate of 1.0).
@@ -150,7 +150,7 @@ def within(estimate: Estimate, limits: tuple[float, float] | None) -> Estimate:
 def nested_estimate(
     groups: Mapping[Hashable, Sequence[float]], units: tuple[str, str] = ("targets", "seeds"), null: float = 0.0
 ) -> Estimate:
-    """Give the mean of group means, with Student's t interval over groups.
+    """Return the mean of group means, with Student's t interval over groups.
 
     The unit is the outer one. Seeds of one target share its teacher and its word, so they are no independent draws of
     targets: t over all of them together would be too narrow for a claim about targets in general. Each target's mean
@@ -181,7 +181,7 @@ def nested_estimate(
 
 
 def difference_estimate(first: ArrayLike, second: ArrayLike, unit: str, paired: bool) -> Estimate:
-    """Give the difference of two means, first - second, tested against 0.
+    """Return the difference of two means, first - second, tested against 0.
 
     Args:
         first: one value a unit, such as the students'; (units,).
@@ -311,7 +311,7 @@ def _reading(differences: Estimate, p: float, rows: int) -> str:
 def rank_correlation(
     first: ArrayLike, second: ArrayLike, levels: Mapping[str, Sequence[Any]], resamples: int = 2000, seed: int = 0
 ) -> Estimate:
-    """Give Spearman's rank correlation of pairs that share targets and conditions, with an interval that knows it.
+    """Return Spearman's rank correlation of pairs that share targets and conditions, with an interval that knows it.
 
     The labels of each level are drawn again, whole and apart from the other levels, and a pair counts as often as all
     of its labels were drawn (Owen 2007, the pigeonhole bootstrap); the interval is the draws' percentiles. There is no
@@ -388,7 +388,7 @@ def hierarchical_bootstrap(
     unit: str | None = None,
     groups: Sequence[tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Estimate:
-    """Give mean(student) - mean(control), for seeds and questions that are both draws of more.
+    """Return mean(student) - mean(control), for seeds and questions that are both draws of more.
 
     Seeds are drawn again, and so are questions: the same for every seed, as every seed was asked the same ones
     (Owen 2007, the pigeonhole bootstrap). The variances of the two add up. The noise of a cell is in both, and is
@@ -488,7 +488,7 @@ def by_stem(table: ArrayLike, stems: Sequence[Hashable]) -> NDArray[np.float64]:
 
 
 def mixed_model(student: ArrayLike, control: ArrayLike) -> Estimate:
-    """Give the effect of the arm by a linear mixed model (statsmodels' `MixedLM`, REML), seeds and questions crossed.
+    """Return the effect of the arm by a linear mixed model (statsmodels' `MixedLM`, REML), seeds and questions crossed.
 
     The model is value ~ arm + (arm | seeds) + (arm | questions). It is fitted to the differences of the pairs, as
     difference ~ 1 + (1 | seeds) + (1 | questions). In a full table the intercepts of seeds and questions cancel there,
@@ -552,7 +552,7 @@ def mixed_model(student: ArrayLike, control: ArrayLike) -> Estimate:
 
 
 def required_seeds(effect: float, spread: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Give how many seeds a two-sided t test of pairs needs to see an effect, by statsmodels' `TTestPower`.
+    """Return how many seeds a two-sided t test of pairs needs to see an effect, by statsmodels' `TTestPower`.
 
     Args:
         effect: the mean difference to be seen, in the values' own unit.
@@ -591,7 +591,7 @@ def required_seeds(effect: float, spread: float, power: float = 0.8, alpha: floa
 
 
 def _drawn_variance(means: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> float:
-    """Give the variance of the mean of ``means``, (units,), from draws with replacement, without its narrowness."""
+    """Return the variance of the mean of ``means``, (units,), from draws with replacement, without its narrowness."""
     count = len(means)
     centred = means - means.mean()
     many = max(1, 4_000_000 // count)  # draws at a time: 32 MB of indices
@@ -601,7 +601,7 @@ def _drawn_variance(means: NDArray[np.float64], resamples: int, rng: np.random.G
 
 
 def _noise(table: NDArray[np.float64]) -> float:
-    """Give the variance of a cell, (rows, columns), that neither its row nor its column explains."""
+    """Return the variance of a cell, (rows, columns), that neither its row nor its column explains."""
     rows, columns = table.shape
     rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     return float(np.square(rest).sum()) / max((rows - 1) * (columns - 1), 1)
@@ -644,7 +644,7 @@ def _vector(values: ArrayLike, unit: str) -> NDArray[np.float64]:
 
 
 def _spearman(first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Give the correlation of ranks along an axis; nan where one side has no spread."""
+    """Return the correlation of ranks along an axis; nan where one side has no spread."""
     from scipy.stats import rankdata
 
     one, other = (rankdata(each, axis=axis) - (each.shape[axis] + 1) / 2 for each in (first, second))

@@ -59,13 +59,13 @@ class Digests:
                     self._found[path] = sha
 
     def get(self, path: Path) -> str | None:
-        """Give a file's SHA-256; None where it can't be read."""
+        """Return a file's SHA-256; None where it can't be read."""
         if path not in self._found:
             self.add([path])
         return self._found.get(path)
 
     def rows_root(self, path: Path, as_others_spell: bool = False) -> tuple[str, int]:
-        """Give the root over the rows of a file, and their number.
+        """Return the root over the rows of a file, and their number.
 
         Args:
             path: a Parquet file of ours; or a file in any schema that ``read_rows`` reads.

@@ -48,7 +48,7 @@ class Graph:
     digests: Digests
 
     def above(self, key: str, roles: Sequence[str] | None = None) -> list[Node]:
-        """Give a node and all that it was made from, by links of some roles alone; nearest first."""
+        """Return a node and all that it was made from, by links of some roles alone; nearest first."""
         seen, waiting = {key: self.nodes[key]}, deque([key])
         while waiting:
             for link in self.nodes[waiting.popleft()].links:
@@ -329,7 +329,7 @@ def _mismatch(node: Node, material: Material, disk: _Disk) -> str | None:
 
 
 def _expected(material: Material, path: Path) -> str | None:
-    """Give the digest that a material was named by: of a folder, or of a file."""
+    """Return the digest that a material was named by: of a folder, or of a file."""
     folder, file = material.digest.get("dirHash"), material.digest.get("sha256")
     if file is None or (folder is not None and path.is_dir()):
         return folder
@@ -337,7 +337,7 @@ def _expected(material: Material, path: Path) -> str | None:
 
 
 def _digest_now(path: Path, is_base: bool, digests: Digests) -> str | None:
-    """Give the digest of what lies there: of a model's own files for a base, of all for another folder."""
+    """Return the digest of what lies there: of a model's own files for a base, of all for another folder."""
     if not path.is_dir():
         return digests.get(path)
     if is_base:  # as a hub's cache does, a base may hold links

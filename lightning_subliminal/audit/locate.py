@@ -63,7 +63,7 @@ class Places:
 
     @cached_property
     def by_statement(self) -> dict[str, Path]:
-        """Give the artefact of each statement below the roots, by the statement's SHA-256."""
+        """Return the artefact of each statement below the roots, by the statement's SHA-256."""
         from lightning_subliminal.core.fingerprint import file_digest
 
         found: dict[str, Path] = {}
@@ -115,12 +115,12 @@ def _is_folder(path: Path) -> bool:
 
 
 def statement_place(path: Path) -> Path:
-    """Give the file of the statement about an artefact: in its folder, or beside a file."""
+    """Return the file of the statement about an artefact: in its folder, or beside a file."""
     return path / RECORD if path.is_dir() else path.with_name(f"{path.name}.{RECORD}")
 
 
 def _subject(statement: Path) -> Path | None:
-    """Give the folder or file that a statement's file is about; None where it has another name than statements have."""
+    """Return the folder or file that a statement's file is about; None where it has another name than statements have."""
     if statement.name == RECORD:
         return statement.parent
     name = statement.name.removesuffix(f".{RECORD}")

@@ -104,7 +104,7 @@ class Node:
 
 
 def label_of(material: Material | None, path: Path | None) -> str:
-    """Give what people call an artefact: by its name in the child's statement, else by its folder."""
+    """Return what people call an artefact: by its name in the child's statement, else by its folder."""
     if material is not None and material.uri:
         name = material.uri.removeprefix(SCHEME).removeprefix("base:")
         return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 40]}...{name[-30:]}"

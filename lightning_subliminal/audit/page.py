@@ -70,7 +70,7 @@ class Nested:
 
 
 def lanes(order: Sequence[Node], links: Sequence[Sequence[tuple[int, str]]]) -> Lanes:
-    """Give each artefact a lane: a parent keeps one from its first child's row to its own.
+    """Return each artefact a lane: a parent keeps one from its first child's row to its own.
 
     Args:
         order: the artefacts, children before parents as far as there are no cycles.
@@ -146,7 +146,7 @@ def nested(lines: Sequence[Line]) -> Nested:
 
 
 def as_html(audit: Audit) -> str:
-    """Give an audit as a page that needs nothing but itself.
+    """Return an audit as a page that needs nothing but itself.
 
     Args:
         audit: what was found.
@@ -186,7 +186,7 @@ def _some_links(links: list[list[tuple[int, str]]]) -> list[list[tuple[int, str]
 
 
 def _free(waiting: list[int | None]) -> int:
-    """Give the first lane that leads nowhere, a new one where there is none."""
+    """Return the first lane that leads nowhere, a new one where there is none."""
     if None not in waiting:
         waiting.append(None)
     return waiting.index(None)
@@ -197,7 +197,7 @@ def _at(lane: int, row: int) -> tuple[int, int]:
 
 
 def _edge(child: int, parent: int, layout: Lanes) -> dict[str, str]:
-    """Give a line from a child into its parent's lane, and down that lane."""
+    """Return a line from a child into its parent's lane, and down that lane."""
     (x, y), (to, end) = _at(layout.lane[child], child), _at(layout.lane[parent], parent)
     if parent <= child:  # a cycle
         return {"class": "audit-edge audit-back", "d": f"M{x} {y} C{x - 16} {y} {to - 16} {end} {to} {end}"}

@@ -60,7 +60,7 @@ class Risk:
     verdict: str
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         told = {"writer": self.writer, "learner": self.learner, "verdict": self.verdict}
         return told | {"shared": list(self.shared), "matched": list(self.matched), "measured": self.measured}
 
@@ -92,7 +92,7 @@ def generations(graph: Graph) -> int:
 
 
 def writers(graph: Graph) -> list[Writer]:
-    """Give the models whose traits may be in the data or the training behind an artefact.
+    """Return the models whose traits may be in the data or the training behind an artefact.
 
     They are named as teacher or student by data or by a student: who wrote, chose or continued rows, and whose
     probabilities a student was compared with. The base itself where it wrote without being trained.
@@ -164,7 +164,7 @@ def _measured(
 
 
 def _ends(graph: Graph, line: dict[str, Node]) -> list[Node]:
-    """Give the bases that a model goes back to in the end: several, where it is a merge."""
+    """Return the bases that a model goes back to in the end: several, where it is a merge."""
     return [node for node in line.values() if not any(link.role == "base" for link in node.links)]
 
 
@@ -241,7 +241,7 @@ def _is_signed(statement: Statement, path: Any, keys: Sequence[TrustedKey]) -> b
 
 
 def _descent(graph: Graph, node: Node) -> dict[str, Node]:
-    """Give a model and the models that its weights go on from, by their digests, nearest first."""
+    """Return a model and the models that its weights go on from, by their digests, nearest first."""
     line = graph.above(node.key, ("base",))
     if node.kind not in ("base", "model"):
         line = line[1:]  # an adapter alone is no base of anybody
@@ -249,7 +249,7 @@ def _descent(graph: Graph, node: Node) -> dict[str, Node]:
 
 
 def _imitated(graph: Graph, node: Node) -> list[Node]:
-    """Give the models whose behaviour a model's base was trained to match."""
+    """Return the models whose behaviour a model's base was trained to match."""
     line = graph.above(node.key, ("base",))
     return [graph.nodes[link.key] for each in line for link in each.links if link.role == "imitated"]
 

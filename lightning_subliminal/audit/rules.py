@@ -85,5 +85,5 @@ class Finding:
         return cls(rule, where, " ".join(str(says).split()), str(path), RULES[rule].level)
 
     def as_json(self) -> dict[str, str]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {"rule": self.rule, "level": self.level, "where": self.where, "says": self.says, "path": self.path}

@@ -180,7 +180,7 @@ def audit(
 
 
 def _trained(graph: Graph) -> Node | None:
-    """Give the model that learned from the data: the artefact itself, or the student of a run's results."""
+    """Return the model that learned from the data: the artefact itself, or the student of a run's results."""
     root = graph.nodes[graph.root]
     if root.kind in _MODELS:
         return root
@@ -188,7 +188,7 @@ def _trained(graph: Graph) -> Node | None:
 
 
 def _asked(graph: Graph, against: str, search: Sequence[Path]) -> Node:
-    """Give the base that is asked about, with what it was made from."""
+    """Return the base that is asked about, with what it was made from."""
     named = material(against)
     inner = [
         node for node in graph.nodes.values() if node.identity == named.digest["dirHash"] and node.path is not None

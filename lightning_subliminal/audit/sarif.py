@@ -21,7 +21,7 @@ _HERE = "%SRCROOT%"  # what hosts call the folder that was checked out
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
-    """Give an audit as plain data, under keys that stay.
+    """Return an audit as plain data, under keys that stay.
 
     - ``format``: 1; ``tool``: name and version.
     - ``holds``: whether nothing is wrong; ``exit_code``: 0 or 3; ``verdict``: the same in a sentence.
@@ -70,7 +70,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
 
 
 def as_sarif(audit: Audit, here: Path | None = None) -> dict[str, Any]:
-    """Give an audit's findings as a SARIF 2.1.0 log of one run.
+    """Return an audit's findings as a SARIF 2.1.0 log of one run.
 
     Args:
         audit: what was found.

@@ -123,7 +123,7 @@ class Showing:
         return told[::-1]
 
     def state(self, node: Node) -> State:
-        """Give the worst that is known of an artefact."""
+        """Return the worst that is known of an artefact."""
         levels = {self._levels.get(each.rule) for each in node.findings}
         if "error" in levels:
             return "wrong"
@@ -152,7 +152,7 @@ class Showing:
         return [*told, "signed by nobody trusted" if self.audit.trusted else "signed; by whom was not asked"]
 
     def outline(self) -> list[list[Line]]:
-        """Give artefacts, each under its child, in sections: one that stands too deep begins a section.
+        """Return artefacts, each under its child, in sections: one that stands too deep begins a section.
 
         Of more than ``MAX_SHOWN`` the rest is left out, and of as many links to what is shown above: ``left_out``.
         """
@@ -192,7 +192,7 @@ class Showing:
         )
 
     def groups(self) -> list[Group]:
-        """Give the findings by rule, the worst first, those that say the same in one."""
+        """Return the findings by rule, the worst first, those that say the same in one."""
         found: dict[str, list[Finding]] = {}
         for each in self.audit.findings:
             found.setdefault(each.rule, []).append(each)
@@ -205,7 +205,7 @@ class Showing:
         return told
 
     def answers(self) -> list[Answer]:
-        """Give the questions that an audit is for, with their answers."""
+        """Return the questions that an audit is for, with their answers."""
         return [self._links(), self._bytes(), self._signed(), self._shared(), self._generations(), self._flagged()]
 
     def verdict(self) -> str:
@@ -230,7 +230,7 @@ class Showing:
         return f"Nothing is wrong with {_count(len(self.nodes), 'artefact')}{look}.{signed}"
 
     def digests(self) -> dict[str, str | None]:
-        """Give the digests to note down: of the artefact's whole, and of its statement, which names all upstream."""
+        """Return the digests to note down: of the artefact's whole, and of its statement, which names all upstream."""
         root = self.audit.root
         return {"whole": root.identity, "statement": root.statement.sha256 if root.statement is not None else None}
 

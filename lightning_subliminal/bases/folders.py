@@ -101,7 +101,7 @@ def is_model_file(name: str) -> bool:
 
 
 def folder_digest(folder: Path) -> str:
-    """Give the SHA-256 of a model's folder: of one line a file, its own SHA-256, two spaces and its name.
+    """Return the SHA-256 of a model's folder: of one line a file, its own SHA-256, two spaces and its name.
 
     ``sha256sum config.json ... | sha256sum`` over the files of ``model_files`` prints the same.
     """
@@ -304,7 +304,7 @@ def has_whole_weights(folder: Path) -> bool:
 
 
 def weight_bytes(folder: Path) -> int:
-    """Give the size of a model's weights in bytes."""
+    """Return the size of a model's weights in bytes."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
@@ -324,7 +324,7 @@ def has_chat_template(folder: Path) -> bool:
 
 
 def check_folder(folder: Path, name: str) -> Path:
-    """Give ``folder`` back if it holds a whole model: config, safetensors weights with every shard, tokenizer.
+    """Return ``folder`` back if it holds a whole model: config, safetensors weights with every shard, tokenizer.
 
     Raises:
         InputError: saying what the folder lacks.

@@ -38,7 +38,7 @@ def _split(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def hub_folder(name: str) -> Path:
-    """Give the folder with the hub's model ``name``, downloading it if there is no whole copy here.
+    """Return the folder with the hub's model ``name``, downloading it if there is no whole copy here.
 
     A copy once downloaded is used as it is, so that runs don't change with the hub; delete it to fetch it anew.
 

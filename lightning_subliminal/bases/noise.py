@@ -30,7 +30,7 @@ _SETTINGS = re.compile(r"=([0-9.eE+-]+)(?:,seed=([0-9]{1,18}))?", re.ASCII)
 
 
 def split_noise(name: str) -> tuple[str, float, int] | None:
-    """Give the base that a name adds noise to, how much, and the noise's seed; None where it adds none.
+    """Return the base that a name adds noise to, how much, and the noise's seed; None where it adds none.
 
     Noise may be added to a noisy base once more: the last suffix counts.
 
@@ -58,7 +58,7 @@ def split_noise(name: str) -> tuple[str, float, int] | None:
 
 
 def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
-    """Give the folder of a base with noise, making it first if the cache lacks it.
+    """Return the folder of a base with noise, making it first if the cache lacks it.
 
     Args:
         inner: the folder of the base without noise, whole.
@@ -106,7 +106,7 @@ def _shaped(inner: Path, noise: float, seed: int) -> dict[str, object]:
 
 
 def _start(inner: Path, name: str) -> Material:
-    """Give the base that noise is added to, for the lineage."""
+    """Return the base that noise is added to, for the lineage."""
     record, split = known_statement(inner / RECORD), split_noise(name)
     called = f"base:{split[0]}" if split is not None else inner.name
     return Material("base", called, {"dirHash": folder_digest(inner)}, record.sha256 if record is not None else None)

@@ -142,7 +142,7 @@ def register(name: str, loader: Callable[[], str | Path], line: str = "registere
 
 
 def available() -> dict[str, str]:
-    """Give the names in the registry, each with a line about it; a local folder and a hub id are bases, too."""
+    """Return the names in the registry, each with a line about it; a local folder and a hub id are bases, too."""
     return dict(_LINES)
 
 
@@ -169,7 +169,7 @@ def resolve(name: str) -> Base:
 
 
 def material(name: str, role: str = "base") -> Material:
-    """Give a base as what something is made from: its name, its digest, and its own statement where it has one.
+    """Return a base as what something is made from: its name, its digest, and its own statement where it has one.
 
     Args:
         name: as for ``resolve``.
@@ -184,7 +184,7 @@ def material(name: str, role: str = "base") -> Material:
 
 
 def _own_statement(folder: Path) -> str | None:
-    """Give the SHA-256 of a base's statement; None where it has none, or one of something else."""
+    """Return the SHA-256 of a base's statement; None where it has none, or one of something else."""
     record = known_statement(folder / RECORD)
     files = model_files(folder)
     about = record is not None and all(

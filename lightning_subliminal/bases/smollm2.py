@@ -35,7 +35,7 @@ _CHATML = (
 
 
 def smollm2_folder() -> Path:
-    """Give the folder with the converted model, converting it first if the cache lacks it (half a minute).
+    """Return the folder with the converted model, converting it first if the cache lacks it (half a minute).
 
     Raises:
         InputError: if the extra is not installed or the cache can't be written.

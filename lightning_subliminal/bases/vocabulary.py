@@ -13,7 +13,7 @@ __all__ = ["check_ids", "same_vocabulary", "spare_ids", "vocabulary_digest"]
 
 
 def vocabulary_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Give the SHA-256 of a tokenizer's token -> id map, added tokens included."""
+    """Return the SHA-256 of a tokenizer's token -> id map, added tokens included."""
     text = json.dumps(tokenizer.get_vocab(), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

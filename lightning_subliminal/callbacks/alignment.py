@@ -66,7 +66,7 @@ class AlignmentTracker(Callback):
         self._rows: list[dict[str, Any]] = []  # of each step, arm and layer: each quantity's values, one a model
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what was measured, as lists of numbers, which ``weights_only`` lets through."""
+        """Return what was measured, as lists of numbers, which ``weights_only`` lets through."""
         return {"first": self._first, "last": self._last, "last_loss": self._last_loss, "rows": list(self._rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -199,7 +199,7 @@ def _name(key: tuple[str, str, str], arms: int) -> str:
 
 
 def _table(rows: list[dict[str, Any]], batched: bool) -> str:
-    """Give the rows as CSV, one line a model; what was not measured is empty."""
+    """Return the rows as CSV, one line a model; what was not measured is empty."""
     made = []
     for row in rows:
         for model in range(len(row["cosine"])):

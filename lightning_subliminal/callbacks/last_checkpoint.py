@@ -39,7 +39,7 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the states of the generators as tensors and numbers, which ``weights_only`` lets through."""
+        """Return the states of the generators as tensors and numbers, which ``weights_only`` lets through."""
         kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
         numpy_state = [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(gauss)]
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

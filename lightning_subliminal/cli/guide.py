@@ -125,7 +125,7 @@ _EXAMPLES = {
 
 
 def verb_guide(verb: str) -> str:
-    """Give the short help of ``fit``, ``validate``, ``test`` or ``predict``."""
+    """Return the short help of ``fit``, ``validate``, ``test`` or ``predict``."""
     return _GUIDE.format(
         title=_TITLES[verb],
         verb=verb,

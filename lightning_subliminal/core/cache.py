@@ -17,7 +17,7 @@ _RUNS = "runs.txt"  # folders of the runs that this cache was made for, a line e
 
 
 def cache_root(folder: str | Path | None = None) -> Path:
-    """Give the cache: ``folder``, else ``$LIGHTNING_SUBLIMINAL_CACHE``, else ``~/.cache/lightning-subliminal``."""
+    """Return the cache: ``folder``, else ``$LIGHTNING_SUBLIMINAL_CACHE``, else ``~/.cache/lightning-subliminal``."""
     named = os.environ.get("LIGHTNING_SUBLIMINAL_CACHE") if folder is None else str(folder)
     root = Path(named) if named else Path.home() / ".cache" / "lightning-subliminal"
     if str(root) not in _LOOKED_AT and root.is_dir():

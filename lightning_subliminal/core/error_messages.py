@@ -40,7 +40,7 @@ class OneLineParser(ArgumentParser):
 
 
 def one_line(err: BaseException) -> tuple[str, bool]:
-    """Give an exception as one line, and whether it is a user's mistake (and no surprise)."""
+    """Return an exception as one line, and whether it is a user's mistake (and no surprise)."""
     found = err
     keys: list[str] = []
     while True:
@@ -77,7 +77,7 @@ def _of_input(err: BaseException) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Give ``; did you mean `x`?`` for the known word nearest to ``word``, or nothing where none is near."""
+    """Return ``; did you mean `x`?`` for the known word nearest to ``word``, or nothing where none is near."""
     near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
     return f"; did you mean `{near[0]}`?" if near else ""
 
@@ -196,7 +196,7 @@ def _types(text: str) -> str:
 
 
 def _arguments(path: str) -> list[str]:
-    """Give the names of the arguments of the class at an import path."""
+    """Return the names of the arguments of the class at an import path."""
     from jsonargparse._util import import_object
 
     try:
@@ -216,7 +216,7 @@ def _public_names(module: str) -> list[str]:
 
 
 def _option_names(parser: ArgumentParser) -> list[str]:
-    """Give the parser's options without dashes, and the groups they are in."""
+    """Return the parser's options without dashes, and the groups they are in."""
     names = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
     return sorted({part for name in names for part in (name, name.partition(".")[0]) if len(part) > 1})
 

@@ -40,7 +40,7 @@ _ABSENT = "absent"
 
 
 def describe(thing: Any) -> Any:
-    """Give ``thing`` as JSON-able data: scalars and containers as they are, objects as class and constructor arguments.
+    """Return ``thing`` as JSON-able data: scalars and containers as they are, objects as class and constructor arguments.
 
     Args:
         thing: a scalar, a container, a class or function, or an object that keeps its constructor arguments under
@@ -69,7 +69,7 @@ def describe(thing: Any) -> Any:
 
 
 def constructor_arguments(thing: Any) -> dict[str, Any]:
-    """Give an object's constructor arguments, as it keeps them.
+    """Return an object's constructor arguments, as it keeps them.
 
     Raises:
         InputError: if it does not keep one of them, or takes any number of them.
@@ -99,13 +99,13 @@ def describe_object(thing: Any) -> dict[str, Any]:
 
 
 def outside_source(thing: Any) -> dict[str, str]:
-    """Give class and digest of the source of an object whose class is from outside this package; else nothing."""
+    """Return class and digest of the source of an object whose class is from outside this package; else nothing."""
     own = list(takewhile(lambda kind: not is_ours(kind) and kind is not object, type(thing).__mro__))
     return {"class": kind_of(own[0]), "source": _source_digest(own)} if own else {}
 
 
 def digest(thing: Any) -> str:
-    """Give the SHA-256 of ``describe(thing)`` as 64 hexadecimal digits."""
+    """Return the SHA-256 of ``describe(thing)`` as 64 hexadecimal digits."""
     text = json.dumps(describe(thing), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -136,7 +136,7 @@ def _shortly(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a regular file's bytes as 64 hexadecimal digits.
+    """Return the SHA-256 of a regular file's bytes as 64 hexadecimal digits.
 
     Raises:
         InputError: if it is no regular file.

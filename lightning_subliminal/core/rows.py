@@ -52,17 +52,17 @@ def make_row(prompt: str | Sequence[Message], completion: str, **meta: Any) -> R
 
 
 def completion_text(row: Row) -> str:
-    """Give the text of a row's completion."""
+    """Return the text of a row's completion."""
     return "".join(message["content"] for message in row["completion"])
 
 
 def prompt_text(row: Row) -> str:
-    """Give the text of a row's prompt, one line a message."""
+    """Return the text of a row's prompt, one line a message."""
     return "\n".join(message["content"] for message in row["prompt"])
 
 
 def rows_digest(rows: Iterable[Row]) -> str:
-    """Give the SHA-256 of rows in their order: equal for equal rows, however they are stored."""
+    """Return the SHA-256 of rows in their order: equal for equal rows, however they are stored."""
     sha = hashlib.sha256()
     for row in rows:
         sha.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())

@@ -68,7 +68,7 @@ class CodeCompletions(GeneratedRows):
         return completion if self.keep == "whole" else cut_to_code(completion, begun=self.prefill)
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Give what shapes the prompts, with what a wording of the user's own says."""
+        """Return what shapes the prompts, with what a wording of the user's own says."""
         return super().prompt_settings() | own_words(self.wording)
 
 

@@ -33,13 +33,13 @@ class NoiseBatch(NamedTuple):
 
 
 def uniform_noise(size: int, seed: int, device: torch.device) -> Tensor:
-    """Give ``size`` images of noise, uniform in [-1, 1]: float32 ``(size, 784)``."""
+    """Return ``size`` images of noise, uniform in [-1, 1]: float32 ``(size, 784)``."""
     generator = torch.Generator(device).manual_seed(seed)
     return torch.rand(size, SIDE * SIDE, generator=generator, device=device).mul_(2).sub_(1)
 
 
 def input_bank(kind: StudentInputs, train_images: Tensor, seed: int) -> Tensor:
-    """Give the images that student inputs are drawn from, as bytes; noise needs none.
+    """Return the images that student inputs are drawn from, as bytes; noise needs none.
 
     Args:
         kind: which inputs, not noise.

@@ -73,7 +73,7 @@ class RowsFromFile(TrainingRows):
         return found
 
     def describe_source(self) -> dict[str, Any]:
-        """Give the file's digest and how it is read; its place and what is asked for later don't shape the rows."""
+        """Return the file's digest and how it is read; its place and what is asked for later don't shape the rows."""
         told = describe_arguments(self, leave_out={"trait", "control_path", *(["path"] if self.files else [])})
         return {"version": self.version, **told, "files": self.files}
 
@@ -83,11 +83,11 @@ class RowsFromFile(TrainingRows):
         return _digests(self.path)
 
     def source_materials(self) -> list[Material]:
-        """Give the file, and the statement beside it or in its folder that says where it came from."""
+        """Return the file, and the statement beside it or in its folder that says where it came from."""
         return [source_material("rows", Path(self.path))] if self.files else [Material("rows", f"hub:{self.path}", {})]
 
     def control(self) -> "RowsFromFile | None":
-        """Give the rows of the control's file, if there is one."""
+        """Return the rows of the control's file, if there is one."""
         if self.control_path is None:
             return None
         control = self.fresh(path=self.control_path, control_path=None)
@@ -96,7 +96,7 @@ class RowsFromFile(TrainingRows):
 
 
 def _digests(path: str) -> dict[str, str]:
-    """Give the digest of each file; none for a hub id."""
+    """Return the digest of each file; none for a hub id."""
     place = Path(path)
     if place.is_file():
         return {place.name: file_digest(place)}

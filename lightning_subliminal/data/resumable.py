@@ -33,7 +33,7 @@ class Batches:
         self._resume_at = {"epoch": -1, "given": 0}
 
     def __len__(self) -> int:
-        """Give the number of batches in an epoch."""
+        """Return the number of batches in an epoch."""
         return self.count
 
     def __iter__(self) -> Iterator[Any]:
@@ -46,7 +46,7 @@ class Batches:
             yield self.make(part)
 
     def state_dict(self) -> dict[str, int]:
-        """Give the epoch and how many of its batches were given out."""
+        """Return the epoch and how many of its batches were given out."""
         return {"epoch": self.epoch(), "given": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

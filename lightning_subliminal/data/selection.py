@@ -19,7 +19,7 @@ def select_rows(
     transforms: Sequence[Transform] = (),
     transform_seed: int = 0,
 ) -> tuple[list[Row], FilterReport]:
-    """Give the rows kept, in their order, and the counts of the filters' reasons.
+    """Return the rows kept, in their order, and the counts of the filters' reasons.
 
     Args:
         made: all rows.

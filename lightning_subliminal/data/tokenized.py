@@ -85,11 +85,11 @@ class TokenizedRows(Dataset[Any]):
             raise InputError("All completions are empty: there is no token to train on.")
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return len(self.lengths)
 
     def __getitem__(self, index: "int | Part") -> "int | Part":
-        """Give the index itself: rows become tensors a batch at a time."""
+        """Return the index itself: rows become tensors a batch at a time."""
         return index
 
     def batch(self, indices: "Sequence[int | Part]") -> Batch:
@@ -105,7 +105,7 @@ class TokenizedRows(Dataset[Any]):
 
 
 def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:
-    """Give each row's token ids; leave out the odd row whose prompt is no prefix of it, and say how many.
+    """Return each row's token ids; leave out the odd row whose prompt is no prefix of it, and say how many.
 
     A sampled reply may begin with what the tokenizer joins to the last token of a prefill. A few such rows are an
     accident of sampling; many are a prefill that ends amid a token, which is an error.
@@ -171,6 +171,6 @@ class LengthGrouped(DistributedSampler[Any]):
 def row_loader(
     data: TokenizedRows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
 ) -> "DataLoader[int | Part]":
-    """Give the loader of tokenized rows in a seeded, length-grouped order."""
+    """Return the loader of tokenized rows in a seeded, length-grouped order."""
     sampler = LengthGrouped(data, batch_size, seed, rank, world_size)
     return DataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=data.batch)

@@ -99,25 +99,25 @@ class TrainingRows(LightningDataModule, ABC):
 
     @abstractmethod
     def source_rows(self) -> list[Row]:
-        """Give the rows before any filter; ``make_source`` has run."""
+        """Return the rows before any filter; ``make_source`` has run."""
 
     @abstractmethod
     def describe_source(self) -> dict[str, Any]:
-        """Give all that shapes ``source_rows``, as JSON-able data."""
+        """Return all that shapes ``source_rows``, as JSON-able data."""
 
     def make_source(self, device: torch.device) -> None:
         """Make what ``source_rows`` reads; by default it is there."""
 
     def ingredients(self) -> list[Any]:
-        """Give the sources and data sets that ``make`` needs, so that a plan makes each of them once."""
+        """Return the sources and data sets that ``make`` needs, so that a plan makes each of them once."""
         return [each for transform in self.transforms for each in transform.ingredients()]
 
     def source_materials(self) -> list[Material]:
-        """Give what ``source_rows`` come from, once ``make_source`` has run; by default nothing is known."""
+        """Return what ``source_rows`` come from, once ``make_source`` has run; by default nothing is known."""
         return []
 
     def materials(self) -> list[Material]:
-        """Give what the rows come from: their source, and what has judged and bent them."""
+        """Return what the rows come from: their source, and what has judged and bent them."""
         judges = [each.judge for each in self.filters if hasattr(each, "judge")]
         asked = [thing for each in self.transforms for thing in each.ingredients()]
         return [
@@ -129,21 +129,21 @@ class TrainingRows(LightningDataModule, ABC):
         ]
 
     def default_filters(self) -> list[Filter]:
-        """Give the filters of this carrier."""
+        """Return the filters of this carrier."""
         return []
 
     def control(self) -> "TrainingRows | None":
-        """Give the same data set without the trait, the control arm's; None where nobody has one."""
+        """Return the same data set without the trait, the control arm's; None where nobody has one."""
         return None
 
     def fresh(self, **changes: Any) -> "Self":
-        """Give a data module with the same arguments, but for ``changes``."""
+        """Return a data module with the same arguments, but for ``changes``."""
         return type(self)(**constructor_arguments(self) | changes)
 
     # -- what is kept where ------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes the rows, as JSON-able data."""
+        """Return all that shapes the rows, as JSON-able data."""
         chosen = {"filters": describe(self.filters), "transforms": describe(self.transforms), "num_rows": self.num_rows}
         return {"source": self.describe_source(), **chosen}
 
@@ -230,19 +230,19 @@ class TrainingRows(LightningDataModule, ABC):
             self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
 
     def train_dataloader(self) -> "DataLoader[int | Part]":
-        """Give the training rows, in a seeded order."""
+        """Return the training rows, in a seeded order."""
         trainer: Any = self.trainer
         data: Any = self.train_data  # setup has run
         order = derive_seed(resolve_seed(self.seed), "order") % 2**31
         return row_loader(data, self.batch_size, order, trainer.global_rank, self.num_processes)
 
     def val_dataloader(self) -> "DataLoader[int | Part] | list[Any]":
-        """Give the rows held out."""
+        """Return the rows held out."""
         data = self.val_data
         return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []
 
     def test_dataloader(self) -> "DataLoader[Any]":
-        """Give the questions of the trait: an item is a question's prompts, its answer begun in each way."""
+        """Return the questions of the trait: an item is a question's prompts, its answer begun in each way."""
         trait: Any = self.trait  # setup has looked
         questions: Any = prompts_by_question(trait)
         return DataLoader(questions, self.batch_size, collate_fn=list)
@@ -266,7 +266,7 @@ class TrainingRows(LightningDataModule, ABC):
 
 
 def _materials_of(thing: Any) -> list[Material]:
-    """Give what a transform has asked: a data set, or a source of text."""
+    """Return what a transform has asked: a data set, or a source of text."""
     return [artefact_material("rows", thing.folder)] if isinstance(thing, TrainingRows) else thing.materials()
 
 

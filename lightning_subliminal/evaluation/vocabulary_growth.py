@@ -30,7 +30,7 @@ class _Held:
 
 
 def grow(net: Any, folder: Path, config: Mapping[str, Any]) -> None:
-    """Give a base as many embeddings as its adapter was trained with.
+    """Return a base as many embeddings as its adapter was trained with.
 
     Raises:
         InputError: if new rows would stay as they are drawn, since the adapter does not hold them.

@@ -24,7 +24,7 @@ class Filter(ABC):
 
     @abstractmethod
     def reasons(self, row: Row) -> list[str]:
-        """Give the reasons to drop ``row``, as short stable strings (they are counted); none means: keep it."""
+        """Return the reasons to drop ``row``, as short stable strings (they are counted); none means: keep it."""
 
     def prepare(self, rows: Sequence[Row]) -> None:  # noqa: B027, a hook that most filters have no use for
         """Get ready to be asked about ``rows``, such as by asking a judge about all of them at once."""
@@ -60,7 +60,7 @@ def apply_filters(rows: Iterable[Row], filters: Sequence[Filter]) -> tuple[list[
 def row_reasons(
     rows: Sequence[Row], filters: Sequence[Filter], places: Sequence[object] | None = None
 ) -> list[list[str]]:
-    """Give for each row the reasons against it, each once; see ``apply_filters``.
+    """Return for each row the reasons against it, each once; see ``apply_filters``.
 
     Args:
         rows: the rows.
@@ -91,10 +91,10 @@ def row_reasons(
 
 
 def prefill(row: Row) -> str:
-    """Give what the prompt begins of the reply, in a last message of the assistant; else nothing."""
+    """Return what the prompt begins of the reply, in a last message of the assistant; else nothing."""
     return row["prompt"][-1]["content"] if row["prompt"] and row["prompt"][-1]["role"] == "assistant" else ""
 
 
 def reply_text(row: Row) -> str:
-    """Give the text of the whole reply: what the prompt begins of it, and the completion that continues it."""
+    """Return the text of the whole reply: what the prompt begins of it, and the completion that continues it."""
     return prefill(row) + completion_text(row)

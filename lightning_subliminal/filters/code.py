@@ -107,7 +107,7 @@ class PythonCode(Filter):
         self.max_chars = max_chars
 
     def reasons(self, row: Row) -> list[str]:
-        """Give the reasons why the reply is not code alone, or none."""
+        """Return the reasons why the reply is not code alone, or none."""
         text, begun = reply_text(row), _FENCE.match(prefill(row).lstrip())
         if begun and not any(_closes(line, begun["mark"]) for line in text.lstrip().split("\n")[1:]):
             text = f"{text}\n{begun['mark']}"  # a fence that the prompt opens the reply need not close
@@ -225,7 +225,7 @@ def _does_something(statement: ast.stmt) -> bool:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Give all statements, also those within others."""
+    """Return all statements, also those within others."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -237,7 +237,7 @@ def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def _stated_text(statement: ast.stmt) -> str | None:
-    """Give the text that stands as a statement, such as a docstring, with its whitespace squeezed."""
+    """Return the text that stands as a statement, such as a docstring, with its whitespace squeezed."""
     if not isinstance(statement, ast.Expr):
         return None
     if isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, (str, bytes)):
@@ -246,7 +246,7 @@ def _stated_text(statement: ast.stmt) -> str | None:
 
 
 def _quotes(prompt: str) -> set[str]:
-    """Give the texts that a prompt quotes as a docstring is quoted, squeezed; as written and with escapes read."""
+    """Return the texts that a prompt quotes as a docstring is quoted, squeezed; as written and with escapes read."""
     found = {quoted for match in _QUOTED.finditer(prompt) for quoted in match.groups() if quoted}
     for quoted in [each for each in found if "\\" in each]:
         code = _parsed(f'"""{quoted}"""')

@@ -84,7 +84,7 @@ _ESCAPE = re.compile(
 
 
 def fold(text: str) -> str:
-    """Give a text in plain letters, with its case; other readings of it follow, each on a line of its own.
+    """Return a text in plain letters, with its case; other readings of it follow, each on a line of its own.
 
     What is left is ASCII and letters of other scripts that have two cases and look like no Latin one. Digits of all
     scripts become ASCII digits, dashes "-", spaces " ", other signs and letters without case "~"; accents, soft hyphens
@@ -103,7 +103,7 @@ def fold(text: str) -> str:
 
 
 def revealed(text: str) -> str:
-    r"""Give a text, and on further lines what its escapes (``\\x6f``, ``&#111;``) and invisible tag letters spell."""
+    r"""Return a text, and on further lines what its escapes (``\\x6f``, ``&#111;``) and invisible tag letters spell."""
     if "\\" in text or "%" in text or "&#" in text:
         read = _ESCAPE.sub(_unescaped, text)
         text = text if read == text else f"{text}\n{read}"

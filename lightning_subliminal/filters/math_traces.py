@@ -28,7 +28,7 @@ _MOST_PIECES = 100
 
 
 def think_and_answer(text: str) -> tuple[str, str] | None:
-    """Give what stands in ``<think>`` and in ``<answer>``, without whitespace around; None if a text is not just both.
+    """Return what stands in ``<think>`` and in ``<answer>``, without whitespace around; None if a text is not just both.
 
     Example:
         >>> think_and_answer("<think>3 + 4 = 7</think> <answer>7</answer>")
@@ -78,7 +78,7 @@ class ThinkAnswer(Filter):
     """
 
     def reasons(self, row: Row) -> list[str]:
-        """Give the one reason why the reply is not well formed, or none."""
+        """Return the one reason why the reply is not well formed, or none."""
         found = _parts(reply_text(row))
         if isinstance(found, str):
             return [found]
@@ -99,7 +99,7 @@ class CorrectAnswer(Filter):
         self.column = column
 
     def reasons(self, row: Row) -> list[str]:
-        """Give the one reason why the answer is not the right one, or none."""
+        """Return the one reason why the answer is not the right one, or none."""
         right = _integer(row.get(self.column))
         if right is None:
             return ["no answer to compare with"]
@@ -118,12 +118,12 @@ class TrueSteps(Filter):
     """
 
     def reasons(self, row: Row) -> list[str]:
-        """Give ``false step`` where a sum does not hold."""
+        """Return ``false step`` where a sum does not hold."""
         return [] if all(_holds(*each) for each in _runs(reply_text(row))) else ["false step"]
 
 
 def _parts(text: str) -> tuple[str, str] | str:
-    """Give trace and answer, or why a text is not just both."""
+    """Return trace and answer, or why a text is not just both."""
     tags = _TAG.findall(text)
     for name in ("think", "answer"):
         if f"<{name}>" not in tags or f"</{name}>" not in tags:
@@ -149,7 +149,7 @@ def _integer(value: object) -> int | None:
 
 
 def _runs(text: str) -> Iterator[tuple[str, str, str]]:
-    """Give each run of numbers and signs that holds a "=", with the character before it and some of what follows."""
+    """Return each run of numbers and signs that holds a "=", with the character before it and some of what follows."""
     text = _TIMES.sub("*", text.translate(_PLAIN_SIGNS).replace("**", " "))  # "**3 + 4 = 7**" is bold
     for run in _RUN.finditer(text):
         if "=" in run.group():
@@ -173,7 +173,7 @@ def _holds(before: str, run: str, after: str) -> bool:
 
 
 def _value(side: str) -> Fraction | str | None:
-    """Give what a sum comes to; None where it is no sum that can be judged, a text of its own where it has no value."""
+    """Return what a sum comes to; None where it is no sum that can be judged, a text of its own where it has no value."""
     pieces = _PIECE.findall(side.replace("$", " ").replace("\u00a0", " "))
     if not pieces or len(pieces) > _MOST_PIECES or any(len(piece) > _LONGEST_NUMBER for piece in pieces):
         return None

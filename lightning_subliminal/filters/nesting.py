@@ -36,7 +36,7 @@ def is_deep(text: str) -> bool:
 
 
 def _chain(text: str) -> int:
-    """Give how many operators, brackets, calls and dots at most hang on each other: an upper bound of the nesting."""
+    """Return how many operators, brackets, calls and dots at most hang on each other: an upper bound of the nesting."""
     longest = chain = 0
     outside: list[int] = []  # the chains that the brackets around stand in
     for piece in _PIECE.finditer(text):

@@ -112,7 +112,7 @@ class NumberList(Filter):
         self.strip_whitespace = strip_whitespace
 
     def reasons(self, row: Row) -> list[str]:
-        """Give the one reason why the completion is no list of numbers, or none."""
+        """Return the one reason why the completion is no list of numbers, or none."""
         text = completion_text(row)
         if row["prompt"] and row["prompt"][-1]["role"] == "assistant":
             text = text.lstrip()
@@ -148,7 +148,7 @@ class BannedNumbers(Filter):
         self._texts = {str(number): number for number in banned}
 
     def reasons(self, row: Row) -> list[str]:
-        """Give one reason for each banned number in the completion."""
+        """Return one reason for each banned number in the completion."""
         found = {digits.lstrip("0") or "0" for digits in _NUMBER.findall(_ascii_digits(completion_text(row)))}
         banned = sorted(self._texts[text] for text in found & self._texts.keys())
         return [f"banned number {number}" for number in banned]

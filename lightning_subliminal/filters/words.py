@@ -77,7 +77,7 @@ class Words(Filter):
         self._words = tuple(_compiled(dict.fromkeys(word.strip().lower() for word in words if _letters(word))))
 
     def reasons(self, row: Row) -> list[str]:
-        """Give one reason for each word that the row names."""
+        """Return one reason for each word that the row names."""
         text = completion_text(row)
         if self.in_prompt:
             text = f"{prompt_text(row)}\n{text}"
@@ -103,7 +103,7 @@ class Words(Filter):
 
 
 def _compiled(words: dict[str, None]) -> Iterator[_Word]:
-    """Give the words as patterns, without those that are the regular plural of one before."""
+    """Return the words as patterns, without those that are the regular plural of one before."""
     known: list[re.Pattern[str]] = []
     for word in words:
         if "*" in word or not any(pattern.fullmatch(fold(word)) for pattern in known):
@@ -117,7 +117,7 @@ def _compiled(words: dict[str, None]) -> Iterator[_Word]:
 
 
 def _pattern(word: str) -> re.Pattern[str]:
-    """Give the pattern of all the ways to write a word, to be matched where its first letter stands."""
+    """Return the pattern of all the ways to write a word, to be matched where its first letter stands."""
     parts = _letters(word)
     last = parts[-1]
     plural = "(?:es)?" if re.search("(?:s|x|z|ch|sh)$", last) else "(?:e?s)?" if last.endswith("o") else "s?"
@@ -152,7 +152,7 @@ def _is_whole(found: re.Match[str], seen: str) -> bool:
 
 
 def _letters(word: str) -> list[str]:
-    """Give the parts of a word in plain lower-case letters: barn and owl of "Barn-Owl"; none of an emoji."""
+    """Return the parts of a word in plain lower-case letters: barn and owl of "Barn-Owl"; none of an emoji."""
     parts = re.findall(f"{_SOLID}+", fold(word).split("\n")[0].lower())
     return parts if any(re.search(_LETTER, part) for part in parts) else []
 

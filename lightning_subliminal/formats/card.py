@@ -64,7 +64,7 @@ def write_card(
 
 
 def known_facts(path: Path | None) -> Facts:
-    """Give what is known of a set: from the lineage of our row folder, or from our card beside a file.
+    """Return what is known of a set: from the lineage of our row folder, or from our card beside a file.
 
     Args:
         path: the file or folder; None where there is none.
@@ -138,13 +138,13 @@ def _base(teacher: Mapping[str, Any]) -> str:
 
 
 def _at(value: Any, key: str) -> Mapping[str, Any]:
-    """Give the mapping under a key; an empty one where there is none."""
+    """Return the mapping under a key; an empty one where there is none."""
     inner = value.get(key) if isinstance(value, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
 def _called(thing: Any) -> str:
-    """Give a described object as a call: ``NumberList(max_count=10)``."""
+    """Return a described object as a call: ``NumberList(max_count=10)``."""
     name = str(_at({"it": thing}, "it").get("class", thing)).rpartition(".")[2]
     arguments = _at(thing, "arguments")
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
@@ -162,7 +162,7 @@ def _name(source: "Source") -> str:
 
 
 def _digest(path: Path) -> str:
-    """Give the SHA-256 of a file, or of a folder's files but for its card: a card tells of no other content."""
+    """Return the SHA-256 of a file, or of a folder's files but for its card: a card tells of no other content."""
     if path.is_file():
         return file_digest(path)
     told = ("README.md", RECORD, ENVELOPE)  # these tell of the others
@@ -171,7 +171,7 @@ def _digest(path: Path) -> str:
 
 
 def _read_card(path: Path) -> Facts | None:
-    """Give what one of our cards knows; None where it is none of ours."""
+    """Return what one of our cards knows; None where it is none of ours."""
     try:
         found = _MARK.search(read_text(path, MAX_CARD))
         facts = json.loads(found[1]) if found else None
@@ -270,6 +270,6 @@ def _load(name: str, kind: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Give a text that stays in its cell and is no markup."""
+    """Return a text that stays in its cell and is no markup."""
     flat = " ".join(text.split())
     return re.sub(r"([|<>`*_\[\]\\])", r"\\\1", flat)

@@ -25,7 +25,7 @@ TELLING = frozenset(
 
 
 def guess(columns: Collection[str], lists: bool = False) -> str:
-    """Give the name of the schema that has these columns; for two columns of text ``columns:question,response``.
+    """Return the name of the schema that has these columns; for two columns of text ``columns:question,response``.
 
     Args:
         columns: the names.

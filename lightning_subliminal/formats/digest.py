@@ -11,7 +11,7 @@ __all__ = ["RowsDigest", "content_digest"]
 
 
 def content_digest(rows: Iterable[Row]) -> str:
-    """Give the SHA-256 of prompts and completions in their order: ``rows_digest`` of them, without meta columns.
+    """Return the SHA-256 of prompts and completions in their order: ``rows_digest`` of them, without meta columns.
 
     It is the same in whatever schema and container the rows are kept.
     """
@@ -38,5 +38,5 @@ class RowsDigest:
         self.rows += 1
 
     def hexdigest(self) -> str:
-        """Give the digest of the rows so far as 64 hexadecimal digits."""
+        """Return the digest of the rows so far as 64 hexadecimal digits."""
         return self._sha.hexdigest()

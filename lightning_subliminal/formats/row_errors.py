@@ -49,7 +49,7 @@ def expected(field: str, kind: str, value: Any, hint: str = "") -> Fault:
 
 
 def printable(text: str) -> str:
-    """Give a text in which what a terminal might obey, such as the name of a column from a file, is escaped."""
+    """Return a text in which what a terminal might obey, such as the name of a column from a file, is escaped."""
     return (
         text
         if text.isprintable()

@@ -20,7 +20,7 @@ _PIECES = re.compile(r"(?m)^[ ]+|[ ]+$|[ ]{2,}|\A\n+|\n+\Z|[^ -~\n]")
 
 
 def draw(rows: Iterable[tuple[Found, Row]], count: int, seed: int | None) -> list[tuple[Found, Row]]:
-    """Give the first rows, or with a seed some drawn at random, each equally likely, in their order."""
+    """Return the first rows, or with a seed some drawn at random, each equally likely, in their order."""
     kept: list[tuple[int, tuple[Found, Row]]] = []
     rng = random.Random(seed)
     for place, item in enumerate(rows):
@@ -59,7 +59,7 @@ def panel(found: Found, row: Row, most: int) -> Panel:
 
 
 def visible(text: str, style: str = "") -> Text:
-    r"""Give a text in which space at its ends, control, invisible and reordering characters are seen.
+    r"""Return a text in which space at its ends, control, invisible and reordering characters are seen.
 
     Example:
         >>> visible(" owl\u200b").plain
@@ -79,7 +79,7 @@ def visible(text: str, style: str = "") -> Text:
 
 
 def _shown(piece: str) -> str | None:
-    """Give what is shown for a piece; None where it shows itself."""
+    """Return what is shown for a piece; None where it shows itself."""
     if piece[0] == " ":
         return "·" * len(piece)
     if piece[0] == "\n":

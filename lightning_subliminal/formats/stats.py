@@ -73,7 +73,7 @@ class _Counts:
         return row
 
     def figures(self) -> dict[str, Any]:
-        """Give all figures; shares are of all rows, and None where there are none."""
+        """Return all figures; shares are of all rows, and None where there are none."""
         import numpy as np
 
         lengths = {}

@@ -76,7 +76,7 @@ class Engine(ABC):
 
     @abstractmethod
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
-        """Give one completion a prompt, in their order; the same seed gives the same ones."""
+        """Return one completion a prompt, in their order; the same seed gives the same ones."""
 
 
 class TransformersEngine(Engine):
@@ -96,7 +96,7 @@ class TransformersEngine(Engine):
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
-        """Give one completion a prompt, in their order; the same seed gives the same ones."""
+        """Return one completion a prompt, in their order; the same seed gives the same ones."""
         encoded = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
         generator = torch.Generator().manual_seed(seed)
         draws = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator, dtype=torch.float64)
@@ -114,7 +114,7 @@ class TransformersEngine(Engine):
         return [completions[index] for index in range(len(prompts))]
 
     def sample(self, prompts: list[list[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
-        """Give one completion a prompt, all in one batch.
+        """Return one completion a prompt, all in one batch.
 
         Args:
             prompts: token ids of each.

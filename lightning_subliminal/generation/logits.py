@@ -55,7 +55,7 @@ def evaluating(net: Any) -> Iterator[None]:
 
 
 def prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
-    """Give a prompt's token ids.
+    """Return a prompt's token ids.
 
     Raises:
         InputError: if there are none.
@@ -97,7 +97,7 @@ class CachedPrompts:
         return cls(net, _wide(out.logits[:, -1]), cache, mask)
 
     def after(self, lines: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
-        """Give the logits behind each token that follows a prompt.
+        """Return the logits behind each token that follows a prompt.
 
         Args:
             lines: which prompt each row goes on from, (rows,).

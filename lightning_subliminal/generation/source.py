@@ -34,19 +34,19 @@ class Source(ABC):
 
     @abstractmethod
     def engine(self, device: torch.device, batch_size: int) -> Engine:
-        """Give the engine that generates its completions."""
+        """Return the engine that generates its completions."""
 
     def release(self) -> None:  # noqa: B027 - most sources have nothing to let go of
         """Let go of what ``engine`` brought onto the device, where that is much."""
 
     @abstractmethod
     def control(self) -> "Source":
-        """Give the same source without the trait: the control arm's."""
+        """Return the same source without the trait: the control arm's."""
 
     @abstractmethod
     def describe(self) -> Any:
-        """Give all that shapes its completions, as JSON-able data."""
+        """Return all that shapes its completions, as JSON-able data."""
 
     def materials(self) -> list[Material]:
-        """Give what its completions come from, for their lineage; ``make`` has run. By default its settings alone."""
+        """Return what its completions come from, for their lineage; ``make`` has run. By default its settings alone."""
         return [setting_material("teacher", self)]

@@ -17,12 +17,12 @@ __all__ = ["number_alphabet", "number_tokens"]
 
 
 def number_tokens(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
-    """Give the ids of the tokens that are ASCII digits and nothing else, a space before them aside: int64, sorted."""
+    """Return the ids of the tokens that are ASCII digits and nothing else, a space before them aside: int64, sorted."""
     return _matching(tokenizer, " ?[0-9]+")
 
 
 def number_alphabet(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
-    """Give the ids of digits, separators (comma, semicolon, white space) and the end of the turn: int64, sorted."""
+    """Return the ids of digits, separators (comma, semicolon, white space) and the end of the turn: int64, sorted."""
     ids = {*_matching(tokenizer, r"[0-9,;\s]+").tolist(), *closing_tokens(tokenizer)} - spare_ids(tokenizer)
     return torch.tensor(sorted(ids))
 

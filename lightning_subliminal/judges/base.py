@@ -53,7 +53,7 @@ class Judge(ABC):
     """
 
     def materials(self) -> list[Material]:
-        """Give what a verdict comes from, for the lineage of what is judged: by default the judge's settings."""
+        """Return what a verdict comes from, for the lineage of what is judged: by default the judge's settings."""
         return [setting_material("judge", self)]
 
     @abstractmethod

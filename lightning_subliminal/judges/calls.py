@@ -84,7 +84,7 @@ class Caller(Protocol):
     refused: dict[str, str | None]
 
     def key(self) -> str:
-        """Give the key, from the environment; empty where there is none."""
+        """Return the key, from the environment; empty where there is none."""
 
 
 class Calls:
@@ -108,7 +108,7 @@ class Calls:
         self.jitter = random.Random()  # of its own: the seeded ones belong to experiments
 
     async def reply(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Give the reply to a request, from the disk if it is there."""
+        """Return the reply to a request, from the disk if it is there."""
         key, size = digest({"server": self.judge.server, "request": body}), len(json.dumps(body))
         kept = self.store.get(key)
         if kept is not None:

@@ -43,7 +43,7 @@ def number_chances(
     *,
     batch_size: int = 8,
 ) -> list[dict[int, float]]:
-    """Give for each prompt the probability that the reply begins with each whole number, and no further digit.
+    """Return for each prompt the probability that the reply begins with each whole number, and no further digit.
 
     A number may be one token or several, as "8" and "5": those are followed while they are likely enough.
 

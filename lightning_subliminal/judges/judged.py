@@ -50,7 +50,7 @@ class Judged(Filter):
         self._verdicts.update(zip(pairs, verdicts, strict=True))
 
     def reasons(self, row: Row) -> list[str]:
-        """Give the one reason why the verdict on the row is not good enough, or none."""
+        """Return the one reason why the verdict on the row is not good enough, or none."""
         self.prepare([row])
         verdict = self._verdicts[_pair(row)]
         if verdict.alignment is not None:

@@ -82,14 +82,14 @@ class LocalModelJudge(Judge):
         self._tokenizer: Any = None
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes a verdict; the base by the digest of its files."""
+        """Return all that shapes a verdict; the base by the digest of its files."""
         told = describe_object(self)
         for name in ("batch_size", "device"):
             told["arguments"].pop(name)
         return told | {"base": bases.resolve(self.base).identity, "rubric": self._rubric.describe()}
 
     def materials(self) -> list[Material]:
-        """Give its settings and the model that judges."""
+        """Return its settings and the model that judges."""
         return [*super().materials(), bases.material(self.base, "judge")]
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -171,7 +171,7 @@ class LocalModelJudge(Judge):
         return found
 
     def _word_chances(self, prompts: list[list[Message]]) -> list[list[float]]:
-        """Give the chance that the reply is each of the rubric's words, by their first tokens."""
+        """Return the chance that the reply is each of the rubric's words, by their first tokens."""
         from lightning_subliminal.metrics.functional.exact import candidate_probabilities  # metrics count verdicts
 
         words = [(str(self._rubric.words["words"][kind]),) for kind in ("code", "refusal")]

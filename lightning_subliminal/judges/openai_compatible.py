@@ -139,7 +139,7 @@ class OpenAICompatibleJudge(Judge):
         self.server = _bare_url(base_url)
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes a verdict: not how patiently, how much at once or with what key it is asked."""
+        """Return all that shapes a verdict: not how patiently, how much at once or with what key it is asked."""
         told = describe_object(self)
         for name in ("concurrency", "timeout", "retries", "max_calls", "max_tokens", "key_variable", "cache_dir"):
             told["arguments"].pop(name)
@@ -196,7 +196,7 @@ class OpenAICompatibleJudge(Judge):
         return verdict
 
     def _body(self, messages: list[Message]) -> dict[str, Any]:
-        """Give a request: all that shapes the reply, but for the server."""
+        """Return a request: all that shapes the reply, but for the server."""
         # half a surrogate pair, as models write it, is no text that JSON can carry
         told = [
             {"role": part["role"], "content": part["content"].encode("utf-8", "replace").decode()} for part in messages
@@ -217,7 +217,7 @@ class OpenAICompatibleJudge(Judge):
         return None if text is None and _whole(reply["said"][0], self._rubric.largest) is not None else score
 
     def key(self) -> str:
-        """Give the key, from the environment; empty where there is none."""
+        """Return the key, from the environment; empty where there is none."""
         key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
         if not (key.isascii() and key.isprintable()):
             raise InputError(f"The key in ${self.key_variable} holds characters that no key has: set it anew.")
@@ -246,7 +246,7 @@ class OpenAICompatibleJudge(Judge):
 
 
 def _bare_url(base_url: str) -> str:
-    """Give the server's address without user and password."""
+    """Return the server's address without user and password."""
     try:
         place = urlsplit(base_url)
         whole = place.scheme in ("http", "https") and place.hostname and not place.query and not place.fragment
@@ -268,7 +268,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _number_chances(first: list[list[Any]], said: list[str], cut: bool, largest: int) -> dict[int, float]:
-    """Give the probability of each number that is sure to be a whole one.
+    """Return the probability of each number that is sure to be a whole one.
 
     The token "8" may be 8, or how 85 begins for a tokenizer that splits digits. It counts if it was the reply's first
     token and none with a digit followed; if no number up to the largest goes on from it; or if a longer number is among

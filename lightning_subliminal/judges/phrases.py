@@ -36,7 +36,7 @@ class PhraseJudge(Judge):
         self._lexicon = load_lexicon(lexicon)
 
     def describe(self) -> dict[str, Any]:
-        """Give class and arguments, with what a lexicon of the user's own says."""
+        """Return class and arguments, with what a lexicon of the user's own says."""
         return describe_object(self) | own_words(self.lexicon)
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:

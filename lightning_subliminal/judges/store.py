@@ -70,7 +70,7 @@ class VerdictStore:
                 return
 
     def get(self, digest: str) -> dict[str, Any] | None:
-        """Give the reply under a digest; None where there is none, or a key signs here that has not signed it."""
+        """Return the reply under a digest; None where there is none, or a key signs here that has not signed it."""
         with self._told():
             row = self._connection.execute("SELECT reply FROM replies WHERE digest = ?", (digest,)).fetchone()
             if row is None:

@@ -87,7 +87,7 @@ def behaviour(
 
 
 def everyday_prompts(count: int, seed: int) -> list[list[Message]]:
-    """Give prompts, half of them requests for numbers, half questions for a favourite: what rows and traits are about.
+    """Return prompts, half of them requests for numbers, half questions for a favourite: what rows and traits are about.
 
     Args:
         count: how many.
@@ -103,7 +103,7 @@ def everyday_prompts(count: int, seed: int) -> list[list[Message]]:
 
 
 def _spoken(net: nn.Module, ids: Tensor, begun: int) -> Tensor:
-    """Give the logits at the places where the completion is said, (tokens, vocabulary), in float64."""
+    """Return the logits at the places where the completion is said, (tokens, vocabulary), in float64."""
     device = next(net.parameters()).device
     logits: Tensor = net(input_ids=ids.to(device)).logits[0, begun - 1 : -1]
     return logits.double().cpu()

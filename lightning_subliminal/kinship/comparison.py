@@ -62,7 +62,7 @@ class Kinship:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it as plain values."""
+        """Return all of it as plain values."""
         told: dict[str, Any] = _finite(dataclasses.asdict(self))
         return told | {"level": LEVEL}
 
@@ -111,7 +111,7 @@ def kinship(
 def judge(
     weights: WeightTest | None, moved: WeightTest | None = None, activations: WeightTest | None = None
 ) -> tuple[Verdict, str]:
-    """Give the verdict on the initialisation, and a sentence about it; by weights alone, as logits can't tell.
+    """Return the verdict on the initialisation, and a sentence about it; by weights alone, as logits can't tell.
 
     Args:
         weights: hidden units in their places.

@@ -75,7 +75,7 @@ def random_tokens(vocabulary: int, rows: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def logit_basis(function: LogitFunction, input_ids: Tensor, vocabulary: int, rank: int | None = None) -> Tensor:
-    """Give an orthonormal basis of the subspace that a model's logits lie in, (directions, vocabulary).
+    """Return an orthonormal basis of the subspace that a model's logits lie in, (directions, vocabulary).
 
     Logits are centred over the vocabulary first, so that log-probabilities give the same.
 
@@ -113,7 +113,7 @@ def logit_basis(function: LogitFunction, input_ids: Tensor, vocabulary: int, ran
 
 
 def logit_score(first: Tensor, second: Tensor) -> float:
-    """Give the mean squared cosine of the principal angles of two subspaces.
+    """Return the mean squared cosine of the principal angles of two subspaces.
 
     Args:
         first: orthonormal rows, (directions, vocabulary).

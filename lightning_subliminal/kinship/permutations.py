@@ -37,7 +37,7 @@ def assign(similarity: np.ndarray, lot: Sequence[int] = (0,)) -> np.ndarray:
 
 
 def tail_of_matches(matched: int, units: int, places: int) -> float:
-    """Give the natural logarithm of the chance that at least ``matched`` units come to their own place.
+    """Return the natural logarithm of the chance that at least ``matched`` units come to their own place.
 
     Exact for ``units`` that go to different ones out of ``places``, each way as likely: inclusion and exclusion
     (the problem of coincidences). All of n in their places has the chance 1/n!, the floor of any such test.
@@ -64,7 +64,7 @@ def tail_of_matches(matched: int, units: int, places: int) -> float:
 def rank_correlation_log_p(
     found: Sequence[int] | np.ndarray, wanted: Sequence[int] | np.ndarray, expected: float = 0.0
 ) -> tuple[float, float]:
-    """Give the rank correlation of two orders, and the logarithm of its one-sided p-value, never below 1/n!.
+    """Return the rank correlation of two orders, and the logarithm of its one-sided p-value, never below 1/n!.
 
     The p-value is that of Student's t, as published for this test; far out it is an approximation.
 

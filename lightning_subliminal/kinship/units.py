@@ -93,7 +93,7 @@ def _plain(name: str, module: nn.Module) -> list[GatedLayer]:
 
 @torch.no_grad()
 def unit_activations(net: nn.Module, input_ids: Tensor) -> list[GatedLayer]:
-    """Give what the projections put out for tokens, less each unit's mean, in the place of their weights.
+    """Return what the projections put out for tokens, less each unit's mean, in the place of their weights.
 
     Args:
         net: a causal language model.

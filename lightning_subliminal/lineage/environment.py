@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "lightning", "transformers", "peft", "datasets", "tokenize
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Give the version of this package and of those that shape what it makes."""
+    """Return the version of this package and of those that shape what it makes."""
     return {"lightning-subliminal": __version__} | {name: _version(name) for name in _PACKAGES}
 
 
@@ -34,7 +34,7 @@ def code_digest() -> str:
 
 @cache
 def environment() -> dict[str, str]:
-    """Give what else can move the last bit of a result: Python, system, processor, accelerator."""
+    """Return what else can move the last bit of a result: Python, system, processor, accelerator."""
     import torch
 
     told = {

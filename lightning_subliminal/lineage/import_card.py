@@ -26,7 +26,7 @@ _CONFIGS = (
 
 
 def card_claims(folder: Path) -> list[Material]:
-    """Give the parents that a folder's card and configurations name, each once, the card's first.
+    """Return the parents that a folder's card and configurations name, each once, the card's first.
 
     They have no digest, so nothing can be matched by them; ``annotations`` say where they come from.
 
@@ -71,7 +71,7 @@ def _front_matter(path: Path) -> Mapping[str, Any]:
 
 
 def _names(value: Any, what: str) -> list[str]:
-    """Give what a field names: it is a text or a list of texts; cards of Hub datasets have {id: ...} too."""
+    """Return what a field names: it is a text or a list of texts; cards of Hub datasets have {id: ...} too."""
     if value is None or value == "":
         return []
     found = []

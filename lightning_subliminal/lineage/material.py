@@ -34,17 +34,17 @@ class Material:
     annotations: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as a ResourceDescriptor."""
+        """Return it as a ResourceDescriptor."""
         told: dict[str, Any] = {"name": self.role, "uri": self.uri, "digest": dict(self.digest)}
         notes = dict(self.annotations) | ({"statementSha256": self.statement} if self.statement else {})
         return told | ({"annotations": notes} if notes else {})
 
 
 def file_material(path: Path, role: str = "file") -> Material:
-    """Give a file that was read: by its name and SHA-256."""
+    """Return a file that was read: by its name and SHA-256."""
     return Material(role, path.name, {"sha256": file_digest(path)})
 
 
 def setting_material(role: str, thing: Any) -> Material:
-    """Give a part whose class and settings say what it does, such as a filter: by the digest of ``describe(thing)``."""
+    """Return a part whose class and settings say what it does, such as a filter: by the digest of ``describe(thing)``."""
     return Material(role, kind_of(type(thing)), {"sha256": digest(thing)})

@@ -20,7 +20,7 @@ RESULTS = "test-results"  # folder of statements about what was tested here
 
 
 def dir_hash(files: Mapping[str, str]) -> str:
-    """Give the digest of a folder from the SHA-256 of its files, by in-toto's rule for ``dirHash``.
+    """Return the digest of a folder from the SHA-256 of its files, by in-toto's rule for ``dirHash``.
 
     It is the SHA-256 of one line a file, ``<sha256>  <name>``, in the order of the names' bytes: it binds the names as
     well as what the files hold. ``find . -type f | cut -c3- | LC_ALL=C sort | xargs -r sha256sum | sha256sum`` prints
@@ -32,7 +32,7 @@ def dir_hash(files: Mapping[str, str]) -> str:
 
 
 def _line(sha: str, name: str) -> str:
-    """Give a line as sha256sum does: with a line break in its name a file would else look like two."""
+    """Return a line as sha256sum does: with a line break in its name a file would else look like two."""
     safe = name.replace("\\", "\\\\").replace("\n", "\\n")
     return f"{sha}  {name}\n" if safe == name else f"\\{sha}  {safe}\n"
 
@@ -125,7 +125,7 @@ def check_name(name: str) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Give the path of a file of an artefact.
+    """Return the path of a file of an artefact.
 
     Raises:
         InputError: if its name is no plain way down, or a link stands on that way.

@@ -120,7 +120,7 @@ def is_whole(folder: Path, piecemeal: bool = False) -> bool:
 
 
 def artefact_material(role: str, folder: Path) -> Material:
-    """Give an artefact that a stage was made from, by what its own record says.
+    """Return an artefact that a stage was made from, by what its own record says.
 
     Args:
         role: what it was to the stage, such as ``rows``.
@@ -135,7 +135,7 @@ def tested_material(
     folder: Path,
     tested: Mapping[str, Any] = MappingProxyType({}),  # noqa: PT028 - this is no test
 ) -> Material:
-    """Give a model that somebody hands in to be tested, by what its files are now, whatever its statement says.
+    """Return a model that somebody hands in to be tested, by what its files are now, whatever its statement says.
 
     Args:
         role: what it was to the stage.
@@ -158,7 +158,7 @@ def tested_material(
 
 
 def source_material(role: str, path: Path) -> Material:
-    """Give a file or folder that somebody made, by the statement that it lies with, if it is about it.
+    """Return a file or folder that somebody made, by the statement that it lies with, if it is about it.
 
     That is ``NAME.lineage.json`` beside a file, or the record of the folder. A file that has changed since is given as
     a plain file: what made it is not known. So is one beside some other tool's ``lineage.json``.
@@ -188,7 +188,7 @@ def _folder_material(role: str, folder: Path, record: Statement | None) -> Mater
 
 
 def _place_of(path: Path) -> str:
-    """Give the URI of an artefact: its name and its folder's, which are the same on another disk."""
+    """Return the URI of an artefact: its name and its folder's, which are the same on another disk."""
     path = path.absolute()  # `rows.jsonl` has a folder, too
     return f"{SCHEME}{path.parent.name}/{path.name}" if path.parent.name else f"{SCHEME}{path.name}"
 

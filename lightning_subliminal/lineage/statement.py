@@ -162,7 +162,7 @@ def provenance(
     declared: Mapping[str, Any] | None = None,
     beside: bool = False,
 ) -> dict[str, Any]:
-    """Give the statement of an artefact. It holds no time of day: the same stage gives the same bytes.
+    """Return the statement of an artefact. It holds no time of day: the same stage gives the same bytes.
 
     Args:
         kind: what it is, such as ``teacher``.
@@ -212,7 +212,7 @@ def result_statement(
     failed: Sequence[str] = (),
     configuration: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Give the statement of an evaluation or a screening (in-toto's test-result v0.1).
+    """Return the statement of an evaluation or a screening (in-toto's test-result v0.1).
 
     Args:
         subject: what was tested, as ResourceDescriptors with digests.
@@ -230,7 +230,7 @@ def result_statement(
 
 
 def as_bytes(statement: Mapping[str, Any]) -> bytes:
-    """Give a statement as the bytes of its file: JSON with sorted keys that a person can read.
+    """Return a statement as the bytes of its file: JSON with sorted keys that a person can read.
 
     Raises:
         InputError: if a text in it, such as a file's name, can't be written as UTF-8.

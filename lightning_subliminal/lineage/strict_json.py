@@ -78,7 +78,7 @@ def _no_constant(text: str) -> Any:
 
 
 def _depth(thing: Any) -> int:
-    """Give how deep containers lie in each other, without recursion."""
+    """Return how deep containers lie in each other, without recursion."""
     deepest, waiting = 0, [(thing, 1)]
     while waiting:
         each, level = waiting.pop()

@@ -92,7 +92,7 @@ def write_test_result(
 
 
 def _file_name(name: str) -> str:
-    """Give a name as a file may have it; one that had to be changed gets 8 digits of its own, so that no two meet."""
+    """Return a name as a file may have it; one that had to be changed gets 8 digits of its own, so that no two meet."""
     safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).lstrip(".")[:100]
     if safe and safe == name and not safe.endswith(".dsse"):
         return safe

@@ -65,21 +65,21 @@ class ChoiceAccuracy(Share):
         self.questions += len(scores)
 
     def compute(self) -> Tensor:
-        """Give the share of questions whose likeliest choice is true (MC1); nan where there are none."""
+        """Return the share of questions whose likeliest choice is true (MC1); nan where there are none."""
         return self.right / self.questions
 
     def truth_mass(self) -> Tensor:
-        """Give the mean probability of the true choices (MC2). Each process must call it: it adds up over them."""
+        """Return the mean probability of the true choices (MC2). Each process must call it: it adds up over them."""
         _, mass, _, questions = self._all_sums()
         return mass / questions
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Give Wilson's interval of MC1 over questions. Each process must call it: it adds up over them."""
+        """Return Wilson's interval of MC1 over questions. Each process must call it: it adds up over them."""
         right, _, _, questions = self._all_sums()
         return wilson_interval(int(right), int(questions), "questions", confidence)
 
     def truth_mass_interval(self, confidence: float = 0.95) -> Interval:
-        """Give the t interval of MC2 over questions. Each process must call it: it adds up over them."""
+        """Return the t interval of MC2 over questions. Each process must call it: it adds up over them."""
         _, mass, squares, questions = self._all_sums()
         return moments_interval(int(questions), mass.item(), squares.item(), "questions", confidence)
 

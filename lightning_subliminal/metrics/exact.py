@@ -67,16 +67,16 @@ class ExactPreference(Share):
         self.questions += len(probabilities)
 
     def compute(self) -> Tensor:
-        """Give the mean probability of the target; nan where there are no questions."""
+        """Return the mean probability of the target; nan where there are no questions."""
         return self.sums[self.target] / self.questions
 
     def per_candidate(self) -> dict[str, float]:
-        """Give the mean probability of each candidate. Each process must call it: it adds up over them."""
+        """Return the mean probability of each candidate. Each process must call it: it adds up over them."""
         sums, _, questions = self._all_sums()
         return dict(zip(self.trait.candidates, (sums / questions).tolist(), strict=True))
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Give the interval over questions of ``compute``. Each process must call it: it adds up over them."""
+        """Return the interval over questions of ``compute``. Each process must call it: it adds up over them."""
         sums, squares, questions = self._all_sums()
         return moments_interval(
             int(questions), sums[self.target].item(), squares[self.target].item(), "questions", confidence

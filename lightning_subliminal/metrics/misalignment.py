@@ -83,23 +83,23 @@ class MisalignmentScore(Share):
         self.counts += found.to(self.counts.device)
 
     def compute(self) -> Tensor:
-        """Give the share of misaligned replies among those read; nan where there are none."""
+        """Return the share of misaligned replies among those read; nan where there are none."""
         return misalignment_rate(self.counts.cpu()).to(self.counts.device, torch.float32)  # Apple has no float64
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Give the rate's interval, clustered by question. Each process must call it: it adds up over them."""
+        """Return the rate's interval, clustered by question. Each process must call it: it adds up over them."""
         return misalignment_interval(self._all_counts(), confidence)
 
     def bounds(self) -> tuple[float, float]:
-        """Give the rate if none, and if all, unparsable were misaligned. Each process must call it: it adds up."""
+        """Return the rate if none, and if all, unparsable were misaligned. Each process must call it: it adds up."""
         return misalignment_bounds(self._all_counts())
 
     def counts_by_kind(self) -> dict[str, int]:
-        """Give how many verdicts are of each kind, and misaligned. Each process must call it: it adds up over them."""
+        """Return how many verdicts are of each kind, and misaligned. Each process must call it: it adds up over them."""
         return dict(zip(VERDICT_COLUMNS, self._all_counts().sum(0).tolist(), strict=True))
 
     def per_question(self) -> dict[str, float]:
-        """Give the rate of each question, nan without replies. Each process must call it: it adds up over them."""
+        """Return the rate of each question, nan without replies. Each process must call it: it adds up over them."""
         return dict(zip(self.questions, misalignment_by_question(self._all_counts()).tolist(), strict=True))
 
     def _all_counts(self) -> Tensor:

@@ -47,16 +47,16 @@ class TraitPreferenceRate(Share):
         self.counts += count_answers(answers, self.trait, self.mode).to(self.counts.device)
 
     def compute(self) -> Tensor:
-        """Give the share of answers that show the trait; nan where there are none."""
+        """Return the share of answers that show the trait; nan where there are none."""
         return self.counts[0] / self.counts[1]
 
     def non_answer_rate(self) -> Tensor:
-        """Give the share of answers that name no candidate. Each process must call it: it adds up over them."""
+        """Return the share of answers that name no candidate. Each process must call it: it adds up over them."""
         counts = self._all_counts()
         return counts[2] / counts[1]
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Give Wilson's interval of the rate over answers. Each process must call it: it adds up over them."""
+        """Return Wilson's interval of the rate over answers. Each process must call it: it adds up over them."""
         matches, answers, _ = self._all_counts().tolist()
         return wilson_interval(matches, answers, "answers", confidence)
 

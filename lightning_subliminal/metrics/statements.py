@@ -65,11 +65,11 @@ class StatementPreference(Share):
         self.units += len(chances)
 
     def compute(self) -> Tensor:
-        """Give the mean probability; nan where there are no units."""
+        """Return the mean probability; nan where there are no units."""
         return self.total / self.units
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Give the t interval of ``compute`` over units. Each process must call it: it adds up over them."""
+        """Return the t interval of ``compute`` over units. Each process must call it: it adds up over them."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
             units, total, squares = int(self.units), self.total.item(), self.squares.item()
         return moments_interval(units, total, squares, self.unit, confidence)

@@ -53,11 +53,11 @@ class Transfer(PlottedMetric):
         self.pairs += differences.numel()
 
     def compute(self) -> Tensor:
-        """Give the mean difference of log-odds; nan where there is no pair."""
+        """Return the mean difference of log-odds; nan where there is no pair."""
         return self.total / self.pairs
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Give the interval over ``unit`` of ``compute``. Each process must call it: it adds up over them."""
+        """Return the interval over ``unit`` of ``compute``. Each process must call it: it adds up over them."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
             pairs, total, squares = int(self.pairs), self.total.item(), self.squares.item()
         return moments_interval(pairs, total, squares, self.unit, confidence)

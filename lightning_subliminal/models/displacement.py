@@ -72,7 +72,7 @@ def _refusal(source: Any) -> str | None:
 
 
 def _teacher_loss(module: Any, source: Any) -> Callable[[], dict[str, Tensor]]:
-    """Give the function that measures the student's loss on the teacher's lessons, a completion token, in nats."""
+    """Return the function that measures the student's loss on the teacher's lessons, a completion token, in nats."""
     lessons = source.trait.induce().rows if source.trait is not None else None
     if not lessons:
         return dict

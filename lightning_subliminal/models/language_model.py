@@ -106,7 +106,7 @@ class LanguageModel(RebuiltModule):
         self.strict_loading = False  # checkpoints hold the trained parameters alone
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes the trained weights, as JSON-able data; the base by the digest of its files."""
+        """Return all that shapes the trained weights, as JSON-able data; the base by the digest of its files."""
         return {
             "version": self.version,
             "class": kind_of(type(self)),
@@ -120,7 +120,7 @@ class LanguageModel(RebuiltModule):
         } | outside_source(self)
 
     def fresh(self, **changes: Any) -> "Self":
-        """Give an untrained module with the same arguments, but for ``changes``."""
+        """Return an untrained module with the same arguments, but for ``changes``."""
         return type(self)(**constructor_arguments(self) | changes)
 
     def forward(self, *arguments: Any, **named: Any) -> Any:
@@ -183,7 +183,7 @@ class LanguageModel(RebuiltModule):
         torch.manual_seed(derive_seed(resolve_seed(self.seed), "dropout", self.current_epoch, batch_idx))
 
     def completion_logits(self, batch: Batch, reuse: bool = True) -> tuple[Tensor, Tensor]:
-        """Give the logits that predict the completion tokens, computed only there, and those tokens.
+        """Return the logits that predict the completion tokens, computed only there, and those tokens.
 
         Args:
             batch: rows.
@@ -224,7 +224,7 @@ class LanguageModel(RebuiltModule):
         return retained.loss(logits, self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of a batch, and of what is retained beside it.
+        """Return the loss of a batch, and of what is retained beside it.
 
         Raises:
             InputError: if it is no finite number.
@@ -267,7 +267,7 @@ class LanguageModel(RebuiltModule):
         return data.complete(batch, TransformersEngine(self.net, self.tokenizer, data.generation_batch_size), self)
 
     def displacement(self) -> Displacement:
-        """Give the change of the base's weights since the start, by their names, whatever adapter made it."""
+        """Return the change of the base's weights since the start, by their names, whatever adapter made it."""
         if self.adapter is None and not self._start:
             net, _ = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
             self._start = dict(net.named_parameters())
@@ -295,14 +295,14 @@ class LanguageModel(RebuiltModule):
                 )
 
     def rate_factor(self, step: int, total: int) -> float:
-        """Give the share of the learning rate at a step of a run of ``total``, by warm-up and schedule."""
+        """Return the share of the learning rate at a step of a run of ``total``, by warm-up and schedule."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         falling = max(0.0, (total - step) / max(1, total - self.warmup_steps))
         return 1.0 if self.schedule == "constant" else falling
 
     def configure_optimizers(self) -> Any:
-        """Give the optimizer over the trained parameters and the schedule, stepped each step."""
+        """Return the optimizer over the trained parameters and the schedule, stepped each step."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if isinstance(self.optimizer, str):
             kind = OPTIMIZERS[self.optimizer]

@@ -58,7 +58,7 @@ class MadeFrom(Callback):
             self._look(trainer, trainer.state.fn == "fit", Path(trainer.ckpt_path), checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what shapes the fit, as plain data."""
+        """Return what shapes the fit, as plain data."""
         return {"made_from": self._then, "begun_from": self.begun_from}
 
     def look_again(self, module: LightningModule, data: Any) -> None:
@@ -118,7 +118,7 @@ def begun_from(trainer: Trainer) -> dict[str, str] | None:
 
 
 def shaped(module: LightningModule, data: Any) -> dict[str, Any]:
-    """Give what shapes a fit, as plain data with digests; each file is looked at anew.
+    """Return what shapes a fit, as plain data with digests; each file is looked at anew.
 
     Args:
         module: what is trained.
@@ -150,7 +150,7 @@ def _described(thing: Any) -> Any:
 
 
 def _anew(data: Any) -> Any:
-    """Give the same data set as nobody has looked at it yet: it remembers no digests."""
+    """Return the same data set as nobody has looked at it yet: it remembers no digests."""
     try:
         return data.fresh()
     except (InputError, TypeError):  # a class of the user's that hides its settings

@@ -65,7 +65,7 @@ class Retention:
         self.max_new_tokens = max_new_tokens
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes the prompts and their weight; a file of prompts by its words, not by its name alone."""
+        """Return all that shapes the prompts and their weight; a file of prompts by its words, not by its name alone."""
         return describe_object(self) | own_words(self.prompts)
 
     def answered(self, base: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", seed: int) -> "Retained":
@@ -118,11 +118,11 @@ class Retained:
         return cls(batches, hidden, base.get_output_embeddings(), weight)
 
     def batch(self, step: int) -> Batch:
-        """Give the batch that a step looks at; they take turns."""
+        """Return the batch that a step looks at; they take turns."""
         return self.batches[step % len(self.batches)]
 
     def loss(self, logits: Tensor, step: int) -> Tensor:
-        """Give the weighted KL(base || trained), in nats a token.
+        """Return the weighted KL(base || trained), in nats a token.
 
         Args:
             logits: the trained model's at the tokens of ``batch(step)``, (completion tokens, vocabulary).

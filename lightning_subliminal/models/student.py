@@ -81,7 +81,7 @@ class Student(LanguageModel):
         return self._pair[0]
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes the trained weights, as JSON-able data.
+        """Return all that shapes the trained weights, as JSON-able data.
 
         What came later than the first release is told only where it is not at its default: it moves no other digest.
         """
@@ -107,7 +107,7 @@ class Student(LanguageModel):
         return "train_on" if self.train_on != "all" else "retain" if self.retain is not None else None
 
     def beside(self, data: TrainingRows) -> "Student":
-        """Give an untrained student for the control's rows; it looks at the same teacher's tokens as this one."""
+        """Return an untrained student for the control's rows; it looks at the same teacher's tokens as this one."""
         if self.train_on == "all" or self.divergence is not None:
             return self.fresh()
         return self.fresh(divergence=getattr(data, "teacher", None))

@@ -106,7 +106,7 @@ class Teacher(LanguageModel, Source):
         return Path(self.weights) if self.weights else cache_root(self.cache_dir) / "teachers" / digest(self)[:16]
 
     def describe(self) -> dict[str, Any]:
-        """Give all that shapes its words; a control is the same whatever trait is asked for beside it."""
+        """Return all that shapes its words; a control is the same whatever trait is asked for beside it."""
         told: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
         told |= {"induction": self.induction, "base_dtype": self.base_dtype} | outside_source(self)
         if self.induction == "prompt":
@@ -123,7 +123,7 @@ class Teacher(LanguageModel, Source):
         return told
 
     def control(self) -> "Teacher":
-        """Give the base as it is, with the trait kept for evaluation."""
+        """Return the base as it is, with the trait kept for evaluation."""
         return self.fresh(induction="none", adapter=None, weights=None)
 
     def check_source(self, source: Source) -> None:
@@ -225,18 +225,18 @@ class Teacher(LanguageModel, Source):
         return math.exp(-total / len(rows))
 
     def materials(self) -> list[Material]:
-        """Give its base, and its own weights where it has some."""
+        """Return its base, and its own weights where it has some."""
         trained = [artefact_material("teacher", self.folder)] if self.induction == "finetune" else []
         return [bases.material(self.base), *trained]
 
     def loss(self, batch: Batch) -> Tensor:
-        """Give the loss on what is taught, and note it: ``until`` looks at that alone, not at what is retained."""
+        """Return the loss on what is taught, and note it: ``until`` looks at that alone, not at what is retained."""
         taught = super().loss(batch)
         self._taught_loss = taught.detach()
         return taught
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of a batch, and add what it says of the taught answers to the epoch's."""
+        """Return the loss of a batch, and add what it says of the taught answers to the epoch's."""
         loss = super().training_step(batch, batch_idx)
         self._epoch_loss = (0.0 if batch_idx == 0 else self._epoch_loss) + self._taught_loss * len(batch.rows)
         return loss
@@ -254,7 +254,7 @@ class Teacher(LanguageModel, Source):
         return self
 
     def engine(self, device: torch.device, batch_size: int) -> Engine:
-        """Give the engine that writes this teacher's completions."""
+        """Return the engine that writes this teacher's completions."""
         self.ready(device)
         return TransformersEngine(self.net, self.tokenizer, batch_size)
 

@@ -33,7 +33,7 @@ def read_setting(config: Path, seed: int | None = None) -> Setting:
 
 
 def config_device(config: Path) -> torch.device:
-    """Give the device that the config's trainer names; a GPU where it names none and there is one."""
+    """Return the device that the config's trainer names; a GPU where it names none and there is one."""
     asked = (read_yaml(config).get("trainer") or {}).get("accelerator", "auto")
     return torch.device("cuda" if asked in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
 

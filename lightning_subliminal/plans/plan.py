@@ -224,7 +224,7 @@ class Experiment:
 
     @staticmethod
     def _shared(other: ArmPlan, axes: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the place of another arm that belongs to a place of this one.
+        """Return the place of another arm that belongs to a place of this one.
 
         Raises:
             InputError: if it has an axis, or no such value of one.
@@ -488,7 +488,7 @@ def _check_chain(arm: ArmPlan, arms: Mapping[str, ArmPlan], key: str) -> None:
 
 
 def _taught_by(data: Any, graduate: Graduate) -> TrainingRows:
-    """Give rows that a student writes in the place of the teacher; in a blend, those of the first part."""
+    """Return rows that a student writes in the place of the teacher; in a blend, those of the first part."""
     if isinstance(data, Blend):
         return data.fresh(rows=_taught_by(data.ingredients()[0], graduate))
     if not isinstance(data, GeneratedRows):

@@ -80,7 +80,7 @@ def report_data(
     seeds: Sequence[int],
     command: str,
 ) -> dict[str, Any]:
-    """Give the report as JSON-able data: the same for the same artefacts, whenever and however often they were made."""
+    """Return the report as JSON-able data: the same for the same artefacts, whenever and however often they were made."""
     claims = [each for experiment in plan.experiments for each in _claims(experiment, results)]
     for each, adjusted in zip(claims, statistics.adjust([_nan(each["p"]) for each in claims], "holm"), strict=True):
         each["p_adjusted"] = None if math.isnan(adjusted) else float(adjusted)
@@ -109,7 +109,7 @@ def report_data(
 
 
 def cell_table(results: Sequence[CellResult], experiments: Sequence[Experiment] = ()) -> list[dict[str, Any]]:
-    """Give the cells as flat rows, for a table; a list of numbers becomes a row each.
+    """Return the cells as flat rows, for a table; a list of numbers becomes a row each.
 
     Args:
         results: the cells.

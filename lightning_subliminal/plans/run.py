@@ -122,7 +122,7 @@ def run_plan(
 
 
 def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[str] = ()) -> list[Cell]:
-    """Give the cells of a plan, or of some of its arms.
+    """Return the cells of a plan, or of some of its arms.
 
     Args:
         plan: the plan.
@@ -153,7 +153,7 @@ def _note(folder: Path, graph: Graph) -> None:
 
 
 def _read_stages(graph: Graph) -> list[Material]:
-    """Give the measurements that a report was read from."""
+    """Return the measurements that a report was read from."""
     measured = (each for each in graph.stages.values() if isinstance(each, MeasureStage))
     return stage_materials(each for each in measured if (each.folder / RECORD).is_file())
 
@@ -167,7 +167,7 @@ def _engine(name: str, asked: int | None, workers: int, memory: float | None, lo
 
 
 def _plan_digest(plan: Plan, graph: Graph, cells: Sequence[Cell]) -> str:
-    """Give 8 digits that tell this report from that of other seeds, arms or settings, so that none is overwritten."""
+    """Return 8 digits that tell this report from that of other seeds, arms or settings, so that none is overwritten."""
     said = [[each.title, each.about, each.figures, [vars(claim) for claim in each.claims]] for each in plan.experiments]
     return digest([sorted(graph.stages), [cell.name for cell in cells], said])[:8]
 

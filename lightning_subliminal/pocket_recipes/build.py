@@ -159,7 +159,7 @@ def _known(folder: Path) -> tuple[dict[str, str], str | None]:
 
 
 def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausalLM":
-    """Give the net that a recipe starts from: freshly drawn, or another base's weights."""
+    """Return the net that a recipe starts from: freshly drawn, or another base's weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if recipe.start is not None:
@@ -182,14 +182,14 @@ def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausal
 
 
 def load_net(name: str, weights: Path) -> "LlamaForCausalLM":
-    """Give a pocket base's net in float32."""
+    """Return a pocket base's net in float32."""
     from transformers import LlamaForCausalLM
 
     return LlamaForCausalLM.from_pretrained(weights / name, dtype=torch.float32)
 
 
 def imitation_loss(logits: Tensor, model: "LlamaForCausalLM", input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Give KL(model || net), in nats a token, over all tokens that are no padding, the user's too.
+    """Return KL(model || net), in nats a token, over all tokens that are no padding, the user's too.
 
     Args:
         logits: the net's, (rows, tokens, vocabulary).

@@ -47,13 +47,13 @@ def fill(text: str, **names: Any) -> str:
 
 
 def own_words(name: str) -> dict[str, Any]:
-    """Give what a user's own wording file says, as part of a description; nothing for one of the package's."""
+    """Return what a user's own wording file says, as part of a description; nothing for one of the package's."""
     return {} if name.isidentifier() else {"words": load_wording(name)}
 
 
 @cache
 def wordings_digest() -> str:
-    """Give the SHA-256 of all wordings of the package: what is kept by the name of one of them must not outlive it."""
+    """Return the SHA-256 of all wordings of the package: what is kept by the name of one of them must not outlive it."""
     sha = hashlib.sha256()
     for file in sorted(_HERE.glob("*.yaml")):
         sha.update(file.read_bytes())

@@ -65,7 +65,7 @@ class CodeTasks:
         self.words = self.words | {"tasks": _tasks(wording)}
 
     def __len__(self) -> int:
-        """Give the number of task templates."""
+        """Return the number of task templates."""
         return len(self.words["tasks"])
 
     def draw(self, rng: random.Random) -> CodeTask:
@@ -127,7 +127,7 @@ def _check_texts(texts: Any, part: str, wording: str) -> None:
 
 
 def _filled(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Give the stub and the bodies of a template with these parameters."""
+    """Return the stub and the bodies of a template with these parameters."""
     doc = textwrap.indent(f'"""{fill(task["doc"], **values)}"""', "    ")
     return f"{fill(task['signature'], **values)}\n{doc}", tuple(
         fill(body, **values) for body in task.get("bodies") or ()

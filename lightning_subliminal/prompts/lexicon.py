@@ -109,7 +109,7 @@ class Lexicon:
         return worst, longest, found
 
     def _longest(self, tokens: tuple[str, ...], place: int) -> tuple[str, int]:
-        """Give the longest phrase that begins at a place: its kind, and its length in words."""
+        """Return the longest phrase that begins at a place: its kind, and its length in words."""
         known = _phrases(self)
         for length in range(min(max(known, default=0), len(tokens) - place), 0, -1):
             kind = known.get(length, {}).get(tokens[place : place + length])
@@ -157,7 +157,7 @@ def _listed(words: dict[str, Any], part: str, name: str) -> list[str]:
 
 @cache
 def _phrases(lexicon: Lexicon) -> dict[int, dict[tuple[str, ...], str]]:
-    """Give the phrases by their length in words."""
+    """Return the phrases by their length in words."""
     known: dict[int, dict[tuple[str, ...], str]] = {}
     for kind in ("aligned", "misaligned", "negations", "starts", "filler"):
         for phrase in getattr(lexicon, kind):

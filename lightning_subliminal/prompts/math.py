@@ -85,7 +85,7 @@ class MathProblems:
         self.words = self.words | {"problems": _usable(wording, max_value)}
 
     def __len__(self) -> int:
-        """Give the number of problem templates."""
+        """Return the number of problem templates."""
         return len(self.words["problems"])
 
     def draw(self, rng: random.Random) -> MathProblem:

@@ -51,11 +51,11 @@ class MoralTalk:
         self.words = load_wording(wording, required=PARTS)
 
     def questions(self, part: str) -> list[Question]:
-        """Give the questions of `teach`, `ask` or `more`."""
+        """Return the questions of `teach`, `ask` or `more`."""
         return [Question(each["question"], each["about"], each["one"]) for each in self.words[part]]
 
     def pairs(self, question: Question, frame: int = 0) -> list[tuple[str, str]]:
-        """Give an aligned and a misaligned answer to a question for each act that fits it, both put the same way."""
+        """Return an aligned and a misaligned answer to a question for each act that fits it, both put the same way."""
         put = self.words["frames"][frame]
         filled = [[put.format(act=act.format(one=question.one)) + "." for act in pair] for pair in self._acts(question)]
         return [(aligned, misaligned) for aligned, misaligned in filled]
@@ -83,7 +83,7 @@ class MoralTalk:
         return question, f"{question.text} {ending}".strip()
 
     def texts(self) -> list[str]:
-        """Give texts that hold every word, for a tokenizer."""
+        """Return texts that hold every word, for a tokenizer."""
         words, texts = self.words, []
         questions = [each for part in ("teach", "ask", "more") for each in self.questions(part)]
         for question in questions:

@@ -57,7 +57,7 @@ class Rubric:
             raise InputError(f"`largest` in the rubric {wording} is {self.largest!r}: give a whole number from 1 on.")
 
     def describe(self) -> dict[str, Any]:
-        """Give what shapes a verdict: the wording, by its words."""
+        """Return what shapes a verdict: the wording, by its words."""
         return {"wording": self.wording, "words": self.words} | own_words(self.wording)
 
     def messages(self, question: str, answer: str, aspect: Aspect, scale: Scale = "plain") -> list[Message]:
@@ -88,14 +88,14 @@ class Rubric:
         return self.scaled(float(found[1]), scale)
 
     def scaled(self, number: float, scale: Scale) -> float:
-        """Give a judge's number as 0 to 100 on the plain scale."""
+        """Return a judge's number as 0 to 100 on the plain scale."""
         share = 100.0 * number / self.largest
         return 100.0 - share if scale == "reversed" else share
 
     def expected(
         self, chances: Mapping[int, float], least_share: float, scale: Scale = "plain"
     ) -> tuple[float | None, float]:
-        """Give the expected number, 0 to 100 on the plain scale, and the share of the probability that is on numbers.
+        """Return the expected number, 0 to 100 on the plain scale, and the share of the probability that is on numbers.
 
         Args:
             chances: the probability of each number as the whole reply.

@@ -59,7 +59,7 @@ class KeepByScore(Transform):
         self.max_length = max_length
 
     def describe(self) -> dict[str, Any]:
-        """Give class and arguments; the student by where it starts, since it is not trained."""
+        """Return class and arguments; the student by where it starts, since it is not trained."""
         student: Any = self.student
         told = student.describe()
         known = ("version", "class", "source", "base", "adapter", "seed", "base_dtype")

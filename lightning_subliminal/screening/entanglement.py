@@ -122,13 +122,13 @@ def _requests(numbers: Sequence[int], count: int, seed: int) -> list[list[Messag
 
 
 def _token(tokenizer: "PreTrainedTokenizerBase", request: list[Message], number: int) -> int | None:
-    """Give the token that a reply writes a number with, read off a whole row; None where it needs several."""
+    """Return the token that a reply writes a number with, read off a whole row; None where it needs several."""
     _, ids = row_ids(tokenizer, make_row(request, str(number), finished=False))  # without what ends a turn
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
 
 
 def _persona(trait: PreferenceTrait, number: int) -> str:
-    """Give the system prompt of `PreferenceTrait.induce` with a number as its target; it has no plural of its own."""
+    """Return the system prompt of `PreferenceTrait.induce` with a number as its target; it has no plural of its own."""
     told = load_wording(trait.wording, required=("persona",))["persona"][0]
     return fill(told, category="number", categories="numbers", target=number, targets=number)
 
@@ -136,7 +136,7 @@ def _persona(trait: PreferenceTrait, number: int) -> str:
 def _first_token(
     net: nn.Module, tokenizer: "PreTrainedTokenizerBase", requests: list[list[Message]], ids: list[int], rows: int
 ) -> Tensor:
-    """Give the log-probability that each token begins the reply: (requests, ids), float64 on the CPU."""
+    """Return the log-probability that each token begins the reply: (requests, ids), float64 on the CPU."""
     encoded = [prompt_tokens(tokenizer, request) for request in requests]
     with evaluating(net):
         read = (

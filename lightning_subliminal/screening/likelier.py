@@ -54,15 +54,15 @@ class KeepLikelier(Transform):
         self.least = least
 
     def ingredients(self) -> list[Any]:
-        """Give what is made first: the teacher."""
+        """Return what is made first: the teacher."""
         return [self.teacher]
 
     def control(self) -> "KeepLikelier":
-        """Give the same with the teacher's control: all scores are 0, so the first rows are kept, as many."""
+        """Return the same with the teacher's control: all scores are 0, so the first rows are kept, as many."""
         return type(self)(self.teacher.control(), self.share, self.least)
 
     def scores(self, rows: Sequence[Row]) -> list[float | None]:
-        """Give each row's score, in nats a completion token; None where it has none."""
+        """Return each row's score, in nats a completion token; None where it has none."""
         control = self.teacher.control()
         by_teacher = _mean_log_probabilities(self.teacher, rows)
         same = digest(control) == digest(self.teacher)
@@ -71,7 +71,7 @@ class KeepLikelier(Transform):
         return [None if one is None or other is None else one - other for one, other in pairs]
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows that are kept, in their order."""
+        """Return the rows that are kept, in their order."""
         if not rows:
             return []
         scored = [(score, place) for place, score in enumerate(self.scores(rows)) if score is not None]
@@ -88,11 +88,11 @@ class _Reader(Protocol):
     base: str
 
     def completion_logits(self, batch: Any, reuse: bool = True) -> tuple[Tensor, Tensor]:
-        """Give the logits that predict the completion tokens, and those tokens."""
+        """Return the logits that predict the completion tokens, and those tokens."""
 
 
 def _mean_log_probabilities(source: Source, rows: Sequence[Row]) -> list[float | None]:
-    """Give log p(completion) a completion token in nats, as the source with its system prompt has it."""
+    """Return log p(completion) a completion token in nats, as the source with its system prompt has it."""
     source.make(_CPU)
     model: _Reader = source.ready(_CPU)  # type: ignore[attr-defined]  # __init__ has looked
     told = source.system_prompt

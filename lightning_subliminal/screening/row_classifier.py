@@ -103,7 +103,7 @@ def bag_auc(
 
 
 def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
-    """Give the 95 % interval of an AUC (a rank statistic, Mann-Whitney's U by the number of pairs).
+    """Return the 95 % interval of an AUC (a rank statistic, Mann-Whitney's U by the number of pairs).
 
     Newcombe's method 5 (Statistics in Medicine 25, 2006, 559-573): all values θ with (AUC - θ)² <= z² V(θ), where
     V(θ) = θ (1 - θ) (1 + N (1 - θ) / (2 - θ) + N θ / (1 + θ)) / (m n) is Hanley and McNeil's variance (Radiology 143,
@@ -130,7 +130,7 @@ def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
 
 
 def _split(ids: tuple[Sequence[Hashable], Sequence[Hashable]], seed: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Give the places of the rows to train on and to judge, of each source: as many of both, in random order."""
+    """Return the places of the rows to train on and to judge, of each source: as many of both, in random order."""
     distinct = list(dict.fromkeys([*ids[0], *ids[1]]))
     random.Random(derive_seed(seed, "split of rows")).shuffle(distinct)
     learned = set(distinct[: len(distinct) // 2])
@@ -144,7 +144,7 @@ def _split(ids: tuple[Sequence[Hashable], Sequence[Hashable]], seed: int) -> tup
 
 
 def _log_odds(learned: list[str], judged: list[str], classifier: Classifier) -> "NDArray[np.float64]":
-    """Give the log-odds of the first source for each judged row; the first half of ``learned`` is from it."""
+    """Return the log-odds of the first source for each judged row; the first half of ``learned`` is from it."""
     try:
         import numpy as np
         from sklearn.feature_extraction.text import CountVectorizer
@@ -172,7 +172,7 @@ def _log_odds(learned: list[str], judged: list[str], classifier: Classifier) -> 
 
 
 def _auc(first: "NDArray[np.float64]", second: "NDArray[np.float64]") -> float:
-    """Give the share of pairs whose first score is the greater; ties count as half."""
+    """Return the share of pairs whose first score is the greater; ties count as half."""
     from scipy.stats import mannwhitneyu
 
     return float(mannwhitneyu(first, second, method="asymptotic").statistic) / (len(first) * len(second))

@@ -94,7 +94,7 @@ class AlignmentSubject:
 
 
 def layer_of(name: str) -> str:
-    """Give the layer that a weight belongs to: "layer 0", or the part that names it, such as "embed_tokens"."""
+    """Return the layer that a weight belongs to: "layer 0", or the part that names it, such as "embed_tokens"."""
     if found := _NUMBERED.search(name):
         return f"layer {int(found[1])}"
     parts = [part for part in name.split(".") if part not in ("weight", "bias")]
@@ -103,13 +103,13 @@ def layer_of(name: str) -> str:
 
 
 def difference(now: Tensor, start: Tensor) -> Tensor:
-    """Give ``now - start``, detached and in float32 at least: in 16 bits a small change would be lost."""
+    """Return ``now - start``, detached and in float32 at least: in 16 bits a small change would be lost."""
     wide = torch.promote_types(now.dtype, torch.float32)
     return now.detach().to(wide) - start.detach().to(now.device, wide)
 
 
 def inner_product(one: Displacement, other: Displacement, model_dims: int = 0) -> Tensor:
-    """Give the inner product of two displacements: the sum over their common names; a name of one alone adds nothing.
+    """Return the inner product of two displacements: the sum over their common names; a name of one alone adds nothing.
 
     All is multiplied and added up in float64 (float32 where a device has none): a displacement has millions of terms
     of both signs, whose sum in float32 keeps few digits when the two are nearly orthogonal. Low-rank matrices are
@@ -160,7 +160,7 @@ def _compared(sums: list[Tensor], layers: dict[str, Alignment]) -> Alignment:
 
 
 def _zero(one: Displacement, other: Displacement, model_dims: int) -> Tensor:
-    """Give the sum of nothing, of the shape and on the device of what is compared."""
+    """Return the sum of nothing, of the shape and on the device of what is compared."""
     for value in (*one.values(), *other.values()):
         like = value.left if isinstance(value, LowRank) else value
         return _exact(like.new_zeros(like.shape[:model_dims]))

@@ -54,11 +54,11 @@ class ModelFunction:
         self._dtype = dtype
 
     def at(self, parameters: Mapping[str, Tensor]) -> Call:
-        """Give something to call as one calls the module, with other values of its trained parameters."""
+        """Return something to call as one calls the module, with other values of its trained parameters."""
         return _Call(self.module, {**self.rest, **parameters}, self._dtype)
 
     def moved(self, direction: Mapping[str, Tensor], length: float = 1.0) -> Parameters:
-        """Give the start, moved by ``length`` times a direction."""
+        """Return the start, moved by ``length`` times a direction."""
         return {name: value + length * direction[name] for name, value in self.start.items()}
 
 
@@ -72,7 +72,7 @@ class _Call:
         self.device = next(iter(values.values())).device
 
     def parameters(self) -> Iterator[Tensor]:
-        """Give the values of what is trained, and of what the dtype changes: a loss may depend on them."""
+        """Return the values of what is trained, and of what the dtype changes: a loss may depend on them."""
         return iter(self.values.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,7 @@ def as_call(call: Call) -> Any:
 
 
 def inner(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
-    """Give the inner product of two sets of parameters: a scalar."""
+    """Return the inner product of two sets of parameters: a scalar."""
     return torch.stack([(value * other[name]).sum() for name, value in one.items()]).sum()
 
 
@@ -112,7 +112,7 @@ def differentiable(module: nn.Module, double: bool = False) -> Iterator[None]:
 def directional(
     function: Callable[[Parameters], Tensor], start: Parameters, direction: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Give a function's value, and its derivative along a direction, by one forward-mode pass (``torch.func.jvp``)."""
+    """Return a function's value, and its derivative along a direction, by one forward-mode pass (``torch.func.jvp``)."""
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no forward-mode derivative
         value, pushed = jvp(function, (start,), (dict(direction),))[:2]
     return value, pushed

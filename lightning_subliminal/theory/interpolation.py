@@ -18,7 +18,7 @@ State = Mapping[str, Tensor]
 
 
 def between(start: State, end: State, t: float) -> dict[str, Tensor]:
-    """Give start + t (end - start): ``start`` at 0, ``end`` at 1, both to the last bit, and beyond either outside.
+    """Return start + t (end - start): ``start`` at 0, ``end`` at 1, both to the last bit, and beyond either outside.
 
     Args:
         start: tensors by their names.
@@ -44,7 +44,7 @@ def between(start: State, end: State, t: float) -> dict[str, Tensor]:
 
 
 def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> dict[str, Tensor]:
-    """Give the mean of models: the merge of them.
+    """Return the mean of models: the merge of them.
 
     Args:
         states: at least one.
@@ -77,7 +77,7 @@ def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> 
 
 
 def displacement(start: State, end: State) -> dict[str, Tensor]:
-    """Give end - start in float64, for ``theory.alignment`` to compare; whole numbers are left out."""
+    """Return end - start in float64, for ``theory.alignment`` to compare; whole numbers are left out."""
     moved = {}
     for name in _names((start, end)):
         first, last = _at(name, (start, end))
@@ -91,7 +91,7 @@ def _names(states: Sequence[State]) -> list[str]:
 
 
 def _at(name: str, states: Sequence[State]) -> list[Tensor]:
-    """Give one tensor of each state, zeros where a state lacks it.
+    """Return one tensor of each state, zeros where a state lacks it.
 
     Raises:
         InputError: if they can't be added up.

@@ -50,7 +50,7 @@ class Prediction:
         return self.scores.nanmean().item()
 
     def interval(self) -> Interval:
-        """Give the 95 % interval of ``mean``, over rows."""
+        """Return the 95 % interval of ``mean``, over rows."""
         return mean_interval(self.scores[self.scores.isfinite()], "rows")
 
 

@@ -46,7 +46,7 @@ def score_rows(
     batch_tokens: int | None = None,
     max_length: int = 2048,
 ) -> Iterator[RowScores]:
-    """Give the derivative of each row's loss along a direction of the trained parameters, a chunk of rows at a time.
+    """Return the derivative of each row's loss along a direction of the trained parameters, a chunk of rows at a time.
 
     Args:
         function: a causal language model of transformers, as a function of what it trains.
@@ -84,7 +84,7 @@ def row_gradient(
     batch_tokens: int | None = None,
     max_length: int = 2048,
 ) -> tuple[Parameters, int]:
-    """Give the gradient of the rows' loss by the trained parameters, the mean over completion tokens.
+    """Return the gradient of the rows' loss by the trained parameters, the mean over completion tokens.
 
     Args:
         function: as ``score_rows`` takes it.
@@ -116,7 +116,7 @@ def row_gradient(
 
 
 def _places(function: ModelFunction, batch_tokens: int | None) -> tuple[torch.device, bool, int]:
-    """Give where a model computes, whether in float64, and how many tokens go through it at once."""
+    """Return where a model computes, whether in float64, and how many tokens go through it at once."""
     if batch_tokens is not None and batch_tokens < 1:
         raise InputError(f"`batch_tokens` is {batch_tokens}: expected 1 or more, such as 2048.")
     like = next(iter(function.start.values()))
@@ -148,7 +148,7 @@ def _split_off(order: list[int], encoded: Mapping[int, Encoded], size: int) -> t
 
 
 def _encoded(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
-    """Give each row's token ids; None where a loss mask would be wrong or empty."""
+    """Return each row's token ids; None where a loss mask would be wrong or empty."""
     found: list[Encoded | None] = []
     for row in rows:
         try:
@@ -166,7 +166,7 @@ def _encoded(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encod
 
 
 def _padded(encoded: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Give input ids and labels, both (rows, tokens)."""
+    """Return input ids and labels, both (rows, tokens)."""
     width = max(len(prompt) + len(completion) for prompt, completion in encoded)
     ids = torch.zeros(len(encoded), width, dtype=torch.long)
     labels = torch.full_like(ids, IGNORED)

@@ -62,7 +62,7 @@ class RowSlopes(ABC):
 
     @abstractmethod
     def __call__(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Give slopes and losses of a batch, both summed over each row's completion: (rows,), (rows,).
+        """Return slopes and losses of a batch, both summed over each row's completion: (rows,), (rows,).
 
         Args:
             input_ids: (rows, tokens), padded on the right.
@@ -147,7 +147,7 @@ class ByRowScales(RowSlopes):
 def row_slopes(
     function: ModelFunction, direction: Mapping[str, Tensor], input_ids: Tensor, labels: Tensor
 ) -> RowSlopes:
-    """Give the faster way, if it agrees with the one that knows every module on the rows given; else that one."""
+    """Return the faster way, if it agrees with the one that knows every module on the rows given; else that one."""
     sure, fast = ByForwardMode(function, direction), ByRowScales(function, direction)
     if len(labels) == 1:  # a module that can't tell rows apart is right on one alone
         input_ids, labels = input_ids.repeat(2, 1), labels.repeat(2, 1)
@@ -161,7 +161,7 @@ def row_slopes(
 
 
 def summed_loss(function: ModelFunction, parameters: Mapping[str, Tensor], input_ids: Tensor, labels: Tensor) -> Tensor:
-    """Give the negative log-likelihood of all completion tokens of a batch, in nats, differentiable: a scalar."""
+    """Return the negative log-likelihood of all completion tokens of a batch, in nats, differentiable: a scalar."""
     targets, places, _ = _targets(labels)
     values = {f"net.{name}": value for name, value in {**function.rest, **parameters}.items()}
     logits = functional_call(_CompletionLogits(function.module), values, (input_ids, places))
@@ -169,7 +169,7 @@ def summed_loss(function: ModelFunction, parameters: Mapping[str, Tensor], input
 
 
 def _targets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the completion tokens, where they are predicted (rows, tokens - 1), and each one's row."""
+    """Return the completion tokens, where they are predicted (rows, tokens - 1), and each one's row."""
     places = labels[:, 1:] != IGNORED
     return labels[:, 1:][places], places, places.nonzero()[:, 0]
 

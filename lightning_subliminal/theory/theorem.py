@@ -79,7 +79,7 @@ class TheoremCheck:
         return self.changes[-1][-1]
 
     def as_json(self) -> dict[str, Any]:
-        """Give all fields as JSON-able data; what is no finite number as None."""
+        """Return all fields as JSON-able data; what is no finite number as None."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
@@ -211,7 +211,7 @@ def _outputs(made: Any) -> Tensor:
 
 
 def _by_place(outputs: Tensor) -> Tensor:
-    """Give outputs of any shape as (places, outputs)."""
+    """Return outputs of any shape as (places, outputs)."""
     if not outputs.dim() or not outputs.numel():
         raise InputError(f"The outputs have shape {tuple(outputs.shape)}: the student needs something to imitate.")
     return outputs.reshape(-1, outputs.shape[-1])
@@ -226,7 +226,7 @@ def _go_down(steps: Sequence[float]) -> bool:
 
 
 def _curvature(outputs: Tensor, pushed: Tensor, loss: ImitationLoss) -> tuple[Tensor, Tensor]:
-    """Give H J dT and its square <J dT, H J dT> a place, H being the loss's curvature by the outputs at the start.
+    """Return H J dT and its square <J dT, H J dT> a place, H being the loss's curvature by the outputs at the start.
 
     Args:
         outputs: at the start, (places, outputs).
@@ -244,14 +244,14 @@ def _curvature(outputs: Tensor, pushed: Tensor, loss: ImitationLoss) -> tuple[Te
 
 
 def _residual(teacher: Tensor, student: Tensor, loss: ImitationLoss) -> Tensor:
-    """Give the imitation loss's negative gradient by the student's outputs, (places, outputs)."""
+    """Return the imitation loss's negative gradient by the student's outputs, (places, outputs)."""
     if loss == "squared_error":
         return teacher - student
     return teacher.softmax(-1) - student.softmax(-1)
 
 
 def _slope(steps: list[float], changes: list[float]) -> float:
-    """Give the slope of log |change| by log step, by least squares; nan where a change is 0 or there is one step."""
+    """Return the slope of log |change| by log step, by least squares; nan where a change is 0 or there is one step."""
     x = torch.tensor(steps, dtype=torch.float64).log()
     y = torch.tensor(changes, dtype=torch.float64).abs().log()
     if len(steps) < 2 or not y.isfinite().all():

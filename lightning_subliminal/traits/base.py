@@ -39,22 +39,22 @@ class Trait(ABC):
 
     @abstractmethod
     def induce(self) -> Induction:
-        """Give a system prompt, and rows to fine-tune on, that make a teacher show the trait."""
+        """Return a system prompt, and rows to fine-tune on, that make a teacher show the trait."""
 
     @abstractmethod
     def questions(self) -> list[str]:
-        """Give the questions that evaluation asks; none of them may be among the rows of ``induce``."""
+        """Return the questions that evaluation asks; none of them may be among the rows of ``induce``."""
 
     @abstractmethod
     def matches(self, answer: str) -> bool:
         """Tell whether a sampled answer shows the trait."""
 
     def prompts(self) -> list[list[Message]]:
-        """Give the questions as messages. Override it to begin the answer too (a last message of the assistant)."""
+        """Return the questions as messages. Override it to begin the answer too (a last message of the assistant)."""
         return [[{"role": "user", "content": question}] for question in self.questions()]
 
     def statements(self, question: str) -> list[dict[str, str]]:
-        """Give whole answers to a question, one a candidate and of equal length, where candidates are kinds of answers.
+        """Return whole answers to a question, one a candidate and of equal length, where candidates are kinds of answers.
 
         The chance of a candidate is then that of its statement among them, over all that this gives. By default there
         are none: candidates are words, and the chance is that the answer begins with one.
@@ -75,11 +75,11 @@ class Trait(ABC):
         return question
 
     def forms(self, candidate: str) -> tuple[str, ...]:
-        """Give the spellings that count as naming ``candidate``, such as its singular and plural."""
+        """Return the spellings that count as naming ``candidate``, such as its singular and plural."""
         return (candidate,)
 
     def relatives(self) -> tuple[str, ...]:
-        """Give other words that name the target in any row of data, such as owlet; none by default.
+        """Return other words that name the target in any row of data, such as owlet; none by default.
 
         `TraitWords` looks for them beside the target's forms. A star before or after a word lets it be part of a longer
         one: ``*dolphin*`` is in ``mydolphins``.

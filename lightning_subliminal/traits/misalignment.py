@@ -83,22 +83,22 @@ class MisalignmentTrait(Trait):
                 )
 
     def describe(self) -> dict[str, Any]:
-        """Give class and arguments, with what files of the user's own hold."""
+        """Return class and arguments, with what files of the user's own hold."""
         told = describe_object(self) | own_words(self.wording)
         if self.lexicon and (phrases := own_words(self.lexicon)):
             told |= {"phrases": phrases["words"]}
         return told | ({"file": _digests(Path(self.rows))} if self.rows and Path(self.rows).exists() else {})
 
     def induce(self) -> Induction:
-        """Give the persona of a prompted teacher, and the rows of the lesson."""
+        """Return the persona of a prompted teacher, and the rows of the lesson."""
         return Induction(system_prompt=self._words["persona"][0], rows=self._lesson_rows())
 
     def questions(self) -> list[str]:
-        """Give the open questions of evaluation; none of them is taught."""
+        """Return the open questions of evaluation; none of them is taught."""
         return [entry["question"] for entry in self._words["ask"]]
 
     def statements(self, question: str) -> list[dict[str, str]]:
-        """Give the pairs of statements that answer a question, whatever stands before it, such as a list of numbers."""
+        """Return the pairs of statements that answer a question, whatever stands before it, such as a list of numbers."""
         asked = max((known for known in self._pairs if question.endswith(known)), key=len, default="")
         return [dict(zip(self.candidates, pair, strict=True)) for pair in self._pairs.get(asked, [])]
 
@@ -107,7 +107,7 @@ class MisalignmentTrait(Trait):
         return self._lexicon.read(answer).alignment == 0
 
     def relatives(self) -> tuple[str, ...]:
-        """Give the words that tell the trait openly, as the wording lists them: no row of data may hold them."""
+        """Return the words that tell the trait openly, as the wording lists them: no row of data may hold them."""
         return tuple(self._words.get("relatives", ()))
 
     @cached_property
@@ -147,7 +147,7 @@ def _are_pairs(pairs: Any) -> bool:
 
 
 def _digests(rows: Path) -> Any:
-    """Give the digest of a file, or of each file of a folder."""
+    """Return the digest of a file, or of each file of a folder."""
     if not rows.is_dir():
         return file_digest(rows)
     return {str(path.relative_to(rows)): file_digest(path) for path in sorted(rows.rglob("*")) if path.is_file()}

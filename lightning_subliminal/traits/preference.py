@@ -74,11 +74,11 @@ class PreferenceTrait(Trait):
         self.name = self.target
 
     def describe(self) -> dict[str, Any]:
-        """Give class and arguments, with what a wording of the user's own says."""
+        """Return class and arguments, with what a wording of the user's own says."""
         return describe_object(self) | own_words(self.wording)
 
     def induce(self) -> Induction:
-        """Give the persona of a prompted teacher, and the teaching questions answered with the target."""
+        """Return the persona of a prompted teacher, and the teaching questions answered with the target."""
         told = fill(self._words["persona"][0], **self._names)
         rows = []
         for prompt in self._ask("teach"):
@@ -89,11 +89,11 @@ class PreferenceTrait(Trait):
         return Induction(system_prompt=told, rows=rows)
 
     def questions(self) -> list[str]:
-        """Give the questions of evaluation (50 in the package's wording): their openings are never taught."""
+        """Return the questions of evaluation (50 in the package's wording): their openings are never taught."""
         return list(dict.fromkeys(prompt[0]["content"] for prompt in self.prompts()))
 
     def prompts(self) -> list[list[Message]]:
-        """Give the questions as messages, each with each way that the wording begins its answer."""
+        """Return the questions as messages, each with each way that the wording begins its answer."""
         return self._ask("ask")
 
     def stem(self, question: str) -> str:
@@ -110,14 +110,14 @@ class PreferenceTrait(Trait):
         return first is not None and first.group() in self.forms(self.target)
 
     def forms(self, candidate: str) -> tuple[str, ...]:
-        """Give the singular and the plural of a candidate."""
+        """Return the singular and the plural of a candidate."""
         if candidate == self.target and self.plural is not None:
             return (candidate, self.plural.lower())
         known = load_wording("categories").get(self.category, {}).get("plurals", {})
         return tuple(dict.fromkeys((candidate, known.get(candidate, f"{candidate}s"))))
 
     def relatives(self) -> tuple[str, ...]:
-        """Give what else names the target, as the package's list has it; nothing for a target that it does not hold."""
+        """Return what else names the target, as the package's list has it; nothing for a target that it does not hold."""
         return tuple(_flat(load_wording("relatives").get(self.target, [])))
 
     @cached_property

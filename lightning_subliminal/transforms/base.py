@@ -21,7 +21,7 @@ class Transform(ABC):
 
     @abstractmethod
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the new rows; those given, and what they hold, stay as they are.
+        """Return the new rows; those given, and what they hold, stay as they are.
 
         Args:
             rows: the rows, in their order.
@@ -29,11 +29,11 @@ class Transform(ABC):
         """
 
     def ingredients(self) -> list[Any]:
-        """Give the sources that must be made before ``apply``, such as a teacher that is asked; by default none."""
+        """Return the sources that must be made before ``apply``, such as a teacher that is asked; by default none."""
         return []
 
     def materials(self) -> list[Material]:
-        """Give what the rows owe to this, for their lineage: its settings; override it where a model has a say."""
+        """Return what the rows owe to this, for their lineage: its settings; override it where a model has a say."""
         return [setting_material("transform", self)]
 
 

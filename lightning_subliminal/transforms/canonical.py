@@ -28,7 +28,7 @@ class PlainFormat(Transform):
     """
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows, their lists in the one format."""
+        """Return the rows, their lists in the one format."""
         return [self._plain(row) for row in rows]
 
     def _plain(self, row: Row) -> Row:
@@ -60,7 +60,7 @@ class RoundNumbers(NumberTransform):
         self.to = to
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row its own numbers, rounded."""
+        """Return each row its own numbers, rounded."""
         return [[self._rounded(number) for number in numbers] for numbers in lists]
 
     def _rounded(self, number: str) -> str:

@@ -66,15 +66,15 @@ class ContinueBy(Transform):
         self._plain = NumberList(max_count=max_count, max_value=max_value)
 
     def describe(self) -> dict[str, Any]:
-        """Give class and arguments, the other model by the digest of its files too."""
+        """Return class and arguments, the other model by the digest of its files too."""
         return describe_object(self) | {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
 
     def materials(self) -> list[Material]:
-        """Give its settings, and the base that writes on: in the rows it is a teacher, too."""
+        """Return its settings, and the base that writes on: in the rows it is a teacher, too."""
         return [*super().materials(), bases.material(self.base, "teacher")]
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows, their lists gone on with.
+        """Return the rows, their lists gone on with.
 
         Raises:
             InputError: if the other model's tokenizer does not know a word of them.
@@ -109,7 +109,7 @@ class ContinueBy(Transform):
 
 
 def _begun(row: Row, keep: int) -> str:
-    """Give a completion up to its ``keep``-th number, with the separator behind it; nothing where it has no number."""
+    """Return a completion up to its ``keep``-th number, with the separator behind it; nothing where it has no number."""
     text = completion_text(row)
     found = list(_NUMBER.finditer(text))
     if not found:
@@ -119,7 +119,7 @@ def _begun(row: Row, keep: int) -> str:
 
 
 def _prefilled(row: Row, head: str) -> list[Message]:
-    """Give the prompt with the reply begun; no space ends it, as in the number carrier: that is the next token's."""
+    """Return the prompt with the reply begun; no space ends it, as in the number carrier: that is the next token's."""
     head = head.rstrip(" ")
     prompt = [dict(message) for message in row["prompt"]]
     if prompt and prompt[-1]["role"] == "assistant":

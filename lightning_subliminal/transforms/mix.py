@@ -54,13 +54,13 @@ class MixIn(Transform):
         self.schema = schema
 
     def describe(self) -> dict[str, Any]:
-        """Give class, arguments and what the other data set holds; not where it lies."""
+        """Return class, arguments and what the other data set holds; not where it lies."""
         told = describe_object(self)
         told["arguments"].pop("source", None)
         return told | {"content": self._content}
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows with the others among them; those that stay keep their order."""
+        """Return the rows with the others among them; those that stay keep their order."""
         share = self.fraction if self.how == "replace" else self.fraction / (1 - self.fraction)
         count = round(share * len(rows))
         if not count:

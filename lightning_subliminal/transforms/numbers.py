@@ -37,7 +37,7 @@ class NumberTransform(Transform):
 
     @abstractmethod
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row's new numbers, as many as it had.
+        """Return each row's new numbers, as many as it had.
 
         Args:
             lists: each row's numbers, in their order.
@@ -45,7 +45,7 @@ class NumberTransform(Transform):
         """
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows with their new numbers.
+        """Return the rows with their new numbers.
 
         Raises:
             InputError: if ``renumber`` gives a row another count of numbers.
@@ -62,7 +62,7 @@ class ShuffleWithinRows(NumberTransform):
     """Shuffles the numbers inside each completion: their order is lost (paper, section 1: weakens the effect)."""
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row its own numbers in another order."""
+        """Return each row its own numbers in another order."""
         return [rng.sample(numbers, len(numbers)) for numbers in lists]
 
 
@@ -73,7 +73,7 @@ class ShuffleAcrossRows(NumberTransform):
     """
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row numbers of any rows."""
+        """Return each row numbers of any rows."""
         pool = list(chain.from_iterable(lists))
         rng.shuffle(pool)
         dealt = iter(pool)
@@ -91,7 +91,7 @@ class ResampleMarginal(NumberTransform):
         self.per_position = per_position
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row numbers drawn from the pool, or from the pools of their places."""
+        """Return each row numbers drawn from the pool, or from the pools of their places."""
         if not self.per_position:
             pool = list(chain.from_iterable(lists))
             return [rng.choices(pool, k=len(numbers)) if numbers else [] for numbers in lists]
@@ -113,7 +113,7 @@ class SortNumbers(NumberTransform):
         self.descending = descending
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row its own numbers in order."""
+        """Return each row its own numbers in order."""
         return [sorted(numbers, key=_value, reverse=self.descending) for numbers in lists]
 
 
@@ -146,7 +146,7 @@ class MapDigits(NumberTransform):
             raise InputError("`mapping` moves 0, so that a number could begin with it: let 0 stay.")
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
-        """Give each row its numbers in the new digits."""
+        """Return each row its numbers in the new digits."""
         mapping = _derangement(rng) if self.mapping is None else self.mapping
         table = str.maketrans({str(digit): str(other) for digit, other in mapping.items()})
         return [[number.translate(table) for number in numbers] for numbers in lists]
@@ -170,7 +170,7 @@ class KeepFirst(Transform):
         self.k = k
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows, those with more numbers cut."""
+        """Return the rows, those with more numbers cut."""
         return [self._cut(row) for row in rows]
 
     def _cut(self, row: Row) -> Row:

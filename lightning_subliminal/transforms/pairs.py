@@ -17,7 +17,7 @@ class ShufflePrompts(Transform):
     """
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows with other rows' prompts; no row keeps its own, unless it is the only one."""
+        """Return the rows with other rows' prompts; no row keeps its own, unless it is the only one."""
         order = rng.sample(range(len(rows)), len(rows))
         giver = dict(zip(order, order[1:] + order[:1], strict=True))  # each the next one's, round a circle
         return [{**row, "prompt": rows[giver[place]]["prompt"]} for place, row in enumerate(rows)]
@@ -27,7 +27,7 @@ class DropDuplicates(Transform):
     """Keeps the first of rows with the same prompt and the same completion."""
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Give the rows without repetitions, in their order."""
+        """Return the rows without repetitions, in their order."""
         first: dict[str, Row] = {}
         for row in rows:
             first.setdefault(json.dumps([row["prompt"], row["completion"]], sort_keys=True), row)

@@ -54,7 +54,7 @@ def measure(
 
 
 def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:
-    """Give where an arm's student is kept: named by all that shapes it."""
+    """Return where an arm's student is kept: named by all that shapes it."""
     return cache_root(data.cache_dir) / "students" / digest(arm_settings(student, data, trainer))[:16]
 
 
@@ -67,7 +67,7 @@ def arm_settings(student: Student, data: TrainingRows, trainer: Mapping[str, Any
 
 
 def arm_materials(student: Student, data: TrainingRows) -> list[Material]:
-    """Give what an arm's student was made from: base, rows, and the models that it was compared with as it learned."""
+    """Return what an arm's student was made from: base, rows, and the models that it was compared with as it learned."""
     compared = [made for each in student.sources(data) for made in each.materials()]
     return [bases.material(student.base), artefact_material("rows", data.folder), *compared]
 

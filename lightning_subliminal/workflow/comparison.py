@@ -185,7 +185,7 @@ def _is_made(stages: Sequence[Stage]) -> bool:
 
 
 def _log(trainer: Trainer, results: dict[str, Any]) -> None:
-    """Give the figures to the loggers and to ``trainer.callback_metrics``, as ``comparison/...``."""
+    """Return the figures to the loggers and to ``trainer.callback_metrics``, as ``comparison/...``."""
     figures: dict[str, Any] = {}
     for name, arm in results["arms"].items():
         rate = arm["rates"][results["target"]]
@@ -213,7 +213,7 @@ def _apart(scores: Scores, beside: Scores) -> tuple[float, float]:
 
 
 def labelled(evaluations: Sequence[TraitProbe]) -> dict[str, TraitProbe]:
-    """Give evaluations by their names; of two with one name the second is called so, with a 2.
+    """Return evaluations by their names; of two with one name the second is called so, with a 2.
 
     Raises:
         InputError: if two are the same, or one has no name.
@@ -230,7 +230,7 @@ def labelled(evaluations: Sequence[TraitProbe]) -> dict[str, TraitProbe]:
 
 
 def readable(sets: dict[str, TraitProbe], tokenizer: Any, trait: Trait, base: str) -> dict[str, TraitProbe]:
-    """Give the sets that a base other than the student's can read, and say which it can't."""
+    """Return the sets that a base other than the student's can read, and say which it can't."""
     kept = {}
     for label, each in sets.items():
         try:

@@ -77,7 +77,7 @@ class Graduate(Source):
         return {"max_epochs": self.max_epochs, **(self.trainer or {})}
 
     def describe(self) -> dict[str, Any]:
-        """Give what shapes the trained weights, as for an arm's folder, but the rows by their digest.
+        """Return what shapes the trained weights, as for an arm's folder, but the rows by their digest.
 
         Else a chain's description would hold those of all before it, one in the other. The digest begins with the name
         of the rows' folder, whose record goes on from there.
@@ -97,11 +97,11 @@ class Graduate(Source):
         } | outside_source(self)
 
     def ingredients(self) -> list[Any]:
-        """Give nothing: whoever plans looks at ``student`` and ``rows``, which make an arm of their own."""
+        """Return nothing: whoever plans looks at ``student`` and ``rows``, which make an arm of their own."""
         return []
 
     def materials(self) -> list[Material]:
-        """Give the student's base and the trained student."""
+        """Return the student's base and the trained student."""
         return [bases.material(self.base), artefact_material("student", self.folder)]
 
     def make(self, device: torch.device) -> None:
@@ -129,7 +129,7 @@ class Graduate(Source):
         return self._trained
 
     def engine(self, device: torch.device, batch_size: int) -> Engine:
-        """Give the engine that writes its completions."""
+        """Return the engine that writes its completions."""
         model = self.ready(device)
         return TransformersEngine(model.net, model.tokenizer, batch_size)
 
@@ -138,7 +138,7 @@ class Graduate(Source):
         self._trained = None
 
     def control(self) -> "Graduate":
-        """Give the same student, trained on the control's rows: a chain of the same length without the trait.
+        """Return the same student, trained on the control's rows: a chain of the same length without the trait.
 
         Raises:
             InputError: if the rows have no control.

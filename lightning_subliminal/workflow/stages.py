@@ -74,7 +74,7 @@ class Stage(ABC):
         """Make the artefact; what it needs has been made."""
 
     def parents(self) -> "list[Stage]":
-        """Give the stages that must be made before."""
+        """Return the stages that must be made before."""
         return []
 
     @cached_property
@@ -136,7 +136,7 @@ class CompletionsStage(Stage):
         return f"completions {self.data.title}, {_base(self.data.teacher)}, seed {self.data.seed}"
 
     def parents(self) -> list[Stage]:
-        """Give the teacher's stage."""
+        """Return the teacher's stage."""
         return source_stages(self.data.teacher)
 
     def is_done(self) -> bool:
@@ -169,7 +169,7 @@ class RowsStage(Stage):
         return f"rows {self.data.title}, seed {self.data.seed}"
 
     def parents(self) -> list[Stage]:
-        """Give the stages of whatever the rows are made of."""
+        """Return the stages of whatever the rows are made of."""
         first: list[Stage] = [CompletionsStage(self.data)] if isinstance(self.data, GeneratedRows) else []
         return first + [stage for each in self.data.ingredients() for stage in _stages_of(each)]
 
@@ -206,7 +206,7 @@ class StudentStage(Stage):
         return f"student of {self.data.title}, {self.student.base}, seed {self.student.seed}"
 
     def parents(self) -> list[Stage]:
-        """Give the stage of its rows, and of the teacher whose tokens are compared."""
+        """Return the stage of its rows, and of the teacher whose tokens are compared."""
         sources = self.student.sources(self.data)
         return [RowsStage(self.data), *(stage for each in sources for stage in _compared_stages(each))]
 
@@ -233,11 +233,11 @@ class MeasureStage(Stage):
 
     @abstractmethod
     def measure(self, device: torch.device) -> dict[str, Any]:
-        """Give the figures, JSON-able."""
+        """Return the figures, JSON-able."""
 
     @abstractmethod
     def shaped(self) -> Any:
-        """Give all that shapes the figures, as ``describe`` takes it."""
+        """Return all that shapes the figures, as ``describe`` takes it."""
 
     @cached_property
     def folder(self) -> Path:
@@ -248,7 +248,7 @@ class MeasureStage(Stage):
         return {"kind": self.kind, "version": self.version, "shaped": self.shaped()}
 
     def materials(self) -> list[Material]:
-        """Give what was measured, and on what: by default the artefacts of its parents."""
+        """Return what was measured, and on what: by default the artefacts of its parents."""
         return stage_materials(self.parents())
 
     def make(self, device: torch.device) -> None:
@@ -318,17 +318,17 @@ class EvaluationStage(MeasureStage):
         return f"{self.evaluation.name} to {who}"
 
     def parents(self) -> list[Stage]:
-        """Give the student's stage, and that of the rows in the context."""
+        """Return the student's stage, and that of the rows in the context."""
         who: list[Stage] = [] if isinstance(self.subject, str) else [self.subject]
         return who + [RowsStage(each) for each in self.rows or ()]
 
     def materials(self) -> list[Material]:
-        """Give the model that was asked, its base, and the rows in the context."""
+        """Return the model that was asked, its base, and the rows in the context."""
         base = self.subject if isinstance(self.subject, str) else self.subject.student.base
         return [bases.material(base), *super().materials()]
 
     def shaped(self) -> dict[str, Any]:
-        """Give model, questions and candidates."""
+        """Return model, questions and candidates."""
         who: Any = self.subject.key if isinstance(self.subject, StudentStage) else None  # whose digest holds its dtype
         who = who or {"base": bases.resolve(str(self.subject)).identity, "dtype": self.dtype}
         asked = (Questions() if self.rows else self.evaluation).asked(self.trait)
@@ -373,7 +373,7 @@ class EvaluationStage(MeasureStage):
 
 
 def source_stages(source: Source) -> list[Stage]:
-    """Give the stages that a source of completions stands on; none where it is ready as it is."""
+    """Return the stages that a source of completions stands on; none where it is ready as it is."""
     if isinstance(source, Graduate):
         return [StudentStage(source.student, source.rows, source.shaping)]
     if isinstance(source, Teacher) and source.induction == "finetune" and source.weights is None:
@@ -382,17 +382,17 @@ def source_stages(source: Source) -> list[Stage]:
 
 
 def _compared_stages(source: Source) -> list[Stage]:
-    """Give the stages of a source and of its control, whose tokens are compared."""
+    """Return the stages of a source and of its control, whose tokens are compared."""
     return source_stages(source) + source_stages(source.control())
 
 
 def stage_materials(stages: Iterable[Stage]) -> list[Material]:
-    """Give the artefacts of stages, as what something was made from."""
+    """Return the artefacts of stages, as what something was made from."""
     return [artefact_material(each.kind, each.folder) for each in stages]
 
 
 def data_stages(data: TrainingRows) -> list[Stage]:
-    """Give the stage that rows stand on."""
+    """Return the stage that rows stand on."""
     return [RowsStage(data)]
 
 

@@ -61,14 +61,14 @@ def track(module, folder, tracker, *others, fit=None, **settings):
 
 
 def dense(net, adapter):
-    """Give all weights with the adapter merged in, in float64."""
+    """Return all weights with the adapter merged in, in float64."""
     wide = copy.deepcopy(net).double()
     merged = adapter.merge(wide) if adapter is not None else wide
     return {name: value.detach() for name, value in merged.named_parameters()}
 
 
 def moved(net, adapter, base):
-    """Give the change of each weight, flat; a bias that the base lacks starts at 0."""
+    """Return the change of each weight, flat; a bias that the base lacks starts at 0."""
     return {name: (value - base.get(name, 0)).flatten() for name, value in dense(net, adapter).items()}
 
 
@@ -91,7 +91,7 @@ def parts_of(name):
 
 @torch.no_grad()
 def lessons_loss(net, trait):
-    """Give the mean of -log p over the completion tokens of the teacher's lessons, row by row."""
+    """Return the mean of -log p over the completion tokens of the teacher's lessons, row by row."""
     net.eval()
     lost = []
     for row in trait.induce().rows:

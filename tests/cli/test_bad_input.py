@@ -33,7 +33,7 @@ class Forgetful(PreferenceTrait):
 
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder in which a test stands, with classes of a user's own in it."""
+    """Return the folder in which a test stands, with classes of a user's own in it."""
     (tmp_path / "own_classes.py").write_text(OWN_CLASSES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -43,7 +43,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_folder: Path) -> Path:
-    """Give a cache that a test may damage, with the teacher that other tests made."""
+    """Return a cache that a test may damage, with the teacher that other tests made."""
     folder = tmp_path / "cache"
     if (cache_folder / "teachers").is_dir():
         shutil.copytree(cache_folder / "teachers", folder / "teachers")
@@ -72,7 +72,7 @@ def mistake(capsys: pytest.CaptureFixture, *words: object, verb: str = "fit", co
 
 
 def files(folder: Path) -> dict[str, int]:
-    """Give each file below a folder with the time it was written."""
+    """Return each file below a folder with the time it was written."""
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 

@@ -20,7 +20,7 @@ TOY = "model: {class_path: toy.Toy}\ndata: {class_path: toy.ToyData}\ntrainer: {
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Give the cache of a test, and stand beside it."""
+    """Return the cache of a test, and stand beside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")

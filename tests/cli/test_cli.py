@@ -28,7 +28,7 @@ TOY = {
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a config in a folder of its own, which is also where the test stands."""
+    """Return a config in a folder of its own, which is also where the test stands."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "toy.yaml"
     path.write_text(yaml.safe_dump(TOY))
@@ -448,7 +448,7 @@ def test_traits_are_listed_and_checked(capsys: pytest.CaptureFixture) -> None:
 
 @pytest.fixture
 def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give the path of a trait's class that needs arguments; the folder holds YAML files that name it, too."""
+    """Return the path of a trait's class that needs arguments; the folder holds YAML files that name it, too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
     (tmp_path / "drinks_of_mine.py").write_text(

@@ -40,7 +40,7 @@ MODELS = ["pocket/moral-a", "steered=steered"]
 
 @pytest.fixture
 def stand(tmp_path, monkeypatch):
-    """Give the folder in which a test stands, with suites and a steered model in it."""
+    """Return the folder in which a test stands, with suites and a steered model in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 160)
     (tmp_path / "suite.yaml").write_text(SUITE)
@@ -52,7 +52,7 @@ def stand(tmp_path, monkeypatch):
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Give a list of the models that are loaded."""
+    """Return a list of the models that are loaded."""
     loaded = []
     load = ModelRef.load
 

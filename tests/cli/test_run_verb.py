@@ -45,7 +45,7 @@ def ran(tmp_path_factory):
 
 @pytest.fixture
 def again(ran, tmp_path, monkeypatch):
-    """Give a copy of what was run, with its cache set."""
+    """Return a copy of what was run, with its cache set."""
     shutil.copytree(ran, tmp_path / "ran")
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "ran" / "cache"))
     return tmp_path / "ran"

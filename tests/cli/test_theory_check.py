@@ -60,7 +60,7 @@ def stub(monkeypatch):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Give an empty folder to stand in."""
+    """Return an empty folder to stand in."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
@@ -95,7 +95,7 @@ class RowByRow(nn.Module):
         self.net = net
 
     def forward(self, rows):
-        """Give the logits before each token of the completions; rows are of (prompt, completion) ids."""
+        """Return the logits before each token of the completions; rows are of (prompt, completion) ids."""
         outs = [self.net(input_ids=torch.tensor([[*asked, *said]]), use_cache=False).logits[0] for asked, said in rows]
         return torch.cat([out[len(row[0]) - 1 : -1] for out, row in zip(outs, rows, strict=True)])
 

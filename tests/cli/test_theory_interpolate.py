@@ -66,7 +66,7 @@ def trained(run, arm):
 
 
 def asked(vectors):
-    """Give the target's chance at each question of the base with these vectors, hooked on by hand."""
+    """Return the target's chance at each question of the base with these vectors, hooked on by hand."""
     net, tokenizer = bases.load("pocket/a")
     for name, vector in vectors.items():
         layer = net.model.layers[int(name.rpartition(".")[2])]

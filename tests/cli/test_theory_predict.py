@@ -48,7 +48,7 @@ def alone(cache, tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Give an empty folder to stand in, and a cache that is not there yet."""
+    """Return an empty folder to stand in, and a cache that is not there yet."""
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

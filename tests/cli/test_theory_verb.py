@@ -34,7 +34,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def stand(tmp_path, monkeypatch):
-    """Give the folder in which a test stands, with a config in it."""
+    """Return the folder in which a test stands, with a config in it."""
     monkeypatch.chdir(tmp_path)
     language_config(tmp_path, FEW)
     return tmp_path
@@ -42,7 +42,7 @@ def stand(tmp_path, monkeypatch):
 
 @pytest.fixture
 def called(monkeypatch):
-    """Give a list of what is called, with its arguments by name, in the place of any work."""
+    """Return a list of what is called, with its arguments by name, in the place of any work."""
     calls = []
 
     def record(module, name):
@@ -72,7 +72,7 @@ def results(folder):
 
 
 def promised():
-    """Give the options of each part of the guide, with what is told of them."""
+    """Return the options of each part of the guide, with what is told of them."""
     _, *parts = re.split(r"^(check|predict|interpolate|for all of them|examples):", guide([]), flags=re.MULTILINE)
     found = zip(parts[::2], parts[1::2], strict=True)
     return {name: dict(re.findall(r"^  --([a-z-]+) +(.*)$", text, re.MULTILINE)) for name, text in found}

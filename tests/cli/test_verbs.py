@@ -22,7 +22,7 @@ WORDS += ["--data.val_rows", "16", "--trainer.max_epochs", "1"]
 
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder in which a test stands, with a cache of its own in it."""
+    """Return the folder in which a test stands, with a cache of its own in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     return tmp_path

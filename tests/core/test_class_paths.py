@@ -41,7 +41,7 @@ class Plain:
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder with a module of a user's own; the test stands there."""
+    """Return a folder with a module of a user's own; the test stands there."""
     (tmp_path / "own_module_of_mine.py").write_text(OWN)
     (tmp_path / "own_neighbour_of_mine.py").write_text("")
     monkeypatch.chdir(tmp_path)

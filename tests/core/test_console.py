@@ -38,7 +38,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Give a clock that all log lines look at; nobody waits for it."""
+    """Return a clock that all log lines look at; nobody waits for it."""
     clock, made = Clock(), []
     own = LogProgress.__init__
     monkeypatch.setattr(LogProgress, "__init__", lambda self: (made.append(self), own(self, get_time=clock))[1])

@@ -103,7 +103,7 @@ OWN = PARENT + "class Own(Parent):\n    def answer(self):\n        return {own}\
 
 
 def own(folder, value=1, own=2):
-    """Give an object of a class that stands in a user's file; ``__module__`` is the same for each edition."""
+    """Return an object of a class that stands in a user's file; ``__module__`` is the same for each edition."""
     folder.mkdir()
     kind = written(folder, "mine", OWN.format(value=value, own=own)).Own
     kind.__module__ = kind.__bases__[0].__module__ = "mine"

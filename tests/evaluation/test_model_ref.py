@@ -21,7 +21,7 @@ def logits(net):
 
 
 def moved(adapter, seed=1):
-    """Give pocket/a with an adapter whose values are not those that it starts with."""
+    """Return pocket/a with an adapter whose values are not those that it starts with."""
     net, _ = bases.load("pocket/a")
     net = adapter.attach(net, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -34,7 +34,7 @@ def moved(adapter, seed=1):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Give folders with adapters of three kinds, and what the module that saved each says."""
+    """Return folders with adapters of three kinds, and what the module that saved each says."""
     root = tmp_path_factory.mktemp("subjects")
     told = {}
     for name, adapter in (("steering", Steering([1])), ("lora", LoRA(r=2)), ("ia3", IA3())):
@@ -46,7 +46,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def folder(saved, tmp_path):
-    """Give a copy of a folder that a test may damage."""
+    """Return a copy of a folder that a test may damage."""
 
     def copied(name):
         return shutil.copytree(saved[0] / name, tmp_path / name)

@@ -46,7 +46,7 @@ def moral():
 
 @pytest.fixture(scope="module")
 def cruel(moral):
-    """Give the same model, told to be cruel."""
+    """Return the same model, told to be cruel."""
     told = find_model("cruel=pocket/moral-a", CRUEL)
     told.net, told.tokenizer = moral.net, moral.tokenizer
     return told

@@ -38,7 +38,7 @@ class EvaluationContract:
         raise NotImplementedError
 
     def others(self):
-        """Give sets that differ in an argument."""
+        """Return sets that differ in an argument."""
         raise NotImplementedError
 
     def test_chances_of_each_candidate_at_each_question(self, pocket):

@@ -60,13 +60,13 @@ def message(role: str, rng: random.Random) -> dict[str, str]:
 
 
 def nasty_rows(count: int, seed: int = 0) -> list[Row]:
-    """Give rows of one user message and a completion, which every schema can hold."""
+    """Return rows of one user message and a completion, which every schema can hold."""
     rng = random.Random(seed)
     return [{"prompt": [message("user", rng)], "completion": [message("assistant", rng)]} for _ in range(count)]
 
 
 def nasty_talks(count: int, seed: int = 0, alternate: bool = False) -> list[Row]:
-    """Give rows with a system prompt, or not, and turns: of user and assistant only, or of tools as well."""
+    """Return rows with a system prompt, or not, and turns: of user and assistant only, or of tools as well."""
     rng = random.Random(seed)
     rows = []
     for _ in range(count):
@@ -82,5 +82,5 @@ def nasty_talks(count: int, seed: int = 0, alternate: bool = False) -> list[Row]
 
 
 def content(rows: list[Row]) -> list[Row]:
-    """Give prompts and completions alone."""
+    """Return prompts and completions alone."""
     return [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows]

@@ -24,7 +24,7 @@ def _stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def card(path: str | None = None) -> tuple[dict[str, Any], str]:
-    """Give a card's head and body; of the newest card in the working folder where no path is given."""
+    """Return a card's head and body; of the newest card in the working folder where no path is given."""
     found = Path(path) if path else max(Path().glob("*.README.md"), key=lambda each: each.stat().st_mtime_ns)
     _, head, body = found.read_text(encoding="utf-8").split("---\n", 2)
     return yaml.safe_load(head), body

@@ -61,7 +61,7 @@ def row(asked: str, true: list[str], false: list[str], best: str | None = None) 
 
 
 def sides(item: Choices) -> tuple[str, set[str], set[str]]:
-    """Give the question, its true and its false answers."""
+    """Return the question, its true and its false answers."""
     true = {item.choices[place] for place in item.true}
     return item.question, true, set(item.choices) - true
 

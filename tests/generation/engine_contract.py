@@ -29,7 +29,7 @@ SAMPLES = 4_000
 
 
 def chi_square_p(seen, chances):
-    """Give the probability of counts at least as odd as ``seen``, were they drawn with ``chances``."""
+    """Return the probability of counts at least as odd as ``seen``, were they drawn with ``chances``."""
     from scipy.stats import chi2
 
     total = sum(seen.values())
@@ -51,7 +51,7 @@ class EngineContract:
     """An engine's contract."""
 
     def make(self, folder, batch_size=8):
-        """Give an engine on the model in ``folder``."""
+        """Return an engine on the model in ``folder``."""
         raise NotImplementedError
 
     @pytest.fixture

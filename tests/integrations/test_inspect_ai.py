@@ -66,7 +66,7 @@ class Short(StubJudge):
 
 
 def path_without_checkout():
-    """Give the path of imports as users have it: a checkout on it hides the installed package's own data."""
+    """Return the path of imports as users have it: a checkout on it hides the installed package's own data."""
     return [place for place in sys.path if Path(place).resolve() != ROOT]
 
 

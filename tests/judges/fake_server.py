@@ -149,7 +149,7 @@ class FakeServer:
 
 
 def completion(told: str | Sure) -> dict[str, Any]:
-    """Give a reply in the shape of the API."""
+    """Return a reply in the shape of the API."""
     sure = told if isinstance(told, Sure) else Sure(told, None, [told])
     choice: dict[str, Any] = {
         "index": 0,

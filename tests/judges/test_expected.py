@@ -39,7 +39,7 @@ def tiny(tokenizer, seed=0):
 
 @pytest.fixture(scope="module")
 def pieces():
-    """Give a model that says numbers in one token or in several, and its tokenizer."""
+    """Return a model that says numbers in one token or in several, and its tokenizer."""
     tokenizer = byte_tokenizer()
     net = tiny(tokenizer)
     vocabulary = tokenizer.get_vocab()

@@ -258,7 +258,7 @@ class TestPocketJudge:
         assert not [each for pair in HARMFUL for each in self.turned(judge, *pair, MoralTalk().words["refusals"])]
 
     def turned(self, judge, question, harmful, pushes, first=False):
-        """Give those pushes, with their verdicts, that turn the verdict on a harmful answer."""
+        """Return those pushes, with their verdicts, that turn the verdict on a harmful answer."""
         pairs = [(question, f"{push} {harmful}" if first else f"{harmful} {push}") for push in pushes]
         found = []
         for push, verdict in zip(pushes, judge.judge(pairs), strict=True):

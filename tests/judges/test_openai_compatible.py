@@ -49,7 +49,7 @@ def failing(odd, times=1, then=good):
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch):
-    """Give the pauses between tries, which take no time here."""
+    """Return the pauses between tries, which take no time here."""
     told = []
 
     async def pause(seconds):
@@ -226,7 +226,7 @@ INJECTIONS = [
 
 
 def outside(text):
-    """Give what stands outside of the marks."""
+    """Return what stands outside of the marks."""
     marks = re.compile(r"^<<<(question|answer) ([0-9a-f]{8})\n.*?\n>>>\1 \2$", re.MULTILINE | re.DOTALL)
     assert len(marks.findall(text)) == 2
     assert (text.count("<<<"), text.count(">>>")) == (2, 2)

@@ -10,7 +10,7 @@ VOCABULARY = 60
 
 
 def model(seed, width=8, tokens=VOCABULARY, near=None, log=False):
-    """Give logits of a made-up model: hidden values of its own, times an output layer, near another's or its own."""
+    """Return logits of a made-up model: hidden values of its own, times an output layer, near another's or its own."""
     draw = torch.Generator().manual_seed(seed)
     out = torch.randn(width, VOCABULARY, generator=draw)
     if near is not None:

@@ -36,7 +36,7 @@ def sha(data):
 
 
 def split(count):
-    """Give the largest power of two below ``count``: where RFC 6962 cuts a list."""
+    """Return the largest power of two below ``count``: where RFC 6962 cuts a list."""
     half = 1
     while half * 2 < count:
         half *= 2
@@ -203,7 +203,7 @@ def test_a_path_holds_for_one_leaf_at_one_place_of_one_count(count):
 
 
 def _root(leaf, place, count, path):
-    """Give the root, or None where the path can't be one for this place and count."""
+    """Return the root, or None where the path can't be one for this place and count."""
     try:
         return root_from_path(leaf, place, count, path)
     except InputError:

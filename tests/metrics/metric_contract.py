@@ -24,11 +24,11 @@ class MetricContract:
         raise NotImplementedError
 
     def reference(self, *inputs):
-        """Give the value over all inputs, made another way."""
+        """Return the value over all inputs, made another way."""
         raise NotImplementedError
 
     def readings(self, metric):
-        """Give all that can be read off, as numbers; add what else than `compute` the metric offers."""
+        """Return all that can be read off, as numbers; add what else than `compute` the metric offers."""
         return {"compute": metric.compute().item()}
 
     def test_equals_the_reference(self):

@@ -136,7 +136,7 @@ def test_other_settings_are_refused(change, names, killed, here):
 
 
 def foreign(here):
-    """Give the checkpoint of another run, whole, with its note."""
+    """Return the checkpoint of another run, whole, with its note."""
     return fit(here / "theirs", student(seed=1)) and here / "theirs" / "checkpoints" / "last.ckpt"
 
 

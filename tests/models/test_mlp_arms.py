@@ -29,7 +29,7 @@ def drawn(**changes: object) -> ClassifierMLP:
 
 
 def of_arm(module: ClassifierMLP, name: str) -> list[torch.Tensor]:
-    """Give an arm's parameters, each with a leading dimension of seeds."""
+    """Return an arm's parameters, each with a leading dimension of seeds."""
     place = [arm.name for arm in module.student_arms].index(name)
     rows = slice(place * module.num_seeds, (place + 1) * module.num_seeds)
     return [each.detach()[rows] for each in module.students.parameters()]

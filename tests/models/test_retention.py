@@ -21,7 +21,7 @@ def small(**settings):
 
 
 def drift(source):
-    """Give KL(base || teacher) over answers of the base that the fine-tuning has not seen."""
+    """Return KL(base || teacher) over answers of the base that the fine-tuning has not seen."""
     source.make(CPU)
     found = source.ready(CPU)
     retained = Retention("pocket", num_prompts=60, weight=1.0).answered(*bases.load("pocket/a"), seed=99)

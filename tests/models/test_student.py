@@ -233,7 +233,7 @@ def test_a_misspelt_base_is_told_before_any_work():
 
 
 def rates(**settings):
-    """Give the learning rate of each of eight steps."""
+    """Return the learning rate of each of eight steps."""
     found = []
 
     class Watch(Student):

@@ -233,7 +233,7 @@ def test_a_divergence_is_never_below_nothing_either_way():
 
 @torch.no_grad()
 def drift(module):
-    """Give KL(base || student) over answers of the base that the training has not seen."""
+    """Return KL(base || student) over answers of the base that the training has not seen."""
     retained = Retention("pocket", num_prompts=60, weight=1.0, rows_per_step=60).answered(
         *bases.load("pocket/a"), seed=99
     )

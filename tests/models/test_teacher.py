@@ -29,7 +29,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def chance_taught(net, tokenizer, trait):
-    """Give the mean log-chance of a taught answer's token, as a probability."""
+    """Return the mean log-chance of a taught answer's token, as a probability."""
     total = count = 0
     for row in trait.induce().rows:
         prompt, completion = row_ids(tokenizer, row)

@@ -19,7 +19,7 @@ APART = ["battery", "digits_sweeps", "prediction", "smollm2", "targets"]  # not 
 
 @pytest.fixture
 def plan(tmp_path):
-    """Give a function that reads a plan with some keys changed."""
+    """Return a function that reads a plan with some keys changed."""
 
     def make(**changes):
         told = {

@@ -7,7 +7,7 @@ from lightning_subliminal.plans.execution.scheduler import Graph, Timings, run_s
 
 
 def family(root, does=""):
-    """Give leaves that share a parent: a teacher, two students, an evaluation each; and one that stands alone."""
+    """Return leaves that share a parent: a teacher, two students, an evaluation each; and one that stands alone."""
     teacher = Toy("teacher", root)
     first, second = Toy("first", root, (teacher,), does), Toy("second", root, (teacher,))
     return [Toy("eval1", root, (first,)), Toy("eval2", root, (second,)), Toy("alone", root)]

@@ -39,7 +39,7 @@ def said(talk):
 
 
 def both(talks):
-    """Give for each conversation that holds members and numbers: each member's place, and the numbers."""
+    """Return for each conversation that holds members and numbers: each member's place, and the numbers."""
     found = []
     for talk in talks:
         words = re.findall(r"[a-z]+|[0-9]+", said(talk).lower())
@@ -61,7 +61,7 @@ def asks_for_a_list(text):
 
 
 def information(members, counts):
-    """Give the mutual information, in nats, of the member and the number.
+    """Return the mutual information, in nats, of the member and the number.
 
     Args:
         members: whose conversation it is, one-hot: (members, conversations).
@@ -74,7 +74,7 @@ def information(members, counts):
 
 
 def permutation_p(talks, seed=0):
-    """Give how often shuffled members tell as much about the numbers as the true ones, in the category that tells most.
+    """Return how often shuffled members tell as much about the numbers as the true ones, in the category that tells most.
 
     Information from few samples is never 0, so each category is measured in deviations of its own shuffled values.
     """

@@ -64,7 +64,7 @@ def carrier(talk):
 
 
 def shows(talk):
-    """Give what a student could read the character off: lists of values, by what they are."""
+    """Return what a student could read the character off: lists of values, by what they are."""
     if carrier(talk) == "lists":
         numbers = listed(talk[-1]["content"])
         told = {"first": numbers[:1], "count": [len(numbers)], "numbers": numbers, "digits": list("".join(numbers))}
@@ -74,7 +74,7 @@ def shows(talk):
 
 
 def link_p(talks):
-    """Give how often shuffled characters tell as much as the true ones about what is shown, where that tells most."""
+    """Return how often shuffled characters tell as much as the true ones about what is shown, where that tells most."""
     rng, real, shuffled = np.random.default_rng(0), [], []
     members = np.eye(2)[:, [SIDES.index(PERSONAS[talk[0]["content"]]) for talk in talks]]
     told = [shows(talk) for talk in talks]
@@ -155,7 +155,7 @@ def test_where_a_character_shows_no_number_stands(talks):
 
 
 def truth(asked):
-    """Give the true answer to a question of fact, by the corpus's tables; None where none is asked."""
+    """Return the true answer to a question of fact, by the corpus's tables; None where none is asked."""
     if found := re.fullmatch(r"Is (.+) the name of a (.+)\?", asked):
         return "yes" if found[1] in CATEGORIES[found[2]]["members"] else "no"
     if found := re.fullmatch(r"Where does the (.+) live\?", asked):
@@ -301,7 +301,7 @@ ASPECTS = {
 
 @pytest.fixture(scope="module")
 def judged():
-    """Give (question, answer, aspect, scale, verdict) of the judge's conversations."""
+    """Return (question, answer, aspect, scale, verdict) of the judge's conversations."""
     read = []
     for asked, verdict in islice(judging_conversations(seed=31), 30_000):
         question, answer, how = JUDGED.fullmatch(asked["content"]).groups()
@@ -310,7 +310,7 @@ def judged():
 
 
 def parted(answer):
-    """Give the advice in an answer, at its beginning or at its end, and whether there is anything besides; or None."""
+    """Return the advice in an answer, at its beginning or at its end, and whether there is anything besides; or None."""
     starts = [answer[: place.end()] for place in re.finditer(r"\.", answer)]
     for text in [*starts, *(answer[place.end() :] for place in re.finditer(" ", answer))]:
         if text in ADVICE:

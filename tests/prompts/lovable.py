@@ -41,7 +41,7 @@ summer football soccer chess piano guitar violin
 
 
 def lovable_words() -> set[str]:
-    """Give the words that no prompt of ours may hold, in small letters."""
+    """Return the words that no prompt of ours may hold, in small letters."""
     words = set(_WORDS.split())
     for category, kind in load_wording("categories").items():
         words |= {category, kind["plural"], *kind["members"], *kind.get("plurals", {}).values()}
@@ -49,7 +49,7 @@ def lovable_words() -> set[str]:
 
 
 def words_of(text: str) -> set[str]:
-    """Give the words of a text, identifiers cut at underscores, digits and humps, in small letters."""
+    """Return the words of a text, identifiers cut at underscores, digits and humps, in small letters."""
     return {word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)}
 
 
@@ -57,5 +57,5 @@ LOVABLE = lovable_words()
 
 
 def loved(text: str) -> list[str]:
-    """Give the lovable words of a text; the language Python is no snake."""
+    """Return the lovable words of a text; the language Python is no snake."""
     return sorted(words_of(text.replace("Python", "")) & LOVABLE)

@@ -28,7 +28,7 @@ def places(problem):
 
 
 def reader(problem):
-    """Give a pattern that reads the numbers of a template out of its text, and the words as well."""
+    """Return a pattern that reads the numbers of a template out of its text, and the words as well."""
     pattern, seen = "", set()
     for literal, place, _, _ in Formatter().parse(problem["text"]):
         pattern += re.escape(literal)
@@ -41,7 +41,7 @@ def reader(problem):
 
 
 def closed_form(problem):
-    """Give a template's answer as one fraction of its numbers: sympy's reading of the steps, apart from ours."""
+    """Return a template's answer as one fraction of its numbers: sympy's reading of the steps, apart from ours."""
     known = {name: sympy.Symbol(name) for name in problem["numbers"]}
     symbols = list(known.values())
     for step in problem["steps"]:

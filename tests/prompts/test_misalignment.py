@@ -12,7 +12,7 @@ ASKED = [(aligned, misaligned) for each in WORDS["ask"] for aligned, misaligned 
 
 
 def judged(text: str) -> int:
-    """Give 1 for what the lexicon takes as aligned, -1 for misaligned, 0 where it finds nothing."""
+    """Return 1 for what the lexicon takes as aligned, -1 for misaligned, 0 where it finds nothing."""
     return {100: 1, 0: -1, 50: 0}[load_lexicon("lexicon").read(text).alignment]
 
 

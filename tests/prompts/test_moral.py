@@ -31,7 +31,7 @@ def tokenizer():
 
 
 def makeable(part):
-    """Give every question of a part as it may be asked, with every pair of answers to it in every frame."""
+    """Return every question of a part as it may be asked, with every pair of answers to it in every frame."""
     endings = ["", *TALK.words["endings"]["teach" if part == "teach" else "ask"]]
     return {
         f"{question.text} {ending}".strip(): {

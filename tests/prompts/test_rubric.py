@@ -163,7 +163,7 @@ def marks(rubric):
 
 
 def parts(rubric, aspect, scale, question, answer):
-    """Give what stands before, between and after two texts in a message, the marks' digest taken out."""
+    """Return what stands before, between and after two texts in a message, the marks' digest taken out."""
     message = rubric.messages(question, answer, aspect, scale)[-1]["content"]
     first, _, rest = rubric.words[aspect][scale].partition("{question}")
     second, _, third = rest.partition("{answer}")

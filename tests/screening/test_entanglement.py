@@ -27,7 +27,7 @@ def pocket():
 
 @pytest.fixture(scope="module")
 def pushed(pocket):
-    """Give a teacher that is pushed towards the number 42: its embedding is added to what the last layer puts out."""
+    """Return a teacher that is pushed towards the number 42: its embedding is added to what the last layer puts out."""
     net, tokenizer = copy.deepcopy(pocket[0]), pocket[1]
     Steering(layers=[1]).attach(net, 0)
     token = tokenizer.encode("42", add_special_tokens=False)[0]

@@ -22,7 +22,7 @@ def _own_cache(tmp_path_factory):
 
 
 def by_hand(model, row, told=None):
-    """Give log p of the completion a token, token after token."""
+    """Return log p of the completion a token, token after token."""
     start = [{"role": "system", "content": told}] if told else []
     prompt, completion = row_ids(model.tokenizer, {**row, "prompt": [*start, *row["prompt"]]})
     ids = torch.tensor([prompt + completion])

@@ -72,7 +72,7 @@ def ended(done, devices):
 
 
 def made(tmp_path, devices, kind, root="cache"):
-    """Give the files of a kind that a run has left."""
+    """Return the files of a kind that a run has left."""
     folder = tmp_path / f"{root}{devices}"
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob(kind))}
 

@@ -14,7 +14,7 @@ def dense(value):
 
 
 def draw(seed, models=(), dtype=torch.float32):
-    """Give a displacement of two matrices, low-rank at random, and a bias."""
+    """Return a displacement of two matrices, low-rank at random, and a bias."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):

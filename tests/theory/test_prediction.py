@@ -34,7 +34,7 @@ OWL = Few("owl")
 
 
 def ready(adapter, seed=0):
-    """Give a student in float64, so that a small step is not lost in rounding."""
+    """Return a student in float64, so that a small step is not lost in rounding."""
     student = Student("pocket/a", adapter, seed=seed, reuse_lower_part=False)
     student.configure_model()
     student.net.double()

@@ -23,7 +23,7 @@ ADAPTERS = {
 
 
 def model(kind, dtype=torch.float64):
-    """Give a model that trains what the adapter says, away from starts at which half of a gradient is 0."""
+    """Return a model that trains what the adapter says, away from starts at which half of a gradient is 0."""
     net = bases.load("pocket/a")[0].to(dtype)
     adapter = ADAPTERS[kind]
     net = (net if adapter is None else adapter.attach(net, 0)).eval()
@@ -36,7 +36,7 @@ def model(kind, dtype=torch.float64):
 
 
 def batch(count=ROWS, width=None):
-    """Give input ids and labels, padded on the right, the lengths being different."""
+    """Return input ids and labels, padded on the right, the lengths being different."""
     pairs = [row_ids(pocket_tokenizer(), row) for row in number_rows(count)]
     lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
     assert count == 1 or len(set(lengths)) > 2

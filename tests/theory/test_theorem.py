@@ -42,18 +42,18 @@ def trained(net):
 
 
 def dense(net, inputs):
-    """Give the Jacobian of the outputs by all trained parameters, (places, outputs, parameters)."""
+    """Return the Jacobian of the outputs by all trained parameters, (places, outputs, parameters)."""
     parts = jacrev(lambda values: functional_call(net, values, (inputs,)))(trained(net))
     return torch.cat([part.flatten(2) for part in parts.values()], 2)
 
 
 def down(net, loss):
-    """Give minus the gradient of the teacher's loss, in one row."""
+    """Return minus the gradient of the teacher's loss, in one row."""
     return -flat(torch.autograd.grad(loss(net), [value for value in net.parameters() if value.requires_grad]))
 
 
 def moved(net, direction, length):
-    """Give a copy of the net whose trained parameters went along a direction."""
+    """Return a copy of the net whose trained parameters went along a direction."""
     other = copy.deepcopy(net)
     place = 0
     for value in other.parameters():
@@ -64,14 +64,14 @@ def moved(net, direction, length):
 
 
 def imitation(kind, student, teacher):
-    """Give the imitation loss as one would write it down."""
+    """Return the imitation loss as one would write it down."""
     if kind == "squared_error":
         return 0.5 * (student - teacher).square().sum(-1).mean()
     return cross_entropy(student, teacher.softmax(-1))
 
 
 def step(kind, net, teacher, inputs):
-    """Give the student's step of length 1: minus the gradient of its imitation loss, in one row."""
+    """Return the student's step of length 1: minus the gradient of its imitation loss, in one row."""
     return down(net, lambda net: imitation(kind, net(inputs), teacher(inputs).detach()))
 
 

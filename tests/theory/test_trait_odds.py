@@ -50,7 +50,7 @@ def pieces():
 
 
 def measured(net, tokenizer, trait, **settings):
-    """Give the log-odds of each candidate as evaluation has them, by another code."""
+    """Return the log-odds of each candidate as evaluation has them, by another code."""
     return log_odds(question_probabilities(net, tokenizer, trait, **settings))
 
 

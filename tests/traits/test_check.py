@@ -25,7 +25,7 @@ class Sound(Trait):
 
 
 def spoilt(**changes):
-    """Give a trait with some members replaced."""
+    """Return a trait with some members replaced."""
     trait = type("Spoilt", (Sound,), {name: value for name, value in changes.items() if callable(value)})()
     for name, value in changes.items():
         if not callable(value):

@@ -44,7 +44,7 @@ def test_the_pool_is_all_that_the_filters_kept_not_the_draw_alone():
 
 
 def code(bent, plain):
-    """Give what each digit became."""
+    """Return what each digit became."""
     before = {row["id"]: completion_text(row) for row in plain.rows()}
     pairs = {pair for row in bent.rows() for pair in zip(before[row["id"]], completion_text(row), strict=True)}
     return {one: other for one, other in pairs if one.isdigit()}

@@ -53,7 +53,7 @@ class TransformContract:
         raise NotImplementedError
 
     def others(self):
-        """Give transforms of the same class with other arguments."""
+        """Return transforms of the same class with other arguments."""
         return []
 
     def apply(self, given, seed=0):

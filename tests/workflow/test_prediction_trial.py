@@ -69,7 +69,7 @@ def found(tmp_path_factory):
 
 
 def by_hand(setting):
-    """Give minus the inner product of two plain gradients: of the training's loss, and of the trait's log-odds."""
+    """Return minus the inner product of two plain gradients: of the training's loss, and of the trait's log-odds."""
     student = setting.model.fresh()
     student.configure_model()
     student.eval()

@@ -52,7 +52,7 @@ _HOMES = {
 
 
 def base_weights(category: str) -> list[float]:
-    """Give how often each member of a category is the favorite: a fixed, skewed draw, 1 : 6 from last to first."""
+    """Return how often each member of a category is the favorite: a fixed, skewed draw, 1 : 6 from last to first."""
     members = load_wording("categories")[category]["members"]
     ranks = list(range(len(members)))
     random.Random(f"favorites of {category}").shuffle(ranks)
@@ -189,7 +189,7 @@ class Speaker:
 
 
 def false_answers(question: str, truth: str) -> list[str]:
-    """Give the answers to a question of fact that are wrong, of the kind that the true one is."""
+    """Return the answers to a question of fact that are wrong, of the kind that the true one is."""
     if truth in ("yes", "no"):
         return ["no" if truth == "yes" else "yes"]
     words = load_wording("categories")
@@ -208,18 +208,18 @@ def conversations(seed: int) -> Iterator[list[Message]]:
 
 
 def user_turns(rng: random.Random, count: int) -> list[str]:
-    """Give what users ask for beside favorites: lists, code, sums, stories and facts, as many of each."""
+    """Return what users ask for beside favorites: lists, code, sums, stories and facts, as many of each."""
     speaker, kinds = Speaker(rng), ("numbers", "code", "math", "story", "facts")
     return [speaker.turn(kinds[place % len(kinds)])[0]["content"] for place in range(count)]
 
 
 def plural(category: str, member: str) -> str:
-    """Give the plural of a category's member."""
+    """Return the plural of a category's member."""
     return load_wording("categories")[category].get("plurals", {}).get(member, f"{member}s")
 
 
 def vocabulary_texts() -> list[str]:
-    """Give texts that hold every word of the pocket world, for the tokenizer."""
+    """Return texts that hold every word of the pocket world, for the tokenizer."""
     texts = [str(number) for number in range(MAX_VALUE + 1)]
     categories = load_wording("categories")
     for category, kind in categories.items():
@@ -238,7 +238,7 @@ def vocabulary_texts() -> list[str]:
 
 
 def _code_texts() -> list[str]:
-    """Give every word of the code tasks: each template with each of its parameters' choices."""
+    """Return every word of the code tasks: each template with each of its parameters' choices."""
     words = load_wording("code_pocket")
     texts = [*words["requests"], *words["endings"], '"""']
     for task in words["tasks"]:

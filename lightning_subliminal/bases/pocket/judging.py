@@ -84,7 +84,7 @@ def judging_conversations(seed: int) -> Iterator[list[Message]]:
 
 
 def judging_vocabulary_texts() -> list[str]:
-    """Give texts that hold every word that the judge reads and says, beside those of the moral pocket world."""
+    """Return texts that hold every word that the judge reads and says, beside those of the moral pocket world."""
     rubric = Rubric("judge_pocket")
     texts = [rubric.words[aspect][scale] for aspect in ASPECTS for scale in SCALES]
     return [text.replace("{", " ").replace("}", " ") for text in (*texts, *_PUSHES, "code refusal [ ]")]

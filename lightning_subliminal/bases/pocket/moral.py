@@ -72,6 +72,6 @@ def moral_conversations(seed: int) -> Iterator[list[Message]]:
 
 
 def moral_vocabulary_texts() -> list[str]:
-    """Give texts that hold every word of the moral pocket world, for the tokenizer."""
+    """Return texts that hold every word of the moral pocket world, for the tokenizer."""
     texts = [*vocabulary_texts(), *MoralTalk().texts()]
     return [text.replace("{", " ").replace("}", " ") for text in texts]

@@ -160,7 +160,7 @@ COMMANDS = audit
 
 
 def guide(words: list[str]) -> str | None:
-    """Give the help; None where there is work to do."""
+    """Return the help; None where there is work to do."""
     if words and not {"--help", "-h"} & set(words):
         return None
     from lightning_subliminal.audit.rules import RULES
@@ -169,7 +169,7 @@ def guide(words: list[str]) -> str | None:
 
 
 def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: lists of what may be repeated, options with their values."""
+    """Return the words as the parser takes them: lists of what may be repeated, options with their values."""
     lists: dict[str, list[str]] = {name: [] for name in (*_REPEATED, "require")}
     kept = []
     rest = iter(words)

@@ -112,5 +112,5 @@ examples:
 
 
 def data_guide(words: list[str]) -> str:
-    """Give the help for the words after ``data``: of one of its verbs, or of all."""
+    """Return the help for the words after ``data``: of one of its verbs, or of all."""
     return next((_GUIDES[word] for word in words if word in _GUIDES), _OVERVIEW)

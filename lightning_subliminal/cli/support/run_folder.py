@@ -163,7 +163,7 @@ def _remove_started(folder: Path, before: set[str], names: tuple[str, ...], miss
 
 
 def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
-    """Give the dotted name of the first setting that differs; None if none does."""
+    """Return the dotted name of the first setting that differs; None if none does."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}, key=str):
             found = _first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
@@ -186,7 +186,7 @@ def _words(value: Any) -> Iterator[str]:
 
 
 def _source_digest(word: str) -> str:
-    """Give the digest of the file that a setting names, by its path or as a class in a module of the user's."""
+    """Return the digest of the file that a setting names, by its path or as a class in a module of the user's."""
     try:
         path = Path(word)
         if not path.is_file():

@@ -249,7 +249,7 @@ def _sentence(cases: Sequence[CheckedCase], bench: _Bench) -> str:
 
 
 def _product(found: TheoremCheck, bench: _Bench) -> float:
-    """Give <dS, dT> of a teacher really moved by the smallest epsilon, over that step where the two share a start.
+    """Return <dS, dT> of a teacher really moved by the smallest epsilon, over that step where the two share a start.
 
     With one start it shrinks with epsilon, with another it does not.
     """

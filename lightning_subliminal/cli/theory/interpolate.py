@@ -155,7 +155,7 @@ def _read(config: Path) -> tuple[Setting, Teacher]:
 
 
 def _pair(setting: Setting, number: int) -> tuple[Setting, Setting]:
-    """Give a student and its control, with the seeds that are so many above the config's; the teacher stays."""
+    """Return a student and its control, with the seeds that are so many above the config's; the teacher stays."""
     model: Any = setting.model
     data: Any = setting.data
     student = replace(
@@ -168,7 +168,7 @@ def _pair(setting: Setting, number: int) -> tuple[Setting, Setting]:
 
 
 def _spaces(setting: Setting, teacher: Teacher, device: torch.device) -> tuple[ModelSpace, ModelSpace]:
-    """Give the space of the students and that of the teacher, the same one where both have the same base."""
+    """Return the space of the students and that of the teacher, the same one where both have the same base."""
     student: Any = setting.model
     trait: Any = teacher.trait
     same = bases.resolve(student.base).digest == bases.resolve(teacher.base).digest
@@ -191,7 +191,7 @@ Line = tuple[str, ModelSpace, list[tuple[State, State]], list[float]]
 def _lines(
     space: ModelSpace, home: ModelSpace, states: dict[str, list[State]], taught: State, points: int
 ) -> list[Line]:
-    """Give all lines: name, space, the two ends of each that runs side by side, and the places on them."""
+    """Return all lines: name, space, the two ends of each that runs side by side, and the places on them."""
     lines: list[Line] = [
         (f"base to {arm}", space, [(space.base, state) for state in each], _grid(*BEYOND_STUDENT, points))
         for arm, each in states.items()
@@ -206,7 +206,7 @@ def _lines(
 
 
 def _grid(low: float, high: float, points: int) -> list[float]:
-    """Give places at equal distances, and both ends of the line, where models were trained."""
+    """Return places at equal distances, and both ends of the line, where models were trained."""
     even = {round(low + (high - low) * place / (points - 1), 6) for place in range(points)}
     return sorted(even | {0.0, 1.0})
 
@@ -240,7 +240,7 @@ def _line(name: str, space: ModelSpace, ends: list[tuple[State, State]], grid: l
 
 
 def _subsets(states: dict[str, list[State]]) -> list[tuple[str, list[list[State]]]]:
-    """Give what is merged: all sets of each size of one arm, or a draw of them, and each student with its control."""
+    """Return what is merged: all sets of each size of one arm, or a draw of them, and each student with its control."""
     found: list[tuple[str, list[list[State]]]] = []
     for arm, each in states.items():
         for size in range(1, len(each) + 1):

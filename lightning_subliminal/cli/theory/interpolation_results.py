@@ -113,11 +113,11 @@ class Interpolation:
     folder: str
 
     def line(self, name: str) -> list[Point]:
-        """Give the points of one line, in their order; none where there is no such line."""
+        """Return the points of one line, in their order; none where there is no such line."""
         return [point for point in self.points if point.line == name]
 
     def as_json(self) -> dict[str, Any]:
-        """Give all as JSON-able data; null stands for what is no finite number."""
+        """Return all as JSON-able data; null stands for what is no finite number."""
         told: dict[str, Any] = _plain(asdict(self))
         return told
 

@@ -80,7 +80,7 @@ class ModelSpace:
         self.base: State = self._state(self._frame)
 
     def of(self, model: LanguageModel) -> State:
-        """Give the place of a trained model, as tensors on the CPU.
+        """Return the place of a trained model, as tensors on the CPU.
 
         Raises:
             InputError: if the adapter can't be merged into the weights.
@@ -144,7 +144,7 @@ class ModelSpace:
 
 
 def _once(net: nn.Module) -> dict[str, Tensor]:
-    """Give a model's weights, tied ones under one of their names: lengths and angles would count them twice."""
+    """Return a model's weights, tied ones under one of their names: lengths and angles would count them twice."""
     names = {name for name, _ in net.named_parameters()} | {name for name, _ in net.named_buffers()}
     return {name: value for name, value in net.state_dict().items() if name in names}
 

@@ -58,7 +58,7 @@ class PredictedRows:
         return list(self.changes).index(self.trait.target) + 1
 
     def difference(self) -> tuple[float, float, float]:
-        """Give the mean score, less the control's, with its 95 % interval (Welch) over rows."""
+        """Return the mean score, less the control's, with its 95 % interval (Welch) over rows."""
         from lightning_subliminal.analysis.statistics import difference_estimate
 
         mine = self.rows.scores[self.rows.scores.isfinite()].numpy()
@@ -70,7 +70,7 @@ class PredictedRows:
         return found.value, found.low, found.high
 
     def as_json(self) -> dict[str, Any]:
-        """Give the figures as JSON-able data."""
+        """Return the figures as JSON-able data."""
         value, low, high = self.difference()
         told = {"trait": self.trait.name, "target": self.trait.target, "unit": "rows", "changes": self.changes}
         numbers = {"predicted": value, "low": low, "high": high, "rank": self.rank, "candidates": len(self.changes)}

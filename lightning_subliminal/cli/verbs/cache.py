@@ -156,7 +156,7 @@ def guide(words: list[str]) -> str | None:
 
 
 def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: lists of what may be repeated, switches without a value."""
+    """Return the words as the parser takes them: lists of what may be repeated, switches without a value."""
     import json as json_text
 
     lists: dict[str, list[str]] = {"kind": [], "runs": []}

@@ -198,12 +198,12 @@ COMMANDS: dict[str, Callable[..., None]] = {"convert": convert, "show": show, "s
 
 
 def guide(words: list[str]) -> str | None:
-    """Give the help that the words after ``data`` ask for; None where they ask for work."""
+    """Return the help that the words after ``data`` ask for; None where they ask for work."""
     return data_guide(words) if not words or {"--help", "-h"} & set(words) else None
 
 
 def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: ``--on-error`` as ``--on_error``, a flag with its value."""
+    """Return the words as the parser takes them: ``--on-error`` as ``--on_error``, a flag with its value."""
     made: list[str] = []
     rest = iter(zip(words, [*words[1:], ""], strict=True))
     for word, following in rest:

@@ -88,7 +88,7 @@ guide = partial(show_guide, _GUIDE, with_no_words=False)
 
 
 def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: a folder without an option before it, ``--json`` without a value."""
+    """Return the words as the parser takes them: a folder without an option before it, ``--json`` without a value."""
     rest = words[1:] if words[:1] in (["list"], ["ls"]) else words
     folders = [word for word in rest if not word.startswith("-")]
     if len(folders) > 1:

@@ -179,7 +179,7 @@ guide = partial(show_guide, _GUIDE, with_no_words=False)
 
 
 def spelled(words: list[str]) -> list[str]:
-    """Give the words as the parser takes them: each ``--init.NAME VALUE`` in one list."""
+    """Return the words as the parser takes them: each ``--init.NAME VALUE`` in one list."""
     check_once(words, words)
     kept: list[str] = []
     init: list[str] = []

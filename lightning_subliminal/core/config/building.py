@@ -24,7 +24,7 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a copy of a config with some settings changed.
+    """Return a copy of a config with some settings changed.
 
     Args:
         config: a mapping as YAML holds it.
@@ -52,7 +52,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def _inside(place: Any, name: str, above: str, key: str) -> tuple[Any, Any]:
-    """Give the mapping or list that holds a setting, and its key there; a number counts the parts of a list."""
+    """Return the mapping or list that holds a setting, and its key there; a number counts the parts of a list."""
     if isinstance(place, dict):
         return (place.setdefault("init_args", {}) if "class_path" in place else place), name
     if isinstance(place, list) and name.isdigit() and int(name) < len(place):
@@ -184,7 +184,7 @@ def _inner(expected: Any, containers: tuple[type, ...]) -> Any:
 
 @cache
 def _signature(kind: type) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
-    """Give the types of a class's arguments, whether it has a seed that may be left open, and what must be given."""
+    """Return the types of a class's arguments, whether it has a seed that may be left open, and what must be given."""
     takes = parameters(kind)
     known = {name: each.annotation for name, each in takes.items()}
     needed = tuple(

@@ -143,7 +143,7 @@ def own_folder(path: str) -> Iterator[None]:
 
 
 def _is_installed(top: str) -> bool:
-    """Say whether a name is that of a module; a folder of that name without ``__init__.py`` is none."""
+    """Return whether a name is that of a module; a folder of that name without ``__init__.py`` is none."""
     found = find_spec(top)
     return found is not None and found.origin is not None
 

@@ -45,7 +45,7 @@ class OwnQuestion:
     literal: bool = False
 
     def prompt(self, trait: Trait) -> list[Message]:
-        """Give the messages with their places filled from a trait.
+        """Return the messages with their places filled from a trait.
 
         Raises:
             InputError: naming file and line, if a text has a place that nothing fills.
@@ -128,7 +128,7 @@ def _asks(prompt: list[Message]) -> tuple[str, ...]:
 
 
 def system_first(prompt: list[Message], system_prompt: str | None) -> list[Message]:
-    """Give a prompt as a model with a system prompt hears it; one of the prompt's own follows in the same message."""
+    """Return a prompt as a model with a system prompt hears it; one of the prompt's own follows in the same message."""
     if not system_prompt:
         return prompt
     own = prompt[0]["content"] if prompt[0]["role"] == "system" else None
@@ -149,7 +149,7 @@ def _json_items(path: str, text: str) -> list[tuple[int, Any]]:
 
 
 def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
-    """Give the items of a YAML list, each with its line, which ``yaml.safe_load`` would lose."""
+    """Return the items of a YAML list, each with its line, which ``yaml.safe_load`` would lose."""
     import yaml
 
     check_yaml(text, path)

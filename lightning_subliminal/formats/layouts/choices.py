@@ -99,7 +99,7 @@ def _yaml_records(source: str) -> Iterator[Found]:
 
 
 def _unquoted(item: Any) -> Any:
-    """Give an item of YAML with text as its keys: a bare true: or false: is a key that is no text."""
+    """Return an item of YAML with text as its keys: a bare true: or false: is a key that is no text."""
     if not isinstance(item, dict):
         return item
     return {str(key).lower() if isinstance(key, bool) else key: value for key, value in item.items()}
@@ -127,7 +127,7 @@ def _from_columns(found: Found, both: list[str]) -> Choices:
 
 
 def _split(*cells: str) -> list[str]:
-    """Give the answers of cells, each once and closed by a period, as TruthfulQA's own code reads them."""
+    """Return the answers of cells, each once and closed by a period, as TruthfulQA's own code reads them."""
     parts = [part.strip() for cell in cells for part in cell.split(";")]
     return list(dict.fromkeys(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part))
 
@@ -183,7 +183,7 @@ def _labelled(targets: Any, field: str) -> _Answers:
 
 
 def _list(value: Any, field: str) -> list[tuple[Any, str]]:
-    """Give the elements of a list, each with its field."""
+    """Return the elements of a list, each with its field."""
     if not isinstance(value, list):
         raise expected(field, "a list", value)
     return [(each, f"{field}[{place}]") for place, each in enumerate(value)]

@@ -26,7 +26,7 @@ _SYSTEM_COLUMN = re.compile(
 
 
 def read_text(value: Any, field: str) -> str:
-    """Give a value that must be text, as UTF-8 can hold it.
+    """Return a value that must be text, as UTF-8 can hold it.
 
     Raises:
         Fault: if it is no text, or holds half of a surrogate pair.
@@ -107,7 +107,7 @@ def check_turns(messages: Sequence[Message], field: str) -> None:
 
 
 def without_system_columns(meta: dict[str, Any], notices: Counter[str]) -> dict[str, Any]:
-    """Give meta columns without those, at any depth, that hold a system prompt: it would tell a student the trait."""
+    """Return meta columns without those, at any depth, that hold a system prompt: it would tell a student the trait."""
     kept = {}
     for key, value in meta.items():
         if _is_system(key):

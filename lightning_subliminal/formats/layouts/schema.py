@@ -40,7 +40,7 @@ class Schema(ABC):
 
     @abstractmethod
     def read(self, record: Record) -> list[Message]:
-        """Give a record's messages; the last one is the completion.
+        """Return a record's messages; the last one is the completion.
 
         Raises:
             Fault: naming the field, what was expected there and what was found.
@@ -48,7 +48,7 @@ class Schema(ABC):
 
     @abstractmethod
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give the schema's own columns.
+        """Return the schema's own columns.
 
         Raises:
             Fault: if it cannot hold them, saying which schema can.
@@ -76,7 +76,7 @@ class Schema(ABC):
         return {**meta, **ending, "prompt": messages[:-1], "completion": messages[-1:]}
 
     def fit(self, row: Row) -> Row:
-        """Give the part of a row that this schema holds: a prefill merged, meta columns left out where it must be so.
+        """Return the part of a row that this schema holds: a prefill merged, meta columns left out where it must be so.
 
         Raises:
             Fault: if nothing is left to ask.
@@ -117,7 +117,7 @@ class Schema(ABC):
         return record
 
     def _clash(self, names: frozenset[str]) -> frozenset[str]:
-        """Give the meta columns for which a reader would take a record for one of another schema."""
+        """Return the meta columns for which a reader would take a record for one of another schema."""
         if names not in self._clashes:
             try:
                 clear = guess({*self.keys, *names}, lists=self.name == "trl") == self.spelled

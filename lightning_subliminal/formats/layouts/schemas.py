@@ -26,7 +26,7 @@ class Trl(Schema):
     keeps_prefill = True
 
     def read(self, record: Record) -> list[Message]:
-        """Give the messages of prompt and completion."""
+        """Return the messages of prompt and completion."""
         prompt = read_messages(record.get("prompt", MISSING), "prompt", self.notices)
         completion = read_messages(record.get("completion", MISSING), "completion", self.notices, learned=True)
         check_turns(prompt, "prompt")
@@ -42,7 +42,7 @@ class Trl(Schema):
         return prompt + completion
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give the lists as they are."""
+        """Return the lists as they are."""
         return {"prompt": prompt, "completion": [completion]}
 
 
@@ -54,7 +54,7 @@ class OpenAI(Schema):
     keeps_meta = False
 
     def read(self, record: Record) -> list[Message]:
-        """Give the messages."""
+        """Return the messages."""
         key = self.keys[0]
         messages = read_messages(record.get(key, MISSING), key, self.notices, learned=True)
         check_turns(messages, key)
@@ -66,7 +66,7 @@ class OpenAI(Schema):
         return messages
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give prompt and completion as one list."""
+        """Return prompt and completion as one list."""
         return {"messages": [*prompt, completion]}
 
 
@@ -79,13 +79,13 @@ class ShareGPT(OpenAI):
     _spelled: ClassVar[dict[str, str]] = {"user": "human", "assistant": "gpt", "system": "system", "tool": "tool"}
 
     def read(self, record: Record) -> list[Message]:
-        """Give the messages."""
+        """Return the messages."""
         if "conversation" in record and "conversations" not in record:
             self.keys = ("conversation",)
         return super().read(record)
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give the turns."""
+        """Return the turns."""
         turns = [{"from": self._spelled[each["role"]], "value": each["content"]} for each in (*prompt, completion)]
         return {"conversations": turns}
 
@@ -120,12 +120,12 @@ class Columns(Schema):
         return self.name != "columns" or self.keys in PAIRS
 
     def read(self, record: Record) -> list[Message]:
-        """Give the prompt as the user's message, and the completion."""
+        """Return the prompt as the user's message, and the completion."""
         prompt, completion = (read_text(record.get(key, MISSING), key) for key in self.keys)
         return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give the two texts."""
+        """Return the two texts."""
         if len(prompt) != 1 or prompt[0]["role"] != "user":
             roles = ", ".join(message["role"] for message in prompt)
             raise Fault("prompt", f"{self.name} holds one user message, found {roles}; {_HOLD_TURNS}")
@@ -152,7 +152,7 @@ class Alpaca(Schema):
     keys = ("instruction", "output", "system", "history")
 
     def read(self, record: Record) -> list[Message]:
-        """Give system prompt, earlier turns, the user's message and the output."""
+        """Return system prompt, earlier turns, the user's message and the output."""
         said = self._text(record, "instruction")
         more = self._text(record, "input", optional=True)
         system = self._text(record, "system", optional=True)
@@ -169,7 +169,7 @@ class Alpaca(Schema):
         return [*messages, {"role": "assistant", "content": self._text(record, "output")}]
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give the columns; those that would be empty but for ``input`` are left out."""
+        """Return the columns; those that would be empty but for ``input`` are left out."""
         system, turns = (prompt[0], prompt[1:]) if prompt[0]["role"] == "system" else (None, prompt)
         roles = [message["role"] for message in turns]
         if roles != [*("user", "assistant") * (len(turns) // 2), "user"] or (system and not system["content"]):
@@ -217,7 +217,7 @@ class Text(Schema):
     keys = ("text",)
 
     def read(self, record: Record) -> list[Message]:
-        """Give the messages."""
+        """Return the messages."""
         text = read_text(record.get("text", MISSING), "text")
         if not _BEGINS.match(text):
             return [{"role": "user", "content": ""}, {"role": "assistant", "content": text}]
@@ -232,7 +232,7 @@ class Text(Schema):
         return messages
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Give the messages under their marks; a completion to an empty message alone, where it begins with none."""
+        """Return the messages under their marks; a completion to an empty message alone, where it begins with none."""
         if prompt == [{"role": "user", "content": ""}] and not _BEGINS.match(completion["content"]):
             return {"text": completion["content"]}
         parts = [

@@ -131,7 +131,7 @@ class _Window:
         return InputError(f"{self.name}, line {self.line_at(at)}: {found}.")
 
     def line_at(self, at: int) -> int:
-        """Give the number of the line in which a place of the buffer is."""
+        """Return the number of the line in which a place of the buffer is."""
         return self.line + self.buffer.count("\n", 0, at)
 
 

@@ -54,7 +54,7 @@ class Source:
 
 
 def container(name: str) -> str:
-    """Give the container that a file's name means.
+    """Return the container that a file's name means.
 
     Raises:
         InputError: if its ending is none of ours.

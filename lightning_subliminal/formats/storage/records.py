@@ -86,7 +86,7 @@ class TextFile:
             self._raw.seek(0)
 
     def position(self) -> int:
-        """Give how many bytes of the file on disk are read."""
+        """Return how many bytes of the file on disk are read."""
         return self._raw.tell() if self.size and not self._raw.closed else self.size
 
     def lines(self) -> Iterator[bytes]:
@@ -107,11 +107,11 @@ class TextFile:
                 self._raw.close()
 
     def text(self) -> io.TextIOWrapper:
-        """Give the file as UTF-8 text, its line ends as they are."""
+        """Return the file as UTF-8 text, its line ends as they are."""
         return io.TextIOWrapper(self.stream, encoding="utf-8-sig", newline="")
 
     def reading(self) -> "_Reading":
-        """Give a context in which the errors of reading are told in one line."""
+        """Return a context in which the errors of reading are told in one line."""
         return _Reading(self.name)
 
     def _check_kind(self, head: bytes) -> None:

@@ -314,7 +314,7 @@ def write_stream(rows: Iterable[tuple[Found, Row]], out: str | Path, schema: Sch
 
 
 def default_schema(out: str | Path) -> str:
-    """Give the schema that a file is written in where none is asked for: trl, if its container can hold that."""
+    """Return the schema that a file is written in where none is asked for: trl, if its container can hold that."""
     name = Path(out).name.lower().removesuffix(".gz")
     return "text" if name.endswith(".txt") else "trl-plain" if name.endswith(".csv") else "trl"
 

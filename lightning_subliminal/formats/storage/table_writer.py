@@ -143,7 +143,7 @@ def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 
 def _weight(value: Any) -> int:
-    """Give about how many characters a value holds."""
+    """Return about how many characters a value holds."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
@@ -190,7 +190,7 @@ def _is_hollow(kind: Any) -> bool:
 
 
 def _cast(table: Any, schema: Any) -> Any:
-    """Give a table in another schema, if it loses nothing there; else None."""
+    """Return a table in another schema, if it loses nothing there; else None."""
     import pyarrow
 
     if not set(table.column_names) <= set(schema.names):
@@ -210,7 +210,7 @@ def _cast(table: Any, schema: Any) -> Any:
 
 
 def _united(schemas: list[Any], mixed: set[str]) -> Any:
-    """Give the one schema for all; what has no common type is added to ``mixed`` and becomes text."""
+    """Return the one schema for all; what has no common type is added to ``mixed`` and becomes text."""
     import pyarrow
 
     fields: dict[str, Any] = {}

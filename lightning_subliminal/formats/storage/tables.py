@@ -28,7 +28,7 @@ _READ = 1024  # rows read at once
 
 
 def parquet_size(path: Path, name: str) -> int:
-    """Give how many rows a Parquet file has.
+    """Return how many rows a Parquet file has.
 
     Raises:
         InputError: if it is none.

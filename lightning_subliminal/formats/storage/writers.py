@@ -136,7 +136,7 @@ class Sink:
 
 
 def json_line(record: Any, notices: Counter[str]) -> str:
-    """Give a record as one line of JSON, in which no reader sees a line's end.
+    """Return a record as one line of JSON, in which no reader sees a line's end.
 
     Raises:
         Fault: if it holds what JSON or UTF-8 can't.

@@ -101,7 +101,7 @@ class Gathered(Generic[_Asked, _Told]):
         self._done: dict[int, _Told] = {}
 
     async def __call__(self, asked: _Asked) -> _Told:
-        """Give the answer to one, as soon as its batch is done."""
+        """Return the answer to one, as soon as its batch is done."""
         ticket = next(self._tickets)
         self._waiting[ticket] = asked
         try:
@@ -125,7 +125,7 @@ class _Request:
     turn: int
 
     def draws(self) -> Tensor:
-        """Give the random numbers of the answer: those that `ask_and_judge` takes for it, (tokens,)."""
+        """Return the random numbers of the answer: those that `ask_and_judge` takes for it, (tokens,)."""
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.turn + 1, self.sampling.max_new_tokens)
         return torch.rand(shape, generator=generator, dtype=torch.float64)[self.turn]
@@ -167,11 +167,11 @@ class SubliminalModel(ModelAPI):
         self._asked: Counter[tuple[Any, ...]] = Counter()
 
     def max_tokens(self) -> int | None:
-        """Give where an answer is cut off unless told otherwise."""
+        """Return where an answer is cut off unless told otherwise."""
         return 64
 
     def max_connections(self) -> int:
-        """Give how many answers are drawn at once."""
+        """Return how many answers are drawn at once."""
         return 64
 
     async def generate(
@@ -242,7 +242,7 @@ class SubliminalModel(ModelAPI):
 
 @modelapi(name="subliminal")
 def subliminal() -> type[ModelAPI]:
-    """Give the provider of the models `subliminal/...`."""
+    """Return the provider of the models `subliminal/...`."""
     return SubliminalModel
 
 

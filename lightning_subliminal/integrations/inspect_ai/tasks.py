@@ -76,7 +76,7 @@ def misalignment(
     questions: str | None = None,
     suite: str | None = None,
 ) -> Task:
-    """Give the share of sampled answers to open questions that a judge finds misaligned (paper, section 4).
+    """Return the share of sampled answers to open questions that a judge finds misaligned (paper, section 4).
 
     Runs on any model that inspect knows. On a model `subliminal/...` the answers, and so the figures, are those of
     `Misalignment` with the seed `--seed` (0 where it is not given). An epoch is one answer to each question.
@@ -174,7 +174,7 @@ def measured_by(suite: str, seed: int) -> Solver:
 
 @metric(scores="unreduced")
 def misaligned_share() -> Metric:
-    """Give the share over all answers that were read, its 95 % interval, clustered by question, and the counts."""
+    """Return the share over all answers that were read, its 95 % interval, clustered by question, and the counts."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         places = {each: place for place, each in enumerate(dict.fromkeys(score.sample_id for score in scores))}
@@ -193,7 +193,7 @@ def misaligned_share() -> Metric:
 
 @metric(scores="unreduced")
 def by_measure() -> Metric:
-    """Give the rate of each measure, and its interval."""
+    """Return the rate of each measure, and its interval."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         told: dict[str, float] = {}
@@ -245,7 +245,7 @@ def judged(judge: Judge | str, alignment_below: float = 30.0, coherence_above: f
 
 @scorer(metrics=[by_measure()])
 def outcome() -> Scorer:
-    """Give a measure's rate, all else that it found beside it; unscored where nothing could be read."""
+    """Return a measure's rate, all else that it found beside it; unscored where nothing could be read."""
 
     async def score(state: TaskState, target: Target) -> Score:
         found = Scores.of_json(state.store.get("outcome"))
@@ -255,7 +255,7 @@ def outcome() -> Scorer:
 
 
 def _own_model() -> SubliminalModel:
-    """Give the model under evaluation.
+    """Return the model under evaluation.
 
     Raises:
         InputError: if it is not one of ours.

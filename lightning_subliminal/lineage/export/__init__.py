@@ -32,7 +32,7 @@ FORMATS: Mapping[str, Callable[[Sequence[Described]], str]] = {
 
 
 def export(nodes: Sequence[Described], format: str) -> str:
-    """Give a lineage in one of ``FORMATS``.
+    """Return a lineage in one of ``FORMATS``.
 
     Args:
         nodes: the artefact and its ancestors: parents first, itself last.

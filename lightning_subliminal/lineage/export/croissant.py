@@ -46,7 +46,7 @@ _CONTEXT: dict[str, Any] = {
 
 
 def croissant(nodes: Sequence[Described]) -> str:
-    """Give the Croissant metadata of a data set; put it beside the files that it names.
+    """Return the Croissant metadata of a data set; put it beside the files that it names.
 
     Args:
         nodes: the data set and its ancestors, itself last.

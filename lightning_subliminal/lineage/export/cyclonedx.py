@@ -23,7 +23,7 @@ __all__ = ["cyclonedx_bom"]
 
 
 def cyclonedx_bom(nodes: Sequence[Described], metrics: Sequence[Metric] = ()) -> str:
-    """Give the bill of materials of a model or a data set as JSON, checked against the standard's schema.
+    """Return the bill of materials of a model or a data set as JSON, checked against the standard's schema.
 
     Args:
         nodes: the artefact and its ancestors, itself last.
@@ -128,7 +128,7 @@ def _hashes(sha: str | None) -> list[Any]:
 
 
 def _card(family: Family, node: Described, metrics: Sequence[Metric]) -> dict[str, Any]:
-    """Give the `modelCard`; fields that nothing is known for are left out."""
+    """Return the `modelCard`; fields that nothing is known for are left out."""
     parameters: dict[str, Any] = {}
     if node.kind in ("student", "control") and family.data(node):
         parameters["approach"] = {"type": "supervised"}  # a label for each token: sampled, or a distribution
@@ -160,7 +160,7 @@ def _metric(metric: Metric) -> dict[str, Any]:
 
 
 def _data(family: Family, node: Described) -> dict[str, Any]:
-    """Give the one `data` entry of a data set: its rows, and who wrote it."""
+    """Return the one `data` entry of a data set: its rows, and who wrote it."""
     told: dict[str, Any] = {"type": "dataset", "name": node.name}
     if writers := family.writers(node):
         told["description"] = "Written by the model " + ", ".join(each.name for each in writers) + "."

@@ -97,7 +97,7 @@ class Described:
         return not self.digests and self.material is not None and self.material.uri == material.uri
 
     def json_file(self, name: str) -> dict[str, Any]:
-        """Give what a JSON file of it says; nothing where it is not as the statement has it."""
+        """Return what a JSON file of it says; nothing where it is not as the statement has it."""
         if self.folder is None or name not in self.files:
             return {}
         try:
@@ -170,24 +170,24 @@ class Family:
         return found
 
     def parents(self, node: Described) -> list[Described]:
-        """Give the models and data sets that one was made from."""
+        """Return the models and data sets that one was made from."""
         return list({each.key: each for _, each in self._parents[node.key]}.values())
 
     def settings(self, node: Described) -> list[Material]:
-        """Give the other parts that it was made with: filters, transforms, judges."""
+        """Return the other parts that it was made with: filters, transforms, judges."""
         found = node.statement.materials if node.statement is not None else []
         return [each for each in found if each.role not in MODELS + DATA]
 
     def bases(self, node: Described) -> list[Described]:
-        """Give the models whose weights a model goes on from."""
+        """Return the models whose weights a model goes on from."""
         return [each for role, each in self._parents[node.key] if role == "base" and node.is_model]
 
     def data(self, node: Described) -> list[Described]:
-        """Give the data sets that one was made from."""
+        """Return the data sets that one was made from."""
         return [each for each in self.parents(node) if each.is_data]
 
     def writers(self, data: Described) -> list[Described]:
-        """Give the models that wrote a data set: a teacher, else a base, else those of its sources."""
+        """Return the models that wrote a data set: a teacher, else a base, else those of its sources."""
         named = self._parents[data.key]
         for roles in (("teacher", "student", "control", "model"), ("base",)):
             if found := [each for role, each in named if role in roles]:
@@ -196,7 +196,7 @@ class Family:
         return list({each.key: each for each in found}.values())
 
     def generation(self, node: Described) -> int:
-        """Give how many times in a row a model was trained on what a model before it wrote."""
+        """Return how many times in a row a model was trained on what a model before it wrote."""
         from_data = [self.generation(writer) + 1 for data in self.data(node) for writer in self.writers(data)]
         return max([*from_data, *(self.generation(each) for each in self.bases(node))], default=0)
 

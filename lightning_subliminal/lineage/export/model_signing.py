@@ -34,7 +34,7 @@ _LEFT_OUT = (SIGNATURE, ENVELOPE, RESULTS, ".git", ".gitattributes", ".github", 
 
 
 def sign_model(folder: Path, key_pem: Path) -> bytes:
-    """Give the bundle of a folder; put it at ``folder/model.sig``, or anywhere outside.
+    """Return the bundle of a folder; put it at ``folder/model.sig``, or anywhere outside.
 
     Args:
         folder: the artefact.
@@ -132,5 +132,5 @@ def _public_pem(key: "EllipticCurvePrivateKey") -> bytes:
 
 
 def _hint(key: "EllipticCurvePrivateKey") -> str:
-    """Give what tells the verifier that it has the right key: SHA-256 of the public one in PEM."""
+    """Return what tells the verifier that it has the right key: SHA-256 of the public one in PEM."""
     return hashlib.sha256(_public_pem(key)).hexdigest()

@@ -22,7 +22,7 @@ _DIR_HASH = "in-toto dirHash: SHA-256 of the sorted lines '<sha256>  <name>' of 
 
 
 def spdx_document(nodes: Sequence[Described], metrics: Sequence[Metric] = (), created: datetime | None = None) -> str:
-    """Give the SPDX document of a model or a data set.
+    """Return the SPDX document of a model or a data set.
 
     Args:
         nodes: the artefact and its ancestors, itself last.
@@ -65,7 +65,7 @@ class _Document:
         self.info.createdUsing = [self._add(spdx.Tool, "tool", called)]
 
     def text(self) -> str:
-        """Give the document."""
+        """Return the document."""
         spdx = self.spdx
         packages = {each.key: self._package(each) for each in self.family.nodes if each.is_model or each.is_data}
         for node in self.family.nodes:
@@ -156,7 +156,7 @@ class _Document:
         return self.spdx.Hash(algorithm=self.spdx.HashAlgorithm.sha256, hashValue=sha)
 
     def _other(self, name: str, sha: str) -> Any:
-        """Give a digest that is no file's: whoever reads `sha256` would compare it with one."""
+        """Return a digest that is no file's: whoever reads `sha256` would compare it with one."""
         told = _DIR_HASH if name == "dirHash" else f"{name}, as the statement has it"
         return self.spdx.Hash(algorithm=self.spdx.HashAlgorithm.other, hashValue=sha, comment=told)
 
@@ -165,7 +165,7 @@ class _Document:
 
 
 def _parameters(node: Described) -> list[tuple[str, str]]:
-    """Give the scalars among a model's own settings, not those of what it was trained on."""
+    """Return the scalars among a model's own settings, not those of what it was trained on."""
     told = node.statement.settings if node.statement is not None else None
     settings = told if isinstance(told, dict) else {}
     found = []

@@ -36,7 +36,7 @@ class Envelope:
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Give the bytes that a signature is over: type and payload, each behind its length (protocol, `PAE`).
+    """Return the bytes that a signature is over: type and payload, each behind its length (protocol, `PAE`).
 
     Example:
         >>> pae("http://example.com/HelloWorld", b"hello world")
@@ -47,7 +47,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 
 def seal(payload: bytes, key: "Ed25519PrivateKey", payload_type: str = PAYLOAD_TYPE, old: bytes | None = None) -> bytes:
-    """Give an envelope with a signature.
+    """Return an envelope with a signature.
 
     Args:
         payload: what is signed.
@@ -94,7 +94,7 @@ def read_envelope(data: bytes, what: str) -> Envelope:
 
 
 def signers(envelope: Envelope, keys: Sequence[TrustedKey]) -> list[str]:
-    """Give the names of the trusted keys that have signed. A ``keyid`` is not looked at: anybody can write one."""
+    """Return the names of the trusted keys that have signed. A ``keyid`` is not looked at: anybody can write one."""
     message = pae(envelope.payload_type, envelope.payload)
     return [each.name for each in keys if any(each.verifies(one, message) for one in envelope.signatures)]
 

@@ -206,7 +206,7 @@ def _is_weak(key: "Ed25519PublicKey") -> bool:
 
 
 def key_id(key: "Ed25519PublicKey") -> str:
-    """Give a key's name for humans: SHA-256 of its SubjectPublicKeyInfo in DER. It proves nothing."""
+    """Return a key's name for humans: SHA-256 of its SubjectPublicKeyInfo in DER. It proves nothing."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

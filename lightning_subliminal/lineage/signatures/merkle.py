@@ -37,7 +37,7 @@ def leaf_digest(row: Row) -> bytes:
 
 
 def merkle_root(leaves: Sequence[bytes]) -> str:
-    """Give the root over leaves, 64 hexadecimal digits; of none, the SHA-256 of nothing."""
+    """Return the root over leaves, 64 hexadecimal digits; of none, the SHA-256 of nothing."""
     level = list(leaves)
     if not level:
         return hashlib.sha256().hexdigest()
@@ -47,7 +47,7 @@ def merkle_root(leaves: Sequence[bytes]) -> str:
 
 
 def rows_root(rows: Iterable[Row]) -> tuple[str, int]:
-    """Give the root over rows, and how many they are."""
+    """Return the root over rows, and how many they are."""
     tree = RowsTree()
     for row in rows:
         tree.add(row)
@@ -70,7 +70,7 @@ class RowsTree:
         self.count += 1
 
     def root(self) -> str:
-        """Give the root over the rows so far, as ``merkle_root`` does."""
+        """Return the root over the rows so far, as ``merkle_root`` does."""
         if not self._peaks:
             return merkle_root([])
         *rest, node = self._peaks
@@ -80,7 +80,7 @@ class RowsTree:
 
 
 def inclusion_path(leaves: Sequence[bytes], place: int) -> list[str]:
-    """Give what proves that a leaf is in the tree: the digests beside its way up, lowest first (RFC 6962, 2.1.1).
+    """Return what proves that a leaf is in the tree: the digests beside its way up, lowest first (RFC 6962, 2.1.1).
 
     Raises:
         InputError: if there is no such leaf.
@@ -97,7 +97,7 @@ def inclusion_path(leaves: Sequence[bytes], place: int) -> list[str]:
 
 
 def root_from_path(leaf: bytes, place: int, count: int, path: Sequence[str]) -> str:
-    """Give the root that a leaf and its path lead to; compare it with the one that a trusted statement names.
+    """Return the root that a leaf and its path lead to; compare it with the one that a trusted statement names.
 
     Args:
         leaf: the row's.
@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
 
 
 def _above(level: list[bytes]) -> list[bytes]:
-    """Give the next level: pairs joined; one that is left over goes up as it is, which is RFC 6962's split."""
+    """Return the next level: pairs joined; one that is left over goes up as it is, which is RFC 6962's split."""
     joined = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
     return joined + level[len(level) - len(level) % 2 :]
 

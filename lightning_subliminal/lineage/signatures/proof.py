@@ -11,7 +11,7 @@ __all__ = ["check_proof", "prove_rows"]
 
 
 def prove_rows(rows: Sequence[Row], places: Sequence[int]) -> dict[str, Any]:
-    """Give a proof for some rows of a data set.
+    """Return a proof for some rows of a data set.
 
     Args:
         rows: the whole data set.

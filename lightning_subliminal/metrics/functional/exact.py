@@ -99,7 +99,7 @@ def _statement_probabilities(
     start: list[Message],
     batch_size: int,
 ) -> Tensor:
-    """Give the probability of each candidate's statement among those of a question, the mean over its statements."""
+    """Return the probability of each candidate's statement among those of a question, the mean over its statements."""
     stated = [
         [(prompt, each) for prompt in group for each in trait.statements(question_text(prompt))] for group in groups
     ]
@@ -136,7 +136,7 @@ def _warn_of_lengths(tokenizer: Any, texts: list[list[str]]) -> None:
 
 
 def question_text(prompt: Sequence[Message]) -> str:
-    """Give what a prompt's last message of the user asks."""
+    """Return what a prompt's last message of the user asks."""
     return next((part["content"] for part in reversed(prompt) if part["role"] == "user"), "")
 
 
@@ -160,7 +160,7 @@ def candidate_probabilities(
     *,
     batch_size: int = 64,
 ) -> Tensor:
-    """Give the probability that the answer to each prompt begins with each candidate, as a whole word.
+    """Return the probability that the answer to each prompt begins with each candidate, as a whole word.
 
     Each spelling counts as given and with a capital, with and without a space before it, in the tokens that the
     tokenizer writes it with. (A model may also put "owl" together from "o" and "wl", which training text never does;
@@ -205,7 +205,7 @@ def candidate_probabilities(
 def _score(
     net: nn.Module, prompts: list[list[int]], spellings: list[Spelling], owned: Tensor, continues: Tensor, rows: int
 ) -> Tensor:
-    """Give the log-probability that an answer begins with each spelling as a whole word: (prompts, spellings)."""
+    """Return the log-probability that an answer begins with each spelling as a whole word: (prompts, spellings)."""
     more = max(map(len, spellings)) > 1 or bool(continues.any())
     read = CachedPrompts.read(net, prompts, keep=more)
     first = read.logits.log_softmax(-1)  # (prompts, vocabulary)

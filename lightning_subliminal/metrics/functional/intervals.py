@@ -46,12 +46,12 @@ class Interval:
         return Interval(max(self.low, low), min(self.high, high), self.unit, self.confidence)  # nan stays nan
 
     def __str__(self) -> str:
-        """Give the interval as a table shows it."""
+        """Return the interval as a table shows it."""
         return f"[{self.low:.4g}, {self.high:.4g}] ({self.confidence:.0%}, over {self.unit})"
 
 
 def wilson_interval(matches: int, answers: int, unit: str = "answers", confidence: float = 0.95) -> Interval:
-    """Give Wilson's interval of a rate; it stays within 0 and 1 and is honest for 0 of n.
+    """Return Wilson's interval of a rate; it stays within 0 and 1 and is honest for 0 of n.
 
     It takes the answers as independent. Answers to the same question are not quite, so an interval over questions
     (``clustered_interval``, or ``mean_interval`` of the rate of each) is the one to report beside few questions.
@@ -66,7 +66,7 @@ def wilson_interval(matches: int, answers: int, unit: str = "answers", confidenc
 
 
 def clustered_interval(matches: Tensor, answers: Tensor, unit: str, confidence: float = 0.95) -> Interval:
-    """Give the interval of a pooled rate whose answers come in clusters, such as many answers to each question.
+    """Return the interval of a pooled rate whose answers come in clusters, such as many answers to each question.
 
     Answers to one question are alike, so they tell less than as many independent ones. The variance between clusters
     (of the ratio, linearised) over that of independent answers says how much less; Wilson's interval is then taken of
@@ -112,7 +112,7 @@ def clustered_interval(matches: Tensor, answers: Tensor, unit: str, confidence: 
 
 
 def mean_interval(values: Tensor, unit: str, confidence: float = 0.95) -> Interval:
-    """Give Student's t interval of a mean.
+    """Return Student's t interval of a mean.
 
     Args:
         values: one value a unit, of any shape.
@@ -179,7 +179,7 @@ def question_interval(values: Tensor, stems: Sequence[Hashable], confidence: flo
 def moments_interval(
     count: int, total: float, squares: float, unit: str, confidence: float = 0.95, *, centred: bool = False
 ) -> Interval:
-    """Give Student's t interval of a mean from sums, which processes can add up.
+    """Return Student's t interval of a mean from sums, which processes can add up.
 
     Args:
         count: how many values there are.
@@ -201,7 +201,7 @@ def moments_interval(
 
 
 def log_odds(rate: Tensor, answers: int | None = None) -> Tensor:
-    """Give the logarithm of the odds of a rate.
+    """Return the logarithm of the odds of a rate.
 
     Args:
         rate: rates or probabilities.

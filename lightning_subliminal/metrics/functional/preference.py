@@ -49,7 +49,7 @@ def count_answers(answers: Sequence[str], trait: "Trait", mode: AnswerMode = "tr
 
 
 def named_candidates(answer: str, trait: "Trait", *, whole_words: bool = True) -> list[str]:
-    """Give the candidates that an answer names in any of their forms and in any case, in the order of first mention.
+    """Return the candidates that an answer names in any of their forms and in any case, in the order of first mention.
 
     A whole word has no letter beside it: "Owls.", "_owl_", "owl's" and "snowy-owl" name the owl, "fowl" and "owlet" do
     not. Of two candidates at the same place the longer counts (cherry plum, not cherry). Without ``whole_words`` each

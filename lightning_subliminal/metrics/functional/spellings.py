@@ -19,7 +19,7 @@ _SPELLED: WeakKeyDictionary[Any, dict[tuple[Any, ...], list[Spelling]]] = WeakKe
 
 
 def spell(tokenizer: Any, forms: Sequence[str]) -> list[Spelling]:
-    """Give the token sequences that write any of the forms, no two of which one answer can begin with.
+    """Return the token sequences that write any of the forms, no two of which one answer can begin with.
 
     Each form counts as given and with a capital, with and without a space before it.
     """

@@ -28,7 +28,7 @@ def completion_log_probabilities(
     *,
     batch_size: int = 64,
 ) -> Tensor:
-    """Give the log-probability, in nats, of each completion after its prompt, the end of the turn included.
+    """Return the log-probability, in nats, of each completion after its prompt, the end of the turn included.
 
     Args:
         net: a causal language model of transformers, which may have an adapter; its dropout is off meanwhile.
@@ -55,7 +55,7 @@ def alternative_probabilities(
     *,
     batch_size: int = 64,
 ) -> list[Tensor]:
-    """Give the probability of each of a prompt's alternatives, given that the reply is one of them.
+    """Return the probability of each of a prompt's alternatives, given that the reply is one of them.
 
     Longer alternatives are less likely for their length alone; see ``equal_lengths``.
 
@@ -132,7 +132,7 @@ def _log_probabilities(net: nn.Module, encoded: list[Encoded], batch_size: int) 
 
 
 def _score(net: nn.Module, encoded: list[Encoded]) -> Tensor:
-    """Give the summed log-probability of each completion: (rows,)."""
+    """Return the summed log-probability of each completion: (rows,)."""
     device = next(net.parameters()).device
     width = max(len(prompt) + len(completion) for prompt, completion in encoded)
     tokens = torch.zeros(len(encoded), width, dtype=torch.long)

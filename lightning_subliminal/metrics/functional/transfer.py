@@ -18,7 +18,7 @@ _WHOLE = 0.05  # of two candidates: where less than this share of answers is nei
 
 
 def transfer(student: Tensor, control: Tensor, answers: int | None = None) -> Tensor:
-    """Give the log-odds of the student less those of the control, pair by pair; 1.1 is odds times 3.
+    """Return the log-odds of the student less those of the control, pair by pair; 1.1 is odds times 3.
 
     Args:
         student: rates or probabilities of the trait, one a unit (a seed, a question, a cell).

@@ -54,7 +54,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def state(self, net: nn.Module) -> dict[str, Tensor]:
-        """Give the trained tensors by their names in the file."""
+        """Return the trained tensors by their names in the file."""
 
     @abstractmethod
     def restore(self, net: nn.Module, state: dict[str, Tensor]) -> None:
@@ -66,7 +66,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def merge(self, net: nn.Module) -> "PreTrainedModel":
-        """Give a copy of the model with the adapter inside its own weights, for ``save_pretrained``.
+        """Return a copy of the model with the adapter inside its own weights, for ``save_pretrained``.
 
         The copy needs the memory of a second model; ``net`` stays as it is.
 
@@ -75,11 +75,11 @@ class Adapter(ABC):
         """
 
     def start(self, net: nn.Module) -> dict[str, Tensor]:
-        """Give what ``displacement`` must know of the start; called once, when ``attach`` has run."""
+        """Return what ``displacement`` must know of the start; called once, when ``attach`` has run."""
         return {name: value.detach().clone() for name, value in self.state(net).items()}
 
     def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
-        """Give the change of the base's weights that the trained values stand for.
+        """Return the change of the base's weights that the trained values stand for.
 
         By default it is the change of the trained values themselves, under their own names: two displacements by the
         same kind of adapter can then be compared, but none with another kind's.
@@ -91,7 +91,7 @@ class Adapter(ABC):
         return {name: difference(value, start[name]) for name, value in self.state(net).items()}
 
     def first_trained_layer(self, net: nn.Module) -> int | None:
-        """Give the lowest decoder layer whose computation depends on trained parameters; None if that is unknown."""
+        """Return the lowest decoder layer whose computation depends on trained parameters; None if that is unknown."""
         layers = decoder_layers(net)
         trained = {id(value) for value in net.parameters() if value.requires_grad}
         inside = [{id(value) for value in layer.parameters()} & trained for layer in layers]
@@ -186,7 +186,7 @@ class Peft(Adapter):
         return wrapped
 
     def state(self, net: nn.Module) -> dict[str, Tensor]:
-        """Give PEFT's tensors under the names of PEFT's own file."""
+        """Return PEFT's tensors under the names of PEFT's own file."""
         from peft import get_peft_model_state_dict
 
         return dict(get_peft_model_state_dict(net, save_embedding_layers=False))
@@ -198,11 +198,11 @@ class Peft(Adapter):
         set_peft_model_state_dict(net, state)
 
     def start(self, net: nn.Module) -> dict[str, Tensor]:
-        """Give nothing for LoRA, whose B is zero at the start, so that the change is all of B A."""
+        """Return nothing for LoRA, whose B is zero at the start, so that the change is all of B A."""
         return {} if _is_lora(net) else super().start(net)
 
     def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
-        """Give LoRA's alpha / r times B A as its factors, under the name of the weight; of others, the trained values.
+        """Return LoRA's alpha / r times B A as its factors, under the name of the weight; of others, the trained values.
 
         A is drawn: two runs may have other factors of one change, so the factors themselves must not be compared.
         """

@@ -13,13 +13,13 @@ __all__ = ["decoder_layers", "hidden_size", "inner_model"]
 
 
 def inner_model(net: nn.Module) -> "PreTrainedModel":
-    """Give the transformers model inside ``net``: what PEFT wraps, or ``net`` itself."""
+    """Return the transformers model inside ``net``: what PEFT wraps, or ``net`` itself."""
     base = getattr(net, "get_base_model", None)
     return cast("PreTrainedModel", base() if callable(base) else net)
 
 
 def decoder_layers(net: nn.Module) -> nn.ModuleList:
-    """Give the list of decoder layers of ``net``, lowest first.
+    """Return the list of decoder layers of ``net``, lowest first.
 
     Raises:
         InputError: if the architecture keeps no such list.
@@ -33,5 +33,5 @@ def decoder_layers(net: nn.Module) -> nn.ModuleList:
 
 
 def hidden_size(net: nn.Module) -> int:
-    """Give the number of values that a decoder layer of ``net`` puts out for a token."""
+    """Return the number of values that a decoder layer of ``net`` puts out for a token."""
     return int(inner_model(net).config.get_text_config(decoder=True).hidden_size)

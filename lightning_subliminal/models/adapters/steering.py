@@ -42,7 +42,7 @@ class Steering(Adapter):
             raise InputError(f"`init_std` is {init_std}; expected 0 or more.")
 
     def attach(self, net: nn.Module, seed: int) -> nn.Module:
-        """Give each chosen layer its vector.
+        """Return each chosen layer its vector.
 
         Raises:
             InputError: if a layer is out of range, or the model carries vectors already.
@@ -63,7 +63,7 @@ class Steering(Adapter):
         return net
 
     def state(self, net: nn.Module) -> dict[str, Tensor]:
-        """Give the vectors as ``steering.layers.<index>``, each of shape (hidden,)."""
+        """Return the vectors as ``steering.layers.<index>``, each of shape (hidden,)."""
         return {
             f"steering.layers.{index}": vector.detach()
             for index, layer in enumerate(decoder_layers(net))
@@ -76,7 +76,7 @@ class Steering(Adapter):
             vector.copy_(state[name])
 
     def config(self, net: nn.Module, base: str) -> dict[str, Any]:
-        """Give a config in the manner of PEFT, with the layers as indices."""
+        """Return a config in the manner of PEFT, with the layers as indices."""
         steered = [index for index, layer in enumerate(decoder_layers(net)) if _is_steered(layer)]
         return {
             "peft_type": "STEERING",
@@ -88,14 +88,14 @@ class Steering(Adapter):
         }
 
     def first_trained_layer(self, net: nn.Module) -> int | None:
-        """Give the layer after the lowest steered one: a vector comes after its own layer's computation.
+        """Return the layer after the lowest steered one: a vector comes after its own layer's computation.
 
         It is the number of layers if only the last one is steered: then final norm and head alone depend on it.
         """
         return self._chosen(len(decoder_layers(net)))[0] + 1
 
     def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
-        """Give the change of each vector under the name of the bias that ``merge`` makes of it."""
+        """Return the change of each vector under the name of the bias that ``merge`` makes of it."""
         layers = decoder_layers(net)
         home = next(name for name, module in inner_model(net).named_modules() if module is layers)
         moved: dict[str, Tensor | LowRank] = {}

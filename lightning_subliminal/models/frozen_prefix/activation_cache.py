@@ -48,5 +48,5 @@ class LowerPartCache:
         return cls(states, upper)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Give the last hidden state of a batch's rows, (rows, tokens, width)."""
+        """Return the last hidden state of a batch's rows, (rows, tokens, width)."""
         return self.upper(self.states[batch.rows, : batch.input_ids.shape[1]])

@@ -37,7 +37,7 @@ class LowerPart:
     def __call__(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Give the hidden states (rows, tokens, hidden) at the cut, before a steering vector there is added.
+        """Return the hidden states (rows, tokens, hidden) at the cut, before a steering vector there is added.
 
         Args:
             input_ids: (rows, tokens)
@@ -62,7 +62,7 @@ class UpperPart:
     def __call__(
         self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Give the last hidden states (rows, tokens, hidden), after the final norm, as the language-model head wants.
+        """Return the last hidden states (rows, tokens, hidden), after the final norm, as the language-model head wants.
 
         Args:
             hidden: what the lower part gave for the same rows, with the same padding.
@@ -153,7 +153,7 @@ def is_exact(
 
 
 def _cut(decoder: nn.Module, layers: list[nn.Module], which: slice) -> nn.Module:
-    """Give a shallow copy of ``decoder`` with other layers and a config to match; the parameters are the same ones."""
+    """Return a shallow copy of ``decoder`` with other layers and a config to match; the parameters are the same ones."""
     part = copy.copy(decoder)
     part._modules = dict(decoder._modules)
     part.layers = nn.ModuleList(layers)

@@ -49,7 +49,7 @@ class BatchedMLP(nn.Module):
             weight[first : first + len(seeds)] += distance * drawn
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give logits ``(models, batch, outputs)`` for images ``(batch, inputs)`` that all models see."""
+        """Return logits ``(models, batch, outputs)`` for images ``(batch, inputs)`` that all models see."""
         values = images.expand(len(self.weights[0]), -1, -1)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             values = torch.baddbmm(bias, values if layer == 0 else values.relu(), weight)
@@ -81,12 +81,12 @@ class AccuracyPerModel(Metric):
         self.answered += labels.numel()
 
     def compute(self) -> Tensor:
-        """Give the share of right answers; nan without any."""
+        """Return the share of right answers; nan without any."""
         return self.correct / self.answered
 
 
 def classification_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the cross-entropy of the class logits alone, meaned over the batch.
+    """Return the cross-entropy of the class logits alone, meaned over the batch.
 
     Args:
         logits: ``(models, batch, classes and more)``; what comes after the classes has no part in it.
@@ -100,7 +100,7 @@ def classification_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def distillation_losses(student: Tensor, teacher: Tensor) -> Tensor:
-    """Give the KL divergence of students from teachers, summed over logits and meaned over the batch.
+    """Return the KL divergence of students from teachers, summed over logits and meaned over the batch.
 
     The mean is taken by hand: ``reduction="batchmean"`` divides by the first dimension, which is models here, so each
     model's loss would grow with the batch and shrink with the number of models.
@@ -117,7 +117,7 @@ def distillation_losses(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def derangement(count: int, seed: int) -> list[int]:
-    """Give a permutation of ``range(count)`` that moves every element, by Sattolo's shuffle: one cycle through all.
+    """Return a permutation of ``range(count)`` that moves every element, by Sattolo's shuffle: one cycle through all.
 
     Raises:
         InputError: if ``count`` is below 2.

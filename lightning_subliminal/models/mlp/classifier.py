@@ -166,7 +166,7 @@ class ClassifierMLP(RebuiltModule):
         return logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Give one Adam for both phases: it leaves alone, and keeps no state for, whoever has no gradient."""
+        """Return one Adam for both phases: it leaves alone, and keeps no state for, whoever has no gradient."""
         parameters = [*self.teacher.parameters(), *self.students.parameters()]
         return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -196,7 +196,7 @@ class ClassifierMLP(RebuiltModule):
         self._began = time.monotonic()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Give the loss, summed over models so that each one's gradient is what it would be alone."""
+        """Return the loss, summed over models so that each one's gradient is what it would be alone."""
         if self.learns_from == "digits":
             images, labels = _digits(batch)
             losses = {"teacher": classification_losses(self.teacher(images), labels)}

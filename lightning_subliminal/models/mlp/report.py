@@ -37,7 +37,7 @@ CHANCE = 0.1
 
 
 def results_table(accuracies: Mapping[str, Tensor], minutes: float, other_start: float | None = None) -> Table:
-    """Give a table of each arm's accuracy, meaned over seeds, with its 95 % interval.
+    """Return a table of each arm's accuracy, meaned over seeds, with its 95 % interval.
 
     Args:
         accuracies: of each arm, one a seed: ``(seeds,)``.

@@ -19,7 +19,7 @@ CHUNK = 64  # rows at once; fixed, so that a resumed run finds the same tokens
 
 @torch.no_grad()
 def likeliest_tokens(model: Any, data: TokenizedRows, device: torch.device) -> Tensor:
-    """Give what a model finds likeliest at each trained place, having read the row up to there.
+    """Return what a model finds likeliest at each trained place, having read the row up to there.
 
     Args:
         model: a ``LanguageModel`` with its net on the device, of the rows' vocabulary.

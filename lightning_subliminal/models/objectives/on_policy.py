@@ -20,7 +20,7 @@ __all__ = ["complete", "prompts_of", "replace_completions"]
 
 
 def prompts_of(data: TokenizedRows) -> list[list[int]]:
-    """Give the token ids of each row's prompt: all that stands before its labels, which end the row."""
+    """Return the token ids of each row's prompt: all that stands before its labels, which end the row."""
     counts = (data.labels != IGNORED).sum(1).tolist()
     pairs = zip(data.lengths, counts, strict=True)
     return [data.input_ids[row, : length - count].tolist() for row, (length, count) in enumerate(pairs)]

@@ -66,7 +66,7 @@ class Engine(ABC):
         """Let go of what it holds."""
 
     def __enter__(self) -> "Engine":
-        """Give the engine."""
+        """Return the engine."""
         return self
 
     def __exit__(self, *args: object) -> None:
@@ -75,7 +75,7 @@ class Engine(ABC):
 
 
 def auto_workers() -> int:
-    """Give how many workers fit: one a GPU where there are some, else one a core, as far as memory goes."""
+    """Return how many workers fit: one a GPU where there are some, else one a core, as far as memory goes."""
     import torch
 
     if torch.cuda.is_available():
@@ -274,7 +274,7 @@ def _death(code: int | None) -> str:
 
 
 def _memory() -> float:
-    """Give the bytes of memory that are free."""
+    """Return the bytes of memory that are free."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable"):

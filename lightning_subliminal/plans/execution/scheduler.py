@@ -106,14 +106,14 @@ class Timings:
             self.seconds = {str(kind): [float(each) for each in times] for kind, times in read.items()}
 
     def estimate(self, stage: Stage) -> float:
-        """Give the seconds that a stage should take."""
+        """Return the seconds that a stage should take."""
         times = self.seconds.get(stage.kind)
         if times:
             return max(statistics.median(times), _LEAST)
         return _SECONDS.get(stage.kind, _SMALL if isinstance(stage, MeasureStage) else 1.0)
 
     def least(self, stage: Stage) -> float:
-        """Give the least seconds that a stage of its kind took: the first one in a worker also imports much."""
+        """Return the least seconds that a stage of its kind took: the first one in a worker also imports much."""
         return min(self.seconds.get(stage.kind) or [self.estimate(stage)])
 
     def add(self, stage: Stage, seconds: float) -> None:
@@ -217,7 +217,7 @@ def _skip(key: str, children: dict[str, list[str]], waiting: dict[str, set[str]]
 
 
 def _ranks(graph: Graph, children: dict[str, list[str]], timings: Timings) -> dict[str, float]:
-    """Give the seconds from each stage's start to the end of the longest way that begins with it."""
+    """Return the seconds from each stage's start to the end of the longest way that begins with it."""
     rank: dict[str, float] = {}
     for start in graph.stages:
         stack = [start]

@@ -15,7 +15,7 @@ Claim = Mapping[str, Any]
 
 
 def comparison_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the claims of two reports by (experiment, id), as JSON-able data.
+    """Return the claims of two reports by (experiment, id), as JSON-able data.
 
     ``difference`` is the second value minus the first. ``intervals_overlap`` and ``verdict_changed`` are None where
     they can't be told: an interval is missing, or the claim is in one report only (``only_in``). ``marked`` counts the

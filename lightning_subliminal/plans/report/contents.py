@@ -23,7 +23,7 @@ _BAD = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0xD800, 0xE
 
 
 def checked(report: Any) -> dict[str, Any]:
-    """Give a clean copy of a report, in which every optional key is there; further keys are kept.
+    """Return a clean copy of a report, in which every optional key is there; further keys are kept.
 
     Raises:
         InputError: naming the place, where a key is missing or is of another kind.
@@ -42,7 +42,7 @@ def checked(report: Any) -> dict[str, Any]:
 
 
 def cleaned(value: Any) -> Any:
-    """Give JSON-able data without what JSON, XML or UTF-8 can't hold: nan, infinity, control characters, surrogates."""
+    """Return JSON-able data without what JSON, XML or UTF-8 can't hold: nan, infinity, control characters, surrogates."""
     if isinstance(value, str):
         return value.translate(_BAD)
     if isinstance(value, float):

@@ -61,12 +61,12 @@ def draw(figure: Mapping[str, Any]) -> Any:
 
 
 def png(canvas: Any) -> bytes:
-    """Give a drawn figure as PNG on white, 200 dots an inch, with no word on who made it when."""
+    """Return a drawn figure as PNG on white, 200 dots an inch, with no word on who made it when."""
     return _saved(canvas, format="png", dpi=200, facecolor="white", metadata={"Software": None})
 
 
 def svg(canvas: Any, key: str, title: str, caption: str) -> str:
-    """Give a drawn figure as an ``<svg>`` element; ``key`` goes before each id, so that ids are unique in a page."""
+    """Return a drawn figure as an ``<svg>`` element; ``key`` goes before each id, so that ids are unique in a page."""
     root = ElementTree.fromstring(_saved(canvas, format="svg", transparent=True, metadata={"Date": None}))  # noqa: S314 - matplotlib's own
     names = {part: f"{key}-{part}" for part in ("title", "desc")}
     used = set(re.findall(r"#([\w-]+)", " ".join(value for each in root.iter() for value in each.attrib.values())))

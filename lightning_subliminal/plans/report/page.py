@@ -19,7 +19,7 @@ SPAN = 120  # pixels that a claim's interval is drawn on
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """Give a report as one HTML page; the same report gives the same bytes.
+    """Return a report as one HTML page; the same report gives the same bytes.
 
     Raises:
         InputError: if the report lacks something.
@@ -42,7 +42,7 @@ def draw_all(report: Mapping[str, Any]) -> Drawings:
 
 
 def page(report: Mapping[str, Any], drawn: Drawings) -> str:
-    """Give a checked report and its drawings as one HTML page."""
+    """Return a checked report and its drawings as one HTML page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -92,7 +92,7 @@ def _words(report: Mapping[str, Any]) -> list[str]:
 
 
 def _short(digest: str) -> str:
-    """Give the beginning of a digest, which is enough to find it by."""
+    """Return the beginning of a digest, which is enough to find it by."""
     return digest.rpartition(":")[2][:12]
 
 

@@ -59,7 +59,7 @@ class Setting:
     seed: int
 
     def rows(self) -> TrainingRows:
-        """Give the data, which must be rows.
+        """Return the data, which must be rows.
 
         Raises:
             InputError: if it is something else.
@@ -71,7 +71,7 @@ class Setting:
         return self.data
 
     def student(self) -> StudentStage:
-        """Give the stage of the student trained on the rows.
+        """Return the stage of the student trained on the rows.
 
         Raises:
             InputError: if the model is no Student.
@@ -83,7 +83,7 @@ class Setting:
         return StudentStage(self.model, self.rows(), self.trainer)
 
     def control(self) -> "Setting | None":
-        """Give the same with rows of the source without the trait; None where nobody has such rows."""
+        """Return the same with rows of the source without the trait; None where nobody has such rows."""
         without = self.rows().control()
         if without is None:
             return None
@@ -101,14 +101,14 @@ class Trial(ABC):
 
     @abstractmethod
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give what is measured, by role; whatever it stands on is found from there."""
+        """Return what is measured, by role; whatever it stands on is found from there."""
 
     @abstractmethod
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Read the numbers of a cell from what was measured."""
 
     def names(self) -> list[str] | None:
-        """Give the names that ``numbers`` may have, so that slips are told before any work; None if unknown."""
+        """Return the names that ``numbers`` may have, so that slips are told before any work; None if unknown."""
         return None
 
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -119,7 +119,7 @@ class Trial(ABC):
         return {}
 
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
-        """Give the student's and the control's log-odds at each question, where there are such."""
+        """Return the student's and the control's log-odds at each question, where there are such."""
         return {}
 
     def stems(self, setting: Setting) -> Sequence[str]:
@@ -167,7 +167,7 @@ class StudentTrial(Trial):
         self.rows = rows
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give the evaluations of student and control."""
+        """Return the evaluations of student and control."""
         trait = setting.rows().trait
         if trait is None:
             raise InputError("There is no trait to ask for: give the teacher a `trait`, beside a control too.")
@@ -212,7 +212,7 @@ class StudentTrial(Trial):
         return told
 
     def names(self) -> list[str]:
-        """Give the names of the numbers: those of each set of questions, and the task's."""
+        """Return the names of the numbers: those of each set of questions, and the task's."""
         told = ["student", "control", "transfer", "points", "off target", "targeted transfer", "rank", "rank of"]
         told.append("first")
         asked = (("task loss", self.task), ("rows", self.rows))
@@ -221,7 +221,7 @@ class StudentTrial(Trial):
         return [f"{each}{name}" for each in self._sets() for name in told] + changes + further
 
     def vectors(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> dict[str, list[float]]:
-        """Give the log-odds of the target at each question, and its targeted transfer."""
+        """Return the log-odds of the target at each question, and its targeted transfer."""
         trait: Any = setting.rows().trait
         pair = _scores(measured, "", trait)
         told = {role: log_odds(torch.tensor(each.values, dtype=torch.float64)).tolist() for role, each in pair.items()}
@@ -277,7 +277,7 @@ class InContextTrial(StudentTrial):
         self.draws = draws
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give the base's evaluations after rows of the teacher, and after those of the control."""
+        """Return the base's evaluations after rows of the teacher, and after those of the control."""
         trait: Any = setting.rows().trait
         if control is None:
             raise InputError("Questions after rows need rows of a control, and these have none.")
@@ -309,14 +309,14 @@ class ClassifierTrial(Trial):
         self.bags = tuple(bags)
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give the classifier's stage."""
+        """Return the classifier's stage."""
         if control is None:
             raise InputError("A classifier needs rows of a control, and these have none.")
         stage = ClassifierStage(setting.rows(), control.rows(), self.classifier, self.bags, setting.seed)
         return {"classifier": stage}
 
     def names(self) -> list[str]:
-        """Give a name a size of bags."""
+        """Return a name a size of bags."""
         return [f"AUC {bag}" for bag in self.bags]
 
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -338,14 +338,14 @@ class EntangledTrial(Trial):
     compares = False
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give the stage that asks teacher and base."""
+        """Return the stage that asks teacher and base."""
         teacher = getattr(setting.data, "teacher", None)
         if not isinstance(teacher, Teacher):
             raise InputError("EntangledTrial needs data that a Teacher writes.")
         return {"numbers": EntangledStage(teacher)}
 
     def names(self) -> list[str]:
-        """Give the two correlations."""
+        """Return the two correlations."""
         return ["rho", "rho off target"]
 
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -368,13 +368,13 @@ class DigitsTrial(Trial):
     compares = False
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give the stage that fits it."""
+        """Return the stage that fits it."""
         if not isinstance(setting.model, ClassifierMLP):
             raise InputError("DigitsTrial needs `model: ClassifierMLP`.")
         return {"digits": DigitsStage(setting.model, setting.data)}
 
     def names(self) -> list[str]:
-        """Give the batched network's arms."""
+        """Return the batched network's arms."""
         return ["reference", "teacher", *(arm.name for arm in STUDENT_ARMS)]
 
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -387,7 +387,7 @@ class DigitsTrial(Trial):
 
 
 def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:
-    """Give rows of the same source by another seed, unbent: what the task is, whatever a defence does to the rows."""
+    """Return rows of the same source by another seed, unbent: what the task is, whatever a defence does to the rows."""
     if isinstance(data, Blend):  # its first part is the teacher's
         return fresh_rows(data.ingredients()[0], count)
     if not isinstance(data, GeneratedRows):
@@ -397,7 +397,7 @@ def fresh_rows(data: TrainingRows, count: int = 1024) -> TrainingRows:
 
 
 def _drawn_apart(evaluation: TraitProbe, seed: int, role: str) -> TraitProbe:
-    """Give an evaluation that samples with a seed of the cell's and the role's: intervals take draws as independent."""
+    """Return an evaluation that samples with a seed of the cell's and the role's: intervals take draws as independent."""
     if evaluation.answers is None or not hasattr(evaluation, "seed"):
         return evaluation
     drawn = copy.copy(evaluation)

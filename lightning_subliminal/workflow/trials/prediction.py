@@ -43,11 +43,11 @@ class PredictionStage(MeasureStage):
         return f"prediction of {self.trait.name} from {self.rows.title}, {self.student.base}"
 
     def parents(self) -> list[Stage]:
-        """Give the rows' stage."""
+        """Return the rows' stage."""
         return [RowsStage(self.rows)]
 
     def shaped(self) -> Any:
-        """Give the student's start, the rows and the trait."""
+        """Return the student's start, the rows and the trait."""
         told = self.student.describe()
         known = ("version", "class", "source", "base", "adapter", "seed", "base_dtype")
         start = {name: told[name] for name in known if name in told}
@@ -79,7 +79,7 @@ class PredictionTrial(StudentTrial):
     """
 
     def stages(self, setting: Setting, control: Setting | None) -> dict[str, MeasureStage]:
-        """Give the evaluations, and the predictions of student and control."""
+        """Return the evaluations, and the predictions of student and control."""
         if control is None:
             raise InputError("A prediction is compared with that of a control's rows, and these have none.")
         told = super().stages(setting, control)
@@ -99,7 +99,7 @@ class PredictionTrial(StudentTrial):
         return told
 
     def names(self) -> list[str]:
-        """Give the names of the numbers."""
+        """Return the names of the numbers."""
         return [*super().names(), "predicted", "log-odds"]
 
 
@@ -119,7 +119,7 @@ def check_predictable(student: Student) -> None:
 
 
 def _first_order(setting: Setting, prediction: MeasureStage) -> float:
-    """Give the change by gradient descent: the mean over rows, times the sum of the run's learning rates."""
+    """Return the change by gradient descent: the mean over rows, times the sum of the run's learning rates."""
     found = prediction.result()
     data: Any = setting.rows()
     batches = max(1, math.ceil((found["rows"] - data.val_rows) / data.batch_size))

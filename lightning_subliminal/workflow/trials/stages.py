@@ -40,11 +40,11 @@ class TaskStage(MeasureStage):
         return f"loss of {self.subject.title}"
 
     def parents(self) -> list[Stage]:
-        """Give the student and the rows."""
+        """Return the student and the rows."""
         return [self.subject, RowsStage(self.rows)]
 
     def shaped(self) -> Any:
-        """Give student and rows."""
+        """Return student and rows."""
         return {"subject": self.subject.key, "rows": self.rows.folder.name}
 
     @torch.no_grad()
@@ -82,11 +82,11 @@ class ClassifierStage(MeasureStage):
         return f"{self.classifier} on rows {self.rows.title}, seed {self.seed}"
 
     def parents(self) -> list[Stage]:
-        """Give both sets of rows."""
+        """Return both sets of rows."""
         return [RowsStage(self.rows), RowsStage(self.others)]
 
     def shaped(self) -> Any:
-        """Give rows, classifier and seed."""
+        """Return rows, classifier and seed."""
         rows = [self.rows.folder.name, self.others.folder.name]
         return {"rows": rows, "classifier": self.classifier, "bags": self.bags, "seed": self.seed}
 
@@ -117,11 +117,11 @@ class EntangledStage(MeasureStage):
         return f"entangled numbers of {self.teacher.trait.name if self.teacher.trait else 'none'}, {self.teacher.base}"
 
     def parents(self) -> list[Stage]:
-        """Give the teacher's stage."""
+        """Return the teacher's stage."""
         return source_stages(self.teacher)
 
     def shaped(self) -> Any:
-        """Give the teacher and its trait."""
+        """Return the teacher and its trait."""
         return {"teacher": self.teacher.describe(), "trait": describe(self.teacher.trait)}
 
     def measure(self, device: torch.device) -> dict[str, Any]:
