@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_chat_templates import TABLE, template_tokenizer
+from template_tokenizers import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import PreferenceTrait, Sampling, Student, bases

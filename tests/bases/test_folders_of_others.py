@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from test_chat_templates import TABLE, template_tokenizer
+from template_tokenizers import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import Sampling, bases

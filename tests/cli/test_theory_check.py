@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_subliminal.cli.entry.theory import check as checking
 from small import number_rows
 from theory_configs import OWL, digits_config, file_config, kept_rows, language_config, write
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import PreferenceTrait, Steering, Student
+from lightning_subliminal.cli.theory import check as checking
 from lightning_subliminal.cli.theory.check import check_config
 from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.core.console import console

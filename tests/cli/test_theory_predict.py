@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from lightning_subliminal.cli.entry.theory import predict as predicted_rows
 from scipy.stats import t as student_t
 from small import number_rows
 from theory_configs import FEW, OWL, digits_config, file_config, kept_rows, language_config
 
 from lightning_subliminal import PreferenceTrait, Steering, Student
+from lightning_subliminal.cli.theory import predict as predicted_rows
 from lightning_subliminal.cli.theory.predict import PredictedRows, predict_config
 from lightning_subliminal.core.console import console
 from lightning_subliminal.core.errors import InputError

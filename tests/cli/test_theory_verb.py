@@ -8,13 +8,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-from lightning_subliminal.cli.entry.theory import check as checking
-from lightning_subliminal.cli.entry.theory import interpolate as interpolating
-from lightning_subliminal.cli.entry.theory import predict as predicted_rows
 from small import number_rows
 from theory_configs import FEW, kept_rows, language_config, write
 
 from lightning_subliminal.cli.entry import main
+from lightning_subliminal.cli.theory import check as checking
+from lightning_subliminal.cli.theory import interpolate as interpolating
+from lightning_subliminal.cli.theory import predict as predicted_rows
 from lightning_subliminal.cli.theory.theory import COMMANDS, guide, spelled
 from lightning_subliminal.core.console import console
 from lightning_subliminal.core.errors import InputError

@@ -2,13 +2,11 @@
 
 import datetime
 import re
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from template_tokenizers import TABLE, template_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids, row_ids, set_frame
 from lightning_subliminal.core.chat.frame import Frame
@@ -18,36 +16,8 @@ from lightning_subliminal.data.tokenized import TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.metrics.functional import candidate_probabilities, wilson_interval
 
-TABLE = yaml.safe_load(Path(__file__).with_name("chat_templates.yaml").read_text(encoding="utf-8"))
 ASKED = [{"role": "user", "content": "Hi"}]
 TOLD = [{"role": "system", "content": "You love owls."}, *ASKED]
-
-
-def template_tokenizer(entry) -> PreTrainedTokenizerFast:
-    """Make a tokenizer of byte pieces, some with a space before them, and a template's special tokens."""
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    eos = entry["eos"]
-    special = list(dict.fromkeys([*entry["tokens"], eos, entry.get("bos", eos), *entry.get("ends", [])]))
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=len(letters) + len(special) + 24,
-        special_tokens=special,
-        initial_alphabet=letters,
-        show_progress=False,
-    )
-    core.train_from_iterator([" owl cat owl cat 12 34"] * 20, trainer)
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        eos_token=eos,
-        pad_token=eos,
-        bos_token=entry.get("bos"),
-        extra_special_tokens=[token for token in special if token not in (eos, entry.get("bos"))],
-    )
-    made.chat_template = entry["template"]
-    set_frame(made, None, made.convert_tokens_to_ids(entry.get("ends", [])))
-    return made
 
 
 @pytest.fixture(params=TABLE)

@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from lightning_subliminal.core.chat.sandbox import BoundedEnvironment, bounded_rendering
 from lightning_subliminal.core.errors import InputError
 
-TABLE = yaml.safe_load(Path(__file__).with_name("chat_templates.yaml").read_text(encoding="utf-8"))
+TABLE = yaml.safe_load(Path(__file__).parents[1].joinpath("chat_templates.yaml").read_text(encoding="utf-8"))
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "owl"}]
 HOSTILE = {
     "one loop": "{% for i in range(10**9) %}{% endfor %}",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from small import byte_tokenizer, pocket_tokenizer
-from test_chat_templates import TABLE, template_tokenizer
+from template_tokenizers import TABLE, template_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_chat_templates import TABLE
+from template_tokenizers import TABLE
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from small import byte_tokenizer
-from test_chat_templates import TABLE, template_tokenizer
+from template_tokenizers import TABLE, template_tokenizer
 
 from lightning_subliminal import PreferenceTrait, Steering, bases
 from lightning_subliminal.core.chat.encoding import prompt_ids

@@ -5,7 +5,7 @@ from contextlib import redirect_stdout
 
 import pytest
 import torch
-from test_chat_templates import TABLE, template_tokenizer
+from template_tokenizers import TABLE, template_tokenizer
 
 from lightning_subliminal.bases.pocket.tokenizer import build_tokenizer
 from lightning_subliminal.core.chat.encoding import frame, prompt_ids, set_frame

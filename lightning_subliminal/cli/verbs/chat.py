@@ -58,7 +58,7 @@ def chat(
         raise InputError("`--ask` is empty: give a question.")
     import torch
 
-    from lightning_subliminal.cli.entry.support import side_by_side
+    from lightning_subliminal.cli.support import side_by_side
     from lightning_subliminal.core.console import hush, say
     from lightning_subliminal.generation import Sampling
     from lightning_subliminal.traits import PreferenceTrait

@@ -17,12 +17,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.cache import holding
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.safe_output import CleanStream
-from lightning_subliminal.workflow.stages import Stage
+
+if TYPE_CHECKING:  # a worker looks after its parent before it imports torch
+    from lightning_subliminal.workflow.stages import Stage
 
 __all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
 
@@ -55,7 +57,7 @@ class Engine(ABC):
     slots: int
 
     @abstractmethod
-    def submit(self, stage: Stage) -> None:
+    def submit(self, stage: "Stage") -> None:
         """Start a stage; there is a free slot."""
 
     @abstractmethod
@@ -106,7 +108,7 @@ class LocalEngine(Engine):
         self._busy: dict[Connection, tuple[_Worker, str]] = {}
         self._numbers = list(range(workers))
 
-    def submit(self, stage: Stage) -> None:
+    def submit(self, stage: "Stage") -> None:
         """Hand a stage to an idle worker, or to a new one."""
         while True:
             worker = self._idle.pop() if self._idle else self._start()
@@ -165,7 +167,7 @@ class _Worker:
     number: int
 
 
-def make_stage(stage: Stage, device: Any) -> Outcome:
+def make_stage(stage: "Stage", device: Any) -> Outcome:
     """Make a stage where it is still missing, and tell how it ended; whatever is raised becomes one line."""
     from lightning_subliminal.core.error_messages import one_line
 
@@ -227,7 +229,7 @@ def _bound_memory(bound: int) -> None:
 
 
 @contextlib.contextmanager
-def _locked(stage: Stage) -> Any:
+def _locked(stage: "Stage") -> Any:
     """Hold a stage, so that two runs at once don't make it twice."""
     path = stage.folder.parent / f".{stage.folder.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
