@@ -242,7 +242,7 @@ def test_what_was_made_stays(
 def test_wording_of_ones_own(stand: Path, cache: Path, capsys: pytest.CaptureFixture) -> None:
     import yaml
 
-    packaged = yaml.safe_load((ROOT / "lightning_subliminal" / "wording" / "numbers.yaml").read_text())
+    packaged = yaml.safe_load((ROOT / "lightning_subliminal" / "prompts" / "numbers.yaml").read_text())
     from lightning_subliminal.prompts import _read
 
     for change, told in (
