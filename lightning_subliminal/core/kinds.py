@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lightning_subliminal.core.moved import first_module
+from lightning_subliminal.core.moved import first_module, module_now
 
 __all__ = ["ROOMS", "current_path", "is_ours", "kind_of"]
 
@@ -48,7 +48,7 @@ def current_path(told: str) -> str:
     name = _names().get(told, told)
     if name == told and not told.isidentifier():
         return told
-    module = told.rpartition(".")[0]
+    module = module_now(told.rpartition(".")[0])
     for room in (*([module] if module else []), *(f"{_PACKAGE}{each}" for each in ROOMS)):
         with suppress(ModuleNotFoundError):
             if hasattr(importlib.import_module(room), name):

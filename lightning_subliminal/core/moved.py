@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["first_module", "read_old_paths"]
+__all__ = ["first_module", "module_now", "read_old_paths"]
 
 _PACKAGE = "lightning_subliminal"
 _OLD_NAMES = {"Measure": "Probe", "Outcome": "Scores", "Results": "ScoreTable", "Subject": "ModelRef"} | {
@@ -41,6 +41,11 @@ def first_module(module: str) -> str:
     return _first().get(module, module)
 
 
+def module_now(module: str) -> str | None:
+    """Return the path that a module of this package has now; None if its classes went to several others."""
+    return None if module.partition(".")[2] in _SPLIT else _moved().get(module, module)
+
+
 class _Finder:
     """Asked after all others, so for what isn't there alone."""
 
@@ -52,15 +57,17 @@ class _Finder:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         homes = _SPLIT.get(spec.name.partition(".")[2])
-        return importlib.import_module(_moved()[spec.name]) if homes is None else _Split(spec.name, homes)
+        if homes is not None:
+            return _Split(spec.name, homes)
+        module = importlib.import_module(_moved()[spec.name])
+        spec.loader_state = module.__spec__  # which the import system is about to replace
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module's own spec back, which the import system has just replaced by that of the old path."""
-        spec = module.__spec__
-        if spec is None or isinstance(module, _Split):
-            return
-        old, module.__spec__ = spec.name, importlib.util.find_spec(module.__name__)
-        warnings.warn(f"deprecated: {old} is now {module.__name__}", FutureWarning, stacklevel=2)
+        old = module.__spec__
+        if old is not None and not isinstance(module, _Split):
+            module.__spec__ = old.loader_state
+            warnings.warn(f"deprecated: {old.name} is now {module.__name__}", FutureWarning, stacklevel=2)
 
 
 class _Split(ModuleType):

@@ -40,7 +40,7 @@ def test_functions_and_classes_are_told_by_name():
     assert describe(Sampling)["class"].endswith("engine.Sampling")
     assert describe(torch.nn.functional.relu) == {"class": "torch.nn.functional.relu"}
     assert describe(partial(digest, thing=3)) == {
-        "class": "lightning_subliminal.core.fingerprint.digest",
+        "class": "lightning_subliminal.describe.digest",
         "arguments": {"thing": 3},
     }
 

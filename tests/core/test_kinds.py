@@ -89,7 +89,7 @@ def test_an_old_path_names_the_class_where_it_is_now(moved: str) -> None:
 
 def test_renaming_a_class_changes_no_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     renamed = type("Renamed", (LoRA,), {"__module__": "lightning_subliminal.models.elsewhere"})
-    names = {**kinds._kinds(), "Renamed": "lightning_subliminal.models.adapters.base.LoRA"}
+    names = {**kinds._kinds(), "Renamed": "lightning_subliminal.models.adapters.LoRA"}
     monkeypatch.setattr(kinds, "_kinds", lambda: names)
     assert digest(renamed()) == digest(LoRA())
 
@@ -115,4 +115,4 @@ def test_a_users_class_keeps_path_and_source() -> None:
     assert len(told["source"]) == 64
     assert kind_of(Toy) == "toy.Toy"
     assert kind_of(TrainingRows.rows) == "lightning_subliminal.data.training_rows.TrainingRows.rows"
-    assert kind_of(digest) == "lightning_subliminal.core.fingerprint.digest"
+    assert kind_of(digest) == "lightning_subliminal.describe.digest"
