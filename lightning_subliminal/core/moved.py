@@ -23,6 +23,7 @@ _SPLIT = {
     "commands": (),
     "experiments": ("workflow", "evaluation", "plans", "analysis"),
     "experiments.evaluations": ("evaluation",),
+    "experiments.report": ("plans.report",),
     "pocket": ("bases.pocket",),
     "suites": _EVALUATION,
     **{f"suites.{each}": _EVALUATION for each in ("base", "battery", "measures", "subject", "targeting")},
