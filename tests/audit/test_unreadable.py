@@ -238,7 +238,7 @@ class TestStumbles:
         assert (code, rules) == (3, {"unchecked", "changed-file"}), "the others are checked"
 
     def test_the_kinship_of_what_can_not_be_measured(self, cache, monkeypatch):
-        from lightning_subliminal.audit import audit as auditing
+        from lightning_subliminal.audit import run as auditing
 
         monkeypatch.setattr(auditing, "measured_kinship", lambda first, second: 1 / 0)
         rows = generation(cache, teacher(cache))

@@ -363,7 +363,7 @@ def test_a_wheel_reads_its_own(package: Path) -> None:
 
 
 def test_code_has_one_digest_with_and_without_configs(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment.lightning_subliminal, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(environment, "__file__", str(package / "lineage" / "environment.py"))
     wheel = environment.code_digest()
     shutil.rmtree(package / "configs")
     environment.code_digest.cache_clear()

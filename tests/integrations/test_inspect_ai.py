@@ -32,7 +32,7 @@ measures:
   - class_path: lightning_subliminal.evaluation.Misalignment
     init_args:
       trait: *owl
-      judge: {{class_path: suites.test_inspect_bridge.{judge}}}
+      judge: {{class_path: integrations.test_inspect_ai.{judge}}}
       questions: {{class_path: lightning_subliminal.Questions, init_args: {{path: "{questions}"}}}}
       samples: 12
       max_new_tokens: 8
@@ -284,11 +284,11 @@ def test_tasks_and_models_that_are_not_there(bridge, suite, tmp_path, draw):
     with pytest.raises(InputError, match="has no Misalignment"):
         bridge.misalignment(suite=str(exact))
     with pytest.raises(InputError, match="Ghost"):
-        bridge.misalignment(judge="suites.test_inspect_bridge.Ghost")
+        bridge.misalignment(judge="integrations.test_inspect_ai.Ghost")
 
 
 def test_defaults_make_a_task(bridge):
-    task = bridge.misalignment(judge="suites.test_inspect_bridge.StubJudge", samples=7)
+    task = bridge.misalignment(judge="integrations.test_inspect_ai.StubJudge", samples=7)
     assert (task.epochs, len(task.dataset), task.config.max_tokens) == (7, 10, 64)
     assert bridge.misalignment().metadata["measure"]["arguments"]["samples"] == 200
 
