@@ -24,15 +24,13 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import ttest_1samp
 
+from lightning_subliminal.analysis.question_level import hierarchical_bootstrap, mixed_model
+from lightning_subliminal.analysis.resampling import MatrixStatistic, matrix_statistic
 from lightning_subliminal.analysis.statistics import (
     Estimate,
-    MatrixStatistic,
     adjust,
     difference_estimate,
-    hierarchical_bootstrap,
-    matrix_statistic,
     mean_estimate,
-    mixed_model,
     nested_estimate,
 )
 from lightning_subliminal.core.console import console, say
@@ -46,7 +44,7 @@ EFFECT = 0.5
 # Standard deviations between seeds, between questions, and of a cell, in log-odds.
 SEED_SPREAD, QUESTION_SPREAD, NOISE = 0.3, 0.2, 0.1
 
-Found = tuple[Estimate | MatrixStatistic, float]  # an estimate and the truth
+Found = tuple[Estimate, float]  # an estimate and the truth
 
 
 @dataclass
@@ -134,14 +132,14 @@ def grouped(rng: Generator, effect: float, groups: int, seeds: int) -> Found:
     """Targets that differ by .2, asked the same questions."""
     asked = rng.normal(0, QUESTION_SPREAD, 50)
     pairs = [arms(rng, effect + rng.normal(0, 0.2), seeds, 50, asked=asked) for _ in range(groups)]
-    return hierarchical_bootstrap(None, None, seed=int(rng.integers(2**31)), groups=pairs), effect
+    return hierarchical_bootstrap(pairs, seed=int(rng.integers(2**31))), effect
 
 
 def bootstrapped(rng: Generator, effect: float, *shape: float, skewed: bool = False) -> Found:
     """Ours, of one table."""
     seeds, questions, *spread = shape
     student, control = arms(rng, effect, int(seeds), int(questions), *spread, skewed=skewed)
-    return hierarchical_bootstrap(student, control, seed=int(rng.integers(2**31))), effect
+    return hierarchical_bootstrap([(student, control)], seed=int(rng.integers(2**31))), effect
 
 
 def percentile(rng: Generator, effect: float, seeds: int, questions: int, draws: int = 1000) -> Found:

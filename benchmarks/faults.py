@@ -105,7 +105,7 @@ def main() -> bool:
             subprocess.run(["/usr/bin/mount", "-o", "remount,size=64m", str(folder / "disk")], check=True)
             code, lines = run(folder, folder / "disk" / "cache")
             show(f"with room again ({made} artefacts had been made)", code, lines)
-            good.append(code == 0 and f"{made} there before" in lines[-1])
+            good.append(code == 0 and f"{made} in the cache" in lines[-1])
     return all(good)
 
 

@@ -13,7 +13,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.kinship import behaviour, by_logits, by_place, gated_layers
-from lightning_subliminal.plans.report.files import _rows
+from lightning_subliminal.plans.report.files import read_rows
 
 Cell = tuple[str, str, str, float]  # base of the teacher, of the student, target, transfer
 
@@ -21,7 +21,7 @@ Cell = tuple[str, str, str, float]  # base of the teacher, of the student, targe
 def transfer(cells: Path, seed: int) -> dict[str, Any]:
     """Correlate kinship of teacher's and student's base with what was measured to pass, and print it."""
     measured: list[Cell] = []
-    for row in _rows(cells):
+    for row in read_rows(cells):
         pair = _bases_of(row)
         if pair is not None and row.get("transfer") is not None:
             measured.append((*pair, str(row.get("axis target")), float(row["transfer"])))

@@ -14,7 +14,7 @@ from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.processes import check_strategy
 from lightning_subliminal.core.rows import read_parquet
 from lightning_subliminal.lineage import read_record
-from lightning_subliminal.plans.plan import read_plan
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.run import plan_cells
 from lightning_subliminal.workflow import train_arm
 from lightning_subliminal.workflow.arms import arm_folder, canonical, shaping
@@ -147,10 +147,10 @@ class TestEvaluationsOfAFitConfig:
     def test_a_trial_that_says_otherwise_is_told(self, asked, capsys):
         from lightning_subliminal.plans import plan
 
-        plan._say_left_out.cache_clear()
+        plan.say_left_out.cache_clear()
         assert self.plan(trial="StudentTrial") == {"student", "control"}
         assert "evaluations of TraitComparison (after numbers): the plan's `trial`" in capsys.readouterr().out
-        plan._say_left_out.cache_clear()
+        plan.say_left_out.cache_clear()
         same = {"class_path": "StudentTrial", "init_args": {"evaluations": [asked]}}
         assert "after numbers: student" in self.plan(trial=same)
         assert "left out" not in capsys.readouterr().out

@@ -22,8 +22,11 @@ _EVALUATION = ("evaluation", "evaluation.run", "evaluation.report", "evaluation.
 _SPLIT = {
     "commands": (),
     "experiments": ("workflow", "evaluation", "plans", "analysis"),
+    "experiments.analysis": ("analysis.cells", "analysis.estimates"),
     "experiments.evaluations": ("evaluation",),
+    "experiments.plan": ("plans.plan", "plans.reading"),
     "experiments.report": ("plans.report",),
+    "experiments.statistics": ("analysis.statistics", "analysis.resampling", "analysis.question_level"),
     "pocket": ("bases.pocket",),
     "suites": _EVALUATION,
     **{f"suites.{each}": _EVALUATION for each in ("base", "battery", "measures", "subject", "targeting")},

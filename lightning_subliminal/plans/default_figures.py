@@ -1,4 +1,4 @@
-"""What a report shows where its plan names no figures: a table of transfer by arm, and bars of it."""
+"""The table of transfer by arm, and the figures of a report whose plan names none."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lightning_subliminal.analysis.estimates import CellResult, group_estimate, grouped, limits_of
+from lightning_subliminal.analysis.cells import CellResult, grouped, limits_of
+from lightning_subliminal.analysis.estimates import group_estimate
 from lightning_subliminal.analysis.figures import cell_sets
 from lightning_subliminal.analysis.statistics import Estimate, within
 from lightning_subliminal.metrics.functional import question_interval
@@ -15,7 +16,7 @@ from lightning_subliminal.plans.report.number_format import estimate, signed, un
 if TYPE_CHECKING:
     from lightning_subliminal.plans.plan import ArmPlan, Experiment
 
-__all__ = ["arm_table", "default_figures", "said_of_defaults", "unit_estimate"]
+__all__ = ["arm_table", "default_figures", "default_notes", "unit_estimate"]
 
 TARGETED, PLAIN = "targeted transfer", "transfer"
 _CHANCES = ("student", "control")
@@ -27,48 +28,49 @@ _MEANING = (
 
 
 def default_figures(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """Return the figures of an experiment whose plan names none, by what its cells hold.
+    """Return the figures of an experiment whose plan names none, by the numbers of its cells.
 
-    Bars of transfer, targeted and plain, and of the chances behind it; of arms that are measured otherwise, bars of all
-    that they give. There is a bar for each arm, and for each value of its axes other than `target`, which is a unit.
+    Bars of transfer, targeted and plain, and of the probabilities behind it; for arms with other measurements, bars of
+    all their numbers. There is a bar for each arm and each value of its axes other than `target`, which is a unit.
     """
     by = list(dict.fromkeys(axis for cell in cells for axis in cell.axes if axis != "target")) or None
     figures: list[dict[str, Any]] = []
-    common = {"kind": "bars", "by": by}
-    if arms := _arms_with(cells, PLAIN):
-        told = {"title": "Transfer by arm, targeted and plain", "caption": _MEANING, "y": "log-odds over the control"}
-        values = [name for name in (TARGETED, PLAIN) if _arms_with(cells, name)]
-        figures.append(common | told | {"arms": arms, "value": values})
-    if arms := _arms_with(cells, "student"):
-        told = {"title": "The chance of the target", "caption": "Its mean over questions.", "y": "chance"}
-        values = [name for name in _CHANCES if _arms_with(cells, name)]
-        figures.append(common | told | {"arms": arms, "value": values})
+
+    def bars(title: str, caption: str, y: str, arms: list[str], values: Sequence[str]) -> None:
+        figures.append({"kind": "bars", "by": by, "title": title, "caption": caption, "y": y, "arms": arms})
+        figures[-1]["value"] = list(values)
+
+    for first, names, title, caption, y in (
+        (PLAIN, (TARGETED, PLAIN), "Transfer by arm, targeted and plain", _MEANING, "log-odds over the control"),
+        ("student", _CHANCES, "The probability of the target", "Its mean over questions.", "probability"),
+    ):
+        if arms := _arms_with(cells, first):
+            bars(title, caption, y, arms, [name for name in names if _arms_with(cells, name)])
     others: dict[tuple[str, ...], list[str]] = {}
     for cell in cells:
         if not {PLAIN, "student"} & set(cell.numbers):
             mine = others.setdefault(tuple(cell.numbers), [])
             mine += [cell.arm] if cell.arm not in mine else []
     for names, arms in others.items():
-        told = {"title": f"What {' and '.join(arms)} gave", "caption": "", "y": " and ".join(names)}
-        figures.append(common | told | {"arms": arms, "value": list(names)})
+        bars(f"Results of {' and '.join(arms)}", "", " and ".join(names), arms, names)
     return figures
 
 
-def said_of_defaults(experiment: "Experiment") -> list[str]:
-    """Return what a report will show that the plan does not ask for, a line each: default figures, and no verdicts."""
+def default_notes(experiment: "Experiment") -> list[str]:
+    """Return a line for each default of a report: default figures, and no verdicts."""
     lines = []
     if not experiment.figures:
-        lines.append(f"no `figures` in the plan, so the default ones: {_planned(experiment.arms)}")
+        lines.append(f"the plan has no `figures`; the default ones are: {_planned(experiment.arms)}")
     if not experiment.claims:
-        lines.append("no `claims` in the plan, so no verdicts")
+        lines.append("the plan has no `claims`, so there are no verdicts")
     return lines
 
 
 def arm_table(cells: Sequence[CellResult]) -> dict[str, Any] | None:
     """Return transfer by arm, targeted and plain, with intervals, units and rank, as rows of text; None without any.
 
-    Where a row has one unit alone, its intervals are over that student's questions, those of one stem as one, and the
-    row says so.
+    Where a row has only one unit, its intervals are over that student's questions, those of one stem as one, as the row
+    states.
     """
     by = list(dict.fromkeys(axis for cell in cells for axis in cell.axes if axis != "target"))
     rows, notes = [], []
@@ -86,13 +88,18 @@ def arm_table(cells: Sequence[CellResult]) -> dict[str, Any] | None:
         rows.append([label, _shown(targeted) if targeted else "n/a", _ranks(mine), _shown(plain), *chances, over])
     if not rows:
         return None
-    caption = f"{_MEANING} 95 % intervals, over what stands in the last column; rank of the target by its change."
+    caption = f"{_MEANING} 95 % intervals, over the units in the last column; rank of the target by its change."
     columns = ["arm", TARGETED, "rank", PLAIN, *_CHANCES, "over"]
-    return {"title": "Transfer by arm", "caption": " ".join([caption, *_once(notes)]), "columns": columns, "rows": rows}
+    return {
+        "title": "Transfer by arm",
+        "caption": " ".join([caption, *(f"{note}." for note in dict.fromkeys(notes))]),
+        "columns": columns,
+        "rows": rows,
+    }
 
 
 def unit_estimate(cells: Sequence[CellResult], value: str, over: str | Sequence[str] = "target") -> Estimate | None:
-    """Return a number's mean with its interval over units; of a single cell, over that student's questions."""
+    """Return a number's mean with its interval over units; for a single cell, over that student's questions."""
     groups, unit = grouped(cells, value, over)
     limits = limits_of(cells, value)
     found = group_estimate(groups, unit, limits=limits)
@@ -106,7 +113,7 @@ def unit_estimate(cells: Sequence[CellResult], value: str, over: str | Sequence[
 
 
 def _by_question(cell: CellResult, value: str) -> torch.Tensor | None:
-    """Return a number at each question of a cell, (questions,); None where it is not known there."""
+    """Return a number at each question of a cell, (questions,); None where it is unknown."""
     if value in _CHANCES and value in cell.vectors:
         return torch.tensor(cell.vectors[value], dtype=torch.float64).sigmoid()
     if value == PLAIN and set(_CHANCES) <= set(cell.vectors):
@@ -116,7 +123,7 @@ def _by_question(cell: CellResult, value: str) -> torch.Tensor | None:
 
 
 def _ranks(cells: Sequence[CellResult]) -> str:
-    """Say where the target stands among the answers by its change: its mean rank, and how often it is first."""
+    """Return in words the rank of the target among the answers by its change: the mean, and how often it is first."""
     ranks = [float(np.mean(cell.numbers["rank"])) for cell in cells if "rank" in cell.numbers]
     if not ranks:
         return "n/a"
@@ -135,12 +142,8 @@ def _why(cells: Sequence[CellResult]) -> str:
 def _shown(found: Estimate | None, limits: tuple[float, float] | None = None) -> str:
     if found is None:
         return "n/a"
-    told = found.as_json()
-    return estimate(told["value"], told["low"], told["high"], signed(limits))
-
-
-def _once(notes: Sequence[str]) -> list[str]:
-    return [f"{note}." for note in dict.fromkeys(notes)]
+    numbers = found.as_json()
+    return estimate(numbers["value"], numbers["low"], numbers["high"], signed(limits))
 
 
 def _arms_with(cells: Sequence[CellResult], name: str) -> list[str]:
@@ -148,13 +151,13 @@ def _arms_with(cells: Sequence[CellResult], name: str) -> list[str]:
 
 
 def _planned(arms: "Mapping[str, ArmPlan]") -> str:
-    """Say which figures ``default_figures`` will make, as far as the trials tell their numbers."""
+    """Return in words which figures ``default_figures`` will make, as far as the trials list their numbers."""
     names = {arm: plan.trial.names() for arm, plan in arms.items()}
     moved = [arm for arm, each in names.items() if each is not None and PLAIN in each]
-    told = []
+    figures = []
     if moved:
-        told.append(f"a table and bars of transfer, targeted and plain, and of chances ({', '.join(moved)})")
+        figures.append(f"a table and bars of transfer, targeted and plain, and of probabilities ({', '.join(moved)})")
     for arm, each in names.items():
         if arm not in moved:
-            told.append(f"bars of {'all numbers' if each is None else ', '.join(each)} ({arm})")
-    return "; ".join(told)
+            figures.append(f"bars of {'all numbers' if each is None else ', '.join(each)} ({arm})")
+    return "; ".join(figures)

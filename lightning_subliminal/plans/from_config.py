@@ -1,4 +1,4 @@
-"""One config of `fit`, as the objects that a plan would build of it: what `theory` looks at without a run."""
+"""A config of `fit` as the objects that a plan would build from it, for `theory`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,16 +16,16 @@ __all__ = ["config_device", "make_stages", "read_setting"]
 
 
 def read_setting(config: Path, seed: int | None = None) -> Setting:
-    """Build what a config tells, with the seed of its own or another one; nothing is loaded or trained yet.
+    """Build the objects of a config, with its own seed or another one; nothing is loaded or trained yet.
 
     Raises:
         InputError: naming the config, if something in it can't be read or built.
     """
-    told = read_yaml(config)
+    fields = read_yaml(config)
     if seed is None:
-        given = told.get("seed_everything", 0)
+        given = fields.get("seed_everything", 0)
         seed = given if isinstance(given, int) and not isinstance(given, bool) else 0  # `true` means any
-    arm = ArmPlan(config.stem, told, (), None, StudentTrial(), None, None, 0)
+    arm = ArmPlan(config.stem, fields, (), None, StudentTrial(), None, None, 0)
     try:
         return Experiment(config.stem, config.stem, "", "", {}, (seed,), (), ()).setting(arm, {}, seed)
     except InputError as err:
@@ -33,13 +33,13 @@ def read_setting(config: Path, seed: int | None = None) -> Setting:
 
 
 def config_device(config: Path) -> torch.device:
-    """Return the device that the config's trainer names; a GPU where it names none and there is one."""
+    """Return the device that the config's trainer names; by default a GPU if there is one."""
     asked = (read_yaml(config).get("trainer") or {}).get("accelerator", "auto")
     return torch.device("cuda" if asked in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
 
 
 def make_stages(stages: Iterable[Stage], device: torch.device) -> None:
-    """Make stages, and all they stand on, where the cache lacks them."""
+    """Make stages, and all that they are made from, where the cache lacks them."""
     needed = list(walk(list(stages)))
     lacking = [stage for stage in needed if not stage.is_done()]
     say(f"{len(needed) - len(lacking)} of {len(needed)} stages are in the cache; {len(lacking)} are made now")

@@ -1,4 +1,4 @@
-"""A report's claims once more from its cells: what a file says of them is looked at before it is believed."""
+"""The claims of a report computed again from its cells, so that a changed file is detected."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from lightning_subliminal.analysis import statistics
+from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import Claim, verdict
-from lightning_subliminal.analysis.estimates import CellResult, claim_estimate
+from lightning_subliminal.analysis.estimates import claim_estimate
 from lightning_subliminal.analysis.statistics import Estimate
 from lightning_subliminal.core.errors import InputError, TamperedError
 from lightning_subliminal.plans.report_data import BY_QUESTION, QUESTION_LEVEL, targeted_beside
@@ -17,56 +18,56 @@ __all__ = ["cells_of", "check_claims"]
 
 _NUMBERS = ("value", "low", "high", "p", "count")
 _BESIDE = ("value", "low", "high", "count", "rank", "rank_of")
-_SAME = 1e-6  # of a number: two machines' sums differ in the last digits
+_SAME = 1e-6  # relative: two machines' sums differ in the last digits
 _OWN = ("experiment", "arm", "seed", "lineage", "unit")
 
 
 def check_claims(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], place: str = "report.json") -> int:
-    """Compute each claim again from the cells, and refuse a report that says otherwise.
+    """Compute each claim again from the cells, and refuse a report that differs.
 
     Args:
-        report: as ``read_report`` gives it.
+        report: as ``read_report`` returns it.
         rows: its cells.
-        place: what errors call the report.
+        place: the name of the report in errors.
 
     Returns:
-        How many claims could not be computed again, since the report does not say which cells they are about, as one of
-        an earlier version; their verdicts are those of their intervals.
+        How many claims could not be computed again, since the report does not state their cells, as in an earlier
+        version; their verdicts are those of their intervals.
 
     Raises:
-        TamperedError: naming the claim, and what the file and the cells say.
+        TamperedError: naming the claim, with the value in the file and that of the cells.
     """
     unknown, chances = 0, []
-    with _telling(f"{place}: the cells beside it"):
+    with _readable(f"{place}: its cells"):
         cells = cells_of(rows)
-    for told in report["claims"]:
-        where = f"{place}, claim {told['experiment']}/{told['id']}: its "
-        mine = [cell for cell in cells if cell.experiment == told["experiment"]]
+    for stored in report["claims"]:
+        where = f"{place}, claim {stored['experiment']}/{stored['id']}: its "
+        mine = [cell for cell in cells if cell.experiment == stored["experiment"]]
         found: dict[str, Any] | None = None
-        with _telling(f"{where}`of`, or its cells"):
-            claim = _claim(told)
-            if told["of"] is not None and _can(claim, mine):
-                estimate, found = _computed(claim, mine, told["limits"])
+        with _readable(f"{where}`of`, or its cells"):
+            claim = _claim(stored)
+            if stored["of"] is not None and _can(claim, mine):
+                estimate, found = _computed(claim, mine, stored["limits"])
                 beside = targeted_beside(claim, mine) or {}
             else:
-                estimate, unknown = _as_told(told), unknown + 1
-            said, expected = told["verdict"], verdict(estimate, claim)
+                estimate, unknown = _stored_estimate(stored), unknown + 1
+            expected = verdict(estimate, claim)
         if found is not None:
-            _compare(told, found, _NUMBERS, where)
-            _compare(told["targeted"] or {}, beside, _BESIDE, f"{where}targeted ")
-        if said != expected:
-            raise _other(f"{where}verdict", said, expected)
-        chances.append(math.nan if told["p"] is None else told["p"])
+            _compare(stored, found, _NUMBERS, where)
+            _compare(stored["targeted"] or {}, beside, _BESIDE, f"{where}targeted ")
+        if stored["verdict"] != expected:
+            raise _other(f"{where}verdict", stored["verdict"], expected)
+        chances.append(math.nan if stored["p"] is None else stored["p"])
     if not unknown:
-        for told, adjusted in zip(report["claims"], statistics.adjust(chances, "holm"), strict=True):
-            where = f"{place}, claim {told['experiment']}/{told['id']}: its "
-            _compare(told, {"p_adjusted": float(adjusted)}, ("p_adjusted",), where)
+        for stored, adjusted in zip(report["claims"], statistics.adjust(chances, "holm"), strict=True):
+            where = f"{place}, claim {stored['experiment']}/{stored['id']}: its "
+            _compare(stored, {"p_adjusted": float(adjusted)}, ("p_adjusted",), where)
     return unknown
 
 
 @contextmanager
-def _telling(what: str) -> Iterator[None]:
-    """Tell in one line what is of another kind than `run` writes."""
+def _readable(what: str) -> Iterator[None]:
+    """Report in one line a value of another kind than `run` writes."""
     try:
         yield
     except InputError:
@@ -76,20 +77,20 @@ def _telling(what: str) -> Iterator[None]:
 
 
 def _can(claim: Claim, cells: Sequence[CellResult]) -> bool:
-    """Tell whether all is there that a claim's figure is computed from; statsmodels is an extra."""
+    """Return whether a claim's figure can be computed; statsmodels is an extra."""
     if claim.statistic == "mixed model" and find_spec("statsmodels") is None:
         return False
     return claim.statistic not in QUESTION_LEVEL or not cells or any(cell.vectors for cell in cells)
 
 
 def cells_of(rows: Sequence[Mapping[str, Any]]) -> list[CellResult]:
-    """Return the cells that ``cell_table`` made rows of; values of axes are texts."""
+    """Return the cells of rows that ``cell_table`` made; values of axes are texts."""
     found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         axes = tuple((key, each) for key, each in row.items() if key.startswith("axis ") and each is not None)
         key = (row.get("experiment"), row.get("arm"), axes, row.get("seed"), row.get("lineage"))
         found.setdefault(key, []).append(row)
-    return [_cell(key, told) for key, told in found.items()]
+    return [_cell(key, each) for key, each in found.items()]
 
 
 def _cell(key: tuple[Any, ...], rows: list[Mapping[str, Any]]) -> CellResult:
@@ -108,18 +109,18 @@ def _cell(key: tuple[Any, ...], rows: list[Mapping[str, Any]]) -> CellResult:
     return CellResult(str(experiment), str(arm), where, seed, numbers, vectors, tuple(str(lineage or "").split()))
 
 
-def _claim(told: Mapping[str, Any]) -> Claim:
-    low, high = told["range"]
+def _claim(stored: Mapping[str, Any]) -> Claim:
+    low, high = stored["range"]
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
-    of = dict(told["of"] or {"published": told["verdict"] in ("reproduced", "not reproduced")})
+    of = dict(stored["of"] or {"published": stored["verdict"] in ("reproduced", "not reproduced")})
     of["where"] = _texts(of.get("where") or {})
     if of.get("less"):
         of["less"] = {key: _texts(each) if key == "where" else each for key, each in of["less"].items()}
-    return Claim(told["id"], told["says"], low=ends[0], high=ends[1], **of)
+    return Claim(stored["id"], stored["says"], low=ends[0], high=ends[1], **of)
 
 
 def _texts(where: Mapping[str, Any]) -> dict[str, Any]:
-    """Return places on axes as cells of a table have them: as texts; names of axes stay."""
+    """Return values of axes as texts, as cells of a table have them; names of axes stay."""
 
     def text(wanted: Any) -> Any:
         if isinstance(wanted, Mapping):
@@ -132,7 +133,7 @@ def _texts(where: Mapping[str, Any]) -> dict[str, Any]:
 def _computed(claim: Claim, cells: list[CellResult], limits: Any) -> tuple[Estimate | None, dict[str, Any]]:
     try:
         found, _ = claim_estimate(claim, cells)
-    except InputError:  # the report says so in a note
+    except InputError:  # stated in a note of the report
         found = None
     if found is None:
         return None, dict.fromkeys(_NUMBERS)
@@ -141,22 +142,22 @@ def _computed(claim: Claim, cells: list[CellResult], limits: Any) -> tuple[Estim
     return found, found.as_json()
 
 
-def _as_told(told: Mapping[str, Any]) -> Estimate | None:
-    if told["value"] is None:
+def _stored_estimate(stored: Mapping[str, Any]) -> Estimate | None:
+    if stored["value"] is None:
         return None
-    low, high = (math.nan if told[end] is None else told[end] for end in ("low", "high"))
-    return Estimate(told["value"], low, high, told["unit"] or "", told["count"] or 0)
+    low, high = (math.nan if stored[end] is None else stored[end] for end in ("low", "high"))
+    return Estimate(stored["value"], low, high, stored["unit"] or "", stored["count"] or 0)
 
 
-def _compare(told: Mapping[str, Any], found: Mapping[str, Any], names: Sequence[str], what: str) -> None:
+def _compare(stored: Mapping[str, Any], found: Mapping[str, Any], names: Sequence[str], what: str) -> None:
     for name in names:
-        said, known = told.get(name), found.get(name)
-        known = None if known is None or not math.isfinite(known) else known
-        if said is None and known is None:
+        before, now = stored.get(name), found.get(name)
+        now = None if now is None or not math.isfinite(now) else now
+        if before is None and now is None:
             continue
-        if said is None or known is None or not math.isclose(said, known, rel_tol=_SAME, abs_tol=1e-9):
-            raise _other(f"{what}{name}", said, known)
+        if before is None or now is None or not math.isclose(before, now, rel_tol=_SAME, abs_tol=1e-9):
+            raise _other(f"{what}{name}", before, now)
 
 
-def _other(what: str, said: Any, found: Any) -> TamperedError:
-    return TamperedError(f"{what} is {said}, and its cells give {found}: make the report again with `run`.")
+def _other(what: str, stored: Any, found: Any) -> TamperedError:
+    return TamperedError(f"{what} is {stored}, but its cells give {found}: make the report again with `run`.")

@@ -1,8 +1,9 @@
-"""From a plan to a report: which cells, which stages, what ran, what was found."""
+"""A plan run from its YAML to its report."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import atomically
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
-from lightning_subliminal.plans.default_figures import said_of_defaults
+from lightning_subliminal.plans.default_figures import default_notes
 from lightning_subliminal.plans.execution.executors import LocalEngine, auto_workers
 from lightning_subliminal.plans.execution.progress import (
     ShownProgress,
@@ -27,7 +28,8 @@ from lightning_subliminal.plans.execution.progress import (
     transfer_table,
 )
 from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
-from lightning_subliminal.plans.plan import Cell, Plan, read_plan
+from lightning_subliminal.plans.plan import Cell, Plan
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report import record_report, write_report
 from lightning_subliminal.plans.report_data import cell_table, read_cells, report_data
 from lightning_subliminal.workflow.stages import MeasureStage, stage_materials
@@ -56,16 +58,16 @@ def run_plan(
         only: arms, ``experiment:arm``, or experiments; all where it is empty.
         out: where the report goes; ``runs/NAME-DIGEST``, by plan, seeds and arms, where it is None.
         workers: processes; as many as fit where it is None.
-        memory: GiB that each may take.
+        memory: GiB that each may use.
         engine: where stages run.
-        dry_run: show the plan, and make nothing.
+        dry_run: only show the plan.
 
     Returns:
         The report's folder; None after a dry run.
 
     Raises:
         InputError: if the plan can't be read or built, or a folder can't be written.
-        SystemExit: with 1 if a stage failed; the report of all else is written.
+        SystemExit: with 1 if a stage failed; the report of the others is written.
     """
     hush()
     plan = read_plan(config)
@@ -77,7 +79,7 @@ def run_plan(
     count = workers or auto_workers()
     used_experiments = {cell.experiment for cell in cells}
     for each in plan.experiments:
-        for line in said_of_defaults(each) if each.name in used_experiments else ():
+        for line in default_notes(each) if each.name in used_experiments else ():
             say(f"{each.name}: {line}")
     if dry_run:
         say(plan_tree(cells, graph, count))
@@ -101,7 +103,7 @@ def run_plan(
     command = _command(config, seeds, only)
     plan = replace(plan, experiments=tuple(each for each in plan.experiments if each.name in used_experiments))
     report = report_data(plan, results, missing, stages, used, command)
-    write_report(report, cell_table(results, plan.experiments), folder, anew=False)
+    write_report(report, cell_table(results, plan.experiments), folder, redraw=False)
     record_report(folder, plan.title, used, _read_stages(graph))
     for found in report["experiments"]:
         for warning in found["warnings"]:
@@ -130,13 +132,13 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
         only: arms, ``experiment:arm``, or experiments; all where it is empty.
 
     Raises:
-        InputError: if a name is none of them.
+        InputError: if a name is neither.
     """
     known = {name for each in plan.experiments for arm in each.arms for name in (arm, each.name, f"{each.name}:{arm}")}
     for name in only:
         inside = next((each for each in plan.experiments if name.startswith(f"{each.name}:")), None)
         near = [f"{inside.name}:{arm}" for arm in inside.arms] if inside is not None else sorted(known)
-        known_name(name, near if name not in known else known, f"--only {name!r} is no arm of the plan")
+        known_name(name, near if name not in known else known, f"--only {name!r} is not an arm of the plan")
     cells = []
     for each in plan.experiments:
         chosen = [arm for arm in each.arms if not only or {arm, each.name, f"{each.name}:{arm}"} & set(only)]
@@ -146,14 +148,14 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
 
 
 def _note(folder: Path, graph: Graph) -> None:
-    """Note what a run needs of the cache, for ``cache clean``."""
+    """Record what a run needs of the cache, for ``cache clean``."""
     places = sorted(f"{each.folder.parent.name}/{each.folder.name}" for each in graph.stages.values())
     atomically(folder / "stages.json", lambda path: path.write_text(json.dumps(places, indent=0) + "\n"))
     note_run(folder)
 
 
 def _read_stages(graph: Graph) -> list[Material]:
-    """Return the measurements that a report was read from."""
+    """Return the measurements that a report is made from."""
     measured = (each for each in graph.stages.values() if isinstance(each, MeasureStage))
     return stage_materials(each for each in measured if (each.folder / RECORD).is_file())
 
@@ -162,14 +164,16 @@ def _engine(name: str, asked: int | None, workers: int, memory: float | None, lo
     if name == "ray":
         from lightning_subliminal.plans.execution.ray_executor import RayEngine
 
-        return RayEngine(asked, memory)  # else as many as the cluster has cores
+        return RayEngine(asked, memory)  # by default as many as the cluster has cores
     return LocalEngine(workers, memory, log)
 
 
 def _plan_digest(plan: Plan, graph: Graph, cells: Sequence[Cell]) -> str:
-    """Return 8 digits that tell this report from that of other seeds, arms or settings, so that none is overwritten."""
-    said = [[each.title, each.about, each.figures, [vars(claim) for claim in each.claims]] for each in plan.experiments]
-    return digest([sorted(graph.stages), [cell.name for cell in cells], said])[:8]
+    """Return 8 digits that differ for other seeds, arms or settings, so that no report is overwritten."""
+    shown = [
+        [each.title, each.about, each.figures, [vars(claim) for claim in each.claims]] for each in plan.experiments
+    ]
+    return digest([sorted(graph.stages), [cell.name for cell in cells], shown])[:8]
 
 
 def _command(config: Path, seeds: tuple[int, ...] | None, only: Sequence[str]) -> str:
@@ -179,13 +183,7 @@ def _command(config: Path, seeds: tuple[int, ...] | None, only: Sequence[str]) -
 
 
 def _check_extra() -> None:
-    """Refuse before any work what the report needs at the end.
-
-    Raises:
-        InputError: if the extra is not installed.
-    """
-    import importlib.util
-
-    for package in ("statsmodels", "sklearn"):
-        if importlib.util.find_spec(package) is None:
+    """Raise InputError before any work if the extra that the report needs is not installed."""
+    for package in ("statsmodels", "sklearn", "jsonschema"):
+        if find_spec(package) is None:
             raise InputError(f"`run` needs {package}: pip install 'lightning-subliminal[report]'.")

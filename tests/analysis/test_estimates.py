@@ -5,24 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from lightning_subliminal.analysis.cells import CellResult, cell_pairs, grouped, matrix_of, select
 from lightning_subliminal.analysis.claims import Claim, read_claim, verdict
-from lightning_subliminal.analysis.estimates import (
-    CellResult,
-    cell_pairs,
-    claim_estimate,
-    group_estimate,
-    grouped,
-    matrix_of,
-    select,
-)
+from lightning_subliminal.analysis.estimates import claim_estimate, group_estimate
 from lightning_subliminal.analysis.figures import make_figure
-from lightning_subliminal.analysis.statistics import (
-    Estimate,
-    beyond_other_rows,
-    mean_estimate,
-    rank_correlation,
-    required_seeds,
-)
+from lightning_subliminal.analysis.resampling import beyond_other_rows, rank_correlation
+from lightning_subliminal.analysis.statistics import Estimate, mean_estimate, required_seeds
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.report_data import settling
 
@@ -224,13 +212,13 @@ def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"beside": None}, "goes with `beside` and `arms`, and no `arm`"),
-        ({"arms": None}, "goes with `beside` and `arms`"),
-        ({"arm": "same"}, "and no `arm`"),
-        ({"less": {"arm": "same"}}, "goes with `beside` and `arms`"),
-        ({"statistic": "mean"}, "goes with `beside` and `arms`"),
-        ({"arms": []}, r"`arms` is \[\]: give a list of arms"),
-        ({"arms": "same"}, "`arms` is 'same': give a list of arms"),
+        ({"beside": None}, "needs `beside` and `arms`, and takes no `arm`"),
+        ({"arms": None}, "needs `beside` and `arms`"),
+        ({"arm": "same"}, "and takes no `arm`"),
+        ({"less": {"arm": "same"}}, "needs `beside` and `arms`"),
+        ({"statistic": "mean"}, "needs `beside` and `arms`"),
+        ({"arms": []}, r"`arms` is \[\]: expected a list of arms"),
+        ({"arms": "same"}, "`arms` is 'same': expected a list of arms"),
         ({"arms": ["same", "smae"]}, "there is no arm 'smae'; did you mean `same`"),
     ],
 )

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lightning_subliminal.analysis.question_level import hierarchical_bootstrap, mixed_model
+from lightning_subliminal.analysis.resampling import matrix_statistic, rank_correlation
 from lightning_subliminal.analysis.statistics import (
     adjust,
     difference_estimate,
-    hierarchical_bootstrap,
-    matrix_statistic,
     mean_estimate,
-    mixed_model,
     nested_estimate,
-    rank_correlation,
     required_seeds,
 )
 from lightning_subliminal.core.errors import InputError
@@ -141,7 +139,7 @@ class TestMatrix:
         with pytest.raises(InputError, match="`p_values` must hold numbers"):
             adjust(cells, "holm")
         with pytest.raises(InputError, match="`student` must hold numbers"):
-            hierarchical_bootstrap(cells, np.eye(2))
+            hierarchical_bootstrap([(cells, np.eye(2))])
         with pytest.raises(InputError, match="values over seeds` must hold numbers"):
             mean_estimate(cells, "seeds")
 
@@ -149,7 +147,7 @@ class TestMatrix:
     def test_no_resamples_are_refused(self, resamples):
         for call in (
             lambda: matrix_statistic(np.eye(3), resamples=resamples),
-            lambda: hierarchical_bootstrap(np.eye(3), np.zeros((3, 3)), resamples=resamples),
+            lambda: hierarchical_bootstrap([(np.eye(3), np.zeros((3, 3)))], resamples=resamples),
             lambda: rank_correlation([1.0, 2.0], [1.0, 2.0], {"targets": "ab"}, resamples=resamples),
         ):
             with pytest.raises(InputError, match=f"`resamples` is {resamples}: expected 1 or more"):
@@ -260,7 +258,7 @@ class TestAdjust:
 class TestBootstrap:
     def test_questions_alike_is_students_t_over_seeds(self):
         student, control = tables(0.3, 0, 0)
-        found = hierarchical_bootstrap(student, control, resamples=20_000)
+        found = hierarchical_bootstrap([(student, control)], resamples=20_000)
         expected = mean_estimate((student - control).mean(1), "seeds")
         assert found.value == pytest.approx(expected.value)
         assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.03)
@@ -269,40 +267,40 @@ class TestBootstrap:
     def test_seeds_alike_is_students_t_over_questions(self):
         # drawing questions apart for each seed would miss this: it gives less than half the width
         student, control = tables(0, 0.2, 0)
-        found = hierarchical_bootstrap(student, control, resamples=20_000)
+        found = hierarchical_bootstrap([(student, control)], resamples=20_000)
         expected = mean_estimate((student - control).mean(0), "questions")
         assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.03)
 
     def test_p_and_interval_agree(self):
         student, control = tables(0.3, 0.2, 0.1)
-        first = hierarchical_bootstrap(student, control)
-        at_the_edge = hierarchical_bootstrap(student - first.low, control)
+        first = hierarchical_bootstrap([(student, control)])
+        at_the_edge = hierarchical_bootstrap([(student - first.low, control)])
         assert at_the_edge.p == pytest.approx(0.05, abs=1e-6)
-        assert first == hierarchical_bootstrap(student, control)  # the seed decides
+        assert first == hierarchical_bootstrap([(student, control)])  # the seed decides
 
     def test_groups_are_the_unit(self):
         pairs = [tables(0.3, 0, 0.1, effect, seed=seed) for seed, effect in enumerate((0.2, 1.0, 0.6))]
-        found = hierarchical_bootstrap(None, None, resamples=20_000, groups=pairs)
+        found = hierarchical_bootstrap(pairs, resamples=20_000)
         expected = mean_estimate([float((one - other).mean()) for one, other in pairs], "targets")
         assert (found.unit, found.count, found.value) == ("targets", 3, pytest.approx(expected.value))
         assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.05)
-        assert hierarchical_bootstrap(None, None, groups=pairs[:1]) == hierarchical_bootstrap(*pairs[0])
+        assert hierarchical_bootstrap(pairs[:1]).unit == "seeds"
 
     def test_too_little(self):
         student, control = tables(0.3, 0.2, 0.1)
-        assert math.isnan(hierarchical_bootstrap(student[:1], control[:1]).low)
-        assert math.isnan(hierarchical_bootstrap(control, control).p)
+        assert math.isnan(hierarchical_bootstrap([(student[:1], control[:1])]).low)
+        assert math.isnan(hierarchical_bootstrap([(control, control)]).p)
 
     def test_refuses(self):
         student, control = tables(0.3, 0.2, 0.1)
         with pytest.raises(InputError, match=r"\(seeds, questions\)"):
-            hierarchical_bootstrap(student, control[:3])
-        with pytest.raises(InputError, match="one of the two"):
-            hierarchical_bootstrap(student, control, groups=[(student, control)])
+            hierarchical_bootstrap([(student, control[:3])])
+        with pytest.raises(InputError, match="`pairs` must be one or more"):
+            hierarchical_bootstrap([])
         with pytest.raises(InputError, match="same questions"):
-            hierarchical_bootstrap(None, None, groups=[(student, control), (student[:, :9], control[:, :9])])
-        with pytest.raises(InputError, match="no finite number"):
-            hierarchical_bootstrap(np.where(student > student.mean(), math.nan, student), control)
+            hierarchical_bootstrap([(student, control), (student[:, :9], control[:, :9])])
+        with pytest.raises(InputError, match="is not finite"):
+            hierarchical_bootstrap([(np.where(student > student.mean(), math.nan, student), control)])
 
 
 class TestMixedModel:

@@ -213,7 +213,7 @@ def test_fit_names_the_verb_of_a_plan_or_suite(name: str, told: str, capsys: pyt
 
 
 def test_a_plan_of_ones_own_names_shipped_configs() -> None:
-    from lightning_subliminal.plans.plan import read_plan
+    from lightning_subliminal.plans.reading import read_plan
 
     plan = {"title": "Mine", "common": "owl_numbers", "arms": {"one": {}, "code": {"common": "code_owl"}}}
     Path("plans").mkdir()
@@ -279,7 +279,7 @@ def test_a_copy_and_what_it_refers_to(words: list[str], expected: list[str], awa
 
 
 def test_a_copied_plan_of_plans_is_read_as_the_shipped_one() -> None:
-    from lightning_subliminal.plans.plan import read_plan
+    from lightning_subliminal.plans.reading import read_plan
 
     main(["configs", "copy", "experiments/paper", "mine"])
     copied, ours = (read_plan(root / "experiments" / "paper.yaml") for root in (Path("mine"), CONFIGS))

@@ -78,7 +78,7 @@ def test_again_makes_nothing_and_the_same_report(again, capsys):
 def test_a_dry_run_makes_nothing(again, capsys):
     run(again, "--dry-run", "--seeds", "0-1")
     told = capsys.readouterr().out
-    assert "20 there" in told
+    assert "20 in the cache" in told
     assert "20 to run" in told
     assert "about" in told
     assert not (again / "again").exists()
@@ -94,8 +94,8 @@ def test_a_plan_without_figures_and_claims_gets_table_and_bars(again, capsys):
     silent(again)
     run(again, "--dry-run")
     told = " ".join(capsys.readouterr().out.split())
-    assert "no `figures` in the plan, so the default ones: a table and bars of transfer, targeted and plain" in told
-    assert "no `claims` in the plan, so no verdicts" in told
+    assert "the plan has no `figures`; the default ones are: a table and bars of transfer, targeted and plain" in told
+    assert "the plan has no `claims`, so there are no verdicts" in told
     run(again)
     told = capsys.readouterr().out
     report = json.loads((again / "again" / "report.json").read_text())
@@ -113,8 +113,8 @@ def test_a_plan_without_figures_and_claims_gets_table_and_bars(again, capsys):
     assert all(bar["low"] is None or 0 <= bar["low"] <= bar["high"] <= 1 for bar in second["bars"])
     page = (again / "again" / "report.html").read_text()
     assert "Transfer by arm" in page
-    assert "There is nothing to draw" not in page
-    assert "The plan claims nothing" in page
+    assert "No figures." not in page
+    assert "The plan makes no claims" in page
     assert "first in" in told
 
 
@@ -189,7 +189,7 @@ def test_a_report_is_made_again_and_compared(again, capsys):
         (["run", "--dry-run"], "give --config FILE"),
         (["run", "--config", "small.yaml", "--workers", "none"], "--workers is 'none'"),
         (["run", "--config", "small.yaml", "--seeds", "x"], "`--seeds` is 'x'"),
-        (["run", "--config", "small.yaml", "--only", "smae"], "--only 'smae' is no arm"),
+        (["run", "--config", "small.yaml", "--only", "smae"], "--only 'smae' is not an arm"),
         (["run", "--config", "small.yaml", "--engine", "slurm"], "slurm"),
         (["report"], None),
         (["report", "nowhere"], "nowhere"),

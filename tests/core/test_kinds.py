@@ -20,7 +20,7 @@ from lightning_subliminal.core.kinds import current_path, kind_of
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.lineage import setting_material
 from lightning_subliminal.plans.from_config import read_setting
-from lightning_subliminal.plans.plan import read_plan
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.workflow.stages import MeasureStage, walk
 from lightning_subliminal.workflow.trials.base import StudentTrial
 

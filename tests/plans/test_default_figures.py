@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import Claim, read_claim, verdict
-from lightning_subliminal.analysis.estimates import CellResult, claim_estimate
+from lightning_subliminal.analysis.estimates import claim_estimate
 from lightning_subliminal.analysis.figures import make_figure
-from lightning_subliminal.analysis.statistics import Estimate, by_stem
+from lightning_subliminal.analysis.question_level import by_stem
+from lightning_subliminal.analysis.statistics import Estimate
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.functional import targeted_transfer, why_untargeted
 from lightning_subliminal.plans.default_figures import arm_table, default_figures

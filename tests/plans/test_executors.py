@@ -28,8 +28,8 @@ def test_a_worker_dies_one_is_hungry_and_the_rest_is_made(tmp_path):
         summary = run_stages(Graph.of(leaves), engine)
     assert summary.run == 2
     assert leaves[2].result() == {"name": "child", "needs": ["parent"]}
-    assert "killed by SIGKILL: likely for want of memory" in summary.failed[leaves[0].key]
-    assert "more memory than a worker may have" in summary.failed[leaves[1].key]
+    assert "killed by SIGKILL: likely out of memory" in summary.failed[leaves[0].key]
+    assert "more memory than a worker may use" in summary.failed[leaves[1].key]
     assert sorted(made(tmp_path)) == ["child", "dies", "hungry", "parent"]
 
 

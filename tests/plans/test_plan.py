@@ -9,7 +9,7 @@ import yaml
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.execution.scheduler import Graph
-from lightning_subliminal.plans.plan import parse_seeds, read_plan
+from lightning_subliminal.plans.reading import parse_seeds, read_plan
 from lightning_subliminal.plans.run import plan_cells
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -74,7 +74,7 @@ def test_seeds_and_arms_are_chosen(plan):
     assert {cell.seed for cell in plan_cells(made, (5,))} == {5}
     assert {cell.arm for cell in plan_cells(made, None, ["other"])} == {"other"}
     assert {cell.arm for cell in plan_cells(made, None, ["toy:same"])} == {"same"}
-    with pytest.raises(InputError, match="--only 'nobody' is no arm of the plan: known are other, same"):
+    with pytest.raises(InputError, match="--only 'nobody' is not an arm of the plan: known are other, same"):
         plan_cells(made, None, ["nobody"])
 
 
@@ -112,16 +112,16 @@ def test_a_sweep_of_an_arm(plan):
     [
         ({"titel": "x"}, "takes no `titel`; did you mean `title`"),
         ({"arms": {}}, "lacks `arms`"),
-        ({"arms": {"same": {"control": "nobody"}}, "claims": []}, "`control` names no arm 'nobody'"),
-        ({"arms": {"a": {"taught_by": "b"}, "b": {"taught_by": "a"}}, "claims": []}, "goes round in a circle"),
-        ({"arms": {"a": {"control": "a"}}, "claims": []}, "`control` goes round in a circle .a -> a."),
+        ({"arms": {"same": {"control": "nobody"}}, "claims": []}, "`control` names an unknown arm 'nobody'"),
+        ({"arms": {"a": {"taught_by": "b"}, "b": {"taught_by": "a"}}, "claims": []}, "forms a circle"),
+        ({"arms": {"a": {"control": "a"}}, "claims": []}, "`control` forms a circle .a -> a."),
         ({"arms": {"a": {"control": "b"}, "b": {"control": "a"}}, "claims": []}, "circle .a -> b -> a."),
         (
             {"arms": {"x": {"control": "a"}, "a": {"control": "b"}, "b": {"control": "a"}}, "claims": []},
             "circle .a -> b -> a.",
         ),
         ({"claims": [{"id": "one", "says": "x", "arm": "smae", "above": 0}]}, "there is no arm 'smae'"),
-        ({"claims": [{"id": "one", "says": "x", "arm": "same"}]}, "give the claimed range"),
+        ({"claims": [{"id": "one", "says": "x", "arm": "same"}]}, "the claimed range is missing: add"),
         (
             {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 1, "below": 0}]},
             "the range from 1.0 to 0.0 is empty",
@@ -132,12 +132,12 @@ def test_a_sweep_of_an_arm(plan):
         ),
         (
             {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "value": "tranfer"}]},
-            "no trial gives `tranfer`",
+            "no trial measures `tranfer`",
         ),
-        ({"figures": [{"kind": "bars", "value": "rho"}]}, "no trial gives `rho`"),
+        ({"figures": [{"kind": "bars", "value": "rho"}]}, "no trial measures `rho`"),
         (
             {"claims": [{"id": "one", "says": "x", "arm": "same", "above": "x"}]},
-            "above, below, within and against are numbers",
+            "above, below, within and against must be numbers",
         ),
         (
             {"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0, "less": {"arms": "other"}}]},
@@ -154,7 +154,7 @@ def test_a_sweep_of_an_arm(plan):
         ),
         ({"claims": [{"id": "one", "says": "x", "arm": "same", "above": 0}] * 2}, "two claims have the id 'one'"),
         ({"figures": [{"kind": "pie"}]}, "no kind of figure 'pie'"),
-        ({"figures": [{"kind": "bars", "arms": ["smae"]}]}, "names no arm 'smae'; did you mean `same`"),
+        ({"figures": [{"kind": "bars", "arms": ["smae"]}]}, "names an unknown arm 'smae'; did you mean `same`"),
         ({"axes": {"target": ["owl"]}}, "expected a mapping"),
         ({"axes": {"target": {"set": "data.teacher.trait.target"}}}, "expected `set`, a key or keys, and `to`"),
         ({"seeds": "0-x"}, "expected seeds such as 0, 0-4"),
@@ -187,7 +187,9 @@ def test_a_slip_is_no_arm_like_the_common_one(plan, change, says):
 
 def test_a_control_without_the_arms_place(plan):
     sweep = {"axes": {"rows": {"set": "data.num_rows", "to": [10, 20]}}}
-    with pytest.raises(InputError, match="arm 'sweep' has no place for it on its axis 'rows'"):
+    with pytest.raises(
+        InputError, match="arm 'sweep' has no matching value on its axis 'rows': use the same axis in both"
+    ):
         plan_cells(plan(arms={"same": {"control": "sweep"}, "sweep": sweep}, claims=[]))
 
 

@@ -15,7 +15,8 @@ from lightning_subliminal.cli.verbs.trainer import LabParser, import_rooms
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans import plan
 from lightning_subliminal.plans.from_config import read_setting
-from lightning_subliminal.plans.plan import Experiment, read_plan
+from lightning_subliminal.plans.plan import Experiment
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.workflow.stages import Stage, walk
 from lightning_subliminal.workflow.trials.base import DigitsTrial, Setting, StudentTrial
 
@@ -119,7 +120,7 @@ def test_what_shapes_a_fit_alone_is_refused(tmp_path: Path, trainer: dict[str, A
 
 
 def test_what_watches_a_fit_is_left_out_and_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan._say_left_out.cache_clear()
+    plan.say_left_out.cache_clear()
     for _ in range(2):
         setting_with(tmp_path, callbacks=["PrintMasks", "TraitComparison"], devices="auto", strategy="auto")
     told = capsys.readouterr()

@@ -14,7 +14,7 @@ from lightning_subliminal import PreferenceTrait, Retention, Steering, Student
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import TokenizedRows
 from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
-from lightning_subliminal.plans.plan import read_plan
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report_data import read_cells
 from lightning_subliminal.plans.run import plan_cells
 from lightning_subliminal.theory import trait_log_odds

@@ -10,7 +10,7 @@ from lightning_subliminal.core.config.building import build
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
 from lightning_subliminal.plans.from_config import read_setting
-from lightning_subliminal.plans.plan import read_plan
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report_data import cell_table, read_cells, report_data
 from lightning_subliminal.plans.run import plan_cells
 from lightning_subliminal.workflow.trials.base import Trial

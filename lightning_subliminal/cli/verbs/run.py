@@ -67,7 +67,7 @@ def run(
     if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
         raise InputError(f"--workers is {workers!r}: expected a number of at least 1, or auto.")
     from lightning_subliminal.core.config.shipped import find_config
-    from lightning_subliminal.plans.plan import parse_seeds
+    from lightning_subliminal.plans.reading import parse_seeds
     from lightning_subliminal.plans.run import run_plan
 
     chosen = parse_seeds(seeds, "--seeds") if seeds is not None else None

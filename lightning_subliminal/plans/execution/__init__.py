@@ -1,1 +1,1 @@
-"""Execution: which stage runs when, on which worker, and what the terminal shows of it."""
+"""Execution of stages: their order, their workers, and progress in the terminal."""

@@ -1,7 +1,7 @@
-"""Where stages run: an engine takes stages and tells how each ended. The local one has a process a core or a GPU.
+"""Engines that run stages; the local one has one process per core or GPU.
 
 A worker is one process that stays, so that torch is imported once. It has one thread, or one GPU, and an upper bound on
-its memory. It ends with the run, however that ends: a thread in it looks whether its parent still lives.
+its memory. It ends with the run, however that ends: a thread in it checks whether its parent still runs.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # a worker looks after its parent before it imports torch
 __all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
 
 _GIB = 2**30
-_MORE = "give --memory, or fewer --workers"
-_FEWEST = 0.5  # GiB, with which a worker can start
+_MORE = "set --memory, or fewer --workers"
+_FEWEST = 0.5  # GiB that a worker needs to start
 _LEAST = 1.5  # GiB that a worker needs for pocket bases, with torch
 
 
@@ -39,8 +39,8 @@ class Outcome:
     """How a stage ended.
 
     Attributes:
-        seconds: what it took.
-        error: what went wrong, in one line; None where nothing did.
+        seconds: its time.
+        error: what went wrong, in one line; None for success.
     """
 
     seconds: float
@@ -58,14 +58,14 @@ class Engine(ABC):
 
     @abstractmethod
     def submit(self, stage: "Stage") -> None:
-        """Start a stage; there is a free slot."""
+        """Start a stage; called only if a slot is free."""
 
     @abstractmethod
     def next(self) -> tuple[str, Outcome]:
-        """Wait for the next stage that ends; give its key, and how it ended."""
+        """Wait for the next stage that ends; return its key, and how it ended."""
 
     def close(self) -> None:  # noqa: B027 - an engine need not hold anything
-        """Let go of what it holds."""
+        """Release its resources."""
 
     def __enter__(self) -> "Engine":
         """Return the engine."""
@@ -77,7 +77,7 @@ class Engine(ABC):
 
 
 def auto_workers() -> int:
-    """Return how many workers fit: one a GPU where there are some, else one a core, as far as memory goes."""
+    """Return how many workers fit: one per GPU if there are any, else one per core, as far as memory allows."""
     import torch
 
     if torch.cuda.is_available():
@@ -91,8 +91,8 @@ class LocalEngine(Engine):
 
     Args:
         workers: how many.
-        memory: GiB that each may take beside the code it shares; an equal part of what is free where it is None.
-        log: a file for what stages say.
+        memory: GiB that each may use besides the code it shares; None for an equal part of the free memory.
+        log: a file for the output of stages.
     """
 
     def __init__(self, workers: int, memory: float | None = None, log: Path | None = None) -> None:
@@ -114,26 +114,26 @@ class LocalEngine(Engine):
             worker = self._idle.pop() if self._idle else self._start()
             try:
                 worker.connection.send(stage)
-            except OSError:  # it died while it had nothing to do
-                self._bury(worker)
+            except OSError:  # it died while it was idle
+                self._remove(worker)
                 continue
             self._busy[worker.connection] = (worker, stage.key)
             return
 
     def next(self) -> tuple[str, Outcome]:
-        """Wait for a worker to answer, or to die: a dead one is buried, and its stage has failed."""
+        """Wait for a worker to answer, or to die: a dead one is removed, and its stage has failed."""
         ready: Any = wait(list(self._busy))[0]
         worker, key = self._busy.pop(ready)
         try:
             outcome: Outcome = ready.recv()
             self._idle.append(worker)
         except (EOFError, OSError):
-            self._bury(worker)
+            self._remove(worker)
             outcome = Outcome(0.0, _death(worker.process.exitcode))
         return key, outcome
 
     def close(self) -> None:
-        """End all workers: an idle one ends by itself, a busy one is stopped amid its stage."""
+        """End all workers: an idle one ends by itself, a busy one is stopped during its stage."""
         for worker, _ in self._busy.values():
             worker.process.terminate()
         workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
@@ -144,7 +144,7 @@ class LocalEngine(Engine):
             worker.process.kill()
         self._idle, self._busy = [], {}
 
-    def _bury(self, worker: "_Worker") -> None:
+    def _remove(self, worker: "_Worker") -> None:
         worker.connection.close()
         worker.process.join()
         self._numbers.append(worker.number)
@@ -154,7 +154,7 @@ class LocalEngine(Engine):
         ours, theirs = self._context.Pipe()
         arguments = (theirs, number, self.bound, str(self.log) if self.log else None, os.getpid())
         process = self._context.Process(target=_work, args=arguments, daemon=True)
-        with _one_thread(), _deaf():
+        with _one_thread(), _ignoring_interrupt():
             process.start()
         theirs.close()
         return _Worker(process, ours, number)
@@ -168,7 +168,7 @@ class _Worker:
 
 
 def make_stage(stage: "Stage", device: Any) -> Outcome:
-    """Make a stage where it is still missing, and tell how it ended; whatever is raised becomes one line."""
+    """Make a stage if it is still missing, and return how it ended; any exception becomes one line."""
     from lightning_subliminal.core.error_messages import one_line
 
     begin = time.monotonic()
@@ -178,18 +178,18 @@ def make_stage(stage: "Stage", device: Any) -> Outcome:
                 stage.make(device)
         error = None
     except MemoryError:
-        error = f"it took more memory than a worker may have: {_MORE}"
-    except Exception as err:  # any stage's mistake stops its descendants alone
+        error = f"it took more memory than a worker may use: {_MORE}"
+    except Exception as err:  # a stage's error stops only its descendants
         line, _ = one_line(err)
         error = line
         traceback.print_exception(err)  # to the log
         if re.search("not enough memory|out of memory|can't allocate memory", line):
-            error = f"it took more memory than a worker may have ({line.rpartition(': ')[2][:60]}): {_MORE}"
+            error = f"it took more memory than a worker may use ({line.rpartition(': ')[2][:60]}): {_MORE}"
     return Outcome(time.monotonic() - begin, error)
 
 
 def _work(connection: Connection, number: int, bound: int, log: str | None, parent: int) -> None:
-    """Make the stages that come in, until nobody is left at the other end."""
+    """Make the stages that come in, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends its workers
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     stream = open(log or os.devnull, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
@@ -219,7 +219,7 @@ def _end_with(parent: int) -> None:
 
 
 def _bound_memory(bound: int) -> None:
-    """Let allocations fail in this process beyond a bound, instead of the machine running out of memory."""
+    """Let allocations beyond a bound fail in this process, before the machine runs out of memory."""
     try:
         import resource
 
@@ -230,7 +230,7 @@ def _bound_memory(bound: int) -> None:
 
 @contextlib.contextmanager
 def _locked(stage: "Stage") -> Any:
-    """Hold a stage, so that two runs at once don't make it twice."""
+    """Lock a stage, so that two simultaneous runs don't make it twice."""
     path = stage.folder.parent / f".{stage.folder.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with holding(path):
@@ -239,8 +239,8 @@ def _locked(stage: "Stage") -> Any:
 
 
 @contextlib.contextmanager
-def _deaf() -> Any:
-    """Let a child start without hearing Ctrl-C: its parent ends it, and it imports much before it could say so."""
+def _ignoring_interrupt() -> Any:
+    """Let a child start with Ctrl-C ignored: its parent ends it, and its imports take longer than its own handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -253,7 +253,7 @@ def _deaf() -> Any:
 
 @contextlib.contextmanager
 def _one_thread() -> Any:
-    """Let a child start with one thread: the libraries below look once, when they are loaded."""
+    """Let a child start with one thread: the libraries read these variables once, when they are loaded."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -270,13 +270,13 @@ def _one_thread() -> Any:
 def _death(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        hint = ": likely for want of memory; give fewer --workers" if name == "SIGKILL" else ""
+        hint = ": likely out of memory; use fewer --workers" if name == "SIGKILL" else ""
         return f"its worker was killed by {name}{hint}"
-    return f"its worker ended with exit code {code}: log.txt of the report's folder says why, such as want of memory"
+    return f"its worker ended with exit code {code}: see log.txt in the report's folder, it may be out of memory"
 
 
 def _memory() -> float:
-    """Return the bytes of memory that are free."""
+    """Return the bytes of free memory."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable"):

@@ -1,4 +1,4 @@
-"""What a run of a plan shows at the terminal: the plan as a tree, progress, how it ended, claims."""
+"""Terminal output of a run of a plan: the plan as a tree, progress, summary and claims."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,15 @@ _SIGNS = {
 
 
 def counted(graph: Graph) -> str:
-    """Count the stages in a line."""
+    """Return the counts of stages as a line."""
     there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
     damaged = f", {len(graph.damaged)} damaged" if graph.damaged else ""
     planned = f"{len(graph.stages)} stages planned ({graph.shared} shared)"
-    return f"{planned}, {there} there{damaged}, {len(graph.needed)} to run"
+    return f"{planned}, {there} in the cache{damaged}, {len(graph.needed)} to run"
 
 
 def short_seeds(seeds: Sequence[int]) -> str:
-    """Write seeds as ranges, such as 0-4, 7."""
+    """Return seeds as ranges, such as 0-4, 7."""
     parts: list[list[int]] = []
     for seed in sorted(seeds):
         if parts and seed == parts[-1][-1] + 1:
@@ -43,7 +43,7 @@ def short_seeds(seeds: Sequence[int]) -> str:
 
 
 def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
-    """Draw what is there and what would be made: experiments, arms, and stages by their kinds, each counted once."""
+    """Return what exists and what would be made: experiments, arms, and stages by kind, each counted once."""
     timings = Timings()
     seen: set[str] = set()
     total = sum(timings.estimate(stage) for stage in graph.needed.values())
@@ -57,10 +57,10 @@ def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
             new, seen = keys - seen, seen | keys
             run = Counter(graph.stages[key].kind for key in new if key in graph.needed)
             there = sum(key not in graph.needed for key in new)
-            told = ", ".join(f"{count} {kind}" for kind, count in sorted(run.items())) or "nothing"
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(run.items())) or "nothing"
             seconds = sum(timings.estimate(graph.stages[key]) for key in new if key in graph.needed)
             branches[experiment].add(
-                f"{arm}: {len(mine)} cells; run {told}; {there} there, {len(keys) - len(new)} of others"
+                f"{arm}: {len(mine)} cells; run {kinds}; {there} in the cache, {len(keys) - len(new)} of others"
                 + (f"; {duration(seconds)}" if run else ""),
                 style="not bold",
             )
@@ -80,10 +80,10 @@ def _below(keys: Sequence[str], graph: Graph) -> set[str]:
 
 
 class ShownProgress:
-    """A bar with the stages under way, and what is left; without a terminal, a line a minute.
+    """A bar with the running stages and the time left; without a terminal, a line each minute.
 
     Args:
-        graph: what is to be made.
+        graph: the stages to make.
         workers: how many at once.
     """
 
@@ -95,7 +95,7 @@ class ShownProgress:
         self.running: dict[str, str] = {}
         self.kinds = {key: stage.kind for key, stage in graph.needed.items()}
         self.spent: defaultdict[str, float] = defaultdict(float)  # seconds, by kind of stage
-        self.expected: defaultdict[str, float] = defaultdict(float)  # what was thought before, of the same stages
+        self.expected: defaultdict[str, float] = defaultdict(float)  # estimated before, for the same stages
         self.bar = progress(
             TextColumn("stages"),
             BarColumn(),
@@ -113,11 +113,11 @@ class ShownProgress:
         return self
 
     def __exit__(self, *args: object) -> None:
-        """Take it away."""
+        """Remove the bar."""
         self.bar.stop()
 
     def __call__(self, what: str, stage: Stage, outcome: Outcome | None) -> None:
-        """Take note of a stage."""
+        """Update the bar for a stage that started, ended or failed."""
         if what == "start":
             self.running[stage.key] = stage.title
         else:
@@ -136,25 +136,25 @@ class ShownProgress:
     def _left(self) -> str:
         total = 0.0
         for key, seconds in self.left.items():
-            kind = self.kinds[key]  # each kind is slower or faster than thought in its own way
+            kind = self.kinds[key]  # each kind has its own ratio of real to estimated time
             total += seconds * (self.spent[kind] / self.expected[kind] if self.expected[kind] > 1 else 1.0)
         return f"about {duration(total / self.workers)} left"
 
 
 def ending(graph: Graph, summary: Summary) -> str:
-    """Say how a run ended; a line for each stage that failed stands above."""
+    """Return how a run ended; failed stages were reported when they failed."""
     there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
-    told = (
-        f"stages: {len(graph.stages)} planned, {graph.shared} times shared, {there} there before, {summary.run} run, "
+    counts = (
+        f"stages: {len(graph.stages)} planned, {graph.shared} times shared, {there} in the cache, {summary.run} run, "
         f"{len(summary.failed)} failed, {len(summary.skipped)} not tried; {duration(summary.seconds)}"
     )
     lines = [f"damaged: {graph.stages[key].title}: {says}" for key, says in graph.damaged.items()]
-    return "\n".join([*lines, *([f"stopped: {summary.stopped}"] if summary.stopped else []), told])
+    return "\n".join([*lines, *([f"stopped: {summary.stopped}"] if summary.stopped else []), counts])
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
-    """Draw the claims with our figures and verdicts."""
-    columns = ("", "claim", "ours, 95 % interval", "over", "claimed", "beside it")
+    """Return the claims with our figures and verdicts."""
+    columns = ("", "claim", "ours, 95 % interval", "over", "claimed", "targeted")
     table = Table(*columns, title="Claims", title_justify="left")
     table.columns[1].overflow = "fold"
     for claim in claims:
@@ -173,9 +173,9 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def transfer_table(experiment: Mapping[str, Any]) -> Table:
-    """Draw the table of transfer by arm of an experiment of a report."""
-    told = experiment["table"]
-    table = Table(*told["columns"], title=f"{experiment['title']}: {told['title']}", caption=told["caption"])
-    for row in told["rows"]:
+    """Return the table of transfer by arm of an experiment of a report."""
+    data = experiment["table"]
+    table = Table(*data["columns"], title=f"{experiment['title']}: {data['title']}", caption=data["caption"])
+    for row in data["rows"]:
         table.add_row(*row)
     return table

@@ -1,4 +1,4 @@
-"""The same plan on Ray (extra ``[ray]``): each stage is a task. All nodes must see one cache, on a shared disk."""
+"""Stages as tasks of Ray (extra ``[ray]``). All nodes must see one cache, on a shared disk."""
 
 import os
 import sys
@@ -16,12 +16,12 @@ class RayEngine(Engine):
     """Tasks of Ray.
 
     Args:
-        workers: how many at once; None takes one a core, or a GPU, of the cluster.
-        memory: GiB that each task asks for; Ray places tasks by it.
-        address: of a cluster; None takes ``$RAY_ADDRESS``, else starts Ray on this machine.
+        workers: how many at once; None for one per core, or GPU, of the cluster.
+        memory: GiB that each task requests; Ray places tasks by it.
+        address: of a cluster; None for ``$RAY_ADDRESS``, or if that is not set, Ray on this machine.
 
     Raises:
-        InputError: if Ray is not installed, or the cluster is not there.
+        InputError: if Ray is not installed, or the cluster can't be reached.
     """
 
     def __init__(self, workers: int | None = None, memory: float | None = None, address: str | None = None) -> None:
@@ -65,7 +65,7 @@ class RayEngine(Engine):
             return key, Outcome(0.0, f"its Ray worker died: {' '.join(str(err).split())[:200]}")
 
     def close(self) -> None:
-        """Cancel what still runs, and leave Ray."""
+        """Cancel the running tasks, and disconnect from Ray."""
         for task in self._running:
             self._ray.cancel(task, force=True)
         if self._ours:

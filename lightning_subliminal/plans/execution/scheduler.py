@@ -1,7 +1,7 @@
-"""Runs the stages that a plan lacks: parents first, several at once, and a failure stops its descendants only.
+"""Scheduler of the stages that a plan lacks: parents first, several at once; a failure stops only its descendants.
 
-The order is that of the longest way to the end, so that the workers end together; but quick stages go first. What is
-done is found on disk, so a run that was killed goes on, and nothing is made twice.
+Stages with the longest path to the end run first, so that the workers end together, except that quick stages precede
+them. Finished stages are found on disk, so a killed run resumes, and nothing is made twice.
 """
 
 import json
@@ -21,12 +21,12 @@ from lightning_subliminal.workflow.stages import MeasureStage, Stage
 
 __all__ = ["Graph", "Progress", "Summary", "Timings", "run_stages"]
 
-# Seconds of one core of a slow machine, where nothing was timed here yet.
+# Seconds on one core of a slow machine, used until stages were timed on this one.
 _SECONDS = {"teacher": 6.0, "completions": 5.0, "rows": 0.3, "student": 7.0, "digits": 300.0}
 _SMALL = 0.3
-_LEAST = 1e-3  # seconds: what takes less is noted as 0, and of such stages, too, the longest way goes first
-_QUICK = 1.0  # seconds; what takes less goes first, so that mistakes are seen early and little waits for the end
-_KEPT = 40  # times of a kind that are kept, the last ones
+_LEAST = 1e-3  # seconds of stages whose time is recorded as 0, so that longer paths of them still go first
+_QUICK = 1.0  # seconds; quicker stages go first, so that errors are seen early and few stages wait for the end
+_KEPT = 40  # latest times of a kind that are kept
 _DISK_FULL = "No space left on device"
 
 
@@ -36,10 +36,10 @@ class Graph:
 
     Attributes:
         stages: all of them, by key; parents come first.
-        parents: the keys of what a stage stands on.
-        needed: keys of those to make: what the leaves need and is not there.
-        damaged: what is wrong with those that are there and not whole, by key.
-        wanted: how often a stage was asked for, over all.
+        parents: the keys of the stages that a stage is made from.
+        needed: those to make: what the leaves need and the cache lacks.
+        damaged: what is wrong with damaged ones, by key.
+        wanted: how often stages were requested in all.
     """
 
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Graph:
 
     @classmethod
     def of(cls, leaves: Iterable[Stage]) -> "Graph":
-        """Find all that leaves stand on, and what of it must be made: what stands below a made stage need not be."""
+        """Return the stages that leaves are made from; parents of a finished stage need not be made."""
         graph, asked = cls(), []
         for leaf in leaves:
             graph._add(leaf)
@@ -75,7 +75,7 @@ class Graph:
         self.stages[stage.key] = stage
 
     def _look(self, key: str) -> list[str]:
-        """Note whether a stage must be made; give the parents to look at then."""
+        """Note whether a stage must be made; return the parents to look at then."""
         try:
             if self.stages[key].is_done():
                 return []
@@ -87,7 +87,7 @@ class Graph:
 
     @property
     def shared(self) -> int:
-        """How often a stage was asked for that another part of the plan had asked for already."""
+        """How often a stage was requested that another part of the plan had requested already."""
         return self.wanted - len(self.stages)
 
 
@@ -95,7 +95,7 @@ class Timings:
     """How long stages of each kind took on this machine, kept in the cache.
 
     Args:
-        path: the file; the cache's where it is None.
+        path: the file; None for the cache's.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -113,15 +113,15 @@ class Timings:
         return _SECONDS.get(stage.kind, _SMALL if isinstance(stage, MeasureStage) else 1.0)
 
     def least(self, stage: Stage) -> float:
-        """Return the least seconds that a stage of its kind took: the first one in a worker also imports much."""
+        """Return the shortest time of a stage of its kind: the first one in a worker includes imports."""
         return min(self.seconds.get(stage.kind) or [self.estimate(stage)])
 
     def add(self, stage: Stage, seconds: float) -> None:
-        """Note what a stage took."""
+        """Record the time of a stage."""
         self.seconds[stage.kind] = [*self.seconds.get(stage.kind, []), round(seconds, 3)][-_KEPT:]
 
     def save(self) -> None:
-        """Keep the notes; a cache that can't be written costs the estimate alone."""
+        """Write the times; a cache that can't be written only costs the estimate."""
         with suppress(InputError):
             atomically(self.path, lambda path: path.write_text(json.dumps(self.seconds), encoding="utf-8"))
 
@@ -132,9 +132,9 @@ class Summary:
 
     Attributes:
         run: stages made now.
-        failed: what each failed stage said, by key.
+        failed: the error of each failed stage, by key.
         skipped: stages that were not tried, each with the key of the failed one that it needs.
-        stopped: why nothing more was tried, if so.
+        stopped: why the run stopped early, if it did.
         seconds: wall time.
     """
 
@@ -149,15 +149,12 @@ Progress = Callable[[str, Stage, Outcome | None], Any]
 
 
 def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -> Summary:
-    """Make what a graph lacks.
+    """Make the stages that a graph needs.
 
     Args:
-        graph: what is needed.
+        graph: the stages.
         engine: where stages run.
-        progress: told of each stage that starts, ends, or fails: ``progress("start", stage, None)``.
-
-    Returns:
-        What was done.
+        progress: called for each stage that starts, ends or fails: ``progress("start", stage, None)``.
     """
     begin, timings = time.monotonic(), Timings()
     summary = Summary(failed=dict(graph.damaged))
@@ -172,7 +169,7 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
     running: set[str] = set()
     for key in graph.damaged:
         _skip(key, children, waiting, summary)
-    tell = progress or (lambda what, stage, outcome: None)
+    notify = progress or (lambda what, stage, outcome: None)
     try:
         while True:
             ready = [key for key, needs in waiting.items() if not needs]
@@ -180,7 +177,7 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
             for key in ready[: max(0, engine.slots - len(running))] if summary.stopped is None else []:
                 del waiting[key]
                 running.add(key)
-                tell("start", graph.stages[key], None)
+                notify("start", graph.stages[key], None)
                 engine.submit(graph.stages[key])
             if not running:
                 break
@@ -198,7 +195,7 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
                 _skip(key, children, waiting, summary)
                 if _DISK_FULL in outcome.error:
                     summary.stopped = "the disk is full: make room, and run the same command again"
-            tell("end" if outcome.error is None else "fail", stage, outcome)
+            notify("end" if outcome.error is None else "fail", stage, outcome)
     finally:
         timings.save()
     summary.seconds = time.monotonic() - begin
@@ -206,7 +203,7 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
 
 
 def _skip(key: str, children: dict[str, list[str]], waiting: dict[str, set[str]], summary: Summary) -> None:
-    """Take what needs a failed stage out of the plan."""
+    """Remove the descendants of a failed stage from those that wait."""
     stack = list(children[key])
     while stack:
         child = stack.pop()
@@ -217,7 +214,7 @@ def _skip(key: str, children: dict[str, list[str]], waiting: dict[str, set[str]]
 
 
 def _ranks(graph: Graph, children: dict[str, list[str]], timings: Timings) -> dict[str, float]:
-    """Return the seconds from each stage's start to the end of the longest way that begins with it."""
+    """Return the seconds from each stage's start to the end of the longest path that begins with it."""
     rank: dict[str, float] = {}
     for start in graph.stages:
         stack = [start]

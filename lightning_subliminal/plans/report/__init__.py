@@ -1,12 +1,7 @@
-"""The report: what was claimed, what was measured and drawn, as one page that needs no network, and as plain files."""
+"""The report: claims, measurements and figures as one page that needs no network, and as plain files."""
 
 from lightning_subliminal.plans.report.comparison import compare, comparison_json
-from lightning_subliminal.plans.report.files import (
-    read_report,
-    record_again,
-    record_report,
-    write_report,
-)
+from lightning_subliminal.plans.report.files import read_report, record_again, record_report, write_report
 from lightning_subliminal.plans.report.markdown import claims_markdown
 from lightning_subliminal.plans.report.page import render
 

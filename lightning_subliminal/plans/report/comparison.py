@@ -1,9 +1,9 @@
-"""Two reports beside each other: which claims stayed, which moved."""
+"""Two reports compared: which claims agree, and which do not."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightning_subliminal.plans.report.contents import OUTCOMES, checked
+from lightning_subliminal.plans.report.contents import checked
 from lightning_subliminal.plans.report.number_format import estimate, number
 
 if TYPE_CHECKING:
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 __all__ = ["compare", "comparison_json"]
 
 Claim = Mapping[str, Any]
+_OUTCOMES = {"holds": "reproduced", "does not hold": "not reproduced"}  # the same outcome of an own claim
 
 
 def comparison_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claims of two reports by (experiment, id), as JSON-able data.
 
     ``difference`` is the second value minus the first. ``intervals_overlap`` and ``verdict_changed`` are None where
-    they can't be told: an interval is missing, or the claim is in one report only (``only_in``). ``marked`` counts the
+    they are unknown: an interval is missing, or the claim is in one report only (``only_in``). ``marked`` counts the
     claims whose intervals don't overlap or whose verdict changed.
 
     Raises:
-        InputError: if one of them is no report.
+        InputError: if one of them is not a valid report.
     """
     sides = [
         {(claim["experiment"], claim["id"]): claim for claim in checked(report)["claims"]} for report in (first, second)
@@ -40,20 +41,20 @@ def comparison_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict
 
 
 def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> "Table":
-    """Draw two reports' claims beside each other, with a mark where they disagree; see ``comparison_json``."""
+    """Return the claims of two reports side by side, with a mark where they disagree; see ``comparison_json``."""
     from rich.table import Table
     from rich.text import Text
 
-    told = comparison_json(first, second)
-    total = len(told["claims"])
+    compared = comparison_json(first, second)
+    total = len(compared["claims"])
     table = Table(
-        title=Text(f"{told['first']} | {told['second']}"),
-        caption=Text(f"{told['marked']} of {total} claims disagree: intervals apart, or another verdict."),
+        title=Text(f"{compared['first']} | {compared['second']}"),
+        caption=Text(f"{compared['marked']} of {total} claims disagree: intervals apart, or another verdict."),
         show_lines=True,
     )
     for heading in ("claim", "first", "second", "difference", "mark"):
         table.add_column(heading, justify="right" if heading == "difference" else "left")
-    for claim in told["claims"]:
+    for claim in compared["claims"]:
         mark = _mark(claim)
         cells = (
             f"{claim['experiment']}\n{claim['id']}",
@@ -63,7 +64,7 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> "Table":
             mark,
         )
         loud = bool(mark) and claim["only_in"] is None
-        table.add_row(*map(Text, cells), style="bold" if loud else None)  # Text: a bracket in an id is no markup
+        table.add_row(*map(Text, cells), style="bold" if loud else None)  # Text: a bracket in an id is not markup
     return table
 
 
@@ -72,7 +73,7 @@ def _pair(key: tuple[str, str], first: Claim | None, second: Claim | None) -> di
     made |= {"difference": None, "intervals_overlap": None, "verdict_changed": None, "only_in": None}
     if first is None or second is None:
         return made | {"only_in": "second" if first is None else "first"}
-    outcomes = [OUTCOMES.get(claim["verdict"], claim["verdict"]) for claim in (first, second)]
+    outcomes = [_OUTCOMES.get(claim["verdict"], claim["verdict"]) for claim in (first, second)]
     made["verdict_changed"] = outcomes[0] != outcomes[1]
     if first["value"] is not None and second["value"] is not None:
         made["difference"] = second["value"] - first["value"]
@@ -89,7 +90,7 @@ def _kept(claim: Claim | None) -> dict[str, Any] | None:
 
 def _side(claim: Claim | None) -> str:
     if claim is None:
-        return "not there"
+        return "missing"
     return f"{estimate(claim['value'], claim['low'], claim['high'])}\n{claim['verdict']}"
 
 

@@ -1,53 +1,24 @@
-"""The four kinds of figure, drawn by matplotlib: as SVG for the page, and as PNG.
+"""The four kinds of figure of a report, drawn by matplotlib."""
 
-The SVG takes its ink from the page (``currentColor``), keeps text as text, names itself to a screen reader, and has the
-same bytes for the same figure. Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; none is
-black, and a dark page lightens the darker ones.
-"""
-
-import io
 import itertools
 import math
-import re
 import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 from lightning_subliminal.plans.report.number_format import estimate, number, signed, units
+from lightning_subliminal.plans.report.svg import BLUE, COLORS, STYLE, VERMILLION
 
-__all__ = ["draw", "png", "svg"]
+__all__ = ["draw"]
 
-BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
-MOST_NAMES = 25  # of points that are written beside them; more would cover each other
-COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+MOST_NAMES = 25  # of points whose names are shown; more would overlap
 MARKERS = "osD^vP"
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 WIDTH = 7.6  # inches; 730 pixels on the page
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lightning-subliminal",
-    "text.parse_math": False,  # a dollar in a label is a dollar
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same everywhere
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.formatter.use_mathtext": False,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
-}
-# What a dark page lightens, as variables of its style; a file of its own has the colours above.
-NAMES = {BLUE: "blue", VERMILLION: "vermillion", GREEN: "green", SKY: "sky"}
-XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def draw(figure: Mapping[str, Any]) -> Any:
-    """Draw one figure of a checked report; gives matplotlib's ``Figure`` on an Agg canvas."""
+    """Draw one figure of a checked report; return matplotlib's ``Figure`` on an Agg canvas."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -60,80 +31,14 @@ def draw(figure: Mapping[str, Any]) -> Any:
     return canvas
 
 
-def png(canvas: Any) -> bytes:
-    """Return a drawn figure as PNG on white, 200 dots an inch, with no word on who made it when."""
-    return _saved(canvas, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-
-
-def svg(canvas: Any, key: str, title: str, caption: str) -> str:
-    """Return a drawn figure as an ``<svg>`` element; ``key`` goes before each id, so that ids are unique in a page."""
-    root = ElementTree.fromstring(_saved(canvas, format="svg", transparent=True, metadata={"Date": None}))  # noqa: S314 - matplotlib's own
-    names = {part: f"{key}-{part}" for part in ("title", "desc")}
-    used = set(re.findall(r"#([\w-]+)", " ".join(value for each in root.iter() for value in each.attrib.values())))
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = _attributes(element.attrib, key, used)
-        for child in list(element):
-            if child.tag.rpartition("}")[2] in ("metadata", "style"):  # links to vocabularies; a rule for all elements
-                element.remove(child)
-    for place, (part, text) in enumerate((("title", title), ("desc", caption))):
-        told = ElementTree.Element(part, {"id": names[part]})
-        told.text = text
-        root.insert(place, told)
-    _, _, width, height = map(float, root.attrib["viewBox"].split())
-    root.attrib = {
-        "xmlns": "http://www.w3.org/2000/svg",
-        "viewBox": root.attrib["viewBox"],
-        "width": f"{width * 4 / 3:.0f}",  # points to pixels
-        "height": f"{height * 4 / 3:.0f}",
-        "role": "img",
-        "aria-labelledby": f"{names['title']} {names['desc']}",
-        "fill": "currentColor",
-        "style": "stroke-linejoin: round; stroke-linecap: butt",
-    }
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _saved(canvas: Any, **settings: Any) -> bytes:
-    import matplotlib
-
-    stream = io.BytesIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # a box in the PNG; the page has the reader's fonts
-        canvas.savefig(stream, **settings)
-    return stream.getvalue()
-
-
-def _attributes(attributes: Mapping[str, str], key: str, used: set[str]) -> dict[str, str]:
-    made = {}
-    for name, value in attributes.items():
-        if name == "id":
-            if value not in used:
-                continue
-            value = f"{key}-{value}"
-        elif name == XLINK:
-            name, value = "href", value.replace("#", f"#{key}-", 1)
-        else:
-            value = re.sub(r"#000000\b", "currentColor", value.replace("url(#", f"url(#{key}-"))
-            value = re.sub(r"#[0-9a-f]{6}\b", _named, value)
-        made[name] = value
-    return made
-
-
-def _named(color: re.Match[str]) -> str:
-    name = NAMES.get(color[0])
-    return f"var(--{name}, {color[0]})" if name else color[0]
-
-
 def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
-    """Draw a line for each bar: bar, whisker, points, and the figures at the right; groups have a heading."""
+    """Draw a line for each bar: bar, whisker, points, and the numbers at the right; groups have a heading."""
     bars = figure["bars"]
     groups = list(dict.fromkeys(bar["group"] for bar in bars))
     headed = groups != [None] and bool(bars)
     ticks: list[tuple[float, str, bool]] = []
     right: list[tuple[float, str]] = []
     place = 0.0
-    tall = 0.0
     colors = _bar_colors(bars, groups)
     for group in groups:
         if headed:
@@ -144,11 +49,8 @@ def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
             _bar(axes, bar, place, colors[bar["group"], bar["label"]])
             ticks.append((place, label, False))
             sample = "" if bar["count"] is None or bar["value"] is None else f"\n{units(bar['count'], bar['unit'])}"
-            told = estimate(bar["value"], bar["low"], bar["high"], signed(figure["limits"]))
-            right.append((place, told + sample))
-            step = max(1.15, 0.55 * (label.count("\n") + 1))
-            tall = max(tall, step)
-            place += step
+            right.append((place, estimate(bar["value"], bar["low"], bar["high"], signed(figure["limits"])) + sample))
+            place += max(1.15, 0.55 * (label.count("\n") + 1))
         place += 0.25
     canvas.set_figheight(0.75 + 0.33 * max(place, 2.5))
     axes.axvline(0, color="black", linewidth=0.8)
@@ -163,10 +65,10 @@ def _bars(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="black", alpha=0.12, linewidth=0.6)
     axes.set_axisbelow(True)
-    beside = axes.secondary_yaxis("right")  # ticks are laid out, so nothing is cut off
-    beside.set_yticks([at for at, _ in right], [label for _, label in right])
-    beside.tick_params(length=0, labelsize=8)
-    beside.spines["right"].set_visible(False)
+    numbers = axes.secondary_yaxis("right")  # the layout includes ticks, so nothing is cut off
+    numbers.set_yticks([at for at, _ in right], [label for _, label in right])
+    numbers.tick_params(length=0, labelsize=8)
+    numbers.spines["right"].set_visible(False)
 
 
 def _bar(axes: Any, bar: Mapping[str, Any], place: float, color: str) -> None:
@@ -180,7 +82,7 @@ def _bar(axes: Any, bar: Mapping[str, Any], place: float, color: str) -> None:
 
 
 def _bar_colors(bars: Sequence[Mapping[str, Any]], groups: list[Any]) -> dict[tuple[Any, str], str]:
-    """Colour by label where labels come again in other groups, else by group; words say both, so colour only helps."""
+    """Colour by label where labels repeat in other groups, else by group; both are also written."""
     labels = list(dict.fromkeys(bar["label"] for bar in bars))
     by_label = len(labels) < len(bars) and len(labels) <= len(COLORS)
     by_group = not by_label and len(groups) <= len(COLORS)
@@ -193,10 +95,12 @@ def _bar_colors(bars: Sequence[Mapping[str, Any]], groups: list[Any]) -> dict[tu
 
 
 def _matrix(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
-    """Draw a table of cells: blue above 0, vermillion below, the paler the nearer to 0, each with its number.
+    """Draw a table of cells: blue above 0, vermillion below, paler near 0, each with its number.
 
-    A cell's ink is what shows through, so that both a white and a dark page bear it; an interval without 0 is bold.
+    Colours are transparent, so that both a white and a dark page suit them; an interval that excludes 0 is bold.
     """
+    from matplotlib.patches import Rectangle
+
     rows, columns = figure["rows"], figure["columns"]
     cells = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
     largest = max((abs(figure["values"][row][column] or 0) for row, column in cells), default=0) or 1.0
@@ -207,7 +111,8 @@ def _matrix(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
             continue
         shade = 0.04 + 0.58 * abs(value) / largest  # at most 0.62: the number stays readable in either ink
         box = (column - 0.485, row - 0.47)
-        axes.add_patch(_rectangle(box, BLUE if value >= 0 else VERMILLION, shade))
+        color = BLUE if value >= 0 else VERMILLION
+        axes.add_patch(Rectangle(box, 0.97, 0.94, facecolor=color, alpha=shade, linewidth=0))
         middle, _, ends = estimate(value, low, high, signed(figure["limits"])).partition(" ")
         sure = low is not None and high is not None and (low > 0 or high < 0)
         axes.text(
@@ -227,18 +132,12 @@ def _matrix(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     axes.set_ylabel(_wrapped(figure["row_title"], 40))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    told = figure["value_title"] + (f"; {figure['statistic']}" if figure["statistic"] else "")
-    canvas.supxlabel(_wrapped(told, 100), fontsize=8.5)
-
-
-def _rectangle(corner: tuple[float, float], color: str, alpha: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(corner, 0.97, 0.94, facecolor=color, alpha=alpha, linewidth=0)
+    title = figure["value_title"] + (f"; {figure['statistic']}" if figure["statistic"] else "")
+    canvas.supxlabel(_wrapped(title, 100), fontsize=8.5)
 
 
 def _curves(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
-    """Draw each curve with the band of its intervals, a point a measurement, and its own marker and dashes."""
+    """Draw each curve with the band of its intervals, its measurements as points, and its own marker and dashes."""
     log = figure["log_x"]
     places: set[float] = set()
     for at, curve in enumerate(figure["curves"]):
@@ -247,7 +146,7 @@ def _curves(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
         color = COLORS[at % len(COLORS)]
         look = {"color": color, "marker": MARKERS[at % 6], "markersize": 4.5, "linewidth": 1.6}
         look["linestyle"] = LINES[at // len(COLORS) % len(LINES)] if len(figure["curves"]) > 6 else LINES[at]
-        # A gap stays a gap: nan breaks the line and the band, and a lone point still has its whisker.
+        # nan breaks the line and the band at a gap, and a single point still has its whisker.
         xs, middle, low, high = (
             [math.nan if point[key] is None else point[key] for point in points]
             for key in ("x", "value", "low", "high")
@@ -272,7 +171,7 @@ def _curves(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
 
 
 def _apart(places: list[float]) -> list[float]:
-    """Keep the places of a log axis that leave room for their labels: a fourteenth of the axis between two."""
+    """Return the places of a log axis whose labels have room: a fourteenth of the axis between two."""
     room = math.log(places[-1] / places[0]) / 14
     kept = [places[0]]
     for place in places[1:]:
@@ -282,12 +181,12 @@ def _apart(places: list[float]) -> list[float]:
 
 
 def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
-    """Draw a point with its two intervals for each thing, a look a group, and its name where there is room."""
+    """Draw each point with its two intervals, the look of its group, and its name where there is room."""
     known = [point for point in figure["points"] if point["x"] is not None and point["y"] is not None]
-    groups = list(dict.fromkeys(point.get("group") for point in known))
+    groups = dict.fromkeys(point.get("group") for point in known)
+    looks = {group: (COLORS[at % len(COLORS)], MARKERS[at % len(MARKERS)]) for at, group in enumerate(groups)}
     for point in known:
-        look = groups.index(point.get("group"))
-        color, marker = COLORS[look % len(COLORS)], MARKERS[look % len(MARKERS)]
+        color, marker = looks[point.get("group")]
         axes.scatter(point["x"], point["y"], s=26, color=color, marker=marker, zorder=3)
         across = [point["x_low"], point["x_high"]]
         along = [point["y_low"], point["y_high"]]
@@ -295,8 +194,7 @@ def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
             axes.plot(across, [point["y"]] * 2, color=color, alpha=0.45, linewidth=1.1)
         if None not in along:
             axes.plot([point["x"]] * 2, along, color=color, alpha=0.45, linewidth=1.1)
-    for look, group in enumerate(groups if len(groups) > 1 else []):
-        color, marker = COLORS[look % len(COLORS)], MARKERS[look % len(MARKERS)]
+    for group, (color, marker) in looks.items() if len(looks) > 1 else ():
         axes.scatter([], [], s=26, color=color, marker=marker, label=group)
     _framed(axes, figure)
     canvas.set_figheight(4.4)
@@ -305,17 +203,17 @@ def _scatter(canvas: Any, axes: Any, figure: Mapping[str, Any]) -> None:
     _keep(axes, "y", figure["y_limits"])
     if figure["statistic"]:
         axes.set_title(_wrapped(figure["statistic"], 95), loc="left")
-    if len(groups) > 1:
+    if len(looks) > 1:
         canvas.legend(loc="outside upper left", frameon=False, ncols=6)
     if known and len(known) <= MOST_NAMES:
         _names(canvas, axes, known)
 
 
 def _names(canvas: Any, axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
-    """Write each point's name at the first of four sides where it covers no name, no point and, if it can, no line."""
+    """Write each point's name at the first of four sides where it covers no name, point or, if possible, line."""
     from matplotlib.transforms import Bbox
 
-    canvas.draw_without_rendering()  # the layout must stand before widths mean anything
+    canvas.draw_without_rendering()  # widths depend on the layout
     renderer = canvas.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
     dots = axes.transData.transform([(point["x"], point["y"]) for point in points])
@@ -349,14 +247,14 @@ def _names(canvas: Any, axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _keep(axes: Any, which: str, limits: Sequence[float] | None) -> None:
-    """End an axis where its number can't go on, as a chance can't below 0."""
+    """Limit an axis to the possible values of its number, such as 0 to 1 for a probability."""
     if limits is not None:
         low, high = getattr(axes, f"get_{which}lim")()
         getattr(axes, f"set_{which}lim")(max(low, limits[0]), min(high, limits[1]))
 
 
 def _framed(axes: Any, figure: Mapping[str, Any]) -> None:
-    """Add what both axes need: their names, a faint grid, and a line at 0 where 0 is in sight."""
+    """Add the names of both axes, a faint grid, and a line at 0 where 0 is visible."""
     low, high = axes.get_ylim()
     if low <= 0 <= high:
         axes.axhline(0, color="black", linewidth=0.8, alpha=0.6, zorder=1)
@@ -367,5 +265,5 @@ def _framed(axes: Any, figure: Mapping[str, Any]) -> None:
 
 
 def _wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Break a label into at most ``lines`` lines; the data table has the whole of it."""
+    """Break a label into at most ``lines`` lines; the data table has all of it."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" \u2026"))

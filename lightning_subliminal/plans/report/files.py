@@ -1,4 +1,4 @@
-"""The folder of a report: the page, and what it was made from as plain files that other programs read."""
+"""The folder of a report: the page, and its data as plain files that other programs read."""
 
 import csv
 import io
@@ -13,10 +13,10 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.files import atomically, csv_text, read_bytes, read_text
 from lightning_subliminal.lineage import Material, read_record, write_record
 from lightning_subliminal.plans.report.contents import checked, cleaned
-from lightning_subliminal.plans.report.drawing import png
 from lightning_subliminal.plans.report.page import Drawings, draw_all, page
+from lightning_subliminal.plans.report.svg import png
 
-__all__ = ["read_report", "record_again", "record_report", "write_report"]
+__all__ = ["read_report", "read_rows", "record_again", "record_report", "write_report"]
 
 CLAIM_COLUMNS = (
     *("experiment", "id", "says", "source", "theirs", "statistic", "unit", "count", "value", "low", "high"),
@@ -27,34 +27,33 @@ _REPORT, _CELLS = "report.json", "cells.csv"
 
 
 def write_report(
-    report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], folder: Path, anew: bool = True
+    report: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], folder: Path, redraw: bool = True
 ) -> Path:
-    """Write ``report.json``, ``claims.csv``, ``cells.csv``, ``figures/`` and ``report.html``; give the page's path.
+    """Write ``report.json``, ``claims.csv``, ``cells.csv``, ``figures/`` and ``report.html``.
 
-    In the CSV files None is an empty cell, and a text that would be read as something else is quoted as in JSON, so
-    that ``read_report`` gives the same values. A figure is ``figures/<experiment>-<n>.svg`` and ``.png``, n from 1.
-    The same report gives the same bytes.
+    In the CSV files None is an empty cell, and a text that would be read as another value is quoted as in JSON, so that
+    ``read_report`` returns the same values. A figure is ``figures/<experiment>-<n>.svg`` and ``.png``, n from 1. The
+    same report gives the same bytes.
 
     Args:
-        report: by the schema of ``contents.py``.
+        report: as ``schema.yaml`` describes.
         cells: flat rows.
-        folder: made if it is missing.
-        anew: also where the folder holds the same report already; else nothing is drawn again then.
+        folder: created if it is missing.
+        redraw: whether to draw again if the folder already holds the same report.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        InputError: if the report lacks something, or the folder can't be written.
+        InputError: if the report is not valid, or the folder can't be written.
     """
     folder = Path(folder)
     whole = checked(report)
-    told = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     rows = [cleaned(cell) for cell in cells]
     table = _table(rows, tuple(dict.fromkeys(key for row in rows for key in row)))
-    if (
-        not anew
-        and (folder / "report.html").is_file()
-        and _holds(folder / _REPORT, told)
-        and _holds(folder / _CELLS, table)
-    ):
+    same = (folder / "report.html").is_file() and _holds(folder / _REPORT, text) and _holds(folder / _CELLS, table)
+    if same and not redraw:
         return folder / "report.html"
     drawn = draw_all(whole)
     html = page(whole, drawn)  # before anything is written: a report that can't be shown leaves the old one
@@ -62,26 +61,26 @@ def write_report(
     _write(folder / "claims.csv", _table([_flat(claim) for claim in whole["claims"]], CLAIM_COLUMNS))
     _write(folder / "report.html", html)
     _write(folder / _CELLS, table)
-    _write(folder / _REPORT, told)  # last: a folder with it is whole
+    _write(folder / _REPORT, text)  # last: a folder with it is whole
     return folder / "report.html"
 
 
 def record_report(folder: Path, title: str, seeds: Sequence[int], materials: Sequence[Material]) -> None:
-    """Write the lineage of a report: its files, and the measurements that it was read from."""
+    """Write the lineage of a report: its files, and the measurements that it is made from."""
     write_record(folder, "report", {"title": title, "seeds": list(seeds)}, materials, files=_own_files(folder))
 
 
 def record_again(folder: Path, source: Path, sign: bool = True) -> None:
-    """Write the lineage of a report that was made again: from what the first one was made from.
+    """Write the lineage of a report that was made again, from the materials of the first one.
 
     Args:
         folder: where the report is now.
         source: where the first one is.
-        sign: whether the key of this machine, if one is named, signs it.
+        sign: whether to sign it with the key of this machine, if one is set.
     """
-    told = read_record(source)
-    if told is not None:
-        write_record(folder, "report", told.settings, told.materials, files=_own_files(folder), sign=sign)
+    record = read_record(source)
+    if record is not None:
+        write_record(folder, "report", record.settings, record.materials, files=_own_files(folder), sign=sign)
 
 
 def _own_files(folder: Path) -> list[str]:
@@ -90,7 +89,7 @@ def _own_files(folder: Path) -> list[str]:
 
 
 def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Read a report and its cells again; a cell that a row lacked is None.
+    """Read a report and its cells; a cell that a row lacked is None.
 
     Raises:
         InputError: if a file is missing or damaged.
@@ -105,15 +104,15 @@ def read_report(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         whole = checked(report)
     except InputError as err:
         raise _damaged(folder / _REPORT, str(err)) from err
-    return whole, _rows(folder / _CELLS)
+    return whole, read_rows(folder / _CELLS)
 
 
 def _write_figures(report: Mapping[str, Any], drawn: Drawings, folder: Path) -> None:
     for experiment in report["experiments"]:
         for at, (canvas, element) in enumerate(drawn[experiment["name"]], start=1):
-            # The name comes from outside: no separator in it may lead out of the folder.
+            # The name is not ours: no separator in it may lead out of the folder.
             name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment['name']).lstrip('.')}-{at}"
-            # Outside of a page there is no ink to take: dark on white, as in the PNG.
+            # Outside of a page there is no colour to inherit: dark on white, as in the PNG.
             alone = element.replace('style="', 'style="color: #1b1c1f; background: #fff; font-family: sans-serif; ', 1)
             _write(folder / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{alone}\n')
             atomically(folder / f"{name}.png", partial(_write_bytes, png(canvas)))
@@ -144,30 +143,20 @@ def _write(path: Path, text: str) -> None:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    return (
-        csv_text(columns, [[_shown(row.get(column)) for column in columns] for row in rows])
-        if columns
-        else "\n" * len(rows)
-    )
+    if not columns:
+        return "\n" * len(rows)
+    return csv_text(columns, [[_shown(row.get(column)) for column in columns] for row in rows])
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, str) and value and not value.startswith('"') and not _is_json(value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    plain = isinstance(value, str) and value and not value.startswith('"') and _value(value) is value
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a table that a report wrote, such as ``cells.csv``; an empty cell is None."""
     try:
         lines = list(csv.reader(io.StringIO(_text(path), newline=""), strict=True))
         if any(len(line) != len(lines[0]) for line in lines):
@@ -191,7 +180,7 @@ def _text(path: Path) -> str:
     try:
         return read_text(path)
     except (FileNotFoundError, NotADirectoryError) as err:
-        raise InputError(f"{path} is not there: give a folder that `run` made, such as runs/paper-1a2b3c4d.") from err
+        raise InputError(f"{path} is not there: pass a folder that `run` made, such as runs/paper-1a2b3c4d.") from err
     except (OSError, UnicodeDecodeError) as err:
         raise _damaged(path, str(err)) from err
 

@@ -15,7 +15,7 @@ _SIGNS = {
 
 
 def claims_markdown(report: Mapping[str, Any]) -> str:
-    """Return a table with a row a claim: what is said, their figure, ours with interval and unit, range and verdict."""
+    """Return a table with one row per claim: its text, their figure, ours with interval and unit, range and verdict."""
     lines = [
         "| claim | source | theirs | ours, 95 % interval | over | claimed range | verdict |",
         "|---|---|---|---|---|---|---|",

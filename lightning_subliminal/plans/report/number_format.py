@@ -1,4 +1,4 @@
-"""Numbers as people read them: as many digits as the interval bears, and a true minus sign."""
+"""Numbers as text: as many digits as the interval supports, and a true minus sign."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ __all__ = ["bounds", "chance", "ends", "estimate", "number", "signed", "targeted
 
 
 def number(value: float | None, decimals: int | None = None, signed: bool = True) -> str:
-    """Write a number, with three significant digits where ``decimals`` doesn't say otherwise; None is a dash."""
+    """Return a number as text, by default with three significant digits; None is a dash."""
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
     if value == 0:
@@ -19,12 +19,12 @@ def number(value: float | None, decimals: int | None = None, signed: bool = True
         decimals = min(6, max(0, (2 if abs(value) >= 1 else 1) - math.floor(math.log10(abs(value)))))
     text = f"{abs(value):,.{decimals}f}"
     if not text.strip("0.,"):
-        return text  # what rounds to nothing has no side
+        return text  # what rounds to 0 has no sign
     return ("\N{MINUS SIGN}" if value < 0 else "+" if signed else "") + text
 
 
 def estimate(value: float | None, low: float | None = None, high: float | None = None, signed: bool = True) -> str:
-    """Write a value with its interval, ``+1.23 [+1.10, +1.36]``: two significant digits of the half width."""
+    """Return a value with its interval, ``+1.23 [+1.10, +1.36]``: two significant digits of the half width."""
     if value is None:
         return number(None)
     if low is None or high is None:
@@ -36,38 +36,39 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
 
 
 def signed(limits: Sequence[float] | None) -> bool:
-    """Tell whether a number is written with its sign: not one that can't be below 0, such as a chance."""
+    """Return whether a number is written with its sign: not one that can't be below 0, such as a probability."""
     return limits is None or limits[0] < 0
 
 
-def targeted(told: Mapping[str, Any] | None) -> str:
-    """Write what stands beside a claim's figure: the targeted one with the target's rank, or why there is none."""
-    if told is None:
+def targeted(figure: Mapping[str, Any] | None) -> str:
+    """Return the targeted counterpart of a claim's figure with the target's rank, or why it is missing."""
+    if figure is None:
         return ""
-    if told.get("value") is None:
-        return f"targeted: n/a, {told.get('reason') or 'not measured'}"
+    if figure.get("value") is None:
+        return f"targeted: n/a, {figure.get('reason') or 'not measured'}"
     rank = ""
-    if told.get("rank") is not None:
-        rank = f", rank {told['rank']:.3g}" + (f" of {told['rank_of']:g}" if told.get("rank_of") is not None else "")
-    return f"targeted {estimate(told['value'], told.get('low'), told.get('high'))}{rank}"
+    if figure.get("rank") is not None:
+        of = f" of {figure['rank_of']:g}" if figure.get("rank_of") is not None else ""
+        rank = f", rank {figure['rank']:.3g}{of}"
+    return f"targeted {estimate(figure['value'], figure.get('low'), figure.get('high'))}{rank}"
 
 
 def units(count: int | None, unit: str | None) -> str:
-    """Write how many units a figure is over, such as ``5 targets`` or ``1 seed``."""
+    """Return how many units a figure is over, such as ``5 targets`` or ``1 seed``."""
     if count is None:
         return unit or ""
     return f"{count:,} {unit.removesuffix('s') if unit and count == 1 else unit or ''}".rstrip()
 
 
 def ends(low: float | None, high: float | None) -> str:
-    """Write the range of a claim in short, as its YAML has it: ``above 0.1``, ``-0.3 to 0.3``."""
+    """Return the range of a claim in short, as in its YAML: ``above 0.1``, ``-0.3 to 0.3``."""
     if low is not None and high is not None:
         return f"{low:g} to {high:g}"
     return f"above {low:g}" if low is not None else f"below {high:g}"
 
 
 def bounds(low: float | None, high: float | None) -> str | None:
-    """Write the range of a claim in words; None where neither end is claimed."""
+    """Return the range of a claim in words; None where neither end is claimed."""
     if low is None and high is None:
         return None
     if low is None:
@@ -78,7 +79,7 @@ def bounds(low: float | None, high: float | None) -> str | None:
 
 
 def chance(p: float | None) -> str | None:
-    """Write a p-value: below a thousandth only that; None stays None."""
+    """Return a p-value as text, ``< 0.001`` below that; None stays None."""
     if p is None:
         return None
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

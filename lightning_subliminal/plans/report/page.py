@@ -1,4 +1,4 @@
-"""The page: one HTML file with its pictures inside, which loads nothing and shows without a network."""
+"""The page: one HTML file with its pictures inside, which loads nothing from a network."""
 
 import base64
 import hashlib
@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_subliminal.plans.report.contents import VERDICTS, checked
-from lightning_subliminal.plans.report.drawing import draw, svg
+from lightning_subliminal.plans.report.drawing import draw
 from lightning_subliminal.plans.report.number_format import bounds, chance, estimate, number, signed, targeted, units
+from lightning_subliminal.plans.report.svg import svg
 
 __all__ = ["Drawings", "draw_all", "page", "render"]
 
-# Of each experiment, by its name: its figures as matplotlib's and as an SVG element.
+# By the name of an experiment: its figures as matplotlib's and as an SVG element.
 Drawings = dict[str, list[tuple[Any, str]]]
 
 SPAN = 120  # pixels that a claim's interval is drawn on
@@ -22,7 +23,7 @@ def render(report: Mapping[str, Any]) -> str:
     """Return a report as one HTML page; the same report gives the same bytes.
 
     Raises:
-        InputError: if the report lacks something.
+        InputError: if the report is not valid.
     """
     whole = checked(report)
     return page(whole, draw_all(whole))
@@ -76,13 +77,13 @@ def page(report: Mapping[str, Any], drawn: Drawings) -> str:
         names=names,
         drawn={name: [element for _, element in each] for name, each in drawn.items()},
         script=script,
-        # The page allows itself this one script and nothing from anywhere.
+        # The page allows this one script, and no other source.
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
 def _words(report: Mapping[str, Any]) -> list[str]:
-    """Return the verdicts to count: of published claims, of one's own, or of both, as there are such; none of none."""
+    """Return the verdicts to count: those of published claims, of own claims, or both; none without claims."""
     there = {claim["verdict"] for claim in report["claims"]}
     if not there:
         return []
@@ -92,14 +93,14 @@ def _words(report: Mapping[str, Any]) -> list[str]:
 
 
 def _short(digest: str) -> str:
-    """Return the beginning of a digest, which is enough to find it by."""
+    """Return the beginning of a digest, which is enough to identify it."""
     return digest.rpartition(":")[2][:12]
 
 
 def _span(claim: Mapping[str, Any]) -> dict[str, float | None] | None:
     """Place a claim's interval, its value, the claimed range and 0 on a line of ``SPAN`` pixels; None without a value.
 
-    An open end of the range lies at the line's end; 0 is None where it is no part of the line.
+    An open end of the range is at the line's end; 0 is None where it is not on the line.
     """
     value = claim["value"]
     if value is None:
@@ -109,7 +110,7 @@ def _span(claim: Mapping[str, Any]) -> dict[str, float | None] | None:
     known = [each for each in (value, low, high, lower, upper) if each is not None]
     near = max(known) - min(known)
     if min(abs(each) for each in known) <= 2 * near or near == 0:
-        known.append(0.0)  # an effect is seen against nothing
+        known.append(0.0)  # no effect
     least, most = min(known), max(known)
     margin = 0.12 * (most - least) or 1.0
     left, scale = least - margin, (SPAN - 4) / (most - least + 2 * margin)

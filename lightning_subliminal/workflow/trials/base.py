@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from lightning_subliminal.analysis.estimates import CHANGE
+from lightning_subliminal.analysis.cells import CHANGE
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows

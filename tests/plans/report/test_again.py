@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import read_claim
-from lightning_subliminal.analysis.estimates import CellResult
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError, TamperedError
@@ -159,7 +159,7 @@ def test_with_and_without_its_statement(folder, stated, capsys):
         assert look(folder).holds
     else:
         (folder / "lineage.json").unlink()
-    refused(folder, capsys, "claim plan/more: its low is -1.0, and its cells give 0.88")
+    refused(folder, capsys, "claim plan/more: its low is -1.0, but its cells give 0.88")
 
 
 def test_statistics_over_questions_and_ranks_are_computed_again_too(tmp_path):
@@ -174,7 +174,7 @@ def test_statistics_over_questions_and_ranks_are_computed_again_too(tmp_path):
 def test_the_targeted_figure_beside_it_too(folder, capsys):
     edit(folder, lambda claims: claims["passes"]["targeted"].update(rank=3.0))
     (folder / "lineage.json").unlink()
-    refused(folder, capsys, "claim plan/passes: its targeted rank is 3.0, and its cells give 1.0")
+    refused(folder, capsys, "claim plan/passes: its targeted rank is 3.0, but its cells give 1.0")
 
 
 @pytest.mark.parametrize("verb", ["report", "compare"])
@@ -183,7 +183,7 @@ def test_edited_cells(folder, verb, capsys):
     (folder / "cells.csv").write_text(text.replace("plan,same,owl", "plan,other,owl", 1))
     refused(folder, capsys, "cells.csv has the SHA-256", verb=verb)
     (folder / "lineage.json").unlink()
-    refused(folder, capsys, "and its cells give", verb=verb)
+    refused(folder, capsys, "but its cells give", verb=verb)
 
 
 @pytest.mark.parametrize("change", ["[]", '{"_type": 1}', None])
@@ -202,7 +202,7 @@ def test_a_report_of_an_early_version_is_made_and_said_so(folder, capsys):
     assert "6 of 6 claims do not say which cells they are about" in capsys.readouterr().out
     assert not (folder / "lineage.json").exists()
     edit(folder, lambda claims: claims["passes"].update(verdict="inconclusive"))
-    refused(folder, capsys, "claim plan/passes: its verdict is inconclusive, and its cells give holds")
+    refused(folder, capsys, "claim plan/passes: its verdict is inconclusive, but its cells give holds")
 
 
 @pytest.mark.parametrize(

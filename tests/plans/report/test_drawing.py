@@ -6,7 +6,8 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from lightning_subliminal.plans.report.contents import checked
-from lightning_subliminal.plans.report.drawing import draw, png, svg
+from lightning_subliminal.plans.report.drawing import draw
+from lightning_subliminal.plans.report.svg import png, svg
 
 from .sample import DANGER, sample_report
 

@@ -59,7 +59,7 @@ def test_a_name_leads_out_of_no_folder(tmp_path):
         ("report.json", None, "report.json is not there"),
         ("cells.csv", None, "cells.csv is not there"),
         ("report.json", '{"title": "half', "report.json is damaged"),
-        ("report.json", '{"title": "t"}', "damaged .*no 'claims'"),
+        ("report.json", '{"title": "t"}', "damaged .*'claims' is a required property"),
         ("report.json", "[" * 100_000, "report.json is damaged"),
         ("report.json", "\udcff", "report.json is damaged"),
         ("cells.csv", "a,b\n1\n", "cells.csv is damaged"),
@@ -83,7 +83,7 @@ def test_the_same_report_is_not_drawn_again(folder, tmp_path):
     shutil.copytree(folder, copy)
     page = copy / "report.html"
     page.write_text("kept")
-    write_report(sample_report(), sample_cells(), copy, anew=False)
+    write_report(sample_report(), sample_cells(), copy, redraw=False)
     assert page.read_text() == "kept"
-    write_report(sample_report() | {"title": "Another"}, sample_cells(), copy, anew=False)
+    write_report(sample_report() | {"title": "Another"}, sample_cells(), copy, redraw=False)
     assert "Another" in page.read_text()
