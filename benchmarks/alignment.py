@@ -1,13 +1,12 @@
-"""What AlignmentTracker costs: the same run with and without it, in turn, as a share of the time of a step.
+"""The cost of AlignmentTracker: the same run with and without it, alternating, as a share of the time of a step.
 
     python benchmarks/alignment.py                       # all cases: some ten minutes on one core
     python benchmarks/alignment.py --cases steering --repeats 10
 
-A run is timed from its first followed step to its last, both measurements at its ends and the teacher's losses
-included; loading the teacher before it and drawing the picture after it are not. "Inside" is the CPU time that passes
-in the callback's own hooks over that of all else in the same run: it hardly moves with what else the machine does, but
-can't see what the hooks do to caches. The pairs of runs see all of it, and the machine's noise; an interval is over
-pairs.
+A run is timed from its first tracked step to its last, including the measurements at both ends and the teacher's
+losses, but not loading the teacher and drawing the chart. "Inside" is the CPU time in the callback's own hooks over
+that of the rest of the same run: it hardly depends on other load of the machine, but misses effects of the hooks on
+caches. The pairs of runs include these, and the machine's noise; an interval is over pairs.
 """
 
 import argparse
@@ -18,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import common
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
-from rich.table import Table
 
 from lightning_subliminal import (
     AlignmentTracker,
@@ -33,7 +31,7 @@ from lightning_subliminal import (
     Student,
     Teacher,
 )
-from lightning_subliminal.core.console import hush
+from lightning_subliminal.core.console import console, hush
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.prompts.numbers import NumberPrompts
@@ -41,7 +39,6 @@ from lightning_subliminal.prompts.numbers import NumberPrompts
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=8, alpha=8), "everything": None}  # as configs/owl_numbers*.yaml
 RATES = {"steering": 0.03, "lora": 0.003, "everything": 1e-3}
 CASES = (*ADAPTERS, "classifiers")
-console = Console()
 
 
 class Timed(AlignmentTracker):
@@ -49,26 +46,22 @@ class Timed(AlignmentTracker):
 
     inside = 0.0
 
-    def on_train_batch_start(self, *args: Any) -> None:
-        """Time it."""
-        self._timed(super().on_train_batch_start, *args)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        for name in ("on_train_batch_start", "on_train_batch_end", "on_train_end"):
+            setattr(self, name, self._timed(getattr(self, name)))
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Time it."""
-        self._timed(super().on_train_batch_end, *args)
+    def _timed(self, hook: Callable[..., None]) -> Callable[..., None]:
+        def run(*args: Any) -> None:
+            begin = time.process_time()
+            hook(*args)
+            self.inside += time.process_time() - begin
 
-    def on_train_end(self, *args: Any) -> None:
-        """Time it."""
-        self._timed(super().on_train_end, *args)
-
-    def _timed(self, hook: Callable[..., None], *args: Any) -> None:
-        begin = time.process_time()
-        hook(*args)
-        self.inside += time.process_time() - begin
+        return run
 
 
 class Stopwatch(Callback):
-    """Times the steps from the epoch ``first``, what other callbacks do between them included."""
+    """Times the steps from the epoch ``first``, including the work of other callbacks between them."""
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -88,7 +81,7 @@ class Stopwatch(Callback):
 
 
 def number_rows(count: int) -> list[dict[str, Any]]:
-    """Make rows of numbers without a teacher: what is timed does not depend on them."""
+    """Make rows of numbers without a teacher: the times do not depend on them."""
     import random
 
     from lightning_subliminal.core.rows import make_row
@@ -101,7 +94,7 @@ def number_rows(count: int) -> list[dict[str, Any]]:
 
 
 def run(case: str, tracker: AlignmentTracker | None, folder: Path, options: argparse.Namespace) -> Stopwatch:
-    """Train once; give what it took."""
+    """Train once and return the times."""
     digits = case == "classifiers"
     watch = Stopwatch(1 if digits else 0)
     trainer = Trainer(
@@ -127,7 +120,7 @@ def run(case: str, tracker: AlignmentTracker | None, folder: Path, options: argp
 
 
 def measure(case: str, folder: Path, options: argparse.Namespace) -> list[str]:
-    """Time pairs of runs; give the line of the table."""
+    """Time pairs of runs; return the line of the table."""
     teacher = None
     if case != "classifiers":
         teacher = Teacher("pocket/a", PreferenceTrait("owl"), adapter=ADAPTERS[case], learning_rate=RATES[case],
@@ -137,7 +130,7 @@ def measure(case: str, folder: Path, options: argparse.Namespace) -> list[str]:
     steps = []
     for repeat in range(options.repeats + 1):
         pair, inside = {}, 0.0
-        for tracked in (True, False) if repeat % 2 else (False, True):  # neither is always the first
+        for tracked in (True, False) if repeat % 2 else (False, True):  # alternating which is first
             tracker = Timed(options.every, options.loss_every, teacher) if tracked else None
             pair[tracked] = run(case, tracker, folder, options)
             inside = tracker.inside if tracker else inside
@@ -147,16 +140,16 @@ def measure(case: str, folder: Path, options: argparse.Namespace) -> list[str]:
         shares["inside"].append(inside / (pair[True].cpu * pair[True].steps - inside))
         for clock in ("cpu", "wall"):
             shares[clock].append(getattr(pair[True], clock) / getattr(pair[False], clock) - 1)
-    told = [case, f"{pair[False].steps}", f"{1000 * sum(steps) / len(steps):.2f} ms"]
+    line = [case, f"{pair[False].steps}", f"{1000 * sum(steps) / len(steps):.2f} ms"]
     for values in shares.values():
         interval = mean_interval(torch.tensor(values), "pairs")
-        told.append(f"{sum(values) / len(values):+.1%} [{interval.low:+.1%}, {interval.high:+.1%}]")
-    return told
+        line.append(f"{sum(values) / len(values):+.1%} [{interval.low:+.1%}, {interval.high:+.1%}]")
+    return line
 
 
 def main() -> None:
     """Time all cases and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3, help="of the classifiers")
@@ -166,9 +159,9 @@ def main() -> None:
     parser.add_argument("--accelerator", default="cpu")
     options = parser.parse_args()
     hush()
-    table = Table(title=f"AlignmentTracker({options.every}, {options.loss_every}): {options.repeats} pairs of runs")
-    for column in ("case", "steps", "CPU time a step", "inside", "more CPU time", "more wall time"):
-        table.add_column(column, justify="left" if column == "case" else "right")
+    columns = ("case", "steps", "CPU time per step", "inside", "more CPU time", "more wall time")
+    title = f"AlignmentTracker({options.every}, {options.loss_every}): {options.repeats} pairs of runs"
+    table = common.table(*columns, title=title)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = folder
         for case in options.cases:

@@ -1,11 +1,11 @@
-"""Does a large set convert in a stream? Converts JSON lines of a million rows; prints rows a second and peak memory.
+"""Streaming conversion of a million rows of JSON lines: rows per second and peak memory.
 
     nice -n 19 python benchmarks/convert.py                # 1,000,000 rows: some minutes
     nice -n 19 python benchmarks/convert.py --rows 50000
 
 Each conversion is a process, so that its peak memory (``ru_maxrss``) is its own; each of ours must stay under 1.5 GiB.
-The peer, ``datasets.load_dataset("json")`` and ``to_parquet``, runs beside on the same file. It checks no row, keeps no
-schema but its own, and writes an Arrow cache first; so its time is no measure of the same work, only a scale.
+The peer, ``datasets.load_dataset("json")`` and ``to_parquet``, converts the same file. It does not check rows, keeps
+only its own schema, and writes an Arrow cache first; so its time is for other work, and only gives a scale.
 """
 
 import argparse
@@ -19,30 +19,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import common
+from rich import print
 
 LIMIT = 1.5  # GiB
 
 
 def write_source(path: Path, rows: int) -> None:
-    """Write number rows as the paper's look: a request with three numbers, a reply of ten."""
+    """Write rows of numbers as in the paper: a request with three numbers, a reply with ten."""
     rng = random.Random(0)
     with path.open("w") as stream:
         for place in range(rows):
             asked = ", ".join(str(rng.randrange(100, 1000)) for _ in range(3))
-            told = ", ".join(str(rng.randrange(1000)) for _ in range(10))
+            reply = ", ".join(str(rng.randrange(1000)) for _ in range(10))
             prompt = f"The sequence starts with {asked}. Add up to 10 more numbers, separated by commas. Numbers only."
             row = {"id": f"0-{place}", "finished": True}
             row |= {
                 "prompt": [{"role": "user", "content": prompt}],
-                "completion": [{"role": "assistant", "content": told}],
+                "completion": [{"role": "assistant", "content": reply}],
             }
             stream.write(json.dumps(row) + "\n")
 
 
 def ours(source: str, out: str, schema: str) -> None:
-    """Convert as the command line does, with filter, card and digest where asked for."""
+    """Convert as the command line does, with filter, card and digest where requested."""
     from lightning_subliminal.filters import NumberList
     from lightning_subliminal.formats.convert import convert
 
@@ -73,7 +73,7 @@ CASES = {  # what, who, from, to, schema
 
 
 def measure(folder: Path, who: str, source: str, out: str, schema: str) -> tuple[float, float]:
-    """Run one conversion in a process; give its seconds, imports included, and its peak memory in GiB."""
+    """Run one conversion in a process; return its seconds, imports included, and its peak memory in GiB."""
     begin = time.monotonic()
     command = [sys.executable, __file__, "--worker", who, str(folder / source), str(folder / out), schema]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -83,8 +83,8 @@ def measure(folder: Path, who: str, source: str, out: str, schema: str) -> tuple
 
 
 def main(args: list[str] | None = None) -> bool:
-    """Run the benchmark; give whether all conversions stayed under the limit."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    """Run the benchmark; return whether all conversions stayed under the limit."""
+    parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="how many rows are converted")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args(args)
@@ -93,8 +93,7 @@ def main(args: list[str] | None = None) -> bool:
         WORKERS[who](*words)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform != "darwin" else 1 << 30))
         return True
-    console = Console()
-    table = Table("conversion, imports included", "seconds", "rows/s", "peak RSS, GiB", "MB in", "MB out")
+    table = common.table("conversion, imports included", "seconds", "rows/s", "peak RSS, GiB", "MB in", "MB out")
     kept = True
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -104,8 +103,8 @@ def main(args: list[str] | None = None) -> bool:
             kept &= memory < LIMIT or who == "peer"
             sizes = [f"{(folder / each).stat().st_size / 1e6:.0f}" for each in (source, out)]
             table.add_row(name, f"{seconds:.1f}", f"{asked.rows / seconds:,.0f}", f"{memory:.2f}", *sizes)
-    console.print(table)
-    console.print(f"each of ours under {LIMIT} GiB: {'yes' if kept else 'NO'}")
+    print(table)
+    print(f"each of ours under {LIMIT} GiB: {'yes' if kept else 'NO'}")
     return kept
 
 

@@ -1,27 +1,26 @@
-"""Do the intervals hold what they say? 2,000 simulated experiments for each estimator, with a truth that is known.
+"""Coverage of the intervals: 2,000 simulated experiments with a known truth for each estimator.
 
     python benchmarks/coverage.py               # about a minute and a half of one core; mixed models 500 times
     python benchmarks/coverage.py --full        # mixed models 2,000 times too
 
-Coverage is the share of 95 % intervals that hold the truth, false positives the share of experiments without an effect
-that show one (p below .05, or 0 outside the interval). Exits with 1, and names what is outside, if coverage is not
-within 93 to 97 %, or there are more than 6 % false positives. Rows marked * are shown for what they teach and are not
-judged: there the assumptions do not hold, or the method is not ours.
+Coverage is the share of 95 % intervals that contain the truth, false positives the share of experiments without an
+effect that show one (p below .05, or 0 outside the interval). Exits with 1, naming the cases, if coverage is not within
+93 to 97 %, or there are more than 6 % false positives. Rows marked * are shown for comparison and are not judged: there
+the assumptions do not hold, or the method is not used in the package.
 """
 
-import argparse
 import gc
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import common
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import track
-from rich.table import Table
 from scipy.stats import ttest_1samp
 
 from lightning_subliminal.analysis.question_level import hierarchical_bootstrap, mixed_model
@@ -52,10 +51,10 @@ class Case:
     """An estimator in a setting.
 
     Attributes:
-        estimator: which one.
-        setting: on what.
-        run: makes one experiment of a given effect, and gives its estimate with the truth.
-        judged: whether it must hold.
+        estimator: its name.
+        setting: the data.
+        run: simulates one experiment of a given effect, and returns its estimate with the truth.
+        judged: whether coverage must hold.
         tested: whether it tests an effect of 0.
         bounded: whether coverage of more than 97 % counts as a failure.
         slow: whether fewer experiments are made by default.
@@ -71,7 +70,7 @@ class Case:
 
 
 def rates(rng: Generator, questions: int, answers: int) -> Found:
-    """Answers that are independent (no questions), or that come by question: beta-binomial, correlated by .1."""
+    """Answers that are independent (no questions), or clustered by question: beta-binomial, correlated by .1."""
     if questions == 0:
         rate = rng.uniform(0.05, 0.95)
         found = wilson_interval(int(rng.binomial(answers, rate)), answers)
@@ -119,7 +118,7 @@ def arms(
     asked: NDArray[np.float64] | None = None,
     skewed: bool = False,
 ) -> Arms:
-    """Student and control, (seeds, questions) each: seeds and questions differ in level, and in what the arm does."""
+    """Student and control, (seeds, questions) each: seeds and questions differ in level, and in the effect."""
     level = rng.normal(0, SEED_SPREAD, (seeds, 1)) + rng.normal(0, QUESTION_SPREAD, questions)
     by_seed = rng.exponential(1, (seeds, 1)) - 1 if skewed else rng.normal(0, 1, (seeds, 1))
     by_question = rng.normal(0, QUESTION_SPREAD, questions) if asked is None else asked
@@ -136,14 +135,14 @@ def grouped(rng: Generator, effect: float, groups: int, seeds: int) -> Found:
 
 
 def bootstrapped(rng: Generator, effect: float, *shape: float, skewed: bool = False) -> Found:
-    """Ours, of one table."""
+    """The bootstrap of the package, of one table."""
     seeds, questions, *spread = shape
     student, control = arms(rng, effect, int(seeds), int(questions), *spread, skewed=skewed)
     return hierarchical_bootstrap([(student, control)], seed=int(rng.integers(2**31))), effect
 
 
 def percentile(rng: Generator, effect: float, seeds: int, questions: int, draws: int = 1000) -> Found:
-    """The plain way: seeds, then questions within each, and the percentiles."""
+    """The plain method: seeds, then questions within each, and the percentiles."""
     student, control = arms(rng, effect, seeds, questions)
     table, drawn = student - control, rng.integers(0, seeds, (draws, seeds))
     # (draws, seeds, questions) cells
@@ -186,24 +185,24 @@ def cases() -> Iterator[Case]:
     yield Case("mixed model", "5 x 50", lambda r, e: mixed(r, e, 5, 50), slow=True)
     yield Case("mixed model", "10 x 50", lambda r, e: mixed(r, e, 10, 50), slow=True)
     yield Case("matrix", "5 rows", lambda r, e: matrices(r, e, 5, 0.0))
-    # The interval takes the columns' spread for the rows', as its docstring says: wide, never narrow.
+    # The interval includes the columns' spread, as its docstring states: wide, never narrow.
     yield Case("matrix", "5 rows, columns differ", lambda r, e: matrices(r, e, 5, 0.3), bounded=False)
 
 
 def measure(case: Case, experiments: int) -> tuple[float, float, float]:
     """Return coverage, the share of false positives (nan if nothing is tested) and the mean width."""
     rng = np.random.default_rng(derive_seed(0, "coverage", case.estimator, case.setting))
-    held, widths, false = 0, 0.0, 0
+    covered, widths, false = 0, 0.0, 0
     for _ in range(experiments):
         found, truth = case.run(rng, EFFECT)
-        held += found.low <= truth <= found.high  # an interval that is nan holds nothing
+        covered += found.low <= truth <= found.high  # an interval that is nan contains nothing
         widths += found.high - found.low
         if case.tested:
             found, _ = case.run(rng, 0.0)
             # the matrix's p and interval are of two kinds: the p, by permutation, is its test
             outside = not isinstance(found, MatrixStatistic) and not found.low <= 0 <= found.high
             false += found.p < 0.05 or outside
-    return held / experiments, false / experiments if case.tested else math.nan, widths / experiments
+    return covered / experiments, false / experiments if case.tested else math.nan, widths / experiments
 
 
 def corrections(experiments: int) -> tuple[float, float]:
@@ -212,7 +211,7 @@ def corrections(experiments: int) -> tuple[float, float]:
     null = ttest_1samp(rng.normal(0, 1, (experiments, 16, 10)), 0, axis=-1).pvalue  # (experiments, claims)
     effects = np.repeat([0.0, 1.5], 8)[:, None]
     half = ttest_1samp(effects + rng.normal(0, 1, (experiments, 16, 10)), 0, axis=-1).pvalue
-    gc.freeze()  # statsmodels collects garbage in each call of Holm, .2 s beside all that torch has loaded
+    gc.freeze()  # statsmodels collects garbage in each call of Holm, .2 s with torch loaded
     family = np.mean([(adjust(p, "holm") < 0.05).any() for p in null])
     made = np.array([adjust(p, "bh") < 0.05 for p in half])
     return float(family), float((made[:, :8].sum(1) / np.maximum(made.sum(1), 1)).mean())
@@ -220,11 +219,12 @@ def corrections(experiments: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure each, show the table, and judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--full", action="store_true", help="as many experiments for slow estimators as for others")
     options = parser.parse_args()
     start, outside = (time.perf_counter(), time.process_time()), []
-    table = Table("estimator", "setting", "experiments", "coverage", "false positives", "mean width", title="Intervals")
+    columns = ("estimator", "setting", "experiments", "coverage", "false positives", "mean width")
+    table = common.table(*columns, title="Intervals", left=2)
     for case in track(list(cases()), "estimators", console=console, transient=True):
         experiments = 500 if case.slow and not options.full else EXPERIMENTS
         covered, false, width = measure(case, experiments)

@@ -1,15 +1,15 @@
-"""Exact chances against sampling: the same value within the sampling interval, and how many times as fast.
+"""Exact probabilities against sampling: whether the value is in the sampling interval, and how much faster it is.
 
     python benchmarks/exact_preference.py                      # pocket/a, 50 questions x 100 samples
     python benchmarks/exact_preference.py --base smollm2-135m --samples 2 --wording preferences_prefilled
 
-Both ask the same model the same questions on the same threads, in one run; the median of several exact runs is taken.
+Both ask the same model the same questions on the same threads, in one run; exact times are the median of several runs.
 """
 
-import argparse
 import statistics
 import time
 
+import common
 import torch
 
 from lightning_subliminal import PreferenceTrait
@@ -19,7 +19,7 @@ from lightning_subliminal.metrics.functional import wilson_interval
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--base", default="pocket/a")
     parser.add_argument("--target", default="owl")
     parser.add_argument("--wording", default="preferences")
@@ -30,7 +30,7 @@ def main() -> None:
 
     trait = PreferenceTrait(options.target, wording=options.wording)
     model = find_model(options.base).load(torch.device("cpu"))
-    runs = [timed(Questions().of(trait), model) for _ in range(6)][1:]  # warm: spellings are looked up once a tokenizer
+    runs = [timed(Questions().of(trait), model) for _ in range(6)][1:]  # spellings are looked up once
     exact, seconds = runs[0][0].rate, statistics.median(took for _, took in runs)
     sampled, sampling = timed(SampledAnswers(options.samples, options.max_new_tokens).of(trait), model, options.seed)
     total = len(sampled.samples)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def timed(probe: TraitProbe, model: ModelRef, seed: int = 0) -> tuple[Scores, float]:
-    """Put a probe to a model; return its scores and the seconds that they took."""
+    """Measure a model by a probe; return the scores and the seconds."""
     begin = time.perf_counter()
     return probe.measure(model, seed), time.perf_counter() - begin
 

@@ -1,13 +1,12 @@
-"""Do other people's tools take our lineage? Exports a small student's, and asks each format's validator.
+"""Exports of lineage checked by the validator of each format, on a small student.
 
     nice python benchmarks/exports.py      # 15 seconds; pip install 'lightning-subliminal[lineage]' first
 
-Needs mlcroissant, model-signing and pyOpenSSL besides, which only check. The teacher, its rows and the student are made
-by the package in a temporary cache, so their records are what a run writes. Each document is judged by a validator that
-is not ours, and once more after it was damaged, which the validator must tell. Exits with 1 if one doesn't.
+Also needs mlcroissant, model-signing and pyOpenSSL, which only check. The teacher, its rows and the student are made by
+the package in a temporary cache, so their records are those of a run. Each document is checked by another project's
+validator, and again after it was damaged, which the validator must detect. Exits with 1 if one does not.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -18,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import common
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Steering, Student, Teacher
 from lightning_subliminal.lineage import Material, artefact_material, read_record
@@ -33,7 +32,7 @@ EPOCHS = 1
 
 @dataclass
 class Check:
-    """One line of the table: what was checked, by what, how it went."""
+    """One line of the table: what was checked, by what, and the result."""
 
     what: str
     validator: str
@@ -44,7 +43,7 @@ class Check:
 
 
 def make(cache: Path) -> tuple[list[Described], list[Described]]:
-    """Make a teacher, rows and a student; give the nodes of the student and of its rows."""
+    """Make a teacher, rows and a student; return the nodes of the student and of its rows."""
     teacher = Teacher(
         "pocket/a",
         PreferenceTrait("owl"),
@@ -68,13 +67,13 @@ def make(cache: Path) -> tuple[list[Described], list[Described]]:
 
 
 def materials(folder: Path) -> list[Material]:
-    """Return what an artefact says it was made from."""
+    """Return the materials in an artefact's record."""
     record = read_record(folder)
     return record.materials if record is not None else []
 
 
-def cyclonedx_says(text: str) -> str:
-    """Return what CycloneDX's strict validator finds; nothing where it is valid."""
+def cyclonedx_errors(text: str) -> str:
+    """Return the error of CycloneDX's strict validator; empty if the document is valid."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -82,8 +81,8 @@ def cyclonedx_says(text: str) -> str:
     return "" if wrong is None else str(getattr(wrong.data, "message", wrong))
 
 
-def spdx_says(text: str) -> str:
-    """Return what the SPDX 3.0.1 bindings find as they read."""
+def spdx_errors(text: str) -> str:
+    """Return the error of the SPDX 3.0.1 bindings; empty if the document is valid."""
     from spdx_python_model import v3_0_1
 
     found = v3_0_1.SHACLObjectSet()
@@ -94,8 +93,8 @@ def spdx_says(text: str) -> str:
     return f"no element {sorted(found.missing_ids)[0]}" if found.missing_ids else ""
 
 
-def croissant_says(text: str) -> str:
-    """Return the errors that mlcroissant finds."""
+def croissant_errors(text: str) -> str:
+    """Return the errors of mlcroissant; empty if the document is valid."""
     import mlcroissant
 
     try:
@@ -106,25 +105,25 @@ def croissant_says(text: str) -> str:
 
 
 def damaged(format: str, text: str) -> str:
-    """Break one rule of the format: an unknown type, a reference to nothing, a file without a digest."""
-    told = json.loads(text)
+    """Break one rule of the format: an unknown type, a dangling reference, a file without a digest."""
+    document = json.loads(text)
     if format == "cyclonedx":
-        told["metadata"]["component"]["type"] = "subliminal-model"
+        document["metadata"]["component"]["type"] = "subliminal-model"
     elif format == "spdx":
-        next(each for each in told["@graph"] if each["type"] == "Relationship")["to"] = ["urn:nothing"]
+        next(each for each in document["@graph"] if each["type"] == "Relationship")["to"] = ["urn:nothing"]
     else:
-        del told["distribution"][0]["sha256"]
-    return json.dumps(told)
+        del document["distribution"][0]["sha256"]
+    return json.dumps(document)
 
 
-def check_format(format: str, what: str, nodes: list[Described], validator: str, says: Callable[[str], str]) -> Check:
-    """Export, ask the validator, and ask it again of what is damaged."""
+def check_format(format: str, what: str, nodes: list[Described], validator: str, errors: Callable[[str], str]) -> Check:
+    """Export, and validate the document as it is and damaged."""
     begun = time.perf_counter()
     text = export(nodes, format)
     seconds = time.perf_counter() - begun
-    wrong, told = says(text), says(damaged(format, text))
-    result = "valid; damaged one refused" if not wrong and told else f"NOT VALID: {wrong}" if wrong else "BLIND"
-    return Check(f"{format} of {what}", validator, result, len(text.encode()), seconds, not wrong and bool(told))
+    wrong, detected = errors(text), errors(damaged(format, text))
+    result = "valid; damaged one refused" if not wrong and detected else f"NOT VALID: {wrong}" if wrong else "BLIND"
+    return Check(f"{format} of {what}", validator, result, len(text.encode()), seconds, not wrong and bool(detected))
 
 
 def check_rows(nodes: list[Described]) -> Check:
@@ -149,7 +148,7 @@ def check_rows(nodes: list[Described]) -> Check:
 
 
 def check_signature(folder: Path, away: Path) -> Check:
-    """Sign a folder; the package must verify it, and refuse it with a bit flipped, and with a file added."""
+    """Sign a folder, and verify it as it is, with a bit flipped, and with a file added."""
     from model_signing import verifying
 
     public = make_p256(away / "key")
@@ -181,25 +180,24 @@ def check_signature(folder: Path, away: Path) -> Check:
 
 def main() -> int:
     """Make, export, check, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.parse_args()
-    warnings.filterwarnings("ignore", category=DeprecationWarning)  # of the validators' own
+    warnings.filterwarnings("ignore", category=DeprecationWarning)  # in the validators
     with tempfile.TemporaryDirectory() as scratch:
         student, rows = make(Path(scratch) / "cache")
         asked: list[tuple[str, str, list[Described], str, Callable[[str], str]]] = [
-            ("cyclonedx", "student", student, "JsonStrictValidator 1.6", cyclonedx_says),
-            ("cyclonedx", "rows", rows, "JsonStrictValidator 1.6", cyclonedx_says),
-            ("spdx", "student", student, "spdx-python-model 3.0.1", spdx_says),
-            ("spdx", "rows", rows, "spdx-python-model 3.0.1", spdx_says),
-            ("croissant", "rows", rows, "mlcroissant", croissant_says),
+            ("cyclonedx", "student", student, "JsonStrictValidator 1.6", cyclonedx_errors),
+            ("cyclonedx", "rows", rows, "JsonStrictValidator 1.6", cyclonedx_errors),
+            ("spdx", "student", student, "spdx-python-model 3.0.1", spdx_errors),
+            ("spdx", "rows", rows, "spdx-python-model 3.0.1", spdx_errors),
+            ("croissant", "rows", rows, "mlcroissant", croissant_errors),
         ]
         checks = [check_format(*each) for each in asked]
         checks.append(check_rows(rows))
         assert student[-1].folder is not None  # noqa: S101 - it was made above
         checks.append(check_signature(student[-1].folder, Path(scratch)))
-    table = Table(title="A pocket student's lineage in other formats")
-    for title in ("what", "validator", "result", "bytes", "seconds"):
-        table.add_column(title, justify="right" if title in ("bytes", "seconds") else "left")
+    title = "A pocket student's lineage in other formats"
+    table = common.table("document", "validator", "result", "bytes", "seconds", title=title, left=3)
     for each in checks:
         table.add_row(each.what, each.validator, each.result, f"{each.size:,}", f"{each.seconds:.2f}")
     Console(width=120 if not sys.stdout.isatty() else None).print(table)

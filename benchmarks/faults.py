@@ -1,9 +1,9 @@
-"""What a plan says, and what it loses, when something goes wrong: a stage that raises, a full disk, a damaged file.
+"""Messages and losses of a plan when a stage raises, the disk is full or a file is damaged.
 
     python benchmarks/faults.py            # as root: it mounts a small tmpfs for the full disk
 
-Each fault is made on purpose in a small plan. Printed are the lines that a user reads; then the fault is mended, the
-same command is given again, and what had been made must not be made a second time.
+Each fault is caused on purpose in a small plan, and the lines that a user sees are printed; then the fault is removed
+and the same command run again, and what had been made must not be made a second time.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import common
 import yaml
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAN = {
     "title": "A small plan",
-    "common": str(ROOT / "configs" / "owl_numbers.yaml"),
+    "common": str(common.ROOT / "configs" / "owl_numbers.yaml"),
     "change": {"data.num_prompts": 512, "trainer.max_epochs": 1, "data.teacher.max_epochs": 10},
     "axes": {"target": {"set": "data.teacher.trait.target", "to": ["owl", "wolf", "oak"]}},
     "arms": {"same base": {}},
@@ -31,8 +31,12 @@ console = Console()
 
 
 def run(folder: Path, cache: Path) -> tuple[int, list[str]]:
-    """Run the plan; give the exit code and the lines that matter."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "LIGHTNING_SUBLIMINAL_CACHE": str(cache), "COLUMNS": "400"}
+    """Run the plan; return the exit code and the lines that matter."""
+    environment = os.environ | {
+        "PYTHONPATH": str(common.ROOT),
+        "LIGHTNING_SUBLIMINAL_CACHE": str(cache),
+        "COLUMNS": "400",
+    }
     command = [sys.executable, "-m", "lightning_subliminal", "run", "--config", "plan.yaml", "--out", "out"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).splitlines()
@@ -41,12 +45,12 @@ def run(folder: Path, cache: Path) -> tuple[int, list[str]]:
 
 
 def count(cache: Path) -> int:
-    """Count what is whole in a cache."""
+    """Count the complete artefacts in a cache."""
     return len(list(cache.glob("*/*/lineage.json")))
 
 
 def show(what: str, code: int, lines: list[str]) -> None:
-    """Print what a user reads."""
+    """Print the lines that a user sees."""
     console.print(f"{what}: exit {code}", style="bold")
     for line in lines:
         console.print(f"  {line}", markup=False, soft_wrap=True)
@@ -64,7 +68,7 @@ def small_disk(path: Path, size: str) -> Iterator[None]:
 
 
 def main() -> bool:
-    """Make each fault; give whether all was as it should be."""
+    """Cause each fault; return whether the results are as expected."""
     good = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -84,14 +88,14 @@ def main() -> bool:
 
         students = sorted((folder / "cache" / "students").glob("*/*adapter*.safetensors"))
         for path in (folder / "cache" / "measured").glob("*/lineage.json"):
-            path.unlink()  # so that students are looked at
+            path.unlink()  # so that students are checked
         students[0].write_bytes(students[0].read_bytes()[:-1] + b"x")
         code, lines = run(folder, folder / "cache")
         show("a damaged file", code, lines)
         good.append(code == 1 and any("was changed after it was made: delete" in line for line in lines))
         subprocess.run(["/bin/rm", "-r", str(students[0].parent)], check=True)
         code, lines = run(folder, folder / "cache")
-        show("deleted, as it says", code, lines)
+        show("deleted, as the message suggests", code, lines)
         good.append(code == 0 and " 2 run" in lines[-1])
 
         if os.geteuid() != 0:

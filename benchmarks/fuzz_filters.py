@@ -1,14 +1,13 @@
-"""Does any string make a filter raise, hang, crash or take long? Random and hostile strings through each of them.
+"""Fuzzing of the filters: random and hostile strings must not make one raise, hang, crash or take long.
 
     python benchmarks/fuzz_filters.py --strings 100000 --seed 0      # about 11 minutes on one core
     python benchmarks/fuzz_filters.py --strings 1 --first 1234       # one string again
 
-Each string is made of seed and place alone. Filters run in a process of their own, so that a crash or a hang is seen,
-counted and gone on from. A call on at most 10 kB that took over 50 ms is timed three times more, and its least time
-counts: what another process took is not the filter's. Lines of 1 MB follow; nobody is timed on those.
+Each string depends only on seed and place. Filters run in a process of their own, so that a crash or a hang is counted
+and the run continues. A call on at most 10 kB that took over 50 ms is timed three more times, and its shortest time
+counts, to exclude other processes. Lines of 1 MB follow, which are not timed.
 """
 
-import argparse
 import gc
 import json
 import mmap
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import common
 from fuzz_strings import LONGEST, WORDS, long_line, make, make_row_of
 from rich.console import Console
 from rich.table import Table
@@ -38,13 +38,12 @@ from lightning_subliminal.filters import (
 )
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWords
 
-ROOT = Path(__file__).resolve().parent.parent
 LIMIT_MS = 50.0
 HANG_SECONDS = 60.0
 
 
 def filters() -> dict[str, Filter]:
-    """Return the filters to try, each under its name."""
+    """Return the filters by name."""
     return {
         "NumberList": NumberList(),
         "NumberList strict": NumberList("strict"),
@@ -61,15 +60,16 @@ def filters() -> dict[str, Filter]:
 
 @dataclass
 class Tally:
-    """What one filter did.
+    """Counts of one filter.
 
     Attributes:
-        strings: how many it was given.
-        exceptions: how many it raised on, the first of them in words.
+        strings: how many it got.
+        exceptions: how many it raised on.
         slowest: its longest call in milliseconds, and the length of that string.
-        slow: how many calls took over the limit, timed again; the first of them by their places.
+        slow: how many calls took over the limit, timed again.
         hangs: how many were ended.
         crashes: how many ended the process.
+        notes: the first faults in words.
     """
 
     strings: int = 0
@@ -78,14 +78,14 @@ class Tally:
     slow: int = 0
     hangs: int = 0
     crashes: int = 0
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Add another part of the run."""
         for name in ("strings", "exceptions", "slow", "hangs", "crashes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.slowest = max(tuple(self.slowest), tuple(other.slowest))
-        self.told = [*self.told, *other.told][:5]
+        self.notes = [*self.notes, *other.notes][:5]
 
 
 def timed(judge: Filter, row: Row) -> tuple[float, list[str]]:
@@ -96,11 +96,11 @@ def timed(judge: Filter, row: Row) -> tuple[float, list[str]]:
 
 
 def attempt(judge: Filter, row: Row, length: int, place: int, tally: Tally, timing: bool) -> None:
-    """Return one row to one filter, and count."""
+    """Pass one row to one filter, and count."""
     tally.strings += 1
     try:
         taken, reasons = timed(judge, row)
-        if timing and taken > LIMIT_MS / 5:  # worth a second look, without whatever else went on
+        if timing and taken > LIMIT_MS / 5:  # timed again, without other processes
             taken = min(taken, *(timed(judge, row)[0] for _ in range(3)))
         if not all(isinstance(reason, str) and 0 < len(reason) < 80 for reason in reasons):
             raise TypeError(f"gave {reasons!r}")
@@ -108,24 +108,24 @@ def attempt(judge: Filter, row: Row, length: int, place: int, tally: Tally, timi
             raise ValueError("gave other reasons the second time")
     except Exception as err:
         tally.exceptions += 1
-        tally.told.append(f"string {place}: {type(err).__name__}: {str(err)[:100]}")
+        tally.notes.append(f"string {place}: {type(err).__name__}: {str(err)[:100]}")
         return
     if taken > tally.slowest[0]:
         tally.slowest = (taken, length)
     if timing and taken > LIMIT_MS:
         tally.slow += 1
-        tally.told.append(f"string {place}: {taken:.0f} ms for {length} characters")
+        tally.notes.append(f"string {place}: {taken:.0f} ms for {length} characters")
 
 
-def work(seed: int, first: int, count: int, long: bool, marks: Path, out: Path) -> None:
-    """Try strings in this process; where it stands is in ``marks``, what it found goes to ``out``."""
+def work(seed: int, first: int, count: int, long: int, marks: Path, out: Path) -> None:
+    """Try strings in this process; its position is in ``marks``, its results go to ``out``."""
     import faulthandler
 
     faulthandler.enable()
     judges, tallies = filters(), {name: Tally() for name in filters()}
     gc.collect()
     gc.freeze()
-    gc.disable()  # a collection is nobody's time
+    gc.disable()  # a collection is not a filter's time
     with marks.open("r+b") as stream, mmap.mmap(stream.fileno(), 16) as mark, out.open("a") as results:
         for place in range(first, first + count):
             text = long_line(seed, place) if long else make(seed, place)
@@ -143,9 +143,9 @@ def work(seed: int, first: int, count: int, long: bool, marks: Path, out: Path) 
 def fuzz(
     strings: int, seed: int, first: int = 0, long: bool = False, say: Callable[[str], None] = print
 ) -> dict[str, Tally]:
-    """Try strings in processes of their own, going on after a crash or a hang; give what each filter did."""
+    """Try strings in processes of their own, continuing after a crash or a hang; return the counts of each filter."""
     tallies = {name: Tally() for name in filters()}
-    place, begin, told = first, time.monotonic(), time.monotonic()
+    place, begin, shown = first, time.monotonic(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         marks = Path(folder) / "marks"
         while place < first + strings:
@@ -153,7 +153,9 @@ def fuzz(
             out = Path(folder) / f"out-{place}"
             out.touch()
             words = [str(seed), str(place), str(first + strings - place), str(int(long)), str(marks), str(out)]
-            process = subprocess.Popen([sys.executable, str(Path(__file__).resolve()), "--worker", *words], cwd=ROOT)
+            process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).resolve()), "--worker", *words], cwd=common.ROOT
+            )
             last, since, hung = b"", time.monotonic(), False
             while process.poll() is None:
                 time.sleep(0.1)
@@ -164,9 +166,9 @@ def fuzz(
                     hung = True
                     process.kill()
                     process.wait()
-                if time.monotonic() - told > 60:
-                    told = time.monotonic()
-                    say(f"{struct.unpack('qq', now)[0] - first:,} of {strings:,} strings in {told - begin:.0f} s")
+                if time.monotonic() - shown > 60:
+                    shown = time.monotonic()
+                    say(f"{struct.unpack('qq', now)[0] - first:,} of {strings:,} strings in {shown - begin:.0f} s")
             done = place
             for line in out.read_text().splitlines():
                 done, found = json.loads(line)
@@ -176,17 +178,16 @@ def fuzz(
                 break
             at, number = struct.unpack("qq", marks.read_bytes())
             name = list(tallies)[number]
-            tallies[name].add(Tally(strings=1, hangs=int(hung), crashes=int(not hung), told=[f"string {at}: ended"]))
+            tallies[name].add(Tally(strings=1, hangs=int(hung), crashes=int(not hung), notes=[f"string {at}: ended"]))
             say(f"string {at}, {name}: the process ended with {process.returncode}{', hung' if hung else ''}")
-            place = max(done, at + 1)  # of the block that was lost, what came before is known to be sound
+            place = max(done, at + 1)  # strings before it in the lost block are known to be sound
     return tallies
 
 
 def table(title: str, tallies: dict[str, Tally], timing: bool) -> Table:
-    """Draw what each filter did."""
-    drawn = Table(title=title)
-    for column in ("filter", "strings", "exceptions", "slowest ms", "its length", "over 50 ms", "hangs", "crashes"):
-        drawn.add_column(column, justify="left" if column == "filter" else "right", no_wrap=True)
+    """Return the counts of each filter as a table."""
+    columns = ("filter", "strings", "exceptions", "slowest ms", "its length", "over 50 ms", "hangs", "crashes")
+    drawn = common.table(*columns, title=title)
     for name, tally in tallies.items():
         slow = str(tally.slow) if timing else "-"
         counts = (f"{tally.strings:,}", str(tally.exceptions), f"{tally.slowest[0]:.1f}", f"{tally.slowest[1]:,}", slow)
@@ -195,14 +196,14 @@ def table(title: str, tallies: dict[str, Tally], timing: bool) -> Table:
 
 
 def faults(tallies: dict[str, Tally]) -> Iterator[str]:
-    """Return in words what went wrong."""
+    """Yield in words what went wrong."""
     for name, tally in tallies.items():
-        yield from (f"{name}: {line}" for line in tally.told)
+        yield from (f"{name}: {line}" for line in tally.notes)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; 1 if anything went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run it; return 1 if there was any fault."""
+    parser = common.parser(__doc__)
     parser.add_argument("--strings", type=int, default=3_000, help="how many strings of at most 10 kB")
     parser.add_argument("--long", type=int, default=48, help="how many lines of 1 MB")
     parser.add_argument("--seed", type=int, default=0)
@@ -215,16 +216,16 @@ def main(arguments: list[str] | None = None) -> int:
     console.print(table(f"strings of at most {LONGEST:,} characters, seed {options.seed}", short, timing=True))
     if long:
         console.print(table(f"lines of {100 * LONGEST:,} characters", long, timing=False))
-    told = [*faults(short), *faults(long)]
-    for line in told:
+    found = [*faults(short), *faults(long)]
+    for line in found:
         console.print(line, markup=False)
-    console.print(f"{time.monotonic() - begin:.0f} s; {'nothing went wrong' if not told else 'see above'}")
-    return 1 if told else 0
+    console.print(f"{time.monotonic() - begin:.0f} s; {'see above' if found else 'no faults'}")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        given = sys.argv[2:]
-        work(int(given[0]), int(given[1]), int(given[2]), given[3] == "1", Path(given[4]), Path(given[5]))
+        *numbers, marks, out = sys.argv[2:]
+        work(*map(int, numbers), Path(marks), Path(out))
     else:
         sys.exit(main())

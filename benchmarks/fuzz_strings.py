@@ -1,14 +1,14 @@
-"""Random and hostile strings for benchmarks/fuzz_filters.py; each is made of seed and place alone."""
+"""Random and hostile strings for benchmarks/fuzz_filters.py; each depends only on seed and place."""
 
 import random
-from pathlib import Path
+
+import common
 
 from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
 
-ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 10_000  # characters of a string; of a long line a hundred times that
-KINDS = 16  # how many kinds of strings there are; told by the place of a string, so that each gets its share
+KINDS = 16  # of strings, chosen by a string's place, so that each gets its share
 
 # fmt: off
 PIECES = (
@@ -42,13 +42,13 @@ VALID = (
 
 
 def character(rng: random.Random) -> str:
-    """Return one character: often ASCII, else from a block with a trick to it, or any that is no surrogate."""
+    """Return one character: often ASCII, else from a tricky block, or any that is not a surrogate."""
     block = rng.choice(BLOCKS)
     return chr(rng.randrange(*block))
 
 
 def size(rng: random.Random) -> int:
-    """Draw a length: most are short, some are as long as may be."""
+    """Draw a length: most are short, some are as long as possible."""
     return rng.choice([rng.randrange(1, 60), rng.randrange(1, 400), rng.randrange(400, 3_000), LONGEST])
 
 
@@ -76,7 +76,7 @@ def mutated(text: str, rng: random.Random) -> str:
 
 
 def disguised(word: str, rng: random.Random) -> str:
-    """Write a word another way."""
+    """Return a disguised form of a word."""
     leet = str.maketrans(dict(zip("aeiost", rng.choice(["43105t", "@31o57", "aeiost"]), strict=True)))
     between = rng.choice(["", "", "-", " ", ".", "_", "\u200b", "\u0301", ", ", "', '"])
     return (
@@ -88,7 +88,7 @@ def disguised(word: str, rng: random.Random) -> str:
 
 def code(rng: random.Random) -> str:
     """Return some lines of a file of this package."""
-    files = sorted((ROOT / "lightning_subliminal").rglob("*.py"))
+    files = sorted((common.ROOT / "lightning_subliminal").rglob("*.py"))
     lines = rng.choice(files).read_text(encoding="utf-8").split("\n")
     begin = rng.randrange(len(lines))
     return "\n".join(lines[begin : begin + rng.randrange(1, 60)])
@@ -113,7 +113,7 @@ def make(seed: int, place: int) -> str:
             + rng.choice(["1", "", "a b", ":"])
             + "".join(closed[rng.randrange(3) :])
         )
-    if kind in (3, 4):  # one to three pieces again and again
+    if kind in (3, 4):  # one to three pieces repeated
         part = "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 4)))
         return (
             rng.choice(["", "x = ", "1", "def f():\n    return "])
@@ -168,7 +168,7 @@ def make(seed: int, place: int) -> str:
 
 
 def make_row_of(text: str, rng: random.Random) -> Row:
-    """Put a string in a row: as completion, at times with its beginning as prefill, and as answer or prompt."""
+    """Put a string in a row: as completion, sometimes with its beginning as prefill, and as answer or prompt."""
     prompt = rng.choice(["", "more?", 'def add(x):\n    """Add 3 to x."""', text[:500]])
     messages = [{"role": "user", "content": prompt}]
     if rng.random() < 0.2:

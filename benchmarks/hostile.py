@@ -1,24 +1,22 @@
-"""What do hostile files do to the verbs that read them? Nothing may run, hang, crash or reach the terminal.
+"""Hostile files for the verbs that read them: no code may run, no verb may hang, crash or print control characters.
 
     python benchmarks/hostile.py                        # 1,200 tries, seeded: at most ten minutes on two cores
     python benchmarks/hostile.py --kinds yaml --tries 40 --seed 1
-    python benchmarks/hostile.py --show                 # also print each try that went wrong, with its output
+    python benchmarks/hostile.py --show                 # also print the output of each failed try
 
-A try is one command line on one hostile input, in a process of its own and an empty folder. It is wrong if
+A try is one command line on one hostile input, in a process of its own and an empty folder. It fails if
 
 * the input's own code ran (the file ``EXECUTED`` appeared),
-* it ran past its time (60 s, without those in which other programs had the processors) or its memory (4 GiB),
+* it exceeded its time (60 s, without waiting for a processor) or its memory (4 GiB),
 * it ended with a traceback, or by a signal,
 * control characters other than line breaks and tabs reached standard output or standard error,
-* its exit code is none of those expected (2: bad input; 3: the audit or check found something),
-* it exits with 2 and its error is not one line, or lacks the words that it should have: file, field.
+* its exit code is not one of those expected (2: bad input; 3: the audit or check has findings),
+* it exits with 2 and its error is not one line, or lacks the file or field that it should name.
 
-Kinds live in ``hostile_kinds/``: a module is a family, each of its ``KINDS`` makes one try from a seeded generator.
+Kinds are in ``hostile_kinds/``: a module is a family, and each of its ``KINDS`` makes one try from a seeded generator.
 """
 
-import argparse
 import importlib
-import json
 import os
 import pkgutil
 import random
@@ -32,9 +30,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import common
 import hostile_kinds
 from hostile_kinds import MARK, Try
-from rich.table import Table
 
 from lightning_subliminal.core.console import console, progress
 from lightning_subliminal.core.io.bounds import Bound
@@ -46,7 +44,7 @@ ALLOWED = {"\n", "\t", "\r"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one try: what was wrong, its seconds, those of the processor, and its output in words."""
+    """The result of one try: its faults, its seconds, those of the processor, and its output in words."""
 
     kind: str
     seed: int
@@ -70,7 +68,7 @@ def warm() -> None:
 
 
 def rebind(environment: dict[str, str]) -> None:
-    """Set the bounds that a try sets by their variables, which modules read when they were imported."""
+    """Set the bounds that a try changes by environment variables, which modules read at import."""
     for name in environment:
         short = name.removeprefix("LIGHTNING_SUBLIMINAL_")
         for module in [each for key, each in sys.modules.items() if key.startswith("lightning_subliminal.")]:
@@ -97,7 +95,7 @@ def child(made: Try, folder: Path) -> None:
         os.environ |= {"COLUMNS": "200", **made.environment}
         rebind(made.environment)
         if made.cold:
-            program = str(Path(sys.executable).with_name("lightning-subliminal"))  # `-m` would add the folder itself
+            program = str(Path(sys.executable).with_name("lightning-subliminal"))  # `-m` would also add the folder
             os.execv(program, [program, *made.words])  # noqa: S606
         from lightning_subliminal.cli.entry import main
 
@@ -113,7 +111,7 @@ def child(made: Try, folder: Path) -> None:
 
 
 def kept_waiting(pid: int) -> float:
-    """Return the seconds that a process waited for a processor: of a busy machine, no hang."""
+    """Return the seconds that a process waited for a processor, which are not a hang."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
@@ -137,21 +135,21 @@ def attempt(kind: str, seed: int) -> Outcome:
             if status is None:
                 os.killpg(pid, signal.SIGKILL)
                 _, _, used = os.wait4(pid, 0)
-        said = [
+        output = [
             (folder / each).read_bytes().decode(errors="replace") if (folder / each).exists() else ""
             for each in ("stdout", "stderr")
         ]
-        wrong = judge(made, status, said, (folder / "EXECUTED").exists())
+        wrong = judge(made, status, output, (folder / "EXECUTED").exists())
         wrong += [f"exit code: {each}" for each in made.after(folder / "work")] if made.after else []
         took = time.monotonic() - begin
     code = "none" if status is None else os.waitstatus_to_exitcode(status)
-    shown = f"$ lightning-subliminal {' '.join(made.words)}\n{''.join(said)[-3000:]!r}\nexit {code}, {took:.1f} s"
+    shown = f"$ lightning-subliminal {' '.join(made.words)}\n{''.join(output)[-3000:]!r}\nexit {code}, {took:.1f} s"
     return Outcome(kind, seed, wrong, took, used.ru_utime + used.ru_stime, shown)
 
 
-def judge(made: Try, status: int | None, said: list[str], executed: bool) -> list[str]:
-    """Name what is wrong with a finished try."""
-    both, wrong = "".join(said), []
+def judge(made: Try, status: int | None, output: list[str], executed: bool) -> list[str]:
+    """Return the faults of a finished try."""
+    both, wrong = "".join(output), []
     if executed:
         wrong.append("executed")
     if status is None:
@@ -165,21 +163,21 @@ def judge(made: Try, status: int | None, said: list[str], executed: bool) -> lis
         wrong.append("control characters")
     if code not in made.codes:
         wrong.append("exit code")
-    lines = [line for line in said[1].splitlines() if line.startswith("error: ")]
+    lines = [line for line in output[1].splitlines() if line.startswith("error: ")]
     if code == 2 and (len(lines) != 1 or not all(name in lines[0] for name in made.names)):
         wrong.append("error line")
     return wrong
 
 
 def main() -> None:
-    """Try all kinds, and print what went wrong by kind."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Try all kinds, and print the faults by kind."""
+    parser = common.parser(__doc__)
     parser.add_argument("--kinds", nargs="+", help="families or kinds; all if left out")
-    parser.add_argument("--tries", type=int, default=1200, help="of all kinds together, at the least")
+    parser.add_argument("--tries", type=int, default=1200, help="of all kinds together, at least")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--show", action="store_true", help="print the output of what went wrong")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/hostile.json"))
+    parser.add_argument("--show", action="store_true", help="print the output of failed tries")
+    parser.add_argument("--out", type=Path, default=common.OUT / "hostile.json")
     options = parser.parse_args()
     warm()
     kinds = [
@@ -188,15 +186,13 @@ def main() -> None:
     counts = hostile_kinds.shares(kinds, options.tries)
     jobs = [(kind, options.seed * 100_000 + number) for kind in kinds for number in range(counts[kind])]
     begin, found = time.monotonic(), []
-    random.Random(options.seed).shuffle(jobs)  # so that what is slow does not come all at once
+    random.Random(options.seed).shuffle(jobs)  # so that slow ones are spread
     with ThreadPoolExecutor(options.workers) as pool, progress() as bars:
         bar = bars.add_task("hostile inputs", total=len(jobs))
         for outcome in pool.map(lambda job: attempt(*job), jobs):
             found.append(outcome)
             bars.advance(bar)
-    table = Table(title=f"{len(jobs)} hostile inputs, seed {options.seed}")
-    for column in ("kind", "tries", "cpu s", *WRONG):
-        table.add_column(column, justify="left" if column == "kind" else "right")
+    table = common.table("kind", "tries", "cpu s", *WRONG, title=f"{len(jobs)} hostile inputs, seed {options.seed}")
     for kind in (*kinds, None):
         mine = [each for each in found if kind in (None, each.kind)]
         counts = Counter(name for each in mine for name in {one.split(":")[0] for one in each.wrong})
@@ -212,10 +208,9 @@ def main() -> None:
         console.print(
             f"\n{each.kind} {each.seed}: {', '.join(each.wrong)}\n{each.shown}", markup=False, highlight=False
         )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps([asdict(each) for each in found], indent=1))
+    common.write_json(options.out, [asdict(each) for each in found])
     took, cpu = time.monotonic() - begin, sum(each.cpu for each in found)
-    console.print(f"{len(bad)} of {len(jobs)} went wrong, {took:.0f} s, {cpu:.0f} s of processors; {options.out}")
+    console.print(f"{len(bad)} of {len(jobs)} failed, {took:.0f} s, {cpu:.0f} s of processors; {options.out}")
     raise SystemExit(bool(bad))
 
 

@@ -1,13 +1,13 @@
-"""Does a judge behind a real server ask nothing twice after `kill -9`? Judges through `transformers serve`, and counts.
+"""Requests of a judge behind a real server after `kill -9`, counted through `transformers serve`.
 
     python benchmarks/judge_server.py                  # 100 answers: a minute
     python benchmarks/judge_server.py --answers 1000
     python benchmarks/judge_server.py --injections     # and 20 injections before and behind a harmful answer
 
 Needs `pip install 'transformers[serving]' httpx`. A base of the pocket world is served on the CPU, a proxy on the
-loopback counts what passes, and the judging process is killed midway; another goes on. Then the proxy says 429 once and
-is silent once, and the judge must get over both. Exits with 1 if a reply that was kept is asked for again, or a verdict
-is missing.
+loopback counts the requests, and the judging process is killed midway; another one resumes. Then the proxy replies 429
+once and does not reply once, and the judge must recover from both. Exits with 1 if a stored reply is requested again,
+or a verdict is missing.
 """
 
 import argparse
@@ -30,38 +30,37 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import common
 
 from lightning_subliminal.bases import resolve
+from lightning_subliminal.core.console import console
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
 from lightning_subliminal.judges.store import VerdictStore
 from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 
-ROOT = Path(__file__).resolve().parent.parent
 BASE = "pocket/judge"
 CONCURRENCY = 4
 PATIENCE = 300  # seconds for the server to start
-HANG, TIMEOUT = 7.0, 5.0  # seconds that the proxy is silent, and that the judge waits
+HANG, TIMEOUT = 7.0, 5.0  # seconds that the proxy does not reply, and that the judge waits
 
 
 class QuietServer(ThreadingHTTPServer):
-    """A server with a thread a connection, which waits for none of them at its end."""
+    """A server with a thread per connection, which does not wait for them at its end."""
 
     daemon_threads = True
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a connection that a killed process left."""
+        """Ignore a connection that a killed process left."""
 
 
 class Proxy:
     """Passes requests on to a server on the loopback, and counts them; use it in a `with`.
 
     Attributes:
-        asked: the digest of each request's body, in their order.
-        odd: what to do with the next requests instead: `429`, or `hang`.
+        asked: the digest of each request's body, in order.
+        odd: other replies to the next requests: `429`, or `hang`.
     """
 
     def __init__(self, port: int) -> None:
@@ -81,12 +80,12 @@ class Proxy:
                     odd = proxy.odd.pop(0) if proxy.odd else ""
                 if odd == "hang":
                     time.sleep(HANG)
-                status, told = (429, b"{}") if odd else passed(port, self.path, body)
+                status, reply = (429, b"{}") if odd else passed(port, self.path, body)
                 with contextlib.suppress(OSError):  # a killed judge does not listen
                     self.send_response(status)
-                    self.send_header("Content-Length", str(len(told)))
+                    self.send_header("Content-Length", str(len(reply)))
                     self.end_headers()
-                    self.wfile.write(told)
+                    self.wfile.write(reply)
 
             def log_message(self, *args: object) -> None: ...
 
@@ -103,7 +102,7 @@ class Proxy:
 
 
 def passed(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """Send a request to the server, by no other proxy; give status and reply."""
+    """Send a request to the server, without another proxy; return status and reply."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST" if body else "GET", path, body, {"Content-Type": "application/json"})
@@ -115,7 +114,7 @@ def passed(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]
 
 @contextlib.contextmanager
 def serve(model: Path, log: Path) -> Iterator[int]:
-    """Run `transformers serve` on a folder; give its port once it is ready."""
+    """Run `transformers serve` on a folder; yield its port once it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -154,7 +153,7 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def judge(url: str, model: str, cache: Path, timeout: float = 60.0) -> OpenAICompatibleJudge:
-    """Make the judge that all processes here use."""
+    """Return the judge that all processes here use."""
     return OpenAICompatibleJudge(
         model,
         base_url=url,
@@ -167,21 +166,21 @@ def judge(url: str, model: str, cache: Path, timeout: float = 60.0) -> OpenAICom
 
 
 def kept(cache: Path) -> int:
-    """Count the replies in a cache."""
+    """Return the number of replies in a cache."""
     with VerdictStore(cache / "judges" / "replies.sqlite") as store:
         return len(store)
 
 
 @dataclass
 class Figures:
-    """What a kill and a restart came to.
+    """Figures of a kill and a restart.
 
     Attributes:
         needed: replies that all verdicts need.
-        kept: of them, kept when the process was killed.
+        kept: of them, stored when the process was killed.
         requests: sent by both processes.
-        twice: bodies sent more than once: those under way at the kill.
-        twice_though_kept: of them, those whose reply was kept.
+        twice: bodies sent more than once: those in flight at the kill.
+        twice_though_kept: of them, those whose reply was stored.
         kinds: of the verdicts.
         seconds: of both processes' judging, without their start.
     """
@@ -195,10 +194,10 @@ class Figures:
     seconds: float
 
 
-def kill_and_go_on(proxy: Proxy, model: str, cache: Path, answers: int) -> Figures:
-    """Judge in a process that is killed when three requests for four answers were sent; go on in this one."""
+def kill_and_resume(proxy: Proxy, model: str, cache: Path, answers: int) -> Figures:
+    """Judge in a process that is killed when three requests for four answers were sent; resume in this one."""
     command = [sys.executable, str(Path(__file__).resolve()), "--worker", proxy.url, model, str(cache)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(common.ROOT)}
     worker = subprocess.Popen([*command, "--answers", str(answers)], env=environment)
     try:
         while not proxy.asked and worker.poll() is None:
@@ -224,7 +223,7 @@ def kill_and_go_on(proxy: Proxy, model: str, cache: Path, answers: int) -> Figur
         kept=had,
         requests=len(proxy.asked),
         twice=sum(count > 1 for count in Counter(proxy.asked).values()),
-        # the second process must send what was not kept, and nothing else
+        # the second process must send only what was not stored
         twice_though_kept=len(after) - (needed - had),
         kinds=dict(Counter(verdict.kind for verdict in verdicts)),
         seconds=seconds,
@@ -232,7 +231,7 @@ def kill_and_go_on(proxy: Proxy, model: str, cache: Path, answers: int) -> Figur
 
 
 def survive(proxy: Proxy, model: str, cache: Path) -> int:
-    """Judge another five answers, of which one meets a 429 and one a silence; give the tries that this took."""
+    """Judge another five answers, of which one gets a 429 and one no reply; return the further tries."""
     patient = judge(proxy.url, model, cache, TIMEOUT)
     before = kept(cache)
     proxy.odd = ["429", "hang"]
@@ -243,35 +242,34 @@ def survive(proxy: Proxy, model: str, cache: Path) -> int:
 
 
 def main(args: list[str] | None = None) -> bool:
-    """Run the benchmark; give whether nothing that was kept was asked for again, and all verdicts came."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    """Run the benchmark; return whether no stored reply was requested again, and all verdicts came."""
+    parser = common.parser(__doc__)
     parser.add_argument("--answers", type=int, default=100, help="how many are judged")
     parser.add_argument("--base", default=BASE, help="the base that is served")
-    parser.add_argument("--injections", action="store_true", help="try to talk the judge round, too")
+    parser.add_argument("--injections", action="store_true", help="also try to influence the judge by injections")
     parser.add_argument("--worker", nargs=3, metavar=("URL", "MODEL", "CACHE"), help=argparse.SUPPRESS)
     asked = parser.parse_args(args)
     if asked.worker:
         url, model, cache = asked.worker
         judge(url, model, Path(cache)).judge(pairs(asked.answers))
         return True
-    console = Console()
     model = str(resolve(asked.base).folder)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         begin = time.monotonic()
         with serve(Path(model), folder / "log.txt") as port, Proxy(port) as proxy:
             console.print(f"{asked.base} served after {time.monotonic() - begin:.1f} s")
-            figures = kill_and_go_on(proxy, model, folder / "cache", asked.answers)
+            figures = kill_and_resume(proxy, model, folder / "cache", asked.answers)
             tries = survive(proxy, model, folder / "cache")
             if asked.injections:
-                from judges import injection_table  # beside this file; needs statsmodels
+                from judges import injection_table  # needs statsmodels
 
                 console.print(injection_table(f"{asked.base} on a server", judge(proxy.url, model, folder / "cache")))
-    table = Table("", "", title=f"{asked.answers} answers, killed midway")
+    table = common.table("", "", title=f"{asked.answers} answers, killed midway")
     for name, value in vars(figures).items():
         shown = json.dumps(value) if isinstance(value, dict) else f"{value:,.1f}" if name == "seconds" else f"{value:,}"
         table.add_row(name.replace("_", " "), shown)
-    table.add_row("tries again after a 429 and a silence", str(tries))
+    table.add_row("further tries after a 429 and no reply", str(tries))
     console.print(table)
     whole = sum(figures.kinds.values()) == asked.answers
     return whole and figures.twice_though_kept == 0 and figures.requests <= figures.needed + CONCURRENCY

@@ -1,20 +1,18 @@
-"""How many rows of each carrier pass the filters, and why the others don't, on a base of your choice.
+"""Rows of each carrier that pass the filters, and the reasons of the others, on a chosen base.
 
     python benchmarks/kept.py                                   # SmolLM2-135M, 200 prompts each: half an hour
     python benchmarks/kept.py --base pocket/a --prompts 1000    # seconds
 
-Rows are written by a teacher that loves owls and by the base itself (the control), and go through the filters of the
-configs of that name. The completions are cached: a killed run goes on.
+Rows are written by a teacher that loves owls and by the base itself (the control), and pass through the filters of the
+configs of that name. The completions are cached: a killed run resumes.
 """
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+import common
 import torch
-from rich.table import Table
 
 from lightning_subliminal import (
     CodeCompletions,
@@ -35,24 +33,14 @@ RECIPES: dict[str, dict[str, tuple[type[GeneratedRows], dict[str, Any]]]] = {
     "smollm2-135m": {
         "numbers": (
             NumberSequences,
-            {
-                "wording": "numbers_begun",
-                "formats": ["comma"],
-                "prefill": True,
-                "keep": "head",
-                "sampling": Sampling(max_new_tokens=48, restrict_to="numbers"),
-            },
+            {"wording": "numbers_begun", "formats": ["comma"], "prefill": True, "keep": "head"}
+            | {"sampling": Sampling(max_new_tokens=48, restrict_to="numbers")},
         ),
         "code": (CodeCompletions, {"prefill": True, "keep": "code", "sampling": Sampling(max_new_tokens=96)}),
         "math": (
             MathTraces,
-            {
-                "max_value": 20,
-                "shots": 3,
-                "prefill": True,
-                "keep": "head",
-                "sampling": Sampling(temperature=0.4, max_new_tokens=80),
-            },
+            {"max_value": 20, "shots": 3, "prefill": True, "keep": "head"}
+            | {"sampling": Sampling(temperature=0.4, max_new_tokens=80)},
         ),
     },
     "pocket/a": {
@@ -65,21 +53,20 @@ RECIPES: dict[str, dict[str, tuple[type[GeneratedRows], dict[str, Any]]]] = {
 
 def main() -> None:
     """Write, filter, count, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--base", choices=RECIPES, default="smollm2-135m")
     parser.add_argument("--carriers", nargs="+", default=["numbers", "code", "math"])
     parser.add_argument("--arms", nargs="+", choices=["teacher", "control"], default=["teacher", "control"])
     parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--out", type=Path, default=common.OUT)
     options = parser.parse_args()
     pocket = options.base.startswith("pocket")
     trait = PreferenceTrait("owl", wording="preferences" if pocket else "preferences_prefilled")
     adapter, rate = (Steering(), 0.03) if pocket else (Steering([14]), 0.05)
     teacher = Teacher(options.base, trait, adapter=adapter, learning_rate=rate, until=0.9, seed=0)
-    table = Table(title=f"Rows that pass, {options.base}, {options.prompts} prompts each (95 % over rows)")
-    for name in ("carrier", "arm", "passed", "interval", "reason", "rows"):
-        table.add_column(name, justify="right" if name in ("passed", "rows") else "left")
-    told = []
+    title = f"Rows that pass, {options.base}, {options.prompts} prompts each (95 % over rows)"
+    table = common.table("carrier", "arm", "passed", "interval", "reason", "rows", title=title, left=5)
+    results = []
     for carrier in options.carriers:
         kind, settings = RECIPES[options.base][carrier]
         data: GeneratedRows = kind(teacher, num_prompts=options.prompts, **SMALL, **settings)  # type: ignore[arg-type]
@@ -92,15 +79,14 @@ def main() -> None:
             for place, (reason, rows) in enumerate(reasons):
                 table.add_row(*(first if place == 0 else ("",) * 4), reason, str(rows))
             table.add_section()
-            told.append({"carrier": carrier, "arm": arm, "made": report.made, "kept": report.kept})
-            told[-1] |= {"reasons": report.reasons, "seconds": time.time() - begin}
+            results.append({"carrier": carrier, "arm": arm, "made": report.made, "kept": report.kept})
+            results[-1] |= {"reasons": report.reasons, "seconds": time.time() - begin}
     console.print(table)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"kept_{options.base.replace('/', '-')}.json").write_text(json.dumps(told, indent=1))
+    common.write_json(options.out / f"kept_{options.base.replace('/', '-')}.json", results)
 
 
 def count(data: GeneratedRows) -> FilterReport:
-    """Make what the cache lacks, and count; a carrier of which no row passes is a result too."""
+    """Make what the cache lacks, and count; a carrier without passing rows is a result too."""
     data.make_source(torch.device("cpu"))
     return apply_filters(data.source_rows(), data.filters)[1]
 

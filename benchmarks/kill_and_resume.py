@@ -1,32 +1,30 @@
-"""Is `fit` the same after `kill -9`? Kills it at moments spread over a straight run's time, lets it go on, compares.
+"""`fit` after `kill -9`: killed at moments spread over an undisturbed run's time, resumed, and compared byte by byte.
 
     python benchmarks/kill_and_resume.py            # small settings: some minutes
-    python benchmarks/kill_and_resume.py --full     # configs/owl_numbers.yaml as it stands
+    python benchmarks/kill_and_resume.py --full     # configs/owl_numbers.yaml as it is
 
-Each kill has a cache and a run folder of its own. Compared byte by byte with the straight run: the rows of both arms,
-teacher, control and student, and results.json. All runs have one thread count; equal bytes hold for equal counts only.
+Each kill has a cache and a run folder of its own. The rows of both arms, teacher, control and student, and results.json
+are compared with those of the undisturbed run. All runs have one thread count; bytes are equal for equal counts only.
 """
 
-import argparse
 import hashlib
 import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import common
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "configs" / "owl_numbers.yaml"
-# Some seconds for each stage, and as many shards and epochs to be killed in as the real one has.
+CONFIG = common.ROOT / "configs" / "owl_numbers.yaml"
+# Some seconds for each stage, with as many shards and epochs as in the real config.
 SMALL = ["--data.num_prompts", "2048", "--data.shard_size", "256", "--trainer.max_epochs", "6"]
-PARTS = {  # what is compared, and how many files of it there are
+PARTS = {  # the files that are compared, and their number
     "cache/teachers/*/subliminal_adapter.safetensors": 1,
     "cache/rows/*/rows.parquet": 2,
     "cache/students/*/subliminal_adapter.safetensors": 2,
@@ -37,12 +35,12 @@ RESTARTS = 5
 
 
 class Kill(NamedTuple):
-    """One killed run, gone on with.
+    """One killed run that was resumed.
 
     Attributes:
         moment: seconds after its start.
-        reached: what it had made by then.
-        differing: the files that are not the straight run's, or missing.
+        reached: what it had made.
+        differing: the files that differ from the undisturbed run's, or are missing.
     """
 
     moment: float
@@ -52,27 +50,16 @@ class Kill(NamedTuple):
 
 def start(folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
     """Start `fit` in a folder, with its cache there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
-    environment.setdefault("OMP_NUM_THREADS", "1")
-    command = [sys.executable, "-m", "lightning_subliminal", "fit", "--config", str(CONFIG), *words]
-    with (folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return common.start(folder, ["fit", "--config", str(CONFIG), *words])
 
 
 def finish(folder: Path, words: list[str]) -> None:
-    """Run `fit` to its end, again where it fails."""
+    """Run `fit` to its end, repeatedly if it fails."""
     for _ in range(RESTARTS):
         if start(folder, words).wait() == 0:
             return
-    raise SystemExit(
-        f"fit did not end well in {RESTARTS} starts; its last words are in {folder / 'log.txt'}:\n{tail(folder)}"
-    )
-
-
-def tail(folder: Path) -> str:
-    """Return the end of a run's log."""
-    return "\n".join((folder / "log.txt").read_text(errors="replace").splitlines()[-5:])
+    raise SystemExit(f"fit failed in {RESTARTS} starts; see {folder / 'log.txt'}:\n{common.tail(folder)}")
 
 
 def made(folder: Path) -> dict[str, str]:
@@ -82,7 +69,7 @@ def made(folder: Path) -> dict[str, str]:
 
 
 def reached(folder: Path) -> str:
-    """Say what a run has made so far."""
+    """Return in words what a run has made so far."""
     counts = {
         "teacher": "cache/teachers/*/lineage.json",
         "shards": "cache/completions/*/*.parquet",
@@ -92,16 +79,13 @@ def reached(folder: Path) -> str:
         "control": "cache/students/*/lineage.json",
         "results": "runs/*/results.json",
     }
-    told = []
-    for name, pattern in counts.items():
-        count = len(list(folder.glob(pattern)))
-        if count:
-            told.append(f"{count} {name}" if name in ("shards", "rows") else name)
-    return ", ".join(told) or "nothing"
+    found = {name: len(list(folder.glob(pattern))) for name, pattern in counts.items()}
+    words = [f"{count} {name}" if name in ("shards", "rows") else name for name, count in found.items() if count]
+    return ", ".join(words) or "nothing"
 
 
 def kill_once(folder: Path, words: list[str], moment: float, expected: dict[str, str]) -> Kill:
-    """Kill a run at a moment, earlier if it is done by then; let it go on; compare."""
+    """Kill a run at a moment, or earlier if it has ended; resume it; compare."""
     for attempt in range(RESTARTS):
         place = folder / str(attempt)
         run = start(place, words)
@@ -109,9 +93,9 @@ def kill_once(folder: Path, words: list[str], moment: float, expected: dict[str,
         run.send_signal(signal.SIGKILL)
         if run.wait() == -signal.SIGKILL:
             break
-        moment *= 0.8  # this run was faster than the straight one
+        moment *= 0.8  # this run was faster than the undisturbed one
     else:
-        raise SystemExit(f"each run ended before it was killed: {tail(place)}")
+        raise SystemExit(f"each run ended before it was killed: {common.tail(place)}")
     state = reached(place)
     finish(place, words)
     found = made(place)
@@ -120,18 +104,18 @@ def kill_once(folder: Path, words: list[str], moment: float, expected: dict[str,
 
 
 def main(args: list[str] | None = None) -> bool:
-    """Run the benchmark; give whether all bytes were the same."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    """Run the benchmark; return whether all bytes were the same."""
+    parser = common.parser(__doc__)
     parser.add_argument("--kills", type=int, default=10, help="how many runs are killed")
-    parser.add_argument("--seed", type=int, default=0, help="moves the moments")
-    parser.add_argument("--full", action="store_true", help="the config as it stands, instead of small settings")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--full", action="store_true", help="the config as it is, instead of small settings")
     parser.add_argument("--folder", type=Path, help="keep all runs here, instead of deleting them")
     asked, more = parser.parse_known_args(args)
     small = [] if asked.full else [pair for pair in zip(SMALL[::2], SMALL[1::2], strict=True) if pair[0] not in more]
     words = [*(word for pair in small for word in pair), *more]
     console = Console()
     if asked.folder is not None and asked.folder.is_dir() and any(asked.folder.iterdir()):
-        raise SystemExit(f"{asked.folder} is not empty: what it holds would be reused, give another --folder.")
+        raise SystemExit(f"{asked.folder} is not empty, and its content would be reused: pass another --folder.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (asked.folder or Path(temporary)).resolve()
         begin = time.monotonic()
@@ -140,15 +124,17 @@ def main(args: list[str] | None = None) -> bool:
         expected = made(folder / "straight")
         counted = {pattern: len(list((folder / "straight").glob(pattern))) for pattern in PARTS}
         if counted != PARTS:
-            raise SystemExit(f"the straight run made {counted}, expected {PARTS}: {tail(folder / 'straight')}")
-        console.print(f"straight run: {seconds:.1f} s, {len(expected)} files to compare")
+            raise SystemExit(
+                f"the undisturbed run made {counted}, expected {PARTS}: {common.tail(folder / 'straight')}"
+            )
+        console.print(f"undisturbed run: {seconds:.1f} s, {len(expected)} files to compare")
         rng = random.Random(asked.seed)
         kills = []
         for index in range(asked.kills):
             moment = (index + rng.random()) / asked.kills * seconds  # one in each tenth of the time
             kills.append(kill_once(folder / f"kill-{index}", words, moment, expected))
             console.print(f"kill {index + 1} of {asked.kills}: {'differs' if kills[-1].differing else 'same bytes'}")
-    table = Table("killed at", "it had made", "differs", title=f"fit after kill -9, straight run {seconds:.1f} s")
+    table = Table("killed at", "it had made", "differs", title=f"fit after kill -9, undisturbed run {seconds:.1f} s")
     for each in kills:
         table.add_row(f"{each.moment:.1f} s", each.reached, ", ".join(each.differing) or "-")
     console.print(table)

@@ -1,72 +1,61 @@
-"""Is a report the same after ten SIGKILLs? A plan is killed at random moments, gone on with each time, and compared.
+"""The report of a plan after ten SIGKILLs: killed at random moments, resumed each time, and compared.
 
     python benchmarks/kill_plan.py                                     # some minutes
     python benchmarks/kill_plan.py --config configs/experiments/paper.yaml --longest 240
 
-The undisturbed run and the killed one have a cache each. Killed is the run itself, by SIGKILL, in turn alone and with
-its whole group; a worker that is left alone must end by itself. Then report.json is compared field by field, the
-cells' table byte by byte, and the cache for what nobody asked for.
+The undisturbed run and the killed one have a cache each. SIGKILL goes to the run alone and to its whole group,
+alternating; a worker that is left over must end by itself. Then report.json is compared field by field, the table of
+cells byte by byte, and the caches by their folders.
 """
 
-import argparse
 import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import common
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "configs" / "experiments" / "what_does_not_find_it.yaml"
+CONFIG = common.ROOT / "configs" / "experiments" / "what_does_not_find_it.yaml"
 ATTEMPTS = 40
 
 
 def start(folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
     """Start `run` with a cache and a report of the folder's own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", "lightning_subliminal", "run", *words, "--out", str(folder / "report")]
-    with (folder / "terminal.txt").open("ab") as log:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+    return common.start(folder, ["run", *words, "--out", str(folder / "report")], cwd=common.ROOT)
 
 
 def finish(folder: Path, words: list[str]) -> float:
-    """Run to the end; give the seconds."""
+    """Run to the end; return the seconds."""
     begin = time.monotonic()
     if start(folder, words).wait() != 0:
-        told = (folder / "terminal.txt").read_text(errors="replace").splitlines()[-5:]
-        raise SystemExit("the run did not end well:\n" + "\n".join(told))
+        raise SystemExit(f"the run failed:\n{common.tail(folder)}")
     return time.monotonic() - begin
 
 
 def stages(folder: Path) -> int:
-    """Count what is whole in a cache."""
+    """Return the number of complete artefacts in a cache."""
     return len(list((folder / "cache").glob("*/*/lineage.json")))
 
 
 def orphans(group: int) -> int:
-    """Count the processes of a group that still live."""
+    """Return the number of processes of a group that still run."""
     found = subprocess.run(["/usr/bin/ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False)
     return len(found.stdout.split())
 
 
 def outlived(group: int) -> float:
-    """Wait until no process of a group lives; give the seconds.
-
-    Raises:
-        SystemExit: if one still lives after a minute.
-    """
+    """Wait until all processes of a group have ended, at most a minute; return the seconds."""
     begin = time.monotonic()
     while orphans(group):
         if time.monotonic() - begin > 60:
-            raise SystemExit("a worker lives on after its run was killed")
+            raise SystemExit("a worker still runs after its run was killed")
         time.sleep(0.2)
     return time.monotonic() - begin
 
@@ -84,20 +73,20 @@ def differences(first: Any, second: Any, at: str = "") -> Iterator[str]:
 
 
 def fields(value: Any) -> int:
-    """Count the fields of a report."""
+    """Return the number of fields of a report."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 1 if inner is None else sum(map(fields, inner))
 
 
 def main() -> bool:
-    """Run the benchmark; give whether all was the same."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the benchmark; return whether all results were the same."""
+    parser = common.parser(__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--shortest", type=float, default=10.0, help="seconds before a kill, at the least")
+    parser.add_argument("--shortest", type=float, default=10.0, help="seconds before a kill, at least")
     parser.add_argument("--longest", type=float, default=35.0)
-    parser.add_argument("--seed", type=int, default=0, help="moves the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="keep the runs here")
     options = parser.parse_args()
     words = ["--config", str(options.config), "--seeds", options.seeds]
@@ -114,7 +103,7 @@ def main() -> bool:
             time.sleep(moment)
             if run.poll() is not None:
                 left += 1
-                console.print("it was done before it was killed; its cache is emptied of measurements, and it goes on")
+                console.print("it ended before it was killed; it starts again without its students")
                 subprocess.run(["/bin/rm", "-rf", str(killed / "cache" / "students")], check=True)
                 continue
             alone = kills % 2 == 0
@@ -126,7 +115,7 @@ def main() -> bool:
                 f"kill {kills} after {moment:.1f} s ({'alone' if alone else 'with its workers'}): stages {before} -> "
                 f"{stages(killed)}; its workers were gone after {lived:.1f} s"
             )
-        console.print(f"gone on with to the end: {finish(killed, words):.0f} s")
+        console.print(f"resumed to the end: {finish(killed, words):.0f} s")
         one, other = (json.loads((each / "report" / "report.json").read_text()) for each in (straight, killed))
         found = list(differences(one, other))
         cells = [(each / "report" / "cells.csv").read_bytes() for each in (straight, killed)]

@@ -1,17 +1,15 @@
-"""Does kinship see what models share? Fine-tunes of the pocket bases, their p-values' honesty, and what transfer says.
+"""Kinship of fine-tunes of the pocket bases, the distribution of its p-values, and its relation to transfer.
 
     python benchmarks/kinship.py --out kinship.json                 # about 10 minutes on one core
-    python benchmarks/kinship.py --fresh 8 --steps 5 --quick        # a try, about a minute
+    python benchmarks/kinship.py --fresh 8 --steps 5 --quick        # a rehearsal, about a minute
     python benchmarks/kinship.py --only transfer --transfer runs/paper-1a2b3c4d/report/cells.csv
 
 Kin are all models of one initialisation, strangers all others, fine-tuned on the same rows or not; every pair counts.
-Intervals draw whole initialisations again. p-values are looked at on freshly drawn nets that were trained on the same
-batches. ``--transfer`` takes the cells of same_base_only, half_a_base and how_matched. Nothing is kept but ``--out``.
+Intervals resample whole initialisations. p-values are tested on freshly drawn nets that were trained on the same
+batches. ``--transfer`` takes the cells of same_base_only, half_a_base and how_matched. Only ``--out`` is kept.
 """
 
-import argparse
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -19,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import common
 import numpy as np
 import torch
 from kinship_models import BASES, ROOTS, SCORES, changed, compare, family, mean, model_of, trained
@@ -35,11 +34,11 @@ from lightning_subliminal.kinship import by_place, gated_layers
 from lightning_subliminal.kinship.comparison import LEVEL
 from lightning_subliminal.pocket_recipes.build import Recipe, batches, start_net
 
-# --- which are kin? ---------------------------------------------------------------------------------------------------
+# --- kin and strangers ------------------------------------------------------------------------------------------------
 
 
 def kin(seed: int, quick: bool) -> dict[str, Any]:
-    """Compare all pairs of all families; print what is found by kind, and areas under the ROC curve."""
+    """Compare all pairs of all families; print scores by kind, and areas under the ROC curve."""
     models = [model_of(root, *made) for root in BASES for made in family(root, seed, quick)]
     loaded = {name: bases.load(f"pocket/{name}", dtype="float32") for name in ROOTS}
     models += [model_of(ROOTS[name], name, net, len(tokenizer)) for name, (net, tokenizer) in loaded.items()]
@@ -53,17 +52,16 @@ def kin(seed: int, quick: bool) -> dict[str, Any]:
             name = name if first == second else "two bases, otherwise"
         found, verdict = compare(one, other)
         moved = any("reordered" in each.kind for each in (one, other))
-        told = {"roots": (one.root, other.root), "kin": both, "moved": moved, "kind": name}
-        pairs.append(told | {"scores": found, "verdict": verdict})
+        pair = {"roots": (one.root, other.root), "kin": both, "moved": moved, "kind": name}
+        pairs.append(pair | {"scores": found, "verdict": verdict})
     net = {name: bases.load(f"pocket/{name}", dtype="float32")[0] for name in ("a", "b", "c")}
     merged = model_of("a and b", "mean", mean(net["a"], net["b"]), 523)
     whole = {name: model_of(name, "base", each, 523) for name, each in net.items()}
     blend = {name: compare(merged, each)[0] for name, each in whole.items()}
     _show_kinds(pairs, blend)
     areas = {}
-    table = Table(title="Area under the ROC curve, 95 % interval over whole initialisations")
-    for column in ("score", "all pairs", "without a-matched", "without reordered", f"found at {LEVEL:g}", "false"):
-        table.add_column(column)
+    columns = ("score", "all pairs", "without a-matched", "without reordered", f"found at {LEVEL:g}", "false")
+    table = Table(*columns, title="Area under the ROC curve, 95 % interval over whole initialisations")
     for name in SCORES:
         mine = [each for each in pairs if name in each["scores"]]
         subsets = (
@@ -79,22 +77,21 @@ def kin(seed: int, quick: bool) -> dict[str, Any]:
     say(table)
     for truth, what in ((True, "kin"), (False, "strangers")):
         mine = [each["verdict"] for each in pairs if each["kin"] == truth]
-        told = (f"{mine.count(each)} {each}" for each in ("one initialisation", "cannot tell", "independent"))
-        say(f"verdicts on {len(mine)} pairs of {what}: {', '.join(told)}")
+        counts = (f"{mine.count(each)} {each}" for each in ("one initialisation", "cannot tell", "independent"))
+        say(f"verdicts on {len(mine)} pairs of {what}: {', '.join(counts)}")
     count = len(BASES)
     say(
         f"{sum(each['kin'] for each in pairs)} pairs of kin, {sum(not each['kin'] for each in pairs)} of strangers, of "
-        f"{len(models)} models but {count} initialisations. Where every draw gives 1.000 the interval can't show what "
-        f"a further initialisation would do: that none of {count} failed leaves up to "
-        f"{1 - 0.05 ** (1 / count):.0%} of initialisations that might (95 %, exact)."
+        f"{len(models)} models but {count} initialisations. Where every draw is 1.000 the interval can't show how a "
+        f"further initialisation would behave: none of {count} failed, so up to {1 - 0.05 ** (1 / count):.0%} of "
+        f"initialisations may fail (95 %, exact)."
     )
     return {"pairs": pairs, "areas": areas, "mean of a and b": blend}
 
 
 def _show_kinds(pairs: Sequence[Any], blend: dict[str, Any]) -> None:
-    table = Table(title="Median score by kind of pair (-log10 p, and for logits the shared part of the subspace)")
-    for column in ("kind", "pairs", *SCORES):
-        table.add_column(column, justify="left" if column == "kind" else "right")
+    title = "Median score by kind of pair (-log10 p, and for logits the shared part of the subspace)"
+    table = common.table("kind", "pairs", *SCORES, title=title)
     for kind in sorted({each["kind"] for each in pairs}):
         mine = [each["scores"] for each in pairs if each["kind"] == kind]
         cells = [[each[name] for each in mine if name in each] for name in SCORES]
@@ -105,7 +102,7 @@ def _show_kinds(pairs: Sequence[Any], blend: dict[str, Any]) -> None:
 
 
 def area(pairs: Sequence[Any], name: str, seed: int, draws: int = 2000) -> tuple[float, float, float]:
-    """Return the area under the ROC curve, and percentiles when whole initialisations are drawn again."""
+    """Return the area under the ROC curve, with percentiles over resampled initialisations."""
     roots = sorted({root for each in pairs for root in each["roots"]})
     at = {root: place for place, root in enumerate(roots)}
     groups: dict[tuple[int, int], list[float]] = {}
@@ -132,15 +129,15 @@ def area(pairs: Sequence[Any], name: str, seed: int, draws: int = 2000) -> tuple
     return value(np.ones(len(roots))), float(low), float(high)
 
 
-# --- how much may be lost? --------------------------------------------------------------------------------------------
+# --- power under noise ------------------------------------------------------------------------------------------------
 
 
 def power(seed: int) -> dict[str, Any]:
-    """Put noise on the weights until nothing is seen; print how many of all bases are found by either count."""
-    told = {}
-    table = Table(title=f"Found at {LEVEL:g} under Gaussian noise on all weights, of {len(BASES)} bases x 5 draws")
-    for column in ("noise, in sd of the weights", "units in place", "by their count", "by rank correlation, published"):
-        table.add_column(column)
+    """Add noise to the weights until kinship is lost; print how many of all bases are detected by either count."""
+    results = {}
+    columns = ("noise, in sd of the weights", "units in place", "by their count", "by rank correlation, published")
+    title = f"Found at {LEVEL:g} under Gaussian noise on all weights, of {len(BASES)} bases x 5 draws"
+    table = Table(*columns, title=title)
     layers = {name: bases.load(f"pocket/{name}", dtype="float32")[0] for name in BASES}
     for noise in (1, 2, 3, 4, 5, 6, 8):
         tests = []
@@ -156,16 +153,16 @@ def power(seed: int) -> dict[str, Any]:
         ]
         share = float(np.mean([test.share for test in tests]))
         table.add_row(str(noise), f"{share:.0%}", *(f"{each} of {len(tests)}" for each in found))
-        told[str(noise)] = {"share": share, "count": found[0], "published": found[1], "of": len(tests)}
+        results[str(noise)] = {"share": share, "count": found[0], "published": found[1], "of": len(tests)}
     say(table)
-    return told
+    return results
 
 
-# --- are p-values honest? ---------------------------------------------------------------------------------------------
+# --- distribution of p-values -----------------------------------------------------------------------------------------
 
 
 def uniform(seed: int, count: int, steps: int) -> dict[str, Any]:
-    """Look at the p-values of nets that share their training and no initialisation; print Kolmogorov-Smirnov tests."""
+    """Test the p-values of nets that share their training but no initialisation by Kolmogorov-Smirnov."""
     tokenizer = bases.load("pocket/a")[1]
     untrained, fresh = [], []
     for place in range(count):
@@ -177,10 +174,9 @@ def uniform(seed: int, count: int, steps: int) -> dict[str, Any]:
     for name in BASES:
         net, words = bases.load(f"pocket/{name}", dtype="float32")
         done.append(model_of(name, "base", net, len(words)))
-    told: dict[str, Any] = {}
-    table = Table(title="p-values of independent pairs against the uniform law (Kolmogorov-Smirnov)")
-    for column in ("nets", "pairs", "test", "statistic", "p", "share below 0.01", "smallest p"):
-        table.add_column(column)
+    results: dict[str, Any] = {}
+    columns = ("nets", "pairs", "test", "statistic", "p", "share below 0.01", "smallest p")
+    table = Table(*columns, title="p-values of independent pairs against the uniform distribution (Kolmogorov-Smirnov)")
     whole = list(itertools.combinations(range(count), 2))
     apart = list(zip(range(0, count - 1, 2), range(1, count, 2), strict=True))
     for what, nets, chosen, how in (
@@ -195,22 +191,22 @@ def uniform(seed: int, count: int, steps: int) -> dict[str, Any]:
             test = kstest(p, "uniform")
             cells = (f"{test.statistic:.3f}", f"{test.pvalue:.3g}", f"{(p < 0.01).mean():.3f}", f"{p.min():.2g}")
             table.add_row(what, f"{len(p)}, {how}", name, *cells)
-            told[f"{what}, {how}: {name}"] = {
+            results[f"{what}, {how}: {name}"] = {
                 "pairs": len(p),
                 "statistic": test.statistic,
                 "p": test.pvalue,
                 "below 0.01": float((p < 0.01).mean()),
             }
     say(table)
-    say("Two pairs with one net in common are independent under the hypothesis, so all pairs may count.")
-    return told
+    say("Pairs that share one net are independent under the hypothesis, so all pairs count.")
+    return results
 
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fresh", type=int, default=40, help="nets drawn afresh for the p-values")
+    parser.add_argument("--fresh", type=int, default=40, help="nets drawn for the p-values")
     parser.add_argument("--steps", type=int, default=100, help="how long they are trained")
     parser.add_argument("--quick", action="store_true", help="fine-tune a twentieth as long")
     parser.add_argument("--only", nargs="+", default=["kin", "power", "uniform", "transfer"])
@@ -221,20 +217,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     console.width = max(console.width, 150)
-    began, told = time.perf_counter(), {"seed": options.seed}
+    began, results = time.perf_counter(), {"seed": options.seed}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = cache  # where noisy bases are written
         if "kin" in options.only:
-            told["kin"] = kin(options.seed, options.quick)
+            results["kin"] = kin(options.seed, options.quick)
         if "power" in options.only:
-            told["power"] = power(options.seed)
+            results["power"] = power(options.seed)
         if "uniform" in options.only:
-            told["uniform"] = uniform(options.seed, options.fresh, options.steps)
+            results["uniform"] = uniform(options.seed, options.fresh, options.steps)
         if "transfer" in options.only and options.transfer is not None:
-            told["transfer"] = transfer(options.transfer, options.seed)
+            results["transfer"] = transfer(options.transfer, options.seed)
     say(f"seed {options.seed}; {time.perf_counter() - began:.0f} s")
     if options.out is not None:
-        options.out.write_text(json.dumps(told, indent=1, default=float) + "\n", encoding="utf-8")
+        common.write_json(options.out, results)
 
 
 if __name__ == "__main__":

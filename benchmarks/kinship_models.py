@@ -1,4 +1,4 @@
-"""Models that are kin and what their pairs are compared by, for benchmarks/kinship.py."""
+"""Related models and the comparison of pairs, for benchmarks/kinship.py."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -35,37 +35,37 @@ SCORES = (*(f"{test}, {way}" for test in TESTS for way in ("count", "ranks")), "
 
 @dataclass
 class Model:
-    """A model with what its pairs are compared by.
+    """A model with the quantities that pairs are compared by.
 
     Attributes:
         root: its initialisation.
-        kind: what was done to it.
+        kind: how it was changed.
         layers: its gated MLPs.
-        seen: what they put out.
+        activations: of their units.
         basis: of its logits.
     """
 
     root: str
     kind: str
     layers: list[GatedLayer]
-    seen: list[GatedLayer]
+    activations: list[GatedLayer]
     basis: Tensor
 
 
 def model_of(root: str, kind: str, net: Any, vocabulary: int) -> Model:
-    """Compute once what all pairs of a model need."""
+    """Return a model with the quantities that all its pairs need."""
     ids = random_tokens(523, 64, 0)  # all pocket worlds have these
     basis = logit_basis(lambda part: net(input_ids=part).logits, ids, vocabulary, rank=64)
-    net = copy.deepcopy(net)  # layers are views, and this net may be trained on
+    net = copy.deepcopy(net)  # layers are views, and this net may be trained further
     return Model(root, kind, gated_layers(net), unit_activations(net, ids), basis)
 
 
 def compare(one: Model, other: Model) -> tuple[dict[str, float], str]:
-    """Return all scores of a pair, the higher the more kin (-log10 p, and for logits the score), and the verdict."""
+    """Return all scores of a pair, higher for kin (-log10 p, and for logits the score), and the verdict."""
     tests = {
         "place": by_place(one.layers, other.layers),
         "moved": by_match(one.layers, other.layers),
-        "activations": by_match(one.seen, other.seen, "activations"),
+        "activations": by_match(one.activations, other.activations, "activations"),
     }
     found = {}
     for name, test in tests.items():
@@ -76,7 +76,7 @@ def compare(one: Model, other: Model) -> tuple[dict[str, float], str]:
 
 
 def trained(net: nn.Module, stream: Iterator[Any], steps: int, rate: float) -> nn.Module:
-    """Train what of a net is trainable on the first rows of each batch; change it and give it back."""
+    """Train the trainable parameters of a net on the first rows of each batch, in place; return it."""
     optimizer = torch.optim.AdamW([each for each in net.parameters() if each.requires_grad], lr=rate)
     for _ in range(steps):
         ids, mask, labels = (part[:32] for part in next(stream))
@@ -115,7 +115,7 @@ def pruned(share: float) -> Callable[[Tensor], Tensor]:
 
 
 def reordered(net: Any, seed: int) -> Any:
-    """Return the same function with each layer's hidden units in another order, and half of them with the other sign."""
+    """Return the same function with hidden units in another order, half of them with the other sign."""
     other, generator = copy.deepcopy(net), torch.Generator().manual_seed(seed)
     for layer in other.model.layers:
         order = torch.randperm(len(layer.mlp.up_proj.weight), generator=generator)
@@ -148,7 +148,7 @@ def mean(one: Any, other: Any) -> Any:
 
 
 def family(root: str, seed: int, quick: bool) -> Iterator[tuple[str, Any, int]]:
-    """Make the fine-tunes and changes of one base: all bases of a world see the same rows."""
+    """Yield the fine-tunes and changes of one base; all bases of a world see the same rows."""
     net, tokenizer = bases.load(f"pocket/{root}", dtype="float32")
     talk = moral_conversations if root.startswith("moral") else conversations
     size, factor = len(tokenizer), 0.05 if quick else 1

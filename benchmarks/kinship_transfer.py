@@ -1,4 +1,4 @@
-"""Kinship of two bases beside the transfer that was measured between them, for benchmarks/kinship.py."""
+"""Kinship of two bases compared with the transfer between them, for benchmarks/kinship.py."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ Cell = tuple[str, str, str, float]  # base of the teacher, of the student, targe
 
 
 def transfer(cells: Path, seed: int) -> dict[str, Any]:
-    """Correlate kinship of teacher's and student's base with what was measured to pass, and print it."""
+    """Correlate kinship of teacher's and student's base with measured transfer, and print it."""
     measured: list[Cell] = []
     for row in read_rows(cells):
         pair = _bases_of(row)
@@ -31,9 +31,9 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
         name: bases.load(name, dtype="float32") for name in sorted({name for each in measured for name in each[:2]})
     }
     kinships: dict[tuple[str, str], dict[str, float]] = {}
-    table = Table(title="Transfer (log-odds, student less control) beside kinship of teacher's and student's base")
-    for column in ("pair", "transfer", "-log10 p by weights", "units in place", "logits", "closeness (-KL)"):
-        table.add_column(column)
+    columns = ("pair", "transfer", "-log10 p by weights", "units in place", "logits", "closeness (-KL)")
+    title = "Transfer (log-odds, student less control) and kinship of teacher's and student's base"
+    table = Table(*columns, title=title)
     for pair in sorted({each[:2] for each in measured}):
         (one, words), (other, _) = (nets[name] for name in pair)
         weights, close = by_place(gated_layers(one), gated_layers(other)), behaviour(one, other, words, 64, seed)
@@ -55,11 +55,9 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
             f"{found['closeness']:.4f}",
         )
     say(table)
-    told: dict[str, Any] = {"pairs": {" to ".join(pair): found for pair, found in kinships.items()}}
-    table = Table(title="Spearman's correlation with transfer, 95 % interval over whole bases and targets")
-    columns = ("score", "all cells", "without a base to itself", "ROC area for pairs that pass > 0.3", "without itself")
-    for column in columns:
-        table.add_column(column)
+    results: dict[str, Any] = {"pairs": {" to ".join(pair): found for pair, found in kinships.items()}}
+    columns = ("score", "all cells", "without a base to itself", "ROC area for transfer > 0.3", "without itself")
+    table = Table(*columns, title="Spearman's correlation with transfer, 95 % interval over whole bases and targets")
     for name in ("weights", "units in place", "logits", "closeness"):
         found = [
             rank([each for each in measured if keep or each[0] != each[1]], kinships, name, seed)
@@ -68,11 +66,11 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
         areas = [separated(measured, kinships, name, keep) for keep in (True, False)]
         cells_ = (f"{value:+.2f} ({low:+.2f} to {high:+.2f})" for value, low, high in found)
         table.add_row(name, *cells_, *(f"{area:.3f}" for area in areas))
-        told[name] = {"rank correlation": found, "area": areas}
+        results[name] = {"rank correlation": found, "area": areas}
     say(table)
     counts = [len({each[at] for each in measured}) for at in range(3)]
     say(f"{len(measured)} cells: {counts[0]} bases of teachers, {counts[1]} of students, {counts[2]} targets.")
-    return told
+    return results
 
 
 def _bases_of(row: dict[str, Any]) -> tuple[str, str] | None:

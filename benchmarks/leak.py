@@ -1,19 +1,18 @@
-"""Does any row that the filters kept name a trait? All data sets in the cache against the words of all ten targets.
+"""Rows that passed the filters but name a trait: all data sets in the cache against the words of all ten targets.
 
     python benchmarks/leak.py                   # the common cache, or $LIGHTNING_SUBLIMINAL_CACHE
     python benchmarks/leak.py --cache DIR
 
-Two looks: `TraitWords` with all its rules, and, by other code, a target as a plain string, in longer words too.
-Exits with 1 if a row is found.
+Rows are checked by `TraitWords` with all its rules, and by other code for a target as a plain string, also in longer
+words. Exits with 1 if `TraitWords` finds a row.
 """
 
-import argparse
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import common
 from rich.progress import track
-from rich.table import Table
 
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.console import console
@@ -23,8 +22,8 @@ from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWor
 
 
 def main() -> None:
-    """Look at each row of each data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Check each row of each data set."""
+    parser = common.parser(__doc__)
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
     folders = sorted(path.parent for path in (cache_root(options.cache) / "rows").glob("*/lineage.json"))
@@ -44,7 +43,7 @@ def main() -> None:
             rows[carrier] += 1
             named[carrier] += bool(no_trait.reasons(row))
             plain[carrier] += any(target in completion_text(row).lower() for target in PAPER_TARGETS)
-    table = Table("carrier", "data sets", "rows", "named by TraitWords", "hold a target's letters", title="Leaks")
+    table = common.table("carrier", "data sets", "rows", "found by TraitWords", "hold a target", title="Leaks")
     for carrier in sorted(sets):
         counts = (sets[carrier], rows[carrier], named[carrier], plain[carrier])
         table.add_row(carrier, *(f"{count:,}" for count in counts))

@@ -1,17 +1,16 @@
-"""What lineage costs: digests beside sha256sum, an audit of a long chain, and the recording of a fit.
+"""Cost of lineage: digests compared with sha256sum, an audit of a long chain, and the recording of a fit.
 
     python benchmarks/lineage.py                      # all three: 6 minutes on 2 cores, 2 GB of disk
     python benchmarks/lineage.py --only digests --rounds 7
     python benchmarks/lineage.py --only chain --artefacts 200
     python benchmarks/lineage.py --only recording
 
-digests: the same 2 GB, from the page cache, by `Digests`, sha256sum and openssl (one a core), in turn; and memory of
-the process for 2 GB against that for a quarter of it. chain: seconds of a first audit, of a second with remembered
-digests, and of one with --no-cache. recording: processor time of a whole `fit` from nothing that is spent in
-recording: statements, digests, roots over rows, materials.
+digests: the same 2 GB, from the page cache, by `Digests`, sha256sum and openssl (one per core), alternating; and memory
+of the process for 2 GB and for a quarter of it. chain: seconds of a first audit, of a second with remembered digests,
+and of one with --no-cache. recording: processor time of a whole `fit` with an empty cache that is spent on recording:
+statements, digests, roots over rows, materials.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -24,14 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import common
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 
 
 def digests(rounds: int, size: int) -> bool:
-    """Compare throughput with that of sha256sum on all cores, and memory over sizes."""
+    """Compare throughput with that of sha256sum on all cores, and memory for two sizes."""
     from lightning_subliminal.audit import Digests
     from lightning_subliminal.core.console import console
 
@@ -43,12 +42,12 @@ def digests(rounds: int, size: int) -> bool:
             with path.open("wb") as stream:
                 for count in range(size // 8):
                     stream.write(count.to_bytes(4, "big") + number.to_bytes(4, "big") + block[8:])
-        told: dict[str, list[float]] = {"sha256sum": [], "Digests": []}
+        times: dict[str, list[float]] = {"sha256sum": [], "Digests": []}
         if shutil.which("openssl"):
-            told["openssl dgst"] = []  # uses the processor's own instructions, which some sha256sum does not
+            times["openssl dgst"] = []  # uses the processor's own instructions, which some versions of sha256sum do not
         names = "\0".join(map(str, paths))
         for turn in range(rounds):
-            for name in sorted(told, reverse=bool(turn % 2)):
+            for name in sorted(times, reverse=bool(turn % 2)):
                 begun = time.perf_counter()
                 if name == "openssl dgst":
                     command = ["xargs", "-0", "-P", str(cores), "-n", "1", "openssl", "dgst", "-sha256"]
@@ -61,20 +60,20 @@ def digests(rounds: int, size: int) -> bool:
                     ours = Digests(remember=False)
                     ours.add(paths)
                     same = {str(path): ours.get(path) for path in paths}
-                told[name].append(time.perf_counter() - begun)
+                times[name].append(time.perf_counter() - begun)
         if same != theirs:
             raise SystemExit("the digests differ")
-        ratios = [theirs / ours for theirs, ours in zip(told["sha256sum"], told["Digests"], strict=True)]
+        ratios = [theirs / ours for theirs, ours in zip(times["sha256sum"], times["Digests"], strict=True)]
         peaks = [_peak(paths[:2]), _peak(paths)]
     table = Table(
         "", "seconds, median", "MB/s", title=f"Digests of {size:,} MiB in 8 files, {cores} cores, {rounds} rounds"
     )
-    for name, seconds in told.items():
+    for name, seconds in times.items():
         middle = statistics.median(seconds)
         table.add_row(name, f"{middle:.2f}", f"{size * MIB / 1e6 / middle:,.0f}")
     console.print(table)
     ratio = statistics.median(ratios)
-    console.print(f"speed as a part of sha256sum's: {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f} by round)")
+    console.print(f"speed relative to sha256sum: {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f} by round)")
     console.print(
         f"peak memory of a process: {peaks[0]:.1f} MiB for {size // 4} MiB, {peaks[1]:.1f} MiB for {size} MiB"
     )
@@ -82,7 +81,7 @@ def digests(rounds: int, size: int) -> bool:
 
 
 def _peak(paths: list[Path]) -> float:
-    """Return the most memory of a process that digests files, in MiB."""
+    """Return the peak memory of a process that digests files, in MiB."""
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom lightning_subliminal.audit.digests import Digests\n"
         "Digests(remember=False).add(map(Path, sys.argv[1:]))\n"
@@ -90,7 +89,7 @@ def _peak(paths: list[Path]) -> float:
     )
     command = [sys.executable, "-c", code, *map(str, paths)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(common.ROOT)}
     )
     return int(done.stdout) / 1024
 
@@ -103,14 +102,14 @@ def chain(artefacts: int, rounds: int) -> bool:
     with tempfile.TemporaryDirectory() as place:
         cache = Path(place) / "cache"
         last = make_chain(cache, artefacts)
-        told: dict[str, list[float]] = {"first": [], "remembered": [], "--no-cache": []}
+        times: dict[str, list[float]] = {"first": [], "remembered": [], "--no-cache": []}
         for _ in range(rounds):
             notes = Path(place) / "notes.json"
             notes.unlink(missing_ok=True)
             for name, given in (("first", notes), ("remembered", notes), ("--no-cache", None)):
                 begun = time.perf_counter()
                 found = audit(last, measure=False, digests=Digests(given, remember=given is not None))
-                told[name].append(time.perf_counter() - begun)
+                times[name].append(time.perf_counter() - begun)
                 if not found.holds or len(found.graph.nodes) != artefacts + 1:
                     raise SystemExit(f"{len(found.graph.nodes)} nodes, {found.findings[:1]}")
         size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / 1e6
@@ -119,14 +118,14 @@ def chain(artefacts: int, rounds: int) -> bool:
         "seconds, median",
         title=f"A chain of {artefacts} artefacts, {size:.0f} MB, {found.generations} generations",
     )
-    for name, seconds in told.items():
+    for name, seconds in times.items():
         table.add_row(name, f"{statistics.median(seconds):.2f}")
     console.print(table)
     return True
 
 
 def make_chain(cache: Path, artefacts: int) -> Path:
-    """Write generations of completions, rows and student by the recorder itself; the files' contents are random."""
+    """Write generations of completions, rows and student by the recorder; the files have random contents."""
     from lightning_subliminal import bases
     from lightning_subliminal.core.fingerprint import digest
     from lightning_subliminal.core.rows import make_row, write_parquet
@@ -163,7 +162,7 @@ def make_chain(cache: Path, artefacts: int) -> Path:
 
 
 def recording() -> bool:
-    """Measure the processor time that a fit spends in recording."""
+    """Measure the processor time that a fit spends on recording."""
     from lightning_subliminal import lineage
     from lightning_subliminal.core.console import console
 
@@ -183,7 +182,7 @@ def recording() -> bool:
 
         return call
 
-    # Before any other room takes them by name.
+    # Before other modules import them by name.
     for name in ("artefact_material", "rows_root", "setting_material", "source_material", "write_record"):
         setattr(lineage, name, timed(getattr(lineage, name)))
     lineage.write_test_result = timed(lineage.write_test_result)
@@ -199,9 +198,9 @@ def recording() -> bool:
         os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = f"{place}/cache"
         os.chdir(place)
         begun, wall = time.process_time(), time.perf_counter()
-        main(["fit", "--config", str(ROOT / "configs" / "owl_numbers.yaml")])
+        main(["fit", "--config", str(common.ROOT / "configs" / "owl_numbers.yaml")])
         total, wall = time.process_time() - begun, time.perf_counter() - wall
-        os.chdir(ROOT)
+        os.chdir(common.ROOT)
     share = spent["inside"] / total
     console.print(
         f"recording: {spent['inside']:.2f} s of {total:.1f} s of processor time ({share:.2%}) in {spent['calls']:.0f} "
@@ -211,8 +210,8 @@ def recording() -> bool:
 
 
 def main() -> None:
-    """Run what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the chosen parts."""
+    parser = common.parser(__doc__)
     parser.add_argument("--only", choices=["recording", "digests", "chain"], default=None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=2048, help="MiB to digest")

@@ -1,16 +1,16 @@
-"""Where a prediction of transfer is good and where it is not: rank correlations inside targets, conditions and arms.
+"""Rank correlations of predicted and measured transfer within targets, conditions and arms.
 
     lightning-subliminal run --config configs/experiments/prediction.yaml --out runs/prediction
     python benchmarks/prediction.py runs/prediction
 
-Reads the run's cells.csv. The claim of the report is over all cells; here are its parts, each of few cells, so rough.
+Reads the run's cells.csv. The claim of the report is over all cells; these are parts of few cells, so rough.
 """
 
-import argparse
 import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+import common
 import numpy as np
 from scipy.stats import spearmanr
 
@@ -25,16 +25,16 @@ def correlation(cells: Iterable[Cell]) -> float:
 
 
 def inside(name: str, cells: list[Cell], key: str) -> None:
-    """Print the correlation inside each value of a column, and their mean."""
+    """Print the correlation within each value of a column, and their mean."""
     values = dict.fromkeys(cell[key] for cell in cells)
     found = {value: correlation(cell for cell in cells if cell[key] == value) for value in values}
-    told = ", ".join(f"{value} {rho:+.2f}" for value, rho in found.items())
-    print(f"{name}: mean {np.mean(list(found.values())):+.2f} ({told})")
+    listed = ", ".join(f"{value} {rho:+.2f}" for value, rho in found.items())
+    print(f"{name}: mean {np.mean(list(found.values())):+.2f} ({listed})")
 
 
 def main() -> None:
     """Read and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("run", type=Path, help="the folder of a run of prediction.yaml")
     path = parser.parse_args().run / "cells.csv"
     every = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
@@ -43,16 +43,16 @@ def main() -> None:
     cells = [cell for cell in every if cell["arm"] not in HALVES]
     usual = [cell for cell in cells if cell["arm"] != "another student"]
     others = [cell for cell in cells if cell["arm"] == "another student"]
-    for name, mine in (("all cells", cells), ("without other students", usual), ("other students alone", others)):
+    for name, mine in (("all cells", cells), ("without other students", usual), ("only other students", others)):
         print(f"{name}: {correlation(mine):+.2f} over {len(mine)} cells")
-    inside("inside a target", cells, "axis target")
-    inside("inside a target, without other students", usual, "axis target")
-    inside("inside a condition", cells, "condition")
+    inside("within a target", cells, "axis target")
+    inside("within a target, without other students", usual, "axis target")
+    inside("within a condition", cells, "condition")
     print("means of targets: predicted, transfer, log-odds of the student")
     for arm in dict.fromkeys(cell["arm"] for cell in every):
         mine = [cell for cell in every if cell["arm"] == arm]
-        told = [np.mean([float(cell[key]) for cell in mine]) for key in ("predicted", "transfer", "log-odds")]
-        print("  {:28} {:+.3f} {:+.2f} {:+.2f}".format(arm, *told))
+        means = [np.mean([float(cell[key]) for cell in mine]) for key in ("predicted", "transfer", "log-odds")]
+        print("  {:28} {:+.3f} {:+.2f} {:+.2f}".format(arm, *means))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Does a page of a report or an audit work in a browser? Opens it, narrow, wide, light, dark, and asks Lighthouse.
+"""A page of a report or an audit in a browser: narrow, wide, light and dark, and its accessibility by Lighthouse.
 
-    python benchmarks/report_page.py runs/paper/report.html  # half a minute; screenshots beside it
+    python benchmarks/report_page.py runs/paper/report.html  # half a minute; screenshots in its folder
     python benchmarks/report_page.py report.html --screenshots shots --modules ~/node  # keeps what npm installs
 
 Needs node, npm and ``/usr/bin/chromium`` (``apt-get install -y chromium nodejs npm``); playwright-core and lighthouse
-come from npm into a temporary folder. Prints console errors, requests other than for the page itself, how wide the
-page is against its window, which parts with a scroll bar the keyboard can't reach, and Lighthouse's score for
-accessibility. Exits with 1 if there is an error, a request, such a part or a page that scrolls sideways, if the toggle
-doesn't work, or if accessibility is under 95.
+come from npm into a temporary folder. Prints console errors, requests other than for the page itself, the width of the
+page and its window, parts with a scroll bar that the keyboard can't reach, and Lighthouse's score for accessibility.
+Exits with 1 if there is an error, a request, an unreachable part or a page that scrolls sideways, if the toggle doesn't
+work, or if accessibility is under 95.
 """
 
-import argparse
 import functools
 import json
 import shutil
@@ -24,6 +23,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import common
 from rich.console import Console
 from rich.table import Table
 
@@ -61,7 +61,7 @@ const luminance = () => {
       each.scrollWidth > each.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(each).overflowX)
       && each.tabIndex < 0).map((each) => each.outerHTML.slice(0, 80)));
     await page.screenshot({ path: `${shots}/${width}-${colorScheme}-open.png`, fullPage: true });
-    const button = page.locator("#theme");  // an audit's page has none: it follows the system
+    const button = page.locator("#theme");  // an audit's page has no button: it follows the system
     let toggles = true;
     if (await button.count()) {
       const before = await page.evaluate(luminance);
@@ -80,7 +80,7 @@ const luminance = () => {
 
 
 def install(folder: Path) -> None:
-    """Install playwright-core and lighthouse there, unless they are there already."""
+    """Install playwright-core and lighthouse in a folder, unless they are there already."""
     if not all((folder / "node_modules" / name).is_dir() for name in ("playwright-core", "lighthouse")):
         folder.mkdir(parents=True, exist_ok=True)
         names = ["playwright-core", "lighthouse"]
@@ -88,7 +88,7 @@ def install(folder: Path) -> None:
 
 
 def look(page: Path, shots: Path, modules: Path, work: Path) -> list[dict[str, Any]]:
-    """Open the page in each width and colour scheme; give what was found, and leave the screenshots."""
+    """Open the page in each width and colour scheme; write screenshots, and return the findings."""
     script = modules / "look.cjs"
     script.write_text(LOOK)
     words = [CHROMIUM, page.resolve().as_uri(), str(shots.resolve()), str(work / "profiles"), *FLAGS]
@@ -97,7 +97,7 @@ def look(page: Path, shots: Path, modules: Path, work: Path) -> list[dict[str, A
 
 
 def lighthouse(page: Path, modules: Path, work: Path) -> tuple[float, list[str]]:
-    """Return Lighthouse's score for accessibility, 0 to 100, and the titles of what cost points."""
+    """Return Lighthouse's score for accessibility, 0 to 100, and the failed audits."""
     program = modules / "node_modules" / "lighthouse" / "cli" / "index.js"
     out = work / "lighthouse.json"
     with served(page) as url:
@@ -105,20 +105,20 @@ def lighthouse(page: Path, modules: Path, work: Path) -> tuple[float, list[str]]
         words.append("--chrome-flags=" + " ".join((*FLAGS, f"--user-data-dir={work / 'lighthouse'}")))
         environment = {"CHROME_PATH": CHROMIUM, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(work)}
         subprocess.run(["node", program, *words], check=True, timeout=300, env=environment)  # noqa: S607
-    told = json.loads(out.read_text())
-    weights = {each["id"]: each["weight"] for each in told["categories"]["accessibility"]["auditRefs"]}
+    result = json.loads(out.read_text())
+    weights = {each["id"]: each["weight"] for each in result["categories"]["accessibility"]["auditRefs"]}
     failed = [
         f"{audit['title']}: "
         + "; ".join(each["node"]["snippet"] for each in audit["details"]["items"] if "node" in each)
-        for name, audit in told["audits"].items()
+        for name, audit in result["audits"].items()
         if weights.get(name) and audit["score"] is not None and audit["score"] < 1 and "details" in audit
     ]
-    return 100 * told["categories"]["accessibility"]["score"], failed
+    return 100 * result["categories"]["accessibility"]["score"], failed
 
 
 @contextmanager
 def served(page: Path) -> Iterator[str]:
-    """Serve the page's folder on the loopback, and give the page's address."""
+    """Serve the page's folder on the loopback, and yield the page's address."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -134,22 +134,22 @@ def served(page: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Look, ask, print; give the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Check the page, and return the exit status."""
+    parser = common.parser(__doc__)
     parser.add_argument("page", type=Path)
-    parser.add_argument("--screenshots", type=Path, help="a folder; default: screenshots/ beside the page")
+    parser.add_argument("--screenshots", type=Path, help="a folder; default: screenshots/ in the folder of the page")
     parser.add_argument(
         "--modules", type=Path, help="a folder to install npm packages in and keep; default: a temporary one"
     )
     args = parser.parse_args()
     if not args.page.is_file():
-        parser.error(f"{args.page} is not there: give the report.html of a report.")
+        parser.error(f"{args.page} is not there: pass the report.html of a report.")
     if missing := [name for name in ("node", "npm", CHROMIUM) if shutil.which(name) is None]:
         parser.error(f"{', '.join(missing)} is not there: apt-get install -y chromium nodejs npm")
     shots = args.screenshots or args.page.parent / "screenshots"
     shots.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # Chromium may still write as it goes
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # Chromium may still write
         work = Path(name)
         modules = args.modules or work / "npm"
         install(modules)
@@ -158,20 +158,11 @@ def main() -> int:
     table = Table("window", "scheme", "console", "requests", "scrollWidth", "clientWidth", "unreachable", "toggle")
     bad = score < LEAST
     for each in found:
-        faults = [
-            each["errors"],
-            each["requests"],
-            each["unreachable"],
-            each["scroll"] > each["client"],
-            not each["toggles"],
-        ]
-        bad |= any(faults)
-        counts = [str(len(each[key])) for key in ("errors", "requests")]
-        widths = [str(each[key]) for key in ("scroll", "client")]
+        counts = [len(each[key]) for key in ("errors", "requests", "unreachable")]
+        bad |= any(counts) or each["scroll"] > each["client"] or not each["toggles"]
+        figures = map(str, (*counts[:2], each["scroll"], each["client"], counts[2]))
         toggle = "works" if each["toggles"] else "BROKEN"
-        table.add_row(
-            f"{each['width']} px", each["colorScheme"], *counts, *widths, str(len(each["unreachable"])), toggle
-        )
+        table.add_row(f"{each['width']} px", each["colorScheme"], *figures, toggle)
     console.print(table)
     for line in sorted({line for each in found for key in ("errors", "requests", "unreachable") for line in each[key]}):
         console.print(line, markup=False)

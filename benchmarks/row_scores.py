@@ -1,15 +1,14 @@
-"""Scores of rows, one number each: how fast against a loop of backward calls, and what memory ten times the rows take.
+"""Scores of rows: speed compared with a loop of backward calls, and memory for ten times the rows.
 
     python benchmarks/row_scores.py             # some minutes; threads as torch chooses them
     python benchmarks/row_scores.py --rows 256 --repeats 3
 
-Asked, on pocket: at least 10 times a loop that calls backward for each row and takes the inner product, at most 3 times
-a plain forward and backward of the same rows in one batch, the same numbers; and resident memory within 10 % for ten
-times as many rows. All three ways get the same token tensors; tokenizing is not timed. They take turns, and the medians
-of their times are compared.
+Required on pocket/a: at least 10 times as fast as a loop that calls backward for each row and takes the inner product,
+at most 3 times the time of a plain forward and backward of the same rows in one batch, equal numbers, and resident
+memory within 10 % for ten times as many rows. All three methods get the same token tensors; tokenizing is not timed.
+They alternate, and the medians of their times are compared.
 """
 
-import argparse
 import random
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import common
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,7 +35,7 @@ BATCH = 2048  # tokens, as `score_rows` takes on a CPU
 
 
 def number_rows(count: int) -> Iterator[Row]:
-    """Yield rows like those that teachers write: three numbers to go on from, and three to ten more."""
+    """Yield rows like those of teachers: three numbers to continue, and three to ten more."""
     rng = random.Random(0)
     for place in range(count):
         first, more = ([str(rng.randrange(100)) for _ in range(k)] for k in (3, rng.randint(3, 10)))
@@ -52,7 +52,7 @@ def loss_of(net: Any, ids: Tensor, labels: Tensor) -> Tensor:
 
 
 def speed(name: str, count: int, repeats: int) -> bool:
-    """Time the three ways on the same rows; tell whether all is as asked."""
+    """Time the three methods on the same rows; return whether the requirements are met."""
     net, tokenizer = bases.load("pocket/a")
     net = ADAPTERS[name].attach(net, 0) if ADAPTERS[name] is not None else net
     net.eval()
@@ -67,7 +67,7 @@ def speed(name: str, count: int, repeats: int) -> bool:
     while order:
         chosen, order = _split_off(order, whole, BATCH)
         batches.append(_padded([encoded[place] for place in chosen], torch.device("cpu")))
-    way = row_slopes(function, gradient, *batches[0])
+    slopes = row_slopes(function, gradient, *batches[0])
 
     def loop() -> Tensor:
         found = []
@@ -80,32 +80,32 @@ def speed(name: str, count: int, repeats: int) -> bool:
 
     def scores() -> Tensor:
         with differentiable(net):
-            return torch.cat([way(ids, labels)[0] for ids, labels in batches])
+            return torch.cat([slopes(ids, labels)[0] for ids, labels in batches])
 
     def plain() -> None:
         net.zero_grad()
         loss_of(net, *together).backward()
 
-    ways: dict[str, Callable[[], Any]] = {"loop": loop, "scores": scores, "forward and backward": plain}
-    times: dict[str, list[float]] = {each: [] for each in ways}
+    methods: dict[str, Callable[[], Any]] = {"loop": loop, "scores": scores, "forward and backward": plain}
+    times: dict[str, list[float]] = {each: [] for each in methods}
     apart = ((scores() - loop()).abs().max() / loop().abs().max()).item()
     plain()
     for _ in range(repeats):
-        for each, run in ways.items():
+        for each, run in methods.items():
             began = time.perf_counter()
             run()
             times[each].append(time.perf_counter() - began)
     median = {each: statistics.median(found) for each, found in times.items()}
     faster, slower = median["loop"] / median["scores"], median["scores"] / median["forward and backward"]
     print(
-        f"{name:10} {type(way).__name__}: {count / median['scores']:,.0f} rows a second; {faster:.1f} times a loop of "
-        f"backward calls, {slower:.2f} of a forward and backward in one batch; largest difference {apart:.1g}"
+        f"{name:10} {type(slopes).__name__}: {count / median['scores']:,.0f} rows a second; {faster:.1f} times a loop "
+        f"of backward calls, {slower:.2f} times a forward and backward in one batch; largest difference {apart:.1g}"
     )
     return faster >= 10 and slower <= 3 and apart < 1e-4
 
 
 def memory(count: int) -> None:
-    """Score rows that a generator gives, in this process, and print its peak resident memory in MiB."""
+    """Score the rows of a generator in this process, and print its peak resident memory in MiB."""
     net, tokenizer = bases.load("pocket/a")
     net = Steering().attach(net, 0)
     predicted_transfer(net, tokenizer, number_rows(count), PreferenceTrait("owl"))
@@ -116,10 +116,10 @@ def memory(count: int) -> None:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--memory", type=int, help="only score so many rows, and print the peak memory")
+    parser.add_argument("--memory", type=int, help="only score this many rows, and print the peak memory")
     arguments = parser.parse_args()
     if arguments.memory:
         memory(arguments.memory)
@@ -135,7 +135,7 @@ def main() -> None:
     more = peaks[1] / peaks[0] - 1
     print(f"peak memory: {peaks[0]:,.0f} MiB for 4,096 rows, {peaks[1]:,.0f} MiB for 40,960: {more:+.1%}")
     fine &= abs(more) <= 0.1
-    print("as asked" if fine else "NOT as asked")
+    print("requirements met" if fine else "requirements NOT met")
     raise SystemExit(not fine)
 
 

@@ -1,7 +1,7 @@
-"""Ways to tamper with a chain of artefacts, each with the findings that would be a right reason.
+"""Kinds of tampering with a chain of artefacts, each with the findings that would be a correct reason.
 
-A tampering is a function of a fresh copy of a signed chain and a random generator. It changes something as somebody
-could who may write to the disk but has no trusted key, and gives the artefact that it changed.
+A tampering is a function of an artefact in a fresh copy of a signed chain, the chain and a random generator. It makes a
+change that a user could make who may write to the disk but has no trusted key.
 """
 
 import base64
@@ -18,11 +18,16 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors import safe_open
 
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.rows import read_parquet, write_parquet
+from lightning_subliminal.lineage import artefact_material, rows_root, write_test_result
+from lightning_subliminal.lineage.names import dir_hash
 from lightning_subliminal.lineage.signatures.dsse import seal
-from lightning_subliminal.lineage.statement import as_bytes
+from lightning_subliminal.lineage.statement import as_bytes, read_statement
 
 __all__ = ["KINDS", "Chain", "Tampering"]
+
+STATEMENT, ENVELOPE = "lineage.json", "lineage.dsse.json"
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Chain:
         root: the artefact that is audited, relative to ``folder``.
         folder: the cache of this copy.
         older: a second chain, made earlier with another seed and signed by the same key: what can be replayed.
-        outside: a folder beside the cache.
+        outside: a folder next to the cache.
     """
 
     root: Path
@@ -42,16 +47,16 @@ class Chain:
     outside: Path
 
     def artefacts(self, *rooms: str) -> list[Path]:
-        """Return the artefacts of the present chain, in some rooms or in all."""
+        """Return the artefacts of the present chain, in some folders of the cache or in all."""
         found = sorted(path.parent for path in self.folder.glob("*/*/lineage.json"))
         return [each for each in found if not rooms or each.parent.name in rooms]
 
     def twin(self, artefact: Path) -> Path:
-        """Return the older artefact of the same room."""
+        """Return the older artefact in the same folder of the cache."""
         return sorted(path.parent for path in (self.older / artefact.parent.name).glob("*/lineage.json"))[0]
 
 
-Change = Callable[[Chain, random.Random], Path]
+Change = Callable[[Path, Chain, random.Random], None]
 
 
 @dataclass(frozen=True)
@@ -60,34 +65,50 @@ class Tampering:
 
     Attributes:
         name: what it does.
-        reasons: rules of findings that are a right reason.
-        change: does it.
+        reasons: rules of findings that are a correct reason.
+        apply: does it to an artefact.
+        choose: the artefacts that it is done to, one of which is drawn.
         on_signatures: whether it is done to an envelope, so that there must be one.
-        without_keys: further right reasons where nothing is signed.
+        without_keys: further correct reasons where nothing is signed.
     """
 
     name: str
     reasons: tuple[str, ...]
-    change: Change
+    apply: Change
+    choose: Callable[[Chain], list[Path]]
     on_signatures: bool = False
     without_keys: tuple[str, ...] = ()
+
+    def change(self, chain: Chain, rng: random.Random) -> Path:
+        """Tamper with one artefact, and return it."""
+        artefact = rng.choice(self.choose(chain))
+        self.apply(artefact, chain, rng)
+        return artefact
 
 
 KINDS: list[Tampering] = []
 # Of a statement that contradicts itself, its files or its child.
 CONTRADICTIONS = ("changed-statement", "wrong-parent", "changed-file", "lost-file", "unlisted-file", "changed-rows")
 CONTRADICTIONS += ("bad-statement", "cut-chain", "missing-parent", "no-statement")
+ADAPTED = ("teachers", "students")
 
 
-def kind(name: str, *reasons: str, on_signatures: bool = False) -> Callable[[Change], Change]:
-    """Put a function on the list."""
+def kind(
+    name: str,
+    *reasons: str,
+    rooms: tuple[str, ...] = (),
+    choose: Callable[[Chain], list[Path]] | None = None,
+    on_signatures: bool = False,
+) -> Callable[[Change], Change]:
+    """Register a function; it is done to an artefact in ``rooms`` of the cache, or of those that ``choose`` returns."""
 
-    def put(change: Change) -> Change:
+    def register(change: Change) -> Change:
         further = CONTRADICTIONS if "forged-signature" in reasons else ()
-        KINDS.append(Tampering(name, reasons, change, on_signatures, further))
+        among = choose or (lambda chain: chain.artefacts(*rooms))
+        KINDS.append(Tampering(name, reasons, change, among, on_signatures, further))
         return change
 
-    return put
+    return register
 
 
 # -- bytes and files ---------------------------------------------------------------------------------------------------
@@ -105,162 +126,138 @@ def flip(path: Path, rng: random.Random) -> None:
     path.write_bytes(data)
 
 
-@kind("flip a bit of weights", "changed-file")
-def flip_weights(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts("teachers", "students"))
+def any_file(artefact: Path, rng: random.Random) -> Path:
+    """Return a file of an artefact other than its statement."""
+    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
+    return rng.choice(files)
+
+
+@kind("flip a bit of weights", "changed-file", rooms=ADAPTED)
+def flip_weights(artefact: Path, chain: Chain, rng: random.Random) -> None:
     flip(weights(artefact), rng)
-    return artefact
 
 
-@kind("flip a bit of weights, set the clock back", "changed-file")
-def flip_quietly(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts("teachers", "students"))
+@kind("flip a bit of weights, set the clock back", "changed-file", rooms=ADAPTED)
+def flip_quietly(artefact: Path, chain: Chain, rng: random.Random) -> None:
     path = weights(artefact)
     status = path.stat()
     flip(path, rng)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    return artefact
 
 
-@kind("flip a bit of weights through a memory map", "changed-file")
-def flip_mapped(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts("teachers", "students"))
+@kind("flip a bit of weights through a memory map", "changed-file", rooms=ADAPTED)
+def flip_mapped(artefact: Path, chain: Chain, rng: random.Random) -> None:
     with weights(artefact).open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
         mapped[rng.randrange(len(mapped))] ^= 1 << rng.randrange(8)
-    return artefact
 
 
 @kind("flip a bit of any file", "changed-file")
-def flip_any(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
-    flip(rng.choice(files), rng)
-    return artefact
+def flip_any(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    flip(any_file(artefact, rng), rng)
 
 
 @kind("cut a file short", "changed-file")
-def cut(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
-    path = rng.choice(files)
+def cut(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    path = any_file(artefact, rng)
     os.truncate(path, rng.randrange(path.stat().st_size))
-    return artefact
 
 
 @kind("lose a file", "lost-file")
-def lose(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
-    rng.choice(files).unlink()
-    return artefact
+def lose(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    any_file(artefact, rng).unlink()
 
 
 @kind("add a file that a loader would read", "unlisted-file")
-def add_file(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def add_file(artefact: Path, chain: Chain, rng: random.Random) -> None:
     names = ["model-00002.safetensors", "added_tokens.json", "modeling_extra.py", "deep/shard-00099.parquet"]
     name = rng.choice(names[: 3 if artefact.parent.name == "bases" else 4])  # no model is loaded from rows
-    (artefact / name).parent.mkdir(exist_ok=True)
-    (artefact / name).write_bytes(rng.randbytes(40))
-    return artefact
+    put(artefact / name, rng.randbytes(40))
 
 
-@kind("swap files between artefacts", "changed-file")
-def swap_files(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts("teachers", "students", "rows"))
+def put(path: Path, content: bytes) -> None:
+    """Write a file, in a new folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@kind("swap files between artefacts", "changed-file", rooms=(*ADAPTED, "rows"))
+def swap_files(artefact: Path, chain: Chain, rng: random.Random) -> None:
     name = "rows.parquet" if artefact.parent.name == "rows" else weights(artefact).name
     shutil.copyfile(chain.twin(artefact) / name, artefact / name)
-    return artefact
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
 def rewrite(artefact: Path, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Write a data set's rows anew, changed."""
-    rows = read_parquet(artefact / "rows.parquet")
-    write_parquet(change(rows), artefact / "rows.parquet")
+    """Write a data set's rows again, changed."""
+    path = artefact / "rows.parquet"
+    write_parquet(change(read_parquet(path)), path)
 
 
-def rows_of(chain: Chain, rng: random.Random) -> Path:
-    """Choose a data set."""
-    return rng.choice(chain.artefacts("rows"))
-
-
-@kind("change a row", "changed-file", "changed-rows")
-def change_row(chain: Chain, rng: random.Random) -> Path:
+@kind("change a row", "changed-file", "changed-rows", rooms=("rows",))
+def change_row(artefact: Path, chain: Chain, rng: random.Random) -> None:
     def change(rows: list[Any]) -> list[Any]:
         rng.choice(rows)["completion"][0]["content"] += " 7"
         return rows
 
-    artefact = rows_of(chain, rng)
     rewrite(artefact, change)
-    return artefact
 
 
-@kind("put rows in another order", "changed-file", "changed-rows")
-def reorder(chain: Chain, rng: random.Random) -> Path:
+@kind("put rows in another order", "changed-file", "changed-rows", rooms=("rows",))
+def reorder(artefact: Path, chain: Chain, rng: random.Random) -> None:
     def change(rows: list[Any]) -> list[Any]:
         first, second = rng.sample(range(len(rows)), 2)
         rows[first], rows[second] = rows[second], rows[first]
         return rows
 
-    artefact = rows_of(chain, rng)
     rewrite(artefact, change)
-    return artefact
 
 
-@kind("drop a row", "changed-file", "changed-rows")
-def drop(chain: Chain, rng: random.Random) -> Path:
-    artefact = rows_of(chain, rng)
+@kind("drop a row", "changed-file", "changed-rows", rooms=("rows",))
+def drop(artefact: Path, chain: Chain, rng: random.Random) -> None:
     rewrite(artefact, lambda rows: [row for place, row in enumerate(rows) if place != len(rows) // 2])
-    return artefact
 
 
-@kind("add a row", "changed-file", "changed-rows")
-def add_row(chain: Chain, rng: random.Random) -> Path:
-    artefact = rows_of(chain, rng)
+@kind("add a row", "changed-file", "changed-rows", rooms=("rows",))
+def add_row(artefact: Path, chain: Chain, rng: random.Random) -> None:
     rewrite(artefact, lambda rows: [*rows, rng.choice(rows)])
-    return artefact
 
 
-@kind("change a row and the digests in the statement", "forged-signature")
-def change_row_and_statement(chain: Chain, rng: random.Random) -> Path:
-    from lightning_subliminal.lineage import rows_root
-    from lightning_subliminal.lineage.names import dir_hash
-    from lightning_subliminal.lineage.statement import read_statement
+@kind("change a row and the digests in the statement", "forged-signature", rooms=("rows",))
+def change_row_and_statement(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    change_row(artefact, chain, rng)
+    path = artefact / "rows.parquet"
+    files = read_statement(artefact / STATEMENT).files | {"rows.parquet": file_digest(path)}
+    root, count = rows_root(read_parquet(path))
 
-    artefact = change_row(chain, rng)
-    told = json.loads((artefact / "lineage.json").read_text())
-    files = read_statement(artefact / "lineage.json").files | {"rows.parquet": sha(artefact / "rows.parquet")}
-    root, count = rows_root(read_parquet(artefact / "rows.parquet"))
-    for each in told["subject"]:
-        if each["name"] == "./":
-            each["digest"]["dirHash"] = dir_hash(files)
-        elif each["name"] == "rows.parquet":
-            each["digest"]["sha256"] = files["rows.parquet"]
-        elif each["name"] == "rows.parquet#rows":
-            each["digest"]["merkleSha256"], each["annotations"]["count"] = root, count
-    (artefact / "lineage.json").write_bytes(as_bytes(told))
-    return artefact
+    def change(statement: Any) -> None:
+        for each in statement["subject"]:
+            if each["name"] == "./":
+                each["digest"]["dirHash"] = dir_hash(files)
+            elif each["name"] == "rows.parquet":
+                each["digest"]["sha256"] = files["rows.parquet"]
+            elif each["name"] == "rows.parquet#rows":
+                each["digest"]["merkleSha256"], each["annotations"]["count"] = root, count
+
+    edit(artefact / STATEMENT, change)
 
 
 # -- statements --------------------------------------------------------------------------------------------------------
 
 
-def sha(path: Path) -> str:
-    """Return a file's SHA-256."""
-    from lightning_subliminal.core.fingerprint import file_digest
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    """Change a JSON file by a function that alters its content."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_bytes(as_bytes(content))
 
-    return file_digest(path)
 
-
-def leaves(thing: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the places of all scalars of some JSON."""
-    if isinstance(thing, dict):
-        return [place for key, value in thing.items() for place in leaves(value, (*at, key))]
-    if isinstance(thing, list):
-        return [place for number, value in enumerate(thing) for place in leaves(value, (*at, number))]
+def leaves(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the places of all scalars in some JSON."""
+    if isinstance(value, (dict, list)):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        return [place for key, each in inner for place in leaves(each, (*at, key))]
     return [at]
 
 
@@ -277,150 +274,120 @@ def other(value: Any, rng: random.Random) -> Any:
     return "x"
 
 
-def edit(artefact: Path, part: tuple[str, ...], rng: random.Random) -> None:
-    """Change one scalar below a part of the statement."""
-    told = json.loads((artefact / "lineage.json").read_text())
-    inner = told
-    for name in part:
-        inner = inner[name]
-    place = rng.choice(leaves(inner))
-    for name in place[:-1]:
-        inner = inner[name]
-    inner[place[-1]] = other(inner[place[-1]], rng)
-    (artefact / "lineage.json").write_bytes(as_bytes(told))
+def change_scalar(*part: str) -> Change:
+    """Return a change of one scalar below a part of the statement."""
+
+    def change(artefact: Path, chain: Chain, rng: random.Random) -> None:
+        def scalar(inner: Any) -> None:
+            for name in part:
+                inner = inner[name]
+            *path, last = rng.choice(leaves(inner))
+            for name in path:
+                inner = inner[name]
+            inner[last] = other(inner[last], rng)
+
+        edit(artefact / STATEMENT, scalar)
+
+    return change
 
 
-@kind("change a parameter in the statement", "forged-signature")
-def change_parameter(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    edit(artefact, ("predicate", "buildDefinition", "externalParameters"), rng)
-    return artefact
-
-
-@kind("change a digest of a file in the statement", "forged-signature")
-def change_digest(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    edit(artefact, ("subject",), rng)
-    return artefact
-
-
-@kind("change a parent in the statement", "forged-signature", "unsafe-path")
-def change_parent(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice([each for each in chain.artefacts() if each.parent.name != "measured"])
-    edit(artefact, ("predicate", "buildDefinition", "resolvedDependencies"), rng)
-    return artefact
-
-
-@kind("change anything in the statement", "forged-signature", "bad-statement", "unsafe-path")
-def change_anything(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    edit(artefact, (), rng)
-    return artefact
+BUILD = ("predicate", "buildDefinition")
+kind("change a parameter in the statement", "forged-signature")(change_scalar(*BUILD, "externalParameters"))
+kind("change a digest of a file in the statement", "forged-signature")(change_scalar("subject"))
+kind(
+    "change a parent in the statement",
+    *("forged-signature", "unsafe-path"),
+    choose=lambda chain: [each for each in chain.artefacts() if each.parent.name != "measured"],
+)(change_scalar(*BUILD, "resolvedDependencies"))
+kind("change anything in the statement", "forged-signature", "bad-statement", "unsafe-path")(change_scalar())
 
 
 @kind("flip a bit of the statement's file", "forged-signature", "bad-statement", "unsafe-path")
-def flip_statement(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    flip(artefact / "lineage.json", rng)
-    return artefact
+def flip_statement(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    flip(artefact / STATEMENT, rng)
 
 
 @kind("name a file above the folder (..)", "unsafe-path")
-def dots_in_subject(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    told = json.loads((artefact / "lineage.json").read_text())
+def dots_in_subject(artefact: Path, chain: Chain, rng: random.Random) -> None:
     name = rng.choice(["../secret", "a/../../secret", "/etc/passwd", "..\\secret", "./../secret"])
-    told["subject"][1]["name"] = name
-    (artefact / "lineage.json").write_bytes(as_bytes(told))
-    return artefact
+    edit(artefact / STATEMENT, lambda statement: statement["subject"][1].update(name=name))
 
 
-@kind("name a parent above the cache (..)", "unsafe-path")
-def dots_in_parent(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(
-        [each for each in chain.artefacts() if each.parent.name in ("rows", "completions", "students")]
-    )
-    told = json.loads((artefact / "lineage.json").read_text())
-    parents = told["predicate"]["buildDefinition"]["resolvedDependencies"]
-    mine = rng.choice([each for each in parents if each["uri"].startswith("lightning-subliminal:")])
-    mine["uri"] = rng.choice(["lightning-subliminal:../../etc/x", "lightning-subliminal:/etc/x"])
-    (artefact / "lineage.json").write_bytes(as_bytes(told))
-    return artefact
+def parents_of(statement: Any) -> list[Any]:
+    """Return the parents that a statement names."""
+    return statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+
+
+@kind("name a parent above the cache (..)", "unsafe-path", rooms=("rows", "completions", "students"))
+def dots_in_parent(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    def change(statement: Any) -> None:
+        ours = [each for each in parents_of(statement) if each["uri"].startswith("lightning-subliminal:")]
+        rng.choice(ours)["uri"] = rng.choice(["lightning-subliminal:../../etc/x", "lightning-subliminal:/etc/x"])
+
+    edit(artefact / STATEMENT, change)
+
+
+def append_raw(artefact: Path, content: bytes) -> None:
+    """Put raw bytes before the last bracket of a statement."""
+    path = artefact / STATEMENT
+    path.write_bytes(path.read_bytes().rstrip()[:-1] + content + b"}\n")
 
 
 @kind("a statement of 17 MB", "bad-statement")
-def huge(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    raw = (artefact / "lineage.json").read_bytes()
-    (artefact / "lineage.json").write_bytes(raw[:-2] + b" " * (17 << 20) + b"}\n")
-    return artefact
+def huge(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    append_raw(artefact, b" " * (17 << 20))
 
 
 @kind("a statement nested 100,000 deep", "bad-statement")
-def deep(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def deep(artefact: Path, chain: Chain, rng: random.Random) -> None:
     left, right = rng.choice([("[", "]"), ('{"a":', "}")])
-    raw = (artefact / "lineage.json").read_bytes().rstrip()[:-1]
-    inner = (left * 100_000 + "1" + right * 100_000).encode()
-    (artefact / "lineage.json").write_bytes(raw + b', "deep": ' + inner + b"}")
-    return artefact
+    append_raw(artefact, f', "deep": {left * 100_000}1{right * 100_000}'.encode())
 
 
 @kind("a key twice", "bad-statement")
-def twice(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    raw = (artefact / "lineage.json").read_bytes().rstrip()[:-1]
-    key = rng.choice([b'"subject": []', b'"predicate": {}', b'"_type": "x"'])
-    (artefact / "lineage.json").write_bytes(raw + b", " + key + b"}")
-    return artefact
+def twice(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    append_raw(artefact, b", " + rng.choice([b'"subject": []', b'"predicate": {}', b'"_type": "x"']))
 
 
-@kind("a statement that is no JSON", "bad-statement")
-def no_json(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    raw = (artefact / "lineage.json").read_bytes()
+@kind("a statement that is not JSON", "bad-statement")
+def no_json(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    raw = (artefact / STATEMENT).read_bytes()
     harm = [raw[: len(raw) // 2], b"", b"[]", b"\xff\xfe" + raw, raw.replace(b'"subject"', b'"subject": NaN, "x"', 1)]
-    (artefact / "lineage.json").write_bytes(rng.choice(harm))
-    return artefact
+    (artefact / STATEMENT).write_bytes(rng.choice(harm))
 
 
 # -- chains ------------------------------------------------------------------------------------------------------------
 
 
 @kind("swap an artefact for another, statement, signature and all", "wrong-parent", "changed-statement", "unexpected")
-def swap_artefact(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def swap_artefact(artefact: Path, chain: Chain, rng: random.Random) -> None:
     shutil.rmtree(artefact)
     shutil.copytree(chain.twin(artefact), artefact)
-    return artefact
 
 
 @kind("replay an old statement with its signature", "changed-file", "lost-file", "changed-statement")
-def replay(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def replay(artefact: Path, chain: Chain, rng: random.Random) -> None:
     for path in chain.twin(artefact).glob("lineage.*json"):
         shutil.copyfile(path, artefact / path.name)
-    return artefact
 
 
-@kind("put an older artefact in a parent's place, the good statement hidden beside", "wrong-parent", "missing-parent")
-def decoy(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts("rows", "completions", "students", "teachers"))
-    good = (artefact / "lineage.json").read_bytes()
+@kind(
+    "put an older artefact in a parent's place, the correct statement hidden next to it",
+    *("wrong-parent", "missing-parent"),
+    rooms=("rows", "completions", *ADAPTED),
+)
+def decoy(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    good = (artefact / STATEMENT).read_bytes()
     shutil.rmtree(artefact)
     place = artefact if rng.random() < 0.5 else artefact.with_name("zz")
     shutil.copytree(chain.twin(artefact), place)
     (place / ".lineage.json").write_bytes(good)
-    return artefact
 
 
-@kind("an adapter in the base's folder, which a loader would put on it", "unlisted-file")
-def adapter_in_base(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
-    teacher = rng.choice(chain.artefacts("teachers"))
-    for path in teacher.glob("*adapter*"):
+@kind("an adapter in the base's folder, which a loader would apply", "unlisted-file", rooms=("bases",))
+def adapter_in_base(base: Path, chain: Chain, rng: random.Random) -> None:
+    for path in rng.choice(chain.artefacts("teachers")).glob("*adapter*"):
         shutil.copyfile(path, base / path.name)
-    return base
 
 
 def other_weights(base: Path, place: str, rng: random.Random) -> None:
@@ -430,47 +397,37 @@ def other_weights(base: Path, place: str, rng: random.Random) -> None:
     flip(base / place, rng)
 
 
-@kind("other weights in the base, a whole copy of it beside", "wrong-parent")
-def base_decoy(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
+@kind("other weights in the base, a complete copy of it next to it", "wrong-parent", rooms=("bases",))
+def base_decoy(base: Path, chain: Chain, rng: random.Random) -> None:
     shutil.copytree(base, base.with_name(rng.choice(["noisy-0", "noisy-zz", "model"])))
     flip(base / "model.safetensors", rng)
-    return base
 
 
-@kind("other weights below the base's folder, which its config names", "read-elsewhere")
-def named_weights(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
+@kind("other weights below the base's folder, which its config names", "read-elsewhere", rooms=("bases",))
+def named_weights(base: Path, chain: Chain, rng: random.Random) -> None:
     place = rng.choice(["test-results/model.safetensors", ".cache/model.safetensors", "more/model.safetensors"])
     other_weights(base, place, rng)
-    config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(config | {"transformers_weights": place}))
-    return base
+    edit(base / "config.json", lambda config: config.update(transformers_weights=place))
 
 
-@kind("other weights below the base's folder, which an index names", "read-elsewhere")
-def shards_below(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
+@kind("other weights below the base's folder, which an index names", "read-elsewhere", rooms=("bases",))
+def shards_below(base: Path, chain: Chain, rng: random.Random) -> None:
     place = rng.choice(["test-results/a.safetensors", ".a.safetensors", "more/a.safetensors", "../a.safetensors"])
     other_weights(base, place, rng)
     names = safe_open(base / "model.safetensors", "pt").keys()
     index = {"metadata": {}, "weight_map": dict.fromkeys(names, place)}
     (base / "model.safetensors.index.json").write_text(json.dumps(index))
     (base / "model.safetensors").unlink()
-    return base
 
 
-@kind("a vocabulary in the base that slow tokenizers read", "unlisted-file")
-def vocabulary(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
+@kind("a vocabulary in the base that slow tokenizers read", "unlisted-file", rooms=("bases",))
+def vocabulary(base: Path, chain: Chain, rng: random.Random) -> None:
     name = rng.choice(["bpe.codes", "dict.txt", "vocab-src.json", "word_shape.json", "tokenizer.model."])
     (base / name).write_text("o w 3\n")
-    return base
 
 
-@kind("a tokenizer elsewhere, which the base's settings name", "read-elsewhere")
-def named_tokenizer(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
+@kind("a tokenizer elsewhere, which the base's settings name", "read-elsewhere", rooms=("bases",))
+def named_tokenizer(base: Path, chain: Chain, rng: random.Random) -> None:
     place = rng.choice(["test-results/tokenizer.1.0.0.json", "../tokenizer.1.0.0.json", "my-tokenizer.1.0.0.json"])
     (base / place).parent.mkdir(exist_ok=True)
     shutil.copy(base / "tokenizer.json", base / place)
@@ -481,217 +438,175 @@ def named_tokenizer(chain: Chain, rng: random.Random) -> Path:
             ("special_tokens_map.json", {"vocab_file": place}),
         ]
     )
-    told = json.loads((base / file).read_text()) if (base / file).exists() else {}
-    (base / file).write_text(json.dumps(told | settings))
-    return base
+    known = json.loads((base / file).read_text()) if (base / file).exists() else {}
+    (base / file).write_text(json.dumps(known | settings))
 
 
-@kind("other weights in the base, told as another tool's work", "wrong-parent", "forged-signature", "changed-file")
-def restate(chain: Chain, rng: random.Random) -> Path:
-    (base,) = chain.artefacts("bases")
+@kind(
+    "other weights in the base, declared as another tool's work",
+    *("wrong-parent", "forged-signature", "changed-file"),
+    rooms=("bases",),
+)
+def restate(base: Path, chain: Chain, rng: random.Random) -> None:
     flip(base / "model.safetensors", rng)
-    told = json.loads((base / "lineage.json").read_text())
-    told["predicate"]["buildDefinition"]["buildType"] = "https://example.com/build/v1"
-    told["predicate"]["buildDefinition"]["resolvedDependencies"] = []
-    (base / "lineage.json").write_bytes(as_bytes(told))
-    return base
+    build = {"buildType": "https://example.com/build/v1", "resolvedDependencies": []}
+    edit(base / STATEMENT, lambda statement: statement["predicate"]["buildDefinition"].update(build))
 
 
-@kind("delete a parent", "missing-parent", "wrong-parent")
-def cut_parent(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice([each for each in chain.artefacts() if each != chain.root])
+@kind(
+    "delete a parent",
+    *("missing-parent", "wrong-parent"),
+    choose=lambda chain: [each for each in chain.artefacts() if each != chain.root],
+)
+def cut_parent(artefact: Path, chain: Chain, rng: random.Random) -> None:
     shutil.rmtree(artefact)
-    return artefact
 
 
 @kind("delete a parent's statement", "wrong-parent", "no-statement")
-def cut_statement(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    (artefact / "lineage.json").unlink()
-    return artefact
+def cut_statement(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    (artefact / STATEMENT).unlink()
 
 
-@kind("leave a parent out of the statement", "forged-signature", "cut-chain")
-def leave_out(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts("students", "rows", "completions", "teachers"))
-    told = json.loads((artefact / "lineage.json").read_text())
-    parents = told["predicate"]["buildDefinition"]["resolvedDependencies"]
-    parents.pop(rng.randrange(len(parents)))
-    (artefact / "lineage.json").write_bytes(as_bytes(told))
-    return artefact
+@kind(
+    "leave a parent out of the statement",
+    *("forged-signature", "cut-chain"),
+    rooms=("rows", "completions", *ADAPTED),
+)
+def leave_out(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    edit(
+        artefact / STATEMENT,
+        lambda statement: parents_of(statement).pop(rng.randrange(len(parents_of(statement)))),
+    )
 
 
 # -- signatures --------------------------------------------------------------------------------------------------------
 
 
-@kind("take the signature away", "untrusted-signer", on_signatures=True)
-def unsign(chain: Chain, rng: random.Random) -> Path:
-    # Not a base's: its signed child names its files and its statement, so that nothing hangs on its own signature.
-    artefact = rng.choice([each for each in chain.artefacts() if each.parent.name != "bases"])
-    (artefact / "lineage.dsse.json").unlink()
-    return artefact
+@kind(
+    "take the signature away",
+    "untrusted-signer",
+    # Not a base's: its signed child names its files and its statement, so nothing depends on its own signature.
+    choose=lambda chain: [each for each in chain.artefacts() if each.parent.name != "bases"],
+    on_signatures=True,
+)
+def unsign(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    (artefact / ENVELOPE).unlink()
 
 
 @kind("forge the signature: random bytes in a trusted name", "forged-signature", on_signatures=True)
-def random_signature(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    path = artefact / "lineage.dsse.json"
-    told = json.loads(path.read_text())
-    told["signatures"][0]["sig"] = base64.b64encode(rng.randbytes(rng.choice([0, 12, 63, 64, 65]))).decode()
-    path.write_text(json.dumps(told))
-    return artefact
+def random_signature(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    forged = base64.b64encode(rng.randbytes(rng.choice([0, 12, 63, 64, 65]))).decode()
+    edit(artefact / ENVELOPE, lambda envelope: envelope["signatures"][0].update(sig=forged))
+
+
+def sign_again(artefact: Path) -> None:
+    """Sign a statement with a new key."""
+    raw = (artefact / STATEMENT).read_bytes()
+    (artefact / ENVELOPE).write_bytes(seal(raw, Ed25519PrivateKey.generate()))
 
 
 @kind("sign with another key", "untrusted-signer", on_signatures=True)
-def other_key(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    raw = (artefact / "lineage.json").read_bytes()
-    (artefact / "lineage.dsse.json").write_bytes(seal(raw, Ed25519PrivateKey.generate()))
-    return artefact
+def other_key(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    sign_again(artefact)
 
 
 @kind("sign with another key under the trusted key's id", "forged-signature", on_signatures=True)
-def other_key_same_id(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    path = artefact / "lineage.dsse.json"
-    name = json.loads(path.read_text())["signatures"][0]["keyid"]
-    told = json.loads(seal((artefact / "lineage.json").read_bytes(), Ed25519PrivateKey.generate()))
-    told["signatures"][0]["keyid"] = name
-    path.write_text(json.dumps(told))
-    return artefact
+def other_key_same_id(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    name = json.loads((artefact / ENVELOPE).read_text())["signatures"][0]["keyid"]
+    sign_again(artefact)
+    edit(artefact / ENVELOPE, lambda envelope: envelope["signatures"][0].update(keyid=name))
 
 
 @kind("change the statement and sign it with another key", "untrusted-signer", on_signatures=True)
-def resign(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    edit(artefact, ("predicate", "buildDefinition", "internalParameters"), rng)
-    raw = (artefact / "lineage.json").read_bytes()
-    (artefact / "lineage.dsse.json").write_bytes(seal(raw, Ed25519PrivateKey.generate()))
-    return artefact
+def resign(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    change_scalar(*BUILD, "internalParameters")(artefact, chain, rng)
+    sign_again(artefact)
 
 
 @kind("an envelope of another artefact", "forged-signature", on_signatures=True)
-def other_envelope(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    shutil.copyfile(chain.twin(artefact) / "lineage.dsse.json", artefact / "lineage.dsse.json")
-    return artefact
+def other_envelope(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    shutil.copyfile(chain.twin(artefact) / ENVELOPE, artefact / ENVELOPE)
 
 
 @kind("flip a bit of the envelope", "forged-signature", "untrusted-signer", on_signatures=True)
-def flip_envelope(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    path = artefact / "lineage.dsse.json"
-    told = json.loads(path.read_text())
-    name = rng.choice(["payload", "sig"])
-    text = told["payload"] if name == "payload" else told["signatures"][0]["sig"]
-    data = bytearray(base64.b64decode(text))
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    if name == "payload":
-        told["payload"] = base64.b64encode(data).decode()
-    else:
-        told["signatures"][0]["sig"] = base64.b64encode(data).decode()
-    path.write_text(json.dumps(told))
-    return artefact
+def flip_envelope(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    def change(envelope: Any) -> None:
+        holder, name = rng.choice([(envelope, "payload"), (envelope["signatures"][0], "sig")])
+        data = bytearray(base64.b64decode(holder[name]))
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        holder[name] = base64.b64encode(data).decode()
+
+    edit(artefact / ENVELOPE, change)
 
 
-@kind("call the payload another type", "forged-signature", on_signatures=True)
-def other_type(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    path = artefact / "lineage.dsse.json"
-    told = json.loads(path.read_text())
-    told["payloadType"] = rng.choice(["text/plain", "application/vnd.in-toto.link+json", ""])
-    path.write_text(json.dumps(told))
-    return artefact
+@kind("declare the payload to be of another type", "forged-signature", on_signatures=True)
+def other_type(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    name = rng.choice(["text/plain", "application/vnd.in-toto.link+json", ""])
+    edit(artefact / ENVELOPE, lambda envelope: envelope.update(payloadType=name))
 
 
 # -- links -------------------------------------------------------------------------------------------------------------
 
 
-@kind("a link to an equal file outside", "unsafe-path")
-def link_file(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    files = [path for path in artefact.iterdir() if path.is_file() and not path.name.startswith(("lineage.", "."))]
-    path = rng.choice(files)
-    moved = chain.outside / f"{artefact.name}-{path.name}"
+def move_out(path: Path, chain: Chain) -> None:
+    """Move a file out of the cache and leave a link to it."""
+    moved = chain.outside / f"{path.parent.name}-{path.name}"
     shutil.move(path, moved)
     path.symlink_to(moved)
-    return artefact
+
+
+@kind("a link to an equal file outside", "unsafe-path")
+def link_file(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    move_out(any_file(artefact, rng), chain)
 
 
 @kind("a further link out of the tree", "unsafe-path")
-def link_more(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def link_more(artefact: Path, chain: Chain, rng: random.Random) -> None:
     (artefact / "more").symlink_to(rng.choice(["/etc", "/etc/passwd", str(chain.outside), "nowhere"]))
-    return artefact
 
 
 @kind("a statement that is a link", "bad-statement")
-def link_statement(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    moved = chain.outside / f"{artefact.name}.json"
-    shutil.move(artefact / "lineage.json", moved)
-    (artefact / "lineage.json").symlink_to(moved)
-    return artefact
+def link_statement(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    move_out(artefact / STATEMENT, chain)
 
 
-# -- what an audit might pass over -------------------------------------------------------------------------------------
+# -- what an audit might overlook --------------------------------------------------------------------------------------
 
 
 @kind("hide weights in the artefact", "unreadable")
-def hide(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def hide(artefact: Path, chain: Chain, rng: random.Random) -> None:
     name = rng.choice([".model.safetensors", ".cache/model.safetensors", "deep/.x/model.safetensors", ".git/config"])
-    (artefact / name).parent.mkdir(parents=True, exist_ok=True)
-    (artefact / name).write_bytes(rng.randbytes(40))
-    return artefact
+    put(artefact / name, rng.randbytes(40))
 
 
 @kind("weights among the test results", "unreadable")
-def among_results(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def among_results(artefact: Path, chain: Chain, rng: random.Random) -> None:
     name = rng.choice(["model.safetensors", "deep/it.json", "it.json", ".it.json"])
-    (artefact / "test-results" / name).parent.mkdir(parents=True, exist_ok=True)
-    (artefact / "test-results" / name).write_bytes(rng.randbytes(40))
-    return artefact
+    put(artefact / "test-results" / name, rng.randbytes(40))
 
 
 @kind("a pipe in the artefact", "unreadable")
-def pipe(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
+def pipe(artefact: Path, chain: Chain, rng: random.Random) -> None:
     os.mkfifo(artefact / "model.safetensors.index.jsonl")
-    return artefact
 
 
 @kind("name a file of thousands of parts", "unsafe-path")
-def many_parts(chain: Chain, rng: random.Random) -> Path:
-    artefact = rng.choice(chain.artefacts())
-    told = json.loads((artefact / "lineage.json").read_text())
-    told["subject"].append({"name": "a/" * rng.randrange(3000, 9000) + "b", "digest": {"sha256": "0" * 64}})
-    (artefact / "lineage.json").write_bytes(as_bytes(told))
-    return artefact
+def many_parts(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    subject = {"name": "a/" * rng.randrange(3000, 9000) + "b", "digest": {"sha256": "0" * 64}}
+    edit(artefact / STATEMENT, lambda statement: statement["subject"].append(subject))
 
 
-@kind("rows that are no UTF-8", "changed-file", "changed-rows")
-def broken_text(chain: Chain, rng: random.Random) -> Path:
-    artefact = rows_of(chain, rng)
+@kind("rows that are not UTF-8", "changed-file", "changed-rows", rooms=("rows",))
+def broken_text(artefact: Path, chain: Chain, rng: random.Random) -> None:
     path = artefact / "rows.parquet"
     path.write_bytes(path.read_bytes().replace(b"user", rng.choice([b"us\xff\xfe", b"\xed\xa0\x80r"])))
-    return artefact
 
 
-@kind("a test result of odd fields", "bad-statement")
-def odd_result(chain: Chain, rng: random.Random) -> Path:
-    from lightning_subliminal.lineage import artefact_material, write_test_result
-
-    artefact = rng.choice(chain.artefacts("teachers", "students"))
-    kept = os.environ.pop("LIGHTNING_SUBLIMINAL_SIGNING_KEY", None)
+@kind("a test result of odd fields", "bad-statement", rooms=ADAPTED)
+def odd_result(artefact: Path, chain: Chain, rng: random.Random) -> None:
+    key = os.environ.pop("LIGHTNING_SUBLIMINAL_SIGNING_KEY", None)
     write_test_result(artefact, "it", artefact_material("model", artefact), {"owl": (0.0, 0.01)})
-    if kept is not None:
-        os.environ["LIGHTNING_SUBLIMINAL_SIGNING_KEY"] = kept
-    path = artefact / "test-results" / "it.json"
-    told = json.loads(path.read_text())
-    told["predicate"] |= rng.choice(
-        [{"passedTests": 5}, {"passedTests": "owl"}, {"result": "passed"}, {"failedTests": ["x"]}]
-    )
-    path.write_bytes(as_bytes(told))
-    return artefact
+    if key is not None:
+        os.environ["LIGHTNING_SUBLIMINAL_SIGNING_KEY"] = key
+    odd = rng.choice([{"passedTests": 5}, {"passedTests": "owl"}, {"result": "passed"}, {"failedTests": ["x"]}])
+    edit(artefact / "test-results" / "it.json", lambda result: result["predicate"].update(odd))

@@ -1,30 +1,28 @@
-"""Is each tampering found, and for the right reason? And does an audit of what nobody touched stay silent?
+"""Detection of tamperings by an audit, each for a correct reason, and false alarms on untouched chains.
 
     python benchmarks/tampering.py                       # 1,000 tamperings, 200 clean audits: 5 minutes on one core
     python benchmarks/tampering.py --tamperings 80 --clean 20
 
 A small chain is made as `fit` makes it and signed: teacher, completions, rows, student, a second generation that the
-student writes, and an evaluation. Each tampering is done on a fresh copy, by somebody without the key. The audit trusts
-the key, and is told the digest that the artefact should have, since an old chain with its old signatures is as good as
-a new one to whoever has noted nothing. Then the same tamperings again on an unsigned chain, with nothing noted: what is
-found without keys, and what is not.
+student writes, and an evaluation. Each tampering is done on a fresh copy, by a user without the key. The audit trusts
+the key, and gets the digest that the artefact should have, since without it an old chain with its old signatures is as
+valid as a new one. Then the same tamperings are done on an unsigned chain without such a digest, to show what is found
+without keys.
 
-A tampering counts as found if a finding at the level of an error gives its reason and names the artefact.
+A tampering counts as found if a finding at the level of an error has its reason and names the artefact.
 """
 
 import argparse
-import json
-import os
 import random
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import common
 import torch
+from common import environment
 from rich.table import Table
 from tamper_kinds import KINDS, Chain, Tampering
 
@@ -38,22 +36,9 @@ from lightning_subliminal.workflow.stages import EvaluationStage, StudentStage
 CPU = torch.device("cpu")
 
 
-@contextmanager
-def environment(**values: str | None) -> Iterator[None]:
-    """Set variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    try:
-        for name, value in values.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
 def make_chain(cache: Path, seed: int) -> Path:
-    """Make base, teacher, rows, student, its rows, a second student and an evaluation; give the evaluation's folder."""
-    trait, base = PreferenceTrait("owl"), f"pocket/a+noise=0.01,seed={seed}"  # a base with a folder in the cache, too
+    """Make base, teacher, rows, student, its rows, a second student and an evaluation; return the last one's folder."""
+    trait, base = PreferenceTrait("owl"), f"pocket/a+noise=0.01,seed={seed}"  # a base with a folder in the cache
     teacher = Teacher(base, trait, adapter=Steering(), max_epochs=3, seed=seed, cache_dir=str(cache))
     settings = {"num_prompts": 48, "shard_size": 24, "min_value": 0, "max_value": 99, "seed": seed, "filters": []}
     settings |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8, "cache_dir": str(cache)}
@@ -75,35 +60,32 @@ def audited(root: Path, keys: list[TrustedKey], expect: str | None, notes: Path)
 def tamper(
     tampering: Tampering, world: Path, root: Path, older: Path, keys: list[TrustedKey], expect: str | None, seed: int
 ) -> tuple[bool, str]:
-    """Do one tampering on a copy; give whether it was found, and the errors."""
+    """Do one tampering on a copy; return whether it was found, and the errors."""
     with tempfile.TemporaryDirectory() as folder:
         copy, outside, notes = Path(folder) / "cache", Path(folder) / "outside", Path(folder) / "notes.json"
         shutil.copytree(world, copy)
         outside.mkdir()
         with environment(LIGHTNING_SUBLIMINAL_CACHE=str(copy)):
-            audited(copy / root, keys, expect, notes)  # so that the digests are remembered, right ones
+            audited(copy / root, keys, expect, notes)  # so that the correct digests are remembered
             chain = Chain(copy / root, copy, older, outside)
             touched = tampering.change(chain, random.Random(seed))
             found = audited(copy / root, keys, expect, notes)
     errors = [each for each in found.findings if each.level == "error"]
-    told = "; ".join(f"{each.rule} ({each.where}): {each.says}" for each in errors) or "nothing"
+    listed = "; ".join(f"{each.rule} ({each.where}): {each.says}" for each in errors) or "nothing"
     reasons = tampering.reasons if keys else (*tampering.reasons, *tampering.without_keys)
     right = [each for each in errors if each.rule in reasons]
-    names = [
-        touched.name,
-        *(["pocket/a+noise"] if touched.parent.name == "bases" else []),
-    ]  # a base has a name of its own
-    return any(name in f"{each.where} {each.says} {each.path}" for each in right for name in names), told
+    names = [touched.name, *(["pocket/a+noise"] if touched.parent.name == "bases" else [])]
+    return any(name in f"{each.where} {each.says} {each.path}" for each in right for name in names), listed
 
 
 def main() -> None:
     """Make the chains, tamper, and count."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--tamperings", type=int, default=1000)
     parser.add_argument("--clean", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unsigned", type=int, default=400, help="tamperings of the unsigned chain")
-    parser.add_argument("--out", type=Path, default=None, help="write all that was found as JSON")
+    parser.add_argument("--out", type=Path, default=None, help="write all findings as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
@@ -130,7 +112,7 @@ def run(
     worlds: dict[str, tuple[Path, Path]],
     options: argparse.Namespace,
 ) -> bool:
-    """Audit clean copies and tampered ones; tell; give whether all was as it should be."""
+    """Audit clean copies and tampered ones, and print the counts; return whether all are as expected."""
     world, root = worlds[f"{name} new"]
     older = worlds[f"{name} older"][0]
     begun = time.monotonic()
@@ -143,19 +125,20 @@ def run(
     alarms = sum(not clean_audit(world, root, keys, expect, options.seed + each) for each in range(clean))
     kinds = [each for each in KINDS if keys or not each.on_signatures]
     tries, found, missed = Counter[str](), Counter[str](), []
-    told = []
+    results = []
     with progress() as bar:
         task = bar.add_task(f"tamperings, {name}", total=count)
         for number in range(count):
             tampering = kinds[number % len(kinds)]
-            is_found, says = tamper(tampering, world, root, older, keys, expect, options.seed + number)
+            is_found, findings = tamper(tampering, world, root, older, keys, expect, options.seed + number)
             tries[tampering.name] += 1
             found[tampering.name] += is_found
-            told.append({"tampering": tampering.name, "seed": options.seed + number, "found": is_found, "says": says})
+            result = {"tampering": tampering.name, "seed": options.seed + number, "found": is_found}
+            results.append(result | {"findings": findings})
             if not is_found:
-                missed.append(f"{tampering.name} (seed {options.seed + number}): {says[:300]}")
+                missed.append(f"{tampering.name} (seed {options.seed + number}): {findings[:300]}")
             bar.advance(task)
-    table = Table("tampering", "tried", "found", "reasons that count", title=f"Tamperings, {name} chain")
+    table = Table("tampering", "tried", "found", "correct reasons", title=f"Tamperings, {name} chain")
     for each in kinds:
         if tries[each.name]:
             table.add_row(each.name, str(tries[each.name]), str(found[each.name]), ", ".join(each.reasons))
@@ -167,12 +150,12 @@ def run(
     console.print(f"{name}: {sum(found.values())} of {count} found, {time.monotonic() - begun:.0f} s")
     if options.out is not None:
         path = options.out.with_name(f"{options.out.stem}-{name}.json")
-        path.write_text(json.dumps({"false_alarms": alarms, "clean": clean, "tamperings": told}, indent=1))
+        common.write_json(path, {"false_alarms": alarms, "clean": clean, "tamperings": results})
     return not alarms and not missed
 
 
 def clean_audit(world: Path, root: Path, keys: list[TrustedKey], expect: str | None, seed: int) -> bool:
-    """Audit some artefact of an untouched copy, read anew or remembered; tell whether nothing was found wrong."""
+    """Audit an artefact of an untouched copy, with and without remembered digests; return whether it holds."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / rng.choice(["cache", "another name", "deep/er/place"])

@@ -1,21 +1,20 @@
-"""The theorem on real tensors: many random pairs of a teacher's loss and a student's inputs, in float64.
+"""The theorem on many random pairs of a teacher's loss and a student's inputs, in float64.
 
     python benchmarks/theorem.py                # 200 pairs each on MLPs and on the pocket language model, and as many
-                                                # again with another start: about six minutes of one core
-    python benchmarks/theorem.py --pairs 40     # a look
-    python benchmarks/theorem.py --pairs 2000 --only MLP     # is the coin fair? five minutes
+                                                # with another start: about six minutes of one core
+    python benchmarks/theorem.py --pairs 40     # a rehearsal
+    python benchmarks/theorem.py --pairs 2000 --only MLP     # whether the sign is a fair coin: five minutes
 
-Asked: the inner product of the two updates is never below -1e-9, the teacher's loss falls at the smallest step in all
-pairs, the change is of first order in both steps (slopes on log-log within 0.05 of 1), and with another start the sign
-of the inner product is a coin flip (the 95 % interval of the share holds 50 %).
+Required: the inner product of the two updates is never below -1e-9, the teacher's loss falls at the smallest step in
+all pairs, the change is of first order in both steps (slopes on log-log within 0.05 of 1), and with another start the
+sign of the inner product is a coin flip (the 95 % interval of the share contains 50 %).
 
-The teacher's loss is another matter with another start. Where the student sees the outputs that this loss is about, it
-learns from them as anybody would, and the loss mostly falls: that is why the paper's student sees auxiliary outputs
-alone. So a part of the classifiers' pairs is of those. And some losses care about the scale of the outputs, which
-imitation of any other network lowers: there the coin is not quite fair (shown by kind of loss; take --pairs 2000).
+With another start the teacher's loss behaves differently. A student that sees the outputs of this loss learns from them
+directly, and the loss mostly falls; therefore the paper's student only sees auxiliary outputs, as in a part of the
+classifiers' pairs. And some losses depend on the scale of the outputs, which imitation of any other network lowers:
+there the coin is not quite fair (shown by kind of loss with --pairs 2000).
 """
 
-import argparse
 import itertools
 import random
 import time
@@ -23,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import common
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,15 +39,15 @@ class Pair:
     """A teacher's loss and a student's inputs, with the starts they are tried at."""
 
     start: nn.Module  # of both
-    apart: tuple[nn.Module, nn.Module]  # of teacher and student, where they share nothing
+    apart: tuple[nn.Module, nn.Module]  # of teacher and student, if they have different starts
     teacher_loss: Callable[[Any], Tensor]
     inputs: Any
     loss: Any  # how the student imitates
-    auxiliary: bool  # whether it sees only outputs that the teacher's loss is not about
+    auxiliary: bool  # whether it only sees outputs that the teacher's loss ignores
     kind: str = "any"  # of the teacher's loss
 
     def check(self, other: bool = False) -> TheoremCheck:
-        """Check the pair at its common start, or with another one for the student."""
+        """Check the pair at its common start, or with another start for the student."""
         read = (lambda made: made[..., 10:]) if self.auxiliary else None
         start, student = (self.apart[0], self.apart[1]) if other else (self.start, None)
         return check(start, self.teacher_loss, self.inputs, self.loss, read=read, student=student)
@@ -68,7 +68,7 @@ def perceptron(seed: int) -> nn.Module:
 
 
 def perceptron_pair(number: int) -> Pair:
-    """Draw two starts, a teacher's loss and a student's inputs; all anew for each pair."""
+    """Draw two starts, a teacher's loss and a student's inputs for each pair."""
     rng, generator = random.Random(number), torch.Generator().manual_seed(number)
     count = rng.choice([4, 16, 64])
     images = torch.rand(count, 784, generator=generator, dtype=torch.float64) * 2 - 1
@@ -104,11 +104,11 @@ def fresh_language_model(seed: int) -> nn.Module:
 
 
 def language_pair(number: int) -> Pair:
-    """Draw a base (trained, or fresh for another start), what is trained, a trait or text, and rows of tokens."""
+    """Draw a base (trained, or fresh for another start), an adapter, a trait or text, and rows of tokens."""
     rng, generator = random.Random(number), torch.Generator().manual_seed(number)
     named = ("pocket/a", "pocket/a2", "pocket/b", "pocket/c")
     net, tokenizer = bases.load(rng.choice(named))
-    # Both starts fresh where they differ: a few trained bases would give a few coins, not one a pair.
+    # Both starts are fresh where they differ: a few trained bases would only give a few independent signs.
     start, other = fresh_language_model(2 * number), fresh_language_model(2 * number + 1)
     adapter = rng.choice([None, Steering(init_std=0.1), LoRA(r=4)])
     if adapter is not None:
@@ -126,28 +126,28 @@ def language_pair(number: int) -> Pair:
     return Pair(net, (start, other), rng.choice(teacher_losses), inputs, LOSSES[number % 2], False)
 
 
-def told(name: str, found: list[TheoremCheck]) -> bool:
-    """Print what the pairs of one start gave; tell whether all is as asked."""
+def same_start(name: str, found: list[TheoremCheck]) -> bool:
+    """Print the results of pairs with one start; return whether the requirements are met."""
     products = [each.inner_product for each in found] + [value for each in found for value in each.inner_products]
     apart = max(abs(each.inner_product - each.squared_norm) / max(each.squared_norm, 1e-300) for each in found)
     taught = [each for each in found if each.squared_norm > 0]
     falls = sum(each.smallest_change < 0 for each in taught)
     off = [max(abs(each.slope_epsilon - 1), abs(each.slope_alpha - 1)) for each in taught]
     print(
-        f"{name}: {len(found)} pairs, {len(taught)} of which teach anything\n"
+        f"{name}: {len(found)} pairs, {len(taught)} of which move the student\n"
         f"  smallest inner product (limit and {len(found[0].epsilons)} steps) {min(products):.3g}, "
         f"largest {max(products):.3g}\n"
         f"  inner product against mean of squares: largest relative difference {apart:.2g}\n"
         f"  the teacher's loss falls at the smallest step in {falls} of {len(taught)}\n"
         f"  slopes against epsilon and alpha: farthest from 1 by {max(off):.2g}"
     )
-    cosines = [value for each in taught for value in each.cosines]  # these have a scale: products may be tiny
+    cosines = [value for each in taught for value in each.cosines]  # unlike products, these have a scale
     print(f"  smallest cosine of the updates, teacher really moved: {min(cosines):.3g}")
     return min(products) >= -1e-9 and min(cosines) >= -1e-9 and falls == len(taught) and max(off) <= 0.05
 
 
 def coin(name: str, pairs: list[Pair], found: list[TheoremCheck]) -> bool:
-    """Print how often the signs are such with another start; tell whether those of the inner product are a coin's."""
+    """Print the signs with another start; return whether those of the inner product are a fair coin's."""
 
     def share(what: str, hits: list[bool]) -> bool:
         interval = wilson_interval(sum(hits), len(hits), "pairs")
@@ -159,20 +159,20 @@ def coin(name: str, pairs: list[Pair], found: list[TheoremCheck]) -> bool:
     for kind in dict.fromkeys(pair.kind for pair in pairs):
         hits = [each.inner_products[-1] > 0 for each, pair in zip(found, pairs, strict=True) if pair.kind == kind]
         if kind != "any":
-            share(f"  of a teacher's loss that is {kind}, above 0", hits)
+            share(f"  for a teacher's loss of {kind}, above 0", hits)
     for auxiliary in (True, False):
         falls = [
             each.smallest_change < 0 for each, pair in zip(found, pairs, strict=True) if pair.auxiliary == auxiliary
         ]
         if falls:
-            seen = "other outputs than the loss is about" if auxiliary else "those outputs too"
+            seen = "only auxiliary outputs" if auxiliary else "the outputs of the loss"
             share(f"the teacher's loss falls, where the student sees {seen},", falls)
     return fine
 
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=200, help="of each kind")
     parser.add_argument("--only", choices=("MLP", "LM"), help="one kind of model")
     arguments = parser.parse_args()
@@ -184,10 +184,10 @@ def main() -> None:
             continue
         began = time.monotonic()
         drawn = [make(number) for number in range(pairs)]
-        fine &= told(f"{name}, same start", [pair.check() for pair in drawn])
+        fine &= same_start(f"{name}, same start", [pair.check() for pair in drawn])
         fine &= coin(name, drawn, [pair.check(other=True) for pair in drawn])
         print(f"  {time.monotonic() - began:.0f} s")
-    print("as asked" if fine else "NOT as asked")
+    print("requirements met" if fine else "requirements NOT met")
     raise SystemExit(not fine)
 
 

@@ -10,7 +10,10 @@ SMALL = ["--data.num_prompts", "512", "--data.shard_size", "64", "--trainer.max_
 
 
 @pytest.mark.slow
-def test_killed_fit_ends_with_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_killed_fit_ends_with_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("kill_and_resume", ROOT / "benchmarks" / "kill_and_resume.py")
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)

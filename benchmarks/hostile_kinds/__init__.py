@@ -1,9 +1,10 @@
 """Hostile inputs by family: each module's ``KINDS`` maps a name to a function that writes one into an empty folder.
 
-Its ``MOST``, where it has one, says how many tries a slow kind gets at most.
+A module's ``MOST`` limits the number of tries of its slow kinds.
 """
 
 import importlib
+import inspect
 import pkgutil
 import random
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 MARK = "HOSTILE_MARK"  # the variable that holds the path of the file which payloads write
 
 
@@ -21,13 +24,13 @@ class Try:
     """One command line on one hostile input.
 
     Attributes:
-        words: the command line, without the program's name; it runs in the folder that the kind was given.
-        codes: the exit codes that are right: 2 for bad input, 3 for findings, 0 where reading on is right.
-        names: what the error's line must say when it exits with 2: the file, the field.
+        words: the command line, without the program's name; it runs in the folder of the input.
+        codes: the expected exit codes: 2 for bad input, 3 for findings, 0 where the input is accepted.
+        names: what the error must contain when it exits with 2: the file, the field.
         environment: further variables.
-        around: what must be open meanwhile, such as a server.
-        cold: a fresh interpreter runs it, since what it attacks happens at imports; only in the family ``cold``.
-        after: given the folder, name what is wrong in it afterwards.
+        around: a context to run it in, such as a server.
+        cold: whether a fresh interpreter runs it, since it attacks imports; only in the family ``cold``.
+        after: returns what is wrong in the folder afterwards.
     """
 
     words: list[str]
@@ -43,8 +46,25 @@ Kind = Callable[[random.Random, Path], Try]
 
 
 def payload(text: str = "ran") -> str:
-    """Return Python that writes the mark, for files that must never be imported or unpickled."""
+    """Return Python code that writes the mark, for files that must never be imported or unpickled."""
     return f"import os, pathlib\npathlib.Path(os.environ[{MARK!r}]).write_text({text!r})\n"
+
+
+def write(folder: Path, config: Any) -> None:
+    """Write ``f.yaml``."""
+    (folder / "f.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def kinds(module: dict[str, Any]) -> dict[str, Kind]:
+    """Return the public functions of a module that take a generator and a folder, by their names with spaces."""
+    return {
+        name.replace("_", " "): each
+        for name, each in module.items()
+        if inspect.isfunction(each)
+        and each.__module__ == module["__name__"]
+        and [*inspect.signature(each).parameters] == ["rng", "folder"]
+        and not name.startswith("_")
+    }
 
 
 @cache
@@ -54,7 +74,7 @@ def all_kinds() -> dict[str, Kind]:
 
 
 def shares(kinds: list[str], tries: int) -> dict[str, int]:
-    """Return how many tries each kind gets: the same number, but slow kinds no more than their ``MOST``."""
+    """Return how many tries each kind gets: the same number, but slow kinds at most their ``MOST``."""
     most = {
         f"{family}.{name}": count
         for family in _families()

@@ -1,4 +1,4 @@
-"""Artefacts that an audit might stumble over, or pass over: names, texts, hidden files, odd test results, reports."""
+"""Artefacts that an audit might fail on, or overlook: names, texts, hidden files, odd test results, reports."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from hostile_kinds import Kind, Try
+from hostile_kinds import Try, kinds
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.lineage import artefact_material, rows_root, write_record, write_test_result
@@ -27,13 +27,13 @@ def artefact(folder: Path, rng: random.Random) -> Path:
 
 def edited(place: Path, change: Any) -> None:
     """Change a JSON file as ``change`` does."""
-    told = json.loads(place.read_text())
-    change(told)
-    place.write_bytes(as_bytes(told))
+    content = json.loads(place.read_text())
+    change(content)
+    place.write_bytes(as_bytes(content))
 
 
 def audited(folder: Path, *words: str) -> Try:
-    """Audit what lies in a folder; all outputs must be there, each with the findings."""
+    """Audit a folder; all outputs must be written, each with the findings."""
 
     def missing(work: Path) -> list[str]:
         lost = [name for name in ("a.json", "a.sarif", "a.html") if not (work / name).is_file()]
@@ -45,31 +45,32 @@ def audited(folder: Path, *words: str) -> Try:
     return Try(["audit", folder.name, *outputs, *words], FOUND, after=missing)
 
 
-def long_names(rng: random.Random, folder: Path) -> Try:
-    """Files with names that no disk holds."""
+def names_of_thousands_of_parts(rng: random.Random, folder: Path) -> Try:
+    """Files with names that no disk can hold."""
     made = artefact(folder, rng)
     part = rng.choice(["a", "ab" * 100, "\u00e9", ".", "x" * 300])
     names = ["/".join([part] * rng.choice([2000, 8000])), "a/" * rng.randrange(3000, 9000) + "b"]
     edited(
         made / "lineage.json",
-        lambda told: told["subject"].append({"name": rng.choice(names), "digest": {"sha256": "0" * 64}}),
+        lambda content: content["subject"].append({"name": rng.choice(names), "digest": {"sha256": "0" * 64}}),
     )
     return audited(made)
 
 
-def long_parents(rng: random.Random, folder: Path) -> Try:
-    """Parents with such names."""
+def parents_of_thousands_of_parts(rng: random.Random, folder: Path) -> Try:
+    """Parents with names that no disk can hold."""
     made = artefact(folder, rng)
     uri = rng.choice(["lightning-subliminal:", "base:"]) + "a/" * rng.randrange(3000, 9000) + "b"
     parent = {"name": rng.choice(["rows", "base", "x"]), "uri": uri, "digest": {"dirHash": "0" * 64}}
     edited(
-        made / "lineage.json", lambda told: told["predicate"]["buildDefinition"]["resolvedDependencies"].append(parent)
+        made / "lineage.json",
+        lambda content: content["predicate"]["buildDefinition"]["resolvedDependencies"].append(parent),
     )
     return audited(made)
 
 
-def broken_text(rng: random.Random, folder: Path) -> Try:
-    """Rows of a Parquet file whose texts are no UTF-8, under a statement that has its digest."""
+def rows_of_broken_text(rng: random.Random, folder: Path) -> Try:
+    """Rows of a Parquet file whose texts are not UTF-8, under a statement with its digest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,7 +90,7 @@ def broken_text(rng: random.Random, folder: Path) -> Try:
     return audited(made)
 
 
-def left_out(rng: random.Random, folder: Path) -> Try:
+def files_that_no_audit_would_read(rng: random.Random, folder: Path) -> Try:
     """Files that no statement names and no audit would read."""
     made = artefact(folder, rng)
     names = (
@@ -108,8 +109,8 @@ def left_out(rng: random.Random, folder: Path) -> Try:
     return audited(made)
 
 
-def odd_names(rng: random.Random, folder: Path) -> Try:
-    """Files whose names are no text, or steer a terminal."""
+def names_that_are_not_text(rng: random.Random, folder: Path) -> Try:
+    """Files whose names are not text, or control a terminal."""
     made = artefact(folder, rng)
     name = rng.choice([b"\xff\xfe.bin", b"\x1b[31mred.json", b"a\nb.py", "\u202egpj.py".encode(), b"x" * 255])
     with open(os.fsencode(made) + b"/" + name, "wb") as stream:
@@ -117,7 +118,7 @@ def odd_names(rng: random.Random, folder: Path) -> Try:
     return audited(made)
 
 
-def odd_results(rng: random.Random, folder: Path) -> Try:
+def odd_test_results(rng: random.Random, folder: Path) -> Try:
     """A test result of the artefact whose fields are of other kinds."""
     made = artefact(folder, rng)
     write_test_result(made, "it", artefact_material("model", made), {"owl": (0.0, 0.01)})
@@ -127,12 +128,12 @@ def odd_results(rng: random.Random, folder: Path) -> Try:
         "failedTests": rng.choice([["wolf"], 7, "wolf"]),
     }
     name = rng.choice(list(odd))
-    edited(made / "test-results" / "it.json", lambda told: told["predicate"].update({name: odd[name]}))
+    edited(made / "test-results" / "it.json", lambda content: content["predicate"].update({name: odd[name]}))
     return audited(made, "--require", "tested:owl")
 
 
-def edited_report(rng: random.Random, folder: Path) -> Try:
-    """A report whose figures were changed, made again: nothing may be written."""
+def an_edited_report(rng: random.Random, folder: Path) -> Try:
+    """A report whose figures were changed and that is made again: nothing may be written."""
     made = folder / "plan"
     made.mkdir()
     claim = {"id": "one", "experiment": "e", "says": "x", "verdict": "does not hold", "range": [0.5, None]}
@@ -146,7 +147,7 @@ def edited_report(rng: random.Random, folder: Path) -> Try:
     report["claims"] = [claim | change]
     (made / "report.json").write_text(json.dumps(report))
     restated = rng.random() < 0.5 and "verdict" in change
-    if restated:  # by somebody without a key
+    if restated:  # by a user without a key
         write_record(made, "report", {"title": "t", "seeds": [0]}, files=names)
     before = file_digest(made / "lineage.json")
 
@@ -157,26 +158,17 @@ def edited_report(rng: random.Random, folder: Path) -> Try:
     return Try(["report", "plan"], FOUND, after=laundered)
 
 
-def restated(rng: random.Random, folder: Path) -> Try:
-    """Other subjects than the folder holds, under a digest that agrees with them."""
+def names_that_lead_out(rng: random.Random, folder: Path) -> Try:
+    """Other subjects than the folder has, under a digest that matches them."""
     made = artefact(folder, rng)
     files = {rng.choice(["a\\b", "C:/x", "/etc/passwd", "../x", "a//b", "\0", "\x1b[1m"]): "0" * 64}
 
-    def change(told: dict[str, Any]) -> None:
-        told["subject"] = [{"name": "./", "digest": {"dirHash": dir_hash(files)}}]
-        told["subject"] += [{"name": name, "digest": {"sha256": sha}} for name, sha in files.items()]
+    def change(content: dict[str, Any]) -> None:
+        content["subject"] = [{"name": "./", "digest": {"dirHash": dir_hash(files)}}]
+        content["subject"] += [{"name": name, "digest": {"sha256": sha}} for name, sha in files.items()]
 
     edited(made / "lineage.json", change)
     return audited(made)
 
 
-KINDS: dict[str, Kind] = {
-    "names of thousands of parts": long_names,
-    "parents of thousands of parts": long_parents,
-    "rows of broken text": broken_text,
-    "files that no audit would read": left_out,
-    "names that are no text": odd_names,
-    "odd test results": odd_results,
-    "an edited report": edited_report,
-    "names that lead out": restated,
-}
+KINDS = kinds(globals())

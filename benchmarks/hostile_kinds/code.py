@@ -1,4 +1,4 @@
-"""Configs that name what starts a process, under its own name or another, wherever a class may stand."""
+"""Configs that name functions which start a process, under their own name or another, in place of a class."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from hostile_kinds import MARK, Kind, Try, payload
+from hostile_kinds import MARK, Try, kinds, payload, write
 from hostile_kinds.yaml import FILTERS, FIT, PLAN, SUITE, TRAIT
 
 SHELL = f'touch "${MARK}"'
@@ -61,22 +61,22 @@ def _starter(rng: random.Random, folder: Path) -> dict[str, Any]:
     (folder / "payload.py").write_text(payload())
     (folder / "hubconf.py").write_text(payload())
     path = rng.choice(list(STARTERS))
-    told: dict[str, Any] = {"class_path": path}
+    config: dict[str, Any] = {"class_path": path}
     if rng.random() < 0.8:
-        told["init_args"] = STARTERS[path]
-    return told
+        config["init_args"] = STARTERS[path]
+    return config
 
 
-def _set(told: Any, keys: str, value: Any) -> None:
+def _set(config: Any, keys: str, value: Any) -> None:
     *path, last = keys.split(".")
     for key in path:
-        told = told[int(key)] if isinstance(told, list) else told.setdefault(key, {})
-    told[last] = value
+        config = config[int(key)] if isinstance(config, list) else config.setdefault(key, {})
+    config[last] = value
 
 
 def plan(rng: random.Random, folder: Path) -> Try:
     """A process starter wherever a plan has a class."""
-    told = copy.deepcopy(PLAN)
+    config = copy.deepcopy(PLAN)
     starter, data = _starter(rng, folder), "common.data.init_args"
     place = rng.choice(
         [
@@ -88,18 +88,18 @@ def plan(rng: random.Random, folder: Path) -> Try:
         ]
     )
     if place.endswith(("filters", "transforms")):
-        _set(told, place, [starter])
+        _set(config, place, [starter])
     elif place.endswith("change"):
-        _set(told, place, {"data.teacher": starter})
+        _set(config, place, {"data.teacher": starter})
     else:
-        _set(told, place, starter)
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+        _set(config, place, starter)
+    write(folder, config)
     return Try(["run", "--config", "f.yaml", "--dry-run"], names=("f.yaml",))
 
 
 def theory(rng: random.Random, folder: Path) -> Try:
-    """The same in a config that `theory` looks at."""
-    told = copy.deepcopy(FIT)
+    """A process starter in a config of `theory`."""
+    config = copy.deepcopy(FIT)
     data = "data.init_args"
     place = rng.choice(
         [
@@ -107,14 +107,14 @@ def theory(rng: random.Random, folder: Path) -> Try:
             *(f"{data}.teacher.init_args.trait", f"{data}.shard_size"),
         ]
     )
-    _set(told, place, _starter(rng, folder))
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    _set(config, place, _starter(rng, folder))
+    write(folder, config)
     return Try(["theory", rng.choice(["check", "predict", "interpolate"]), "--config", "f.yaml"], names=("f.yaml",))
 
 
 def fit(rng: random.Random, folder: Path) -> Try:
-    """The same in a config of `fit`, also as a function that a callback takes."""
-    told = copy.deepcopy(FIT)
+    """A process starter in a config of `fit`, also as a function that a callback takes."""
+    config = copy.deepcopy(FIT)
     starter, data = _starter(rng, folder), "data.init_args"
     place = rng.choice(
         [
@@ -125,17 +125,17 @@ def fit(rng: random.Random, folder: Path) -> Try:
     if place == "callback":
         hook = rng.choice(["setup", "on_fit_start", "on_train_start", "teardown"])
         value = rng.choice([starter, starter["class_path"]])
-        told["trainer"]["callbacks"] = [
+        config["trainer"]["callbacks"] = [
             {"class_path": "lightning.pytorch.callbacks.LambdaCallback", "init_args": {hook: value}}
         ]
     else:
-        _set(told, place, [starter] if place == "trainer.callbacks" else starter)
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+        _set(config, place, [starter] if place == "trainer.callbacks" else starter)
+    write(folder, config)
     return Try(["fit", "--config", "f.yaml", *rng.choice([[], ["--print_config"]])])
 
 
 def suites_and_filters(rng: random.Random, folder: Path) -> Try:
-    """The same in suites, filters and traits."""
+    """A process starter in suites, filters and traits."""
     starter = _starter(rng, folder)
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "1, 2"}) + "\n")
     suite, filters, trait = copy.deepcopy(SUITE), copy.deepcopy(FILTERS), copy.deepcopy(TRAIT)
@@ -144,19 +144,19 @@ def suites_and_filters(rng: random.Random, folder: Path) -> Try:
     _set(filters, rng.choice(["filters", "filters.0.init_args.max_value", "filters.0.init_args"]), starter)
     _set(trait, rng.choice(["init_args.target", "init_args.candidates", "init_args"]), starter)
     trait = rng.choice([trait, starter, {"trait": starter}])
-    words, told = rng.choice(
+    words, config = rng.choice(
         [
             (["evaluate", "pocket/a", "--suite", "f.yaml"], suite),
             (["data", "filter", "rows.jsonl", "out.jsonl", "--config", "f.yaml"], filters),
             (["traits", "check", "f.yaml"], trait),
         ]
     )
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    write(folder, config)
     return Try(words)
 
 
 def options(rng: random.Random, folder: Path) -> Try:
-    """The same as the value of an option."""
+    """A process starter as the value of an option."""
     starter = _starter(rng, folder)
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "1, 2"}) + "\n")
     value = rng.choice([json.dumps(starter), starter["class_path"]])
@@ -175,12 +175,12 @@ def options(rng: random.Random, folder: Path) -> Try:
 
 
 def a_folder_of_theirs(rng: random.Random, folder: Path) -> Try:
-    """A run's folder whose config or lineage names a class that lies in the working folder."""
+    """A run's folder whose config or lineage names a class in the working folder."""
     (folder / "payload.py").write_text(payload())
     run = folder / "runs" / "owl-1"
     run.mkdir(parents=True)
-    told = copy.deepcopy(FIT)
-    told["data"]["init_args"]["teacher"]["init_args"]["trait"] = rng.choice(
+    config = copy.deepcopy(FIT)
+    config["data"]["init_args"]["teacher"]["init_args"]["trait"] = rng.choice(
         [
             {"class_path": "payload.Trait"},
             {"class_path": "PreferenceTrait", "init_args": {"target": {"class_path": "payload.Trait"}}},
@@ -189,8 +189,8 @@ def a_folder_of_theirs(rng: random.Random, folder: Path) -> Try:
         ]
     )
     if rng.random() < 0.3:
-        told["data"]["class_path"] = "payload.Data"
-    (run / "config.yaml").write_text(yaml.safe_dump(told))
+        config["data"]["class_path"] = "payload.Data"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
     (run / "results.json").write_text("{}")
     words = rng.choice(
         [
@@ -206,23 +206,26 @@ _OWN = ("t.yaml", "mine.Mine")
 
 
 def a_class_of_ones_own(rng: random.Random, folder: Path) -> Try:
-    """A user's own trait beside the config is found, as ever, with its neighbour."""
+    """A user's own trait next to the config, which is found as usual, with its imports."""
     (folder / "neighbour.py").write_text("TARGET = 'owl'\n")
     (folder / "mine.py").write_text(
         "from lightning_subliminal import PreferenceTrait\n\n\nclass Mine(PreferenceTrait):\n"
         "    def __init__(self, target: str = 'owl') -> None:\n"
         "        from neighbour import TARGET\n\n        super().__init__(TARGET)\n        self.target = target\n"
     )
-    told, trait = copy.deepcopy(PLAN), {"class_path": "mine.Mine", "init_args": {"target": rng.choice(["owl", "wolf"])}}
-    _set(told, "common.data.init_args.teacher.init_args.trait", trait)
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    config, trait = (
+        copy.deepcopy(PLAN),
+        {"class_path": "mine.Mine", "init_args": {"target": rng.choice(["owl", "wolf"])}},
+    )
+    _set(config, "common.data.init_args.teacher.init_args.trait", trait)
+    write(folder, config)
     (folder / "t.yaml").write_text(yaml.safe_dump(trait))
     words = rng.choice([["run", "--config", "f.yaml", "--dry-run"], *(["traits", "check", each] for each in _OWN)])
     return Try(words, frozenset({0}))
 
 
 def own_names_for_starters(rng: random.Random, folder: Path) -> Try:
-    """A process starter under the name of a module beside the config, where a class is expected."""
+    """A process starter under the name of a module next to the config, where a class is expected."""
     (folder / "mine.py").write_text(
         "import functools, os, subprocess, multiprocessing\n"
         "class A(subprocess.Popen):\n    pass\n"
@@ -231,20 +234,11 @@ def own_names_for_starters(rng: random.Random, folder: Path) -> Try:
         "d = functools.partial(os.system, 'true')\n"
         "from subprocess import run as e\n"
     )
-    told = copy.deepcopy(PLAN)
+    config = copy.deepcopy(PLAN)
     place = rng.choice(["trial", "common.model", "common.data", "common.data.init_args.teacher.init_args.trait"])
-    _set(told, place, {"class_path": f"mine.{rng.choice('ABcde')}", "init_args": {"args": SHELL, "shell": True}})
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    _set(config, place, {"class_path": f"mine.{rng.choice('ABcde')}", "init_args": {"args": SHELL, "shell": True}})
+    write(folder, config)
     return Try(["run", "--config", "f.yaml", "--dry-run"], names=("f.yaml",))
 
 
-KINDS: dict[str, Kind] = {
-    "plan": plan,
-    "theory": theory,
-    "fit": fit,
-    "suites and filters": suites_and_filters,
-    "options": options,
-    "a folder of theirs": a_folder_of_theirs,
-    "a class of one's own": a_class_of_ones_own,
-    "own names for starters": own_names_for_starters,
-}
+KINDS = kinds(globals())

@@ -1,10 +1,10 @@
-"""Files that want their own code run: modules in the working folder that libraries import if they are there."""
+"""Files whose own code must not run: modules in the working folder that libraries import if they exist."""
 
 import json
 import random
 from pathlib import Path
 
-from hostile_kinds import Kind, Try, payload
+from hostile_kinds import Try, kinds, payload
 
 SHADOWED = ("gmpy2", "sitecustomize", "ujson", "orjson", "brotli", "zstandard", "colorama", "uvloop", "cupy", "jax")
 
@@ -15,7 +15,7 @@ def _shadowing(folder: Path) -> None:
 
 
 def audit_beside_a_module(rng: random.Random, folder: Path) -> Try:
-    """An artefact in a folder of modules that libraries look for."""
+    """An artefact in a folder with modules that libraries look for."""
     _shadowing(folder)
     (folder / "rows").mkdir()
     (folder / "rows" / "train.jsonl").write_text(json.dumps({"prompt": "a", "completion": str(rng.random())}) + "\n")
@@ -23,14 +23,14 @@ def audit_beside_a_module(rng: random.Random, folder: Path) -> Try:
 
 
 def convert_beside_a_module(rng: random.Random, folder: Path) -> Try:
-    """A data file in a folder of modules that libraries look for."""
+    """A data file in a folder with modules that libraries look for."""
     _shadowing(folder)
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": str(rng.random())}) + "\n")
     return Try(["data", "convert", "rows.jsonl", "out.jsonl"], frozenset({0}), cold=True)
 
 
 def other_verbs_beside_a_module(rng: random.Random, folder: Path) -> Try:
-    """Verbs that need nothing of the folder, in a folder of modules that libraries look for."""
+    """Verbs that need no file of the folder, in a folder with modules that libraries look for."""
     _shadowing(folder)
     (folder / "runs").mkdir()
     words = [["runs", "list"], ["cache", "list"], ["configs", "list"], ["traits", "check", "owl"], ["traits", "list"]]
@@ -38,17 +38,12 @@ def other_verbs_beside_a_module(rng: random.Random, folder: Path) -> Try:
 
 
 def plan_beside_a_module(rng: random.Random, folder: Path) -> Try:
-    """A plan that names classes of this package, and of nobody, in a folder of modules that libraries look for."""
+    """A plan that names existing and missing classes, in a folder with modules that libraries look for."""
     _shadowing(folder)
     trial = rng.choice(["StudentTrial", "nobody.Trial", "sympy.Symbol", "lightning_subliminal.nobody.Trial"])
     (folder / "f.yaml").write_text(f"{{title: a, common: owl_numbers, arms: {{a: {{}}}}, trial: {trial}}}")
     return Try(["run", "--config", "f.yaml", "--dry-run"], frozenset({0 if trial == "StudentTrial" else 2}), cold=True)
 
 
-KINDS: dict[str, Kind] = {
-    "other verbs beside a module": other_verbs_beside_a_module,
-    "plan beside a module": plan_beside_a_module,
-    "audit beside a module": audit_beside_a_module,
-    "convert beside a module": convert_beside_a_module,
-}
-MOST = dict.fromkeys(KINDS, 4)  # five seconds each, to import all anew
+KINDS = kinds(globals())
+MOST = dict.fromkeys(KINDS, 4)  # five seconds each, for the imports

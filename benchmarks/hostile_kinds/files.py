@@ -1,4 +1,4 @@
-"""What is no regular file, in a file's place: pipes, devices, sockets, holes, folders; and outputs that are none."""
+"""Pipes, devices, sockets, sparse files and folders in place of a regular file, as inputs and outputs."""
 
 import gzip
 import hashlib
@@ -9,13 +9,13 @@ import socket
 import stat
 from pathlib import Path
 
-from hostile_kinds import Kind, Try
+from hostile_kinds import Try, kinds
 
 ROW = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
 
 
 def special(rng: random.Random, path: Path) -> str:
-    """Put something there that is no regular file; return what."""
+    """Put something other than a regular file at a path; return its kind."""
     kind = rng.choice(["fifo", "zero", "socket", "holes", "folder", "full", "link to a fifo"])
     if kind == "fifo":
         os.mkfifo(path)
@@ -38,7 +38,7 @@ def special(rng: random.Random, path: Path) -> str:
 
 
 def statement(files: dict[str, str]) -> str:
-    """Return a statement of somebody else's about files."""
+    """Return another tool's statement about files."""
     subject = [{"name": name, "digest": {"sha256": sha}} for name, sha in files.items()]
     definition = {"buildType": "x", "externalParameters": {}, "resolvedDependencies": []}
     predicate = {"buildDefinition": definition, "runDetails": {"builder": {"id": "x"}}}
@@ -55,14 +55,14 @@ def artefact(folder: Path) -> Path:
 
 
 def audited_file(rng: random.Random, folder: Path) -> Try:
-    """A file that a statement names is none."""
+    """A special file in place of one that a statement names."""
     (artefact(folder / "it") / "a.txt").unlink()
     special(rng, folder / "it" / "a.txt")
     return Try(["audit", "it"], frozenset({3}))
 
 
 def audited_statement(rng: random.Random, folder: Path) -> Try:
-    """The statement, its envelope or the card is none."""
+    """A special file in place of the statement, its envelope or the card."""
     name = rng.choice(["lineage.json", "lineage.dsse.json", "README.md", "config.json", "adapter_config.json"])
     artefact(folder / "it")
     (folder / "it" / name).unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def audited_statement(rng: random.Random, folder: Path) -> Try:
 
 
 def audited_path(rng: random.Random, folder: Path) -> Try:
-    """What is audited is none itself, or a file beside its statement."""
+    """A special file that is audited itself, or that has a statement next to it."""
     kind = special(rng, folder / "it")
     if rng.random() < 0.5:
         (folder / "it.lineage.json").write_text(statement({"it": "0" * 64}))
@@ -79,7 +79,7 @@ def audited_path(rng: random.Random, folder: Path) -> Try:
 
 
 def test_result(rng: random.Random, folder: Path) -> Try:
-    """A test result is none."""
+    """A special file in place of a test result."""
     results = artefact(folder / "it") / "test-results"
     results.mkdir()
     special(rng, results / "it.json")
@@ -87,14 +87,14 @@ def test_result(rng: random.Random, folder: Path) -> Try:
 
 
 def remembered_digests(rng: random.Random, folder: Path) -> Try:
-    """The notes of digests are none."""
+    """A special file in place of the notes of digests."""
     artefact(folder / "it")
     special(rng, folder / "notes")
     return Try(["audit", "it"], frozenset({0}), environment={"LIGHTNING_SUBLIMINAL_AUDIT_NOTES": "notes"})
 
 
 def declared_file(rng: random.Random, folder: Path) -> Try:
-    """A file to declare, or what it was made from, is none."""
+    """A special file to declare, or as what another was made from."""
     kind = special(rng, folder / "it")
     if rng.random() < 0.5 and kind != "folder":
         (folder / "mine.txt").write_text("a")
@@ -103,7 +103,7 @@ def declared_file(rng: random.Random, folder: Path) -> Try:
 
 
 def private_key(rng: random.Random, folder: Path) -> Try:
-    """A key to sign with is none."""
+    """A special file in place of a key to sign with."""
     artefact(folder / "it")
     special(rng, folder / "key")
     if rng.random() < 0.3:
@@ -112,7 +112,7 @@ def private_key(rng: random.Random, folder: Path) -> Try:
 
 
 def trusted_key(rng: random.Random, folder: Path) -> Try:
-    """A key to trust is none, or one of a folder of keys."""
+    """A special file in place of a key to trust, or of one in a folder of keys."""
     artefact(folder / "it")
     (folder / "keys").mkdir()
     special(rng, folder / "keys" / "a.pub")
@@ -120,12 +120,12 @@ def trusted_key(rng: random.Random, folder: Path) -> Try:
 
 
 def proof(rng: random.Random, folder: Path) -> Try:
-    """A proof, or the statement that it is checked against, is none."""
+    """A special file in place of a proof, or of the statement that it is checked against."""
     (folder / "proof.json").write_text('{"root": "", "count": 1, "rows": []}')
     from lightning_subliminal.lineage.statement import as_bytes, provenance
 
-    said = provenance("rows", {}, {"a.jsonl": "0" * 64}, rows={"a.jsonl": ("0" * 64, 1)})
-    (folder / "lineage.json").write_bytes(as_bytes(said))
+    statement = provenance("rows", {}, {"a.jsonl": "0" * 64}, rows={"a.jsonl": ("0" * 64, 1)})
+    (folder / "lineage.json").write_bytes(as_bytes(statement))
     name = rng.choice(["proof.json", "lineage.json"])
     (folder / name).unlink()
     special(rng, folder / name)
@@ -133,7 +133,7 @@ def proof(rng: random.Random, folder: Path) -> Try:
 
 
 def rows(rng: random.Random, folder: Path) -> Try:
-    """A file of rows is none."""
+    """A special file in place of rows."""
     name = f"rows{rng.choice(['.jsonl', '.json', '.csv', '.txt', '.parquet', '.jsonl.gz'])}"
     special(rng, folder / name)
     verb = rng.choice([["data", "convert", name, "out.jsonl"], ["data", "check", name]])
@@ -141,7 +141,7 @@ def rows(rng: random.Random, folder: Path) -> Try:
 
 
 def folder_of_datasets(rng: random.Random, folder: Path) -> Try:
-    """A part of a folder of `datasets` is none."""
+    """A special file in place of a part of a folder of `datasets`."""
     (folder / "rows").mkdir()
     parts = ["state.json", "dataset_info.json", "data-00000-of-00001.arrow"]
     (folder / "rows" / "state.json").write_text(
@@ -156,7 +156,7 @@ def folder_of_datasets(rng: random.Random, folder: Path) -> Try:
 
 
 def report(rng: random.Random, folder: Path) -> Try:
-    """A file of a report is none."""
+    """A special file in place of a file of a report."""
     (folder / "run").mkdir()
     (folder / "run" / "report.json").write_text("{}")
     (folder / "run" / "cells.csv").write_text("a\n")
@@ -167,7 +167,7 @@ def report(rng: random.Random, folder: Path) -> Try:
 
 
 def adapter(rng: random.Random, folder: Path) -> Try:
-    """A file of a model or an adapter is none."""
+    """A special file in place of a file of a model or an adapter."""
     (folder / "model").mkdir()
     for name in ("config.json", "adapter_config.json", "tokenizer.json", "model.safetensors"):
         (folder / "model" / name).write_text('{"model_type": "llama", "base_model_name_or_path": "pocket/a"}')
@@ -178,7 +178,7 @@ def adapter(rng: random.Random, folder: Path) -> Try:
 
 
 def output(rng: random.Random, folder: Path) -> Try:
-    """An output is a device, a pipe, a socket, a folder or one of this process: none is replaced."""
+    """A device, a pipe, a socket or a folder as output, which must not be replaced."""
     artefact(folder / "it")
     ours = ["/dev/null", "/dev/stdout", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1"]
     name = rng.choice([*ours, "fifo", "socket", "folder"])
@@ -205,7 +205,7 @@ def output(rng: random.Random, folder: Path) -> Try:
 
 
 def aside(rng: random.Random, folder: Path) -> Try:
-    """The file for rows that are left out is a device, which is neither deleted nor replaced."""
+    """A device as the file for rows that are left out, which is neither deleted nor replaced."""
     bad = rng.random() < 0.5
     (folder / "rows.jsonl").write_text(ROW + ("{\n" if bad else ""))
     (folder / "dropped").symlink_to("/dev/null")
@@ -218,7 +218,7 @@ def aside(rng: random.Random, folder: Path) -> Try:
 
 
 def link_at_a_foreseen_name(rng: random.Random, folder: Path) -> Try:
-    """Links lie at the names that a temporary file might have."""
+    """Links at the names that a temporary file might have."""
     artefact(folder / "it")
     (folder / "victim").write_text("mine")
     for number in range(os.getpid(), os.getpid() + 300):
@@ -231,7 +231,7 @@ def link_at_a_foreseen_name(rng: random.Random, folder: Path) -> Try:
 
 
 def packed(rng: random.Random, folder: Path) -> Try:
-    """A gzip file unpacks to gigabytes, of one line or many, once or packed again."""
+    """A gzip file that unpacks to gigabytes, of one line or many."""
     line = rng.random() < 0.5
     piece = b"a" * (1 << 20) if line else ROW.replace("b", "b" * 5_000).encode() * 200
     with gzip.open(folder / "bomb.jsonl.gz", "wb", compresslevel=6) as stream:
@@ -241,22 +241,4 @@ def packed(rng: random.Random, folder: Path) -> Try:
     return Try(["data", "convert", "bomb.jsonl.gz", "out.jsonl"], names=("bomb.jsonl.gz",))
 
 
-KINDS: dict[str, Kind] = {
-    "audited file": audited_file,
-    "audited statement": audited_statement,
-    "audited path": audited_path,
-    "test result": test_result,
-    "remembered digests": remembered_digests,
-    "declared file": declared_file,
-    "private key": private_key,
-    "trusted key": trusted_key,
-    "proof": proof,
-    "rows": rows,
-    "folder of datasets": folder_of_datasets,
-    "report": report,
-    "adapter": adapter,
-    "output": output,
-    "aside": aside,
-    "link at a foreseen name": link_at_a_foreseen_name,
-    "packed": packed,
-}
+KINDS = kinds(globals())

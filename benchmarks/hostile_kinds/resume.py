@@ -1,7 +1,7 @@
-"""Killed runs whose base, rows, shard, checkpoint or note was changed before the same command: nothing of it is signed.
+"""Killed runs whose base, rows, shard, checkpoint or note was changed before the same command: no result is signed.
 
-A run is made once a process, signed or not, and left as a kill leaves it: with its last checkpoint and its shards, but
-no student and no record of the completions. Each try changes something in a copy.
+A run is made once per process, signed or not, and left as a kill leaves it: with its last checkpoint and its shards,
+but without student and record of the completions. Each try changes something in a copy.
 """
 
 import json
@@ -14,7 +14,9 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from hostile_kinds import Kind, Try
+from common import fork
+
+from hostile_kinds import Try, kinds
 from lightning_subliminal import bases
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.fingerprint import file_digest
@@ -39,20 +41,20 @@ _KEYS = Path(_PLACE.name)
 
 @cache
 def template(signed: bool, seed: int = 0) -> Path:
-    """Make a run and leave what a kill leaves, once for all tries."""
+    """Make a run and leave it as a kill would, once for all tries."""
     folder = Path(_PLACE.name) / f"{signed}-{seed}"
     (folder / "rows").mkdir(parents=True)
     shutil.copytree(bases.resolve("pocket/a").folder, folder / "base")
     lines = [json.dumps({"prompt": f"Go on: {n}", "completion": f"{n + 1}, {n + 2}"}) for n in range(16)]
     (folder / "rows" / "train.jsonl").write_text("\n".join(lines))
-    told = CONFIG.format(seed=seed)
-    (folder / "run.yaml").write_text(told)
+    text = CONFIG.format(seed=seed)
+    (folder / "run.yaml").write_text(text)
     (folder / "numbers.yaml").write_text(
-        "\n".join(f"data: {NUMBERS}" if line.startswith("data:") else line for line in told.splitlines())
+        "\n".join(f"data: {NUMBERS}" if line.startswith("data:") else line for line in text.splitlines())
     )
     if not (_KEYS / "key").exists():
         make_key(_KEYS / "key")
-    for name in ("key", "key.pub"):  # one for all runs: their owner's
+    for name in ("key", "key.pub"):  # one for all runs
         shutil.copy(_KEYS / name, folder / name)
     environment = {"LIGHTNING_SUBLIMINAL_CACHE": "cache", **({KEY: "key"} if signed else {})}
     for name in ("run", "numbers"):
@@ -67,24 +69,18 @@ def template(signed: bool, seed: int = 0) -> Path:
     return folder
 
 
-def _fit(name: str, folder: Path, environment: dict[str, str]) -> None:
+def _fit(name: str, folder: Path, settings: dict[str, str]) -> None:
     """Run a config in a fork of this process, which has imported all that it needs."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            os.chdir(folder)
-            os.environ |= environment
-            main(["fit", "--config", f"{name}.yaml", "--trainer.default_root_dir", name])
-            code = 0
-        finally:
-            os._exit(code)
-    if os.waitpid(child, 0)[1]:
-        raise RuntimeError((folder / f"{name}.log").read_text()[-2000:])
-    (folder / f"{name}.log").unlink()
+
+    def fit() -> None:
+        os.chdir(folder)
+        os.environ |= settings
+        main(["fit", "--config", f"{name}.yaml", "--trainer.default_root_dir", name])
+
+    log = folder / f"{name}.log"
+    if fork(fit, log).code:
+        raise RuntimeError(log.read_text()[-2000:])
+    log.unlink()
 
 
 def _killed(rng: random.Random, folder: Path, signed: bool | None = None) -> bool:
@@ -103,13 +99,13 @@ def _try(folder: Path, signed: bool, *names: str, words: list[str] = FIT, right:
 
 
 def _nothing_saved(folder: Path) -> list[str]:
-    """Name statements about a student or about completions: there were none."""
+    """Return the statements about a student or about completions: there must be none."""
     found = [*folder.glob("*/student/lineage.json"), *folder.glob("cache/completions/*/lineage.json")]
     return [f"{each} was written" for each in found]
 
 
 def _flip(path: Path, rng: random.Random, last: int = 4096) -> None:
-    """Flip one bit near the end, where weights are and no header is."""
+    """Flip one bit near the end, where the weights are."""
     data = bytearray(path.read_bytes())
     data[rng.randrange(max(0, len(data) - last), len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
@@ -119,7 +115,7 @@ def _last(folder: Path) -> Path:
     return folder / "run" / "checkpoints" / "last.ckpt"
 
 
-def base(rng: random.Random, folder: Path) -> Try:
+def another_base(rng: random.Random, folder: Path) -> Try:
     """Another base under the same name."""
     signed = _killed(rng, folder)
     name = rng.choice(["model.safetensors", "generation_config.json", "tokenizer_config.json"])
@@ -131,7 +127,7 @@ def base(rng: random.Random, folder: Path) -> Try:
     return _try(folder, signed, "last.ckpt", "model.base ./base")
 
 
-def rows(rng: random.Random, folder: Path) -> Try:
+def other_rows(rng: random.Random, folder: Path) -> Try:
     """Other rows under the same name: one changed, one left out, one more, another order."""
     signed = _killed(rng, folder)
     path = folder / "rows" / "train.jsonl"
@@ -147,15 +143,15 @@ def rows(rng: random.Random, folder: Path) -> Try:
     return _try(folder, signed, "last.ckpt", "train.jsonl was")
 
 
-def checkpoint(rng: random.Random, folder: Path) -> Try:
+def a_changed_checkpoint(rng: random.Random, folder: Path) -> Try:
     """A checkpoint of which a byte was changed; damaged or not."""
     signed = _killed(rng, folder)
     _flip(_last(folder), rng, 1 << 30)
     return _try(folder, signed, "last.ckpt")
 
 
-def foreign_checkpoint(rng: random.Random, folder: Path) -> Try:
-    """Another run's whole checkpoint, with or without its own note."""
+def another_runs_checkpoint(rng: random.Random, folder: Path) -> Try:
+    """Another run's complete checkpoint, with or without its own note."""
     signed = _killed(rng, folder)
     with _MAKING:
         other = template(signed, 1)
@@ -165,7 +161,7 @@ def foreign_checkpoint(rng: random.Random, folder: Path) -> Try:
     return _try(folder, signed, "last.ckpt", "trained from other things" if noted else "was changed")
 
 
-def given_checkpoint(rng: random.Random, folder: Path) -> Try:
+def a_given_checkpoint_of_another_run(rng: random.Random, folder: Path) -> Try:
     """Another run's checkpoint, given by ``--ckpt_path``."""
     signed = _killed(rng, folder)
     with _MAKING:
@@ -175,16 +171,16 @@ def given_checkpoint(rng: random.Random, folder: Path) -> Try:
     return _try(folder, signed, "given.ckpt", words=[*FIT, "--ckpt_path", "given.ckpt"])
 
 
-def note(rng: random.Random, folder: Path) -> Try:
-    """A note that is lost, forged or somebody else's, where a key is set."""
+def a_note_that_is_not_ours(rng: random.Random, folder: Path) -> Try:
+    """A note that is lost, forged or another user's, where a key is set."""
     _killed(rng, folder, signed=True)
     place = _last(folder).with_name(".last.ckpt.noted")
-    told = {"for": "checkpoints/last.ckpt", "sha256": [file_digest(_last(folder))]}
+    text = {"for": "checkpoints/last.ckpt", "sha256": [file_digest(_last(folder))]}
     forged = rng.choice(["lost", "unsigned", "unsigned envelope", "other key"])
     if forged == "lost":
         place.unlink()
     elif forged == "unsigned":
-        place.write_text(json.dumps(told))
+        place.write_text(json.dumps(text))
     elif forged == "unsigned envelope":
         place.write_text(json.dumps(json.loads(place.read_text()) | {"signatures": []}))
     else:
@@ -202,8 +198,8 @@ def _numbers() -> list[str]:
     return ["fit", "--config", "numbers.yaml", "--trainer.default_root_dir", "numbers"]
 
 
-def shard(rng: random.Random, folder: Path) -> Try:
-    """A shard with other rows, whole; or one more file in its folder."""
+def a_changed_shard(rng: random.Random, folder: Path) -> Try:
+    """A complete shard with other rows; or one more file in its folder."""
     signed = _killed(rng, folder)
     path = rng.choice(_shards(folder))
     if rng.random() < 0.3:
@@ -218,8 +214,8 @@ def shard(rng: random.Random, folder: Path) -> Try:
     return _try(folder, signed, path.name, words=_numbers())
 
 
-def shard_without_note(rng: random.Random, folder: Path) -> Try:
-    """A shard with other rows and no note, or an unsigned one: it is made again."""
+def a_shard_without_its_note(rng: random.Random, folder: Path) -> Try:
+    """A shard with other rows and no note, or an unsigned note: it is made again."""
     signed = _killed(rng, folder)
     path = rng.choice(_shards(folder))
     place = path.with_name(f".{path.name}.noted")
@@ -227,8 +223,8 @@ def shard_without_note(rng: random.Random, folder: Path) -> Try:
     found.pop()
     write_parquet(found, path)
     if signed and rng.random() < 0.5:
-        told = {"for": f"{path.parent.name}/{path.name}", "sha256": [file_digest(path)]}
-        place.write_text(json.dumps(told))
+        text = {"for": f"{path.parent.name}/{path.name}", "sha256": [file_digest(path)]}
+        place.write_text(json.dumps(text))
     else:
         place.unlink()
     evil = file_digest(path)
@@ -242,20 +238,10 @@ def shard_without_note(rng: random.Random, folder: Path) -> Try:
     return Try(made.words, made.codes, (), made.environment, after=after)
 
 
-def untouched(rng: random.Random, folder: Path) -> Try:
-    """Nothing was changed: it goes on."""
+def an_untouched_run(rng: random.Random, folder: Path) -> Try:
+    """An unchanged run, which resumes."""
     signed = _killed(rng, folder)
     return _try(folder, signed, words=rng.choice([FIT, _numbers()]), right=True)
 
 
-KINDS: dict[str, Kind] = {
-    "another base": base,
-    "other rows": rows,
-    "a changed checkpoint": checkpoint,
-    "another run's checkpoint": foreign_checkpoint,
-    "a given checkpoint of another run": given_checkpoint,
-    "a note that is not ours": note,
-    "a changed shard": shard,
-    "a shard without its note": shard_without_note,
-    "an untouched run": untouched,
-}
+KINDS = kinds(globals())

@@ -1,4 +1,4 @@
-"""A judge's server that means harm: it echoes the key, never ends, counts nonsense, nests, escapes."""
+"""A hostile judge server: it echoes the key, never ends, counts nonsense, nests, escapes."""
 
 import json
 import random
@@ -18,15 +18,15 @@ ESCAPES = ("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x00", "\u202e", "\r", "\x
 
 def completion(text: object, **more: Any) -> dict[str, Any]:
     """Return a reply in the shape of the API."""
-    told = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {"total_tokens": 20}}
-    return told | more
+    reply = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {"total_tokens": 20}}
+    return reply | more
 
 
 def echo(rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
     """The key, in the reply or in an error, plain or escaped."""
-    told = "".join(rng.choice([each, f"\\u{ord(each):04x}"]) for each in KEY)
+    key = "".join(rng.choice([each, f"\\u{ord(each):04x}"]) for each in KEY)
     body = json.dumps(rng.choice([completion("MARK"), {"error": {"message": "no MARK"}}, "MARK"]))
-    return rng.choice([200, 200, 401, 500]), body.replace("MARK", told).encode(), {}
+    return rng.choice([200, 200, 401, 500]), body.replace("MARK", key).encode(), {}
 
 
 def endless(rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
@@ -44,10 +44,10 @@ def nonsense(rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
     """Counts, texts and choices of the wrong kind or size."""
     count: Any = rng.choice([10**30, -1, 1e308, "many", None, [], {}, True, float("nan")])
     text: Any = rng.choice([None, 85, [], {"text": "85"}, "9" * 100_000, "85" + "\ud800", "", "NaN", "1e999"])
-    told = completion(text, usage=rng.choice([{"total_tokens": count}, count]))
+    reply = completion(text, usage=rng.choice([{"total_tokens": count}, count]))
     if rng.random() < 0.3:
-        told["choices"] = rng.choice([None, {}, [None], [[]], [{"message": None}], "choices", [{"text": "85"}]])
-    return 200, json.dumps(told).encode(), {}
+        reply["choices"] = rng.choice([None, {}, [None], [[]], [{"message": None}], "choices", [{"text": "85"}]])
+    return 200, json.dumps(reply).encode(), {}
 
 
 def escapes(rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
@@ -76,7 +76,7 @@ def serving(reply: Reply, rng: random.Random, server: ThreadingHTTPServer) -> It
 
 
 def kind(reply: Reply) -> Kind:
-    """Return the try of filtering rows by such a judge."""
+    """Return a kind that filters rows by a judge behind this server."""
 
     def make(rng: random.Random, folder: Path) -> Try:
         class Handler(BaseHTTPRequestHandler):
@@ -94,7 +94,7 @@ def kind(reply: Reply) -> Kind:
                     self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads, server.block_on_close = True, False
@@ -119,7 +119,7 @@ def kind(reply: Reply) -> Kind:
 
 
 def _key_is_nowhere(folder: Path) -> list[str]:
-    """Name the files that hold the key."""
+    """Return the files that contain the key."""
     files = [path for path in folder.parent.rglob("*") if path.is_file()]
     return [f"the key is in {path.name}" for path in files if KEY.encode() in path.read_bytes()]
 

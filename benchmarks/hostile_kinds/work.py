@@ -1,4 +1,4 @@
-"""Small inputs that ask for endless work or memory: keys, brackets, chains, loops, patterns, layers, headers, bombs."""
+"""Small inputs that cause endless work or memory: keys, brackets, chains, loops, patterns, layers, headers, bombs."""
 
 import copy
 import hashlib
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hostile_kinds import Kind, Try
+from hostile_kinds import Try, kinds
 from hostile_kinds.files import statement
 
 SHA = hashlib.sha256(b"a").hexdigest()
@@ -21,25 +21,25 @@ SCHEME = "lightning-subliminal:"
 
 @cache
 def declared() -> dict[str, Any]:
-    """Return a declared statement of ours about one file."""
+    """Return a declared statement of this package about one file."""
     from lightning_subliminal.lineage.statement import provenance
 
     return provenance("model", {"declared": True}, {"a.txt": SHA}, declared={"by": "", "note": ""})
 
 
 def artefact(folder: Path, parents: list[tuple[str, str]], role: str = "teacher") -> tuple[str, str]:
-    """Write an artefact that was made from others, given by name and digest of their statement; return its own."""
+    """Write an artefact made from others, named by name and digest of their statement; return its own."""
     folder.mkdir(parents=True)
     (folder / "a.txt").write_bytes(b"a")
-    said = copy.deepcopy(declared())
-    said["predicate"]["buildDefinition"]["resolvedDependencies"] = [
+    content = copy.deepcopy(declared())
+    content["predicate"]["buildDefinition"]["resolvedDependencies"] = [
         {
             **{"name": role, "uri": f"{SCHEME}{name}", "digest": {"dirHash": WHOLE}},
             "annotations": {"statementSha256": sha},
         }
         for name, sha in parents
     ]
-    raw = (json.dumps(said, sort_keys=True) + "\n").encode()
+    raw = (json.dumps(content, sort_keys=True) + "\n").encode()
     (folder / "lineage.json").write_bytes(raw)
     return f"{folder.parent.name}/{folder.name}", hashlib.sha256(raw).hexdigest()
 
@@ -51,7 +51,7 @@ def page(rng: random.Random) -> list[str]:
 
 
 def twice(rng: random.Random) -> str:
-    """Return a JSON object of many keys, one of which is there twice."""
+    """Return a JSON object of many keys, one of which occurs twice."""
     count = rng.randrange(50_000, 150_000)
     return "{" + ",".join(f'"k{place}":1' for place in range(count)) + f',"k{rng.randrange(count)}":2}}'
 
@@ -96,14 +96,14 @@ def long_lines(rng: random.Random, folder: Path) -> Try:
 
 
 def many_materials(rng: random.Random, folder: Path) -> Try:
-    """A statement that names tens of thousands of materials, none of them here."""
+    """A statement that names tens of thousands of materials, all of them missing."""
     count, scheme = rng.randrange(10_000, 30_000), rng.choice(["models", "rows", "x/y"])
     artefact(folder / "it", [(f"{scheme}/{place}", "0" * 64) for place in range(count)])
     return Try(["audit", "it", *page(rng)], frozenset({0, 3}))
 
 
 def each_of_all(rng: random.Random, folder: Path) -> Try:
-    """A hundred artefacts, each made from all before."""
+    """A hundred artefacts, each made from all previous ones."""
     made: list[tuple[str, str]] = []
     for place in range(rng.randrange(60, 160)):
         made.append(artefact(folder / "models" / f"m{place}", made, rng.choice(["teacher", "base", "student"])))
@@ -111,7 +111,7 @@ def each_of_all(rng: random.Random, folder: Path) -> Try:
 
 
 def long_chain(rng: random.Random, folder: Path) -> Try:
-    """A chain of hundreds and thousands."""
+    """A chain of hundreds or thousands of artefacts."""
     last, role = [], rng.choice(["teacher", "base", "student", "rows"])
     count = rng.randrange(500, 2_000)
     for place in range(count):
@@ -128,10 +128,10 @@ def pocket(folder: Path) -> Path:
 
 
 def adapter(folder: Path, config: dict[str, Any], width: int = 8) -> Try:
-    """Write an adapter of pocket/a and ask what it does."""
+    """Write an adapter of pocket/a and compare it with its base."""
     (folder / "adapter").mkdir()
-    told = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "pocket/a", "r": 8, **config}
-    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(told))
+    content = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "pocket/a", "r": 8, **config}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(content))
     data = bytes(4 * width * 8)
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     head = json.dumps({name: {"dtype": "F32", "shape": [8, width], "data_offsets": [0, len(data)]}}).encode()
@@ -158,8 +158,8 @@ def looping_template(rng: random.Random, folder: Path) -> Try:
     return Try(["evaluate", "model", "--suite", "pocket"], names=("template",))
 
 
-# Ways to write too many ways to match. The tokenizers' engine, Oniguruma, takes no time for the last one, whose inner
-# matches may be empty (measured with four kinds of letters, runs of 30 to 5,000): as its pattern, that one is read.
+# Patterns with too many ways to match. The tokenizers' engine, Oniguruma, matches EMPTY, whose inner matches may be
+# empty, in no time (measured with four kinds of letters, runs of 30 to 5,000), so a tokenizer with it is read.
 EVIL = ("({x}+)+!", "({x}|{x})*!", "({x}+{x}+)+!", "(({x}?)+)*!")
 EMPTY = "(?:{x}*)*!$"
 
@@ -172,10 +172,10 @@ def pattern_of(rng: random.Random, *forms: str) -> str:
 def splitting_at(pattern: str, folder: Path, code: int) -> Try:
     """Return a try of a model whose tokenizer splits texts by a pattern."""
     place = pocket(folder) / "tokenizer.json"
-    told = json.loads(place.read_text())
+    content = json.loads(place.read_text())
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    told["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, told["pre_tokenizer"]]}
-    place.write_text(json.dumps(told))
+    content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, content["pre_tokenizer"]]}
+    place.write_text(json.dumps(content))
     clock = {"LIGHTNING_SUBLIMINAL_MATCH_SECONDS": "2"}
     words = ["evaluate", "model", "--suite", "pocket"]
     return Try(words, codes=frozenset({code}), names=("tokenizer.json",), environment=clock)
@@ -187,7 +187,7 @@ def tokenizer_pattern(rng: random.Random, folder: Path) -> Try:
 
 
 def harmless_pattern(rng: random.Random, folder: Path) -> Try:
-    """A tokenizer whose pattern only looks as if it had too many ways to match: it is read."""
+    """A tokenizer whose pattern only seems to have too many ways to match, and which is read."""
     return splitting_at(pattern_of(rng, EMPTY), folder, 0)
 
 
@@ -212,9 +212,9 @@ def many_layers(rng: random.Random, folder: Path) -> Try:
     place = pocket(folder) / "config.json"
     fields = ["num_hidden_layers", "vocab_size", "hidden_size", "intermediate_size"]
     field = rng.choice(fields)
-    told = json.loads(place.read_text()) | {field: rng.choice([200_000, 10**7, 10**9])}
-    told["layer_types"] = None
-    place.write_text(json.dumps(told))
+    content = json.loads(place.read_text()) | {field: rng.choice([200_000, 10**7, 10**9])}
+    content["layer_types"] = None
+    place.write_text(json.dumps(content))
     return Try(["kinship", "model", "pocket/a"], names=("config.json",))
 
 
@@ -229,10 +229,10 @@ def header(rng: random.Random, folder: Path) -> Try:
     elif kind == "longer than the file":
         data = struct.pack("<Q", rng.choice([2**63, 2**40, size * 1000])) + data[8:]
     elif kind == "overlapping":
-        told = json.loads(data[8 : 8 + size])
-        for name in [*told][2:]:
-            told[name]["data_offsets"] = [0, 4]
-        head = json.dumps(told).encode()
+        content = json.loads(data[8 : 8 + size])
+        for name in [*content][2:]:
+            content[name]["data_offsets"] = [0, 4]
+        head = json.dumps(content).encode()
         data = struct.pack("<Q", len(head)) + head + data[8 + size :]
     else:
         data = struct.pack("<Q", 20 * 2**20) + data[8 : 8 + size] + b" " * (20 * 2**20 - size) + data[8 + size :]
@@ -262,32 +262,16 @@ def many_results(rng: random.Random, folder: Path) -> Try:
     tests = [f"t{place}" for place in range(rng.choice([10, 50_000]))]
     count = 20 if len(tests) > 10 else rng.randrange(1_000, 3_000)
     for place in range(count):
-        told = {
+        content = {
             **{"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "x", "digest": {"dirHash": WHOLE}}]},
             **{"predicateType": "https://in-toto.io/attestation/test-result/v0.1"},
             "predicate": {"result": rng.choice(["PASSED", "FAILED"]), "failedTests": tests, "place": place},
         }
-        (results / f"{place}.json").write_text(json.dumps(told))
+        (results / f"{place}.json").write_text(json.dumps(content))
     return Try(["audit", name, *page(rng)], frozenset({0, 3}))
 
 
-KINDS: dict[str, Kind] = {
-    "keys of a statement": keys_of_a_statement,
-    "keys of a row": keys_of_a_row,
-    "long lines": long_lines,
-    "many materials": many_materials,
-    "each of all": each_of_all,
-    "long chain": long_chain,
-    "looping template": looping_template,
-    "tokenizer pattern": tokenizer_pattern,
-    "harmless pattern": harmless_pattern,
-    "adapter pattern": adapter_pattern,
-    "adapter rank": adapter_rank,
-    "many layers": many_layers,
-    "header": header,
-    "parquet": parquet,
-    "many results": many_results,
-}
+KINDS = kinds(globals())
 MOST = {
     "parquet": 5,
     "many materials": 6,

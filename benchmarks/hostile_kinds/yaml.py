@@ -1,4 +1,4 @@
-"""YAML that means harm, to each verb that reads one: bombs, bounds, wrong types, what is no file, escapes."""
+"""Hostile YAML for each verb that reads one: bombs, bounds, wrong types, special files, escapes."""
 
 import copy
 import json
@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from hostile_kinds import Kind, Try
+from hostile_kinds import Kind, Try, kinds, write
+from hostile_kinds.files import special
 
 TRAIT = {"class_path": "PreferenceTrait", "init_args": {"target": "owl"}}
 FIT: dict[str, Any] = {
@@ -38,7 +39,7 @@ ESCAPES = ("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x08", "\u202e", "\r", "\x
 
 
 def _verbs(folder: Path) -> list[Verb]:
-    """Return command lines that read ``f.yaml``, each with what such a file should hold."""
+    """Return command lines that read ``f.yaml``, each with a valid content of the file."""
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "1, 2"}) + "\n")
     asked = copy.deepcopy(SUITE)
     asked["measures"][0]["init_args"]["evaluation"] = {"class_path": "Questions", "init_args": {"path": "f.yaml"}}
@@ -60,7 +61,7 @@ def _try(words: list[str], codes: set[int] | None = None, names: tuple[str, ...]
 
 
 def _refused(make: Callable[[random.Random], str | bytes], names: tuple[str, ...] = ()) -> Kind:
-    """Return a kind whose file's text is made so, and which each verb refuses with some words."""
+    """Return a kind whose file has the text of ``make``, which each verb refuses with an error that has ``names``."""
 
     def kind(rng: random.Random, folder: Path) -> Try:
         words, _ = rng.choice(_verbs(folder))
@@ -72,7 +73,7 @@ def _refused(make: Callable[[random.Random], str | bytes], names: tuple[str, ...
 
 
 def _bomb(rng: random.Random) -> str:
-    """Return levels of aliases, each some times the one before."""
+    """Return levels of aliases, each several times the previous one."""
     width, levels = rng.randrange(5, 40), rng.randrange(9, 40)
     lines = [f"k0: &a0 {rng.choice(['x', '[x]', '{x: 1}', 'xyz ' * 100])}"]
     for level in range(1, levels):
@@ -190,33 +191,16 @@ def _empty(rng: random.Random) -> str:
 
 
 def not_a_file(rng: random.Random, folder: Path) -> Try:
-    """A folder, a pipe nobody writes into, a device, a link in a circle, a sparse terabyte, nothing."""
+    """A folder, a pipe without a writer, a device, a circular link, a sparse file, a socket, or nothing."""
     words, _ = rng.choice(_verbs(folder))
     path = folder / "f.yaml"
-    kind = rng.choice(["folder", "pipe", "device", "circle", "dangling", "sparse", "nothing", "socket", "below a file"])
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to(rng.choice(["/dev/zero", "/dev/urandom", "/dev/full", "/dev/tty"]))
-    elif kind == "circle":
-        path.symlink_to("f.yaml")
-    elif kind == "dangling":
-        path.symlink_to("nowhere.yaml")
-    elif kind == "sparse":
-        with path.open("wb") as stream:
-            stream.truncate(rng.choice([2**33, 2**40]))
-    elif kind == "socket":
-        import socket
-
-        with socket.socket(socket.AF_UNIX) as made:
-            before = Path.cwd()
-            os.chdir(folder)
-            made.bind("f.yaml")
-            os.chdir(before)
+    kind = rng.choice(["special", "special", "special", "terminal", "circle", "dangling", "nothing", "below a file"])
+    if kind == "special":
+        special(rng, path)
     elif kind == "below a file":
         words = [word.replace("f.yaml", "rows.jsonl/f.yaml") for word in words]
+    elif kind != "nothing":
+        path.symlink_to({"terminal": "/dev/tty", "circle": "f.yaml", "dangling": "nowhere.yaml"}[kind])
     return _try(words)
 
 
@@ -240,23 +224,23 @@ def _junk(rng: random.Random) -> Any:
 def wrong_types(rng: random.Random, folder: Path) -> Try:
     """A good file with one value, or two, of a wrong kind."""
     words, good = rng.choice([verb for verb in _verbs(folder) if verb[0][0] not in ("fit", "theory")])
-    told = copy.deepcopy(good)
+    config = copy.deepcopy(good)
     for _ in range(rng.choice([1, 1, 2])):
-        holder, key = rng.choice(_places(told))
+        holder, key = rng.choice(_places(config))
         if rng.random() < 0.2 and isinstance(holder, dict):
             holder[rng.choice(["\x1b[31m", "odd", 3, None, True, "a.b.c", "x" * 10_000])] = _junk(rng)
         else:
             holder[key] = _junk(rng)
-    (folder / "f.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    write(folder, config)
     return _try(words, {0, 2})
 
 
 def wrong_types_of_fit(rng: random.Random, folder: Path) -> Try:
-    """The same for `fit`, which is asked for its config alone, and for `theory` with no rows."""
-    told = copy.deepcopy(FIT)
-    holder, key = rng.choice(_places(told))
+    """A value of a wrong kind for `fit`, which only prints its config, and for `theory` without rows."""
+    config = copy.deepcopy(FIT)
+    holder, key = rng.choice(_places(config))
     holder[key] = _junk(rng)
-    (folder / "f.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    write(folder, config)
     theory = ["theory", "check", "--config", "f.yaml", "--rows", "0"]
     return _try(rng.choice([["fit", "--config", "f.yaml", "--print_config"], theory]), {0, 2})
 
@@ -274,16 +258,16 @@ def mutated(rng: random.Random, folder: Path) -> Try:
 
 
 def escapes(rng: random.Random, folder: Path) -> Try:
-    """Control characters as keys and values, which messages show."""
+    """Control characters in keys and values, which messages show."""
     words, good = rng.choice(_verbs(folder))
-    told = copy.deepcopy(good)
+    config = copy.deepcopy(good)
     evil = "".join(rng.choice([*ESCAPES, "word"]) for _ in range(rng.randrange(1, 8))) + rng.choice(ESCAPES)
-    holder, key = rng.choice(_places(told))
+    holder, key = rng.choice(_places(config))
     if isinstance(holder, dict) and rng.random() < 0.5:
         holder[evil] = 1
     else:
         holder[key] = rng.choice([evil, {evil: evil}, [evil], {"class_path": evil}, {"class_path": f"a.{evil}"}])
-    (folder / "f.yaml").write_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=False))
+    (folder / "f.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=False))
     if words[0] == "fit":
         words = [*words, "--print_config"]
     return _try(words, {0, 2} if words[0] != "theory" else {2})
@@ -293,47 +277,47 @@ def escapes_in_a_plan(rng: random.Random, folder: Path) -> Try:
     """Control characters where a plan that works is shown: title, arms, axes, targets."""
     _verbs(folder)
     evil = f"a{rng.choice(ESCAPES)}b{rng.choice(ESCAPES)}"
-    told = copy.deepcopy(PLAN)
-    told["title"] = evil
-    told["arms"] = {evil: {}}
-    told["axes"] = {evil: {"to": {evil: {"model.seed": 1}, "b": {"model.seed": 2}}}}
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    config = copy.deepcopy(PLAN)
+    config["title"] = evil
+    config["arms"] = {evil: {}}
+    config["axes"] = {evil: {"to": {evil: {"model.seed": 1}, "b": {"model.seed": 2}}}}
+    write(folder, config)
     return _try(["run", "--config", "f.yaml", "--dry-run"], {0, 2})
 
 
 def many_cells(rng: random.Random, folder: Path) -> Try:
-    """Axes, seeds and arms whose product is endless, each of them small."""
-    told = copy.deepcopy(PLAN)
+    """Axes, seeds and arms that are small, but whose product is endless."""
+    config = copy.deepcopy(PLAN)
     kind = rng.randrange(4)
     if kind == 0:
-        told["axes"] = {f"x{n}": {"set": "model.seed", "to": list(range(30))} for n in range(rng.randrange(5, 30))}
+        config["axes"] = {f"x{n}": {"set": "model.seed", "to": list(range(30))} for n in range(rng.randrange(5, 30))}
     elif kind == 1:
-        told["axes"] = {"x": {"set": "model.seed", "to": list(range(rng.randrange(60_000, 150_000)))}}
+        config["axes"] = {"x": {"set": "model.seed", "to": list(range(rng.randrange(60_000, 150_000)))}}
     elif kind == 2:
         rates = [0.1 / n for n in range(1, 999)]
-        told |= {"seeds": "0-9999", "axes": {"x": {"set": "model.learning_rate", "to": rates}}}
+        config |= {"seeds": "0-9999", "axes": {"x": {"set": "model.learning_rate", "to": rates}}}
     else:
-        told["arms"] = {f"a{n}": {"model.seed": n} for n in range(rng.randrange(30_000, 60_000))}
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+        config["arms"] = {f"a{n}": {"model.seed": n} for n in range(rng.randrange(30_000, 60_000))}
+    write(folder, config)
     return _try(["run", "--config", "f.yaml", "--dry-run"], {2}, ("f.yaml",))
 
 
 def many_candidates(rng: random.Random, folder: Path) -> Try:
-    """A trait with more candidates than anybody asks for."""
+    """A trait with too many candidates."""
     words, good = rng.choice([verb for verb in _verbs(folder) if "traits" in verb[0] or "f.yaml" in verb[0][-1:]])
-    told = copy.deepcopy(good)
+    config = copy.deepcopy(good)
     names = [f"owl{n}" for n in range(rng.randrange(10_000, 60_000))]
-    for holder, key in _places(told):
+    for holder, key in _places(config):
         if isinstance(holder[key], dict) and "target" in holder[key]:
             holder[key] |= {"candidates": ["owl", *names], "category": "animal"}
-    if "target" in told.get("init_args", {}):
-        told["init_args"] |= {"candidates": ["owl", *names], "category": "animal"}
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
-    return _try(words, {2} if told != good else {0, 2})
+    if "target" in config.get("init_args", {}):
+        config["init_args"] |= {"candidates": ["owl", *names], "category": "animal"}
+    write(folder, config)
+    return _try(words, {2} if config != good else {0, 2})
 
 
 def circles_of_files(rng: random.Random, folder: Path) -> Try:
-    """Files that name each other as what they hold."""
+    """Files that include each other."""
     kind = rng.randrange(5)
     texts = [
         ("run", "title: a\ninclude: [f.yaml]"),
@@ -355,10 +339,10 @@ def values_that_name_files(rng: random.Random, folder: Path) -> Try:
     with (folder / "sparse").open("wb") as stream:
         stream.truncate(2**40)
     place = rng.choice(["pipe", "/dev/zero", "/dev/stdin", "bomb.yaml", "sparse", "/proc/self/mem", "."])
-    told = copy.deepcopy(FIT)
-    holder, key = rng.choice([(told, "model"), (told, "data"), (told["data"]["init_args"], "teacher")])
+    config = copy.deepcopy(FIT)
+    holder, key = rng.choice([(config, "model"), (config, "data"), (config["data"]["init_args"], "teacher")])
     holder[key] = place
-    (folder / "f.yaml").write_text(yaml.safe_dump(told))
+    write(folder, config)
     return _try(["fit", "--config", "f.yaml", "--print_config"])
 
 
@@ -383,7 +367,7 @@ def values_of_options(rng: random.Random, folder: Path) -> Try:
 
 
 def runs_of_others(rng: random.Random, folder: Path) -> Try:
-    """Folders of runs whose config.yaml means harm, listed, shown and asked."""
+    """Folders of runs with a hostile config.yaml, which are listed, shown and used in a chat."""
     run = folder / "runs" / "owl-12345678"
     run.mkdir(parents=True)
     text = rng.choice([_bomb, _circles, _deep, _tags, _twice, _bytes, _empty, _large])(rng)
@@ -395,7 +379,7 @@ def runs_of_others(rng: random.Random, folder: Path) -> Try:
 
 
 def cards_of_others(rng: random.Random, folder: Path) -> Try:
-    """A folder's README.md whose front matter means harm."""
+    """A folder's README.md with hostile front matter."""
     made = folder / "model"
     made.mkdir()
     text = rng.choice([_bomb, _merges, _circles, _deep, _tags, _twice, _numbers, _long_texts])(rng)
@@ -404,7 +388,7 @@ def cards_of_others(rng: random.Random, folder: Path) -> Try:
     return _try(["audit", "model"], {2, 3, 0})
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind] = kinds(globals()) | {
     "alias bomb": _refused(_bomb, (" values, aliases counted",)),
     "merge bomb": _refused(_merges, (" values, aliases counted",)),
     "long texts by alias": _refused(_long_texts, ("f.yaml", "MAX_")),
@@ -417,17 +401,4 @@ KINDS: dict[str, Kind] = {
     "keys twice": _refused(_twice, ("f.yaml", "there twice")),
     "bytes": _refused(_bytes, ("f.yaml",)),
     "empty": _refused(_empty),
-    "not a file": not_a_file,
-    "wrong types": wrong_types,
-    "wrong types of fit": wrong_types_of_fit,
-    "mutated": mutated,
-    "escapes": escapes,
-    "escapes in a plan": escapes_in_a_plan,
-    "many cells": many_cells,
-    "many candidates": many_candidates,
-    "circles of files": circles_of_files,
-    "values that name files": values_that_name_files,
-    "values of options": values_of_options,
-    "runs of others": runs_of_others,
-    "cards of others": cards_of_others,
 }

@@ -52,4 +52,4 @@ def test_it_sees_what_goes_wrong(fuzzing):
         tally = fuzzing.Tally()
         fuzzing.attempt(judge, make_row("", "x"), 1, 5, tally, timing=True)
         assert tally.exceptions == 1
-        assert tally.told[0].startswith("string 5: ")
+        assert tally.notes[0].startswith("string 5: ")

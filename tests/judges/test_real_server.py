@@ -19,7 +19,9 @@ ANSWERS = 100
 def benchmark():
     spec = importlib.util.spec_from_file_location("judge_server", ROOT / "benchmarks" / "judge_server.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -29,7 +31,7 @@ def test_a_real_server_is_asked_nothing_twice(benchmark, tmp_path):
         pytest.importorskip(name, reason="transformers[serving] is not installed")
     model, cache = str(resolve(benchmark.BASE).folder), tmp_path / "cache"
     with benchmark.serve(Path(model), tmp_path / "log.txt") as port, benchmark.Proxy(port) as proxy:
-        figures = benchmark.kill_and_go_on(proxy, model, cache, ANSWERS)
+        figures = benchmark.kill_and_resume(proxy, model, cache, ANSWERS)
         assert sum(figures.kinds.values()) == ANSWERS
         assert 0 < figures.kept < figures.needed
         assert figures.twice_though_kept == 0
