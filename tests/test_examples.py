@@ -17,6 +17,7 @@ EXAMPLES: dict[str, list[str]] = {
     "05_theorem.py": ["--small"],
     "06_audit.py": ["--small"],
     "07_new_carrier_and_loss.py": ["--small"],
+    "08_your_own_model.py": ["--small"],
 }
 
 

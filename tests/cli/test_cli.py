@@ -547,11 +547,3 @@ def test_bases_are_listed(capsys: pytest.CaptureFixture) -> None:
     told = capsys.readouterr().out
     assert "pocket/a" in told
     assert "smollm2-135m" in told
-
-
-def test_the_readme_has_a_trait_that_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[2] / "README.md").read_text().partition("## A trait of your own")[2]
-    Path("jazz.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
-    main(["traits", "check", "jazz.yaml"])
-    assert "jazz.yaml is fine: 50 questions, 4 candidates, target jazz." in capsys.readouterr().out

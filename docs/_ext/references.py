@@ -1,0 +1,196 @@
+"""The API page and the command-line page, from what the package says of itself.
+
+docs/api.md and docs/cli.md each hold a comment that stands for the reference; Sphinx's ``source-read`` puts the text
+in its place, so neither can go stale.
+"""
+
+import contextlib
+import io
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+TOPICS = {  # the folder of the package that a public name comes from, and the section that it is shown in
+    "traits": "Traits",
+    "data": "Data sets and carriers",
+    "filters": "Filters",
+    "transforms": "Transforms",
+    "screening": "Choosing rows",
+    "models": "Models, adapters and objectives",
+    "generation": "Generation",
+    "evaluation": "Evaluation",
+    "judges": "Judges",
+    "metrics": "Metrics",
+    "workflow": "Workflow",
+    "callbacks": "Callbacks",
+    "formats": "Reading and writing rows",
+    "core": "Errors",
+}
+FURTHER = {  # modules whose `__all__` is documented beside the top-level names
+    "lightning_subliminal.theory": "Theory",
+    "lightning_subliminal.workflow": "Trials",
+    "lightning_subliminal.bases": "Bases",
+    "lightning_subliminal.metrics.functional": "Metrics as functions",
+}
+
+
+def public_names() -> dict[str, list[str]]:
+    """Return the top-level names by topic, read from the package's stub."""
+    found: dict[str, list[str]] = defaultdict(list)
+    stub = (ROOT / "lightning_subliminal" / "__init__.pyi").read_text(encoding="utf-8")
+    for folder, name in re.findall(r"^from \.(\w+)\S* import (\w+) as \2$", stub, flags=re.M):
+        found[TOPICS.get(folder, folder.capitalize())].append(name)
+    order = [*TOPICS.values(), *found]
+    return {topic: found[topic] for topic in dict.fromkeys(order) if topic in found}
+
+
+def api_reference() -> str:
+    """Return the sections of the API page, as Markdown."""
+    from importlib import import_module
+
+    text, shown = [], set()
+    for topic, names in public_names().items():
+        text.append(f"## {topic}\n")
+        for name in names:
+            shown.add(name)
+            text.append(_entry("lightning_subliminal", name))
+    for module, topic in FURTHER.items():
+        names = [name for name in import_module(module).__all__ if name not in shown]
+        shown |= set(names)
+        text.append(f"## {topic}: `{module}`\n")
+        text += [_entry(module, name) for name in names]
+    return "\n".join(text)
+
+
+def _entry(module: str, name: str) -> str:
+    from importlib import import_module
+
+    thing = getattr(import_module(module), name)
+    if isinstance(thing, type):
+        kind, options = "autoclass", "\n   :members:\n   :show-inheritance:"
+    else:
+        kind, options = ("autofunction", "") if callable(thing) else ("autodata", "")
+    return f"```{{eval-rst}}\n.. {kind}:: {module}.{name}{options}\n```\n"
+
+
+def verbs() -> list[str]:
+    """Return the subcommands, in the order of the overview."""
+    from lightning_subliminal.cli import entry
+
+    return [*entry.TRAINER_VERBS, *entry.OWN_VERBS]
+
+
+def run_help(words: list[str]) -> str:
+    """Return what the command line prints for some words."""
+    from lightning_subliminal.cli.entry import main
+
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        main(words)
+    return text.getvalue().replace(str(Path.home()), "~").rstrip()
+
+
+def parser_of(verb: str) -> Any:
+    """Return the parser that a subcommand builds: the command line runs until the parser is asked to parse."""
+    from jsonargparse import ArgumentParser
+
+    from lightning_subliminal.cli.entry import main
+
+    found: list[Any] = []
+
+    def stop(self: Any, *args: Any, **kwargs: Any) -> None:
+        found.append(self)
+        raise SystemExit(0)
+
+    parse = ArgumentParser.parse_args
+    ArgumentParser.parse_args = stop  # type: ignore[method-assign]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            main([verb, "no-such-word"])
+    except SystemExit:
+        pass
+    finally:
+        ArgumentParser.parse_args = parse  # type: ignore[method-assign]
+    return found[0] if found else None
+
+
+def commands_of(parser: Any) -> list[tuple[str, Any]]:
+    """Return (words, parser) of a parser without subcommands, or of each of its subcommands."""
+    for action in parser._actions:
+        if hasattr(action, "choices") and isinstance(action.choices, dict) and action.choices:
+            return [
+                (f"{name} {words}".strip(), inner)
+                for name, each in action.choices.items()
+                for words, inner in commands_of(each)
+            ]
+    return [("", parser)]
+
+
+def option_rows(parser: Any) -> list[tuple[str, str, str]]:
+    """Return name, meaning and default of each argument of a parser."""
+    rows = []
+    for action in parser._actions:
+        names = action.option_strings or [action.dest]
+        if action.dest in ("help", "config", "print_config") or action.help == "==SUPPRESS==":
+            continue
+        meaning = " ".join(str(action.help or "").split())
+        meaning = re.sub(r"\s*\((?:type|default|required)[^()]*(?:\([^()]*\)[^()]*)*\)\s*$", "", meaning)
+        default = "required" if action.required or not action.option_strings else f"`{action.default}`"
+        rows.append((", ".join(f"`{name}`" for name in names), meaning, default))
+    return rows
+
+
+def cli_reference() -> str:
+    """Return the sections of the command-line page, as Markdown."""
+    text = [f"## Overview\n\n```text\n{run_help(['--help'])}\n```\n"]
+    trainer = set(verbs()[:4])
+    for verb in verbs():
+        text.append(f"## {verb}\n\n```text\n{run_help([verb, '--help'])}\n```\n")
+        if verb in trainer:
+            continue  # `--help=all` lists some hundred options of Lightning's Trainer
+        if (parser := parser_of(verb)) is None:
+            continue
+        for words, inner in commands_of(parser):
+            if rows := option_rows(inner):
+                name = f"{verb} {words}".strip()
+                text.append(f"\n**`{name}`: all arguments**\n\n| argument | meaning | default |\n|---|---|---|")
+                text += ["| " + " | ".join(_cell(each) for each in row) + " |" for row in rows]
+                text.append("")
+    return "\n".join(text)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") or "-"
+
+
+REFERENCES = {"api": ("<!-- reference: api -->", api_reference), "cli": ("<!-- reference: cli -->", cli_reference)}
+
+
+def _fill(app: Any, name: str, source: list[str]) -> None:
+    """Put a reference where its mark is, and let links to documents outside of docs/ lead to the files themselves."""
+    if name in REFERENCES:
+        mark, make = REFERENCES[name]
+        source[0] = source[0].replace(mark, make())
+    folder = Path(app.env.doc2path(name)).parent
+
+    def link(found: re.Match[str]) -> str:
+        inside = (folder / found[1]).resolve().is_relative_to(Path(app.srcdir).resolve())
+        return found[0] if inside else f"](path:{found[1]})"
+
+    source[0] = re.sub(r"\]\(([^():#\s]+\.md)(?:#[^)\s]*)?\)", link, source[0])
+
+
+def _plain_bars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Keep reStructuredText from reading the bars of a formula in a docstring, ``|D x|``, as a substitution."""
+    for place, line in enumerate(lines):
+        parts = re.split(r"(``.*?``)", line)
+        lines[place] = "".join(part if part[:2] == "``" else part.replace("|", r"\|") for part in parts)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Put the references where their marks are."""
+    app.connect("source-read", _fill)
+    app.connect("autodoc-process-docstring", _plain_bars)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,60 @@
+"""Every code block of README.md and docs/ runs, and prints what stands below it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.blocks import ROOT, blocks, pages, run_page, same
+
+QUICK = {"num_prompts=4096": "num_prompts=64", "max_epochs=3": "max_epochs=1"}  # the README's run takes half a minute
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # one page is about a machine without a GPU
+    text = page.read_text(encoding="utf-8")
+    for slow, quick in QUICK.items() if page.name == "README.md" else ():
+        text = text.replace(slow, quick)
+    for block, printed in run_page(text):
+        if block.output is not None:
+            where = f"{page.relative_to(ROOT)}, line {block.line}"
+            assert same(block.output, printed), f"{where} prints\n{printed}\nRun: python tests/docs/blocks.py {page}"
+
+
+def test_every_block_has_a_language() -> None:
+    bare = [f"{page.name}:{block.line}" for page in pages() for block in blocks(page.read_text()) if not block.language]
+    assert not bare
+
+
+def test_the_readme_fits_its_limit() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target or target.startswith("#"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve()
+        assert there.exists(), f"{page.name}: {target}"
+        if anchor and there.suffix == ".md":
+            titles = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), flags=re.M)
+            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in slugs, f"{page.name}: {target}"
+
+
+def test_the_commands_of_results_name_what_is_there() -> None:
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for script in re.findall(r"`python (benchmarks/\w+\.py)", text):
+        assert (ROOT / script).is_file(), script
+    for config in re.findall(r"`(?:run|fit) --config (?:configs/)?([\w/]+)", text):
+        assert (ROOT / "configs" / f"{config}.yaml").is_file(), config
+    for plan, arms in re.findall(r"`run --config experiments/(\w+)((?: --only (?:\"[^\"]+\"|\w+))+)", text):
+        plan_text = (ROOT / "configs" / "experiments" / f"{plan}.yaml").read_text(encoding="utf-8")
+        for arm in re.findall(r"--only \"?([^\"]+?)\"?(?= --only|$)", arms):
+            assert re.search(rf"^  [\"']?{re.escape(arm)}[\"']?:", plan_text, flags=re.M), f"{plan}: {arm}"
