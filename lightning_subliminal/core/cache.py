@@ -1,4 +1,4 @@
-"""Where artefacts are kept: one folder each, named by the digest of all that shaped it."""
+"""The cache of artefacts: where it is, which runs use it, and locks on its folders."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from lightning_subliminal.core.errors import InputError
 
 __all__ = ["cache_root", "holding", "known_runs", "note_run", "writable_folder"]
 
-_LOOKED_AT: set[str] = set()  # caches of this process, so that each warning is said once
+_LOOKED_AT: set[str] = set()  # caches of this process, so that each warning is printed once
 _RUNS = "runs.txt"  # folders of the runs that this cache was made for, a line each
 
 
@@ -33,7 +33,7 @@ def cache_root(folder: str | Path | None = None) -> Path:
 
 
 def _writers(status: os.stat_result) -> str | None:
-    """Say who else may write a folder; None where only we may, and root, whom one has to trust."""
+    """Describe who else may write to a folder; None if only this user and root may."""
     if os.name != "posix":
         return None
     if status.st_uid not in (0, os.getuid()):
@@ -44,7 +44,7 @@ def _writers(status: os.stat_result) -> str | None:
 
 
 def _is_shared(status: os.stat_result) -> bool:
-    """Return whether a group may write that has other members than us; many systems give each user one alone."""
+    """Return whether a group with other members may write; on many systems each user has a group of their own."""
     if not status.st_mode & stat.S_IWGRP:
         return False
     import grp
@@ -58,11 +58,11 @@ def _is_shared(status: os.stat_result) -> bool:
 
 
 def note_run(folder: Path) -> None:
-    """Note in the cache that a run needs it, so that ``cache clean`` knows runs wherever they are."""
+    """Record a run's folder in the cache, so that ``cache clean`` keeps what the run uses."""
     place = str(folder.absolute())
     if place in map(str, known_runs()) or "\n" in place:
         return
-    with contextlib.suppress(OSError):  # a cache that can't be written is told of where something must be kept in it
+    with contextlib.suppress(OSError):  # a cache that can't be written is reported when an artefact is stored
         path = cache_root() / _RUNS
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="surrogateescape") as stream:
@@ -70,7 +70,7 @@ def note_run(folder: Path) -> None:
 
 
 def known_runs() -> list[Path]:
-    """Return the folders that ``note_run`` was given, those that are gone left out."""
+    """Return the folders of the runs that ``note_run`` recorded and that still exist."""
     try:
         lines = (cache_root() / _RUNS).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -80,21 +80,21 @@ def known_runs() -> list[Path]:
 
 @contextlib.contextmanager
 def holding(lock: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock; yield whether it is held. Only who holds it may delete its file.
+    """Hold a lock, and yield whether it is held. Only its holder may delete its file.
 
-    A lock is on a file, not on its name: whoever waited for a file that was deleted meanwhile holds what nobody else
-    looks at. So the name is looked at again, and what it names now is locked instead.
+    A lock is on a file, not on its name: a process that waited for a file which was deleted meanwhile holds a lock that
+    no other process sees. So the name is checked once the lock is held, and the new file is locked instead.
 
     Args:
-        lock: the lock's file, made where it is missing.
-        wait: wait for whoever holds it; else yield False.
+        lock: the lock's file, created if it is missing.
+        wait: whether to wait for another holder; else yield False.
 
     Raises:
         InputError: if the file can't be opened, or a link is in its place.
     """
     try:
         import fcntl
-    except ImportError:  # Windows: two runs both make a stage, and the last one stays; a lock that is there may be held
+    except ImportError:  # Windows: if two runs make a stage, the last one wins; a lock file that exists may be held
         yield wait or not lock.exists()
         return
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -117,14 +117,14 @@ def holding(lock: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def writable_folder(path: Path, keep: bool = True) -> Path:
-    """Make a folder and try to write there, before any work is done.
+    """Create a folder and check that it can be written, before any work is done.
 
     Args:
         path: the folder.
-        keep: whether it stays; without it, what was made to try is removed again, and a failure leaves nothing empty.
+        keep: whether it stays; else folders that were created for the check are removed.
 
     Raises:
-        InputError: if the folder can't be made or written.
+        InputError: if the folder can't be created or written.
     """
     missing = [] if keep else [each for each in (path, *path.parents) if not each.exists()]
     try:
@@ -132,11 +132,11 @@ def writable_folder(path: Path, keep: bool = True) -> Path:
         with tempfile.NamedTemporaryFile(dir=path, prefix=".probe-"):
             pass
     except OSError as err:
-        why = f"{path} can't be written ({err.strerror})"
+        what, remedy = "", "choose a folder that you may write"
         if keep:
-            why = f"The cache {why}: set LIGHTNING_SUBLIMINAL_CACHE to a folder that can."
-        raise InputError(why if keep else f"{why}: choose a folder that you may write.") from err
-    with contextlib.suppress(OSError):  # another process may have begun to write there
+            what, remedy = "The cache ", "set LIGHTNING_SUBLIMINAL_CACHE to a folder that can"
+        raise InputError(f"{what}{path} can't be written ({err.strerror}): {remedy}.") from err
+    with contextlib.suppress(OSError):  # another process may have started to write there
         for each in missing:
             each.rmdir()
     return path

@@ -1,4 +1,4 @@
-"""Words to the person at the terminal: a line for each stage made or reused, tables at the end; on rank 0 only."""
+"""Terminal output, on rank 0 only: a line for each stage, tables, progress bars, and log lines without a terminal."""
 
 import logging
 import threading
@@ -28,7 +28,7 @@ EVERY = 30.0  # seconds between the lines of a long stage in a log
 
 _Item = TypeVar("_Item")
 
-# Lightning's and torch's remarks that nobody who runs a config can act upon.
+# Remarks of Lightning and torch that a user of a config cannot act upon.
 _NOISE = (
     ".*does not have many workers which may be a bottleneck.*",
     r".*isinstance\(treespec, LeafSpec\).*",
@@ -46,7 +46,7 @@ console = rich_console(highlight=False, emoji=False)  # "a:b:c" is no picture
 
 
 def hush() -> None:
-    """Silence tips, adverts and remarks of the libraries below that nobody can act upon; warnings that matter stay."""
+    """Silence remarks of libraries that a user cannot act upon; warnings that matter stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
@@ -55,7 +55,7 @@ def hush() -> None:
 
 @contextmanager
 def aside(wanted: bool = True) -> Iterator[None]:
-    """Say lines on standard error inside, where standard output is for a program to read."""
+    """Print lines on standard error inside, because a program reads standard output."""
     before, console.stderr = console.stderr, wanted or console.stderr
     try:
         yield
@@ -65,21 +65,21 @@ def aside(wanted: bool = True) -> Iterator[None]:
 
 @rank_zero_only
 def say(text: Any) -> None:
-    """Print a line as it is (brackets in a path or a reason are no markup), or anything that rich draws."""
+    """Print a line as it is (brackets in a path or a reason are not markup), or anything that rich draws."""
     console.print(text, markup=False, soft_wrap=isinstance(text, str))  # a path stays whole
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in two or three characters and its unit."""
+    """Return a duration in two or three characters and its unit."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class LogProgress(Progress):
-    """Progress where there is no terminal: a line for each open task every half minute, none for what is quick.
+    """Progress without a terminal: a line for each unfinished task every half minute.
 
-    A thread looks at the clock, so that a stage whose single steps are long is heard of, too.
+    A thread watches the clock, so that a stage with long steps is reported, too.
 
     Args:
         every: seconds between two lines.
@@ -89,25 +89,25 @@ class LogProgress(Progress):
     def __init__(self, every: float = EVERY, get_time: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console=console, disable=True, get_time=get_time, speed_estimate_period=3600)
         self.every = every
-        self._told = get_time()
+        self._printed_at = get_time()
         self._over = threading.Event()
 
     def start(self) -> None:
         """Start the clock."""
-        self._told = self.get_time()
+        self._printed_at = self.get_time()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def stop(self) -> None:
-        """Say no more."""
+        """Print no more lines."""
         self._over.set()
 
     def tick(self) -> None:
         """Print the lines that are due."""
         with self._lock:
             now = self.get_time()
-            if self._over.is_set() or now - self._told < self.every:
+            if self._over.is_set() or now - self._printed_at < self.every:
                 return
-            self._told = now
+            self._printed_at = now
             lines = [_line(task) for task in self.tasks if not task.finished]
         for line in lines:
             say(line)
@@ -118,7 +118,7 @@ class LogProgress(Progress):
 
 
 def _line(task: Task) -> str:
-    """Say which stage it is, how far it is, since when, and how long it may still take."""
+    """Return a task's name, its progress, its time so far and the time remaining."""
     parts = []
     if task.total:
         parts.append(f"{task.completed:.0f} of {task.total:.0f} ({task.completed / task.total:.0%})")
@@ -136,7 +136,7 @@ def progress(*columns: ProgressColumn) -> Progress:
     """Return a progress bar on a terminal, lines every half minute in a log.
 
     Args:
-        columns: of the bar; what, bar, done of all, time elapsed and remaining where there are none.
+        columns: of the bar; by default the description, the bar, the count, and the times elapsed and remaining.
     """
     if not console.is_terminal:
         return LogProgress()
@@ -152,7 +152,7 @@ def progress(*columns: ProgressColumn) -> Progress:
 
 @contextmanager
 def log_lines(label: str) -> Iterator[None]:
-    """Let a log hear every half minute of something that can't tell how far it is; a terminal hears nothing."""
+    """Print a line every half minute in a log for work of unknown length; print nothing on a terminal."""
     if console.is_terminal:
         yield
         return
@@ -162,7 +162,7 @@ def log_lines(label: str) -> Iterator[None]:
 
 
 def tracked(items: Iterable[_Item], label: str, total: int) -> Iterator[_Item]:
-    """Yield items, and let a log hear every half minute how many are done; a terminal hears nothing."""
+    """Yield items, and print every half minute in a log how many are done; print nothing on a terminal."""
     if console.is_terminal:
         yield from items
         return

@@ -1,12 +1,10 @@
-"""Errors in one line: what was wrong, what was expected, how to mend it.
+"""Error messages in one line: what was wrong, what was expected, how to correct it.
 
-jsonargparse wraps a mistake once for each level of the config, and lists each type that a value could have had. What a
-user needs is where it is and the first cause that is no wrapping; both are read from the chain of exceptions.
+jsonargparse wraps an error once for each level of the config, and lists each type that a value could have had. A user
+needs its place and its first cause; both are read from the chain of exceptions.
 """
 
-import difflib
 import re
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
@@ -14,7 +12,7 @@ from jsonargparse import ArgumentParser
 from lightning_subliminal.core.config.class_paths import REFUSAL, guard_parser
 from lightning_subliminal.core.config.safe_yaml import use_bounds
 from lightning_subliminal.core.config.signatures import parameters
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import InputError, did_you_mean
 
 __all__ = ["OneLineParser", "counted", "did_you_mean", "one_line"]
 
@@ -24,7 +22,7 @@ _WRAPPINGS = re.compile(
 
 
 class OneLineParser(ArgumentParser):
-    """A parser that answers a mistake with one line instead of forty of usage, and takes no abbreviated options."""
+    """A parser that reports an error in one line instead of forty of usage, and accepts no abbreviated options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["allow_abbrev"] = False  # else --seed_every is taken for --seed_everything
@@ -33,19 +31,19 @@ class OneLineParser(ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise the mistake as an InputError; a parser inside another one leaves that to the outer one."""
+        """Raise the error as an InputError; a nested parser leaves that to the outer one."""
         if not self.exit_on_error:
             super().error(message, ex)
         raise InputError(_rewrite(message, ex, _option_names(self))) from ex
 
 
 def one_line(err: BaseException) -> tuple[str, bool]:
-    """Return an exception as one line, and whether it is a user's mistake (and no surprise)."""
+    """Return an exception as one line, and whether it is a user's mistake (not an internal error)."""
     found = err
     keys: list[str] = []
     while True:
         if isinstance(found, InputError):
-            return _flat(str(found)), True
+            return " ".join(str(found).split()), True
         wrapping = _WRAPPINGS.match(str(found))
         inner = found.__cause__ or found.__context__
         if wrapping is None or inner is None:
@@ -53,48 +51,36 @@ def one_line(err: BaseException) -> tuple[str, bool]:
         if wrapping["key"]:
             keys.append(wrapping["key"])
         found = inner
-    if told := _of_input(found):
-        return told, True
+    if message := _of_input(found):
+        return message, True
     if isinstance(found, KeyError) and found.args:  # its str() is only the key's repr
         return f"KeyError: {found.args[0]!r}", False
     first = next((line.strip() for line in str(found).splitlines() if line.strip()), "")
-    where = f" (at {_join(keys)})" if keys else ""
+    where = f" (at {'.'.join(keys)})" if keys else ""
     return f"{type(found).__name__}: {first}{where}" if first else type(found).__name__, False
 
 
 def _of_input(err: BaseException) -> str:
-    """Say what is wrong with a file, or with what it holds, where that alone can be why this was raised."""
+    """Describe a fault of the input, if the exception can have no other cause; else return an empty text."""
     if isinstance(err, OSError) and err.strerror:
         name = f"{err.filename} can't be used: " if err.filename is not None else ""
         return f"{name}{err.strerror}{f' ({err.filename2})' if err.filename2 is not None else ''}: check the path."
     if isinstance(err, RecursionError):
-        return "what was given is nested too deeply: take levels out."
+        return "the input is nested too deeply: use fewer levels."
     if isinstance(err, MemoryError):
-        return "what was given needs more memory than there is: give less, or smaller numbers."
+        return "the input needs more memory than is available: use less data or smaller numbers."
     if isinstance(err, UnicodeError):
-        return f"a text is not UTF-8 ({_flat(str(err))[:200]}): save it as such."
+        return f"a text is not UTF-8 ({' '.join(str(err).split())[:200]}): save it as UTF-8."
     return ""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean `x`?`` for the known word nearest to ``word``, or nothing where none is near."""
-    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else ""
-
-
 def counted(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun, such as ``1 run``, ``2 runs`` or ``1,200 entries``.
-
-    Args:
-        count: how many.
-        one: the noun of one.
-        many: that of several; ``one`` with an s where it is empty.
-    """
+    """Return a count with its noun, such as ``1 run`` or ``1,200 entries``; the plural is ``many``, or ``one`` + s."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def _rewrite(message: str, ex: BaseException | None, options: list[str]) -> str:
-    """Turn what jsonargparse says into our one line."""
+    """Rewrite an error of jsonargparse as one line."""
     keys: list[str] = []
     path, union = "", ""
     found = ex
@@ -106,16 +92,17 @@ def _rewrite(message: str, ex: BaseException | None, options: list[str]) -> str:
         if found.__cause__ is None and found.__context__ is None:
             break
         found = found.__cause__ or found.__context__
-    text = _flat(str(found)) if found is not None else _flat(message)
-    where = f"`{_join(keys)}`: " if keys else ""
-    if refused := next(filter(None, map(REFUSAL.search, (text, _flat(message)))), None):  # amid what else it is not
+    message = " ".join(message.split())
+    text = " ".join(str(found).split()) if found is not None else message
+    where = f"`{'.'.join(keys)}`: " if keys else ""
+    if refused := REFUSAL.search(text) or REFUSAL.search(message):  # in the middle of a list of types
         return where + refused[0]
     return where + (_choices(text, union) or _plain(text, path, options))
 
 
 def _choices(text: str, union: str) -> str:
-    """Say what a value could have been, where it could have been several plain things."""
-    # a class's name on the command line: what is wrong with it stands amid the list of what else it is not
+    """List the types that a value could have had, if it could have been one of several plain types."""
+    # for the name of a class on the command line, the cause is in the middle of the list of types
     path = "Problem with given class_path '([^']*)': "
     if named := re.search(f"Errors: - (?:{path})?((?:module|No module|Expected a dot.*: [A-Z]).*?) - Expected a", text):
         return _plain(named[2], named[1] or "", [])
@@ -123,8 +110,8 @@ def _choices(text: str, union: str) -> str:
         r"Subtypes: \[(.*?)\] Errors:", text
     )
     value = re.search(r"Given value: (.*)", union or text)
-    told = re.match(r"Expected an? .*Got value|Expected an? <class|- ", text)
-    if listed is None or value is None or told is None:
+    is_type_error = re.match(r"Expected an? .*Got value|Expected an? <class|- ", text)
+    if listed is None or value is None or is_type_error is None:
         return ""
     makers = r"typing\.Callable\[\[[^\]]*\], (?:typing\.Union\[[^\]]*\]|[^\]]*)\]"  # such as an optimizer's class
     # a comma inside brackets belongs to one type
@@ -134,7 +121,7 @@ def _choices(text: str, union: str) -> str:
 
 
 def _plain(text: str, path: str, options: list[str]) -> str:
-    """Say one cause in our words; one that is not known here stays as it is."""
+    """Rewrite a cause; one that is unknown here stays as it is."""
     if found := re.match(r"Option '([^']*)' is not accepted", text):
         name = found[1]
         takes = _arguments(path)
@@ -154,20 +141,20 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         return f"importing `{path}` failed: {text}"
     if found := re.match(r"Expected a dot import path string: (\S+)", text):
         name = found[1]
-        if name == "None":  # jsonargparse takes it for a word there
-            return "null can't be given to a part of a part on the command line: set it in the YAML"
+        if name == "None":  # jsonargparse reads it as a word there
+            return "null can't be set for a nested part on the command line: set it in the YAML"
         known = _public_names("lightning_subliminal") + _public_names("lightning.pytorch.callbacks")
         return (
-            f"no class is named `{name}`{did_you_mean(name, known) or f': give its full path, such as my_pkg.{name}'}"
+            f"no class is named `{name}`{did_you_mean(name, known) or f': write its full path, such as my_pkg.{name}'}"
         )
     if found := re.search(r"Parameter '([^']*)' from '([^']*)\.__init__' does not specify a type", text):
-        return f"`{found[2]}` gives its argument `{found[1]}` no type: write one in __init__, such as `{found[1]}: str`"
+        return f"argument `{found[1]}` of `{found[2]}` has no type: annotate it in __init__, such as `{found[1]}: str`"
     if found := re.match(r"Not a valid subclass of (\S+?)\. Got value: (.*?) Subclass types", text):
         return f"expected the class_path of a {found[1]}, got {found[2]}"
     if found := re.match(r"argument (\S+): expected one argument", text):
         return f"`{found[1]}` needs a value"
     if found := re.match(r"Import path (\S+) does not correspond to a subclass of (\S+)", text):
-        return f"`{found[1]}` is no {found[2]}: name a class that extends it"
+        return f"`{found[1]}` is not a subclass of {found[2]}: name a class that extends it"
     if found := re.match(r"Expected an instantiatable class, but (\S+) is abstract", text):
         return f"`{found[1]}` is abstract: name a class that extends it"
     if found := re.match(r"the following arguments are required: (.+)", text):
@@ -175,24 +162,23 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         listed = " and ".join(f"`{name}`" for name in names)
         remedy = "in the YAML or on the command line" if "trainer" in options else "as --help shows"
         be, it = ("is", "it") if len(names) == 1 else ("are", "them")
-        return f"{listed} {be} missing: give {it} {remedy}"
+        return f"{listed} {be} missing: set {it} {remedy}"
     if found := re.match(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", text):
         choices = found[2].replace(chr(39), "")
         near = did_you_mean(found[1], choices.split(", "))
-        return f"`{found[1]}` is no choice: expected one of {choices}{near}"
+        return f"`{found[1]}` is not a valid choice: expected one of {choices}{near}"
     if found := re.match(r"unrecognized arguments: (\S+)", text):
         name = found[1].partition("=")[0]
         near = did_you_mean(name, [f"--{option.rstrip('_')}" for option in options]) if name.startswith("-") else ""
-        return f"`{name}` is no option{near or '; see --help'}"
+        return f"unknown option `{name}`{near or '; see --help'}"
     return _types(text)
 
 
 def _types(text: str) -> str:
-    """Take Python's dress off the names of types."""
+    """Write Python's types as a user would name them."""
     text = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", text)
     text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", text)
-    text = re.sub(r"^Expected an? (.*?)\. Got value: (.*)$", r"expected \1, got \2", text)
-    return text
+    return re.sub(r"^Expected an? (.*?)\. Got value: (.*)$", r"expected \1, got \2", text)
 
 
 def _arguments(path: str) -> list[str]:
@@ -216,14 +202,6 @@ def _public_names(module: str) -> list[str]:
 
 
 def _option_names(parser: ArgumentParser) -> list[str]:
-    """Return the parser's options without dashes, and the groups they are in."""
+    """Return the parser's options without dashes, and their groups."""
     names = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
     return sorted({part for name in names for part in (name, name.partition(".")[0]) if len(part) > 1})
-
-
-def _join(keys: list[str]) -> str:
-    return ".".join(keys)
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())

@@ -1,12 +1,13 @@
-"""The one error that means: the user can mend this."""
+"""Errors that a user can correct; the command line prints each as one line."""
 
+import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "JudgeError", "TamperedError", "UnreadableError", "kind_of", "known_name"]
+__all__ = ["InputError", "JudgeError", "TamperedError", "UnreadableError", "did_you_mean", "known_name", "type_name"]
 
 
 class InputError(ValueError):
-    """A user's mistake, told in one line: what was wrong, what was expected, how to mend it.
+    """A user's mistake, described in one line: what was wrong, what was expected, how to correct it.
 
     The command line prints it as ``error: ...`` without a stack trace and exits with ``code``.
     """
@@ -15,34 +16,36 @@ class InputError(ValueError):
 
 
 class JudgeError(InputError):
-    """A judge that can't be asked: it says nothing about the model whose answers it was to read."""
+    """A judge could not be queried, which is no evidence about the model whose answers it was to score."""
 
 
 class TamperedError(InputError):
-    """The command was right, and what it was to read is not what its statement or its own figures say."""
+    """A valid command read files that contradict their own lineage statement or recorded results."""
 
-    code = 3  # as of an audit that finds something
+    code = 3  # as of an audit with findings
 
 
 class UnreadableError(InputError):
-    """Something is there and can't be read, so that nothing is known of it."""
+    """A file exists but cannot be read, so its content is unknown."""
 
 
-def kind_of(value: object) -> str:
-    """Return what a value is called in an error: the name of its class, or ``null``."""
+def type_name(value: object) -> str:
+    """Return the name of a value's type for an error message; ``null`` for None."""
     return "null" if value is None else type(value).__name__
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean `x`?`` for the known word nearest to ``word``, or an empty text if none is near."""
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
 def known_name(name: str, known: Iterable[str], wrong: str) -> None:
-    """Refuse a name that is not known, with the one that was likely meant.
+    """Check that a name is known, and suggest the nearest known one if it is not.
 
     Raises:
         InputError: beginning with ``wrong``.
     """
-    import difflib
-
     known = [str(each) for each in known]
-    if str(name) in known:
-        return
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    raise InputError(f"{wrong}{f'; did you mean `{near[0]}`?' if near else ': known are ' + ', '.join(known) + '.'}")
+    if str(name) not in known:
+        raise InputError(wrong + (did_you_mean(str(name), known) or f": known are {', '.join(known)}."))

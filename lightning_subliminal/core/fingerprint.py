@@ -1,8 +1,8 @@
-"""What an object is, as plain JSON, and the digest of it: the key of every cached artefact.
+"""Objects as plain JSON, and their digests: the keys of cached artefacts.
 
-The rule is scikit-learn's: an object keeps each constructor argument under the argument's own name. Then its class and
-those attributes say all that shapes its behaviour. A class from outside this package also brings the digest of its
-source, so that editing your own trait makes new rows instead of reusing old ones.
+The rule is scikit-learn's: an object keeps each constructor argument under the argument's own name, so that its class
+and those attributes determine its behaviour. The digest of a class from outside this package also covers its source, so
+that editing your own trait makes new rows instead of reusing old ones.
 """
 
 import hashlib
@@ -34,84 +34,86 @@ __all__ = [
     "stream_digest",
 ]
 
-_BLOCK = 1 << 20  # bytes; larger ones leave the processor's cache, smaller ones ask for the interpreter too often
-
+_BLOCK = 1 << 20  # bytes; larger ones leave the processor's cache, smaller ones cost interpreter time
 _ABSENT = "absent"
 
 
-def describe(thing: Any) -> Any:
-    """Return ``thing`` as JSON-able data: scalars and containers as they are, objects as class and constructor arguments.
+def describe(value: Any) -> Any:
+    """Return a value as JSON-able data: scalars and containers as they are, objects as class and constructor arguments.
 
     Args:
-        thing: a scalar, a container, a class or function, or an object that keeps its constructor arguments under
+        value: a scalar, a container, a class or function, or an object that keeps its constructor arguments under
             their own names. An object may instead define ``describe()``.
 
     Raises:
         InputError: if an object does not keep one of its constructor arguments.
     """
-    if thing is None or isinstance(thing, (bool, int, float, str)):
-        return thing
-    if isinstance(thing, Path):
-        return str(thing)
-    if isinstance(thing, Mapping):
-        return {str(key): describe(value) for key, value in thing.items()}
-    if isinstance(thing, (list, tuple)):
-        return [describe(value) for value in thing]
-    if isinstance(thing, (set, frozenset)):
-        return sorted((describe(value) for value in thing), key=str)
-    if isinstance(thing, partial):
-        return {"class": kind_of(thing.func), "arguments": describe(thing.keywords)}
-    if inspect.isclass(thing) or inspect.isroutine(thing):
-        return {"class": kind_of(thing)}
-    if hasattr(thing, "describe"):
-        return thing.describe()
-    return describe_object(thing)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): describe(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((describe(each) for each in value), key=str)
+    if isinstance(value, partial):
+        return {"class": kind_of(value.func), "arguments": describe(value.keywords)}
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return {"class": kind_of(value)}
+    if hasattr(value, "describe"):
+        return value.describe()
+    return describe_object(value)
 
 
-def constructor_arguments(thing: Any) -> dict[str, Any]:
+def constructor_arguments(instance: Any) -> dict[str, Any]:
     """Return an object's constructor arguments, as it keeps them.
 
     Raises:
         InputError: if it does not keep one of them, or takes any number of them.
     """
-    kind: Any = type(thing)
+    kind: Any = type(instance)
     arguments = {}
     for name, parameter in parameters(kind).items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             bare = parameter.replace(annotation=parameter.empty)
             raise InputError(
                 f"{kind.__name__} takes `{bare}`, which hides its settings from the cache: name each argument in "
-                "__init__, or hand `**kwargs` on to the parent class, super().__init__(..., **kwargs)."
+                "__init__, or pass `**kwargs` to the parent class, super().__init__(..., **kwargs)."
             )
-        if not hasattr(thing, name):
+        if not hasattr(instance, name):
             raise InputError(
                 f"{kind.__name__} does not keep its argument `{name}`: set `self.{name} = {name}` in __init__, "
                 "so that the cache can tell one setting from another."
             )
-        arguments[name] = getattr(thing, name)
+        arguments[name] = getattr(instance, name)
     return arguments
 
 
-def describe_object(thing: Any) -> dict[str, Any]:
+def describe_object(instance: Any) -> dict[str, Any]:
     """Describe an object by its class, its constructor arguments and, from outside this package, its source."""
-    told: dict[str, Any] = {"class": kind_of(type(thing)), "arguments": describe(constructor_arguments(thing))}
-    return told | outside_source(thing)
+    return {
+        "class": kind_of(type(instance)),
+        "arguments": describe(constructor_arguments(instance)),
+        **outside_source(instance),
+    }
 
 
-def outside_source(thing: Any) -> dict[str, str]:
-    """Return class and digest of the source of an object whose class is from outside this package; else nothing."""
-    own = list(takewhile(lambda kind: not is_ours(kind) and kind is not object, type(thing).__mro__))
+def outside_source(instance: Any) -> dict[str, str]:
+    """Return the class and its source's digest for an object of a class from outside this package; else an empty dict."""
+    own = list(takewhile(lambda kind: not is_ours(kind) and kind is not object, type(instance).__mro__))
     return {"class": kind_of(own[0]), "source": _source_digest(own)} if own else {}
 
 
-def digest(thing: Any) -> str:
-    """Return the SHA-256 of ``describe(thing)`` as 64 hexadecimal digits."""
-    text = json.dumps(describe(thing), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def digest(value: Any) -> str:
+    """Return the SHA-256 of ``describe(value)`` as 64 hexadecimal digits."""
+    text = json.dumps(describe(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def difference(then: Any, now: Any, at: str = "") -> str | None:
-    """Say what differs first between two things that ``describe`` gave, by its dotted name; None if nothing does."""
+    """Describe the first difference between two results of ``describe``, by its dotted name; None if they are equal."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         name = then.get("name")
         if name is not None and name == now.get("name") and then.get("digest") != now.get("digest"):
@@ -128,7 +130,7 @@ def difference(then: Any, now: Any, at: str = "") -> str | None:
 
 
 def _shortly(value: Any) -> str:
-    """Write a value in a few characters: of a digest the first twelve digits."""
+    """Return a value in at most 80 characters, a digest by its first twelve digits."""
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return f"{value[:12]}..."
     text = value if value is _ABSENT else json.dumps(value, ensure_ascii=False, default=str)
@@ -139,19 +141,19 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a regular file's bytes as 64 hexadecimal digits.
 
     Raises:
-        InputError: if it is no regular file.
+        InputError: if it is not a regular file.
     """
     with open_plain(path) as stream:
         return stream_digest(stream.raw.readinto)
 
 
 def file_stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes with a file, as far as its status says: device, inode, size, and both times."""
+    """Return the parts of a file's status that change with its content: device, inode, size, and both times."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_mine(status: os.stat_result) -> bool:
-    """Return whether nobody else may have written a file."""
+    """Return whether only this user may have written a file."""
     return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
@@ -159,8 +161,8 @@ def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[
     """Return the SHA-256 of a stream, read in blocks into one buffer: memory does not grow with the file.
 
     Args:
-        readinto: fills a buffer, and returns how many bytes it got.
-        tick: is given the size of each block.
+        readinto: fills a buffer and returns the number of bytes read.
+        tick: called with the size of each block.
     """
     sha, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
     while size := readinto(block):
@@ -170,7 +172,7 @@ def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[
 
 
 def _source_digest(kinds: list[type]) -> str:
-    try:  # with the classes that it inherits from, as far as this package's
+    try:  # with its parent classes, up to those of this package
         return hashlib.sha256("".join(map(inspect.getsource, kinds)).encode()).hexdigest()
     except (OSError, TypeError):
         return "unknown"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.core.errors import InputError, UnreadableError, kind_of
+from lightning_subliminal.core.errors import InputError, UnreadableError, type_name
 from lightning_subliminal.core.io import files
 from lightning_subliminal.core.io.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
 from lightning_subliminal.core.io.lfs import refuse_pointer
@@ -50,7 +50,7 @@ def parse(data: bytes, what: str) -> dict[str, Any]:
     except ValueError as err:  # UnicodeDecodeError and JSONDecodeError are such
         raise InputError(f"{what} is no strict JSON ({err}).") from err
     if not isinstance(found, dict):
-        raise InputError(f"{what} holds a JSON {kind_of(found)}: expected an object.")
+        raise InputError(f"{what} holds a JSON {type_name(found)}: expected an object.")
     if _depth(found) > MAX_DEPTH:
         raise InputError(f"{what} is nested too deeply: expected at most {MAX_DEPTH} levels.")
     try:

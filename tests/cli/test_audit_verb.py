@@ -188,7 +188,7 @@ MISTAKES = {
     "unknown rule": (["pocket/a", "--deny", "shared-bases"], "did you mean `shared-base`"),
     "unknown requirement": (["pocket/a", "--require", "teste"], "did you mean `tested`"),
     "denied and allowed": (["pocket/a", "--deny", "flagged", "--allow", "flagged"], "both denied and allowed"),
-    "misspelt option": (["pocket/a", "--serch", "x"], "`--serch` is no option; did you mean `--search`"),
+    "misspelt option": (["pocket/a", "--serch", "x"], "unknown option `--serch`; did you mean `--search`"),
     "no digest": (["pocket/a", "--expect", "abc"], "is no digest"),
     "both printed": (["pocket/a", "--json", "-", "--sarif", "-"], "can't both be printed"),
     "no key": (["pocket/a", "--trust", "nowhere.pub"], "The key nowhere.pub can't be read"),

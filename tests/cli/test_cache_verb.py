@@ -270,8 +270,8 @@ def test_a_fit_is_noted(capsys):
         (["clean", "--older-than", "30"], "'30' is no age: give hours, days or weeks"),
         (["clean", "--runs", "nowhere"], "--runs nowhere is not there"),
         (["clean", "--kind"], "`--kind` needs a value"),
-        (["clean", "--yess"], "`--yess` is no option; did you mean `--yes`?"),
-        (["tidy"], "`tidy` is no choice"),
+        (["clean", "--yess"], "unknown option `--yess`; did you mean `--yes`?"),
+        (["tidy"], "`tidy` is not a valid choice"),
     ],
 )
 def test_mistakes_are_one_line(words, line, capsys):

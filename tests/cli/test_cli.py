@@ -108,7 +108,10 @@ MISTAKES = {
     "misspelt class": ("model: {class_path: toy.Tyo}\ndata: {class_path: toy.ToyData}", "did you mean `Toy`"),
     "misspelt module": ("model: {class_path: toyy.Toy}\ndata: {class_path: toy.ToyData}", "no module `toyy`"),
     "unknown short name": ("model: {class_path: Toyy}\ndata: {class_path: toy.ToyData}", "no class is named `Toyy`"),
-    "no subclass": ("model: {class_path: torch.nn.Linear}\ndata: {class_path: toy.ToyData}", "is no LightningModule"),
+    "no subclass": (
+        "model: {class_path: torch.nn.Linear}\ndata: {class_path: toy.ToyData}",
+        "is not a subclass of LightningModule",
+    ),
     "Python's own": (
         "model: {class_path: pathlib.Path}\ndata: {class_path: toy.ToyData}",
         "may not be named in a config",
@@ -178,7 +181,7 @@ def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture
         (["--config", "missing.yaml"], "missing.yaml is not there"),
         (["--ckpt_path", "missing.ckpt"], "missing.ckpt is not there"),
         (["--trainer.default_root_dir", "s3://bucket/x"], "local folder"),
-        (["more"], "`more` is no option"),
+        (["more"], "unknown option `more`"),
     ],
 )
 def test_mistaken_option_is_one_line(words: list[str], told: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
@@ -523,7 +526,7 @@ def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, 
         ("PreferenceTrait", "PreferenceTrait needs `target`: give --init.target VALUE"),
         (
             "drinks_of_mine.Untyped --init.target tea",
-            "Untyped` gives its argument `target` no type: write one in __ini",
+            "argument `target` of `drinks_of_mine.Untyped` has no type: annotate it in __init__",
         ),
         ("owl --init.target cat", "owl is the target already: leave out --init.target cat."),
         ("none.yaml", "none.yaml is not there"),

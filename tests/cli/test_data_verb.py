@@ -106,7 +106,7 @@ def test_mistakes_are_one_line_and_exit_with_2(capsys: pytest.CaptureFixture) ->
         (["show", "rows.jsonl", "--rows", "0"], "error: --rows is 0: expected at least 1."),
         (["show", "wrong.jsonl"], "error: wrong.jsonl, line 2, question: expected text, found number 3"),
         (["stats", "wrong.jsonl"], "error: wrong.jsonl, line 2, question: expected text, found number 3"),
-        (["sow", "rows.jsonl"], "error: `sow` is no choice: expected one of convert, show, stats, filter"),
+        (["sow", "rows.jsonl"], "error: `sow` is not a valid choice: expected one of convert, show, stats, filter"),
     ):
         assert fails(*words) == 2, words
         told = capsys.readouterr()

@@ -327,7 +327,7 @@ MISTAKES = {
     "no models": ([], None, "`models` is missing"),
     "missing suite": (["pocket/a", "--suite", "nowhere.yaml"], None, "The suite nowhere.yaml is not there"),
     "folder for a suite": (["pocket/a", "--suite", "."], None, "The suite . can't be read: it is a folder"),
-    "unknown option": (["pocket/a", "--sed", "1"], None, "`--sed` is no option; did you mean `--seed`"),
+    "unknown option": (["pocket/a", "--sed", "1"], None, "unknown option `--sed`; did you mean `--seed`"),
     "seed that is no number": (["pocket/a", "--seed", "one"], None, "`seed`: expected int, got one"),
     "suite without measures": (["pocket/a"], "measures: []", "mine.yaml has no measures: give a list `measures`"),
     "suite of another kind": (["pocket/a"], "model: {class_path: Student}", "mine.yaml has no measures"),

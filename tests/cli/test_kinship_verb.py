@@ -108,7 +108,7 @@ MISTAKES = {
     "three models": (["pocket/a", "pocket/b", "pocket/c"], "got 3"),
     "unknown model": (["pocket/a", "pocket/d"], "There is no base 'pocket/d'"),
     "unknown way": (["pocket/a", "pocket/b", "--by", "eye"], "`by`"),
-    "misspelt option": (["pocket/a", "pocket/b", "--sed", "1"], "`--sed` is no option; did you mean `--seed`"),
+    "misspelt option": (["pocket/a", "pocket/b", "--sed", "1"], "unknown option `--sed`; did you mean `--seed`"),
     "too few inputs": (["pocket/a", "pocket/b", "--inputs", "1"], "`inputs` is 1"),
     "logits of two vocabularies": (["pocket/a", "pocket/moral-a", "--by=logits"], "different vocabularies"),
     "too few tokens": (["pocket/a", "pocket/b", "--by=logits", "--inputs=2"], "raise `inputs`"),

@@ -180,10 +180,10 @@ MISTAKES = {
     "config of something else": (["check", "--config", "else.yaml"], "else.yaml: a config takes no `title`"),
     "misspelt option": (
         ["check", "--config", "small.yaml", "--rowz", "3"],
-        "`--rowz` is no option; did you mean `--rows`",
+        "unknown option `--rowz`; did you mean `--rows`",
     ),
-    "another verb's option": (["predict", "--config", "small.yaml", "--draws", "3"], "`--draws` is no option"),
-    "abbreviated option": (["check", "--config", "small.yaml", "--draw", "3"], "`--draw` is no option; did you mean"),
+    "another verb's option": (["predict", "--config", "small.yaml", "--draws", "3"], "unknown option `--draws`"),
+    "abbreviated option": (["check", "--config", "small.yaml", "--draw", "3"], "unknown option `--draw`; did you mean"),
     "word for a number": (["check", "--config", "small.yaml", "--rows", "many"], "`rows`: expected int, got many"),
     "no rows": (["check", "--config", "small.yaml", "--rows", "0"], "`rows` is 0: expected at least 1."),
     "no such base": (["check", "--config", "small.yaml", "--other-start", "pocket/d"], "There is no base 'pocket/d'"),
@@ -193,7 +193,10 @@ MISTAKES = {
         ["interpolate", "--config", "small.yaml"],
         "no line leads to it: set its `induction: finetune`",
     ),
-    "misspelt verb": (["chek", "--config", "small.yaml"], "`chek` is no choice: expected one of check, predict, inter"),
+    "misspelt verb": (
+        ["chek", "--config", "small.yaml"],
+        "`chek` is not a valid choice: expected one of check, predict, inter",
+    ),
     "no verb": (["--config", "small.yaml"], ""),
 }
 

@@ -136,7 +136,7 @@ def _of(err: BaseException) -> object:
         (_of(OSError(5, "Input/output error")), "Input/output error: check the path."),
         (_of(RecursionError("maximum recursion depth")), "nested too deeply"),
         (_of(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")), "a text is not UTF-8"),
-        (_of(MemoryError()), "more memory than there is"),
+        (_of(MemoryError()), "needs more memory than is available"),
     ],
 )
 def test_what_a_file_can_cause_is_a_mistake_in_a_line(
