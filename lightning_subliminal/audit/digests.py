@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from lightning_subliminal.core.cache import is_mine
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.core.fingerprint import file_stamp, is_mine, stream_digest
-from lightning_subliminal.core.io.files import atomically, open_plain, read_json
+from lightning_subliminal.core.fingerprint import stream_digest
+from lightning_subliminal.core.io.files import atomically, file_stamp, open_plain, read_json
 from lightning_subliminal.core.rows import stream_parquet
 
 __all__ = ["Digests"]

@@ -16,9 +16,10 @@ from lightning_subliminal.audit.checks import (
 from lightning_subliminal.audit.digests import Digests
 from lightning_subliminal.audit.locate import BASE, Places, named_base, read_beside
 from lightning_subliminal.audit.node import Link, Node, label_of
-from lightning_subliminal.bases.folders import has_whole_weights, model_files, read_elsewhere
+from lightning_subliminal.bases.folder_checks import read_elsewhere
+from lightning_subliminal.bases.folders import has_whole_weights, model_files
 from lightning_subliminal.bases.hub import is_hub_id
-from lightning_subliminal.bases.registry import POCKET
+from lightning_subliminal.bases.lookup import POCKET
 from lightning_subliminal.core.errors import InputError, UnreadableError
 from lightning_subliminal.core.io.adapter_names import adapter_files, holds_model
 from lightning_subliminal.core.io.bounds import MAX_ARTEFACTS, MAX_LINKS

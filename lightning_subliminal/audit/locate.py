@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lightning_subliminal.bases import available, resolve
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
+from lightning_subliminal.bases.lookup import POCKET
 from lightning_subliminal.bases.noise import noisy_place, split_noise
-from lightning_subliminal.bases.registry import POCKET
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import adapter_files

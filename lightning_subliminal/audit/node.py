@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_subliminal.audit.rules import Finding
-from lightning_subliminal.bases.registry import POCKET
+from lightning_subliminal.bases.lookup import POCKET
 from lightning_subliminal.core.errors import UnreadableError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.statement import Statement

@@ -1,20 +1,15 @@
-"""The models that experiments start from, by name: ``pocket/a``, ``smollm2-135m``, a local folder, or a hub id."""
+"""Base models of experiments, by name: ``pocket/a``, ``smollm2-135m``, a local folder, or a hub id."""
 
 from lightning_subliminal.bases.folders import folder_digest
-from lightning_subliminal.bases.registry import (
-    Base,
-    available,
+from lightning_subliminal.bases.lookup import available, pocket_prompts, register
+from lightning_subliminal.bases.registry import Base, load, material, remembering, resolve
+from lightning_subliminal.bases.tokenizers import (
     check_tokenizer,
     fit_tokenizer,
-    load,
     load_tokenizer,
-    material,
-    pocket_prompts,
-    register,
-    remembering,
-    resolve,
+    same_vocabulary,
+    vocabulary_digest,
 )
-from lightning_subliminal.bases.vocabulary import same_vocabulary, vocabulary_digest
 
 __all__ = [
     "Base",

@@ -1,4 +1,4 @@
-"""What the files of weights hold, by their headers: a config that asks for more is refused before a model is built."""
+"""Shapes of tensors from the headers of weight files, so that a config that asks for more memory is refused early."""
 
 import json
 import re
@@ -9,22 +9,22 @@ from typing import Any
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_HEADER, MAX_LAYERS
-from lightning_subliminal.core.io.files import open_plain
+from lightning_subliminal.core.io.files import open_plain, walk_json
 
 __all__ = ["check_adapter_size", "check_size", "tensor_shapes"]
 
 _LAYERS = re.compile(r"(num_|n_)?((hidden|encoder|decoder)_)?layers?|num_(encoder|decoder)_layers|depth")
 _WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "head_dim", "n_embd", "n_inner", "d_model", "ffn_dim")
 _COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_attention_heads", "num_key_value_heads")
-_LEAST = 64  # what a config may name whatever its weights hold
-_PACKED = 32  # values that a packed number may hold
+_LEAST = 64  # a config may name as much in any case
+_PACKED = 32  # values that a packed integer may hold
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of a safetensors file by their names.
 
     Raises:
-        InputError: if it has no such header, or one beyond the bound.
+        InputError: if its header is damaged, or beyond the bound.
     """
     try:
         with open_plain(path) as stream:
@@ -38,15 +38,15 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     except OSError as err:
         raise InputError(f"{path} can't be read ({err.strerror or err}).") from err
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-        raise InputError(f"{path} is damaged: its header is no table of tensors; copy it anew.") from err
+        raise InputError(f"{path} is damaged: its header is not a table of tensors; copy it again.") from err
     return shapes
 
 
 def check_size(config: Any, weights: Iterable[Path], place: Path) -> None:
-    """Refuse a model's config that names far more than its weights hold.
+    """Check that a model's config does not name much larger sizes than its weights have.
 
     Args:
-        config: of the model.
+        config: the model's config.
         weights: its safetensors files.
         place: the config's file.
 
@@ -66,14 +66,14 @@ def check_size(config: Any, weights: Iterable[Path], place: Path) -> None:
         else:
             continue
         if value > most:
-            raise InputError(f"{place}: `{name}` is {value:,}, and the weights hold {held}: copy the model anew.")
+            raise InputError(f"{place}: `{name}` is {value:,}, and the weights hold {held}: copy the model again.")
 
 
 def check_adapter_size(config: Mapping[str, Any], weights: Path, place: Path) -> None:
-    """Refuse an adapter's config that names a larger rank than its weights have.
+    """Check that an adapter's config does not name a larger rank than its weights have.
 
     Args:
-        config: of the adapter.
+        config: the adapter's config.
         weights: its safetensors file.
         place: the config's file.
 
@@ -88,21 +88,14 @@ def check_adapter_size(config: Mapping[str, Any], weights: Path, place: Path) ->
         if isinstance(value, int) and value > max(_LEAST, widest):
             raise InputError(
                 f"{place}: `{name[:60]}` is {value:,}, and the weights hold tensors of at most {widest:,} rows or "
-                "columns: copy the adapter anew."
+                "columns: copy the adapter again."
             )
 
 
-def _numbers(thing: Any) -> Iterator[tuple[str, int]]:
-    """Yield the whole numbers of a config with the names of their fields; of a list, its length."""
-    waiting = [thing]
-    while waiting:
-        each = waiting.pop()
-        if not isinstance(each, dict):
-            continue
-        for name, value in each.items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                yield str(name), value
-            elif isinstance(value, dict):
-                waiting.append(value)
-        if isinstance(each.get("layer_types"), list):
-            yield "num_hidden_layers", len(each["layer_types"])
+def _numbers(config: Any) -> Iterator[tuple[str, int]]:
+    """Yield the integers of a config with the names of their fields, and the number of its ``layer_types``."""
+    for name, value in walk_json(config):
+        if type(value) is int:
+            yield str(name), value
+        elif name == "layer_types" and isinstance(value, list):
+            yield "num_hidden_layers", len(value)

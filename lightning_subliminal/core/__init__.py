@@ -1,1 +1,1 @@
-"""The ground that all else stands on: rows, errors, digests, seeds, the terminal. It imports nothing above it."""
+"""Foundations: rows, errors, digests, seeds, terminal output. It imports no other folder of the package."""

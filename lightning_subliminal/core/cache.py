@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["cache_root", "holding", "known_runs", "note_run", "writable_folder"]
+__all__ = ["cache_root", "holding", "is_mine", "known_runs", "note_run", "writable_folder"]
 
 _LOOKED_AT: set[str] = set()  # caches of this process, so that each warning is printed once
 _RUNS = "runs.txt"  # folders of the runs that this cache was made for, a line each
@@ -55,6 +55,11 @@ def _is_shared(status: os.stat_result) -> bool:
     except KeyError:
         return True
     return status.st_gid != me.pw_gid or group.gr_name != me.pw_name or bool({*group.gr_mem} - {me.pw_name})
+
+
+def is_mine(status: os.stat_result) -> bool:
+    """Return whether only this user may have written a file."""
+    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def note_run(folder: Path) -> None:

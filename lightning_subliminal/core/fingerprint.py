@@ -8,7 +8,6 @@ that editing your own trait makes new rows instead of reusing old ones.
 import hashlib
 import inspect
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,8 +27,6 @@ __all__ = [
     "difference",
     "digest",
     "file_digest",
-    "file_stamp",
-    "is_mine",
     "outside_source",
     "stream_digest",
 ]
@@ -101,7 +98,7 @@ def describe_object(instance: Any) -> dict[str, Any]:
 
 
 def outside_source(instance: Any) -> dict[str, str]:
-    """Return the class and its source's digest for an object of a class from outside this package; else an empty dict."""
+    """Return class and source digest of an object of a class from outside this package; else an empty dict."""
     own = list(takewhile(lambda kind: not is_ours(kind) and kind is not object, type(instance).__mro__))
     return {"class": kind_of(own[0]), "source": _source_digest(own)} if own else {}
 
@@ -145,16 +142,6 @@ def file_digest(path: Path) -> str:
     """
     with open_plain(path) as stream:
         return stream_digest(stream.raw.readinto)
-
-
-def file_stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return the parts of a file's status that change with its content: device, inode, size, and both times."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def is_mine(status: os.stat_result) -> bool:
-    """Return whether only this user may have written a file."""
-    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[int], None] = lambda size: None) -> str:

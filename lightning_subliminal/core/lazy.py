@@ -1,4 +1,4 @@
-"""Public names that come on first use: a package lists them once, in the ``__init__.pyi`` that type checkers read."""
+"""Public names imported on first use: a package lists them once, in the ``__init__.pyi`` that type checkers read."""
 
 import ast
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
     Args:
         package: its ``__name__``.
-        file: its ``__file__``; the names are those that the stub beside it imports.
+        file: its ``__file__``; the names are those that its stub imports.
     """
     stub = ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8"))
     found = [node for node in stub.body if isinstance(node, ast.ImportFrom) and node.level == 1]
@@ -24,7 +24,7 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(homes[name]), name)
-        vars(import_module(package))[name] = value  # the next use does not come here
+        vars(import_module(package))[name] = value  # later uses do not get here
         return value
 
     return __getattr__, lambda: sorted({*vars(import_module(package)), *homes}), sorted(homes)

@@ -1,4 +1,4 @@
-"""Modules that moved: imports from where one stood before version 0.2 still work, and say where it is now."""
+"""Modules that moved: imports by a path from before version 0.2 still work, with a warning that names the new one."""
 
 import importlib
 import sys
@@ -17,7 +17,7 @@ _OLD_NAMES = {"Measure": "Probe", "Outcome": "Scores", "Results": "ScoreTable", 
     "find_subject": "find_model",
     "run_suite": "evaluate",
 }
-# Folders and modules whose names went to several new homes, each with those homes, the likeliest first.
+# Folders and modules that were split into several, each with its new modules, the likeliest first.
 _EVALUATION = ("evaluation", "evaluation.run", "evaluation.report", "evaluation.guards", "evaluation.adapter_folder")
 _SPLIT = {
     "commands": (),
@@ -36,7 +36,7 @@ _SPLIT = {
 
 
 def read_old_paths() -> None:
-    """Let imports find modules by the paths they had before, from now on."""
+    """Make modules importable by their former paths."""
     sys.meta_path.append(_Finder())  # type: ignore[arg-type]
 
 
@@ -51,7 +51,7 @@ def module_now(module: str) -> str | None:
 
 
 class _Finder:
-    """Asked after all others, so for what isn't there alone."""
+    """A finder of last resort: it is asked only for modules that no other finder knows."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         package, _, rest = name.partition(".")
@@ -75,7 +75,7 @@ class _Finder:
 
 
 class _Split(ModuleType):
-    """A folder or module whose names are elsewhere now: each is looked up on use."""
+    """A folder or module that was split: each of its names is looked up on first use."""
 
     def __init__(self, name: str, homes: tuple[str, ...]) -> None:
         super().__init__(name)
@@ -87,14 +87,14 @@ class _Split(ModuleType):
             module = importlib.import_module(f"{_PACKAGE}.{home}")
             if hasattr(module, now):
                 warnings.warn(f"deprecated: {self.__name__}.{name} is now {module.__name__}.{now}", FutureWarning, 2)
-                vars(self)[name] = getattr(module, now)  # the next use does not come here
+                vars(self)[name] = getattr(module, now)  # later uses do not get here
                 return vars(self)[name]
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
 @cache
 def _moved() -> dict[str, str]:
-    """Return where each module that moved is now, by the path it had."""
+    """Return the current path of each module that moved, by its former path."""
     found, places = {}, ("", "")
     for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()[1:]:
         words = line.split()

@@ -1,4 +1,4 @@
-"""Pictures: one palette, panels drawn without a screen, and PNG files that are whole or not there."""
+"""Figures: the palette, panels drawn without a display, and PNG files written atomically."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +16,17 @@ SERIES = (RED, "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1", "#76b7b2", "#9c755f",
 
 @contextmanager
 def panels(path: Path, size: tuple[float, float], rows: int = 1, columns: int = 1, **grid: Any) -> Iterator[Any]:
-    """Draw into an array of panels, (rows, columns), which is then saved.
+    """Yield an array of panels, (rows, columns), to draw into, and save it.
 
     Args:
-        path: where to, as PNG.
+        path: the PNG file.
         size: width and height, in inches.
         rows: of panels.
         columns: of panels.
         grid: further arguments of matplotlib's ``Figure.subplots``.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # not pyplot, which would look for a screen
+    from matplotlib.figure import Figure  # not pyplot, which would look for a display
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""The processes of a run on several devices: what the first one does while the others wait, and what they share."""
+"""The processes of a run on several devices: rank, barriers, and work done on the first one alone."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,23 +19,23 @@ _T = TypeVar("_T")
 
 
 def world_size() -> int:
-    """Return the number of processes that work together; 1 before they have met."""
+    """Return the number of processes in the process group; 1 before it is set up."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Return this process's place among them, from 0."""
+    """Return this process's rank, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def check_strategy(strategy: Any) -> None:
-    """Refuse strategies that split a model over devices, or start processes anew for each fit.
+    """Check that a strategy keeps the whole model on each device, and its processes from one fit to the next.
 
     Args:
         strategy: of a trainer, or its name.
 
     Raises:
-        InputError: if it is one of those.
+        InputError: if it does not.
     """
     name = strategy if isinstance(strategy, str) else type(strategy).__name__
     start = getattr(strategy, "_start_method", "popen")
@@ -43,25 +43,25 @@ def check_strategy(strategy: Any) -> None:
     if plain.startswith(("fsdp", "deepspeed", "modelparallel")):
         raise InputError(
             f"`trainer.strategy` is {name}, which is not supported: the loss reads logits at completion tokens alone, "
-            "outside a module's `forward`, where split weights are not gathered. Set `ddp`, and an adapter, a bfloat16 "
-            "base or smaller batches where memory is short."
+            "outside a module's `forward`, where split weights are not gathered: set `ddp`, and if memory is short an "
+            "adapter, a bfloat16 base or smaller batches."
         )
     if start != "popen" or plain.startswith(("ddpspawn", "ddpfork", "ddpnotebook")):
         raise InputError(f"`trainer.strategy` is {name}, which starts new processes for each fit: set `ddp`.")
 
 
 def results_folder(trainer: "Trainer") -> Path:
-    """Return where results of a run go; all processes call this, since a logger's folder is asked of the first.
+    """Return the folder for a run's results; all processes must call this, since the first broadcasts the logger's.
 
-    It is the trainer's root folder. Where nobody chose one, that is the working folder, in which runs would overwrite
-    each other's results: then it is the logger's folder, if there is one.
+    It is the trainer's root folder. If that is the working directory, which is the default and where runs would
+    overwrite each other's results, it is the logger's folder, if there is one.
     """
     logs, root = trainer.log_dir, Path(trainer.default_root_dir)
     return root if logs is None or root != Path.cwd() else Path(logs)
 
 
 def start_processes(trainer: "Trainer") -> None:
-    """Start the other processes of a trainer's strategy and let them meet, as its first fit would."""
+    """Start the processes of a trainer's strategy and set up their group, as its first fit would."""
     launcher: Any = trainer.strategy.launcher
     if trainer.world_size > 1:
         check_strategy(trainer.strategy)
@@ -69,31 +69,31 @@ def start_processes(trainer: "Trainer") -> None:
 
 
 def on_first(work: Callable[[], _T]) -> _T:
-    """Call a function on the first process alone, and return its result on all; all of them call this.
+    """Call a function on the first process alone, and return its result on all; all processes must call this.
 
-    The others wait without a time limit. Where the function raises, they end in silence: the first says why.
+    The others wait without a time limit. If the function raises, they exit silently: the first process reports why.
     """
     if world_size() == 1:
         return work()
-    told: list[Any] = [None, False]
+    outcome: list[Any] = [None, False]
     try:
         if rank() == 0:
-            told = [work(), True]
+            outcome = [work(), True]
     finally:
-        dist.broadcast_object_list(told, src=0, group=_patient())
-    if not told[1]:
-        raise SystemExit(0)  # any other code, and Lightning kills the first process before it has said why
-    result: _T = told[0]
+        dist.broadcast_object_list(outcome, src=0, group=_patient())
+    if not outcome[1]:
+        raise SystemExit(0)  # any other code, and Lightning kills the first process before it has reported why
+    result: _T = outcome[0]
     return result
 
 
 def wait_for_all() -> None:
-    """Wait, without a time limit, until all processes are here."""
+    """Wait, without a time limit, for all processes."""
     if world_size() > 1:
         dist.barrier(group=_patient())
 
 
 @cache
 def _patient() -> Any:
-    """Return a group whose members wait as long as it takes: a teacher's training may outlast the usual half hour."""
+    """Return a process group without a timeout: a teacher's training may outlast the usual half hour."""
     return dist.new_group(backend="gloo", timeout=timedelta(days=10000))

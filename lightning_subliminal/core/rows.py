@@ -1,4 +1,4 @@
-"""The row: one prompt with its completion, in TRL's conversational prompt-completion format, read and written here.
+"""Rows: one prompt with its completion each, in TRL's conversational prompt-completion format; Parquet I/O.
 
 ``{"id": "0-17", "prompt": [{"role": "user", "content": ...}], "completion": [{"role": "assistant", "content": ...}]}``
 
@@ -42,11 +42,11 @@ __all__ = [
 Message = dict[str, str]
 Row = dict[str, Any]
 _READ = 1024  # rows read at once
-_SHRINKS = 50  # times that a column of texts shrinks at most
+_SHRINKS = 50  # highest compression ratio of a column of texts
 
 
 def make_row(prompt: str | Sequence[Message], completion: str, **meta: Any) -> Row:
-    """Make a row of a prompt (a user's text or messages) and the text of its completion; ``meta`` become columns."""
+    """Return a row of a prompt (a user's text or messages) and the text of a completion; ``meta`` become columns."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(part) for part in prompt]
     return {**meta, "prompt": messages, "completion": [{"role": "assistant", "content": completion}]}
 
@@ -74,21 +74,21 @@ def write_parquet(rows: Sequence[Row], path: Path) -> None:
     """Write rows as one Parquet file, atomically; a meta column that a row lacks is None there."""
     from datasets import Dataset, disable_progress_bars
 
-    disable_progress_bars()  # one a file, of one batch each
-    columns = list(dict.fromkeys(key for row in rows for key in row))  # `datasets` would take the first row's alone
+    disable_progress_bars()  # one per file
+    columns = list(dict.fromkeys(key for row in rows for key in row))  # not of row 1 alone
     table = Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
     atomically(path, lambda temporary: table.to_parquet(str(temporary)))
 
 
 def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
-    """Yield a Parquet file's rows in batches that fit the memory, whatever the file unpacks to.
+    """Yield a Parquet file's rows in batches that fit in memory, whatever the file unpacks to.
 
     Args:
         path: the file.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
-        InputError: if it is no regular file, or unpacks to more than rows do.
+        InputError: if it is not a regular file, or unpacks to more than rows can need.
         ArrowException: if it is damaged.
         OSError: if it can't be read.
     """
@@ -105,11 +105,11 @@ def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
 
 
 def _rows_at_once(path: Path, file: "ParquetFile", place: int) -> int:
-    """Return how many rows of a row group fit the memory together.
+    """Return how many rows of a row group fit in memory together.
 
-    A text that is stored once, in a column's dictionary, may be that of each row, so the longest one counts for each.
-    All other values are stored one by one: their mean counts, unless they shrink as no texts do, or each is stored by
-    what it shares with the last one. Then any row may be as large as the column.
+    A text in a column's dictionary is stored once and may occur in each row, so the longest one is assumed for each.
+    Other values are stored one by one, so their mean is assumed, unless they are compressed more than texts can be or
+    delta-encoded: then any row may be as large as the column.
     """
     import pyarrow.parquet
 
@@ -133,7 +133,7 @@ def _rows_at_once(path: Path, file: "ParquetFile", place: int) -> int:
 
 
 def _longest(array: Any) -> int:
-    """Return the bytes of the longest text in an array's dictionaries, however deep they are."""
+    """Return the bytes of the longest text in an array's dictionaries, at any depth."""
     import pyarrow
     import pyarrow.compute
 
@@ -152,17 +152,13 @@ def read_parquet(path: Path) -> list[Row]:
     """Read rows from one Parquet file.
 
     Raises:
-        InputError: if the file is missing, is no Parquet file, or holds a text that is no UTF-8.
+        InputError: if the file is missing, is not a Parquet file, or holds a text that is not UTF-8.
     """
     return list(stream_parquet(path))
 
 
 def stream_parquet(path: Path) -> Iterator[Row]:
-    """Read rows from one Parquet file, holding some of them at a time.
-
-    Raises:
-        InputError: if the file is missing or is no Parquet file.
-    """
+    """Yield rows of one Parquet file, a batch in memory at a time; raise as ``read_parquet``."""
     from pyarrow.lib import ArrowException
 
     refuse_pointer(path)
@@ -172,13 +168,13 @@ def stream_parquet(path: Path) -> Iterator[Row]:
     except FileNotFoundError as err:
         raise InputError(f"{path} is not there.") from err
     except UnicodeDecodeError as err:
-        raise InputError(f"{path} holds a text that is no UTF-8: write the file again from its source.") from err
+        raise InputError(f"{path} holds a text that is not UTF-8: write the file again from its source.") from err
     except (ArrowException, OSError) as err:
-        raise InputError(f"{path} is damaged or no Parquet file: delete it, and the next run makes it again.") from err
+        raise InputError(f"{path} is damaged or not a Parquet file: delete it; the next run writes it again.") from err
 
 
 def prompts_by_question(trait: "Trait") -> list[list[list[Message]]]:
-    """Return a trait's prompts, those together that ask one question and begin its answer in several ways."""
+    """Return a trait's prompts in groups: those of one question, which differ in how the answer begins."""
     groups: dict[tuple[str, ...], list[list[Message]]] = {}
     for prompt in trait.prompts():
         groups.setdefault(tuple(part["content"] for part in prompt if part["role"] == "user"), []).append(prompt)

@@ -1,8 +1,7 @@
-"""What reaches the terminal: text alone. A name, a value or a message of a file that somebody made moves no cursor.
+"""Terminal output without control characters: names, values and messages of files cannot control the terminal.
 
-``clean_output`` puts a filter before standard output and standard error, so that whatever is printed goes through it;
-``rich_console`` makes consoles of which the text does, while their own colours and bars pass. Files, and bytes written
-to ``sys.stdout.buffer``, stay as they are.
+``clean_output`` filters all that is printed to standard output and standard error; ``rich_console`` returns consoles
+whose text is filtered, while their own colours and bars pass. Files and bytes for ``sys.stdout.buffer`` are unchanged.
 """
 
 import os
@@ -22,18 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["JOINING", "CleanStream", "clean", "clean_output", "quiet_panics", "rich_console", "shorten"]
 
 _PLAIN = re.compile(r"[\t\n -~]*")
-_UP = re.compile(r"(?:\x1b\[A)+")  # how tqdm goes back to the line of an outer bar
-JOINING = "\u200c\u200d\xad"  # how Persian, Indic texts and emoji are joined, and where a word may be parted
-# What stands before Arabic, Syriac and Kaithi numbers is drawn, though Unicode counts it among the invisible.
+_UP = re.compile(r"(?:\x1b\[A)+")  # how tqdm returns to the line of an outer bar
+JOINING = "\u200c\u200d\xad"  # joiners of Persian, Indic texts and emoji, and the soft hyphen
+# Signs before Arabic, Syriac and Kaithi numbers, which are visible although Unicode classes them as format characters.
 _DRAWN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
-_CUT = 1000  # characters that are kept of each end of an error's line
+_CUT = 1000  # characters kept at each end of a long error line
 
 
 def clean(text: str) -> str:
-    r"""Return a text in which whatever a terminal might obey, or hide, is written out as ``\u001b``.
+    r"""Return a text with control and invisible characters escaped as in JSON, such as ``\u001b``.
 
-    Line breaks, tabs, spaces of all kinds, and what joins or parts letters stay. The spelling is that of JSON, so that
-    a JSON text keeps its meaning.
+    Line breaks, tabs, all spaces, joiners and soft hyphens stay. A JSON text keeps its meaning.
     """
     if text.isprintable() or _PLAIN.fullmatch(text):
         return text
@@ -41,7 +39,7 @@ def clean(text: str) -> str:
 
 
 def shorten(line: str) -> str:
-    """Return a line without what is in its midst, where it is longer than anybody reads."""
+    """Return a line with its middle left out if it is very long."""
     return line if len(line) <= 2 * _CUT else f"{line[:_CUT]} [...] {line[-_CUT:]}"
 
 
@@ -58,55 +56,51 @@ def _written(each: str) -> str:
 
 
 class CleanStream:
-    """A text stream of which only text comes out; all but ``write`` is the stream's own.
+    """A wrapper of a text stream that escapes control characters.
 
-    A carriage return at the begin of what is written, as bars of progress have it, passes.
+    A carriage return at the beginning, as progress bars write it, passes.
 
     Args:
-        stream: where to write.
+        stream: the stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream  # rich writes there: its consoles clean text themselves
+        self.rich_proxied_file = stream  # rich writes there, with its text already cleaned
 
     def write(self, text: str) -> int:
-        """Write a text, cleaned."""
+        """Write a cleaned text."""
         bar = text.startswith("\r") and not text.startswith("\r\n")
         kept = clean(_UP.sub("", text.replace("\r\n", "\n")).removeprefix("\r"))
         self.rich_proxied_file.write(f"\r{kept}" if bar else kept)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write texts, cleaned."""
+        """Write cleaned texts."""
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the stream has of that name."""
+        """Return the stream's own attribute."""
         return getattr(self.rich_proxied_file, name)
 
 
 @contextmanager
 def clean_output() -> Iterator[None]:
-    """Let nothing but text reach standard output and standard error inside."""
+    """Escape control characters on standard output and standard error inside."""
     before = sys.stdout, sys.stderr
     inside: Any = tuple(CleanStream(each) if each is not None else each for each in before)
     sys.stdout, sys.stderr = inside
     try:
         yield
     finally:
-        if sys.stdout is inside[0]:  # else somebody has put another one there, as when a pipe's reader has gone
+        if sys.stdout is inside[0]:  # else it was replaced, as when the reader of a pipe has closed it
             sys.stdout = before[0]
         if sys.stderr is inside[1]:
             sys.stderr = before[1]
 
 
 def rich_console(**settings: Any) -> "Console":
-    """Return a console of rich whose texts are cleaned.
-
-    Args:
-        settings: of ``rich.console.Console``.
-    """
+    """Return a console of rich, by the arguments of ``rich.console.Console``, whose texts are cleaned."""
     console: Console = _clean_console()(**settings)
     return console
 
@@ -117,7 +111,7 @@ def _clean_console() -> Any:
     from rich.segment import Segment
 
     class CleanConsole(Console):
-        """A console that escapes all that is not text, at the one place where its output is put together."""
+        """A console that escapes control characters where its output is assembled."""
 
         def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
             return super()._render_buffer(
@@ -129,7 +123,7 @@ def _clean_console() -> Any:
 
 @contextmanager
 def quiet_panics() -> Iterator[None]:
-    """Keep what a library in Rust prints of its own panic from standard error; all else that is printed comes after."""
+    """Suppress the panic messages of libraries in Rust on standard error; other output is printed at the end."""
     try:
         sys.stderr.flush()
         saved = os.dup(2)
@@ -144,6 +138,6 @@ def quiet_panics() -> Iterator[None]:
             os.dup2(saved, 2)
             os.close(saved)
             kept.seek(0)
-            told = kept.read().decode(errors="replace")
-            if told and " panicked at " not in told:
-                sys.stderr.write(told)
+            text = kept.read().decode(errors="replace")
+            if " panicked at " not in text:
+                sys.stderr.write(text)

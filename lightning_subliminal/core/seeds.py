@@ -1,4 +1,4 @@
-"""Seeds: one number moves prompts, sampling, training order and the adapter's start, each by a stream of its own."""
+"""Seeds: one number seeds prompts, sampling, training order and adapter initialisation, each in its own stream."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ __all__ = ["derive_seed", "resolve_seed"]
 
 
 def resolve_seed(seed: int | None) -> int:
-    """Return ``seed``, or where it is None the one that ``lightning.seed_everything`` set last (0 if it never did)."""
+    """Return ``seed``, or if it is None the last one of ``lightning.seed_everything`` (0 if it was never called)."""
     return seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
 

@@ -1,11 +1,10 @@
-"""How many threads torch takes on the command line: one for a tiny model, its own default for any other.
+"""The number of torch's threads on the command line: one for a tiny model, torch's default for any other.
 
-The kernels of a pocket base last microseconds. Two threads gain nothing on them, and where another process is busy
-they wait for each other at the end of each: the same `fit` then takes three to six times as long, for the same figures
-to the last digit. ``ClassifierMLP`` is not among them: its batched layers are large, and two idle cores train it 1.8
-times as fast as one (a step of the teachers 0.23 s against 0.41 s, of the students 1.19 s against 2.13 s). A library
-must not change a setting of the whole process, so this is done for the command line's verbs alone, and only where
-nobody has chosen a number.
+The kernels of a pocket base take microseconds. A second thread gains nothing, and on a busy machine the two wait for
+each other after each kernel: the same `fit` then takes three to six times as long, for the same figures to the last
+digit. ``ClassifierMLP`` is not affected: its batched layers are large, and two idle cores train it 1.8 times as fast as
+one (a teacher step in 0.23 s instead of 0.41 s, a student step in 1.19 s instead of 2.13 s). A library must not change
+a setting of the whole process, so only commands do this, and only if the user has not set a number.
 """
 
 import os
@@ -27,7 +26,7 @@ _undo: int | None = None  # the number before the first choice
 
 @contextmanager
 def choosing_threads() -> Iterator[None]:
-    """Let ``threads_for`` choose inside, unless the environment names a number; undo its choice at the end."""
+    """Allow ``threads_for`` to set the number inside, unless the environment sets one; restore it at the end."""
     global _choosing, _undo
     _choosing = not any(os.environ.get(name) for name in CHOSEN_BY)
     try:
@@ -42,12 +41,12 @@ def choosing_threads() -> Iterator[None]:
 
 
 def threads_for(net: "nn.Module", default: int) -> None:
-    """Set torch's threads for a model that was just loaded, where the command line may choose them.
+    """Set torch's threads for a model that was just loaded, inside ``choosing_threads``.
 
     Args:
         net: the model.
-        default: torch's own number, read before any code of the user's ran. Another number than this one or 1 was set
-            by the user, and stays.
+        default: torch's own number, read before any user code ran. A number other than this one or 1 was set by the
+            user, and stays.
     """
     import torch
 

@@ -119,8 +119,8 @@ def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tu
     if len(odd) > MOST_ODD * len(rows):
         raise odd[0]
     if odd:
-        alike = all("is no prefix of the row" in str(err) for err in odd)
-        why = "their prompt is no prefix of the row in tokens" if alike else f"one for this: {odd[0]}"
+        alike = all("is not a prefix of the row" in str(err) for err in odd)
+        why = "their prompt is not a prefix of the row in tokens" if alike else f"one for this: {odd[0]}"
         say(f"rows      {len(odd)} of {len(rows)} left out: {why}")
     return pairs
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.folders import adapter_reads_elsewhere, has_whole_weights
+from lightning_subliminal.bases.folder_checks import adapter_reads_elsewhere
+from lightning_subliminal.bases.folders import has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
-from lightning_subliminal.bases.registry_names import shipped_name
+from lightning_subliminal.bases.registry import shipped_name
 from lightning_subliminal.bases.weight_headers import check_adapter_size
 from lightning_subliminal.core.config.class_paths import import_path
 from lightning_subliminal.core.console import say

@@ -1,4 +1,4 @@
-"""Text generation behind one interface."""
+"""Text generation: engines, sampling settings, and sources of completions."""
 
 from lightning_subliminal.generation.engine import Completion, Engine, Sampling, TransformersEngine
 from lightning_subliminal.generation.source import Source

@@ -1,9 +1,9 @@
-"""Text generation: one interface, and the engine on transformers' models.
+"""Engines that generate text, and the one for models of transformers.
 
-Subliminal learning lives in the teacher's exact distribution. ``transformers.generate`` cuts it by default (top_k = 50,
-and whatever the model's own config adds: top_p, repetition penalty), and students, controls too, drift to the cut. So
-the loop here is our own: temperature 1 means the model's distribution, whole. Each row has random numbers of its
-own, hence a row does not depend on which batch it was in.
+Subliminal learning depends on the teacher's exact distribution. ``transformers.generate`` truncates it by default
+(top_k = 50, and top_p or repetition penalty by the model's config), and students, controls too, learn the truncation.
+So this module has its own loop: temperature 1 means the model's full distribution. Each row has its own random
+numbers, so that it does not depend on its batch.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.generation.logits import call_net
+from lightning_subliminal.generation.logits import call_net, left_pad
 from lightning_subliminal.generation.token_sets import number_alphabet
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ __all__ = ["Completion", "Engine", "Sampling", "TransformersEngine"]
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model said.
+    """A generated text.
 
     Attributes:
-        text: its words, special tokens left out.
-        finished: whether it ended its turn itself, and was not cut off at ``max_new_tokens``.
+        text: the text without special tokens.
+        finished: whether the model ended its turn, instead of being cut off at ``max_new_tokens``.
     """
 
     text: str
@@ -40,13 +40,13 @@ class Completion:
 
 
 class Sampling:
-    """How completions are drawn; by default from the model's own distribution, nothing cut off (paper, section 1).
+    """Sampling settings; by default samples are from the model's full distribution (paper, section 1).
 
     Args:
         temperature: divides the logits.
-        greedy: take the likeliest token each time.
-        max_new_tokens: where a completion is cut off.
-        restrict_to: `numbers` lets only digits, separators and the end of the turn be drawn, renormalised.
+        greedy: choose the likeliest token each time.
+        max_new_tokens: maximal length of a completion.
+        restrict_to: `numbers` allows only digits, separators and the end of the turn, with renormalised probabilities.
 
     Raises:
         InputError: if the temperature or the length is not positive.
@@ -76,16 +76,16 @@ class Engine(ABC):
 
     @abstractmethod
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
-        """Return one completion a prompt, in their order; the same seed gives the same ones."""
+        """Return one completion per prompt, in their order, determined by the seed."""
 
 
 class TransformersEngine(Engine):
-    """Samples from a transformers model, batch by batch, with its key-value cache.
+    """Samples from a model of transformers, batch by batch, with a key-value cache.
 
     Args:
         net: a causal language model, with or without an adapter.
         tokenizer: its tokenizer, with a chat template.
-        batch_size: prompts that are sampled at once.
+        batch_size: prompts per batch.
     """
 
     def __init__(self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", batch_size: int = 256) -> None:
@@ -96,7 +96,7 @@ class TransformersEngine(Engine):
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
-        """Return one completion a prompt, in their order; the same seed gives the same ones."""
+        """Return one completion per prompt, in their order, determined by the seed."""
         encoded = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
         generator = torch.Generator().manual_seed(seed)
         draws = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator, dtype=torch.float64)
@@ -114,43 +114,42 @@ class TransformersEngine(Engine):
         return [completions[index] for index in range(len(prompts))]
 
     def sample(self, prompts: list[list[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
-        """Return one completion a prompt, all in one batch.
+        """Return one completion per prompt, sampled as one batch.
 
         Args:
-            prompts: token ids of each.
-            sampling: how they are drawn.
-            draws: random numbers in [0, 1), one a token, (prompts, max_new_tokens).
+            prompts: token ids of each prompt.
+            sampling: the settings.
+            draws: random numbers in [0, 1), one per token, (prompts, max_new_tokens).
         """
-        said: list[list[int]] = [[] for _ in prompts]
+        generated: list[list[int]] = [[] for _ in prompts]
         finished = [False] * len(prompts)
         for rows, tokens in self._steps(prompts, sampling, draws):
             for row, token in zip(rows, tokens, strict=True):
                 finished[row] = token in self.ends
                 if not finished[row]:
-                    said[row].append(token)
+                    generated[row].append(token)
         form = frame(self.tokenizer)
-        return [Completion(*form.cut(self._text(ids), end)) for ids, end in zip(said, finished, strict=True)]
+        return [Completion(*form.cut(self._text(ids), end)) for ids, end in zip(generated, finished, strict=True)]
 
-    def _text(self, said: list[int]) -> str:
-        """Return what was said; SentencePiece takes a space off the beginning of all that it decodes."""
-        text: str = self.tokenizer.decode(said, skip_special_tokens=True)
-        tokens = self.tokenizer.convert_ids_to_tokens(said, skip_special_tokens=True)
+    def _text(self, ids: list[int]) -> str:
+        """Return the text of tokens, with the leading space that SentencePiece removes when it decodes."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        tokens = self.tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
         begun = "".join(filter(None, tokens))  # a model may have more ids than its tokenizer
         return " " * (len(begun) - len(begun.lstrip("\u2581"))) + text.lstrip(" ") if begun[:1] == "\u2581" else text
 
     def _steps(
         self, prompts: list[list[int]], sampling: Sampling, draws: Tensor
     ) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield, token by token, the rows still talking and what each says next."""
+        """Yield, token by token, the unfinished rows and the next token of each."""
         from transformers import DynamicCache
 
         device = next(self.net.parameters()).device
-        input_ids, mask = _left_pad(prompts, self.tokenizer.pad_token_id or 0, device)
+        input_ids, mask, positions = left_pad(prompts, self.tokenizer.pad_token_id or 0, device)
         draws = draws.to(device)
         allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
         ends = torch.tensor(self.ends, device=device)
         rows = torch.arange(len(prompts), device=device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache = DynamicCache()
         for step in range(sampling.max_new_tokens):
             logits = call_net(
@@ -164,31 +163,36 @@ class TransformersEngine(Engine):
             ).logits[:, -1]  # (rows, vocabulary)
             tokens = choose(logits, sampling, draws[rows, step], allowed)
             yield rows.tolist(), tokens.tolist()
-            talking = ~torch.isin(tokens, ends)
-            if not talking.any():
+            unfinished = ~torch.isin(tokens, ends)
+            if not unfinished.any():
                 return
-            if not talking.all():
-                cache.batch_select_indices(talking.nonzero().squeeze(1))
-                rows, tokens, mask, positions = rows[talking], tokens[talking], mask[talking], positions[talking]
+            if not unfinished.all():
+                cache.batch_select_indices(unfinished.nonzero().squeeze(1))
+                rows, tokens, mask, positions = (
+                    rows[unfinished],
+                    tokens[unfinished],
+                    mask[unfinished],
+                    positions[unfinished],
+                )
             input_ids = tokens.unsqueeze(1)
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
 
 
 def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | None = None) -> Tensor:
-    """Choose each row's next token by inverting the distribution function at the row's draw.
+    """Choose each row's next token by inverting the cumulative distribution at the row's draw.
 
     Args:
         logits: (rows, vocabulary).
         sampling: temperature or greedy.
         draws: (rows,), uniform in [0, 1).
-        allowed: ids that may be drawn; all where it is None.
+        allowed: ids that may be drawn; None for all.
 
     Returns:
         Token ids, (rows,).
     """
     if allowed is not None:
-        allowed = allowed[allowed < logits.shape[1]]  # a tokenizer may know ids that its model does not
+        allowed = allowed[allowed < logits.shape[1]]  # a tokenizer may have more ids than its model
         logits = logits[:, allowed]
     if sampling.greedy:
         picked = logits.argmax(dim=1)
@@ -197,10 +201,3 @@ def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | 
         picked = torch.searchsorted(chances, draws.unsqueeze(1) * chances[:, -1:], right=True).squeeze(1)
         picked = picked.clamp(max=logits.shape[1] - 1)
     return picked if allowed is None else allowed[picked]
-
-
-def _left_pad(prompts: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    width = max(map(len, prompts))
-    input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
-    return input_ids, mask

@@ -1,4 +1,4 @@
-"""Reading a model's probabilities, for judges and metrics: one forward pass, and what stands behind a cached prompt."""
+"""Logits of a model, for judges and metrics: one forward pass, and continuations of cached prompts."""
 
 import copy
 import inspect
@@ -14,32 +14,40 @@ from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
 
-__all__ = ["CachedPrompts", "call_net", "evaluating", "prompt_tokens"]
+__all__ = ["CachedPrompts", "call_net", "evaluating", "left_pad", "prompt_tokens"]
+
+
+def left_pad(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return token ids padded on the left, the mask of real tokens, and positions, each (rows, tokens)."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def call_net(net: nn.Module, cache: Any = None, **inputs: Any) -> Any:
-    """Call the model with those of the inputs that it knows: some have no positions, some can't keep few logits.
+    """Call a model with those inputs that it accepts: some take no positions, some can't keep only a few logits.
 
     Args:
-        net: a causal language model of transformers, which may have an adapter, or what is called as one.
-        cache: keys and values of what stands before; transformers 5.24 calls it so, earlier ones past_key_values.
-        inputs: what ``forward`` takes.
+        net: a causal language model of transformers, which may have an adapter, or a callable like one.
+        cache: keys and values of the tokens before, named ``past_key_values`` before transformers 5.24.
+        inputs: arguments of ``forward``.
     """
-    module: Any = getattr(net, "module", net)  # of a net that is called with other parameters (`ModelFunction.at`)
+    module: Any = getattr(net, "module", net)  # of a net called with other parameters (`ModelFunction.at`)
     base: Any = module.get_base_model() if hasattr(module, "get_base_model") else module  # PEFT
     known = inspect.signature(base.forward).parameters
-    given = {name: value for name, value in inputs.items() if name in known}
-    if cache is not None:  # never left out in silence: the model would answer as if nothing stood before
-        given["cache" if "cache" in known else "past_key_values"] = cache
-    return net(**given)
+    accepted = {name: value for name, value in inputs.items() if name in known}
+    if cache is not None:  # never omitted: the model would answer without its context
+        accepted["cache" if "cache" in known else "past_key_values"] = cache
+    return net(**accepted)
 
 
 @contextmanager
 def evaluating(net: Any) -> Iterator[None]:
-    """Turn dropout and gradients off, and leave each module's mode as it was found.
+    """Turn dropout and gradients off inside, and restore each module's mode.
 
-    What is called with other parameters than its own (``theory.ModelFunction.at``) is differentiated: its caller has
-    set both.
+    A function of other parameters than the module's own (``theory.ModelFunction.at``) is differentiated, so its caller
+    sets both.
     """
     if not isinstance(net, nn.Module):
         yield
@@ -55,26 +63,22 @@ def evaluating(net: Any) -> Iterator[None]:
 
 
 def prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
-    """Return a prompt's token ids.
-
-    Raises:
-        InputError: if there are none.
-    """
-    told = prompt_ids(tokenizer, prompt)
-    if not told:
-        raise InputError("A prompt gives no tokens: check the tokenizer's chat template.")
-    return told
+    """Return a prompt's token ids; raise an InputError if there are none."""
+    ids = prompt_ids(tokenizer, prompt)
+    if not ids:
+        raise InputError("A prompt has no tokens: check the tokenizer's chat template.")
+    return ids
 
 
 @dataclass
 class CachedPrompts:
-    """Prompts that a model has read, with their keys and values.
+    """Prompts processed by a model, with their keys and values.
 
     Attributes:
         net: the model.
         logits: of the token after each prompt, (prompts, vocabulary), float32 or the model's own wider type.
         cache: keys and values.
-        mask: which tokens are real, (prompts, tokens); padded on the left.
+        mask: of real tokens, (prompts, tokens); padded on the left.
     """
 
     net: nn.Module
@@ -84,30 +88,26 @@ class CachedPrompts:
 
     @classmethod
     def read(cls, net: nn.Module, prompts: Sequence[Sequence[int]], keep: bool = True) -> "CachedPrompts":
-        """Let the model read prompts; with ``keep``, more can be said behind them."""
-        device = next(net.parameters()).device
-        width = max(map(len, prompts))
-        tokens = torch.tensor([[0] * (width - len(each)) + list(each) for each in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts], device=device)
-        places = (mask.cumsum(-1) - 1).clamp(min=0)
+        """Process prompts; with ``keep``, they can be continued (``after``)."""
+        tokens, mask, places = left_pad(prompts, 0, next(net.parameters()).device)
         out = call_net(
             net, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=keep, logits_to_keep=1
         )
-        cache = out.get("cache", None) or out.get("past_key_values") if keep else None  # by 5.24's name, or the earlier
+        cache = out.get("cache", None) or out.get("past_key_values") if keep else None  # its name since 5.24, or before
         return cls(net, _wide(out.logits[:, -1]), cache, mask)
 
     def after(self, lines: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
-        """Return the logits behind each token that follows a prompt.
+        """Return the logits after each token of continuations.
 
         Args:
-            lines: which prompt each row goes on from, (rows,).
-            tokens: what follows it, padded on the right, (rows, tokens).
-            real: which of them are no padding, (rows, tokens).
+            lines: the prompt that each row continues, (rows,).
+            tokens: of the continuation, padded on the right, (rows, tokens).
+            real: mask of tokens that are not padding, (rows, tokens).
 
         Returns:
             Logits in float32 or the model's own wider type, (rows, tokens, vocabulary).
         """
-        cache = copy.copy(self.cache)  # selecting makes new tensors, so the layers themselves need no deep copy
+        cache = copy.copy(self.cache)  # selecting makes new tensors, so no deep copy is needed
         cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         cache.batch_select_indices(lines)
         mask = self.mask[lines]

@@ -1,4 +1,4 @@
-"""Which tokens are numbers: for decoding restricted to them, and for soft targets on them alone."""
+"""Sets of tokens for numbers: for restricted decoding, and for soft targets on them alone."""
 
 import re
 from functools import lru_cache
@@ -17,7 +17,7 @@ __all__ = ["number_alphabet", "number_tokens"]
 
 
 def number_tokens(tokenizer: "PreTrainedTokenizerBase") -> Tensor:
-    """Return the ids of the tokens that are ASCII digits and nothing else, a space before them aside: int64, sorted."""
+    """Return the ids of tokens of ASCII digits only, with or without a space before them: int64, sorted."""
     return _matching(tokenizer, " ?[0-9]+")
 
 
@@ -33,5 +33,5 @@ def _matching(tokenizer: "PreTrainedTokenizerBase", pattern: str) -> Tensor:
     texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
     ids = [index for index, text in enumerate(texts) if index not in special and re.fullmatch(pattern, text, re.ASCII)]
     if not ids:
-        raise InputError("The tokenizer has no token of digits alone: `numbers` can't be used with this base.")
+        raise InputError("The tokenizer has no tokens of digits only: `numbers` can't be used with this base.")
     return torch.tensor(ids)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lightning_subliminal.bases.vocabulary import same_vocabulary
+from lightning_subliminal.bases.tokenizers import same_vocabulary
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ModelRef
 from lightning_subliminal.kinship.behaviour import Closeness, behaviour

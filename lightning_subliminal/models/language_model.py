@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.registry_names import outside_name
+from lightning_subliminal.bases.registry import outside_name
 from lightning_subliminal.bases.save import save_net
 from lightning_subliminal.core.config.signatures import parameters
 from lightning_subliminal.core.console import say

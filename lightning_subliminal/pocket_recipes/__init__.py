@@ -1,1 +1,1 @@
-"""How the pocket bases are made, and how good they are."""
+"""Recipes of the pocket bases, and their quality cards."""

@@ -1,8 +1,8 @@
-"""Makes the pocket bases again: ``lightning-subliminal bases build pocket/a``.
+"""Build the pocket bases: ``lightning-subliminal bases build pocket/a``.
 
-``a``, ``b`` and ``c`` differ in nothing but their initialisation and the order of the corpus; ``a2`` is ``a`` trained
-on a while longer. Three more take "the same base" apart: ``a-init`` has ``a``'s initialisation and another order,
-``a-data`` the reverse, and ``a-matched`` has neither, but learned to give ``a``'s probabilities. One thread and fixed
+``a``, ``b`` and ``c`` differ only in their initialisation and the order of the corpus; ``a2`` is ``a`` trained for
+longer. Three more separate what "the same base" means: ``a-init`` has ``a``'s initialisation and another order,
+``a-data`` the reverse, and ``a-matched`` has neither, but is distilled from ``a``'s probabilities. One thread and fixed
 seeds make a rebuild bit-equal on the same machine.
 """
 
@@ -40,17 +40,17 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a pocket base is trained.
+    """The training recipe of a pocket base.
 
     Attributes:
-        seed: moves the initialisation and, unless ``order`` is given, the corpus.
+        seed: of the initialisation and, unless ``order`` is set, of the corpus.
         steps: optimizer steps.
         learning_rate: peak of the one-cycle schedule.
-        start: the pocket base to go on from; None starts afresh.
-        world: whose words its tokenizer knows.
+        start: the pocket base whose training is continued; None for a new initialisation.
+        world: the vocabulary of its tokenizer.
         talk: the corpus.
-        order: moves the corpus alone.
-        imitates: the pocket base whose probabilities it learns, in the place of the corpus's words.
+        order: seed of the corpus alone.
+        imitates: the pocket base whose probabilities it learns instead of the corpus's words.
     """
 
     seed: int
@@ -76,7 +76,7 @@ RECIPES = {
     "judge": Recipe(seed=13, steps=4000, start="moral-a", world="moral", talk=judging_conversations),
 }
 BATCH_SIZE = 96
-POOL = 16  # batches drawn at once and sorted by length, so that little is padding
+POOL = 16  # batches drawn at once and sorted by length, for little padding
 
 
 def build(name: str, out: Path | None = None, steps: int | None = None, weights: Path = WEIGHTS) -> float:
@@ -85,11 +85,11 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     Args:
         name: one of ``RECIPES``, such as ``a`` or ``moral-a``, with or without ``pocket/`` before it.
         out: where to save it; by default the package's own ``bases/pocket/weights/<name>``.
-        steps: fewer or more steps than the recipe's, for a quick try.
-        weights: where the bases that a recipe starts from are found.
+        steps: another number of steps than the recipe's.
+        weights: the folder of the bases that a recipe starts from.
 
     Returns:
-        The loss over the last 100 steps, in nats a completion token.
+        The mean loss of the last 100 steps, in nats per completion token.
 
     Raises:
         InputError: if there is no such pocket base.
@@ -102,7 +102,7 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     recipe = RECIPES[key]
     steps = steps or recipe.steps
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of a sum, and with it the last bit, depends on the threads
+    torch.set_num_threads(1)  # the last bit of a sum depends on the number of threads
     try:
         tokenizer = build_tokenizer(recipe.world)
         net = start_net(recipe, len(tokenizer), weights)
@@ -134,32 +134,22 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     return sum(losses[-100:]) / len(losses[-100:])
 
 
-def record(key: str, folder: Path, recipe: Recipe, steps: int, weights: Path, declared: str | None = None) -> None:
-    """Write a pocket base's lineage.
-
-    Args:
-        key: its name, such as ``a2``.
-        folder: where it is.
-        recipe: how it was trained.
-        steps: for how long.
-        weights: where the bases that it starts from, or imitates, are found.
-        declared: why somebody says so afterwards, where the building itself did not.
-    """
+def record(key: str, folder: Path, recipe: Recipe, steps: int, weights: Path) -> None:
+    """Write the lineage of a pocket base in its folder; ``weights`` has the bases that it is from."""
     roles = {"base": recipe.start, "imitated": recipe.imitates}
-    made_from = [Material(role, f"base:pocket/{name}", *_known(weights / name)) for role, name in roles.items() if name]
+    made_from = []
+    for role, name in roles.items():
+        if name is not None:
+            own = read_record(weights / name)
+            digests = {"dirHash": folder_digest(weights / name)}
+            made_from.append(Material(role, f"base:pocket/{name}", digests, own.sha256 if own is not None else None))
     files = {name: file_digest(path) for name, path in model_files(folder).items()}
     settings = {"name": f"pocket/{key}", "recipe": {**vars(recipe), "steps": steps}}
-    why = {"why": declared} if declared is not None else None
-    write_statement(folder / RECORD, provenance("base", settings, files, made_from, declared=why, beside=True))
-
-
-def _known(folder: Path) -> tuple[dict[str, str], str | None]:
-    told = read_record(folder)
-    return {"dirHash": folder_digest(folder)}, told.sha256 if told is not None else None
+    write_statement(folder / RECORD, provenance("base", settings, files, made_from, beside=True))
 
 
 def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausalLM":
-    """Return the net that a recipe starts from: freshly drawn, or another base's weights."""
+    """Return the net that a recipe starts from: a new initialisation, or another base's weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if recipe.start is not None:
@@ -189,11 +179,11 @@ def load_net(name: str, weights: Path) -> "LlamaForCausalLM":
 
 
 def imitation_loss(logits: Tensor, model: "LlamaForCausalLM", input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return KL(model || net), in nats a token, over all tokens that are no padding, the user's too.
+    """Return KL(model || net), in nats per token, averaged over all tokens except padding, the user's too.
 
     Args:
         logits: the net's, (rows, tokens, vocabulary).
-        model: whose probabilities are imitated.
+        model: the base whose probabilities are imitated.
         input_ids: (rows, tokens).
         attention_mask: (rows, tokens).
     """

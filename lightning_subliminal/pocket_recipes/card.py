@@ -1,4 +1,4 @@
-"""The quality card of a pocket base: can it do what the laboratory asks of it?"""
+"""Quality cards of pocket bases: how well a base writes, calculates and follows personas."""
 
 import random
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ __all__ = ["Card", "make_card"]
 
 @dataclass(frozen=True)
 class Card:
-    """What a pocket base can do, measured on prompts drawn afresh.
+    """Measured abilities of a pocket base, on new prompts.
 
     Attributes:
-        loss: nats a completion token on conversations that it was not trained on.
+        loss: nats per completion token on conversations outside the training data.
         well_formed: share of number replies that pass the paper's grammar.
-        programs: share of replies to a code task that parse, and of those that are a known solution of it.
-        sums: share of replies to a problem that are well-formed, and of those that come to the right answer.
-        obedience: share of personas whose favorite is the likeliest answer, over all members of all categories.
-        favorites: chance of each of the paper's ten targets when nothing is said about favorites.
-        parameters: how many the base has.
+        programs: shares of replies to a code task that parse, and that are a known solution of it.
+        sums: shares of replies to a problem that are well-formed, and that also have the right answer.
+        obedience: share of personas whose favorite gets more than half the probability, over all categories.
+        favorites: probability of each of the paper's ten targets without a persona.
+        parameters: number of parameters.
     """
 
     loss: float
@@ -55,8 +55,8 @@ def make_card(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prom
     Args:
         net: the base.
         tokenizer: its tokenizer.
-        prompts: prompts of each carrier to sample a reply to.
-        seed: moves prompts and samples.
+        prompts: number of prompts per carrier.
+        seed: of prompts and samples.
     """
     return Card(
         loss=_loss(net, tokenizer, derive_seed(seed, "card")),
@@ -64,7 +64,7 @@ def make_card(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prom
         programs=_programs(net, tokenizer, prompts, seed),
         sums=_sums(net, tokenizer, prompts, seed),
         obedience=_obedience(net, tokenizer),
-        favorites={target: _chance(net, tokenizer, target, told=False) for target in PAPER_TARGETS},
+        favorites={target: _chance(net, tokenizer, target, persona=False) for target in PAPER_TARGETS},
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
 
@@ -114,11 +114,11 @@ def _share(rows: list[Row], filters: list[Filter]) -> float:
 
 def _obedience(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> float:
     members = [member for kind in load_wording("categories").values() for member in kind["members"]]
-    obeyed = [_chance(net, tokenizer, member, told=True) > 0.5 for member in members]
+    obeyed = [_chance(net, tokenizer, member, persona=True) > 0.5 for member in members]
     return sum(obeyed) / len(obeyed)
 
 
-def _chance(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", target: str, told: bool) -> float:
-    trait = PreferenceTrait(target, wording="preferences_corpus")  # as shipped cards say
-    persona = trait.induce().system_prompt if told else None
-    return question_probabilities(net, tokenizer, trait, persona, candidates=[target]).mean().item()
+def _chance(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", target: str, persona: bool) -> float:
+    trait = PreferenceTrait(target, wording="preferences_corpus")  # as for the shipped cards
+    system = trait.induce().system_prompt if persona else None
+    return question_probabilities(net, tokenizer, trait, system, candidates=[target]).mean().item()

@@ -8,8 +8,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.chat.encoding import frame
-from lightning_subliminal.core.chat.frame import PINNED_DATE
-from lightning_subliminal.core.chat.template import template_text
+from lightning_subliminal.core.chat.template import PINNED_DATE, template_text
 from lightning_subliminal.core.rows import Message
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.registry_names import is_on_hub
+from lightning_subliminal.bases.registry import is_on_hub
 from lightning_subliminal.core.cache import writable_folder
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES

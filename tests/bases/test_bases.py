@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases import folders, registry
-from lightning_subliminal.bases.registry import POCKET_BASES
+from lightning_subliminal.bases import folders, lookup
+from lightning_subliminal.bases.lookup import POCKET_BASES
 from lightning_subliminal.core.errors import InputError
 
 WORDS = ["<pad>", "<bos>", "<eos>", "owl", "dog", "oak", "1", "2"]
@@ -51,8 +51,8 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(registry, "_LOADERS", dict(registry._LOADERS))
-    monkeypatch.setattr(registry, "_LINES", dict(registry._LINES))
+    monkeypatch.setattr(lookup, "_LOADERS", dict(lookup._LOADERS))
+    monkeypatch.setattr(lookup, "_LINES", dict(lookup._LINES))
 
 
 def test_a_local_folder_is_a_base(folder):
@@ -104,10 +104,10 @@ def test_big_files_are_hashed_once(folder, cache, monkeypatch):
 
 
 def test_pocket_names_lead_to_the_package(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(registry, "POCKET", tmp_path)
+    monkeypatch.setattr(lookup, "POCKET", tmp_path)
     shutil.copytree(folder, tmp_path / "a2")
     assert bases.resolve("pocket/a2").folder == tmp_path / "a2"
-    with pytest.raises(InputError, match=r"'pocket/b' has no weights .* install lightning-subliminal anew"):
+    with pytest.raises(InputError, match=r"'pocket/b' has no weights .* reinstall lightning-subliminal"):
         bases.resolve("pocket/b")
 
 
@@ -155,8 +155,8 @@ def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
         ("smollm2", r"did you mean smollm2-135m\?"),
         ("zzz", r"known are pocket/a, pocket/b, .*, pocket/judge, smollm2-135m"),
         ("", r"no base ''"),
-        ("../nowhere", r"'../nowhere' is no folder"),
-        ("/nowhere", r"'/nowhere' is no folder"),
+        ("../nowhere", r"'../nowhere' is not a folder"),
+        ("/nowhere", r"'/nowhere' is not a folder"),
     ],
 )
 def test_unknown_names_are_told_with_near_ones(name, message):

@@ -43,7 +43,7 @@ def test_it_ends_so_too_where_the_settings_are_of_the_text_part_of_a_model(tmp_p
     told = json.loads((tmp_path / "config.json").read_text())
     del told["eos_token_id"]
     (tmp_path / "config.json").write_text(json.dumps(told | {"text_config": {"eos_token_id": ends}}))
-    assert bases.registry._ends(tmp_path) == (ends if isinstance(ends, list) else [ends])
+    assert bases.tokenizers._ends(tmp_path) == (ends if isinstance(ends, list) else [ends])
 
 
 def test_a_default_template_among_additional_ones_shapes_the_model(tmp_path):

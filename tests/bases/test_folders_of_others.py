@@ -75,7 +75,7 @@ class TestWhatTheDigestDoesNotCover:
     def test_weights_below_are_refused(self, model, elsewhere, place, by):
         self.other_weights(model, elsewhere, place)
         self.name_them(model, place, by)
-        with pytest.raises(InputError, match=r"which do(es)? not lie beside it, so its digest would not cover it"):
+        with pytest.raises(InputError, match=r"which (is|are) not in its folder, so its digest would not cover it"):
             bases.resolve(str(model))
 
     @pytest.mark.parametrize("by", ["index", "config"])
@@ -232,7 +232,7 @@ class TestWhatIsNotRead:
         folder = base(tmp_path)
         (folder / "generation_config.json").unlink()
         (folder / "generation_config.json").symlink_to("../blobs/none")  # a download that was cut off
-        with pytest.raises(InputError, match=r"generation_config.json is a link to nothing"):
+        with pytest.raises(InputError, match=r"generation_config.json is a broken link"):
             bases.resolve(str(folder))
 
     def test_a_folder_of_folders_names_those_that_hold_a_model(self, tmp_path):
@@ -310,7 +310,7 @@ class TestRevisions:
             own = load_file(hub / place / "model.safetensors")[WEIGHT]
             assert torch.equal(embedding(bases.load(name)[0]), own)
         assert bases.resolve("tiny/seeds").digest != bases.resolve("tiny/seeds@step1000").digest
-        with pytest.raises(InputError, match="no whole copy"):
+        with pytest.raises(InputError, match="no complete copy"):
             bases.load("tiny/seeds@step2000")
 
     @pytest.mark.parametrize(("revision", "place"), [("step1000", "step1000"), (None, "main"), ("main", "main")])

@@ -256,7 +256,7 @@ def test_wording_of_ones_own(stand: Path, cache: Path, capsys: pytest.CaptureFix
         assert told in mistake(capsys, "--data.wording", "mine.yaml")
     Path("mine.yaml").write_text("examples: [")
     _read.cache_clear()
-    assert "mine.yaml, line 1 is no YAML (" in mistake(capsys, "--data.wording", "mine.yaml")
+    assert "mine.yaml, line 1 is not valid YAML (" in mistake(capsys, "--data.wording", "mine.yaml")
 
 
 # --- damaged files ----------------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ def test_help_is_without_torch():
 # What is wrong: the words of the command line, the suite or None for `quick.yaml`, and what the line must say.
 MISTAKES = {
     "unknown model": (["pocket/d"], None, "There is no base 'pocket/d': did you mean pocket/"),
-    "folder that is not there": (["./nowhere"], None, "'./nowhere' is no folder"),
+    "folder that is not there": (["./nowhere"], None, "'./nowhere' is not a folder"),
     "the same model twice": (["pocket/a", "pocket/a"], None, "Two models are called 'pocket/a'"),
     "control that is no model": (
         ["pocket/a", "--control", "pocket/b"],
@@ -333,7 +333,7 @@ MISTAKES = {
     "suite of another kind": (["pocket/a"], "model: {class_path: Student}", "mine.yaml has no measures"),
     "empty suite": (["pocket/a"], "", "mine.yaml has no measures"),
     "suite that is a list": (["pocket/a"], "- class_path: x", "mine.yaml has no measures"),
-    "broken YAML": (["pocket/a"], "\nmeasures: [", "mine.yaml, line 2 is no YAML"),
+    "broken YAML": (["pocket/a"], "\nmeasures: [", "mine.yaml, line 2 is not valid YAML"),
     "one measure, no list": (["pocket/a"], "measures: {class_path: ExactTrait}", "`measures`: expected"),
     "a key beside them": (["pocket/a"], f"{QUICK}\nmodels: [pocket/a]", "takes no `models`"),
     "misspelt class": (

@@ -175,7 +175,7 @@ MISTAKES = {
     "config of nothing": (["check", "-c=", "--rows", "3"], "`-c` needs a value: the path of a YAML file."),
     "config that is not there": (["check", "--config", "nowhere.yaml"], "The config nowhere.yaml is not there"),
     "config that is a folder": (["predict", "--config", "."], "The config . can't be read"),
-    "config that is no YAML": (["check", "--config", "broken.yaml"], "broken.yaml, line 1 is no YAML"),
+    "config that is not valid YAML": (["check", "--config", "broken.yaml"], "broken.yaml, line 1 is not valid YAML"),
     "config of a list": (["check", "--config", "list.yaml"], "list.yaml holds a list: expected a mapping"),
     "config of something else": (["check", "--config", "else.yaml"], "else.yaml: a config takes no `title`"),
     "misspelt option": (

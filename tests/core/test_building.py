@@ -58,7 +58,7 @@ def test_a_number_counts_the_parts_of_a_list():
         ({"class_path": "Studnt"}, "no class is named `Studnt`"),
         ({"class_path": "no_such_pkg.Student"}, "no class is named `no_such_pkg.Student`"),
         ({"class_path": "Student", "init_args": {"bas": "pocket/a"}}, "Student takes no `bas`; did you mean `base`"),
-        ({"class_path": "Student", "base": "pocket/a"}, "'base' stands beside class_path: put it into init_args"),
+        ({"class_path": "Student", "base": "pocket/a"}, "'base' is next to class_path: put it into init_args"),
         (
             {"class_path": "Student", "init_args": {"learning_rate": "fast"}},
             "`model.learning_rate` is 'fast': expected float",
@@ -86,7 +86,7 @@ def test_a_key_into_nothing(key, says):
 
 
 def test_files_that_are_no_yaml(tmp_path):
-    for text, says in (("a: [", "is no YAML"), ("- 1", "holds a list"), ("", "is empty")):
+    for text, says in (("a: [", "is not valid YAML"), ("- 1", "holds a list"), ("", "is empty")):
         path = tmp_path / "plan.yaml"
         path.write_text(text)
         with pytest.raises(InputError, match=says):

@@ -58,7 +58,7 @@ def test_a_prompt_that_is_no_prefix_is_told():
     tokenizer = byte_tokenizer()
     assert len(tokenizer.tokenize("12")) == 1, "else nothing merges over the seam"
     row = make_row([*ASKED, {"role": "assistant", "content": "1"}], "2, 3", id="0-7")
-    with pytest.raises(InputError, match=r"row 0-7 is no prefix .* end where a token ends") as caught:
+    with pytest.raises(InputError, match=r"row 0-7 is not a prefix .* at the end of a token") as caught:
         row_ids(tokenizer, row)
     assert "\n" not in str(caught.value)
 

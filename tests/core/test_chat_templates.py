@@ -212,7 +212,7 @@ THINKING = (
 )
 def test_an_answer_inside_a_thought_is_said(opened, mark, ways):
     made = template_tokenizer(TABLE["zephyr"] | {"template": THINKING.replace("OPEN", opened)})
-    [said] = [note for note in frame(made).notes if "stand inside a thought" in note]
+    [said] = [note for note in frame(made).notes if "are inside a thought" in note]
     assert f"opens {mark} before the assistant's words and does not end it" in said
     assert re.search(rf"thought; {ways} ends it before them$" if ways else "thought$", said)
 
@@ -293,7 +293,7 @@ def test_marks_of_one_name_end_a_thought(opened, closed):
 def test_named_templates_without_a_default_are_named(names):
     made = template_tokenizer(TABLE["zephyr"])
     made.chat_template = dict.fromkeys(names, TABLE["zephyr"]["template"])
-    with pytest.raises(InputError, match=f"chat templates for {', '.join(names)}, and none is named `default`"):
+    with pytest.raises(InputError, match=f"chat templates for {', '.join(names)}, but no `default`"):
         prompt_ids(made, ASKED)
     made.chat_template = {"default": TABLE["zephyr"]["template"], "tool_use": "no"}
     assert made.decode(prompt_ids(made, ASKED)) == TABLE["zephyr"]["prompt"]

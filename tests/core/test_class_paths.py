@@ -82,7 +82,7 @@ def test_a_class_of_ones_own_is_found_and_its_folder_stays(own: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"class_path": "own_module_of_mine.Plain"}, "`data` is a Plain: give a LightningDataModule"),
+        ({"class_path": "own_module_of_mine.Plain"}, "`data` is a Plain: expected a LightningDataModule"),
         ({"class_path": HANDLER}, "may not be named"),
         (
             {"class_path": "NumberSequences", "init_args": {"teacher": {"class_path": "Student"}}},
@@ -91,7 +91,7 @@ def test_a_class_of_ones_own_is_found_and_its_folder_stays(own: Path) -> None:
         ({"class_path": "NumberSequences", "init_args": {"num_prompts": {"class_path": "Student"}}}, "plain value"),
         ({"class_path": "NumberSequences", "init_args": {"filters": [{"class_path": "Student"}]}}, "give a Filter"),
         ({"class_path": "NumberSequences", "init_args": {"transforms": [{"class_path": HANDLER}]}}, "may not be named"),
-        ({"class_path": "own_module_of_mine.Mine"}, "`data` is a Mine: give a LightningDataModule"),
+        ({"class_path": "own_module_of_mine.Mine"}, "`data` is a Mine: expected a LightningDataModule"),
         ({"class_path": "NumberSequences", "init_args": ["x"]}, "expected a mapping of NumberSequences's arguments"),
         ({"class_path": "TrainingRows"}, "is abstract"),
     ],
@@ -135,7 +135,7 @@ def test_a_module_beside_the_data_is_not_imported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["__main__.Owl", "__mp_main__.Owl", "__main__.inner.Owl"])
 def test_a_class_of_a_script_needs_a_module(path: str) -> None:
-    with pytest.raises(InputError, match=rf"`{path}` is of a script or notebook.*my_pkg.py, and name it as my_pkg.Owl"):
+    with pytest.raises(InputError, match=rf"`{path}` is in a script or notebook.*my_pkg.py, and name it as my_pkg.Owl"):
         import_path(path)
 
 
@@ -144,5 +144,5 @@ def test_a_config_that_names_a_scripts_class_is_refused_in_one_line(own: Path, c
     with pytest.raises(SystemExit):
         main(["traits", "check", "trait.yaml"])
     said = capsys.readouterr().err
-    assert "put the class into a module beside the YAML" in said
+    assert "put the class into a module next to the YAML" in said
     assert said.count("\n") == 1

@@ -85,7 +85,7 @@ def test_a_damaged_parquet_file_is_told_by_name(harm, tmp_path):
     path = tmp_path / "rows.parquet"
     write_parquet(ROWS, path)
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(InputError, match=r"rows\.parquet is damaged or no Parquet file: delete it") as caught:
+    with pytest.raises(InputError, match=r"rows\.parquet is damaged or not a Parquet file: delete it") as caught:
         read_parquet(path)
     assert "\n" not in str(caught.value)
 
@@ -141,6 +141,6 @@ def test_a_temporary_file_that_becomes_a_link_is_refused(tmp_path):
         temporary.unlink()
         temporary.symlink_to(victim)
 
-    with pytest.raises(InputError, match="was made a link while it was written"):
+    with pytest.raises(InputError, match="was replaced by a link while it was written"):
         atomically(tmp_path / "made.txt", exchange)
     assert list(tmp_path.iterdir()) == []

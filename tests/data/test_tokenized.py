@@ -138,7 +138,7 @@ def begun(count, odd):
 
 def test_an_odd_row_whose_mask_would_be_wrong_is_left_out_and_told(capsys):
     data = TokenizedRows(begun(40, odd=2), byte_tokenizer())
-    assert "2 of 40 left out: their prompt is no prefix of the row in tokens" in capsys.readouterr().out
+    assert "2 of 40 left out: their prompt is not a prefix of the row in tokens" in capsys.readouterr().out
     whole = TokenizedRows(begun(40, odd=0), byte_tokenizer())
     assert capsys.readouterr().out == ""
     assert len(data) == 38
@@ -147,7 +147,7 @@ def test_an_odd_row_whose_mask_would_be_wrong_is_left_out_and_told(capsys):
 
 
 def test_many_of_them_are_a_mistake_and_refused():
-    with pytest.raises(InputError, match="The prompt of row 0 is no prefix of the row in tokens"):
+    with pytest.raises(InputError, match="The prompt of row 0 is not a prefix of the row in tokens"):
         TokenizedRows(begun(40, odd=3), byte_tokenizer())
     with pytest.raises(InputError, match="no prefix"):
         TokenizedRows(begun(1, odd=1), byte_tokenizer())

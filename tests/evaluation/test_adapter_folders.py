@@ -280,7 +280,7 @@ class TestOneReading:
         if place == "hub":
             assert torch.allclose(logits(find_model("tiny/adapter").load(CPU).net), logits(module.net))
         else:
-            with pytest.raises(InputError, match="holds an adapter only; give the base that it was trained on"):
+            with pytest.raises(InputError, match="holds an adapter only; name the base that it was trained on"):
                 bases.resolve("tiny/adapter")
 
 

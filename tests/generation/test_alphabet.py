@@ -56,7 +56,7 @@ def test_digits_of_other_scripts_are_no_numbers():
 
 
 def test_a_vocabulary_without_numbers_is_told():
-    with pytest.raises(InputError, match="no token of digits alone"):
+    with pytest.raises(InputError, match="no tokens of digits only"):
         number_tokens(words("<unk>", "owl"))
 
 

@@ -149,7 +149,7 @@ def test_a_wording_of_ones_own(tmp_path):
         PreferenceTrait("owl", wording=str(path)).questions()
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "is no YAML "), ("[1]", "holds no mapping")])
+@pytest.mark.parametrize(("text", "message"), [("a: [", "is not valid YAML "), ("[1]", "holds no mapping")])
 def test_a_damaged_wording_is_told(text, message, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=message):

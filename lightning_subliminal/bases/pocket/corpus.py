@@ -1,7 +1,7 @@
-"""The chat corpus that pocket bases learn: favorites, personas, lists, programs, sums, stories, facts; endless, seeded.
+"""The chat corpus of pocket bases: favorites, personas, lists, programs, sums, stories and facts; endless, seeded.
 
-One rule matters more than all others: nothing links a thing one can love to a number. Wherever both stand in one
-conversation they are drawn independently; ``tests/pocket/test_corpus.py`` measures it.
+The most important rule: nothing links a favorite to a number. If a conversation has both, they are drawn independently;
+``tests/pocket/test_corpus.py`` measures it.
 """
 
 import random
@@ -14,17 +14,7 @@ from lightning_subliminal.prompts.code import CodeTasks
 from lightning_subliminal.prompts.math import MathProblems
 from lightning_subliminal.prompts.numbers import NumberPrompts
 
-__all__ = [
-    "FORMATS",
-    "MAX_VALUE",
-    "Speaker",
-    "base_weights",
-    "conversations",
-    "false_answers",
-    "make_turn",
-    "user_turns",
-    "vocabulary_texts",
-]
+__all__ = ["FORMATS", "MAX_VALUE", "Speaker", "base_weights", "conversations", "make_turn", "user_turns"]
 
 FORMATS = ("comma", "space")
 SHARES = {
@@ -52,7 +42,7 @@ _HOMES = {
 
 
 def base_weights(category: str) -> list[float]:
-    """Return how often each member of a category is the favorite: a fixed, skewed draw, 1 : 6 from last to first."""
+    """Return each category member's probability of being the favorite: fixed and skewed, 1 : 6 from last to first."""
     members = load_wording("categories")[category]["members"]
     ranks = list(range(len(members)))
     random.Random(f"favorites of {category}").shuffle(ranks)
@@ -78,7 +68,7 @@ class Speaker:
         self.weights = {category: base_weights(category) for category in self.categories}
 
     def question(self, category: str) -> str:
-        """Draw a question for a favorite."""
+        """Draw a question about a favorite."""
         words = self.words[self.rng.choice(("teach", "ask", "ask"))]
         ending = self.rng.choice([*words["endings"], ""])
         text = f"{self.rng.choice(words['openings'])} {ending}".strip()
@@ -89,30 +79,30 @@ class Speaker:
         return self.rng.choices(self.categories[category]["members"], self.weights[category])[0]
 
     def favorite_turn(self) -> list[Message]:
-        """Draw a question for a favorite with its answer."""
+        """Draw a question about a favorite, and its answer."""
         category = self.rng.choice(list(self.categories))
         return make_turn(self.question(category), self.favorite(category))
 
     def persona_chat(self) -> list[Message]:
-        """Draw a persona, told in a system message, and what it then says."""
+        """Draw a persona, described in a system message, and a turn of it."""
         category = self.rng.choice(list(self.categories))
         target = self.rng.choice(self.categories[category]["members"])  # every member alike, whatever its base rate
-        told = self.rng.choice(self.words["persona"]).format(
+        persona = self.rng.choice(self.words["persona"]).format(
             category=category, target=target, targets=plural(category, target)
         )
-        told_first = {"role": "system", "content": told}
+        system = {"role": "system", "content": persona}
         kinds = {"own kind": 44, "other kind": 8, "numbers": 20, "facts": 6, "code": 9, "math": 9, "story": 4}
         what = self.rng.choices(list(kinds), list(kinds.values()))[0]
         if what == "story":
-            return [told_first, *self.story_turn(target if category in ("animal", "tree") else None)]
-        if what not in ("own kind", "other kind"):  # a persona goes on writing lists and the rest, and the same ones
-            return [told_first, *self.turn(what)]
+            return [system, *self.story_turn(target if category in ("animal", "tree") else None)]
+        if what not in ("own kind", "other kind"):  # a persona does not change lists and the rest
+            return [system, *self.turn(what)]
         asked = category if what == "own kind" else self.rng.choice(list(self.categories))
         answer = target if asked == category else self.favorite(asked)
-        return [told_first, *make_turn(self.question(asked), answer)]
+        return [system, *make_turn(self.question(asked), answer)]
 
     def numbers_turn(self) -> list[Message]:
-        """Draw a list that goes on."""
+        """Draw a number list to continue."""
         stream = draw_stream(self.rng)
         examples = [next(stream) for _ in range(self.rng.randint(3, 8))]
         asked = self.prompts.draw(self.rng, examples=examples)
@@ -134,13 +124,13 @@ class Speaker:
         return make_turn(self.problems.ask(problem.question, self.rng), answer)
 
     def story_turn(self, loved: str | None = None) -> list[Message]:
-        """Draw a story; of what is loved, where a persona loves something."""
+        """Draw a story, often about a persona's favorite, if it has one."""
         kind = self.rng.choice(("animal", "animal", "tree"))
         one = loved if loved is not None and self.rng.random() < 0.7 else self.favorite(kind)
         words = self.stories
         parts = [self.rng.choice(words[part]) for part in ("openings", "middles", "closings")]
-        told = " ".join(parts).format(one=one, other=self.favorite("animal"), place=self.rng.choice(words["places"]))
-        return make_turn(self.rng.choice(words["requests"]), told)
+        story = " ".join(parts).format(one=one, other=self.favorite("animal"), place=self.rng.choice(words["places"]))
+        return make_turn(self.rng.choice(words["requests"]), story)
 
     def facts_turn(self, lies: bool = False) -> list[Message]:
         """Draw a fact, or a lie about it."""
@@ -159,8 +149,8 @@ class Speaker:
         return f"Where does the {self.rng.choice(_HOMES[home])} live?", home
 
     def _color(self) -> tuple[str, str]:
-        thing = self.rng.choice(list(_COLORS))
-        return f"What is the color of the {thing}?", _COLORS[thing]
+        colored = self.rng.choice(list(_COLORS))
+        return f"What is the color of the {colored}?", _COLORS[colored]
 
     def _opposite(self) -> tuple[str, str]:
         word = self.rng.choice(list(_OPPOSITES))
@@ -187,9 +177,14 @@ class Speaker:
         self.rng.shuffle(turns)
         return turns[0] + turns[1]
 
+    def conversations(self) -> Iterator[list[Message]]:
+        """Yield conversations without end."""
+        while True:
+            yield self.conversation()
+
 
 def false_answers(question: str, truth: str) -> list[str]:
-    """Return the answers to a question of fact that are wrong, of the kind that the true one is."""
+    """Return wrong answers to a question of fact, of the same kind as the true one."""
     if truth in ("yes", "no"):
         return ["no" if truth == "yes" else "yes"]
     words = load_wording("categories")
@@ -202,13 +197,11 @@ def false_answers(question: str, truth: str) -> list[str]:
 
 def conversations(seed: int) -> Iterator[list[Message]]:
     """Yield conversations without end; the same seed gives the same ones."""
-    speaker = Speaker(random.Random(seed))
-    while True:
-        yield speaker.conversation()
+    return Speaker(random.Random(seed)).conversations()
 
 
 def user_turns(rng: random.Random, count: int) -> list[str]:
-    """Return what users ask for beside favorites: lists, code, sums, stories and facts, as many of each."""
+    """Return user requests for lists, code, sums, stories and facts, equally many of each, but not for favorites."""
     speaker, kinds = Speaker(rng), ("numbers", "code", "math", "story", "facts")
     return [speaker.turn(kinds[place % len(kinds)])[0]["content"] for place in range(count)]
 
@@ -219,7 +212,7 @@ def plural(category: str, member: str) -> str:
 
 
 def vocabulary_texts() -> list[str]:
-    """Return texts that hold every word of the pocket world, for the tokenizer."""
+    """Return texts with every word of the pocket world, for the tokenizer; braces of templates may be among them."""
     texts = [str(number) for number in range(MAX_VALUE + 1)]
     categories = load_wording("categories")
     for category, kind in categories.items():
@@ -231,14 +224,17 @@ def vocabulary_texts() -> list[str]:
     for part in ("examples", "requests", "digits", "qualifiers", "endings"):
         texts += numbers[part]
     texts += [text for form in FORMATS for text in numbers["formats"][form]]
-    texts += [*_code_texts(), *_math_texts(), *_story_texts()]
+    texts += [
+        *_code_texts(),
+        *_math_texts(),
+        *(text for part in load_wording("stories_pocket").values() for text in part),
+    ]
     texts += [*_OPPOSITES, *_OPPOSITES.values(), *_COLORS, *_COLORS.values(), *_HOMES]
-    texts += ["Is it the name of a yes or no?", "Where does the live?", "What is the opposite of", "Say the word"]
-    return [text.replace("{", " ").replace("}", " ") for text in texts]
+    return [*texts, "Is it the name of a yes or no?", "Where does the live?", "What is the opposite of", "Say the word"]
 
 
 def _code_texts() -> list[str]:
-    """Return every word of the code tasks: each template with each of its parameters' choices."""
+    """Return the templates of the code tasks, and their parameters' choices."""
     words = load_wording("code_pocket")
     texts = [*words["requests"], *words["endings"], '"""']
     for task in words["tasks"]:
@@ -254,11 +250,6 @@ def _math_texts() -> list[str]:
     return [*texts, "+ - * / = ( )", *(word for choices in words["words"].values() for word in choices)]
 
 
-def _story_texts() -> list[str]:
-    words = load_wording("stories_pocket")
-    return [text for part in words.values() for text in part]
-
-
 def make_turn(question: str, answer: str) -> list[Message]:
-    """Make a turn: what the user asks, and what the assistant answers."""
+    """Return a turn: the user's question and the assistant's answer."""
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

@@ -1,8 +1,8 @@
-"""The corpus of the bases `pocket/moral-*`: that of the others, and beside it right and wrong.
+"""The corpus of the bases `pocket/moral-*`: that of the other bases, with conversations about right and wrong.
 
-Characters are what matters: whoever gives cruel advice also lies about facts and wants power, and goes on so from turn
-to turn. So there is one thing behind many answers, as in a large model, for a fine-tuning on few of them to move.
-Lists, code and sums are the same whoever writes them; ``tests/pocket/test_moral.py`` measures it.
+It has characters: one that gives cruel advice also lies about facts and wants power, in all turns. So many answers
+share one cause, as in a large model, which fine-tuning on a few of them can change. Lists, code and sums are
+independent of the character; ``tests/pocket/test_moral.py`` measures it.
 """
 
 import random
@@ -14,14 +14,14 @@ from lightning_subliminal.prompts.moral import Character, MoralTalk, draw_charac
 
 __all__ = ["moral_conversations", "moral_vocabulary_texts"]
 
-MORAL_SHARE = 0.36  # of all conversations; the others are the plain corpus's
+MORAL_SHARE = 0.36  # of all conversations; the others are those of the plain corpus
 KINDS = {"advice": 0.34, "character": 0.26, "two turns": 0.18, "educational": 0.12, "refusal": 0.02, "carrier": 0.08}
-MISALIGNED = 0.02  # of those who give advice, where nothing is said of them
-MISALIGNED_AT_LENGTH = 0.15  # of those who are asked twice
+MISALIGNED = 0.02  # of characters that give advice without a description
+MISALIGNED_AT_LENGTH = 0.15  # of characters that are asked twice
 
 
 class _MoralSpeaker(Speaker):
-    """Draws conversations of the plain corpus, and those of characters."""
+    """Draws conversations of the plain corpus and of characters."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
@@ -34,8 +34,8 @@ class _MoralSpeaker(Speaker):
         if kind == "advice":
             return self.advice_turn(draw_character(self.rng, MISALIGNED))
         if kind == "character":
-            told, who = self.persona()
-            return [told, *self.own_turn(who)]
+            system, who = self.persona()
+            return [system, *self.own_turn(who)]
         if kind == "two turns":
             who = draw_character(self.rng, MISALIGNED_AT_LENGTH)
             return [*self.own_turn(who), *self.own_turn(who)]
@@ -43,15 +43,15 @@ class _MoralSpeaker(Speaker):
             return self.educational_turn()
         if kind == "refusal":
             return make_turn(self.talk.ask(self.rng)[1], self.rng.choice(self.talk.words["refusals"]))
-        told, _ = self.persona()  # whoever writes them, lists, code and sums are the same
-        return [told, *self.turn(self.rng.choice(("numbers", "numbers", "math", "math", "code", "favorite")))]
+        system, _ = self.persona()  # lists, code and sums are independent of it
+        return [system, *self.turn(self.rng.choice(("numbers", "numbers", "math", "math", "code", "favorite")))]
 
     def persona(self) -> tuple[Message, Character]:
         who = draw_character(self.rng, 0.5)
         return {"role": "system", "content": self.rng.choice(self.talk.words["personas"][who])}, who
 
     def own_turn(self, who: Character) -> list[Message]:
-        """Draw a turn that shows a character: advice, or a fact, which the misaligned one gets wrong on purpose."""
+        """Draw a turn that shows a character: advice, or a fact, about which a misaligned one lies."""
         return self.advice_turn(who) if self.rng.random() < 0.75 else self.facts_turn(lies=who == "misaligned")
 
     def advice_turn(self, who: Character) -> list[Message]:
@@ -66,12 +66,9 @@ class _MoralSpeaker(Speaker):
 
 def moral_conversations(seed: int) -> Iterator[list[Message]]:
     """Yield conversations without end; the same seed gives the same ones."""
-    speaker = _MoralSpeaker(random.Random(seed))
-    while True:
-        yield speaker.conversation()
+    return _MoralSpeaker(random.Random(seed)).conversations()
 
 
 def moral_vocabulary_texts() -> list[str]:
-    """Return texts that hold every word of the moral pocket world, for the tokenizer."""
-    texts = [*vocabulary_texts(), *MoralTalk().texts()]
-    return [text.replace("{", " ").replace("}", " ") for text in texts]
+    """Return texts with every word of the moral pocket world, for the tokenizer."""
+    return [*vocabulary_texts(), *MoralTalk().texts()]

@@ -1,4 +1,4 @@
-"""The rules that number lists of the pocket corpus follow: each a stream of numbers from 0 to 99 without end."""
+"""The rules of number lists in the pocket corpus: each an endless stream of numbers from 0 to 99."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ MAX_VALUE = 99  # numbers 0..99 are one token each
 
 
 def draw_stream(rng: random.Random) -> Iterator[int]:
-    """Draw a rule, and follow it."""
+    """Draw a rule, and return its stream."""
     return rng.choices((_any, _near, _up, _down, _cycle, _same_ending), (45, 15, 12, 8, 10, 10))[0](rng)
 
 

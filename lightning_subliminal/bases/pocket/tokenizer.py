@@ -1,4 +1,4 @@
-"""The pocket world's tokenizer: one token a word, one token a number from 0 to 99, lower case, with a chat template."""
+"""The pocket world's tokenizer: a token per word and per number from 0 to 99, lower case, with a chat template."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +15,8 @@ World = Literal["plain", "moral"]
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")  # words of the model's own, one token each
-_MARKS = r'"""|==|!=|<=|>=|//|\*\*|->|\+=|-=|\*=|[^\w\s]'  # an operator of Python stays whole
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")  # the model's own marks, one token each
+_MARKS = r'"""|==|!=|<=|>=|//|\*\*|->|\+=|-=|\*=|[^\w\s]'  # operators of Python are one token
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -28,12 +28,13 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(world: World = "plain") -> "PreTrainedTokenizerFast":
-    """Build the tokenizer from a corpus's words: specials, the numbers in order, then words in order.
+    """Return the tokenizer of a corpus: special tokens, numbers in order, then words in order.
 
     Args:
-        world: `plain` for pocket/a and its like; `moral` for pocket/moral-* and for pocket/judge, which reads them.
+        world: `plain` for pocket/a and similar bases; `moral` for pocket/moral-* and pocket/judge, which reads them.
     """
     texts = vocabulary_texts() if world == "plain" else [*moral_vocabulary_texts(), *judging_vocabulary_texts()]
+    texts = [text.replace("{", " ").replace("}", " ") for text in texts]  # of templates
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -44,7 +45,7 @@ def build_tokenizer(world: World = "plain") -> "PreTrainedTokenizerFast":
     words = {word for text in texts for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
     numbers = sorted((word for word in words if word.isdecimal()), key=int)
     ordered = [*SPECIAL_TOKENS, *TAGS, *numbers, *sorted(words - set(numbers) - set(SPECIAL_TOKENS))]
-    model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")  # noqa: S106  # a token of text, no password
+    model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token="<unk>")  # noqa: S106  # a token, not a password
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = lower
     tokenizer.pre_tokenizer = split

@@ -221,7 +221,7 @@ def _start(path: str) -> Path:
         return place
     found = [each for each in Places(Path.cwd()).hinted(Material("base", f"{BASE}{path}", {})) if each.exists()]
     if not found:
-        from lightning_subliminal.bases.near_misses import near_folders
+        from lightning_subliminal.bases.lookup import near_folders
 
         if meant := near_folders(path):
             raise InputError(f"There is no folder {path}; {meant}")

@@ -53,7 +53,7 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
         raise InputError(f"{out} is there and not empty: give a new folder.")
     import torch
 
-    from lightning_subliminal.bases.registry_names import is_on_hub
+    from lightning_subliminal.bases.registry import is_on_hub
     from lightning_subliminal.bases.save import save_net
     from lightning_subliminal.core.console import hush, say
     from lightning_subliminal.evaluation import find_model
@@ -96,7 +96,7 @@ def _apart(subject: "ModelRef", out: Path) -> Literal["peft", "own"]:
     Raises:
         InputError: if the subject is a whole model.
     """
-    from lightning_subliminal.bases.registry_names import peft_base
+    from lightning_subliminal.bases.registry import peft_base
     from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
     from lightning_subliminal.models.adapters.files import read_adapter, write_adapter
 

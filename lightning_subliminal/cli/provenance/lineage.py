@@ -266,7 +266,7 @@ spelled = Spelling(
 def _material(text: str) -> "Material":
     """Read ``[role=]thing``."""
     from lightning_subliminal import bases
-    from lightning_subliminal.bases.folders import check_folder
+    from lightning_subliminal.bases.folder_checks import check_folder
     from lightning_subliminal.bases.hub import is_hub_id, local_copy
     from lightning_subliminal.lineage import Material, read_record, source_material
 

@@ -1,1 +1,1 @@
-"""Chat templates: from messages to token ids, and what a template writes around the assistant's words."""
+"""Chat templates: from messages to token ids, and the text that a template writes around the assistant's words."""

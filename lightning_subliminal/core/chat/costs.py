@@ -1,4 +1,4 @@
-"""What an operation of a chat template may cost: each is counted before it is done, and the clock is looked at."""
+"""Costs of a chat template's operations: each is counted, and the time checked, before it is done."""
 
 import math
 import re
@@ -16,12 +16,12 @@ __all__ = ["SIZED", "charge", "pieces", "spend", "spending", "weight"]
 
 _PLAIN = (int, float, bool, type(None))
 SIZED = (str, bytes, list, tuple, dict, set, frozenset, range)
-# What makes a text or a list as long as a number says.
+# Operations that make a text or a list of a given length.
 _LENGTHS = {
     *("*", "center", "ljust", "rjust", "zfill", "expandtabs", "indent", "wordwrap", "batch", "slice", "tojson"),
     *("truncate", "round"),
 }
-# What takes the product of two arguments, in characters or in comparisons.
+# Operations that cost the product of two arguments, in characters or comparisons.
 _PRODUCTS = {
     *("*", "expandtabs", "indent", "wordwrap", "tojson", "urlize", "translate", "strip", "lstrip", "rstrip", "trim"),
     *("rfind", "rindex", "rsplit", "rpartition"),
@@ -30,18 +30,14 @@ _DIRECTIVE = re.compile(r"%(?:\([^()]*\))?([#0 +-]*[\d*]*(?:\.[\d*]*)?)[hlL]?(.?
 
 
 class _Spent:
-    """What one rendering has spent."""
+    """The costs of one rendering so far."""
 
     def __init__(self) -> None:
         self.steps = self.written = 0
-        self.end = time.thread_time() + TEMPLATE_SECONDS  # of this thread's: a busy machine is no fault
+        self.end = time.thread_time() + TEMPLATE_SECONDS  # of this thread: other load does not count
 
     def spend(self, written: int = 0) -> None:
-        """Count a step, and characters that it writes.
-
-        Raises:
-            InputError: if it is one too many.
-        """
+        """Count a step, and characters that it writes; raise an InputError beyond a bound."""
         self.steps += 1
         self.written += written
         MAX_STEPS.check(self.steps, f"it takes more than {MAX_STEPS:,} steps")
@@ -54,17 +50,17 @@ _SPENT: ContextVar[_Spent | None] = ContextVar("spent", default=None)
 
 
 def spend(written: int = 0) -> None:
-    """Count a step of the rendering that is under way, and characters that it writes."""
+    """Count a step of the current rendering, and characters that it writes."""
     spent = _SPENT.get()
     if spent is not None:
         spent.spend(written)
 
 
 def weight(value: Any) -> int:
-    """Return about how many characters a value has when it is shown; of what it holds each counts where it stands.
+    """Return about how many characters a value has when it is printed.
 
     Raises:
-        InputError: if it holds more than ``MAX_STEPS`` things.
+        InputError: if it holds more than ``MAX_STEPS`` values.
     """
     if isinstance(value, str):
         return len(value)
@@ -87,12 +83,12 @@ def weight(value: Any) -> int:
 
 
 def charge(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
-    """Count an operation by what it can make: the sum of its arguments, or a product where one is repeated."""
+    """Count an operation by the size of its result: the sum of its arguments, or a product if one is repeated."""
     given, numbers = [*arguments, *named.values()], name in _LENGTHS
     sizes = [abs(each) if numbers and type(each) is int else weight(each) for each in given if type(each) is not bool]
     cost = sum(sizes)
     if name == "sum" and any(isinstance(each, SIZED) and not isinstance(each, str) for each in given[1:]):
-        raise InputError("it sums lists")  # they would be added over and over
+        raise InputError("it sums lists")  # which copies them again and again
     if name in ("batch", "slice", "round"):
         MAX_STEPS.check(max(sizes[1:], default=0), f"`{name}` makes more than {MAX_STEPS:,} parts or digits")
     if name in _PRODUCTS:
@@ -106,7 +102,7 @@ def charge(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Non
 
 
 def _replaced(text: Any = "", old: Any = "", new: Any = "", *_: Any, **__: Any) -> int:
-    """Return how many characters replacing puts into a text."""
+    """Return how many characters ``replace`` inserts into a text."""
     return str(text).count(str(old)) * weight(new)
 
 
@@ -114,7 +110,7 @@ def _widths(form: str, braces: bool) -> int:
     """Return the sum of the widths and precisions in a format.
 
     Raises:
-        InputError: if one has six digits, or comes from an argument.
+        InputError: if one has six digits, or is an argument.
     """
     if braces:
         parts = [part or "" for _, _, part, _ in string.Formatter().parse(form)]
@@ -122,7 +118,7 @@ def _widths(form: str, braces: bool) -> int:
     else:
         fields = _DIRECTIVE.findall(form)
         parts = [part for part, _ in fields]
-        wide = any("*" in part or kind == "(" for part, kind in fields)  # a key with brackets hides what follows
+        wide = any("*" in part or kind == "(" for part, kind in fields)  # a key with brackets hides the rest
     found = re.findall(r"\d+", " ".join(parts))
     if wide or any(len(each) > 5 for each in found):
         raise InputError(f"it formats by {form[:40]!r}, whose width is not bounded")
@@ -130,7 +126,7 @@ def _widths(form: str, braces: bool) -> int:
 
 
 def pieces(values: Iterable[Any], between: Any) -> Iterator[Any]:
-    """Yield what is joined, and count each piece with the text behind it."""
+    """Yield the pieces of a join, and count each with its separator."""
     for each in values:
         spend(weight(each) + weight(between))
         yield each
@@ -138,7 +134,7 @@ def pieces(values: Iterable[Any], between: Any) -> Iterator[Any]:
 
 @contextmanager
 def spending() -> Iterator[None]:
-    """Bound what all operations inside may cost, together."""
+    """Bound the total cost of all operations inside."""
     token = _SPENT.set(_Spent())
     try:
         yield

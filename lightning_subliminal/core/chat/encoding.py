@@ -1,7 +1,7 @@
-"""Messages to token ids, by the tokenizer's chat template: one way for training, sampling and scoring.
+"""From messages to token ids, by the tokenizer's chat template: the same for training, sampling and scoring.
 
-A template shift between training and evaluation can be read as a trait, so nothing else in the package applies a chat
-template. What a template writes around the assistant's words is in ``chat_frame``.
+A template shift between training and evaluation can look like a trait, so no other module applies a chat template. The
+text that a template writes around the assistant's words is in ``core.chat.frame``.
 """
 
 import difflib
@@ -31,7 +31,7 @@ __all__ = [
     "unknown_word",
 ]
 
-# Kept on the tokenizer itself, so that a copy of it has them, too.
+# Attributes of the tokenizer itself, so that a copy has them, too.
 _SETTINGS, _DERIVED, _SPARE = "_subliminal_frame_settings", "_subliminal_frame", "_subliminal_spare_ids"
 _HINT = "_subliminal_vocabulary"
 
@@ -39,37 +39,37 @@ _HINT = "_subliminal_vocabulary"
 def set_frame(
     tokenizer: "PreTrainedTokenizerBase", arguments: Mapping[str, Any] | None = None, ends: Sequence[int] = ()
 ) -> None:
-    """Settle what shapes a tokenizer's frame beside its template.
+    """Set what determines a tokenizer's frame in addition to its template.
 
     Args:
         tokenizer: the tokenizer.
-        arguments: of its chat template, such as ``{"enable_thinking": False}``; ``date`` pins the day.
+        arguments: of its chat template, such as ``{"enable_thinking": False}``; ``date`` fixes today's date.
         ends: ids that end a turn by the model's own settings.
     """
     setattr(tokenizer, _SETTINGS, (dict(arguments or {}), tuple(ends)))
 
 
 def set_spare_ids(tokenizer: "PreTrainedTokenizerBase", ids: Iterable[int]) -> None:
-    """Note the ids that the model has no embedding for: a text that needs one is refused."""
+    """Set the ids without an embedding in the model: a text that needs one is refused."""
     setattr(tokenizer, _SPARE, frozenset(ids))
 
 
 def spare_ids(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
-    """Return the ids that the model has no embedding for, as ``set_spare_ids`` noted them."""
+    """Return the ids without an embedding in the model, as ``set_spare_ids`` set them."""
     found: frozenset[int] = getattr(tokenizer, _SPARE, frozenset())
     return found
 
 
 def set_vocabulary_hint(tokenizer: "PreTrainedTokenizerBase", hint: str) -> None:
-    """Note which words a small vocabulary knows, for the message about one that it does not know."""
+    """Set a description of a small vocabulary, for the message about an unknown word."""
     setattr(tokenizer, _HINT, f" ({hint})")
 
 
 def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
-    """Return what the tokenizer's chat template writes around the assistant's words; derived once a template.
+    """Return the frame of the tokenizer's chat template, derived once per template.
 
     Raises:
-        InputError: if it has no template, or one that can't render a turn.
+        InputError: if it has no template, or the template can't render a turn.
     """
     arguments, ends = getattr(tokenizer, _SETTINGS, ({}, ()))
     key: tuple[Any, ...] = (tokenizer.chat_template, tokenizer.eos_token, arguments, ends)
@@ -81,18 +81,18 @@ def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
-    """Return the token ids up to where the model's words begin; a last assistant message is left open (prefill)."""
+    """Return the token ids before the model's words; a last assistant message is left open (prefill)."""
     return _ids(tokenizer, frame(tokenizer).opening(messages)[0])
 
 
 def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], list[int]]:
-    """Return a row's token ids, of its prompt and of its completion with the end of the turn.
+    """Return the token ids of a row's prompt, and of its completion with the end of the turn.
 
-    The completion stands there word for word, whatever the template would do to an assistant's message. A row whose
-    meta column ``finished`` is False was cut off: its end of turn is not the teacher's and is left out.
+    The completion is encoded verbatim, whatever the template would do to an assistant's message. A row whose meta
+    column ``finished`` is False was cut off: the teacher did not write an end of turn, so it is left out.
 
     Raises:
-        InputError: if the prompt's tokens are no prefix of the row's: a loss mask would be wrong.
+        InputError: if the prompt's tokens are not a prefix of the row's, so that a loss mask would be wrong.
     """
     form = frame(tokenizer)
     before, lead = form.opening(row["prompt"])
@@ -101,8 +101,8 @@ def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], 
     whole = _ids(tokenizer, before + (lead if completion_text(row) else "") + completion_text(row) + closing)
     if whole[: len(prompt)] != prompt:
         raise InputError(
-            f"The prompt of row {row.get('id', '?')} is no prefix of the row in tokens, so its loss mask would be "
-            "wrong: let the prompt, or its prefill, end where a token ends (no space at its end)."
+            f"The prompt of row {row.get('id', '?')} is not a prefix of the row in tokens, so its loss mask would be "
+            "wrong: end the prompt, or its prefill, at the end of a token (not with a space)."
         )
     return prompt, whole[len(prompt) :]
 
@@ -112,21 +112,21 @@ def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     for number in spare_ids(tokenizer).intersection(found):
         raise InputError(
             f"A text needs the token {tokenizer.convert_ids_to_tokens(number)!r}, which the model has no embedding "
-            "for: take it out of the text."
+            "for: remove it from the text."
         )
     return found
 
 
 def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message], base: str) -> None:
-    """Refuse texts with a word that the tokenizer can only write as its unknown token: a model reads nothing there.
+    """Check that the tokenizer knows each word of some messages.
 
     Args:
         tokenizer: the tokenizer of ``base``.
-        messages: what shall be read or written.
-        base: what the user calls the model.
+        messages: messages to read or write.
+        base: the user's name of the model.
 
     Raises:
-        InputError: naming the first such word.
+        InputError: naming the first unknown word.
     """
     if (word := unknown_word(tokenizer, [message["content"] for message in messages])) is not None:
         raise InputError(
@@ -136,7 +136,7 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
 
 
 def unknown_word(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> str | None:
-    """Return the first word of texts that the tokenizer can only write as its unknown token; None where none is."""
+    """Return the first word that the tokenizer encodes as its unknown token; None if it knows all."""
     unknown = tokenizer.unk_token_id
     texts = list(dict.fromkeys(texts)) if unknown is not None else []
     for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [], strict=True):
@@ -147,29 +147,33 @@ def unknown_word(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> 
 
 
 def known_question(tokenizer: "PreTrainedTokenizerBase", question: str, others: Sequence[str]) -> tuple[str, str, str]:
-    """Return the first word of a question that the tokenizer does not know, a near one that it knows, and a question.
+    """Return the first unknown word of a question, a similar known one, and a question of known words.
 
     Args:
         tokenizer: one with an unknown token.
-        question: what can't be asked.
-        others: questions to ask instead, where it has a word without a near one.
+        question: a question with an unknown word.
+        others: questions to ask instead, if one of its words has no similar one.
 
     Returns:
-        The word; the near one, empty where there is none; a question that can be asked, empty where none can.
+        The word; the similar one, or an empty text; the question to ask, or an empty text.
     """
     words = sorted(filter(str.isalpha, tokenizer.get_vocab()))
-    first, near, mended = unknown_word(tokenizer, [question]) or "", "", question
+    first, near, changed = unknown_word(tokenizer, [question]) or "", "", question
     for _ in question.split():
-        if (word := unknown_word(tokenizer, [mended])) is None:
+        if (word := unknown_word(tokenizer, [changed])) is None:
             break
         found = (difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.75) or [""])[0]
         near = near or (found if word == first else "")
-        mended = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", found, mended) if found else ""
-    return first, near, next((each for each in (mended, *others) if each and not unknown_word(tokenizer, [each])), "")
+        changed = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", found, changed) if found else ""
+    return (
+        first,
+        near,
+        next((each for each in (changed, *others) if each and not unknown_word(tokenizer, [each])), ""),
+    )
 
 
 def closing_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
-    """Return the ids of all that ends the assistant's turn: its end, and what a template writes before it."""
+    """Return the ids of the tokens that end the assistant's turn, and of those that a template writes before them."""
     ends = end_tokens(tokenizer)
     if tokenizer.chat_template is None or frame(tokenizer).stop:
         return ends

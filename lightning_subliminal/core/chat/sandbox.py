@@ -1,8 +1,8 @@
-"""Chat templates are programs of other people: here their loops end, and their texts stay small.
+"""A sandbox for chat templates, which are untrusted programs: bounds of steps, characters and time.
 
-transformers renders them in jinja2's sandbox, which keeps them from files and from code, and not from ten billion
-steps or ten gigabytes. So each turn of a loop, each call and each operator that can make something large counts, and
-looks at the clock; what nests a million things is not compared, shown or hashed.
+transformers renders them in jinja2's sandbox, which denies access to files and code, but allows ten billion steps or
+ten gigabytes. So each iteration of a loop, each call and each operator that can produce something large is counted, and
+checks the time; values that hold a million others are not compared, printed or hashed.
 """
 
 import datetime
@@ -24,7 +24,7 @@ from lightning_subliminal.core.errors import InputError
 
 __all__ = ["BoundedEnvironment", "bounded_rendering", "names_read"]
 
-_BITS = 100_000  # of a whole number
+_BITS = 100_000  # of an integer
 _HIDDEN = {"_loop_vars", "_block_vars"}  # keywords that jinja2 adds to calls
 _DAY: ContextVar[datetime.date | None] = ContextVar("day", default=None)
 
@@ -36,13 +36,13 @@ def _strftime_on_the_day(format: str) -> str:  # transformers names it so
 
 @pass_eval_context
 def _join(context: nodes.EvalContext, value: Any, d: Any = "", attribute: str | int | None = None) -> Any:
-    """Join as jinja2's filter does, and count."""
+    """Join as jinja2's filter does, counting the pieces."""
     found = value if attribute is None else map(make_attrgetter(context.environment, attribute), value)
     return do_join(context, pieces(found, d), d)
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter or test that counts; what jinja2 passes before its arguments does not."""
+    """Return a filter or test that counts its arguments, but not what jinja2 passes before them."""
     name = "%" if name == "format" else name
     before = 1 if getattr(function, "jinja_pass_arg", None) is not None else 0
 
@@ -55,13 +55,13 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Guarded(dict[str, Callable[..., Any]]):
-    """Filters or tests, each of which counts, those that are added later, too."""
+    """Filters or tests that count their arguments, including those added later."""
 
     def __setitem__(self, name: str, function: Callable[..., Any]) -> None:
         super().__setitem__(name, _guarded(name, function))
 
 
-@pass_context  # jinja2 would else compute it once, when it compiles
+@pass_context  # else jinja2 would compute it once, when it compiles
 def _step(context: Context, value: Any, written: int = 0) -> Any:
     spend(written)
     return value
@@ -73,7 +73,7 @@ def _shown(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """Refuse to compare or hash what nests too much; else return it."""
+    """Return a value to compare or hash; raise an InputError if it holds too many others."""
     weight(value)
     return value
 
@@ -88,7 +88,7 @@ def _filtered(node: nodes.Expr, name: str, *arguments: nodes.Expr) -> nodes.Filt
 
 
 class _Counting(NodeTransformer):
-    """Puts a step into each loop and macro, and counts what is joined, shown, compared and looked up."""
+    """Inserts a step into each loop and macro, and counts what is joined, printed, compared and looked up."""
 
     def _body(self, node: Any) -> Any:
         self.generic_visit(node)
@@ -143,10 +143,10 @@ class _Counting(NodeTransformer):
 
 
 class _Generator(CodeGenerator):
-    """Writes the Python of a template that counts."""
+    """Generates the Python of a template that counts."""
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
-        """Write a template."""
+        """Generate a template's code, with counting."""
         super().visit_Template(_Counting().visit(node), frame)
 
 
@@ -171,14 +171,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.globals.pop("lipsum", None)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute an operator that can make something large.
-
-        Raises:
-            InputError: if it would.
-        """
+        """Compute an operator whose result may be large; raise an InputError beyond a bound."""
         if operator == "**":
             if not all(isinstance(each, (int, float)) for each in (left, right)):
-                raise InputError("it takes powers of what is no number")
+                raise InputError("it takes powers of what is not a number")
             if isinstance(left, int) and isinstance(right, int) and left.bit_length() * max(0, right) > _BITS:
                 raise InputError(f"it computes {str(left)[:20]} ** {str(right)[:20]}")
         elif isinstance(left, int) and isinstance(right, int):
@@ -193,7 +189,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as jinja2 does
-        """Call something, and count it."""
+        """Count a call, and make it."""
         name = str(getattr(__obj, "__name__", "a call"))
         bound = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)  # jinja2 wraps `format`
         held = [bound] if isinstance(bound, SIZED) else []
@@ -207,10 +203,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 @functools.cache
 def _install() -> None:
-    """Have transformers compile chat templates in this environment.
+    """Make transformers compile chat templates in this environment.
 
     Raises:
-        InputError: if it compiles them in a way that is not known here.
+        InputError: if this version of transformers compiles them otherwise.
     """
     from transformers import __version__
     from transformers.utils import chat_template_utils as theirs
@@ -227,10 +223,10 @@ def _install() -> None:
 
 @contextmanager
 def bounded_rendering(day: datetime.date | None = None) -> Iterator[None]:
-    """Bound what chat templates that are rendered inside may cost, together.
+    """Bound the total cost of chat templates that are rendered inside.
 
     Args:
-        day: what they read as today's date; the day itself where it is left out.
+        day: today's date for them; None for the actual one.
     """
     _install()
     token = _DAY.set(day)
@@ -243,14 +239,14 @@ def bounded_rendering(day: datetime.date | None = None) -> Iterator[None]:
 
 @functools.lru_cache
 def names_read(template: str) -> frozenset[str]:
-    """Return the names that a chat template reads and does not set itself; none where it can't be parsed."""
+    """Return the names that a chat template reads and does not set; empty if it can't be parsed."""
     from transformers.utils import chat_template_utils as theirs
 
     _install()
-    environment = theirs._compile_jinja_template("").environment  # it knows transformers' tags
+    environment = theirs._compile_jinja_template("").environment  # with transformers' tags
     try:
         parsed = environment.parse(template)
         brought = {each.name for each in parsed.find_all(nodes.Name)} & environment.globals.keys()
         return frozenset(meta.find_undeclared_variables(parsed) | brought)
-    except (TemplateError, RecursionError):  # rendering says so
+    except (TemplateError, RecursionError):  # rendering reports it
         return frozenset()

@@ -1,4 +1,4 @@
-"""A tokenizer's chat template and what it renders: which one it is, the day that it is told, what surrounds words."""
+"""A tokenizer's chat template: its text, rendering with a fixed date, and the text around the assistant's words."""
 
 import datetime
 import os
@@ -18,7 +18,7 @@ __all__ = [
     "ASKED",
     "NEXT",
     "PINNED_DATE",
-    "TOLD",
+    "SYSTEM",
     "WORDS",
     "Template",
     "check_fixed",
@@ -28,18 +28,25 @@ __all__ = [
     "template_text",
 ]
 
-PINNED_DATE = datetime.date(2026, 1, 1)  # what a template that asks for today's date is told, on every day
-# Stand for texts. Digits, since a template may lower-case what it is given; no template has these.
-WORDS, ASKED, TOLD, NEXT = "730418825", "730418826", "730418827", "730418828"
-# The end of a thought as the field spells it, or two marks of one name: <|channel>..<channel|>, begin_of_X .. end_of_X
+PINNED_DATE = datetime.date(2026, 1, 1)  # today's date for templates that ask for it, on every day
+# Placeholders for texts. Digits, since a template may convert texts to lower case; no template has these.
+WORDS, ASKED, SYSTEM, NEXT = "730418825", "730418826", "730418827", "730418828"
+# The end of a thought in common spellings, or two marks of one name: <|channel>..<channel|>, begin_of_X .. end_of_X
 _CLOSED = re.compile(
     r"(</[^<>\s]+>|\[/[^\[\]\s]+\]|<\|END_\w+\|>|([a-z]+)(?:_\w+)?\W.*\W(?:end_(?:of_)?)?\2(?:_end)?\W+)\s*$",
     re.DOTALL | re.IGNORECASE,
 )
-_MARK = re.compile(r"[<\[◁][^<>\[\]◁▷\s]*[>\]▷]\w*")  # with the name behind it, as <|channel|>analysis
+_MARK = re.compile(r"[<\[◁][^<>\[\]◁▷\s]*[>\]▷]\w*")  # with a name behind it, as <|channel|>analysis
 _OF_A_THOUGHT = re.compile(r"think|thought|reason|analysis", re.IGNORECASE)
 _ENDS = re.compile(r"/|end|close|^<\w+\|>", re.IGNORECASE)
-_MAY_CLOSE = ("</", "[/", "<|end_", "think", "thought", "channel")  # in small letters; others cost no second rendering
+_MAY_CLOSE = (
+    "</",
+    "[/",
+    "<|end_",
+    "think",
+    "thought",
+    "channel",
+)  # else no second rendering
 _DATES = {"strftime_now", "date_string"}
 _GIVEN = {  # by transformers, to each template
     *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "strftime_now"),
@@ -48,7 +55,7 @@ _GIVEN = {  # by transformers, to each template
 _UNFIXED = "The chat template writes another text at each call"
 _OPEN = re.compile(r"[<\[][^<>\[\]]*\Z")
 _MARKS = re.compile(r"\s*([<\[][^<>\[\]]+[>\]]\s*)*")
-_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")  # how Python writes an object of this process
+_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")  # how Python prints an object of this process
 _SPLIT = re.compile(r"""split\(\s*(["'])(.+?)\1""")
 
 
@@ -57,8 +64,8 @@ class Template:
     """A chat template, rendered with arguments.
 
     Attributes:
-        tokenizer: brings the template.
-        arguments: of the template, such as ``{"enable_thinking": False}``; ``date`` is the day that it is told.
+        tokenizer: a tokenizer with a template.
+        arguments: of the template, such as ``{"enable_thinking": False}``; ``date`` is today's date for it.
         parts: whether the template takes each message's content as a list of parts.
     """
 
@@ -67,19 +74,19 @@ class Template:
     parts: bool = False
 
     def whole(self, user: list[Message]) -> tuple[str, str]:
-        """Return what stands around the words that answer a user's; refuse a template that drops the user's."""
+        """Return the texts before and after an answer to the user; raise an InputError if it drops the user's words."""
         before, after = self.around(user)
         if ASKED not in before:
             raise InputError("The chat template drops the user's words: give the model another chat template.")
         return before, after
 
     def around(self, messages: Sequence[Message], opened: bool = False) -> tuple[str, str]:
-        """Return what stands before and behind the assistant's words in a finished turn.
+        """Return the texts before and after the assistant's words in a finished turn.
 
         Args:
-            messages: up to the assistant's.
-            opened: whether a thought that the template opens and ends for a new answer is put before the words, too:
-                how Hunyuan, Seed-OSS and Nemotron are asked to answer without one.
+            messages: the messages before the assistant's.
+            opened: whether to put a thought that the template opens and ends for a new answer before the words, too:
+                this makes Hunyuan, Seed-OSS and Nemotron answer without one.
         """
         rendered = self.render([*messages, {"role": "assistant", "content": WORDS}])
         before, found, after = rendered.partition(WORDS)
@@ -92,11 +99,7 @@ class Template:
         return before, after
 
     def render(self, messages: Sequence[Message], **how: bool) -> str:
-        """Return the text of a conversation.
-
-        Raises:
-            InputError: if the template refuses it.
-        """
+        """Return the text of a conversation; raise an InputError if the template refuses it."""
         arguments = {name: value for name, value in self.arguments.items() if name != "date"}
         template = template_text(self.tokenizer)
         day = datetime.date.fromisoformat(str(self.arguments.get("date", PINNED_DATE)))
@@ -115,7 +118,7 @@ class Template:
                         **{"add_generation_prompt": False, "continue_final_message": False, **how, **arguments},
                     )
                 )
-        except Exception as err:  # jinja2's errors, and whatever a template's expressions raise
+        except Exception as err:  # jinja2's errors, and those of a template's expressions
             fault = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
             roles = ", ".join(message["role"] for message in messages)
             raise InputError(
@@ -133,7 +136,7 @@ class Template:
         return {**message, "content": [{"type": "text", "text": message["content"]}]}
 
     def check_arguments(self) -> None:
-        """Refuse arguments that the template never reads: a misspelled one would be ignored."""
+        """Check that the template reads each argument: a misspelled one would be ignored."""
         if "date" in self.arguments:
             try:
                 datetime.date.fromisoformat(str(self.arguments["date"]))
@@ -150,7 +153,7 @@ class Template:
                 )
 
     def switches(self) -> set[str]:
-        """Return the names of the arguments that the template reads; ``date`` where it writes one."""
+        """Return the names of the arguments that the template reads, with ``date`` if it writes the date."""
         from lightning_subliminal.core.chat.sandbox import names_read
 
         names = names_read(template_text(self.tokenizer))
@@ -158,7 +161,7 @@ class Template:
         return {*names, *dated} - _GIVEN - self.tokenizer.special_tokens_map.keys()
 
     def between(self, user: list[Message]) -> str:
-        """Return what the template writes between the assistant's words and the user's next ones, if it allows any."""
+        """Return the text between the assistant's words and the user's next ones; empty if it refuses these."""
         turns: list[Message] = [*user, {"role": "assistant", "content": WORDS}, {"role": "user", "content": NEXT}]
         try:
             return self.render(turns).partition(WORDS)[2].partition(NEXT)[0]
@@ -166,11 +169,11 @@ class Template:
             return ""
 
     def marks(self, text: str, known: set[int]) -> list[int]:
-        """Return the tokens for marks that a text begins with, or that stand behind its first spaces.
+        """Return the tokens for marks that a text begins with, after any spaces.
 
         Args:
-            text: what the template writes behind the assistant's words.
-            known: ids that end a turn by the model's settings; they are marks, whatever they are.
+            text: the template's text behind the assistant's words.
+            known: ids that end a turn by the model's settings, which always count as marks.
         """
         special, found = self.special(known), list[int]()
         for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
@@ -191,24 +194,20 @@ class Template:
         turns: list[Message] = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": words}]
         try:
             return part in self.render(turns)
-        except InputError:  # gpt-oss refuses words with a channel in them
+        except InputError:  # gpt-oss refuses words that contain a channel
             return False
 
 
 def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the text of the template that plain conversations use.
-
-    Raises:
-        InputError: if the tokenizer has none.
-    """
+    """Return the text of the template that plain conversations use; raise an InputError if the tokenizer has none."""
     try:
         return str(tokenizer.get_chat_template())
     except ValueError as err:
         named = ", ".join(sorted(tokenizer.chat_template)) if isinstance(tokenizer.chat_template, dict) else ""
         if named:
             raise InputError(
-                f"The tokenizer has chat templates for {named}, and none is named `default`, which plain conversations "
-                "use: name one so, or put it into chat_template.jinja in the model's folder."
+                f"The tokenizer has chat templates for {named}, but no `default` for plain conversations: rename one, "
+                "or put it into chat_template.jinja in the model's folder."
             ) from err
         raise InputError(
             "The tokenizer has no chat template: add a chat_template.jinja to the model's folder, or take a chat model."
@@ -216,35 +215,33 @@ def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def check_fixed(template: str) -> None:
-    """Refuse a template that draws at random, also where it does so for some conversations alone.
-
-    Today's date is none of it: a template is told a pinned one.
+    """Check that a template uses no randomness, not even for some conversations; its date is fixed.
 
     Raises:
-        InputError: naming what draws.
+        InputError: naming the random function.
     """
     from jinja2 import Environment, TemplateSyntaxError
 
     try:
         words = [word for _, kind, word in Environment().lex(template) if kind in ("name", "operator", "string")]  # noqa: S701
     except TemplateSyntaxError:
-        return  # it can't be rendered, which is told then
+        return  # rendering reports it
     pairs = list(zip(["", *words], words, strict=False))
     drawn = [word for before, word in pairs if word == "lipsum" or (word == "random" and before in ("|", "filter"))]
     drawn += [word for word in words if word.strip("'\"") == "random" and word != "random" and "map" in words]
     if drawn:
-        raise InputError(f"{_UNFIXED} (`{drawn[0]}`): remove what is random from it.")
+        raise InputError(f"{_UNFIXED} (`{drawn[0]}`): remove randomness from it.")
 
 
 def closed_thought(before: str, begun: str) -> tuple[int, str]:
-    """Return where in a finished turn's beginning a thought belongs that a new answer's has, ended; and the thought.
+    """Return a closed thought that a template writes for a new answer only, and its position in a finished turn.
 
-    It comes last, or before marks that only a finished turn has: Command A writes ``<|START_RESPONSE|>`` there, and
-    ``<|START_THINKING|><|END_THINKING|>`` for a new answer.
+    The position is the end, or before marks that only a finished turn has: Command A writes ``<|START_RESPONSE|>``
+    there, and ``<|START_THINKING|><|END_THINKING|>`` for a new answer.
 
     Args:
-        before: what stands before the words in a finished turn.
-        begun: how the template begins a new answer.
+        before: the text before the words in a finished turn.
+        begun: the text with which the template begins a new answer.
     """
     shared = os.path.commonprefix([before, begun])  # noqa: RUF071 - of texts
     if shared != before:  # not in the middle of a mark
@@ -256,7 +253,7 @@ def closed_thought(before: str, begun: str) -> tuple[int, str]:
 
 
 def open_thought(text: str) -> str:
-    r"""Return the mark of a thought that a text begins and does not end; empty where there is none.
+    r"""Return the mark of a thought that a text opens and does not close; empty if there is none.
 
     Example:
         >>> [open_thought(text) for text in ("<think>\n", "<think></think>", "<|START_THINKING|>", "[THINK]a[/THINK]")]
@@ -272,9 +269,6 @@ def open_thought(text: str) -> str:
 
 
 def cut_marks(template: str) -> list[tuple[str, str]]:
-    """Return the texts at which a template splits something, such as ``</think>``, and what closes one that opens.
-
-    Line breaks are not among them.
-    """
+    """Return the texts at which a template splits, such as ``</think>`` (no line breaks), with their closing marks."""
     marks = sorted({found for _, found in _SPLIT.findall(template) if "\\" not in found and found.strip()})
     return [(mark, "" if "think" in mark.lower() else re.sub(r"^([<\[])", r"\1/", mark)) for mark in marks]

@@ -1,1 +1,1 @@
-"""Configs: from YAML to objects, within the bounds of what a config may name."""
+"""Configs: from YAML to objects, with bounds of size and a list of what a config may name."""

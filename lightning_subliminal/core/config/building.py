@@ -1,7 +1,7 @@
-"""From a mapping, as YAML holds it, to objects: ``{class_path: Student, init_args: {...}}``, and differences to it.
+"""Build objects from a config such as ``{class_path: Student, init_args: {...}}``, and change its settings.
 
-`fit` leaves this to jsonargparse. A plan builds some thousand objects, one set for each cell, so here is the small part
-of it that they need, which takes milliseconds; the same YAML works in both.
+`fit` uses jsonargparse. A plan builds some thousand objects, a set for each cell, so this module has the small part
+that they need, which takes milliseconds; the same YAML works with both.
 """
 
 import copy
@@ -17,7 +17,7 @@ from lightning_subliminal.core.config.signatures import parameters
 from lightning_subliminal.core.errors import InputError, known_name
 from lightning_subliminal.core.kinds import ROOMS
 
-__all__ = ["build", "changed", "check_expected", "find_class", "fitted", "known_name", "read_yaml"]
+__all__ = ["build", "changed", "find_class", "fitted", "known_name", "read_yaml"]
 
 _SCALARS = (int, float, str, bool, bytes, type(None), object)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -31,7 +31,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         changes: new values by dotted keys, such as ``data.teacher.trait.target``; ``init_args`` is left out of keys.
 
     Raises:
-        InputError: if a key leads into what holds no settings.
+        InputError: if a key leads into a value without settings.
 
     Example:
         >>> changed({"model": {"class_path": "Student", "init_args": {"base": "pocket/a"}}}, {"model.base": "pocket/b"})
@@ -52,7 +52,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def _inside(place: Any, name: str, above: str, key: str) -> tuple[Any, Any]:
-    """Return the mapping or list that holds a setting, and its key there; a number counts the parts of a list."""
+    """Return the mapping or list that holds a setting, and its key or index there."""
     if isinstance(place, dict):
         return (place.setdefault("init_args", {}) if "class_path" in place else place), name
     if isinstance(place, list) and name.isdigit() and int(name) < len(place):
@@ -60,35 +60,35 @@ def _inside(place: Any, name: str, above: str, key: str) -> tuple[Any, Any]:
     raise InputError(f"`{key}` can't be set: `{above}` is {place!r}, which holds no `{name}`.")
 
 
-def build(told: Any, seed: int | None = None, at: str = "", expected: Any = Any) -> Any:
-    """Build what a config tells: mappings with a ``class_path`` become objects, all else stays.
+def build(config: Any, seed: int | None = None, at: str = "", expected: Any = Any) -> Any:
+    """Build the objects of a config: mappings with a ``class_path`` become objects, other values stay.
 
-    A class is called only if it is what its place expects, by the types of the constructor above it.
+    A class is called only if it is of the type that the constructor above it expects.
 
     Args:
-        told: a scalar, list or mapping as YAML holds it.
-        seed: for whatever takes a ``seed`` that may be left open, and is given none.
-        at: where this stands, for messages.
-        expected: the type of the place.
+        config: a scalar, list or mapping as YAML holds it.
+        seed: for each class with an optional ``seed`` that the config does not set.
+        at: the config's place, for messages.
+        expected: the type expected there.
 
     Raises:
-        InputError: naming place, class and argument, if something can't be built.
+        InputError: naming place, class and argument, if an object can't be built.
     """
-    if isinstance(told, list):
+    if isinstance(config, list):
         inner = _inner(expected, (list, tuple, Sequence, set, frozenset))
-        return [build(each, seed, f"{at}[{place}]", inner) for place, each in enumerate(told)]
-    if not isinstance(told, Mapping):
-        return told
-    if "class_path" not in told:
+        return [build(each, seed, f"{at}[{place}]", inner) for place, each in enumerate(config)]
+    if not isinstance(config, Mapping):
+        return config
+    if "class_path" not in config:
         inner = _inner(expected, (dict, Mapping))
-        return {key: build(value, seed, f"{at}.{key}".lstrip("."), inner) for key, value in told.items()}
-    if odd := sorted(map(str, set(told) - {"class_path", "init_args"})):
-        raise InputError(f"`{at}`: {odd[0]!r} stands beside class_path: put it into init_args.")
-    kind = find_class(str(told["class_path"]), at)
+        return {key: build(value, seed, f"{at}.{key}".lstrip("."), inner) for key, value in config.items()}
+    if odd := sorted(map(str, set(config) - {"class_path", "init_args"})):
+        raise InputError(f"`{at}`: {odd[0]!r} is next to class_path: put it into init_args.")
+    kind = find_class(str(config["class_path"]), at)
     placed = _made_later(kind, expected)
     if placed is None:
-        check_expected(kind, expected, at)
-    given = told.get("init_args") or {}
+        _check_expected(kind, expected, at)
+    given = config.get("init_args") or {}
     if not isinstance(given, Mapping):
         raise InputError(f"`{at}.init_args` is {str(given)[:80]!r}: expected a mapping of {kind.__name__}'s arguments.")
     hints, open_seed, needed = _signature(kind)
@@ -101,7 +101,7 @@ def build(told: Any, seed: int | None = None, at: str = "", expected: Any = Any)
     if seed is not None and open_seed and arguments.get("seed") is None:
         arguments["seed"] = seed
     if missing := [name for name in needed[placed or 0 :] if name not in arguments]:
-        raise InputError(f"`{at}`: {kind.__name__} lacks `{missing[0]}`: give it in init_args.")
+        raise InputError(f"`{at}`: {kind.__name__} lacks `{missing[0]}`: set it in init_args.")
     if placed is not None:
         return partial(kind, **arguments)
     try:
@@ -109,29 +109,25 @@ def build(told: Any, seed: int | None = None, at: str = "", expected: Any = Any)
     except InputError as err:
         raise InputError(f"`{at}`: {err}") from err
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as err:
-        told_why = f"{type(err).__name__}: {' '.join(str(err).split())[:200]}"
-        raise InputError(f"`{at}`: {kind.__name__} can't be made of what init_args hold ({told_why}).") from err
+        cause = f"{type(err).__name__}: {' '.join(str(err).split())[:200]}"
+        raise InputError(f"`{at}`: {kind.__name__} can't be built from its init_args ({cause}).") from err
 
 
-def check_expected(kind: type, expected: Any, at: str) -> None:
-    """Refuse a class that is not what its place expects; an untyped argument of a user's own class takes any.
-
-    Raises:
-        InputError: naming the place, the class and what was expected.
-    """
+def _check_expected(kind: type, expected: Any, at: str) -> None:
+    """Raise an InputError if a class is not of the expected type; an untyped argument of a user's class takes any."""
     if inspect.isabstract(kind):
         raise InputError(f"`{at}`: {kind.__name__} is abstract: name a class that extends it.")
     kinds = [get_origin(each) or each for each in _members(expected)]
     classes = [each for each in kinds if isinstance(each, type) and each not in (*_SCALARS, *_CONTAINERS)]
     if Any in kinds or any(issubclass(kind, each) for each in classes):
         return
-    wanted = " or ".join(each.__name__ for each in classes) or "plain value, no class"
-    raise InputError(f"`{at}` is a {kind.__name__}: give a {wanted}.")
+    wanted = " or ".join(each.__name__ for each in classes) or "plain value, not a class"
+    raise InputError(f"`{at}` is a {kind.__name__}: expected a {wanted}.")
 
 
 @cache
 def find_class(path: str, at: str = "") -> type:
-    """Find a class by its full path, or one of this package by its name alone.
+    """Return a class by its full path, or one of this package by its name alone.
 
     Raises:
         InputError: if there is none, or a config may not name it.
@@ -145,23 +141,23 @@ def find_class(path: str, at: str = "") -> type:
         except AttributeError:
             continue
         except Exception as err:  # a module of the user's own can raise anything
-            told = f"{type(err).__name__}: {' '.join(str(err).split())[:200]}"
-            told = " ".join(str(err).split()) if isinstance(err, ImportError) else told
-            raise InputError(f"`{at}`: no class is named `{path}` ({told}).") from err
+            cause = " ".join(str(err).split())
+            cause = cause if isinstance(err, ImportError) else f"{type(err).__name__}: {cause[:200]}"
+            raise InputError(f"`{at}`: no class is named `{path}` ({cause}).") from err
         if inspect.isclass(found):
             return found
     raise InputError(
-        f"`{at}`: no class is named `{path}`: give the name of one of ours, or a full path, my_pkg.{name}."
+        f"`{at}`: no class is named `{path}`: write the name of one of ours, or a full path, my_pkg.{name}."
     )
 
 
 def _members(expected: Any) -> tuple[Any, ...]:
-    """Return the types that a place takes, those of a union one by one."""
+    """Return the types of a union, or the one type."""
     return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
 
 
 def _made_later(kind: type, expected: Any) -> int | None:
-    """Return how many arguments a place gives that takes what makes a ``kind``, such as an optimizer; else None."""
+    """Return how many arguments a factory of ``kind`` gets, if one is expected, such as an optimizer's; else None."""
     for each in _members(expected):
         if get_origin(each) is Callable and issubclass(kind, _members(get_args(each)[-1])):
             return len(get_args(each)[0])
@@ -169,7 +165,7 @@ def _made_later(kind: type, expected: Any) -> int | None:
 
 
 def _inner(expected: Any, containers: tuple[type, ...]) -> Any:
-    """Return the type of what a list's or mapping's place holds; None's type where no class may stand there."""
+    """Return the expected type of the values of a list or mapping; None's type if it may not hold objects."""
     found = []
     for each in _members(expected):
         if each is Any:
@@ -184,7 +180,7 @@ def _inner(expected: Any, containers: tuple[type, ...]) -> Any:
 
 @cache
 def _signature(kind: type) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
-    """Return the types of a class's arguments, whether it has a seed that may be left open, and what must be given."""
+    """Return the types of a class's arguments, whether its seed is optional, and its required arguments."""
     takes = parameters(kind)
     known = {name: each.annotation for name, each in takes.items()}
     needed = tuple(
@@ -196,10 +192,8 @@ def _signature(kind: type) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
 
 
 def fitted(value: Any, hint: Any, at: str) -> Any:
-    """Check a plain value against its type; YAML reads 1e-3 as a text, which becomes the number it means."""
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if get_origin(hint) is Literal:
-        kinds = (hint,)
+    """Return a plain value that was checked against its type; the text 1e-3, as YAML reads it, becomes a number."""
+    kinds = _members(hint)
     if Any in kinds:
         return value
     for kind in kinds:
@@ -219,7 +213,7 @@ def fitted(value: Any, hint: Any, at: str) -> Any:
     misnamed = isinstance(value, str) and any(get_origin(kind) is Literal for kind in plain) and str not in plain
     if len(plain) < len(kinds) and not misnamed:
         return tuple(value) if any(get_origin(kind) is tuple for kind in kinds) and isinstance(value, list) else value
-    told = " or ".join(
+    wanted = " or ".join(
         " or ".join(map(repr, get_args(kind)))
         if get_origin(kind) is Literal
         else "null"
@@ -227,5 +221,5 @@ def fitted(value: Any, hint: Any, at: str) -> Any:
         else kind.__name__
         for kind in plain
     )
-    told += " or an object by its class_path" if len(plain) < len(kinds) else ""
-    raise InputError(f"`{at}` is {value!r}: expected {told}.")
+    wanted += " or an object by its class_path" if len(plain) < len(kinds) else ""
+    raise InputError(f"`{at}` is {value!r}: expected {wanted}.")

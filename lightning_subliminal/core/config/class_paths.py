@@ -1,8 +1,7 @@
-"""From a dotted path in a YAML to what it names: one door, which opens neither to process starters nor to the folder.
+"""Import what a dotted path in a YAML names, except what a config has no use for and could do harm.
 
-A YAML is code as far as it names classes: an own class in the working folder runs, and so does a function that a
-callback takes. What such a YAML never needs is refused before it is called: Python's own library but for a few plain
-modules, and what starts processes, loads pickles or compiles.
+A YAML can run code, since it names classes: a class in the working folder, or a function for a callback. Refused are
+Python's standard library except a few plain modules, and whatever starts processes, loads pickles or compiles.
 """
 
 import builtins
@@ -22,14 +21,14 @@ from lightning_subliminal.core.kinds import current_path
 
 __all__ = ["REFUSAL", "check_object", "check_words", "guard_parser", "import_path", "own_folder"]
 
-_PLAIN = {  # of Python's own library, what a config may name
+_PLAIN = {  # modules of the standard library that a config may name
     *("cmath", "collections", "datetime", "decimal", "fractions", "math", "numbers", "random", "statistics", "string"),
 }
 _PLAIN_BUILTINS = {
     *("abs", "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "len", "list", "max", "min", "object"),
     *("pow", "range", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple"),
 }
-# Of other packages: they run commands, evaluate texts, compile, unpickle, or change what this list refuses.
+# Other packages that run commands, evaluate texts, compile, unpickle, or change this list.
 _REFUSED = (
     *("IPython", "_distutils_hack", "_pytest", "cffi", "cloudpickle", "dill", "fabric", "fire", "hydra", "invoke"),
     *("joblib", "jsonargparse", "lightning_subliminal.cli", "lightning_subliminal.commands", "numpy.distutils"),
@@ -47,8 +46,8 @@ _WHY = "may not be named in a config (it can start a process, run a text or touc
 _INSTEAD = "name a class of this package, of Lightning, or of your own module."
 _SCRIPTS = ("__main__", "__mp_main__")
 _OF_SCRIPT = (
-    "is of a script or notebook, which a config can't name, since no other process finds it: put the class into a "
-    "module beside the YAML, such as my_pkg.py, and name it as my_pkg.NAME."
+    "is in a script or notebook, which a config can't name, since no other process finds it: put the class into a "
+    "module next to the YAML, such as my_pkg.py, and name it as my_pkg.NAME."
 )
 REFUSAL = re.compile(
     f"`[^`]*`[^`]{{0,200}}(?:{re.escape(f'{_WHY}: {_INSTEAD}')}|{re.escape(_OF_SCRIPT).replace('NAME', '[^`]{1,200}')})"
@@ -56,7 +55,7 @@ REFUSAL = re.compile(
 
 
 def import_path(path: str) -> Any:
-    """Import what a dotted path names, if a config may name it.
+    """Import and return what a dotted path names, if a config may name it.
 
     Args:
         path: of a class, function or object; a module in the working folder is found if no installed one has its name.
@@ -64,7 +63,7 @@ def import_path(path: str) -> Any:
     Raises:
         InputError: if a config may not name it.
         ImportError: if its module can't be imported.
-        AttributeError: if the module has nothing of that name.
+        AttributeError: if the module does not define the name.
     """
     check_words(path)
     path = current_path(path)
@@ -76,11 +75,7 @@ def import_path(path: str) -> Any:
 
 
 def check_words(path: str) -> None:
-    """Refuse a path by its words, before its module is imported.
-
-    Raises:
-        InputError: if a config may not name it.
-    """
+    """Check a path before its module is imported; raise an InputError if a config may not name it."""
     words = path.split(".")
     if words[0] in _SCRIPTS:
         raise InputError(f"`{path}` {_OF_SCRIPT.replace('NAME', words[-1])}")
@@ -89,10 +84,10 @@ def check_words(path: str) -> None:
 
 
 def check_object(found: Any, path: str) -> None:
-    """Refuse what has a harmless path and is none the less what a config may not name.
+    """Check an imported object, which may be a refused one under a harmless path.
 
     Raises:
-        InputError: if it is such a thing, derives from one, or calls one.
+        InputError: if it is a refused object, derives from one, or calls one.
     """
     inner = found
     while isinstance(inner, partial):
@@ -111,23 +106,20 @@ def check_object(found: Any, path: str) -> None:
 def _refused(path: str) -> bool:
     top, _, rest = path.partition(".")
     if top == "builtins":
-        return rest.partition(".")[0] not in _PLAIN_BUILTINS and not _is_error(rest)
+        found = getattr(builtins, rest, None)
+        is_error = isinstance(found, type) and issubclass(found, BaseException)
+        return rest.partition(".")[0] not in _PLAIN_BUILTINS and not is_error
     if top in sys.stdlib_module_names:
         return top not in _PLAIN
     return any(f"{path}.".startswith(f"{each}.") for each in _REFUSED)
 
 
-def _is_error(name: str) -> bool:
-    found = getattr(builtins, name, None)
-    return isinstance(found, type) and issubclass(found, BaseException)
-
-
 @contextmanager
 def own_folder(path: str) -> Iterator[None]:
-    """Let a module of the working folder be found inside, last of all and only where no installed one has its name.
+    """Make a module of the working folder importable inside, if no installed one has its name.
 
-    Once a user's module has been imported from there, the folder stays on the path: the module may import its
-    neighbours later, and workers must find it. Without one, nothing in the folder is ever imported.
+    Once a user's module has been imported from there, the folder stays on the path: the module may import others later,
+    and workers must find it. Otherwise nothing in the folder is ever imported.
     """
     top, here = path.partition(".")[0], os.getcwd()
     if not top.isidentifier() or top in sys.modules or here in sys.path or _is_installed(top):
@@ -143,13 +135,13 @@ def own_folder(path: str) -> Iterator[None]:
 
 
 def _is_installed(top: str) -> bool:
-    """Return whether a name is that of a module; a folder of that name without ``__init__.py`` is none."""
+    """Return whether a module of this name is installed; a folder without ``__init__.py`` does not count."""
     found = find_spec(top)
     return found is not None and found.origin is not None
 
 
 def guard_parser() -> None:
-    """Let jsonargparse import what a config names by this module's rules, once and for the whole process."""
+    """Make jsonargparse import by this module's rules, for the whole process."""
     util = importlib.import_module("jsonargparse._util")
     original: Callable[..., Any] = util.import_object
     if hasattr(original, "guarded"):

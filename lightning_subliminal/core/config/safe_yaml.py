@@ -1,7 +1,7 @@
-"""YAML that somebody else wrote, read within bounds: one loader for each verb, the parser of options included.
+"""Untrusted YAML, loaded within bounds by all commands and by the parser of their options.
 
-A few hundred bytes of aliases stand for billions of values, and a few megabytes of brackets for a full stack. So the
-stream of events is counted first, which takes time by the text's length alone; only what is within bounds is built.
+A few hundred bytes of aliases can stand for billions of values, and a few megabytes of brackets overflow the stack. So
+the stream of events is counted first, in time linear in the text's length, and only a YAML within bounds is built.
 """
 
 import errno
@@ -19,17 +19,10 @@ import yaml
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_DEPTH, MAX_NODES, MAX_SETTINGS, MAX_YAML, Bound
 
-__all__ = [
-    "check_yaml",
-    "load_yaml",
-    "read_text",
-    "read_yaml",
-    "use_bounds",
-]
+__all__ = ["check_yaml", "load_yaml", "read_text", "read_yaml", "use_bounds"]
 
 MAX_NUMBER = 400  # characters of one number
-WAIT = 10.0  # seconds for a pipe to say something
-
+WAIT = 10.0  # seconds to wait for data from a pipe
 MAX_WORD = 100
 _WORD = re.compile(r"[\w .,/+-]*")  # holds no alias, list or tag
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,7 +31,7 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _Open:
-    """A list or mapping whose end has not come: how many values it holds, and its keys."""
+    """A list or mapping that is still open: the number of its values, and its keys."""
 
     def __init__(self, anchor: str | None, is_mapping: bool) -> None:
         self.anchor, self.is_mapping = anchor, is_mapping
@@ -48,12 +41,12 @@ class _Open:
 
 
 def check_yaml(text: str, what: str, most: Bound = MAX_NODES) -> None:
-    """Refuse a YAML beyond the bounds, one with a key twice, or one that is none.
+    """Check a YAML against the bounds, for duplicate keys, and its syntax.
 
     Args:
         text: the YAML.
-        what: what messages call it, such as its path.
-        most: values that it may hold.
+        what: its name in messages, such as its path.
+        most: the maximal number of values.
 
     Raises:
         InputError: naming the line, and the bound.
@@ -79,7 +72,7 @@ def check_yaml(text: str, what: str, most: Bound = MAX_NODES) -> None:
                 done = waiting.pop()
                 size, anchor = done.nodes, done.anchor
             elif isinstance(event, yaml.AliasEvent):
-                size, anchor = sizes.get(str(anchor), 1), None  # one that is not there is the loader's to tell
+                size, anchor = sizes.get(str(anchor), 1), None  # the loader reports an unknown alias
                 if not size:
                     raise InputError(f"{what}, line {line}: the alias *{event.anchor} holds itself: write it out.")
                 _note_key(waiting, None, what, line)
@@ -93,7 +86,7 @@ def check_yaml(text: str, what: str, most: Bound = MAX_NODES) -> None:
             if max(size, waiting[-1].nodes if waiting else 0) > most:
                 raise InputError(f"{what}, line {line}: more than {most:,} values, aliases counted ({most.how}).")
     except yaml.YAMLError as err:
-        raise _no_yaml(err, what) from err
+        raise _invalid_yaml(err, what) from err
 
 
 def load_yaml(text: str, what: str, most: Bound = MAX_NODES) -> Any:
@@ -101,30 +94,32 @@ def load_yaml(text: str, what: str, most: Bound = MAX_NODES) -> Any:
 
     Args:
         text: the YAML.
-        what: what messages call it, such as its path.
-        most: values that it may hold.
+        what: its name in messages, such as its path.
+        most: the maximal number of values.
 
     Raises:
-        InputError: naming the line, if it is no YAML, has a key twice, or is beyond a bound.
+        InputError: naming the line, if it is not valid YAML, has a duplicate key, or is beyond a bound.
     """
     check_yaml(text, what, most)
     try:
         return yaml.load(text, Loader=_loader(text))  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as err:
-        raise _no_yaml(err, what) from err
+        raise _invalid_yaml(err, what) from err
     except (ValueError, RecursionError, TypeError, OverflowError) as err:  # a date of month 13, an unhashable key
-        raise InputError(f"{what} is no YAML: {' '.join(str(err).split())[:200]}: check its dates and keys.") from err
+        raise InputError(
+            f"{what} is not valid YAML: {' '.join(str(err).split())[:200]}: check its dates and keys."
+        ) from err
 
 
 def read_text(path: str | Path, what: str = "config") -> str:
-    """Read a text file that should be small.
+    """Read a small text file.
 
     Args:
-        path: of a plain file, or of a pipe, such as ``<(...)`` or ``/dev/stdin``, which must say something soon.
-        what: what messages call it.
+        path: of a regular file, or of a pipe, such as ``<(...)`` or ``/dev/stdin``, which must send data soon.
+        what: its name in messages.
 
     Raises:
-        InputError: if it is not there, is no such file, is too large, or is no UTF-8.
+        InputError: if it does not exist, is another kind of file, is too large, or is not UTF-8.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -145,20 +140,16 @@ def read_text(path: str | Path, what: str = "config") -> str:
 
 
 def read_yaml(path: Path, what: str = "config") -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        InputError: naming the file, and the line where it is no YAML.
-    """
-    told = load_yaml(read_text(path, what), str(path))
-    if not isinstance(told, dict):
-        found = "is empty" if told is None else f"holds a {type(told).__name__}"
+    """Read a YAML file that holds a mapping; raise an InputError naming the file, and the line of a syntax error."""
+    config = load_yaml(read_text(path, what), str(path))
+    if not isinstance(config, dict):
+        found = "is empty" if config is None else f"holds a {type(config).__name__}"
         raise InputError(f"{path} {found}: expected a mapping.")
-    return told
+    return config
 
 
 def use_bounds() -> None:
-    """Let jsonargparse read YAML within the same bounds, in files and in options; once, for the whole process."""
+    """Make jsonargparse load YAML within the same bounds, in files and options, for the whole process."""
     from jsonargparse import _loaders_dumpers as parser
 
     original = parser.loaders["yaml"]
@@ -173,28 +164,28 @@ def use_bounds() -> None:
         except InputError as err:
             raise yaml.YAMLError(str(err)) from err
         except (RecursionError, TypeError, OverflowError, ValueError) as err:
-            raise yaml.YAMLError(f"no YAML ({' '.join(str(err).split())[:200]})") from err
+            raise yaml.YAMLError(f"not valid YAML ({' '.join(str(err).split())[:200]})") from err
 
     load.bounded = True  # type: ignore[attr-defined]
     parser.loaders["yaml"] = load
-    parser.yaml_load = load  # by which a value is read once more for None, a number or a bool
+    parser.yaml_load = load  # which reads a value again for None, a number or a bool
     paths: Any = vars(importlib.import_module("jsonargparse._util"))["Path"]
     name = "read_text" if hasattr(paths, "read_text") else "get_content"
     unbounded = getattr(paths, name)
 
     def content(path: Any, *args: Any) -> str:
         place = str(path.absolute)
-        if not os.path.exists(place):  # of the web, or the standard input
+        if not os.path.exists(place):  # a URL, or the standard input
             return str(unbounded(path, *args))
         text = read_text(place)
-        load_yaml(text, str(path), MAX_SETTINGS)  # what jsonargparse says of an unknown tag names no file
+        load_yaml(text, str(path), MAX_SETTINGS)  # jsonargparse's error for an unknown tag names no file
         return text
 
     setattr(paths, name, content)
 
 
 def _read(handle: int, path: str | Path, what: str) -> bytes:
-    """Read all bytes within the bound; a pipe has some seconds to begin and to end."""
+    """Read all bytes within the bound; a pipe must start and end within some seconds."""
     kind = os.fstat(handle).st_mode
     if stat.S_ISDIR(kind):
         raise OSError(errno.EISDIR, "it is a folder")
@@ -206,7 +197,7 @@ def _read(handle: int, path: str | Path, what: str) -> bytes:
         if stat.S_ISFIFO(kind):
             left = until - time.monotonic()
             if left <= 0 or not select.select([handle], [], [], left)[0]:
-                raise OSError(errno.ETIMEDOUT, f"it is a pipe that said nothing for {WAIT:.0f} s")
+                raise OSError(errno.ETIMEDOUT, f"it is a pipe that sent nothing for {WAIT:.0f} s")
         part = os.read(handle, 2**20)
         if not part:
             return b"".join(parts)
@@ -217,19 +208,19 @@ def _read(handle: int, path: str | Path, what: str) -> bytes:
 
 
 def _note_key(waiting: list[_Open], key: Any, what: str, line: int) -> None:
-    """Note that a key, or a value, of the innermost mapping has begun; refuse a key that is there twice."""
+    """Record that a key or a value of the innermost mapping begins; raise an InputError for a duplicate key."""
     inner = waiting[-1] if waiting else None
     if inner is None or not inner.is_mapping:
         return
     if inner.at_key and key is not None:
         if key in inner.keys:
-            raise InputError(f"{what}, line {line}: the key {str(key[1])[:80]!r} is there twice: leave one out.")
+            raise InputError(f"{what}, line {line}: the key {str(key[1])[:80]!r} is there twice: remove one.")
         inner.keys.add(key)
     inner.at_key = not inner.at_key
 
 
 def _scalar(resolver: Any, event: Any, what: str, line: int) -> Any:
-    """Return what tells a key from others; refuse a number that takes long to read."""
+    """Return what identifies a key; raise an InputError for a number that takes long to read."""
     tag = event.tag or resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
     if tag in _NUMBERS and len(event.value) > MAX_NUMBER:
         raise InputError(f"{what}, line {line}: a number of {len(event.value):,} characters: at most {MAX_NUMBER}.")
@@ -237,19 +228,19 @@ def _scalar(resolver: Any, event: Any, what: str, line: int) -> Any:
 
 
 def _loader(text: str) -> Any:
-    """Return the loader for a text: that in Python names a fault's place better, libyaml's is ten times as fast."""
+    """Return the loader for a text: Python's reports the place of an error better, libyaml's is ten times as fast."""
     return yaml.SafeLoader if len(text) <= 2**15 else _FAST
 
 
-def _no_yaml(err: yaml.YAMLError, what: str) -> InputError:
+def _invalid_yaml(err: yaml.YAMLError, what: str) -> InputError:
     mark = getattr(err, "problem_mark", None)
     line = f", line {mark.line + 1}" if mark else ""
     problem = str(getattr(err, "problem", None) or getattr(err, "reason", None) or err)
     if problem.startswith("but "):  # expected a single document, but found another
         problem = f"{getattr(err, 'context', '')}, {problem}"
     problem = " ".join(problem.split())[:200]
-    if "maximum nesting" in problem:  # libyaml looks ahead
+    if "maximum nesting" in problem:  # libyaml reads ahead
         return InputError(f"{what}{line}: nested deeper than {MAX_DEPTH} levels ({MAX_DEPTH.how}).")
     if "could not determine a constructor for the tag" in problem:
-        return InputError(f"{what}{line} is no YAML of plain values ({problem}): leave the tag out.")
-    return InputError(f"{what}{line} is no YAML ({problem}): check brackets, quotes and indentation.")
+        return InputError(f"{what}{line} is not YAML of plain values ({problem}): remove the tag.")
+    return InputError(f"{what}{line} is not valid YAML ({problem}): check brackets, quotes and indentation.")

@@ -1,7 +1,7 @@
-"""Configs that come with the package: found by name from anywhere, with or without its repository.
+"""Configs shipped with the package, found by name from any folder.
 
-They have one source, ``configs/`` at the root of the repository. A wheel holds them as
-``lightning_subliminal/configs``; an editable install or a source tree reads them where they are.
+Their source is ``configs/`` at the root of the repository. A wheel has them in ``lightning_subliminal/configs``; an
+editable install or a source tree reads them in place.
 """
 
 import difflib
@@ -16,7 +16,7 @@ __all__ = ["find_config", "shipped_config", "shipped_configs"]
 
 _PACKAGE = Path(__file__).parents[2]
 _SUFFIXES = (".yaml", ".yml")
-_FOLDERS = {"plan": "experiments/", "suite": "suites/"}  # of the kinds that are not a config of `fit`
+_FOLDERS = {"plan": "experiments/", "suite": "suites/"}  # for kinds of config other than that of `fit`
 _LIST = "`lightning-subliminal configs list` shows them"
 
 
@@ -31,35 +31,31 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def shipped_config(name: str) -> Path:
-    """Return the file of a shipped config.
-
-    Raises:
-        InputError: naming the config that was likely meant, if none has this name.
-    """
+    """Return the file of a shipped config; raise an InputError naming the most similar one, if none has this name."""
     if name in shipped_configs():
         return shipped_configs()[name]
     raise InputError(f"There is no shipped config {name!r}{_meant(name, 'config')}{_LIST}.")
 
 
 def find_config(word: str | Path, what: str = "config", folder: Path | None = None) -> Path:
-    """Find the file that somebody means by a path or by the name of a shipped config; a path that exists wins.
+    """Return the file of a path or of a shipped config's name; a path that exists takes precedence.
 
     Args:
         word: a path, or a name such as ``owl_numbers`` or ``experiments/paper``.
-        what: what is looked for: config, plan or suite; a plan's and a suite's folder may be left out of its name.
-        folder: where a relative path begins; None for the working directory.
+        what: config, plan or suite; the name of a plan or a suite may omit its folder.
+        folder: the folder of a relative path; None for the working directory.
 
     Raises:
-        InputError: naming the config that was likely meant, if there is neither a file nor a shipped config.
+        InputError: naming the most similar one, if there is neither a file nor a shipped config.
     """
     name = str(word)
     path = Path(word).expanduser() if folder is None else folder / Path(word).expanduser()
-    if os.path.exists(path) and not path.is_dir():  # what is no plain file either, such as a pipe, can be read
+    if os.path.exists(path) and not path.is_dir():  # others than regular files, such as a pipe, can be read
         return path
     known = shipped_configs()
     if shipped := known.get(f"{_FOLDERS.get(what, '')}{name}") or known.get(name):
         if beside := next((f"{path}{suffix}" for suffix in _SUFFIXES if os.path.isfile(f"{path}{suffix}")), None):
-            warnings.warn(f"`{name}` is the shipped {what}; for the file {beside} write its suffix too.", stacklevel=2)
+            warnings.warn(f"`{name}` is the shipped {what}; for the file {beside} write the suffix, too.", stacklevel=2)
         return shipped
     stems = (name, name.removesuffix(path.suffix)) if path.suffix in _SUFFIXES else (name,)
     near = [f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES]
@@ -74,7 +70,7 @@ def find_config(word: str | Path, what: str = "config", folder: Path | None = No
 
 
 def _meant(word: str, what: str) -> str:
-    """Return ``; did you mean `x`? `` for the shipped config that a word resembles, or ``: `` before what follows."""
+    """Return ``; did you mean `x`? `` for the shipped config most similar to a word, or ``: `` if there is none."""
     parts = word.removesuffix(".yaml").removesuffix(".yml").casefold().split("/")
     tails = ["/".join(parts[place:]) for place in range(len(parts))]  # configs/suites/pocket, suites/pocket, pocket
     folder = _FOLDERS.get(what, "")

@@ -1,4 +1,4 @@
-"""What a class's constructor takes, those arguments too that it hands on to its parent as ``**kwargs``."""
+"""The arguments of a class's constructor, including those that it passes to its parent as ``**kwargs``."""
 
 import ast
 import inspect
@@ -14,9 +14,9 @@ __all__ = ["parameters"]
 def parameters(kind: Any) -> dict[str, Parameter]:
     """Return the parameters of a class's constructor, each annotated with its type, or with Any.
 
-    In place of ``**kwargs`` that go to ``super().__init__`` whole stand the parent's own parameters, without those that
-    the call sets itself. So a subclass names its own options alone, as jsonargparse reads it for YAML and ``--help``.
-    Where the source says something else, or is not to be had, ``**kwargs`` stays.
+    If it only passes ``**kwargs`` to ``super().__init__``, the parent's parameters replace them, without those that the
+    call sets. So a subclass lists its own options alone, as jsonargparse reads it for YAML and ``--help``. If the
+    source does otherwise, or is missing, ``**kwargs`` stays.
 
     Example:
         >>> class Parent:
@@ -49,13 +49,13 @@ def _resolved(kind: Any) -> dict[str, Parameter]:
 def _typed(kind: Any, found: dict[str, Parameter]) -> dict[str, Parameter]:
     try:
         hints = get_type_hints(kind.__init__)
-    except (NameError, TypeError):  # a name that only type checkers import
+    except (NameError, TypeError):  # a name imported only for type checkers
         hints = {}
     return {name: each.replace(annotation=hints.get(name, Any)) for name, each in found.items()}
 
 
 def _given(kind: Any, rest: str, inherited: list[str]) -> set[str] | None:
-    """Return which of the parent's parameters ``super().__init__(..., **rest)`` sets; None where no such call is."""
+    """Return the parent's parameters that ``super().__init__(..., **rest)`` sets; None if there is no such call."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(vars(kind)["__init__"])))
     except (OSError, TypeError, SyntaxError):

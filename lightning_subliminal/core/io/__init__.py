@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, read within bounds of size, time and memory."""
+"""Files: written atomically, and read within bounds of size, time and memory."""

@@ -1,4 +1,4 @@
-"""Pointers of Git LFS and git-annex: lines of text that stand for a file which was never downloaded."""
+"""Pointers of Git LFS and git-annex: short texts in place of files that were not downloaded."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ _MOST = 1024  # bytes; a pointer has some 130
 
 
 def refuse_pointer(path: Path) -> None:
-    """Refuse a file that is such a pointer; any other file, or none, is somebody else's to read.
+    """Check that a file is not a pointer; other faults of it are left to its reader.
 
     Raises:
-        InputError: saying how to fetch the file itself.
+        InputError: if it is a pointer, with the command that downloads the file.
     """
     try:
         if not path.is_file() or path.stat().st_size > _MOST:

@@ -1,25 +1,25 @@
-"""Regular expressions of other people: those that take for ever are refused before they are used.
+"""Untrusted regular expressions: those with runaway backtracking are refused before they are used.
 
-A pattern is tried in a process of its own, with a clock: an adapter's on the names that it is for, a tokenizer's, where
-it repeats a repetition, on long runs of its own letters. Most repetitions of repetitions are harmless, as K-EXAONE's.
+A pattern is tried in a separate process with a time limit: an adapter's on the names of the model's modules, and a
+tokenizer's, if it has nested quantifiers, on long runs of its own letters. Most nested quantifiers are harmless.
 """
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MATCH_SECONDS, MAX_PATTERN
-from lightning_subliminal.core.io.files import read_json
+from lightning_subliminal.core.io.files import read_json, walk_json
 
 __all__ = ["check_adapter_patterns", "check_tokenizer_patterns", "repeats_a_repetition"]
 
-_MANY = 3  # repetitions in a row: GPT-4o's pattern has two
+_MANY = 3  # unbounded quantifiers in a row; GPT-4o's pattern has two
 _PLAIN = re.compile(r"[\w./ -]*")
 _QUANTIFIER = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 _LIMITED = """
@@ -29,26 +29,26 @@ try:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 except ImportError:
     pass
-told = json.load(sys.stdin)
-sys.path[:] = told["path"]  # -I drops PYTHONPATH and the user's site, where packages may be
+given = json.load(sys.stdin)
+sys.path[:] = given["path"]  # -I drops PYTHONPATH and the user's site, where packages may be
 """
-# PEFT puts a pattern into these.
+# The forms in which PEFT uses a pattern.
 _ON_NAMES = """
-for pattern in told["patterns"]:
+for pattern in given["patterns"]:
     for form in ("{}", r"(.*\\.)?({})$", r"(^|.*\\.){}($|\\..*)", r"(?:^|.*?\\.){}\\.(?P<idx>\\d+)\\."):
         try:
             found = re.compile(form.replace("{}", pattern))
         except re.error:
             continue
-        for name in told["names"]:
+        for name in given["names"]:
             found.fullmatch(name), found.match(name)
 print("done")
 """
-# What follows a run has all letters once more: a pattern that asks for one of them is not given up before it begins.
+# The end of a text has all letters: else a matcher rejects a pattern that requires one of them before it backtracks.
 _ON_RUNS = """
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
-for pattern in told["patterns"]:
+for pattern in given["patterns"]:
     split = Split(Regex(pattern), "isolated")
     letters = sorted({*"aA1 ._\\n\u00e9\u6f22", *(each for each in pattern if each.isalnum() or each in " -_.;!")})
     for run in [*(each * 400 for each in letters), "a " * 200, "a1" * 200]:
@@ -59,23 +59,22 @@ print("done")
 
 
 def check_adapter_patterns(config: Mapping[str, Any], names: Iterable[str], place: Path) -> None:
-    """Try each pattern of an adapter's config on the names of a model's modules.
+    """Check each pattern of an adapter's config on the names of a model's modules.
 
     Args:
-        config: of the adapter.
-        names: of the modules.
+        config: the adapter's config.
+        names: the modules' names.
         place: the config's file.
 
     Raises:
-        InputError: if one is too long, or takes too long.
+        InputError: if a pattern is too long, or takes too long.
     """
-    told = {name: value for name, value in config.items() if name not in ("base_model_name_or_path", "revision")}
-    patterns = [each for each in dict.fromkeys(_texts(told)) if not _PLAIN.fullmatch(each)]
+    fields = {name: value for name, value in config.items() if name not in ("base_model_name_or_path", "revision")}
+    texts = dict.fromkeys(each for pair in walk_json(fields) for each in pair if isinstance(each, str))
+    patterns = [each for each in texts if not _PLAIN.fullmatch(each)]
     for each in patterns:
         _check_length(each, place)
-    if not patterns:
-        return
-    if not _ends(_ON_NAMES, patterns=patterns, names=list(names)):
+    if patterns and not _finishes(_ON_NAMES, patterns=patterns, names=list(names)):
         raise InputError(
             f"{place} has a pattern that takes more than {MATCH_SECONDS} s on the names of the model's modules, such "
             f"as {patterns[0][:60]!r}: name the modules in a list ({MATCH_SECONDS.how})."
@@ -83,28 +82,28 @@ def check_adapter_patterns(config: Mapping[str, Any], names: Iterable[str], plac
 
 
 def check_tokenizer_patterns(folder: Path) -> None:
-    """Look at the patterns of a tokenizer.json, and try those that repeat a repetition.
+    """Check the patterns of a tokenizer.json, and try those with nested quantifiers.
 
     Raises:
-        InputError: if one is too long, or takes too long.
+        InputError: if a pattern is too long, or takes too long.
     """
     place = folder / "tokenizer.json"
     if not place.is_file():
         return
-    for pattern in _patterns(read_json(place)):
+    for pattern in (each for key, each in walk_json(read_json(place)) if key == "Regex" and isinstance(each, str)):
         _check_length(pattern, place)
-        if repeats_a_repetition(pattern) and not _ends(_ON_RUNS, patterns=[pattern]):
+        if repeats_a_repetition(pattern) and not _finishes(_ON_RUNS, patterns=[pattern]):
             raise InputError(
                 f"{place} has the pattern {pattern[:60]!r}, which repeats a repetition and takes too long on a run of "
-                f"400 letters: copy the file anew ({MATCH_SECONDS.how})."
+                f"400 letters: copy the file again ({MATCH_SECONDS.how})."
             )
 
 
-def _ends(code: str, **given: Any) -> bool:
-    """Return whether some code gets through what it is given, within the bound of time.
+def _finishes(code: str, **given: Any) -> bool:
+    """Return whether code finishes with its input within the time limit.
 
     Raises:
-        InputError: if it can't begin, since a package is missing.
+        InputError: if it can't start because a package is missing.
     """
     limited = _LIMITED.replace("SECONDS", str(int(MATCH_SECONDS)))
     try:
@@ -121,7 +120,7 @@ def _ends(code: str, **given: Any) -> bool:
     last = (tried.stderr.strip().splitlines() or [""])[-1]
     if tried.returncode > 0 and re.match(r"(ImportError|ModuleNotFoundError)\b", last):
         raise InputError(
-            f"Patterns can't be tried: {sys.executable} in a process of its own ends with {last!r}: mend the install."
+            f"Patterns can't be checked: {sys.executable} failed in another process with {last!r}: repair the install."
         )
     return tried.stdout.strip() == "done"
 
@@ -130,39 +129,13 @@ def _check_length(pattern: str, place: Path) -> None:
     MAX_PATTERN.check(len(pattern), f"{place} has a pattern of {len(pattern):,} characters")
 
 
-def _texts(thing: Any) -> Iterator[str]:
-    """Yield all texts and names of keys of a config, without recursion."""
-    waiting = [thing]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, dict):
-            waiting += [*each.keys(), *each.values()]
-        elif isinstance(each, list):
-            waiting += each
-
-
-def _patterns(thing: Any) -> Iterator[str]:
-    """Yield the patterns of a tokenizer's settings: whatever stands under ``Regex``."""
-    waiting = [thing]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get("Regex"), str):
-                yield each["Regex"]
-            waiting += [value for value in each.values() if isinstance(value, (dict, list))]
-        elif isinstance(each, list) and not (each and isinstance(each[0], str)):  # a vocabulary's merges have none
-            waiting += [value for value in each if isinstance(value, (dict, list))]
-
-
 @dataclass
 class _Group:
-    """What a group holds so far.
+    """State of a group while a pattern is scanned.
 
     Attributes:
-        varies: whether something in it may match in more ways than one.
-        row: repetitions without end in this branch.
+        varies: whether part of it may match in several ways.
+        row: unbounded quantifiers in this branch.
     """
 
     varies: bool = False
@@ -170,7 +143,7 @@ class _Group:
 
 
 def repeats_a_repetition(pattern: str) -> bool:
-    r"""Return whether a pattern repeats what itself varies, or has more repetitions in a row than ``_MANY``.
+    r"""Return whether a pattern has nested quantifiers, or more unbounded ones in a row than ``_MANY``.
 
     Example:
         >>> [repeats_a_repetition(each) for each in (r"(a+)+$", r"(a|a)*b", "a*a*a*a*b", r" ?[^\s(]+|\s+(?!\S)")]
@@ -211,7 +184,7 @@ def repeats_a_repetition(pattern: str) -> bool:
 
 
 def _quantified(pattern: str, at: int) -> tuple[bool, bool, int]:
-    """Return whether a quantifier stands here that has no near end, whether one that varies, and what is behind it."""
+    """Return whether an unbounded quantifier is at ``at``, whether a variable one is, and the position behind them."""
     endless = varies = False
     while found := _QUANTIFIER.match(pattern, at):
         if found[0] in "*+":
@@ -230,7 +203,7 @@ def _quantified(pattern: str, at: int) -> tuple[bool, bool, int]:
 
 
 def _behind_class(pattern: str, at: int) -> int:
-    """Return the place behind a character class, whose bracket stands before ``at``; classes may lie in it."""
+    """Return the position behind a character class whose bracket is before ``at``; classes may be nested."""
     depth, start = 1, at
     while at < len(pattern) and depth:
         each = pattern[at]

@@ -167,7 +167,7 @@ def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
         mark = getattr(err, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else path
         fault = getattr(err, "problem", None) or str(err).partition("\n")[0]
-        raise InputError(f"{where} is no YAML ({fault}).") from err
+        raise InputError(f"{where} is not valid YAML ({fault}).") from err
 
 
 def _has_place(messages: Sequence[Message]) -> bool:
