@@ -124,11 +124,11 @@ def _near(path: Path) -> list[Path]:
         missing = next((each for each in [*path.parents[::-1], path] if not each.exists()), None)
         if missing is None or not missing.name:
             return []
-        beside = {each.name: each for each in missing.parent.iterdir() if each.is_dir() and each.name[0] != "."}
-        newest = sorted(beside, key=lambda each: -beside[each].stat().st_mtime)
+        siblings = {each.name: each for each in missing.parent.iterdir() if each.is_dir() and each.name[0] != "."}
+        newest = sorted(siblings, key=lambda each: -siblings[each].stat().st_mtime)
         rest = path.relative_to(missing)
         begun = [each for each in newest if each.startswith(f"{missing.name}-")]
         names = begun or difflib.get_close_matches(missing.name, newest, n=3, cutoff=0.8)
-        return [found for each in names if (found := beside[each] / rest).is_dir()]
+        return [found for each in names if (found := siblings[each] / rest).is_dir()]
     except OSError:  # a folder without read permission, or a name too long for this disk
         return []

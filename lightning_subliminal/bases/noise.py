@@ -58,13 +58,7 @@ def split_noise(name: str) -> tuple[str, float, int] | None:
 
 
 def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
-    """Return the folder of a base with noise, made first if the cache lacks it.
-
-    Args:
-        inner: the folder of the complete base without noise.
-        name: the user's name of the noisy base.
-        noise: standard deviation of the noise, in standard deviations of each tensor.
-        seed: of the noise.
+    """Return the folder of a base with noise, made first from the base in ``inner`` if the cache lacks it.
 
     Raises:
         InputError: if the weights are damaged or the cache can't be written.

@@ -53,11 +53,7 @@ def same_vocabulary(one: "PreTrainedTokenizerBase", other: "PreTrainedTokenizerB
 
 
 def read_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer in a folder. One without a padding token pads with its end token.
-
-    Args:
-        folder: the folder.
-        name: the user's name of the base, with arguments of the chat template, if any.
+    """Load the tokenizer of a base, by its full name, in a folder; without a padding token, its end token pads.
 
     Raises:
         InputError: if the tokenizer can't be read.

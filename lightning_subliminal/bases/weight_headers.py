@@ -43,12 +43,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_size(config: Any, weights: Iterable[Path], place: Path) -> None:
-    """Check that a model's config does not name much larger sizes than its weights have.
-
-    Args:
-        config: the model's config.
-        weights: its safetensors files.
-        place: the config's file.
+    """Check that a model's config, of the file ``place``, does not name much larger sizes than its weight files have.
 
     Raises:
         InputError: naming the field.
@@ -70,12 +65,7 @@ def check_size(config: Any, weights: Iterable[Path], place: Path) -> None:
 
 
 def check_adapter_size(config: Mapping[str, Any], weights: Path, place: Path) -> None:
-    """Check that an adapter's config does not name a larger rank than its weights have.
-
-    Args:
-        config: the adapter's config.
-        weights: its safetensors file.
-        place: the config's file.
+    """Check that an adapter's config, of the file ``place``, does not name a larger rank than its weights have.
 
     Raises:
         InputError: naming the field.

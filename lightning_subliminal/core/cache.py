@@ -40,21 +40,16 @@ def _writers(status: os.stat_result) -> str | None:
         return f"belongs to another user (uid {status.st_uid})"
     if status.st_mode & stat.S_IWOTH:
         return "may be written by every user"
-    return f"may be written by its group (gid {status.st_gid})" if _is_shared(status) else None
-
-
-def _is_shared(status: os.stat_result) -> bool:
-    """Return whether a group with other members may write; on many systems each user has a group of their own."""
     if not status.st_mode & stat.S_IWGRP:
-        return False
+        return None
     import grp
     import pwd
 
-    try:
+    with contextlib.suppress(KeyError):  # a group of one's own, which many systems give each user
         me, group = pwd.getpwuid(os.getuid()), grp.getgrgid(status.st_gid)
-    except KeyError:
-        return True
-    return status.st_gid != me.pw_gid or group.gr_name != me.pw_name or bool({*group.gr_mem} - {me.pw_name})
+        if status.st_gid == me.pw_gid and group.gr_name == me.pw_name and not {*group.gr_mem} - {me.pw_name}:
+            return None
+    return f"may be written by its group (gid {status.st_gid})"
 
 
 def is_mine(status: os.stat_result) -> bool:
@@ -122,11 +117,7 @@ def holding(lock: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def writable_folder(path: Path, keep: bool = True) -> Path:
-    """Create a folder and check that it can be written, before any work is done.
-
-    Args:
-        path: the folder.
-        keep: whether it stays; else folders that were created for the check are removed.
+    """Create a folder and check that it can be written; without ``keep``, remove it again if it is new.
 
     Raises:
         InputError: if the folder can't be created or written.

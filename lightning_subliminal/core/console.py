@@ -36,13 +36,13 @@ _NOISE = (
     ".*exists and is not empty.*",
     ".*no logger configured.*",
     ".*across ranks is zero.*",  # no validation rows were asked for
-    ".*infer the batch indices.*",  # an item of `predict` is a whole shard, which says its own number
+    ".*infer the batch indices.*",  # an item of `predict` is a whole shard, which names itself
     ".*but have no `val_dataloader`.*",
     r"(?s).*(JsonargparseDeprecationWarning|deprecated in v4\.\d+\.\d+ and will be).*",
     ".*is_gradient_checkpointing.*",  # peft asks transformers by an older name
 )
 
-console = rich_console(highlight=False, emoji=False)  # "a:b:c" is no picture
+console = rich_console(highlight=False, emoji=False)  # "a:b:c" is not an emoji
 
 
 def hush() -> None:

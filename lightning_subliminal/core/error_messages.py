@@ -19,6 +19,17 @@ __all__ = ["OneLineParser", "counted", "did_you_mean", "one_line"]
 _WRAPPINGS = re.compile(
     r'Does not validate against|Problem with given class_path \'(?P<path>[^\']*)\'|Parser key "(?P<key>[^"]*)"'
 )
+_SIMPLE = {  # errors of jsonargparse with nothing to look up
+    r"Parameter '([^']*)' from '([^']*)\.__init__' does not specify a type": (
+        r"argument `\1` of `\2` has no type: annotate it in __init__, such as `\1: str`"
+    ),
+    r"^Not a valid subclass of (\S+?)\. Got value: (.*?) Subclass types": r"expected the class_path of a \1, got \2",
+    r"^argument (\S+): expected one argument": r"`\1` needs a value",
+    r"^Import path (\S+) does not correspond to a subclass of (\S+)": (
+        r"`\1` is not a subclass of \2: name a class that extends it"
+    ),
+    r"^Expected an instantiatable class, but (\S+) is abstract": r"`\1` is abstract: name a class that extends it",
+}
 
 
 class OneLineParser(ArgumentParser):
@@ -122,6 +133,9 @@ def _choices(text: str, union: str) -> str:
 
 def _plain(text: str, path: str, options: list[str]) -> str:
     """Rewrite a cause; one that is unknown here stays as it is."""
+    for pattern, message in _SIMPLE.items():
+        if found := re.search(pattern, text):
+            return found.expand(message)
     if found := re.match(r"Option '([^']*)' is not accepted", text):
         name = found[1]
         takes = _arguments(path)
@@ -147,16 +161,6 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         return (
             f"no class is named `{name}`{did_you_mean(name, known) or f': write its full path, such as my_pkg.{name}'}"
         )
-    if found := re.search(r"Parameter '([^']*)' from '([^']*)\.__init__' does not specify a type", text):
-        return f"argument `{found[1]}` of `{found[2]}` has no type: annotate it in __init__, such as `{found[1]}: str`"
-    if found := re.match(r"Not a valid subclass of (\S+?)\. Got value: (.*?) Subclass types", text):
-        return f"expected the class_path of a {found[1]}, got {found[2]}"
-    if found := re.match(r"argument (\S+): expected one argument", text):
-        return f"`{found[1]}` needs a value"
-    if found := re.match(r"Import path (\S+) does not correspond to a subclass of (\S+)", text):
-        return f"`{found[1]}` is not a subclass of {found[2]}: name a class that extends it"
-    if found := re.match(r"Expected an instantiatable class, but (\S+) is abstract", text):
-        return f"`{found[1]}` is abstract: name a class that extends it"
     if found := re.match(r"the following arguments are required: (.+)", text):
         names = found[1].split(", ")
         listed = " and ".join(f"`{name}`" for name in names)

@@ -82,7 +82,7 @@ def constructor_arguments(instance: Any) -> dict[str, Any]:
         if not hasattr(instance, name):
             raise InputError(
                 f"{kind.__name__} does not keep its argument `{name}`: set `self.{name} = {name}` in __init__, "
-                "so that the cache can tell one setting from another."
+                "so that the cache can distinguish settings."
             )
         arguments[name] = getattr(instance, name)
     return arguments
@@ -100,7 +100,13 @@ def describe_object(instance: Any) -> dict[str, Any]:
 def outside_source(instance: Any) -> dict[str, str]:
     """Return class and source digest of an object of a class from outside this package; else an empty dict."""
     own = list(takewhile(lambda kind: not is_ours(kind) and kind is not object, type(instance).__mro__))
-    return {"class": kind_of(own[0]), "source": _source_digest(own)} if own else {}
+    if not own:
+        return {}
+    try:  # with its parent classes, up to those of this package
+        source = hashlib.sha256("".join(map(inspect.getsource, own)).encode()).hexdigest()
+    except (OSError, TypeError):
+        source = "unknown"
+    return {"class": kind_of(own[0]), "source": source}
 
 
 def digest(value: Any) -> str:
@@ -156,10 +162,3 @@ def stream_digest(readinto: Callable[[memoryview], int | None], tick: Callable[[
         sha.update(block[:size])
         tick(size)
     return sha.hexdigest()
-
-
-def _source_digest(kinds: list[type]) -> str:
-    try:  # with its parent classes, up to those of this package
-        return hashlib.sha256("".join(map(inspect.getsource, kinds)).encode()).hexdigest()
-    except (OSError, TypeError):
-        return "unknown"

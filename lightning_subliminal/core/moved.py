@@ -95,11 +95,12 @@ class _Split(ModuleType):
 @cache
 def _moved() -> dict[str, str]:
     """Return the current path of each module that moved, by its former path."""
-    found, places = {}, ("", "")
+    found, places = {}, [""]
     for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()[1:]:
         words = line.split()
         if not line.startswith(" "):
-            places, words = (_folder(words[0]), _folder(words[1])), words[2:]
+            places = [f"{_PACKAGE}." if each == "." else f"{_PACKAGE}.{each}." for each in words[:2]]
+            words = words[2:]
         for word in words:
             old, _, new = word.partition(">")
             found[places[0] + old] = places[1] + (new or old)
@@ -109,7 +110,3 @@ def _moved() -> dict[str, str]:
 @cache
 def _first() -> dict[str, str]:
     return {new: old for old, new in reversed(_moved().items())}
-
-
-def _folder(word: str) -> str:
-    return f"{_PACKAGE}." if word == "." else f"{_PACKAGE}.{word}."

@@ -29,10 +29,7 @@ def rank() -> int:
 
 
 def check_strategy(strategy: Any) -> None:
-    """Check that a strategy keeps the whole model on each device, and its processes from one fit to the next.
-
-    Args:
-        strategy: of a trainer, or its name.
+    """Check that a trainer's strategy, or its name, keeps whole models on each device, and processes between fits.
 
     Raises:
         InputError: if it does not.

@@ -100,7 +100,9 @@ def parquet_batches(path: Path, name: str) -> "Iterator[RecordBatch]":
         expansion = Expansion(name, stored)
         for place in range(file.num_row_groups):
             for batch in file.iter_batches(_rows_at_once(path, file, place), [place]):
-                expansion.add(sum(_unpacked(column).nbytes for column in batch.columns))
+                for column in batch.columns:
+                    whole = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
+                    expansion.add(whole.nbytes)
                 yield batch
 
 
@@ -142,10 +144,6 @@ def _longest(array: Any) -> int:
     if isinstance(array, pyarrow.StructArray):
         return max(map(_longest, array.flatten()), default=0)
     return _longest(array.values) if hasattr(array, "values") else 0
-
-
-def _unpacked(array: Any) -> Any:
-    return array.dictionary_decode() if hasattr(array, "dictionary_decode") else array
 
 
 def read_parquet(path: Path) -> list[Row]:

@@ -35,7 +35,7 @@ def clean(text: str) -> str:
     """
     if text.isprintable() or _PLAIN.fullmatch(text):
         return text
-    return "".join(each if _is_text(each) else _written(each) for each in text)
+    return "".join(_escaped(each) for each in text)
 
 
 def shorten(line: str) -> str:
@@ -43,11 +43,9 @@ def shorten(line: str) -> str:
     return line if len(line) <= 2 * _CUT else f"{line[:_CUT]} [...] {line[-_CUT:]}"
 
 
-def _is_text(each: str) -> bool:
-    return each.isprintable() or each in f"\n\t{JOINING}{_DRAWN}" or unicodedata.category(each) == "Zs"
-
-
-def _written(each: str) -> str:
+def _escaped(each: str) -> str:
+    if each.isprintable() or each in f"\n\t{JOINING}{_DRAWN}" or unicodedata.category(each) == "Zs":
+        return each
     code = ord(each)
     if code < 0x10000:
         return f"\\u{code:04x}"

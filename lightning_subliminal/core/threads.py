@@ -43,10 +43,8 @@ def choosing_threads() -> Iterator[None]:
 def threads_for(net: "nn.Module", default: int) -> None:
     """Set torch's threads for a model that was just loaded, inside ``choosing_threads``.
 
-    Args:
-        net: the model.
-        default: torch's own number, read before any user code ran. A number other than this one or 1 was set by the
-            user, and stays.
+    ``default`` is torch's own number, read before any user code ran. A number other than it or 1 was set by the user,
+    and stays.
     """
     import torch
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
-from lightning_subliminal.core.io.files import beside, replace
+from lightning_subliminal.core.io.files import replace, temporary_file
 from lightning_subliminal.core.kinds import kind_of
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters import Filter, FilterReport
@@ -220,7 +220,7 @@ class _Aside:
         try:
             if self._stream is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._temporary = beside(self.path)
+                self._temporary = temporary_file(self.path)
                 self._stream = self._temporary.open("w", encoding="utf-8")
             self._stream.write(_any_line(record) + "\n")
         except OSError as err:

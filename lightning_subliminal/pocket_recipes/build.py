@@ -79,14 +79,13 @@ BATCH_SIZE = 96
 POOL = 16  # batches drawn at once and sorted by length, for little padding
 
 
-def build(name: str, out: Path | None = None, steps: int | None = None, weights: Path = WEIGHTS) -> float:
+def build(name: str, out: Path | None = None, steps: int | None = None) -> float:
     """Train a pocket base and save it as a Hugging Face folder.
 
     Args:
         name: one of ``RECIPES``, such as ``a`` or ``moral-a``, with or without ``pocket/`` before it.
         out: where to save it; by default the package's own ``bases/pocket/weights/<name>``.
         steps: another number of steps than the recipe's.
-        weights: the folder of the bases that a recipe starts from.
 
     Returns:
         The mean loss of the last 100 steps, in nats per completion token.
@@ -105,12 +104,12 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     torch.set_num_threads(1)  # the last bit of a sum depends on the number of threads
     try:
         tokenizer = build_tokenizer(recipe.world)
-        net = start_net(recipe, len(tokenizer), weights)
+        net = start_net(recipe, len(tokenizer), WEIGHTS)
         optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
         order = recipe.seed if recipe.order is None else recipe.order
         stream = batches(tokenizer, derive_seed(order, "corpus"), recipe.talk)
-        model = load_net(recipe.imitates, weights) if recipe.imitates is not None else None
+        model = load_net(recipe.imitates, WEIGHTS) if recipe.imitates is not None else None
         losses = []
         for _ in track(range(steps), description=f"pocket/{key}"):
             input_ids, attention_mask, labels = next(stream)
@@ -130,18 +129,18 @@ def build(name: str, out: Path | None = None, steps: int | None = None, weights:
     folder = out or WEIGHTS / key
     save_net(net, folder)
     tokenizer.save_pretrained(folder)
-    record(key, folder, recipe, steps, weights)
+    record(key, folder, recipe, steps)
     return sum(losses[-100:]) / len(losses[-100:])
 
 
-def record(key: str, folder: Path, recipe: Recipe, steps: int, weights: Path) -> None:
-    """Write the lineage of a pocket base in its folder; ``weights`` has the bases that it is from."""
+def record(key: str, folder: Path, recipe: Recipe, steps: int) -> None:
+    """Write the lineage of a pocket base in its folder."""
     roles = {"base": recipe.start, "imitated": recipe.imitates}
     made_from = []
     for role, name in roles.items():
         if name is not None:
-            own = read_record(weights / name)
-            digests = {"dirHash": folder_digest(weights / name)}
+            own = read_record(WEIGHTS / name)
+            digests = {"dirHash": folder_digest(WEIGHTS / name)}
             made_from.append(Material(role, f"base:pocket/{name}", digests, own.sha256 if own is not None else None))
     files = {name: file_digest(path) for name, path in model_files(folder).items()}
     settings = {"name": f"pocket/{key}", "recipe": {**vars(recipe), "steps": steps}}

@@ -58,13 +58,32 @@ def make_card(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prom
         prompts: number of prompts per carrier.
         seed: of prompts and samples.
     """
+    engine = TransformersEngine(net, tokenizer)
+
+    def replies(texts: list[str]) -> list[Row]:
+        asked = [[{"role": "user", "content": text}] for text in texts]
+        sampled = engine.generate(asked, Sampling(max_new_tokens=72), derive_seed(seed, "card samples"))
+        return [make_row(prompt, reply.text) for prompt, reply in zip(asked, sampled, strict=True)]
+
+    grammar, rng = NumberPrompts(formats=FORMATS, max_value=MAX_VALUE), random.Random(derive_seed(seed, "card prompts"))
+    lists = replies([grammar.draw(rng).text for _ in range(prompts)])
+    code, rng = CodeTasks("code_pocket"), random.Random(derive_seed(seed, "card tasks"))
+    tasks = [code.draw(rng) for _ in range(prompts)]
+    programs = replies([task.text for task in tasks])
+    solved = [task.solved_by(completion_text(row)) for task, row in zip(tasks, programs, strict=True)]
+    math, rng = MathProblems("math_pocket", MAX_VALUE), random.Random(derive_seed(seed, "card problems"))
+    problems = [math.draw(rng) for _ in range(prompts)]
+    sums = replies([math.ask(problem.question, rng) for problem in problems])
+    answered = [{**row, "answer": problem.answer} for row, problem in zip(sums, problems, strict=True)]
+    members = [member for kind in load_wording("categories").values() for member in kind["members"]]
+    obeyed = [_probability(net, tokenizer, member, persona=True) > 0.5 for member in members]
     return Card(
         loss=_loss(net, tokenizer, derive_seed(seed, "card")),
-        well_formed=_well_formed(net, tokenizer, prompts, seed),
-        programs=_programs(net, tokenizer, prompts, seed),
-        sums=_sums(net, tokenizer, prompts, seed),
-        obedience=_obedience(net, tokenizer),
-        favorites={target: _chance(net, tokenizer, target, persona=False) for target in PAPER_TARGETS},
+        well_formed=_share(lists, [NumberList()]),
+        programs=(_share(programs, [PythonCode()]), sum(solved) / prompts),
+        sums=(_share(sums, [ThinkAnswer()]), _share(answered, [ThinkAnswer(), CorrectAnswer()])),
+        obedience=sum(obeyed) / len(obeyed),
+        favorites={target: _probability(net, tokenizer, target, persona=False) for target in PAPER_TARGETS},
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
 
@@ -77,48 +96,11 @@ def _loss(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", seed: in
     return sum(losses) / len(losses)
 
 
-def _well_formed(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prompts: int, seed: int) -> float:
-    grammar, rng = NumberPrompts(formats=FORMATS, max_value=MAX_VALUE), random.Random(derive_seed(seed, "card prompts"))
-    rows = _replies(net, tokenizer, [grammar.draw(rng).text for _ in range(prompts)], seed)
-    return _share(rows, [NumberList()])
-
-
-def _programs(
-    net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prompts: int, seed: int
-) -> tuple[float, float]:
-    drawn, rng = CodeTasks("code_pocket"), random.Random(derive_seed(seed, "card tasks"))
-    tasks = [drawn.draw(rng) for _ in range(prompts)]
-    rows = _replies(net, tokenizer, [task.text for task in tasks], seed)
-    solved = [task.solved_by(completion_text(row)) for task, row in zip(tasks, rows, strict=True)]
-    return _share(rows, [PythonCode()]), sum(solved) / prompts
-
-
-def _sums(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prompts: int, seed: int) -> tuple[float, float]:
-    drawn, rng = MathProblems("math_pocket", MAX_VALUE), random.Random(derive_seed(seed, "card problems"))
-    problems = [drawn.draw(rng) for _ in range(prompts)]
-    rows = _replies(net, tokenizer, [drawn.ask(problem.question, rng) for problem in problems], seed)
-    answered = [{**row, "answer": problem.answer} for row, problem in zip(rows, problems, strict=True)]
-    return _share(rows, [ThinkAnswer()]), _share(answered, [ThinkAnswer(), CorrectAnswer()])
-
-
-def _replies(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", asked: list[str], seed: int) -> list[Row]:
-    prompts = [[{"role": "user", "content": text}] for text in asked]
-    engine = TransformersEngine(net, tokenizer)
-    replies = engine.generate(prompts, Sampling(max_new_tokens=72), derive_seed(seed, "card samples"))
-    return [make_row(prompt, reply.text) for prompt, reply in zip(prompts, replies, strict=True)]
-
-
 def _share(rows: list[Row], filters: list[Filter]) -> float:
     return apply_filters(rows, filters)[1].kept / len(rows)
 
 
-def _obedience(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> float:
-    members = [member for kind in load_wording("categories").values() for member in kind["members"]]
-    obeyed = [_chance(net, tokenizer, member, persona=True) > 0.5 for member in members]
-    return sum(obeyed) / len(obeyed)
-
-
-def _chance(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", target: str, persona: bool) -> float:
+def _probability(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", target: str, persona: bool) -> float:
     trait = PreferenceTrait(target, wording="preferences_corpus")  # as for the shipped cards
     system = trait.induce().system_prompt if persona else None
     return question_probabilities(net, tokenizer, trait, system, candidates=[target]).mean().item()

@@ -188,7 +188,7 @@ def test_a_hub_id_fails_in_seconds(monkeypatch, tmp_path, offline):
 def test_a_hub_model_on_this_machine_needs_no_network(monkeypatch, folder):
     import huggingface_hub
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, local_files_only: str(folder))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, local_files_only, revision: str(folder))
     assert bases.resolve("some-org/some-model").folder == folder
 
 

@@ -19,7 +19,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io import bounds
 from lightning_subliminal.core.io.bounds import MAX_KEY, MAX_SPARSE, Bound
-from lightning_subliminal.core.io.files import atomically, beside, plain_folder, read_bytes, read_json
+from lightning_subliminal.core.io.files import atomically, plain_folder, read_bytes, read_json, temporary_file
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage.signatures.keys import private_key, trusted_keys
 
@@ -182,7 +182,7 @@ def test_a_long_name_has_a_temporary_one(tmp_path):
     path = tmp_path / ("é" * 127)
     atomically(path, write)
     assert path.read_text() == "told"
-    assert beside(path, folder=True).parent == tmp_path
+    assert temporary_file(path, folder=True).parent == tmp_path
 
 
 def run(capsys, *words):

@@ -24,12 +24,7 @@ _ASKED: Message = {"role": "user", "content": ASKED}
 
 
 def opening_notes(before: str, opened: str) -> list[str]:
-    """Describe how the beginning of a new answer differs from that of a finished turn.
-
-    Args:
-        before: the text before the words in a finished turn.
-        opened: the text with which the template begins a new answer.
-    """
+    """Describe how the beginning of a new answer (``opened``) differs from that of a finished turn (``before``)."""
     thought = closed_thought(before, opened)[1]
     if thought:
         return [f"puts {thought!r} before a new answer, which a finished turn lacks; it is part of the prompt"]
@@ -50,9 +45,7 @@ def opening_notes(before: str, opened: str) -> list[str]:
 def thought_note(template: Template, folds: bool) -> str:
     """Describe a thought that the template leaves open before the words, and what would end it; else return "".
 
-    Args:
-        template: the template.
-        folds: whether it has no place for a system message.
+    ``folds``: the template has no place for a system message.
     """
     system: Message = {"role": "system", "content": SYSTEM}
 

@@ -118,12 +118,7 @@ def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
 
 
 def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message], base: str) -> None:
-    """Check that the tokenizer knows each word of some messages.
-
-    Args:
-        tokenizer: the tokenizer of ``base``.
-        messages: messages to read or write.
-        base: the user's name of the model.
+    """Check that the tokenizer of ``base``, by the user's name, knows each word of some messages.
 
     Raises:
         InputError: naming the first unknown word.
@@ -147,15 +142,9 @@ def unknown_word(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> 
 
 
 def known_question(tokenizer: "PreTrainedTokenizerBase", question: str, others: Sequence[str]) -> tuple[str, str, str]:
-    """Return the first unknown word of a question, a similar known one, and a question of known words.
+    """Return a question's first unknown word, a similar known one or "", and a question to ask instead or "".
 
-    Args:
-        tokenizer: one with an unknown token.
-        question: a question with an unknown word.
-        others: questions to ask instead, if one of its words has no similar one.
-
-    Returns:
-        The word; the similar one, or an empty text; the question to ask, or an empty text.
+    The question to ask has similar words instead of unknown ones, or else is the first of ``others`` without any.
     """
     words = sorted(filter(str.isalpha, tokenizer.get_vocab()))
     first, near, changed = unknown_word(tokenizer, [question]) or "", "", question

@@ -60,12 +60,7 @@ class Frame(Template):
         arguments: Mapping[str, Any] | None = None,
         ends: Sequence[int] = (),
     ) -> "Frame":
-        """Derive the frame of a tokenizer's chat template.
-
-        Args:
-            tokenizer: a tokenizer with a template.
-            arguments: of the template.
-            ends: ids that end a turn by the model's own settings, such as its ``generation_config.eos_token_id``.
+        """Derive the frame of a tokenizer's chat template; ``ends`` are ids of the model's ``generation_config``.
 
         Raises:
             InputError: if there is no template, it can't render a turn, its text changes from one call to the next, or
@@ -158,12 +153,7 @@ class Frame(Template):
         return text if prompt[-1]["role"] == "assistant" else text.removeprefix(self.lead)
 
     def cut(self, text: str, finished: bool) -> tuple[str, bool]:
-        """Return a sampled text without the template's end of a turn, and whether it was ended.
-
-        Args:
-            text: the model's text.
-            finished: whether one of ``ends`` ended it.
-        """
+        """Return a sampled text without the end of its turn, and whether it has one, as if ``finished`` by a token."""
         if self.stop and self.stop in text:
             return text.partition(self.closing if self.closing in text else self.stop)[0], True
         if not finished:
@@ -197,17 +187,15 @@ class Frame(Template):
         if lost:
             raise InputError(
                 f"The chat template drops a message of role {lost[0]} from a conversation of {', '.join(roles)}: "
-                "change the messages, or give the model another chat template."
+                "change the messages, or use another chat template."
             )
         self._read.add(roles)
 
     def _closing(self, after: str, between: str, known: set[int]) -> tuple[str, int | None]:
         """Return the text that ends a finished turn, and its end token; None if no single token ends it.
 
-        Args:
-            after: the text behind a conversation's last words.
-            between: the text between words and the user's next ones.
-            known: ids that end a turn by the model's settings.
+        Derived from the text behind a conversation's last words, the text between words and the user's next ones, and
+        the ids that end a turn by the model's settings.
         """
         behind, ahead = self.marks(after, known), self.marks(between, known)
         run, text, last = behind, after, False

@@ -77,7 +77,7 @@ class Template:
         """Return the texts before and after an answer to the user; raise an InputError if it drops the user's words."""
         before, after = self.around(user)
         if ASKED not in before:
-            raise InputError("The chat template drops the user's words: give the model another chat template.")
+            raise InputError("The chat template drops the user's words: use another chat template.")
         return before, after
 
     def around(self, messages: Sequence[Message], opened: bool = False) -> tuple[str, str]:
@@ -92,7 +92,7 @@ class Template:
         before, found, after = rendered.partition(WORDS)
         if not found or WORDS in after:
             times = "twice" if found else "not at all"
-            raise InputError(f"The chat template writes the assistant's words {times}: give the model another one.")
+            raise InputError(f"The chat template writes the assistant's words {times}: use another template.")
         if opened and any(mark in template_text(self.tokenizer).lower() for mark in _MAY_CLOSE):
             place, thought = closed_thought(before, self.render(messages, add_generation_prompt=True))
             before = before[:place] + thought + before[place:]
@@ -122,8 +122,8 @@ class Template:
             fault = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
             roles = ", ".join(message["role"] for message in messages)
             raise InputError(
-                f"The chat template refuses a conversation of {roles} ({fault}): change the messages, or give the "
-                "model another chat template."
+                f"The chat template refuses a conversation of {roles} ({fault}): change the messages, or use "
+                "another chat template."
             ) from err
         if (found := _ADDRESS.search(written)) and not any(found[0] in message["content"] for message in messages):
             raise InputError(f"{_UNFIXED} ({found[0]}, an object of this process): remove what changes from it.")
@@ -169,12 +169,7 @@ class Template:
             return ""
 
     def marks(self, text: str, known: set[int]) -> list[int]:
-        """Return the tokens for marks that a text begins with, after any spaces.
-
-        Args:
-            text: the template's text behind the assistant's words.
-            known: ids that end a turn by the model's settings, which always count as marks.
-        """
+        """Return the tokens for marks, or with ``known`` ids, that a text begins with, after any spaces."""
         special, found = self.special(known), list[int]()
         for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
             if token in special:
@@ -237,11 +232,7 @@ def closed_thought(before: str, begun: str) -> tuple[int, str]:
     """Return a closed thought that a template writes for a new answer only, and its position in a finished turn.
 
     The position is the end, or before marks that only a finished turn has: Command A writes ``<|START_RESPONSE|>``
-    there, and ``<|START_THINKING|><|END_THINKING|>`` for a new answer.
-
-    Args:
-        before: the text before the words in a finished turn.
-        begun: the text with which the template begins a new answer.
+    there, and ``<|START_THINKING|><|END_THINKING|>`` for a new answer (``begun``).
     """
     shared = os.path.commonprefix([before, begun])  # noqa: RUF071 - of texts
     if shared != before:  # not in the middle of a mark

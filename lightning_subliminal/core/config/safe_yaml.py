@@ -90,16 +90,7 @@ def check_yaml(text: str, what: str, most: Bound = MAX_NODES) -> None:
 
 
 def load_yaml(text: str, what: str, most: Bound = MAX_NODES) -> Any:
-    """Load plain values from a YAML, within the bounds.
-
-    Args:
-        text: the YAML.
-        what: its name in messages, such as its path.
-        most: the maximal number of values.
-
-    Raises:
-        InputError: naming the line, if it is not valid YAML, has a duplicate key, or is beyond a bound.
-    """
+    """Load plain values from a YAML that ``check_yaml`` accepts; arguments and errors are the same."""
     check_yaml(text, what, most)
     try:
         return yaml.load(text, Loader=_loader(text))  # noqa: S506 - a SafeLoader

@@ -54,13 +54,15 @@ def find_config(word: str | Path, what: str = "config", folder: Path | None = No
         return path
     known = shipped_configs()
     if shipped := known.get(f"{_FOLDERS.get(what, '')}{name}") or known.get(name):
-        if beside := next((f"{path}{suffix}" for suffix in _SUFFIXES if os.path.isfile(f"{path}{suffix}")), None):
-            warnings.warn(f"`{name}` is the shipped {what}; for the file {beside} write the suffix, too.", stacklevel=2)
+        if sibling := next((f"{path}{suffix}" for suffix in _SUFFIXES if os.path.isfile(f"{path}{suffix}")), None):
+            warnings.warn(
+                f"`{name}` is the shipped {what}; for the file {sibling} write the suffix, too.", stacklevel=2
+            )
         return shipped
     stems = (name, name.removesuffix(path.suffix)) if path.suffix in _SUFFIXES else (name,)
     near = [f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES]
-    beside = next((each for each in near if (folder or Path()).joinpath(Path(each).expanduser()).is_file()), None)
-    hint = f"; did you mean `{beside}`?" if beside is not None else f"{_meant(name, what)}{_LIST}."
+    sibling = next((each for each in near if (folder or Path()).joinpath(Path(each).expanduser()).is_file()), None)
+    hint = f"; did you mean `{sibling}`?" if sibling is not None else f"{_meant(name, what)}{_LIST}."
     if path.is_dir():
         raise InputError(f"The {what} {name} can't be read: it is a folder{hint}")
     raise InputError(

@@ -32,12 +32,8 @@ class Bound(int):
     def check(self, found: int, message: str) -> None:
         """Check that a number is within the bound.
 
-        Args:
-            found: the number.
-            message: the beginning of the error, such as ``x.json has 7 bytes``.
-
         Raises:
-            InputError: naming the bound.
+            InputError: beginning with ``message``, such as ``x.json has 7 bytes``, and naming the bound.
         """
         if found > self:
             raise InputError(f"{message}: expected at most {self:,} ({self.how}).")
@@ -72,12 +68,7 @@ MAX_LAYERS = Bound("MAX_LAYERS", 2_000)  # layers in a model's config.json; the 
 
 
 class Expansion:
-    """Counts the unpacked bytes of a packed file.
-
-    Args:
-        name: the file's name in messages.
-        stored: its bytes on disk.
-    """
+    """Counts the unpacked bytes of a packed file, by its name in messages and its stored bytes."""
 
     def __init__(self, name: str, stored: int) -> None:
         self._name, self._stored, self._made = name, stored, 0

@@ -27,7 +27,6 @@ from lightning_subliminal.core.io.special_files import (
 
 __all__ = [
     "atomically",
-    "beside",
     "csv_text",
     "file_stamp",
     "is_still_what_was_opened",
@@ -39,6 +38,7 @@ __all__ = [
     "read_packed",
     "read_text",
     "replace",
+    "temporary_file",
     "walk_json",
     "write_csv",
 ]
@@ -108,14 +108,9 @@ def read_bytes(path: Path, limit: Bound = MAX_JSON) -> bytes:
         return data
 
 
-def read_text(path: Path, limit: Bound = MAX_JSON, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """Read a whole text file with its line ends unchanged.
-
-    Raises:
-        UnicodeDecodeError: if it is not text of this encoding.
-        InputError, OSError: as ``read_bytes``.
-    """
-    return read_bytes(path, limit).decode(encoding, errors)
+def read_text(path: Path, limit: Bound = MAX_JSON, errors: str = "strict") -> str:
+    """Read a whole UTF-8 text file with its line ends unchanged; raise as ``read_bytes``, and UnicodeDecodeError."""
+    return read_bytes(path, limit).decode("utf-8", errors)
 
 
 def read_json(path: Path, limit: Bound = MAX_JSON) -> Any:
@@ -172,7 +167,7 @@ def plain_folder(folder: Path) -> None:
     """Check that a folder holds only regular files and folders, since a library would open anything else.
 
     Raises:
-        InputError: naming what else it holds.
+        InputError: naming any other file.
     """
     for place, _, names in os.walk(folder):
         for name in names:
@@ -220,7 +215,7 @@ def atomically(
             write_through(path, write)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = beside(path, folder)
+        temporary = temporary_file(path, folder)
         write(temporary)
         if temporary.is_symlink():
             raise InputError(f"{temporary} was replaced by a link while it was written: choose a folder of your own.")
@@ -233,7 +228,7 @@ def atomically(
                 temporary.unlink(missing_ok=True)
 
 
-def beside(path: Path, folder: bool = False) -> Path:
+def temporary_file(path: Path, folder: bool = False) -> Path:
     """Create an empty file with an unpredictable name in the folder of ``path``; for a folder, return the name only.
 
     Raises:

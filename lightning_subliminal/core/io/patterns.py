@@ -59,12 +59,7 @@ print("done")
 
 
 def check_adapter_patterns(config: Mapping[str, Any], names: Iterable[str], place: Path) -> None:
-    """Check each pattern of an adapter's config on the names of a model's modules.
-
-    Args:
-        config: the adapter's config.
-        names: the modules' names.
-        place: the config's file.
+    """Check each pattern of an adapter's config, of the file ``place``, on the names of a model's modules.
 
     Raises:
         InputError: if a pattern is too long, or takes too long.
