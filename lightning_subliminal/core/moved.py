@@ -20,6 +20,9 @@ _OLD_NAMES = {"Measure": "Probe", "Outcome": "Scores", "Results": "ScoreTable", 
 # Folders and modules that were split into several, each with its new modules, the likeliest first.
 _EVALUATION = ("evaluation", "evaluation.run", "evaluation.report", "evaluation.guards", "evaluation.adapter_folder")
 _SPLIT = {
+    "bases.names": ("bases.registry",),
+    "bases.near": ("bases.lookup",),
+    "bases.vocabulary": ("bases.tokenizers",),
     "commands": (),
     "experiments": ("workflow", "evaluation", "plans", "analysis"),
     "experiments.analysis": ("analysis.cells", "analysis.estimates"),
