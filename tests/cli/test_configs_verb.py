@@ -66,7 +66,7 @@ def test_a_folder_is_no_config() -> None:
 
 def test_a_file_of_the_same_name_is_pointed_at() -> None:
     Path("owl_numbers.yaml").write_text("mine: 1")
-    with pytest.warns(UserWarning, match="the shipped config; for the file owl_numbers.yaml write its suffix too"):
+    with pytest.warns(UserWarning, match="the shipped config; for the file owl_numbers.yaml write the suffix, too"):
         assert find_config("owl_numbers") == CONFIGS / "owl_numbers.yaml"
 
 

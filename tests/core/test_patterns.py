@@ -146,10 +146,10 @@ def test_an_adapter_with_a_larger_rank_than_its_tensors_is_refused(tmp_path):
     ("data", "words"),
     [
         (struct.pack("<Q", 100 * 2**20), r"a header of 104,857,600 bytes: expected at most 16,777,216 .*MAX_HEADER"),
-        (struct.pack("<Q", 10) + b"[" * 10, "no table of tensors"),
-        (struct.pack("<Q", 2) + b"[]", "no table of tensors"),
-        (struct.pack("<Q", 9) + b'{"a": {}}', "no table of tensors"),
-        (b"", "no table of tensors"),
+        (struct.pack("<Q", 10) + b"[" * 10, "not a table of tensors"),
+        (struct.pack("<Q", 2) + b"[]", "not a table of tensors"),
+        (struct.pack("<Q", 9) + b'{"a": {}}', "not a table of tensors"),
+        (b"", "not a table of tensors"),
     ],
 )
 def test_a_header_that_is_none_is_told(data, words, tmp_path):

@@ -89,7 +89,7 @@ def test_what_is_no_file(tmp_path, monkeypatch) -> None:
             read_text(tmp_path / name)
         assert "\n" not in str(found.value)
     monkeypatch.setattr("lightning_subliminal.core.config.safe_yaml.WAIT", 0.1)
-    with pytest.raises(InputError, match="a pipe that said nothing"):
+    with pytest.raises(InputError, match="a pipe that sent nothing"):
         read_yaml(tmp_path / "pipe.yaml")  # nobody writes into it
 
 
@@ -97,7 +97,7 @@ def test_a_pipe_is_read_while_somebody_writes(tmp_path, monkeypatch) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"a: 1")
     monkeypatch.setattr("lightning_subliminal.core.config.safe_yaml.WAIT", 0.2)
-    with pytest.raises(InputError, match="a pipe that said nothing"):
+    with pytest.raises(InputError, match="a pipe that sent nothing"):
         read_text(f"/dev/fd/{reader}")
     os.write(writer, b"a: 1")
     os.close(writer)
