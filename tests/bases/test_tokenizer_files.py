@@ -9,8 +9,8 @@ import pytest
 import transformers
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.folders import is_model_file, model_files
 from lightning_subliminal.bases.folder_checks import read_elsewhere
+from lightning_subliminal.bases.folders import is_model_file, model_files
 from lightning_subliminal.core.errors import InputError
 
 
