@@ -172,7 +172,7 @@ def test_mistakes_are_told_in_a_line(pocket):
             alternative_probabilities(*pocket, PROMPTS[:1], [["blue", "green", same]])
     with pytest.raises(InputError, match="prompt of 'wolf' has no tokens"):
         statement_preference(*pocket, [PROMPTS[0], []], PAIRS[:2])
-    with pytest.raises(InputError, match="prompt of row 'cold' is no prefix"):  # "the opposite iscold"
+    with pytest.raises(InputError, match="prompt of row 'cold' is not a prefix"):  # "the opposite iscold"
         completion_log_probabilities(*pocket, PROMPTS[2:3], ["cold"])
 
 
