@@ -82,7 +82,7 @@ def constructor_arguments(instance: Any) -> dict[str, Any]:
         if not hasattr(instance, name):
             raise InputError(
                 f"{kind.__name__} does not keep its argument `{name}`: set `self.{name} = {name}` in __init__, "
-                "so that the cache can distinguish settings."
+                "so that the cache can distinguish two settings."
             )
         arguments[name] = getattr(instance, name)
     return arguments
