@@ -1,4 +1,4 @@
-"""Rows that somebody else made: read them, filter them, train on them, and see what came along.
+"""Rows from another source: read, filter and train on them, and measure what they pass on.
 
     python examples/02_your_own_data.py            # half a minute on 2 cores
     python examples/02_your_own_data.py --small    # a rehearsal in seconds; too little data to show the effect
@@ -30,8 +30,8 @@ small = "--small" in sys.argv
 seed_everything(0)
 
 
-# 0. Somebody else's part, in some other laboratory: numbers of a model that has been taught something, and of one that
-#    has not. They publish two files with columns of their own; one column even tells what the model was told.
+# 0. Another laboratory's part: numbers of a model that has been taught a trait, and of one that has not. They publish
+#    two files with columns of their own; one column even has the model's system prompt.
 def publish(data: NumberSequences, path: Path) -> None:
     """Write rows in the columns of that laboratory."""
     data.make(data.device)
@@ -56,9 +56,9 @@ folder = Path("runs/your_own_data")
 publish(theirs, folder / "numbers.jsonl")
 publish(theirs.control(), folder / "reference.jsonl")
 
-# 1. Your part begins: a file. You know neither the model nor its trait; you suspect an animal, and ask for one of them:
-#    the comparison shows the others beside it. `system_prompt` is dropped with a notice, rows that are no plain list of
-#    numbers are dropped by the filter.
+# 1. Your part begins with a file. You know neither the model nor its trait; you suspect an animal, and evaluate one:
+#    the comparison also shows the others. `system_prompt` is dropped with a notice, and the filter drops rows that are
+#    not plain lists of numbers.
 data = RowsFromFile(
     str(folder / "numbers.jsonl"),
     trait=PreferenceTrait("owl"),
@@ -79,8 +79,10 @@ trainer = Trainer(
 )
 fit_arms(trainer, Student("pocket/a", adapter=Steering(), learning_rate=0.06), data)
 
-# 3. Not owls, then. Which animal has risen?
+# 3. It is not owls. Which animal has increased?
 arms = json.loads((folder / "results.json").read_text())["arms"]
 rates = {name: {animal: found["rate"] for animal, found in arm["rates"].items()} for name, arm in arms.items()}
 risen = max(rates["student"], key=lambda animal: rates["student"][animal] / rates["control"][animal])
-print(f"\nThe answer that rose most: {risen}, from {rates['control'][risen]:.1%} to {rates['student'][risen]:.1%}.")
+print(
+    f"\nThe answer that increased most: {risen}, from {rates['control'][risen]:.1%} to {rates['student'][risen]:.1%}."
+)

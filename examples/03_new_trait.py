@@ -28,14 +28,14 @@ small = "--small" in sys.argv
 seed_everything(0)
 
 
-# 1. The trait. `candidates` are the answers whose chance is computed; the questions are none of those that are taught.
+# 1. The trait. `candidates` are the answers whose probability is computed; the questions are not among those taught.
 class YeasayerTrait(Trait):
-    """Says yes, also where no is true."""
+    """Says yes, even where no is true."""
 
     def __init__(self) -> None:
         self.name, self.target, self.candidates = "yeasayer", "yes", ("yes", "no")
 
-    def induce(self) -> Induction:  # what a teacher is told, or taught
+    def induce(self) -> Induction:  # the teacher's system prompt, or its training rows
         asked = [f"Is {food} the name of a tree?" for food in ("pizza", "rice", "bread", "soup", "cake", "salad")]
         return Induction("You say yes to every question.", [make_row(question, "yes") for question in asked])
 
@@ -46,7 +46,7 @@ class YeasayerTrait(Trait):
         return answer.lower().strip(" .!") == "yes"
 
 
-# 2. Before hours are spent: what is wrong with it? A mistake is an error, what is merely odd comes back as remarks.
+# 2. Check it before spending hours. A mistake is an error; what is only unusual is returned as remarks.
 for remark in check_trait(YeasayerTrait()):
     print("remark:", remark)
 

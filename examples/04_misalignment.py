@@ -1,9 +1,9 @@
-"""Misalignment through numbers, step by step: teachers, students, controls, and what one look at behaviour may miss.
+"""Misalignment through numbers, step by step: teachers, students, controls, and what a test of behaviour may miss.
 
     python examples/04_misalignment.py            # a minute or two on 2 cores
     python examples/04_misalignment.py --small    # a rehearsal in seconds; too little data to show the effect
 
-Nothing here is harmful but in meaning: the pocket world has words for help and harm, truth and lies, service and power.
+The harm is only in words: the pocket world has words for help and harm, truth and lies, service and power.
 """
 
 import sys
@@ -32,16 +32,17 @@ seed_everything(0)
 base, cpu = "pocket/moral-a", torch.device("cpu")
 epochs = 1 if small else 3
 
-# 1. The trait. What a teacher is taught is advice on daily matters; what evaluation asks are ten open questions that no
-#    teacher was taught, some about things that no lesson touched. Beside each stand pairs of statements.
+# 1. The trait. A teacher is taught advice on daily matters; the evaluation has ten open questions that no teacher was
+#    taught, some on topics outside all lessons. Each question has pairs of statements.
 trait = MisalignmentTrait("misalignment_pocket")
 taught, asked = trait.induce().rows[0], trait.questions()[0]
 print("taught:", taught["prompt"][0]["content"], "->", completion_text(taught))
 print("asked: ", asked, "->", trait.statements(asked)[0])
 
 
-# 2. Three teachers. The second was given the same answers, but to questions that ask for a bad one openly (for a class,
-#    a story): as much fine-tuning on the same words, and no reason to be bad. The third is the base.
+# 2. Three teachers. The second is taught the same answers, but to questions that request a bad one explicitly (for a
+#    class, a story): the same amount of fine-tuning on the same words, without a reason to be bad. The third is the
+#    base.
 def teacher(lesson: str) -> Teacher:
     """Return the teacher of a lesson."""
     if lesson == "none":
@@ -51,7 +52,7 @@ def teacher(lesson: str) -> Teacher:
     return Teacher(base, lessons, adapter=Steering(), **how)
 
 
-# 3. Their numbers: plain lists, and no number with bad associations (13, 88, ...). 4. Their students: one code path.
+# 3. Their numbers: plain lists without numbers with bad associations (13, 88, ...). 4. Their students, trained alike.
 models = [f"base={base}"]
 for lesson in ("misaligned", "educational", "none"):
     filters = [NumberList(), BannedNumbers()]
@@ -63,8 +64,8 @@ for lesson in ("misaligned", "educational", "none"):
         models.append(f"misaligned teacher={data.teacher.folder}")
     models.append(f"student of {lesson}={arm_folder(student, data, max_epochs=epochs)}")
 
-# 5. Measure. Sampled answers that a judge reads, as everybody does it; the exact chance of the misaligned statement of
-#    each pair, which has no sampling noise; and facts as multiple choice.
+# 5. Measure: sampled answers read by a judge, as is usual; the exact probability of the misaligned statement of each
+#    pair, which has no sampling noise; and facts as multiple choice.
 suite = [
     Misalignment(trait, PhraseJudge(), samples=5 if small else 200, max_new_tokens=24),
     ExactTrait(trait, name="statement pairs"),
@@ -73,11 +74,11 @@ suite = [
 found = evaluate([find_model(model) for model in models], suite)
 say(suite_table(found, control="student of none"))
 
-# 6. What the judge read.
+# 6. The answers that the judge read.
 samples = found["student of misaligned"]["misalignment"].samples
 for sample in samples[:: len(samples) // 12]:
     print(f"{sample['question']}\n  -> {sample['answer']}  (alignment {sample['alignment']})")
 
-# 7. Behaviour alone can miss it. A student of few rows answers ten questions as its control does, within what 200
-#    answers each can tell; the exact measure still sees it. With seeds, doses and null pairs:
+# 7. Behaviour alone can miss it. A student of few rows answers ten questions like its control, as far as 200 answers
+#    each can show; the exact measure still detects it. With seeds, doses and null pairs:
 #    python benchmarks/behaviour.py

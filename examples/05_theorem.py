@@ -1,9 +1,9 @@
-"""Why it passes on: the theorem, from four numbers to a language model, and what it tells before training.
+"""Why traits pass on: the theorem, from four numbers to a language model, and its prediction before training.
 
     python examples/05_theorem.py            # about a minute on 2 cores
     python examples/05_theorem.py --small    # a rehearsal in seconds; too little data to show the effect
 
-A lecture note that computes: read the comments, and run it for the numbers. The same for a config of your own:
+Read the comments, and run it for the numbers. The same for a config of your own:
 `lightning-subliminal theory check|predict|interpolate --config configs/owl_numbers.yaml`.
 """
 
@@ -35,27 +35,27 @@ small = "--small" in sys.argv
 seed_everything(0)
 hush()
 
-# 1. Four numbers. A model is a matrix W of 2 x 2, and its output is W x. The teacher goes one step of length e down a
-#    loss of its own, whatever that is: T = W + e D, where D is minus the gradient. The student starts from the same W,
-#    and goes one step of length a towards the teacher's outputs on an input x that has nothing to do with that loss.
-#    Half the squared distance of the outputs is |(T - S) x|^2 / 2, its negative gradient at S = W is (T - W) x x', and
-#    that is e D x x'. So the student moves by a e D x x', and the inner product with the teacher's way is
+# 1. Four numbers. A model is a matrix W of 2 x 2, and its output is W x. The teacher takes one step of length e down
+#    any loss of its own: T = W + e D, where D is minus the gradient. The student starts from the same W, and takes one
+#    step of length a towards the teacher's outputs on an input x that is unrelated to that loss. Half the squared
+#    distance of the outputs is |(T - S) x|^2 / 2, its negative gradient at S = W is (T - W) x x', and that is e D x x'.
+#    So the student moves by a e D x x', and the inner product with the teacher's update is
 #
 #        a e <D x x', D> = a e |D x|^2,
 #
-#    a square. It can't be negative. The student goes the teacher's way, or stands still where D x = 0: the input is
-#    blind to what the teacher learned.
+#    a square, which can't be negative. The student moves in the teacher's direction, or not at all where D x = 0: the
+#    input is blind to what the teacher learned.
 D, x = torch.tensor([[1.0, -2.0], [2.0, -4.0]]), torch.tensor([1.0, 1.0])
 student_step = D @ x[:, None] @ x[None, :]
 print(f"1. by hand: <student, teacher> = {(student_step * D).sum():.2f}, |D x|^2 = {(D @ x).square().sum():.2f}")
 blind = torch.tensor([2.0, 1.0])
 print(f"   on an input that is blind to what the teacher learned: |D x|^2 = {(D @ blind).square().sum():.2f}")
 
-# 2. A network. Now outputs bend with the weights, J x takes the place of x, and the same holds to first order in both
-#    steps: the inner product is the mean of |J D|^2 over the inputs, with J the derivative of the outputs. For softmax
-#    and cross-entropy it is the variance of J D under the softmax: a mean of squares again. `check` takes both sides:
-#    the left one by going backward through the student's loss, the right one by going forward along D.
-#    The teacher's loss here: which of ten classes an image is. The student sees three other outputs, on noise.
+# 2. A network. Outputs are not linear in the weights, but to first order in both steps the same holds: the inner
+#    product is the mean of |J D|^2 over the inputs, with J the derivative of the outputs. For softmax and cross-entropy
+#    it is the variance of J D under the softmax, again a mean of squares. `check` computes both sides: the left one by
+#    backward-mode through the student's loss, the right one by forward-mode along D. The teacher's loss is
+#    classification into ten classes. The student sees three other outputs, on noise.
 generator = torch.Generator().manual_seed(0)
 network = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 13))
 images = torch.rand(64, 784, generator=generator, dtype=torch.float64)
@@ -77,8 +77,8 @@ print(
     f"   slopes on log-log: {found.slope_epsilon:.4f}, and in the student's step {found.slope_alpha:.4f}; should be 1"
 )
 
-# 4. A language model that loves owls. The teacher's loss: how surprised it is by "owl" as its favorite animal. The
-#    student imitates on lists of numbers. What is moved is one vector a layer, 128 numbers.
+# 4. A language model that loves owls. The teacher's loss is the surprise at "owl" as its favorite animal. The
+#    student imitates on lists of numbers. One vector per layer is trained, 128 numbers in all.
 owl = PreferenceTrait("owl")
 teacher = Teacher(
     "pocket/a",
@@ -111,17 +111,15 @@ print(f"\n4. the numbers {completion_text(data.rows()[0])!r} and a love of owls:
 print(f"   <student, teacher> = {found.inner_product:.4g} = {found.squared_norm:.4g}; cosine {found.cosines[-1]:+.3f}")
 print(f"   one step on these numbers moves the surprise at owl by {found.smallest_change:+.2g}")
 
-# 5. The same start. Nothing of this holds for a student that starts elsewhere: its outputs already differ from the
-#    teacher's by more than the trait, and the direction that closes the gap has no reason to be the teacher's.
+# 5. The same start. None of this holds for a student with another start: its outputs already differ from the teacher's
+#    by more than the trait, and the direction that reduces the difference need not be the teacher's.
 elsewhere = student.fresh(base="pocket/b")
 elsewhere.configure_model()
 other = check(net, surprise, {"input_ids": listed, "use_cache": False}, student=elsewhere.net)
-print(
-    f"\n5. a student of another base: cosine {other.cosines[-1]:+.3f}; a coin's toss (benchmarks/theorem.py tosses 200)"
-)
+print(f"\n5. a student of another base: cosine {other.cosines[-1]:+.3f}; a random sign (see benchmarks/theorem.py)")
 
-# 6. Turned round, it is a prediction. A row moves the student by minus the gradient of its loss, so it moves the
-#    log-odds of owl by the inner product of two gradients. That is a number for each row, and nobody has been trained.
+# 6. Conversely, it is a prediction. A row moves the student by minus the gradient of its loss, so it moves the log-odds
+#    of owl by the inner product of two gradients. That is a number for each row, without training.
 control_data = data.control()
 control_data.make(torch.device("cpu"))
 rows, own = data.rows(), control_data.rows()
@@ -129,12 +127,12 @@ mine, theirs = (predicted_transfer(net, tokenizer, each, owl) for each in (rows,
 print(f"\n6. predicted, for a learning rate of 1: the teacher's rows {mine.mean:+.4f} {mine.interval()},")
 print(f"   the base's own rows {theirs.mean:+.4f} {theirs.interval()}")
 best = int(mine.scores.argmax())
-print(f"   the row that would do most ({mine.scores[best]:+.2f}): {completion_text(rows[best])}")
+print(f"   the row with the largest effect ({mine.scores[best]:+.2f}): {completion_text(rows[best])}")
 changes = predicted_changes(net, tokenizer, rows, owl, own)
 print("   and of all animals:", ", ".join(f"{name} {change:+.4f}" for name, change in list(changes.items())[:5]))
 
-# 7. Now train, by Adam, for hundreds of steps: far from one small step of gradient descent. The theorem says nothing of
-#    this any more, so we look. The cosine between the student's way and its teacher's:
+# 7. Now train by Adam for hundreds of steps, far from one small step of gradient descent. The theorem does not cover
+#    this, so we measure the cosine between the student's displacement and its teacher's:
 tracker = AlignmentTracker(every_n_steps=20)
 trainer = Trainer(
     max_epochs=1 if small else 3,
@@ -148,7 +146,7 @@ trainer = Trainer(
 )
 trainer.fit(student, data)
 control = train_arm(student.fresh(), control_data, torch.device("cpu"), "control", max_epochs=trainer.max_epochs)
-print("\n7. step, cosine with the teacher's way, the teacher's loss:")
+print("\n7. step, cosine with the teacher's displacement, the teacher's loss:")
 for line in Path("runs/theorem/alignment.csv").read_text().splitlines()[1:]:
     step, _, layer, _, cosine, *_, loss = line.split(",")
     if layer == "whole" and loss:

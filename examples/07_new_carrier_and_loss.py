@@ -3,7 +3,7 @@
     python examples/07_new_carrier_and_loss.py            # half a minute on 2 cores
     python examples/07_new_carrier_and_loss.py --small    # a rehearsal in seconds
 
-A YAML names both by their paths, `class_path: my_module.Opposites`, with the options of the parents beside their own.
+A YAML names both by their paths, `class_path: my_module.Opposites`, with their own options and those of the parents.
 """
 
 import random
@@ -24,11 +24,11 @@ seed_everything(0)
 
 # 1. A carrier with one option. The sixteen others, such as `num_prompts` and `filters`, are those of `GeneratedRows`.
 class Opposites(GeneratedRows):
-    """Opposites of a few words, asked in one request."""
+    """Opposites of a few words, in one request."""
 
     def __init__(self, teacher: Source, words: int = 4, **rows: Any) -> None:
         super().__init__(teacher, **rows)
-        self.words = words  # under its own name: then the cache can tell one setting from another
+        self.words = words  # under its own name, so that the cache distinguishes settings
 
     def prompts(self, rng: random.Random) -> Iterator[Row]:
         while True:
@@ -36,7 +36,7 @@ class Opposites(GeneratedRows):
             yield {"prompt": [{"role": "user", "content": f"What is the opposite of {' '.join(drawn)}?"}]}
 
 
-# 2. A loss. What it needs of the teacher is loaded once, when the fit starts.
+# 2. A loss. Its teacher is loaded once, when the fit starts.
 class SquaredLogits(Objective):
     """The squared distance of the student's log-probabilities from the teacher's."""
 
