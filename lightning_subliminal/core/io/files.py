@@ -108,9 +108,9 @@ def read_bytes(path: Path, limit: Bound = MAX_JSON) -> bytes:
         return data
 
 
-def read_text(path: Path, limit: Bound = MAX_JSON, errors: str = "strict") -> str:
-    """Read a whole UTF-8 text file with its line ends unchanged; raise as ``read_bytes``, and UnicodeDecodeError."""
-    return read_bytes(path, limit).decode("utf-8", errors)
+def read_text(path: Path, limit: Bound = MAX_JSON, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Read a whole text file with its line ends unchanged; raise as ``read_bytes``, and UnicodeDecodeError."""
+    return read_bytes(path, limit).decode(encoding, errors)
 
 
 def read_json(path: Path, limit: Bound = MAX_JSON) -> Any:
