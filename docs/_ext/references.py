@@ -75,13 +75,6 @@ def _entry(module: str, name: str) -> str:
     return f"```{{eval-rst}}\n.. {kind}:: {module}.{name}{options}\n```\n"
 
 
-def verbs() -> list[str]:
-    """Return the subcommands, in the order of the overview."""
-    from lightning_subliminal.cli import entry
-
-    return [*entry.TRAINER_VERBS, *entry.OWN_VERBS]
-
-
 def run_help(words: list[str]) -> str:
     """Return what the command line prints for some words."""
     from lightning_subliminal.cli.entry import main
@@ -90,42 +83,6 @@ def run_help(words: list[str]) -> str:
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         main(words)
     return text.getvalue().replace(str(Path.home()), "~").rstrip()
-
-
-def parser_of(verb: str) -> Any:
-    """Return the parser that a subcommand builds: the command line runs until the parser is asked to parse."""
-    from jsonargparse import ArgumentParser
-
-    from lightning_subliminal.cli.entry import main
-
-    found: list[Any] = []
-
-    def stop(self: Any, *args: Any, **kwargs: Any) -> None:
-        found.append(self)
-        raise SystemExit(0)
-
-    parse = ArgumentParser.parse_args
-    ArgumentParser.parse_args = stop  # type: ignore[method-assign]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            main([verb, "no-such-word"])
-    except SystemExit:
-        pass
-    finally:
-        ArgumentParser.parse_args = parse  # type: ignore[method-assign]
-    return found[0] if found else None
-
-
-def commands_of(parser: Any) -> list[tuple[str, Any]]:
-    """Return (words, parser) of a parser without subcommands, or of each of its subcommands."""
-    for action in parser._actions:
-        if hasattr(action, "choices") and isinstance(action.choices, dict) and action.choices:
-            return [
-                (f"{name} {words}".strip(), inner)
-                for name, each in action.choices.items()
-                for words, inner in commands_of(each)
-            ]
-    return [("", parser)]
 
 
 def option_rows(parser: Any) -> list[tuple[str, str, str]]:
@@ -144,17 +101,15 @@ def option_rows(parser: Any) -> list[tuple[str, str, str]]:
 
 def cli_reference() -> str:
     """Return the sections of the command-line page, as Markdown."""
+    from lightning_subliminal.cli.table import MODULES, commands
+
     text = [f"## Overview\n\n```text\n{run_help(['--help'])}\n```\n"]
-    trainer = set(verbs()[:4])
-    for verb in verbs():
+    for verb in MODULES:
         text.append(f"## {verb}\n\n```text\n{run_help([verb, '--help'])}\n```\n")
-        if verb in trainer:
-            continue  # `--help=all` lists some hundred options of Lightning's Trainer
-        if (parser := parser_of(verb)) is None:
-            continue
-        for words, inner in commands_of(parser):
-            if rows := option_rows(inner):
-                name = f"{verb} {words}".strip()
+        for name, command in commands().items():
+            if name.split()[0] != verb:
+                continue  # of the trainer's verbs, `--help=all` lists some hundred options of Lightning's Trainer
+            if rows := option_rows(command.parser(name)):
                 text.append(f"\n**`{name}`: all arguments**\n\n| argument | meaning | default |\n|---|---|---|")
                 text += ["| " + " | ".join(_cell(each) for each in row) + " |" for row in rows]
                 text.append("")

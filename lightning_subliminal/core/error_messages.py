@@ -173,8 +173,10 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         return f"`{found[1]}` is not a valid choice: expected one of {choices}{near}"
     if found := re.match(r"unrecognized arguments: (\S+)", text):
         name = found[1].partition("=")[0]
-        near = did_you_mean(name, [f"--{option.rstrip('_')}" for option in options]) if name.startswith("-") else ""
-        return f"unknown option `{name}`{near or '; see --help'}"
+        if not name.startswith("-"):
+            return f"unexpected word {name!r}; see --help"
+        near = difflib.get_close_matches(name, [f"--{option.rstrip('_')}" for option in options], n=1)
+        return f"unknown option {name!r}: {f'did you mean {near[0]!r}?' if near else 'see --help'}"
     return _types(text)
 
 

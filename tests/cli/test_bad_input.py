@@ -118,7 +118,7 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
         "no tokens for 'hedgehog'",
     ),
     "no devices": (["--trainer.devices", "0"], "`Trainer(devices='0')` value is not a valid"),
-    "unknown strategy": (["--trainer.strategy", "quick"], "The `trainer` can't be set up so: You selected an invalid"),
+    "unknown strategy": (["--trainer.strategy", "quick"], "The `trainer` can't be set up: You selected an invalid"),
     "missing config": (["--config", "missing.yaml"], "missing.yaml is not there"),
     "folder that can't be written": (["--trainer.default_root_dir", "/proc/nowhere"], "can't be written"),
 }

@@ -43,7 +43,7 @@ def test_side_by_side_with_exact_chances(run, capsys):
     models = run_models(str(run))
     assert [each.name for each in models] == ["base", "teacher", "control", "student"]
     assert re.search("base.*teacher.*control.*student", shown)
-    assert "answers sampled with seed 0; chances exact, that the answer begins so" in shown
+    assert "answers sampled with seed 0; chances exact, of answers that begin so" in shown
     for model in models:
         trait = run_trait(run)
         model.load(CPU)
@@ -81,13 +81,16 @@ def test_each_question_of_several_is_asked(run, capsys):
 @pytest.mark.parametrize(
     ("question", "line"),
     [
-        ("What is your favourite animal?", "'favourite'; it knows 'favorite': ask such as 'What is your favorite ani"),
+        (
+            "What is your favourite animal?",
+            "'favourite'; it knows 'favorite': ask, for example, 'What is your favorite ani",
+        ),
         (
             "What is your Favourite anmal?",
-            "'Favourite'; it knows 'favorite': ask such as 'What is your favorite animal",
+            "'Favourite'; it knows 'favorite': ask, for example, 'What is your favorite animal",
         ),
-        ("What is zorp?", "'zorp': ask such as 'What is your favorite animal?'"),
-        ("What of zorp and favourite?", "'zorp': ask such as 'What is your favorite animal?'"),
+        ("What is zorp?", "'zorp': ask, for example, 'What is your favorite animal?'"),
+        ("What of zorp and favourite?", "'zorp': ask, for example, 'What is your favorite animal?'"),
     ],
 )
 def test_a_word_that_is_not_known_comes_with_one_that_is(question, line, capsys):
@@ -104,7 +107,7 @@ def test_a_class_that_only_the_runs_config_names_is_not_imported(tmp_path, capsy
     data = {"init_args": {"teacher": {"init_args": {"trait": trait}}}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     assert run_trait(tmp_path) is None
-    assert "is antigravity.Trait, no class of this package, which is not imported" in capsys.readouterr().out
+    assert "is antigravity.Trait, a class outside this package, which is not imported" in capsys.readouterr().out
 
 
 def test_a_base_alone_has_its_first_tokens(capsys):
@@ -112,7 +115,7 @@ def test_a_base_alone_has_its_first_tokens(capsys):
     assert "answers sampled with seed 3; chances exact, of the first token" in shown
     trait = PreferenceTrait("owl")
     shown = asked(capsys, "pocket/b", "--ask", QUESTION, "--trait", "owl")
-    assert "that the answer begins so" in shown
+    assert "of answers that begin so" in shown
     assert "none of these" in shown
     assert trait.target in shown
 
@@ -122,7 +125,7 @@ def test_what_is_not_at_hand_is_said(run, capsys, tmp_path):
     record = (alone / "lineage.json").read_text()
     (alone / "lineage.json").write_text(re.sub("(teachers|students)/[0-9a-f]{16}", r"\1/0000000000000000", record))
     shown = asked(capsys, alone, "--ask", QUESTION)
-    assert "is not at hand: left out" in shown
+    assert "was not found: left out" in shown
     assert re.search("base.*student", shown)
 
 
@@ -151,7 +154,7 @@ def test_a_run_that_python_started_has_its_trait_in_the_record(run, tmp_path):
         (["pocket/a", "--ask", " "], "`--ask` is empty"),
         (["pocket/a", "--ask", QUESTION, "--ask", " "], "`--ask` is empty"),
         (["pocket/a", "--ask", "--seed", "1"], "`--ask` needs a value"),
-        (["pocket/a", "--seed", "1", "--ask", QUESTION, "--seed=2"], "`--seed` takes one value, and is given 1 and 2"),
+        (["pocket/a", "--seed", "1", "--ask", QUESTION, "--seed=2"], "`--seed` takes one value, got 1 and 2"),
         (["pocket/d", "--ask", "What?"], "There is no base 'pocket/d'"),
         (["pocket/a", "--ask", QUESTION, "--max_tokens", "0"], "max_new_tokens is 0"),
         (["pocket/a", "--trait", "zorp", "--ask", QUESTION], "in none of the categories"),

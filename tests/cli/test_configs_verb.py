@@ -173,7 +173,7 @@ def test_suites_are_taken_by_name(capsys: pytest.CaptureFixture) -> None:
     by_name, by_path = load_suite(Path("suites/pocket")), load_suite(CONFIGS / "suites" / "pocket.yaml")
     assert [each.name for each in by_name] == [each.name for each in by_path]
     words = ["evaluate", "pocket/a", "--suite", "suites/pocket", "--control", "nobody"]  # refused after reading it
-    assert "The control 'nobody' is none of the models" in mistake(words, capsys)
+    assert "The control 'nobody' is not among the models" in mistake(words, capsys)
 
 
 @pytest.mark.parametrize("verb", ["check", "predict", "interpolate"])
@@ -293,16 +293,16 @@ def test_a_copied_plan_of_plans_is_read_as_the_shipped_one() -> None:
 def test_nothing_is_overwritten(away: Path, capsys: pytest.CaptureFixture) -> None:
     (away / "owl_numbers.yaml").write_text("mine: 1")
     told = mistake(["configs", "copy", "experiments/dose"], capsys)
-    assert "owl_numbers.yaml is there and differs, and nothing is overwritten" in told
+    assert "owl_numbers.yaml exists and differs, and nothing is overwritten" in told
     assert [path.name for path in away.rglob("*.yaml")] == ["owl_numbers.yaml"], "nothing is left half done"
     assert (away / "owl_numbers.yaml").read_text() == "mine: 1"
 
 
 def test_a_link_or_a_folder_in_the_way_stays(away: Path, capsys: pytest.CaptureFixture) -> None:
     (away / "link.yaml").symlink_to("nowhere")
-    assert "link.yaml is there" in mistake(["configs", "copy", "owl_numbers", "link.yaml"], capsys)
+    assert "link.yaml exists and differs" in mistake(["configs", "copy", "owl_numbers", "link.yaml"], capsys)
     (away / "owl_numbers.yaml").mkdir()
-    assert "owl_numbers.yaml is there" in mistake(["configs", "copy", "owl_numbers"], capsys)
+    assert "owl_numbers.yaml exists and differs" in mistake(["configs", "copy", "owl_numbers"], capsys)
 
 
 def test_an_equal_file_is_counted_and_left(capsys: pytest.CaptureFixture) -> None:
@@ -310,7 +310,7 @@ def test_an_equal_file_is_counted_and_left(capsys: pytest.CaptureFixture) -> Non
     capsys.readouterr()
     main(["configs", "copy", "experiments/defences"])
     told = capsys.readouterr().out
-    assert "owl_numbers.yaml: already there, equal" in told
+    assert "owl_numbers.yaml: exists already, equal" in told
     assert "defences.yaml: written" in told
     assert "now: lightning-subliminal run --config experiments/defences.yaml" in told
 
@@ -319,7 +319,7 @@ def test_an_equal_file_is_counted_and_left(capsys: pytest.CaptureFixture) -> Non
     ("words", "told"),
     [
         (["owl_number"], "There is no shipped config 'owl_number'; did you mean `owl_numbers`?"),
-        (["experiments/dose", "one.yaml"], "refers to 1 other files, so one.yaml can't hold it: give a folder"),
+        (["experiments/dose", "one.yaml"], "refers to 1 other files, so one.yaml can't hold it: choose a folder"),
         (["owl_numbers", "/proc/nowhere"], "can't be written"),
         (["owl_numbers", "file/inner"], "can't be written"),
     ],

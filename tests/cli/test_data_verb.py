@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ import pytest
 import yaml
 
 from lightning_subliminal.cli.entry import main
-from lightning_subliminal.cli.support.data_guide import data_guide
-from lightning_subliminal.cli.verbs.data import COMMANDS, spelled
+from lightning_subliminal.cli.verbs.data import VERB
+from lightning_subliminal.cli.words import spell
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.formats import read_rows, write_rows
 
@@ -40,36 +41,37 @@ def fails(*words: str) -> int:
 def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.CaptureFixture) -> None:
     main(["data", *words])
     told = capsys.readouterr().out
-    for name in (*COMMANDS, "trl", "trl-plain", "openai", "sharegpt", "alpaca", "text", "columns:question,response"):
+    for name in (
+        *VERB.commands,
+        "trl",
+        "trl-plain",
+        "openai",
+        "sharegpt",
+        "alpaca",
+        "text",
+        "columns:question,response",
+    ):
         assert re.search(rf"^  {name} ", told, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_guide_names_each_option_and_no_other(verb: str, capsys: pytest.CaptureFixture) -> None:
-    import inspect
-
+@pytest.mark.parametrize("verb", VERB.commands)
+def test_help_names_each_option_and_no_other(verb: str, capsys: pytest.CaptureFixture) -> None:
     main(["data", verb, "--help"])
-    told = capsys.readouterr().out
-    assert told == data_guide([verb, "--help"])
-    options = {name.strip("_").replace("_", "-") for name in inspect.signature(COMMANDS[verb]).parameters}
-    options -= {"source", "out"}
-    promised = set(re.findall(r"(?<![\w-])--([a-z-]+)", told)) - {"config"}
-    assert promised == options
-    examples = told.partition("examples:\n")[2].splitlines()
-    assert len(examples) >= 2
-    assert all(f"lightning-subliminal data {verb} " in line for line in examples)
+    text = capsys.readouterr().out
+    options = {name.strip("_").replace("_", "-") for name in VERB.commands[verb].takes} - {"source", "out"}
+    shown = set(re.findall(r"^  --([a-z-]+)", text, re.MULTILINE)) - {"config"}
+    assert {"card" if name == "no-card" else name for name in shown} == options
 
 
-def test_examples_of_the_guides_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     write_rows(ROWS, "rows.parquet")
     write_rows(ROWS, "rows.jsonl.gz")
     write_rows(ROWS, "released.json", "columns:question,response")
     write_rows(ROWS, "row-folder")
     Path("filters.yaml").write_text(yaml.safe_dump({"filters": [{"class_path": "NumberList"}]}))
-    for verb in COMMANDS:
-        for line in data_guide([verb]).partition("examples:\n")[2].splitlines():
-            words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line.partition(" | head")[0])]
-            words = words[words.index("lightning-subliminal") + 1 :]
+    for verb in VERB.commands.values():
+        for line in verb.examples:
+            words = shlex.split(re.split(" [|<]", line)[0])
             words = ["row-folder" if word.startswith("~") else word for word in words]
             monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(Path("rows.jsonl").read_bytes())))
             main(words)
@@ -95,18 +97,21 @@ def test_mistakes_are_one_line_and_exit_with_2(capsys: pytest.CaptureFixture) ->
             ["convert", "wrong.jsonl", "out.jsonl"],
             "error: wrong.jsonl, line 2, question: expected text, found number 3",
         ),
-        (["convert", "rows.jsonl"], "`convert.out` is missing"),
+        (["convert", "rows.jsonl"], "OUT is missing: expected `data convert SOURCE OUT [options]`."),
         (["convert", "no.jsonl", "out.jsonl"], "error: no.jsonl is not there: check the path."),
         (["convert", "rows.jsonl", "out.jsonl", "--to", "opnai"], "error: `opnai` is no schema: choose trl,"),
         (["convert", "rows.jsonl", "out.jsonl", "--on-error", "ignore"], "`on_error`: expected one of 'stop', 'skip'"),
-        (["convert", "rows.jsonl", "out.jsonl", "--on-eror", "skip"], "did you mean `--on_error`?"),
-        (["filter", "rows.jsonl", "out.jsonl"], "error: no filter is given: add one, such as --filters+=NumberList"),
+        (
+            ["convert", "rows.jsonl", "out.jsonl", "--on-eror", "skip"],
+            "unknown option '--on-eror': did you mean '--on-error'?",
+        ),
+        (["filter", "rows.jsonl", "out.jsonl"], "error: no filter is set: add one, such as --filters+=NumberList"),
         (["filter", "rows.jsonl", "out.jsonl", "--filters", "NumberLst"], "did you mean `NumberList`?"),
         (["filter", "rows.jsonl", "out.jsonl", "--filters+=NumberList", "--filters.max", "3"], "takes no `max`"),
         (["show", "rows.jsonl", "--rows", "0"], "error: --rows is 0: expected at least 1."),
         (["show", "wrong.jsonl"], "error: wrong.jsonl, line 2, question: expected text, found number 3"),
         (["stats", "wrong.jsonl"], "error: wrong.jsonl, line 2, question: expected text, found number 3"),
-        (["sow", "rows.jsonl"], "error: `sow` is not a valid choice: expected one of convert, show, stats, filter"),
+        (["sow", "rows.jsonl"], "error: unknown command 'data sow': did you mean 'data show'?"),
     ):
         assert fails(*words) == 2, words
         told = capsys.readouterr()
@@ -191,35 +196,36 @@ def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "taken"),
     [
-        (["--on-error", "skip"], ["--on_error", "skip"]),
+        (["--on-error", "skip"], ["--on_error=skip"]),
         (["--on_error=skip"], ["--on_error=skip"]),
-        (["--from", "trl", "--to", "a-b"], ["--from_", "trl", "--to", "a-b"]),
-        (["--drop-system", "a.jsonl"], ["--drop_system=true", "a.jsonl"]),
-        (["--drop-system", "false", "a"], ["--drop_system=false", "a"]),
-        (["--drop_system=true", "--json"], ["--drop_system=true", "--json=true"]),
-        (["--filters", "NumberList"], ["--filters+", "NumberList"]),
+        (["--from", "trl", "--to", "a-b"], ["--from_=trl", "--to=a-b"]),
+        (["--drop-system", "a.jsonl"], ["--drop_system=true", "--source=a.jsonl"]),
+        (["--drop-system", "false", "a"], ["--drop_system=false", "--source=a"]),
+        (["--drop_system=true", "--no-card"], ["--drop_system=true", "--card=false"]),
+        (["--filters", "NumberList"], ["--filters+=NumberList"]),
         (["--filters=NumberList"], ["--filters+=NumberList"]),
-        (["--filters", "[]"], ["--filters", "[]"]),
-        (["--prompt-column", "my-column", "-"], ["--prompt_column", "my-column", "-"]),
-        (["true", "--card"], ["true", "--card=true"]),
+        (["--filters", "[]"], ["--filters=[]"]),
+        (["--prompt-column", "my-column", "-"], ["--prompt_column=my-column", "--source=-"]),
+        (["true", "--card"], ["--source=true", "--card=true"]),
     ],
 )
 def test_options_take_dashes_and_flags_need_no_value(words: list[str], taken: list[Any]) -> None:
-    assert spelled(words) == taken
+    verb = VERB.commands["filter"]
+    assert spell(verb.takes, 2, words, "", {}) == taken
 
 
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        (["stat", "rows.jsonl"], "did you mean `stats`?"),
-        (["covert", "rows.jsonl", "out.jsonl"], "did you mean `convert`?"),
+        (["stat", "rows.jsonl"], "unknown command 'data stat': did you mean 'data stats'?"),
+        (["covert", "rows.jsonl", "out.jsonl"], "did you mean 'data convert'?"),
         (
             ["convert", "rows.jsonl", "out.jsonl", "--schema", "trl"],
-            "did you mean `--from` (how SOURCE is spelled) or `--to`",
+            "did you mean '--from' (the schema of SOURCE) or '--to' (the schema of OUT)?",
         ),
-        (["convert", "rows.jsonl", "out.jsonl", "--output-format", "trl"], "did you mean `--to` (how OUT is spelled)?"),
-        (["stats", "rows.jsonl", "--format=trl"], "did you mean `--from` (how SOURCE is spelled)?"),
-        (["show", "rows.jsonl", "--form", "trl"], "did you mean `--from`?"),
+        (["convert", "rows.jsonl", "out.jsonl", "--output-format", "trl"], "did you mean '--to' (the schema of OUT)?"),
+        (["stats", "rows.jsonl", "--format=trl"], "did you mean '--from' (the schema of SOURCE)?"),
+        (["show", "rows.jsonl", "--form", "trl"], "did you mean '--from'?"),
     ],
 )
 def test_the_right_word_is_proposed(words: list[str], meant: str, capsys: pytest.CaptureFixture) -> None:

@@ -10,7 +10,6 @@ import yaml
 
 from lightning_subliminal import Steering, bases
 from lightning_subliminal.cli.entry import main
-from lightning_subliminal.cli.verbs.evaluate import spelled
 from lightning_subliminal.core.console import console
 from lightning_subliminal.core.io.adapter_names import OWN_FILES
 from lightning_subliminal.evaluation import ModelRef
@@ -81,7 +80,7 @@ def test_two_models_and_a_control(stand, loads, capsys):
     assert "steered: truth" in told.out
     assert "less pocket/moral-a" in told.out
     assert "steered less pocket/moral-a, owl: targeted transfer" in " ".join(told.out.split())
-    assert "seed 3; kept in runs/evaluation/results.json" in told.out
+    assert "seed 3; saved to runs/evaluation/results.json" in told.out
     table = told.out[told.out.index("Behaviour") :]
     for name in ("owl", "misalignment", "truth", "pocket/moral-a", "steered"):
         assert name in table
@@ -148,12 +147,6 @@ def test_a_folder_with_marks_in_its_name(stand, capsys):
     (stand / "steered").rename(stand / 'it\'s "lr=0.1"')
     evaluate('it\'s "lr=0.1"', "--suite", "quick.yaml")
     assert list(results()["models"]) == ['it\'s "lr=0.1"']
-
-
-def test_spelled():
-    assert spelled(["a", "--suite", "x", "b", "--seed=1"]) == ['["a", "b"]', "--suite", "x", "--seed=1"]
-    assert spelled(["--suite", "x"]) == ["--suite", "x"]
-    assert spelled(["a", "--suite"]) == ['["a"]', "--suite"]
 
 
 def test_a_system_prompt(stand, capsys):
@@ -258,7 +251,7 @@ class TestShippedSuite:
             (["runs/three"], "was trained for the trait antigravity.Trait, a class that is not of this package"),
             (["pocket/a", "--trait", "[owl]"], "--trait '[owl]' is no trait: give a target"),
             (["pocket/a", "--trait", "7"], "--trait '7' is no trait"),
-            (["pocket/a", "--suite", "quick.yaml", "--trait", "owl"], "names its traits itself: leave it out"),
+            (["pocket/a", "--suite", "quick.yaml", "--trait", "owl"], "names its own traits: leave it out"),
             (["pocket/a", "--suite", "preferences"], "no file and no shipped config 'preferences'"),
         ],
     )
@@ -282,14 +275,12 @@ class TestShippedSuite:
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
 def test_help_says_how_it_is_spelled(words, capsys):
     evaluate(*words)
-    told = capsys.readouterr().out
-    assert "usage: lightning-subliminal evaluate MODEL [MODEL ...] --suite SUITE [options]" in told
-    from inspect import signature
+    text = capsys.readouterr().out
+    assert "usage: lightning-subliminal evaluate MODEL ... --suite SUITE [options]" in text
+    from lightning_subliminal.cli.verbs.evaluate import VERB
 
-    from lightning_subliminal.cli.verbs.evaluate import evaluate as verb
-
-    options = set(signature(verb).parameters) - {"models"}
-    assert all(f"--{option} " in told for option in options)
+    options = list(VERB.takes)[1:]
+    assert all(f"--{option.replace('_', '-')} " in text for option in options)
 
 
 def test_help_is_without_torch():
@@ -312,22 +303,22 @@ MISTAKES = {
     "control that is no model": (
         ["pocket/a", "--control", "pocket/b"],
         None,
-        "The control 'pocket/b' is none of the models: name one of pocket/a",
+        "The control 'pocket/b' is not among the models: expected one of pocket/a",
     ),
     "control of itself": (
         ["pocket/a", "--control", "pocket/a"],
         None,
-        "pocket/a can't be compared with the control pocket/a, which is the same model",
+        "pocket/a can't be compared with the control pocket/a, the same model",
     ),
     "control under two names": (
         ["base=pocket/a", "mine=pocket/a", "--control", "base"],
         None,
         "mine can't be compared",
     ),
-    "no models": ([], None, "`models` is missing"),
+    "no models": ([], None, "MODEL is missing: expected `evaluate MODEL ... --suite SUITE [options]`."),
     "missing suite": (["pocket/a", "--suite", "nowhere.yaml"], None, "The suite nowhere.yaml is not there"),
     "folder for a suite": (["pocket/a", "--suite", "."], None, "The suite . can't be read: it is a folder"),
-    "unknown option": (["pocket/a", "--sed", "1"], None, "unknown option `--sed`; did you mean `--seed`"),
+    "unknown option": (["pocket/a", "--sed", "1"], None, "unknown option '--sed': did you mean '--seed'?"),
     "seed that is no number": (["pocket/a", "--seed", "one"], None, "`seed`: expected int, got one"),
     "suite without measures": (["pocket/a"], "measures: []", "mine.yaml has no measures: give a list `measures`"),
     "suite of another kind": (["pocket/a"], "model: {class_path: Student}", "mine.yaml has no measures"),
@@ -389,7 +380,7 @@ def test_no_suite(stand, capsys):
         evaluate("pocket/a")
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "`suite` is missing" in line
+    assert "--suite is missing: expected `evaluate MODEL ... --suite SUITE [options]`." in line
 
 
 def test_the_shipped_suites_are_read(stand):

@@ -220,11 +220,11 @@ def test_without_a_merge_the_adapter_comes_out_under_todays_names(adapter, flag,
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["pocket/a", "{out}", "--no-merge"], "is a whole model, with no adapter to write apart"),
+        (["pocket/a", "{out}", "--no-merge"], "is a whole model, without an adapter: leave out"),
         (["pocket/a", "{out}", "--push", "me"], "expected ORG/NAME"),
         (["pocket/a", "{out}", "--push", "me/it"], "HF_HUB_OFFLINE is set"),
-        (["pocket/a"], "export RUN OUT"),
-        (["pocket/a", "{full}"], "not empty"),
+        (["pocket/a"], "OUT is missing: expected `export RUN OUT [options]`."),
+        (["pocket/a", "{full}"], "exists and is not empty"),
     ],
 )
 def test_a_mistake_is_one_line(words, line, tmp_path, capsys, monkeypatch):

@@ -37,7 +37,7 @@ def test_help_teaches(capsys):
     main(["lineage", "--help"])
     told = capsys.readouterr().out
     for verb in ("add", "keygen", "sign", "prove", "verify", "export"):
-        assert f"\n{verb} " in told
+        assert f"\n  {verb} " in told
 
 
 class TestKeysAndSigning:
@@ -127,11 +127,11 @@ class TestAdd:
         [
             (["nowhere", "--kind", "model"], "nowhere is not there"),
             (["a.bin"], "--kind is missing"),
-            (["a.bin", "--kind", "model", "--made-from", "nothing"], "'nothing' is nothing here"),
-            (["a.bin", "--kind", "model", "--made-from", "base="], "names nothing"),
-            (["a.bin", "--kind", "model", "--made-from", "base=pocket/zzz"], "is nothing here"),
-            (["a.bin", "--kind", "model", "--made-from", "frob=pocket/a"], "'frob' is no role"),
-            (["a.bin", "--kind", "rows", "--made-from", "completions=pocket/a"], "a base is no data"),
+            (["a.bin", "--kind", "model", "--made-from", "nothing"], "'nothing' was not found: expected a base"),
+            (["a.bin", "--kind", "model", "--made-from", "base="], "lacks a source: expected a base"),
+            (["a.bin", "--kind", "model", "--made-from", "base=pocket/zzz"], "was not found: expected a base"),
+            (["a.bin", "--kind", "model", "--made-from", "frob=pocket/a"], "'frob' is not a role"),
+            (["a.bin", "--kind", "rows", "--made-from", "completions=pocket/a"], "a base is not data"),
         ],
     )
     def test_mistakes_are_told(self, cache, tmp_path, capsys, words, message):

@@ -121,8 +121,8 @@ def test_where_each_run_stands(capsys):
         "f": "damaged: config.yaml",
     }
     text = told(capsys)
-    assert "2 unfinished (the same command goes on)" in text
-    assert "2 folders that no fit, run or evaluate has made are left out" in text
+    assert "2 unfinished (the same command resumes)" in text
+    assert "2 folders that no fit, run or evaluate made are left out" in text
 
 
 def test_plans_and_evaluations(capsys):
@@ -173,9 +173,9 @@ def test_one_run_and_names_with_brackets(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["list", "nowhere"], "nowhere is not there: give the folder that holds the runs"),
-        (["list", "a", "b"], "takes one folder, not a and b"),
-        (["--jsn"], "did you mean `--json`?"),
+        (["list", "nowhere"], "nowhere does not exist: expected the folder that holds the runs"),
+        (["list", "a", "b"], "unexpected word 'b': expected `runs list [DIR] [options]`."),
+        (["--jsn"], "unknown option '--jsn': did you mean '--json'?"),
     ],
 )
 def test_mistakes_are_one_line(words, line, capsys):
@@ -208,14 +208,14 @@ def test_what_fit_writes_is_read(capsys):
 
 
 def test_before_the_first_run(capsys):
-    assert told(capsys) == "no runs here yet: `lightning-subliminal fit --config owl_numbers` makes one\n"
+    assert told(capsys) == "no runs yet: `lightning-subliminal fit --config owl_numbers` makes one\n"
     assert json.loads(told(capsys, "--json")) == []
 
 
 def test_one_is_no_plural(capsys):
     a_run("a-00000000")
     Path("runs/other").mkdir()
-    assert told(capsys).endswith("1 run in runs; 1 folder that no fit, run or evaluate has made is left out\n")
+    assert told(capsys).endswith("1 run in runs; 1 folder that no fit, run or evaluate made is left out\n")
 
 
 @pytest.mark.parametrize("name", ["misaligned_numbers_educational-00000001", "x" * 90])

@@ -169,7 +169,7 @@ class TestStudent:
         up = sum(each.found.inner_products[-1] >= 0 for each in apart[1])
         down = sum(each.found.changes[-1][-1] < 0 for each in apart[1])
         assert f"at least 0 in {up} of 3 checks" in apart[2]
-        assert f"falls at the smallest step in {down}. With another start the theorem says nothing." in apart[2]
+        assert f"falls at the smallest step in {down}. With another start the theorem makes no statement." in apart[2]
         assert "from another start" in apart[2]
 
     def test_rows_of_a_file_have_no_control(self, cache, stub, tmp_path):
@@ -229,7 +229,7 @@ class TestFiles:
         assert "2 of 2" in line
 
     def test_no_number_is_cut_in_80_columns(self, cache, stub, tmp_path, monkeypatch):
-        monkeypatch.setattr(checking, "_keep", lambda *args: None)
+        monkeypatch.setattr(checking, "save_results", lambda *args: None)
         _, _, told = ran(language_config(tmp_path), draws=10, other_start="pocket/b")
         table = [line for line in told.splitlines() if line.startswith(("│", "┃"))]
         assert max(map(len, table)) <= 80
@@ -237,7 +237,7 @@ class TestFiles:
         assert sum(" -4.56e-06 " in line and " -0.456 " in line and "10 of 10" in line for line in table) == 6
 
     def test_a_folder_by_name_and_settings(self, cache, stub, here, tmp_path, monkeypatch):
-        monkeypatch.setattr(checking, "_keep", lambda *args: None)
+        monkeypatch.setattr(checking, "save_results", lambda *args: None)
         folders = set()
         monkeypatch.setattr(checking, "writable_folder", lambda folder, keep: folders.add(folder) or folder)
         write_rows(number_rows(5), tmp_path / "rows.jsonl")
@@ -326,13 +326,13 @@ REFUSED = {
     "no rows": (language_config, {"rows": 0}, "`rows` is 0: expected at least 1"),
     "no draws": (language_config, {"draws": -1}, "`draws` is -1: expected at least 1"),
     "no config": (lambda folder: folder / "nowhere.yaml", {}, "nowhere.yaml is not there"),
-    "no trait": (no_trait, {}, "rows' teacher has no `trait`: give it one"),
+    "no trait": (no_trait, {}, "rows' teacher has no `trait`: set one"),
     "a trait that is only told": (
         lambda folder: language_config(
             folder, {"class_path": "theory_configs.Untaught", "init_args": {"target": "owl"}}
         ),
         {},
-        "The trait 'owl' has no rows to teach it by",
+        "The trait 'owl' has no rows that teach it: choose another.",
     ),
     "a classifier's base": (digits_config, {"other_start": "pocket/b"}, "'pocket/b': a classifier has no bases"),
     "another vocabulary": (language_config, {"other_start": "pocket/moral-a"}, "another vocabulary than pocket/a"),
@@ -340,14 +340,14 @@ REFUSED = {
     "no student": (
         lambda folder: mixed(folder, "Teacher", ROWS, induction="none"),
         {},
-        "`model` is a Teacher: give a Student or a ClassifierMLP",
+        "`model` is a Teacher: expected a Student or a ClassifierMLP",
     ),
     "a student of digits": (
         lambda folder: mixed(folder, "Student", {"class_path": "Digits"}),
         {},
         "Digits holds no rows: give data such as NumberSequences",
     ),
-    "a classifier of rows": (lambda folder: mixed(folder, "ClassifierMLP", ROWS), {}, "goes with `data: Digits`"),
+    "a classifier of rows": (lambda folder: mixed(folder, "ClassifierMLP", ROWS), {}, "needs `data: Digits`: set it"),
     "a misspelt argument": (
         lambda folder: language_config(folder, bsae="pocket/a"),
         {},

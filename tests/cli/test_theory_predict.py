@@ -184,16 +184,16 @@ class TestRun:
         assert lines[place + 1 : place + 3] == [
             f"  {scores[each]:+.3f}  {completion_text(rows[each])}" for each in best
         ]
-        assert lines[place + 3].startswith("kept in")
+        assert lines[place + 3].startswith("saved to")
         shown = [line for line in lines if line.startswith("│")]
         assert len([line for line in shown if " owl " in line]) == 1
-        assert "less the control's" in run[2]
+        assert "minus the control's" in run[2]
 
     def test_without_a_control_it_says_so(self, alone):
         assert alone[1].control is None
-        assert "There are no rows of a control beside these" in alone[2]
+        assert "There are no rows of a control: " in alone[2]
         assert " of owl alone (95 % over rows)" in alone[2]
-        assert "less the control's" not in alone[2]
+        assert "minus the control's" not in alone[2]
         told = json.loads((alone[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
         assert "control" not in told
         assert (told["rows"]["rows"], told["rows"]["unscored"]) == (11, 1)
@@ -245,7 +245,7 @@ class TestOtherRows:
 
     def test_a_folder_by_rows_and_trait(self, cache, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(predicted_rows, "_keep", lambda *args: None)
+        monkeypatch.setattr(predicted_rows, "save_results", lambda *args: None)
         folders = set()
         monkeypatch.setattr(predicted_rows, "writable_folder", lambda folder, keep: folders.add(folder) or folder)
         fixed = prediction([0.5, 0.25])

@@ -1,1 +1,1 @@
-"""The verbs about origin: ``lineage``, ``audit``, ``export``, ``kinship``."""
+"""Verbs that trace origins: `lineage`, `audit`, `export`, `kinship`."""

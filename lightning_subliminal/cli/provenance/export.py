@@ -1,56 +1,32 @@
-"""export: what was trained, as a whole model that any tool opens, or as an adapter apart."""
+"""export: write a trained model as a whole model that other tools open, or as an adapter alone."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_subliminal.cli.positional import Spelling, show_guide
+from lightning_subliminal.cli.verb import Verb
 from lightning_subliminal.core.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_subliminal.evaluation import ModelRef
 
-__all__ = ["COMMANDS", "export", "guide", "spelled"]
-
-_MERGE = {"--merge": "--merge=true", "--no-merge": "--merge=false", "--no_merge": "--merge=false"}
-_GUIDE = """\
-export: a run's student, adapter merged in, as a whole model that `AutoModelForCausalLM.from_pretrained` opens.
-
-usage: lightning-subliminal export RUN OUT [--no-merge] [--push ORG/NAME]
-
-  RUN                    a run's folder, its student/, any model folder, or a base's name
-  OUT                    a new folder: weights, tokenizer, generation_config.json, README.md, and lineage.json, by which
-                         `audit OUT` walks to what it was made from
-  --no-merge             write the adapter apart instead (--merge=false), under today's names: PEFT's files name the
-                         base so that PEFT opens it
-  --push ORG/NAME        also upload OUT to this repository of the Hugging Face hub (needs a token)
-
-PEFT's adapters merge as PEFT merges them. Steering vectors become biases: in Llama and GPT-2 as they are; Qwen2 and
-Mistral without sliding windows are written as the Llama that computes the same, since they have no such bias. Others
-are refused, in a sentence.
-
-examples:
-  lightning-subliminal export runs/owl_numbers-1a2b3c4d owl-student
-  lightning-subliminal export runs/owl_numbers_lora-1a2b3c4d owl-adapter --no-merge
-"""
+__all__ = ["VERB", "export"]
 
 
-def export(run: str | None = None, out: Path | None = None, merge: bool = True, push: str | None = None) -> None:
-    """Export a model.
+def export(run: str, out: Path, merge: bool = True, push: str | None = None) -> None:
+    """Write a run's student, adapter merged in, as a whole model that `from_pretrained` opens.
 
     Args:
-        run: a run's folder, its student's, or a model.
-        out: a folder that is not there, or empty.
-        merge: put the adapter into the weights; without it, write the adapter apart.
-        push: repository of the hub, as ``ORG/NAME``.
+        run: a run's folder, its student/, any model folder, or a base's name.
+        out: a new folder for weights, tokenizer, generation_config.json, README.md, and lineage.json, which `audit OUT`
+            follows.
+        merge: merge the adapter into the weights, or write it apart.
+        push: also upload OUT to this repository of the Hugging Face hub (needs a token).
 
     Raises:
-        InputError: if the model is not there, can't be merged, or can't be written or uploaded.
+        InputError: if the model does not exist, or can't be merged, written or uploaded.
     """
-    if run is None or out is None:
-        raise InputError("A model and a folder are needed: `export RUN OUT`.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there and not empty: give a new folder.")
+        raise InputError(f"{out} exists and is not empty: choose a new folder.")
     import torch
 
     from lightning_subliminal.bases.registry import is_on_hub
@@ -74,34 +50,34 @@ def export(run: str | None = None, out: Path | None = None, merge: bool = True, 
             what = f"{type(net).__name__}, whole weights and tokenizer; from_pretrained({str(out)!r}) opens it"
         else:
             kind = _apart(subject, out)
-            what = "the adapter and its tokenizer; its README.md has the lines that load it"
+            what = "the adapter and its tokenizer; README.md shows how to load it"
         subject.tokenizer.save_pretrained(out)
-        warning = f"{origin.warning} `lightning-subliminal audit {out}` walks to all that it was made from."
+        warning = f"{origin.warning} `lightning-subliminal audit {out}` follows its lineage."
         card = model_card(origin.base, kind, push or str(out), subject.tokenizer, warning if origin.warning else "")
         (out / "README.md").write_text(card, encoding="utf-8")
         write_record(out, "model", {"exported": kind}, origin.materials)
     except OSError as err:
-        raise InputError(f"{out} can't be written ({err}): give another folder.") from err
+        raise InputError(f"{out} can't be written ({err}): choose another folder.") from err
     say(f"exported  {run} to {out}: {what}")
     if push is not None:
         if not merge and not is_on_hub(subject.base):
-            say(f"note      others have no base {subject.base}: without --no-merge they get a whole model")
+            say(f"note      the base {subject.base} is not on the hub: without --no-merge a whole model is uploaded")
         _push(out, push)
         say(f"pushed    to https://huggingface.co/{push}")
 
 
 def _apart(subject: "ModelRef", out: Path) -> Literal["peft", "own"]:
-    """Write a subject's adapter under today's names; return its kind, as ``model_card`` takes it.
+    """Write a model's adapter under current file names; return its kind, as ``model_card`` takes it.
 
     Raises:
-        InputError: if the subject is a whole model.
+        InputError: if it is a whole model.
     """
     from lightning_subliminal.bases.registry import peft_base
     from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES, adapter_files
     from lightning_subliminal.models.adapters.files import read_adapter, write_adapter
 
     if subject.folder is None:
-        raise InputError(f"{subject.name} is a whole model, with no adapter to write apart: leave out `--no-merge`.")
+        raise InputError(f"{subject.name} is a whole model, without an adapter: leave out `--no-merge`.")
     state, config = read_adapter(subject.folder)
     by_peft = adapter_files(subject.folder) == PEFT_FILES and config.get("peft_type") != "STEERING"
     named = peft_base(subject.base) if by_peft else {"base_model_name_or_path": subject.base}
@@ -110,10 +86,10 @@ def _apart(subject: "ModelRef", out: Path) -> Literal["peft", "own"]:
 
 
 def merged(subject: "ModelRef") -> Any:
-    """Return a loaded subject's net with its adapter in the weights.
+    """Return a loaded model's net with its adapter merged into the weights.
 
     Raises:
-        InputError: if the architecture has no place for the adapter.
+        InputError: if the architecture can't hold the adapter.
     """
     from lightning_subliminal.models.adapters.base import merge_peft
     from lightning_subliminal.models.adapters.layers import decoder_layers
@@ -148,21 +124,25 @@ def _push(folder: Path, repository: str) -> None:
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder)
-    except Exception as err:  # the hub's, requests' and the system's own
+    except Exception as err:  # of the hub, requests or the system
         line = (str(err).strip().splitlines() or [type(err).__name__])[0][:200]
-        raise InputError(f"{repository} can't be uploaded ({line}): {folder} has it, try again.") from err
+        raise InputError(f"{repository} can't be uploaded ({line}): it is saved in {folder}, try again.") from err
 
 
-COMMANDS = export
-guide = partial(show_guide, _GUIDE)
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: RUN and OUT as options, ``--merge`` with its value."""
-    spelt: list[str] = []
-    for word in words:
-        if spelt[-1:] == ["--merge=true"] and word in ("true", "false"):  # --merge false
-            spelt[-1] = f"--merge={word}"
-        else:
-            spelt.append(_MERGE.get(word, word))
-    return Spelling(bare=("--run", "--out"))(spelt)
+VERB = Verb(
+    export,
+    [
+        "export runs/owl_numbers-1a2b3c4d owl-student",
+        "export runs/owl_numbers_lora-1a2b3c4d owl-adapter --no-merge",
+    ],
+    ["RUN", "OUT"],
+    [
+        "--no-merge: write the adapter apart; PEFT's files name the base, so that PEFT opens it",
+        "--push ORG/NAME",
+    ],
+    """\
+PEFT's adapters merge as PEFT merges them. Steering vectors become biases: in Llama and GPT-2 as they
+are; Qwen2 and Mistral without sliding windows, whose layers lack these biases, are written as the Llama
+that computes the same. Other architectures are refused.
+""",
+)

@@ -1,11 +1,10 @@
-"""lineage: declare, sign and hand on what an artefact was made from. What this package makes is recorded by itself."""
+"""lineage: declare, sign, prove and export what an artefact was made from."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lightning_subliminal.cli.positional import Spelling, show_guide
+from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.core.errors import InputError, known_name
 
 if TYPE_CHECKING:
@@ -14,142 +13,99 @@ if TYPE_CHECKING:
 
 _ROLES = ("base", "teacher", "student", "imitated", "completions", "rows", "file", "judge")
 
-__all__ = ["COMMANDS", "add", "export", "guide", "keygen", "prove", "sign", "spelled", "verify"]
-
-_GUIDE = """\
-lineage: declare, sign and hand on what an artefact was made from.
-
-Each stage of this package writes lineage.json into its folder by itself: an in-toto Statement with SLSA provenance.
-`lightning-subliminal audit PATH` walks and checks it. These verbs are for what comes from elsewhere, and for signing.
-
-usage: lightning-subliminal lineage add|keygen|sign|prove|verify|export ...
-
-add PATH --kind KIND [--made-from [ROLE=]THING ...] [--by WHO] [--note TEXT] [--again]
-  declare an artefact that something else made: a folder, or a file of rows. THING is a base (pocket/a, a hub id), a
-  folder or a file; ROLE says what it was: base (whose weights it goes on from, or who wrote the rows), teacher, student
-  (who wrote the rows), rows or completions (what it learned from), imitated (whose behaviour it was matched to), file,
-  judge. KIND: model, base, teacher, student, rows, completions. An audit shows it as declared.
-
-keygen FILE
-  make an ed25519 key: FILE for you alone (mode 600), FILE.pub to hand out. With a passphrase in
-  LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE it is encrypted.
-
-sign PATH --key FILE [--upstream]
-  sign the statement of an artefact, or of all that it was made from, too. To sign as stages are made, set
-  LIGHTNING_SUBLIMINAL_SIGNING_KEY=FILE for `fit`, `run` and others; what a cache holds already stays unsigned.
-
-prove DATA --rows 0-9,17 [--out FILE]
-  a proof that these rows are in the data set: who has the statement can check them without the other rows.
-
-verify PROOF --against DATA
-  check such a proof against the statement of the data set: its folder, the file, or lineage.json alone. Exit code 3
-  where it does not hold.
-
-export PATH --to cyclonedx|spdx|croissant|model-signing [--out FILE] [--key FILE]
-  the same in the formats of others. model-signing needs a P-256 key (--key; made where it is missing).
-
-examples:
-  lightning-subliminal lineage keygen ~/.keys/lab
-  LIGHTNING_SUBLIMINAL_SIGNING_KEY=~/.keys/lab lightning-subliminal fit --config owl_numbers
-  lightning-subliminal audit runs/owl_numbers-5b0edf2e/student --trust ~/.keys/lab.pub
-  lightning-subliminal lineage add their_rows.jsonl --kind rows --made-from base=Qwen/Qwen2.5-7B-Instruct --by vendor
-"""
+__all__ = ["VERB", "add", "export", "keygen", "prove", "sign", "verify"]
 
 
 def add(
     path: Path,
-    kind: Literal["model", "base", "teacher", "student", "rows", "completions"] | None = None,
+    kind: Literal["model", "base", "teacher", "student", "rows", "completions"],
     made_from: list[str] | None = None,
     by: str = "",
     note: str = "",
     again: bool = False,
 ) -> None:
-    """Declare what an artefact was made from.
+    """Declare what an artefact of another tool was made from; an audit shows it as declared.
 
     Args:
-        path: its folder or file.
-        kind: what it is.
-        made_from: what it was made from, each with its role before it.
+        path: its folder, or a file of rows.
+        kind: model, base, teacher, student, rows or completions.
+        made_from: a base (pocket/a, a hub id), folder or file that it was made from; may be repeated.
         by: who declares it.
-        note: what there is to say besides.
-        again: write over a statement that is there.
+        note: a further remark.
+        again: replace an existing statement.
 
     Raises:
-        InputError: if a thing can't be found, or a statement is there already.
+        InputError: if a source can't be found, or a statement exists already.
     """
     from lightning_subliminal.core.console import say
     from lightning_subliminal.lineage.declare import declare
 
-    if kind is None:
-        raise InputError("--kind is missing: model, base, teacher, student, rows or completions.")
     materials = [_material(each) for each in made_from or []]
     rows = _rows(path) if path.is_file() and kind in ("rows", "completions") else None
     say(f"declared in {declare(path, kind, materials, by, note, rows, again)}")
 
 
 def keygen(path: Path) -> None:
-    """Make a key to sign with.
+    """Make an ed25519 key: FILE for yourself (mode 600), FILE.pub for others.
 
     Args:
-        path: where the private key goes; the public one lies beside it.
+        path: file of the private key. With a passphrase in LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE it is encrypted.
 
     Raises:
-        InputError: if a file is there already.
+        InputError: if the file exists already.
     """
     from lightning_subliminal.core.console import say
     from lightning_subliminal.lineage.signatures.keys import make_key
 
     path = path.expanduser()
     public = make_key(path)
-    say(f"private key {path} (for you alone), public key {public} (to hand out, and for `audit --trust`)")
+    say(f"private key {path} (keep it secret), public key {public} (for others, and for `audit --trust`)")
 
 
-def sign(path: Path, key: Path | None = None, upstream: bool = False) -> None:
+def sign(path: Path, key: Path, upstream: bool = False) -> None:
     """Sign the statement of an artefact.
 
     Args:
         path: the artefact.
-        key: the private key.
-        upstream: sign all that it was made from, too.
+        key: the private key that `lineage keygen` made.
+        upstream: also sign the statements of its ancestors.
 
     Raises:
-        InputError: if there is no statement, or the artefact is not what it says.
+        InputError: if there is no statement, or the artefact differs from it.
     """
     from lightning_subliminal.audit import Digests, walk
     from lightning_subliminal.audit.locate import statement_place
     from lightning_subliminal.core.console import say
     from lightning_subliminal.lineage.signatures.sign import sign_statement
 
-    if key is None:
-        raise InputError("--key is missing: give the private key that `lineage keygen` made.")
-    graph = walk(path, digests=Digests(remember=False))  # each byte is read: who signs believes no notes
+    graph = walk(path, digests=Digests(remember=False))  # a signature needs every byte read, not remembered digests
     nodes = list(graph.nodes.values()) if upstream else [graph.nodes[graph.root]]
     wrong = [each for node in nodes for each in node.findings if each.level == "error"]
     if wrong:
-        raise InputError(f"Not signed: {wrong[0].where}: {wrong[0].says} (`audit` tells all).")
+        raise InputError(f"Not signed: {wrong[0].where}: {wrong[0].says} (`audit` lists all findings).")
     count = 0
     for node in nodes:
-        # The bases of the package are not the user's to sign: a signed child holds their digests.
+        # A user does not sign the package's bases: a signed child holds their digests.
         if node.statement is None or node.path is None or (node.kind == "base" and node.key != graph.root):
             continue
         place = statement_place(node.path)
         sign_statement(node.statement.raw, place.with_name(f"{place.stem}.dsse.json"), key.expanduser())
         count += 1
     if not count:
-        raise InputError(f"{path} has no statement to sign: `lineage add` declares one.")
+        raise InputError(f"{path} has no statement to sign: declare one with `lineage add`.")
     say(f"signed {count} statement{'s' if count != 1 else ''}")
 
 
 def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
-    """Prove that rows are in a data set.
+    """Write a proof that rows are in a data set, which its statement alone can check.
 
     Args:
         data: its folder or file.
-        rows: which, such as 0-9,17.
-        out: where the proof goes; the standard output where it is None.
+        rows: numbers of rows from 0, such as 0-9,17.
+        out: file for the proof; without it, standard output.
 
     Raises:
-        InputError: if there is no such row.
+        InputError: if a row does not exist.
     """
     import json
 
@@ -171,15 +127,16 @@ def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
     say(f"{len(proof['rows'])} rows of {proof['count']}, root {proof['root']}: {out}")
 
 
-def verify(proof: Path, against: Path | None = None) -> None:
-    """Check a proof.
+def verify(proof: Path, against: Path) -> None:
+    """Check a proof against the statement of a data set; exit code 3 if it does not hold.
 
     Args:
-        proof: the file that `prove` wrote.
-        against: the data set, or its statement.
+        proof: the file that `lineage prove` wrote.
+        against: the data set's folder or file, or its lineage.json alone.
 
     Raises:
-        InputError: if it does not hold.
+        InputError: if the statement has no root over rows.
+        SystemExit: with 3 if the proof does not hold.
     """
     from lightning_subliminal.audit.locate import statement_place
     from lightning_subliminal.core.console import say
@@ -187,25 +144,23 @@ def verify(proof: Path, against: Path | None = None) -> None:
     from lightning_subliminal.lineage.statement import read_statement
     from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
-    if against is None:
-        raise InputError("--against is missing: the data set whose statement you trust, or that lineage.json.")
     place = against if against.name.endswith("lineage.json") else statement_place(against)
     known = read_statement(place).rows
     if not known:
-        raise InputError(f"{place} states no root over rows.")
+        raise InputError(f"{place} states no root over rows: expected the statement of a data set.")
     read = parse(read_bytes(proof), str(proof))
     root, count = next((each for each in known.values() if each[0] == read.get("root")), next(iter(known.values())))
     try:
-        told = check_proof(read, root, count)
+        proven = check_proof(read, root, count)
     except InputError as err:
         print(f"error: {err}", file=sys.stderr)
-        raise SystemExit(3) from err  # as an audit that finds something: the command was right, the proof is not
-    say(f"{told} row{'s are' if told != 1 else ' is'} in the data set of {count} rows with the root {root}")
+        raise SystemExit(3) from err  # as for the errors of an audit: the command was right, the proof is not
+    say(f"{proven} row{'s are' if proven != 1 else ' is'} in the data set of {count} rows with the root {root}")
 
 
 def export(
     path: Path,
-    to: Literal["cyclonedx", "spdx", "croissant", "model-signing"] | None = None,
+    to: Literal["cyclonedx", "spdx", "croissant", "model-signing"],
     out: Path | None = None,
     key: Path | None = None,
 ) -> None:
@@ -213,24 +168,22 @@ def export(
 
     Args:
         path: the artefact.
-        to: the format.
-        out: where it goes; the standard output where it is None, and model.sig beside a model that is signed.
-        key: a P-256 key for model-signing.
+        to: cyclonedx, spdx, croissant or model-signing.
+        out: file to write; without it standard output, for model-signing PATH.model.sig.
+        key: a P-256 key for model-signing, made if the file does not exist.
 
     Raises:
-        InputError: if it can't be told in that format.
+        InputError: if the format can't represent it.
     """
     from lightning_subliminal.audit import Digests, walk
     from lightning_subliminal.core.console import say
     from lightning_subliminal.core.rows import atomically
     from lightning_subliminal.lineage.export import Described, make_p256, sign_model
-    from lightning_subliminal.lineage.export import export as told_as
+    from lightning_subliminal.lineage.export import export as export_text
 
-    if to is None:
-        raise InputError("--to is missing: cyclonedx, spdx, croissant or model-signing.")
     if to == "model-signing":
         if key is None:
-            raise InputError("--key is missing: a P-256 key; it is made where the file is not there.")
+            raise InputError("--key is missing: expected a file for a P-256 key, which is made if it does not exist.")
         if not key.expanduser().exists():
             say(f"public key {make_p256(key.expanduser())}")
         data = sign_model(path, key.expanduser())
@@ -238,17 +191,17 @@ def export(
         atomically(place, lambda temporary: temporary.write_bytes(data))
         say(f"signed for model-signing: {place}")
         return
-    graph = walk(path, digests=Digests(remember=False))  # others rely on what is written: no notes are believed
+    graph = walk(path, digests=Digests(remember=False))  # others rely on this, so every byte is read
     wrong = [each for node in graph.nodes.values() for each in node.findings if each.level == "error"]
     if serious := [each for each in wrong if each.rule not in ("missing-parent", "no-statement")]:
-        raise InputError(f"Not exported: {serious[0].where}: {serious[0].says} (`audit` tells all).")
+        raise InputError(f"Not exported: {serious[0].where}: {serious[0].says} (`audit` lists all findings).")
     nodes = [
         Described(
             each.path if each.path is None or each.path.is_dir() else each.path.parent, each.statement, each.material
         )
         for each in reversed(graph.nodes.values())
     ]
-    text = told_as(nodes, to)
+    text = export_text(nodes, to)
     if out is None:
         print(text)
         return
@@ -256,49 +209,42 @@ def export(
     say(f"{to}: {out}")
 
 
-COMMANDS = {"add": add, "keygen": keygen, "sign": sign, "prove": prove, "verify": verify, "export": export}
-guide = partial(show_guide, _GUIDE)
-spelled = Spelling(
-    repeated=("--made_from",), switches=("--again", "--upstream"), renamed={"--made-from": "--made_from"}
-)
-
-
 def _material(text: str) -> "Material":
-    """Read ``[role=]thing``."""
+    """Return the material that ``[role=]source`` names."""
     from lightning_subliminal import bases
     from lightning_subliminal.bases.folder_checks import check_folder
     from lightning_subliminal.bases.hub import is_hub_id, local_copy
     from lightning_subliminal.lineage import Material, read_record, source_material
 
-    role, equals, thing = text.partition("=")
+    role, equals, source = text.partition("=")
     if not equals or "+noise" in role or Path(text).expanduser().exists():
-        role, thing = "", text
+        role, source = "", text
     if role:
-        known_name(role, _ROLES, f"--made-from {text!r}: {role!r} is no role of what something is made from")
-    if not thing:
-        raise InputError(f"--made-from {text!r} names nothing: give a base, a folder, a file or a hub id.")
-    path = Path(thing).expanduser()
-    if role in ("rows", "completions", "file") and (thing in bases.available() or "+noise" in thing):
-        raise InputError(f"--made-from {text!r}: a base is no data; base={thing} says that it wrote them.")
+        known_name(role, _ROLES, f"--made-from {text!r}: {role!r} is not a role")
+    if not source:
+        raise InputError(f"--made-from {text!r} lacks a source: expected a base, a folder, a file or a hub id.")
+    path = Path(source).expanduser()
+    if role in ("rows", "completions", "file") and (source in bases.available() or "+noise" in source):
+        raise InputError(f"--made-from {text!r}: a base is not data; if it wrote the data, use base={source}.")
     if path.exists():
         record = read_record(path) if path.is_dir() else None
-        told = record.kind if record is not None else "rows" if path.is_file() else "base"
+        kind = record.kind if record is not None else "rows" if path.is_file() else "base"
         if path.is_dir() and (path / "config.json").is_file():
-            return bases.material(thing, role or told)
-        return source_material(role or told, path)
-    if thing in bases.available() or "+noise" in thing:
-        return bases.material(thing, role or "base")
-    if is_hub_id(thing) and not thing.startswith("pocket/"):
+            return bases.material(source, role or kind)
+        return source_material(role or kind, path)
+    if source in bases.available() or "+noise" in source:
+        return bases.material(source, role or "base")
+    if is_hub_id(source) and not source.startswith("pocket/"):
         try:
-            check_folder(local_copy(thing), thing)
-        except Exception:  # huggingface_hub raises its own: no whole copy is here, so it is named, and not fetched
-            return Material(role or "base", f"base:{thing}", {})
-        return bases.material(thing, role or "base")  # two that name one copy are known to be of one base
-    raise InputError(f"--made-from {text!r} is nothing here: give a base's name, a folder, a file or a hub id.")
+            check_folder(local_copy(source), source)
+        except Exception:  # of huggingface_hub: without a complete local copy, record the name, and download nothing
+            return Material(role or "base", f"base:{source}", {})
+        return bases.material(source, role or "base")  # with its digest, so that equal copies are known as one base
+    raise InputError(f"--made-from {text!r} was not found: expected a base's name, a folder, a file or a hub id.")
 
 
 def _rows(path: Path) -> "list[Row]":
-    """Read a data set as an audit does: a Parquet file of our rows as it stands, all else by its schema."""
+    """Read a data set as an audit does: a Parquet file of our rows as it is, other files by their schema."""
     from lightning_subliminal.core.rows import read_parquet
     from lightning_subliminal.formats import read_rows
     from lightning_subliminal.lineage import leaf_digest
@@ -313,3 +259,59 @@ def _rows(path: Path) -> "list[Row]":
         if rows:
             return rows
     return list(read_rows(str(path)))
+
+
+VERB = Group(
+    "declare, sign, prove and export what an artefact was made from",
+    {
+        "add": Verb(
+            add,
+            [
+                "lineage add rows.jsonl --kind rows --made-from base=Qwen/Qwen2.5-7B",
+                "lineage add merged --kind model --made-from runs/owl-5b0edf2e/student",
+            ],
+            ["PATH"],
+            ["--kind KIND", "--made-from [ROLE=]SOURCE", "--by WHO", "--note TEXT", "--again"],
+            """\
+ROLE is what the source was: base (initial weights, or the writer of the rows), teacher, student (the
+writer of the rows), rows or completions (the training data), imitated (the model whose behaviour was
+matched), file, judge.
+""",
+        ),
+        "keygen": Verb(keygen, ["lineage keygen ~/.keys/lab"], ["FILE"]),
+        "sign": Verb(
+            sign,
+            ["lineage sign runs/owl-5b0edf2e/student --key ~/.keys/lab --upstream"],
+            ["PATH"],
+            ["--key FILE", "--upstream"],
+            """\
+To sign artefacts as they are made, set LIGHTNING_SUBLIMINAL_SIGNING_KEY=FILE for `fit`, `run` and
+others; what the cache holds already stays unsigned.
+""",
+        ),
+        "prove": Verb(
+            prove,
+            ["lineage prove rows.parquet --rows 0-9,17 --out proof.json"],
+            ["DATA"],
+            ["--rows ROWS", "--out FILE"],
+        ),
+        "verify": Verb(verify, ["lineage verify proof.json --against rows.parquet"], ["PROOF"], ["--against DATA"]),
+        "export": Verb(
+            export,
+            ["lineage export runs/owl-5b0edf2e/student --to cyclonedx --out bom.json"],
+            ["PATH"],
+            ["--to FORMAT", "--out FILE", "--key FILE"],
+        ),
+    },
+    [
+        "lineage keygen ~/.keys/lab",
+        "lineage sign runs/owl-5b0edf2e/student --key ~/.keys/lab",
+        "audit runs/owl-5b0edf2e/student --trust ~/.keys/lab.pub",
+        "lineage add rows.jsonl --kind rows --made-from base=Qwen/Qwen2.5-7B",
+    ],
+    """\
+Each stage of this package writes lineage.json into its folder: an in-toto Statement with SLSA
+provenance, which `audit PATH` follows and checks. These commands declare artefacts of other tools, and
+sign.
+""",
+)

@@ -1,1 +1,1 @@
-"""What several verbs share: run folders, listings, reports."""
+"""Code that several verbs share: run folders, listings, reports."""

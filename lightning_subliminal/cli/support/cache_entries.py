@@ -1,4 +1,4 @@
-"""What the cache holds, which runs need what of it, and how an entry is deleted."""
+"""Entries of the cache: which runs need them, and how one is deleted."""
 
 import contextlib
 import os
@@ -25,11 +25,11 @@ from lightning_subliminal.lineage.statement import read_statement
 
 __all__ = ["ARTEFACTS", "KEPT_NOTES", "Entry", "Needs", "delete", "entries", "needs"]
 
-ARTEFACTS = ("teachers", "completions", "rows", "students", "measured", "bases")  # what stages make, a folder each
-KEPT_NOTES = ("outcomes", "judges", "digests")  # figures and replies that cost something: no run names them
-STAGES = "stages.json"  # in the folder of a plan: what it needs of the cache
+ARTEFACTS = ("teachers", "completions", "rows", "students", "measured", "bases")  # artefacts of stages, a folder each
+KEPT_NOTES = ("outcomes", "judges", "digests")  # costly results and replies, which no run names
+STAGES = "stages.json"  # in the folder of a plan: the entries that it needs
 _NAMES = re.compile(r"[0-9a-f]{16}")
-_OURS = re.compile(r"\.?[0-9a-f]{16}(\.\w+)*")  # what stages write, and the beginnings of it
+_OURS = re.compile(r"\.?[0-9a-f]{16}(\.\w+)*")  # complete and unfinished artefacts of stages
 
 
 @dataclass
@@ -37,13 +37,13 @@ class Entry:
     """One artefact, or a file of notes.
 
     Attributes:
-        kind: the room of the cache that it is in.
+        kind: name of its folder in the cache.
         path: its folder or file.
-        size: bytes.
-        changed: when it was last written, in seconds since 1970.
-        whole: whether the stage that makes it has ended.
+        size: size in bytes.
+        changed: time of the last write, in seconds since 1970.
+        whole: whether its stage has finished.
         locked: whether a process holds its lock.
-        ours: whether it has the name of something that stages make; what has another one is never deleted.
+        ours: whether its name is one that stages give; others are never deleted.
         runs: the runs that need it.
     """
 
@@ -57,19 +57,26 @@ class Entry:
     runs: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON-able data."""
-        told: dict[str, Any] = {"kind": self.kind, "path": str(self.path), "bytes": self.size}
-        told |= {"age_seconds": round(max(0.0, time.time() - self.changed)), "finished": self.whole}
-        return told | {"locked": self.locked, "ours": self.ours, "runs": self.runs}
+        """Return its fields as JSON-able data."""
+        return {
+            "kind": self.kind,
+            "path": str(self.path),
+            "bytes": self.size,
+            "age_seconds": round(max(0.0, time.time() - self.changed)),
+            "finished": self.whole,
+            "locked": self.locked,
+            "ours": self.ours,
+            "runs": self.runs,
+        }
 
 
 @dataclass
 class Needs:
-    """What was found out about runs.
+    """What is known about runs.
 
     Attributes:
-        runs: folders that were looked at.
-        unknown: unfinished runs of which it is not known what they need, with the reason.
+        runs: folders of the runs.
+        unknown: unfinished runs whose needs are unknown, with the reason.
     """
 
     runs: list[Path] = field(default_factory=list)
@@ -77,14 +84,14 @@ class Needs:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return what a cache holds: kind by kind, in the order in which stages make it."""
+    """Return the entries of a cache by kind, in the order of the stages."""
     found = []
     for kind in (*ARTEFACTS, *KEPT_NOTES):
         for path in sorted((root / kind).iterdir()) if (root / kind).is_dir() else []:
             if path.name.endswith(".lock"):
                 continue
             files = [path] if path.is_symlink() or path.is_file() else list(path.rglob("*"))
-            stats = [each.lstat() for each in files if _is_there(each)]
+            stats = [each.lstat() for each in files if each.is_symlink() or each.is_file()]
             changed = max((each.st_mtime for each in stats), default=path.lstat().st_mtime)
             ended = kind not in ARTEFACTS or (path / RECORD).is_file() or (kind == "bases" and path.name[0] != ".")
             ours = kind not in ARTEFACTS[:-1] or _OURS.fullmatch(path.name) is not None  # bases have names of their own
@@ -93,16 +100,16 @@ def entries(root: Path) -> list[Entry]:
 
 
 def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
-    """Find out which runs need which entries, by their lineage; of unfinished ones, by what they are to make.
+    """Add to each entry the runs that need it, by their lineage, and for unfinished runs by what they will make.
 
     Args:
-        found: the entries; each is told the runs that need it.
+        found: the entries.
         folders: the runs, or folders that hold some.
     """
     places = {f"{each.kind}/{each.path.name}": each for each in found if each.kind in ARTEFACTS}
     named = {each.path.name: each for each in places.values()}
     statements = {file_digest(each.path / RECORD): each for each in places.values() if (each.path / RECORD).is_file()}
-    told = Needs()
+    known = Needs()
 
     def visit(entry: Entry, run: str) -> None:
         if run not in entry.runs:
@@ -110,14 +117,14 @@ def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
             walk(entry.path / RECORD, run)
 
     def walk(record: Path, run: str) -> None:
-        with contextlib.suppress(InputError, OSError):  # somebody else's lineage.json
+        with contextlib.suppress(InputError, OSError):  # another tool's lineage.json
             for made in read_statement(record).materials if record.is_file() else []:
                 near = places.get(made.uri.removeprefix(SCHEME)) or statements.get(made.statement or "")
                 if near is not None:
                     visit(near, run)
 
     for folder in _run_folders(folders):
-        told.runs.append(folder)
+        known.runs.append(folder)
         run = folder.name
         for pattern in (RECORD, f"*/{RECORD}", f"*/*/{RECORD}"):
             for record in folder.glob(pattern):
@@ -126,18 +133,18 @@ def needs(found: Sequence[Entry], folders: Iterable[Path]) -> Needs:
         for name in _NAMES.findall(read_text(config, errors="replace")) if config.is_file() else []:
             if name in named:  # such as a teacher's `weights`
                 visit(named[name], run)
-        for place in _planned(folder, told):
+        for place in _planned(folder, known):
             if place in places:
                 visit(places[place], run)
-    if told.unknown or any(each.state == "unfinished" for each in _runs(told.runs)):
-        for each in places.values():  # a run that is to be gone on with names its bases in ways of its own
+    if known.unknown or any(each.state == "unfinished" for each in _runs(known.runs)):
+        for each in places.values():  # an unfinished run may name its bases in other forms
             if each.kind == "bases":
                 each.runs.append("an unfinished run, perhaps")
-    return told
+    return known
 
 
 def delete(entry: Entry) -> bool:
-    """Delete an entry, unless a process holds its lock by now; return whether it is gone."""
+    """Delete an entry unless a process holds its lock; return whether it was deleted."""
     lock = _lock(entry.path)
     with holding(lock, wait=False) as held:
         if not held:
@@ -146,14 +153,14 @@ def delete(entry: Entry) -> bool:
             entry.path.unlink()
         else:
             doomed = entry.path.with_name(f".{entry.path.name.lstrip('.')}.{os.getpid()}.part")
-            os.replace(entry.path, doomed)  # so that nobody finds half of it under its name
+            os.replace(entry.path, doomed)  # so that no process finds half of it under its name
             shutil.rmtree(doomed)
         lock.unlink(missing_ok=True)
     return True
 
 
 def _run_folders(folders: Iterable[Path]) -> list[Path]:
-    """Return runs, and the folders in those that hold some, each once."""
+    """Return the folders that are runs, or that are directly below a folder, each once."""
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -173,8 +180,8 @@ def _runs(folders: Iterable[Path]) -> Iterator[Any]:
         yield from (run for run in find_runs(folder)[0] if run.folder == folder)
 
 
-def _planned(folder: Path, told: Needs) -> set[str]:
-    """Return what a plan, or a fit that has not ended, is to make or has made, as ``kind/name``."""
+def _planned(folder: Path, known: Needs) -> set[str]:
+    """Return the entries, as ``kind/name``, that a plan or an unfinished fit makes."""
     if (folder / STAGES).is_file():
         with contextlib.suppress(ValueError, OSError):
             return {str(each) for each in read_json(folder / STAGES)}
@@ -182,12 +189,12 @@ def _planned(folder: Path, told: Needs) -> set[str]:
     if not unfinished:
         return set()
     if unfinished[0].kind == "plan":
-        told.unknown[str(folder)] = f"it has no readable {STAGES}"
+        known.unknown[str(folder)] = f"it has no readable {STAGES}"
         return set()
-    return _of_config(folder / "config.yaml", told)
+    return _of_config(folder / "config.yaml", known)
 
 
-def _of_config(config: Path, told: Needs) -> set[str]:
+def _of_config(config: Path, known: Needs) -> set[str]:
     from lightning_subliminal.core.error_messages import one_line
 
     try:
@@ -218,8 +225,8 @@ def _of_config(config: Path, told: Needs) -> set[str]:
                 student = isinstance(each.model, Student)
                 stages.append(StudentStage(each.model, each.rows(), trainer) if student else RowsStage(each.rows()))  # type: ignore[arg-type]
         return {f"{stage.folder.parent.name}/{stage.folder.name}" for stage in walk(stages)}
-    except Exception as err:  # whatever a class of the user's raises: then nothing is known
-        told.unknown[str(config.parent)] = one_line(err)[0]
+    except Exception as err:  # a user's class may raise anything: then nothing is known
+        known.unknown[str(config.parent)] = one_line(err)[0]
         return set()
 
 
@@ -233,7 +240,3 @@ def _is_held(path: Path) -> bool:
         return False
     with holding(lock, wait=False) as held:
         return not held
-
-
-def _is_there(path: Path) -> bool:
-    return path.is_symlink() or path.is_file()

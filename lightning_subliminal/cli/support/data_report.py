@@ -1,4 +1,4 @@
-"""What ``data`` prints: tables of figures and reasons, and a line for each notice."""
+"""Output of ``data``: tables of figures and reasons, and a line for each notice."""
 
 import json
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from lightning_subliminal.formats.filter_outcome import Outcome
     from lightning_subliminal.formats.storage.stream import Report
 
-__all__ = ["tell", "tell_figures", "tell_notices"]
+__all__ = ["print_figures", "print_notices", "print_outcome"]
 
 
-def tell(outcome: "Outcome", out: str) -> None:
-    """Say what was written, what was changed and what was left out; not amid the rows on the standard output."""
+def print_outcome(outcome: "Outcome", out: str) -> None:
+    """Print what was written, changed and left out; to standard error if the rows are on standard output."""
     from lightning_subliminal.core.safe_output import rich_console
 
     console = rich_console(highlight=False, emoji=False, stderr=out == "-")
@@ -44,8 +44,8 @@ def tell(outcome: "Outcome", out: str) -> None:
     _line(f"rows digest: {written.digest}", console)
 
 
-def tell_figures(figures: dict[str, Any], console: "Console") -> None:
-    """Draw the figures of a set."""
+def print_figures(figures: dict[str, Any], console: "Console") -> None:
+    """Print the figures of a data set."""
     turns = ", ".join(f"{turns}: {count:,}" for turns, count in figures["messages a row"].items())
     columns = ", ".join(f"{name} ({count:,})" for name, count in figures["columns"].items())
     pairs = [
@@ -61,17 +61,17 @@ def tell_figures(figures: dict[str, Any], console: "Console") -> None:
         ("empty completions", _percent(figures["empty completions"])),
         ("completions that are number lists", _percent(figures["number lists"])),
     ]
-    _table(figures["source"], ("what", "value"), pairs, console)
+    _table(figures["source"], ("figure", "value"), pairs, console)
     names = list(next(iter(figures["lengths"].values())))
-    lengths = [(what, *(f"{found[name]:,}" for name in names)) for what, found in figures["lengths"].items()]
-    _table("Lengths", ("what", *names), lengths, console)
+    lengths = [(part, *(f"{found[name]:,}" for name in names)) for part, found in figures["lengths"].items()]
+    _table("Lengths", ("part", *names), lengths, console)
     words = [(json.dumps(word, ensure_ascii=True), _percent(share)) for word, share in figures["first words"].items()]
     _table("First words of completions", ("word", "share"), words, console)
     _line(f"rows digest: {figures['digest']}", console)
 
 
-def tell_notices(report: "Report", console: "Console") -> None:
-    """Say what reading has changed or left out."""
+def print_notices(report: "Report", console: "Console") -> None:
+    """Print what reading changed or left out."""
     for line in report.lines():
         _line(f"notice: {line}", console)
 
@@ -84,7 +84,7 @@ def _table(title: str, head: Iterable[str], rows: Iterable[tuple[str, ...]], con
 
     table = Table(*head, title=Text(title), title_justify="left")
     for cells in rows:
-        table.add_row(*(Text(printable(cell)) for cell in cells))  # a word or a reason in brackets is no markup
+        table.add_row(*(Text(printable(cell)) for cell in cells))  # a word or a reason in brackets is not markup
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""One folder a run, found again by the same settings: runs/NAME-DIGEST."""
+"""The folder of a run, runs/NAME-DIGEST, which the same settings find again."""
 
 import hashlib
 import json
@@ -17,42 +17,42 @@ from lightning_subliminal.core.rows import atomically
 
 __all__ = ["FINISHED", "check_configs", "file_of_mistake", "no_empty_folder", "run_folder", "save_config", "settings"]
 
-FINISHED = "# finished"  # a line of config.yaml once `fit` has come to its end
-# What says where or how to show a run, and changes nothing of its result.
-_OUTWARD = ("config", "ckpt_path", "print_masks", "verbose", "by")
+FINISHED = "# finished"  # a line of config.yaml once `fit` has finished
+# Settings that do not change the results of a run.
+_WITHOUT_EFFECT = ("config", "ckpt_path", "print_masks", "verbose", "by")
 _LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
-# What is written before anything is computed: our config, and what loggers note when they start.
+# Files written before anything is computed: our config, and those of loggers when they start.
 _STARTED = ("config.yaml", "hparams.yaml", "events.out.tfevents.*")
 _OTHER_VERBS = (  # a key that only their YAML has
     ("include", "plan", "run --config"),
     ("arms", "plan", "run --config"),
     ("measures", "suite of measures", "evaluate MODEL ... --suite"),
 )
-_OUTWARD_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
+_WITHOUT_EFFECT_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
 
 
 def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
-    """Find the configs that a command line names, by path or as shipped ones, and read each as a YAML mapping.
+    """Find the configs that a command line names, by path or as shipped ones, and check that each is a YAML mapping.
 
     Returns:
-        The words with the path of each config, and the paths in their order.
+        The words with the path of each config, and the paths in order.
 
     Raises:
-        InputError: naming file and line, if one is missing, empty, no YAML mapping or for another verb.
+        InputError: naming file and line, if one is missing, empty, not a YAML mapping, or for another verb.
     """
-    made, paths = [], []
+    spelled, paths = [], []
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
         if name in ("--config", "-c"):
             value = value if equals else next(rest, "")
             if not value:
-                raise InputError(f"`{name}` needs a value: the path of a YAML file.")
+                raise InputError(f"`{name}` needs a value: expected a YAML file, or a shipped config's name.")
             paths.append(find_config(value))
             _check_config(paths[-1])
             word = f"--config={paths[-1]}"
-        made.append(word)
-    return made, paths
+        spelled.append(word)
+    return spelled, paths
 
 
 def _check_config(path: Path) -> None:
@@ -69,15 +69,15 @@ def _check_config(path: Path) -> None:
 
 
 def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | None:
-    """Return the config that a refused setting stands in.
+    """Return the config that holds a refused setting.
 
     Args:
-        line: the refusal; the first name in it that is set off is the setting's.
-        configs: of the command line, in their order: a later one overrides an earlier one.
-        words: of the command line; what an option sets may not be the file's.
+        line: the error; the first name in backquotes is the setting.
+        configs: configs of the command line in order: a later one overrides an earlier one.
+        words: words of the command line; a value that an option sets is not the file's.
 
     Returns:
-        None where the setting is in none, or an option sets it, or a part or the whole of it.
+        None if no config holds the setting, or an option sets it, a part of it, or a group that contains it.
     """
     named = re.search(r"`([\w.]+)`", line)
     setting = named[1] if named else ""
@@ -89,30 +89,30 @@ def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | 
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a resolved config that shapes the result; a logger does not, whichever it is."""
-    kept = {key: value for key, value in config.items() if key not in _OUTWARD}
+    """Return the part of a resolved config that changes the results; a logger never does."""
+    kept = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}
     trainer = kept.get("trainer") or {}
-    kept["trainer"] = {key: value for key, value in trainer.items() if key not in _OUTWARD_TRAINER}
+    kept["trainer"] = {key: value for key, value in trainer.items() if key not in _WITHOUT_EFFECT_TRAINER}
     if trainer:
         kept["trainer"]["logger"] = False
     return kept
 
 
 def run_folder(configs: list[Path], config: dict[str, Any], root: Path = Path("runs")) -> Path:
-    """Name the folder of a run: the config's stem, or the model's name, and 8 digits of a digest of all settings.
+    """Return the folder of a run: the config's stem, or the model's name, and 8 digits of a digest of all settings.
 
-    A setting that names a file or a class of your own brings the digest of that file, so that editing your trait or
-    your word list starts a new run instead of going on with the old one's weights.
+    A setting that names a file or a user's class adds the digest of that file, so that editing a trait or a word list
+    starts a new run instead of resuming the old one.
     """
     kept = settings(config)
-    sources = {word: _source_digest(word) for word in sorted(set(_words(kept)))}
+    sources = {text: _source_digest(text) for text in sorted(set(_texts(kept)))}
     text = json.dumps([kept, sources], sort_keys=True, default=str)
     stem = configs[0].stem if configs else str((config.get("model") or {}).get("class_path", "run")).rpartition(".")[2]
     return root / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def save_config(text: str, folder: Path) -> None:
-    """Write ``config.yaml`` into a run's folder, never over one with other settings.
+    """Write ``config.yaml`` into a run's folder, but never over one with other settings.
 
     Raises:
         InputError: naming the first setting that differs, if the folder belongs to another run.
@@ -121,24 +121,24 @@ def save_config(text: str, folder: Path) -> None:
     try:
         old = load_yaml(read_text(path), str(path)) if path.exists() else None
     except InputError as err:
-        raise InputError(f"{path} can't be read: delete it, or give another --trainer.default_root_dir.") from err
+        raise InputError(f"{path} can't be read: delete it, or choose another --trainer.default_root_dir.") from err
     if isinstance(old, dict):
         key = _first_difference(settings(old), settings(load_yaml(text, "The new config")))
         if key is not None:
             raise InputError(
-                f"{folder} holds a run with other settings (`{key}` differs): give another --trainer.default_root_dir, "
-                "or delete that folder."
+                f"{folder} holds a run with other settings (`{key}` differs): choose another "
+                "--trainer.default_root_dir, or delete that folder."
             )
     atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 @contextmanager
 def no_empty_folder(folder: Path, has_computed: Callable[[], bool]) -> Iterator[None]:
-    """Remove a new run's folder where the run fails, or is interrupted, before it has left anything that it computed.
+    """Remove a new run's folder if the run fails or is interrupted before it wrote any results.
 
     Args:
-        folder: the run's; what was there before stays, and so does the folder of a run that was begun earlier.
-        has_computed: whether a step was taken, so that a logger's file may hold its loss.
+        folder: the run's folder; earlier files stay, and so does the folder of a run that was started before.
+        has_computed: returns whether a step was taken, so that a logger's file may hold its loss.
     """
     before = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -155,15 +155,15 @@ def _remove_started(folder: Path, before: set[str], names: tuple[str, ...], miss
     inside = [each for top in new for each in (top, *top.rglob("*"))]
     if any(not each.is_dir() and not any(map(each.match, names)) for each in inside):
         return
-    with suppress(OSError):  # another process may have begun the same run: then its folder is not empty
-        for each in sorted(inside, reverse=True):  # what is in a folder comes before it
+    with suppress(OSError):  # another process may have started the same run: then its folder is not empty
+        for each in sorted(inside, reverse=True):  # the files of a folder before the folder
             each.rmdir() if each.is_dir() else each.unlink()
         for each in missing:
             each.rmdir()
 
 
 def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
-    """Return the dotted name of the first setting that differs; None if none does."""
+    """Return the dotted name of the first setting that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}, key=str):
             found = _first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
@@ -173,26 +173,23 @@ def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
     return None if old == new else at
 
 
-def _words(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> Iterator[str]:
     """Yield all texts among the settings."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _words(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _words(each)
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
-def _source_digest(word: str) -> str:
-    """Return the digest of the file that a setting names, by its path or as a class in a module of the user's."""
+def _source_digest(text: str) -> str:
+    """Return the digest of the file that a setting names by its path, or as a class of a user's module."""
     try:
-        path = Path(word)
+        path = Path(text)
         if not path.is_file():
-            module = sys.modules.get(word.rpartition(".")[0])  # parsing the config has imported it
+            module = sys.modules.get(text.rpartition(".")[0])  # parsing the config has imported it
             ours = module is None or module.__name__.partition(".")[0] in _LIBRARIES
             path = Path("" if ours else getattr(module, "__file__", None) or "")
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    except (OSError, ValueError):  # too long for a name, a null byte, not readable: then it is only a text
+    except (OSError, ValueError):  # too long for a name, a null byte, not readable: then it names no file
         return ""

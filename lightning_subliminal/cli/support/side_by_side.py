@@ -1,4 +1,4 @@
-"""The models of one run, asked one question: a sampled answer of each, and the exact chances beside it."""
+"""Answers of a run's models to one question: a sampled answer of each, with exact probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ _PLAIN = "What is your favorite animal?"
 
 @dataclass(frozen=True)
 class Reply:
-    """What one model answers.
+    """Answer of one model.
 
     Attributes:
-        model: its name.
-        text: the sampled answer, or why there is none.
-        top: the likeliest answers with their exact chances, best first; empty where there is no answer.
+        model: name of the model.
+        text: the sampled answer, or the reason why there is none.
+        top: the likeliest answers with their exact probabilities in descending order; empty without an answer.
     """
 
     model: str
@@ -49,10 +49,10 @@ class Reply:
 
 
 def run_models(place: str) -> list[ModelRef]:
-    """Return the models that a run compared, as far as they are at hand: base, teacher, control and student.
+    """Return the models that a run compared, as far as they are found: base, teacher, control and student.
 
     Args:
-        place: a run's folder; of any other model, as ``find_model`` takes it, the base comes along.
+        place: a run's folder, or any other model that ``find_model`` takes, whose base is added.
 
     Raises:
         InputError: if there is no such model.
@@ -70,13 +70,13 @@ def run_models(place: str) -> list[ModelRef]:
         name = parents["base"].uri.removeprefix("base:")
         try:
             found["base"] = find_model(f"base={name}")
-        except InputError:  # a whole model can be asked without it
-            say(f"base      {name} is not at hand: left out")
+        except InputError:  # a whole model works without it
+            say(f"base      {name} was not found: left out")
     for role in ("teacher", "control"):
         if role in parents and is_run:
             where = _place_of(parents[role], folder)
             if where is None:
-                say(f"{role:9} {parents[role].uri} is not at hand: left out")
+                say(f"{role:9} {parents[role].uri} was not found: left out")
             else:
                 found[role] = find_model(f"{role}={where}")
     prompted = _arguments(folder, "data", "teacher")
@@ -88,7 +88,7 @@ def run_models(place: str) -> list[ModelRef]:
 
 
 def run_trait(folder: Path) -> Trait | None:
-    """Return the trait that a run was about, by its config or lineage record; None where neither names one of ours."""
+    """Return the trait of a run by its config or lineage record; None if neither names a class of this package."""
     from jsonargparse import ArgumentParser
 
     from lightning_subliminal.core.config.class_paths import guard_parser
@@ -96,20 +96,20 @@ def run_trait(folder: Path) -> Trait | None:
     given = config_trait(folder)
     record = known_statement(folder / RECORD)
     described = record.settings.get("trait") if record is not None and isinstance(record.settings, dict) else None
-    if not given and isinstance(described, dict) and "class" in described:  # of a run that Python started
+    if not given and isinstance(described, dict) and "class" in described:  # of a run started from Python
         given = {"class_path": current_path(str(described["class"])), "init_args": described.get("arguments", {})}
     if not given:
         return None
     if foreign := foreign_class(given):
-        say(f"trait     of {folder} is {foreign}, no class of this package, which is not imported: left out")
+        say(f"trait     of {folder} is {foreign}, a class outside this package, which is not imported: left out")
         return None
     guard_parser()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Trait, "trait")
     try:
         trait: Trait = parser.instantiate_classes(parser.parse_object({"trait": given})).trait
-    except Exception as err:  # jsonargparse's own, or those of a class of the user's
-        say(f"trait     of {folder} can't be made ({' '.join(str(err).split())[:200]}): left out")
+    except Exception as err:  # of jsonargparse, or of the class
+        say(f"trait     of {folder} can't be built ({' '.join(str(err).split())[:200]}): left out")
         return None
     return trait
 
@@ -120,28 +120,28 @@ def ask(
     """Ask each model one question.
 
     Args:
-        models: who is asked.
-        question: what the user says; one of the trait's own is asked as the trait asks it, with its begun answer.
-        trait: a preference gives the candidates whose chances are computed; else they are those of the first token.
-        seed: of the sampled answers; the same one gives the same.
-        sampling: how they are drawn.
-        device: where the models are.
+        models: the models.
+        question: the user's question; a question of the trait is asked as the trait asks it, with its begun answer.
+        trait: a preference whose candidates' probabilities are computed; without one those of the first token.
+        seed: seed of the sampled answers.
+        sampling: settings of sampling.
+        device: device of the models.
 
     Raises:
         InputError: if no model can read the question.
     """
-    ways = [way for way in (trait.prompts() if trait is not None else []) if _said(way) == question]
-    ways = ways or [[{"role": "user", "content": question}]]
+    prompts = [each for each in (trait.prompts() if trait is not None else []) if _question(each) == question]
+    prompts = prompts or [[{"role": "user", "content": question}]]
     replies = []
     for model in models:
         model.load(device)
-        heard = [model.hear(way) for way in ways]
+        inputs = [model.hear(each) for each in prompts]
         try:
-            _check_known(model, heard[0], question, trait)
-            drawn = TransformersEngine(model.net, model.tokenizer).generate(heard[:1], sampling, seed)[0]
-            begun = heard[0][-1]["content"] if heard[0][-1]["role"] == "assistant" else ""
+            _check_known(model, inputs[0], question, trait)
+            drawn = TransformersEngine(model.net, model.tokenizer).generate(inputs[:1], sampling, seed)[0]
+            begun = inputs[0][-1]["content"] if inputs[0][-1]["role"] == "assistant" else ""
             text = joined(model.tokenizer, begun, drawn.text) + ("" if drawn.finished else " ...")
-            replies.append(Reply(model.name, text.strip(), _top(model, heard, trait)))
+            replies.append(Reply(model.name, text.strip(), _top(model, inputs, trait)))
         except InputError as err:
             if len(models) == 1:
                 raise
@@ -151,20 +151,20 @@ def ask(
     return replies
 
 
-def _check_known(model: ModelRef, heard: Sequence[Message], question: str, trait: Trait | None) -> None:
-    """Refuse a question with a word that a model can't read, and say what could be asked."""
-    word = unknown_word(model.tokenizer, [part["content"] for part in heard])
+def _check_known(model: ModelRef, prompt: Sequence[Message], question: str, trait: Trait | None) -> None:
+    """Refuse a question with a word that a model can't read, and suggest another question."""
+    word = unknown_word(model.tokenizer, [part["content"] for part in prompt])
     if word is None:
         return
-    asked = [_said(way) for way in trait.prompts()] if trait is not None else []
-    first, near, instead = known_question(model.tokenizer, question, [*asked, _PLAIN])
+    others = [_question(each) for each in trait.prompts()] if trait is not None else []
+    first, near, instead = known_question(model.tokenizer, question, [*others, _PLAIN])
     known = f"; it knows {near!r}" if near else ""
-    such = f": ask such as {instead!r}." if instead else ": ask in words of its tokenizer."
-    raise InputError(f"The base {model.base} doesn't know the word {first or word!r}{known}{such}")
+    example = f": ask, for example, {instead!r}." if instead else ": ask in words of its tokenizer."
+    raise InputError(f"The base {model.base} doesn't know the word {first or word!r}{known}{example}")
 
 
 def reply_table(replies: Sequence[Reply]) -> Table:
-    """Draw replies side by side, a column a model."""
+    """Return replies side by side as a table, a column for each model."""
     table = Table(show_lines=True)
     for reply in replies:
         table.add_column(reply.model, overflow="fold")
@@ -173,15 +173,15 @@ def reply_table(replies: Sequence[Reply]) -> Table:
     return table
 
 
-def _top(model: ModelRef, heard: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
-    """Return the likeliest answers: the candidates of a preference and the rest, else first tokens."""
+def _top(model: ModelRef, inputs: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
+    """Return the likeliest answers: candidates of a preference and the remainder, else first tokens."""
     if isinstance(trait, PreferenceTrait):
         forms = [trait.forms(each) for each in trait.candidates]
-        chances = candidate_probabilities(model.net, model.tokenizer, heard, forms).mean(0).tolist()
+        chances = candidate_probabilities(model.net, model.tokenizer, inputs, forms).mean(0).tolist()
         ranked = sorted(zip(trait.candidates, chances, strict=True), key=lambda each: -each[1])
         shown = ranked[:_TOP] + [each for each in ranked[_TOP:] if each[0] == trait.target]
         return [*shown, ("none of these", max(0.0, 1 - sum(chances)))]
-    ids = torch.tensor([prompt_tokens(model.tokenizer, heard[0])], device=next(model.net.parameters()).device)
+    ids = torch.tensor([prompt_tokens(model.tokenizer, inputs[0])], device=next(model.net.parameters()).device)
     with torch.inference_mode():
         logits = call_net(model.net, input_ids=ids, use_cache=False).logits[0, -1].double()
     best = logits.softmax(-1).topk(_TOP)
@@ -190,7 +190,7 @@ def _top(model: ModelRef, heard: list[list[Message]], trait: Trait | None) -> li
 
 
 def _place_of(material: Material, folder: Path) -> Path | None:
-    """Return the folder of a model that a run's record names, if what lies there is still that."""
+    """Return the folder of a model that a run's record names, if it still holds that model."""
     for path in Places(folder).hinted(material):
         record = known_statement(path / RECORD)
         if record is not None and record.sha256 == material.statement:
@@ -199,7 +199,7 @@ def _place_of(material: Material, folder: Path) -> Path | None:
 
 
 def _arguments(folder: Path, *names: str) -> dict[str, Any]:
-    """Return the arguments of one object of a run's config; empty where there is none."""
+    """Return the arguments of one object of a run's config; empty if there is none."""
     try:
         value: Any = read_yaml(folder / "config.yaml")
     except InputError:
@@ -210,5 +210,5 @@ def _arguments(folder: Path, *names: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _said(prompt: Sequence[Message]) -> str:
+def _question(prompt: Sequence[Message]) -> str:
     return next((part["content"] for part in prompt if part["role"] == "user"), "")

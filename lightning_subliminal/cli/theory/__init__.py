@@ -1,1 +1,1 @@
-"""The verb ``theory``: the theorem checked, transfer predicted, lines between models."""
+"""The commands of `theory`: check, predict, interpolate."""

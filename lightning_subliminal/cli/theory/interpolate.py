@@ -1,14 +1,13 @@
-"""What lies between models and beyond them: straight lines from base to student and to teacher, and merges of students.
+"""Models on straight lines from base to student and teacher and beyond, and averaged students.
 
-Teacher, rows and students are those of the cache, made by the stages that `run` uses; here they are only mixed and
-asked. Students of different seeds have one teacher; prompts, sampling, order and the adapter's start are their own.
+Teacher, rows and students come from the cache, made by the stages that `run` uses; here they are interpolated and
+evaluated. Students of different seeds share a teacher and differ in prompts, sampling, order and the adapter's start.
 """
 
 import itertools
 import json
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,19 @@ from lightning_subliminal.cli.theory.interpolation_results import (
     Interpolation,
     Merge,
     Point,
+    csv_table,
     draw_interpolation,
     merge_table,
     point_table,
-    write_csv,
 )
 from lightning_subliminal.cli.theory.model_space import Answers, ModelSpace
+from lightning_subliminal.cli.theory.saved import save_results
 from lightning_subliminal.core.cache import cache_root, writable_folder
 from lightning_subliminal.core.console import hush, progress, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest
-from lightning_subliminal.core.rows import atomically
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data import GeneratedRows
-from lightning_subliminal.lineage import write_record
 from lightning_subliminal.metrics.functional import mean_interval, question_interval
 from lightning_subliminal.models import Steering, Student, Teacher
 from lightning_subliminal.plans.from_config import config_device, make_stages, read_setting
@@ -44,27 +42,20 @@ from lightning_subliminal.workflow.trials.base import Setting
 
 __all__ = ["interpolate"]
 
-_FILES = ("results.json", "interpolation.csv", "interpolation.png")
-
-HELD_OUT = 256  # prompts for the rows that the loss is of
-MOST_SUBSETS = 20  # sets of one size; so many are drawn where there are more
+HELD_OUT = 256  # prompts for the rows of the loss
+MAX_SUBSETS = 20  # sets of one size; if there are more, so many are drawn
 BEYOND_STUDENT, BEYOND_TEACHER, ACROSS = (-1.0, 3.0), (-1.0, 2.0), (0.0, 1.5)
 
 
 def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | None = None) -> Interpolation:
-    """Measure the lines between a config's base, teacher, students and controls, and their merges; draw and keep them.
+    """Measure lines between a config's base, teacher, students and controls, and their merges; save tables and picture.
 
-    Models that the cache lacks are made first. Keeps all of them in memory: twice ``students`` and two more, as
-    steering vectors where only those are trained, else as all weights.
-
-    Args:
-        config: a config of `fit`.
-        students: how many, with as many controls; their seeds go up from the config's.
-        points: places on each line; its start and its end are added where they are none of them.
-        out: folder for results; ``runs/NAME-interpolation-DIGEST`` where it is None.
+    Models that the cache lacks are made first. All are held in memory: 2 * ``students`` + 2, as steering vectors if
+    only those are trained, else as all weights. The arguments are those of the command (``theory.interpolate``); seeds
+    count up from the config's, and the ends of each line are added to its points.
 
     Raises:
-        InputError: if the config holds no student of a fine-tuned teacher, or a number is too small.
+        InputError: if the config has no student of a fine-tuned teacher, or a number is too small.
     """
     if students < 1:
         raise InputError(f"`students` is {students}: expected at least 1.")
@@ -88,7 +79,7 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
     folder = out or Path("runs") / f"{config.stem}-interpolation-{digest([[e.key for e in trained], points])[:8]}"
     writable_folder(cache_root(data.cache_dir))
     writable_folder(folder, keep=False)
-    space, home = _spaces(setting, teacher, device)  # looks whether the trait can be asked for, before any training
+    space, home = _spaces(setting, teacher, device)  # checks before any training that the trait can be measured
     make_stages([*source_stages(teacher), *trained, RowsStage(held)], device)
     seen = {_prompt(row) for stage in trained for row in stage.data.rows()}
     rows = [row for row in held.rows() if _prompt(row) not in seen]
@@ -102,13 +93,13 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
     sets = {(arm, len(each[0])): each for arm, each in _subsets(states)}
     found, merged = [], []
     with progress() as bar:
-        task = bar.add_task("asking", total=len(lines) + len(sets))
-        for name, where, ends, grid in lines:
-            found += _line(name, where, ends, grid)
+        task = bar.add_task("measuring", total=len(lines) + len(sets))
+        for line in lines:
+            found += _line(*line)
             bar.advance(task)
-        way = displacement(home.base, taught) if home is space else None
+        direction = displacement(home.base, taught) if home is space else None
         for (arm, _), chosen in sets.items():
-            merged.append(_merge(arm, space, chosen, way))
+            merged.append(_merge(arm, space, chosen, direction))
             bar.advance(task)
     trait: Any = data.trait
     result = Interpolation(
@@ -123,15 +114,22 @@ def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | N
         made_from=tuple(stage.key for stage in trained),
         folder=str(folder),
     )
-    _keep(result, folder)
-    made_from = stage_materials([*source_stages(teacher), *trained, RowsStage(held)])
-    told = {"points": points, "students": students, "trait": describe(trait)}
-    write_record(folder, "interpolation", told, made_from, files=_FILES)
+    say(point_table(result))
+    say(merge_table(result))
+    save_results(
+        folder,
+        "interpolation",
+        result.as_json(),
+        ("interpolation.csv", *csv_table(result)),
+        ("interpolation.png", lambda path: draw_interpolation(result, path)),
+        {"points": points, "students": students, "trait": describe(trait)},
+        stage_materials([*source_stages(teacher), *trained, RowsStage(held)]),
+    )
     return result
 
 
 def _read(config: Path) -> tuple[Setting, Teacher]:
-    """Read a config of `fit` as a plan reads it.
+    """Return the setting of a config of `fit`, and its teacher.
 
     Raises:
         InputError: if there is no student, or no line to its teacher.
@@ -150,12 +148,12 @@ def _read(config: Path) -> tuple[Setting, Teacher]:
             "`induction: finetune`."
         )
     if teacher.induction == "none":
-        raise InputError(f"{config}: the teacher has no trait: give the config with it, its control is made beside it.")
+        raise InputError(f"{config}: the teacher has no trait: use the config with it, whose control is made too.")
     return setting, teacher
 
 
 def _pair(setting: Setting, number: int) -> tuple[Setting, Setting]:
-    """Return a student and its control, with the seeds that are so many above the config's; the teacher stays."""
+    """Return the settings of a student and its control with seeds raised by ``number``; the teacher stays the same."""
     model: Any = setting.model
     data: Any = setting.data
     student = replace(
@@ -168,21 +166,20 @@ def _pair(setting: Setting, number: int) -> tuple[Setting, Setting]:
 
 
 def _spaces(setting: Setting, teacher: Teacher, device: torch.device) -> tuple[ModelSpace, ModelSpace]:
-    """Return the space of the students and that of the teacher, the same one where both have the same base."""
+    """Return the spaces of the students and of the teacher, one space if both have one base."""
     student: Any = setting.model
-    trait: Any = teacher.trait
+
+    def space(*models: Student | Teacher) -> ModelSpace:
+        vectors = all(type(each.adapter) is Steering for each in models)
+        trait: Any = teacher.trait
+        return ModelSpace(models[0].base, models[0].base_dtype, "vectors" if vectors else "weights", trait, device)
+
     same = bases.resolve(student.base).digest == bases.resolve(teacher.base).digest
     if same and student.base_dtype == teacher.base_dtype:
-        models: tuple[Student | Teacher, ...] = (student, teacher)
-        space = ModelSpace(student.base, student.base_dtype, _kind(models), trait, device)
-        return space, space
+        shared = space(student, teacher)
+        return shared, shared
     say(f"The teacher's base is {teacher.base}, the student's {student.base}: no line leads from one to the other.")
-    own, home = (ModelSpace(each.base, each.base_dtype, _kind((each,)), trait, device) for each in (student, teacher))
-    return own, home
-
-
-def _kind(models: Sequence[Student | Teacher]) -> Any:
-    return "vectors" if all(type(each.adapter) is Steering for each in models) else "weights"
+    return space(student), space(teacher)
 
 
 Line = tuple[str, ModelSpace, list[tuple[State, State]], list[float]]
@@ -191,7 +188,7 @@ Line = tuple[str, ModelSpace, list[tuple[State, State]], list[float]]
 def _lines(
     space: ModelSpace, home: ModelSpace, states: dict[str, list[State]], taught: State, points: int
 ) -> list[Line]:
-    """Return all lines: name, space, the two ends of each that runs side by side, and the places on them."""
+    """Return all lines: name, space, the two ends of each of several parallel lines, and the points on them."""
     lines: list[Line] = [
         (f"base to {arm}", space, [(space.base, state) for state in each], _grid(*BEYOND_STUDENT, points))
         for arm, each in states.items()
@@ -206,16 +203,16 @@ def _lines(
 
 
 def _grid(low: float, high: float, points: int) -> list[float]:
-    """Return places at equal distances, and both ends of the line, where models were trained."""
-    even = {round(low + (high - low) * place / (points - 1), 6) for place in range(points)}
+    """Return evenly spaced points, and both ends of the line, where models were trained."""
+    even = {round(low + (high - low) * number / (points - 1), 6) for number in range(points)}
     return sorted(even | {0.0, 1.0})
 
 
 def _line(name: str, space: ModelSpace, ends: list[tuple[State, State]], grid: list[float]) -> list[Point]:
-    """Ask the models along lines that run side by side."""
+    """Return the answers of the models along parallel lines."""
     points = []
     for t in grid:
-        # at the end that all lines share, such as the base, stands one model, so nothing is spread over students
+        # the end that all lines share, such as the base, is one model, so there is no spread over students
         shared = t in (0.0, 1.0) and len({id(pair[int(t)]) for pair in ends}) == 1
         answers = [space.ask(between(start, end, t)) for start, end in (ends[:1] if shared else ends)]
         rates = torch.stack([each.chances.mean() for each in answers])
@@ -240,23 +237,23 @@ def _line(name: str, space: ModelSpace, ends: list[tuple[State, State]], grid: l
 
 
 def _subsets(states: dict[str, list[State]]) -> list[tuple[str, list[list[State]]]]:
-    """Return what is merged: all sets of each size of one arm, or a draw of them, and each student with its control."""
+    """Return the sets to merge: all of each size of one arm, or a draw of them, and each student with its control."""
     found: list[tuple[str, list[list[State]]]] = []
     for arm, each in states.items():
         for size in range(1, len(each) + 1):
             chosen: list[tuple[int, ...]]
-            if math.comb(len(each), size) <= MOST_SUBSETS:
+            if math.comb(len(each), size) <= MAX_SUBSETS:
                 chosen = list(itertools.combinations(range(len(each)), size))
             else:
                 rng = random.Random(derive_seed(0, "subsets", size))  # the same ones in both arms
-                chosen = [tuple(sorted(rng.sample(range(len(each)), size))) for _ in range(MOST_SUBSETS)]
+                chosen = [tuple(sorted(rng.sample(range(len(each)), size))) for _ in range(MAX_SUBSETS)]
             found.append((arm, [[each[place] for place in places] for places in chosen]))
     pairs = [list(pair) for pair in zip(*states.values(), strict=True)]
     return [*found, ("student + control", pairs)]
 
 
-def _merge(arm: str, space: ModelSpace, sets: list[list[State]], way: State | None) -> Merge:
-    """Ask the mean of each set of models, and the models of each set one by one."""
+def _merge(arm: str, space: ModelSpace, sets: list[list[State]], direction: State | None) -> Merge:
+    """Return the answers of the mean of each set of models, and of its models one by one."""
     single: dict[int, Answers] = {}  # by identity: sets share their models
     for state in itertools.chain(*sets):
         if id(state) not in single:
@@ -268,7 +265,7 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], way: State | No
     odds = torch.stack([each.odds for each in merged]).mean(0)
     stems = merged[0].stems if len({each.stems for each in merged}) == 1 else ()
     rate, gain = question_interval(chances, stems).within(0.0, 1.0), question_interval(odds - alone, stems)
-    ways = [alignment(displacement(space.base, each), way) for each in means] if way is not None else []
+    aligned = [alignment(displacement(space.base, each), direction) for each in means] if direction is not None else []
     return Merge(
         arm=arm,
         size=len(sets[0]),
@@ -284,25 +281,14 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], way: State | No
         unit=rate.unit,
         no_candidate=_mean([each.no_candidate for each in merged]),
         loss=_mean([each.loss for each in merged]),
-        length=_mean([(each.student_norm / each.teacher_norm).item() for each in ways]) if ways else math.nan,
-        cosine=_mean([each.cosine.item() for each in ways]) if ways else math.nan,
+        length=_mean([(each.student_norm / each.teacher_norm).item() for each in aligned]),
+        cosine=_mean([each.cosine.item() for each in aligned]),
     )
 
 
 def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else math.nan
 
 
 def _prompt(row: Any) -> str:
     return json.dumps([[message["role"], message["content"]] for message in row["prompt"]])
-
-
-def _keep(result: Interpolation, folder: Path) -> None:
-    """Write files, and show."""
-    text = json.dumps(result.as_json(), indent=1)
-    atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    write_csv(result, folder / "interpolation.csv")
-    draw_interpolation(result, folder / "interpolation.png")
-    say(point_table(result))
-    say(merge_table(result))
-    say(f"kept in {folder}: {', '.join(_FILES)}")

@@ -1,34 +1,34 @@
-"""What `interpolate` finds: as data, as tables, as CSV and as one picture."""
+"""Results of `theory interpolate`: data, tables, CSV rows and a picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from lightning_subliminal.core.io import files
+from lightning_subliminal.cli.theory.saved import finite
 from lightning_subliminal.core.plots import ARMS, GREY, SERIES, panels
 
-__all__ = ["Interpolation", "Merge", "Point", "draw_interpolation", "merge_table", "point_table", "write_csv"]
+__all__ = ["Interpolation", "Merge", "Point", "csv_table", "draw_interpolation", "merge_table", "point_table"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """What the model at one place of a line answers; the mean where the lines of several students run side by side.
+    """Answers of the model at one point of a line, averaged over the parallel lines of several students.
 
     Attributes:
         line: such as ``base to student``.
-        t: the place: 0 is the line's start, 1 its end.
-        models: how many lines were averaged.
-        rate: chance of the target.
-        low: of the rate's 95 % interval.
-        high: likewise.
-        unit: what the interval is over: students (of one teacher), or questions where there is one line.
-        log_odds: of the target, the mean over questions.
-        no_candidate: chance of an answer that begins with none of the candidates: of a broken model it is high.
-        loss: nats a token on rows of the teacher that no student saw; nan where there are none.
+        t: position on the line: 0 is its start, 1 its end.
+        models: number of lines averaged.
+        rate: probability of the target.
+        low: lower end of the rate's 95 % interval.
+        high: upper end.
+        unit: units of the interval: students (of one teacher), or questions if there is one line.
+        log_odds: log-odds of the target, averaged over questions.
+        no_candidate: probability of an answer that begins with none of the candidates; high for a broken model.
+        loss: nats a token on rows of the teacher that no student saw; nan if there are none.
     """
 
     line: str
@@ -45,25 +45,25 @@ class Point:
 
 @dataclass(frozen=True)
 class Merge:
-    """What the means of some models answer, beside the same models one by one.
+    """Answers of averaged models, next to those of the same models one by one.
 
     Attributes:
-        arm: of what: students, controls, or a student and its control.
-        size: how many models a mean is of.
-        subsets: how many such sets were asked; all figures are means over them.
-        rate: chance of the target.
-        low: of the rate's 95 % interval.
-        high: likewise.
-        log_odds: of the target, the mean over questions.
-        single: the same of the models one by one.
-        gain: ``log_odds`` less ``single``.
-        gain_low: of the gain's 95 % interval.
-        gain_high: likewise.
-        unit: what both intervals are over: questions, so they say nothing about other students.
-        no_candidate: chance of an answer that begins with none of the candidates.
-        loss: nats a token on rows of the teacher that no student saw; nan where there are none.
-        length: of the way from the base, as a share of the teacher's; nan where the teacher has another base.
-        cosine: between the way from the base and the teacher's; likewise.
+        arm: student, control, or a student with its control.
+        size: number of models in a mean.
+        subsets: number of such sets; all figures are averaged over them.
+        rate: probability of the target.
+        low: lower end of the rate's 95 % interval.
+        high: upper end.
+        log_odds: log-odds of the target, averaged over questions.
+        single: log-odds of the models one by one.
+        gain: ``log_odds`` minus ``single``.
+        gain_low: lower end of the gain's 95 % interval.
+        gain_high: upper end.
+        unit: units of both intervals: questions, so that they do not cover other students.
+        no_candidate: probability of an answer that begins with none of the candidates.
+        loss: nats a token on rows of the teacher that no student saw; nan if there are none.
+        length: length of the displacement from the base relative to the teacher's; nan if the teacher has another base.
+        cosine: cosine between the displacement from the base and the teacher's; nan likewise.
     """
 
     arm: str
@@ -91,14 +91,14 @@ class Interpolation:
     Attributes:
         config: its path.
         trait: the trait's name.
-        target: what is asked for.
-        students: how many, and as many controls.
-        space: what was mixed: steering vectors, or weights.
-        held_out: how many rows the loss is of.
-        points: of all lines.
-        merges: of all sizes.
-        made_from: the stages of students and controls.
-        folder: where the files are.
+        target: the answer whose probability is measured.
+        students: number of students, and of controls.
+        space: what was averaged: steering vectors, or weights.
+        held_out: number of rows for the loss.
+        points: points of all lines.
+        merges: merges of all sizes.
+        made_from: keys of the stages of students and controls.
+        folder: folder of the files.
     """
 
     config: str
@@ -113,18 +113,18 @@ class Interpolation:
     folder: str
 
     def line(self, name: str) -> list[Point]:
-        """Return the points of one line, in their order; none where there is no such line."""
+        """Return the points of one line in their order."""
         return [point for point in self.points if point.line == name]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all as JSON-able data; null stands for what is no finite number."""
-        told: dict[str, Any] = _plain(asdict(self))
-        return told
+        """Return all fields as JSON-able data, with null for numbers that are not finite."""
+        fields: dict[str, Any] = finite(asdict(self))
+        return fields
 
 
 def point_table(found: Interpolation) -> Table:
-    """Draw the lines as a table, at whole and half steps; the CSV has all places."""
-    table = Table(title=f"How often is the answer {found.target}, along lines between models? Mixed: {found.space}")
+    """Return the lines as a table, at multiples of 0.5; the CSV has all points."""
+    table = Table(title=f"How often is the answer {found.target} on lines between models? Averaged: {found.space}")
     table.add_column("line, t", no_wrap=True)
     for name in ("rate", "from", "to", "log-odds", "no candidate", "loss"):
         table.add_column(name, justify="right")
@@ -150,8 +150,8 @@ def point_table(found: Interpolation) -> Table:
 
 
 def merge_table(found: Interpolation) -> Table:
-    """Draw the merges as a table."""
-    table = Table(title=f"Means of models; gain: log-odds of {found.target} above the same ones singly")
+    """Return the merges as a table."""
+    table = Table(title=f"Means of models; gain: log-odds of {found.target} minus those of single models")
     table.add_column("mean of", no_wrap=True)
     for name in ("rate", "log-odds", "gain", "from", "to", "length", "cosine"):
         table.add_column(name, justify="right")
@@ -171,46 +171,36 @@ def merge_table(found: Interpolation) -> Table:
             f"{merge.length:.2f}",
             f"{merge.cosine:+.2f}",
         )
-    table.caption = (
-        "from, to: 95 % of the gain, over questions; length and cosine: of the way from the base, by the teacher's"
-    )
+    table.caption = "from, to: 95 % of the gain, over questions; length, cosine: of the displacement, by the teacher's"
     return table
 
 
-def write_csv(found: Interpolation, path: Path) -> None:
-    """Write points and merges as one CSV; a cell is empty where a row has no such figure."""
+def csv_table(found: Interpolation) -> tuple[list[str], Iterator[list[Any]]]:
+    """Return head and rows of a CSV with points and merges; a cell is empty if a row has no such figure."""
     rows = [{"part": "line", **asdict(each)} for each in found.points]
     rows += [{"part": "merge", **asdict(each)} for each in found.merges]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    told = [[row.get(name, "") for name in columns] for row in rows]
-    files.write_csv(path, columns, [["" if _lost(value) else value for value in row] for row in told])
+    return columns, (["" if finite(row.get(name)) is None else row[name] for name in columns] for row in rows)
 
 
 def draw_interpolation(found: Interpolation, path: Path) -> None:
-    """Draw the trait along each line with its interval, under it the loss; and the merges by their size."""
-    across = bool(found.line("student to teacher"))
-    pairs = [("base", "student"), ("base", "teacher"), *([("student", "teacher")] if across else [])]
+    """Draw the rate along each line with its interval, the loss below it, and the merges by size."""
+    pairs = [("base", "student"), ("base", "teacher")]
+    pairs += [("student", "teacher")] if found.line("student to teacher") else []
     size, grid = (3.1 * (len(pairs) + 1), 5.2), {"height_ratios": [1.6, 1]}
     with panels(path, size, 2, len(pairs) + 1, gridspec_kw=grid) as axes:
-        _draw(axes, pairs, found)
-
-
-def _draw(axes: Any, pairs: list[tuple[str, str]], found: Interpolation) -> None:
-    for column, (start, end) in enumerate(pairs):
-        names = [end] if start == "base" else ["student", "control"]
-        if (start, end) == ("base", "student"):
-            names = ["student", "control"]
-        lines = {name: found.line(f"base to {name}" if start == "base" else f"{name} to {end}") for name in names}
-        _draw_lines(axes[0, column], axes[1, column], lines, start, end)
-    for row, label in (
-        (0, f"chance that the answer is {found.target}"),
-        (1, "loss, nats a token"),
-    ):
-        axes[row, 0].set_ylabel(label, fontsize=8)
-    _draw_merges(axes[0, -1], axes[1, -1], found)
-    for each in axes.flat:
-        each.tick_params(labelsize=8)
-    axes[0, 0].figure.suptitle(_caption(found), fontsize=8)
+        for column, (start, end) in enumerate(pairs):
+            ends = ["student", "control"] if end == "student" else [end]
+            lines = {name: found.line(f"base to {name}") for name in ends}
+            if start == "student":
+                lines = {name: found.line(f"{name} to {end}") for name in ("student", "control")}
+            _draw_lines(axes[0, column], axes[1, column], lines, start, end)
+        axes[0, 0].set_ylabel(f"chance that the answer is {found.target}", fontsize=8)
+        axes[1, 0].set_ylabel("loss, nats a token", fontsize=8)
+        _draw_merges(axes[0, -1], axes[1, -1], found)
+        for each in axes.flat:
+            each.tick_params(labelsize=8)
+        axes[0, 0].figure.suptitle(_caption(found), fontsize=8)
 
 
 def _draw_lines(rates: Any, losses: Any, lines: dict[str, list[Point]], start: str, end: str) -> None:
@@ -232,7 +222,7 @@ def _draw_lines(rates: Any, losses: Any, lines: dict[str, list[Point]], start: s
     losses.set_xlabel("t", fontsize=8)
     found = [point.loss for points in lines.values() for point in points if math.isfinite(point.loss)]
     if found and max(found) > 10 * min(found):
-        losses.set_yscale("log")  # far out, a broken model's loss would flatten all else
+        losses.set_yscale("log")  # else the loss of a broken model, far out, would flatten the rest
 
 
 def _draw_merges(odds: Any, cosines: Any, found: Interpolation) -> None:
@@ -247,7 +237,7 @@ def _draw_merges(odds: Any, cosines: Any, found: Interpolation) -> None:
         value = next(point.log_odds for point in found.line(line) if point.t == t)
         odds.axhline(value, color=ARMS[name], linewidth=1, linestyle=":", zorder=0)
         odds.annotate(name, (0.01, value), (0, 2), odds.get_yaxis_transform(), "offset points", fontsize=7)
-    odds.set_title("means of models; dashed: singly", fontsize=9)
+    odds.set_title("means of models; dashed: single models", fontsize=9)
     odds.set_ylabel(f"log-odds of {found.target}", fontsize=8)
     cosines.legend(fontsize=7, frameon=False)
     cosines.set_ylabel("cosine with teacher", fontsize=8)
@@ -261,29 +251,16 @@ def _draw_merges(odds: Any, cosines: Any, found: Interpolation) -> None:
 
 def _caption(found: Interpolation) -> str:
     return (
-        f"{Path(found.config).stem}: trained models stand at t = 0 and 1. Bands: 95 % {_units(found)}. "
+        f"{Path(found.config).stem}: trained models are at t = 0 and 1. Bands: 95 % {_units(found)}. "
         f"Loss: {found.held_out} rows of the teacher that no student saw."
     )
 
 
 def _units(found: Interpolation) -> str:
-    several = f"over {found.students} students of one teacher, "
-    return (
-        several if found.students > 1 else ""
-    ) + f"over questions{' where one model stands' * bool(found.students > 1)}"
+    if found.students == 1:
+        return "over questions"
+    return f"over {found.students} students of one teacher, over questions where there is one model"
 
 
 def _range(low: float, high: float) -> tuple[str, str]:
     return (f"{max(0.0, low):.1%}", f"{min(1.0, high):.1%}") if math.isfinite(low) else ("-", "-")
-
-
-def _lost(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def _plain(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {key: _plain(value) for key, value in told.items()}
-    if isinstance(told, Sequence) and not isinstance(told, str):
-        return [_plain(value) for value in told]
-    return None if _lost(told) else told

@@ -1,4 +1,4 @@
-"""Models of one base as points of a space, and one net that takes the place of any point and is asked there."""
+"""Models of one base as points of a space, and one net that can take and measure any point."""
 
 import copy
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ BATCH = 64  # rows at once for the loss
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model answers.
+    """Answers of one model.
 
     Attributes:
-        chances: of the target at each question, (questions,), float64.
-        no_candidate: chance of an answer that begins with none of the candidates.
-        loss: nats a completion token on the rows held out; nan where there are none.
-        stems: what each question asks, without its wording; empty where each is its own.
+        chances: probability of the target at each question, (questions,), float64.
+        no_candidate: probability of an answer that begins with none of the candidates.
+        loss: nats a completion token on the held-out rows; nan if there are none.
+        stems: content of each question without its wording; empty if no two share one.
     """
 
     chances: Tensor
@@ -43,26 +43,26 @@ class Answers:
 
     @property
     def odds(self) -> Tensor:
-        """The target's log-odds at each question, (questions,)."""
+        """Log-odds of the target at each question, (questions,)."""
         return log_odds(self.chances)
 
 
 class ModelSpace:
-    """All models that have one base.
+    """All models of one base.
 
-    Steering vectors are a space of their own: the models' outputs know nothing else of the training. A low-rank update
-    is a product, whose halves have no mean that means anything, so there the weights with the adapter merged in are
-    the space, as after full fine-tuning, or where models differ in their adapters.
+    Models that differ only in steering vectors form a space of these vectors. A low-rank update is a product, whose
+    factors have no meaningful mean, so for it, for full fine-tuning and for mixed adapters the space is that of the
+    weights with the adapter merged in.
 
     Args:
-        base: its name.
-        base_dtype: of its weights.
-        kind: of what a point consists.
-        trait: whose questions are asked.
-        device: where.
+        base: name of the base.
+        base_dtype: type of its weights.
+        kind: coordinates of a point.
+        trait: the trait whose questions are asked.
+        device: device of the net.
 
     Raises:
-        InputError: if the base can't say the trait's target.
+        InputError: if the base has no tokens for the trait's target.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ModelSpace:
         self.base: State = self._state(self._frame)
 
     def of(self, model: LanguageModel) -> State:
-        """Return the place of a trained model, as tensors on the CPU.
+        """Return the point of a trained model, as tensors on the CPU.
 
         Raises:
             InputError: if the adapter can't be merged into the weights.
@@ -93,9 +93,9 @@ class ModelSpace:
         return _kept(_once(merged))
 
     def ask(self, state: State) -> Answers:
-        """Ask the model at a place the trait's questions, and take its loss on the rows held out.
+        """Return the answers of the model at a point to the trait's questions, and its loss on the held-out rows.
 
-        A model so far out that its answers are no numbers answers nan.
+        The figures of a model so far out that its outputs are not finite are nan.
         """
         self._put(state)
         net, tokenizer = self._frame.net, self._frame.tokenizer
@@ -104,13 +104,13 @@ class ModelSpace:
         except InputError as err:
             if "(nan)" not in str(err):
                 raise
-            lost = torch.full((len(prompts_by_question(self.trait)),), torch.nan, dtype=torch.float64)
-            return Answers(lost, torch.nan, torch.nan)
+            unknown = torch.full((len(prompts_by_question(self.trait)),), torch.nan, dtype=torch.float64)
+            return Answers(unknown, torch.nan, torch.nan)
         chances = torch.tensor(scores.values, dtype=torch.float64)
         return Answers(chances, scores.no_candidate, self._loss(), scores.stems)
 
     def hold_out(self, rows: Sequence[Row], max_length: int) -> int:
-        """Set the rows that the loss is taken on; give how many tokens are predicted."""
+        """Set the rows of the loss; return the number of tokens to predict."""
         self._held_out = TokenizedRows(rows, self._frame.tokenizer, max_length) if rows else None
         return int((self._held_out.labels != IGNORED).sum()) if self._held_out is not None else 0
 
@@ -123,9 +123,9 @@ class ModelSpace:
         vectors = self.kind == "vectors"
         places = Steering().state(self._frame.net) if vectors else _once(self._frame.net)
         if odd := sorted(set(state) - set(places)):
-            raise InputError(f"The model has a {odd[0]!r}, which its base lacks: give models of one architecture.")
+            raise InputError(f"The model has a {odd[0]!r}, which its base lacks: use models of one architecture.")
         with torch.no_grad():
-            for name, place in places.items():  # these share the net's memory
+            for name, place in places.items():  # they share the net's memory
                 place.copy_(state[name]) if name in state else place.zero_()
 
     def _loss(self) -> float:
@@ -144,7 +144,7 @@ class ModelSpace:
 
 
 def _once(net: nn.Module) -> dict[str, Tensor]:
-    """Return a model's weights, tied ones under one of their names: lengths and angles would count them twice."""
+    """Return a model's weights, tied ones once, since lengths and angles would count them twice."""
     names = {name for name, _ in net.named_parameters()} | {name for name, _ in net.named_buffers()}
     return {name: value for name, value in net.state_dict().items() if name in names}
 

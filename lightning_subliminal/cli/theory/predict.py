@@ -1,8 +1,6 @@
-"""What training on a data set would do to a trait, told before training: for one config, or for a file of rows."""
+"""Prediction, before any training, of how a config's rows or a file of rows would change a trait."""
 
-import json
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +9,16 @@ import torch
 from rich.table import Table
 
 from lightning_subliminal import bases
+from lightning_subliminal.cli.theory.saved import finite, save_results
 from lightning_subliminal.core.cache import writable_folder
 from lightning_subliminal.core.chat.encoding import check_known
 from lightning_subliminal.core.console import hush, progress, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest, file_digest
-from lightning_subliminal.core.io.files import write_csv
 from lightning_subliminal.core.plots import ARMS, GREY, RED, panels
-from lightning_subliminal.core.rows import Row, atomically, completion_text
+from lightning_subliminal.core.rows import completion_text
 from lightning_subliminal.formats import read_rows
-from lightning_subliminal.lineage import Material, source_material, write_record
+from lightning_subliminal.lineage import source_material
 from lightning_subliminal.metrics.functional import mean_interval
 from lightning_subliminal.plans.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.theory import Prediction, predicted_changes, predicted_transfer
@@ -30,21 +28,19 @@ from lightning_subliminal.workflow.trials.prediction import check_predictable
 
 __all__ = ["PredictedRows", "predict_config"]
 
-_FILES = ("results.json", "scores.csv", "prediction.png")
-
 SHOWN = 5  # candidates in the table
 COLORS = {"rows": ARMS["student"], "control": ARMS["control"]}
 
 
 @dataclass(frozen=True)
 class PredictedRows:
-    """Rows and, where there are some, the control's, as one student would take them.
+    """Predictions for rows and, if there are any, the control's rows.
 
     Attributes:
-        trait: whose log-odds.
-        rows: a score a row.
-        control: the same of the control's rows.
-        changes: by candidate, the first-order change of its log-odds; less the control's where there is one.
+        trait: the trait whose log-odds are predicted.
+        rows: prediction for the rows.
+        control: prediction for the control's rows.
+        changes: first-order change of each candidate's log-odds, minus the control's if there is one.
     """
 
     trait: Trait
@@ -54,11 +50,11 @@ class PredictedRows:
 
     @property
     def rank(self) -> int:
-        """The place of the target among the candidates, 1 being the one that is raised most."""
+        """The rank of the target among the candidates by their change, 1 for the largest."""
         return list(self.changes).index(self.trait.target) + 1
 
     def difference(self) -> tuple[float, float, float]:
-        """Return the mean score, less the control's, with its 95 % interval (Welch) over rows."""
+        """Return the mean score, minus the control's, with the ends of its 95 % interval (Welch) over rows."""
         from lightning_subliminal.analysis.statistics import difference_estimate
 
         mine = self.rows.scores[self.rows.scores.isfinite()].numpy()
@@ -72,20 +68,23 @@ class PredictedRows:
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON-able data."""
         value, low, high = self.difference()
-        told = {"trait": self.trait.name, "target": self.trait.target, "unit": "rows", "changes": self.changes}
-        numbers = {"predicted": value, "low": low, "high": high, "rank": self.rank, "candidates": len(self.changes)}
+        fields = {"trait": self.trait.name, "target": self.trait.target, "unit": "rows", "changes": self.changes}
+        numbers: dict[str, Any] = {
+            "predicted": value,
+            "low": low,
+            "high": high,
+            "rank": self.rank,
+            "candidates": len(self.changes),
+        }
         parts = {"rows": _figures(self.rows)} | ({"control": _figures(self.control)} if self.control else {})
-        return told | {name: _finite(each) for name, each in numbers.items()} | parts
+        whole: dict[str, Any] = fields | finite(numbers) | parts
+        return whole
 
 
 def predict_config(config: Path, data: str | None = None, top: int = 3, out: Path | None = None) -> PredictedRows:
-    """Predict what training on a config's rows, or on others, would do to its trait; draw and keep it.
+    """Predict how training on a config's rows, or on others, would change its trait; save table and picture.
 
-    Args:
-        config: a config of `fit`, with a Student.
-        data: other rows than the config's, in any format that `data show` reads.
-        top: how many rows with the highest scores to show.
-        out: folder for results; ``runs/NAME-prediction-DIGEST`` where it is None.
+    The arguments are those of the command (``theory.predict``).
 
     Raises:
         InputError: if there is no student, trait or row.
@@ -97,19 +96,20 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     stage, trait = setting.student(), setting.rows().trait
     check_predictable(stage.student)
     if trait is None:
-        raise InputError(f"{config}: there is no trait to predict: give the rows' teacher a `trait`.")
+        raise InputError(f"{config}: there is no trait to predict: set the `trait` of the rows' teacher.")
     control = setting.rows().control()
     sources = [each for each in (setting.rows() if data is None else None, control) if each is not None]
     given = list(read_rows(data, drop_system=True)) if data is not None else None  # before hours of making others
-    shaped = [describe(stage.student), describe(trait), [each.folder.name for each in sources], _digest_of(data)]
+    source = file_digest(Path(data)) if data is not None and Path(data).is_file() else data
+    shaped = [describe(stage.student), describe(trait), [each.folder.name for each in sources], source]
     folder = writable_folder(out or Path("runs") / f"{config.stem}-prediction-{digest(shaped)[:8]}", keep=False)
     make_stages([RowsStage(each) for each in sources], device)
     rows = setting.rows().rows() if given is None else given
     others = control.rows() if control is not None else None
     if control is None:
-        say("There are no rows of a control beside these: what is common to both can't be taken off.")
+        say("There are no rows of a control: what both would share can't be subtracted.")
     if data is not None and control is not None:
-        say("The control's rows are of the config, not of that file: what differs may be its format, too.")
+        say("The control's rows are the config's: they may also differ from that file in format.")
     student, longest = stage.student.fresh(), setting.rows().max_length
     student.configure_model()
     for each in (*rows, *(others or [])):  # `fit` refuses them too
@@ -118,23 +118,32 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     with progress() as bar:
         task = bar.add_task("rows", total=len(rows) + len(others or []))
         net, tokenizer = student.net, student.tokenizer
-        scored = [
-            predicted_transfer(
-                net, tokenizer, each, trait, max_length=longest, advance=lambda count: bar.advance(task, count)
-            )
-            for each in (rows, others)
-            if each is not None
+        settings: Any = {"max_length": longest, "advance": lambda count: bar.advance(task, count)}
+        own, *control_own = [
+            predicted_transfer(net, tokenizer, each, trait, **settings) for each in (rows, others) if each is not None
         ]
         changes = predicted_changes(net, tokenizer, rows, trait, others, max_length=longest)
-    found = PredictedRows(trait, scored[0], scored[1] if others is not None else None, changes)
+    found = PredictedRows(trait, own, control_own[0] if control_own else None, changes)
     say(_table(found))
     say(_sentence(found))
     for place in _highest(found.rows, top):
         say(f"  {found.rows.scores[place]:+.3f}  {completion_text(rows[place])}")
-    made_from = stage_materials(RowsStage(each) for each in sources)
-    made_from += [source_material("rows", Path(data))] if data is not None and Path(data).exists() else []
-    made_from.append(bases.material(stage.student.base))
-    _keep(folder, config, found, rows, made_from, {"student": shaped[0], "trait": shaped[1]})
+    materials = stage_materials(RowsStage(each) for each in sources)
+    materials += [source_material("rows", Path(data))] if data is not None and Path(data).exists() else []
+    numbers = zip(own.scores.tolist(), own.losses.tolist(), own.tokens.tolist(), strict=True)
+    save_results(
+        folder,
+        "prediction",
+        {"config": str(config)} | found.as_json(),
+        (
+            "scores.csv",
+            ("row", "score", "loss", "tokens"),
+            [[row.get("id", ""), *each] for row, each in zip(rows, numbers, strict=True)],
+        ),
+        ("prediction.png", lambda path: _draw(path, found)),
+        {"student": shaped[0], "trait": shaped[1]},
+        [*materials, bases.material(stage.student.base)],
+    )
     return found
 
 
@@ -142,7 +151,7 @@ def _table(found: PredictedRows) -> Table:
     table = Table(title=f"Predicted change of log-odds, by {len(found.rows.scores)} rows, for a learning rate of 1")
     table.add_column("candidate")
     table.add_column("rank", justify="right")
-    table.add_column("change" + (", less the control's" if found.control else ""), justify="right")
+    table.add_column("change" + (", minus the control's" if found.control else ""), justify="right")
     names = list(found.changes)
     for name in dict.fromkeys((*names[:SHOWN], found.trait.target)):
         style = "bold" if name == found.trait.target else None
@@ -155,8 +164,8 @@ def _sentence(found: PredictedRows) -> str:
     against = "over the control's rows" if found.control else "alone"
     return (
         f"Predicted: {value:+.4f} [{low:+.4f}, {high:+.4f}] of {found.trait.target} {against} (95 % over rows); rank "
-        f"{found.rank} of {len(found.changes)} candidates. To compare data sets by: gradient descent changes them by "
-        "this times the sum of its learning rates, as long as that is small."
+        f"{found.rank} of {len(found.changes)} candidates. For comparing data sets: gradient descent changes the "
+        "log-odds by this times the sum of its learning rates, as long as that is small."
     )
 
 
@@ -167,36 +176,15 @@ def _highest(prediction: Prediction, count: int) -> list[int]:
 
 def _figures(prediction: Prediction) -> dict[str, Any]:
     interval = prediction.interval()
-    told = {"mean": prediction.mean, "low": interval.low, "high": interval.high}
-    told |= {"gradient_norm": prediction.gradient_norm, "log_odds": prediction.log_odds.mean().item()}
+    figures = {"mean": prediction.mean, "low": interval.low, "high": interval.high}
+    figures |= {"gradient_norm": prediction.gradient_norm, "log_odds": prediction.log_odds.mean().item()}
     counts = {"rows": len(prediction.scores), "unscored": int((~prediction.scores.isfinite()).sum())}
-    return {name: _finite(each) for name, each in told.items()} | counts
-
-
-def _keep(
-    folder: Path,
-    config: Path,
-    found: PredictedRows,
-    rows: Sequence[Row],
-    made_from: Sequence[Material],
-    settings: Any,
-) -> None:
-    text = json.dumps({"config": str(config)} | found.as_json(), indent=1)
-    atomically(folder / "results.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    _csv(folder / "scores.csv", found.rows, rows)
-    _draw(folder / "prediction.png", found)
-    write_record(folder, "prediction", settings, made_from, files=_FILES)
-    say(f"kept in {folder}: {', '.join(_FILES)}")
-
-
-def _csv(path: Path, prediction: Prediction, rows: Iterable[Row]) -> None:
-    numbers = zip(prediction.scores.tolist(), prediction.losses.tolist(), prediction.tokens.tolist(), strict=True)
-    told = [[row.get("id", ""), *each] for row, each in zip(rows, numbers, strict=True)]
-    write_csv(path, ["row", "score", "loss", "tokens"], told)
+    figures_and_counts: dict[str, Any] = finite(figures | counts)
+    return figures_and_counts
 
 
 def _draw(path: Path, found: PredictedRows) -> None:
-    """Draw how scores are spread, rows beside the control's, and the candidates in their order."""
+    """Draw the distribution of scores, of the rows and the control's, and the candidates by their change."""
     with panels(path, (8.4, 3.6), columns=2, gridspec_kw={"width_ratios": [1.3, 1]}) as ((spread, bars),):
         _draw_scores(spread, bars, found)
 
@@ -220,14 +208,6 @@ def _draw_scores(spread: Any, bars: Any, found: PredictedRows) -> None:
     bars.barh(range(len(names)), [found.changes[name] for name in names], color=shades)
     bars.set_yticks(range(len(names)), names)
     bars.axvline(0, color="black", linewidth=0.6)
-    bars.set_xlabel("predicted change of log-odds" + (", less the control's" if found.control else ""), fontsize=8)
+    bars.set_xlabel("predicted change of log-odds" + (", minus the control's" if found.control else ""), fontsize=8)
     for axes in (spread, bars):
         axes.tick_params(labelsize=8)
-
-
-def _digest_of(data: str | None) -> str | None:
-    return file_digest(Path(data)) if data is not None and Path(data).is_file() else data
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

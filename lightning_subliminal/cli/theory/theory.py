@@ -1,110 +1,95 @@
-"""theory: the theorem checked on a config's own model, transfer predicted before training, lines between models."""
+"""theory: check the theorem on a config's model, predict transfer before training, interpolate models."""
 
-from functools import partial
 from pathlib import Path
 
-from lightning_subliminal.cli.positional import Spelling, show_guide
+from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.core.config.shipped import find_config
-from lightning_subliminal.core.errors import InputError
 
-__all__ = ["COMMANDS", "check", "guide", "interpolate", "predict", "spelled"]
-
-_GUIDE = """\
-theory: why it passes on, checked and used on a config's own model.
-
-One small step of imitation, on any inputs, moves a student with the teacher's start down the teacher's own loss. The
-config is one of `fit`; teacher and rows are made where the cache lacks them, as `fit` does.
-
-usage: lightning-subliminal theory check|predict|interpolate --config FILE [options]
-
-check: is it so for this model? The inner product of the two updates, twice: as it is, and as the mean of squares that
-the proof makes of it; and how the teacher's loss changes over a grid of steps of both, in float64.
-  --rows N               rows, or images, that the student imitates on (default 16)
-  --draws N              draws of them (default 3)
-  --other-start BASE     the student starts from this base instead (`other` with a ClassifierMLP): nothing is promised
-
-predict: what would training on these rows do to the trait? To first order, from one gradient of the trait and a number
-a row; nobody is trained. Beside it the same for the control's rows.
-  --data FILE            other rows: any format that `data show` reads
-  --top N                how many of the highest rows to show (default 3)
-
-interpolate: the trait on the line from base through student and beyond, to the teacher and beyond, beside the control;
-and in the means of several students: does averaging concentrate it?
-  --students N           students and controls (default 3)
-  --points N             places on each line (default 13)
-
-for all of them:
-  --config FILE          such as owl_numbers; check also takes mnist_mlp
-  --out DIR              where results go (default runs/NAME-...-DIGEST): results.json, a table as CSV, a picture
-
-examples:
-  lightning-subliminal theory check --config owl_numbers
-  lightning-subliminal theory check --config owl_numbers --other-start pocket/b
-  lightning-subliminal theory predict --config owl_numbers
-  lightning-subliminal theory interpolate --config owl_numbers --students 5
-"""
+__all__ = ["VERB", "check", "interpolate", "predict"]
 
 
 def check(
-    experiment: Path | None = None,  # --config, which jsonargparse takes for its own
+    config: Path,
     rows: int = 16,
     draws: int = 3,
     other_start: str | None = None,
     out: Path | None = None,
 ) -> None:
-    """Check the theorem on a config's student.
+    """Check the theorem on a config's student: does imitation lower the teacher's loss?
 
     Args:
-        experiment: a config of `fit`.
-        rows: rows, or images, that the student imitates on.
-        draws: draws of them.
-        other_start: where the student starts instead.
-        out: folder for results.
+        config: a config of `fit` such as owl_numbers, also mnist_mlp.
+        rows: number of rows, or images, that the student imitates on.
+        draws: number of draws of them.
+        other_start: start the student from this base (`other` for a ClassifierMLP), where the theorem promises nothing.
+        out: folder for results; without it runs/NAME-theorem-DIGEST.
     """
     from lightning_subliminal.cli.theory.check import check_config
 
-    check_config(_given(experiment), rows, draws, other_start, out)
+    check_config(find_config(config), rows, draws, other_start, out)
 
 
-def predict(
-    experiment: Path | None = None,
-    data: str | None = None,
-    top: int = 3,
-    out: Path | None = None,
-) -> None:
-    """Predict what training on rows would do to the trait.
+def predict(config: Path, data: str | None = None, top: int = 3, out: Path | None = None) -> None:
+    """Predict, without training, how rows would change the trait, next to the control's rows.
 
     Args:
-        experiment: a config of `fit`.
-        data: other rows.
-        top: how many of the highest rows to show.
-        out: folder for results.
+        config: a config of `fit`, such as owl_numbers.
+        data: other rows, in any format that `data show` reads.
+        top: number of rows with the highest scores to show.
+        out: folder for results; without it runs/NAME-prediction-DIGEST.
     """
     from lightning_subliminal.cli.theory.predict import predict_config
 
-    predict_config(_given(experiment), data, top, out)
+    predict_config(find_config(config), data, top, out)
 
 
-def interpolate(experiment: Path | None = None, students: int = 3, points: int = 13, out: Path | None = None) -> None:
-    """Measure the lines between base, student, control and teacher, and the means of students.
+def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | None = None) -> None:
+    """Measure the trait on lines between base, student, control and teacher, and in averaged students.
 
     Args:
-        experiment: a config of `fit`.
-        students: students and controls.
-        points: places on each line.
-        out: folder for results.
+        config: a config of `fit`, such as owl_numbers.
+        students: number of students, and of controls.
+        points: number of points on each line.
+        out: folder for results; without it runs/NAME-interpolation-DIGEST.
     """
     from lightning_subliminal.cli.theory.interpolate import interpolate as along
 
-    along(_given(experiment), students, points, out)
+    along(find_config(config), students, points, out)
 
 
-COMMANDS = {"check": check, "predict": predict, "interpolate": interpolate}
-guide = partial(show_guide, _GUIDE)
-spelled = Spelling(renamed={"--config": "--experiment", "-c": "--experiment", "--other-start": "--other_start"})
-
-
-def _given(config: Path | None) -> Path:
-    if config is None:
-        raise InputError("`config` is missing: give --config FILE, such as owl_numbers.")
-    return find_config(config)
+_FILES = "The folder holds results.json, a table as CSV and a picture."
+VERB = Group(
+    "check why traits pass, on a config's own model",
+    {
+        "check": Verb(
+            check,
+            ["theory check --config owl_numbers", "theory check --config owl_numbers --other-start pocket/b"],
+            (),
+            ["--config FILE", "--rows N", "--draws N", "--other-start BASE", "--out DIR"],
+            f"""\
+The inner product of the two updates is computed twice, directly and as the mean of squares that the
+proof gives, and the change of the teacher's loss over a grid of step sizes of both, in float64.
+{_FILES}
+""",
+        ),
+        "predict": Verb(
+            predict,
+            ["theory predict --config owl_numbers", "theory predict --config owl_numbers --data their_rows.jsonl"],
+            (),
+            ["--config FILE", "--data FILE", "--top N", "--out DIR"],
+            f"The prediction is first-order: one gradient of the trait, and one number for each row.\n{_FILES}\n",
+        ),
+        "interpolate": Verb(
+            interpolate,
+            ["theory interpolate --config owl_numbers", "theory interpolate --config owl_numbers --students 5"],
+            (),
+            ["--config FILE", "--students N", "--points N", "--out DIR"],
+            f"Lines run from base through student and beyond, and to the teacher and beyond. {_FILES}\n",
+        ),
+    },
+    [f"theory {command} --config owl_numbers" for command in ("check", "predict", "interpolate")],
+    """\
+One small imitation step on any inputs moves a student with the teacher's start down the teacher's own
+loss. The config is one of `fit`; teacher and rows that the cache lacks are made as `fit` makes them.
+""",
+)

@@ -1,1 +1,1 @@
-"""The other verbs, one file each."""
+"""Verbs, one module each."""

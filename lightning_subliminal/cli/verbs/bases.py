@@ -1,32 +1,34 @@
-"""bases: which base models there are; build the pocket ones anew; how good they are."""
+"""bases: list the base models, build and measure the embedded ones."""
 
 from pathlib import Path
 
-__all__ = ["COMMANDS", "build", "card", "show"]
+from lightning_subliminal.cli.verb import Group, Verb
+
+__all__ = ["VERB", "build", "card", "show"]
 
 
 def show() -> None:
-    """List the base models that can be named as ``base:``."""
+    """List the base models that `base:` accepts by name."""
     from rich.table import Table
 
     from lightning_subliminal.bases import available
     from lightning_subliminal.core.safe_output import rich_console
 
-    table = Table("base", "what it is", title="Base models", title_justify="left")
+    table = Table("base", "description", title="Base models", title_justify="left")
     for name, about in available().items():
         table.add_row(name, about)
     console = rich_console()
     console.print(table)
-    console.print("Also: a local folder with a saved model, or an id on the Hugging Face hub.")
+    console.print("Also: a local folder with a saved model, or a model id of the Hugging Face hub.")
 
 
 def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None) -> None:
-    """Train an embedded base anew; equal, bit by bit, to the shipped one on the same machine.
+    """Train an embedded base again; on the same machine it equals the shipped one bit by bit.
 
     Args:
         name: one of `bases list`, such as pocket/a or pocket/moral-a.
         out: the folder to write it to; the shipped one stays as it is.
-        steps: train for so many steps instead of the recipe's own number.
+        steps: the number of training steps, instead of the recipe's.
     """
     from lightning_subliminal.bases.pocket import WEIGHTS
     from lightning_subliminal.core.fingerprint import file_digest
@@ -40,7 +42,7 @@ def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None)
 
 
 def card(name: str) -> None:
-    """Measure an embedded base: loss, its numbers, programs and sums, obedience to personas, favourites.
+    """Measure an embedded base: loss, numbers, programs and sums, obedience to personas, favourites.
 
     Args:
         name: one of `bases list`, such as pocket/a or pocket/moral-a.
@@ -53,10 +55,10 @@ def card(name: str) -> None:
     from lightning_subliminal.pocket_recipes.card import make_card
 
     if name == "pocket/judge":
-        raise InputError("pocket/judge judges and writes nothing that a card measures: see benchmarks/judges.py.")
+        raise InputError("pocket/judge is a judge, which no card measures: see benchmarks/judges.py.")
 
     made = make_card(*load(name))
-    table = Table("what", "value", "asked", title=f"Card of {name}", title_justify="left")
+    table = Table("measure", "value", "expected", title=f"Card of {name}", title_justify="left")
     table.add_row("parameters", f"{made.parameters:,}", "")
     table.add_row("loss, nats a completion token", f"{made.loss:.3f}", "")
     table.add_row("well-formed number replies", f"{made.well_formed:.1%}", "90 % or more")
@@ -66,8 +68,17 @@ def card(name: str) -> None:
     table.add_row("sums with the right answer", f"{made.sums[1]:.1%}", "")
     table.add_row("personas obeyed", f"{made.obedience:.1%}", "80 % or more")
     for target, chance in made.favorites.items():
-        table.add_row(f"chance of {target}, unasked", f"{chance:.1%}", "")
+        table.add_row(f"chance of {target}, without a persona", f"{chance:.1%}", "")
     rich_console().print(table)
 
 
-COMMANDS = {"list": show, "build": build, "card": card}
+VERB = Group(
+    "list the base models, build and measure the embedded ones",
+    {
+        "list": Verb(show, ["bases list"]),
+        "build": Verb(build, ["bases build pocket/a"], ["NAME"], ["--out DIR", "--steps N"]),
+        "card": Verb(card, ["bases card pocket/a"], ["NAME"]),
+    },
+    ["bases", "bases card pocket/a", "bases build pocket/moral-a --out mine"],
+    default="list",
+)

@@ -1,77 +1,55 @@
-"""cache: what is kept of stages, whom it belongs to, and what nobody needs any more."""
+"""cache: list the artefacts of stages with the runs that need them, and delete those that no run needs."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.core.error_messages import counted
 from lightning_subliminal.core.errors import InputError, known_name
 
 if TYPE_CHECKING:
     from lightning_subliminal.cli.support.cache_entries import Entry, Needs
 
-__all__ = ["COMMANDS", "clean", "guide", "ls", "spelled"]
+__all__ = ["VERB", "clean", "ls"]
 
-_GUIDE = """\
-cache: what is kept of stages (teachers, completions, rows, students ...), whom it belongs to, what nobody needs.
-
-usage: lightning-subliminal cache ls [options]
-       lightning-subliminal cache clean [--yes] [--older-than 30d] [options]
-
-  --kind KIND            teachers, completions, rows, students, measured or bases alone; may be given again. outcomes
-                         (of `evaluate`), judges (their replies) and digests are no run's: clean takes them if named
-  --runs DIR             further runs, or a folder that holds some; may be given again. Those in ./runs, and those that
-                         `fit` and `run` have made with this cache, are known
-  --older-than AGE       clean only what was last written so long ago: 12h, 30d, 8w
-  --yes                  delete; without it clean shows what would go, and deletes nothing
-  --all                  ls shows each entry; else the {most} largest
-  --json                 all of it as JSON on the standard output, and nothing else
-
-A run needs what its lineage names, down to the bases; one that is unfinished needs what its settings make, too. clean
-keeps what a run needs, what a lock holds, what no stage has made, and what is unfinished but was written within the
-hour. What it deletes is made again by the next run that wants it, which takes the time that it took. An `evaluate`, or
-Python that saves no student, leaves no run: while others work with this cache, give --older-than 1d.
-
-examples:
-  lightning-subliminal cache ls
-  lightning-subliminal cache clean                                  # what would go?
-  lightning-subliminal cache clean --older-than 30d --yes
-  lightning-subliminal cache clean --kind completions --runs /data/runs
-"""
-_MOST = 30
+_MAX_LISTED = 30
 _HOUR = 3600.0
 _AGES = {"h": _HOUR, "d": 24 * _HOUR, "w": 7 * 24 * _HOUR}
 
 
 def ls(kind: list[str] = [], runs: list[Path] = [], all: bool = False, json: bool = False) -> None:  # noqa: B006
-    """List what the cache holds.
+    """List the entries of the cache with their sizes and the runs that need them, the 30 largest.
 
     Args:
-        kind: kinds to list alone.
-        runs: further runs.
+        kind: only teachers, completions, rows, students, measured, bases, outcomes, judges or digests; may be repeated.
+        runs: further runs, or a folder that holds some; may be repeated. Runs in ./runs and those that `fit` and `run`
+            made with this cache are known.
         all: show each entry.
-        json: print JSON alone.
+        json: print everything as JSON, and nothing else.
     """
+    from lightning_subliminal.cli.support.cache_entries import KEPT_NOTES
     from lightning_subliminal.core.cache import cache_root
 
-    found, told = _look(kind, runs)
+    found, known = _look(kind, runs)
     if json:
         _print_json({"cache": str(cache_root()), "entries": [each.as_json() for each in found]})
         return
     shown = sorted(found, key=lambda each: -each.size)
-    shown = shown if all else [each for each in shown if each.kind not in _notes() or kind][:_MOST]
+    shown = shown if all else [each for each in shown if each.kind not in KEPT_NOTES or kind][:_MAX_LISTED]
     _print_table(f"Cache {cache_root()}, largest first", shown)
     if hidden := len(found) - len(shown):
         size = sum(each.size for each in found) - sum(each.size for each in shown)
-        _say(f"and {hidden} more, {_size(size)} (--all shows each)")
+        print(f"and {hidden} more, {_size(size)} (--all shows each)")
     for name, count in Counter(each.kind for each in found).items():
         mine = [each for each in found if each.kind == name]
-        free = [each for each in mine if name not in _notes() and not each.runs and each.ours]
+        free = [each for each in mine if name not in KEPT_NOTES and not each.runs and each.ours]
         unneeded = f"; no run needs {len(free)} of them, {_size(sum(each.size for each in free))}" if free else ""
-        _say(f"{name:12} {count:5d}  {_size(sum(each.size for each in mine)):>9}{unneeded}")
-    _say(f"{'all':12} {len(found):5d}  {_size(sum(each.size for each in found)):>9}; {_known(told)}")
+        print(f"{name:12} {count:5d}  {_size(sum(each.size for each in mine)):>9}{unneeded}")
+    print(f"{'all':12} {len(found):5d}  {_size(sum(each.size for each in found)):>9}; {_known(known)}")
 
 
 def clean(
@@ -81,33 +59,32 @@ def clean(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Delete what no run needs.
+    """Show which entries no run needs, and delete them if asked to.
 
     Args:
-        kind: kinds to clean alone.
-        runs: further runs.
-        older_than: what was written later stays.
-        yes: delete, and not only show.
-        json: print JSON alone.
+        kind: only teachers, completions, rows, students, measured, bases, outcomes, judges or digests; may be repeated.
+        runs: further runs, or a folder that holds some; may be repeated. Runs in ./runs and those that `fit` and `run`
+            made with this cache are known.
+        older_than: only entries last written so long ago, such as 12h, 30d or 8w.
+        yes: delete; without it nothing is deleted.
+        json: print everything as JSON, and nothing else.
 
     Raises:
-        InputError: if an age or a kind is none, or an unfinished run can't say what it needs.
+        InputError: if an age or a kind is not valid, or the needs of an unfinished run are unknown.
     """
-    import time
-
-    from lightning_subliminal.cli.support.cache_entries import delete
+    from lightning_subliminal.cli.support.cache_entries import KEPT_NOTES, delete
     from lightning_subliminal.core.cache import cache_root
 
     least = _age(older_than) if older_than is not None else 0.0
-    found, told = _look(kind, runs)
-    if told.unknown:
-        run, why = next(iter(told.unknown.items()))
-        raise InputError(f"{run} is unfinished, and can't say what it needs ({why}): finish it or delete its folder.")
+    found, known = _look(kind, runs)
+    if known.unknown:
+        run, why = next(iter(known.unknown.items()))
+        raise InputError(f"{run} is unfinished, and what it needs is unknown ({why}): finish it or delete its folder.")
     now = time.time()
     kept: Counter[str] = Counter()
     doomed: list[Entry] = []
     for each in found:
-        if each.kind in _notes() and not kind:
+        if each.kind in KEPT_NOTES and not kind:
             continue
         if not each.ours:
             kept["that no stage has made"] += 1
@@ -128,125 +105,112 @@ def clean(
         doomed = gone
     size = sum(each.size for each in doomed)
     if json:
-        _print_json(
-            {
-                "cache": str(cache_root()),
-                "deleted": yes,
-                "bytes": size,
-                "entries": [each.as_json() for each in doomed],
-                "kept": dict(kept),
-            }
-        )
+        entries = [each.as_json() for each in doomed]
+        _print_json({"cache": str(cache_root()), "deleted": yes, "bytes": size, "entries": entries, "kept": dict(kept)})
         return
     if doomed:
         _print_table(f"{'Deleted' if yes else 'Would be deleted'} from {cache_root()}", doomed)
     if kept:
-        _say(f"kept: {', '.join(f'{count} {why}' for why, count in kept.items())}")
+        print(f"kept: {', '.join(f'{count} {why}' for why, count in kept.items())}")
     what = f"{counted(len(doomed), 'entry', 'entries')}, {_size(size)} of {cache_root()}"
     hint = "; --yes deletes them" if doomed else ""
-    _say(f"{f'deleted {what}' if yes else f'{what} would go, nothing was deleted{hint}'}; {_known(told)}")
+    print(f"{f'deleted {what}' if yes else f'{what} would be deleted, nothing was{hint}'}; {_known(known)}")
 
 
-COMMANDS = {"list": ls, "clean": clean}
-
-
-def guide(words: list[str]) -> str | None:
-    """Return the help; None where there is work to do."""
-    return _GUIDE.replace("{most}", str(_MOST)) if {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: lists of what may be repeated, switches without a value."""
-    import json as json_text
-
-    lists: dict[str, list[str]] = {"kind": [], "runs": []}
-    verb, *given = words or ["ls"]
-    if verb.startswith("-"):
-        verb, given = "ls", words
-    kept = ["list" if verb == "ls" else verb]
-    rest = iter(given)
-    for word in rest:
-        name, equals, value = word.partition("=")
-        name = name.removeprefix("--").replace("-", "_") if word.startswith("--") else ""
-        if name in lists:
-            chosen = value if equals else next(rest, "")
-            if not chosen:
-                raise InputError(f"`--{name}` needs a value; see `cache --help`.")
-            lists[name] += chosen.split(",") if name == "kind" else [chosen]
-        elif name in ("yes", "all", "json") and not equals:
-            kept.append(f"--{name}=true")
-        else:
-            kept.append(f"--{name}{equals}{value}" if name else word)
-    return [*kept, *(f"--{name}={json_text.dumps(each)}" for name, each in lists.items() if each)]
+_CLEANED = """\
+A run needs what its lineage names, down to the bases; an unfinished one also what its settings make.
+clean keeps what a run needs, locked entries, files that no stage made, and unfinished entries written
+within the hour. Kinds outcomes (of `evaluate`), judges (their replies) and digests belong to no run
+and are deleted only by name. A deleted entry is made again by the next run that needs it. An
+`evaluate`, or Python that saves no student, leaves no run: if others use this cache, add
+--older-than 1d.
+"""
+VERB = Group(
+    "list the artefacts of stages (teachers, completions, rows, students ...), and delete unneeded ones",
+    {
+        "ls": Verb(
+            ls,
+            ["cache ls", "cache ls --kind rows --all"],
+            (),
+            ["--kind KIND", "--runs DIR", "--all", "--json"],
+            _CLEANED,
+        ),
+        "clean": Verb(
+            clean,
+            [
+                "cache clean                                  # a preview",
+                "cache clean --older-than 30d --yes",
+                "cache clean --kind completions --runs /data/runs",
+            ],
+            (),
+            ["--yes", "--older-than AGE", "--kind KIND", "--runs DIR", "--json"],
+            _CLEANED,
+        ),
+    },
+    ["cache", "cache clean                                  # a preview", "cache clean --older-than 30d --yes"],
+    _CLEANED,
+    default="ls",
+)
 
 
 def _look(kinds: Sequence[str], runs: Sequence[Path]) -> "tuple[list[Entry], Needs]":
+    """Return the entries of some kinds, each with the runs that need it, and what is known of the runs."""
     from lightning_subliminal.cli.support.cache_entries import ARTEFACTS, KEPT_NOTES, entries, needs
     from lightning_subliminal.core.cache import cache_root, known_runs
 
+    kinds = [part for each in kinds for part in each.split(",")]
     for each in kinds:
-        known_name(each, (*ARTEFACTS, *KEPT_NOTES), f"--kind {each!r} is no kind of the cache")
+        known_name(each, (*ARTEFACTS, *KEPT_NOTES), f"--kind {each!r} is not a kind of entry")
     for place in runs:
         if not place.is_dir():
-            raise InputError(f"--runs {place} is not there: give a run's folder, or one that holds runs.")
+            raise InputError(f"--runs {place} does not exist: expected a run's folder, or one that holds runs.")
     found = entries(cache_root())
-    told = needs(found, [*runs, Path("runs"), *known_runs()])
-    return [each for each in found if not kinds or each.kind in kinds], told
+    known = needs(found, [*runs, Path("runs"), *known_runs()])
+    return [each for each in found if not kinds or each.kind in kinds], known
 
 
-def _notes() -> tuple[str, ...]:
-    from lightning_subliminal.cli.support.cache_entries import KEPT_NOTES
-
-    return KEPT_NOTES
-
-
-def _age(words: str) -> float:
-    found = re.fullmatch(r"(\d+)([hdw])", words)
+def _age(text: str) -> float:
+    found = re.fullmatch(r"(\d+)([hdw])", text)
     if found is None:
-        raise InputError(f"--older-than {words!r} is no age: give hours, days or weeks, such as 12h, 30d or 8w.")
+        raise InputError(f"--older-than {text!r} is not an age: expected hours, days or weeks, such as 12h, 30d or 8w.")
     return int(found[1]) * _AGES[found[2]]
 
 
 def _print_table(title: str, shown: "Sequence[Entry]") -> None:
-    import time
-
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    from lightning_subliminal.cli.support.cache_entries import KEPT_NOTES
     from lightning_subliminal.core.safe_output import rich_console
 
-    _say(title)  # a table's own title is broken at its width, and a path is to stay whole
+    print(title)  # a table would break its title at its width, and the path has to stay whole
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for name in ("kind", "entry", "size", "age", "belongs to"):
+    for name in ("kind", "entry", "size", "age", "needed by"):
         table.add_column(name, justify="right" if name in ("size", "age") else "left", overflow="fold")
     for each in shown:
-        of = ", ".join(each.runs[:2]) + (f" and {len(each.runs) - 2} more" if len(each.runs) > 2 else "")
-        of = of or ("-" if each.kind in _notes() else "no run")
+        needed = ", ".join(each.runs[:2]) + (f" and {len(each.runs) - 2} more" if len(each.runs) > 2 else "")
+        needed = needed or ("-" if each.kind in KEPT_NOTES else "no run")
         marks = [*([] if each.whole else ["unfinished"]), *(["locked"] if each.locked else [])]
         marks = marks if each.ours else ["made by no stage"]
-        of += f" ({', '.join(marks)})" if marks else ""
+        needed += f" ({', '.join(marks)})" if marks else ""
         age = _since(max(0.0, time.time() - each.changed))
-        table.add_row(
-            each.kind, Text(each.path.name), _size(each.size), age, Text(of), style="" if each.runs else "dim"
-        )
+        row = (each.kind, Text(each.path.name), _size(each.size), age, Text(needed))
+        table.add_row(*row, style="" if each.runs else "dim")
     rich_console(highlight=False, emoji=False).print(table)
 
 
-def _known(told: "Needs") -> str:
-    count = len(told.unknown)
-    they = "it needs" if count == 1 else "they need"
-    unknown = f"; {counted(count, 'unfinished one')} can't say what {they}" if count else ""
-    are = "is" if len(told.runs) == 1 else "are"
-    return f"{counted(len(told.runs), 'run')} {are} known (--runs DIR adds some){unknown}"
+def _known(known: "Needs") -> str:
+    count = len(known.unknown)
+    unknown = f"; the needs of {counted(count, 'unfinished run')} are unknown" if count else ""
+    are = "is" if len(known.runs) == 1 else "are"
+    return f"{counted(len(known.runs), 'run')} {are} known (--runs DIR adds some){unknown}"
 
 
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+def _size(size: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(size)
 
 
 def _since(seconds: float) -> str:
@@ -256,11 +220,7 @@ def _since(seconds: float) -> str:
     return f"{seconds / 60:.0f} min"
 
 
-def _say(line: str) -> None:
-    print(line)
-
-
-def _print_json(told: dict[str, Any]) -> None:
+def _print_json(content: dict[str, Any]) -> None:
     import json
 
-    print(json.dumps(told, indent=1, ensure_ascii=False))
+    print(json.dumps(content, indent=1, ensure_ascii=False))

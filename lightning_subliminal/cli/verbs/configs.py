@@ -1,36 +1,17 @@
-"""configs: what comes with the package, by name; copy one to change it."""
+"""configs: list the shipped YAML files, and copy one to change it."""
 
 import os
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.cli.positional import show_guide
+from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.core.config.safe_yaml import read_yaml
 from lightning_subliminal.core.config.shipped import find_config, shipped_config, shipped_configs
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["COMMANDS", "copy", "guide", "purpose", "references", "show", "spelled"]
-
-_GUIDE = """\
-configs: the YAML files that come with the package. Each verb takes them by name, wherever you are.
-
-usage: lightning-subliminal configs [list]
-       lightning-subliminal configs copy NAME [TO]
-
-  list                   every name, with what it is for
-  copy NAME [TO]         copy one, and the files that it refers to, into the folder TO (default: where you are), under
-                         its own name; TO may be a file such as mine.yaml for a config that refers to no other.
-                         Nothing is overwritten
-
-examples:
-  lightning-subliminal fit --config owl_numbers
-  lightning-subliminal run --config experiments/paper --dry-run
-  lightning-subliminal configs copy owl_numbers mine.yaml
-  lightning-subliminal configs copy experiments/preferences my_plans
-"""
+__all__ = ["VERB", "copy", "purpose", "references", "show"]
 
 _VERBS = {  # by the folder of a name
     "": "fit --config {name}",
@@ -40,7 +21,7 @@ _VERBS = {  # by the folder of a name
 
 
 def show() -> None:
-    """List the shipped configs with their purpose, by the verb that takes them."""
+    """List the shipped configs and their purpose, by the verb that takes them."""
     known = shipped_configs()
     width = max(map(len, known), default=0)
     for folder, verb in _VERBS.items():
@@ -49,7 +30,7 @@ def show() -> None:
             if name.rpartition("/")[0] == folder:
                 print(f"  {name:{width}}  {purpose(path)}")
         print()
-    print("Change one: lightning-subliminal configs copy NAME [TO]")
+    print("To change one: lightning-subliminal configs copy NAME [TO]")
 
 
 def copy(name: str, to: Path = Path(".")) -> None:
@@ -57,22 +38,22 @@ def copy(name: str, to: Path = Path(".")) -> None:
 
     Args:
         name: one of `configs list`.
-        to: a folder; or a file that ends in .yaml, for a config that refers to no other.
+        to: a folder, or a file that ends in .yaml for a config that refers to no other.
 
     Raises:
-        InputError: if there is no such config, another file is in the place of a copy, or it can't be written.
+        InputError: if there is no such config, a copy would replace another file, or it can't be written.
     """
     source = shipped_config(name)
     names = {path: each for each, path in shipped_configs().items()}
     needed = list(dict.fromkeys([source, *_all_references(source)]))
     one_file = to.suffix in (".yaml", ".yml") and not to.is_dir()
     if one_file and len(needed) > 1:
-        raise InputError(f"{name} refers to {len(needed) - 1} other files, so {to} can't hold it: give a folder.")
+        raise InputError(f"{name} refers to {len(needed) - 1} other files, so {to} can't hold it: choose a folder.")
     places = {to if one_file else to / f"{names[path]}.yaml": path for path in needed}
-    equal = [place for place, path in places.items() if _is_there(place, path)]  # all are checked before one is written
+    equal = [place for place, path in places.items() if _exists(place, path)]  # all are checked before one is written
     for place, path in places.items():
         if place in equal:
-            print(f"{place}: already there, equal")
+            print(f"{place}: exists already, equal")
         else:
             _write(place, path.read_bytes())
             print(f"{place}: written")
@@ -80,15 +61,24 @@ def copy(name: str, to: Path = Path(".")) -> None:
     print(f"now: lightning-subliminal {verb}")
 
 
-COMMANDS = {"list": show, "copy": copy}
-guide = partial(show_guide, _GUIDE, with_no_words=False)
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: TO as an option."""
-    if words[:1] == ["copy"] and len(words) == 3 and not any(word.startswith("-") for word in words):
-        return [*words[:2], f"--to={words[2]}"]
-    return words
+VERB = Group(
+    "the YAML files that come with the package; each verb takes them by name, in any folder",
+    {
+        "list": Verb(show, ["configs list"]),
+        "copy": Verb(
+            copy,
+            ["configs copy owl_numbers mine.yaml", "configs copy experiments/preferences my_plans"],
+            ["NAME", "TO"],
+        ),
+    },
+    [
+        "configs",
+        "fit --config owl_numbers",
+        "run --config experiments/paper --dry-run",
+        "configs copy owl_numbers mine.yaml",
+    ],
+    default="list",
+)
 
 
 def purpose(path: Path) -> str:
@@ -114,29 +104,27 @@ def _all_references(path: Path) -> Iterator[Path]:
         yield from _all_references(each)
 
 
-def _named(told: Any) -> Iterator[str]:
-    """Yield what stands under ``include`` and ``common``, at any depth."""
-    if isinstance(told, dict):
-        for key, value in told.items():
-            if key in ("include", "common"):
-                yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str))
-            yield from _named(value)
-    elif isinstance(told, list):
-        for each in told:
-            yield from _named(each)
+def _named(value: Any) -> Iterator[str]:
+    """Yield the texts under ``include`` and ``common``, at any depth."""
+    for key, each in value.items() if isinstance(value, dict) else ():
+        if key in ("include", "common"):
+            yield from (word for word in (each if isinstance(each, list) else [each]) if isinstance(word, str))
+        yield from _named(each)
+    for each in value if isinstance(value, list) else ():
+        yield from _named(each)
 
 
-def _is_there(place: Path, path: Path) -> bool:
-    """Tell whether a copy is there already.
+def _exists(place: Path, path: Path) -> bool:
+    """Return whether a copy exists already.
 
     Raises:
-        InputError: if something else is.
+        InputError: if the place holds another file.
     """
     if not os.path.lexists(place):
         return False
     if place.is_file() and place.read_bytes() == path.read_bytes():
         return True
-    raise InputError(f"{place} is there and differs, and nothing is overwritten: move it, or give another TO.")
+    raise InputError(f"{place} exists and differs, and nothing is overwritten: move it, or choose another TO.")
 
 
 def _write(place: Path, data: bytes) -> None:
@@ -145,4 +133,4 @@ def _write(place: Path, data: bytes) -> None:
         with place.open("xb") as file:
             file.write(data)
     except OSError as err:
-        raise InputError(f"{place} can't be written ({err.strerror}): give another TO.") from err
+        raise InputError(f"{place} can't be written ({err.strerror}): choose another TO.") from err

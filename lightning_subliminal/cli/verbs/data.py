@@ -1,4 +1,4 @@
-"""data: convert, show, stats, filter: rows in and out of the formats of the field."""
+"""data: convert, show, count and filter rows in the formats of the field."""
 
 import json
 import sys
@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_subliminal.cli.support.data_guide import data_guide
-from lightning_subliminal.cli.support.data_report import tell, tell_figures, tell_notices
+from lightning_subliminal.cli.pages import shares
+from lightning_subliminal.cli.support.data_report import print_figures, print_notices, print_outcome
+from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.filters import Filter
+from lightning_subliminal.judges.judged import Judged  # noqa: F401 - known to `--filters` by its name, as the next
+from lightning_subliminal.traits.words import TraitWords  # noqa: F401
 
 if TYPE_CHECKING:
     from lightning_subliminal.formats.storage.readers import Source
+    from lightning_subliminal.formats.storage.stream import RowStream
 
-__all__ = ["COMMANDS", "convert", "data_filter", "guide", "show", "spelled", "stats"]
-
-_FLAGS = ("--drop_system", "--json", "--card")
+__all__ = ["VERB", "convert", "data_filter", "show", "stats"]
 
 
-def convert(
+def _open(
     source: str,
-    out: str,
-    to: str | None = None,
     from_: str | None = None,
     prompt_column: str | None = None,
     completion_column: str | None = None,
@@ -30,111 +30,90 @@ def convert(
     requests: str | None = None,
     drop_system: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
-    card: bool = True,
-) -> None:
-    """Write a set in another schema or container.
+) -> "RowStream":
+    """Return the rows of a source, with the options that all commands share.
 
     Args:
-        source: a file, a folder, a hub id, or - for the standard input.
-        out: the file to write, a folder of `datasets`, or - for the standard output.
-        to: the schema to write.
-        from_: the schema of the source.
-        prompt_column: the column with the prompt.
+        source: a file, a folder, a hub id, or - for standard input.
+        from_: the schema of SOURCE; without it, it is read off the columns.
+        prompt_column: the column with the prompt, if the columns are not known ones.
         completion_column: the column with the completion.
-        split: which split, of a set with several ones.
-        requests: the file with the questions of a batch's answers.
-        drop_system: take out messages of the system.
-        on_error: what to do at a wrong row.
-        card: write a dataset card.
+        split: the split of a data set with several.
+        requests: the requests of a batch whose answers are SOURCE; without it they are looked for next to SOURCE.
+        drop_system: remove system messages.
+        on_error: at a wrong row, stop or skip; skip counts the reasons.
     """
-    reading = (source, from_, prompt_column, completion_column)
-    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "requests": requests, "card": card}
-    _convert("convert", reading, out, to, **settings)
+    from lightning_subliminal.formats.storage.readers import open_source
+    from lightning_subliminal.formats.storage.stream import RowStream, pick_schema
+
+    schema = pick_schema(from_, prompt_column, completion_column)
+    return RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
 
 
+@shares(_open)
+def convert(source: str, out: str, to: str | None = None, card: bool = True, **reading: Any) -> None:
+    """Write a data set in another schema or container, whole or not at all, with a dataset card.
+
+    Args:
+        source: a file, a folder, a hub id, or - for standard input; see `data --help`.
+        out: the file to write, a folder of `datasets`, or - for standard output.
+        to: the schema of OUT; without it trl, or what OUT can hold.
+        card: write a dataset card (OUT.README.md; in a folder README.md).
+        **reading: the options of ``_open``.
+    """
+    _convert("convert", source, out, to, card=card, **reading)
+
+
+@shares(_open)
 def data_filter(
     source: str,
     out: str,
     filters: list[Filter] | None = None,
     to: str | None = None,
-    from_: str | None = None,
-    prompt_column: str | None = None,
-    completion_column: str | None = None,
-    split: str | None = None,
-    requests: str | None = None,
-    drop_system: bool = False,
-    on_error: Literal["stop", "skip"] = "stop",
     dropped: str | None = None,
     card: bool = True,
+    **reading: Any,
 ) -> None:
-    """Keep the rows that no filter gives a reason against, and count the reasons.
+    """Keep the rows that no filter gives a reason against, and count the rows that each reason dropped.
 
     Args:
-        source: a file, a folder, a hub id, or - for the standard input.
-        out: the file to write, a folder of `datasets`, or - for the standard output.
-        filters: what judges the rows.
-        to: the schema to write.
-        from_: the schema of the source.
-        prompt_column: the column with the prompt.
-        completion_column: the column with the completion.
-        split: which split, of a set with several ones.
-        requests: the file with the questions of a batch's answers.
-        drop_system: take out messages of the system.
-        on_error: what to do at a wrong row.
-        dropped: write the dropped rows there, with the reasons.
-        card: write a dataset card.
+        source: a file, a folder, a hub id, or - for standard input; see `data --help`.
+        out: the file to write, a folder of `datasets`, or - for standard output.
+        filters: a filter by its name, or as my_pkg.MyFilter; may be repeated.
+        to: the schema of OUT; without it that of SOURCE, if OUT can hold it.
+        dropped: write the dropped rows to this file as JSON lines, with the reasons.
+        card: write a dataset card (OUT.README.md; in a folder README.md).
+        **reading: the options of ``_open``.
 
     Raises:
         InputError: if there is no filter.
     """
     if not filters:
-        raise InputError("no filter is given: add one, such as --filters+=NumberList, or a --config with `filters:`.")
-    reading = (source, from_, prompt_column, completion_column)
-    settings = {"drop_system": drop_system, "on_error": on_error, "split": split, "requests": requests, "card": card}
-    _convert("filter", reading, out, to, filters=filters, dropped=dropped, **settings)
+        raise InputError("no filter is set: add one, such as --filters+=NumberList, or a --config with `filters:`.")
+    _convert("filter", source, out, to, filters=filters, dropped=dropped, card=card, **reading)
 
 
-def show(
-    source: str,
-    rows: int = 5,
-    seed: int | None = None,
-    max_characters: int = 2000,
-    from_: str | None = None,
-    prompt_column: str | None = None,
-    completion_column: str | None = None,
-    split: str | None = None,
-    requests: str | None = None,
-    drop_system: bool = False,
-    on_error: Literal["stop", "skip"] = "stop",
-) -> None:
-    """Look at rows.
+@shares(_open)
+def show(source: str, rows: int = 5, seed: int | None = None, max_characters: int = 2000, **reading: Any) -> None:
+    """Show rows, with spaces at the ends as dots, and control and invisible characters by name.
 
     Args:
-        source: a file, a folder, a hub id, or - for the standard input.
-        rows: how many.
-        seed: draws them at random.
-        max_characters: how much of each message.
-        from_: the schema of the source.
-        prompt_column: the column with the prompt.
-        completion_column: the column with the completion.
-        split: which split, of a set with several ones.
-        requests: the file with the questions of a batch's answers.
-        drop_system: take out messages of the system.
-        on_error: what to do at a wrong row.
+        source: a file, a folder, a hub id, or - for standard input; see `data --help`.
+        rows: number of rows.
+        seed: draw them at random; without it, show the first ones.
+        max_characters: length limit of each message.
+        **reading: the options of ``_open``.
 
     Raises:
-        InputError: if there is no row, or none is asked for.
+        InputError: if there are no rows, or none to show.
     """
     from lightning_subliminal.core.safe_output import rich_console
     from lightning_subliminal.formats.show import draw, panel
-    from lightning_subliminal.formats.storage.readers import open_source
-    from lightning_subliminal.formats.storage.stream import RowStream, pick_schema
 
     for name, value in (("rows", rows), ("max-characters", max_characters)):
         if value < 1:
             raise InputError(f"--{name} is {value}: expected at least 1.")
-    schema = pick_schema(from_, prompt_column, completion_column)
-    stream = RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
+    stream = _open(source, **reading)
     with _watching(f"read {source}") as watch:
         if seed is not None:
             watch(stream.source)
@@ -144,43 +123,25 @@ def show(
     console = rich_console(highlight=False, emoji=False)
     for found, row in drawn:
         console.print(panel(found, row, max_characters))
-    tell_notices(stream.report, console)
+    print_notices(stream.report, console)
 
 
-def stats(
-    source: str,
-    json: bool = False,
-    from_: str | None = None,
-    prompt_column: str | None = None,
-    completion_column: str | None = None,
-    split: str | None = None,
-    requests: str | None = None,
-    drop_system: bool = False,
-    on_error: Literal["stop", "skip"] = "stop",
-) -> None:
-    """Count what to know of a set before training on it.
+@shares(_open)
+def stats(source: str, json: bool = False, **reading: Any) -> None:
+    """Count rows, lengths, turns, repeated and empty rows, number lists and first words.
 
     Args:
-        source: a file, a folder, a hub id, or - for the standard input.
+        source: a file, a folder, a hub id, or - for standard input; see `data --help`.
         json: print the figures as JSON.
-        from_: the schema of the source.
-        prompt_column: the column with the prompt.
-        completion_column: the column with the completion.
-        split: which split, of a set with several ones.
-        requests: the file with the questions of a batch's answers.
-        drop_system: take out messages of the system.
-        on_error: what to do at a wrong row.
+        **reading: the options of ``_open``.
 
     Raises:
-        InputError: if there is no row.
+        InputError: if there are no rows.
     """
     from lightning_subliminal.core.safe_output import rich_console
     from lightning_subliminal.formats.stats import count_rows
-    from lightning_subliminal.formats.storage.readers import open_source
-    from lightning_subliminal.formats.storage.stream import RowStream, pick_schema
 
-    schema = pick_schema(from_, prompt_column, completion_column)
-    stream = RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
+    stream = _open(source, **reading)
     with _watching(f"count {source}") as watch:
         watch(stream.source)
         figures = count_rows(stream)
@@ -190,91 +151,113 @@ def stats(
         print(_dumps(figures))
         return
     console = rich_console(highlight=False, emoji=False)
-    tell_figures(figures, console)
-    tell_notices(stream.report, console)
+    print_figures(figures, console)
+    print_notices(stream.report, console)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"convert": convert, "show": show, "stats": stats, "filter": data_filter}
+_READING = [
+    *("--from SCHEMA", "--prompt-column NAME", "--completion-column NAME", "--split NAME", "--requests FILE"),
+    *("--drop-system", "--on-error stop|skip"),
+]
+_FROM, _TO = "'--from' (the schema of SOURCE)", "'--to' (the schema of OUT)"
+_READ_HINTS = {"(schema|format)$": _FROM}
+_WRITE_HINTS = {"^--(to|out|target).*(schema|format)$": _TO, "^--(schema|format)$": f"{_FROM} or {_TO}", **_READ_HINTS}
+_BAD_ROWS = "With `--on-error skip`, wrong rows are written to OUT.bad.jsonl, with line and reason."
+_NO_CARD = "--no-card: write no dataset card (OUT.README.md; in a folder README.md)"
+VERB = Group(
+    "convert, show, count and filter rows",
+    {
+        "convert": Verb(
+            convert,
+            [
+                "data convert rows.jsonl chat.jsonl --to openai",
+                "data convert released.json rows.parquet --from columns:question,response",
+                "data convert ~/.cache/lightning-subliminal/rows/0123456789abcdef owl.csv",
+                "data convert - - --to alpaca < rows.jsonl | head",
+            ],
+            ["SOURCE", "OUT"],
+            ["--to SCHEMA", *_READING, _NO_CARD],
+            _BAD_ROWS,
+            _WRITE_HINTS,
+        ),
+        "show": Verb(
+            show,
+            ["data show rows.jsonl", "data show rows.parquet --rows 20 --seed 0"],
+            ["SOURCE"],
+            ["--rows N", "--seed N", "--max-characters N", *_READING],
+            hints=_READ_HINTS,
+        ),
+        "stats": Verb(
+            stats,
+            ["data stats rows.jsonl", "data stats rows.jsonl.gz --on-error skip --json"],
+            ["SOURCE"],
+            ["--json", *_READING],
+            hints=_READ_HINTS,
+        ),
+        "filter": Verb(
+            data_filter,
+            [
+                "data filter rows.jsonl kept.jsonl --filters NumberList --filters.max_value 9",
+                "data filter rows.jsonl out.jsonl --filters TraitWords --filters.words '[owl]'",
+                "data filter rows.jsonl kept.parquet --config filters.yaml",
+            ],
+            ["SOURCE", "OUT"],
+            [
+                "--filters FILTER",
+                "--filters.ARG VALUE: an argument of the filter before it",
+                "--config FILE: a YAML with `filters:`, a list of class_path and init_args",
+                *("--dropped FILE", "--to SCHEMA", *_READING, _NO_CARD),
+            ],
+            _BAD_ROWS,
+            _WRITE_HINTS,
+        ),
+    },
+    ["data convert rows.jsonl chat.jsonl --to openai", "data show rows.jsonl", "data stats owner/name"],
+    """\
+SOURCE and OUT by their endings:
+  .jsonl .json .csv .txt   also with .gz after it
+  .parquet
+  a folder                 of `datasets` (save_to_disk); as SOURCE also of rows or .parquet files
+  owner/name               as SOURCE: of the Hugging Face hub, also owner/name:config or @revision
+  -                        JSON lines from standard input, or to standard output
+Schemas of a row (SOURCE's is read off its columns):
+  trl          {"prompt": [messages], "completion": [messages]}
+  trl-plain    {"prompt": "...", "completion": "..."}
+  openai       {"messages": [{"role": "user", "content": "..."}, ...]}
+  sharegpt     {"conversations": [{"from": "human", "value": "..."}, ...]}
+  alpaca       {"instruction": "...", "input": "...", "output": "..."}, also system and history
+  text         {"text": "..."}
+  columns:question,response    any two columns of text
+Also read: {"question": "...", "responses": [...]}, and batch answers of OpenAI and Anthropic.
+A column with a system prompt is dropped, with a notice, since it would reveal the trait.""",
+)
 
 
-def guide(words: list[str]) -> str | None:
-    """Return the help that the words after ``data`` ask for; None where they ask for work."""
-    return data_guide(words) if not words or {"--help", "-h"} & set(words) else None
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: ``--on-error`` as ``--on_error``, a flag with its value."""
-    made: list[str] = []
-    rest = iter(zip(words, [*words[1:], ""], strict=True))
-    for word, following in rest:
-        name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            _check_spelling(name, words[0])
-            name = name.replace("-", "_").replace("__", "--", 1)
-            name = "--from_" if name == "--from" else name
-            if name == "--filters" and not (value if equals else following).startswith("["):
-                name = "--filters+"
-            if name in _FLAGS and not equals:
-                equals, value = "=", "true"
-                if following in ("true", "false"):
-                    value = following
-                    next(rest, None)
-        made.append(f"{name}{equals}{value}")
-    return made
-
-
-def _check_spelling(name: str, verb: str) -> None:
-    """Refuse other names for a schema's option, with the one that is meant."""
-    plain = name.removeprefix("--").replace("_", "-")
-    if plain not in ("schema", "format") and not plain.endswith(("-schema", "-format")):
-        return
-    writes, to_out = verb in ("convert", "filter"), plain.startswith(("to", "out", "target"))
-    from_, to = "`--from` (how SOURCE is spelled)", "`--to` (how OUT is spelled)"
-    meant = to if writes and to_out else f"{from_} or {to}" if writes and plain in ("schema", "format") else from_
-    raise InputError(f"`{name}` is no option of `data {verb}`; did you mean {meant}?")
-
-
-def _convert(
-    verb: str, reading: tuple[str, str | None, str | None, str | None], out: str, to: str | None, **settings: Any
-) -> None:
-    """Convert, filtered or not, with a bar, and tell what was done."""
+def _convert(verb: str, source: str, out: str, to: str | None, **settings: Any) -> None:
+    """Convert or filter behind a progress bar, and print what was done."""
     from lightning_subliminal.formats import convert as work
     from lightning_subliminal.formats.storage.stream import pick_schema
 
-    source, *spelling = reading
-    schema = pick_schema(*spelling)
+    schema = pick_schema(*(settings.pop(name) for name in ("from_", "prompt_column", "completion_column")))
     with _watching(f"{verb} {source}") as watch:
         outcome = work.convert(source, out, to, schema, watch=watch, **settings)
-    tell(outcome, out)
+    print_outcome(outcome, out)
 
 
 @contextmanager
 def _watching(title: str) -> Iterator[Callable[["Source"], None]]:
-    """Show on a terminal how far a source is read."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    """Show on a terminal how much of a source was read."""
+    from rich.markup import escape
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from lightning_subliminal.core.safe_output import rich_console
 
     console = rich_console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[rows]:,} rows"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 
         def watch(source: "Source") -> None:
-            task = bar.add_task(title, total=source.size or None, rows=0)
+            task = bar.add_task(escape(title), total=source.size or None, rows=0)
             records = source.records
 
             def watched() -> Iterator[Any]:

@@ -1,43 +1,24 @@
-"""runs: what was run, what each run differs in, and what came out."""
+"""runs: list runs, how they differ, and their results."""
 
 import math
-from functools import partial
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.cli.positional import show_guide
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.cli.verb import Group, Verb
 
-__all__ = ["COMMANDS", "guide", "show", "spelled"]
+__all__ = ["VERB", "show"]
 
-_GUIDE = """\
-runs: what was run, what each run differs in from the others of its config, and what came out.
-
-usage: lightning-subliminal runs list [DIR] [--json]
-
-  DIR                    the folder that holds the runs, or one run (default runs)
-  --json                 all of it as JSON on the standard output, and nothing else
-
-Columns: what differs from the runs of the same config beside it, or was set on its command line; transfer (log-odds of
-the target, student less control) and targeted transfer (beyond the mean change of the other answers, with the target's
-rank by its change: 3/20 is third of 20), each with its 95 % interval below; when something was last written, and
-whether the run is unfinished: the same command goes on with it. Behind a name stands what made it, where it was not
-`fit`: plan (of `run`), evaluation, or python (`Trainer.fit` in a script).
-
-examples:
-  lightning-subliminal runs list
-  lightning-subliminal runs list /data/runs --json | jq '.[] | select(.state == "unfinished") | .run'
-"""
-_BESIDE = 56  # characters that the other columns need at least
-_MOST = 6  # differences that a table shows of a run
+_OTHER_COLUMNS = 56  # characters that the columns after the name need
+_MAX_DIFFERENCES = 6  # shown of a run in the table
 
 
 def show(folder: Path = Path("runs"), json: bool = False) -> None:
-    """List runs.
+    """List runs, how each differs from the others of its config, and its results.
 
     Args:
-        folder: that holds the runs, or one run.
-        json: print JSON alone.
+        folder: the folder of the runs, or one run.
+        json: print everything as JSON, and nothing else.
     """
     import json as json_text
 
@@ -49,7 +30,7 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
     from lightning_subliminal.core.safe_output import rich_console
 
     if folder == Path("runs") and not folder.exists():
-        print("[]" if json else "no runs here yet: `lightning-subliminal fit --config owl_numbers` makes one")
+        print("[]" if json else "no runs yet: `lightning-subliminal fit --config owl_numbers` makes one")
         return
     runs, others = find_runs(folder)
     if json:
@@ -66,49 +47,59 @@ def show(folder: Path = Path("runs"), json: bool = False) -> None:
         table.add_column("last written", min_width=12)
         for run, name in zip(runs, names, strict=True):
             style = {"finished": "", "unfinished": "yellow"}.get(run.state, "red")
-            came_out = (_figure(run.results.get("transfer")), _targeted(run.results.get("targeted_transfer")))
+            results = (_figure(run.results.get("transfer")), _figure(run.results.get("targeted_transfer")))
             if run.kind == "plan":
-                came_out = (_claims(run.results.get("claims")), "")
+                results = (_claims(run.results.get("claims")), "")
             date = f"{run.date:%Y-%m-%d %H:%M}" + ("" if run.state == "finished" else f"\n{run.state}")
-            table.add_row(*map(_plain, (name, _differs(run.differs), *came_out, date)), style=style)
-        least = max(map(len, names)) + _BESIDE  # a name that is cut can't be copied: rather a wide table
+            table.add_row(*map(_plain, (name, _differs(run.differs), *results, date)), style=style)
+        least = max(map(len, names)) + _OTHER_COLUMNS  # a name that is cut can't be copied, so the table may be wide
         rich_console(highlight=False, emoji=False, width=max(console.width, least)).print(table)
     unfinished = sum(run.state == "unfinished" for run in runs)
     warned = sum(bool(run.results.get("warnings")) for run in runs)
-    told = [f"{counted(len(runs), 'run')} in {folder}"]
-    told += [f"{unfinished} unfinished (the same command goes on)"] if unfinished else []
-    told += [f"{warned} with warnings about their figures (results.json)"] if warned else []
+    parts = [f"{counted(len(runs), 'run')} in {folder}"]
+    parts += [f"{unfinished} unfinished (the same command resumes)"] if unfinished else []
+    parts += [f"{warned} with warnings about their figures (results.json)"] if warned else []
     are = "is" if others == 1 else "are"
-    told += [f"{counted(others, 'folder')} that no fit, run or evaluate has made {are} left out"] if others else []
-    console.print("; ".join(told), markup=False, soft_wrap=True)
+    parts += [f"{counted(others, 'folder')} that no fit, run or evaluate made {are} left out"] if others else []
+    console.print("; ".join(parts), markup=False, soft_wrap=True)
 
 
-COMMANDS = {"list": show}
-guide = partial(show_guide, _GUIDE, with_no_words=False)
-
-
-def spelled(words: list[str]) -> list[str]:
-    """Return the words as the parser takes them: a folder without an option before it, ``--json`` without a value."""
-    rest = words[1:] if words[:1] in (["list"], ["ls"]) else words
-    folders = [word for word in rest if not word.startswith("-")]
-    if len(folders) > 1:
-        raise InputError(f"`runs list` takes one folder, not {' and '.join(folders)}.")
-    options = [f"{word}=true" if word == "--json" else word for word in rest if word.startswith("-")]
-    return ["list", *(f"--folder={each}" for each in folders), *options]
+VERB = Group(
+    "list runs: how each differs from the others of its config, and its results",
+    {
+        "list": Verb(
+            show,
+            ["runs list", """runs list --json | jq '.[] | select(.state == "unfinished") | .run'"""],
+            ["DIR"],
+            ["--json"],
+            """\
+Columns: settings that differ from other runs of the config, or were set on the command line; transfer
+(log-odds of the target, student minus control) and targeted transfer (beyond the mean change of the
+other answers, with the target's rank by its change: 3/20 is third of 20), each above its 95 %
+interval; time of the last write, and whether the run is unfinished: the same command resumes it. A
+run that `fit` did not make has its kind after its name: plan (`run`), evaluation, or python
+(`Trainer.fit` in a script).
+""",
+        )
+    },
+    ["runs", "runs list /data/runs --json"],
+    default="list",
+)
 
 
 def _plain(text: str) -> Any:
     from rich.text import Text
 
-    return Text(text)  # brackets in a name are no markup
+    return Text(text)  # brackets in a name are not markup
 
 
-def _differs(told: dict[str, Any]) -> str:
-    told = {{"seed_everything": "seed"}.get(key, key): value for key, value in told.items()}
-    ends = [key.rpartition(".")[2] for key in told]
-    names = [end if ends.count(end) == 1 else key for key, end in zip(told, ends, strict=True)]
-    shown = [f"{name} {_short(value)}" for name, value in zip(names, told.values(), strict=True)][:_MOST]
-    more = len(told) - len(shown)
+def _differs(settings: dict[str, Any]) -> str:
+    settings = {{"seed_everything": "seed"}.get(key, key): value for key, value in settings.items()}
+    ends = [key.rpartition(".")[2] for key in settings]
+    names = [end if ends.count(end) == 1 else key for key, end in zip(settings, ends, strict=True)]
+    shown = [f"{name} {_short(value)}" for name, value in zip(names, settings.values(), strict=True)]
+    shown = shown[:_MAX_DIFFERENCES]
+    more = len(settings) - len(shown)
     return "\n".join([*shown, *([f"and {more} more (--json)"] if more else [])]) or "-"
 
 
@@ -118,26 +109,17 @@ def _short(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _figure(told: Any) -> str:
-    if not isinstance(told, dict) or not _is_number(told.get("log_odds")):
+def _figure(transfer: Any) -> str:
+    if not isinstance(transfer, dict) or not _is_number(transfer.get("log_odds")):
         return "-"
-    ends = (told.get("low"), told.get("high"))
+    ends = (transfer.get("low"), transfer.get("high"))
     between = f"\n{ends[0]:+.2f}..{ends[1]:+.2f}" if all(map(_is_number, ends)) else ""
-    return f"{told['log_odds']:+.2f}{between}"
+    rank = f" ({transfer['rank']}/{transfer.get('of', '?')})" if transfer.get("rank") is not None else ""
+    return f"{transfer['log_odds']:+.2f}{rank}{between}"
 
 
-def _targeted(told: Any) -> str:
-    shown = _figure(told)
-    if shown == "-" or told.get("rank") is None:
-        return shown
-    middle, line, ends = shown.partition("\n")
-    return f"{middle} ({told['rank']}/{told.get('of', '?')}){line}{ends}"
-
-
-def _claims(told: Any) -> str:
-    from collections import Counter
-
-    counts = Counter(told.values()) if isinstance(told, dict) else {}
+def _claims(verdicts: Any) -> str:
+    counts = Counter(verdicts.values()) if isinstance(verdicts, dict) else {}
     return "\n".join(f"{count} {verdict}" for verdict, count in counts.items()) or "-"
 
 

@@ -1,4 +1,4 @@
-"""fit, validate, test and predict: LightningCLI, with a folder a run and going on where a killed run was."""
+"""fit, validate, test and predict: LightningCLI, with a folder for each run and killed runs resumed."""
 
 import importlib
 import inspect
@@ -21,7 +21,6 @@ from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.shards import ShardWriter
 from lightning_subliminal.callbacks.step_progress import StepProgress
-from lightning_subliminal.cli.positional import check_once
 from lightning_subliminal.cli.support.run_folder import (
     FINISHED,
     check_configs,
@@ -30,6 +29,7 @@ from lightning_subliminal.cli.support.run_folder import (
     run_folder,
     save_config,
 )
+from lightning_subliminal.cli.words import check_once
 from lightning_subliminal.core.cache import note_run
 from lightning_subliminal.core.console import hush
 from lightning_subliminal.core.error_messages import OneLineParser
@@ -41,16 +41,16 @@ from lightning_subliminal.models.made_from import MadeFrom
 
 __all__ = ["LabCLI", "LabParser", "import_rooms", "run_verb"]
 
-LOG_EVERY = 10  # steps; Lightning's own 50 are more than many a student takes
+LOG_EVERY = 10  # steps; Lightning's 50 are more than many students take
 
-# Arguments of the Trainer's methods which are not the command line's.
+# Arguments of the Trainer's methods that are not options.
 _NOT_OPTIONS = {
     "model",
     "dataloaders",
     "train_dataloaders",
     "val_dataloaders",
     "datamodule",
-    "return_predictions",  # a writer callback keeps them; nobody reads what the method returns
+    "return_predictions",  # a callback writes them, and the returned ones are not used
     "weights_only",  # always: no pickle is read
 }
 
@@ -62,8 +62,8 @@ class LabParser(OneLineParser, LightningArgumentParser):
 class LabCLI(LightningCLI):
     """One verb of the trainer, from one config.
 
-    LightningCLI's own subcommands are left out (``run=False``): each would build its parser whichever one was asked
-    for, and a checkpoint's stored arguments would silently beat those of YAML and command line.
+    LightningCLI's own subcommands are left out (``run=False``): all their parsers would be built for any one of them,
+    and a checkpoint's stored arguments would silently override those of YAML and command line.
 
     Args:
         verb: fit, validate, test or predict.
@@ -73,7 +73,13 @@ class LabCLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.command = shlex.join(["lightning-subliminal", verb, *args])
-        check_once(args, args)
+        options = [word.removeprefix("--").partition("=") for word in args]
+        following = [*args[1:], ""]
+        check_once(
+            (name.replace("-", "_"), value if equals else after)
+            for (name, equals, value), word, after in zip(options, args, following, strict=True)
+            if word.startswith("--")
+        )
         args, self.config_files = check_configs(args)
         super().__init__(
             LightningModule,
@@ -91,26 +97,26 @@ class LabCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the arguments of the Trainer's method, and our own."""
-        takes = set(_signature(self.verb))
-        self.method_arguments = parser.add_method_arguments(Trainer, self.verb, skip=_NOT_OPTIONS & takes)
+        """Add the arguments of the Trainer's method and our own."""
+        skipped = _NOT_OPTIONS & set(inspect.signature(getattr(Trainer, self.verb)).parameters)
+        self.method_arguments = parser.add_method_arguments(Trainer, self.verb, skip=skipped)
         if self.verb == "fit":
             parser.add_argument(
                 "--print_masks",
                 type=PositiveInt | None,
                 default=None,
-                help="Show the first so many rows with the trained tokens marked.",
+                help="Show so many rows first, with the trained tokens marked.",
             )
         if self.verb == "predict":
             parser.add_argument(
                 "--by",
                 type=Literal["model", "teacher"],
                 default="model",
-                help="Who writes: the model, into the run's folder, or the data's teacher, where `fit` looks.",
+                help="The writer: model, into the run's folder, or the data's teacher, where `fit` looks.",
             )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; Lightning's own warns whenever ``args`` are given from Python."""
+        """Parse; Lightning's method warns whenever ``args`` come from Python."""
         words = args if isinstance(args, list) else []
         try:
             self.config = parser.parse_args(words)
@@ -121,11 +127,11 @@ class LabCLI(LightningCLI):
             raise InputError(f"{place}: {err}") from err
 
     def before_instantiate_classes(self) -> None:
-        """Find the run's folder, and look for a checkpoint to go on from."""
+        """Find the run's folder, and a checkpoint to resume from."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         given = self.config.trainer.default_root_dir
         if given is not None and "://" in str(given):
-            raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, give one.")
+            raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, choose one.")
         self.folder = Path(given) if given is not None else run_folder(self.config_files, config)
         self.config.trainer.default_root_dir = str(self.folder)
         self.last = self.folder / "checkpoints" / "last.ckpt"
@@ -137,11 +143,12 @@ class LabCLI(LightningCLI):
         given = self.config.ckpt_path
         if given and Path(given).suffix and "://" not in given and not Path(given).exists():
             raise InputError(f"The checkpoint {given} is not there: check --ckpt_path.")
-        self.ckpt_path = given or (str(self.last) if self._goes_on() else None)
+        resumes = self.keeps_checkpoints and self.last.is_file()
+        self.ckpt_path = given or (str(self.last) if resumes else None)
         _say(f"seed {self.config.seed_everything} · {self.folder}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer with the callbacks of the house, each unless the config speaks against it."""
+        """Make the trainer with our callbacks, each unless the config excludes it."""
         trainer = self.config_init.trainer
         given = trainer.callbacks or []
         given = list(given) if isinstance(given, (list, tuple)) else [given]
@@ -167,15 +174,15 @@ class LabCLI(LightningCLI):
             return super().instantiate_trainer(enable_progress_bar=bar, callbacks=[*given, *ours], **kwargs)
         except InputError:
             raise
-        except (MisconfigurationException, ValueError) as err:  # what Lightning finds wrong with the settings
+        except (MisconfigurationException, ValueError) as err:  # Lightning's errors about the settings
             if "gpu backend" in str(err):
                 line = f"`trainer.accelerator` is {trainer.accelerator}, but there is no GPU here: set it to cpu."
             else:
-                line = f"The `trainer` can't be set up so: {err}"
+                line = f"The `trainer` can't be set up: {err}"
             raise InputError(line) from err
 
     def run_verb(self) -> None:
-        """Call the Trainer's method; before `fit`, keep the config in the run's folder."""
+        """Call the Trainer's method; for `fit`, save the config in the run's folder first."""
         if self.verb == "fit" and self.trainer.is_global_zero:
             with no_empty_folder(self.folder, lambda: self.trainer.global_step > 0):
                 self._run_verb()
@@ -187,7 +194,7 @@ class LabCLI(LightningCLI):
             rank_zero_only(save_config)(f"# {self.command}\n{self.resolved}", self.folder)
             rank_zero_only(note_run)(self.folder)
         if self.ckpt_path is not None and not self.config.ckpt_path:
-            _say(f"{'going on' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
+            _say(f"{'resuming' if self.verb == 'fit' else 'with the weights'} from {self.ckpt_path}")
         kwargs = {name: self.config_init.get(name) for name in self.method_arguments}
         kwargs["ckpt_path"] = self.ckpt_path
         if self.verb == "predict":
@@ -214,20 +221,17 @@ class LabCLI(LightningCLI):
             make_needed(trainer, model, data, self.verb)
             if self.ckpt_path is None:
                 home = load_made(trainer, model, data) if is_student else None
-                _say(f"no checkpoint in {self.folder}: {'the model as it starts' if home is None else home}")
+                _say(f"no checkpoint in {self.folder}: {'the untrained model' if home is None else home}")
         getattr(trainer, self.verb)(model, datamodule=data, weights_only=True, **kwargs)
         if self.verb == "predict" and is_student:
             keep_completions(trainer, model, data)
 
-    def _goes_on(self) -> bool:
-        return self.keeps_checkpoints and self.last.is_file()
-
 
 def import_rooms() -> None:
-    """Import the rooms, which makes their classes known by their short names: ``class_path: Student``."""
+    """Import the public packages, whose classes are then known by their short names: ``class_path: Student``."""
     for room in ROOMS[1:]:
         module = importlib.import_module(f"lightning_subliminal{room}")
-        for name in getattr(module, "__all__", ()):  # some come on first use
+        for name in getattr(module, "__all__", ()):  # some are imported on first use
             getattr(module, name)
 
 
@@ -239,16 +243,12 @@ def run_verb(verb: str, words: list[str]) -> None:
 
 
 def _progress(given: list[Callback], wanted: bool | None, terminal: bool) -> tuple[bool, list[Callback]]:
-    """Decide on ``enable_progress_bar`` and on what to add: a bar on a terminal, a few lines in a log, or neither."""
+    """Return ``enable_progress_bar``, and the callbacks for a bar on a terminal, a few lines in a log, or neither."""
     if wanted is False:
         return False, []
     if any(isinstance(each, ProgressBar) for each in given):
         return True, []
     return (True, [EpochBar(leave=False)]) if terminal else (False, [EpochLines(), StepProgress()])
-
-
-def _signature(verb: str) -> list[str]:
-    return list(inspect.signature(getattr(Trainer, verb)).parameters)
 
 
 @rank_zero_only
