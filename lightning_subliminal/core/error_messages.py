@@ -4,6 +4,7 @@ jsonargparse wraps an error once for each level of the config, and lists each ty
 needs its place and its first cause; both are read from the chain of exceptions.
 """
 
+import difflib
 import re
 from typing import Any, NoReturn
 
