@@ -59,9 +59,8 @@ VERB = Verb(
         *("--engine ENGINE", "--out DIR"),
     ],
     notes="""\
-In the plan "there" counts stages in the cache, "of others" those that an earlier arm needs too. A stage
-(teacher, completions, rows, student, evaluation) is kept in the cache by the digest of its settings;
-arms share equal stages, and the same command resumes a killed run. A stage that fails stops only what
+A stage (teacher, completions, rows, student, evaluation) is kept in the cache by the digest of its
+settings; arms share equal stages, and the same command resumes a killed run. A stage that fails stops only what
 depends on it. The output of stages goes to DIR/log.txt.
 """,
 )
