@@ -30,10 +30,10 @@ def checked(report: Any) -> dict[str, Any]:
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise InputError(f"report{place}: {error.message[:200]}: correct it, or make the report again.")
     seen: set[tuple[str, str]] = set()
-    for place, claim in enumerate(made["claims"]):
+    for at, claim in enumerate(made["claims"]):
         key = (claim["experiment"], claim["id"])
         if key in seen:
-            raise InputError(f"report.claims[{place}] is {'/'.join(key)!r} again: give each claim an id of its own.")
+            raise InputError(f"report.claims[{at}] is {'/'.join(key)!r} again: give each claim an id of its own.")
         seen.add(key)
     names = [experiment["name"] for experiment in made["experiments"]]
     if twice := next((name for name in names if names.count(name) > 1), None):
