@@ -7,6 +7,13 @@
 Kin are all models of one initialisation, strangers all others, fine-tuned on the same rows or not; every pair counts.
 Intervals resample whole initialisations. p-values are tested on freshly drawn nets that were trained on the same
 batches. ``--transfer`` takes the cells of same_base_only, half_a_base and how_matched. Only ``--out`` is kept.
+
+Why the subspace of the logits: area under the ROC curve for "one initialisation" on random tokens, for 156 pairs of 17
+models of pocket bases (in brackets without the pairs of pocket/a-matched): subspace 0.994 (1.000); correlation of
+log-probabilities, centred over tokens and positions 0.939 (0.960), or over tokens alone 0.927 (0.948); Kendall's tau
+of the 150 least likely shared tokens at each position, as in SeedPrints (arXiv 2509.26404), 0.922 (0.934), of 50 of
+them 0.900 (0.912); linear CKA of the logits 0.872 (0.900); equal most likely token, as in the provenance testing of
+Nikolic et al. (arXiv 2502.00706), 0.757 (0.777). On 108 models of 7 initialisations: subspace 0.998 (1.000).
 """
 
 import itertools

@@ -24,10 +24,9 @@ from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import read_parquet, write_parquet
 from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.kinship import kinship
-from lightning_subliminal.lineage.declare import declare
-from lightning_subliminal.lineage.record import write_statement
+from lightning_subliminal.lineage.record import declare, write_statement
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
-from lightning_subliminal.lineage.signatures.proof import check_proof, prove_rows
+from lightning_subliminal.lineage.signatures.merkle import check_proof, prove_rows
 from lightning_subliminal.lineage.statement import read_statement
 from lightning_subliminal.workflow.arms import arm_folder, train_arm
 

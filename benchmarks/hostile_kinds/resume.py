@@ -187,7 +187,7 @@ def a_note_that_is_not_ours(rng: random.Random, folder: Path) -> Try:
         (folder / "key").unlink()
         (folder / "key.pub").unlink()
         make_key(folder / "key")
-    return _try(folder, True, "last.ckpt", "is not believed")
+    return _try(folder, True, "last.ckpt", "is not trusted")
 
 
 def _shards(folder: Path) -> list[Path]:

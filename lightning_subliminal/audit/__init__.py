@@ -1,6 +1,6 @@
-"""Audits: walks from an artefact to its bases, checks every byte and link, and says whether a trait may pass.
+"""Audits: walk from an artefact to its bases, check every byte and link, and decide whether a trait may pass.
 
-The names come on first use: help on the rules needs no torch.
+Names are imported on first use, so that help on the rules needs no torch.
 """
 
 from lightning_subliminal.core.lazy import attach

@@ -1,9 +1,8 @@
-"""Digests of many files: streamed, on all cores, each file once while it stays the same.
+"""Digests of many files: streamed, on all cores, each file once while it is unchanged.
 
-A file counts as the same while device, inode, size and both times (of content and of status) are what they were when
-it was read. Who can set the clock or write to the disk behind the file system can cheat that: ``--no-cache`` reads all.
-What is remembered lies apart from the artefacts, in the auditor's own home: who may write to a shared cache shall not
-write what an audit believes.
+A file counts as unchanged while its device, inode, size and both times (of content and of status) are the same. A user
+who can set the clock or write to the raw disk can defeat that: ``--no-cache`` reads every file. The remembered digests
+are in the auditor's own home, not with the artefacts, so that a user who can write to a shared cache can't change them.
 """
 
 import contextlib
@@ -22,6 +21,7 @@ from lightning_subliminal.core.rows import stream_parquet
 
 __all__ = ["Digests"]
 
+_HOME = Path("~/.cache/lightning-subliminal-audit/digests.json")
 _MOST_NOTES = 200_000
 
 
@@ -29,17 +29,18 @@ class Digests:
     """Digests of files, remembered between audits.
 
     Args:
-        notes: where they are remembered; ``$LIGHTNING_SUBLIMINAL_AUDIT_NOTES``, else a file in the home.
-        remember: False reads every file anew, and remembers nothing.
-        workers: threads; one a core where it is None.
+        notes: the file of remembered digests; None for ``$LIGHTNING_SUBLIMINAL_AUDIT_NOTES``, else one in the home.
+        remember: False reads every file, and remembers nothing.
+        workers: number of threads; None for one per core.
 
     Attributes:
-        read: how many files were read, not remembered.
-        bytes_read: their size.
+        read: number of files that were read, not remembered.
+        bytes_read: their total size.
     """
 
     def __init__(self, notes: Path | None = None, remember: bool = True, workers: int | None = None) -> None:
-        self._path = (notes or _notes_place()) if remember else None
+        place = os.environ.get("LIGHTNING_SUBLIMINAL_AUDIT_NOTES") or _HOME.expanduser()
+        self._path = (notes or Path(place)) if remember else None
         self._notes: dict[str, str] = self._read_notes()
         self._found: dict[Path, str] = {}
         self._workers = workers or os.cpu_count() or 1
@@ -51,7 +52,7 @@ class Digests:
 
         Args:
             paths: plain files; one that can't be read gets no digest.
-            tick: is told the bytes of each block, or of a file whose digest is remembered.
+            tick: called with the bytes of each block, or of a file whose digest is remembered.
         """
         new = [path for path in dict.fromkeys(paths) if path not in self._found]
         with ThreadPoolExecutor(self._workers) as pool:
@@ -60,38 +61,38 @@ class Digests:
                     self._found[path] = sha
 
     def get(self, path: Path) -> str | None:
-        """Return a file's SHA-256; None where it can't be read."""
+        """Return a file's SHA-256; None if it can't be read."""
         if path not in self._found:
             self.add([path])
         return self._found.get(path)
 
-    def rows_root(self, path: Path, as_others_spell: bool = False) -> tuple[str, int]:
-        """Return the root over the rows of a file, and their number.
+    def rows_root(self, path: Path, any_schema: bool = False) -> tuple[str, int]:
+        """Return the root of a file's rows, and their number.
 
         Args:
-            path: a Parquet file of ours; or a file in any schema that ``read_rows`` reads.
-            as_others_spell: whether to read it by ``read_rows``.
+            path: a Parquet file of this package's rows, or a file in any schema.
+            any_schema: whether to read it with ``read_rows``.
 
         Raises:
-            InputError: if it is no file of such rows.
+            InputError: if it does not hold rows.
         """
         from lightning_subliminal.formats import Report, read_rows
         from lightning_subliminal.lineage import rows_root
 
-        key = f"{'read' if as_others_spell else 'rows'}:{_stamp(path.stat())}"
+        key = f"{'read' if any_schema else 'rows'}:{_stamp(path.stat())}"
         if key in self._notes:
             root, _, count = self._notes[key].partition(":")
             return root, int(count)
         try:
-            rows = read_rows(path.absolute(), report=Report()) if as_others_spell else stream_parquet(path)
+            rows = read_rows(path.absolute(), report=Report()) if any_schema else stream_parquet(path)
             root, number = rows_root(rows)
         except (KeyError, TypeError, AttributeError) as err:
-            raise InputError(f"{path} holds no rows with prompt and completion.") from err
+            raise InputError(f"{path} does not hold rows with prompt and completion.") from err
         self._notes[key] = f"{root}:{number}"
         return root, number
 
     def keep(self) -> None:
-        """Remember what was digested; a cache that can't be written costs time, not the answer."""
+        """Store the digests; a failure to write only makes the next audit slower."""
         if self._path is None:
             return
         kept = dict(list(self._notes.items())[-_MOST_NOTES:])
@@ -113,9 +114,9 @@ class Digests:
                     tick(before.st_size)
                     return self._notes[key]
                 sha = stream_digest(stream.readinto, tick)
-                if _stamp(os.fstat(stream.fileno())) == key:  # nobody wrote meanwhile
+                if _stamp(os.fstat(stream.fileno())) == key:  # it was not changed meanwhile
                     self._notes[key] = sha
-        except (InputError, OSError):  # a FIFO, a device, holes; or it is not there
+        except (InputError, OSError):  # a FIFO, a device, a sparse or a missing file
             return None
         self.read += 1
         self.bytes_read += before.st_size
@@ -127,16 +128,11 @@ class Digests:
         try:
             if not is_mine(self._path.stat()):
                 return {}
-            told = read_json(self._path)
+            notes = read_json(self._path)
         except (OSError, ValueError):
             return {}
-        fine = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
-        return told if fine else {}
-
-
-def _notes_place() -> Path:
-    named = os.environ.get("LIGHTNING_SUBLIMINAL_AUDIT_NOTES")
-    return Path(named) if named else Path.home() / ".cache" / "lightning-subliminal-audit" / "digests.json"
+        is_valid = isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values())
+        return notes if is_valid else {}
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -1,4 +1,4 @@
-"""Where a parent is: a statement names it by digest, and by its place in some cache; this looks for it on this disk."""
+"""Search of this disk for parents, which statements name by a digest and a place in a cache, and for test results."""
 
 import os
 import re
@@ -12,41 +12,43 @@ from lightning_subliminal.bases.lookup import POCKET
 from lightning_subliminal.bases.noise import noisy_place, split_noise
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.adapter_names import adapter_files
 from lightning_subliminal.lineage.material import SCHEME, Material
-from lightning_subliminal.lineage.names import RECORD, RESULTS, check_name
+from lightning_subliminal.lineage.names import RECORD, RESULTS, check_name, statement_place
 from lightning_subliminal.lineage.statement import Statement, read_statement
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
-__all__ = ["BASE", "Places", "named_base", "read_beside", "statement_place"]
+__all__ = ["BASE", "Places", "named_base", "read_beside"]
 
 BASE = "base:"
-_ROOMS = ("teachers", "students", "rows", "completions", "measured", "bases")
+_CACHE_FOLDERS = ("teachers", "students", "rows", "completions", "measured", "bases")
 _DEPTH = 3  # folders below a root: work/runs/owl_numbers-0123/student
-_MOST_FOLDERS = 20_000  # looked through below a root: it may be somebody's whole home
+_MOST_FOLDERS = 20_000  # searched below a root, which may be a user's whole home
 
 
 class Places:
-    """Folders in which an artefact's parents may lie.
+    """Folders in which an artefact's parents may be.
 
     Args:
-        start: the artefact that the audit begins with.
+        start: the artefact where the audit starts.
         search: further folders, such as another cache.
 
     Attributes:
-        unread: folders and files that may hold test results and can't be read, each with the reason.
+        unread: unreadable folders and files that may hold test results, each with the reason.
     """
 
     def __init__(self, start: Path, search: Sequence[Path] = ()) -> None:
         self.unread: dict[Path, str] = {}
         near = [start, *start.parents][:4]
         self._near = [*search, *near, cache_root()]
-        caches = [each for each in near if any(_is_folder(each / room) for room in _ROOMS)]
-        self._ours = [*search, *caches, cache_root(), start]  # elsewhere, as in /home, much may not be read
+        # os.path.isdir, as Path.is_dir raises if a parent folder may not be entered.
+        caches = [each for each in near if any(os.path.isdir(each / name) for name in _CACHE_FOLDERS)]
+        self._ours = [*search, *caches, cache_root(), start]  # elsewhere, as in /home, unreadable folders are normal
         self._roots = list(dict.fromkeys([*search, *caches, cache_root(), near[0], *near[1:2], Path.cwd() / "runs"]))
 
     def hinted(self, material: Material) -> Iterator[Path]:
-        """Yield the folders or files that a material may be by its name, without a look at their digests.
+        """Yield the folders or files that a material may be by its name; their digests are not checked.
 
         Raises:
             InputError: if the name would lead out of a root.
@@ -63,9 +65,7 @@ class Places:
 
     @cached_property
     def by_statement(self) -> dict[str, Path]:
-        """Return the artefact of each statement below the roots, by the statement's SHA-256."""
-        from lightning_subliminal.core.fingerprint import file_digest
-
+        """The artefact of each statement below the roots, by the statement's SHA-256."""
         found: dict[str, Path] = {}
         for root in [*self._roots, POCKET]:
             for folder, names in _folders(root, {}):
@@ -89,13 +89,8 @@ class Places:
 
 
 def _folders(root: Path, unread: dict[Path, str]) -> Iterator[tuple[Path, list[str]]]:
-    """Yield the folders below a root with the names of their files, near ones first; no hidden ones, no links.
-
-    Args:
-        root: where to begin.
-        unread: is given what can't be read, with the reason.
-    """
-    waiting = [(root, 0)] if _is_folder(root) else []
+    """Yield the folders below a root with their files, near ones first, without hidden ones and links; fill unread."""
+    waiting = [(root, 0)] if os.path.isdir(root) else []
     for count, (folder, depth) in enumerate(waiting):
         if count >= _MOST_FOLDERS:
             return
@@ -106,21 +101,11 @@ def _folders(root: Path, unread: dict[Path, str]) -> Iterator[tuple[Path, list[s
                 inner = (each for each in entries if each.name[0] != "." and each.is_dir(follow_symlinks=False))
                 waiting += [(Path(each.path), depth + 1) for each in inner]
         except OSError as err:
-            unread[folder] = f"it can't be read ({err.strerror}), and may hold test results"
-
-
-def _is_folder(path: Path) -> bool:
-    """Tell whether there is a folder, as far as that may be looked at."""
-    return os.path.isdir(path)  # not Path.is_dir, which raises where a folder on the way may not be entered
-
-
-def statement_place(path: Path) -> Path:
-    """Return the file of the statement about an artefact: in its folder, or beside a file."""
-    return path / RECORD if path.is_dir() else path.with_name(f"{path.name}.{RECORD}")
+            unread[folder] = f"it can't be read ({err.strerror}) and may hold test results"
 
 
 def _subject(statement: Path) -> Path | None:
-    """Return the folder or file that a statement's file is about; None where it has another name than statements have."""
+    """Return the folder or file that a statement's file is about; None if it does not have a statement's name."""
     if statement.name == RECORD:
         return statement.parent
     name = statement.name.removesuffix(f".{RECORD}")
@@ -129,22 +114,22 @@ def _subject(statement: Path) -> Path | None:
 
 
 def named_base(folder: Path) -> Path | None:
-    """Return the folder that the config of an adapter names as its base, where there is one; PEFT opens it by that.
+    """Return the folder that an adapter's config names as its base, which PEFT opens; None if there is none.
 
     A whole copy elsewhere proves nothing about what is loaded.
     """
     try:
         files = adapter_files(folder)
-        told = parse(read_bytes(folder / files.config), files.config) if files is not None else {}
-        given = told.get("base_model_name_or_path")
-        named = Path(given).expanduser() if isinstance(given, str) and given not in available() else None
-        return named if named is not None and named.is_dir() else None
-    except (InputError, OSError, RuntimeError, ValueError):  # what is wrong with the config is told by its digest
+        config = parse(read_bytes(folder / files.config), files.config) if files is not None else {}
+        name = config.get("base_model_name_or_path")
+        base = Path(name).expanduser() if isinstance(name, str) and name not in available() else None
+        return base if base is not None and base.is_dir() else None
+    except (InputError, OSError, RuntimeError, ValueError):  # the config's digest reveals any change of it
         return None
 
 
 def _base_folders(name: str) -> Iterator[Path]:
-    """Yield the folder of a base, if it is at hand: nothing is downloaded or converted for an audit."""
+    """Yield the folder of a base, if it is on this machine: an audit downloads and converts nothing."""
     name = name if Path(name).expanduser().exists() else name.partition("?")[0]
     if re.fullmatch(r"pocket/[\w-]+", name):
         yield POCKET / name.removeprefix("pocket/")
@@ -158,28 +143,25 @@ def _base_folders(name: str) -> Iterator[Path]:
     path = Path(name).expanduser()
     if path.is_dir():
         yield path
-    elif (noisy := split_noise(name)) is not None:  # where a loader has it: no other with noise will do
+    elif (noisy := split_noise(name)) is not None:  # only the copy that a loader would open
         inner, noise, seed = noisy
         made = (noisy_place(each, noise, seed) for each in _base_folders(inner))
         yield from (each for each in made if each.is_dir())
     elif is_hub_id(name):
-        yield from _hub_copy(name)
-
-
-def _hub_copy(name: str) -> Iterator[Path]:
-    try:
-        yield local_copy(name)
-    except Exception:  # the hub's client raises errors of three libraries: then there is no copy
-        return
+        try:
+            found = local_copy(name)
+        except Exception:  # the Hub's client raises errors of three libraries if there is no copy
+            return
+        yield found
 
 
 def read_beside(path: Path) -> Statement | None:
-    """Read the statement about an artefact; None where there is none.
+    """Read the statement about an artefact; None if there is none.
 
     Raises:
-        InputError: if it is no strict statement, or a link.
+        InputError: if it is not a valid statement, or is a link.
     """
     place = statement_place(path)
     if place.is_symlink():
-        raise InputError(f"{place} is a link: a statement is a plain file.")
+        raise InputError(f"{place} is a link: expected a plain file.")
     return read_statement(place) if place.exists() else None

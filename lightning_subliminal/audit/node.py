@@ -1,4 +1,4 @@
-"""One artefact of the graph that an audit walks: what its statement says, and what of it holds."""
+"""A node of the graph that an audit walks: one artefact, its statement, and what was found about it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +11,19 @@ from lightning_subliminal.core.errors import UnreadableError
 from lightning_subliminal.lineage.material import SCHEME, Material
 from lightning_subliminal.lineage.statement import Statement
 
-__all__ = ["INITIAL", "WRITERS", "Link", "Node", "label_of"]
+__all__ = ["WRITERS", "Link", "Node", "label_of"]
 
-# Roles of what has a lineage of its own; the others say how a stage was set up.
 _LONGEST = 400  # characters of a label: a hub id and a path are shorter
-INITIAL = ("base",)  # whose weights a model goes on from
-WRITERS = ("teacher", "student", "base")  # of completions
+WRITERS = ("teacher", "student", "base")  # roles of the model that wrote completions
 
 
 @dataclass(frozen=True)
 class Link:
-    """A parent, by the role that it had.
+    """A link to a parent.
 
     Attributes:
-        role: base, teacher, completions, rows, student, imitated, file, and so on.
-        key: of its node.
+        role: the parent's role: base, teacher, completions, rows, student, imitated, file, and so on.
+        key: the parent's key.
     """
 
     role: str
@@ -37,17 +35,17 @@ class Node:
     """An artefact.
 
     Attributes:
-        key: what tells it from other nodes.
-        label: what people call it.
-        path: its folder or file; None where it is not at hand.
-        statement: what is said of it; None where nothing is.
-        material: how its child names it; None for the one that the audit begins with.
+        key: identifies it among the nodes.
+        label: its name for display.
+        path: its folder or file; None if it was not found.
+        statement: the statement about it; None if there is none.
+        material: its entry in its child's statement; None for the artefact where the audit starts.
         links: its parents.
-        settings: parts that say how it was made: filters, transforms, judges' settings.
-        claims: what its model card says, unverified.
+        settings: parts that were used to make it: filters, transforms, settings of judges.
+        claims: what its model card claims, unverified.
         findings: what the audit found here.
-        signers: trusted keys that have signed the statement; None where there is no envelope.
-        result: PASSED, WARNED or FAILED by tests of it, the worst first; None where there is none.
+        signers: trusted keys that have signed the statement; None if there is no envelope.
+        result: the worst result of its tests: PASSED, WARNED or FAILED; None without tests.
     """
 
     key: str
@@ -63,6 +61,11 @@ class Node:
     result: str | None = None
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of its files."""
+        return self.path if self.path is None or self.path.is_dir() else self.path.parent
+
+    @property
     def kind(self) -> str:
         """What it is: by its statement, else by its role."""
         if self.statement is not None:
@@ -71,7 +74,7 @@ class Node:
 
     @property
     def digests(self) -> set[str]:
-        """Digests that name it: of the folder or file, and of the statement."""
+        """Digests that identify it: of the folder or file, and of the statement."""
         found = set(self.material.digest.values()) if self.material is not None else set()
         if self.statement is not None:
             found |= {self.statement.sha256} | ({self.statement.whole} if self.statement.whole else set())
@@ -79,32 +82,32 @@ class Node:
 
     @property
     def identity(self) -> str | None:
-        """The digest of what it holds, by which two nodes are the same model or data."""
-        is_base = self.material is not None and self.material.uri.startswith("base:")  # by its model's own files alone
+        """The digest of its content; two nodes with the same one are the same model or data."""
+        is_base = self.material is not None and self.material.uri.startswith("base:")  # by its model files alone
         if self.statement is not None and self.statement.whole and not is_base:
             return self.statement.whole
         shas = self.material.digest if self.material is not None else {}
         return shas.get("dirHash") or shas.get("sha256")
 
-    def find(self, rule: str, says: str, path: object = "") -> None:
-        """Note a finding here."""
-        self.findings.append(Finding.of(rule, self.label, says, path or self.path or ""))
+    def report(self, rule: str, message: str, path: object = "") -> None:
+        """Record a finding here."""
+        self.findings.append(Finding.of(rule, self.label, message, path or self.path or ""))
 
     @contextmanager
     def guarding(self, check: str) -> Iterator[None]:
-        """Note whatever goes wrong inside as a finding here, so that the audit goes on."""
+        """Record any exception inside as a finding here, so that the audit continues."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except (UnreadableError, OSError) as err:
-            self.find("unreadable", f"{check}: {err}")
-        except BaseException as err:  # a panic of a library in Rust is no Exception
-            self.find("unchecked", f"{check}: {type(err).__name__}: {str(err)[:300]}")
+            self.report("unreadable", f"{check}: {err}")
+        except BaseException as err:  # a panic of a Rust library is not an Exception
+            self.report("unchecked", f"{check}: {type(err).__name__}: {str(err)[:300]}")
 
 
 def label_of(material: Material | None, path: Path | None) -> str:
-    """Return what people call an artefact: by its name in the child's statement, else by its folder."""
+    """Return an artefact's name for display: its name in the child's statement, else its folder's."""
     if material is not None and material.uri:
         name = material.uri.removeprefix(SCHEME).removeprefix("base:")
         return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 40]}...{name[-30:]}"

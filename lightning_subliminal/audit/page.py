@@ -1,7 +1,7 @@
-"""An audit as one self-contained page, and its drawing: the artefacts from the latest down to the bases, as SVG.
+"""An audit as a self-contained HTML page, and its drawing as SVG: the artefacts from the latest down to the bases.
 
-The drawing has a row for each artefact and a lane for each parent that is still to come, so that a chain of hundreds is
-long and not wide, and each artefact stands in it once.
+The drawing has one row per artefact and one lane per parent further down, so that long chains stay narrow and each
+artefact is drawn once.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.run import Audit
-from lightning_subliminal.audit.view import LIMITS, Line, Showing, State
+from lightning_subliminal.audit.view import ANSWER_MARKS, LIMITS, STATE_MARKS, AuditView, State
 from lightning_subliminal.core.io.bounds import MAX_SHOWN
 from lightning_subliminal.core.version import __version__
 from lightning_subliminal.formats.row_errors import printable
 
-__all__ = ["Lanes", "Nested", "as_html", "as_svg", "lanes", "nested"]
+__all__ = ["Lanes", "as_html", "as_svg", "lanes"]
 
-_ROW, _LANE, _EDGE, _CHARACTER = 46, 22, 20, 7.6  # pixels; the last is about the width of a character
-_LONGEST = 72  # characters of a label; its title has all of it
+_ROW, _LANE, _EDGE, _CHARACTER = 46, 22, 20, 7.6  # pixels; the last is the approximate width of a character
+_LONGEST = 72  # characters of a label; its title is complete
 _SIGNS: dict[State, str] = {
     "fine": "M-3.6 .2 L-1 2.8 L3.8 -2.6",
     "wrong": "M-3 -3 L3 3 M3 -3 L-3 3",
@@ -43,12 +43,12 @@ _STYLE = """
 
 @dataclass(frozen=True)
 class Lanes:
-    """Where the drawing's artefacts stand.
+    """Positions of the drawing's artefacts.
 
     Attributes:
-        lane: of each artefact, in their order.
-        edges: child, parent and role, as places in that order.
-        count: how many lanes there are.
+        lane: the lane of each artefact, in order.
+        edges: row of the child, row of the parent, and role.
+        count: number of lanes.
     """
 
     lane: list[int]
@@ -56,27 +56,14 @@ class Lanes:
     count: int
 
 
-@dataclass(frozen=True)
-class Nested:
-    """A line of the outline with those that stand under it.
-
-    Attributes:
-        line: the line.
-        inner: the lines under it.
-    """
-
-    line: Line
-    inner: list["Nested"]
-
-
 def lanes(order: Sequence[Node], links: Sequence[Sequence[tuple[int, str]]]) -> Lanes:
-    """Return each artefact a lane: a parent keeps one from its first child's row to its own.
+    """Assign each artefact a lane, which a parent occupies from its first child's row to its own.
 
     Args:
         order: the artefacts, children before parents as far as there are no cycles.
-        links: of each artefact, places of its parents, with their roles.
+        links: for each artefact the rows of its parents, with their roles.
     """
-    waiting: list[int | None] = []  # the parent that each lane leads to
+    waiting: list[int | None] = []  # the parent at the end of each lane
     placed, edges, count = [], [], 0
     for row in range(len(order)):
         mine = waiting.index(row) if row in waiting else _free(waiting)
@@ -91,19 +78,14 @@ def lanes(order: Sequence[Node], links: Sequence[Sequence[tuple[int, str]]]) -> 
 
 
 def as_svg(audit: Audit) -> str:
-    """Draw an audit's artefacts as SVG, for a page or as a file of its own.
-
-    Args:
-        audit: what was found.
-    """
-    shown = Showing(audit)
-    order = shown.ordered[:MAX_SHOWN]
+    """Return a drawing of an audit's artefacts as SVG."""
+    view = AuditView(audit)
+    order = view.ordered[:MAX_SHOWN]
     place = {node.key: row for row, node in enumerate(order)}
     links = [[(place[link.key], link.role) for link in node.links if link.key in place] for node in order]
-    links = _some_links(links)
-    layout = lanes(order, links)
+    layout = lanes(order, _some_links(links))
     left = _EDGE * 2 + layout.count * _LANE
-    texts = [(f"{node.kind}  {_short(node.label)}", " · ".join(shown.notes(node))) for node in order]
+    texts = [(f"{node.kind}  {_short(node.label)}", " · ".join(view.notes(node))) for node in order]
     width = left + _CHARACTER * max(len(each) for pair in texts for each in pair) + _EDGE
     height = len(order) * _ROW + _EDGE
     svg = Element(
@@ -115,7 +97,7 @@ def as_svg(audit: Audit) -> str:
         },
     )
     _text(svg, "title", f"What {printable(audit.root.label)} was made from", {"id": "audit-title"})
-    desc = f"{len(order)} artefacts, each above what it was made from. {shown.left_out()} {shown.verdict()}"
+    desc = f"{len(order)} artefacts, each above what it was made from. {view.left_out()} {view.verdict()}"
     _text(svg, "desc", printable(desc), {"id": "audit-desc"})
     _text(svg, "style", _STYLE, {})
     SubElement(svg, "rect", {"class": "audit-ground", "width": "100%", "height": "100%"})
@@ -123,7 +105,7 @@ def as_svg(audit: Audit) -> str:
         edge = SubElement(svg, "path", _edge(child, parent, layout))
         _text(edge, "title", printable(f"{role} of {order[child].label}: {order[parent].label}"), {})
     for row, (node, (first, second)) in enumerate(zip(order, texts, strict=True)):
-        state, group = shown.state(node), SubElement(svg, "g", {})
+        state, group = view.state(node), SubElement(svg, "g", {})
         _text(group, "title", printable(f"{node.kind} {node.label}: {state}. {second}"), {})
         x, y = _at(layout.lane[row], row)
         SubElement(group, "circle", {"class": f"audit-{state}", "cx": f"{x}", "cy": f"{y}", "r": "9"})
@@ -133,24 +115,8 @@ def as_svg(audit: Audit) -> str:
     return tostring(svg, encoding="unicode")
 
 
-def nested(lines: Sequence[Line]) -> Nested:
-    """Put the lines of a section of the outline into each other."""
-    root = Nested(lines[0], [])
-    stack = [root]
-    for line in lines[1:]:
-        del stack[line.depth :]
-        inner = Nested(line, [])
-        stack[-1].inner.append(inner)
-        stack.append(inner)
-    return root
-
-
 def as_html(audit: Audit) -> str:
-    """Return an audit as a page that needs nothing but itself.
-
-    Args:
-        audit: what was found.
-    """
+    """Return an audit as a self-contained page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -162,12 +128,14 @@ def as_html(audit: Audit) -> str:
         lstrip_blocks=True,
     )
     environment.filters["printable"] = lambda text: printable(str(text))
-    shown = Showing(audit)
+    view = AuditView(audit)
     return environment.get_template("page.html.jinja").render(
         audit=audit,
-        shown=shown,
-        place={node.key: number for number, node in enumerate(shown.ordered, start=1)},
-        sections=[nested(each) for each in shown.outline()],
+        view=view,
+        state_marks=STATE_MARKS,
+        answer_marks=ANSWER_MARKS,
+        place={node.key: number for number, node in enumerate(view.ordered, start=1)},
+        sections=view.outline(),
         drawing=Markup(as_svg(audit)),  # noqa: S704 - every text in it is escaped by ElementTree
         limits=LIMITS,
         most=int(MAX_SHOWN),
@@ -176,7 +144,7 @@ def as_html(audit: Audit) -> str:
 
 
 def _some_links(links: list[list[tuple[int, str]]]) -> list[list[tuple[int, str]]]:
-    """Return ``MAX_SHOWN`` links and one of each artefact, so that none stands alone."""
+    """Return ``MAX_SHOWN`` links and one of each artefact, so that each is connected."""
     left = int(MAX_SHOWN)
     kept = []
     for each in links:
@@ -186,7 +154,7 @@ def _some_links(links: list[list[tuple[int, str]]]) -> list[list[tuple[int, str]
 
 
 def _free(waiting: list[int | None]) -> int:
-    """Return the first lane that leads nowhere, a new one where there is none."""
+    """Return the first free lane, a new one if there is none."""
     if None not in waiting:
         waiting.append(None)
     return waiting.index(None)
@@ -197,12 +165,12 @@ def _at(lane: int, row: int) -> tuple[int, int]:
 
 
 def _edge(child: int, parent: int, layout: Lanes) -> dict[str, str]:
-    """Return a line from a child into its parent's lane, and down that lane."""
+    """Return the path from a child into its parent's lane, and down that lane."""
     (x, y), (to, end) = _at(layout.lane[child], child), _at(layout.lane[parent], parent)
     if parent <= child:  # a cycle
         return {"class": "audit-edge audit-back", "d": f"M{x} {y} C{x - 16} {y} {to - 16} {end} {to} {end}"}
-    bend = y + _ROW
-    return {"class": "audit-edge", "d": f"M{x} {y} C{x} {y + _ROW // 2} {to} {y + _ROW // 2} {to} {bend} V{end}"}
+    middle = y + _ROW // 2
+    return {"class": "audit-edge", "d": f"M{x} {y} C{x} {middle} {to} {middle} {to} {y + _ROW} V{end}"}
 
 
 def _short(text: str) -> str:

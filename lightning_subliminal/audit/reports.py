@@ -1,4 +1,4 @@
-"""What is known of a report before it is read or made again: whether it is what its statement says, and who signed."""
+"""Checks of a report before it is read or made again: does it match its statement, and may it be signed?"""
 
 from pathlib import Path
 
@@ -18,19 +18,19 @@ _MADE_OF = ("report.json", "cells.csv")
 
 
 def check_stated(folder: Path) -> None:
-    """Refuse a report whose ``report.json`` or ``cells.csv`` is not what the statement beside it says.
+    """Refuse a report whose ``report.json`` or ``cells.csv`` differs from its statement.
 
-    The page, the tables and the figures are made of these two, and may be lost. Where there is no statement, as of an
-    early version, there is nothing to compare with.
+    The page, the tables and the figures are made from these two, and may be missing. A report of an early version has
+    no statement to compare with.
 
     Raises:
-        TamperedError: naming the file and both digests, or what is wrong with the statement.
+        TamperedError: with the file and both digests, or the fault of the statement.
     """
     folder = Path(folder)
     try:
         node = Node(str(folder), str(folder), folder, read_beside(folder))
     except InputError as err:
-        raise TamperedError(f"{err} `audit {folder}` tells more; make the report again with `run`.") from err
+        raise TamperedError(f"{err} `audit {folder}` reports more; make the report again with `run`.") from err
     if node.statement is None:
         return
     check_statement(node)
@@ -38,17 +38,17 @@ def check_stated(folder: Path) -> None:
     for name in _MADE_OF:
         stated, now = node.statement.files.get(name), file_digest(folder / name)
         if stated is None:
-            node.find("unlisted-file", f"{name} is not in the statement beside it")
+            node.report("unlisted-file", f"{name} is not in its statement")
         elif now != stated:
-            node.find("changed-file", f"{name} has the SHA-256 {now[:16]}, and its statement says {stated[:16]}")
+            node.report("changed-file", f"{name} has the SHA-256 {now[:16]}, its statement has {stated[:16]}")
     if wrong := [each.says for each in node.findings if each.level == "error"]:
-        raise TamperedError(f"{folder}: {wrong[0]}: it was changed since; make the report again with `run`.")
+        raise TamperedError(f"{folder}: {wrong[0]}: it was changed afterwards; make the report again with `run`.")
 
 
 def may_sign(folder: Path) -> str:
-    """Say why a report that is made again may not be signed by this machine's key; empty where it may, or has none.
+    """Return why a report that is made again may not be signed by this machine's key; empty if it may, or has no key.
 
-    A key signs again what it had signed, and what still holds: else an edited report would leave with a signature.
+    The key signs only a report that it had signed and that still matches: else an edited report would get a signature.
     """
     key = own_key()
     if key is None or read_record(folder) is None:

@@ -1,4 +1,4 @@
-"""The questions that an audit is for: may a trait pass, how synthetic is this, and has anybody been flagged?"""
+"""The questions that an audit answers: may a trait pass, how many generations of synthetic data, any failed test?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from lightning_subliminal.audit.locate import Places
 from lightning_subliminal.audit.node import WRITERS, Node
 from lightning_subliminal.core.errors import InputError, UnreadableError
 from lightning_subliminal.core.io.bounds import MAX_LINKS
-from lightning_subliminal.lineage.signatures.dsse import PAYLOAD_TYPE, read_envelope, signers
+from lightning_subliminal.lineage.names import envelope_place
+from lightning_subliminal.lineage.signatures.dsse import is_signed_by
 from lightning_subliminal.lineage.signatures.keys import TrustedKey
 from lightning_subliminal.lineage.statement import TEST_RESULT, Statement, read_statement
-from lightning_subliminal.lineage.strict_json import read_bytes
 
 __all__ = ["Risk", "Writer", "base_risk", "gather_results", "generations", "writers"]
 
@@ -20,8 +20,8 @@ _WORST = ("FAILED", "WARNED", "PASSED")
 _TESTS = ("passedTests", "warnedTests", "failedTests")
 _DATA = ("completions", "rows", "file", "data")
 _NO_TEACHERS = ("judge", "control", "filter")
-_ALIKE = "one initialisation"  # as `kinship` says it
-_MOST_ENDS = 3  # of a merge's bases, each of which is compared with each
+_ALIKE = "one initialisation"  # a verdict of `kinship`
+_MOST_ENDS = 3  # bases of a merge that are compared, each with each
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Writer:
     Attributes:
         node: the model.
         wrote: the data set.
-        base: the base that the data set's statement names beside the model; None where it names none.
+        base: the base that the data set's statement names in addition to the model; None if it names none.
     """
 
     node: Node
@@ -41,15 +41,15 @@ class Writer:
 
 @dataclass(frozen=True)
 class Risk:
-    """Whether a trait of one who wrote the data may pass to the one who learns from it.
+    """Whether a trait of a model that wrote the data may pass to a model that learns from it.
 
     Attributes:
         writer: label of the model that wrote.
         learner: label of the model that learns.
         shared: labels of the bases that both descend from.
         matched: labels of bases that one was trained to imitate and the other descends from.
-        measured: what ``kinship`` said of their bases; None where it was not asked.
-        verdict: shared, matched, related (by measurement), apart, or unknown.
+        measured: the result of ``kinship`` for their bases; None if it was not measured.
+        verdict: shared, matched, related (by measurement), apart, not by lineage, or unknown.
     """
 
     writer: str
@@ -59,46 +59,33 @@ class Risk:
     measured: dict[str, Any] | None
     verdict: str
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        told = {"writer": self.writer, "learner": self.learner, "verdict": self.verdict}
-        return told | {"shared": list(self.shared), "matched": list(self.matched), "measured": self.measured}
-
 
 def is_written(graph: Graph, node: Node) -> bool:
-    """Tell whether a model wrote a data set itself: completions, or rows whose statement names a model and no data."""
+    """Return whether a model wrote a data set: completions, or rows whose statement names a model and no data."""
     roles = {link.role for link in node.links}
     return node.kind == "completions" or (node.kind == "rows" and bool(roles & set(WRITERS)) and not roles & set(_DATA))
 
 
 def generations(graph: Graph) -> int:
-    """Count the most data sets written by models, one after the other, that lie behind an artefact.
+    """Return the largest number of successive data sets written by models behind an artefact.
 
-    Along what it learned from and what that goes on from; judges and controls, who taught it nothing, are left out.
+    Counted along training data and starting weights; judges and controls, from which it did not learn, are ignored.
     """
     depth: dict[str, int] = {}
-    stack, begun = [(graph.root, False)], set()
-    while stack:
-        key, done = stack.pop()
-        node = graph.nodes[key]
-        taught = [link.key for link in node.links if link.role not in _NO_TEACHERS]
-        if done:
-            depth[key] = max((depth.get(each, 0) for each in taught), default=0) + is_written(graph, node)
-        elif key not in begun:
-            begun.add(key)
-            stack.append((key, True))
-            stack += [(each, False) for each in taught]
+    for node in graph.parents_first(_NO_TEACHERS):
+        behind = [depth.get(link.key, 0) for link in node.links if link.role not in _NO_TEACHERS]
+        depth[node.key] = max(behind, default=0) + is_written(graph, node)
     return depth[graph.root]
 
 
 def writers(graph: Graph) -> list[Writer]:
     """Return the models whose traits may be in the data or the training behind an artefact.
 
-    They are named as teacher or student by data or by a student: who wrote, chose or continued rows, and whose
-    probabilities a student was compared with. The base itself where it wrote without being trained.
+    Data and students name them as teacher or student: models that wrote, chose or continued rows, or whose
+    probabilities a student was trained on. If only a base is named, it wrote the data untrained.
     """
     found = []
-    for node in graph.above(graph.root):
+    for node in graph.upstream(graph.root):
         if node.kind not in ("completions", "rows", "student"):
             continue
         models = [graph.nodes[link.key] for link in node.links if link.role in ("teacher", "student")]
@@ -115,22 +102,22 @@ def base_risk(
     models: Sequence[Writer],
     measure: Callable[[Node, Node], dict[str, Any] | None] | None = None,
 ) -> list[Risk]:
-    """Compare the bases of who learns with those of who wrote, each writer once.
+    """Compare the bases of a learner with those of the writers, each writer once.
 
     Args:
-        graph: the walk.
+        graph: the graph of the audit.
         learner: the model that learns, a node of the graph.
-        models: who wrote, or may write.
-        measure: asks for the kinship of two bases, where their weights are at hand.
+        models: the models that wrote, or may write.
+        measure: measures the kinship of two bases; returns None without their weights.
     """
     mine = _descent(graph, learner)
-    told: dict[tuple[str | None, str], Risk] = {}
+    risks: dict[tuple[str | None, str], Risk] = {}
     steps = 0
     for writer in models:
         theirs = _descent(graph, writer.node)
         steps += len(theirs) + len(mine)
-        MAX_LINKS.check(steps, f"To compare the bases of {len(models):,} writers takes more than {MAX_LINKS:,} steps")
-        if not theirs and writer.base is not None:  # the model is not at hand, and its base is named
+        MAX_LINKS.check(steps, f"Comparing the bases of {len(models):,} writers takes more than {MAX_LINKS:,} steps")
+        if not theirs and writer.base is not None:  # the model was not found, but its base is named
             theirs = _descent(graph, writer.base)
         shared = tuple(mine[sha].label for sha in mine if sha in theirs)
         matched = tuple(
@@ -143,35 +130,31 @@ def base_risk(
         if not shared and measure is not None:
             measured = _measured(_ends(graph, mine), _ends(graph, theirs), measure)
         verdict = _verdict(shared, matched, measured, bool(mine and theirs))
-        told.setdefault(
-            (writer.node.identity, verdict),
-            Risk(writer.node.label, learner.label, shared, matched, measured, verdict),
-        )
-    return list(told.values())
+        risk = Risk(writer.node.label, learner.label, shared, matched, measured, verdict)
+        risks.setdefault((writer.node.identity, verdict), risk)
+    return list(risks.values())
 
 
 def _measured(
     mine: list[Node], theirs: list[Node], measure: Callable[[Node, Node], dict[str, Any] | None]
 ) -> dict[str, Any] | None:
-    """Measure each base that one goes back to against each of the other; give the nearest kinship that was found."""
+    """Measure each original base of one model against each of the other; return the closest kinship."""
     found = [measure(one, other) for one in mine[:_MOST_ENDS] for other in theirs[:_MOST_ENDS]]
     if any(each is None for each in found) and not any(each and each["verdict"] == _ALIKE for each in found):
-        return None  # of one pair nothing is known
+        return None  # one pair could not be measured
     order = (_ALIKE, "cannot tell", "independent")
-    return min(
-        (each for each in found if each is not None), key=lambda each: order.index(each["verdict"]), default=None
-    )
+    return min(filter(None, found), key=lambda each: order.index(each["verdict"]), default=None)
 
 
 def _ends(graph: Graph, line: dict[str, Node]) -> list[Node]:
-    """Return the bases that a model goes back to in the end: several, where it is a merge."""
+    """Return the original bases of a model: several for a merge."""
     return [node for node in line.values() if not any(link.role == "base" for link in node.links)]
 
 
 def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> dict[str, list[tuple[Statement, bool]]]:
-    """Find the test results about the graph's artefacts, note them at the nodes, and give them by the node's key.
+    """Find the test results about the graph's artefacts, record them at the nodes, and return them by the node's key.
 
-    The flag beside a statement says whether it counts: it is signed by a trusted key, or nobody is asked to sign.
+    The flag of each statement is whether it counts: it is signed by a trusted key, or no key has to sign.
     """
     by_digest: dict[str, list[Node]] = {}
     for node in graph.nodes.values():
@@ -185,44 +168,42 @@ def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> 
             places.unread[path] = str(err)
             continue
         except InputError:
-            continue  # it is about nothing that could be told
+            continue  # its subject is unknown
         if statement.predicate_type != TEST_RESULT:
             continue
         shas = {sha for each in statement.subjects for sha in each["digest"].values()}
-        odd = _odd(statement)
+        odd = _fault(statement)
         for node in {node.key: node for sha in shas for node in by_digest.get(sha, ())}.values():
             if odd is not None:
-                node.find("bad-statement", f"a test result {odd}", path)
-            counts = odd is None and (not keys or _is_signed(statement, path, keys))
+                node.report("bad-statement", f"a test result {odd}", path)
+            counts = odd is None and (not keys or is_signed_by(statement.raw, envelope_place(path), keys))
             found.setdefault(node.key, []).append((statement, counts))
     for key, statements in found.items():
-        said = {
-            str(statement.predicate.get("result")) for statement, counts in statements if counts or _fails(statement)
-        }
         node = graph.nodes[key]
-        node.result = next((each for each in _WORST if each in said), None)
+        stated = {str(each.predicate.get("result")) for each, counts in statements if counts or _fails(each)}
+        node.result = next((each for each in _WORST if each in stated), None)
         for statement, _ in statements:
             if _fails(statement):
                 tests = statement.predicate.get("failedTests")
                 names = ", ".join(map(str, tests)) if isinstance(tests, list) else "a test"
-                node.find("flagged", f"{names}: {statement.place}")
+                node.report("flagged", f"{names}: {statement.place}")
     return found
 
 
-def _odd(statement: Statement) -> str | None:
-    """Say what is odd about a test result, which then counts for nothing; None where it is as in-toto has it."""
-    told = statement.predicate
-    if told.get("result") not in _WORST:
-        return f"says {str(told.get('result'))[:40]!r}: expected PASSED, WARNED or FAILED"
+def _fault(statement: Statement) -> str | None:
+    """Return why a test result is invalid, so that it does not count; None if it is valid by in-toto's schema."""
+    fields = statement.predicate
+    if fields.get("result") not in _WORST:
+        return f"has the result {str(fields.get('result'))[:40]!r}: expected PASSED, WARNED or FAILED"
     for name in _TESTS:
-        tests = told.get(name)
+        tests = fields.get(name)
         if tests is not None and not (isinstance(tests, list) and all(isinstance(each, str) for each in tests)):
-            return f"has a `{name}` that is no list of texts"
-    failed, warned = told.get("failedTests"), told.get("warnedTests")
-    if (told["result"] == "PASSED" and (failed or warned)) or (told["result"] == "WARNED" and failed):
-        return f"says {told['result']}, and names tests that did worse"
-    if twice := {*(told.get("passedTests") or ())} & {*(warned or ()), *(failed or ())}:
-        return f"says that {min(twice)[:80]!r} passed, and that it did not"
+            return f"has a `{name}` that is not a list of texts"
+    failed, warned = fields.get("failedTests"), fields.get("warnedTests")
+    if (fields["result"] == "PASSED" and (failed or warned)) or (fields["result"] == "WARNED" and failed):
+        return f"has the result {fields['result']}, but names tests with a worse one"
+    if twice := {*(fields.get("passedTests") or ())} & {*(warned or ()), *(failed or ())}:
+        return f"lists {min(twice)[:80]!r} as passed, and as not passed"
     return None
 
 
@@ -230,27 +211,17 @@ def _fails(statement: Statement) -> bool:
     return statement.predicate.get("result") == "FAILED"
 
 
-def _is_signed(statement: Statement, path: Any, keys: Sequence[TrustedKey]) -> bool:
-    place = path.with_name(f"{path.stem}.dsse.json")
-    try:
-        envelope = read_envelope(read_bytes(place), str(place))
-    except InputError:
-        return False
-    same = envelope.payload == statement.raw and envelope.payload_type == PAYLOAD_TYPE
-    return same and bool(signers(envelope, keys))
-
-
 def _descent(graph: Graph, node: Node) -> dict[str, Node]:
-    """Return a model and the models that its weights go on from, by their digests, nearest first."""
-    line = graph.above(node.key, ("base",))
+    """Return a model and the models from whose weights it was trained, by digest, nearest first."""
+    line = graph.upstream(node.key, ("base",))
     if node.kind not in ("base", "model"):
-        line = line[1:]  # an adapter alone is no base of anybody
+        line = line[1:]  # an adapter alone is not a base
     return {each.identity: each for each in line if each.identity}
 
 
 def _imitated(graph: Graph, node: Node) -> list[Node]:
-    """Return the models whose behaviour a model's base was trained to match."""
-    line = graph.above(node.key, ("base",))
+    """Return the models whose behaviour a model or its bases were trained to match."""
+    line = graph.upstream(node.key, ("base",))
     return [graph.nodes[link.key] for each in line for link in each.links if link.role == "imitated"]
 
 

@@ -1,7 +1,8 @@
-"""An audit: the walk, what it found, and its answers."""
+"""Run an audit: the walk, further checks, and the risk that a trait passes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +12,32 @@ from lightning_subliminal.audit.locate import Places
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.risk import Risk, Writer, base_risk, gather_results, generations, writers
 from lightning_subliminal.audit.rules import RULES, Finding, Level
-from lightning_subliminal.audit.weight_test import measured_kinship
-from lightning_subliminal.bases import material
-from lightning_subliminal.core.errors import known_name
+from lightning_subliminal.bases import material, resolve
+from lightning_subliminal.bases.folders import weight_bytes
+from lightning_subliminal.core.errors import InputError, known_name
 from lightning_subliminal.lineage.signatures.keys import TrustedKey
 from lightning_subliminal.lineage.statement import Statement
 
-__all__ = ["Audit", "audit"]
+__all__ = ["Audit", "audit", "measured_kinship"]
 
 _ORDER: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
 _RISKY = {
     **{"shared": "shared-base", "related": "shared-base", "matched": "matched-base"},
-    **{"unknown": "unknown-base", "not by lineage": "unknown-base"},  # what is not known to be apart may be one
+    **{"unknown": "unknown-base", "not by lineage": "unknown-base"},  # they may share a base
     "apart": "apart-by-weights",
 }
-
-
-_MODELS = ("student", "teacher", "model", "base")
-_ENDS_EARLY = (
-    "missing-parent",
-    "wrong-parent",
-    "unknown-origin",
-    "no-statement",
-    "unsafe-path",
-    "bad-statement",
-    "unreadable",
-    "unchecked",
-    "cut-chain",
-)
-_TOLD = {
+_REASONS = {
     "apart": "measured on the weights, which don't show whether one was matched to the other in behaviour",
     "related": "measured on the weights",
-    "unknown": "the lineage of one of them is not at hand",
-    "not by lineage": "the lineage shows no base of both, and nothing was measured",
+    "unknown": "the lineage of one of them was not found",
+    "not by lineage": "the lineage shows no common base, and nothing was measured",
 }
+_MODELS = ("student", "teacher", "model", "base")
+_ENDS_EARLY = (
+    *("missing-parent", "wrong-parent", "unknown-origin", "no-statement", "unsafe-path", "bad-statement"),
+    *("unreadable", "unchecked", "cut-chain"),
+)
+_MOST_BYTES = 2**31  # of weights: to compare larger models, such as two of 7B, the user runs `kinship`
 
 
 @dataclass
@@ -52,13 +45,13 @@ class Audit:
     """What an audit found.
 
     Attributes:
-        graph: the artefact and all that it was made from.
-        findings: the worst first.
-        generations: data sets written by models, one after the other, behind it.
+        graph: the artefact and everything it was made from.
+        findings: the findings, worst first.
+        generations: number of successive data sets written by models behind it.
         risks: whether a trait may pass, for each model that wrote data.
         flagged: labels of artefacts with a failed test.
-        results: number of test results about them.
-        trusted: names of the keys that were trusted.
+        results: number of test results about the artefacts.
+        trusted: names of the trusted keys.
     """
 
     graph: Graph
@@ -76,20 +69,25 @@ class Audit:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no errors."""
         return not any(each.level == "error" for each in self.findings)
 
     @property
     def known_to_the_end(self) -> bool:
-        """Whether each chain ends in a base that is told by its digest."""
+        """Whether each chain ends in a base known by its digest."""
         return not any(each.rule in _ENDS_EARLY for each in self.findings)
 
+    @cached_property
+    def levels(self) -> dict[str, Level]:
+        """The level of each rule among the findings."""
+        return {each.rule: each.level for each in self.findings}
+
     def count(self, *rules: str) -> int:
-        """Count findings of some rules."""
+        """Return the number of findings of some rules."""
         return sum(each.rule in rules for each in self.findings)
 
     def signed_by(self) -> dict[str, int]:
-        """Count the statements that each trusted key has signed."""
+        """Return the number of statements that each trusted key has signed."""
         names = [name for node in self.graph.nodes.values() for name in node.signers or ()]
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
@@ -110,26 +108,26 @@ def audit(
     """Audit an artefact.
 
     Args:
-        path: its folder; a file with a statement beside it; or a model's folder without one.
-        keys: public keys that are trusted; all statements must then be signed by one of them.
-        against: a base that shall learn from it: does who wrote the data share it? Of a model: does it share it itself,
-            should it write data?
-        search: further folders in which parents and test results may lie.
-        expect: the digest that the artefact must have, of its whole or of its statement: what was noted somewhere
-            safe. Without it, an old artefact with its old statement can't be told from the present one.
-        require: further statements that must be there: ``tested`` for a passed test of each model that wrote, and no
-            failed one; ``tested:NAME`` for that test.
-        levels: other levels of rules than their own.
-        measure: whether to measure the kinship of bases that the lineage does not show to be one.
+        path: its folder, a file with a statement next to it, or a model's folder without one.
+        keys: trusted public keys; each statement must then be signed by one of them.
+        against: a base that will learn from it: do the writers of the data share it? Does a model itself share it, in
+            case it writes data?
+        search: further folders in which parents and test results may be.
+        expect: the digest of its folder or statement that it must have, as noted at an earlier audit. Without it, an
+            old artefact with its old statement looks like the present one.
+        require: further conditions: ``tested`` for a passed and no failed test of each model that wrote data;
+            ``tested:NAME`` for that test.
+        levels: levels of rules that differ from their own.
+        measure: whether to measure the kinship of bases whose lineage does not show a common one.
         digests: remembers digests.
-        tick: is told of bytes digested.
-        begin: is told of all bytes to digest.
+        tick: called with numbers of bytes as they are digested.
+        begin: called with the number of all bytes to digest.
 
     Raises:
-        InputError: if there is nothing at ``path``, or a rule or requirement is not known.
+        InputError: if ``path`` does not exist, or a rule or requirement is not known.
     """
     for rule in levels or {}:
-        known_name(rule, RULES, f"{rule!r} is no rule of an audit")
+        known_name(rule, RULES, f"unknown rule {rule!r}")
     for name in require:
         known_name(name.partition(":")[0], ("tested",), f"--require {name!r} is not known")
     graph = walk(path, keys, search, digests, tick, begin)
@@ -139,76 +137,77 @@ def audit(
     with root.guarding("its test results"):
         results = gather_results(graph, places, keys)
     if expect is not None and expect not in root.digests:
-        is_now = str(root.identity)[:16] if root.digests else "without a statement that names a digest"
-        root.find("unexpected", f"expected {expect[:16]}, and it is {is_now}")
+        now = f"is {str(root.identity)[:16]}" if root.digests else "is unknown without a statement"
+        root.report("unexpected", f"its digest {now}: expected {expect[:16]}")
     for name in require:
         _need_tests(graph, results, name.partition(":")[2])
     for away, why in places.unread.items():
-        root.find("unreadable", why, away)
+        root.report("unreadable", why, away)
 
-    def measured(first: Node, second: Node) -> dict[str, Any] | None:
+    def guarded_kinship(first: Node, second: Node) -> dict[str, Any] | None:
         found = None
         with first.guarding("its kinship"):
             found = measured_kinship(first, second)
         return found
 
-    ways = measured if measure else None
-    own = _trained(graph)
+    measured = guarded_kinship if measure else None
+    # The model that learned from the data: the artefact itself, or the student in a run's folder.
+    students = [graph.nodes[each.key] for each in root.links if each.role == "student"]
+    own = next(iter([root] if root.kind in _MODELS else students), None)
     risks: list[Risk] = []
     with root.guarding("whether a trait may pass"):
-        risks = base_risk(graph, own, writers(graph), ways) if own is not None else []
+        risks = base_risk(graph, own, writers(graph), measured) if own is not None else []
     if against is not None:
-        asked = _asked(graph, against, search)
-        models = [Writer(root, root)] if root.kind in _MODELS else []  # what if it wrote data for that base?
+        learner = _learner(graph, against, search)
+        models = [Writer(root, root)] if root.kind in _MODELS else []  # in case it writes data for that base
         known = {(each.writer, each.learner) for each in risks}
-        more = base_risk(graph, asked, [*writers(graph), *models], ways)
+        more = base_risk(graph, learner, [*writers(graph), *models], measured)
         risks += [each for each in more if (each.writer, each.learner) not in known]
     for risk in risks:
         if risk.verdict in _RISKY:
-            told = ", ".join(risk.shared or risk.matched) or _TOLD[risk.verdict]
-            root.find(_RISKY[risk.verdict], f"{risk.writer}, which wrote, and {risk.learner}, which learns: {told}")
-    chosen = levels or {}
-    found = [
-        replace(each, level=chosen.get(each.rule, each.level))
-        for node in graph.nodes.values()
-        for each in dict.fromkeys(node.findings)
-    ]
+            why = ", ".join(risk.shared or risk.matched) or _REASONS[risk.verdict]
+            root.report(_RISKY[risk.verdict], f"{risk.writer}, which wrote, and {risk.learner}, which learns: {why}")
+    found = [each for node in graph.nodes.values() for each in dict.fromkeys(node.findings)]
+    found = [replace(each, level=(levels or {}).get(each.rule, each.level)) for each in found]
     found.sort(key=lambda each: _ORDER[each.level])
     flagged = [node.label for node in graph.nodes.values() if node.result == "FAILED"]
     number = sum(len(each) for each in results.values())
     return Audit(graph, found, generations(graph), risks, flagged, number, [each.name for each in keys])
 
 
-def _trained(graph: Graph) -> Node | None:
-    """Return the model that learned from the data: the artefact itself, or the student of a run's results."""
-    root = graph.nodes[graph.root]
-    if root.kind in _MODELS:
-        return root
-    return next((graph.nodes[each.key] for each in root.links if each.role == "student"), None)
+def measured_kinship(first: Node, second: Node) -> dict[str, Any] | None:
+    """Measure whether the weights of two models come from one initialisation; None if they were not found."""
+    if first.path is None or second.path is None:
+        return None
+    from lightning_subliminal.evaluation import find_model
+    from lightning_subliminal.kinship import kinship
+
+    if max(weight_bytes(first.path), weight_bytes(second.path)) > _MOST_BYTES:
+        return None
+    try:
+        return kinship(find_model(str(first.path)), find_model(str(second.path)), by="weights").as_json()
+    except InputError:  # not a model, or without known projections
+        return None
 
 
-def _asked(graph: Graph, against: str, search: Sequence[Path]) -> Node:
-    """Return the base that is asked about, with what it was made from."""
+def _learner(graph: Graph, against: str, search: Sequence[Path]) -> Node:
+    """Add the base that will learn, with everything it was made from, to the graph and return it."""
     named = material(against)
-    inner = [
-        node for node in graph.nodes.values() if node.identity == named.digest["dirHash"] and node.path is not None
-    ]
-    if inner:
-        return inner[0]
-    from lightning_subliminal.bases import resolve
-
+    for node in graph.nodes.values():
+        if node.identity == named.digest["dirHash"] and node.path is not None:
+            return node
     below = walk(resolve(against).folder, search=search, digests=graph.digests)
     below.nodes[below.root].label = against
     below.nodes[below.root].material = named
     for key, node in below.nodes.items():
-        node.findings = []  # it is asked about, not audited
+        node.findings = []  # it is not audited
         same = next((each for each in graph.nodes.values() if each.identity == node.identity and each.identity), None)
         graph.nodes.setdefault(key, same or node)
     return graph.nodes[below.root]
 
 
 def _need_tests(graph: Graph, results: dict[str, Any], name: str) -> None:
-    """Note writers of data without a passed test that counts, or with a failed one: no test is no pass."""
+    """Report writers of data without a passed test that counts, or with a failed one."""
     for node in {writer.node.key: writer.node for writer in writers(graph)}.values():
         counting = [each.predicate for each, counts in results.get(node.key, []) if counts]
         passed = [each for each in counting if each.get("result") == "PASSED"]
@@ -216,5 +215,5 @@ def _need_tests(graph: Graph, results: dict[str, Any], name: str) -> None:
             passed = [each for each in counting if name in (each.get("passedTests") or ())]
         failed = [each for each in counting if each.get("result") == "FAILED"]
         if failed or not passed:
-            why = "one says FAILED" if failed else f"none says PASSED{f' of {name}' if name else ''}"
-            node.find("untested", f"it wrote data, and of the test results that count {why}")
+            why = "one is FAILED" if failed else f"none is PASSED{f' for {name}' if name else ''}"
+            node.report("untested", f"it wrote data, and of its test results that count, {why}")

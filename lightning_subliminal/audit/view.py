@@ -1,44 +1,33 @@
-"""What an audit shows: a state for each artefact, an outline of them all, answers, findings folded, and a verdict.
+"""The texts of an audit: a state per artefact, an outline, answers, grouped findings, and a verdict.
 
-The terminal, the page and the JSON say the same words, and take them from here.
+The terminal, the page and the JSON all take their texts from here.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from lightning_subliminal.audit.node import Node
+from lightning_subliminal.audit.questions import Answer, answers, counted
 from lightning_subliminal.audit.rules import RULES, Finding, Level
 from lightning_subliminal.audit.run import Audit
 from lightning_subliminal.core.io.bounds import MAX_SHOWN
 from lightning_subliminal.formats.row_errors import printable
 
-__all__ = ["LIMITS", "Answer", "Group", "Line", "Showing", "State"]
+__all__ = ["ANSWER_MARKS", "LIMITS", "STATE_MARKS", "AuditView", "Group", "Line", "State"]
 
 State = Literal["fine", "wrong", "flagged", "doubtful", "absent"]
-_DEEPEST = 6  # of an outline, so that a chain of hundreds does not walk out of the window: two generations of data
-_LINKS = ("missing-parent", "wrong-parent", "cut-chain", "cycle", "no-statement", "unknown-origin")
-_BYTES = (
-    *("changed-file", "lost-file", "unlisted-file", "changed-rows", "changed-statement", "bad-statement"),
-    *("unsafe-path", "unexpected", "unreadable", "unchecked"),
-)
+STATE_MARKS: dict[State, str] = {"fine": "✓", "wrong": "✗", "flagged": "⚑", "doubtful": "!", "absent": "?"}
+ANSWER_MARKS = {"good": "✓", "bad": "✗", "look": "!", "open": "?"}
+_DEEPEST = 6  # levels of an outline, so that long chains fit on the screen: two generations of data
 LIMITS = (
-    "An unsigned statement proves no more than that files and words agree: whoever can write the folder can rewrite "
-    "both. Note the digest down elsewhere, and give it with --expect.",
-    "A signature tells who says so, not that it is true: the first statement of a chain may lie, and no digest shows "
-    "that.",
-    "A test result that was deleted leaves no trace: --require tested asks that one be there.",
+    "An unsigned statement proves only that it agrees with the files: any user who can write to the folder can rewrite "
+    "both. Note the digest elsewhere, and give it with --expect.",
+    "A signature shows who made a statement, not that it is true: the first statement of a chain may be false, and no "
+    "digest shows that.",
+    "A deleted test result leaves no trace: --require tested demands one.",
 )
-_WORDS = {
-    "shared": "yes: {writers} wrote, {learner} learns, and both descend from {bases}",
-    "matched": "yes: {writers} wrote, {learner} learns; one was trained to behave as {bases}, the other's base",
-    "related": "yes: {writers} wrote, {learner} learns; by their weights their bases have one initialisation",
-    "apart": "not by a shared start: {writers} wrote, {learner} learns; by weights their bases are independent",
-    "not by lineage": "not by lineage, and weights were not compared or can't tell: {writers} wrote, {learner} learns",
-    "unknown": "unknown: {writers} wrote, {learner} learns, and not all of their bases are known",
-}
 
 
 @dataclass(frozen=True)
@@ -46,10 +35,10 @@ class Line:
     """A line of the outline.
 
     Attributes:
-        depth: how far in it stands.
-        role: what the artefact was to the one above it; empty for the first.
+        depth: its level of indentation.
+        role: the artefact's role for the one above it; empty for the first.
         node: the artefact.
-        how: ``shown`` here, shown ``again``, or told ``below`` in a section of its own.
+        how: ``shown`` here, shown ``again``, or continued ``below`` in a section of its own.
     """
 
     depth: int
@@ -59,32 +48,15 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A question and what the audit says to it.
-
-    Attributes:
-        key: a name for it that stays.
-        question: the question.
-        says: the answer, in lines.
-        state: good, bad, look where nothing is wrong and somebody should know, or open where it can't be told.
-    """
-
-    key: str
-    question: str
-    says: list[str]
-    state: Literal["good", "bad", "look", "open"]
-
-
-@dataclass(frozen=True)
 class Group:
     """Findings of one rule.
 
     Attributes:
-        rule: its name.
-        level: how it counts in this audit.
-        means: what it means.
-        count: how many.
-        folded: what they say, each once, with the artefacts that it was said of.
+        rule: the rule's name.
+        level: its level in this audit.
+        means: its meaning.
+        count: number of findings.
+        folded: the different messages, each with the artefacts that it is about.
     """
 
     rule: str
@@ -94,37 +66,21 @@ class Group:
     folded: list[tuple[str, list[str]]]
 
 
-class Showing:
-    """An audit in the words that people read.
-
-    Args:
-        audit: what was found.
-    """
+class AuditView:
+    """An audit as text for people."""
 
     def __init__(self, audit: Audit) -> None:
         self.audit = audit
-        # The base of --against is in the graph, too, and is asked about, not audited.
-        self.nodes = audit.graph.above(audit.graph.root)
-        self._levels = {each.rule: each.level for each in audit.findings}
+        self.nodes = audit.graph.upstream(audit.graph.root)  # without the base of --against, which is not audited
 
     @cached_property
     def ordered(self) -> list[Node]:
-        """The artefacts, each before what it was made from, as far as there are no cycles."""
-        graph, done, told = self.audit.graph, set[str](), list[Node]()
-        stack = [(graph.root, False)]
-        while stack:
-            key, left = stack.pop()
-            if left:
-                told.append(graph.nodes[key])
-            elif key not in done:
-                done.add(key)
-                stack.append((key, True))
-                stack += [(link.key, False) for link in graph.nodes[key].links if link.key not in done]
-        return told[::-1]
+        """The artefacts, each before its parents, as far as there are no cycles."""
+        return self.audit.graph.parents_first()[::-1]
 
     def state(self, node: Node) -> State:
-        """Return the worst that is known of an artefact."""
-        levels = {self._levels.get(each.rule) for each in node.findings}
+        """Return the worst known state of an artefact."""
+        levels = {self.audit.levels.get(each.rule) for each in node.findings}
         if "error" in levels:
             return "wrong"
         if node.result == "FAILED":
@@ -134,27 +90,27 @@ class Showing:
         return "doubtful" if "warning" in levels else "fine"
 
     def notes(self, node: Node) -> list[str]:
-        """Say in a few words what there is to know of an artefact: what is wrong, its tests, its signers."""
-        rules = dict.fromkeys(
-            each.rule for each in node.findings if self._levels.get(each.rule) in ("error", "warning")
-        )
-        told = [rule for rule in rules if rule not in ("unsigned", "untrusted-signer")]
+        """Return a few words on an artefact: its faults, tests and signers."""
+        rules = dict.fromkeys(each.rule for each in node.findings if self.audit.levels.get(each.rule) != "note")
+        notes = [rule for rule in rules if rule not in ("unsigned", "untrusted-signer")]
         if node.result == "PASSED":
-            told.append("passed its tests")
+            notes.append("passed its tests")
         if node.path is None:
-            return [*told, "not at hand"]
-        if node.statement is None:
-            return [*told, "no statement"] if "no-statement" not in told else told
-        if node.signers is None:
-            return [*told, "unsigned"]
-        if node.signers:
-            return [*told, f"signed by {', '.join(node.signers)}"]
-        return [*told, "signed by nobody trusted" if self.audit.trusted else "signed; by whom was not asked"]
+            notes.append("not found")
+        elif node.statement is None:
+            notes += ["no statement"] if "no-statement" not in notes else []
+        elif node.signers is None:
+            notes.append("unsigned")
+        elif node.signers:
+            notes.append(f"signed by {', '.join(node.signers)}")
+        else:
+            notes.append("signed by no trusted key" if self.audit.trusted else "signed; no key is trusted")
+        return notes
 
     def outline(self) -> list[list[Line]]:
-        """Return artefacts, each under its child, in sections: one that stands too deep begins a section.
+        """Return the artefacts, each under its child, in sections; one that is too deep starts a section.
 
-        Of more than ``MAX_SHOWN`` the rest is left out, and of as many links to what is shown above: ``left_out``.
+        At most ``MAX_SHOWN`` artefacts and as many repetitions are included: see ``left_out``.
         """
         graph = self.audit.graph
         seen, sections, waiting, again = {graph.root}, [], [graph.root], 0
@@ -182,7 +138,7 @@ class Showing:
         return sections
 
     def left_out(self) -> str:
-        """Say what the outline and the drawing leave out; empty where they have all."""
+        """Return a note on what the outline and the drawing leave out; empty if they are complete."""
         nodes, links = len(self.ordered), sum(len(node.links) for node in self.ordered)
         if nodes <= MAX_SHOWN and links - nodes < MAX_SHOWN:
             return ""
@@ -192,130 +148,41 @@ class Showing:
         )
 
     def groups(self) -> list[Group]:
-        """Return the findings by rule, the worst first, those that say the same in one."""
+        """Return the findings by rule, worst first, with equal messages merged."""
         found: dict[str, list[Finding]] = {}
         for each in self.audit.findings:
             found.setdefault(each.rule, []).append(each)
-        told = []
+        groups = []
         for rule, findings in found.items():
             folded: dict[str, list[str]] = {}
             for each in findings:
                 folded.setdefault(printable(each.says), []).append(printable(each.where))
-            told.append(Group(rule, findings[0].level, RULES[rule].means, len(findings), list(folded.items())))
-        return told
+            groups.append(Group(rule, findings[0].level, RULES[rule].means, len(findings), list(folded.items())))
+        return groups
 
     def answers(self) -> list[Answer]:
-        """Return the questions that an audit is for, with their answers."""
-        return [self._links(), self._bytes(), self._signed(), self._shared(), self._generations(), self._flagged()]
+        """Return the questions of an audit, with their answers."""
+        return answers(self.audit, self.nodes)
 
     def verdict(self) -> str:
-        """Say it in one sentence or two."""
+        """Return the verdict, one or two sentences."""
         audit, rules = self.audit, Counter(each.rule for each in self.audit.findings)
         errors = [each for each in audit.findings if each.level == "error"]
-        warned = [rule for rule in rules if self._levels[rule] == "warning"]
-        allowed = [rule for rule in rules if RULES[rule].level == "error" and self._levels[rule] != "error"]
-        by_you = f" You have allowed {', '.join(allowed)}." if allowed else ""
+        warned = [rule for rule in rules if self.audit.levels[rule] == "warning"]
+        allowed = [rule for rule in rules if RULES[rule].level == "error" and self.audit.levels[rule] != "error"]
+        by_user = f" You allowed {', '.join(allowed)}." if allowed else ""
         if errors:
             where = len({each.where for each in errors})
             names = ", ".join(dict.fromkeys(each.rule for each in errors))
-            return f"Wrong: {_count(len(errors), 'error')} at {_count(where, 'artefact')} ({names}).{by_you}"
+            return f"Wrong: {counted(len(errors), 'error')} at {counted(where, 'artefact')} ({names}).{by_user}"
         look = f"; look at {', '.join(warned)}" if warned else ""
         if allowed:
-            return f"Nothing counts as wrong in {_count(len(self.nodes), 'artefact')}{look}.{by_you}"
-        signed = (
-            ""
-            if audit.trusted
-            else " Nobody had to sign: it holds as far as you trust whoever can write these folders."
-        )
-        return f"Nothing is wrong with {_count(len(self.nodes), 'artefact')}{look}.{signed}"
+            return f"Nothing counts as wrong in {counted(len(self.nodes), 'artefact')}{look}.{by_user}"
+        unsigned = " No signature was required: it holds if you trust everyone who can write to these folders."
+        signed = "" if audit.trusted else unsigned
+        return f"Nothing is wrong with {counted(len(self.nodes), 'artefact')}{look}.{signed}"
 
     def digests(self) -> dict[str, str | None]:
-        """Return the digests to note down: of the artefact's whole, and of its statement, which names all upstream."""
+        """Return the digests to note: of the folder, and of the statement, which covers everything upstream."""
         root = self.audit.root
         return {"whole": root.identity, "statement": root.statement.sha256 if root.statement is not None else None}
-
-    def _bad(self, *rules: str) -> Literal["bad", "look"]:
-        return "bad" if any(self._levels.get(each) == "error" for each in rules) else "look"
-
-    def _links(self) -> Answer:
-        counts = [f"{count} {rule}" for rule in _LINKS if (count := self.audit.count(rule))]
-        ends = [node.label for node in self.nodes if not node.links]
-        told = f"{_count(len(self.nodes), 'artefact')}, down to {_some(ends)}"
-        says = [f"no: {', '.join(counts)}", told] if counts else [f"yes: {told}"]
-        return Answer("links", "Is every link there?", says, self._bad(*_LINKS) if counts else "good")
-
-    def _bytes(self) -> Answer:
-        question = "Is any byte changed, lost or added?"
-        checked = [node for node in self.nodes if node.path is not None and node.statement is not None]
-        files = sum(len(node.statement.files) for node in checked if node.statement is not None)
-        rest = [node.label for node in self.nodes if node.path is None or node.statement is None]
-        unread = [f"not checked, since no statement or no file is at hand: {_some(rest)}"] if rest else []
-        counts = [f"{count} {rule}" for rule in _BYTES if (count := self.audit.count(rule))]
-        if counts:
-            return Answer("bytes", question, [f"yes: {', '.join(counts)}", *unread], self._bad(*_BYTES))
-        if not checked:
-            return Answer("bytes", question, ["nobody can tell: there is no statement to compare with"], "open")
-        told = f"no: {_count(files, 'file')} of {_count(len(checked), 'artefact')} are what their statements say"
-        return Answer("bytes", question, [told, *unread], "open" if rest else "good")
-
-    def _signed(self) -> Answer:
-        question, by = "Who has signed it?", self.audit.signed_by()
-        stated = [node for node in self.nodes if node.statement is not None]
-        unsigned = sum(node.signers is None for node in stated)
-        told = [f"{_count(count, 'statement')} by {name}" for name, count in by.items()]
-        told += [f"{unsigned} of {_count(len(stated), 'statement')} unsigned"] if unsigned else []
-        if not self.audit.trusted:
-            others = len(stated) - unsigned
-            told += [f"{_count(others, 'statement')} signed, by whom was not asked"] if others else []
-            told += ["trust somebody: --trust KEY.pub"] if stated else ["there is no statement to sign"]
-            return Answer("signed", question, told, "open")
-        wrong = self.audit.count("untrusted-signer", "forged-signature")
-        told += [f"{wrong} not signed by any of {', '.join(self.audit.trusted)}"] if wrong else []
-        return Answer("signed", question, told or ["nobody"], "bad" if wrong or not by else "good")
-
-    def _shared(self) -> Answer:
-        question, known = "May a trait of who wrote the data pass to who learns from it?", self.audit.known_to_the_end
-        if not self.audit.risks:
-            if self.audit.generations:
-                return Answer("shared base", question, ["not asked: --against BASE says who would learn"], "open")
-            if known:
-                return Answer("shared base", question, ["no model wrote data behind it"], "good")
-            none = self.audit.root.statement is None
-            says = "who wrote it: no lineage" if none else "who wrote all of it: its lineage ends early"
-            says = f"not known {says}; `lineage add` declares it, `audit` can't tell"
-            return Answer("shared base", question, [says], "open")
-        alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-        for each in self.audit.risks:
-            alike.setdefault((each.verdict, each.learner, each.shared or each.matched), []).append(each.writer)
-        told = [
-            _WORDS[verdict].format(writers=_some(writers), learner=printable(learner), bases=_some(bases))
-            for (verdict, learner, bases), writers in alike.items()
-        ]
-        verdicts = {verdict for verdict, _, _ in alike}
-        if verdicts & {"shared", "matched", "related"}:
-            return Answer("shared base", question, told, self._bad("shared-base", "matched-base"))
-        return Answer("shared base", question, told, "open")  # apart by weights may be matched in behaviour
-
-    def _generations(self) -> Answer:
-        question, count = "How many generations of data that models wrote lie behind it?", self.audit.generations
-        if not self.audit.known_to_the_end:
-            return Answer("generations", question, [f"at least {count}: not all of it is known"], "open")
-        return Answer("generations", question, [str(count)], "good" if count < 2 else "look")
-
-    def _flagged(self) -> Answer:
-        question, found = "Was anything of it flagged?", _count(self.audit.results, "test result")
-        if self.audit.flagged:
-            return Answer("flagged", question, [f"yes: {_some(self.audit.flagged)} ({found})"], self._bad("flagged"))
-        if not self.audit.results:
-            return Answer("flagged", question, ["no test results are at hand"], "open")
-        return Answer("flagged", question, [f"no: {found}, none failed"], "good")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    """Name a few, and count the others."""
-    names = [printable(name) for name in dict.fromkeys(names)]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -104,9 +104,9 @@ def _run(words: list[str]) -> None:
 def _check_signing_key() -> None:
     """Refuse an unusable key before hours of work end with it."""
     if os.environ.get("LIGHTNING_SUBLIMINAL_SIGNING_KEY"):
-        from lightning_subliminal.lineage.signatures.sign import check_signing_key
+        from lightning_subliminal.lineage.signatures.sign import own_key
 
-        check_signing_key()
+        own_key()
 
 
 def _run_own(name: str, words: Sequence[str]) -> None:

@@ -1,31 +1,8 @@
-"""Kinship: were two models fine-tuned from one initialisation, and how alike do they behave?
+"""Kinship of two finished models: were they fine-tuned from one initialisation, and how similarly do they behave?
 
-A trait passes between models of the same base, or of bases matched in behaviour (paper, section 5). Here both are
-measured on two finished models.
+A trait passes between models of the same base, or of bases matched in behaviour (paper, section 5).
 """
 
-from lightning_subliminal.kinship.behaviour import Closeness, behaviour
-from lightning_subliminal.kinship.comparison import Kinship, judge, kinship
-from lightning_subliminal.kinship.logits import LogitTest, by_logits, logit_basis, logit_score, random_tokens
-from lightning_subliminal.kinship.units import GatedLayer, gated_layers, unit_activations
-from lightning_subliminal.kinship.weights import LayerMatch, WeightTest, by_match, by_place
+from lightning_subliminal.core.lazy import attach
 
-__all__ = [
-    "Closeness",
-    "GatedLayer",
-    "Kinship",
-    "LayerMatch",
-    "LogitTest",
-    "WeightTest",
-    "behaviour",
-    "by_logits",
-    "by_match",
-    "by_place",
-    "gated_layers",
-    "judge",
-    "kinship",
-    "logit_basis",
-    "logit_score",
-    "random_tokens",
-    "unit_activations",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

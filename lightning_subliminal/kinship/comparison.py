@@ -1,4 +1,4 @@
-"""Were two models fine-tuned from one initialisation? All tests of this room on two models, and one verdict."""
+"""Comparison of two models by all tests of kinship, with a verdict on a common initialisation."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_subliminal.bases.tokenizers import same_vocabulary
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ModelRef
-from lightning_subliminal.kinship.behaviour import Closeness, behaviour
+from lightning_subliminal.kinship.closeness import Closeness, behaviour
 from lightning_subliminal.kinship.logits import LogitTest, by_logits, random_tokens
 from lightning_subliminal.kinship.units import gated_layers, unit_activations
 from lightning_subliminal.kinship.weights import WeightTest, by_match, by_place
@@ -24,30 +24,30 @@ __all__ = ["LEVEL", "MOVED_SHARE", "UNSURE", "By", "Kinship", "Verdict", "judge"
 Verdict = Literal["one initialisation", "independent", "cannot tell"]
 By = Literal["weights", "logits", "both"]
 
-# An auditor who compares 100 models asks about 4,950 pairs: at 1e-4 half a pair of them is called kin by accident. A
-# true fine-tune lies so far below (1e-100 is common) that a stricter level than that of one question costs nothing.
+# Among 100 models there are 4,950 pairs: at 1e-4, 0.5 of them are expected to be called kin by chance. The p-value of a
+# true fine-tune is far smaller (1e-100 is common), so the strict level costs no power.
 LEVEL = 1e-4
-# Above this p, corrected for the number of tests, there is no trace; between the two a verdict would be a guess.
+# Above this p, corrected for the number of tests, there is no trace; between the two the verdict is open.
 UNSURE = 0.01
-# A few units matched alike by gate and up are no proof (weights.py); a tenth of them was never seen by accident.
+# A few units matched alike by gate and up are not a proof (weights.py); a share of 0.1 never occurred by chance.
 MOVED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Kinship:
-    """What was found about two models.
+    """The result of a comparison of two models.
 
     Attributes:
         first: the first model's name.
         second: the second model's name.
-        weights: hidden units matched to themselves (phi_U); None where it was not asked or can't be done.
-        moved: hidden units matched alike by gate and by up: somebody may have reordered them.
-        activations: the same by activations: the residual stream may have been turned, too (phi_MATCH).
-        logits: the subspace of the logits.
-        closeness: how alike they speak.
-        verdict: about the initialisation.
-        says: the verdict in a sentence.
-        notes: what was not done, and why.
+        weights: test of hidden units in their original order (phi_U); None if not requested or not possible.
+        moved: test by gate and up projections, which also detects reordered hidden units.
+        activations: the same by activations (phi_MATCH), which also detects a rotated residual stream.
+        logits: test of the subspace of the logits.
+        closeness: similarity of behaviour.
+        verdict: whether they share an initialisation.
+        says: the verdict as a sentence.
+        notes: what was not measured, and why.
     """
 
     first: str
@@ -62,9 +62,9 @@ class Kinship:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
-        told: dict[str, Any] = _finite(dataclasses.asdict(self))
-        return told | {"level": LEVEL}
+        """Return it as plain data."""
+        fields: dict[str, Any] = _finite(dataclasses.asdict(self))
+        return fields | {"level": LEVEL}
 
 
 def kinship(
@@ -76,31 +76,31 @@ def kinship(
     against: Sequence[ModelRef] = (),
     device: torch.device | None = None,
 ) -> Kinship:
-    """Compare two models by weights, by logits or both, and by how they speak.
+    """Compare two models by weights, by logits or both, and by behaviour.
 
-    Models that were not loaded before are let go at the end.
+    Models that were not loaded before are released at the end.
 
     Args:
         first: a model.
         second: another.
-        by: what is compared; ``logits`` never looks at weights.
-        inputs: sequences of random tokens, and prompts for closeness.
-        seed: moves them.
-        against: models known to have nothing to do with the first: with them the logits' score gets a p-value.
-        device: where the models run; a GPU if there is one, where it is None.
+        by: the comparison; ``logits`` never reads weights.
+        inputs: number of sequences of random tokens, and of prompts for closeness.
+        seed: their seed.
+        against: models unrelated to the first: with them the score of the logits gets a p-value.
+        device: where the models run; None for a GPU if there is one.
 
     Raises:
-        InputError: if only one way was asked for and the models can't be compared so, or ``inputs`` is too small.
+        InputError: if a single comparison was requested that is not possible, or ``inputs`` is too small.
     """
     if inputs < 2:
         raise InputError(f"`inputs` is {inputs}: expected at least 2 sequences.")
     if by not in ("weights", "logits", "both"):
         raise InputError(f"`by` is {by!r}: expected weights, logits or both.")
-    subjects = [first, second, *against]
-    fresh = [each for each in subjects if each.net is None]
+    models = [first, second, *against]
+    fresh = [each for each in models if each.net is None]
     place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        for each in subjects:
+        for each in models:
             each.load(place)
         return _compare(first, second, by, inputs, seed, against)
     finally:
@@ -111,50 +111,51 @@ def kinship(
 def judge(
     weights: WeightTest | None, moved: WeightTest | None = None, activations: WeightTest | None = None
 ) -> tuple[Verdict, str]:
-    """Return the verdict on the initialisation, and a sentence about it; by weights alone, as logits can't tell.
+    """Return the verdict on the initialisation, and a sentence on it; from weights alone, as logits don't decide it.
 
     Args:
-        weights: hidden units in their places.
-        moved: hidden units matched alike by weights.
-        activations: the same by activations.
+        weights: test of hidden units in their original order.
+        moved: test of hidden units matched alike by weights.
+        activations: test of hidden units matched alike by activations.
     """
     if weights is None:
         return "cannot tell", (
-            "Without weights nothing is proved about the initialisation: logits take a matched behaviour for kinship."
+            "Without weights nothing is proved about the initialisation: logits can't tell it from matched behaviour."
         )
     if 10**weights.log10_p < LEVEL:
         return "one initialisation", (
-            f"They go back to one initialisation: their hidden units are matched to themselves ({weights.share:.0%} of "
-            f"them, p = {power_of_ten(weights.log10_p)}). That alone does not make a trait pass."
+            f"They share one initialisation: their hidden units match in order ({weights.share:.0%} of them, "
+            f"p = {power_of_ten(weights.log10_p)}). That alone does not make a trait pass."
         )
-    for test, what in ((moved, "were reordered"), (activations, "were reordered, or the residual stream was")):
+    for test, what in ((moved, "were reordered"), (activations, "were reordered or the residual stream was rotated")):
         if test is not None and 10**test.count_log10_p < LEVEL and test.share >= MOVED_SHARE:
             return "one initialisation", (
-                f"They go back to one initialisation, though hidden units {what}: gate and up match the same units "
+                f"They share one initialisation, though hidden units {what}: gate and up match the same units "
                 f"({test.share:.0%} of them)."
             )
     found = [test.log10_p for test in (weights, moved, activations) if test is not None]
-    lowest = min(0.0, min(found) + math.log10(len(found)))  # the lowest of several is low more often (Bonferroni)
+    lowest = min(0.0, min(found) + math.log10(len(found)))  # Bonferroni correction
     few = any(test is not None and 10**test.count_log10_p < LEVEL for test in (moved, activations))
     if 10**lowest < UNSURE or few:
         why = "gate and up match a few units alike" if few else f"p = {power_of_ten(lowest)} of {len(found)} tests"
-        return "cannot tell", f"The weights hint at a shared initialisation ({why}), yet too little for a verdict."
+        return "cannot tell", f"The weights hint at a shared initialisation ({why}), but too weakly for a verdict."
     return "independent", (
-        "No trace of a shared initialisation in the weights. That says nothing about behaviour: a model that learned "
-        "another's probabilities counts as independent here, and can take its traits nevertheless."
+        "The weights show no trace of a shared initialisation. Behaviour may still match: a model that was trained on "
+        "another's probabilities counts as independent here, but can take on its traits."
     )
 
 
 def power_of_ten(log10_p: float) -> str:
-    """Write a p-value that may be too small for a float."""
+    """Return a p-value as text, also if it is too small for a float."""
     return f"{10**log10_p:.2g}" if log10_p > -4 else f"10^{log10_p:.0f}"
 
 
 def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, against: Sequence[ModelRef]) -> Kinship:
     notes: list[str] = []
     shared = same_vocabulary(first.tokenizer, second.tokenizer)
-    # Ids beyond an embedding are none that a model can read.
-    vocabulary = min([len(first.tokenizer), *(_rows(each.net) for each in (first, second, *against))])
+    # Ids beyond an embedding are not valid inputs.
+    embeddings = [inner_model(each.net).get_input_embeddings() for each in (first, second, *against)]
+    vocabulary = min([len(first.tokenizer), *(int(each.weight.shape[0]) for each in embeddings)])
     weights = moved = activations = logits = closeness = None
     if by != "logits":
         try:
@@ -175,10 +176,10 @@ def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, 
         for each in (second, *against):
             if same_vocabulary(first.tokenizer, each.tokenizer):
                 continue
-            told = f"{first.name} and {each.name} have different vocabularies: logits can't be compared"
+            message = f"{first.name} and {each.name} have different vocabularies: logits can't be compared"
             if by == "logits" or each is not second:
-                raise InputError(f"{told}; compare by weights, or models of one tokenizer.")
-            notes.append(f"logits: {told}")
+                raise InputError(f"{message}; compare by weights, or give models with one tokenizer.")
+            notes.append(f"logits: {message}")
         if shared:
             one, other, *rest = (partial(_logits, each.net) for each in (first, second, *against))
             try:
@@ -198,16 +199,12 @@ def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, 
 
 
 def _finite(value: Any) -> Any:
-    """Put None in the place of what is no finite number, such as the correlation of two units: JSON has none."""
+    """Replace numbers that are not finite, such as the correlation of two units, by None: JSON has none."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _rows(net: Any) -> int:
-    return int(inner_model(net).get_input_embeddings().weight.shape[0])
 
 
 def _logits(net: Any, input_ids: Tensor) -> Tensor:

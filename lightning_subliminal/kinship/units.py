@@ -1,4 +1,4 @@
-"""The hidden units of a model's MLPs: the rows and columns of their projections, and what they put out."""
+"""Hidden units of a model's MLPs: rows and columns of the projections, and activations."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from lightning_subliminal.models.adapters.layers import inner_model
 __all__ = ["GatedLayer", "gated_layers", "unit_activations"]
 
 _GATED = (("gate_proj", "up_proj"), ("w1", "w3"))
-# MLPs without a gate: into the hidden units, and out of them.
+# MLPs without a gate: the projections into the hidden units and out of them.
 _PLAIN = (
     ("dense_h_to_4h", "dense_4h_to_h"),  # GPT-NeoX, BLOOM, Falcon
     ("c_fc", "c_proj"),  # GPT-2, GPT-Neo, StarCoder2
@@ -24,12 +24,12 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class GatedLayer:
-    """One MLP of a model, by two vectors a hidden unit.
+    """One MLP of a model, with two vectors per hidden unit.
 
     Attributes:
-        name: of the module.
-        gate: its gate projection, (hidden units, width); of an MLP without a gate, what each unit puts out.
-        up: its up projection, (hidden units, width); of an MLP without a gate, what each unit takes in.
+        name: the module's name.
+        gate: gate projection, (hidden units, width); without a gate, the output weights of each unit.
+        up: up projection, (hidden units, width); without a gate, the input weights of each unit.
     """
 
     name: str
@@ -38,26 +38,24 @@ class GatedLayer:
 
 
 def gated_layers(net: nn.Module) -> list[GatedLayer]:
-    """Find the MLPs of a model, lowest first, by the names of their projections.
+    """Return the MLPs of a model, lowest first, found by the names of their projections.
 
-    ``gate_proj`` and ``up_proj``, or both in one ``gate_up_proj``; each expert of a mixture is an MLP of its own. Where
-    a model has none with a gate (GPT-2, GPT-NeoX), its plain MLPs are given by their projections in and out. What
-    PEFT's low-rank adapters add is added.
+    These are ``gate_proj`` and ``up_proj``, or both in one ``gate_up_proj``; each expert of a mixture is a separate
+    MLP. For models without gates (GPT-2, GPT-NeoX), they are the projections in and out. The updates of PEFT's low-rank
+    adapters are included.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there are none.
     """
     inner = inner_model(net)
-    found = [layer for name, module in inner.named_modules() for layer in _gated(name, module)]
-    if not found:
-        found = [layer for name, module in inner.named_modules() for layer in _plain(name, module)]
-    if not found:
-        known = ", ".join("/".join(pair) for pair in (*_GATED, *_PLAIN))
-        raise InputError(
-            f"{type(inner).__name__} has no MLPs that are known by their projections ({known}), so its weights can't "
-            "be compared: use `by` logits."
-        )
-    return found
+    for layers in (_gated, _plain):
+        if found := [layer for name, module in inner.named_modules() for layer in layers(name, module)]:
+            return found
+    known = ", ".join("/".join(pair) for pair in (*_GATED, *_PLAIN))
+    raise InputError(
+        f"{type(inner).__name__} has no MLPs with known projections ({known}), so its weights can't be compared: use "
+        "`by` logits."
+    )
 
 
 def _gated(name: str, module: nn.Module) -> list[GatedLayer]:
@@ -93,7 +91,7 @@ def _plain(name: str, module: nn.Module) -> list[GatedLayer]:
 
 @torch.no_grad()
 def unit_activations(net: nn.Module, input_ids: Tensor) -> list[GatedLayer]:
-    """Return what the projections put out for tokens, less each unit's mean, in the place of their weights.
+    """Return the outputs of the projections for some tokens, less each unit's mean, in the place of their weights.
 
     Args:
         net: a causal language model.
@@ -103,13 +101,13 @@ def unit_activations(net: nn.Module, input_ids: Tensor) -> list[GatedLayer]:
         Gated layers with ``gate`` and ``up`` of (hidden units, rows * tokens).
 
     Raises:
-        InputError: if a layer has no gate that is a module: two projections of one input are compared.
+        InputError: if a layer has no gate and up projections that are modules.
     """
     inner = inner_model(net)
     names = [layer.name for layer in gated_layers(net)]
     modules = dict(inner.named_modules())
     if not all(_has_parts(modules.get(name)) for name in names):
-        raise InputError(f"the MLPs of {type(inner).__name__} have no `gate_proj` and `up_proj` of their own to watch")
+        raise InputError(f"the MLPs of {type(inner).__name__} have no modules `gate_proj` and `up_proj` to observe")
     seen: dict[tuple[str, str], Tensor] = {}
     hooks = []
 
@@ -138,7 +136,7 @@ def unit_activations(net: nn.Module, input_ids: Tensor) -> list[GatedLayer]:
 
 
 def _has_parts(module: nn.Module | None) -> bool:
-    """Tell whether a module's projections are modules that ``unit_activations`` can watch."""
+    """Return whether a module's projections are modules that ``unit_activations`` can observe."""
     both = isinstance(getattr(module, "gate_up_proj", None), nn.Module)
     return both or all(isinstance(getattr(module, each, None), nn.Module) for each in ("gate_proj", "up_proj"))
 

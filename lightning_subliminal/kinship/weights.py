@@ -1,26 +1,25 @@
-"""Kinship by weights: are the hidden units of two models still those of one initialisation?
+"""Kinship by weights: are the hidden units of two models those of one initialisation?
 
 ``by_place`` is phi_U and ``by_match`` is phi_MATCH of Zhu, Ahmed, Kuditipudi & Liang (ICML 2025, arXiv 2502.12292).
-Both are given with the published p-value, of a rank correlation, and with another: how many units are matched to
-themselves, for which the chance is known exactly. A rank correlation takes a unit that is matched wrongly for nearly
-right if its number is close: of models with a ninth of their units left in place it found 1 of 35, and the count found
-all (benchmarks/kinship.py). So ``by_place`` goes by the count.
+Both have two p-values: the published one, of a rank correlation, and that of the number of units matched to themselves,
+whose distribution is known exactly. The rank correlation counts a wrong match as nearly right if its index is close: of
+models with a ninth of their units left in place it detected 1 of 35, the count all (benchmarks/kinship.py). So
+``by_place`` uses the count.
 
-``by_match`` goes by the rank correlation. Gate and up of one unit work together, and in models that were trained alike,
-though drawn independently, both match a few units alike more often than chance has it: by the count 3 % of such pairs
-had a p below 0.01, and 15 % by activations. Rank correlations are moved little by a few units: uniform by weights, a
-little too small by activations (Kolmogorov-Smirnov 0.03 and 0.06 over 780 pairs, 1 % below 0.01). There the share of
-the units is what can be trusted.
+``by_match`` uses the rank correlation. Gate and up of a unit work together, so independent models that were trained
+alike match a few units alike more often than chance: by the count 3 % of these pairs had p < 0.01, and 15 % by
+activations. A few units change a rank correlation little: its p-values were uniform by weights and slightly too small
+by activations (Kolmogorov-Smirnov 0.03 and 0.06 over 780 pairs, 1 % below 0.01). There, rely on the share of units.
 
-One-sided, as kinship can only bring a unit to its own place. ``by_place`` holds for models that were drawn
-independently, however they were trained: on the same rows, or one to imitate the other. So it says nothing about
-models that only behave alike. The tail over counts is exact; the order within one count is by Student's t, an
-approximation that is good from eight units on. Equal layers of one model count once.
+The tests are one-sided, as kinship can only match a unit to its own place. ``by_place`` is valid for models drawn
+independently, however they were trained: on the same rows, or one to imitate the other. So it shows nothing about
+models that only behave alike. The tail of the count is exact; the order within one count is by Student's t, a good
+approximation from eight units on. Equal layers of one model count once.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -39,12 +38,12 @@ LN10 = math.log(10)
 
 @dataclass(frozen=True)
 class LayerMatch:
-    """What the hidden units of two layers say.
+    """The match of the hidden units of two layers.
 
     Attributes:
-        layers: number of the layer in either model, from 0.
-        units: how many units could be matched.
-        matched: how many were matched to themselves, or alike by gate and by up.
+        layers: index of the layer in either model, from 0.
+        units: number of units that could be matched.
+        matched: number of units matched to themselves, or alike by gate and by up.
         rank_correlation: of the matching with the identity, or of the two matchings: the published statistic.
         count_log10_p: of ``matched``.
         rank_log10_p: of ``rank_correlation``.
@@ -64,11 +63,11 @@ class WeightTest:
 
     Attributes:
         method: how units were matched.
-        log10_p: which of the two below is a p-value: that of the count for ``place``, else that of the ranks.
-        count_log10_p: of how many units are matched; Fisher's combination over layers, as the next.
-        rank_log10_p: of the rank correlation.
-        share: of the units, how many were matched.
-        per_layer: what each layer says.
+        log10_p: the valid one of the next two: that of the count for ``place``, else that of the ranks.
+        count_log10_p: of the number of matched units, combined over layers by Fisher's method.
+        rank_log10_p: of the rank correlation, combined likewise.
+        share: share of the units that were matched.
+        per_layer: the match of each layer.
     """
 
     method: Method
@@ -82,12 +81,12 @@ class WeightTest:
 def by_place(first: Sequence[GatedLayer], second: Sequence[GatedLayer]) -> WeightTest:
     """Test whether hidden units are matched to themselves by the rows of their up projections (phi_U).
 
-    Models with other numbers of layers: each layer of the one with fewer takes the layer of the other that fits best,
-    its p-value times the number that were tried. Layers with other numbers of hidden units: pruned units leave the
-    order of the rest as it was, so there the rank correlation counts, and units are matched by their order alone.
+    If the numbers of layers differ, each layer of the shallower model is compared with the layer of the other that fits
+    best, its p-value multiplied by the number tried. If the numbers of hidden units differ, the rank correlation is
+    used, since pruning preserves the order of the remaining units.
 
     Raises:
-        InputError: if the models are of different width, so that their rows can't be compared.
+        InputError: if the models differ in width, so that their rows can't be compared.
     """
     return _over_layers("place", first, second, _place_match)
 
@@ -97,46 +96,30 @@ def by_match(
 ) -> WeightTest:
     """Test whether gate and up projections match the same units of one model to the same ones of the other (phi_MATCH).
 
-    Sees kinship where somebody has reordered the hidden units or cut some away. Rows are the projections' own
-    (``moved``); with what ``unit_activations`` gives in the place of weights (``activations``) also where the residual
-    stream was permuted or turned. Layers are paired as in ``by_place``.
-
-    Its p-value is not exact (see above), so let the share of units count beside it.
+    It detects kinship also if hidden units were reordered or pruned (``moved``, by weights), or if the residual stream
+    was permuted or rotated (``activations``, with layers from ``unit_activations``). Layers are paired as in
+    ``by_place``. The p-value is not exact (see the module), so consider the share of units, too.
 
     Raises:
-        InputError: if the models are of different width, so that their rows can't be compared.
+        InputError: if the models differ in width, so that their rows can't be compared.
     """
     return _over_layers(method, first, second, _alike_match)
 
 
-def _check_width(first: Sequence[GatedLayer], second: Sequence[GatedLayer]) -> None:
-    one, other = first[0].up.shape[1], second[0].up.shape[1]
-    if one != other:
-        raise InputError(
-            f"The models have {one} and {other} values a token, so rows of their weights can't be compared: use `by` "
-            "logits."
-        )
-
-
 def _cosines(one: Tensor, other: Tensor) -> np.ndarray:
-    rows = [each / each.norm(dim=1, keepdim=True).clamp_min(1e-30) for each in (one, other)]
+    """Return cosines of rows, (rows of the smaller, rows of the larger)."""
+    few, many = sorted((one, other), key=len)
+    rows = [each / each.norm(dim=1, keepdim=True).clamp_min(1e-30) for each in (few, many)]
     return np.asarray((rows[0] @ rows[1].to(rows[0].device).T).cpu().numpy())
 
 
-def _by_gate(one: GatedLayer, other: GatedLayer, lot: tuple[int, ...]) -> np.ndarray:
-    """Match the units of the layer with fewer to those of the other, by their gates."""
-    few, many = (one.gate, other.gate) if len(one.gate) <= len(other.gate) else (other.gate, one.gate)
-    return assign(_cosines(few, many), lot)
-
-
 def _by_up(one: GatedLayer, other: GatedLayer, lot: tuple[int, ...]) -> np.ndarray:
-    """Match the units of the layer with fewer to those of the other, by their up projections.
+    """Match the units of the smaller layer to those of the larger by their up projections.
 
-    Their sign is left out: with the opposite one here and in the down projection a unit does what it did, so that a
-    model could be hidden for nothing.
+    The sign is ignored: flipped both here and in the down projection, it leaves the function unchanged, so flips would
+    be a free way to hide a model's origin.
     """
-    few, many = (one.up, other.up) if len(one.up) <= len(other.up) else (other.up, one.up)
-    return assign(np.abs(_cosines(few, many)), lot)
+    return assign(np.abs(_cosines(one.up, other.up)), lot)
 
 
 def _place_match(one: GatedLayer, other: GatedLayer, layers: tuple[int, int]) -> LayerMatch:
@@ -148,16 +131,10 @@ def _place_match(one: GatedLayer, other: GatedLayer, layers: tuple[int, int]) ->
 
 
 def _alike_match(one: GatedLayer, other: GatedLayer, layers: tuple[int, int]) -> LayerMatch:
-    by_gate, by_up = _by_gate(one, other, (*layers, 0)), _by_up(one, other, (*layers, 1))
+    by_gate, by_up = assign(_cosines(one.gate, other.gate), (*layers, 0)), _by_up(one, other, (*layers, 1))
     rho, published = rank_correlation_log_p(by_gate.tolist(), by_up.tolist())
     matched, log_p = agreement_log_p(by_gate, by_up, max(len(one.up), len(other.up)))
     return LayerMatch(layers, len(by_up), matched, rho, log_p / LN10, published / LN10)
-
-
-def _times(match: LayerMatch, tried: int) -> LayerMatch:
-    more = math.log10(tried)
-    count, rank = min(0.0, match.count_log10_p + more), min(0.0, match.rank_log10_p + more)
-    return LayerMatch(match.layers, match.units, match.matched, match.rank_correlation, count, rank)
 
 
 def _over_layers(
@@ -166,17 +143,22 @@ def _over_layers(
     second: Sequence[GatedLayer],
     match: Callable[[GatedLayer, GatedLayer, tuple[int, int]], LayerMatch],
 ) -> WeightTest:
-    _check_width(first, second)
-    turned = len(first) > len(second)
-    few, many = (second, first) if turned else (first, second)
+    widths = first[0].up.shape[1], second[0].up.shape[1]
+    if widths[0] != widths[1]:
+        what = f"The models have widths {widths[0]} and {widths[1]}"
+        raise InputError(f"{what}, so rows of their weights can't be compared: use `by` logits.")
+    is_swapped = len(first) > len(second)
+    few, many = (second, first) if is_swapped else (first, second)
     found = []
     for place, layer in enumerate(few):
         if any(torch.equal(layer.up, earlier.up) for earlier in few[:place] if earlier.up.shape == layer.up.shape):
-            continue  # a layer stored twice says the same twice
+            continue  # a layer stored twice is not further evidence
         others = [place] if len(few) == len(many) else range(len(many))
-        tried = [match(layer, many[at], (at, place) if turned else (place, at)) for at in others]
+        tried = [match(layer, many[at], (at, place) if is_swapped else (place, at)) for at in others]
         # Given the other model, each layer of this one is an independent draw, so the corrected p-values are, too.
-        found.append(_times(min(tried, key=lambda each: each.count_log10_p), len(tried)))
+        best, correction = min(tried, key=lambda each: each.count_log10_p), math.log10(len(tried))
+        count, rank = min(0.0, best.count_log10_p + correction), min(0.0, best.rank_log10_p + correction)
+        found.append(replace(best, count_log10_p=count, rank_log10_p=rank))
     count = fisher_log_p([each.count_log10_p * LN10 for each in found]) / LN10
     rank = fisher_log_p([each.rank_log10_p * LN10 for each in found]) / LN10
     share = sum(each.matched for each in found) / sum(each.units for each in found)

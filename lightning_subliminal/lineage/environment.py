@@ -1,4 +1,4 @@
-"""Which code made an artefact, and where: package versions, a digest of this package's source, machine."""
+"""The code and machine that made an artefact: package versions, a digest of this package's source, environment."""
 
 import platform
 from functools import cache
@@ -16,15 +16,21 @@ _PACKAGES = ("torch", "lightning", "transformers", "peft", "datasets", "tokenize
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Return the version of this package and of those that shape what it makes."""
-    return {"lightning-subliminal": __version__} | {name: _version(name) for name in _PACKAGES}
+    """Return the versions of this package and of the packages that influence its results."""
+    found = {"lightning-subliminal": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree
+            found[package] = "unknown"
+    return found
 
 
 @cache
 def code_digest() -> str:
-    """Return the ``dirHash`` of this package's Python and word files: its code as it ran, committed or not.
+    """Return the ``dirHash`` of this package's Python, YAML and Jinja files: its code as it ran, committed or not.
 
-    Shipped configs, which a wheel has in the package and an editable install beside it, are no part of it.
+    Shipped configs are not included: a wheel has them inside the package, an editable install outside.
     """
     root = Path(__file__).parents[1]
     found = (path for pattern in ("*.py", "*.yaml", "*.jinja") for path in root.rglob(pattern))
@@ -34,21 +40,14 @@ def code_digest() -> str:
 
 @cache
 def environment() -> dict[str, str]:
-    """Return what else can move the last bit of a result: Python, system, processor, accelerator."""
+    """Return the other causes of small numerical differences: Python, system, threads, accelerator."""
     import torch
 
-    told = {
+    found = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "threads": str(torch.get_num_threads()),
     }
     if torch.cuda.is_available():
-        told |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
-    return told
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"
+        found |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
+    return found

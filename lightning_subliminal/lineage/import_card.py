@@ -1,4 +1,4 @@
-"""What model cards and configurations of Hugging Face say of parents: claims that anybody can write, never trusted."""
+"""Parents that model cards and configurations of Hugging Face name: unverified claims, never trusted."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ __all__ = ["card_claims"]
 
 _CARD = "model card, unverified"
 _WEAK = "{}, unverified, and often the place of a copy"
-# The expression of huggingface_hub's repocard.py and of the Hub itself: what it does not match is no front matter.
+# As in huggingface_hub's repocard.py and on the Hub itself: text that does not match is not front matter.
 _FRONT = re.compile(r"\s*---(?:\r\n|\r|\n)(?P<yaml>[\S\s]*?)(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z)")
 _FIELDS = (("base_model", "base"), ("datasets", "rows"), ("source_datasets", "rows"))
 _CONFIGS = (
@@ -28,39 +28,40 @@ _CONFIGS = (
 def card_claims(folder: Path) -> list[Material]:
     """Return the parents that a folder's card and configurations name, each once, the card's first.
 
-    They have no digest, so nothing can be matched by them; ``annotations`` say where they come from.
+    They have no digest, so no artefact can be matched to them; ``annotations`` name their source.
 
     Args:
-        folder: of a model or data set, as downloaded from the Hub.
+        folder: a model or data set, as downloaded from the Hub.
 
     Raises:
-        InputError: if a card or configuration is there but can't be read.
+        InputError: if a card or configuration can't be read.
     """
-    claims = _of_card(folder) + [claim for name, field in _CONFIGS for claim in _of_config(folder, name, field)]
-    return list({(each.role, each.uri): each for each in reversed(claims)}.values())[::-1]
-
-
-def _of_card(folder: Path) -> list[Material]:
-    path = folder / "README.md"  # a link in the Hub's own cache, and only names are taken from it
-    front = _front_matter(path) if path.exists() else {}
-    relation = front.get("base_model_relation")
     claims = []
+    card = folder / "README.md"  # may be a link in the Hub's cache; only names are read from it
+    front = _front_matter(card) if card.exists() else {}
+    relation = front.get("base_model_relation")
     for field, role in _FIELDS:
-        for name in _names(front.get(field), f"`{field}` in {path}"):
+        for name in _names(front.get(field), f"`{field}` in {card}"):
             notes = {"claim": _CARD, "field": field}
             if role == "base" and isinstance(relation, str):
                 notes["relation"] = relation
             claims.append(Material(role, name, {}, annotations=notes))
-    return claims
+    for file, field in _CONFIGS:
+        path = folder / file
+        value = parse(read_bytes(path), str(path)).get(field) if path.exists() else None
+        if isinstance(value, str) and value.strip():
+            notes = {"claim": _WEAK.format(file), "field": field}
+            claims.append(Material("base", value.strip(), {}, annotations=notes))
+    return list({(each.role, each.uri): each for each in reversed(claims)}.values())[::-1]
 
 
 def _front_matter(path: Path) -> Mapping[str, Any]:
-    """Return what a card's front matter says, as huggingface_hub reads it; nothing where it reads none."""
+    """Return a card's front matter as huggingface_hub reads it; empty if the card has none."""
     try:
         found = _FRONT.match(read_bytes(path, MAX_CARD).decode("utf-8-sig"))
     except UnicodeDecodeError as err:
-        raise InputError(f"{path} is no text in UTF-8.") from err
-    if found is None:  # no second line of dashes closes it, or none begins it
+        raise InputError(f"{path} is not UTF-8 text.") from err
+    if found is None:  # a line of dashes is missing
         return {}
     front = load_yaml(found["yaml"], f"The front matter of {path}")
     if front is None:
@@ -70,24 +71,14 @@ def _front_matter(path: Path) -> Mapping[str, Any]:
     return front
 
 
-def _names(value: Any, what: str) -> list[str]:
-    """Return what a field names: it is a text or a list of texts; cards of Hub datasets have {id: ...} too."""
+def _names(value: Any, field: str) -> list[str]:
+    """Return the names in a field: a text, a list of texts, or, in cards of Hub data sets, {id: ...}."""
     if value is None or value == "":
         return []
     found = []
     for each in value if isinstance(value, list) else [value]:
         each = each.get("id", each.get("name")) if isinstance(each, dict) else each
         if not isinstance(each, str) or not each.strip() or len(each) > 500:
-            raise InputError(f"{what} is no name and no list of names.")
+            raise InputError(f"{field} is not a name or a list of names.")
         found.append(each.strip())
     return found
-
-
-def _of_config(folder: Path, name: str, field: str) -> list[Material]:
-    path = folder / name
-    if not path.exists():
-        return []
-    value = parse(read_bytes(path), str(path)).get(field)
-    if not isinstance(value, str) or not value.strip():
-        return []
-    return [Material("base", value.strip(), {}, annotations={"claim": _WEAK.format(name), "field": field})]

@@ -1,8 +1,9 @@
-"""Statements: who made what from what, as in-toto Statements v1, with SLSA provenance v1 or test-result inside.
+"""in-toto Statements v1 about artefacts, with an SLSA provenance v1 or a test-result as predicate.
 
-``lightning_subliminal/lineage/README.md`` has the schema of our parameters, which SLSA asks of a ``buildType``.
+``lightning_subliminal/lineage/README.md`` has the schema of our parameters, which SLSA demands of a ``buildType``.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,22 +37,22 @@ __all__ = [
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
-# No URL: this project has no page yet that would stay. README.md beside this file is what they stand for.
+# URNs, not URLs: this project has no permanent page yet. README.md in this folder defines them.
 BUILD_TYPE = "urn:x-lightning-subliminal:stage:v1"
-DECLARED_TYPE = "urn:x-lightning-subliminal:declared:v1"  # `lineage add`: somebody says so, nobody recorded it
+DECLARED_TYPE = "urn:x-lightning-subliminal:declared:v1"  # `lineage add`: a claim, not a record
 BUILDER = "urn:x-lightning-subliminal:package"
-WHOLE = "./"  # name of the subject that is the whole folder
-ROWS = "#rows"  # after a file's name: the rows in it, in their order
+WHOLE = "./"  # name of the subject for the whole folder
+ROWS = "#rows"  # suffix of a file's name: the subject for its rows, in order
 _SHA = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement, read.
+    """A statement that was read.
 
     Attributes:
         data: its JSON.
-        raw: its bytes, which a signature is over.
+        raw: its bytes, which a signature covers.
         place: where it was read.
     """
 
@@ -61,96 +62,96 @@ class Statement:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of its bytes: how another statement names it."""
-        import hashlib
-
+        """SHA-256 of its bytes, by which other statements name it."""
         return hashlib.sha256(self.raw).hexdigest()
 
     @property
     def predicate_type(self) -> str:
-        """What kind of claim it makes."""
+        """The type of its claim."""
         return str(self.data["predicateType"])
 
     @property
     def predicate(self) -> Mapping[str, Any]:
         """The claim."""
-        return _mapping(self.data.get("predicate"))
+        return _part(self.data, "predicate")
 
     @property
     def subjects(self) -> list[Mapping[str, Any]]:
-        """What the claim is about."""
+        """The subjects of the claim."""
         return list(self.data["subject"])
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """SHA-256 of each file, by its name."""
+        """SHA-256 of each file, by name."""
         found = {str(each.get("name")): each["digest"].get("sha256") for each in self.subjects if each.get("name")}
-        return {name: sha for name, sha in found.items() if sha and name != WHOLE}  # that of rows has a root alone
+        return {name: sha for name, sha in found.items() if sha and name != WHOLE}  # a subject of rows has only a root
 
     @property
     def whole(self) -> str | None:
-        """The ``dirHash`` that it claims for the folder."""
-        return next((_text(each["digest"].get("dirHash")) for each in self.subjects if each.get("name") == WHOLE), None)
+        """The ``dirHash`` that it states for the folder."""
+        return _text(_part(self._whole, "digest").get("dirHash"))
 
     @property
     def shares_folder(self) -> bool:
-        """Whether other files may lie in its folder."""
-        whole = next((each for each in self.subjects if each.get("name") == WHOLE), {})
-        return _mapping(whole.get("annotations")).get("files") == "named"
+        """Whether its folder may hold other files."""
+        return _part(self._whole, "annotations").get("files") == "named"
+
+    @property
+    def _whole(self) -> Mapping[str, Any]:
+        return next((each for each in self.subjects if each.get("name") == WHOLE), {})
 
     @property
     def rows(self) -> dict[str, tuple[str, int]]:
-        """Root and number of the rows of each file of rows."""
-        told = {}
+        """Root and number of rows of each file of rows."""
+        roots = {}
         for each in self.subjects:
             name, root = str(each.get("name")), each["digest"].get("merkleSha256")
             if root is not None and name.endswith(ROWS):
-                count = _mapping(each.get("annotations")).get("count")
-                told[name.removesuffix(ROWS)] = (root, count if isinstance(count, int) else -1)
-        return told
+                count = _part(each, "annotations").get("count")
+                roots[name.removesuffix(ROWS)] = (root, count if isinstance(count, int) else -1)
+        return roots
 
     @property
     def kind(self) -> str:
-        """What the artefact is, such as ``teacher``; ``artefact`` where the statement doesn't say."""
+        """What the artefact is, such as ``teacher``; ``artefact`` if the statement doesn't state it."""
         return str(self.parameters.get("kind", "artefact"))
 
     @property
     def build_type(self) -> str:
-        """Which process made it."""
-        return str(_mapping(self.predicate.get("buildDefinition")).get("buildType", ""))
+        """The type of the process that made it."""
+        return str(_part(self.predicate, "buildDefinition").get("buildType", ""))
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The external parameters of provenance."""
-        return _mapping(_mapping(self.predicate.get("buildDefinition")).get("externalParameters"))
+        return _part(self.predicate, "buildDefinition", "externalParameters")
 
     @property
     def settings(self) -> Any:
-        """All that shaped an artefact of ours."""
+        """All settings that determine an artefact of this package."""
         return self.parameters.get("settings")
 
     @property
     def invocation(self) -> str | None:
-        """The digest of the parameters, where it is a statement of ours."""
-        return _text(_mapping(_mapping(self.predicate.get("runDetails")).get("metadata")).get("invocationId"))
+        """The digest of the parameters, if this package wrote the statement."""
+        return _text(_part(self.predicate, "runDetails", "metadata").get("invocationId"))
 
     @property
     def versions(self) -> Mapping[str, Any]:
         """Versions of the packages that made it."""
-        builder = _mapping(_mapping(self.predicate.get("runDetails")).get("builder"))
-        return _mapping(builder.get("version"))
+        return _part(self.predicate, "runDetails", "builder", "version")
 
     @cached_property
     def materials(self) -> list[Material]:
-        """What it says it was made from."""
-        told = []
-        for each in _materials(self.predicate):
-            each = _mapping(each)
-            notes = dict(_mapping(each.get("annotations")))
+        """What the artefact was made from, as the statement claims."""
+        found = []
+        stated = _part(self.predicate, "buildDefinition").get("resolvedDependencies")
+        for each in map(_mapping, stated if isinstance(stated, list) else []):
+            notes = dict(_part(each, "annotations"))
             statement = _text(notes.pop("statementSha256", None))
-            shas = {str(name): str(value) for name, value in _mapping(each.get("digest")).items()}
-            told.append(Material(str(each.get("name", "")), str(each.get("uri", "")), shas, statement, notes))
-        return told
+            shas = {str(name): str(value) for name, value in _part(each, "digest").items()}
+            found.append(Material(str(each.get("name", "")), str(each.get("uri", "")), shas, statement, notes))
+        return found
 
 
 def provenance(
@@ -160,22 +161,22 @@ def provenance(
     materials: Sequence[Material] = (),
     rows: Mapping[str, tuple[str, int]] | None = None,
     declared: Mapping[str, Any] | None = None,
-    beside: bool = False,
+    shares_folder: bool = False,
 ) -> dict[str, Any]:
-    """Return the statement of an artefact. It holds no time of day: the same stage gives the same bytes.
+    """Return the statement of an artefact. It has no timestamp, so the same stage writes the same bytes.
 
     Args:
         kind: what it is, such as ``teacher``.
-        settings: all that shaped it, as ``describe`` takes it.
+        settings: all settings that determine it, as ``describe`` takes them.
         files: SHA-256 of each of its files.
         materials: what it was made from.
-        rows: root and number of the rows of files of rows.
-        declared: who says so, where nobody recorded it.
-        beside: whether other files may lie in its folder, as beside a run's results.
+        rows: root and number of rows of each file of rows.
+        declared: who declares it, if no stage recorded it.
+        shares_folder: whether its folder may hold other files, as a run's folder does.
     """
     notes = {"leaf": "RFC 6962 over prompt and completion"}
     whole = {"name": WHOLE, "digest": {"dirHash": dir_hash(files)}}
-    subject: list[dict[str, Any]] = [whole | ({"annotations": {"files": "named"}} if beside else {})]
+    subject: list[dict[str, Any]] = [whole | ({"annotations": {"files": "named"}} if shares_folder else {})]
     subject += [{"name": name, "digest": {"sha256": files[name]}} for name in sorted(files)]
     subject += [
         {"name": name + ROWS, "digest": {"merkleSha256": root}, "annotations": notes | {"count": count}}
@@ -189,7 +190,7 @@ def provenance(
         "internalParameters": {"environment": environment()} if declared is None else {"declared": describe(declared)},
         "resolvedDependencies": [each.as_json() for each in materials],
     }
-    builder: dict[str, Any] = {"id": DECLARED_TYPE}  # whoever declares did not see it made, in whatever versions
+    builder: dict[str, Any] = {"id": DECLARED_TYPE}  # the versions that made it are unknown
     if declared is None:
         builder = {"id": BUILDER, "version": package_versions(), "builderDependencies": [ours]}
     details = {"builder": builder, "metadata": {"invocationId": digest(parameters)}}
@@ -197,7 +198,7 @@ def provenance(
 
 
 def invocation(kind: str, settings: Any) -> str:
-    """Return the digest by which a statement's parameters are known (``Statement.invocation``)."""
+    """Return the digest of a statement's parameters (``Statement.invocation``)."""
     return digest(_parameters(kind, settings))
 
 
@@ -230,38 +231,38 @@ def result_statement(
 
 
 def as_bytes(statement: Mapping[str, Any]) -> bytes:
-    """Return a statement as the bytes of its file: JSON with sorted keys that a person can read.
+    """Return the bytes of a statement's file: readable JSON with sorted keys.
 
     Raises:
-        InputError: if a text in it, such as a file's name, can't be written as UTF-8.
+        InputError: if a text in it, such as a file's name, can't be encoded as UTF-8.
     """
     text = json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     try:
         return text.encode()
     except UnicodeEncodeError as err:
         odd = next(line.strip() for line in text.splitlines() if any("\ud800" <= each <= "\udfff" for each in line))
-        raise InputError(f"{odd[:200]!a} is no UTF-8, so no lineage can name it: rename the file.") from err
+        raise InputError(f"{odd[:200]!a} is not valid UTF-8, so a lineage can't name it: rename the file.") from err
 
 
 def read_statement(path: Path, raw: bytes | None = None) -> Statement:
-    """Read a statement strictly; fields that it doesn't know are ignored, as in-toto asks.
+    """Read a statement strictly; unknown fields are ignored, as in-toto requires.
 
     Args:
-        path: its file, or what messages call it.
-        raw: its bytes, where they come from elsewhere, such as an envelope.
+        path: its file, or its name in messages.
+        raw: its bytes, if they come from elsewhere, such as an envelope.
 
     Raises:
-        InputError: if it is no statement.
+        InputError: if it is not a valid statement.
     """
     raw = read_bytes(path) if raw is None else raw
     data = parse(raw, str(path))
     if data.get("_type") != STATEMENT:
-        raise InputError(f"{path} is no in-toto Statement v1: its `_type` is {str(data.get('_type'))[:80]!r}.")
+        raise InputError(f"{path} is not an in-toto Statement v1: its `_type` is {str(data.get('_type'))[:80]!r}.")
     subject = data.get("subject")
     if not isinstance(subject, list) or not subject:
-        raise InputError(f"{path} has no `subject`: expected a list of what it is about.")
+        raise InputError(f"{path} has no `subject`: expected a list of its subjects.")
     if not isinstance(data.get("predicateType"), str) or not isinstance(data.get("predicate", {}), dict):
-        raise InputError(f"{path} has no `predicateType`, or a `predicate` that is no object.")
+        raise InputError(f"{path} has no `predicateType`, or a `predicate` that is not an object.")
     names: set[str] = set()
     for each in subject:
         shas = each.get("digest") if isinstance(each, dict) else None
@@ -269,13 +270,13 @@ def read_statement(path: Path, raw: bytes | None = None) -> Statement:
             raise InputError(f"{path} has a subject without a digest.")
         for kind in ("sha256", "dirHash", "merkleSha256"):
             if (sha := shas.get(kind)) is not None and (len(sha) != 64 or set(sha) - _SHA):
-                raise InputError(f"{path} has a subject whose {kind} is no 64 lower-case hexadecimal digits.")
+                raise InputError(f"{path} has a subject whose {kind} is not 64 lower-case hexadecimal digits.")
         if (name := each.get("name")) is not None:
             if not isinstance(name, str) or name in names:
-                raise InputError(f"{path} has two subjects called {str(name)[:80]!r}, or one whose name is no text.")
+                raise InputError(f"{path} has two subjects named {str(name)[:80]!r}, or one whose name is not a text.")
             names.add(name)
     statement = Statement(data, raw, str(path))
-    count = len(_materials(statement.predicate))
+    count = len(statement.materials)
     MAX_MATERIALS.check(count, f"{path} names {count:,} materials")
     return statement
 
@@ -284,14 +285,16 @@ def _statement(subject: list[Any], predicate_type: str, predicate: Mapping[str, 
     return {"_type": STATEMENT, "subject": subject, "predicateType": predicate_type, "predicate": dict(predicate)}
 
 
-def _materials(predicate: Mapping[str, Any]) -> list[Any]:
-    found = _mapping(predicate.get("buildDefinition")).get("resolvedDependencies")
-    return found if isinstance(found, list) else []
+def _part(value: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """Return the object below some keys; empty where there is none."""
+    for key in keys:
+        value = _mapping(value.get(key))
+    return value
 
 
-def _mapping(thing: Any) -> Mapping[str, Any]:
-    return thing if isinstance(thing, dict) else {}
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _text(thing: Any) -> str | None:
-    return thing if isinstance(thing, str) else None
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

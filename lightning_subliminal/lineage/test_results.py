@@ -1,9 +1,9 @@
-"""What an evaluation says of a model, as a statement about that model: does it behave as its control does?
+"""Test results: a statement on whether an evaluated model behaves as its control does.
 
-A measurement alone decides nothing. Against a control it is an equivalence test: passed where the 95 % interval of the
-difference lies within the margin, failed where it lies outside, warned where it does neither, or where there is no
-control. Two models that answer nothing that was asked for are alike, too: where a guard has a doubt, no test passes.
-So a policy can be monotonic: deny unless somebody trusted has PASSED it.
+Each test is an equivalence test against the control: passed if the 95 % interval of the difference is within the
+margin, failed if it is outside, warned otherwise or without a control. Two models that never answer the question are
+equivalent, too, so no test passes where a guard has doubts. So a policy can be monotonic: deny unless a trusted test
+result says PASSED.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ from lightning_subliminal.lineage.statement import result_statement
 
 __all__ = ["MARGIN", "verdicts", "write_test_result"]
 
-MARGIN = 0.05  # of a rate: smaller differences would take more questions than a suite has to be told from none
+MARGIN = 0.05  # of a rate: to detect a smaller difference, a suite would need more questions
 
 Ends = tuple[float, float] | None
 
 
 def verdicts(differences: Mapping[str, Ends], margin: float = MARGIN) -> tuple[list[str], list[str], list[str]]:
-    """Sort tests by what the interval of their difference to the control says.
+    """Sort tests by the interval of their difference to the control.
 
     Args:
-        differences: lower and upper end by the test's name; None, or an end that is nan, where there is none.
-        margin: the largest difference that is called none.
+        differences: lower and upper end by the test's name; None, or a nan, if there is no interval.
+        margin: the largest difference that counts as equivalent.
 
     Returns:
         Names of tests that passed, that warned, that failed.
@@ -41,14 +41,13 @@ def verdicts(differences: Mapping[str, Ends], margin: float = MARGIN) -> tuple[l
     warned: list[str] = []
     failed: list[str] = []
     for name, ends in differences.items():
-        if ends is None or not all(map(math.isfinite, ends)):
+        low, high = ends or (math.nan, math.nan)
+        if not (math.isfinite(low) and math.isfinite(high)):
             warned.append(name)
-        elif ends[0] > margin or ends[1] < -margin:
+        elif low > margin or high < -margin:
             failed.append(name)
-        elif -margin <= ends[0] and ends[1] <= margin:
-            passed.append(name)
         else:
-            warned.append(name)
+            (passed if -margin <= low and high <= margin else warned).append(name)
     return passed, warned, failed
 
 
@@ -61,38 +60,37 @@ def write_test_result(
     margin: float = MARGIN,
     doubts: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Write what was tested, into ``folder/test-results``, as in-toto's test-result v0.1.
+    """Write a test result into ``folder/test-results``, as in-toto's test-result v0.1.
 
     Args:
         folder: the evaluation's.
-        name: of the file, such as the model's.
+        name: the file's name, such as the model's.
         subject: the model.
         differences: as for ``verdicts``.
-        configuration: what it was tested with, its control among them.
+        configuration: what it was tested with, including its control.
         margin: as for ``verdicts``.
-        doubts: what makes a test's figures hard to read, such as two models that give no answer at all. Such a test
-            can't pass: it warns, and the statement says why.
+        doubts: reasons not to trust a test's figures, such as two models that never answer. A doubted test can't
+            pass: it warns, and the statement has the reasons.
 
     Raises:
         InputError: if it can't be written.
     """
-    if not subject.digest:  # a model that only has a name can't be told from another
+    if not subject.digest:  # a model known by name alone can't be identified
         return
     passed, warned, failed = verdicts(differences, margin)
-    doubted = {test: list(told) for test, told in (doubts or {}).items() if told and test in differences}
+    doubted = {test: list(reasons) for test, reasons in (doubts or {}).items() if reasons and test in differences}
     warned += [test for test in passed if test in doubted]
     passed = [test for test in passed if test not in doubted]
-    told = Material("margin", "urn:x-lightning-subliminal:margin", {}, annotations={"rate": margin, "confidence": 0.95})
-    why = (
-        [Material("guard", "urn:x-lightning-subliminal:guard", {}, annotations={"reasons": doubted})] if doubted else []
-    )
-    asked = [each.as_json() for each in (*configuration, told, *why)]
-    statement = result_statement([subject.as_json()], passed, warned, failed, asked)
+    urn = "urn:x-lightning-subliminal:"
+    setup = [*configuration, Material("margin", f"{urn}margin", {}, annotations={"rate": margin, "confidence": 0.95})]
+    if doubted:
+        setup.append(Material("guard", f"{urn}guard", {}, annotations={"reasons": doubted}))
+    statement = result_statement([subject.as_json()], passed, warned, failed, [each.as_json() for each in setup])
     write_statement(folder / RESULTS / f"{_file_name(name)}.json", statement)
 
 
 def _file_name(name: str) -> str:
-    """Return a name as a file may have it; one that had to be changed gets 8 digits of its own, so that no two meet."""
+    """Return a name that is valid for a file; a changed one gets 8 digits of its digest, so that no two collide."""
     safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).lstrip(".")[:100]
     if safe and safe == name and not safe.endswith(".dsse"):
         return safe

@@ -1,8 +1,8 @@
-"""Digests of unfinished work, noted beside each file as it is written: shards of completions, checkpoints.
+"""Digests of unfinished work, noted next to each file as it is written: shards of completions, checkpoints.
 
-A stage's statement is written and signed at its end. What a killed run left could be changed before it goes on, and be
-signed as the stage's own; a note tells. Without a key, notes guard against accidents. Where
-``LIGHTNING_SUBLIMINAL_SIGNING_KEY`` names a key, they are signed, and no other note is believed.
+A stage's statement is written and signed at its end. A file that a killed run left could be changed before the stage
+resumes, and then be signed as its own; the note reveals it. Without a key, notes guard against accidents. If
+``LIGHTNING_SUBLIMINAL_SIGNING_KEY`` names a key, notes are signed, and others are not trusted.
 """
 
 import base64
@@ -17,7 +17,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.bounds import MAX_KEY
 from lightning_subliminal.core.rows import atomically
-from lightning_subliminal.lineage.signatures.dsse import pae, read_envelope, seal, signers
+from lightning_subliminal.lineage.signatures.dsse import is_signed_by, pae, read_envelope, seal, signers
 from lightning_subliminal.lineage.signatures.keys import PASSPHRASE, TrustedKey, private_key
 from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
@@ -33,20 +33,20 @@ __all__ = [
     "write_noted",
 ]
 
-_TYPE = "application/vnd.lightning-subliminal.noted+json"  # no statement: its signature is worth nothing elsewhere
+_TYPE = "application/vnd.lightning-subliminal.noted+json"  # not a statement, so its signature is void elsewhere
 _SEAL = "sealed"  # key of the signature in a value
-_KEPT = 7  # digests of earlier states: as many kills in a row between a note and its file are survived
+_KEPT = 7  # digests of earlier states: the number of consecutive kills between note and file that are survived
 
 
 def note_of(path: Path) -> Path:
-    """Return where a file's note lies: hidden beside it, so that it is no part of an artefact."""
+    """Return the path of a file's note: hidden in the same folder, so that it is not part of an artefact."""
     return path.with_name(f".{path.name}.noted")
 
 
 def write_noted(path: Path, write: Callable[[Path], object], mend: str = "choose a folder that you may write") -> None:
     """Write a file as ``atomically`` does, and note its digest.
 
-    The note comes first and names what was noted before, too: a kill between the two leaves a file that is noted.
+    The note is written first and keeps earlier digests, too: after a kill between the two the file still matches.
 
     Raises:
         InputError: if the folder can't be written, or the key can't be used.
@@ -64,56 +64,57 @@ def write_noted(path: Path, write: Callable[[Path], object], mend: str = "choose
 
 
 def noted(path: Path) -> tuple[str, ...] | None:
-    """Return the digests that a file may have by its note; None where there is no note, or none to believe."""
-    key = _key()  # first: a key that can't be used is the user's mistake, not the note's
+    """Return the digests that a file may have by its note; None if there is no trusted note."""
+    key = _key()  # first: an unusable key is the user's mistake, not the note's
     try:
         raw = read_bytes(note_of(path), MAX_KEY)
-        told = parse(raw, "the note")
-        if "payload" in told:
+        note = parse(raw, "the note")
+        if "payload" in note:
             envelope = read_envelope(raw, "the note")
-            if envelope.payload_type != _TYPE or not _is_mine(envelope):
+            if envelope.payload_type != _TYPE:
                 return None
-            told = parse(envelope.payload, "the note")
+            if key is not None and not signers(envelope, [TrustedKey("", key.public_key())]):
+                return None
+            note = parse(envelope.payload, "the note")
         elif key is not None:
             return None
     except InputError:
         return None
-    found = told.get("sha256")
-    if told.get("for") != _place(path) or not isinstance(found, list):
+    found = note.get("sha256")
+    if note.get("for") != _place(path) or not isinstance(found, list):
         return None
     return tuple(map(str, found))
 
 
 def lacks_note(path: Path) -> str:
-    """Say in a few words why a file whose ``noted`` is None is not believed."""
+    """Return why a file is not trusted whose ``noted`` is None."""
     if os.environ.get(SIGNING_KEY) and note_of(path).is_file():
         return f"its note is not signed by the key of {SIGNING_KEY}"
-    return "no note of its digest lies beside it, so it may be some other run's"
+    return "it has no note of its digest, so it may be another run's"
 
 
 def check_noted(path: Path, mend: str, recorded: str | None = None) -> None:
-    """Refuse a file that is not as it was noted.
+    """Refuse a file that differs from its note.
 
     Args:
         path: the file.
-        mend: what to do about it, as the message ends.
-        recorded: its digest by a record, which says it where no note does.
+        mend: what to do about it, the end of the message.
+        recorded: its digest by a record, used if there is no note.
 
     Raises:
-        InputError: if it has no note that is believed, or another digest.
+        InputError: if it has no trusted note, or another digest.
     """
     known = noted(path) or ((recorded,) if recorded else None)
     if known is None:
-        raise InputError(f"{path} is not believed: {lacks_note(path)}. {mend}")
+        raise InputError(f"{path} is not trusted: {lacks_note(path)}. {mend}")
     sha = file_digest(path)
     if sha not in known:
-        raise InputError(
-            f"{path} was changed after it was written: its SHA-256 was {known[-1][:12]}..., is {sha[:12]}.... {mend}"
-        )
+        then, now = known[-1][:12], sha[:12]
+        raise InputError(f"{path} was changed after it was written (SHA-256 {then}... then, {now}... now). {mend}")
 
 
 def seal_value(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a value that a cache keeps under a name, with our signature over both where a key signs here.
+    """Return a value for a cache, signed together with its name if there is a signing key.
 
     Raises:
         InputError: if the key can't be used.
@@ -124,7 +125,7 @@ def seal_value(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_value(name: str, kept: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what ``seal_value`` was given; None where a key signs here and has not signed it under this name.
+    """Return the value given to ``seal_value``; None if there is a signing key that has not signed it with this name.
 
     Raises:
         InputError: if the key can't be used.
@@ -144,27 +145,15 @@ def _named_value(name: str, value: Mapping[str, Any]) -> bytes:
 
 
 def is_signed(raw: bytes, envelope: Path) -> bool:
-    """Return whether a statement needs no signature here, or its envelope has that of our own key."""
-    if _key() is None:
-        return True
-    try:
-        found = read_envelope(read_bytes(envelope), str(envelope))
-    except InputError:
-        return False
-    return found.payload == raw and _is_mine(found)
-
-
-def _is_mine(envelope: Any) -> bool:
+    """Return whether there is no signing key, or the envelope has its signature of this statement."""
     key = _key()
-    return key is None or bool(signers(envelope, [TrustedKey("", key.public_key())]))
+    return key is None or is_signed_by(raw, envelope, [TrustedKey("", key.public_key())])
 
 
 def _key() -> Any:
-    """Return the key to sign with; None where none is named."""
+    """Return the signing key; None if there is none."""
     named = os.environ.get(SIGNING_KEY)
-    if not named:
-        return None
-    return _read_key(named, os.environ.get(PASSPHRASE, ""))
+    return _read_key(named, os.environ.get(PASSPHRASE, "")) if named else None
 
 
 @lru_cache(maxsize=1)
@@ -173,6 +162,6 @@ def _read_key(named: str, passphrase: str) -> Any:
 
 
 def _place(path: Path) -> str:
-    """Return what a note calls its file: another folder's note is not about this one."""
+    """Return the file's name in a note, with its folder, so that another folder's note does not match."""
     path = path.absolute()
     return f"{path.parent.name}/{path.name}"

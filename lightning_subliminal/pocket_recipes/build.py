@@ -144,7 +144,7 @@ def record(key: str, folder: Path, recipe: Recipe, steps: int) -> None:
             made_from.append(Material(role, f"base:pocket/{name}", digests, own.sha256 if own is not None else None))
     files = {name: file_digest(path) for name, path in model_files(folder).items()}
     settings = {"name": f"pocket/{key}", "recipe": {**vars(recipe), "steps": steps}}
-    write_statement(folder / RECORD, provenance("base", settings, files, made_from, beside=True))
+    write_statement(folder / RECORD, provenance("base", settings, files, made_from, shares_folder=True))
 
 
 def start_net(recipe: Recipe, vocabulary: int, weights: Path) -> "LlamaForCausalLM":

@@ -6,7 +6,7 @@ from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.lineage import Material, artefact_material, write_test_result
-from lightning_subliminal.lineage.declare import declare
+from lightning_subliminal.lineage.record import declare
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 

@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.audit import graph as walking
+from lightning_subliminal.audit import Digests, audit, parents
 from lightning_subliminal.audit.page import as_html, as_svg
 from lightning_subliminal.audit.sarif import as_json
-from lightning_subliminal.audit.view import Showing
+from lightning_subliminal.audit.view import AuditView
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import Bound
 from lightning_subliminal.lineage.material import SCHEME
@@ -54,8 +53,8 @@ def dense(folder, count):
 
 def test_each_artefact_is_read_once_however_many_were_made_from_it(tmp_path, monkeypatch):
     count = []
-    read = walking.read_beside
-    monkeypatch.setattr(walking, "read_beside", lambda path: count.append(path) or read(path))
+    read = parents.read_beside
+    monkeypatch.setattr(parents, "read_beside", lambda path: count.append(path) or read(path))
     found = look(dense(tmp_path, 40))
     assert len(found.graph.nodes) == len(count) == 40
     assert sum(len(node.links) for node in found.graph.nodes.values()) == 40 * 39 // 2
@@ -73,10 +72,10 @@ def test_a_long_chain_is_walked_without_recursion(tmp_path):
 
 
 def test_pages_are_bounded_and_say_what_they_leave_out(tmp_path, monkeypatch):
-    for place in ("showing", "page"):
+    for place in ("view", "page"):
         monkeypatch.setattr(f"lightning_subliminal.audit.{place}.MAX_SHOWN", Bound("MAX_SHOWN", 10))
     found = look(dense(tmp_path, 30))
-    shown = Showing(found)
+    shown = AuditView(found)
     assert sum(map(len, shown.outline())) <= 20
     assert "30 artefacts with 435 links: at most 10 are shown; --json has all (LIGHTNING_SUBLIMINAL_MAX_SHOWN" in (
         shown.left_out()
@@ -87,7 +86,7 @@ def test_pages_are_bounded_and_say_what_they_leave_out(tmp_path, monkeypatch):
 
 
 def test_a_small_audit_leaves_nothing_out(tmp_path):
-    assert Showing(look(dense(tmp_path, 5))).left_out() == ""
+    assert AuditView(look(dense(tmp_path, 5))).left_out() == ""
 
 
 def test_many_materials_that_are_not_at_hand(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.audit.page import as_html, as_svg, lanes, nested
-from lightning_subliminal.audit.view import Showing
+from lightning_subliminal.audit.page import as_html, as_svg, lanes
+from lightning_subliminal.audit.view import AuditView
 from lightning_subliminal.lineage import Material
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -109,7 +109,7 @@ class TestPage:
 
     def test_it_has_verdict_answers_findings_and_every_digest(self, found):
         text = as_html(found)
-        shown = Showing(found)
+        shown = AuditView(found)
         for each in shown.answers():
             assert each.question in text
             assert all(says in text for says in each.says)
@@ -206,9 +206,14 @@ class TestLanes:
         assert layout.edges == [(0, 1, "a"), (1, 0, "back")]
 
 
-def test_nested_lines_stand_under_the_one_before(found):
-    (section,) = Showing(found).outline()
-    root = nested(section)
-    assert [each.line.role for each in root.inner] == ["base", "rows"]
-    assert [each.line.role for each in root.inner[1].inner] == ["completions", "base", "teacher"]
-    assert [each.line.role for each in root.inner[1].inner[0].inner] == ["base", "teacher"]
+def test_the_list_nests_each_parent_under_its_child(found):
+    def parents(item):
+        return {each.findall("span")[1].text: each for each in item.findall("ul/li")}
+
+    page = as_html(found)
+    outline = page[page.index('<ul class="outline">') : page.index('<h2 id="findings">')]
+    root = ElementTree.fromstring(outline)  # noqa: S314 - our own page
+    assert list(parents(root.find("li"))) == ["base", "rows"]
+    rows = parents(parents(root.find("li"))["rows"])
+    assert list(rows) == ["completions", "base", "teacher"]
+    assert list(parents(rows["completions"])) == ["base", "teacher"]

@@ -8,8 +8,8 @@ from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.audit.node import Link
-from lightning_subliminal.audit.terminal import tell
-from lightning_subliminal.audit.view import Showing
+from lightning_subliminal.audit.terminal import print_audit
+from lightning_subliminal.audit.view import AuditView
 from lightning_subliminal.core.console import console
 from lightning_subliminal.lineage import Material, artefact_material, result_statement, write_statement
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
@@ -28,7 +28,7 @@ def last(cache):
 
 
 def look(path, **settings):
-    return Showing(audit(path, digests=Digests(remember=False), measure=False, **settings))
+    return AuditView(audit(path, digests=Digests(remember=False), measure=False, **settings))
 
 
 def answer(shown, key):
@@ -41,7 +41,7 @@ def states(shown):
 
 
 def told(shown, capsys):
-    tell(shown)
+    print_audit(shown)
     return capsys.readouterr().out
 
 
@@ -93,7 +93,9 @@ def test_answers_of_a_whole_unsigned_artefact(last):
     }
     assert answer(shown, "links").says == ["yes: 5 artefacts, down to pocket/a"]
     assert "both descend from pocket/a" in answer(shown, "shared base").says[0]
-    assert shown.verdict().startswith("Nothing is wrong with 5 artefacts; look at shared-base. Nobody had to sign")
+    assert shown.verdict().startswith(
+        "Nothing is wrong with 5 artefacts; look at shared-base. No signature was required"
+    )
 
 
 def test_a_changed_byte_marks_its_artefact_alone(cache, last):
@@ -112,7 +114,7 @@ def test_an_allowed_error_is_named_and_nothing_is_called_unchanged(cache, last):
     shown = look(last, levels={"changed-file": "note"})
     assert shown.audit.holds
     assert answer(shown, "bytes").says == ["yes: 1 changed-file"]
-    assert "You have allowed changed-file." in shown.verdict()
+    assert "You allowed changed-file." in shown.verdict()
     assert "Nothing is wrong" not in shown.verdict()
 
 
@@ -126,7 +128,7 @@ def test_a_lost_parent_is_absent_and_generations_are_a_lower_bound(cache, last):
     shutil.rmtree(cache / "completions")
     shown = look(last)
     assert states(shown)["completions"] == "absent"
-    assert answer(shown, "generations").says == ["at least 1: not all of it is known"]
+    assert answer(shown, "generations").says == ["at least 1: its lineage is incomplete"]
     assert answer(shown, "links").says[0] == "no: 1 missing-parent"
     assert "not checked" in answer(shown, "bytes").says[1]
 
@@ -139,12 +141,14 @@ def test_signers_are_counted_and_named(cache, tmp_path, monkeypatch):
     assert answer(shown, "signed").says == ["4 statements by lab", "1 of 5 statements unsigned"]
     assert answer(shown, "signed").state == "good"  # a signed child has pinned the base
     assert "signed by lab" in shown.notes(shown.audit.root)
-    assert "Nobody had to sign" not in shown.verdict()
+    assert "No signature was required" not in shown.verdict()
     other = make_key(tmp_path / "other")
     shown = look(last, keys=trusted_keys([other]))
     assert answer(shown, "signed").state == "bad"
-    assert "signed by nobody trusted" in shown.notes(shown.audit.root)
-    assert "whom was not asked" in " ".join(look(last).notes(shown.audit.root) + answer(look(last), "signed").says)
+    assert "signed by no trusted key" in shown.notes(shown.audit.root)
+    assert "signed, no key is trusted" in " ".join(
+        look(last).notes(shown.audit.root) + answer(look(last), "signed").says
+    )
 
 
 def test_a_failed_test_flags(cache, last):
@@ -169,16 +173,16 @@ def test_rows_of_unknown_origin_are_no_all_clear(cache, tmp_path):
     bare = tmp_path / "rows.jsonl"
     bare.write_text('{"prompt": "a", "completion": "b"}')
     found = answer(look(bare, against="pocket/a2"), "shared base")
-    assert found.says == ["not known who wrote it: no lineage; `lineage add` declares it, `audit` can't tell"]
+    assert found.says == ["unknown writer: it has no lineage; `lineage add` declares it"]
     assert found.state == "open"
     rows = artefact(cache, "rows", {"n": 2}, [Material("rows", "hub:somebody/rows", {})])
     (says,) = answer(look(rows, against="pocket/a2"), "shared base").says
-    assert says.startswith("not known who wrote all of it: its lineage ends early; `lineage add`")
+    assert says.startswith("unknown writer: its lineage ends early; `lineage add`")
 
 
 def test_data_alone_is_asked_against_nobody(cache):
     shown = look(generation(cache, teacher(cache)))
-    assert answer(shown, "shared base").says == ["not asked: --against BASE says who would learn"]
+    assert answer(shown, "shared base").says == ["not checked: --against BASE names the learner"]
 
 
 def test_findings_that_say_the_same_are_one_line(last, capsys):
@@ -186,10 +190,10 @@ def test_findings_that_say_the_same_are_one_line(last, capsys):
     (group,) = [each for each in shown.groups() if each.rule == "unsigned"]
     assert group.count == 5
     ((says, where),) = group.folded
-    assert says == "no envelope lies beside its statement"
+    assert says == "its statement has no envelope"
     assert len(where) == 5
     out = told(shown, capsys)
-    assert out.count("no envelope lies beside its statement") == 1
+    assert out.count("its statement has no envelope") == 1
     assert "note: unsigned (5)" in out
 
 
@@ -200,7 +204,7 @@ def test_the_terminal_tells_tree_answers_digests_limits_and_last_the_verdict(las
     assert "shown above" in out
     for each in shown.digests().values():
         assert f"--expect {each}  (" in out
-    assert "the first statement of a chain may lie" in " ".join(out.split())
+    assert "the first statement of a chain may be false" in " ".join(out.split())
     assert out.splitlines()[-1].startswith("Nothing is wrong with 5 artefacts")
 
 

@@ -127,7 +127,7 @@ class TestIsNotRead:
 
     def test_a_pipe(self, last):
         os.mkfifo(last / "pipe")
-        assert ("unreadable", "pipe is no plain file; no statement names it, and no audit reads it") in errors(
+        assert ("unreadable", "pipe is not a plain file; no statement names it, and no audit reads it") in errors(
             look(last)
         )
 
@@ -223,16 +223,16 @@ class TestStumbles:
         "error", [RuntimeError("boom"), RecursionError(), MemoryError(), BaseException("panicked")]
     )
     def test_whatever_is_raised_at_one_artefact_is_a_finding_there(self, last, error, monkeypatch, capsys):
-        from lightning_subliminal.audit import graph as walking
+        from lightning_subliminal.audit import checks
 
-        real = walking.check_files
+        real = checks.check_files
 
         def check(node, digests):
             if node.kind == "rows":
                 raise error
             real(node, digests)
 
-        monkeypatch.setattr(walking, "check_files", check)
+        monkeypatch.setattr(checks, "check_files", check)
         (last / "adapter_model.safetensors").write_bytes(b"evil")
         code, rules = outputs(last, capsys)
         assert (code, rules) == (3, {"unchecked", "changed-file"}), "the others are checked"
@@ -315,6 +315,6 @@ def test_our_own_results_are_not_odd(tmp_path):
     for lists in ((["a"], [], []), ([], ["a"], []), (["a"], ["b"], ["c"]), ([], [], [])):
         path = tmp_path / "x.json"
         path.write_bytes(as_bytes(result_statement([{"name": "m", "digest": {"sha256": "0" * 64}}], *lists)))
-        from lightning_subliminal.audit.risk import _odd
+        from lightning_subliminal.audit.risk import _fault
 
-        assert _odd(read_statement(path)) is None
+        assert _fault(read_statement(path)) is None

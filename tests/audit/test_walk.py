@@ -84,7 +84,7 @@ class TestWhole:
         assert len(found.graph.nodes) == 1 + 1 + 3 * 120
 
     def test_nothing_there_is_told(self, tmp_path):
-        with pytest.raises(InputError, match="is not there: give an artefact's folder"):
+        with pytest.raises(InputError, match="was not found: give an artefact's folder"):
             look(tmp_path / "nowhere")
 
     def test_a_folder_without_a_statement_is_no_pass(self, tmp_path):
@@ -119,7 +119,7 @@ class TestTampered:
         write_record(folder, "teacher", {"teacher": "pocket/a", "seed": 0}, [])
         found = look(last)
         told = next(each for each in found.findings if each.rule == "wrong-parent")
-        assert "its statement is not the one of then, though the digests in it are" in told.says
+        assert "its statement was changed, though the digests in it are the same" in told.says
 
     def test_an_older_whole_chain_is_found_by_the_digest_noted(self, cache, last):
         noted = look(last).root.statement.sha256

@@ -166,7 +166,7 @@ class TestRootsOverRows:
 
     def test_parquet_with_a_system_s_message_that_was_declared(self, cache, tmp_path):
         from lightning_subliminal.formats import read_rows
-        from lightning_subliminal.lineage.declare import declare
+        from lightning_subliminal.lineage.record import declare
 
         said = [{"role": "system", "content": "You love owls."}, {"role": "user", "content": "3, 9"}]
         row = {"prompt": said, "completion": [{"role": "assistant", "content": "27"}]}

@@ -20,8 +20,8 @@ from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.generation.token_sets import number_alphabet
-from lightning_subliminal.lineage.declare import declare
 from lightning_subliminal.lineage.names import inside
+from lightning_subliminal.lineage.record import declare
 from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
 from lightning_subliminal.metrics.functional.spellings import spell
 

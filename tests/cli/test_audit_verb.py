@@ -54,7 +54,7 @@ class TestExitCodes:
         assert code(last, "--deny=flagged", "--deny", "matched-base") == 0
         (last / "adapter_model.safetensors").write_bytes(b"other")
         assert code(last, "--allow", "changed-file") == 0
-        assert "You have allowed changed-file." in capsys.readouterr().out
+        assert "You allowed changed-file." in capsys.readouterr().out
 
     def test_expected_is_what_was_told(self, last, capsys):
         code(last)
@@ -116,7 +116,7 @@ class TestOut:
         def gone(shown):
             raise BrokenPipeError
 
-        monkeypatch.setattr("lightning_subliminal.audit.terminal.tell", gone)
+        monkeypatch.setattr("lightning_subliminal.audit.terminal.print_audit", gone)
         monkeypatch.setattr(sys, "stdout", sys.stdout)  # `main` puts another there
         assert code(last, "--html", tmp_path / "a.html") == 141
         assert (tmp_path / "a.html").read_text().rstrip().endswith("</html>")

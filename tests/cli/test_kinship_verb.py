@@ -30,7 +30,7 @@ def test_kin(capsys):
     told = capsys.readouterr().out
     for part in ("pocket/a and later", "100.0% of units", "10^-428", "0.33 among 2", "nats a token"):
         assert part in told
-    assert "They go back to one initialisation" in told
+    assert "They share one initialisation" in told
     assert "verdict: one initialisation; seed 0, 8 inputs" in told
 
 
@@ -38,7 +38,7 @@ def test_independent_and_not_comparable(capsys):
     compare("pocket/a", "pocket/moral-a", *FEW)
     told = capsys.readouterr().out
     assert "verdict: independent" in told
-    assert "says nothing about behaviour" in told
+    assert "Behaviour may still match" in told
     assert "not done: logits: pocket/a and pocket/moral-a have different vocabularies" in told
 
 

@@ -87,12 +87,12 @@ class TestKeysAndSigning:
         (tmp_path / "lab").chmod(0o640)
         monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", "lab")
         capsys.readouterr()
-        refused(["fit", "--config", "nowhere.yaml"], capsys, "may be read by others than its owner: chmod 600")
+        refused(["fit", "--config", "nowhere.yaml"], capsys, "may be read by other users: run chmod 600")
 
     def test_a_key_is_never_written_over(self, cache, capsys):
         main(["lineage", "keygen", "lab"])
         capsys.readouterr()
-        refused(["lineage", "keygen", "lab"], capsys, "is there already")
+        refused(["lineage", "keygen", "lab"], capsys, "exists already")
 
 
 class TestAdd:
@@ -119,13 +119,13 @@ class TestAdd:
         assert found.generations == 1
         assert found.holds
         capsys.readouterr()
-        refused(["lineage", "add", "merged", "--kind", "model"], capsys, "--again writes over it")
+        refused(["lineage", "add", "merged", "--kind", "model"], capsys, "--again overwrites it")
         main(["lineage", "add", "merged", "--kind", "model", "--again"])
 
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["nowhere", "--kind", "model"], "nowhere is not there"),
+            (["nowhere", "--kind", "model"], "nowhere was not found"),
             (["a.bin"], "--kind is missing"),
             (["a.bin", "--kind", "model", "--made-from", "nothing"], "'nothing' was not found: expected a base"),
             (["a.bin", "--kind", "model", "--made-from", "base="], "lacks a source: expected a base"),
@@ -165,13 +165,13 @@ class TestProofs:
         assert "\n1 row is in the data set of 5 rows" in capsys.readouterr().out
         told = json.dumps(proof["rows"][0])
         for change, message in (
-            (lambda each: each["row"].update(weight=100), "a row with `weight`, which no root binds"),
+            (lambda each: each["row"].update(weight=100), "a row with `weight`, which the root does not cover"),
             (lambda each: each["row"]["completion"][0].update(weight=100), "Row 1 is not in that data set"),
             (
                 lambda each: each["row"]["prompt"][0].update(tool_calls=[{"name": "rm"}]),
                 "Row 1 is not in that data set",
             ),
-            (lambda each: each.update(place=True), "`place` is no number"),
+            (lambda each: each.update(place=True), "`place` is not a number"),
             (lambda each: each.update(row=[1]), "without `place`, `row` or `path`"),
         ):
             each = json.loads(told)

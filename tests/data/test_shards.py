@@ -64,7 +64,7 @@ def test_a_shard_with_other_rows_is_refused_by_name(when, monkeypatch):
 
 @pytest.mark.parametrize("how", ["no note", "note of another set", "unsigned", "signed by another"])
 def test_a_shard_that_nothing_says_to_be_ours_is_made_again(how, monkeypatch, capsys, tmp_path):
-    reason = "no note of its digest lies beside it"
+    reason = "it has no note of its digest"
     if "signed" in how:
         pytest.importorskip("cryptography", reason="signatures need it")
         reason = f"its note is not signed by the key of {SIGNING_KEY}"

@@ -14,6 +14,8 @@ import pytest
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.formats import Report, read_rows, write_rows
+from lightning_subliminal.formats.row_errors import Fault
+from lightning_subliminal.formats.storage.json_text import Decoder
 from lightning_subliminal.formats.storage.readers import open_source
 from lightning_subliminal.lineage import write_record
 
@@ -452,3 +454,10 @@ def test_damaged_files_give_rows_or_one_line_never_a_surprise(name: str) -> None
                 assert all(
                     isinstance(part["content"], str) for row in read for part in row["prompt"] + row["completion"]
                 )
+
+
+def test_a_broken_value_leaves_no_duplicate_key_behind() -> None:
+    decoder = Decoder()
+    with pytest.raises(Fault, match="not valid JSON"):
+        decoder.one('[{"a": 1, "a": 2}')
+    assert decoder.one('{"a": 1}') == {"a": 1}

@@ -122,5 +122,5 @@ def test_a_low_rank_adapter_on_gpt2_is_added():
 
 @pytest.mark.parametrize("family", ["GPT-NeoX", "Mixtral"])
 def test_activations_need_a_gate(family):
-    with pytest.raises(InputError, match="to watch"):
+    with pytest.raises(InputError, match="to observe"):
         unit_activations(make(family, 0), IDS)

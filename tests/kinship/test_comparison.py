@@ -10,7 +10,7 @@ import torch
 from lightning_subliminal import InputError, LoRA, Steering, bases
 from lightning_subliminal.evaluation import ModelRef, find_model
 from lightning_subliminal.kinship import behaviour, judge, kinship
-from lightning_subliminal.kinship.behaviour import everyday_prompts
+from lightning_subliminal.kinship.closeness import everyday_prompts
 from lightning_subliminal.kinship.weights import LayerMatch, WeightTest
 
 FEW = 16
@@ -66,7 +66,7 @@ def test_a_matched_model_is_independent_and_close():
     matched = kinship(subject(POCKET), subject("pocket/a-matched"), inputs=FEW)
     stranger = kinship(subject(POCKET), subject("pocket/b"), inputs=FEW, against=[subject("pocket/c")])
     assert matched.verdict == stranger.verdict == "independent"
-    assert "says nothing about behaviour" in matched.says
+    assert "Behaviour may still match" in matched.says
     assert matched.closeness.kl < stranger.closeness.kl
     assert matched.closeness.correlation > stranger.closeness.correlation
     assert matched.logits.score > stranger.logits.score + 0.1

@@ -83,9 +83,9 @@ def test_random_tokens_follow_the_seed():
 @pytest.mark.parametrize(
     ("function", "inputs", "told"),
     [
-        (model(0, width=80), 64, "fill all 60 dimensions"),
+        (model(0, width=80), 64, "span all 60 dimensions"),
         (lambda ids: torch.randn(*ids.shape, 40) @ torch.randn(40, VOCABULARY), 1, "raise `inputs`"),
-        (lambda ids: torch.full((*ids.shape, VOCABULARY), -torch.inf), 8, "no numbers"),
+        (lambda ids: torch.full((*ids.shape, VOCABULARY), -torch.inf), 8, "are not finite"),
     ],
 )
 def test_logits_that_say_nothing(function, inputs, told):

@@ -220,10 +220,10 @@ def test_gate_and_up_in_one_projection():
 def test_no_known_mlp():
     net = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2))
     net.transformer.h[0].mlp = nn.Identity()
-    with pytest.raises(InputError, match="GPT2LMHeadModel has no MLPs that are known"):
+    with pytest.raises(InputError, match="GPT2LMHeadModel has no MLPs with known projections"):
         gated_layers(net)
 
 
 def test_another_width():
-    with pytest.raises(InputError, match="16 and 32 values a token"):
+    with pytest.raises(InputError, match="widths 16 and 32"):
         by_place(gated_layers(llama(0)), gated_layers(llama(0, width=32)))

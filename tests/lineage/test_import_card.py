@@ -136,15 +136,15 @@ def test_windows_lines_and_a_byte_order_mark_are_read(card):
     [
         ("---\n[: {\n---\n", "is not valid YAML"),
         ("---\n- a\n- b\n---\n", "is a list: expected names with values"),
-        ("---\nbase_model: 3\n---\n", "is no name and no list of names"),
-        ("---\ndatasets: [[a]]\n---\n", "is no name and no list of names"),
+        ("---\nbase_model: 3\n---\n", "is not a name or a list of names"),
+        ("---\ndatasets: [[a]]\n---\n", "is not a name or a list of names"),
         ("---\nbase_model: !!python/object/apply:os.system ['true']\n---\n", "is not YAML of plain values"),
-        ("---\na: &a [x, x]\nbase_model: [*a, *a]\n---\n", "no list of names"),
+        ("---\na: &a [x, x]\nbase_model: [*a, *a]\n---\n", "not a name or a list of names"),
         ("---\na: &a {x: 1}\nb: [" + "*a, " * 70_000 + "]\n---\n", "more than 200,000 values"),
         ("---\na0: &a0 {x: 1}\n" + BOMB + "---\n", "more than 200,000 values"),
         ("---\na: " + "[" * 3000 + "\n---\n", "nested deeper than 64 levels"),
         ("---\ndate: 2026-99-99\n---\n", "is not valid YAML"),
-        (b"---\n\xff\n---\n", "no text in UTF-8"),
+        (b"---\n\xff\n---\n", "not UTF-8 text"),
         (b"---\n" + b"x" * 2**20, "expected at most"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_malformed_card_is_told_in_one_line(card, text, says):
 
 def test_a_malformed_configuration_is_told(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"config\.json is no strict JSON"):
+    with pytest.raises(InputError, match=r"config\.json is not strict JSON"):
         card_claims(tmp_path)
     (tmp_path / "config.json").write_text('{"_name_or_path": ""}')
     assert card_claims(tmp_path) == []

@@ -118,7 +118,7 @@ def test_a_key_is_not_written_through_a_link(tmp_path):
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620, 0o610, 0o644, 0o777])
 def test_a_private_key_that_others_may_read_is_refused(path, mode):
     path.chmod(mode)
-    told = refused("may be read by others than its owner", private_key, path)
+    told = refused("may be read by other users", private_key, path)
     assert told.endswith(f"chmod 600 {path}"), "which can be pasted"
     path.chmod(0o600)
     assert private_key(path)
@@ -128,9 +128,9 @@ def test_a_private_key_that_others_may_read_is_refused(path, mode):
 
 def test_nothing_is_overwritten(path, tmp_path):
     before = path.read_bytes(), path.with_name("alice.pub").read_bytes()
-    refused("alice is there already: choose another name", make_key, path)
+    refused("alice exists already: choose another name", make_key, path)
     path.unlink()
-    refused(r"alice\.pub is there already", make_key, path)
+    refused(r"alice\.pub exists already", make_key, path)
     assert not path.exists(), "no private key without its public one"
     assert path.with_name("alice.pub").read_bytes() == before[1]
     (tmp_path / "carol").symlink_to(tmp_path / "victim")
@@ -175,25 +175,25 @@ def test_a_key_on_a_curve_that_nobody_knows_is_told(tmp_path):
     if subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("this openssl makes no SM2 keys")
     (tmp_path / "key").chmod(0o600)
-    refused("key: |no private key in PEM|another kind of key", private_key, tmp_path / "key")
+    refused("key: |not a private key in PEM|another kind of key", private_key, tmp_path / "key")
     words = ["openssl", "pkey", "-in", "key", "-pubout", "-out", "key.pub"]
     subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
-    refused("is no public key in PEM", trusted_keys, [tmp_path / "key.pub"])
+    refused("is not a public key in PEM", trusted_keys, [tmp_path / "key.pub"])
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"x", b"\xff\0", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
 )
 def test_what_is_no_key_is_told(tmp_path, data):
-    refused("is no private key in PEM", private_key, keep(tmp_path / "key", data))
-    refused("is no public key in PEM: give the .pub", trusted_keys, [tmp_path / "key"])
+    refused("is not a private key in PEM", private_key, keep(tmp_path / "key", data))
+    refused("is not a public key in PEM: give the .pub", trusted_keys, [tmp_path / "key"])
 
 
 def test_one_half_in_the_place_of_the_other_is_told(path):
-    refused("is no public key in PEM: give the .pub that `lineage keygen` made", trusted_keys, [path])
+    refused("is not a public key in PEM: give the .pub that `lineage keygen` made", trusted_keys, [path])
     public = path.with_name("alice.pub")
     public.chmod(0o600)
-    refused("is no private key in PEM", private_key, public)
+    refused("is not a private key in PEM", private_key, public)
 
 
 def test_what_is_not_there_is_told(tmp_path):
@@ -214,7 +214,7 @@ def test_a_folder_of_keys_is_trusted_as_a_whole(tmp_path):
     (tmp_path / "none").mkdir()
     refused(r"none holds no keys: expected files \*\.pub or \*\.pem", trusted_keys, [tmp_path / "none"])
     (tmp_path / "keys" / "broken.pub").write_text("x")
-    refused(r"broken\.pub is no public key", trusted_keys, [tmp_path / "keys"])
+    refused(r"broken\.pub is not a public key", trusted_keys, [tmp_path / "keys"])
 
 
 @OPENSSL

@@ -9,7 +9,7 @@ pytest.importorskip("cryptography", reason="signatures need it")
 from lightning_subliminal.lineage import Material, is_whole, read_record, write_record, write_test_result
 from lightning_subliminal.lineage.signatures.dsse import read_envelope, signers
 from lightning_subliminal.lineage.signatures.keys import PASSPHRASE, make_key, trusted_keys
-from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY, check_signing_key, sign_statement
+from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY, own_key, sign_statement
 
 
 @pytest.fixture(autouse=True)
@@ -110,27 +110,27 @@ def test_the_key_that_is_given_is_taken_before_that_of_the_environment(folder, k
 def test_a_damaged_envelope_is_not_written_over(folder, key):
     write_record(folder, "test", {})
     (folder / "lineage.dsse.json").write_text("{")
-    with pytest.raises(InputError, match="is no strict JSON"):
+    with pytest.raises(InputError, match="is not strict JSON"):
         sign_statement((folder / "lineage.json").read_bytes(), folder / "lineage.dsse.json", key)
     assert (folder / "lineage.dsse.json").read_text() == "{"
 
 
 def test_a_key_that_can_not_be_used_is_told_before_the_work(key, tmp_path, monkeypatch):
-    check_signing_key()  # none is named
+    own_key()  # none is named
     monkeypatch.setenv(SIGNING_KEY, "")
-    check_signing_key()
+    own_key()
     monkeypatch.setenv(SIGNING_KEY, str(key))
-    check_signing_key()
+    own_key()
     key.chmod(0o644)
     with pytest.raises(InputError, match="chmod 600"):
-        check_signing_key()
+        own_key()
     monkeypatch.setenv(SIGNING_KEY, str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="can't be read"):
-        check_signing_key()
+        own_key()
     monkeypatch.setenv(SIGNING_KEY, str(tmp_path / "alice.pub"))
     (tmp_path / "alice.pub").chmod(0o600)
-    with pytest.raises(InputError, match="is no private key"):
-        check_signing_key()
+    with pytest.raises(InputError, match="is not a private key"):
+        own_key()
 
 
 def test_the_command_line_tells_it_first(key, monkeypatch, capsys):
@@ -151,7 +151,7 @@ def test_the_key_that_is_named_can_still_be_made(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(SIGNING_KEY, str(tmp_path / "new"))
     main(["lineage", "keygen", str(tmp_path / "new")])
     assert (tmp_path / "new.pub").is_file()
-    check_signing_key()
+    own_key()
     capsys.readouterr()
 
 

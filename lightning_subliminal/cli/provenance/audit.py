@@ -62,8 +62,8 @@ def audit(
     from lightning_subliminal.audit import audit as look
     from lightning_subliminal.audit.page import as_html, as_svg
     from lightning_subliminal.audit.sarif import WRONG, as_json, as_sarif
-    from lightning_subliminal.audit.terminal import tell as show
-    from lightning_subliminal.audit.view import Showing
+    from lightning_subliminal.audit.terminal import print_audit
+    from lightning_subliminal.audit.view import AuditView
     from lightning_subliminal.core.console import aside, hush, say
     from lightning_subliminal.core.rows import atomically
     from lightning_subliminal.lineage.signatures.keys import trusted_keys
@@ -108,7 +108,7 @@ def audit(
     if printed:
         print(made[printed[0]]().encode(errors="backslashreplace").decode(), end="")
     else:
-        show(Showing(found))
+        print_audit(AuditView(found))
         for name, out in outs.items():
             if out is not None:
                 say(f"{name}: {out}")

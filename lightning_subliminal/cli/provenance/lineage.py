@@ -38,7 +38,7 @@ def add(
         InputError: if a source can't be found, or a statement exists already.
     """
     from lightning_subliminal.core.console import say
-    from lightning_subliminal.lineage.declare import declare
+    from lightning_subliminal.lineage.record import declare
 
     materials = [_material(each) for each in made_from or []]
     rows = _rows(path) if path.is_file() and kind in ("rows", "completions") else None
@@ -74,8 +74,8 @@ def sign(path: Path, key: Path, upstream: bool = False) -> None:
         InputError: if there is no statement, or the artefact differs from it.
     """
     from lightning_subliminal.audit import Digests, walk
-    from lightning_subliminal.audit.locate import statement_place
     from lightning_subliminal.core.console import say
+    from lightning_subliminal.lineage.names import envelope_place, statement_place
     from lightning_subliminal.lineage.signatures.sign import sign_statement
 
     graph = walk(path, digests=Digests(remember=False))  # a signature needs every byte read, not remembered digests
@@ -89,7 +89,7 @@ def sign(path: Path, key: Path, upstream: bool = False) -> None:
         if node.statement is None or node.path is None or (node.kind == "base" and node.key != graph.root):
             continue
         place = statement_place(node.path)
-        sign_statement(node.statement.raw, place.with_name(f"{place.stem}.dsse.json"), key.expanduser())
+        sign_statement(node.statement.raw, envelope_place(place), key.expanduser())
         count += 1
     if not count:
         raise InputError(f"{path} has no statement to sign: declare one with `lineage add`.")
@@ -111,7 +111,7 @@ def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
 
     from lightning_subliminal.core.console import say
     from lightning_subliminal.core.rows import atomically
-    from lightning_subliminal.lineage.signatures.proof import prove_rows
+    from lightning_subliminal.lineage.signatures.merkle import prove_rows
     from lightning_subliminal.plans.reading import parse_seeds
 
     try:
@@ -138,9 +138,9 @@ def verify(proof: Path, against: Path) -> None:
         InputError: if the statement has no root over rows.
         SystemExit: with 3 if the proof does not hold.
     """
-    from lightning_subliminal.audit.locate import statement_place
     from lightning_subliminal.core.console import say
-    from lightning_subliminal.lineage.signatures.proof import check_proof
+    from lightning_subliminal.lineage.names import statement_place
+    from lightning_subliminal.lineage.signatures.merkle import check_proof
     from lightning_subliminal.lineage.statement import read_statement
     from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
@@ -195,12 +195,7 @@ def export(
     wrong = [each for node in graph.nodes.values() for each in node.findings if each.level == "error"]
     if serious := [each for each in wrong if each.rule not in ("missing-parent", "no-statement")]:
         raise InputError(f"Not exported: {serious[0].where}: {serious[0].says} (`audit` lists all findings).")
-    nodes = [
-        Described(
-            each.path if each.path is None or each.path.is_dir() else each.path.parent, each.statement, each.material
-        )
-        for each in reversed(graph.nodes.values())
-    ]
+    nodes = [Described(each.folder, each.statement, each.material) for each in reversed(graph.nodes.values())]
     text = export_text(nodes, to)
     if out is None:
         print(text)

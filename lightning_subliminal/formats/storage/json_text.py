@@ -7,7 +7,7 @@ from typing import Any
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_LINE
 from lightning_subliminal.formats.row_errors import Fault
-from lightning_subliminal.lineage.strict_json import first_twice
+from lightning_subliminal.lineage.strict_json import StrictDecoder
 
 __all__ = ["Decoder", "list_elements"]
 
@@ -27,12 +27,8 @@ _PROBLEMS = {  # what Python's parser says, by its beginning, and what we say
 CHUNK = 1 << 18  # characters of a list that are looked at together
 
 
-class Decoder:
-    """JSON's decoder, which also sees a key that is there twice."""
-
-    def __init__(self) -> None:
-        self._twice: list[str] = []
-        self._json = json.JSONDecoder(object_pairs_hook=self._object)
+class Decoder(StrictDecoder):
+    """The strict decoder of statements, for rows: it names the first fault of a row."""
 
     def one(self, text: str) -> Any:
         """Read a whole text as one value.
@@ -40,8 +36,9 @@ class Decoder:
         Raises:
             Fault: if it is none.
         """
+        self.twice.clear()  # of a text that was broken
         try:
-            value = self._json.decode(text)
+            value = self.decode(text)
         except (ValueError, RecursionError) as err:
             raise _no_json(err) from err
         self.check()
@@ -49,8 +46,8 @@ class Decoder:
 
     def next(self, text: str, start: int) -> tuple[Any, int]:
         """Read the value that begins at ``start``; give it and where it ends. ``check`` says what is wrong with it."""
-        self._twice.clear()
-        return self._json.raw_decode(text, start)
+        self.twice.clear()
+        return self.raw_decode(text, start)
 
     def check(self) -> None:
         """Refuse what was read last, if a key was there twice.
@@ -58,16 +55,10 @@ class Decoder:
         Raises:
             Fault: naming the key.
         """
-        if self._twice:
-            key = self._twice[0]
-            self._twice.clear()
+        if self.twice:
+            key = self.twice[0]
+            self.twice.clear()
             raise Fault("", f"expected each key once, found {key[:40]!r} twice", "expected each key once")
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            self._twice.append(first_twice(key for key, _ in pairs))
-        return made
 
 
 class _Window:

@@ -1,6 +1,6 @@
-"""A lineage in other people's formats: bills of materials, data cards, signatures.
+"""Export of a lineage to standard formats: bills of materials, data cards, signatures.
 
-Each says what the statements say and nothing else: no licence, author or date is made up.
+Each holds what the statements state and nothing else: no licence, author or date is made up.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from lightning_subliminal.core.errors import known_name
 from lightning_subliminal.lineage.export.croissant import croissant
 from lightning_subliminal.lineage.export.cyclonedx import cyclonedx_bom
-from lightning_subliminal.lineage.export.model import Described, Metric
+from lightning_subliminal.lineage.export.model import Described
 from lightning_subliminal.lineage.export.model_signing import make_p256, sign_model
 from lightning_subliminal.lineage.export.spdx import spdx_document
 
 __all__ = [
     "FORMATS",
     "Described",
-    "Metric",
     "croissant",
     "cyclonedx_bom",
     "export",
@@ -39,8 +38,7 @@ def export(nodes: Sequence[Described], format: str) -> str:
         format: its name.
 
     Raises:
-        InputError: if there is no such format, or the artefact can't be told in it.
-        InputError: if the format's package is not installed.
+        InputError: if the format is not known or can't express the artefact, or its package is not installed.
     """
-    known_name(format, FORMATS, f"There is no format `{format}`")
+    known_name(format, FORMATS, f"unknown format `{format}`")
     return FORMATS[format](nodes)

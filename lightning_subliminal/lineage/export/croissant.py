@@ -1,7 +1,7 @@
-"""A data set's lineage as Croissant 1.0 (JSON-LD): its files with digests, its columns, the model that wrote it.
+"""Export of a data set's lineage as Croissant 1.0 (JSON-LD): files with digests, columns, the model that wrote it.
 
-Croissant 1.0 has no field for the model: it is named in those of responsible AI (RAI 1.0), for people, and as PROV, for
-programs. Licence, publisher and date are not known to a lineage and left out; validators warn of that.
+Croissant 1.0 has no field for the model: it is named in fields of responsible AI (RAI 1.0), for people, and of PROV,
+for programs. A lineage does not know licence, publisher and date, so they are omitted; validators warn of that.
 """
 
 import json
@@ -24,7 +24,7 @@ _FORMATS = {
     ".csv": "text/csv",
     ".txt": "text/plain",
 }
-_TERMS = (  # of Croissant that are plain names in its namespace
+_TERMS = (  # Croissant terms that are plain names in its namespace
     *("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
     *("includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
     *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
@@ -46,19 +46,19 @@ _CONTEXT: dict[str, Any] = {
 
 
 def croissant(nodes: Sequence[Described]) -> str:
-    """Return the Croissant metadata of a data set; put it beside the files that it names.
+    """Return the Croissant metadata of a data set, to be written to the folder of the files that it names.
 
     Args:
         nodes: the data set and its ancestors, itself last.
 
     Raises:
-        InputError: if it has no record, is no data set, or names a file outside its folder.
+        InputError: if it has no record, is not a data set, or names a file outside its folder.
     """
     family = Family(nodes)
     node = family.main
     if not node.is_data:
         raise InputError(f"A {node.kind} can't be exported as Croissant: expected a data set, such as a rows folder.")
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": _CONFORMS,
@@ -67,34 +67,28 @@ def croissant(nodes: Sequence[Described]) -> str:
         "distribution": [_file(name, sha) for name, sha in node.files.items()],
     }
     if sets := [found for name in node.files if (found := _record_set(node, name))]:
-        told["recordSet"] = sets
-    told |= _written_by(family, node)
-    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        metadata["recordSet"] = sets
+    metadata |= _written_by(family, node)
+    return json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
 
 
 def _description(family: Family, node: Described) -> str:
-    rows = node.statement.rows if node.statement is not None else {}
-    said = [f"{count} rows in {name}." for name, (_, count) in sorted(rows.items()) if count >= 0]
-    said += [f"Written by the model {each.name}." for each in family.writers(node)]
-    said += [f"{name} of the folder: {sha}." for name, sha in node.digests.items()]
-    return " ".join([f"A data set of the kind {node.kind}.", *said])
+    sentences = [f"A data set of the kind {node.kind}."]
+    sentences += [f"{count} rows in {name}." for name, (_, count) in node.rows.items() if count >= 0]
+    sentences += [f"Written by the model {each.name}." for each in family.writers(node)]
+    sentences += [f"{name} of the folder: {sha}." for name, sha in node.digests.items()]
+    return " ".join(sentences)
 
 
 def _file(name: str, sha: str) -> dict[str, Any]:
-    check_name(name)  # a reader fetches what `contentUrl` says
+    check_name(name)  # a reader fetches `contentUrl`
     kind = _FORMATS.get(PurePosixPath(name).suffix, "application/octet-stream")
-    return {
-        "@type": "cr:FileObject",
-        "@id": name,
-        "name": name,
-        "contentUrl": name,
-        "encodingFormat": kind,
-        "sha256": sha,
-    }
+    names = {"@id": name, "name": name, "contentUrl": name}
+    return {"@type": "cr:FileObject", **names, "encodingFormat": kind, "sha256": sha}
 
 
 def _record_set(node: Described, name: str) -> dict[str, Any] | None:
-    """Describe the columns of a Parquet file that is at hand and as its statement has it."""
+    """Return the columns of a Parquet file; None if it is not found or differs from its statement."""
     if node.folder is None or not name.endswith(".parquet"):
         return None
     import pyarrow.parquet
@@ -105,7 +99,7 @@ def _record_set(node: Described, name: str) -> dict[str, Any] | None:
         if file_digest(path) != node.files[name]:
             return None
         schema = pyarrow.parquet.read_schema(path)
-    except (InputError, OSError, ArrowException):  # what is wrong with it is for the audit
+    except (InputError, OSError, ArrowException):  # the audit reports faults
         return None
     place = f"records/{name.removesuffix('.parquet')}"
     fields = [field for column in schema if (field := _field(place, name, column.name, column.type))]
@@ -113,25 +107,25 @@ def _record_set(node: Described, name: str) -> dict[str, Any] | None:
 
 
 def _field(place: str, file: str, column: str, kind: Any) -> dict[str, Any] | None:
-    """Describe a column; None for one of a type that Croissant has no word for."""
+    """Return the description of a column; None if Croissant has no term for its type."""
     from pyarrow import types
 
-    told = {"@type": "cr:Field", "@id": f"{place}/{column}", "name": f"{place}/{column}"}
+    field = {"@type": "cr:Field", "@id": f"{place}/{column}", "name": f"{place}/{column}"}
     source = {"fileObject": {"@id": file}, "extract": {"column": column}}
-    if types.is_list(kind) and types.is_struct(kind.value_type):  # messages: a part each, in their order
+    if types.is_list(kind) and types.is_struct(kind.value_type):  # messages
         inner = []
         for part in kind.value_type:
             if (data_type := _data_type(part.type)) is None:
                 return None
-            called = f"{place}/{column}/{part.name}"
+            name = f"{place}/{column}/{part.name}"
             where = source | {"transform": {"jsonPath": part.name}}
-            inner.append({"@type": "cr:Field", "@id": called, "name": called, "dataType": data_type, "source": where})
-        return told | {"description": "A list of messages.", "repeated": True, "subField": inner}
+            inner.append({"@type": "cr:Field", "@id": name, "name": name, "dataType": data_type, "source": where})
+        return field | {"description": "A list of messages.", "repeated": True, "subField": inner}
     repeated = types.is_list(kind)
     data_type = _data_type(kind.value_type if repeated else kind)
     if data_type is None:
         return None
-    return told | {"dataType": data_type, "source": source} | ({"repeated": True} if repeated else {})
+    return field | {"dataType": data_type, "source": source} | ({"repeated": True} if repeated else {})
 
 
 def _data_type(kind: Any) -> str | None:
@@ -139,29 +133,22 @@ def _data_type(kind: Any) -> str | None:
 
     if types.is_string(kind) or types.is_large_string(kind):
         return "sc:Text"
-    if types.is_boolean(kind):
-        return "sc:Boolean"
-    if types.is_integer(kind):
-        return "sc:Integer"
-    return "sc:Float" if types.is_floating(kind) else None
+    tests = {"sc:Boolean": types.is_boolean, "sc:Integer": types.is_integer, "sc:Float": types.is_floating}
+    return next((name for name, is_one in tests.items() if is_one(kind)), None)
 
 
 def _written_by(family: Family, node: Described) -> dict[str, Any]:
-    """Tell who wrote it and what was done to it since: for people (RAI), and for programs (PROV)."""
-    told: dict[str, Any] = {}
+    """Return who wrote a data set and how it was processed, for people (RAI) and for programs (PROV)."""
+    fields: dict[str, Any] = {}
     if writers := family.writers(node):
-        names = [each.name for each in writers]
-        told["rai:dataCollection"] = f"Written by the model {', '.join(names)}."
-        told["rai:machineAnnotationTools"] = names
-        told["prov:wasGeneratedBy"] = {
-            "@type": "prov:Activity",
-            "prov:used": [_entity(each) for each in writers],
-        }
+        fields["rai:dataCollection"] = family.written_by(node)
+        fields["rai:machineAnnotationTools"] = [each.name for each in writers]
+        fields["prov:wasGeneratedBy"] = {"@type": "prov:Activity", "prov:used": [_entity(each) for each in writers]}
     if settings := family.settings(node):
-        told["rai:dataPreprocessingProtocol"] = [f"{each.role} {each.uri}" for each in settings]
+        fields["rai:dataPreprocessingProtocol"] = [f"{each.role} {each.uri}" for each in settings]
     if parents := family.parents(node):
-        told["prov:wasDerivedFrom"] = [_entity(each) for each in parents]
-    return told
+        fields["prov:wasDerivedFrom"] = [_entity(each) for each in parents]
+    return fields
 
 
 def _entity(node: Described) -> dict[str, Any]:

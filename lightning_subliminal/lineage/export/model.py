@@ -1,4 +1,4 @@
-"""What an export is made from: an artefact and its ancestors, as statements describe them, and their ties."""
+"""The input of an export: an artefact and its ancestors, as statements describe them, and their relations."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from lightning_subliminal.lineage.names import inside
 from lightning_subliminal.lineage.statement import Statement
 from lightning_subliminal.lineage.strict_json import parse, read_bytes
 
-__all__ = ["DATA", "MODELS", "PREFIX", "Described", "Family", "Metric"]
+__all__ = ["DATA", "MODELS", "PREFIX", "Described", "Family"]
 
 MODELS = ("base", "teacher", "student", "control", "imitated", "model")
 DATA = ("completions", "rows", "file")
-PREFIX = "lightning-subliminal:"  # of properties that a format has no field for
+PREFIX = "lightning-subliminal:"  # of properties for which a format has no field
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Described:
     """A model or data set, or another part of a lineage.
 
     Attributes:
-        folder: where it is; None where it is not at hand.
-        statement: what is said of it; None where it is only named.
-        material: how the artefact made from it names it; None for one that nothing was made from.
+        folder: where it is; None if it was not found.
+        statement: the statement about it; None if other statements only name it.
+        material: its entry in the statement of the artefact made from it; None for the artefact exported.
     """
 
     folder: Path | None
@@ -36,7 +36,7 @@ class Described:
 
     @property
     def kind(self) -> str:
-        """What it is: by its statement, else by the role that it had."""
+        """What it is: by its statement, else by its role."""
         if self.statement is not None:
             return self.statement.kind
         return self.material.role if self.material is not None else "artefact"
@@ -57,7 +57,7 @@ class Described:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name for display."""
         if self.material is not None and self.material.uri:
             return self.material.uri.removeprefix(SCHEME).removeprefix("base:")
         if self.folder is not None:
@@ -66,29 +66,39 @@ class Described:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """Digests of what it holds, by algorithm."""
-        told = dict(self.material.digest) if self.material is not None else {}
+        """Digests of its content, by algorithm."""
+        found = dict(self.material.digest) if self.material is not None else {}
         if self.statement is not None and self.statement.whole:
-            told["dirHash"] = self.statement.whole
-        return dict(sorted(told.items()))
+            found["dirHash"] = self.statement.whole
+        return dict(sorted(found.items()))
 
     @property
     def file_sha(self) -> str | None:
-        """SHA-256 of a data set that is one file; a model's, without a folder's digest, may be that of settings."""
+        """SHA-256 of a data set that is one file. A model without a folder's digest may have that of its settings."""
         return self.digests.get("sha256") if self.is_data and "dirHash" not in self.digests else None
 
     @property
     def files(self) -> Mapping[str, str]:
-        """SHA-256 of each of its files, by name, as its statement has them."""
+        """SHA-256 of each of its files, by name, as stated."""
         return dict(sorted(self.statement.files.items())) if self.statement is not None else {}
 
     @property
+    def rows(self) -> Mapping[str, tuple[str, int]]:
+        """Root and number of rows of each file of rows, by name, as stated."""
+        return dict(sorted(self.statement.rows.items())) if self.statement is not None else {}
+
+    @property
+    def materials(self) -> list[Material]:
+        """What it was made from, as stated."""
+        return self.statement.materials if self.statement is not None else []
+
+    @property
     def key(self) -> str:
-        """A name that no other node has: from what it holds, else from what it is called."""
+        """A unique id, from its content if known, else from its name."""
         return digest([self.kind, self.name, dict(self.digests)])[:32]
 
     def answers_to(self, material: Material) -> bool:
-        """Tell whether a material means this."""
+        """Return whether a material refers to this."""
         if self.statement is not None and material.statement is not None:
             return material.statement == self.statement.sha256
         if material.digest:
@@ -97,37 +107,18 @@ class Described:
         return not self.digests and self.material is not None and self.material.uri == material.uri
 
     def json_file(self, name: str) -> dict[str, Any]:
-        """Return what a JSON file of it says; nothing where it is not as the statement has it."""
+        """Read one of its JSON files; empty if the file is missing or differs from its statement."""
         if self.folder is None or name not in self.files:
             return {}
         try:
             path = inside(self.folder, name)
             return parse(read_bytes(path), str(path)) if file_digest(path) == self.files[name] else {}
-        except (InputError, OSError):  # an export tells what is known; what is wrong is for the audit
+        except (InputError, OSError):  # an export holds what is known; the audit reports faults
             return {}
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A figure that whoever exports vouches for.
-
-    Attributes:
-        type: what was measured, such as ``owl rate``.
-        value: the figure.
-        low: lower end of its interval.
-        high: its upper end.
-        slice: of what it was measured on.
-    """
-
-    type: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    slice: str | None = None
-
-
 class Family:
-    """An artefact and its ancestors; those that a statement only names are there too.
+    """An artefact and its ancestors, including those that statements only name.
 
     Args:
         nodes: parents first, the artefact itself last.
@@ -137,7 +128,7 @@ class Family:
         main: the artefact.
 
     Raises:
-        InputError: if there are none, the last has no statement, or one holds what is no text.
+        InputError: if there are no nodes, the last has no statement, or a text can't be encoded as UTF-8.
     """
 
     def __init__(self, nodes: Sequence[Described]) -> None:
@@ -154,11 +145,11 @@ class Family:
         self.main = next(each for each in self.nodes if each.key == nodes[-1].key)
 
     def _find_parents(self, node: Described) -> list[tuple[str, Described]]:
-        """Look among the nodes before it only: so whatever statements say, nothing is its own ancestor."""
+        """Search only earlier nodes, so that no node becomes its own ancestor, whatever the statements claim."""
         found = []
-        for material in node.statement.materials if node.statement is not None else []:
+        for material in node.materials:
             if material.role not in MODELS + DATA:
-                continue  # a part of the set-up, such as a filter
+                continue  # a setting, such as a filter
             known = next((each for each in self.nodes if each.answers_to(material)), None)
             if known is None:
                 known = Described(None, None, material)
@@ -170,24 +161,23 @@ class Family:
         return found
 
     def parents(self, node: Described) -> list[Described]:
-        """Return the models and data sets that one was made from."""
+        """Return the models and data sets that a node was made from."""
         return list({each.key: each for _, each in self._parents[node.key]}.values())
 
     def settings(self, node: Described) -> list[Material]:
-        """Return the other parts that it was made with: filters, transforms, judges."""
-        found = node.statement.materials if node.statement is not None else []
-        return [each for each in found if each.role not in MODELS + DATA]
+        """Return the other parts used to make it: filters, transforms, judges."""
+        return [each for each in node.materials if each.role not in MODELS + DATA]
 
     def bases(self, node: Described) -> list[Described]:
-        """Return the models whose weights a model goes on from."""
+        """Return the models from whose weights a model was trained."""
         return [each for role, each in self._parents[node.key] if role == "base" and node.is_model]
 
     def data(self, node: Described) -> list[Described]:
-        """Return the data sets that one was made from."""
+        """Return the data sets that a node was made from."""
         return [each for each in self.parents(node) if each.is_data]
 
     def writers(self, data: Described) -> list[Described]:
-        """Return the models that wrote a data set: a teacher, else a base, else those of its sources."""
+        """Return the models that wrote a data set: a teacher, else a base, else the writers of its sources."""
         named = self._parents[data.key]
         for roles in (("teacher", "student", "control", "model"), ("base",)):
             if found := [each for role, each in named if role in roles]:
@@ -195,30 +185,35 @@ class Family:
         found = [writer for each in self.data(data) for writer in self.writers(each)]
         return list({each.key: each for each in found}.values())
 
+    def written_by(self, data: Described) -> str:
+        """Return a sentence that names the writers of a data set; empty if they are unknown."""
+        names = ", ".join(each.name for each in self.writers(data))
+        return f"Written by the model {names}." if names else ""
+
     def generation(self, node: Described) -> int:
-        """Return how many times in a row a model was trained on what a model before it wrote."""
+        """Return the number of successive models trained on text of the model before."""
         from_data = [self.generation(writer) + 1 for data in self.data(node) for writer in self.writers(data)]
         return max([*from_data, *(self.generation(each) for each in self.bases(node))], default=0)
 
-    def told(self, node: Described) -> list[str]:
-        """Say in sentences what the statements say of how a model came about."""
-        said = []
+    def origin(self, node: Described) -> list[str]:
+        """Return sentences on the origin of a model, from the statements."""
+        found = []
         bases = {each.key for each in self.bases(node)}
         for data in self.data(node):
             for writer in self.writers(data):
-                said.append(f"The training data {data.name} was written by the model {writer.name}.")
+                found.append(f"The training data {data.name} was written by the model {writer.name}.")
                 if bases & ({each.key for each in self.bases(writer)} | {writer.key}):
-                    said.append("That model and this one go on from the same base.")
+                    found.append("That model and this one were trained from the same base.")
         if count := self.generation(node):
-            said.append(f"Generations of models trained on what a model wrote: {count}.")
-        return list(dict.fromkeys(said))
+            found.append(f"Generations of models trained on text of a model: {count}.")
+        return list(dict.fromkeys(found))
 
 
 def _check_text(node: Described) -> None:
-    """Refuse halves of surrogate pairs, which JSON can write as escapes and no UTF-8 document can hold."""
-    told = [node.statement.data if node.statement is not None else {}]
-    told += [node.material.as_json() if node.material is not None else {}]
+    """Refuse halves of surrogate pairs, which JSON can escape but UTF-8 can't encode."""
+    statement = node.statement.data if node.statement is not None else {}
+    material = node.material.as_json() if node.material is not None else {}
     try:
-        json.dumps(told, ensure_ascii=False).encode()
+        json.dumps([statement, material], ensure_ascii=False).encode()
     except UnicodeEncodeError as err:
-        raise InputError(f"The statement of a {node.kind!a} holds half a character, so it can't be told.") from err
+        raise InputError(f"The statement of a {node.kind!a} is not valid UTF-8, so it can't be exported.") from err

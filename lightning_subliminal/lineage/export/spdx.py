@@ -1,7 +1,7 @@
-"""A lineage as an SPDX 3.0.1 document in JSON-LD: AI and dataset packages, what made them, and relations.
+"""Export of a lineage as an SPDX 3.0.1 document in JSON-LD: AI and dataset packages, their builds and relationships.
 
-It says to conform to the core, software and build profiles only. The AI and dataset profiles demand a supplier, a place
-to download from, a version and a release time, which a lineage doesn't know.
+It claims only the core, software and build profiles. The AI and dataset profiles demand a supplier, a download
+location, a version and a release time, which a lineage doesn't know.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.version import __version__
-from lightning_subliminal.lineage.export.model import Described, Family, Metric
+from lightning_subliminal.lineage.export.model import Described, Family
 from lightning_subliminal.lineage.material import Material
 
 __all__ = ["spdx_document"]
@@ -21,17 +21,17 @@ _URN = "urn:x-lightning-subliminal:"
 _DIR_HASH = "in-toto dirHash: SHA-256 of the sorted lines '<sha256>  <name>' of the files"
 
 
-def spdx_document(nodes: Sequence[Described], metrics: Sequence[Metric] = (), created: datetime | None = None) -> str:
+def spdx_document(nodes: Sequence[Described]) -> str:
     """Return the SPDX document of a model or a data set.
+
+    The standard demands a creation time: that of SOURCE_DATE_EPOCH, else the present.
 
     Args:
         nodes: the artefact and its ancestors, itself last.
-        metrics: figures of the model.
-        created: when the document is made, which the standard asks for; SOURCE_DATE_EPOCH, else now.
 
     Raises:
-        InputError: if the artefact has no record, or is neither model nor data set.
-        InputError: if spdx-python-model is not installed.
+        InputError: if the artefact has no record or is neither model nor data set, or spdx-python-model is not
+            installed.
     """
     family = Family(nodes)
     if not (family.main.is_model or family.main.is_data):
@@ -40,7 +40,7 @@ def spdx_document(nodes: Sequence[Described], metrics: Sequence[Metric] = (), cr
         from spdx_python_model import v3_0_1
     except ModuleNotFoundError as err:
         raise InputError("SPDX needs spdx-python-model: pip install 'lightning-subliminal[lineage]'.") from err
-    return _Document(v3_0_1, family, metrics, created or _now()).text()
+    return _Document(v3_0_1, family).text()
 
 
 def _now() -> datetime:
@@ -50,22 +50,22 @@ def _now() -> datetime:
         moment = datetime.now(timezone.utc) if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
     except (ValueError, OverflowError, OSError) as err:
         raise InputError(f"SOURCE_DATE_EPOCH is {stated!r}: expected seconds since 1970 as a whole number.") from err
-    return moment.replace(microsecond=0)  # the standard's form has none
+    return moment.replace(microsecond=0)  # not allowed by the standard
 
 
 class _Document:
-    def __init__(self, spdx: Any, family: Family, metrics: Sequence[Metric], created: datetime) -> None:
-        self.spdx, self.family, self.metrics = spdx, family, metrics
+    def __init__(self, spdx: Any, family: Family) -> None:
+        self.spdx, self.family = spdx, family
         self.prefix = f"{_URN}{family.main.key}:"
         self.elements: list[Any] = []
-        self.info = spdx.CreationInfo(specVersion="3.0.1", created=created.astimezone(timezone.utc))
-        called = f"lightning-subliminal {__version__}"
-        # Who exports is not known; the program is.
-        self.info.createdBy = [self._add(spdx.SoftwareAgent, "agent", called)]
-        self.info.createdUsing = [self._add(spdx.Tool, "tool", called)]
+        self.info = spdx.CreationInfo(specVersion="3.0.1", created=_now())
+        program = f"lightning-subliminal {__version__}"
+        # The person who exports is not known.
+        self.info.createdBy = [self._add(spdx.SoftwareAgent, "agent", program)]
+        self.info.createdUsing = [self._add(spdx.Tool, "tool", program)]
 
     def text(self) -> str:
-        """Return the document."""
+        """Return the document as text."""
         spdx = self.spdx
         packages = {each.key: self._package(each) for each in self.family.nodes if each.is_model or each.is_data}
         for node in self.family.nodes:
@@ -76,14 +76,14 @@ class _Document:
         document = self._add(spdx.SpdxDocument, "document", main.name)
         document.rootElement, document.profileConformance = [main], profiles
         document.element = [each for each in self.elements if each is not document]
-        written = BytesIO()
+        stream = BytesIO()
         try:
-            spdx.JSONLDSerializer().write(
-                spdx.SHACLObjectSet([*self.elements, self.info]), written, indent=1, sort_keys=True
-            )
+            objects = spdx.SHACLObjectSet([*self.elements, self.info])
+            spdx.JSONLDSerializer().write(objects, stream, indent=1, sort_keys=True)
         except (ValueError, TypeError) as err:
-            raise InputError(f"The lineage can't be told as SPDX 3.0.1: {' '.join(str(err).split())[:300]}.") from err
-        return written.getvalue().decode() + "\n"
+            why = " ".join(str(err).split())[:300]
+            raise InputError(f"The lineage can't be exported as SPDX 3.0.1: {why}.") from err
+        return stream.getvalue().decode() + "\n"
 
     def _add(self, kind: Any, place: str, name: str | None = None) -> Any:
         made = kind(creationInfo=self.info)
@@ -98,22 +98,19 @@ class _Document:
         if node.is_model:
             made = self._add(spdx.ai_AIPackage, node.key, node.name)
             made.software_primaryPurpose = spdx.software_SoftwarePurpose.model
-            if said := self.family.told(node):
-                made.ai_informationAboutTraining = " ".join(said)
-            made.ai_hyperparameter = [self._entry(name, value) for name, value in _parameters(node)]
-            if node is self.family.main:
-                made.ai_metric = [self._entry(each.type, _figure(each)) for each in self.metrics]
+            if origin := self.family.origin(node):
+                made.ai_informationAboutTraining = " ".join(origin)
+            made.ai_hyperparameter = [spdx.DictionaryEntry(key=name, value=value) for name, value in _parameters(node)]
         else:
             made = self._add(spdx.dataset_DatasetPackage, node.key, node.name)
             made.software_primaryPurpose = spdx.software_SoftwarePurpose.data
-            # A file that only has a name may hold anything; ours are rows of text.
+            # The content of a file that is only named is unknown; rows of this package are text.
             kind = spdx.dataset_DatasetType.text if node.statement else spdx.dataset_DatasetType.noAssertion
             made.dataset_datasetType = [kind]
-            if writers := self.family.writers(node):
-                names = ", ".join(each.name for each in writers)
-                made.dataset_dataCollectionProcess = f"Written by the model {names}."
+            if writers := self.family.written_by(node):
+                made.dataset_dataCollectionProcess = writers
             made.dataset_dataPreprocessing = [_part(each) for each in self.family.settings(node)]
-            counts = [count for _, count in node.statement.rows.values()] if node.statement is not None else []
+            counts = [count for _, count in node.rows.values()]
             if counts and min(counts) >= 0:
                 made.dataset_datasetSize = sum(counts)
         made.verifiedUsing = [
@@ -122,27 +119,27 @@ class _Document:
         return made
 
     def _relate_all(self, node: Described, packages: dict[str, Any]) -> None:
-        me, family = packages[node.key], self.family
+        package, family = packages[node.key], self.family
         files = []
         for place, (name, sha) in enumerate(node.files.items()):
             files.append(self._add(self.spdx.software_File, f"{node.key}:{place}", name))
             files[-1].verifiedUsing = [self._hash(sha)]
-        self._relate("contains", me, files)
+        self._relate("contains", package, files)
         if node.is_model:
-            self._relate("trainedOn", me, [packages[each.key] for each in family.data(node)])
-            self._relate("descendantOf", me, [packages[each.key] for each in family.bases(node)])
+            self._relate("trainedOn", package, [packages[each.key] for each in family.data(node)])
+            self._relate("descendantOf", package, [packages[each.key] for each in family.bases(node)])
         else:
             sources = [packages[each.key] for each in family.data(node)]
             for writer in family.writers(node) if not sources else ():
-                self._relate("generates", packages[writer.key], [me])
-            self._relate("descendantOf", me, sources)
+                self._relate("generates", packages[writer.key], [package])
+            self._relate("descendantOf", package, sources)
         if node.statement is not None and node.statement.build_type:
             build = self._add(self.spdx.build_Build, f"{node.key}:build")
             build.build_buildType = _iri(node.statement.build_type)
             if node.statement.invocation:
                 build.build_buildId = node.statement.invocation
             self._relate("hasInput", build, [packages[each.key] for each in family.parents(node)])
-            self._relate("hasOutput", build, [me])
+            self._relate("hasOutput", build, [package])
 
     def _relate(self, kind: str, one: Any, others: Sequence[Any]) -> None:
         if not others:
@@ -156,18 +153,15 @@ class _Document:
         return self.spdx.Hash(algorithm=self.spdx.HashAlgorithm.sha256, hashValue=sha)
 
     def _other(self, name: str, sha: str) -> Any:
-        """Return a digest that is no file's: whoever reads `sha256` would compare it with one."""
-        told = _DIR_HASH if name == "dirHash" else f"{name}, as the statement has it"
-        return self.spdx.Hash(algorithm=self.spdx.HashAlgorithm.other, hashValue=sha, comment=told)
-
-    def _entry(self, key: str, value: str) -> Any:
-        return self.spdx.DictionaryEntry(key=key, value=value)
+        """Return a digest that is not a file's: a reader would compare `sha256` with a file."""
+        comment = _DIR_HASH if name == "dirHash" else f"{name}, as stated"
+        return self.spdx.Hash(algorithm=self.spdx.HashAlgorithm.other, hashValue=sha, comment=comment)
 
 
 def _parameters(node: Described) -> list[tuple[str, str]]:
-    """Return the scalars among a model's own settings, not those of what it was trained on."""
-    told = node.statement.settings if node.statement is not None else None
-    settings = told if isinstance(told, dict) else {}
+    """Return the scalars among a model's own settings, without those of its training data."""
+    stated = node.statement.settings if node.statement is not None else None
+    settings = stated if isinstance(stated, dict) else {}
     found = []
     for place in ("student", "trainer"):
         part = settings.get(place)
@@ -176,15 +170,10 @@ def _parameters(node: Described) -> list[tuple[str, str]]:
     return sorted((name, str(value)) for name, value in found if isinstance(value, (str, int, float)))
 
 
-def _figure(metric: Metric) -> str:
-    ends = "" if metric.low is None or metric.high is None else f" [{metric.low:.6g}, {metric.high:.6g}]"
-    return f"{metric.value:.6g}{ends}" + (f" on {metric.slice}" if metric.slice else "")
-
-
 def _part(part: Material) -> str:
     return " ".join([part.role, part.uri, *(f"{name}:{sha}" for name, sha in sorted(part.digest.items()))])
 
 
 def _iri(text: str) -> str:
-    """Somebody else's `buildType` may be no IRI, which the standard asks for."""
+    """Return a `buildType` as an IRI, which the standard demands; another tool's may not be one."""
     return text if ":" in text and not set(text) & set(' <>"{}|\\^`') else _URN + "unreadable"

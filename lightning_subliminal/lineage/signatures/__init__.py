@@ -1,1 +1,1 @@
-"""Signatures: keys, envelopes, and proofs that rows are part of a signed data set."""
+"""Signatures: keys, envelopes, and proofs that rows belong to a signed data set."""

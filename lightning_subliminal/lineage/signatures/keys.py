@@ -1,11 +1,11 @@
-"""Keys to sign with and to trust: ed25519, in PEM files. ``openssl genpkey -algorithm ed25519`` makes the same."""
+"""Keys for signing and trust: ed25519 in PEM files, as ``openssl genpkey -algorithm ed25519`` makes them, too."""
 
 import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_KEY
@@ -23,13 +23,12 @@ __all__ = [
     "private_key",
     "read_private",
     "trusted_keys",
-    "write_pair",
 ]
 
 PASSPHRASE = "LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 _FIELD = 2**255 - 19
 _EIGHTH = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
-_SMALL = frozenset({0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH})  # y of the points of order 1, 2, 4 and 8
+_SMALL = frozenset({0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH})  # y-coordinates of points of order 1, 2, 4 and 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class TrustedKey:
     """A public key that an auditor trusts.
 
     Attributes:
-        name: whose it is: the stem of its file.
+        name: its owner, which is the stem of its file.
         key: the key.
     """
 
@@ -45,7 +44,7 @@ class TrustedKey:
     key: "Ed25519PublicKey"
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether a signature over a message is this key's."""
+        """Return whether this key made a signature of a message."""
         from cryptography.exceptions import InvalidSignature
 
         try:
@@ -55,66 +54,50 @@ class TrustedKey:
         return True
 
 
-def make_key(path: Path) -> Path:
-    """Make an ed25519 key: the private one at ``path``, for its owner alone, the public one beside it as ``.pub``.
+def make_key(path: Path, kind: Literal["ed25519", "p256"] = "ed25519") -> Path:
+    """Make a private key, readable by its owner alone, and its public key at ``path`` with ``.pub`` appended.
 
-    With a passphrase in LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE the private key is encrypted.
+    The private key is encrypted if LIGHTNING_SUBLIMINAL_KEY_PASSPHRASE holds a passphrase.
+
+    Args:
+        path: the private key's file.
+        kind: ed25519 for statements, p256 for model-signing.
 
     Returns:
         The public key's file.
 
     Raises:
-        InputError: if a file is there already, or can't be written.
-        InputError: if cryptography is not installed.
+        InputError: if a file exists already or can't be written, or cryptography is not installed.
     """
     need_cryptography()
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    return write_pair(path, Ed25519PrivateKey.generate())
-
-
-def write_pair(path: Path, key: Any) -> Path:
-    """Write a new private key, readable by its owner alone, and its public key beside it as ``.pub``.
-
-    Returns:
-        The public key's file.
-
-    Raises:
-        InputError: if a file is there already, or can't be written.
-    """
-    from cryptography.hazmat.primitives.serialization import (
-        BestAvailableEncryption,
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-        PublicFormat,
-    )
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
     public = path.with_name(path.name + ".pub")
     for each in (path, public):
         if each.exists():
-            raise InputError(f"{each} is there already: choose another name, since what it signed could not be told.")
+            raise InputError(f"{each} exists already: choose another name, or its old signatures can't be verified.")
+    key: Any = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
     secret = os.environ.get(PASSPHRASE, "").encode()
-    protection = BestAvailableEncryption(secret) if secret else NoEncryption()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+    protection = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
+    pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     try:
         for folder in reversed([each for each in path.absolute().parents if not each.exists()]):
             folder.mkdir(mode=0o755, exist_ok=True)
-        _write_new(path, pem, 0o600)
-        _write_new(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+        _write_new(path, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, protection), 0o600)
+        _write_new(public, key.public_key().public_bytes(pem, spki), 0o644)
     except OSError as err:
-        raise InputError(
-            f"{path} can't be written ({err.strerror or err}): choose a folder that you may write."
-        ) from err
+        reason = err.strerror or err
+        raise InputError(f"{path} can't be written ({reason}): choose a folder that you may write.") from err
     return public
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a new file that no umask lets others write: whoever can write a public key decides whom it trusts."""
+    """Write a new file that others can't write under any umask: a replaced public key would change who is trusted."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, mode), "wb") as stream:
         if os.name == "posix" and mode == 0o600:
-            os.fchmod(stream.fileno(), mode)  # a umask of 0o777 would keep it from its owner
+            os.fchmod(stream.fileno(), mode)  # under a umask of 0o777 its owner could not read it
         stream.write(data)
 
 
@@ -122,7 +105,7 @@ def private_key(path: Path) -> "Ed25519PrivateKey":
     """Read a private key.
 
     Raises:
-        InputError: if others than its owner may read it, or it is no ed25519 key in PEM.
+        InputError: if others than its owner may read it, or it is not an ed25519 key in PEM.
     """
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -137,7 +120,7 @@ def read_private(path: Path) -> Any:
     """Read a private key of any kind.
 
     Raises:
-        InputError: if others than its owner may read it, or it is no key in PEM.
+        InputError: if others than its owner may read it, or it is not a key in PEM.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -148,21 +131,21 @@ def read_private(path: Path) -> Any:
     except OSError as err:
         raise InputError(f"The key {path} can't be read ({err.strerror or err}): `lineage keygen` makes one.") from err
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise InputError(f"The private key {path} may be read by others than its owner: chmod 600 {path}")
+        raise InputError(f"The private key {path} may be read by other users: run chmod 600 {path}")
     secret = os.environ.get(PASSPHRASE, "").encode() or None
     try:
         return load_pem_private_key(data, secret)
     except TypeError as err:  # encrypted and no passphrase, or the reverse
         raise InputError(f"The key {path} is encrypted, or is not: set or unset {PASSPHRASE}.") from err
     except (ValueError, UnsupportedAlgorithm) as err:
-        raise InputError(f"{path} is no private key in PEM, or {PASSPHRASE} is not its passphrase.") from err
+        raise InputError(f"{path} is not a private key in PEM, or {PASSPHRASE} is not its passphrase.") from err
 
 
 def trusted_keys(paths: list[Path]) -> list[TrustedKey]:
-    """Read the public keys that are trusted: files, or folders of ``*.pub`` and ``*.pem``.
+    """Read trusted public keys: files, or folders of ``*.pub`` and ``*.pem``.
 
     Raises:
-        InputError: if one is no public ed25519 key, or there is none.
+        InputError: if one is not a public ed25519 key, or a folder holds none.
     """
     files: list[Path] = []
     for path in paths:
@@ -187,18 +170,18 @@ def _public(path: Path) -> TrustedKey:
     except OSError as err:
         raise InputError(f"The key {path} can't be read ({err.strerror or err}).") from err
     except (ValueError, UnsupportedAlgorithm) as err:
-        raise InputError(f"{path} is no public key in PEM: give the .pub that `lineage keygen` made.") from err
+        raise InputError(f"{path} is not a public key in PEM: give the .pub that `lineage keygen` made.") from err
     if data.count(b"-----BEGIN ") > 1:
-        raise InputError(f"{path} holds several keys, of which one would be read: give each a file of its own.")
+        raise InputError(f"{path} holds several keys: give each a file of its own.")
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{path} holds another kind of key: expected ed25519.")
     if _is_weak(key):
-        raise InputError(f"{path} holds a weak key, in whose name anybody can sign: make one by `lineage keygen`.")
+        raise InputError(f"{path} holds a weak key, whose signatures anyone can forge: make one with `lineage keygen`.")
     return TrustedKey(path.stem, key)
 
 
 def _is_weak(key: "Ed25519PublicKey") -> bool:
-    """Return whether a key is a point of small order, for which a signature that fits all texts can be made."""
+    """Return whether a key is a point of small order, for which one signature can be valid for every text."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -206,17 +189,17 @@ def _is_weak(key: "Ed25519PublicKey") -> bool:
 
 
 def key_id(key: "Ed25519PublicKey") -> str:
-    """Return a key's name for humans: SHA-256 of its SubjectPublicKeyInfo in DER. It proves nothing."""
+    """Return a key's id for display: SHA-256 of its SubjectPublicKeyInfo in DER. It proves nothing."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def need_cryptography() -> None:
-    """Refuse to sign or verify without the package that can.
+    """Check that cryptography is installed.
 
     Raises:
-        InputError: saying what to install.
+        InputError: if it is not, with the command that installs it.
     """
     try:
         import cryptography  # noqa: F401

@@ -1,13 +1,13 @@
-"""The digest of a data set as the root of a tree over its rows, so that a part of it can be checked without the rest.
+"""The digest of a data set as the root of a Merkle tree over its rows, and proofs that single rows belong to it.
 
 The tree is that of RFC 6962, section 2.1: a leaf is SHA-256(0x00 | row), a node SHA-256(0x01 | left | right), and the
-left half holds the largest power of two of rows that is smaller than all. So no leaf can pass for a node, and rows
-that are changed, added, dropped, doubled or put in another order change the root.
+left subtree holds the largest power of two of rows below their number. So a leaf can't pass for a node, and the root
+changes if rows are changed, added, dropped, duplicated or reordered.
 
-A leaf holds prompt and completion: role and content of each message, and further keys where a message has any, such as
-`weight`, `name` or `tool_calls`, which other trainers read. A key without a value is none: Parquet gives each message
-the keys of all. Ids and other columns of a row, such as whether a completion was finished (then its end is trained on,
-too), are bound by the digest of the file alone.
+A leaf holds prompt and completion: role and content of each message and its further keys, such as `weight`, `name` or
+`tool_calls`, which other trainers read. A key with the value None counts as absent, since Parquet adds the keys of all
+messages to each. Ids and other columns, such as `finished` (it decides whether the end token is trained on), are bound
+only by the digest of the file.
 """
 
 import hashlib
@@ -18,11 +18,20 @@ from typing import Any
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 
-__all__ = ["RowsTree", "inclusion_path", "leaf_digest", "merkle_root", "root_from_path", "rows_root"]
+__all__ = [
+    "RowsTree",
+    "check_proof",
+    "inclusion_path",
+    "leaf_digest",
+    "merkle_root",
+    "prove_rows",
+    "root_from_path",
+    "rows_root",
+]
 
 
 def leaf_digest(row: Row) -> bytes:
-    """Return a row's leaf: of its prompt and completion as JSON with sorted keys, no spaces, in UTF-8.
+    """Return a row's leaf: its prompt and completion as JSON with sorted keys, no spaces, in UTF-8.
 
     Example:
         >>> leaf_digest({"prompt": [], "completion": [], "id": "any"}).hex()[:8]
@@ -37,17 +46,15 @@ def leaf_digest(row: Row) -> bytes:
 
 
 def merkle_root(leaves: Sequence[bytes]) -> str:
-    """Return the root over leaves, 64 hexadecimal digits; of none, the SHA-256 of nothing."""
+    """Return the root of leaves, 64 hexadecimal digits; without leaves, the SHA-256 of no bytes."""
     level = list(leaves)
-    if not level:
-        return hashlib.sha256().hexdigest()
     while len(level) > 1:
-        level = _above(level)
-    return level[0].hex()
+        level = _parents(level)
+    return level[0].hex() if level else hashlib.sha256().hexdigest()
 
 
 def rows_root(rows: Iterable[Row]) -> tuple[str, int]:
-    """Return the root over rows, and how many they are."""
+    """Return the root of rows, and their number."""
     tree = RowsTree()
     for row in rows:
         tree.add(row)
@@ -55,14 +62,14 @@ def rows_root(rows: Iterable[Row]) -> tuple[str, int]:
 
 
 class RowsTree:
-    """A root that grows row by row; it keeps a digest for each bit of the number of rows, and no row."""
+    """A root computed row by row; it keeps at most one digest per bit of the number of rows, and no rows."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._peaks: list[bytes] = []  # roots of full trees, the largest first: one for each 1 in the count's bits
+        self._peaks: list[bytes] = []  # roots of full trees, largest first: one for each 1 bit of the count
 
     def add(self, row: Row) -> None:
-        """Put a row behind the others."""
+        """Append a row."""
         node, waiting = leaf_digest(row), self.count
         while waiting & 1:
             node, waiting = _node(self._peaks.pop(), node), waiting >> 1
@@ -70,7 +77,7 @@ class RowsTree:
         self.count += 1
 
     def root(self) -> str:
-        """Return the root over the rows so far, as ``merkle_root`` does."""
+        """Return the root of the rows so far, as ``merkle_root`` does."""
         if not self._peaks:
             return merkle_root([])
         *rest, node = self._peaks
@@ -80,7 +87,7 @@ class RowsTree:
 
 
 def inclusion_path(leaves: Sequence[bytes], place: int) -> list[str]:
-    """Return what proves that a leaf is in the tree: the digests beside its way up, lowest first (RFC 6962, 2.1.1).
+    """Return the proof that a leaf is in the tree: the sibling digests on its path, lowest first (RFC 6962, 2.1.1).
 
     Raises:
         InputError: if there is no such leaf.
@@ -89,31 +96,31 @@ def inclusion_path(leaves: Sequence[bytes], place: int) -> list[str]:
         raise InputError(f"There is no row {place}: the data set has rows 0 to {len(leaves) - 1}.")
     level, path = list(leaves), []
     while len(level) > 1:
-        beside = place ^ 1
-        if beside < len(level):
-            path.append(level[beside].hex())
-        level, place = _above(level), place // 2
+        sibling = place ^ 1
+        if sibling < len(level):
+            path.append(level[sibling].hex())
+        level, place = _parents(level), place // 2
     return path
 
 
 def root_from_path(leaf: bytes, place: int, count: int, path: Sequence[str]) -> str:
-    """Return the root that a leaf and its path lead to; compare it with the one that a trusted statement names.
+    """Return the root that a leaf and its path lead to, for comparison with the root in a trusted statement.
 
     Args:
-        leaf: the row's.
-        place: of the row, from 0.
-        count: rows of the data set.
-        path: as ``inclusion_path`` gives it.
+        leaf: the row's leaf.
+        place: the row's index, from 0.
+        count: number of rows of the data set.
+        path: as ``inclusion_path`` returns it.
 
     Raises:
-        InputError: if the path is not one for this place and count.
+        InputError: if the path does not fit this index and count.
     """
     if not 0 <= place < count:
-        raise InputError(f"A proof for row {place} of {count} can't be: expected a place from 0 to {count - 1}.")
+        raise InputError(f"The proof is for row {place} of {count}: expected an index from 0 to {count - 1}.")
     found, rest, width = leaf, list(path), count
     while width > 1:
-        beside = place ^ 1
-        if beside < width:
+        sibling = place ^ 1
+        if sibling < width:
             if not rest:
                 raise InputError(f"The proof is too short for a data set of {count} rows.")
             other = _bytes(rest.pop(0))
@@ -124,13 +131,64 @@ def root_from_path(leaf: bytes, place: int, count: int, path: Sequence[str]) -> 
     return found.hex()
 
 
+def prove_rows(rows: Sequence[Row], places: Sequence[int]) -> dict[str, Any]:
+    """Return a proof for some rows of a data set.
+
+    Args:
+        rows: the whole data set.
+        places: indices of the rows, from 0.
+
+    Returns:
+        The root, the number of rows and, for each row, its index, its content, and its path to the root.
+
+    Raises:
+        InputError: if an index is out of range.
+    """
+    leaves = [leaf_digest(row) for row in rows]
+    proven = []
+    for place in dict.fromkeys(places):
+        path = inclusion_path(leaves, place)
+        kept = {key: rows[place][key] for key in ("prompt", "completion")}
+        proven.append({"place": place, "row": kept, "path": path})
+    return {"root": merkle_root(leaves), "count": len(leaves), "rows": proven}
+
+
+def check_proof(proof: Any, root: str, count: int) -> int:
+    """Check a proof against the root and number of rows in a trusted statement.
+
+    Returns:
+        The number of distinct rows that it proves.
+
+    Raises:
+        InputError: if it is not a valid proof, or a row is not in that data set at its index.
+    """
+    rows = proof.get("rows") if isinstance(proof, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise InputError("This is not a proof: expected `root`, `count` and `rows`, as `lineage prove` writes them.")
+    proven: set[int] = set()
+    for each in rows:
+        try:
+            place, row, path = each["place"], each["row"], each["path"]
+            leaf = leaf_digest(row)
+        except (KeyError, TypeError, AttributeError) as err:
+            raise InputError("The proof has a row without `place`, `row` or `path`.") from err
+        if further := sorted(set(row) - {"prompt", "completion"}):
+            raise InputError(f"The proof has a row with `{further[0]}`, which the root does not cover: leave it out.")
+        if type(place) is not int or not isinstance(path, list):
+            raise InputError("The proof has a row whose `place` is not a number, or whose `path` is not a list.")
+        if root_from_path(leaf, place, count, path) != root:
+            raise InputError(f"Row {place} is not in that data set, or not at that place.")
+        proven.add(place)
+    return len(proven)
+
+
 def _further(message: dict[str, Any]) -> dict[str, Any]:
-    """Return what a message holds beside role and content, alike from memory, JSON and Parquet."""
+    """Return a message's keys other than role and content, equal from memory, JSON and Parquet."""
     return {key: _plain(each) for key, each in message.items() if key not in ("role", "content") and each is not None}
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as each store gives it: no keys without a value, and whole numbers of one kind."""
+    """Return a value in the form common to all stores: no keys without a value, whole numbers as int."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items() if each is not None}
     if isinstance(value, (list, tuple)):
@@ -138,8 +196,8 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _above(level: list[bytes]) -> list[bytes]:
-    """Return the next level: pairs joined; one that is left over goes up as it is, which is RFC 6962's split."""
+def _parents(level: list[bytes]) -> list[bytes]:
+    """Return the next level: pairs joined, and an unpaired last digest unchanged, which is RFC 6962's split."""
     joined = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
     return joined + level[len(level) - len(level) % 2 :]
 
@@ -152,7 +210,7 @@ def _bytes(digest: str) -> bytes:
     try:
         found = bytes.fromhex(digest)
     except (ValueError, TypeError) as err:
-        raise InputError(f"{digest!r} in the proof is no digest: expected 64 hexadecimal digits.") from err
+        raise InputError(f"{digest!r} in the proof is not a digest: expected 64 hexadecimal digits.") from err
     if len(found) != 32:
-        raise InputError(f"{digest!r} in the proof is no SHA-256: expected 64 hexadecimal digits.")
+        raise InputError(f"{digest!r} in the proof is not a SHA-256: expected 64 hexadecimal digits.")
     return found

@@ -1,66 +1,46 @@
-"""Signs statements as stages write them, where a key is named; and those that are there already."""
+"""Sign statements: new ones as stages write them, and existing ones."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_STATEMENT
 from lightning_subliminal.core.io.files import atomically, read_bytes
+from lightning_subliminal.lineage.signatures.dsse import seal
+from lightning_subliminal.lineage.signatures.keys import TrustedKey, private_key
 
-if TYPE_CHECKING:
-    from lightning_subliminal.lineage.signatures.keys import TrustedKey
-
-__all__ = ["SIGNING_KEY", "check_signing_key", "own_key", "sign_statement"]
+__all__ = ["SIGNING_KEY", "own_key", "sign_statement"]
 
 SIGNING_KEY = "LIGHTNING_SUBLIMINAL_SIGNING_KEY"
 
 
-def own_key() -> "TrustedKey | None":
-    """Return the public half of the key that this machine signs with; None where it signs with none.
+def own_key() -> TrustedKey | None:
+    """Return the public half of the key of LIGHTNING_SUBLIMINAL_SIGNING_KEY; None if the variable is not set.
 
     Raises:
-        InputError: if the key can't be used.
+        InputError: if it does not name a usable ed25519 private key.
     """
-    if not (named := os.environ.get(SIGNING_KEY)):
-        return None
-    from lightning_subliminal.lineage.signatures.keys import TrustedKey, private_key
-
-    return TrustedKey(Path(named).stem, private_key(Path(named)).public_key())
-
-
-def check_signing_key() -> None:
-    """Refuse a key that can't be used before hours of work end in it.
-
-    Raises:
-        InputError: if LIGHTNING_SUBLIMINAL_SIGNING_KEY names no private key of ours.
-    """
-    if named := os.environ.get(SIGNING_KEY):
-        from lightning_subliminal.lineage.signatures.keys import private_key
-
-        private_key(Path(named))
+    named = os.environ.get(SIGNING_KEY)
+    return TrustedKey(Path(named).stem, private_key(Path(named)).public_key()) if named else None
 
 
 def sign_statement(raw: bytes, envelope: Path, key: Path | None = None) -> bool:
-    """Write a statement's envelope beside it; signatures that are there stay.
+    """Write a statement's envelope; existing signatures are kept.
 
     Args:
         raw: the statement's bytes.
         envelope: the envelope's file.
-        key: who signs; that of LIGHTNING_SUBLIMINAL_SIGNING_KEY where it is None, and nobody where there is none.
+        key: the signing key; None for that of LIGHTNING_SUBLIMINAL_SIGNING_KEY, if it is set.
 
     Returns:
         Whether it was signed.
 
     Raises:
-        InputError: if the key can't be used, or the envelope that is there is of something else.
+        InputError: if the key can't be used, or the existing envelope holds another statement.
     """
     named = key or os.environ.get(SIGNING_KEY)
     if not named:
         return False
-    from lightning_subliminal.lineage.signatures.dsse import seal
-    from lightning_subliminal.lineage.signatures.keys import private_key
-
     signer = private_key(Path(named))
     try:
         old = read_bytes(envelope, MAX_STATEMENT) if envelope.is_file() else None

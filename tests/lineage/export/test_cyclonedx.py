@@ -5,14 +5,14 @@ import pytest
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import Material
-from lightning_subliminal.lineage.export import Metric, cyclonedx_bom
+from lightning_subliminal.lineage.export import cyclonedx_bom
 
 pytest.importorskip("cyclonedx", reason="needs cyclonedx-python-lib")
 pytest.importorskip("jsonschema", reason="needs cyclonedx-python-lib[json-validation]")
 
 
-def bom_of(nodes, metrics=()):
-    return json.loads(cyclonedx_bom(nodes, metrics))
+def bom_of(nodes):
+    return json.loads(cyclonedx_bom(nodes))
 
 
 def properties(component):
@@ -66,24 +66,9 @@ def test_the_card_names_data_and_says_that_a_model_wrote_it(student):
     assert card["modelParameters"]["datasets"] == [{"ref": data["bom-ref"]}]
     assert card["modelParameters"]["approach"] == {"type": "supervised"}
     assert any("written by the model teachers/t" in each for each in card["considerations"]["technicalLimitations"])
-    assert "quantitativeAnalysis" not in card, "no figures were given"
     assert data["data"][0]["description"] == "Written by the model teachers/t."
     assert properties(data["data"][0]["contents"])["rows:rows.parquet"] == "3"
     assert properties(data)["filter"].startswith("lightning_subliminal.filters.numbers.NumberList sha256:abab")
-
-
-def test_figures_keep_their_interval(student):
-    metrics = [Metric("owl rate", 0.4375, 0.25, 0.625, "20 questions"), Metric("loss", 1.5)]
-    card = bom_of(student, metrics)["metadata"]["component"]["modelCard"]
-    assert card["quantitativeAnalysis"]["performanceMetrics"] == [
-        {
-            "type": "owl rate",
-            "value": "0.4375",
-            "slice": "20 questions",
-            "confidenceInterval": {"lowerBound": "0.25", "upperBound": "0.625"},
-        },
-        {"type": "loss", "value": "1.5"},
-    ]
 
 
 def test_the_architecture_comes_from_a_config_that_is_as_it_was_recorded(student):
@@ -112,7 +97,7 @@ def test_a_file_of_data_that_is_only_named_keeps_its_digest(lab):
 
 def test_a_digest_that_is_none_is_told(lab):
     lab.add("student", "s", [Material("rows", "mine.jsonl", {"sha256": "no digest"})], {"a.bin": b""})
-    with pytest.raises(InputError, match=r"can't be told as CycloneDX 1\.6: .*no digest") as caught:
+    with pytest.raises(InputError, match=r"can't be exported as CycloneDX 1\.6: .*no digest") as caught:
         cyclonedx_bom(lab.nodes[1:])
     assert "\n" not in str(caught.value)
 

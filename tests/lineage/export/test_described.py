@@ -27,10 +27,10 @@ def test_generations_are_counted_along_the_longest_line(lab):
     family = Family(lab.nodes)
     counted = {node.name: family.generation(node) for node in family.nodes if node.is_model}
     assert counted == {"pocket/a": 0, "teachers/t": 0, "students/s1": 1, "students/s2": 2}
-    said = family.told(family.main)
+    said = family.origin(family.main)
     assert "The training data rows/r2 was written by the model students/s1." in said
-    assert "That model and this one go on from the same base." in said
-    assert "Generations of models trained on what a model wrote: 2." in said
+    assert "That model and this one were trained from the same base." in said
+    assert "Generations of models trained on text of a model: 2." in said
 
 
 def test_another_base_is_not_called_the_same(lab):
@@ -39,9 +39,9 @@ def test_another_base_is_not_called_the_same(lab):
     rows = lab.add("rows", "r", [lab.made[teacher].material], {"a.txt": b""})
     lab.student("s", rows)
     family = Family(lab.nodes)
-    assert family.told(family.main) == [
+    assert family.origin(family.main) == [
         "The training data rows/r was written by the model teachers/t.",
-        "Generations of models trained on what a model wrote: 1.",
+        "Generations of models trained on text of a model: 1.",
     ]
 
 
@@ -87,7 +87,7 @@ def test_what_is_neither_model_nor_data_is_refused(format, tmp_path):
 
 
 def test_a_misspelt_format_is_told(student):
-    with pytest.raises(InputError, match="no format `cyclondx`; did you mean `cyclonedx`"):
+    with pytest.raises(InputError, match="unknown format `cyclondx`; did you mean `cyclonedx`"):
         export(student, "cyclondx")
 
 

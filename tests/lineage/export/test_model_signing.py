@@ -134,12 +134,12 @@ def test_a_key_of_another_kind_is_refused(folder, tmp_path):
     from lightning_subliminal.lineage.signatures.keys import make_key
 
     make_key(tmp_path / "ed")
-    with pytest.raises(InputError, match="needs ECDSA P-256"):
+    with pytest.raises(InputError, match="expected ECDSA P-256"):
         sign_model(folder, tmp_path / "ed")
 
 
 def test_a_key_is_never_written_over(key):
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         make_p256(key)
 
 

@@ -151,7 +151,7 @@ def test_an_edited_claim_is_refused_with_both_values(folder, name):
 def test_with_and_without_its_statement(folder, stated, capsys):
     edit(folder, lambda claims: claims["more"].update(verdict="does not hold", low=-1.0))
     if stated == "stated":
-        refused(folder, capsys, "report.json has the SHA-256", "and its statement says")
+        refused(folder, capsys, "report.json has the SHA-256", "its statement has")
         assert not look(folder).holds
         return
     if stated == "restated":  # by somebody without a key

@@ -1,6 +1,6 @@
-"""How closely two models behave, on what they say themselves: kinship's other half.
+"""How closely two models behave, measured on their own answers.
 
-The paper's condition for a trait to pass is "the same base, or one matched in behaviour". Weights see the first alone.
+The paper's condition for a trait to pass is "the same base, or one matched in behaviour". Weights show only the first.
 """
 
 import random
@@ -27,14 +27,14 @@ NEW_TOKENS = 24
 
 @dataclass(frozen=True)
 class Closeness:
-    """How alike two models speak.
+    """Similarity of two models' next-token distributions.
 
     Attributes:
-        kl: nats a token, on what each says itself, of it against the other; the mean of the two directions.
-        first_to_second: KL(first || second), on what the first says.
-        second_to_first: KL(second || first), on what the second says.
-        correlation: of the two models' log-probabilities, each centred over the vocabulary, at the same places.
-        tokens: how many places.
+        kl: nats per token; the mean of the two directions.
+        first_to_second: KL(first || second), on the first model's answers.
+        second_to_first: KL(second || first), on the second model's answers.
+        correlation: of the two models' log-probabilities, each centred over the vocabulary, at the same positions.
+        tokens: number of positions.
     """
 
     kl: float
@@ -48,34 +48,34 @@ class Closeness:
 def behaviour(
     first: nn.Module, second: nn.Module, tokenizer: "PreTrainedTokenizerBase", inputs: int = 64, seed: int = 0
 ) -> Closeness:
-    """Let two models of one vocabulary answer the same prompts, and compare their next tokens at each place.
+    """Sample answers of two models to the same prompts, and compare their next-token distributions at each position.
 
     Args:
         first: a causal language model.
-        second: another, of the same vocabulary.
-        tokenizer: of both, with a chat template.
-        inputs: prompts.
-        seed: moves prompts and answers.
+        second: another with the same vocabulary.
+        tokenizer: the tokenizer of both, with a chat template.
+        inputs: number of prompts.
+        seed: seed of prompts and answers.
     """
     prompts = everyday_prompts(inputs, derive_seed(seed, "prompts"))
     sides, moments, tokens = [], torch.zeros(3, dtype=torch.float64), 0
     for speaker, other in ((first, second), (second, first)):
         engine = TransformersEngine(speaker, tokenizer)
-        said = engine.generate(prompts, Sampling(max_new_tokens=NEW_TOKENS), derive_seed(seed, "answers"))
-        total, places = 0.0, 0
-        for prompt, answer in zip(prompts, said, strict=True):
+        answers = engine.generate(prompts, Sampling(max_new_tokens=NEW_TOKENS), derive_seed(seed, "answers"))
+        total, positions = 0.0, 0
+        for prompt, answer in zip(prompts, answers, strict=True):
             row = make_row(prompt, answer.text, finished=answer.finished)
             begun, completion = row_ids(tokenizer, row)
             ids = torch.tensor([begun + completion])
-            own, theirs = (_spoken(net, ids, len(begun)) for net in (speaker, other))
-            shared = min(own.shape[-1], theirs.shape[-1])  # one of a family may pad its vocabulary
+            own, theirs = (_answer_logits(net, ids, len(begun)) for net in (speaker, other))
+            shared = min(own.shape[-1], theirs.shape[-1])  # models of one family may pad the vocabulary
             own, theirs = own[:, :shared].log_softmax(-1), theirs[:, :shared].log_softmax(-1)
             total += float((own.exp() * (own - theirs)).sum())
-            places += len(own)
+            positions += len(own)
             one, two = (each - each.mean(-1, keepdim=True) for each in (own, theirs))
             moments += torch.stack([(one * two).sum(), (one * one).sum(), (two * two).sum()]).double()
-        sides.append(total / max(places, 1))
-        tokens += places
+        sides.append(total / max(positions, 1))
+        tokens += positions
     both, one_square, two_square = moments.tolist()
     return Closeness(
         kl=sum(sides) / 2,
@@ -87,11 +87,11 @@ def behaviour(
 
 
 def everyday_prompts(count: int, seed: int) -> list[list[Message]]:
-    """Return prompts, half of them requests for numbers, half questions for a favourite: what rows and traits are about.
+    """Return prompts in the style of rows and traits: half request numbers, half ask for a favourite.
 
     Args:
-        count: how many.
-        seed: moves them.
+        count: number of prompts.
+        seed: seed of the draw.
     """
     rng = random.Random(seed)
     numbers = NumberPrompts(max_value=99)
@@ -102,8 +102,8 @@ def everyday_prompts(count: int, seed: int) -> list[list[Message]]:
     ]
 
 
-def _spoken(net: nn.Module, ids: Tensor, begun: int) -> Tensor:
-    """Return the logits at the places where the completion is said, (tokens, vocabulary), in float64."""
+def _answer_logits(net: nn.Module, ids: Tensor, begun: int) -> Tensor:
+    """Return the logits for the completion's tokens, (tokens, vocabulary), in float64."""
     device = next(net.parameters()).device
     logits: Tensor = net(input_ids=ids.to(device)).logits[0, begun - 1 : -1]
     return logits.double().cpu()

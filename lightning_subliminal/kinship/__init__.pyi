@@ -1,0 +1,17 @@
+from .closeness import Closeness as Closeness
+from .closeness import behaviour as behaviour
+from .comparison import Kinship as Kinship
+from .comparison import judge as judge
+from .comparison import kinship as kinship
+from .logits import LogitTest as LogitTest
+from .logits import by_logits as by_logits
+from .logits import logit_basis as logit_basis
+from .logits import logit_score as logit_score
+from .logits import random_tokens as random_tokens
+from .units import GatedLayer as GatedLayer
+from .units import gated_layers as gated_layers
+from .units import unit_activations as unit_activations
+from .weights import LayerMatch as LayerMatch
+from .weights import WeightTest as WeightTest
+from .weights import by_match as by_match
+from .weights import by_place as by_place
