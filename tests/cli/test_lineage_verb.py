@@ -277,11 +277,11 @@ def test_a_hub_id_in_the_cache_is_known_by_its_digest(tmp_path, monkeypatch):
     import huggingface_hub
 
     from lightning_subliminal import bases
-    from lightning_subliminal.cli.provenance.lineage import _material
+    from lightning_subliminal.cli.provenance.sources import material_of
 
     folder = bases.resolve("pocket/a").folder
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **settings: str(folder))
-    one, other = _material("base=org/model"), _material("org/model")
+    one, other = material_of("base=org/model"), material_of("org/model")
     assert one.digest == other.digest == {"dirHash": bases.folder_digest(folder)}
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **settings: str(tmp_path))
-    assert _material("org/model").digest == {}, "what is not whole is named alone"
+    assert material_of("org/model").digest == {}, "what is not whole is named alone"

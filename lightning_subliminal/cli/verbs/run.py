@@ -62,5 +62,6 @@ VERB = Verb(
 A stage (teacher, completions, rows, student, evaluation) is kept in the cache by the digest of its
 settings; arms share equal stages, and the same command resumes a killed run. A stage that fails stops only what
 depends on it. The output of stages goes to DIR/log.txt.
+In a dry run, "of others" counts the stages that an earlier arm needs too.
 """,
 )
