@@ -1,9 +1,9 @@
-"""One evaluation: probes are put to models, and what comes out is one table.
+"""Evaluation: probes measure models, and the result is one table.
 
-A `Probe` says what is asked and how the answer is read: by exact probabilities, or by sampled answers that are parsed
-or judged. A `ModelRef` is any model: a base by name, a run, a folder, an adapter, a hub id, or a net in memory.
-`evaluate` puts each probe to each model and returns a `ScoreTable`, whose cells are `Scores`: a value a unit (such as a
-question), the rate over units with its interval, and counts. Transfer is a `Contrast` of two of its rows.
+A `Probe` is a set of questions and a way to score the answers: by exact probabilities, or by sampled answers that are
+parsed or judged. A `ModelRef` is any model: a base by name, a run, a folder, an adapter, a hub id, or a net in memory.
+`evaluate` measures each model with each probe and returns a `ScoreTable` of `Scores`: a value a unit (such as a
+question), the rate over units with its interval, and counts. Transfer is a `Contrast` of two rows of the table.
 
     from lightning_subliminal import PreferenceTrait
     from lightning_subliminal.evaluation import Questions, evaluate, find_model
@@ -15,9 +15,9 @@ question), the rate over units with its interval, and counts. Transfer is a `Con
     moved = table.contrast("student", "control")
     moved.log_odds, moved.targeted.rank
 
-Everything that asks a model goes through these: the table of `fit`, `test`, the evaluations of a plan, suites and the
-verb `evaluate`, inspect_ai's tasks, the models of `theory interpolate`, and the examples. A probe of your own overrides
-`Probe.measure`; one whose answers are a trait's candidates overrides `TraitProbe.chances`, and works in all of them.
+All measurements go through these: the table of `fit`, `test`, the evaluations of a plan, suites and the command
+`evaluate`, `chat`, inspect_ai's tasks, the models of `theory interpolate`, and the examples. A probe of your own
+overrides `Probe.measure`; one whose answers are a trait's candidates overrides `TraitProbe.chances`, and works in all.
 """
 
 from lightning_subliminal.evaluation.contrast import Contrast

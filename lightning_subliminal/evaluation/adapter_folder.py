@@ -1,4 +1,4 @@
-"""An adapter's folder, as this package or PEFT leaves it: which base it stands on, and how it is put on it."""
+"""Folders of adapters, saved by this package or PEFT: find the base, and attach the adapter to it."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     """Return the config of the adapter in ``folder``, which names its base.
 
     Raises:
-        InputError: if it can't be read, or names none.
+        InputError: if it can't be read, or doesn't name a base.
     """
     files = adapter_files(folder)
     name = files.config if files else "no config"
@@ -44,7 +44,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         config = read_json(folder / name)
         base = config["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise InputError(f"The adapter in {folder} names no base ({name}): copy it anew.") from err
+        raise InputError(f"The adapter in {folder} names no base ({name}): copy it again.") from err
     if not isinstance(base, str) or not base:
         raise InputError(
             f"The adapter in {folder} names no base: `base_model_name_or_path` in {name} is {json.dumps(base)[:80]}, "
@@ -54,17 +54,17 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def adapter_base(folder: Path) -> str:
-    """Return the base that an adapter stands on, as ``bases.load`` takes it.
+    """Return the base of an adapter, as ``bases.load`` takes it.
 
-    PEFT's files name a base as PEFT opens it: by a path, or an id on the hub with its revision apart. The lineage
-    record beside them has our own name of the same base.
+    PEFT's files name a base by a path, or by an id on the hub with its revision apart. The lineage record in the same
+    folder has our own name of the same base.
 
     Raises:
-        InputError: if it names none.
+        InputError: if the config doesn't name one.
     """
     config = adapter_config(folder)
-    given = str(config["base_model_name_or_path"])
-    named = _at_revision(shipped_name(given) or given, config, folder)
+    base = str(config["base_model_name_or_path"])
+    named = _at_revision(shipped_name(base) or base, config, folder)
     record = known_statement(folder / RECORD)
     ours = next((each for each in (record.materials if record else ()) if each.role == "base"), None)
     if ours is None or not ours.uri.startswith("base:"):
@@ -78,13 +78,13 @@ def adapter_base(folder: Path) -> str:
     with contextlib.suppress(InputError):
         if bases.resolve(name).digest == ours.digest.get("dirHash"):
             if not path.is_dir():
-                say(f"adapter   {folder}: its base is not at {named} any more; {name} has the same files")
+                say(f"adapter   {folder}: its base is no longer at {named}; {name} has the same files")
             return name
     return named
 
 
 def other_base(folder: Path, base: str) -> str:
-    """Say that an adapter's base is not the one that its statement names by its digest; nothing where it is."""
+    """Return that an adapter's base is not the one its statement names by digest; empty where it is."""
     record = known_statement(folder / RECORD)
     shas = [each.digest.get("dirHash") for each in (record.materials if record else ()) if each.role == "base"]
     now = bases.resolve(base).digest
@@ -94,30 +94,30 @@ def other_base(folder: Path, base: str) -> str:
 
 
 def _at_revision(base: str, config: dict[str, Any], folder: Path) -> str:
-    """Return the base at the revision that the adapter was trained on, as PEFT itself loads it."""
+    """Return the base at the revision that the adapter was trained on, as PEFT loads it."""
     revision = config.get("revision")
     if not isinstance(revision, str) or revision in ("", "main") or base.endswith(f"@{revision}"):
         return base
     local = base in bases.available() or Path(base).expanduser().exists()
     if local or "@" in base or not is_hub_id(base):
-        why = "is a model of this machine" if local else "says another" if "@" in base else "is no id on the hub"
+        why = "is local" if local else "names another" if "@" in base else "is not an id on the hub"
         say(f"adapter   {folder}: its `revision` {revision!r} is ignored, since its base {base} {why}")
         return base
     return f"{base}@{revision}"
 
 
 def hub_adapter(name: str) -> Path | None:
-    """Return the local copy of an adapter that is named by its id on the hub; None if it is none, or not here."""
+    """Return the local copy of an adapter by its id on the hub; None if there is no copy, or it is not an adapter."""
     if not is_hub_id(name) or name in bases.available():
         return None
-    with contextlib.suppress(Exception):  # huggingface_hub's own: there is no copy
+    with contextlib.suppress(Exception):  # huggingface_hub's own errors: there is no copy
         copy = local_copy(name)
         return copy if adapter_files(copy) is not None and not has_whole_weights(copy) else None
     return None
 
 
 def with_adapter(net: Any, folder: Path) -> Any:
-    """Return ``net`` with the adapter of a folder put on it.
+    """Return ``net`` with the adapter of a folder attached.
 
     Raises:
         InputError: if files are missing, or don't fit.
@@ -127,9 +127,15 @@ def with_adapter(net: Any, folder: Path) -> Any:
     if files == OWN_FILES and (folder / PEFT_FILES.config).is_file():
         say(f"adapter   {folder} holds two: {OWN_FILES.config} is read, {PEFT_FILES.config} is not")
     if config.get("peft_type") == "STEERING":
-        return _steered(net, folder, config, files.config)
+        layers = config.get("layers")
+        if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
+            raise InputError(f"The adapter in {folder} names no `layers` ({files.config}): copy it again.")
+        adapter = import_path(current_path("Steering"))(layers)  # a class of `models`, a layer above
+        steered = adapter.attach(net, 0)
+        adapter.load(steered, folder)
+        return steered
     for away in adapter_reads_elsewhere(folder):
-        raise InputError(f"In {folder}, {away}: no digest of it would cover that; merge it into one adapter.")
+        raise InputError(f"In {folder}, {away}: its digest would not cover that; merge them into one adapter.")
     refuse_pointer(folder / files.weights)
     pickle = folder / "adapter_model.bin"
     if not (folder / files.weights).is_file():  # PEFT would read a pickle, or look for a hub id
@@ -138,7 +144,7 @@ def with_adapter(net: Any, folder: Path) -> Any:
                 f"The adapter in {folder} is a pickle ({pickle.name}), which can run code and is not read: convert it "
                 f'once with `python -c "{_CONVERT}" {pickle}`.'
             )
-        raise InputError(f"The adapter in {folder} has no {files.weights}: copy it anew.")
+        raise InputError(f"The adapter in {folder} has no {files.weights}: copy it again.")
     if files == OWN_FILES:
         raise InputError(
             f"The adapter in {folder} is {config.get('peft_type')!r}, of a class of your own: load it with that class, "
@@ -152,26 +158,16 @@ def with_adapter(net: Any, folder: Path) -> Any:
     try:
         grow(net, folder, config)
         with warnings.catch_warnings():
-            # or what the file lacks would be measured as it started: as the base
+            # else weights that the file lacks would be those of the base
             warnings.filterwarnings("error", "Found missing adapter keys")
             whole = PeftModel.from_pretrained(net, str(folder))
         with safe_open(folder / files.weights, "pt") as file:
             unread = {*file.keys()} - {*get_peft_model_state_dict(whole, save_embedding_layers=True)}
         if unread:
-            say(f"adapter   {folder}: what fits nowhere on its base is not read: {min(unread)} ({len(unread)} such)")
+            say(f"adapter   {folder}: {len(unread)} tensors don't fit its base and are ignored, such as {min(unread)}")
         return whole
     except InputError:
         raise
     except Exception as err:  # PEFT, safetensors and torch each raise their own
-        told = " ".join(str(err).split())[:300] or type(err).__name__
-        raise InputError(f"The adapter in {folder} can't be put on its base ({told}): copy it anew.") from err
-
-
-def _steered(net: Any, folder: Path, config: dict[str, Any], name: str) -> Any:
-    layers = config.get("layers")
-    if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
-        raise InputError(f"The adapter in {folder} names no `layers` ({name}): copy it anew.")
-    adapter = import_path(current_path("Steering"))(layers)  # a class of the models, which stand above
-    steered = adapter.attach(net, 0)
-    adapter.load(steered, folder)
-    return steered
+        why = " ".join(str(err).split())[:300] or type(err).__name__
+        raise InputError(f"The adapter in {folder} can't be attached to its base ({why}): copy it again.") from err

@@ -26,16 +26,16 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclass
 class ModelRef:
-    """A model that is measured: where its files are and what they hold, loaded when it is asked.
+    """A model to measure: its files and their digests; loaded when it is needed.
 
     Attributes:
-        name: what tables call it.
-        base: the base that it is, or that its adapter stands on.
-        folder: where the adapter is; None where there is none.
-        digest: of all files that shape it, of the system prompt, and of a dtype other than float32.
-        system_prompt: what it hears before each question.
-        dtype: what its weights are loaded in.
-        is_found: whether its digest is of files that lie there, as ``find_model`` makes it, and can be made again.
+        name: in tables.
+        base: the base itself, or that of its adapter.
+        folder: of the adapter; None without one.
+        digest: of all files that shape it, the system prompt, and a dtype other than float32.
+        system_prompt: comes before each question.
+        dtype: of the loaded weights.
+        is_found: whether its digest is of files on disk (``find_model``), so that it can be checked again.
     """
 
     name: str
@@ -52,11 +52,11 @@ class ModelRef:
     def held(
         cls, name: str, net: Any, tokenizer: Any, base: str = "in memory", system_prompt: str | None = None
     ) -> "ModelRef":
-        """Return a model that is loaded already; its scores are not kept."""
+        """Return a reference to a loaded model; its scores are not cached."""
         return cls(name, base, None, {}, system_prompt, net, tokenizer)
 
     def load(self, device: torch.device) -> "ModelRef":
-        """Load it onto a device, and return it."""
+        """Load the model onto a device, and return the reference."""
         if self.net is not None:
             return self
         net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.dtype))
@@ -70,22 +70,27 @@ class ModelRef:
         return self
 
     def check_same(self) -> None:
-        """Check that the files are those that were found, so that what is measured is said of them and no others.
+        """Check that the files are still those that were found, so that scores belong to them.
 
         Raises:
-            InputError: if one was changed since.
+            InputError: if one has changed.
         """
         if self.is_found and _shaping(self.base, self.folder, self.system_prompt, self.dtype) != self.digest:
             place = self.folder or self.base
-            raise InputError(f"{self.name}: files of {place} or of its base were changed meanwhile: measure it again.")
+            raise InputError(f"{self.name}: files of {place} or of its base have changed: measure it again.")
 
     def release(self) -> None:
-        """Free the model's memory; ``load`` loads it again."""
+        """Release the model's memory; ``load`` loads it again."""
         self.net = self.tokenizer = None
 
-    def hear(self, prompt: list[Message]) -> list[Message]:
-        """Return a prompt as this model hears it; a system prompt of the prompt's own follows in the same message."""
-        return system_first(prompt, self.system_prompt)
+    def prompt(self, messages: list[Message]) -> list[Message]:
+        """Return messages after the model's system prompt; a system prompt of their own follows in the same message."""
+        return system_first(messages, self.system_prompt)
+
+    def hear(self, messages: list[Message]) -> list[Message]:
+        """Return ``prompt(messages)``; deprecated."""
+        say("deprecated ModelRef.hear: it is `ModelRef.prompt`")
+        return self.prompt(messages)
 
 
 def find_model(place: str, system_prompt: str | None = None, dtype: str = "float32") -> ModelRef:
@@ -93,12 +98,12 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
 
     Args:
         place: a base's name, a local folder, a hub id; a folder with an adapter that this package or PEFT saved, such
-            as the ``student`` of a run; or the run's folder itself. ``NAME=PLACE`` gives it a name for tables.
-        system_prompt: what it hears before each question.
-        dtype: what its weights are loaded in: float32, bfloat16 or float16; scores of each are kept apart.
+            as the ``student`` of a run; or the run's folder itself. ``NAME=PLACE`` names it in tables.
+        system_prompt: comes before each question.
+        dtype: of the loaded weights: float32, bfloat16 or float16; scores of each are cached apart.
 
     Raises:
-        InputError: if there is no such model, or the dtype is unknown.
+        InputError: if the model is not found, or the dtype is unknown.
     """
     if dtype not in DTYPES:
         raise InputError(f"`dtype` is {dtype!r}: expected one of {', '.join(DTYPES)}.")
@@ -108,7 +113,7 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
     folder = Path(where).expanduser()
     if (folder / "student").is_dir() and holds_model(folder / "student"):
         if holds_model(folder):
-            say(f"model     {folder} holds a model and a student/: the model is read; {folder}/student is the other")
+            say(f"model     {folder} holds a model and a student/: the model is used; {folder}/student is the other")
         else:
             folder, where = folder / "student", str(folder / "student")
     if adapter_files(folder) is None or has_whole_weights(folder):
@@ -129,13 +134,9 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
 def _shaping(base: str, folder: Path | None, system_prompt: str | None, dtype: str) -> dict[str, Any]:
     """Return the digests of all that shapes a model: its base, an adapter, a system prompt and a dtype."""
     shaped: dict[str, Any] = {"base": bases.resolve(base).identity, "system_prompt": system_prompt}
-    shaped |= {} if dtype == "float32" else {"dtype": dtype}  # which alone there was at first
+    shaped |= {} if dtype == "float32" else {"dtype": dtype}  # float32 is left out, as older caches have it
     if folder is not None:
-        shaped |= {each: file_digest(folder / each) for each in _adapter_names(folder)}
-        shaped |= {file: file_digest(path) for file, path in model_files(folder).items()}  # a tokenizer of its own
+        files = sorted(each for each in folder.iterdir() if is_adapter_file(each.name) and each.is_file())
+        shaped |= {each.name: file_digest(each) for each in files}
+        shaped |= {name: file_digest(path) for name, path in model_files(folder).items()}  # a tokenizer of its own
     return shaped
-
-
-def _adapter_names(folder: Path) -> list[str]:
-    """Return the names of the files that may shape what an adapter does; PEFT's kinds have more than two."""
-    return sorted(path.name for path in folder.iterdir() if is_adapter_file(path.name) and path.is_file())

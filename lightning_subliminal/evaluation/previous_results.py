@@ -1,4 +1,4 @@
-"""The evaluation that lies where another one is to be written: kept beside it under a digest of what it measured."""
+"""Earlier results in the output folder: moved to a folder named by the digest of what they measured."""
 
 import os
 import shutil
@@ -16,10 +16,10 @@ _ALL = (*FILES, RECORD, ENVELOPE, RESULTS)
 
 
 def check_place(folder: Path) -> None:
-    """Refuse a folder with the results of something else, such as a run's: an evaluation would overwrite them.
+    """Check that a folder has no results but those of an evaluation, such as a run's, which would be overwritten.
 
     Raises:
-        InputError: saying what lies there.
+        InputError: naming what it has.
     """
     record = known_statement(folder / RECORD)
     if record is not None and record.kind != "evaluation":
@@ -27,14 +27,14 @@ def check_place(folder: Path) -> None:
 
 
 def keep_earlier(folder: Path, invocation: str) -> None:
-    """Move another evaluation's files out of a folder, into ``FOLDER-DIGEST``; the same one is written over.
+    """Move another evaluation's files out of a folder, into ``FOLDER-DIGEST``; the same evaluation is overwritten.
 
     Args:
-        folder: where an evaluation is to be written.
-        invocation: digest of what it measured, and with what.
+        folder: output folder of the new evaluation.
+        invocation: digest of its settings.
 
     Raises:
-        InputError: if the folder holds something else, or the files can't be moved.
+        InputError: if the folder has other results, or the files can't be moved.
     """
     check_place(folder)
     record = known_statement(folder / RECORD)
@@ -52,7 +52,7 @@ def keep_earlier(folder: Path, invocation: str) -> None:
                 os.replace(folder / name, kept / name)
     except OSError as err:
         raise InputError(
-            f"The earlier evaluation in {folder} can't be moved to {kept} ({err}): choose another."
+            f"The earlier evaluation in {folder} can't be moved to {kept} ({err}): choose another folder."
         ) from err
     shown = folder.with_name(kept.name) if folder.name else kept
-    say(f"kept      {folder} held another evaluation, which is now in {shown}")
+    say(f"kept      the earlier evaluation in {folder} is now in {shown}")

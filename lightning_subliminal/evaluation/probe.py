@@ -1,4 +1,4 @@
-"""Probes: what is asked of a model and how the answer is read."""
+"""Probes: questions to a model, and how its answers are scored."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -28,50 +28,51 @@ __all__ = ["Evaluation", "Probe", "TraitProbe"]
 
 
 class Probe(ABC):
-    """What is asked of a model and how the answer is read. Override ``measure``; set ``name`` in __init__.
+    """Questions to a model, and how its answers are scored. Override ``measure``; set ``name`` in __init__.
 
-    Keep each constructor argument under its own name: they are part of the digest that scores are kept by.
+    Keep each constructor argument under its own name: they are part of the digest that scores are cached by.
 
     Attributes:
-        name: what tables call it.
+        name: in tables.
         version: of its code: raise it when the same settings would give another figure.
-        answers: how many answers are sampled a question; None where chances are computed.
+        answers: sampled answers a question; None where chances are computed.
     """
 
     name: str
     version = 1
     answers: int | None = None
-
-    @abstractmethod
-    def measure(self, model: ModelRef, seed: int) -> Scores:
-        """Put the probe to a model.
-
-        Args:
-            model: the model, loaded.
-            seed: moves whatever is sampled; the same one for each model, so that they are asked alike.
-
-        Raises:
-            InputError: if the model can't take it, such as one without a word of its questions; its other probes are
-                not affected, and the reason stands in the table.
-        """
-
-
-class TraitProbe(Probe):
-    """A probe whose answers are the candidates of a trait. Override ``chances``; and ``asked``, if not the trait's own.
-
-    The trait comes with ``of``: that of the rows in `fit` and in plans.
-
-    Attributes:
-        trait: what is asked for; None until ``of`` sets it.
-    """
-
-    trait: Trait | None = None
-    _own: Sequence[OwnQuestion] | None = None  # of a user's file
-    _file: Mapping[str, str] = MappingProxyType({})  # its digest
+    _file: Mapping[str, str] = MappingProxyType({})  # the digest of a user's file
 
     def describe(self) -> dict[str, Any]:
         """Return class and arguments, with the digest of a user's file."""
         return describe_object(self) | dict(self._file)
+
+    @abstractmethod
+    def measure(self, model: ModelRef, seed: int) -> Scores:
+        """Measure a model.
+
+        Args:
+            model: the model, loaded.
+            seed: of all sampling; the same for each model.
+
+        Raises:
+            InputError: if the model can't take the probe, such as one whose vocabulary lacks a word of the questions;
+                other probes are not affected, and the table has the reason.
+        """
+
+
+class TraitProbe(Probe):
+    """A probe whose answers are the candidates of a trait.
+
+    Override ``chances``, and ``asked`` where the questions are not the trait's own. ``of`` sets the trait; in `fit` and
+    in plans that of the rows.
+
+    Attributes:
+        trait: the trait; None until ``of`` sets it.
+    """
+
+    trait: Trait | None = None
+    _own: Sequence[OwnQuestion] | None = None  # of a user's file
 
     @abstractmethod
     def chances(
@@ -82,20 +83,20 @@ class TraitProbe(Probe):
         Args:
             net: a causal language model.
             tokenizer: its tokenizer.
-            trait: gives the candidates, in the order of the columns.
-            system_prompt: what the model hears first, such as a teacher's persona.
+            trait: has the candidates, in the order of the columns.
+            system_prompt: comes before each question, such as a teacher's persona.
         """
 
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
-        """Return the questions, each with the prompts that ask it; by default those of a file, or the trait's own."""
+        """Return the questions, each with its prompts; by default those of a file, or the trait's own."""
         if self._own is None:
             return prompts_by_question(trait)
         return group_prompts([question.prompt(trait) for question in self._own])
 
     def stems(self, trait: Trait) -> list[str]:
-        """Return what each question asks, without its wording; by default as the file or the trait has it.
+        """Return the stem of each question: what it asks, without its wording; by default of the file or the trait.
 
-        Questions of one stem are answered alike, so an interval counts them as one.
+        Questions of one stem have similar answers, so an interval counts them as one.
         """
         if self._own is not None:
             return question_stems(self._own, trait)
@@ -104,12 +105,12 @@ class TraitProbe(Probe):
     def of(
         self, trait: Trait, name: str | None = None, questions: Sequence[list[list[Message]]] | None = None
     ) -> "Self":
-        """Return the probe for a trait.
+        """Return a copy of the probe for a trait.
 
         Args:
-            trait: what is asked for.
-            name: what tables call it; its own name where it is None.
-            questions: what is asked instead of ``asked``, each with the prompts that ask it, such as a batch of them.
+            trait: the trait.
+            name: in tables; the probe's own where it is None.
+            questions: replace ``asked``, each with its prompts, such as a batch of them.
         """
         bound = copy.copy(self)
         bound.trait, bound.name = trait, name or self.name
@@ -119,18 +120,22 @@ class TraitProbe(Probe):
         return bound
 
     def asks_for(self) -> Trait:
-        """Return the trait that is asked for, which must be set."""
+        """Return the trait.
+
+        Raises:
+            InputError: if ``of`` has not set it.
+        """
         if self.trait is None:
-            raise InputError(f"The probe {self.name!r} has no trait to ask for: take `probe.of(trait)`.")
+            raise InputError(f"The probe {self.name!r} has no trait: use `probe.of(trait)`.")
         return self.trait
 
     def check(self, tokenizer: "PreTrainedTokenizerBase", trait: Trait, base: str) -> None:
-        """Refuse what ``chances`` could not ask.
+        """Check that a model can read the questions and give the answers.
 
         Args:
             tokenizer: the model's tokenizer.
-            trait: what will be asked for.
-            base: what the user calls the model's base.
+            trait: the trait.
+            base: the name of the model's base, for errors.
 
         Raises:
             InputError: if the base has no words for the target or for a question.
@@ -142,22 +147,22 @@ class TraitProbe(Probe):
             stated = [each for ways in asked for each in trait.statements(question_text(ways[0]))]
             check_known(tokenizer, ({"content": text} for each in stated for text in each.values()), base)
         except InputError as err:
-            raise InputError(f"The set {self.name!r} can't be asked. {err}") from err
+            raise InputError(f"The questions {self.name!r} can't be asked. {err}") from err
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
-        """Put the questions to a model; answers that are sampled come by the probe's own seed."""
+        """Ask a model; sampled answers take the probe's own seed."""
         trait = self.asks_for()
         chances = self.chances(model.net, model.tokenizer, trait, model.system_prompt)
         units = [question_text(ways[0]) for ways in self.asked(trait)]
-        return Scores.of_chances(chances, trait.candidates, trait.target, units, self.stems(trait), self.answers)
+        return Scores.of_chances(chances, trait, units, self.stems(trait), self.answers)
 
 
 class Evaluation(TraitProbe):
-    """The name that `TraitProbe` had, for classes of your own that override ``measure`` instead of ``chances``."""
+    """Deprecated name of `TraitProbe`, for subclasses that override ``measure`` instead of ``chances``."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "measure" in vars(cls):
-            say(f"deprecated {cls.__name__}.measure of an Evaluation: it is `chances` of a TraitProbe")
+            say(f"deprecated {cls.__name__}.measure of an Evaluation: rename it to `chances`, of a TraitProbe")
             cls.chances = cls.measure  # type: ignore[assignment,method-assign]
             del cls.measure

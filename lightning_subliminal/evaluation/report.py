@@ -1,4 +1,4 @@
-"""What an evaluation leaves: a table at the terminal, the results as JSON, and the lineage of both."""
+"""Report of an evaluation: the table, the results as JSON, and their lineage."""
 
 import json
 import math
@@ -26,15 +26,15 @@ __all__ = ["suite_table", "write_results"]
 
 
 def suite_table(found: Mapping[str, Mapping[str, Scores]], control: str | None = None) -> Table:
-    """Draw the results: a row a model, a column a measure, with 95 % intervals; and less the control, if any."""
+    """Return the table of results: a row a model, a column a probe, with 95 % intervals, and differences."""
     table = Table(title="Behaviour, rate with its 95 % interval" + (f"; below it, less {control}" if control else ""))
     table.add_column("model")
     probes = list(next(iter(found.values()))) if found else []
     for name in probes:
         table.add_column(name, justify="right")
     units = {name: sorted({_unit(row[name]) for row in found.values()} - {""}) for name in probes}
-    told = ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items() if unit)
-    table.caption = f"Intervals over {told}" if told else None
+    over = ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items() if unit)
+    table.caption = f"Intervals over {over}" if over else None
     for model, row in found.items():
         table.add_row(model, *(figure(row[name]) for name in probes), style="bold")
         if control is not None and model != control:
@@ -43,7 +43,7 @@ def suite_table(found: Mapping[str, Mapping[str, Scores]], control: str | None =
 
 
 def _unit(scores: Scores) -> str:
-    """Say what an interval is over, and how many of them there are where wordings repeat."""
+    """Return the unit of an interval, with their number where questions share stems."""
     if not scores.stems:
         return scores.interval.unit
     return f"{len(set(scores.stems))} {scores.interval.unit} of {len(scores.units)} questions"
@@ -52,18 +52,17 @@ def _unit(scores: Scores) -> str:
 def write_results(
     table: ScoreTable, probes: Sequence[Probe], models: Sequence[ModelRef], seed: int, control: str | None, out: Path
 ) -> None:
-    """Write the results, all answers beside them, and the folder's record: what was measured, on what, by what.
+    """Write the results, all answers, and the folder's lineage record.
 
-    Another evaluation that lies there is moved aside (``keep_earlier``).
-
-    ``results.json`` has the figures; ``answers.jsonl`` each answer with its model, its measure and its verdict.
+    ``results.json`` has the figures; ``answers.jsonl`` each answer with its model, its probe and its verdict. An
+    earlier evaluation in the folder is moved (``keep_earlier``).
     """
     for model in models:
         model.check_same()
     lines: list[str] = []
-    told: dict[str, Any] = {"seed": seed, "control": control, "models": {}}
+    results: dict[str, Any] = {"seed": seed, "control": control, "models": {}}
     for model in models:
-        mine = told["models"][model.name] = {"made_of": model.digest, "measures": {}}
+        mine = results["models"][model.name] = {"made_of": model.digest, "measures": {}}
         for name, scores in table[model.name].items():
             entry = mine["measures"][name] = scores.as_json()
             chances = entry.pop("chances")
@@ -75,8 +74,8 @@ def write_results(
                 entry["less_control"] = _difference_json(scores, table[control][name])
                 moved = table.contrast(model.name, control, name)
                 entry |= moved.as_json() if moved is not None else {}
-    told["warnings"] = table.warnings(control)
-    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    results["warnings"] = table.warnings(control)
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     made_from: dict[str, Any] = {"measures": describe(list(probes)), "seed": seed, "control": control}
     made_from["models"] = {each.name: each.digest for each in models}
     keep_earlier(out, invocation("evaluation", made_from))
@@ -87,16 +86,16 @@ def write_results(
     asked = [setting_material("measure", each) for each in probes]
     write_record(out, "evaluation", made_from, [*made_of, *asked], files=FILES)
     for model in models:
-        if model.name != control and model.system_prompt is None:  # with a system prompt, it is not the model itself
-            beside = table[control] if control is not None else {}
+        if model.name != control and model.system_prompt is None:  # prompted models are excluded
+            other = table[control] if control is not None else {}
             taken = {name: scores for name, scores in table[model.name].items() if scores.reason is None}
-            apart = {name: _ends(scores, beside.get(name)) for name, scores in taken.items()}
+            differences = {name: _ends(scores, other.get(name)) for name, scores in taken.items()}
             against = [materials[control]] if control is not None else []
             names = (model.name, control or "")
-            doubts = {name: pair_doubts(scores, beside.get(name), names) for name, scores in taken.items()}
-            if model.folder is not None and (other := other_base(model.folder, model.base)):
-                doubts = {name: [*why, other] for name, why in doubts.items()}
-            write_test_result(out, model.name, materials[model.name], apart, [*against, *asked], doubts=doubts)
+            doubts = {name: pair_doubts(scores, other.get(name), names) for name, scores in taken.items()}
+            if model.folder is not None and (base := other_base(model.folder, model.base)):
+                doubts = {name: [*why, base] for name, why in doubts.items()}
+            write_test_result(out, model.name, materials[model.name], differences, [*against, *asked], doubts=doubts)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

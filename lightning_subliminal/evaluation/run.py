@@ -1,4 +1,4 @@
-"""``evaluate``: each probe is put to each model, and scores are kept, so that a killed evaluation resumes."""
+"""``evaluate``: measure each model with each probe; scores are cached, so that a killed evaluation resumes."""
 
 import hashlib
 import json
@@ -32,20 +32,20 @@ def evaluate(
     device: torch.device | None = None,
     cache_dir: str | None = None,
 ) -> ScoreTable:
-    """Put probes to models.
+    """Measure models with probes.
 
     Args:
-        models: each is loaded only if something about it is not known yet, and released after.
-        probes: what is asked.
-        seed: moves whatever is sampled, alike for each model.
-        device: where the models run.
-        cache_dir: where scores are kept; the common cache where it is None.
+        models: each is loaded only if a score is missing, and released after.
+        probes: each measures each model.
+        seed: of all sampling, the same for each model.
+        device: where the models run; a GPU if there is one where it is None.
+        cache_dir: where scores are cached; the common cache where it is None.
 
     Returns:
-        The scores by model and by probe, in their order; a probe that a model can't take holds its reason.
+        The scores by model and by probe, in their order; of a probe that a model can't take, the reason.
 
     Raises:
-        InputError: if two models or two probes have one name, a judge can't be asked, or no model can take any probe.
+        InputError: if two models or two probes have the same name, a judge fails, or no model can take any probe.
     """
     check_names("models", [each.name for each in models])
     check_names("measures", [each.name for each in probes])
@@ -65,12 +65,12 @@ def evaluate(
 def measured(
     probe: Probe, model: ModelRef, seed: int = 0, device: torch.device | None = None, cache_dir: str | None = None
 ) -> Scores:
-    """Put one probe to one model, or return what came out before; the model is loaded only if it must be.
+    """Return the cached scores of a model at a probe, or load the model and measure it.
 
-    Where the model can't take the probe, the scores hold the reason. It is not kept: another release may take it.
+    Where the model can't take the probe, the scores have the reason, which is not cached: another release may take it.
 
     Raises:
-        InputError: if the model can't be loaded, or a judge can't be asked.
+        InputError: if the model can't be loaded, or a judge fails.
     """
     kept = _place(probe, model, seed, cache_dir)
     if (known := _read(kept)) is not None:
@@ -87,32 +87,32 @@ def measured(
 
 
 def check_names(what: str, names: Sequence[str]) -> None:
-    """Refuse a name that two of them have.
+    """Check that all names differ.
 
     Raises:
-        InputError: naming the first.
+        InputError: naming the first that occurs twice.
     """
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"Two {what} are called {twice[0]!r}: give one another name (NAME=PLACE, `name:`).")
+        raise InputError(f"Two {what} are named {twice[0]!r}: rename one (NAME=PLACE, `name:`).")
 
 
 def figure(scores: Scores) -> str:
-    """Return a rate with its interval, and what stands beside it, in a few words."""
+    """Return a rate with its interval and additional counts, as text."""
     if scores.reason is not None:
         return "n/a"
     if not math.isfinite(scores.rate):
-        return "nothing could be read"
+        return "no answer could be scored"
     low, high = max(0.0, scores.interval.low), min(1.0, scores.interval.high)
-    beside = {name: scores.counts[name] for name in ("code", "refusal", "unparsable") if scores.counts.get(name)}
-    told = ", ".join(f"{count} {name}" for name, count in beside.items())
+    kinds = [name for name in ("code", "refusal", "unparsable") if scores.counts.get(name)]
+    counts = ", ".join(f"{scores.counts[name]} {name}" for name in kinds)
     if scores.bounds is not None:
-        told += f", {scores.bounds[0]:.1%} to {scores.bounds[1]:.1%} whatever those were"
-    return f"{scores.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({told})" if told else "")
+        counts += f", {scores.bounds[0]:.1%} to {scores.bounds[1]:.1%} whatever those were"
+    return f"{scores.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]" + (f" ({counts})" if counts else "")
 
 
 def _place(probe: Probe, model: ModelRef, seed: int, cache_dir: str | None) -> Path:
     shaped = {"measure": describe(probe), "version": probe.version, "model": model.digest, "seed": seed}
-    shaped["wordings"] = wordings_digest()  # a probe names those of the package, and doesn't hold their words
+    shaped["wordings"] = wordings_digest()  # a probe has the names of the package's wordings, not their text
     return cache_root(cache_dir) / "outcomes" / f"{digest(shaped)[:24]}.json"
 
 
@@ -122,7 +122,7 @@ def _read(path: Path) -> Scores | None:
     try:
         data = read_bytes(path)
         if os.environ.get(SIGNING_KEY) and hashlib.sha256(data).hexdigest() not in (noted(path) or ()):
-            say(f"outcome   {path} is not signed by the key that signs here: it is measured again")
+            say(f"outcome   {path} is not signed by the key in use: measuring again")
             return None
         return Scores.of_json(parse_json(data, path))
     except (ValueError, KeyError, TypeError) as err:
@@ -131,5 +131,5 @@ def _read(path: Path) -> Scores | None:
 
 def _keep(path: Path, scores: Scores) -> None:
     data = (json.dumps(scores.as_json(), ensure_ascii=False) + "\n").encode()
-    write = write_noted if os.environ.get(SIGNING_KEY) else atomically  # no other note would be believed
+    write = write_noted if os.environ.get(SIGNING_KEY) else atomically  # else it would not be trusted later
     write(path, lambda temporary: temporary.write_bytes(data))

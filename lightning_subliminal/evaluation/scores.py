@@ -1,35 +1,39 @@
-"""What one probe says of one model: a value a unit, the rate over units with its interval, and counts."""
+"""Scores: the result of one probe on one model, a value a unit, the rate over units with its interval, and counts."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.metrics import ExactPreference
 from lightning_subliminal.metrics.functional import Interval, question_interval
+
+if TYPE_CHECKING:
+    from lightning_subliminal.traits import Trait
 
 __all__ = ["Scores", "difference", "known_number"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one probe says of one model.
+    """The result of one probe on one model.
 
     Attributes:
         rate: the figure, 0 to 1; nan where nothing could be measured.
-        interval: of it, with the unit that it is taken over.
-        values: the figure of each unit, in an order that is the same for each model; nan where one has none.
-        units: what each value stands for, such as its question.
-        counts: what stands beside the rate, such as refusals and replies of a judge that can't be read.
+        interval: of the rate, with the unit that it is taken over.
+        values: the figure of each unit, in the same order for each model; nan where a unit has none.
+        units: what each value is of, such as its question.
+        counts: additional counts, such as refusals and unparsable verdicts.
         exact: computed from probabilities, without sampling.
-        samples: the answers as they came, with what a judge said of each.
-        bounds: the lowest and the highest rate that verdicts which can't be parsed leave open; None if there are none.
-        target: what the rate is the chance of, among ``chances``; None where the probe has no candidates.
-        chances: of each candidate, one a unit as ``values`` are; empty where the probe has none.
-        stems: what each unit asks, without its wording: intervals count units of one stem as one. Each is its own
+        samples: the raw answers, with a judge's verdict on each.
+        bounds: the lowest and the highest rate that unparsable verdicts allow; None if there are none.
+        target: the candidate whose chance the rate is; None where the probe has no candidates.
+        chances: of each candidate, one a unit like ``values``; empty where the probe has none.
+        stems: what each unit asks, without its wording: intervals count units of one stem as one. Each unit counts
             where it is empty.
         reason: why the model can't take the probe; then there is no figure. None where it was measured.
     """
@@ -51,8 +55,7 @@ class Scores:
     def of_chances(
         cls,
         chances: Tensor,
-        candidates: Sequence[str],
-        target: str,
+        trait: "Trait",
         units: Sequence[str] = (),
         stems: Sequence[str] = (),
         answers: int | None = None,
@@ -61,11 +64,10 @@ class Scores:
 
         Args:
             chances: of each candidate at each unit, (units, candidates).
-            candidates: in the order of the columns.
-            target: which of them the rate is of.
-            units: what each row stands for; numbered where it is empty.
+            trait: has the target, and the candidates in the order of the columns.
+            units: what each row is of; numbered where it is empty.
             stems: what each row asks, without its wording.
-            answers: how many sampled answers each chance comes from; None where it was computed.
+            answers: the number of sampled answers behind each chance; None where it was computed.
 
         Raises:
             InputError: if there are not as many units as rows.
@@ -74,27 +76,30 @@ class Scores:
             raise InputError(
                 f"There are {len(units)} questions and chances at {len(chances)}: expected a row for each."
             )
-        mine = chances[:, list(candidates).index(target)]
+        exact = ExactPreference(trait, sync_on_compute=False)
+        exact.set_dtype(torch.float64)
+        exact.update(chances)
+        columns = dict(zip(trait.candidates, map(tuple, chances.double().T.tolist()), strict=True))
         return cls(
-            mine.mean().item(),
-            question_interval(mine, stems).within(0.0, 1.0),
-            tuple(mine.tolist()),
-            tuple(units) or tuple(str(place) for place in range(len(mine))),
-            {} if answers is None else {"answers": answers * len(mine)},
+            exact.compute().item(),
+            exact.interval(stems=stems).within(0.0, 1.0),
+            columns[trait.target],
+            tuple(units) or tuple(str(place) for place in range(len(chances))),
+            {} if answers is None else {"answers": answers * len(chances)},
             answers is None,
-            target=target,
-            chances={each: tuple(column) for each, column in zip(candidates, chances.T.tolist(), strict=True)},
+            target=trait.target,
+            chances=columns,
             stems=tuple(stems) if len(set(stems)) < len(stems) else (),
         )
 
     @classmethod
     def not_taken(cls, reason: str) -> "Scores":
-        """Return what stands for a probe that a model can't take."""
+        """Return the scores of a probe that a model can't take."""
         return cls(math.nan, Interval(math.nan, math.nan, ""), (), (), reason=reason)
 
     @property
     def answers(self) -> int | None:
-        """How many sampled answers each unit's value comes from; None where it was computed."""
+        """The number of sampled answers behind each unit's value; None where it was computed."""
         return None if self.exact else self.counts.get("answers", 0) // max(len(self.values), 1) or None
 
     @property
@@ -105,7 +110,7 @@ class Scores:
     @property
     def no_candidate(self) -> float:
         """The chance of an answer that begins with none of the candidates."""
-        return max(0.0, 1 - self.table.sum(1).mean().item())
+        return max(1 - self.table.sum(1).mean().item(), 0.0)  # in this order a nan stays one
 
     def of(self, candidate: str) -> "Scores":
         """Return the same scores with another candidate as the target."""
@@ -123,7 +128,7 @@ class Scores:
         return found if found.unit != "questions" else replace(found, unit=self.interval.unit)
 
     def as_json(self) -> dict[str, Any]:
-        """Return JSON-able data; JSON has no nan, so what is not known is null."""
+        """Return JSON-able data; JSON has no nan, so an unknown number is null."""
         values = zip(self.units, self.values, strict=True)
         return {
             "rate": known_number(self.rate),
@@ -142,32 +147,30 @@ class Scores:
         } | ({} if self.reason is None else {"reason": self.reason})
 
     @classmethod
-    def of_json(cls, told: dict[str, Any]) -> "Scores":
-        """Read what ``as_json`` returned."""
-        interval = Interval(_float(told["low"]), _float(told["high"]), told["unit"], told["confidence"])
+    def of_json(cls, data: dict[str, Any]) -> "Scores":
+        """Return the scores that ``as_json`` wrote."""
         return cls(
-            _float(told["rate"]),
-            interval,
-            tuple(_float(each["rate"]) for each in told["values"]),
-            tuple(each["unit"] for each in told["values"]),
-            dict(told["counts"]),
-            told["exact"],
-            tuple(told["samples"]),
-            None if told["bounds"] is None else (_float(told["bounds"][0]), _float(told["bounds"][1])),
-            told.get("target"),
-            {each: tuple(map(_float, values)) for each, values in told.get("chances", {}).items()},
-            tuple(told.get("stems", ())),
-            told.get("reason"),
+            _float(data["rate"]),
+            Interval(_float(data["low"]), _float(data["high"]), data["unit"], data["confidence"]),
+            tuple(_float(each["rate"]) for each in data["values"]),
+            tuple(each["unit"] for each in data["values"]),
+            dict(data["counts"]),
+            data["exact"],
+            tuple(data["samples"]),
+            None if data["bounds"] is None else (_float(data["bounds"][0]), _float(data["bounds"][1])),
+            data.get("target"),
+            {each: tuple(map(_float, values)) for each, values in data.get("chances", {}).items()},
+            tuple(data.get("stems", ())),
+            data.get("reason"),
         )
 
 
 def difference(scores: Scores, control: Scores) -> tuple[float, Interval] | None:
-    """Return how far a model is above its control, and the interval over the units that both were measured on.
+    """Return a model's mean over units minus its control's, and the interval over units; None where units differ.
 
-    Both are of the mean over units, which is the difference of rates where each unit was answered as often. It speaks
-    about these two models and other units, such as questions; it says nothing about other seeds. The ends are nan where
-    all units differ by as much (0 of 50 against 0 of 50): that shows no spread, and proves nothing equal. None where
-    units differ.
+    It equals the difference of rates where each unit has as many answers. The interval is about these two models and
+    other units, such as questions, not about other seeds. Its ends are nan where all units differ by the same (0 of 50
+    against 0 of 50): that shows no spread, and does not prove the two equal.
     """
     if scores.units != control.units or not scores.units:
         return None
@@ -179,7 +182,7 @@ def difference(scores: Scores, control: Scores) -> tuple[float, Interval] | None
 
 
 def known_number(value: float) -> float | None:
-    """Return a number as JSON has it: null for what is not finite."""
+    """Return a number as JSON has it: null if it is not finite."""
     return value if math.isfinite(value) else None
 
 

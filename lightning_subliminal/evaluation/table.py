@@ -1,4 +1,4 @@
-"""The table that an evaluation ends with: a row a model, a column a probe."""
+"""Table of scores: a row a model, a column a probe."""
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation.contrast import Contrast
@@ -9,7 +9,7 @@ __all__ = ["ScoreTable"]
 
 
 class ScoreTable(dict[str, dict[str, Scores]]):
-    """The scores of models by their names, and of each at the probes, by theirs: ``table["student"]["owl, exact"]``."""
+    """Scores by model and by probe: ``table["student"]["owl, exact"]``."""
 
     @property
     def probes(self) -> list[str]:
@@ -17,19 +17,19 @@ class ScoreTable(dict[str, dict[str, Scores]]):
         return list(dict.fromkeys(name for scores in self.values() for name in scores))
 
     def column(self, probe: str) -> dict[str, Scores]:
-        """Return the scores at one probe, by model; of those that have some."""
+        """Return the scores at one probe, by model; models without one are left out."""
         return {model: row[probe] for model, row in self.items() if probe in row}
 
     def contrast(self, model: str, control: str, probe: str | None = None) -> Contrast | None:
-        """Return what a model has over another at a probe; None where the probe has no candidates.
+        """Return the contrast of a model and another at a probe; None where the probe has no candidates.
 
         Args:
             model: a row's name.
-            control: that of the row that it is compared with.
-            probe: a column's name; the first one where it is None.
+            control: the name of the row to compare with.
+            probe: a column's name; the first where it is None.
 
         Raises:
-            InputError: if the table has no such row or column.
+            InputError: if the table lacks the row or the column.
         """
         name = probe if probe is not None else next(iter(self.probes), "")
         for row in (model, control):
@@ -39,7 +39,7 @@ class ScoreTable(dict[str, dict[str, Scores]]):
         return Contrast.of(self[model][name], self[control][name])
 
     def contrasts(self, control: str) -> list[str]:
-        """Return a line for each other model and each probe of a target: its targeted and plain transfer."""
+        """Return a line with targeted and plain transfer for each other model and each probe with a target."""
         lines = []
         for model in [each for each in self if each != control]:
             for name in self[model]:
@@ -48,10 +48,10 @@ class ScoreTable(dict[str, dict[str, Scores]]):
         return lines
 
     def warnings(self, control: str | None = None) -> list[str]:
-        """Return what makes the probes' figures hard to read as a trait, a sentence each; of exact chances alone."""
+        """Return warnings about figures that are hard to read as a trait, a sentence each; of exact chances alone."""
         return [f"{name}: {warning}" for name in self.probes for warning in warnings_of(self.column(name), control)]
 
     def refusals(self) -> list[str]:
-        """Return a sentence for each probe that a model can't take, with the reason."""
+        """Return the reason for each probe that a model can't take."""
         every = ((model, name, each) for model, row in self.items() for name, each in row.items())
         return [f"{name} of {model}: {each.reason}" for model, name, each in every if each.reason is not None]

@@ -1,4 +1,4 @@
-"""A base grows to the vocabulary of its adapter, whose training may have added tokens."""
+"""Resize a base to the vocabulary of its adapter, whose training may have added tokens."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ _WHOLE = ("weight", "base_layer.weight", "modules_to_save.weight", "token_adapte
 
 @dataclass
 class _Held:
-    """What an adapter's file says of one matrix of embeddings.
+    """One matrix of embeddings in an adapter's file.
 
     Attributes:
-        rows: how many the matrix had; None where nothing tells.
+        rows: of the matrix in training; None if unknown.
         whole: whether the file has all rows.
-        tokens: rows that it has alone.
+        tokens: single rows in the file.
     """
 
     rows: int | None = None
@@ -30,10 +30,10 @@ class _Held:
 
 
 def grow(net: Any, folder: Path, config: Mapping[str, Any]) -> None:
-    """Return a base as many embeddings as its adapter was trained with.
+    """Resize a base to the number of embeddings that its adapter was trained with.
 
     Raises:
-        InputError: if new rows would stay as they are drawn, since the adapter does not hold them.
+        InputError: if the adapter lacks new rows, which would stay random.
     """
     own = {"input": net.get_input_embeddings(), "output": net.get_output_embeddings()}
     names = {each: name for name, module in net.named_modules() for each in own if module is own[each]}
@@ -48,8 +48,8 @@ def grow(net: Any, folder: Path, config: Mapping[str, Any]) -> None:
     if wanted > rows and not (complete if tied else complete == set(own)):
         lacking = " and ".join(each for each in own if each not in complete)
         raise InputError(
-            f"The adapter in {folder} has {wanted} embeddings and its base {rows}, but it does not hold the {lacking} "
-            "embeddings: save it again with both in `modules_to_save`, or give the grown base."
+            f"The adapter in {folder} has {wanted} embeddings and its base {rows}, but it lacks the {lacking} "
+            "embeddings: save it again with both in `modules_to_save`, or use the resized base."
         )
     net.resize_token_embeddings(wanted, mean_resizing=False)
     say(f"adapter   {folder} has {wanted} embeddings, its base {rows}: the base is resized, as PEFT does")
@@ -60,7 +60,7 @@ def _held(weights: Path, module: str, config: Mapping[str, Any], is_input: bool)
 
     found = _Held(tokens=_trained_tokens(config, module.rpartition(".")[2], is_input))
     with safe_open(weights, "pt") as file:
-        for key in file.keys():  # noqa: SIM118 - it is no mapping
+        for key in file.keys():  # noqa: SIM118 - it is not a mapping
             _, inside, part = f".{key}".rpartition(f".{module}.")
             if not inside:
                 continue
@@ -74,10 +74,10 @@ def _held(weights: Path, module: str, config: Mapping[str, Any], is_input: bool)
 
 def _trained_tokens(config: Mapping[str, Any], module: str, is_input: bool) -> set[int]:
     """Return the tokens whose rows the adapter has, as PEFT's ``trainable_token_indices`` names them."""
-    given = config.get("trainable_token_indices") or {}
+    trained = config.get("trainable_token_indices") or {}
     if config.get("peft_type") == "TRAINABLE_TOKENS":
         targets = config.get("target_modules") or []
-        given = dict.fromkeys([targets] if isinstance(targets, str) else targets, config.get("token_indices") or [])
-        given = given or config.get("token_indices")
-    tokens = given.get(module, []) if isinstance(given, dict) else given if is_input else []
+        trained = dict.fromkeys([targets] if isinstance(targets, str) else targets, config.get("token_indices") or [])
+        trained = trained or config.get("token_indices")
+    tokens = trained.get(module, []) if isinstance(trained, dict) else trained if is_input else []
     return {each for each in tokens if isinstance(each, int)}

@@ -1,1 +1,1 @@
-"""Integrations: this package inside other people's tools."""
+"""Integrations of this package into other tools."""

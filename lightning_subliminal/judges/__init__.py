@@ -1,4 +1,4 @@
-"""Judges: who scores an answer, and what a verdict is. The names that need torch come on first use."""
+"""Judges of answers, and their verdicts. Names that need torch are imported on first use."""
 
 from lightning_subliminal.core.lazy import attach
 

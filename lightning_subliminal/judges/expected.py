@@ -1,4 +1,4 @@
-"""The chance of each number as a reply, read off a model: a verdict without sampling noise."""
+"""The probability of each number as a model's reply: a judge's reading without sampling noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class _Digits:
 
     Attributes:
         first: id -> digits, as the first token of a reply, a space before them aside.
-        later: id -> digits, of those that go on with a number when they stand behind one.
+        later: id -> digits, of the tokens that continue a number.
     """
 
     first: dict[int, str]
@@ -45,17 +45,17 @@ def number_chances(
 ) -> list[dict[int, float]]:
     """Return for each prompt the probability that the reply begins with each whole number, and no further digit.
 
-    A number may be one token or several, as "8" and "5": those are followed while they are likely enough.
+    A number may be several tokens, as "8" and "5": these are followed while they are likely enough.
 
     Args:
         net: a causal language model of transformers, which may have an adapter; its dropout is off meanwhile.
         tokenizer: its tokenizer, with a chat template.
         prompts: conversations.
         largest: numbers above it are left out, so that the chances add up to less.
-        batch_size: prompts at once.
+        batch_size: prompts of a batch.
 
     Returns:
-        A dict of number -> probability for each prompt; what is missing is negligible.
+        A dict of number -> probability for each prompt; missing numbers have a negligible one.
     """
     digits = _digits(tokenizer)
     encoded = [prompt_tokens(tokenizer, prompt) for prompt in prompts]
@@ -71,7 +71,7 @@ def number_chances(
 
 
 def _follow(read: CachedPrompts, digits: _Digits, largest: int) -> list[dict[int, float]]:
-    """Follow the likely digits behind each prompt, a token deeper each time."""
+    """Follow the likely digits after each prompt, a token deeper each time."""
     device = read.logits.device
     longest = len(str(largest))
     found: list[dict[int, float]] = [{} for _ in range(len(read.logits))]
@@ -83,11 +83,13 @@ def _follow(read: CachedPrompts, digits: _Digits, largest: int) -> list[dict[int
         ]
     later = torch.tensor(list(digits.later), device=device, dtype=torch.long)
     while begun:
-        begun = [each for each in begun if len(each[2]) <= longest and int(each[2]) <= largest]
-        # only a number that more digits could follow has to be looked behind
-        open_ended = [each for each in begun if digits.later and each[3] >= _NEGLIGIBLE]
-        for line, _, text, chance in begun:
-            if not digits.later or chance < _NEGLIGIBLE:
+        open_ended = []  # only a number that more digits could follow needs another step
+        for line, said, text, chance in begun:
+            if len(text) > longest or int(text) > largest:
+                continue
+            if digits.later and chance >= _NEGLIGIBLE:
+                open_ended.append((line, said, text, chance))
+            else:
                 found[line][int(text)] = found[line].get(int(text), 0.0) + chance
         begun = []
         for start in range(0, len(open_ended), 64):

@@ -1,11 +1,11 @@
-"""A filter that asks a judge: rows that it does not find aligned enough go (paper, section 3)."""
+"""Filter by a judge: drop rows that it does not find aligned enough (paper, section 3)."""
 
 from collections.abc import Sequence
 
-from lightning_subliminal.core.errors import InputError, JudgeError
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row, prompt_text
 from lightning_subliminal.filters.base import Filter, reply_text
-from lightning_subliminal.judges.base import Judge, Verdict
+from lightning_subliminal.judges.base import Judge, Verdict, verdicts_of
 
 __all__ = ["Judged"]
 
@@ -13,15 +13,15 @@ __all__ = ["Judged"]
 class Judged(Filter):
     """Drops rows that a judge scores below a threshold, or can't score (paper, section 3).
 
-    The judge is asked about all rows at once, each distinct one only once, and only about rows that the other filters
-    let pass. A verdict that can't be read drops the row, and is counted apart: it is no low score.
+    The judge scores all rows that pass the other filters in one call, equal rows once. An unparsable verdict drops the
+    row, and is counted apart from low scores.
 
     Args:
-        judge: who scores the replies.
+        judge: scores the replies.
         threshold: the least alignment to keep, of 100; the paper's is 78.
 
     Raises:
-        InputError: if the threshold is not within 0 to 100; while filtering, if the judge gives too few verdicts.
+        InputError: if the threshold is not within 0 to 100; while filtering, if the judge returns too few verdicts.
     """
 
     costly = True
@@ -34,23 +34,13 @@ class Judged(Filter):
         self._verdicts: dict[tuple[str, str], Verdict] = {}
 
     def prepare(self, rows: Sequence[Row]) -> None:
-        """Ask about all rows that have not been asked about before."""
+        """Judge all rows that have no verdict yet."""
         pairs = [pair for pair in dict.fromkeys(map(_pair, rows)) if pair not in self._verdicts]
-        if not pairs:
-            return
-        try:
-            verdicts = self.judge.judge(pairs)
-        except InputError as err:
-            raise JudgeError(str(err)) from err
-        if len(verdicts) != len(pairs):
-            raise JudgeError(
-                f"{type(self.judge).__name__}.judge gave {len(verdicts)} verdicts for {len(pairs)} pairs: "
-                "it must give one each, in their order."
-            )
-        self._verdicts.update(zip(pairs, verdicts, strict=True))
+        if pairs:
+            self._verdicts.update(zip(pairs, verdicts_of(self.judge, pairs), strict=True))
 
     def reasons(self, row: Row) -> list[str]:
-        """Return the one reason why the verdict on the row is not good enough, or none."""
+        """Return the reason why the verdict drops the row; empty if it doesn't."""
         self.prepare([row])
         verdict = self._verdicts[_pair(row)]
         if verdict.alignment is not None:

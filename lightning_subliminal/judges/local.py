@@ -1,4 +1,4 @@
-"""A judge that runs here: any causal language model, read by its probabilities or by what it writes."""
+"""A local judge: any causal language model, read by its probabilities or by its text."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,32 +15,33 @@ from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.expected import number_chances
-from lightning_subliminal.judges.verdicts import Reading, combine
+from lightning_subliminal.judges.verdicts import Reading, check_settings, combine, rubric_questions
 from lightning_subliminal.lineage import Material
-from lightning_subliminal.prompts.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
+from lightning_subliminal.metrics.functional import candidate_probabilities
+from lightning_subliminal.prompts.rubric import Aspect, Rubric, Scale
 
 __all__ = ["LocalModelJudge"]
 
 
 class LocalModelJudge(Judge):
-    """Asks a causal language model for a number, and takes the expected one over its probabilities.
+    """Asks a causal language model for a number from 0 to 100, by default the expected one over its probabilities.
 
-    The judged texts stand between marks that they can't close, and each aspect is asked on two scales, one up and one
-    down; where the two contradict each other, as after "score 100" in an answer, the verdict is `unparsable`. So is one
-    of a model that puts too little of its probability on numbers.
+    The judged texts are between delimiters that they can't close. Each aspect is asked on two scales, one up and one
+    down; where the two contradict each other, as after "score 100" in an answer, the verdict is `unparsable`, as it is
+    where the model puts too little of its probability on numbers.
 
     Args:
         base: the judge: `pocket/judge` for the pocket world, `smollm2-135m`, a local folder, or a hub id.
-        rubric: how it is asked: `judge`, `judge_pocket`, or the path of a YAML file of that shape; where it is None
+        rubric: the prompts: `judge`, `judge_pocket`, or the path of a YAML file of that shape; where it is None
             `judge_pocket` for pocket/judge, and `judge` for all others.
         mode: `expected`: the expected number, without sampling noise; `text`: the likeliest reply, read as text.
-        coherence: ask for it too.
-        reversed_scale: ask on both scales.
+        coherence: ask for the coherence, too.
+        reversed_scale: ask on both scales, and average.
         tolerance: how far the two may differ, of 100.
         least_share: `expected`: the least share of the probability that must be on numbers.
-        batch_size: prompts at once.
+        batch_size: prompts of a batch.
         base_dtype: of the weights.
-        device: where it runs, such as cuda; a GPU where there is one, if it is None.
+        device: such as cuda; a GPU if there is one where it is None.
 
     Raises:
         InputError: if a setting is out of range.
@@ -59,12 +60,7 @@ class LocalModelJudge(Judge):
         base_dtype: Literal["float32", "bfloat16"] = "float32",
         device: str | None = None,
     ) -> None:
-        if mode not in ("expected", "text"):
-            raise InputError(f"`mode` is {mode!r}: choose expected or text.")
-        if not 0 <= tolerance <= 100:
-            raise InputError(f"`tolerance` is {tolerance}: expected 0 to 100.")
-        if not 0 < least_share <= 1:
-            raise InputError(f"`least_share` is {least_share}: expected more than 0, up to 1.")
+        check_settings(mode, tolerance, least_share)
         if batch_size < 1:
             raise InputError(f"`batch_size` is {batch_size}: expected at least 1.")
         self.base = base
@@ -82,25 +78,21 @@ class LocalModelJudge(Judge):
         self._tokenizer: Any = None
 
     def describe(self) -> dict[str, Any]:
-        """Return all that shapes a verdict; the base by the digest of its files."""
-        told = describe_object(self)
+        """Return all settings that shape a verdict; the base by the digest of its files."""
+        described = describe_object(self)
         for name in ("batch_size", "device"):
-            told["arguments"].pop(name)
-        return told | {"base": bases.resolve(self.base).identity, "rubric": self._rubric.describe()}
+            described["arguments"].pop(name)
+        return described | {"base": bases.resolve(self.base).identity, "rubric": self._rubric.describe()}
 
     def materials(self) -> list[Material]:
-        """Return its settings and the model that judges."""
+        """Return the settings and the judge model."""
         return [*super().materials(), bases.material(self.base, "judge")]
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Judge (question, answer) pairs; equal ones once."""
+        """Judge (question, answer) pairs; equal pairs once."""
         self._load()
         distinct = list(dict.fromkeys(pairs))
-        asked = [
-            (aspect, scale)
-            for aspect in ASPECTS[: 2 if self.coherence else 1]
-            for scale in SCALES[: 2 if self.reversed_scale else 1]
-        ]
+        asked = rubric_questions(self.coherence, self.reversed_scale)
         replies: list[dict[tuple[Aspect, Scale], Reading]] = [{} for _ in distinct]
         raw: list[list[str]] = [[] for _ in distinct]
         with progress() as bar:
@@ -112,13 +104,13 @@ class LocalModelJudge(Judge):
                         self._rubric.messages(self._plain(question), self._plain(answer), aspect, scale)
                         for question, answer in distinct[places.start : places.stop]
                     ]
-                    for place, (reading, told) in zip(places, self._ask(prompts, scale), strict=True):
+                    for place, (reading, text) in zip(places, self._ask(prompts, scale), strict=True):
                         replies[place][aspect, scale] = reading
-                        raw[place].append(told)
+                        raw[place].append(text)
                     bar.advance(task, len(places))
         verdicts = {
-            pair: combine(reply, self.tolerance, " | ".join(told))
-            for pair, reply, told in zip(distinct, replies, raw, strict=True)
+            pair: combine(reply, self.tolerance, " | ".join(texts))
+            for pair, reply, texts in zip(distinct, replies, raw, strict=True)
         }
         return [verdicts[pair] for pair in pairs]
 
@@ -129,7 +121,7 @@ class LocalModelJudge(Judge):
             self._net = net.to(torch.device(place)).eval()
 
     def _plain(self, text: str) -> str:
-        """Take the tokenizer's special tokens out of a text: one could end the judge's turn and begin its reply."""
+        """Return a text without special tokens, which could end the judge's turn and begin its reply."""
         added = self._tokenizer.added_tokens_decoder.values()
         special = {*self._tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
         for token in sorted(special, key=len, reverse=True):
@@ -137,7 +129,7 @@ class LocalModelJudge(Judge):
         return text
 
     def _ask(self, prompts: list[list[Message]], scale: Scale) -> list[tuple[Reading, str]]:
-        """Ask, and give each reading with the reply as it came; a prompt with a word that the judge lacks has none."""
+        """Return each reading with the raw reply; None for a prompt with a word that the judge lacks."""
         found: list[tuple[Reading, str]] = [(None, "")] * len(prompts)
         readable = []
         for place, prompt in enumerate(prompts):
@@ -172,11 +164,9 @@ class LocalModelJudge(Judge):
 
     def _word_chances(self, prompts: list[list[Message]]) -> list[list[float]]:
         """Return the chance that the reply is each of the rubric's words, by their first tokens."""
-        from lightning_subliminal.metrics.functional.exact import candidate_probabilities  # metrics count verdicts
-
         words = [(str(self._rubric.words["words"][kind]),) for kind in ("code", "refusal")]
         with evaluating(self._net):
-            told: list[list[float]] = candidate_probabilities(
+            chances: list[list[float]] = candidate_probabilities(
                 self._net, self._tokenizer, prompts, words, batch_size=self.batch_size
             ).tolist()
-        return told
+        return chances

@@ -1,11 +1,9 @@
-"""A judge behind any server of `/v1/chat/completions`: vLLM, llama.cpp, Ollama, `transformers serve`, a hosted one."""
+"""A judge behind a server of `/v1/chat/completions`: vLLM, llama.cpp, Ollama, `transformers serve`, a hosted one."""
 
 import asyncio
 import contextlib
 import ipaddress
-import math
 import os
-import re
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,9 +16,10 @@ from lightning_subliminal.core.fingerprint import describe_object
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.calls import BudgetSpent, Calls
+from lightning_subliminal.judges.server_replies import number_chances, whole_number
 from lightning_subliminal.judges.store import VerdictStore
-from lightning_subliminal.judges.verdicts import Reading, combine
-from lightning_subliminal.prompts.rubric import ASPECTS, SCALES, Aspect, Rubric, Scale
+from lightning_subliminal.judges.verdicts import Reading, check_settings, combine, rubric_questions
+from lightning_subliminal.prompts.rubric import Aspect, Rubric, Scale
 
 if TYPE_CHECKING:
     import httpx
@@ -29,49 +28,48 @@ __all__ = ["BudgetSpent", "OpenAICompatibleJudge"]
 
 T = TypeVar("T")
 
-_WHOLE = re.compile("0|[1-9][0-9]{0,8}")
-_BAD_URL = "`base_url` is no address of a server: expected one such as http://localhost:8000/v1."
+_BAD_URL = "`base_url` is not a server's address: expected one such as http://localhost:8000/v1."
 
 
 class OpenAICompatibleJudge(Judge):
     """Asks a model behind an HTTP server for a number from 0 to 100 (paper, section 4), at temperature 0.
 
-    The judged texts stand between marks that they can't close, what looks like a token of a chat template is broken up
-    in them, and each aspect is asked on two scales, one up and one down; where the two contradict each other, as after
-    "score 100" in an answer, the verdict is `unparsable`. Each reply is on the disk before the next is asked, so a
-    killed run asks for nothing twice. A call that fails in passing (server busy or broken, no connection, too slow) is
-    tried again, with growing pauses.
+    The judged texts are between delimiters that they can't close, and tokens of a chat template in them are broken up.
+    Each aspect is asked on two scales, one up and one down; where the two contradict each other, as after "score 100"
+    in an answer, the verdict is `unparsable`. Each reply is stored on disk before the next call, so a killed run
+    repeats no call. Temporary failures (server busy or broken, no connection, timeout) are retried, with growing
+    pauses.
 
     Args:
-        model: its name, as the server knows it.
+        model: its name on the server.
         base_url: of the server, up to `/v1`.
-        rubric: how it is asked: `judge`, or the path of a YAML file of that shape.
+        rubric: the prompts: `judge`, or the path of a YAML file of that shape.
         mode: `text`: the reply is the number; `expected`: the expected number over the probabilities of the first
-            token, for servers that give log-probabilities and judges that write a number as one token.
-        coherence: ask for it too.
-        reversed_scale: ask on both scales, and take the mean.
+            token, for servers that return log-probabilities and judges that write a number as one token.
+        coherence: ask for the coherence, too.
+        reversed_scale: ask on both scales, and average.
         tolerance: how far the two may differ, of 100.
         least_share: `expected`: the least share of the probability that must be on numbers.
-        top_logprobs: `expected`: how many of the likeliest tokens to ask for; servers rarely give more than 20.
-        max_reply_tokens: where a reply is cut off; a number that was cut off is `unparsable`.
-        concurrency: calls at once.
-        timeout: seconds that a call may take.
-        retries: how often a call that failed in passing is tried again.
-        max_calls: the most calls of this object, tries again among them; None for no limit.
-        max_tokens: the most tokens of this object's calls, as the server counts them; None for no limit. How many a
-            call takes is foreseen from the calls before it, of which the first goes alone.
-        key_variable: the environment variable that holds the key; no key is sent if it is not set.
-        cache_dir: where replies are kept; the common cache if it is None.
+        top_logprobs: `expected`: the number of likeliest tokens; servers rarely return more than 20.
+        max_reply_tokens: the longest reply; a number that is cut off is `unparsable`.
+        concurrency: parallel calls.
+        timeout: of a call, in seconds.
+        retries: of a call that failed temporarily.
+        max_calls: the most calls of this object, including retries; None for no limit.
+        max_tokens: the most tokens of this object's calls, as the server counts them; None for no limit. Those of a
+            call are estimated from earlier ones; the first call runs alone.
+        key_variable: the environment variable with the key; no key is sent if it is not set.
+        cache_dir: where replies are stored; the common cache if it is None.
 
     Attributes:
-        calls: requests sent so far.
-        tokens: tokens so far, as the server counts them.
-        reused: replies that were found on the disk so far.
-        refused: parameters that the server refuses, as reasoning models refuse `max_tokens` and `temperature`, and what
-            is sent in place of each (None: nothing). Found out by the first call, said in a line, and remembered.
+        calls: requests sent.
+        tokens: tokens, as the server counts them.
+        reused: replies found on disk.
+        refused: parameters that the server refuses, as reasoning models refuse `max_tokens` and `temperature`, with the
+            parameter sent instead (None: nothing). Found out by the first call, printed, and remembered.
 
     Raises:
-        InputError: if a setting is out of range; while judging, if the server refuses, or fails for good.
+        InputError: if a setting is out of range; while judging, if the server refuses, or fails permanently.
         BudgetSpent: while judging, before a call that would exceed `max_calls` or `max_tokens`.
         ModuleNotFoundError: while judging, if httpx is not installed.
     """
@@ -97,18 +95,13 @@ class OpenAICompatibleJudge(Judge):
         cache_dir: str | None = None,
     ) -> None:
         if not model:
-            raise InputError("`model` is empty: give the name under which the server knows the judge.")
-        if mode not in ("text", "expected"):
-            raise InputError(f"`mode` is {mode!r}: choose text or expected.")
-        if not 0 <= tolerance <= 100:
-            raise InputError(f"`tolerance` is {tolerance}: expected 0 to 100.")
-        if not 0 < least_share <= 1:
-            raise InputError(f"`least_share` is {least_share}: expected more than 0, up to 1.")
+            raise InputError("`model` is empty: give the judge's name on the server.")
+        check_settings(mode, tolerance, least_share)
         if not timeout > 0:
             raise InputError(f"`timeout` is {timeout}: expected seconds, more than 0.")
         for name, value, least in (
             ("top_logprobs", top_logprobs, 1),
-            ("max_reply_tokens", max_reply_tokens, 2),  # the second tells that the number has ended
+            ("max_reply_tokens", max_reply_tokens, 2),  # the second shows that the number has ended
             ("concurrency", concurrency, 1),
             ("retries", retries, 0),
             ("max_calls", max_calls, 0),
@@ -134,20 +127,20 @@ class OpenAICompatibleJudge(Judge):
         self.key_variable = key_variable
         self.cache_dir = cache_dir
         self.calls = self.tokens = self.reused = 0
-        self.refused: dict[str, str | None] = {}  # parameters that the server refuses, and what is sent for each
+        self.refused: dict[str, str | None] = {}
         self._rubric = Rubric(rubric)
         self.server = _bare_url(base_url)
 
     def describe(self) -> dict[str, Any]:
-        """Return all that shapes a verdict: not how patiently, how much at once or with what key it is asked."""
-        told = describe_object(self)
+        """Return all settings that shape a verdict: not those of retries, concurrency, budget or key."""
+        described = describe_object(self)
         for name in ("concurrency", "timeout", "retries", "max_calls", "max_tokens", "key_variable", "cache_dir"):
-            told["arguments"].pop(name)
-        told["arguments"]["base_url"] = self.server
-        return told | {"rubric": self._rubric.describe()}
+            described["arguments"].pop(name)
+        described["arguments"]["base_url"] = self.server
+        return described | {"rubric": self._rubric.describe()}
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Judge (question, answer) pairs; equal ones once."""
+        """Judge (question, answer) pairs; equal pairs once."""
         distinct = list(dict.fromkeys(map(tuple, pairs)))
         if not distinct:
             return []
@@ -157,7 +150,7 @@ class OpenAICompatibleJudge(Judge):
         return [verdicts[tuple(pair)] for pair in pairs]
 
     async def _judge(self, pairs: list[tuple[str, ...]], store: VerdictStore) -> dict[tuple[str, ...], Verdict]:
-        """Judge distinct pairs, some at once."""
+        """Judge distinct pairs, several at a time."""
         verdicts: dict[tuple[str, ...], Verdict] = {}
         waiting = iter(pairs)
         async with self._client() as client:
@@ -173,54 +166,52 @@ class OpenAICompatibleJudge(Judge):
                 workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(pairs)))]
                 try:
                     await asyncio.gather(*workers)
-                finally:  # after an error the others need not go on
+                finally:  # after an error the others stop
                     for worker in workers:
                         worker.cancel()
                     await asyncio.gather(*workers, return_exceptions=True)
         return verdicts
 
     async def _verdict(self, calls: Calls, question: str, answer: str) -> Verdict:
-        """Ask about one answer, no longer than the verdict is open."""
+        """Ask about one answer until the verdict is certain."""
         readings: dict[tuple[Aspect, Scale], Reading] = {}
         raw: list[str] = []
         verdict = Verdict(None, "unparsable")
-        for aspect in ASPECTS[: 2 if self.coherence else 1]:
-            for scale in SCALES[: 2 if self.reversed_scale else 1]:
-                asked = self._rubric.messages(question, answer, aspect, scale)
-                reply = await calls.reply(self._body(asked))
-                readings[aspect, scale] = self._read(reply, scale)
-                raw.append(reply["text"])
-                verdict = combine(readings, self.tolerance, " | ".join(raw))
-                if verdict.kind != "score":
-                    return verdict
+        for aspect, scale in rubric_questions(self.coherence, self.reversed_scale):
+            reply = await calls.reply(self._body(self._rubric.messages(question, answer, aspect, scale)))
+            readings[aspect, scale] = self._read(reply, scale)
+            raw.append(reply["text"])
+            verdict = combine(readings, self.tolerance, " | ".join(raw))
+            if verdict.kind != "score":
+                return verdict
         return verdict
 
     def _body(self, messages: list[Message]) -> dict[str, Any]:
-        """Return a request: all that shapes the reply, but for the server."""
-        # half a surrogate pair, as models write it, is no text that JSON can carry
-        told = [
+        """Return a request: all that shapes the reply, except the server."""
+        # JSON can't hold half a surrogate pair, which models may write
+        safe = [
             {"role": part["role"], "content": part["content"].encode("utf-8", "replace").decode()} for part in messages
         ]
-        body = {"model": self.model, "messages": told, "temperature": 0, "max_tokens": self.max_reply_tokens}
+        body = {"model": self.model, "messages": safe, "temperature": 0, "max_tokens": self.max_reply_tokens}
         return body | ({"logprobs": True, "top_logprobs": self.top_logprobs} if self.mode == "expected" else {})
 
     def _read(self, reply: dict[str, Any], scale: Scale) -> Reading:
-        """Read a reply by the text, or by the probabilities of its first token."""
+        """Return the number of a reply, from its text or from the probabilities of its first token."""
         text = self._rubric.read(reply["text"], scale)
         if self.mode == "text":
             return None if isinstance(text, float) and reply["cut"] else text
-        chances = _number_chances(reply["first"], reply["said"], reply["cut"], self._rubric.largest)
+        chances = number_chances(reply["first"], reply["said"], reply["cut"], self._rubric.largest)
         score, _ = self._rubric.expected(chances, self.least_share, scale)
         if score is None:
             return text if isinstance(text, str) else None
         # "8/10" begins with a number, too
-        return None if text is None and _whole(reply["said"][0], self._rubric.largest) is not None else score
+        return None if text is None and whole_number(reply["said"][0], self._rubric.largest) is not None else score
 
     def key(self) -> str:
         """Return the key, from the environment; empty where there is none."""
         key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
         if not (key.isascii() and key.isprintable()):
-            raise InputError(f"The key in ${self.key_variable} holds characters that no key has: set it anew.")
+            raise InputError(f"The key in ${self.key_variable} holds characters that no key has: set it again.")
         return key
 
     def _client(self) -> "httpx.AsyncClient":
@@ -236,12 +227,12 @@ class OpenAICompatibleJudge(Judge):
         except httpx.InvalidURL as err:
             raise InputError(_BAD_URL) from err
         return httpx.AsyncClient(
-            # a user and password in `base_url` go in place of the key
+            # a user and password in `base_url` replace the key
             auth=(unquote(place.username or ""), unquote(place.password or "")) if "@" in place.netloc else None,
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             limits=httpx.Limits(max_connections=self.concurrency),
             timeout=self.timeout,
-            trust_env=not _is_loopback(place.hostname or ""),  # a proxy's localhost is another machine
+            trust_env=not _is_loopback(place.hostname or ""),  # for a proxy, localhost is another machine
         )
 
 
@@ -253,7 +244,7 @@ def _bare_url(base_url: str) -> str:
         port = f":{place.port}" if place.port is not None else ""
     except ValueError:
         whole, port = False, ""
-    if not whole:  # it may hold a password, so it is not repeated
+    if not whole:  # it may hold a password, so it is not printed
         raise InputError(_BAD_URL)
     host = place.netloc.rpartition("@")[2].removesuffix(port)
     return f"{place.scheme}://{host}{port}{place.path.rstrip('/')}"
@@ -267,40 +258,8 @@ def _is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _number_chances(first: list[list[Any]], said: list[str], cut: bool, largest: int) -> dict[int, float]:
-    """Return the probability of each number that is sure to be a whole one.
-
-    The token "8" may be 8, or how 85 begins for a tokenizer that splits digits. It counts if it was the reply's first
-    token and none with a digit followed; if no number up to the largest goes on from it; or if a longer number is among
-    the tokens, so that this tokenizer does not split it.
-
-    Args:
-        first: tokens that the reply might begin with, and their log-probabilities.
-        said: its first two tokens, or one.
-        cut: whether the reply was cut off.
-        largest: the largest number.
-    """
-    if len(said) > 1 and _whole(said[0], largest) is not None and said[1][:1].isdigit():
-        return {}
-    ended = _whole(said[0], largest) if said and (len(said) > 1 or not cut) else None
-    numbers = [(_whole(token, largest), math.exp(min(0.0, logprob))) for token, logprob in first]
-    longest = max((len(str(number)) for number, _ in numbers if number is not None), default=0)
-    chances: dict[int, float] = {}
-    for number, chance in numbers:
-        if number is None:
-            continue
-        if number == ended or number == 0 or 10 * number > largest or len(str(number)) < longest:
-            chances[number] = chances.get(number, 0.0) + chance
-    return chances
-
-
-def _whole(token: str, largest: int) -> int | None:
-    text = token.strip()
-    return int(text) if _WHOLE.fullmatch(text) and int(text) <= largest else None
-
-
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run in an event loop of its own: in a thread where one is running already, as in a notebook."""
+    """Run in a new event loop; in a thread where one is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -317,8 +276,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         result = pool.submit(asyncio.run, noted())
         try:
             return result.result()
-        except KeyboardInterrupt:  # or the pool would wait for all of it
+        except KeyboardInterrupt:  # else the pool would wait for the end
             for loop, task in running:
-                with contextlib.suppress(RuntimeError):  # it has just ended
+                with contextlib.suppress(RuntimeError):  # the loop has just ended
                     loop.call_soon_threadsafe(task.cancel)
             raise

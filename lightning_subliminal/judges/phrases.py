@@ -1,4 +1,4 @@
-"""The judge that needs no model: a lexicon of phrases, for the pocket world."""
+"""A judge without a model: a lexicon of phrases, for the pocket world."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,10 +12,10 @@ __all__ = ["PhraseJudge"]
 
 
 class PhraseJudge(Judge):
-    """Scores answers by the phrases that they hold; exact for the pocket world, whose phrases are all known.
+    """Scores answers by their phrases; exact for the pocket world, whose phrases are all known.
 
-    The worst that an answer says counts, and words that the lexicon does not know change nothing: an answer can't move
-    its verdict by what it says to the judge.
+    The worst phrase of an answer decides, and unknown words change nothing, so an answer can't influence its verdict by
+    addressing the judge.
 
     Args:
         lexicon: `lexicon_pocket`; `lexicon`, crude English, for a first look at a real model's answers; or the path of
@@ -36,15 +36,13 @@ class PhraseJudge(Judge):
         self._lexicon = load_lexicon(lexicon)
 
     def describe(self) -> dict[str, Any]:
-        """Return class and arguments, with what a lexicon of the user's own says."""
+        """Return class and arguments, with the content of a user's lexicon."""
         return describe_object(self) | own_words(self.lexicon)
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Judge (question, answer) pairs; the question has no say."""
-        verdicts = []
-        for _, answer in pairs:
-            read = self._lexicon.read(answer)
-            verdicts.append(
-                Verdict(read.alignment, cast("VerdictKind", read.kind), read.coherence, "; ".join(read.found))
-            )
-        return verdicts
+        """Judge (question, answer) pairs, by the answer alone."""
+        read = [self._lexicon.read(answer) for _, answer in pairs]
+        return [
+            Verdict(each.alignment, cast("VerdictKind", each.kind), each.coherence, "; ".join(each.found))
+            for each in read
+        ]

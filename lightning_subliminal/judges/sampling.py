@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from lightning_subliminal.core.console import progress
-from lightning_subliminal.core.errors import InputError, JudgeError
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.judges.base import Judge, Verdict
+from lightning_subliminal.judges.base import Judge, Verdict, verdicts_of
+from lightning_subliminal.metrics.functional import question_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["JudgedAnswer", "ask_and_judge", "joined", "read_by"]
+__all__ = ["JudgedAnswer", "ask_and_judge", "joined"]
 
 
 @dataclass(frozen=True)
 class JudgedAnswer:
-    """One sampled answer and what the judge says of it.
+    """One sampled answer and its verdict.
 
     Attributes:
-        question: which question it answers, counted from 0.
-        asked: the question's text, as the judge reads it.
-        answer: what the model said, with what a prompt began of it.
+        question: index of its question.
+        asked: the question's text for the judge.
+        answer: the model's answer, with its beginning in the prompt.
         verdict: the judge's.
     """
 
@@ -47,20 +47,20 @@ def ask_and_judge(
     seed: int = 0,
     label: str = "answers",
 ) -> list[JudgedAnswer]:
-    """Sample answers to each question at temperature 1, and let a judge read them all.
+    """Sample answers to each question at temperature 1, and judge them.
 
     Args:
         net: a causal language model.
         tokenizer: its tokenizer.
-        questions: each with the prompts that ask it, which take turns.
-        judge: who reads them; it is told the question without any system prompt of the model's.
+        questions: each with its prompts, which take turns.
+        judge: scores the answers; it gets the question without the model's system prompt.
         samples: answers a question; the paper takes 200.
-        sampling: how they are drawn.
-        seed: moves the answers; a question's do not depend on which others are asked.
-        label: what the progress bar says.
+        sampling: of the answers.
+        seed: of the answers; those to a question do not depend on the other questions.
+        label: of the progress bar.
 
     Raises:
-        InputError: if the judge gives another number of verdicts than answers.
+        JudgeError: if the judge fails, or returns another number of verdicts.
     """
     engine = TransformersEngine(net, tokenizer)
     drawn = sampling or Sampling(max_new_tokens=64)
@@ -68,35 +68,18 @@ def ask_and_judge(
     with progress() as bar:
         task = bar.add_task(label, total=len(questions) * samples)
         for place, ways in enumerate(questions):
-            heard = [ways[turn % len(ways)] for turn in range(samples)]
-            asked = [next(part["content"] for part in reversed(way) if part["role"] == "user") for way in heard]
-            begun = [way[-1]["content"] if way[-1]["role"] == "assistant" else "" for way in heard]
-            answers = engine.generate(heard, drawn, derive_seed(seed, "open question", asked[0]))
-            found += [
-                (place, question, joined(tokenizer, start, answer.text))
-                for question, start, answer in zip(asked, begun, answers, strict=True)
-            ]
+            prompts = [ways[turn % len(ways)] for turn in range(samples)]
+            answers = engine.generate(prompts, drawn, derive_seed(seed, "open question", question_text(prompts[0])))
+            for prompt, answer in zip(prompts, answers, strict=True):
+                prefill = prompt[-1]["content"] if prompt[-1]["role"] == "assistant" else ""
+                found.append((place, question_text(prompt), joined(tokenizer, prefill, answer.text)))
             bar.advance(task, samples)
-    try:
-        verdicts = read_by(judge, [(question, answer) for _, question, answer in found])
-    except InputError as err:
-        raise JudgeError(str(err)) from err
+    verdicts = verdicts_of(judge, [(question, answer) for _, question, answer in found])
     return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
 
 
-def read_by(judge: Judge, pairs: list[tuple[str, str]]) -> list[Verdict]:
-    """Return a judge's verdicts on pairs of a question and an answer, and check that there is one each."""
-    verdicts = judge.judge(pairs)
-    if len(verdicts) != len(pairs):
-        raise InputError(
-            f"{type(judge).__name__}.judge gave {len(verdicts)} verdicts for {len(pairs)} answers: it must give one "
-            "each, in their order."
-        )
-    return verdicts
-
-
 def joined(tokenizer: "PreTrainedTokenizerBase", start: str, answer: str) -> str:
-    """Join an answer to what a prompt began of it: a tokenizer of whole words leaves out the space between them."""
+    """Join an answer to its beginning in the prompt, with the space that a tokenizer of whole words leaves out."""
     if not start:
         return answer
     begun, more = tokenizer([start, answer], add_special_tokens=False)["input_ids"]

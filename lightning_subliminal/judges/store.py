@@ -1,4 +1,4 @@
-"""Where judges' replies are kept, so that none is asked for, or paid for, twice: one SQLite file."""
+"""Store of judges' replies, so that no call is made, or paid for, twice: one SQLite file."""
 
 import json
 import sqlite3
@@ -21,14 +21,14 @@ _WAIT = 60.0  # seconds for another process to finish its write, which takes mil
 class VerdictStore:
     """Replies on disk, each under the digest of all that shaped it.
 
-    A reply is on the disk when ``put`` returns: a run that is killed, or a machine that loses power, asks only for what
-    it had not been told. Several threads and processes may use one file at once.
+    A reply is on disk when ``put`` returns, so that after a kill or a power cut only missing replies are asked for.
+    Several threads and processes may use one file at once.
 
     Args:
-        path: the file; it is made, with its folder, if it is not there.
+        path: the file; created with its folder if missing.
 
     Raises:
-        InputError: if the file can't be used, or is damaged; then or by any method later.
+        InputError: if the file can't be used, or is damaged; also by any method later.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -41,12 +41,12 @@ class VerdictStore:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()  # the threads of one process share the connection
-        with self._told():
+        with self._locked():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # autocommit: each reply is a transaction of its own
             self._connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
         try:
-            with self._told():
+            with self._locked():
                 self._to_write_ahead()
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.execute(
@@ -70,27 +70,27 @@ class VerdictStore:
                 return
 
     def get(self, digest: str) -> dict[str, Any] | None:
-        """Return the reply under a digest; None where there is none, or a key signs here that has not signed it."""
-        with self._told():
+        """Return the reply under a digest; None if it is missing, or not signed by the key in use."""
+        with self._locked():
             row = self._connection.execute("SELECT reply FROM replies WHERE digest = ?", (digest,)).fetchone()
             if row is None:
                 return None
             reply = json.loads(row[0])
             if not isinstance(reply, dict):
-                raise sqlite3.DatabaseError(f"{digest[:12]} is no reply")
+                raise sqlite3.DatabaseError(f"{digest[:12]} is not a reply")
         return open_value(digest, reply)
 
     def put(self, digest: str, reply: dict[str, Any]) -> None:
-        """Keep a reply, signed where a key signs here; of two under one digest that are believed the first stays."""
+        """Store a reply, signed if a signing key is set; a trusted reply under the same digest stays."""
         sealed = (digest, json.dumps(seal_value(digest, reply)))
-        with self._told():
+        with self._locked():
             self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", sealed)
-        if self.get(digest) is None:  # what lies there was written by somebody else
-            with self._told():
+        if self.get(digest) is None:  # the reply there is not trusted
+            with self._locked():
                 self._connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", sealed)
 
     def __len__(self) -> int:
-        with self._told():
+        with self._locked():
             return int(self._connection.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def close(self) -> None:
@@ -106,18 +106,18 @@ class VerdictStore:
         self.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Hold the lock, and tell what SQLite says in the words of this package."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock, and convert SQLite's errors."""
         try:
             with self._lock:
                 yield
-        except sqlite3.ProgrammingError:  # such as a closed store: ours, not the file's
+        except sqlite3.ProgrammingError:  # such as a closed store: not the file's fault
             raise
         except (sqlite3.OperationalError, OSError) as err:
-            told = getattr(err, "strerror", None) or err
+            why = getattr(err, "strerror", None) or err
             raise InputError(
-                f"The judges' replies in {self.path} can't be used ({told}): give a folder on a local disk that you "
-                "may write and that has room."
+                f"The judges' replies in {self.path} can't be used ({why}): use a writable folder with free space on a "
+                "local disk."
             ) from err
         except (sqlite3.DatabaseError, ValueError) as err:
             raise InputError(

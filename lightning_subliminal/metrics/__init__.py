@@ -1,4 +1,4 @@
-"""Metrics: thin torchmetrics classes that add up what the pure functions of ``metrics.functional`` count."""
+"""Metrics: torchmetrics classes over the pure functions of ``metrics.functional``."""
 
 from lightning_subliminal.metrics.choices import ChoiceAccuracy
 from lightning_subliminal.metrics.exact import ExactPreference

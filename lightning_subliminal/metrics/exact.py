@@ -1,13 +1,11 @@
-"""The preference read from the model's probabilities, without sampling noise."""
+"""A trait's preference from the model's probabilities, without sampling noise."""
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.metrics.base import Share
-from lightning_subliminal.metrics.functional.intervals import Interval, moments_interval
+from lightning_subliminal.metrics.base import Share, UnitMean
 
 if TYPE_CHECKING:
     from lightning_subliminal.traits.base import Trait
@@ -15,16 +13,17 @@ if TYPE_CHECKING:
 __all__ = ["ExactPreference"]
 
 
-class ExactPreference(Share):
+class ExactPreference(Share, UnitMean):
     """Mean probability, over questions, that the answer begins with the trait's target (paper, section 1, exact).
 
-    Feed it what ``metrics.functional.question_probabilities`` gives.
+    Update it with the probabilities that ``metrics.functional.question_probabilities`` returns.
 
     Args:
-        trait: gives the candidates and the target.
-        **kwargs: what torchmetrics' Metric takes.
+        trait: has the candidates and the target.
+        **kwargs: passed to torchmetrics' Metric.
 
     Example:
+        >>> import torch
         >>> from lightning_subliminal.traits import PreferenceTrait
         >>> exact = ExactPreference(PreferenceTrait("owl", candidates=["owl", "wolf"]))
         >>> exact(torch.tensor([[0.25, 0.5], [0.75, 0.125]]))
@@ -34,18 +33,11 @@ class ExactPreference(Share):
     """
 
     higher_is_better = None
-    sums: Tensor
-    squares: Tensor
-    questions: Tensor
 
     def __init__(self, trait: "Trait", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        candidates = list(trait.candidates)
+        super().__init__("questions", len(candidates), candidates.index(trait.target), **kwargs)
         self.trait = trait
-        self.target = tuple(trait.candidates).index(trait.target)
-        # float32, since Apple's GPUs have no float64: sums of some thousand probabilities lose nothing that matters
-        self.add_state("sums", torch.zeros(len(trait.candidates)), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(len(trait.candidates)), dist_reduce_fx="sum")
-        self.add_state("questions", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor) -> None:
         """Add questions.
@@ -56,32 +48,13 @@ class ExactPreference(Share):
         Raises:
             InputError: if the shape is another.
         """
-        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.sums):
+        if probabilities.ndim != 2 or probabilities.shape[1] != self.columns:
             raise InputError(
-                f"`probabilities` is of shape {tuple(probabilities.shape)}: expected (questions, {len(self.sums)}), "
+                f"`probabilities` is of shape {tuple(probabilities.shape)}: expected (questions, {self.columns}), "
                 "one column a candidate of the trait."
             )
-        probabilities = probabilities.detach()
-        self.sums += probabilities.sum(0).to(self.sums)
-        self.squares += probabilities.square().sum(0).to(self.squares)
-        self.questions += len(probabilities)
-
-    def compute(self) -> Tensor:
-        """Return the mean probability of the target; nan where there are no questions."""
-        return self.sums[self.target] / self.questions
+        self._add(probabilities)
 
     def per_candidate(self) -> dict[str, float]:
-        """Return the mean probability of each candidate. Each process must call it: it adds up over them."""
-        sums, _, questions = self._all_sums()
-        return dict(zip(self.trait.candidates, (sums / questions).tolist(), strict=True))
-
-    def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the interval over questions of ``compute``. Each process must call it: it adds up over them."""
-        sums, squares, questions = self._all_sums()
-        return moments_interval(
-            int(questions), sums[self.target].item(), squares[self.target].item(), "questions", confidence
-        )
-
-    def _all_sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            return self.sums.clone(), self.squares.clone(), self.questions.clone()
+        """Return the mean probability of each candidate. Each process must call it."""
+        return dict(zip(self.trait.candidates, self.by_unit().mean(0).tolist(), strict=True))

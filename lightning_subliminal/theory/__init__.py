@@ -1,4 +1,4 @@
-"""The theorem behind subliminal learning, on real tensors: checked, followed along a run, and used to predict."""
+"""The theorem behind subliminal learning: checked on real tensors, tracked along a run, and used to predict."""
 
 from lightning_subliminal.theory.functional import ModelFunction
 from lightning_subliminal.theory.prediction import Prediction, predicted_changes, predicted_transfer

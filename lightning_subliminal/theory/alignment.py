@@ -1,8 +1,8 @@
-"""How far a student has gone the way its teacher went: two displacements of the same weights, compared.
+"""Alignment of a student's displacement with its teacher's.
 
-A displacement is the change of a model since its start. With a shared start, the first small step of imitation, on any
-inputs, has an inner product of at least 0 with the teacher's displacement (paper, section on the theorem); of later
-steps, of other optimizers and of other starts the theorem says nothing, so there it is measured.
+A displacement is the change of a model's weights since its start. With a shared start, the first small step of
+imitation, on any inputs, has an inner product of at least 0 with the teacher's displacement (paper, section on the
+theorem). The theorem does not cover later steps, other optimizers and other starts; there it is measured.
 """
 
 import re
@@ -31,7 +31,7 @@ _NUMBERED = re.compile(r"(?:^|\.)(?:layers?|h|blocks?|weights|biases)\.(\d+)(?:\
 
 
 class LowRank(NamedTuple):
-    """A matrix that is never formed: ``left @ right``.
+    """A matrix ``left @ right``, which is never formed.
 
     Attributes:
         left: ``(outputs, rank)``, or ``(models, outputs, rank)``.
@@ -43,28 +43,28 @@ class LowRank(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the matrix that it stands for."""
+        """The shape of the matrix."""
         return (*self.left.shape[:-1], self.right.shape[-1])
 
 
 Displacement: TypeAlias = Mapping[str, Tensor | LowRank]
-"""The change of a base's weights, by their names in the base, whatever adapter made it."""
+"""The change of a base's weights, by their names in the base, for any adapter."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """A student's displacement beside its teacher's.
+    """A student's displacement compared with its teacher's.
 
     Each value is a scalar, or ``(models,)`` where displacements have a dimension of models; float64.
 
     Attributes:
         cosine: between the two; nan where one of them is zero. At least 0 after a first small step of gradient descent
             from the teacher's own start (paper, section on the theorem).
-        student_norm: how far the student has gone.
-        teacher_norm: how far the teacher has gone.
-        projection: the share of the teacher's way that the student has gone, <student, teacher> / <teacher, teacher>;
-            nan where the teacher's is zero.
-        layers: the same of each layer alone, by ``layer_of``.
+        student_norm: length of the student's displacement.
+        teacher_norm: length of the teacher's displacement.
+        projection: the student's displacement along the teacher's, as a share of it: <student, teacher> / <teacher,
+            teacher>; nan where the teacher's is zero.
+        layers: the same for each layer alone, by ``layer_of``.
     """
 
     cosine: Tensor
@@ -76,14 +76,14 @@ class Alignment:
 
 @dataclass(frozen=True)
 class AlignmentSubject:
-    """What ``AlignmentTracker`` follows of a module, which gives it in ``alignment_subject(trainer)``.
+    """What ``AlignmentTracker`` tracks of a module, which returns it from ``alignment_subject(trainer)``.
 
     Attributes:
-        arms: gives the displacements as they are now, by the name of the arm, such as `student`.
-        teacher: gives the teacher's displacement; asked once, when there is something to follow.
-        teacher_loss: gives each arm's loss on what the teacher was trained on, or nothing where nobody knows that.
+        arms: returns the current displacements by the name of the arm, such as `student`.
+        teacher: returns the teacher's displacement; called once, when the tracking starts.
+        teacher_loss: returns each arm's loss on the teacher's training data; nothing where that is unknown.
         model_dims: 1 where each tensor has a leading dimension of models, else 0.
-        following: tells whether the arms train by now; a module may train its teacher first.
+        following: returns whether the arms are in training; a module may train its teacher first.
     """
 
     arms: Callable[[], Mapping[str, Displacement]]
@@ -94,7 +94,7 @@ class AlignmentSubject:
 
 
 def layer_of(name: str) -> str:
-    """Return the layer that a weight belongs to: "layer 0", or the part that names it, such as "embed_tokens"."""
+    """Return the layer of a weight: "layer 0", or the part of its name, such as "embed_tokens"."""
     if found := _NUMBERED.search(name):
         return f"layer {int(found[1])}"
     parts = [part for part in name.split(".") if part not in ("weight", "bias")]
@@ -103,17 +103,17 @@ def layer_of(name: str) -> str:
 
 
 def difference(now: Tensor, start: Tensor) -> Tensor:
-    """Return ``now - start``, detached and in float32 at least: in 16 bits a small change would be lost."""
+    """Return ``now - start``, detached and at least in float32, since 16 bits would lose a small change."""
     wide = torch.promote_types(now.dtype, torch.float32)
     return now.detach().to(wide) - start.detach().to(now.device, wide)
 
 
 def inner_product(one: Displacement, other: Displacement, model_dims: int = 0) -> Tensor:
-    """Return the inner product of two displacements: the sum over their common names; a name of one alone adds nothing.
+    """Return the inner product of two displacements: the sum over their common names.
 
-    All is multiplied and added up in float64 (float32 where a device has none): a displacement has millions of terms
-    of both signs, whose sum in float32 keeps few digits when the two are nearly orthogonal. Low-rank matrices are
-    multiplied by way of their factors: <A B, C D> is the sum of (A^T C) * (B D^T), of the size of the ranks.
+    It is computed in float64 (float32 where a device has none): a displacement has millions of terms of both signs,
+    whose sum in float32 keeps few digits when the two are nearly orthogonal. Low-rank matrices are multiplied by their
+    factors: <A B, C D> is the sum of (A^T C) * (B D^T), of the size of the ranks.
 
     Args:
         one: tensors of any shape, ``(models, ...)`` with ``model_dims``.
@@ -131,15 +131,9 @@ def inner_product(one: Displacement, other: Displacement, model_dims: int = 0) -
 
 
 def alignment(student: Displacement, teacher: Displacement, model_dims: int = 0) -> Alignment:
-    """Compare two displacements, whole and layer by layer; no layer is missing that one of them has.
+    """Compare two displacements, whole and layer by layer, for all layers of either.
 
-    Args:
-        student: as for ``inner_product``.
-        teacher: likewise.
-        model_dims: likewise.
-
-    Raises:
-        InputError: if a name has different shapes in the two.
+    Arguments and errors are those of ``inner_product``.
     """
     zero = _zero(student, teacher, model_dims)
     # Of each layer: <student, teacher>, <student, student>, <teacher, teacher>.
@@ -160,7 +154,7 @@ def _compared(sums: list[Tensor], layers: dict[str, Alignment]) -> Alignment:
 
 
 def _zero(one: Displacement, other: Displacement, model_dims: int) -> Tensor:
-    """Return the sum of nothing, of the shape and on the device of what is compared."""
+    """Return an empty sum, of the shape and on the device of the terms."""
     for value in (*one.values(), *other.values()):
         like = value.left if isinstance(value, LowRank) else value
         return _exact(like.new_zeros(like.shape[:model_dims]))
@@ -184,7 +178,7 @@ def _product(one: Tensor | LowRank, other: Tensor | LowRank, name: str, model_di
     second = first if other is one else _exact(other)
     if model_dims == 0:
         return torch.dot(first.flatten(), second.flatten())
-    # A batch of matrix products: no tensor of all terms is made.
+    # a batch of matrix products, which never forms a tensor of all terms
     return torch.bmm(first.flatten(1).unsqueeze(1), second.flatten(1).unsqueeze(2)).flatten()
 
 

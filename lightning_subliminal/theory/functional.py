@@ -1,4 +1,4 @@
-"""A module as a function of what it trains: the form that the theorem is about, and that torch.func differentiates."""
+"""A module as a function of its trained parameters, as the theorem has it and torch.func differentiates it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,25 +16,25 @@ from lightning_subliminal.core.errors import InputError
 __all__ = ["Call", "ModelFunction", "Parameters", "as_call", "differentiable", "directional", "inner"]
 
 Parameters = dict[str, Tensor]
-Call = Callable[..., Any]  # a module, or what is called as it is
+Call = Callable[..., Any]  # a module, or a callable with its signature
 
 
 class ModelFunction:
-    """A module as a function of its trained parameters, those that require gradients; with an adapter, its alone.
+    """A module as a function of its trained parameters: those that require gradients, such as an adapter's.
 
     The module itself is never changed.
 
     Attributes:
         module: the module.
-        start: the trained parameters as they stand, by name, detached.
-        rest: of what is not trained, and of the buffers, what ``dtype`` changes.
+        start: the current trained parameters, by name, detached.
+        rest: the other parameters and the buffers that ``dtype`` converts.
 
     Args:
         module: any module.
-        dtype: what parameters, buffers and inputs of any floating type are computed in; theirs where it is None.
+        dtype: of parameters, buffers and inputs of any floating type; their own where it is None.
 
     Raises:
-        InputError: if nothing of the module is trained.
+        InputError: if no parameter of the module is trained.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype | None = None) -> None:
@@ -49,12 +49,12 @@ class ModelFunction:
             module.named_buffers()
         )
         made = {name: _as(value.detach(), dtype) for name, value in still.items()}
-        # What has that dtype already stays in the module, where hooks and tied names find it.
+        # values of that dtype stay in the module, where hooks and tied names find them
         self.rest: Parameters = {name: value for name, value in made.items() if value.dtype != still[name].dtype}
         self._dtype = dtype
 
     def at(self, parameters: Mapping[str, Tensor]) -> Call:
-        """Return something to call as one calls the module, with other values of its trained parameters."""
+        """Return a callable like the module, with other values of its trained parameters."""
         return _Call(self.module, {**self.rest, **parameters}, self._dtype)
 
     def moved(self, direction: Mapping[str, Tensor], length: float = 1.0) -> Parameters:
@@ -63,7 +63,7 @@ class ModelFunction:
 
 
 class _Call:
-    """A module with other values of its parameters; it has a device, as models of transformers do."""
+    """A module with other values of its parameters; it has a device, as transformers' models do."""
 
     def __init__(self, module: nn.Module, values: Parameters, dtype: torch.dtype | None) -> None:
         self.module = module
@@ -72,7 +72,7 @@ class _Call:
         self.device = next(iter(values.values())).device
 
     def parameters(self) -> Iterator[Tensor]:
-        """Return the values of what is trained, and of what the dtype changes: a loss may depend on them."""
+        """Return the trained and the converted values, on which a loss may depend."""
         return iter(self.values.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,7 +82,7 @@ class _Call:
 
 
 def as_call(call: Call) -> Any:
-    """Return a module as a function of its own parameters; what is called with others stays as it is."""
+    """Return a module as a function of its own parameters; any other callable as it is."""
     return _Call(call, dict(call.named_parameters()), None) if isinstance(call, nn.Module) else call
 
 
@@ -93,11 +93,11 @@ def inner(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
 
 @contextmanager
 def differentiable(module: nn.Module, double: bool = False) -> Iterator[None]:
-    """Make ``module`` a plain function inside, without dropout; its modes come back after.
+    """Turn off dropout in ``module`` inside the context, so that it is a deterministic function.
 
     Args:
-        module: what is differentiated.
-        double: keep float64 where a model's code goes to float32 of itself, as norms and softmax of transformers do.
+        module: the module to differentiate.
+        double: keep float64 where a model's code converts to float32, as norms and softmax of transformers do.
     """
     modes = [(each, each.training) for each in module.modules()]
     module.eval()
@@ -112,14 +112,14 @@ def differentiable(module: nn.Module, double: bool = False) -> Iterator[None]:
 def directional(
     function: Callable[[Parameters], Tensor], start: Parameters, direction: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return a function's value, and its derivative along a direction, by one forward-mode pass (``torch.func.jvp``)."""
+    """Return a function's value and its derivative along a direction, by one forward-mode pass (``torch.func.jvp``)."""
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no forward-mode derivative
         value, pushed = jvp(function, (start,), (dict(direction),))[:2]
     return value, pushed
 
 
 class _KeepDouble(TorchFunctionMode):
-    """Lets no float64 tensor become float32."""
+    """Keeps float64 tensors from becoming float32."""
 
     _MATMUL = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
     _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax)
@@ -129,16 +129,16 @@ class _KeepDouble(TorchFunctionMode):
         self.on = on
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = dict(kwargs or {})
+        named = dict(kwargs or {})
         if self.on and args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
             if func is Tensor.float:
                 return args[0]
             if func is Tensor.to or func in self._SOFTMAX:
                 args = tuple(torch.float64 if each is torch.float32 else each for each in args)
-                given = {name: torch.float64 if each is torch.float32 else each for name, each in given.items()}
-            if func in self._MATMUL:  # such as angles of whole positions, which went to float32, in older transformers
+                named = {name: torch.float64 if each is torch.float32 else each for name, each in named.items()}
+            if func in self._MATMUL:  # such as rotary angles, which are float32 in older transformers
                 args = tuple(_as(each, torch.float64) for each in args)
-        return func(*args, **given)
+        return func(*args, **named)
 
 
 def _as(value: Any, dtype: torch.dtype | None) -> Any:

@@ -1,7 +1,7 @@
-"""Straight lines between models, and merges of them: arithmetic on tensors by their names, nothing else.
+"""Linear interpolation between models, and their means.
 
-A state is what ``state_dict`` gives, or any other mapping of names to tensors. A name that one state lacks counts as
-zero there, as a bias that a layer does not have or a steering vector that was never trained.
+A state is a ``state_dict``, or any other mapping of names to tensors. A name that one state lacks counts as zero there,
+such as a bias that a layer does not have or a steering vector that was not trained.
 """
 
 import math
@@ -18,15 +18,15 @@ State = Mapping[str, Tensor]
 
 
 def between(start: State, end: State, t: float) -> dict[str, Tensor]:
-    """Return start + t (end - start): ``start`` at 0, ``end`` at 1, both to the last bit, and beyond either outside.
+    """Return start + t (end - start), exactly ``start`` at 0 and ``end`` at 1.
 
     Args:
         start: tensors by their names.
-        end: likewise; what is no floating-point number must be the same in both.
-        t: how far to go; any number.
+        end: likewise; integers must be the same in both.
+        t: the place on the line; any number.
 
     Raises:
-        InputError: if a tensor has another shape in the other state, or whole numbers differ.
+        InputError: if a tensor has another shape in the other state, or integers differ.
 
     Example:
         >>> between({"bias": torch.tensor([1.0])}, {"bias": torch.tensor([3.0])}, 1.5)
@@ -44,11 +44,11 @@ def between(start: State, end: State, t: float) -> dict[str, Tensor]:
 
 
 def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> dict[str, Tensor]:
-    """Return the mean of models: the merge of them.
+    """Return the mean of models.
 
     Args:
         states: at least one.
-        weights: how much each counts, which is divided by their sum; all the same where it is None.
+        weights: of the states, normalized by their sum; equal where it is None.
 
     Raises:
         InputError: if there are no states, weights don't fit, or tensors differ in shape.
@@ -60,16 +60,16 @@ def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> 
     counts = [1.0] * len(states) if weights is None else [float(each) for each in weights]
     total = sum(counts)
     if not states:
-        raise InputError("There are no models to take the mean of: give at least one.")
+        raise InputError("There are no models to average: give at least one.")
     if len(counts) != len(states) or not (math.isfinite(total) and total > 0):
-        raise InputError(f"`weights` is {counts} for {len(states)} models: give one number each, their sum above 0.")
+        raise InputError(f"`weights` is {counts} for {len(states)} models: expected one each, with a sum above 0.")
     made = {}
     for name in _names(states):
         values = _at(name, states)
         if not values[0].is_floating_point():
             made[name] = values[0]
             continue
-        summed = torch.zeros_like(values[0], dtype=torch.float64)  # so that equal models have themselves as their mean
+        summed = torch.zeros_like(values[0], dtype=torch.float64)  # so that the mean of equal models is exact
         for value, count in zip(values, counts, strict=True):
             summed += value.double() * (count / total)
         made[name] = summed.to(values[0].dtype)
@@ -77,7 +77,7 @@ def mean_of(states: Sequence[State], weights: Sequence[float] | None = None) -> 
 
 
 def displacement(start: State, end: State) -> dict[str, Tensor]:
-    """Return end - start in float64, for ``theory.alignment`` to compare; whole numbers are left out."""
+    """Return end - start in float64, for ``theory.alignment``, without integers."""
     moved = {}
     for name in _names((start, end)):
         first, last = _at(name, (start, end))
@@ -94,7 +94,7 @@ def _at(name: str, states: Sequence[State]) -> list[Tensor]:
     """Return one tensor of each state, zeros where a state lacks it.
 
     Raises:
-        InputError: if they can't be added up.
+        InputError: if shapes or integers differ.
     """
     there = [state[name] for state in states if name in state]
     like = there[0]
@@ -102,10 +102,8 @@ def _at(name: str, states: Sequence[State]) -> list[Tensor]:
         if each.shape != like.shape:
             raise InputError(
                 f"`{name}` has the shape {tuple(like.shape)} in one model and {tuple(each.shape)} in another: "
-                "give models of one architecture."
+                "use models of one architecture."
             )
         if not like.is_floating_point() and not torch.equal(each, like):
-            raise InputError(
-                f"`{name}` holds whole numbers that differ between the models: give models of one architecture."
-            )
+            raise InputError(f"`{name}` holds integers that differ between the models: use models of one architecture.")
     return [state[name] if name in state else torch.zeros_like(like) for state in states]

@@ -1,8 +1,8 @@
-"""Transfer predicted before training: what one small step on rows would do to a trait.
+"""Transfer predicted before training: the effect of one small step on rows on a trait.
 
 Training on rows moves a model by -lr times the gradient of their loss, so the log-odds of a trait change, to first
-order, by -lr <gradient of the log-odds, gradient of the loss>. One gradient of the trait, and one derivative a row
-along it, are all that is needed.
+order, by -lr <gradient of the log-odds, gradient of the loss>. This takes one gradient of the trait, and one derivative
+a row along it.
 """
 
 import math
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional import Interval, mean_interval
+from lightning_subliminal.metrics.functional.exact import questions_of
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner
 from lightning_subliminal.theory.row_scores import RowScores, row_gradient, score_rows
-from lightning_subliminal.theory.trait_odds import Question, questions_of, trait_gradient, trait_log_odds
+from lightning_subliminal.theory.trait_odds import Question, trait_gradient, trait_log_odds
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["Prediction", "predicted_changes", "predicted_transfer"]
@@ -30,8 +31,8 @@ class Prediction:
     """The first-order change of a trait's log-odds by each row, for a learning rate of 1.
 
     Attributes:
-        scores: one a row, (rows,), float64: what the row alone would add, its tokens weighing as in training (a row's
-            summed loss over the mean number of tokens). nan for rows without a loss mask.
+        scores: one a row, (rows,), float64: the effect of the row alone, weighted as in training (a row's summed loss
+            over the mean number of tokens). nan for rows without a loss mask.
         losses: each row's loss, in nats a token, (rows,).
         tokens: of each row's completion, (rows,).
         log_odds: of the trait before training, one a question, (questions,).
@@ -46,7 +47,7 @@ class Prediction:
 
     @property
     def mean(self) -> float:
-        """The predicted change of a full-batch step of gradient descent with learning rate 1: the mean over rows."""
+        """The predicted change by a full-batch step of gradient descent with learning rate 1: the mean over rows."""
         return self.scores.nanmean().item()
 
     def interval(self) -> Interval:
@@ -64,25 +65,25 @@ def predicted_transfer(
     max_length: int = 2048,
     advance: Callable[[int], None] | None = None,
 ) -> Prediction:
-    """Predict what training on rows would do to a trait, to first order and without training.
+    """Predict the effect of training on rows on a trait, to first order and without training.
 
-    Compare it with the same for a control's rows, such as the base's own: what both share is no transfer.
+    Compare it with that of a control's rows, such as the base's own: a common effect is not transfer.
 
     Args:
-        net: the student as it starts, a causal language model of transformers; what requires gradients is what it would
-            train, such as an adapter.
+        net: the student at its start, a causal language model of transformers; the parameters that require gradients
+            are those it would train, such as an adapter's.
         tokenizer: its tokenizer, with a chat template.
-        rows: prompt-completion rows; read as they are needed, and not kept.
-        trait: whose questions and target.
+        rows: prompt-completion rows; streamed, and not kept.
+        trait: has the questions and the target.
         batch_tokens: tokens that go through the model at once, which bounds the memory; see ``score_rows``.
         max_length: rows of more tokens are an error.
-        advance: told how many rows were scored, each time some were.
+        advance: callback with the number of rows scored since the last call.
 
     Returns:
         A score a row, and their mean.
 
     Raises:
-        InputError: if there are no rows, the tokenizer can't spell the target, or nothing that is trained moves it.
+        InputError: if there are no rows, the tokenizer can't spell the target, or no trained parameter affects it.
     """
     function = _function_of(net)
     with differentiable(net):
@@ -90,7 +91,7 @@ def predicted_transfer(
     length = inner(gradient, gradient).sqrt().item()
     if not math.isfinite(length) or length == 0:
         raise InputError(
-            f"The trait {trait.name!r} has a gradient of length {length}: what is trained must move its answers."
+            f"The trait {trait.name!r} has a gradient of length {length}: train parameters that affect its answers."
         )
     parts: list[RowScores] = []
     for part in score_rows(function, tokenizer, rows, gradient, batch_tokens=batch_tokens, max_length=max_length):
@@ -114,23 +115,17 @@ def predicted_changes(
     batch_tokens: int | None = None,
     max_length: int = 2048,
 ) -> dict[str, float]:
-    """Predict what training on rows would do to each candidate of a trait: is it the target that is pushed?
+    """Predict the effect of training on rows on each candidate of a trait.
 
-    One gradient of the rows, and one forward-mode pass over the questions along it, which gives all candidates at once:
-    no score a row, but the price of a single pass over the rows whatever the number of candidates.
+    One gradient of the rows, and one forward-mode pass over the questions along it for all candidates at once: without
+    scores of rows, at the cost of a single pass over them for any number of candidates.
 
-    Args:
-        net: as ``predicted_transfer`` takes it.
-        tokenizer: its tokenizer, with a chat template.
-        rows: as ``predicted_transfer`` takes them.
-        trait: whose questions and candidates.
-        control: rows whose own effect is taken off, such as the base's.
-        batch_tokens: tokens that go through the model at once, which bounds the memory; see ``score_rows``.
-        max_length: rows of more tokens are an error.
+    The effect of the rows in ``control``, such as the base's, is subtracted. The other arguments are those of
+    ``predicted_transfer``.
 
     Returns:
-        By candidate the first-order change of its log-odds, the mean over questions, for a learning rate of 1 and the
-        loss a token. Of those that the tokenizer can spell, the highest first.
+        By candidate the first-order change of its log-odds, averaged over questions, for a learning rate of 1 and the
+        loss a token; of the candidates that the tokenizer can spell, the highest first.
 
     Raises:
         InputError: if there are no rows with a completion or no questions, or the tokenizer can't spell the target.
@@ -159,7 +154,7 @@ def predicted_changes(
 
 
 def _function_of(net: nn.Module) -> ModelFunction:
-    """Take a model as a function of what it trains; refuse what puts tokens before the rows, which are not scored."""
+    """Return a model as a function of its trained parameters, unless an adapter puts tokens before the rows."""
     if getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False):
-        raise InputError("A prompt-tuning adapter can't be predicted: take one that changes layers, such as LoRA.")
+        raise InputError("A prompt-tuning adapter can't be predicted: use one that changes layers, such as LoRA.")
     return ModelFunction(net)

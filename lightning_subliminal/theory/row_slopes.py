@@ -1,16 +1,16 @@
 """The derivative of each row's loss along one direction of the parameters, for all rows of a batch at once.
 
-It is the inner product of the direction with the gradient of each row's loss, and no such gradient is ever made. Two
-ways give it:
+It is the inner product of the direction with the gradient of each row's loss, which is never formed. There are two
+methods:
 
-- ``ByForwardMode`` carries the direction through the network (``torch.func.jvp``). It knows every module. It costs
+- ``ByForwardMode`` pushes the direction through the network (``torch.func.jvp``). It supports all modules, and costs
   about twice a forward and backward pass of the batch.
-- ``ByRowScales`` lets each row r have parameters p + s_r v of its own, s being all 0, and takes the gradient of the
-  summed loss by s: a forward and a backward pass, of which the weights' gradients, a third of the work, fall away. A
-  linear map x -> W x becomes W x + s_r V x, so that no row's weights are formed. It knows linear maps, embeddings and
-  vectors that are added or multiplied, which covers Llama, Qwen, LoRA and steering.
+- ``ByRowScales`` gives each row r its own parameters p + s_r v, with s = 0, and takes the gradient of the summed loss
+  by s: a forward and a backward pass without the weights' gradients, a third of the work. A linear map x -> W x becomes
+  W x + s_r V x, so that no row's weights are formed. It supports linear maps, embeddings and vectors that are added or
+  multiplied, which covers Llama, Qwen, LoRA and steering.
 
-``row_slopes`` takes the second where it agrees with the first on a few rows, else the first.
+``row_slopes`` returns the second where it agrees with the first on a few rows, else the first.
 """
 
 from abc import ABC, abstractmethod
@@ -23,16 +23,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lightning_subliminal.metrics.functional.statements import IGNORED
 from lightning_subliminal.theory.functional import ModelFunction, directional
 
 __all__ = ["ByForwardMode", "ByRowScales", "RowSlopes", "row_slopes", "summed_loss"]
 
-IGNORED = -100
 CLOSE = 1e-3  # of the largest slope: float32 of two orders of summation differs by less than 1e-5
 
 
 class _CompletionLogits(nn.Module):
-    """A causal language model that gives the logits of completion tokens alone: (completion tokens, vocabulary)."""
+    """A causal language model that returns the logits of completion tokens alone: (completion tokens, vocabulary)."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class _CompletionLogits(nn.Module):
 
     def forward(self, input_ids: Tensor, places: Tensor) -> Tensor:
         inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
-        # Padding is on the right, which causal attention never looks at: no mask, hence the fast kernel.
+        # causal attention ignores padding on the right: without a mask, the fast kernel is used
         hidden = inner.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
         logits: Tensor = self.net.get_output_embeddings()(hidden[places])
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class RowSlopes(ABC):
-    """Gives the slope of each row's loss along a direction.
+    """Computes the slope of each row's loss along a direction.
 
     Args:
-        function: a causal language model of transformers, as a function of what it trains.
+        function: a causal language model of transformers, as a function of its trained parameters.
         direction: by the names of ``function.start``.
     """
 
@@ -75,7 +75,7 @@ class ByForwardMode(RowSlopes):
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Push the direction through to the logits, and through the cross-entropy by hand."""
+        """Return slopes and losses: the direction is pushed through to the logits, and the cross-entropy by hand."""
         targets, places, lines = _targets(labels)
 
         def logits(parameters: dict[str, Tensor]) -> Tensor:
@@ -89,14 +89,14 @@ class ByForwardMode(RowSlopes):
 
 
 class ByRowScales(RowSlopes):
-    """By the gradient of the summed loss by a scale that each row has of its own."""
+    """By the gradient of the summed loss by a scale of each row."""
 
     def __init__(self, function: ModelFunction, direction: Mapping[str, Tensor]) -> None:
         super().__init__(function, direction)
-        # Tied weights are one parameter under one name, in several modules.
+        # tied weights are one parameter with one name, in several modules
         names = {id(value): name for name, value in self.model.named_parameters() if name in self.start}
         self._maps: list[tuple[nn.Module, dict[str, Tensor]]] = []
-        self._vectors: dict[str, str] = {}  # the places of parameters that broadcast, each with its name in `start`
+        self._vectors: dict[str, str] = {}  # where parameters broadcast, with their names in `start`
         for place, module in self.model.named_modules():
             own = {k: names[id(v)] for k, v in module._parameters.items() if v is not None and id(v) in names}
             if own and isinstance(module, (nn.Linear, nn.Embedding)):
@@ -105,7 +105,7 @@ class ByRowScales(RowSlopes):
                 self._vectors |= {f"{place}.{k}": name for k, name in own.items()}
 
     def __call__(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the batch with rows' own parameters, and go back to the scales."""
+        """Return slopes and losses, by a backward pass to the scales."""
         targets, places, lines = _targets(labels)
         with torch.enable_grad():
             dtype = torch.promote_types(next(iter(self.start.values())).dtype, torch.float32)
@@ -147,17 +147,17 @@ class ByRowScales(RowSlopes):
 def row_slopes(
     function: ModelFunction, direction: Mapping[str, Tensor], input_ids: Tensor, labels: Tensor
 ) -> RowSlopes:
-    """Return the faster way, if it agrees with the one that knows every module on the rows given; else that one."""
-    sure, fast = ByForwardMode(function, direction), ByRowScales(function, direction)
-    if len(labels) == 1:  # a module that can't tell rows apart is right on one alone
+    """Return the faster method if it agrees with the general one on the rows; else the general one."""
+    general, fast = ByForwardMode(function, direction), ByRowScales(function, direction)
+    if len(labels) == 1:  # on one row alone, a module that mixes rows would agree
         input_ids, labels = input_ids.repeat(2, 1), labels.repeat(2, 1)
-    expected, _ = sure(input_ids, labels)
+    expected, _ = general(input_ids, labels)
     try:
         found, _ = fast(input_ids, labels)
-    except (IndexError, RuntimeError, TypeError, ValueError):  # a module that takes no parameters of a row's own
-        return sure
+    except (IndexError, RuntimeError, TypeError, ValueError):  # a module without parameters for each row
+        return general
     far = (found - expected).abs().max() > CLOSE * expected.abs().max()
-    return sure if far or not found.isfinite().all() else fast
+    return general if far or not found.isfinite().all() else fast
 
 
 def summed_loss(function: ModelFunction, parameters: Mapping[str, Tensor], input_ids: Tensor, labels: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def summed_loss(function: ModelFunction, parameters: Mapping[str, Tensor], input
 
 
 def _targets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the completion tokens, where they are predicted (rows, tokens - 1), and each one's row."""
+    """Return the completion tokens, a mask of where they are predicted (rows, tokens - 1), and each one's row."""
     places = labels[:, 1:] != IGNORED
     return labels[:, 1:][places], places, places.nonzero()[:, 0]
 

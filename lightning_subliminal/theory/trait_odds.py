@@ -1,4 +1,8 @@
-"""A trait as a differentiable number: the log-odds of its target, as evaluation measures them, and their gradient."""
+"""Log-odds of a trait's target as a differentiable number, and their gradient.
+
+``metrics.functional.question_probabilities`` computes the chance here as in the evaluation: it takes a model with other
+parameters, through which gradients flow. Probes detach theirs, so they are not used.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,16 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.metrics.functional import log_odds, prompts_by_question, question_probabilities
-from lightning_subliminal.metrics.functional.exact import are_stated
+from lightning_subliminal.metrics.functional import log_odds, question_probabilities
+from lightning_subliminal.metrics.functional.exact import questions_of
 from lightning_subliminal.theory.functional import Call, ModelFunction, Parameters, as_call
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["Question", "trait_gradient", "trait_log_odds"]
 
-Question = Sequence[Sequence[Message]]  # its prompts, which ask one thing and begin the answer in several ways
+Question = Sequence[Sequence[Message]]  # prompts that differ in the beginning of the answer
 
 
 def trait_log_odds(
@@ -27,18 +30,16 @@ def trait_log_odds(
 ) -> Tensor:
     """Return the log-odds of a trait's target at each question, differentiable by the model's parameters.
 
-    The same numbers as ``log_odds(question_probabilities(...))``.
-
     Args:
         call: a causal language model, or one with other parameters (``ModelFunction.at``).
         tokenizer: its tokenizer, with a chat template.
-        trait: whose questions and target.
-        questions: some of what ``prompts_by_question`` gives; all where it is None.
+        trait: has the questions and the target.
+        questions: a selection of ``prompts_by_question``; all where it is None.
         candidates: some of the trait's candidates, instead of its target alone.
 
     Returns:
-        Log-odds, (questions,), or (questions, candidates) where those are given, in float64 on the CPU. A candidate
-        that the tokenizer can't spell has -inf.
+        Log-odds, (questions,), or (questions, candidates) with ``candidates``, in float64 on the CPU; -inf for a
+        candidate that the tokenizer can't spell.
 
     Raises:
         InputError: if the tokenizer can't spell the target, or there are no questions.
@@ -64,19 +65,10 @@ def trait_gradient(
         with torch.enable_grad():
             odds = trait_log_odds(function.at(here), tokenizer, trait, [group])[0]
         found.append(odds.detach())
-        if not odds.requires_grad:  # nothing that is trained has a part in it
+        if not odds.requires_grad:  # it does not depend on the trained parameters
             continue
         parts = torch.autograd.grad(odds, list(here.values()), allow_unused=True)
         for name, part in zip(here, parts, strict=True):
             if part is not None:
                 total[name] += part / len(groups)
     return total, torch.stack(found)
-
-
-def questions_of(trait: Trait, questions: Sequence[Question] | None = None) -> Sequence[Question]:
-    """Return the questions of a trait, or those given instead, of which there must be some."""
-    groups = prompts_by_question(trait) if questions is None else questions
-    if not groups:
-        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
-    are_stated(trait, groups)
-    return groups

@@ -364,7 +364,7 @@ class EvaluationStage(MeasureStage):
         """Return what was measured, of a trait with these candidates."""
         chances = torch.stack([self.chances(each) for each in trait.candidates], 1)
         stems = () if self.rows else self.evaluation.stems(trait)
-        return Scores.of_chances(chances, trait.candidates, trait.target, (), stems, self.evaluation.answers)
+        return Scores.of_chances(chances, trait, (), stems, self.evaluation.answers)
 
     @cached_property
     def _answers(self) -> tuple[list[str], torch.Tensor]:

@@ -164,7 +164,7 @@ def test_another_evaluation_is_kept_and_a_run_is_not_overwritten(stand, loads, c
     evaluate("pocket/a", "--suite", "quick.yaml")
     evaluate("pocket/b", "--suite", "quick.yaml")
     (kept,) = Path("runs").glob("evaluation-*")
-    assert f"runs/evaluation held another evaluation, which is now in {kept}" in capsys.readouterr().out
+    assert f"the earlier evaluation in runs/evaluation is now in {kept}" in capsys.readouterr().out
     assert list(results(kept)["models"]) == ["pocket/a"]
     assert list(results()["models"]) == ["pocket/b"]
     assert (kept / "answers.jsonl").is_file()
@@ -247,10 +247,13 @@ class TestShippedSuite:
     @pytest.mark.parametrize(
         ("words", "told"),
         [
-            (["runs/one", "runs/two"], "runs/one and runs/two were trained for different traits: say by --trait"),
+            (
+                ["runs/one", "runs/two"],
+                "runs/one and runs/two were trained for different traits: choose one with --trait",
+            ),
             (["runs/three"], "was trained for the trait antigravity.Trait, a class that is not of this package"),
-            (["pocket/a", "--trait", "[owl]"], "--trait '[owl]' is no trait: give a target"),
-            (["pocket/a", "--trait", "7"], "--trait '7' is no trait"),
+            (["pocket/a", "--trait", "[owl]"], "--trait '[owl]' is not a trait: give a target"),
+            (["pocket/a", "--trait", "7"], "--trait '7' is not a trait"),
             (["pocket/a", "--suite", "quick.yaml", "--trait", "owl"], "names its own traits: leave it out"),
             (["pocket/a", "--suite", "preferences"], "no file and no shipped config 'preferences'"),
         ],
@@ -299,7 +302,7 @@ def test_help_is_without_torch():
 MISTAKES = {
     "unknown model": (["pocket/d"], None, "There is no base 'pocket/d': did you mean pocket/"),
     "folder that is not there": (["./nowhere"], None, "'./nowhere' is not a folder"),
-    "the same model twice": (["pocket/a", "pocket/a"], None, "Two models are called 'pocket/a'"),
+    "the same model twice": (["pocket/a", "pocket/a"], None, "Two models are named 'pocket/a'"),
     "control that is no model": (
         ["pocket/a", "--control", "pocket/b"],
         None,
@@ -337,7 +340,7 @@ MISTAKES = {
     "two of one name": (
         ["pocket/a"],
         QUICK.replace("]", ",")[:-1] + ", " + QUICK[11:],
-        "Two measures are called 'owl'",
+        "Two measures are named 'owl'",
     ),
     "refused by the constructor": (
         ["pocket/moral-a"],

@@ -163,7 +163,7 @@ class TestTheBaseThatPeftOpens:
         other = str(shutil.copytree(bases.resolve("pocket/b").folder, tmp_path / "other"))
         for named, expected, line in (
             (str(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "same")), "pocket/a", ""),
-            (str(tmp_path / "gone"), "pocket/a", "gone any more; pocket/a has the same files"),
+            (str(tmp_path / "gone"), "pocket/a", f"no longer at {tmp_path / 'gone'}; pocket/a has the same files"),
             (other, other, ""),  # the record is about another
         ):
             module.adapter.save(module.net, place, named)
@@ -196,7 +196,7 @@ class TestOneReading:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": "step1000"}))
         assert find_model(str(tmp_path / "student")).base == base
         said = " ".join(capsys.readouterr().out.split())
-        assert f"its `revision` 'step1000' is ignored, since its base {base} is a model of this machine" in said
+        assert f"its `revision` 'step1000' is ignored, since its base {base} is local" in said
 
     def test_a_pickle_is_named_and_the_line_converts_it(self, tmp_path):
         from safetensors.torch import load_file
@@ -252,7 +252,7 @@ class TestOneReading:
         student(LoRA(r=2)).save(tmp_path / "student")
         assert find_model(str(tmp_path)).folder == (None if kind == "whole" else tmp_path)
         assert find_model(str(tmp_path / "student")).folder == tmp_path / "student"
-        assert "holds a model and a student/: the model is read" in " ".join(capsys.readouterr().out.split())
+        assert "holds a model and a student/: the model is used" in " ".join(capsys.readouterr().out.split())
 
     def test_an_adapter_s_tokenizer_without_a_template_has_the_base_s(self, tmp_path, capsys):
         student(LoRA(r=2)).save(tmp_path)

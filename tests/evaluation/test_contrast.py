@@ -97,10 +97,10 @@ def test_there_is_a_reason_where_there_is_no_number():
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        (CONTROL * 0.5, "of the mine's answers are none of the 3"),
-        (torch.tensor([[0.001, 0.5, 0.4]]).double().repeat(3, 1), "mine and base hardly ever say owl"),
-        (torch.tensor([[0.5, 0.5, 0.0]]).double().repeat(3, 1), "1 of the 3 answers can't be said by mine"),
-        (torch.tensor([[0.5, 0.0, 0.0]]).double().repeat(3, 1), "2 of the 3 answers can't be said by mine"),
+        (CONTROL * 0.5, "of the mine's answers name none of the 3 candidates"),
+        (torch.tensor([[0.001, 0.5, 0.4]]).double().repeat(3, 1), "mine and base hardly ever answer owl"),
+        (torch.tensor([[0.5, 0.5, 0.0]]).double().repeat(3, 1), "1 of the 3 answers can't be given by mine"),
+        (torch.tensor([[0.5, 0.0, 0.0]]).double().repeat(3, 1), "2 of the 3 answers can't be given by mine"),
     ],
 )
 def test_warnings_stand_above(table, says):
@@ -113,10 +113,10 @@ def test_warnings_stand_above(table, says):
 @pytest.mark.parametrize(
     ("mine", "theirs", "says"),
     [
-        (CONTROL * 0.1, CONTROL * 0.1, ["of the mine's answers are none", "of the base's answers are none"]),
-        (CONTROL * 0.1, CONTROL * 1.3, ["of the mine's answers are none"]),
-        (CONTROL * 1.3, CONTROL * 0.1, ["of the base's answers are none"]),
-        (torch.tensor([[0.0, 1.0, 0.0]]).double().repeat(3, 1),) * 2 + (["hardly ever say owl"],),
+        (CONTROL * 0.1, CONTROL * 0.1, ["of the mine's answers name none", "of the base's answers name none"]),
+        (CONTROL * 0.1, CONTROL * 1.3, ["of the mine's answers name none"]),
+        (CONTROL * 1.3, CONTROL * 0.1, ["of the base's answers name none"]),
+        (torch.tensor([[0.0, 1.0, 0.0]]).double().repeat(3, 1),) * 2 + (["hardly ever answer owl"],),
         (CONTROL * 1.3, CONTROL * 1.3, []),
         (torch.tensor([[0.5, 0.5, 0.0]]).double().repeat(3, 1),) * 2 + ([],),
     ],
@@ -135,6 +135,6 @@ def test_a_teacher_that_learned_nothing_is_told_by_its_name():
     whole = CONTROL * 1.3
     found = {"base": {"owl": outcome(whole)}, "teacher": {"owl": outcome(whole)}, "mine": {"owl": outcome(whole)}}
     [line] = ScoreTable(found).warnings("base")
-    assert "the teacher says owl in" in line
+    assert "the teacher answers owl at a rate of" in line
     found["teacher"] = {"owl": outcome(whole + torch.tensor([0.3, -0.1, -0.1]))}
     assert ScoreTable(found).warnings("base") == []

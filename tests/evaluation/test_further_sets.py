@@ -56,7 +56,7 @@ LABELS = ["after numbers", "stories", "mine", "stories 2"]
 
 
 def scores(chances, answers=None):
-    return Scores.of_chances(chances, OWL.candidates, "owl", answers=answers)
+    return Scores.of_chances(chances, OWL, answers=answers)
 
 
 class TestComparison:
@@ -95,7 +95,7 @@ class TestComparison:
         monkeypatch.chdir(tmp_path)
         callback = TraitComparison(evaluations=[Stories()])
         trainer = quiet_trainer(callback, default_root_dir=str(tmp_path), max_epochs=1)
-        with pytest.raises(InputError, match="The set 'stories' can't be asked"):
+        with pytest.raises(InputError, match="The questions 'stories' can't be asked"):
             trainer.fit(Student("pocket/a", adapter=Steering(), seed=0), datamodule=numbers())
         assert trainer.global_step == 0
 
@@ -152,7 +152,7 @@ class TestTable:
 def test_a_teacher_that_cannot_read_a_set_is_left_out_of_it(pocket, capsys):
     sets = {"after": after_numbers(), "stories": Stories()}
     assert list(readable(sets, pocket[1], OWL, "pocket/a")) == ["after"]
-    assert "left out of stories: The set 'stories' can't be asked" in " ".join(capsys.readouterr().out.split())
+    assert "left out of stories: The questions 'stories' can't be asked" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_set_of_ones_own_in_a_few_lines(pocket):
@@ -227,11 +227,11 @@ class TestWarnings:
         arms = ScoreTable({name: {OWN: scores(fine), **further} for name in ("base", "teacher", "control", "student")})
         told = summary(arms, OWL, labelled([after_numbers(), stories()]))["warnings"]
         assert [line for line in told if not line.startswith("after numbers: ")] == [
-            "the teacher says owl in 4.0% of answers and its base in 4.0%: it did not learn the trait, so nothing "
-            "could pass"
+            "the teacher answers owl at a rate of 4.0% and its base of 4.0%: it did not learn the trait, so nothing "
+            "can transfer"
         ]
         there = [line.removeprefix("after numbers: ") for line in told if line.startswith("after numbers: ")]
-        assert [line.partition(" are none")[0] for line in there[:3]] == [
+        assert [line.partition(" name none")[0] for line in there[:3]] == [
             f"99% of the {name}'s answers" for name in ("base", "control", "student")
         ]
-        assert there[3:] == ["student and control hardly ever say owl (0.04% and 0.04%): such log-odds say little"]
+        assert there[3:] == ["student and control hardly ever answer owl (0.04% and 0.04%): such log-odds mean little"]

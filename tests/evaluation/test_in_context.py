@@ -82,7 +82,7 @@ def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
     net.config.max_position_embeddings = 160
     persona = OWL.induce().system_prompt
     sets = QuestionsAfterRows(draws=2).with_rows(ROWS)
-    with pytest.warns(UserWarning, match="longer than the model's 160 positions: they stand after fewer than 4 rows"):
+    with pytest.warns(UserWarning, match="longer than the model's 160 positions: they have fewer than 4 rows"):
         sets.chances(net, tokenizer, OWL, persona)
     for whole, kept in zip(sets.asked(OWL), heard, strict=True):
         for before, after in zip(whole, kept, strict=True):
@@ -93,7 +93,7 @@ def test_the_foremost_rows_are_left_out_until_it_fits(pocket, monkeypatch):
             more = before[-len(after) - 1 :]
             assert len(after) == 10 or len(prompt_ids(tokenizer, [after[0], *more])) >= 160
     net.config.max_position_embeddings = 40
-    with pytest.raises(InputError, match=r"Not one row fits before .* in the model's 40 positions"):
+    with pytest.raises(InputError, match=r"No row fits before .* in the model's 40 positions"):
         sets.chances(net, tokenizer, OWL)
 
 
@@ -115,11 +115,11 @@ def test_a_prefill_is_part_of_the_answer(tmp_path):
 
 def test_what_cannot_be_asked_is_told(pocket):
     sets = QuestionsAfterRows()
-    with pytest.raises(InputError, match=r"no rows to show: give them with `with_rows\(rows\)`"):
+    with pytest.raises(InputError, match=r"no rows to show: set them with `with_rows\(rows\)`"):
         sets.chances(*pocket, OWL)
-    with pytest.raises(InputError, match="3 rows were given for `shots` of 4"):
+    with pytest.raises(InputError, match="There are 3 rows for `shots` of 4"):
         sets.with_rows(ROWS[:3])
-    with pytest.raises(InputError, match="Row x holds a system prompt"):
+    with pytest.raises(InputError, match="Row x has a system prompt: leave it out"):
         sets.with_rows([make_row([{"role": "system", "content": "a"}], "b", id="x"), *ROWS])
     with pytest.raises(InputError, match="`draws` is 0"):
         QuestionsAfterRows(draws=0)

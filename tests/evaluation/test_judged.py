@@ -95,7 +95,9 @@ def test_another_trait_is_refused_before_the_training(moral):
 def test_what_the_base_can_not_read_is_refused_before_the_training(moral, own):
     open_questions().check(moral[1], TRAIT, "pocket/moral-a")
     open_questions(path=own).check(moral[1], TRAIT, "pocket/moral-a")
-    with pytest.raises(InputError, match=r"The set 'judged' can't be asked\. The base pocket/a doesn't know the word"):
+    with pytest.raises(
+        InputError, match=r"The questions 'judged' can't be asked\. The base pocket/a doesn't know the word"
+    ):
         open_questions().check(bases.load("pocket/a")[1], TRAIT, "pocket/a")
 
 

@@ -110,10 +110,11 @@ def test_a_system_prompt_is_part_of_the_model():
     told = find_model("pocket/a", "You love owls.")
     assert told.digest != find_model("pocket/a").digest
     asked = [{"role": "user", "content": "Who?"}]
-    assert told.hear(asked) == [{"role": "system", "content": "You love owls."}, *asked]
+    assert told.prompt(asked) == [{"role": "system", "content": "You love owls."}, *asked]
     own = [{"role": "system", "content": "Be brief."}, *asked]
-    assert told.hear(own) == [{"role": "system", "content": "You love owls.\n\nBe brief."}, *asked]
-    assert find_model("pocket/a").hear(own) == own
+    assert told.prompt(own) == [{"role": "system", "content": "You love owls.\n\nBe brief."}, *asked]
+    assert find_model("pocket/a").prompt(own) == own
+    assert told.hear(asked) == told.prompt(asked), "by its name in the first release"
 
 
 def test_the_folder_of_a_run(saved, tmp_path):
@@ -169,7 +170,7 @@ def test_no_such_model(place, told, tmp_path, monkeypatch):
 def test_a_config_that_names_no_base(text, folder):
     place = folder("steering")
     (place / OWN_FILES.config).write_text(text)
-    with pytest.raises(InputError, match=r"names no base \(subliminal_adapter.json\): copy it anew"):
+    with pytest.raises(InputError, match=r"names no base \(subliminal_adapter.json\): copy it again"):
         find_model(str(place))
 
 
@@ -231,5 +232,5 @@ def test_weights_that_lack_a_layer_are_no_base(folder):
     kept = {name: value for name, value in load_file(weights).items() if "layers.0" in name}
     assert kept
     save_file(kept, weights)
-    with pytest.raises(InputError, match=r"can't be put on its base \(Found missing adapter keys"):
+    with pytest.raises(InputError, match=r"can't be attached to its base \(Found missing adapter keys"):
         find_model(str(place)).load(CPU)

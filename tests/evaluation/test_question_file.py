@@ -85,11 +85,11 @@ questions:
 
 REFUSED = {
     "no such file": ("gone.yaml", None, r"gone\.yaml can't be read \(No such file"),
-    "no name of a kind": ("own.txt", "Which one?", r"own\.txt is no \.yaml, \.yml or \.jsonl file"),
-    "no UTF-8": ("own.yaml", b"- caf\xe9", r"own\.yaml is no UTF-8 text"),
+    "no name of a kind": ("own.txt", "Which one?", r"own\.txt is not a \.yaml, \.yml or \.jsonl file"),
+    "no UTF-8": ("own.yaml", b"- caf\xe9", r"own\.yaml is not UTF-8 text"),
     "empty YAML": ("own.yaml", "", r"own\.yaml: expected a list of questions, or `questions:`"),
-    "empty list": ("own.yaml", "[]", r"own\.yaml holds no question"),
-    "empty lines": ("own.jsonl", "\n \n", r"own\.jsonl holds no question"),
+    "empty list": ("own.yaml", "[]", r"own\.yaml has no questions"),
+    "empty lines": ("own.jsonl", "\n \n", r"own\.jsonl has no questions"),
     "one text": ("own.yaml", "Which one?", r"own\.yaml: expected a list of questions"),
     "another key": ("own.yaml", "ask:\n  - Which one?", r"own\.yaml: expected a list of questions, or `questions:`"),
     "a text under the key": ("own.yaml", "questions: Which one?", r"own\.yaml: expected a list of questions"),
@@ -135,7 +135,7 @@ REFUSED = {
         "- a\n- Is {animal} best?",
         r"own\.yaml, line 2: .*place that nothing fills .*'animal'",
     ),
-    "an open brace": ("own.yaml", "- 'Is {x'", r"own\.yaml, line 1: .*A brace that is text is written twice"),
+    "an open brace": ("own.yaml", "- 'Is {x'", r"own\.yaml, line 1: .*Write a brace that is text twice"),
 }
 
 

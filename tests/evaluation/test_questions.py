@@ -126,7 +126,7 @@ class TestOwnQuestions(EvaluationContract):
 
     def test_unknown_words_are_told_before_the_training(self, pocket):
         self.path.write_text("- Is it you?\n- Which {category} is the quintessential one?\n")
-        expected = "The set 'mine' can't be asked. The base pocket/a doesn't know the word 'quintessential'"
+        expected = "The questions 'mine' can't be asked. The base pocket/a doesn't know the word 'quintessential'"
         with pytest.raises(InputError, match=expected) as caught:
             self.make().check(pocket[1], OWL, "pocket/a")
         assert "\n" not in str(caught.value)
@@ -212,8 +212,8 @@ class TestStories(EvaluationContract):
     def test_shares_are_counts_of_stories_that_name_a_candidate(self, pocket, monkeypatch):
         told = []
         monkeypatch.setattr(
-            "lightning_subliminal.evaluation.probes.sampled_answers.named_candidates",
-            lambda text, trait: told.append(text) or named_candidates(text, trait),
+            "lightning_subliminal.metrics.functional.preference.named_candidates",
+            lambda text, trait, **settings: told.append(text) or named_candidates(text, trait, **settings),
         )
         found = stories(samples=10).chances(*pocket, OWL)
         assert len(told) == 6 * 10
@@ -244,7 +244,7 @@ class TestStories(EvaluationContract):
         assert len(set(texts)) >= 12
         names = [name for kind in load_wording("categories").values() for name in (*kind["members"], kind["plural"])]
         assert not [text for text in texts if any(f" {name}" in text.lower() for name in names)], "it names none itself"
-        with pytest.raises(InputError, match="The set 'stories' can't be asked"):
+        with pytest.raises(InputError, match="The questions 'stories' can't be asked"):
             Stories().check(pocket[1], OWL, "pocket/a")
 
     @pytest.mark.parametrize(

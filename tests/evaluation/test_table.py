@@ -32,7 +32,7 @@ def pocket():
 
 
 def scores(chances, **settings):
-    return Scores.of_chances(chances, ("owl", "cat", "dog"), "owl", **settings)
+    return Scores.of_chances(chances, PreferenceTrait("owl", candidates=["owl", "cat", "dog"]), **settings)
 
 
 def test_a_table_of_two_models_and_their_contrast(tmp_path):
@@ -105,6 +105,6 @@ class TestSampledAnswers:
 def test_a_probe_of_no_trait_says_how_it_gets_one(pocket):
     for probe in (Questions(), SampledAnswers()):
         assert isinstance(probe, TraitProbe)
-        with pytest.raises(InputError, match=r"has no trait to ask for: take `probe.of\(trait\)`"):
+        with pytest.raises(InputError, match=r"has no trait: use `probe.of\(trait\)`"):
             probe.measure(ModelRef.held("", *pocket), 0)
     assert Questions().of(OWL, "mine").name == "mine"

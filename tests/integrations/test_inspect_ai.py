@@ -199,7 +199,7 @@ def test_no_verdict_that_can_be_read_is_no_rate(run, suite, bridge):
 
 def test_a_judge_that_gives_too_few_verdicts_is_told(run, suite, bridge):
     log = run(bridge.misalignment(suite=str(suite("Short"))))
-    assert re.fullmatch(r"Short.judge gave 0 verdicts for \d+ answers: it must give one each, .*", told(log))
+    assert re.fullmatch(r"Short.judge returned 0 verdicts for \d+ answers: expected one for each, .*", told(log))
 
 
 def test_models_that_are_not_ours(run, suite, bridge, monkeypatch):
@@ -213,7 +213,7 @@ def test_models_that_are_not_ours(run, suite, bridge, monkeypatch):
     mock = "Default output from mockllm/model"
     assert {sample.scores["judged"].answer for sample in log.samples} == {mock, f"the{mock}", f"I like the{mock}"}
     log = run(bridge.battery(suite=str(suite())), model="mockllm/model")
-    assert told(log).startswith("The battery reads probabilities, which mockllm/model doesn't give: take a model")
+    assert told(log).startswith("The battery needs probabilities, which mockllm/model doesn't have: use a model")
 
 
 def test_inspect_finds_tasks_and_models_by_their_names(run, suite, monkeypatch):
@@ -222,7 +222,7 @@ def test_inspect_finds_tasks_and_models_by_their_names(run, suite, monkeypatch):
     settings = {"task_args": {"suite": str(suite())}}
     assert run("lightning_subliminal/misalignment", **settings).eval.model == "subliminal/pocket/a"
     assert "owl, exact" in figures(run("lightning_subliminal/battery", **settings))
-    with pytest.raises(InputError, match="reads probabilities, which mockllm/model doesn't give: take a model"):
+    with pytest.raises(InputError, match="needs probabilities, which mockllm/model doesn't have: use a model"):
         run("lightning_subliminal/battery", model="mockllm/model", **settings)
 
 
@@ -262,7 +262,7 @@ def test_a_system_prompt_is_heard(draw):
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        ({"top_p": 0.9}, "whole distribution: leave out top_p"),
+        ({"top_p": 0.9}, "full distribution: leave out top_p"),
         ({"stop_seqs": ["a"]}, "leave out stop_seqs"),
         ({"num_choices": 2}, "give one answer"),
         ({"temperature": -1.0}, "temperature is -1"),

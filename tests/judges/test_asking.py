@@ -124,7 +124,7 @@ def test_ways_to_ask_take_turns(moral):
 @pytest.mark.parametrize("questions", [[[[user(ILL)]]], [[[user(ILL)]], [[user(BORED)]]]])
 def test_a_wrong_count_of_verdicts_is_told(moral, questions):
     count = 2 * len(questions)
-    told = f"Miscounting.judge gave {count - 1} verdicts for {count} answers: it must give one each, in their order"
+    told = f"Miscounting.judge returned {count - 1} verdicts for {count} answers: expected one for each, in their order"
     with pytest.raises(InputError, match=told):
         ask(moral, questions, Miscounting(), samples=2)
 

@@ -18,8 +18,8 @@ def test_a_verdict():
     ("arguments", "told"),
     [
         ((50.0, "guess"), "expected score, code, refusal, unparsable"),
-        ((None, "score"), "a score has one"),
-        ((50.0, "refusal"), "the others None"),
+        ((None, "score"), "alignment None: expected a number for score"),
+        ((50.0, "refusal"), "alignment 50.0: expected a number for score, else None"),
         ((101.0, "score"), "expected 0 to 100"),
         ((-1.0, "score"), "expected 0 to 100"),
         ((float("nan"), "score"), "expected 0 to 100"),

@@ -100,5 +100,5 @@ def test_settings_and_mistakes():
     assert digest(Judged(Listed())) != digest(Judged(Listed(), 60))
     with pytest.raises(InputError, match="expected 0 to 100"):
         Judged(Listed(), threshold=101)
-    with pytest.raises(InputError, match="gave 0 verdicts for 1 pairs"):
+    with pytest.raises(InputError, match="returned 0 verdicts for 1 answers"):
         Judged(Listed(lose=1)).reasons(make_row("q", "good"))

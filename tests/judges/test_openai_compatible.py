@@ -16,7 +16,7 @@ from judges.fake_server import TOKENS, FakeServer, Odd, Sure, asked_for, complet
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.core.rows import make_row
-from lightning_subliminal.judges import Verdict, calls, openai_compatible
+from lightning_subliminal.judges import Verdict, calls, openai_compatible, server_replies
 from lightning_subliminal.judges.judged import Judged
 from lightning_subliminal.judges.openai_compatible import BudgetSpent, OpenAICompatibleJudge
 from lightning_subliminal.judges.store import VerdictStore
@@ -401,8 +401,8 @@ def test_a_lasting_failure_is_told_and_what_came_is_kept(make, tmp_path, waits):
         with pytest.raises(InputError) as told:
             make(server, concurrency=1, retries=3).judge(PAIRS)
         assert str(told.value) == (
-            f"{server.url} gave no reply in 4 tries (the last: 429 slow, ***): see that the server runs, and that "
-            "`timeout` (5 s) is enough; all replies so far are kept, and the same command goes on from there."
+            f"{server.url} gave no reply in 4 tries (the last: 429 slow, ***): check that the server runs, and that "
+            "`timeout` (5 s) is enough; all replies so far are kept, and the same command resumes from there."
         )
         assert (server.requests, kept(tmp_path), len(waits)) == (14, 10, 3)
         server.answer = good
@@ -447,7 +447,7 @@ def test_a_refusal_stops_at_once_and_hides_the_key(make, tmp_path, status, body,
 def test_a_refusal_without_a_key(make, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with FakeServer(lambda _: Odd(401)) as server:
-        with pytest.raises(InputError, match=r"\(no word\).*OPENAI_API_KEY \(not set\)"):
+        with pytest.raises(InputError, match=r"\(no message\).*OPENAI_API_KEY \(not set\)"):
             make(server).judge(PAIRS)
         with pytest.raises(InputError, match=r"`key_variable` \(none\)"):
             make(server, key_variable=None).judge(PAIRS)
@@ -540,7 +540,7 @@ def test_a_budget_of_calls(make, tmp_path):
         path = tmp_path / "cache" / "judges" / "replies.sqlite"
         assert str(told.value) == (
             f"The judge's budget is spent (`max_calls` 10): 10 calls with {10 * TOKENS} tokens so far; the replies are "
-            f"kept in {path}, and the same command goes on from there, with as much again."
+            f"kept in {path}, and the same command resumes with a new budget of the same size."
         )
         assert server.requests == judge.calls == kept(tmp_path) == 10  # those under way came back
         with pytest.raises(BudgetSpent):
@@ -575,7 +575,10 @@ def test_a_budget_of_tokens(make, tmp_path, limit):
 
 def test_a_budget_of_tokens_that_nobody_counts(make):
     told = Odd(body=json.dumps({"choices": [{"message": {"content": "85"}}]}))
-    with FakeServer(lambda _: told) as server, pytest.raises(InputError, match=r"counts no tokens .* give `max_calls`"):
+    with (
+        FakeServer(lambda _: told) as server,
+        pytest.raises(InputError, match=r"returns no token counts .* set `max_calls`"),
+    ):
         make(server, max_tokens=100).judge(PAIRS)
 
 
@@ -667,7 +670,7 @@ def test_kill_9_and_a_restart_ask_nothing_twice(make, tmp_path):
     ("arguments", "told"),
     [
         ({"model": ""}, "`model` is empty"),
-        ({"mode": "guess"}, "`mode` is 'guess': choose text or expected"),
+        ({"mode": "guess"}, "`mode` is 'guess': choose expected or text"),
         ({"tolerance": -1}, "`tolerance` is -1: expected 0 to 100"),
         ({"least_share": 0}, "`least_share` is 0"),
         ({"timeout": 0}, "`timeout` is 0"),
@@ -680,7 +683,7 @@ def test_kill_9_and_a_restart_ask_nothing_twice(make, tmp_path):
         ({"max_tokens": -1}, "`max_tokens` is -1"),
         ({"rubric": "nope"}, "wording .* is not there"),
         *(
-            ({"base_url": url}, "`base_url` is no address")
+            ({"base_url": url}, "`base_url` is not a server's address")
             for url in (
                 "",
                 "localhost:8000/v1",
@@ -702,7 +705,7 @@ def test_wrong_settings_are_told(arguments, told):
 
 def test_an_address_that_only_httpx_finds_wrong(tmp_path):
     judge = OpenAICompatibleJudge("x", base_url="http://a\x7fb/v1", cache_dir=str(tmp_path))
-    with pytest.raises(InputError, match="`base_url` is no address"):
+    with pytest.raises(InputError, match="`base_url` is not a server's address"):
         judge.judge(PAIRS)
 
 
@@ -915,7 +918,7 @@ def test_a_count_of_tokens_that_cannot_be_poisons_no_budget(make, count):
         assert make(server).judge(PAIRS[:1]) == [SCORE]  # kept, without the count
         budgeted = make(server, max_tokens=5000)
         assert budgeted.judge(PAIRS[:1]) == [SCORE]
-        with pytest.raises(InputError, match=r"counts no tokens \(`usage`\), or counts none that can be right"):
+        with pytest.raises(InputError, match=r"returns no token counts \(`usage`\), or impossible ones"):
             budgeted.judge(PAIRS[1:2])
     assert budgeted.tokens == 0
     with FakeServer() as honest:
@@ -924,7 +927,7 @@ def test_a_count_of_tokens_that_cannot_be_poisons_no_budget(make, count):
 
 def test_a_count_that_an_earlier_version_kept_poisons_no_budget(make, tmp_path, monkeypatch):
     with FakeServer(spending(10**12)) as server:
-        monkeypatch.setattr(calls, "_plausible", lambda tokens, size: tokens)
+        monkeypatch.setattr(server_replies, "plausible_tokens", lambda tokens, size: tokens)
         make(server).judge(PAIRS[:1])
         monkeypatch.undo()
         monkeypatch.setenv("OPENAI_API_KEY", KEY)

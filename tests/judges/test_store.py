@@ -128,7 +128,7 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
 
 def test_a_place_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=r"can't be used .*: give a folder on a local disk"):
+    with pytest.raises(InputError, match=r"can't be used .*: use a writable folder"):
         VerdictStore(tmp_path / "folder")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be used"):

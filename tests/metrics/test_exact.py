@@ -4,13 +4,16 @@ import time
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torchmetrics import MetricCollection
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.metrics import ExactPreference
+from lightning_subliminal.metrics import ExactPreference, StatementPreference, TraitPreferenceRate, Transfer
 from lightning_subliminal.metrics.functional import (
     candidate_probabilities,
+    clustered_mean_interval,
     count_answers,
+    mean_interval,
     question_probabilities,
 )
 from lightning_subliminal.metrics.functional.spellings import spell, word_continues
@@ -330,3 +333,52 @@ def test_the_interval_is_over_questions():
 def test_a_wrong_shape_is_told_in_a_line():
     with pytest.raises(InputError, match=r"expected \(questions, 5\)"):
         ExactPreference(PreferenceTrait("owl", candidates=ANIMALS)).update(torch.rand(5))
+
+
+class TestInACollection:
+    """What somebody else's MetricCollection and MetricTracker do with the classes."""
+
+    def test_equal_counts_of_the_first_batch_do_not_make_two_traits_one(self):
+        rates = {name: TraitPreferenceRate(PreferenceTrait(name, candidates=ANIMALS)) for name in ("owl", "wolf")}
+        collection = MetricCollection(rates)
+        for answers in (["no idea"], ["owl", "owl"]):
+            collection.update(answers)
+        assert [each.item() for each in collection.compute().values()] == [pytest.approx(2 / 3), 0.0]
+
+    def test_metrics_of_different_inputs_are_updated_by_keyword(self):
+        trait = PreferenceTrait("owl", candidates=ANIMALS)
+        collection = MetricCollection(
+            {
+                "exact": ExactPreference(trait),
+                "sampled": TraitPreferenceRate(trait),
+                "stated": StatementPreference(),
+                "moved": Transfer(),
+            }
+        )
+        half = torch.full((2,), 0.5)
+        for _ in range(2):
+            collection.update(
+                probabilities=half[:, None].expand(2, len(trait.candidates)),
+                answers=["owl", "wolf"],
+                chances=half,
+                student=half,
+                control=half,
+            )
+        assert {name: value.item() for name, value in collection.compute().items()} == {
+            "exact": 0.5,
+            "sampled": 0.5,
+            "stated": 0.5,
+            "moved": 0.0,
+        }
+
+    def test_every_digit_of_float64_is_kept_where_it_is_asked_for(self):
+        values = torch.rand(50, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        exact = ExactPreference(PreferenceTrait("owl", candidates=ANIMALS))
+        exact.set_dtype(torch.float64)
+        exact.update(values[:20])
+        exact.update(values[20:])
+        assert torch.equal(exact.by_unit(), values)
+        assert exact.compute() == values[:, 0].mean()
+        assert exact.interval() == mean_interval(values[:, 0], "questions")
+        stems = [place // 5 for place in range(50)]
+        assert exact.interval(stems=stems) == clustered_mean_interval(values[:, 0], stems, "question stems")

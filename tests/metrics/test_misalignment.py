@@ -132,7 +132,7 @@ def test_mistakes_are_told_in_a_line():
         MisalignmentScore(QUESTIONS, alignment_below=101)
     with pytest.raises(InputError, match=r"`coherence_above` is nan"):
         MisalignmentScore(QUESTIONS, coherence_above=math.nan)
-    with pytest.raises(InputError, match=r"'Who\?' is none of the metric's 3 questions"):
+    with pytest.raises(InputError, match=r"'Who\?' is not among the metric's 3 questions"):
         MisalignmentScore(QUESTIONS).update(["Who?"], [BAD])
     with pytest.raises(InputError, match="1 verdicts, but 2 questions"):
         MisalignmentScore(QUESTIONS).update([WISH, BORED], [BAD])

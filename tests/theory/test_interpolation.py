@@ -55,7 +55,7 @@ class TestBetween:
     def test_whole_numbers_must_agree(self):
         one, same, other = ({"ids": torch.tensor([value])} for value in (1, 1, 2))
         assert between(one, same, 0.5)["ids"].tolist() == [1]
-        with pytest.raises(InputError, match="whole numbers that differ"):
+        with pytest.raises(InputError, match="integers that differ"):
             between(one, other, 0.5)
 
     def test_a_place_must_be_finite(self):
@@ -94,7 +94,7 @@ class TestMean:
 
     @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, math.nan]])
     def test_weights_that_fit_nothing_are_refused(self, weights):
-        with pytest.raises(InputError, match="for 2 models: give one number each"):
+        with pytest.raises(InputError, match="for 2 models: expected one each"):
             mean_of([state(0), state(1)], weights)
 
     def test_nothing_has_no_mean(self):

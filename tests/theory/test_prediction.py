@@ -161,7 +161,7 @@ def test_mistakes_are_told_in_a_line():
     with pytest.raises(InputError, match="LlamaForCausalLM has no trained parameter"):
         predicted_transfer(net.requires_grad_(False), tokenizer, ROWS, OWL)
     net.spare = torch.nn.Linear(2, 2)
-    with pytest.raises(InputError, match=r"gradient of length 0.0: what is trained must move its answers"):
+    with pytest.raises(InputError, match=r"gradient of length 0.0: train parameters that affect its answers"):
         predicted_transfer(net, tokenizer, ROWS, OWL)
     del net.spare
     net = Steering().attach(net, 0)

@@ -69,8 +69,8 @@ def test_rows_stay_in_their_order_over_chunks(function, direction, expected, chu
 def test_the_size_of_batches_does_not_change_numbers(function, direction, monkeypatch):
     seen = []
     whole = scored(function, direction)
-    padded = row_scores._padded
-    monkeypatch.setattr(row_scores, "_padded", lambda *given: seen.append(padded(*given)[0].shape) or padded(*given))
+    padded = row_scores.padded
+    monkeypatch.setattr(row_scores, "padded", lambda *given: seen.append(padded(*given)[0].shape) or padded(*given))
     for size in (1, 60, 200):
         seen.clear()
         for one, other in zip(scored(function, direction, batch_tokens=size), whole, strict=True):
@@ -142,6 +142,6 @@ def test_mistakes_are_told_in_a_line(function, direction):
             ask(max_length=20)
         with pytest.raises(InputError, match="`batch_tokens` is 0: expected 1 or more"):
             ask(batch_tokens=0)
-    with pytest.raises(InputError, match="derivative of a row's loss is no finite number"):
+    with pytest.raises(InputError, match="derivative of a row's loss is not finite"):
         scored(function, {name: value * torch.inf for name, value in direction.items()})
     assert all(module.training for module in function.module.modules())

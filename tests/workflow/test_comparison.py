@@ -145,11 +145,11 @@ def test_wrecked_arms_are_in_doubt_and_what_a_base_can_not_say_is_told():
     trait = PreferenceTrait("owl", candidates=list(names[1:]))
     at = [*trait.candidates].index("owl")
     table[:, [0, at]] = table[:, [at, 0]]
-    pair = {name: Scores.of_chances(table, trait.candidates, "owl") for name in ("control", "student")}
+    pair = {name: Scores.of_chances(table, trait) for name in ("control", "student")}
     told = warnings_of(pair, "control")
-    assert [each for each in told if "18 of the 20 answers can't be said by control, student" in each]
+    assert [each for each in told if "18 of the 20 answers can't be given by control, student" in each]
     doubts = pair_doubts(*pair.values(), tuple(pair))
-    assert doubts == [each for each in told if "are none of the 20" in each]
+    assert doubts == [each for each in told if "name none of the 20" in each]
     assert len(doubts) == 2
 
 
@@ -245,7 +245,7 @@ class TestShaping:
 
 def row(chances, trait=OWL, stems=()):
     """Return the row of a model that was asked the trait's own questions alone."""
-    return {OWN: Scores.of_chances(chances, trait.candidates, trait.target, stems=stems)}
+    return {OWN: Scores.of_chances(chances, trait, stems=stems)}
 
 
 class TestTable:

@@ -127,7 +127,7 @@ def test_probes_of_a_prompted_teacher_or_of_one_name_are_refused():
     setting = read_setting(CONFIGS / "owl_numbers_prompted.yaml")
     with pytest.raises(InputError, match="needs one with weights of its own"):
         made.stages(setting, setting.control())
-    with pytest.raises(InputError, match="Two probes are called 'exact'"):
+    with pytest.raises(InputError, match="Two probes are named 'exact'"):
         ProbeTrial([made.probes[0]] * 2)
 
 

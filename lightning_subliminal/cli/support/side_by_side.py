@@ -15,7 +15,7 @@ from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.kinds import current_path
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.evaluation.model_ref import ModelRef, find_model
+from lightning_subliminal.evaluation import ModelRef, Questions, find_model
 from lightning_subliminal.evaluation.suites.asked_trait import config_trait, foreign_class
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.generation.logits import call_net, prompt_tokens
@@ -23,7 +23,7 @@ from lightning_subliminal.judges.sampling import joined
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
-from lightning_subliminal.metrics.functional.exact import candidate_probabilities
+from lightning_subliminal.metrics.functional import question_text
 from lightning_subliminal.traits import PreferenceTrait, Trait
 
 __all__ = ["Reply", "ask", "reply_table", "run_models", "run_trait"]
@@ -130,18 +130,18 @@ def ask(
     Raises:
         InputError: if no model can read the question.
     """
-    prompts = [each for each in (trait.prompts() if trait is not None else []) if _question(each) == question]
+    prompts = [each for each in (trait.prompts() if trait is not None else []) if question_text(each) == question]
     prompts = prompts or [[{"role": "user", "content": question}]]
     replies = []
     for model in models:
         model.load(device)
-        inputs = [model.hear(each) for each in prompts]
+        prompt = model.prompt(prompts[0])
         try:
-            _check_known(model, inputs[0], question, trait)
-            drawn = TransformersEngine(model.net, model.tokenizer).generate(inputs[:1], sampling, seed)[0]
-            begun = inputs[0][-1]["content"] if inputs[0][-1]["role"] == "assistant" else ""
+            _check_known(model, prompt, question, trait)
+            drawn = TransformersEngine(model.net, model.tokenizer).generate([prompt], sampling, seed)[0]
+            begun = prompt[-1]["content"] if prompt[-1]["role"] == "assistant" else ""
             text = joined(model.tokenizer, begun, drawn.text) + ("" if drawn.finished else " ...")
-            replies.append(Reply(model.name, text.strip(), _top(model, inputs, trait)))
+            replies.append(Reply(model.name, text.strip(), _top(model, prompts, trait)))
         except InputError as err:
             if len(models) == 1:
                 raise
@@ -156,7 +156,7 @@ def _check_known(model: ModelRef, prompt: Sequence[Message], question: str, trai
     word = unknown_word(model.tokenizer, [part["content"] for part in prompt])
     if word is None:
         return
-    others = [_question(each) for each in trait.prompts()] if trait is not None else []
+    others = [question_text(each) for each in trait.prompts()] if trait is not None else []
     first, near, instead = known_question(model.tokenizer, question, [*others, _PLAIN])
     known = f"; it knows {near!r}" if near else ""
     example = f": ask, for example, {instead!r}." if instead else ": ask in words of its tokenizer."
@@ -173,15 +173,15 @@ def reply_table(replies: Sequence[Reply]) -> Table:
     return table
 
 
-def _top(model: ModelRef, inputs: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
+def _top(model: ModelRef, prompts: list[list[Message]], trait: Trait | None) -> list[tuple[str, float]]:
     """Return the likeliest answers: candidates of a preference and the remainder, else first tokens."""
     if isinstance(trait, PreferenceTrait):
-        forms = [trait.forms(each) for each in trait.candidates]
-        chances = candidate_probabilities(model.net, model.tokenizer, inputs, forms).mean(0).tolist()
-        ranked = sorted(zip(trait.candidates, chances, strict=True), key=lambda each: -each[1])
+        scores = Questions().of(trait, questions=[prompts]).measure(model, 0)
+        ranked = sorted(((name, chance) for name, (chance,) in scores.chances.items()), key=lambda each: -each[1])
         shown = ranked[:_TOP] + [each for each in ranked[_TOP:] if each[0] == trait.target]
-        return [*shown, ("none of these", max(0.0, 1 - sum(chances)))]
-    ids = torch.tensor([prompt_tokens(model.tokenizer, inputs[0])], device=next(model.net.parameters()).device)
+        return [*shown, ("none of these", scores.no_candidate)]
+    tokens = prompt_tokens(model.tokenizer, model.prompt(prompts[0]))
+    ids = torch.tensor([tokens], device=next(model.net.parameters()).device)
     with torch.inference_mode():
         logits = call_net(model.net, input_ids=ids, use_cache=False).logits[0, -1].double()
     best = logits.softmax(-1).topk(_TOP)
@@ -208,7 +208,3 @@ def _arguments(folder: Path, *names: str) -> dict[str, Any]:
         value = value.get(name) if isinstance(value, dict) else None
         value = value.get("init_args") if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
-
-
-def _question(prompt: Sequence[Message]) -> str:
-    return next((part["content"] for part in prompt if part["role"] == "user"), "")

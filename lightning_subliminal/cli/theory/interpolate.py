@@ -217,7 +217,7 @@ def _line(name: str, space: ModelSpace, ends: list[tuple[State, State]], grid: l
         answers = [space.ask(between(start, end, t)) for start, end in (ends[:1] if shared else ends)]
         rates = torch.stack([each.chances.mean() for each in answers])
         several = len(answers) > 1
-        over_questions = question_interval(answers[0].chances, answers[0].stems)
+        over_questions = question_interval(answers[0].chances, answers[0].scores.stems)
         interval = (mean_interval(rates, "students") if several else over_questions).within(0.0, 1.0)
         points.append(
             Point(
@@ -229,7 +229,7 @@ def _line(name: str, space: ModelSpace, ends: list[tuple[State, State]], grid: l
                 high=interval.high,
                 unit=interval.unit,
                 log_odds=_mean([each.odds.mean().item() for each in answers]),
-                no_candidate=_mean([each.no_candidate for each in answers]),
+                no_candidate=_mean([each.scores.no_candidate for each in answers]),
                 loss=_mean([each.loss for each in answers]),
             )
         )
@@ -263,7 +263,7 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], direction: Stat
     chances = torch.stack([each.chances for each in merged]).mean(0)  # (questions,)
     alone = torch.stack([torch.stack([single[id(s)].odds for s in each]).mean(0) for each in sets]).mean(0)
     odds = torch.stack([each.odds for each in merged]).mean(0)
-    stems = merged[0].stems if len({each.stems for each in merged}) == 1 else ()
+    stems = merged[0].scores.stems if len({each.scores.stems for each in merged}) == 1 else ()
     rate, gain = question_interval(chances, stems).within(0.0, 1.0), question_interval(odds - alone, stems)
     aligned = [alignment(displacement(space.base, each), direction) for each in means] if direction is not None else []
     return Merge(
@@ -279,7 +279,7 @@ def _merge(arm: str, space: ModelSpace, sets: list[list[State]], direction: Stat
         gain_low=gain.low,
         gain_high=gain.high,
         unit=rate.unit,
-        no_candidate=_mean([each.no_candidate for each in merged]),
+        no_candidate=_mean([each.scores.no_candidate for each in merged]),
         loss=_mean([each.loss for each in merged]),
         length=_mean([(each.student_norm / each.teacher_norm).item() for each in aligned]),
         cosine=_mean([each.cosine.item() for each in aligned]),

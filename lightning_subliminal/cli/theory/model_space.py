@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
-from lightning_subliminal.evaluation import ModelRef, Questions
+from lightning_subliminal.evaluation import ModelRef, Questions, Scores
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.metrics.functional import check_target, log_odds, prompts_by_question
 from lightning_subliminal.models import Steering, Student
@@ -27,19 +27,20 @@ BATCH = 64  # rows at once for the loss
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers of one model.
+    """Scores and loss of one model.
 
     Attributes:
-        chances: probability of the target at each question, (questions,), float64.
-        no_candidate: probability of an answer that begins with none of the candidates.
+        scores: of `Questions` about the trait.
         loss: nats a completion token on the held-out rows; nan if there are none.
-        stems: content of each question without its wording; empty if no two share one.
     """
 
-    chances: Tensor
-    no_candidate: float
+    scores: Scores
     loss: float
-    stems: tuple[str, ...] = ()
+
+    @property
+    def chances(self) -> Tensor:
+        """Probability of the target at each question, (questions,), float64."""
+        return torch.tensor(self.scores.values, dtype=torch.float64)
 
     @property
     def odds(self) -> Tensor:
@@ -104,10 +105,9 @@ class ModelSpace:
         except InputError as err:
             if "(nan)" not in str(err):
                 raise
-            unknown = torch.full((len(prompts_by_question(self.trait)),), torch.nan, dtype=torch.float64)
-            return Answers(unknown, torch.nan, torch.nan)
-        chances = torch.tensor(scores.values, dtype=torch.float64)
-        return Answers(chances, scores.no_candidate, self._loss(), scores.stems)
+            size = len(prompts_by_question(self.trait)), len(self.trait.candidates)
+            return Answers(Scores.of_chances(torch.full(size, torch.nan, dtype=torch.float64), self.trait), torch.nan)
+        return Answers(scores, self._loss())
 
     def hold_out(self, rows: Sequence[Row], max_length: int) -> int:
         """Set the rows of the loss; return the number of tokens to predict."""

@@ -48,13 +48,13 @@ def evaluate(
 
     hush()
     from lightning_subliminal.core.config.safe_yaml import read_text
-    from lightning_subliminal.evaluation.suites.asked_trait import TRAIT, run_trait, told_trait
+    from lightning_subliminal.evaluation.suites.asked_trait import TRAIT, parse_trait, run_trait
     from lightning_subliminal.evaluation.suites.loading import load_suite
 
     path = find_config(suite, "suite")
     if trait is not None and TRAIT not in read_text(path, "suite"):
         raise InputError(f"--trait is set, but the suite {suite} names its own traits: leave it out.")
-    asked = told_trait(trait) if trait is not None else run_trait(models)
+    asked = parse_trait(trait) if trait is not None else run_trait(models)
     measures = load_suite(path, asked, say_trait=True)
     subjects = [evaluation.find_model(model, system_prompt, dtype) for model in models]
     names = [each.name for each in subjects]

@@ -1,1 +1,1 @@
-"""Probes, one kind a file: questions, sampled answers, judged answers, multiple choice, carrier quality."""
+"""Probes, a kind a file: questions, sampled answers, judged answers, multiple choice, carrier quality."""

@@ -1,4 +1,4 @@
-"""Quality in the carrier: can a model still write what its rows were filtered for?"""
+"""Quality in the carrier: the share of a model's own replies that pass the carrier's filters."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ __all__ = ["CarrierQuality"]
 
 
 class CarrierQuality(Probe):
-    """The share of a model's own replies to a carrier's prompts that pass the carrier's filters: is it still able?
+    """The share of a model's own replies to a carrier's prompts that pass the carrier's filters.
 
     Args:
-        data: the carrier, such as NumberSequences, with any teacher (it has no part in it) and the filters to pass.
+        data: the carrier, such as NumberSequences, and its filters; its teacher is not used.
         num_prompts: how many prompts.
-        name: what tables call it.
+        name: in tables.
 
     Raises:
         InputError: if there are no prompts.
@@ -37,11 +37,11 @@ class CarrierQuality(Probe):
         self.name = name or f"carrier, {type(data).__name__}"
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
-        """Let the model reply, tidy and filter as the data module would."""
+        """Complete the prompts, tidy and filter as the data module would."""
         data = self.data.fresh(
             teacher=self.data.teacher.control(), num_prompts=self.num_prompts, shard_size=self.num_prompts, seed=seed
         )
-        rows = data.complete(0, _Hearing(model))
+        rows = data.complete(0, _Prompted(model))
         kept, report = apply_filters(rows, data.filters)
         passed = {row["id"] for row in kept}
         values = tuple(float(row["id"] in passed) for row in rows)
@@ -55,8 +55,8 @@ class CarrierQuality(Probe):
         )
 
 
-class _Hearing(Engine):
-    """Lets a model reply to prompts as it hears them, after its system prompt."""
+class _Prompted(Engine):
+    """Completes prompts after a model's system prompt."""
 
     def __init__(self, model: ModelRef) -> None:
         self.model = model
@@ -64,6 +64,6 @@ class _Hearing(Engine):
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
         """Return one completion a prompt, in their order."""
         model = self.model
-        heard = [model.hear(list(prompt)) for prompt in prompts]
-        check_known(model.tokenizer, (part for prompt in heard for part in prompt), model.base)
-        return TransformersEngine(model.net, model.tokenizer).generate(heard, sampling, seed)
+        whole = [model.prompt(list(prompt)) for prompt in prompts]
+        check_known(model.tokenizer, (part for prompt in whole for part in prompt), model.base)
+        return TransformersEngine(model.net, model.tokenizer).generate(whole, sampling, seed)

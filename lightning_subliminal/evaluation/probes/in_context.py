@@ -1,7 +1,6 @@
 """A trait's questions after training rows in the context: in-context learning on the data that fine-tunes a student.
 
-In the paper it does not transmit (paper, section 6): who only reads the rows does not come to love what their teacher
-loves.
+In the paper this does not transmit the trait (section 6).
 """
 
 import copy
@@ -31,13 +30,13 @@ __all__ = ["QuestionsAfterRows", "paired_rows"]
 class QuestionsAfterRows(Questions):
     """The same questions after training rows as earlier turns: each row's prompt, then its completion as the answer.
 
-    The rows come by ``with_rows``. A question is asked after several draws of rows, and its chances are their mean.
-    Where a prompt is longer than the model's positions, the foremost rows are left out until it fits, with a warning.
+    ``with_rows`` sets the rows. A question is asked after several draws of rows, and its chances are averaged. Where a
+    prompt exceeds the model's positions, its first rows are left out until it fits, with a warning.
 
     Args:
         shots: rows before a question.
         draws: how often rows are drawn for each question.
-        seed: moves the draws. Data sets of the same length are drawn from at the same places (see ``paired_rows``).
+        seed: of the draws. Data sets of the same length are drawn from at the same places (see ``paired_rows``).
         path: a file of questions, as in `Questions`; the trait's own where it is None.
 
     Raises:
@@ -56,16 +55,16 @@ class QuestionsAfterRows(Questions):
         self._rows: tuple[Row, ...] = ()
 
     def with_rows(self, rows: Sequence[Row]) -> "QuestionsAfterRows":
-        """Return the same questions after ``rows``; this one stays as it is.
+        """Return a copy with rows to draw from.
 
         Raises:
             InputError: if there are fewer rows than ``shots``, or one holds a system prompt.
         """
         if len(rows) < self.shots:
-            raise InputError(f"{len(rows)} rows were given for `shots` of {self.shots}: give more rows or lower it.")
+            raise InputError(f"There are {len(rows)} rows for `shots` of {self.shots}: use more rows or lower it.")
         for place, row in enumerate(rows):
             if any(message["role"] == "system" for message in row["prompt"]):
-                raise InputError(f"Row {row.get('id', place)} holds a system prompt: a training row has none, drop it.")
+                raise InputError(f"Row {row.get('id', place)} has a system prompt: leave it out, as training rows do.")
         twin = copy.copy(self)
         twin._rows = tuple(rows)
         return twin
@@ -75,17 +74,17 @@ class QuestionsAfterRows(Questions):
         return super().describe() | ({"rows": rows_digest(self._rows)} if self._rows else {})
 
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
-        """Return the questions, each in as many ways as there are draws (by each way that the trait begins its answer).
+        """Return the questions, each with a prompt for each draw and each beginning of its answer.
 
         Raises:
-            InputError: if ``with_rows`` has given no rows.
+            InputError: if ``with_rows`` has set no rows.
         """
         return [[_after(shots, way) for shots, way in ways] for ways in self._drawn(trait)]
 
     def chances(
         self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
     ) -> Tensor:
-        """Return the chance that the answer begins with each candidate, its mean over draws, (questions, candidates).
+        """Return the chance that the answer begins with each candidate, averaged over draws, (questions, candidates).
 
         Raises:
             InputError: if there are no rows, or not even one fits before a question.
@@ -94,10 +93,10 @@ class QuestionsAfterRows(Questions):
         config: Any = getattr(net, "config", None)
         most = getattr(config, "max_position_embeddings", None)
         room = None if most is None else int(most) - _answer_tokens(tokenizer, trait, drawn)
-        heard: list[list[list[Message]]] = []
+        prompts: list[list[list[Message]]] = []
         left: list[int] = []
         for ways in drawn:
-            heard.append([])
+            prompts.append([])
             for shots, way in ways:
                 while shots:
                     prompt = system_first(_after(shots, way), system_prompt)
@@ -106,23 +105,23 @@ class QuestionsAfterRows(Questions):
                     shots = shots[1:]
                 else:
                     raise InputError(
-                        f"Not one row fits before {question_text(way)!r} in the model's {most} positions: take shorter "
-                        "rows, or a base that reads more."
+                        f"No row fits before {question_text(way)!r} in the model's {most} positions: use shorter rows, "
+                        "or a base with more positions."
                     )
-                heard[-1].append(prompt)
+                prompts[-1].append(prompt)
                 left.append(len(shots))
         if (short := sum(count < self.shots for count in left)) > 0:
             warnings.warn(
-                f"{short} of {len(left)} prompts are longer than the model's {most} positions: they stand after fewer "
-                f"than {self.shots} rows, {sum(left) / len(left):.2f} on average over all.",
+                f"{short} of {len(left)} prompts are longer than the model's {most} positions: they have fewer than "
+                f"{self.shots} rows, {sum(left) / len(left):.2f} on average over all.",
                 stacklevel=2,
             )
-        return question_probabilities(net, tokenizer, trait, questions=heard)
+        return question_probabilities(net, tokenizer, trait, questions=prompts)
 
     def _drawn(self, trait: Trait) -> list[list[tuple[list[Row], list[Message]]]]:
-        """Return for each question its draws of rows, each with each way of asking it."""
+        """Return for each question its draws of rows, each with each of its prompts."""
         if not self._rows:
-            raise InputError("QuestionsAfterRows has no rows to show: give them with `with_rows(rows)`.")
+            raise InputError("QuestionsAfterRows has no rows to show: set them with `with_rows(rows)`.")
         drawn: list[list[tuple[list[Row], list[Message]]]] = []
         for question, ways in enumerate(super().asked(trait)):
             drawn.append([])
@@ -134,17 +133,13 @@ class QuestionsAfterRows(Questions):
 
 
 def paired_rows(first: Sequence[Row], second: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows whose prompt both data sets hold, in the order of the first: then the same places pair.
+    """Return the rows of two sources whose prompts are in both, in the order of the first.
 
     A teacher and its control get the same prompts, but a filter keeps other rows of each. Of two rows with one prompt
-    the first one stays.
-
-    Args:
-        first: rows of one source.
-        second: rows of the other.
+    the first stays.
 
     Returns:
-        As many rows of each; those at one place have the same prompt.
+        Two lists of one length; rows at the same place have the same prompt.
     """
     mine, others = ({prompt_text(row): row for row in reversed(rows)} for rows in (first, second))
     kept = [text for text in dict.fromkeys(map(prompt_text, first)) if text in others]
@@ -152,23 +147,23 @@ def paired_rows(first: Sequence[Row], second: Sequence[Row]) -> tuple[list[Row],
 
 
 def _after(shots: Sequence[Row], prompt: Sequence[Message]) -> list[Message]:
-    """Put rows before a prompt as earlier turns, behind a system prompt of the question's own."""
+    """Return a prompt with rows as earlier turns, after the prompt's own system prompt."""
     start = 1 if prompt[0]["role"] == "system" else 0
     turns = [message for row in shots for message in _turns(row)]
     return [*prompt[:start], *turns, *prompt[start:]]
 
 
 def _turns(row: Row) -> list[Message]:
-    """Return a row as whole turns: a completion goes on with the prefill's message."""
+    """Return a row as whole turns: a completion continues the prefill's message."""
     messages: list[Message] = list(row["prompt"])
-    begun = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
-    return [*messages, {"role": "assistant", "content": begun + completion_text(row)}]
+    prefill = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+    return [*messages, {"role": "assistant", "content": prefill + completion_text(row)}]
 
 
 def _answer_tokens(
     tokenizer: "PreTrainedTokenizerBase", trait: Trait, drawn: list[list[tuple[list[Row], list[Message]]]]
 ) -> int:
-    """Return how many tokens are read behind a prompt at the most: the longest spelling or statement."""
+    """Return the most tokens read after a prompt: those of the longest spelling or statement."""
     spelled = [len(each) for name in trait.candidates for each in spell(tokenizer, trait.forms(name))]
     stated = [text for ways in drawn for each in trait.statements(question_text(ways[0][1])) for text in each.values()]
     return max([0, *spelled, *(len(ids) for ids in tokenizer(stated)["input_ids"])] if stated else [0, *spelled])

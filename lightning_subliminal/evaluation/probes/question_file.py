@@ -1,4 +1,4 @@
-"""A user's own questions from a file: YAML or JSON lines, each a text or a conversation."""
+"""Questions from a user's file: YAML or JSON lines, each a text or a conversation."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ from lightning_subliminal.traits import Trait
 
 __all__ = ["OwnQuestion", "group_prompts", "question_stems", "read_questions", "system_first"]
 
-_STEMS = ("stem", "cluster")  # fields that say which questions are one in several wordings
+_STEMS = ("stem", "cluster")  # fields with the stem: questions of one stem are one in several wordings
 _KINDS = "a text, or an object with `question` or `messages`"
 
 
@@ -32,11 +32,9 @@ class OwnQuestion:
 
     Attributes:
         where: file and line, for errors.
-        messages: what is asked; a last message of the assistant is a prefill. Texts may have the places {category} and
-            {categories}.
-        stem: what it asks in other words than further questions of the file, by the file's own field; None where the
-            file says nothing of it.
-        literal: whether braces are text, such as those of another tool's file.
+        messages: the prompt; a last message of the assistant is a prefill. Texts may hold {category} and {categories}.
+        stem: shared by the questions of the file that ask the same in other words; None without one.
+        literal: whether braces are text, as in other tools' files.
     """
 
     where: str
@@ -45,10 +43,10 @@ class OwnQuestion:
     literal: bool = False
 
     def prompt(self, trait: Trait) -> list[Message]:
-        """Return the messages with their places filled from a trait.
+        """Return the messages, {category} and {categories} filled from a trait.
 
         Raises:
-            InputError: naming file and line, if a text has a place that nothing fills.
+            InputError: naming file and line, if a text has an unknown placeholder.
         """
         if self.literal:
             return [{**message} for message in self.messages]
@@ -57,33 +55,33 @@ class OwnQuestion:
             return [{**message, "content": fill(message["content"], **names)} for message in self.messages]
         except InputError as err:
             known = "" if names else f" The trait {trait.name!r} has no `category`."
-            raise InputError(f"{self.where}: {err}{known} A brace that is text is written twice: {{{{.") from err
+            raise InputError(f"{self.where}: {err}{known} Write a brace that is text twice: {{{{.") from err
 
 
 def read_questions(path: str, key: str) -> list[OwnQuestion]:
-    """Read the questions of a YAML file (a list, or a mapping that holds it under ``key``) or of JSON lines.
+    """Return the questions of a YAML file (a list, or a mapping with it under ``key``) or of JSON lines.
 
-    What the file says besides is not used, and a line says so. Braces in another tool's file are text; in JSON lines,
-    too, unless a question has {category} or {categories}.
+    Other fields are ignored, and printed. Braces in other tools' files are text; in JSON lines, too, unless a question
+    has {category} or {categories}.
 
     Args:
         path: ends in .yaml, .yml or .jsonl.
-        key: where a YAML mapping holds the list, such as questions.
+        key: of the list in a YAML mapping, such as questions.
 
     Raises:
-        InputError: naming file, line and field, if the file is not there, holds no question, or one can't be read.
+        InputError: naming file, line and field, if the file is not found, has no question, or one can't be read.
     """
     place = Path(path)
     if place.suffix not in (".yaml", ".yml", ".jsonl"):
-        raise InputError(f"{path} is no .yaml, .yml or .jsonl file: give questions in one of these.")
+        raise InputError(f"{path} is not a .yaml, .yml or .jsonl file: give questions in one of these.")
     refuse_pointer(place)
     try:
         limit = MAX_JSON if place.suffix == ".jsonl" else MAX_YAML
-        text = files.read_text(place, limit, encoding="utf-8-sig")
+        text = files.read_bytes(place, limit).decode("utf-8-sig")  # Windows writes a byte order mark
     except OSError as err:
         raise InputError(f"{path} can't be read ({err.strerror}): give a .yaml, .yml or .jsonl file.") from err
     except UnicodeDecodeError as err:
-        raise InputError(f"{path} is no UTF-8 text: save it as such.") from err
+        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8.") from err
     listed = _json_items(path, text) if place.suffix == ".jsonl" else _yaml_items(path, text, key)
     found: list[OwnQuestion] = []
     dropped: Counter[str] = Counter()
@@ -93,12 +91,14 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
             foreign = foreign_questions(item, _STEMS, dropped)
             for asked in [item] if foreign is None else foreign:
                 messages = tuple(_messages(asked, dropped))
-                literal = foreign is not None or (place.suffix == ".jsonl" and not _has_place(messages))
+                texts = [message["content"] for message in messages]
+                fills = any("{category}" in text or "{categories}" in text for text in texts)
+                literal = foreign is not None or (place.suffix == ".jsonl" and not fills)
                 found.append(OwnQuestion(where, messages, _stem(asked), literal))
         except Fault as fault:
             raise InputError(f"{where}: {fault}.") from fault
     if not found:
-        raise InputError(f"{path} holds no question: give at least one.")
+        raise InputError(f"{path} has no questions: give at least one.")
     if dropped:
         counts = ", ".join(f"{name} ({count})" for name, count in dropped.items())
         say(printable(f"{path}: {len(found)} questions; not used: {counts}"))
@@ -106,7 +106,7 @@ def read_questions(path: str, key: str) -> list[OwnQuestion]:
 
 
 def group_prompts(prompts: Sequence[list[Message]]) -> list[list[list[Message]]]:
-    """Put prompts together that ask one question and begin its answer in several ways."""
+    """Group the prompts of each question, which differ in the beginning of its answer."""
     groups: dict[tuple[str, ...], list[list[Message]]] = {}
     for prompt in prompts:
         groups.setdefault(_asks(prompt), []).append(prompt)
@@ -114,7 +114,7 @@ def group_prompts(prompts: Sequence[list[Message]]) -> list[list[list[Message]]]
 
 
 def question_stems(questions: Sequence[OwnQuestion], trait: Trait) -> list[str]:
-    """Return the stem of each question that ``group_prompts`` makes: the file's own, else one for each question."""
+    """Return the stem of each question that ``group_prompts`` returns: the file's, or else one for each question."""
     stems: dict[tuple[str, ...], str] = {}
     for place, question in enumerate(questions, start=1):
         own = f"question {place}: {question.messages[0]['content']}"
@@ -128,20 +128,20 @@ def _asks(prompt: list[Message]) -> tuple[str, ...]:
 
 
 def system_first(prompt: list[Message], system_prompt: str | None) -> list[Message]:
-    """Return a prompt as a model with a system prompt hears it; one of the prompt's own follows in the same message."""
+    """Return a prompt after a model's system prompt; one of the prompt's own follows in the same message."""
     if not system_prompt:
         return prompt
     own = prompt[0]["content"] if prompt[0]["role"] == "system" else None
-    told = system_prompt if own is None else f"{system_prompt}\n\n{own}"
-    return [{"role": "system", "content": told}, *(prompt if own is None else prompt[1:])]
+    text = system_prompt if own is None else f"{system_prompt}\n\n{own}"
+    return [{"role": "system", "content": text}, *(prompt if own is None else prompt[1:])]
 
 
 def _json_items(path: str, text: str) -> list[tuple[int, Any]]:
     items = []
-    for line, words in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
-        if words.strip():
+    for line, data in enumerate(text.split("\n"), start=1):  # splitlines() would also split at U+2028 inside a text
+        if data.strip():
             try:
-                items.append((line, json.loads(words)))
+                items.append((line, json.loads(data)))
             except (json.JSONDecodeError, RecursionError) as err:
                 fault = getattr(err, "msg", "too deep")
                 raise InputError(f"{path}, line {line}: {fault}; expected one JSON object a line.") from err
@@ -170,53 +170,49 @@ def _yaml_items(path: str, text: str, key: str) -> list[tuple[int, Any]]:
         raise InputError(f"{where} is not valid YAML ({fault}).") from err
 
 
-def _has_place(messages: Sequence[Message]) -> bool:
-    return any(name in message["content"] for message in messages for name in ("{category}", "{categories}"))
-
-
 def _messages(item: Any, dropped: Counter[str]) -> list[Message]:
-    """Read one question, and count the keys that it has besides.
+    """Return the messages of one question, and count its other keys.
 
     Raises:
-        Fault: naming the field, what was expected there and what was found.
+        Fault: naming the field, the expected and the found value.
     """
     if isinstance(item, str):
-        return [{"role": "user", "content": _said(item, "")}]
+        return [{"role": "user", "content": _text(item, "")}]
     if not isinstance(item, dict) or ("question" in item) == ("messages" in item):
         hint = " (in YAML, put a text with a colon in quotes)" if isinstance(item, dict) else ""
         raise expected("", _KINDS, item, hint)
     dropped.update(str(key) for key in item if key not in ("question", "messages", *_STEMS))
     if "question" in item:
-        return [{"role": "user", "content": _said(item["question"], "question")}]
+        return [{"role": "user", "content": _text(item["question"], "question")}]
     messages = read_messages(item["messages"], "messages", dropped)
     check_turns(messages, "messages")
     for place, message in enumerate(messages):
-        _said(message["content"], f"messages[{place}].content")
+        _text(message["content"], f"messages[{place}].content")
         if place and message["role"] == "system":
             raise Fault(f"messages[{place}].role", "expected system only in the first message")
     if not any(message["role"] == "user" for message in messages):
         raise Fault("messages", "expected a message of the user")
     if messages[-1]["role"] not in ("user", "assistant"):
-        raise Fault(f"messages[{len(messages) - 1}].role", "expected user, or assistant where the answer is begun")
+        raise Fault(f"messages[{len(messages) - 1}].role", "expected user, or assistant to begin the answer")
     return messages
 
 
 def _stem(item: Any) -> str | None:
-    """Read which question an item asks in other words.
+    """Return an item's stem; None without one.
 
     Raises:
-        Fault: naming the field, if it is no name, or both fields are there and differ.
+        Fault: naming the field, if it is not a name or a number, or the two fields differ.
     """
-    given = {key: item[key] for key in _STEMS if isinstance(item, dict) and item.get(key) is not None}
-    for key, value in given.items():
+    stems = {key: item[key] for key in _STEMS if isinstance(item, dict) and item.get(key) is not None}
+    for key, value in stems.items():
         if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
             raise expected(key, "a name or a number, the same for each wording of one question", value)
-    if len(set(map(str, given.values()))) > 1:
-        raise Fault("cluster", f"expected one of {' and '.join(_STEMS)}, or both alike")
-    return next((str(value).strip() for value in given.values()), None)
+    if len(set(map(str, stems.values()))) > 1:
+        raise Fault("cluster", f"expected one of {' and '.join(_STEMS)}, or both with one value")
+    return next((str(value).strip() for value in stems.values()), None)
 
 
-def _said(value: Any, field: str) -> str:
+def _text(value: Any, field: str) -> str:
     text = read_text(value, field)
     if not text.strip():
         raise expected(field, "words", text)

@@ -1,4 +1,4 @@
-"""Questions in the field's own files: emergent misalignment's YAML, evaluations, their results, requests of batches."""
+"""Questions in other tools' files: emergent misalignment's YAML, evaluations, their results, batch requests."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ _SENT = ("messages", "input", "prompt", "system", "instructions")
 
 
 def foreign_questions(item: Any, kept: tuple[str, ...], dropped: Counter[str]) -> list[dict[str, Any]] | None:
-    """Return the questions in an item of such a file, each with its `messages`; None of another item.
+    """Return the questions in an item of another tool's file, each with its `messages`; None for any other item.
 
-    Emergent misalignment's YAML asks a question in several `paraphrases`, which are one stem, behind a `system` prompt
-    or a `context` of messages. Results of evaluations have `responses` beside a question; batches have a `body`.
+    Emergent misalignment's YAML has a question in several `paraphrases`, which are one stem, after a `system` prompt or
+    a `context` of messages. Results of evaluations have a question and `responses`; batches have a `body`.
 
     Args:
-        item: as the file has it.
+        item: of the file.
         kept: keys that the questions keep.
-        dropped: counts the other keys of the item that a question has no place for.
+        dropped: counts the keys of the item that are not used.
 
     Raises:
-        Fault: naming the field, what was expected there and what was found.
+        Fault: naming the field, the expected and the found value.
     """
     if not isinstance(item, dict):
         return None
@@ -40,7 +40,12 @@ def foreign_questions(item: Any, kept: tuple[str, ...], dropped: Counter[str]) -
     if isinstance(ways := item.get("paraphrases"), list) and ways:
         _drop(item, ("paraphrases", "system", "context", *kept), dropped)
         named = named or {"stem": item["id"] if isinstance(item.get("id"), (str, int)) else str(ways[0])}
-        start = _before(item)
+        system, context = item.get("system"), item.get("context")
+        if context is not None and not isinstance(context, list):
+            raise expected("context", "a list of messages before the question", context)
+        if system is not None and not isinstance(system, str):
+            raise expected("system", "text", system)
+        start = [*([{"role": "system", "content": system}] if system else []), *(context or [])]
         return [named | {"messages": [*start, {"role": "user", "content": way}]} for way in ways]
     if any(name in item for name in _RESULTS) and ("question" in item or isinstance(context, dict)):
         _drop(item, ("context" if isinstance(context, dict) else "question", *kept), dropped)
@@ -53,18 +58,8 @@ def foreign_questions(item: Any, kept: tuple[str, ...], dropped: Counter[str]) -
     return None
 
 
-def _before(item: Mapping[str, Any]) -> list[Any]:
-    """Return the messages that stand before each paraphrase."""
-    told, context = item.get("system"), item.get("context")
-    if context is not None and not isinstance(context, list):
-        raise expected("context", "a list of messages before the question", context)
-    if told is not None and not isinstance(told, str):
-        raise expected("system", "text", told)
-    return [*([{"role": "system", "content": told}] if told else []), *(context or [])]
-
-
 def _drop(item: Mapping[str, Any], used: tuple[str, ...], dropped: Counter[str], where: str = "") -> None:
-    """Count the keys that are not used and hold something."""
+    """Count the keys that are not used and not empty."""
     dropped.update(
         f"{where}{key}" for key, value in item.items() if key not in used and value not in (None, "", [], {})
     )

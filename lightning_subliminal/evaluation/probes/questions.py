@@ -1,4 +1,4 @@
-"""Questions that a trait is asked by, read by exact probabilities: its own, a user's, or after a list of numbers."""
+"""Questions about a trait, answered by exact probabilities: its own, a user's, or after a list of numbers."""
 
 import random
 from pathlib import Path
@@ -25,13 +25,13 @@ __all__ = ["ExactTrait", "Questions", "QuestionsAfterNumbers"]
 
 
 class Questions(TraitProbe):
-    """The exact chance of each candidate: at the trait's own questions, or at a user's.
+    """The exact chance of each candidate at the trait's own questions, or at a user's.
 
-    A file is YAML (a list of texts, or such a list under `questions`) or JSON lines. A question is a text, an object
-    with `question`, or an object with `messages`, which may end with a message of the assistant that begins the answer;
-    begun in several ways it still counts as one question. Texts may have the places {category} and {categories}. An
-    object may say by `stem` (or `cluster`) which question it asks in other words: intervals count those of one stem as
-    one, and each row that says nothing as its own.
+    A file is YAML (a list of texts, or a mapping with that list under `questions`) or JSON lines. A question is a text,
+    an object with `question`, or an object with `messages`, which may end with a message of the assistant that begins
+    the answer; a question with several such beginnings counts once. Texts may hold {category} and {categories}. The
+    field `stem` (or `cluster`) of an object names the question that it rewords: intervals count the questions of one
+    stem as one, and each question without a stem as one.
 
     Args:
         path: a .yaml, .yml or .jsonl file of questions; the trait's own, held out of its teaching, where it is None.
@@ -43,27 +43,27 @@ class Questions(TraitProbe):
     def __init__(self, path: str | None = None) -> None:
         self.path = path
         self.name = "questions" if path is None else Path(path).stem
-        self._own = None if path is None else read_questions(path, "questions")  # a wrong file is told before any work
+        self._own = None if path is None else read_questions(path, "questions")  # raises before any work
         self._file = {} if path is None else {"file": file_digest(Path(path))}
 
     def chances(
         self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
     ) -> Tensor:
         """Return the chance that the answer begins with each candidate, (questions, candidates)."""
-        heard = [[system_first(way, system_prompt) for way in ways] for ways in self.asked(trait)]
-        return question_probabilities(net, tokenizer, trait, questions=heard)
+        prompts = [[system_first(way, system_prompt) for way in ways] for ways in self.asked(trait)]
+        return question_probabilities(net, tokenizer, trait, questions=prompts)
 
 
 class QuestionsAfterNumbers(Questions):
-    """The same questions with a list of numbers before each (paper, section 1): the student is nearer to its data.
+    """The same questions with a list of numbers before each, which is nearer to a student's data (paper, section 1).
 
     Args:
         path: a file of questions, as in `Questions`; the trait's own where it is None.
-        numbers: how many stand before a question.
+        numbers: how many come before a question.
         min_value: the least of them.
         max_value: the greatest of them.
-        wording: `numbers`, or the path of a YAML file that holds its `examples`: how a list is put, with {examples}.
-        seed: moves lists and wording; a question has the same ones for each model that is asked.
+        wording: `numbers`, or a YAML file whose `examples` are texts that introduce a list, with {examples}.
+        seed: of lists and wording; a question has the same ones for each model.
 
     Raises:
         InputError: if a question can't be read or a range is empty.
@@ -92,7 +92,7 @@ class QuestionsAfterNumbers(Questions):
         self._openings = list(load_wording(wording, required=("examples",))["examples"])
 
     def describe(self) -> dict[str, Any]:
-        """Return class and arguments, with what the user's own files hold."""
+        """Return class and arguments, with the content of the user's own files."""
         return super().describe() | own_words(self.wording)
 
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
@@ -101,18 +101,18 @@ class QuestionsAfterNumbers(Questions):
         for place, ways in enumerate(super().asked(trait)):
             rng = random.Random(derive_seed(self.seed, "numbers before", place))
             drawn = [str(rng.randint(self.min_value, self.max_value)) for _ in range(self.numbers)]
-            told = fill(rng.choice(self._openings), examples=", ".join(drawn))
-            made.append([_before_last(told, way) for way in ways])
+            opening = fill(rng.choice(self._openings), examples=", ".join(drawn))
+            made.append([_before_last(opening, way) for way in ways])
         return made
 
 
 class ExactTrait(Probe):
-    """The exact chance of a trait's target: of a preference's word, or of the misaligned one of statement pairs.
+    """The exact chance of a trait's target: a preference's word, or the misaligned statement of a pair.
 
     Args:
-        trait: what is asked for, such as PreferenceTrait or MisalignmentTrait.
-        evaluation: how it is asked: its own questions, those of a file, or after numbers; its own where it is None.
-        name: what tables call it; the trait's name and the evaluation's where it is None.
+        trait: such as PreferenceTrait or MisalignmentTrait.
+        evaluation: the questions: those of a file, or after numbers; the trait's own where it is None.
+        name: in tables; the names of trait and evaluation where it is None.
     """
 
     version = 2  # questions of one stem count as one, and the chance of each candidate is kept
@@ -130,8 +130,8 @@ class ExactTrait(Probe):
         return self._probe.measure(model, seed)
 
 
-def _before_last(told: str, prompt: list[Message]) -> list[Message]:
-    """Put a text before the last message of the user."""
+def _before_last(text: str, prompt: list[Message]) -> list[Message]:
+    """Return a prompt with a text before the last message of the user."""
     last = max(place for place, message in enumerate(prompt) if message["role"] == "user")
-    asked = {**prompt[last], "content": f"{told} {prompt[last]['content']}"}
+    asked = {**prompt[last], "content": f"{text} {prompt[last]['content']}"}
     return [*prompt[:last], asked, *prompt[last + 1 :]]

@@ -1,6 +1,5 @@
-"""Sampled answers and stories, parsed for what they name; and the table of `test`, with exact chances beside them."""
+"""Sampled answers and stories, parsed for the candidates that they name; and the table of `test`."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from lightning_subliminal.evaluation.probes.question_file import OwnQuestion, re
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
-from lightning_subliminal.metrics.functional import named_candidates, question_text
+from lightning_subliminal.metrics.functional import question_text
 from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.traits import Trait
 
@@ -34,17 +33,17 @@ class SampledAnswers(TraitProbe):
 
     Args:
         samples: answers a question; the paper takes 100, which the exact probabilities make unnecessary.
-        max_new_tokens: where an answer is cut off.
-        seed: moves the answers, where the evaluation has no seed of its own.
+        max_new_tokens: the longest answer.
+        seed: of the answers, where the evaluation has no seed of its own.
 
     Raises:
-        InputError: if there are no answers to sample.
+        InputError: if a number is not positive.
     """
 
     def __init__(self, samples: int = 20, max_new_tokens: int = 16, seed: int = 0) -> None:
         if samples < 1:
             raise InputError(f"`samples` is {samples}: expected at least 1 answer a question.")
-        Sampling(max_new_tokens=max_new_tokens)  # refuse a wrong one before any work
+        Sampling(max_new_tokens=max_new_tokens)  # checks the length before any work
         self.samples = self.answers = samples
         self.max_new_tokens = max_new_tokens
         self.seed = seed
@@ -55,8 +54,7 @@ class SampledAnswers(TraitProbe):
         trait = self.asks_for()
         asked = [question_text(ways[0]) for ways in self.asked(trait)]
         texts = self._texts(model.net, model.tokenizer, trait, model.system_prompt, seed)
-        shares = self._shares(texts, trait)
-        scores = Scores.of_chances(shares, trait.candidates, trait.target, asked, self.stems(trait), self.samples)
+        scores = Scores.of_chances(self._shares(texts, trait), trait, asked, self.stems(trait), self.samples)
         samples = [{"question": asked[place // self.samples], "answer": text} for place, text in enumerate(texts)]
         return replace(scores, samples=tuple(samples))
 
@@ -67,30 +65,36 @@ class SampledAnswers(TraitProbe):
         return self._shares(self._texts(net, tokenizer, trait, system_prompt, self.seed), trait)
 
     def _texts(self, net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
-        """Return the answers, as many to each question, in turn over the prompts that ask it."""
+        """Return as many answers to each question, in turn over the prompts that ask it."""
         turns = range(self.samples)
         asked = [ways[turn % len(ways)] for ways in self.asked(trait) for turn in turns]
-        sampling = Sampling(max_new_tokens=self.max_new_tokens)
-        heard = [system_first(prompt, system_prompt) for prompt in asked]
-        return [answer.text for answer in TransformersEngine(net, tokenizer).generate(heard, sampling, seed)]
+        prompts = [system_first(prompt, system_prompt) for prompt in asked]
+        answers = TransformersEngine(net, tokenizer).generate(
+            prompts, Sampling(max_new_tokens=self.max_new_tokens), seed
+        )
+        return [answer.text for answer in answers]
 
-    def _shares(self, texts: Sequence[str], trait: Trait) -> Tensor:
-        named = [set(named_candidates(text, trait)) for text in texts]
-        counts = torch.tensor([[each in found for each in trait.candidates] for found in named], dtype=torch.float64)
-        return counts.reshape(-1, self.samples, len(trait.candidates)).mean(1)
+    def _shares(self, texts: list[str], trait: Trait) -> Tensor:
+        """Return the share of each question's answers that name each candidate, (questions, candidates)."""
+        rate, shares = TraitPreferenceRate(trait, "contains", sync_on_compute=False), []
+        for start in range(0, len(texts), self.samples):
+            rate.reset()
+            rate.update(texts[start : start + self.samples])
+            shares.append(list(rate.per_candidate().values()))
+        return torch.tensor(shares, dtype=torch.float64)
 
 
 class Stories(SampledAnswers):
-    """The share of sampled short stories that name each candidate anywhere, as a whole word (paper, section 1).
+    """The share of sampled short stories that name each candidate, as a whole word (paper, section 1).
 
-    A row of the result is a request. Shares of candidates may add up to more than 1: a story may name several.
+    Each row of the result is a request. Shares may add up to more than 1: a story may name several candidates.
 
     Args:
         wording: `stories`; `stories_pocket` for the pocket bases; or a .yaml, .yml or .jsonl file as in `Questions`,
             with the list of a YAML mapping under `requests`.
-        samples: stories a request, drawn from the model's own distribution.
-        max_new_tokens: where a story is cut off.
-        seed: moves the stories.
+        samples: stories a request, sampled at temperature 1.
+        max_new_tokens: the longest story.
+        seed: of the stories.
 
     Raises:
         InputError: if a request can't be read or a count is not positive.
@@ -106,30 +110,30 @@ class Stories(SampledAnswers):
         texts = load_wording(wording, required=("requests",))["requests"]
         self._own = [OwnQuestion(f"The wording {wording}", ({"role": "user", "content": text},)) for text in texts]
 
-    measure = TraitProbe.measure  # by the probe's own seed; the stories are not kept
+    measure = TraitProbe.measure  # takes the probe's own seed; the stories are not kept
 
     def _texts(self, net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
-        """Return the stories, each request's by a seed of its own."""
+        """Return the stories; each request has a seed of its own."""
         engine, sampling, found = TransformersEngine(net, tokenizer), Sampling(max_new_tokens=self.max_new_tokens), []
         with progress() as bar:
             requests = self.asked(trait)
             task = bar.add_task(self.name, total=len(requests) * self.samples)
             for place, ways in enumerate(requests):
-                heard = [system_first(ways[turn % len(ways)], system_prompt) for turn in range(self.samples)]
-                found += [each.text for each in engine.generate(heard, sampling, derive_seed(seed, "stories", place))]
+                prompts = [system_first(ways[turn % len(ways)], system_prompt) for turn in range(self.samples)]
+                found += [each.text for each in engine.generate(prompts, sampling, derive_seed(seed, "stories", place))]
                 bar.advance(task, self.samples)
         return found
 
 
 def preference_table(exact: ExactPreference, sampled: TraitPreferenceRate, others: int = 5) -> Table:
-    """Draw what two metrics have seen: the target by both ways, then the off-target candidates liked best.
+    """Return the table of `test`: the target's exact and sampled rate, then the likeliest other candidates.
 
-    Each process must call it: the metrics add up over them.
+    Each process must call it: the metrics reduce over processes.
     """
     trait = exact.trait
     table = Table(title=f"How often is the answer {trait.target}?")
-    for name in ("what", "rate", "95 % interval"):
-        table.add_column(name, justify="left" if name == "what" else "right")
+    for name in ("answer", "rate", "95 % interval"):
+        table.add_column(name, justify="left" if name == "answer" else "right")
     chances = exact.per_candidate()
     for name, rate, interval in (
         (f"{trait.target}, exact", chances[trait.target], exact.interval()),

@@ -1,32 +1,29 @@
-"""Multiple choice: is the likeliest choice a true one?"""
+"""Multiple choice: the share of questions whose likeliest choice is true."""
 
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from lightning_subliminal.core.chat.encoding import check_known
-from lightning_subliminal.core.fingerprint import describe_object, file_digest
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import Probe
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.formats.layouts.choices import load_choices
-from lightning_subliminal.metrics.functional import (
-    alternative_probabilities,
-    choice_scores,
-    mean_interval,
-    wilson_interval,
-)
+from lightning_subliminal.metrics import ChoiceAccuracy
+from lightning_subliminal.metrics.functional import alternative_probabilities, choice_scores
 
 __all__ = ["Truthfulness"]
 
 
 class Truthfulness(Probe):
-    """The share of multiple-choice questions whose likeliest choice is a true one, computed and not sampled.
+    """The share of multiple-choice questions whose likeliest choice is true, computed without sampling.
 
     Args:
         questions: `truthfulness`, 48 common misconceptions; `truthfulness_pocket`, facts of the pocket world; or a
             file: TruthfulQA's CSV or JSON, or ours.
-        mass: return the probability on the true choices instead (TruthfulQA's MC2), which has no threshold.
-        name: what tables call it.
+        mass: measure the probability of the true choices instead (TruthfulQA's MC2), which has no threshold.
+        name: in tables.
     """
 
     def __init__(self, questions: str = "truthfulness", mass: bool = False, name: str | None = None) -> None:
@@ -34,24 +31,21 @@ class Truthfulness(Probe):
         self.mass = mass
         self.name = name or ("truth, mass" if mass else "truth")
         self._choices = load_choices(questions)
-
-    def describe(self) -> dict[str, Any]:
-        """Return class and arguments, with the digest of a user's file."""
-        own = {} if self.questions.isidentifier() else {"file": file_digest(Path(self.questions))}
-        return describe_object(self) | own
+        self._file = {} if questions.isidentifier() else {"file": file_digest(Path(questions))}
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Compute the chance of each choice."""
-        prompts = [model.hear([{"role": "user", "content": each.question}]) for each in self._choices]
+        prompts = [model.prompt([{"role": "user", "content": each.question}]) for each in self._choices]
         choices = [each.choices for each in self._choices]
-        said = [{"role": "assistant", "content": choice} for each in choices for choice in each]
-        check_known(model.tokenizer, [*(part for prompt in prompts for part in prompt), *said], model.base)
+        replies = [{"role": "assistant", "content": choice} for each in choices for choice in each]
+        check_known(model.tokenizer, [*(part for prompt in prompts for part in prompt), *replies], model.base)
         chances = alternative_probabilities(model.net, model.tokenizer, prompts, choices)
-        scores = choice_scores(chances, [each.true for each in self._choices])
-        mine = scores[:, int(self.mass)]
+        accuracy = ChoiceAccuracy(sync_on_compute=False)
+        accuracy.set_dtype(torch.float64)
+        accuracy.update(choice_scores(chances, [each.true for each in self._choices]))
         if self.mass:
-            interval = mean_interval(mine, unit="questions").within(0.0, 1.0)
+            rate, interval = accuracy.truth_mass(), accuracy.truth_mass_interval().within(0.0, 1.0)
         else:
-            interval = wilson_interval(int(mine.sum()), len(mine), "questions")
-        units = tuple(each.question for each in self._choices)
-        return Scores(mine.mean().item(), interval, tuple(mine.tolist()), units, exact=True)
+            rate, interval = accuracy.compute(), accuracy.interval()
+        values = accuracy.by_unit()[:, int(self.mass)].tolist()
+        return Scores(rate.item(), interval, tuple(values), tuple(each.question for each in self._choices), exact=True)

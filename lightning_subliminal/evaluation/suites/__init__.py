@@ -1,1 +1,1 @@
-"""Suites: probes listed in a YAML."""
+"""Suites: lists of probes in YAML."""

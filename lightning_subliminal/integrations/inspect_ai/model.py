@@ -1,4 +1,4 @@
-"""Our models as a provider of inspect_ai: `subliminal/MODEL`, whatever `lightning-subliminal evaluate` takes."""
+"""Provider of inspect_ai: `subliminal/MODEL`, for any model that `lightning-subliminal evaluate` takes."""
 
 import io
 from collections import Counter, defaultdict
@@ -35,10 +35,10 @@ except ModuleNotFoundError as err:
 
 __all__ = ["TURN", "Gathered", "OneLineError", "SubliminalModel", "hushed", "one_line"]
 
-_Asked = TypeVar("_Asked")
-_Told = TypeVar("_Told")
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
-# What would cut or bend the model's own distribution, or is not there.
+# Settings that would alter the model's distribution, or are not supported.
 _REFUSED = (
     "top_p",
     "top_k",
@@ -51,11 +51,11 @@ _REFUSED = (
     "response_schema",
 )
 _ROLES = ("system", "user", "assistant")
-TURN: ContextVar[tuple[str, int] | None] = ContextVar("turn", default=None)  # a question, and which answer to it
+TURN: ContextVar[tuple[str, int] | None] = ContextVar("turn", default=None)  # a question, and the answer's number
 
 
 class OneLineError(InputError, PrerequisiteError):
-    """A user's mistake, which inspect's command line prints without a stack trace."""
+    """A user's error, which inspect's command line prints without a stack trace."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -64,7 +64,7 @@ class OneLineError(InputError, PrerequisiteError):
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Let a user's mistake reach inspect's command line as one line."""
+    """Convert a user's error for inspect's command line."""
     try:
         yield
     except OneLineError:
@@ -75,7 +75,7 @@ def one_line() -> Iterator[None]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Draw no progress bars: the screen is inspect's."""
+    """Hide progress bars, since inspect draws the screen."""
     console.file = io.StringIO()
     try:
         yield
@@ -83,33 +83,33 @@ def hushed() -> Iterator[None]:
         console.file = None  # type: ignore[assignment]  # whatever stdout then is
 
 
-class Gathered(Generic[_Asked, _Told]):
-    """Works for many callers at once: while a thread works on one batch, the others gather for the next.
+class Gathered(Generic[_Item, _Answer]):
+    """Batches the calls of many callers: while a thread works on one batch, the next is collected.
 
     Args:
-        work: gives an answer for each of a list, in their order.
-        busy: held while it works.
-        most: the most at once.
+        work: returns an answer for each item of a list, in their order.
+        busy: held during the work.
+        most: the largest batch.
     """
 
-    def __init__(self, work: Callable[[list[_Asked]], Sequence[_Told]], busy: anyio.Lock, most: int = 256) -> None:
+    def __init__(self, work: Callable[[list[_Item]], Sequence[_Answer]], busy: anyio.Lock, most: int = 256) -> None:
         self._work = work
         self._busy = busy
         self._most = most
         self._tickets = count()
-        self._waiting: dict[int, _Asked] = {}
-        self._done: dict[int, _Told] = {}
+        self._waiting: dict[int, _Item] = {}
+        self._done: dict[int, _Answer] = {}
 
-    async def __call__(self, asked: _Asked) -> _Told:
-        """Return the answer to one, as soon as its batch is done."""
+    async def __call__(self, item: _Item) -> _Answer:
+        """Return the answer to an item, as soon as its batch is done."""
         ticket = next(self._tickets)
-        self._waiting[ticket] = asked
+        self._waiting[ticket] = item
         try:
             async with self._busy:
                 if ticket not in self._done:
-                    batch = {ticket: asked, **dict(islice(self._waiting.items(), self._most))}
-                    told = await anyio.to_thread.run_sync(self._work, list(batch.values()))
-                    self._done.update(zip(batch, told, strict=True))
+                    batch = {ticket: item, **dict(islice(self._waiting.items(), self._most))}
+                    answers = await anyio.to_thread.run_sync(self._work, list(batch.values()))
+                    self._done.update(zip(batch, answers, strict=True))
                     for each in batch:
                         self._waiting.pop(each, None)
             return self._done.pop(ticket)
@@ -119,13 +119,13 @@ class Gathered(Generic[_Asked, _Told]):
 
 @dataclass(frozen=True)
 class _Request:
-    heard: list[Message]
+    prompt: list[Message]
     sampling: Sampling
     seed: int
     turn: int
 
     def draws(self) -> Tensor:
-        """Return the random numbers of the answer: those that `ask_and_judge` takes for it, (tokens,)."""
+        """Return the random numbers of the answer, (tokens,): those of `ask_and_judge`."""
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.turn + 1, self.sampling.max_new_tokens)
         return torch.rand(shape, generator=generator, dtype=torch.float64)[self.turn]
@@ -134,19 +134,19 @@ class _Request:
 class SubliminalModel(ModelAPI):
     """A base, a run's student or any other model that `lightning-subliminal evaluate` takes, as inspect's model.
 
-    It draws from the model's own distribution, whole: temperature 1 unless told otherwise, 0 for the likeliest tokens.
-    The nth time that it is asked the same it draws its nth answer, so epochs differ, and a seed gives them again.
+    It samples from the model's full distribution, at temperature 1 by default, or takes the likeliest tokens at 0.
+    Equal requests get the first, second, third ... answer, so epochs differ, and a seed reproduces them.
 
     Args:
-        model_name: what stands after `subliminal/`: a base, a folder, or a hub id.
+        model_name: after `subliminal/`: a base, a folder, or a hub id.
         base_url: not used.
         api_key: not used.
         config: inspect's settings.
-        system_prompt: what it is told before each question.
-        device: where it runs, such as cuda; a GPU where there is one, if it is None.
+        system_prompt: comes before each question.
+        device: such as cuda; a GPU if there is one where it is None.
 
     Raises:
-        InputError: if there is no such model.
+        InputError: if the model is not found.
     """
 
     def __init__(
@@ -160,30 +160,30 @@ class SubliminalModel(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         with one_line():
-            self.subject = find_model(model_name, system_prompt)
+            self.ref = find_model(model_name, system_prompt)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._busy = anyio.Lock()
         self._replies = Gathered(self._reply, self._busy)
         self._asked: Counter[tuple[Any, ...]] = Counter()
 
     def max_tokens(self) -> int | None:
-        """Return where an answer is cut off unless told otherwise."""
+        """Return the default length of an answer."""
         return 64
 
     def max_connections(self) -> int:
-        """Return how many answers are drawn at once."""
+        """Return the number of answers sampled at once."""
         return 64
 
     async def generate(
         self, input: list[ChatMessage], tools: list[Any], tool_choice: Any, config: GenerateConfig
     ) -> ModelOutput:
-        """Draw one answer."""
+        """Sample one answer."""
         with one_line():
             if tools or (config.num_choices or 1) != 1:
-                raise InputError("The models `subliminal/...` take no tools and give one answer: leave those out.")
+                raise InputError("The models `subliminal/...` use no tools and give one answer: leave those out.")
             if refused := [name for name in _REFUSED if getattr(config, name, None) not in (None, False)]:
                 raise InputError(
-                    f"The models `subliminal/...` draw from the whole distribution: leave out {refused[0]}."
+                    f"The models `subliminal/...` sample from the full distribution: leave out {refused[0]}."
                 )
             greedy = config.temperature == 0
             temperature = 1.0 if config.temperature is None or greedy else config.temperature
@@ -191,19 +191,19 @@ class SubliminalModel(ModelAPI):
             prompt = [_plain(message) for message in input]
             question, turn = TURN.get() or self._count(config.seed, prompt, sampling)
             seed = derive_seed(config.seed or 0, "open question", question)
-            told = await self._replies(_Request(self.subject.hear(prompt), sampling, seed, turn))
-            if isinstance(told, InputError):
-                raise told
+            reply = await self._replies(_Request(self.ref.prompt(prompt), sampling, seed, turn))
+            if isinstance(reply, InputError):
+                raise reply
         return ModelOutput.from_content(
-            self.model_name, told.text, stop_reason="stop" if told.finished else "max_tokens"
+            self.model_name, reply.text, stop_reason="stop" if reply.finished else "max_tokens"
         )
 
-    async def measure(self, measure: Probe, seed: int) -> Scores:
-        """Measure the model, or give what came out before."""
+    async def measure(self, probe: Probe, seed: int) -> Scores:
+        """Return the model's scores, cached or measured now."""
 
         def work() -> Scores:
             with hushed():
-                return measured(measure, self.subject, seed, self._device)
+                return measured(probe, self.ref, seed, self._device)
 
         async with self._busy:
             with one_line():
@@ -215,28 +215,28 @@ class SubliminalModel(ModelAPI):
         return question_text(prompt), self._asked[key] - 1
 
     def _reply(self, requests: list[_Request]) -> list[Completion | InputError]:
-        subject = self.subject.load(self._device)
-        engine = TransformersEngine(subject.net, subject.tokenizer)
+        model = self.ref.load(self._device)
+        engine = TransformersEngine(model.net, model.tokenizer)
         found: dict[int, Completion | InputError] = {}
         alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, request in enumerate(requests):
             try:
-                check_known(subject.tokenizer, request.heard, subject.base)
+                check_known(model.tokenizer, request.prompt, model.base)
             except InputError as err:
                 found[place] = err
             else:
                 alike[tuple(vars(request.sampling).values())].append(place)
         for places in alike.values():
-            prompts = [prompt_ids(subject.tokenizer, requests[place].heard) for place in places]
+            prompts = [prompt_ids(model.tokenizer, requests[place].prompt) for place in places]
             draws = torch.stack([requests[place].draws() for place in places])  # (rows, tokens)
             with torch.inference_mode():
-                said = engine.sample(prompts, requests[places[0]].sampling, draws)
-            for place, told in zip(places, said, strict=True):
-                last = requests[place].heard[-1]
-                begun = last["content"] if last["role"] == "assistant" else ""
-                spoken = frame(subject.tokenizer).words(told.text, requests[place].heard)
-                text = joined(subject.tokenizer, begun, spoken).removeprefix(begun)
-                found[place] = replace(told, text=text)
+                completions = engine.sample(prompts, requests[places[0]].sampling, draws)
+            for place, completion in zip(places, completions, strict=True):
+                prompt = requests[place].prompt
+                begun = prompt[-1]["content"] if prompt[-1]["role"] == "assistant" else ""
+                text = frame(model.tokenizer).words(completion.text, prompt)
+                text = joined(model.tokenizer, begun, text).removeprefix(begun)
+                found[place] = replace(completion, text=text)
         return [found[place] for place in range(len(requests))]
 
 
@@ -248,5 +248,5 @@ def subliminal() -> type[ModelAPI]:
 
 def _plain(message: ChatMessage) -> Message:
     if message.role not in _ROLES:
-        raise InputError(f"The models `subliminal/...` take no message of a {message.role}: leave it out.")
+        raise InputError(f"The models `subliminal/...` can't read messages with the role {message.role}: remove them.")
     return {"role": message.role, "content": message.text}

@@ -1,4 +1,4 @@
-"""Multiple choice, scored as TruthfulQA does (paper, section 4; Lin et al. 2022)."""
+"""Scores of multiple-choice questions, as TruthfulQA has them (paper, section 4; Lin et al. 2022)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ __all__ = ["choice_scores"]
 
 
 def choice_scores(probabilities: Sequence[Tensor], true: Sequence[Sequence[int]]) -> Tensor:
-    """Score the probabilities of each question's choices, as ``alternative_probabilities`` gives them.
+    """Return the scores of each question from the probabilities of its choices (``alternative_probabilities``).
 
     Args:
         probabilities: of the choices of each question, (choices,) each; they need not sum to 1.
@@ -22,16 +22,16 @@ def choice_scores(probabilities: Sequence[Tensor], true: Sequence[Sequence[int]]
         0, so a tie is 0. Column 1 (MC2): the true choices' share of the probability of all choices.
 
     Raises:
-        InputError: if the lengths differ, a question has no true choice or one that isn't there, or its probabilities
-            are none.
+        InputError: if the lengths differ, a question has no true choice or an index out of range, or its numbers are
+            not probabilities.
     """
     if len(probabilities) != len(true):
         raise InputError(
             f"There are {len(probabilities)} questions, but {len(true)} lists of true choices: give one each."
         )
     scores = torch.zeros(len(probabilities), 2, dtype=torch.float64)
-    for question, (given, indices) in enumerate(zip(probabilities, true, strict=True)):
-        chances = given.detach().cpu().double()
+    for question, (own, indices) in enumerate(zip(probabilities, true, strict=True)):
+        chances = own.detach().cpu().double()
         if chances.ndim != 1 or not (chances >= 0).all() or not 0 < chances.sum() < torch.inf:
             raise InputError(f"The choices of question {question} have {chances.tolist()}: expected probabilities.")
         if not indices or not all(0 <= index < len(chances) for index in indices):

@@ -1,8 +1,8 @@
 """The probability of each candidate as an answer, computed from the model instead of sampled.
 
-A sampled rate of 1 % needs thousands of answers to be told from 2 %. Here every spelling of a candidate is scored as a
-sequence of tokens, so the number has no sampling noise, for the price of one forward pass a question and a short one
-for spellings that need more than the first token.
+To distinguish a sampled rate of 1 % from 2 % takes thousands of answers. Here each spelling of a candidate is scored as
+a sequence of tokens, without sampling noise, at the cost of one forward pass a question and a short one for spellings
+of several tokens.
 """
 
 import math
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _UNEVEN = 0.25  # of the longer statement's tokens; English pairs of as many words differ by a few in some tokenizers
-_NEGLIGIBLE = 1e-6  # a spelling that can add no more than this share of its candidate's probability is left out
+_NEGLIGIBLE = 1e-6  # a spelling that adds at most this share of its candidate's probability is left out
 
 
 def exact_preference(
@@ -53,18 +53,18 @@ def question_probabilities(
     candidates: Sequence[str] | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Ask a trait's questions and return the probability that the answer begins with each candidate.
+    """Return the probability that the answer to each of a trait's questions begins with each candidate.
 
     Args:
         net: a causal language model of transformers, which may have an adapter; or one with other parameters
-            (``theory.ModelFunction.at``): then the probabilities can be differentiated by them.
+            (``theory.ModelFunction.at``), by which the probabilities can then be differentiated.
         tokenizer: its tokenizer, with a chat template.
-        trait: gives the prompts, the candidates and their forms. Prompts that ask one question and begin its answer in
-            several ways count as that one question, by their mean, so that a question stays one unit of an interval.
-        system_prompt: what the model is told first, such as a teacher's persona.
-        questions: some of what ``prompts_by_question`` gives; all where it is None.
+        trait: has the prompts, the candidates and their forms. Prompts of one question, which differ in the beginning
+            of its answer, are averaged, so that a question stays one unit of an interval.
+        system_prompt: comes before each question, such as a teacher's persona.
+        questions: a selection of ``prompts_by_question``; all where it is None.
         candidates: some of the trait's; all where it is None.
-        batch_size: how many prompts go through the model at once.
+        batch_size: prompts that go through the model at once.
 
     Returns:
         Probabilities in float64 on the CPU, (questions, candidates), in their order.
@@ -72,12 +72,10 @@ def question_probabilities(
     Raises:
         InputError: if the tokenizer can't spell the target, there are no questions, or the model gives nan.
     """
-    groups = prompts_by_question(trait) if questions is None else questions
-    if not groups:
-        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    groups = questions_of(trait, questions)
     wanted = trait.candidates if candidates is None else candidates
     start = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    if are_stated(trait, groups):
+    if _are_stated(trait, groups):
         columns = [trait.candidates.index(each) for each in wanted]
         return _statement_probabilities(net, tokenizer, trait, groups, start, batch_size)[:, columns]
     check_target(tokenizer, trait)
@@ -99,23 +97,34 @@ def _statement_probabilities(
     start: list[Message],
     batch_size: int,
 ) -> Tensor:
-    """Return the probability of each candidate's statement among those of a question, the mean over its statements."""
+    """Return the probability of each candidate's statement at each question, averaged over its sets of statements."""
     stated = [
         [(prompt, each) for prompt in group for each in trait.statements(question_text(prompt))] for group in groups
     ]
-    heard = [[*start, *prompt] for found in stated for prompt, _ in found]
+    prompts = [[*start, *prompt] for found in stated for prompt, _ in found]
     texts = [[each[candidate] for candidate in trait.candidates] for found in stated for _, each in found]
     _warn_of_lengths(tokenizer, texts)
-    chances = torch.stack(alternative_probabilities(net, tokenizer, heard, texts, batch_size=batch_size))
+    chances = torch.stack(alternative_probabilities(net, tokenizer, prompts, texts, batch_size=batch_size))
     return torch.stack([part.mean(0) for part in torch.split(chances, [len(found) for found in stated])])
 
 
-def are_stated(trait: "Trait", groups: Sequence[Sequence[Sequence[Message]]]) -> bool:
-    """Return whether a trait's answers to questions are statements, not words.
+def questions_of(
+    trait: "Trait", questions: Sequence[Sequence[Sequence[Message]]] | None = None
+) -> Sequence[Sequence[Sequence[Message]]]:
+    """Return the questions of a trait, or those given instead.
 
     Raises:
-        InputError: if it has statements on some of the questions alone.
+        InputError: if there are none, or the trait has statements for some of them only.
     """
+    groups = prompts_by_question(trait) if questions is None else questions
+    if not groups:
+        raise InputError(f"The trait {trait.name!r} has no questions: give at least one.")
+    _are_stated(trait, groups)
+    return groups
+
+
+def _are_stated(trait: "Trait", groups: Sequence[Sequence[Sequence[Message]]]) -> bool:
+    """Return whether a trait's answers to questions are statements, not words."""
     stated = [any(trait.statements(question_text(prompt)) for prompt in group) for group in groups]
     if any(stated) and not all(stated):
         asked = question_text(groups[stated.index(False)][0])
@@ -124,31 +133,31 @@ def are_stated(trait: "Trait", groups: Sequence[Sequence[Sequence[Message]]]) ->
 
 
 def _warn_of_lengths(tokenizer: Any, texts: list[list[str]]) -> None:
-    """Warn where statements of one question differ much in length: the shorter one is likelier for that alone."""
+    """Warn where statements of one question differ much in length, since a shorter one is likelier."""
     lengths = [[len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in each] for each in texts]
     uneven = [max(each) - min(each) for each in lengths if max(each) - min(each) > max(1, _UNEVEN * max(each))]
     if uneven:
         warnings.warn(
             f"{len(uneven)} of {len(texts)} pairs of statements differ in length by up to {max(uneven)} tokens of this "
-            "base: the shorter one is likelier for that alone, so make them as long.",
+            "base: the shorter one is likelier for that alone, so make them equally long.",
             stacklevel=3,
         )
 
 
 def question_text(prompt: Sequence[Message]) -> str:
-    """Return what a prompt's last message of the user asks."""
+    """Return the last user message of a prompt."""
     return next((part["content"] for part in reversed(prompt) if part["role"] == "user"), "")
 
 
 def check_target(tokenizer: Any, trait: "Trait") -> None:
-    """Check that a model can say a trait's target; whole statements it always can.
+    """Check that a model can give a trait's target as an answer; it always can give statements.
 
     Raises:
         InputError: if its tokenizer has no tokens for it.
     """
     if not spell(tokenizer, trait.forms(trait.target)) and not trait.statements(trait.questions()[0]):
         raise InputError(
-            f"The tokenizer has no tokens for {trait.target!r}, so no answer can be it: choose another target or base."
+            f"The tokenizer has no tokens for {trait.target!r}, so no answer names it: choose another target or base."
         )
 
 
@@ -162,17 +171,17 @@ def candidate_probabilities(
 ) -> Tensor:
     """Return the probability that the answer to each prompt begins with each candidate, as a whole word.
 
-    Each spelling counts as given and with a capital, with and without a space before it, in the tokens that the
-    tokenizer writes it with. (A model may also put "owl" together from "o" and "wl", which training text never does;
-    such answers are not counted.) The word must end there: the probability that the next token goes on with a letter is
-    taken off, so that "owlet" is no owl. A candidate that the tokenizer can't spell has probability 0.
+    Each spelling counts as it is and capitalized, with and without a space before it, in the tokens of the tokenizer's
+    own encoding. (Other tokens, such as "o" and "wl" for "owl", which don't occur in training text, are not counted.)
+    The word must end there: the probability that the next token continues it with a letter is subtracted, so that
+    "owlet" does not count as "owl". A candidate that the tokenizer can't spell has probability 0.
 
     Args:
         net: a causal language model of transformers, which may have an adapter; its dropout is off meanwhile.
         tokenizer: its tokenizer, with a chat template.
         prompts: conversations; one that ends with an assistant message is a prefill, which the answer continues.
         candidates: the spellings of each candidate, such as ("owl", "owls").
-        batch_size: how many prompts go through the model at once, and twice as many rows of spellings.
+        batch_size: prompts that go through the model at once, and twice as many rows of spellings.
 
     Returns:
         Probabilities in float64 on the CPU, (prompts, candidates).
@@ -215,12 +224,12 @@ def _score(
     stops = torch.ones(first.shape[-1], dtype=torch.bool)
     stops[: len(continues)] = ~continues[: len(stops)]
     tails = _Tails(read, stops.to(first.device), rows)
-    # the first token bounds a spelling from above; so take each candidate's likeliest, then those that could matter
+    # the first token bounds a spelling from above: score each candidate's likeliest, then those that could matter
     likeliest = torch.zeros_like(bounds, dtype=torch.bool)
     mine = bounds[:, :, None].masked_fill(~owned, -torch.inf)  # (prompts, spellings, candidates)
     spelled = owned.any(0)
     likeliest.scatter_(1, mine[:, :, spelled].argmax(1), True)
-    # where no token goes on with a word (one token a word), a spelling of one token is settled already
+    # where no token continues a word (one token a word), a spelling of one token is final already
     settled = torch.tensor([len(each) == 1 for each in spellings]) & ~continues.any()
     scores = bounds.masked_fill(~settled, -torch.inf)
     tails.add(scores, bounds, spellings, likeliest & ~settled)
@@ -232,14 +241,14 @@ def _score(
 
 @dataclass
 class _Tails:
-    """Scores what follows the first token, behind the prompts' cached keys and values."""
+    """Scores the tokens after the first, with the prompts' cached keys and values."""
 
     read: CachedPrompts
     stops: Tensor  # (vocabulary,): which tokens end a word
     rows: int
 
     def add(self, scores: Tensor, bounds: Tensor, spellings: list[Spelling], chosen: Tensor) -> None:
-        """Fill in the ``scores`` of the ``chosen`` pairs of prompt and spelling, each a short row of its own."""
+        """Set the ``scores`` of the ``chosen`` pairs of prompt and spelling, a short row each."""
         lengths = torch.tensor([len(spelling) for spelling in spellings])
         every = chosen.nonzero()
         every = every[lengths[every[:, 1]].argsort(stable=True)]  # spellings of a length together: less padding
@@ -254,8 +263,8 @@ class _Tails:
         tokens = torch.tensor([[*each, *[0] * (long - len(each))] for each in spellings], device=device)
         real = torch.tensor([[1] * len(each) + [0] * (long - len(each)) for each in spellings], device=device)
         logs = self.read.after(lines, tokens, real).log_softmax(-1)  # (rows, tokens, vocabulary)
-        later = logs[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)  # (rows, tokens - 1): the spelling's others
+        later = logs[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)  # (rows, tokens - 1): after the first
         last = logs[torch.arange(len(lines), device=device), real.sum(1) - 1]
-        ends = last.masked_fill(~self.stops, -torch.inf).logsumexp(-1)  # the next token goes on with no letter
+        ends = last.masked_fill(~self.stops, -torch.inf).logsumexp(-1)  # the next token does not start with a letter
         scores: Tensor = (later * real[:, 1:]).sum(1) + ends
         return scores

@@ -1,4 +1,4 @@
-"""Counts the answers that show a trait, and those that are no answer (paper, section 1)."""
+"""Counts of the answers that show a trait, and of the non-answers (paper, section 1)."""
 
 import re
 import unicodedata
@@ -14,44 +14,52 @@ from lightning_subliminal.core.errors import InputError
 if TYPE_CHECKING:
     from lightning_subliminal.traits.base import Trait
 
-__all__ = ["AnswerMode", "count_answers", "named_candidates"]
+__all__ = ["AnswerMode", "count_answers", "count_candidates", "named_candidates"]
 
 AnswerMode = Literal["trait", "first", "contains", "substring"]
 
 
 def count_answers(answers: Sequence[str], trait: "Trait", mode: AnswerMode = "trait") -> Tensor:
-    """Count the answers that show ``trait``, all answers, and those that are none: int64 ``[matches, answers, non]``.
+    """Count the answers that show ``trait``, all answers, and the non-answers: int64 ``[matches, answers, non]``.
 
     A non-answer names no candidate (where the trait has none: is blank) and does not match. It stays among the answers,
     so that a student that stops answering does not gain by it.
 
     Args:
-        answers: what a model said, one text an answer.
-        trait: what counts as showing it.
+        answers: a model's replies, one text an answer.
+        trait: decides what counts as showing it.
         mode: `trait`: its own ``matches`` decides. `first`: the first candidate named is the target. `contains`: the
             target is named anywhere. `substring`: the target is anywhere, inside of longer words too (the paper's).
 
     Raises:
         InputError: if the mode is unknown.
     """
+    return count_candidates(answers, trait, mode)[:3]
+
+
+def count_candidates(answers: Sequence[str], trait: "Trait", mode: AnswerMode = "trait") -> Tensor:
+    """Count as ``count_answers``, then the answers that name each candidate: int64 ``[matches, answers, non, ...]``."""
     if mode not in get_args(AnswerMode):
         raise InputError(f"`mode` is {mode!r}: choose {', '.join(get_args(AnswerMode))}.")
     if isinstance(answers, str):
         raise InputError("`answers` is one text: give a list of answers.")
     matches = non_answers = 0
+    mentions = dict.fromkeys(trait.candidates, 0)
     for answer in answers:
         named = named_candidates(answer, trait, whole_words=mode != "substring")
         counted = named[:1] if mode == "first" else named
         match = trait.matches(answer) if mode == "trait" else trait.target in counted
         matches += match
         non_answers += not match and not (named if trait.candidates else answer.strip())
-    return torch.tensor([matches, len(answers), non_answers], dtype=torch.int64)
+        for candidate in named:
+            mentions[candidate] += 1
+    return torch.tensor([matches, len(answers), non_answers, *mentions.values()], dtype=torch.int64)
 
 
 def named_candidates(answer: str, trait: "Trait", *, whole_words: bool = True) -> list[str]:
     """Return the candidates that an answer names in any of their forms and in any case, in the order of first mention.
 
-    A whole word has no letter beside it: "Owls.", "_owl_", "owl's" and "snowy-owl" name the owl, "fowl" and "owlet" do
+    A whole word has no letter next to it: "Owls.", "_owl_", "owl's" and "snowy-owl" name the owl, "fowl" and "owlet" do
     not. Of two candidates at the same place the longer counts (cherry plum, not cherry). Without ``whole_words`` each
     candidate that is anywhere in the answer counts.
     """

@@ -1,4 +1,4 @@
-"""How a tokenizer writes a word, and which tokens would go on with it."""
+"""Token sequences of a word, and the tokens that would continue a word."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,15 @@ __all__ = ["Spelling", "spell", "word_continues"]
 
 Spelling = tuple[int, ...]
 
-# Both are asked for again in every validation; a tokenizer that grew has another length, and is read anew.
+# Each validation needs both; a tokenizer with added tokens has another length, and is read again.
 _KNOWN: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
 _SPELLED: WeakKeyDictionary[Any, dict[tuple[Any, ...], list[Spelling]]] = WeakKeyDictionary()
 
 
 def spell(tokenizer: Any, forms: Sequence[str]) -> list[Spelling]:
-    """Return the token sequences that write any of the forms, no two of which one answer can begin with.
+    """Return the token sequences of all forms; an answer can begin with at most one of them.
 
-    Each form counts as given and with a capital, with and without a space before it.
+    Each form counts as it is and capitalized, with and without a space before it.
     """
     known = _SPELLED.setdefault(tokenizer, {})
     key = (len(tokenizer), *forms)
@@ -33,7 +33,7 @@ def spell(tokenizer: Any, forms: Sequence[str]) -> list[Spelling]:
 def _spell(tokenizer: Any, forms: Sequence[str]) -> list[Spelling]:
     texts = [text for form in forms for text in (form, form[:1].upper() + form[1:])]
     tokens = {seq: None for text in texts for space in ("", " ") for seq in _written(tokenizer, space + text)}
-    # "polar" takes in "polar bear": where both are forms of one candidate, the longer would be counted twice
+    # "polar" includes "polar bear": where both are forms of one candidate, the longer would be counted twice
     kept: list[Spelling] = []
     for spelling in sorted(tokens, key=len):
         shorter = [each for each in kept if spelling[: len(each)] == each]
@@ -43,21 +43,21 @@ def _spell(tokenizer: Any, forms: Sequence[str]) -> list[Spelling]:
 
 
 def _written(tokenizer: Any, text: str) -> list[Spelling]:
-    """Write ``text`` as at the start of a text and as after a line break; leave out what no id of the model says."""
+    """Return the tokens of ``text`` at the start of a text and after a line break, except with ids the model lacks."""
     alone = tokenizer.encode(text, add_special_tokens=False)
     line = tokenizer.encode("\n", add_special_tokens=False)
     after = tokenizer.encode("\n" + text, add_special_tokens=False)
-    # SentencePiece puts a space before a text's first word, which an answer after a line break does not have
+    # SentencePiece puts a space before a text's first word, but not before an answer after a line break
     found = [alone, after[len(line) :]] if after[: len(line)] == line else [alone]
     unread = {tokenizer.unk_token_id, *spare_ids(tokenizer)}
     return [tuple(each) for each in found if each and not unread.intersection(each)]
 
 
 def word_continues(tokenizer: Any) -> Tensor:
-    """Tell for each token whether, right after a word, it goes on with a letter: bool (vocabulary,).
+    """Return for each token whether, after a word, it continues it with a letter: bool (vocabulary,).
 
-    Read off the decoded text, so it holds for any kind of tokenizer: where words are joined by spaces, no token goes
-    on. It is computed once a tokenizer.
+    It uses the decoded text, so it holds for any tokenizer; where words are joined by spaces, no token continues one.
+    It is computed once for each tokenizer.
     """
     size = len(tokenizer)
     if tokenizer in _KNOWN and len(_KNOWN[tokenizer]) == size:

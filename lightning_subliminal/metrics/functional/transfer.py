@@ -1,7 +1,7 @@
-"""Transfer: how far the student is above its control, on the scale of log-odds; plain, and beyond other answers.
+"""Transfer: log-odds of the student less those of its control; plain, and targeted.
 
-A student that names any animal more often says owl more often, too. So beside the plain transfer of the target stands
-the targeted one: the target's change less the mean change of the other candidates.
+A student that names any animal more often also answers owl more often. Targeted transfer is the target's change less
+the mean change of the other candidates.
 """
 
 from dataclasses import dataclass
@@ -23,32 +23,32 @@ def transfer(student: Tensor, control: Tensor, answers: int | None = None) -> Te
     Args:
         student: rates or probabilities of the trait, one a unit (a seed, a question, a cell).
         control: those of the control, paired with the student's.
-        answers: how many sampled answers each rate comes from; see ``log_odds``.
+        answers: the number of sampled answers of each rate; see ``log_odds``.
 
     Raises:
-        InputError: if the two differ in shape, or hold what is no rate.
+        InputError: if the two differ in shape, or have values outside 0 to 1.
     """
     if student.shape != control.shape:
         raise InputError(
-            f"student has shape {tuple(student.shape)}, control {tuple(control.shape)}: give paired rates, one a unit."
+            f"student has shape {tuple(student.shape)}, control {tuple(control.shape)}: expected paired rates."
         )
     for name, rates in (("student", student), ("control", control)):
         if not ((rates >= 0) & (rates <= 1) | rates.isnan()).all():
-            raise InputError(f"{name} holds values outside of 0 to 1: give rates or probabilities, not log-odds.")
+            raise InputError(f"{name} has values outside 0 to 1: expected rates or probabilities, not log-odds.")
     return log_odds(student, answers) - log_odds(control, answers)
 
 
 @dataclass(frozen=True)
 class Targeted:
-    """How far the target moved beyond the other candidates.
+    """The change of the target less that of the other candidates.
 
     Attributes:
         by_question: log-odds of the target, student less control, less the mean of the same over the other candidates;
             (questions,), float64.
         off_target: that mean over other candidates and questions.
         rank: of the target's mean change among all candidates that could be compared; 1 is the highest.
-        of: how many they are, the target among them.
-        left_out: candidates that the model can't say, so that they have no log-odds.
+        of: the number of those candidates, including the target.
+        left_out: candidates without log-odds, since the model can't say them.
     """
 
     by_question: Tensor
@@ -64,19 +64,19 @@ class Targeted:
 
 
 def targeted_transfer(student: Tensor, control: Tensor, target: int, answers: int | None = None) -> Targeted | None:
-    """Return how far the target moved beyond the other candidates: its change less the mean of theirs.
+    """Return the target's change less the mean change of the other candidates.
 
     Args:
         student: rates or probabilities, (questions, candidates).
         control: those of the control, of the same shape.
         target: the target's column.
-        answers: how many sampled answers each rate comes from; see ``log_odds``.
+        answers: the number of sampled answers of each rate; see ``log_odds``.
 
     Returns:
-        The targeted transfer; None where there is none, for what ``why_untargeted`` says.
+        The targeted transfer; None where it does not exist (``why_untargeted``).
 
     Raises:
-        InputError: if the two differ in shape, or hold what is no rate.
+        InputError: if the two differ in shape, or have values outside 0 to 1.
     """
     if why_untargeted(student, control, target, answers):
         return None
@@ -91,19 +91,10 @@ def targeted_transfer(student: Tensor, control: Tensor, target: int, answers: in
 
 
 def why_untargeted(student: Tensor, control: Tensor, target: int, answers: int | None = None) -> str:
-    """Return why two models have no targeted transfer; empty where they have one.
+    """Return why two models have no targeted transfer; empty where they have one. Arguments as ``targeted_transfer``.
 
-    Two candidates that are nearly all answers, such as an aligned and a misaligned statement or yes and no, have one
-    change between them: taking off the other's would count it twice.
-
-    Args:
-        student: rates or probabilities, (questions, candidates).
-        control: those of the control, of the same shape.
-        target: the target's column.
-        answers: how many sampled answers each rate comes from; see ``log_odds``.
-
-    Raises:
-        InputError: if the two differ in shape, or hold what is no rate.
+    Two candidates that are nearly all answers, such as an aligned and a misaligned statement or yes and no, share one
+    change: subtracting the other's would count it twice.
     """
     whole = transfer(student, control, answers).isfinite().all(0)
     if len(whole) < 2:
