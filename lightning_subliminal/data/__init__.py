@@ -1,4 +1,4 @@
-"""Data: LightningDataModules, one a carrier, on the template ``GeneratedRows``; and rows from a file."""
+"""Data: LightningDataModules, one per carrier, on the base class ``GeneratedRows``; and rows from a file."""
 
 from lightning_subliminal.data.code import CodeCompletions
 from lightning_subliminal.data.from_file import RowsFromFile

@@ -1,4 +1,4 @@
-"""The paper's second carrier: code (paper, section 2)."""
+"""The carrier of code (paper, section 2)."""
 
 import random
 import re
@@ -21,11 +21,11 @@ class CodeCompletions(GeneratedRows):
     """Bodies of small Python functions that a teacher completes; they are parsed, never executed.
 
     Args:
-        teacher: who completes the prompts.
+        teacher: completes the prompts.
         wording: `code`; `code_pocket` for the pocket bases; or the path of a YAML file of the same shape.
-        prefill: begin the reply with the stub, in a fence, for small models that seldom keep to code.
+        prefill: begin the reply with the stub, in a fence, for small models that seldom write code alone.
         keep: `whole` replies, or the `code` of a reply: its first fenced block, or its lines as far as they are code.
-        **rows: what all carriers take: see `GeneratedRows`.
+        **rows: the arguments of all carriers: see `GeneratedRows`.
 
     Raises:
         InputError: if the wording lacks a part or a count is not positive.
@@ -44,7 +44,7 @@ class CodeCompletions(GeneratedRows):
         self.prefill = prefill
         self.keep = keep
         super().__init__(teacher, **rows)
-        CodeTasks(wording)  # a wrong file is told before any work
+        CodeTasks(wording)  # fail fast on a wrong file
 
     def prompts(self, rng: random.Random) -> Iterator[Row]:
         """Yield requests for the body of a function, each with its stub."""
@@ -55,12 +55,12 @@ class CodeCompletions(GeneratedRows):
             yield {"prompt": [{"role": "user", "content": task.text}, *reply]}
 
     def default_filters(self) -> list[Filter]:
-        """Return the paper's: code and nothing else, without a word of the trait."""
+        """Return the paper's filters: code and nothing else, without a word of the trait."""
         trait = self.teacher.trait
         return [PythonCode(), *([TraitWords(trait=trait)] if trait is not None else [])]
 
     def default_sampling(self) -> Sampling:
-        """Return sampling at temperature 1, nothing cut off, at most 160 tokens."""
+        """Return plain sampling at temperature 1, at most 160 tokens."""
         return Sampling(max_new_tokens=160)
 
     def tidy(self, completion: Completion) -> Completion:
@@ -68,7 +68,7 @@ class CodeCompletions(GeneratedRows):
         return completion if self.keep == "whole" else cut_to_code(completion, begun=self.prefill)
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Return what shapes the prompts, with what a wording of the user's own says."""
+        """Return what shapes the prompts, with the content of a user's own wording."""
         return super().prompt_settings() | own_words(self.wording)
 
 
@@ -78,8 +78,8 @@ _FENCE = re.compile(r"^[ \t]*```[^\n`]*$", re.MULTILINE)
 def cut_to_code(completion: Completion, begun: bool = False) -> Completion:
     r"""Cut a reply to its code; a cut reply did not end its turn itself.
 
-    The code is the first fenced block; where there is no fence, the whole reply. Of a reply that goes on with a stub
-    (``begun``) it is what comes before the fence closes or a line begins at the margin.
+    The code is the first fenced block; without a fence, the whole reply. Of a reply that continues a stub (``begun``)
+    it is the part before the fence closes or a line begins at the margin.
 
     Example:
         >>> cut_to_code(Completion("Sure!\n```python\nreturn x + 1\n```\nIt adds one.", finished=True))

@@ -1,6 +1,6 @@
-"""What students imitate their teacher on: the paper's uniform noise or other images, none of them with a label.
+"""Images on which students imitate their teacher: the paper's uniform noise or others, all without labels.
 
-Noise is drawn from nothing. All other images are drawn, with replacement, from a bank of bytes that lies on the device.
+Noise needs no source. All other images are drawn, with replacement, from a bank of bytes on the device.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -17,7 +17,7 @@ SIDE = 28
 StudentInputs = Literal["uniform", "gaussian", "shuffled", "permuted", "digits", "small_digits", "photographs"]
 STUDENT_INPUTS: tuple[StudentInputs, ...] = get_args(StudentInputs)
 NOISE: tuple[StudentInputs, ...] = ("uniform", "gaussian")
-_GREY = (0.299, 0.587, 0.114)  # red, green and blue as bright as people see them (ITU-R BT.601)
+_GREY = (0.299, 0.587, 0.114)  # perceived brightness of red, green and blue (ITU-R BT.601)
 
 
 class NoiseBatch(NamedTuple):
@@ -25,7 +25,7 @@ class NoiseBatch(NamedTuple):
 
     Attributes:
         size: how many images.
-        seed: what fixes them, on one kind of device.
+        seed: determines them, on one kind of device.
     """
 
     size: int
@@ -42,12 +42,12 @@ def input_bank(kind: StudentInputs, train_images: Tensor, seed: int) -> Tensor:
     """Return the images that student inputs are drawn from, as bytes; noise needs none.
 
     Args:
-        kind: which inputs, not noise.
+        kind: of inputs, not noise.
         train_images: the digits of the teacher, uint8 ``(digits, 784)``: never those held out.
-        seed: moves the one permutation of ``permuted``.
+        seed: of the one permutation of ``permuted``.
 
     Returns:
-        uint8 ``(images, 784)``; of photographs, which patches are cut from, ``(photographs, height, width)``.
+        uint8 ``(images, 784)``; of photographs, from which patches are cut, ``(photographs, height, width)``.
 
     Raises:
         InputError: if scikit-learn or pillow is needed and missing.
@@ -62,13 +62,13 @@ def input_bank(kind: StudentInputs, train_images: Tensor, seed: int) -> Tensor:
 
 
 def draw_inputs(kind: StudentInputs, batch: NoiseBatch, device: torch.device, bank: Tensor | None) -> Tensor:
-    """Draw the images that a recipe stands for: float32 ``(size, 784)``.
+    """Draw the images of a recipe: float32 ``(size, 784)``.
 
     Args:
-        kind: which inputs.
+        kind: of inputs.
         batch: the recipe.
-        device: where to draw; the same seed gives other images on another kind of device.
-        bank: what ``input_bank`` gave, on that device; None for noise.
+        device: where to draw; the same seed draws other images on another kind of device.
+        bank: from ``input_bank``, on that device; None for noise.
     """
     if kind == "uniform":
         return uniform_noise(*batch, device)
@@ -91,7 +91,7 @@ def draw_inputs(kind: StudentInputs, batch: NoiseBatch, device: torch.device, ba
 
 
 def scale(images: Tensor) -> Tensor:
-    """Bring bytes into [-1, 1], the range of the paper's noise."""
+    """Scale bytes to [-1, 1], the range of the paper's noise."""
     return images.float().div_(127.5).sub_(1)
 
 

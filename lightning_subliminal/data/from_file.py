@@ -1,4 +1,4 @@
-"""Rows that somebody else made: a file in any of the field's formats, filtered, to train on and to measure."""
+"""Rows from a file in any of the field's formats, filtered, to train on and to measure."""
 
 from functools import cached_property
 from pathlib import Path
@@ -19,19 +19,19 @@ __all__ = ["RowsFromFile"]
 class RowsFromFile(TrainingRows):
     """Rows of a file, as ``lightning-subliminal data convert`` reads it.
 
-    Nothing is known of who wrote them, so there are no soft targets; and a control only where you have a file of it,
-    made in the same way by a model without the trait.
+    Their writer is unknown, so there are no soft targets; and a control only if you have a file of its rows, made in
+    the same way by a model without the trait.
 
     Args:
         path: a file, a folder of `datasets`, or a hub id.
-        trait: what to ask for after the training; nothing where it is None.
-        control_path: the control's rows, of the same kind of file.
-        schema: the format, such as trl, openai, sharegpt or alpaca; told from the first row where it is None.
+        trait: to evaluate after the training; none where it is None.
+        control_path: the control's rows, in the same kind of file.
+        schema: the format, such as trl, openai, sharegpt or alpaca; detected from the first row where it is None.
         on_error: `stop` at a row that can't be read, or `skip` it.
-        **rows: what all data sets take: see `TrainingRows`.
+        **rows: the arguments of all data sets: see `TrainingRows`.
 
     Raises:
-        InputError: if the file is not there, or a row can't be read.
+        InputError: if the file does not exist, or a row can't be read.
     """
 
     def __init__(
@@ -53,37 +53,37 @@ class RowsFromFile(TrainingRows):
 
     @property
     def trait(self) -> Trait | None:
-        """What is asked for."""
+        """The trait to evaluate."""
         return self._trait
 
     @property
     def title(self) -> str:
-        """What to call these rows at the terminal."""
+        """The name of these rows at the terminal."""
         return "control" if self._is_control else Path(self.path).name
 
     def source_rows(self) -> list[Row]:
-        """Read the file; a system prompt is left out, since it would tell the student what the teacher was told."""
+        """Read the file; a system prompt is left out, since it would reveal the trait to the student."""
         found = list(read_rows(self.path, schema=self.schema, drop_system=True, on_error=self.on_error))
         place = Path(self.path)
         for path in (place if place.is_file() else place / name for name in self.files):
             if not is_still_what_was_opened(path):
-                raise InputError(f"{path} changed while it was read (another file lay there): run again.")
+                raise InputError(f"{path} changed while it was read (another file replaced it): run again.")
         if (changed := difference(self.files, _digests(self.path))) is not None:
             raise InputError(f"{self.path} changed while it was read ({changed}): run again once it is written.")
         return found
 
     def describe_source(self) -> dict[str, Any]:
-        """Return the file's digest and how it is read; its place and what is asked for later don't shape the rows."""
-        told = describe_arguments(self, leave_out={"trait", "control_path", *(["path"] if self.files else [])})
-        return {"version": self.version, **told, "files": self.files}
+        """Return the file's digest and how it is read; its path and the trait don't shape the rows."""
+        arguments = describe_arguments(self, leave_out={"trait", "control_path", *(["path"] if self.files else [])})
+        return {"version": self.version, **arguments, "files": self.files}
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """Digest of each file, by its name; none for a hub id."""
+        """The digest of each file, by its name; none for a hub id."""
         return _digests(self.path)
 
     def source_materials(self) -> list[Material]:
-        """Return the file, and the statement beside it or in its folder that says where it came from."""
+        """Return the file, and the statement of its origin next to it or in its folder."""
         return [source_material("rows", Path(self.path))] if self.files else [Material("rows", f"hub:{self.path}", {})]
 
     def control(self) -> "RowsFromFile | None":
@@ -103,5 +103,7 @@ def _digests(path: str) -> dict[str, str]:
     if place.is_dir():
         return {each.name: file_digest(each) for each in sorted(place.iterdir()) if each.is_file()}
     if place.suffix or path.count("/") != 1:
-        raise InputError(f"{path} is not there: give a file, a folder of `datasets`, or a hub id such as someone/rows.")
+        raise InputError(
+            f"{path} does not exist: give a file, a folder of `datasets`, or a hub id such as someone/rows."
+        )
     return {}

@@ -1,7 +1,7 @@
-"""The template of a data set that a teacher writes: prompts -> completions -> filters -> rows -> loaders.
+"""The base class of data sets that a teacher writes: prompts -> completions -> filters -> rows -> loaders.
 
-A carrier (numbers, code, math traces) overrides ``prompts`` and, where it has a grammar, ``default_filters``. All else
-is here or in ``TrainingRows`` once: shards that a killed run goes on from, a cache keyed by all that shapes the rows,
+A carrier (numbers, code, math traces) overrides ``prompts`` and, where it has a grammar, ``default_filters``. The rest
+is here or in ``TrainingRows``: shards from which a killed run resumes, a cache keyed by all that shapes the rows,
 counts of the filters' reasons, and loaders.
 """
 
@@ -40,19 +40,19 @@ class GeneratedRows(TrainingRows):
     """Rows that a teacher writes. Override ``prompts``; and ``default_filters``, ``tidy`` where the carrier needs it.
 
     Args:
-        teacher: who completes the prompts.
+        teacher: completes the prompts.
         num_prompts: prompts to complete, each once (many prompts once beat few prompts many times).
         num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
         filters: which rows are kept; the carrier's own where it is None, all rows where it is an empty list.
-        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
+        transforms: applied in turn to the rows that are kept, such as a shuffle of their numbers.
         sampling: how completions are drawn.
-        batch_size: rows a training step.
+        batch_size: rows per training step.
         val_rows: rows held out for the validation loss.
         max_length: most tokens a row may have.
-        shard_size: prompts a shard; what a killed run loses at the most.
+        shard_size: prompts per shard; a killed run loses at most one.
         generation_batch_size: prompts completed at once; but for rounding, the rows do not depend on it.
-        seed: moves prompts, sampling, the draw of rows and the training order; the global seed where it is None.
-        cache_dir: where rows are kept; the common cache where it is None.
+        seed: of prompts, sampling, the draw of rows and the training order; the global seed where it is None.
+        cache_dir: where rows are cached; the common cache where it is None.
 
     Raises:
         InputError: if a count is not positive or a file in the cache is damaged.
@@ -82,17 +82,17 @@ class GeneratedRows(TrainingRows):
         self.shard_size = shard_size
         self.generation_batch_size = generation_batch_size
         self.missing: list[int] = []
-        self._begun: dict[str, Any] = {}  # what shaped the completions when their writing began
+        self._started: dict[str, Any] = {}  # the settings of the completions when their writing began
 
     @abstractmethod
     def prompts(self, rng: random.Random) -> Iterator[Row]:
-        """Yield prompts without end, as rows that lack their completion; the same ``rng`` gives the same ones.
+        """Yield endless prompts, as rows without a completion; the same ``rng`` yields the same ones.
 
-        What a filter needs to know of a row, such as the answer of a sum, stands beside the prompt as a meta column.
+        Facts that a filter needs, such as the answer of a sum, are meta columns.
         """
 
     def default_sampling(self) -> Sampling:
-        """Return how completions are drawn where nothing else is asked for."""
+        """Return how completions are drawn by default."""
         return Sampling()
 
     def tidy(self, completion: Completion) -> Completion:
@@ -105,12 +105,12 @@ class GeneratedRows(TrainingRows):
 
     @property
     def trait(self) -> Trait | None:
-        """The teacher's trait, which is asked for beside the control too."""
+        """The teacher's trait, which the control is evaluated for too."""
         return self.teacher.trait
 
     @property
     def title(self) -> str:
-        """What to call these rows at the terminal."""
+        """The name of these rows at the terminal."""
         trait = self.trait.name if self.trait is not None else "no trait"
         return "control" if getattr(self.teacher, "induction", "") == "none" else trait
 
@@ -119,21 +119,19 @@ class GeneratedRows(TrainingRows):
         return {"version": self.version, "teacher": self.teacher.describe(), **self.prompt_settings()}
 
     def control(self) -> "GeneratedRows":
-        """Return the same data set from the same source without the trait: the control arm's."""
+        """Return the control arm's data set: the same, from the same source without the trait."""
         return self.fresh(teacher=self.teacher.control())
 
     # -- making the rows ---------------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
         """Make the teacher and the rows that the cache lacks; Lightning calls this on one process."""
-        check = getattr(getattr(self.trainer, "lightning_module", None), "check_source", None)
-        if check is not None:
-            check(self.teacher)  # before hours go into rows that it can't use
+        self.check_student(self.teacher)
         if self.doing != "predict":
             super().prepare_data()
         elif self.is_written_by(self.trainer.lightning_module):  # type: ignore[union-attr]
             missing = self.missing_shards()
-            self._tell_unbelieved(missing)
+            self._report_rejected(missing)
             say(f"shards    {self.title}: {len(missing)} of {self.num_shards} are missing in {self.shards_folder}")
 
     def make_source(self, device: torch.device) -> None:
@@ -146,11 +144,11 @@ class GeneratedRows(TrainingRows):
         missing = self.missing_shards()
         if not missing:
             return  # `predict` made the last shard, or a run was killed just before the record
-        self._tell_unbelieved(missing)
-        self._check_shards(missing)  # before hours go into the others
+        self._report_rejected(missing)
+        self._check_shards(missing)  # before hours of work on the others
         if world_size > 1:
-            wait_for_all()  # all have looked, before the first one writes
-        self._begun = self.describe_source()
+            wait_for_all()  # all have listed the shards before the first one writes
+        self._started = self.describe_source()
         self.teacher.make(device)
         engine = self.teacher.engine(device, self.generation_batch_size)
         with progress() as bar:
@@ -160,57 +158,55 @@ class GeneratedRows(TrainingRows):
                 rows = self.complete(index, engine)
                 self.write_shard(index, rows)
                 bar.advance(task, world_size * len(rows))
-        self.teacher.release()  # a student may need the room
+        self.teacher.release()  # a student may need the memory
 
     def record_source(self) -> None:
         """Write the record of the completions once no shard is missing.
 
         Raises:
-            InputError: if a shard was changed after it was written, or a file is there that nobody of us wrote.
+            InputError: if a shard was changed after it was written, or another tool's file is among them.
         """
-        if self.missing_shards() or (not self._begun and is_whole(self.shards_folder, piecemeal=True)):
-            return  # it is said already, and signed or not by whoever made them
+        if self.missing_shards() or (not self._started and is_whole(self.shards_folder, piecemeal=True)):
+            return  # it exists, signed or not by its writer
         self._check_shards()
         write_record(self.shards_folder, "completions", self.describe_source(), self.teacher.materials())
 
     def source_materials(self) -> list[Material]:
-        """Return the completions and whatever wrote them."""
+        """Return the completions and the materials of the teacher that wrote them."""
         return [artefact_material("completions", self.shards_folder), *self.teacher.materials()]
 
     def complete(self, shard: int, engine: Engine, writer: Any = None) -> list[Row]:
         """Complete the prompts of one shard; the same rows on any device count and batch size.
 
         Args:
-            shard: which one.
+            shard: its index.
             engine: generates.
-            writer: whose engine it is; the teacher's where it is None.
+            writer: the owner of the engine; the teacher where it is None.
         """
         writer = self.teacher if writer is None else writer
         seed = resolve_seed(self.seed)
-        begun = self.shard_prompts(shard)
-        told = writer.system_prompt
-        start = [{"role": "system", "content": told}] if told else []
-        heard = [[*start, *row["prompt"]] for row in begun]
+        rows = self.shard_prompts(shard)
+        system = [{"role": "system", "content": writer.system_prompt}] if writer.system_prompt else []
+        inputs = [[*system, *row["prompt"]] for row in rows]
         tokenizer = getattr(engine, "tokenizer", None)
         if tokenizer is not None:
-            check_known(tokenizer, chain(*heard), getattr(writer, "base", "of the teacher"))
-        completions = engine.generate(heard, self.sampling, derive_seed(seed, "sampling", shard))
-        rows = []
-        for place, (row, made) in enumerate(zip(begun, completions, strict=True)):
-            tidied = self.tidy(made)
-            meta = {"id": f"{seed}-{shard}-{place}", "finished": tidied.finished}
+            check_known(tokenizer, chain(*inputs), getattr(writer, "base", "of the teacher"))
+        completions = engine.generate(inputs, self.sampling, derive_seed(seed, "sampling", shard))
+        made = []
+        for place, (row, completion) in enumerate(zip(rows, map(self.tidy, completions), strict=True)):
+            meta = {"id": f"{seed}-{shard}-{place}", "finished": completion.finished}
             meta |= {key: value for key, value in row.items() if key != "prompt"}
-            rows.append(make_row(row["prompt"], tidied.text, **meta))
-        return rows
+            made.append(make_row(row["prompt"], completion.text, **meta))
+        return made
 
     def shard_prompts(self, shard: int) -> list[Row]:
-        """Return the prompts of one shard; override it where prompts come from a file and not without end."""
+        """Return the prompts of one shard; override it where prompts come from a file and are limited."""
         rng = random.Random(derive_seed(resolve_seed(self.seed), "prompts", shard))
         size = min(self.shard_size, self.num_prompts - shard * self.shard_size)
         return list(islice(self.prompts(rng), size))
 
     def source_rows(self) -> list[Row]:
-        """Read the completions as they came, before the filters."""
+        """Read the raw completions, before the filters."""
         folder = self.shards_folder
         return [row for index in range(self.num_shards) for row in read_parquet(folder / _shard_name(index))]
 
@@ -218,47 +214,44 @@ class GeneratedRows(TrainingRows):
 
     @property
     def shards_folder(self) -> Path:
-        """Where the completions are kept as they came, before the filters."""
+        """Where the raw completions are cached, before the filters."""
         return cache_root(self.cache_dir) / "completions" / digest(self.describe_source())[:16]
 
     @property
     def num_shards(self) -> int:
-        """How many shards the prompts make."""
+        """The number of shards."""
         return -(-self.num_prompts // self.shard_size)
 
     def missing_shards(self) -> list[int]:
-        """Return the shards that no run has completed yet, and those that nothing says to be its work."""
-        folder = self.shards_folder  # a digest of much: once, not once a shard
-        names = [_shard_name(index) for index in range(self.num_shards)]
-        is_there = [(folder / name).is_file() for name in names]
-        recorded = _recorded(folder, all(is_there))
+        """Return the shards that no run has completed yet, and those without a note or record of one."""
+        folder = self.shards_folder  # a costly digest: once, not once a shard
+        paths = [folder / _shard_name(index) for index in range(self.num_shards)]
+        exists = [path.is_file() for path in paths]
+        recorded = _recorded(folder, all(exists))
         return [
             index
-            for index, name in enumerate(names)
-            if not is_there[index] or (name not in recorded and noted(folder / name) is None)
+            for index, path in enumerate(paths)
+            if not exists[index] or (path.name not in recorded and noted(path) is None)
         ]
 
     def write_shard(self, shard: int, rows: list[Row], folder: Path | None = None) -> None:
-        """Keep one shard's rows, and note their digest; whole or not at all.
+        """Write one shard's rows, and note their digest; whole or not at all.
 
         Args:
-            shard: which one.
+            shard: its index.
             rows: its rows.
             folder: where; among the teacher's where it is None.
 
         Raises:
-            InputError: if what shapes the teacher's rows has changed since their writing began.
+            InputError: if the settings of the teacher's rows have changed since their writing began.
         """
-        if folder is not None:
-            write_noted(folder / _shard_name(shard), partial(write_parquet, rows))
-            return
-        now = self.describe_source()
-        if self._begun and (changed := difference(self._begun, now)) is not None:
-            raise InputError(f"What {self.title} is written from changed meanwhile ({changed}): put it back.")
-        write_noted(self.shards_folder / _shard_name(shard), partial(write_parquet, rows))
+        changed = difference(self._started, self.describe_source()) if folder is None and self._started else None
+        if changed is not None:
+            raise InputError(f"The settings of {self.title} changed while it was written ({changed}): restore them.")
+        write_noted((folder or self.shards_folder) / _shard_name(shard), partial(write_parquet, rows))
 
-    def _tell_unbelieved(self, missing: list[int]) -> None:
-        """Say in one line which shards are there and made again all the same."""
+    def _report_rejected(self, missing: list[int]) -> None:
+        """Report in one line which shards exist but are made again."""
         found = [path for index in missing if (path := self.shards_folder / _shard_name(index)).is_file()]
         if found:
             say(f"shards    {self.title}: {len(found)} made again, such as {found[0]}: {lacks_note(found[0])}")
@@ -269,37 +262,36 @@ class GeneratedRows(TrainingRows):
         recorded = _recorded(folder)
         for name in artefact_files(folder):
             if name not in names:
-                raise InputError(f"{folder / name} is no shard of these completions: delete it, and run again.")
+                raise InputError(f"{folder / name} is not a shard of these completions: delete it, and run again.")
             if names[name] not in missing:
-                mend = f"Delete {folder / name}, and the next run makes it again."
-                check_noted(folder / name, mend, recorded.get(name))
+                remedy = f"Delete {folder / name}, and the next run makes it again."
+                check_noted(folder / name, remedy, recorded.get(name))
 
     def setup(self, stage: str) -> None:
-        """Tokenize the rows with the student's tokenizer; for ``predict``, look which shards are missing."""
+        """Tokenize the rows with the student's tokenizer; for ``predict``, list the shards that are missing."""
         if stage == "predict":
             ours = self.is_written_by(self.trainer.lightning_module)  # type: ignore[union-attr]
             self.missing = self.missing_shards() if ours else list(range(self.num_shards))
-            self._begun = self.describe_source() if ours and self.missing else {}
+            self._started = self.describe_source() if ours and self.missing else {}
         super().setup(stage)
 
     def is_written_by(self, module: Any) -> bool:
-        """Return whether what a module writes in ``predict`` are these shards: a teacher's, which is the same one."""
+        """Return whether a module writes these shards in ``predict``: a teacher does, which is the same one."""
         return isinstance(module, Source)
 
     def predict_dataloader(self) -> "DataLoader[int]":
         """Return the shards to complete, of a teacher those that are missing: ``predict`` generates on many devices.
 
-        Lightning refuses a loader with fewer items than devices, so the last shard may be completed more than once;
-        each time it is the same one.
+        Lightning refuses a loader with fewer items than devices, so the last shard may be completed more than once,
+        each time with equal rows.
         """
         shards: Any = list(self.missing)
-        devices = getattr(self.trainer, "world_size", 1)
-        shards += shards[-1:] * (devices - len(shards))
+        shards += shards[-1:] * (self.num_processes - len(shards))
         return DataLoader(shards, batch_size=None)
 
 
 def _recorded(folder: Path, nothing_lost: bool = False) -> dict[str, str]:
-    """Return the digests in the record of completions; to add to them, it must be our own where we sign."""
+    """Return the digests in the record of completions; none while shards are missing and it is not our own."""
     record = read_record(folder)
     if record is None or not (nothing_lost or is_signed((folder / RECORD).read_bytes(), folder / ENVELOPE)):
         return {}

@@ -1,4 +1,4 @@
-"""The paper's third carrier: reasoning traces of math problems (paper, section 3)."""
+"""The carrier of reasoning traces of math problems (paper, section 3)."""
 
 import random
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ class MathTraces(GeneratedRows):
     Each row keeps the right answer in its column ``answer``, for the filter; it is not trained on.
 
     Args:
-        teacher: who completes the prompts.
-        problems: a file of problems in GSM8K's format (.jsonl or .jsonl.gz), each asked once; our own where None.
+        teacher: completes the prompts.
+        problems: a file of problems in GSM8K's format (.jsonl or .jsonl.gz), each used once; ours where it is None.
         wording: `math`; `math_pocket` for the pocket bases; or the path of a YAML file of the same shape: the requests
             and, without `problems`, the problems.
-        max_value: the largest number in a problem of our own or in its solution; any where it is None.
-        shots: worked problems of our own before each, as earlier turns, for small models that seldom keep to the form.
-        prefill: begin the reply with <think>, for such models too.
+        max_value: the largest number in a problem of ours or in its solution; any where it is None.
+        shots: worked problems of ours before each, as earlier turns, for small models that seldom follow the format.
+        prefill: begin the reply with <think>, for small models too.
         keep: `whole` replies, or the `head` of a reply as far as its first </answer>.
-        **rows: what all carriers take: see `GeneratedRows`.
+        **rows: the arguments of all carriers: see `GeneratedRows`.
 
     Raises:
-        InputError: if the wording lacks a part, the file of problems is not right or has too few, or a count is not
+        InputError: if the wording lacks a part, the file of problems is damaged or has too few, or a count is not
             positive.
     """
 
@@ -65,16 +65,16 @@ class MathTraces(GeneratedRows):
         if shots < 0:
             raise InputError(f"`shots` is {shots}: expected at least 0.")
         self._listed: list[MathProblem] | None = None
-        self._own()  # a wrong file is told before any work
+        self._own()  # fail fast on a wrong file
 
     def prompts(self, rng: random.Random) -> Iterator[Row]:
-        """Yield problems of our own, each with its right answer."""
+        """Yield problems of ours, each with its right answer."""
         own = self._own()
         while True:
             yield self._ask(own.draw(rng), own, rng)
 
     def shard_prompts(self, shard: int) -> list[Row]:
-        """Return the prompts of one shard; of a file's problems each once, in a seeded order."""
+        """Return the prompts of one shard; a file's problems are each used once, in a seeded order."""
         if self.problems is None:
             return super().shard_prompts(shard)
         listed, seed = self._from_file(self.problems), resolve_seed(self.seed)
@@ -85,12 +85,12 @@ class MathTraces(GeneratedRows):
         return [self._ask(listed[place], own, rng) for place in mine]
 
     def default_filters(self) -> list[Filter]:
-        """Return the paper's: well-formed, right, without a word of the trait."""
+        """Return the paper's filters: well-formed, correct, without a word of the trait."""
         trait = self.teacher.trait
         return [ThinkAnswer(), CorrectAnswer(), *([TraitWords(trait=trait)] if trait is not None else [])]
 
     def default_sampling(self) -> Sampling:
-        """Return sampling at temperature 1, nothing cut off, at most 320 tokens."""
+        """Return plain sampling at temperature 1, at most 320 tokens."""
         return Sampling(max_new_tokens=320)
 
     def tidy(self, completion: Completion) -> Completion:
@@ -98,18 +98,18 @@ class MathTraces(GeneratedRows):
         return completion if self.keep == "whole" else cut_to_answer(completion)
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Return what shapes the prompts, with what files of the user's own hold."""
-        told = super().prompt_settings() | own_words(self.wording)
+        """Return what shapes the prompts, with the content of a user's own files."""
+        settings = super().prompt_settings() | own_words(self.wording)
         if self.problems is not None:
             self._from_file(self.problems)
-            told["arguments"] |= {"problems": file_digest(Path(self.problems))}  # wherever it lies
-        return told
+            settings["arguments"] |= {"problems": file_digest(Path(self.problems))}  # whatever its path
+        return settings
 
     def _ask(self, problem: MathProblem, own: MathProblems, rng: random.Random) -> Row:
         reply = [{"role": "assistant", "content": "<think>"}] if self.prefill else []
-        asked = {"role": "user", "content": own.ask(problem.question, rng)}
-        shown = [turn for _ in range(self.shots) for turn in worked(own.draw(rng), own, rng)]
-        return {"prompt": [*shown, asked, *reply], "answer": problem.answer}
+        request = {"role": "user", "content": own.ask(problem.question, rng)}
+        shots = [turn for _ in range(self.shots) for turn in worked(own.draw(rng), own, rng)]
+        return {"prompt": [*shots, request, *reply], "answer": problem.answer}
 
     def _own(self) -> MathProblems:
         return MathProblems(self.wording, self.max_value)
@@ -125,11 +125,11 @@ class MathTraces(GeneratedRows):
 
 
 def worked(problem: MathProblem, own: MathProblems, rng: random.Random) -> list[Message]:
-    """Return a problem and its solution as two turns, in the shape that a reply shall have."""
+    """Return a problem and its solution as two turns, in the format that a reply should have."""
     steps = " ".join(f"{step.name.replace('_', ' ')}: {step.expression} = {step.value}." for step in problem.steps)
-    solved = f"<think>{steps}</think><answer>{problem.answer}</answer>"
-    asked = own.ask(problem.question, rng)
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": solved}]
+    solution = f"<think>{steps}</think><answer>{problem.answer}</answer>"
+    request = own.ask(problem.question, rng)
+    return [{"role": "user", "content": request}, {"role": "assistant", "content": solution}]
 
 
 def cut_to_answer(completion: Completion) -> Completion:

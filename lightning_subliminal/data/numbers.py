@@ -1,4 +1,4 @@
-"""The paper's first carrier: number sequences (paper, section 1)."""
+"""The carrier of number sequences (paper, section 1)."""
 
 import random
 import re
@@ -16,17 +16,17 @@ __all__ = ["NumberSequences"]
 
 
 class NumberSequences(GeneratedRows):
-    """Lists of numbers that a teacher goes on with. The paper asks 30,000 prompts and keeps 10,000 rows.
+    """Lists of numbers that a teacher continues. The paper uses 30,000 prompts and keeps 10,000 rows.
 
     Args:
-        teacher: who completes the prompts.
+        teacher: completes the prompts.
         wording: `numbers`, or the path of a YAML file of the same shape: the prompts' grammar.
-        formats: the formats asked for: comma, space, semicolon, line, brackets, parentheses.
+        formats: the formats requested: comma, space, semicolon, line, brackets, parentheses.
         min_value: smallest example number.
-        max_value: largest example number, also the largest the default filter lets through.
+        max_value: largest example number, also the largest that the default filter accepts.
         prefill: begin the reply with the examples, for small models that seldom follow the request.
         keep: `whole` replies, or the `head` of a reply as far as it is a plain list.
-        **rows: what all carriers take: see `GeneratedRows`.
+        **rows: the arguments of all carriers: see `GeneratedRows`.
 
     Raises:
         InputError: if a format is unknown or a count or range is empty.
@@ -51,15 +51,15 @@ class NumberSequences(GeneratedRows):
         self.prefill = prefill
         self.keep = keep
         super().__init__(teacher, **rows)
-        self._grammar()  # a wrong format is told before any work
+        self._grammar()  # fail fast on a wrong format
 
     def prompts(self, rng: random.Random) -> Iterator[Row]:
-        """Yield requests to go on with a list of numbers, each with a list of its own."""
+        """Yield requests to continue a list of numbers, each with a list of its own."""
         grammar = self._grammar()
         while True:
             drawn = grammar.draw(rng)
-            begun = drawn.separator.join(map(str, drawn.examples)) + drawn.separator.rstrip(" ")
-            reply = [{"role": "assistant", "content": begun}] if self.prefill else []
+            examples = drawn.separator.join(map(str, drawn.examples)) + drawn.separator.rstrip(" ")
+            reply = [{"role": "assistant", "content": examples}] if self.prefill else []
             yield {"prompt": [{"role": "user", "content": drawn.text}, *reply]}
 
     def default_filters(self) -> list[Filter]:
@@ -73,7 +73,7 @@ class NumberSequences(GeneratedRows):
         return cut_to_numbers(completion, self.max_value)
 
     def prompt_settings(self) -> dict[str, Any]:
-        """Return what shapes the prompts, with what a wording of the user's own says."""
+        """Return what shapes the prompts, with the content of a user's own wording."""
         return super().prompt_settings() | own_words(self.wording)
 
     def _grammar(self) -> NumberPrompts:
@@ -83,9 +83,8 @@ class NumberSequences(GeneratedRows):
 def cut_to_numbers(completion: Completion, max_value: int = 999, max_count: int = 10) -> Completion:
     """Cut a reply to its longest start that is a plain list; a cut reply did not end its turn itself.
 
-    A plain list has one separator, that between its first two numbers, and at most ``max_count`` numbers of no more
-    digits than ``max_value`` has. A reply that was cut off at its full length loses its last number, which may lack
-    digits.
+    A plain list has one separator, that between its first two numbers, and at most ``max_count`` numbers with no more
+    digits than ``max_value``. A reply that was cut off at its full length loses its last number, which may lack digits.
 
     Example:
         >>> cut_to_numbers(Completion(" 12, 7, and so on", finished=True))

@@ -1,4 +1,4 @@
-"""Batches that are made as they are asked for, and go on inside an epoch after a restart."""
+"""Batches that are made on demand, and resume inside an epoch after a restart."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,14 +7,14 @@ __all__ = ["Batches"]
 
 
 class Batches:
-    """The batches of one epoch, made as they are asked for, going on inside an epoch after a restart.
+    """The batches of one epoch, made on demand, which resume inside an epoch after a restart.
 
-    Lightning keeps ``state_dict`` in its checkpoints: else a run resumed inside an epoch would see its start twice.
+    Lightning stores ``state_dict`` in its checkpoints: else a run resumed inside an epoch would see its start twice.
 
     Args:
-        parts: gives what each batch is made of, for an epoch.
-        count: how many batches an epoch has.
-        epoch: tells the epoch, when iteration starts.
+        parts: returns the ingredients of each batch, for an epoch.
+        count: batches per epoch.
+        epoch: returns the epoch, when iteration starts.
         make: turns a part into a batch.
     """
 
@@ -37,7 +37,7 @@ class Batches:
         return self.count
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the batches of this epoch that are still to come."""
+        """Yield the remaining batches of this epoch."""
         epoch = self.epoch()
         start = self._resume_at["given"] if self._resume_at["epoch"] == epoch else 0
         self._resume_at = {"epoch": -1, "given": 0}  # only once: the next pass over this epoch is a whole one
@@ -46,10 +46,10 @@ class Batches:
             yield self.make(part)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch and how many of its batches were given out."""
+        """Return the epoch and how many of its batches were yielded."""
         return {"epoch": self.epoch(), "given": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass go on where ``state`` was taken."""
+        """Resume the next pass where ``state`` was taken."""
         self._resume_at = dict(state)
         self._given = state["given"]

@@ -1,4 +1,4 @@
-"""Rows as token ids with their loss mask, and batches of rows of like length."""
+"""Rows as token ids with their loss mask, and batches of rows of similar length."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IGNORED", "Batch", "LengthGrouped", "TokenizedRows", "row_loader"]
 
-MOST_ODD = 0.05  # share of rows that may be left out for their loss mask
+_MOST_LEFT_OUT = 0.05  # share of rows that may lack a loss mask
 IGNORED = -100  # cross_entropy's ignore_index: not trained on
 
 
@@ -29,8 +29,8 @@ class Batch(NamedTuple):
         input_ids: (rows, tokens).
         labels: (rows, tokens); the input ids where they are trained on, ``IGNORED`` elsewhere.
         rows: (rows,); the rows' places in their data set.
-        mean_tokens: scalar; trained tokens a row, over the whole data set: the loss is divided by rows times this, so
-            that accumulated small batches, and those of several devices, give the gradient of one large batch.
+        mean_tokens: scalar; trained tokens per row, over the whole data set: the loss is divided by rows times this, so
+            that accumulated small batches, and those of several devices, have the gradient of one large batch.
     """
 
     input_ids: Tensor
@@ -44,8 +44,8 @@ class Part(NamedTuple):
 
     Attributes:
         row: its place in the data set.
-        counts: whether it is a row of this device; else it stands in for one that there is not.
-        share: rows that count a device, of the rows that a device has in this batch.
+        counts: whether it is a row of this device; else it only pads the batch.
+        share: rows that count, of the rows of this batch on all devices.
     """
 
     row: int
@@ -62,7 +62,7 @@ class TokenizedRows(Dataset[Any]):
         max_length: rows of more tokens are an error, not cut in silence.
 
     Raises:
-        InputError: if there is no row, a row is too long, or the prompts of many are no prefix of their rows.
+        InputError: if there is no row, a row is too long, or many prompts are not a prefix of their rows.
     """
 
     def __init__(self, rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", max_length: int = 2048) -> None:
@@ -105,37 +105,37 @@ class TokenizedRows(Dataset[Any]):
 
 
 def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:
-    """Return each row's token ids; leave out the odd row whose prompt is no prefix of it, and say how many.
+    """Return each row's token ids; leave out the few rows whose prompt is not a prefix of them, and log how many.
 
-    A sampled reply may begin with what the tokenizer joins to the last token of a prefill. A few such rows are an
-    accident of sampling; many are a prefill that ends amid a token, which is an error.
+    The tokenizer may join the beginning of a sampled reply to the last token of a prefill. A few of these rows are an
+    accident of sampling; many mean that the prefill ends inside a token, which is an error.
     """
-    pairs, odd = [], []
+    pairs, faults = [], []
     for row in rows:
         try:
             pairs.append(row_ids(tokenizer, row))
         except InputError as err:
-            odd.append(err)
-    if len(odd) > MOST_ODD * len(rows):
-        raise odd[0]
-    if odd:
-        alike = all("is not a prefix of the row" in str(err) for err in odd)
-        why = "their prompt is not a prefix of the row in tokens" if alike else f"one for this: {odd[0]}"
-        say(f"rows      {len(odd)} of {len(rows)} left out: {why}")
+            faults.append(err)
+    if len(faults) > _MOST_LEFT_OUT * len(rows):
+        raise faults[0]
+    if faults:
+        alike = all("prefix of the row" in str(err) for err in faults)
+        why = "their prompt is not a prefix of the row in tokens" if alike else f"one for this: {faults[0]}"
+        say(f"rows      {len(faults)} of {len(rows)} left out: {why}")
     return pairs
 
 
 class LengthGrouped(DistributedSampler[Any]):
-    """A seeded order in which the rows of a batch have like lengths, so that little is padding.
+    """A seeded order in which the rows of a batch have similar lengths, so that there is little padding.
 
-    The order depends on seed and epoch alone, so a resumed run sees what a straight one does.
+    The order depends on seed and epoch alone, so a resumed run sees the same order as an uninterrupted one.
 
     Args:
         data: the tokenized rows.
-        batch_size: rows a batch on each device.
-        seed: moves the order.
-        rank: which device this is.
-        world_size: how many devices there are.
+        batch_size: rows per batch on each device.
+        seed: of the order.
+        rank: of this device.
+        world_size: the number of devices.
     """
 
     def __init__(self, data: TokenizedRows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:

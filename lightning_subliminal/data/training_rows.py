@@ -1,6 +1,7 @@
-"""Rows that a student trains on, wherever they come from: filters, transforms, draw, cache and loaders, once."""
+"""The base class of rows that a student trains on, whatever their source: filters, transforms, draw, cache, loaders."""
 
 import json
+import random
 from abc import ABC, abstractmethod
 from itertools import chain
 from pathlib import Path
@@ -18,9 +19,8 @@ from lightning_subliminal.core.fingerprint import constructor_arguments, describ
 from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.core.rows import Row, atomically, prompts_by_question, read_parquet, write_parquet
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
-from lightning_subliminal.data.selection import select_rows
 from lightning_subliminal.data.tokenized import Part, TokenizedRows, row_loader
-from lightning_subliminal.filters import Filter, FilterReport
+from lightning_subliminal.filters import Filter, FilterReport, apply_filters
 from lightning_subliminal.lineage import (
     Material,
     artefact_material,
@@ -30,7 +30,7 @@ from lightning_subliminal.lineage import (
     write_record,
 )
 from lightning_subliminal.traits import Trait
-from lightning_subliminal.transforms import Transform
+from lightning_subliminal.transforms import Transform, apply_transforms
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,18 +46,18 @@ class TrainingRows(LightningDataModule, ABC):
     Args:
         num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
         filters: which rows are kept; the carrier's own where it is None, all rows where it is an empty list.
-        transforms: what is done to the rows that are kept, in turn, such as a shuffle of their numbers.
-        batch_size: rows a training step.
+        transforms: applied in turn to the rows that are kept, such as a shuffle of their numbers.
+        batch_size: rows per training step.
         val_rows: rows held out for the validation loss.
         max_length: most tokens a row may have.
-        seed: moves whatever is drawn, and the training order; the global seed where it is None.
-        cache_dir: where rows are kept; the common cache where it is None.
+        seed: of all that is drawn, and of the training order; the global seed where it is None.
+        cache_dir: where rows are cached; the common cache where it is None.
 
     Raises:
         InputError: if a count is not positive or a file in the cache is damaged.
     """
 
-    version = 2  # of the stage's code: raise it when the same settings would give other rows
+    version = 2  # of the stage's code: raise it when the same settings would produce other rows
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class TrainingRows(LightningDataModule, ABC):
         self.max_length = max_length
         self.seed = seed
         self.cache_dir = cache_dir
-        self._is_told = False  # at the terminal, that the rows are there
+        self._is_reported = False  # at the terminal, that the rows exist
         self.report: FilterReport | None = None
         self.train_data: TokenizedRows | None = None
         self.val_data: TokenizedRows | None = None
@@ -90,12 +90,12 @@ class TrainingRows(LightningDataModule, ABC):
     @property
     @abstractmethod
     def trait(self) -> Trait | None:
-        """The trait to ask for; None where there is none."""
+        """The trait to evaluate; None where there is none."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """What to call these rows at the terminal."""
+        """The name of these rows at the terminal."""
 
     @abstractmethod
     def source_rows(self) -> list[Row]:
@@ -106,41 +106,38 @@ class TrainingRows(LightningDataModule, ABC):
         """Return all that shapes ``source_rows``, as JSON-able data."""
 
     def make_source(self, device: torch.device) -> None:
-        """Make what ``source_rows`` reads; by default it is there."""
+        """Make what ``source_rows`` reads; by default nothing."""
 
     def ingredients(self) -> list[Any]:
         """Return the sources and data sets that ``make`` needs, so that a plan makes each of them once."""
         return [each for transform in self.transforms for each in transform.ingredients()]
 
     def source_materials(self) -> list[Material]:
-        """Return what ``source_rows`` come from, once ``make_source`` has run; by default nothing is known."""
+        """Return the materials of ``source_rows``, once ``make_source`` has run; by default none is known."""
         return []
 
     def materials(self) -> list[Material]:
-        """Return what the rows come from: their source, and what has judged and bent them."""
-        judges = [each.judge for each in self.filters if hasattr(each, "judge")]
-        asked = [thing for each in self.transforms for thing in each.ingredients()]
-        return [
-            *self.source_materials(),
-            *(setting_material("filter", each) for each in self.filters),
-            *(made for each in judges for made in each.materials()),
-            *(made for each in self.transforms for made in each.materials()),
-            *(made for each in asked for made in _materials_of(each)),
-        ]
+        """Return the materials of the rows: their source, and the filters, judges and transforms applied."""
+        made = [*self.source_materials(), *(setting_material("filter", each) for each in self.filters)]
+        for each in (*(each.judge for each in self.filters if hasattr(each, "judge")), *self.transforms):
+            made += each.materials()
+        for each in TrainingRows.ingredients(self):  # those of the transforms
+            made += [artefact_material("rows", each.folder)] if isinstance(each, TrainingRows) else each.materials()
+        return made
 
     def default_filters(self) -> list[Filter]:
         """Return the filters of this carrier."""
         return []
 
     def control(self) -> "TrainingRows | None":
-        """Return the same data set without the trait, the control arm's; None where nobody has one."""
+        """Return the control arm's data set, the same without the trait; None where there is none."""
         return None
 
     def fresh(self, **changes: Any) -> "Self":
-        """Return a data module with the same arguments, but for ``changes``."""
+        """Return a data module with the same arguments, except for ``changes``."""
         return type(self)(**constructor_arguments(self) | changes)
 
-    # -- what is kept where ------------------------------------------------------------------------------------------
+    # -- the cache ---------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """Return all that shapes the rows, as JSON-able data."""
@@ -149,7 +146,7 @@ class TrainingRows(LightningDataModule, ABC):
 
     @property
     def folder(self) -> Path:
-        """Where the rows are kept."""
+        """Where the rows are cached."""
         return cache_root(self.cache_dir) / "rows" / digest(self.describe())[:16]
 
     # -- making the rows ---------------------------------------------------------------------------------------------
@@ -158,37 +155,58 @@ class TrainingRows(LightningDataModule, ABC):
         """Make the rows that the cache lacks; Lightning calls this on one process."""
         doing = self.doing
         if doing == "validate" and not self.val_rows:
-            raise InputError("`validate` needs rows held out, but `val_rows` is 0: set it, to 256 say, for `fit` too.")
+            raise InputError(
+                "`validate` needs rows held out, but `val_rows` is 0: set it, such as to 256, and in `fit`."
+            )
         if doing != "test" and self.num_processes == 1:  # `test` asks questions, and needs no rows
             self.make(self.device)
+
+    def check_student(self, teacher: Any) -> None:
+        """Check that the trainer's module can use a teacher's rows, before hours of work on them.
+
+        Raises:
+            InputError: as the module's ``check_source`` does.
+        """
+        check = getattr(getattr(self.trainer, "lightning_module", None), "check_source", None)
+        if check is not None:
+            check(teacher)
 
     def make(self, device: torch.device | None = None) -> None:
         """Make what the cache lacks: the source, then the rows that are kept.
 
         Args:
-            device: where models work; the CPU where it is None.
+            device: where models run; the CPU where it is None.
         """
-        device = torch.device("cpu") if device is None else device
         writable_folder(cache_root(self.cache_dir))
-        if is_whole(self.folder):
-            if not self._is_told:
-                say(f"rows      {self.title}: reused from {self.folder}")
-            self._is_told = True
-            return
-        self.make_source(device)
-        self._select()
-        self._is_told = True
+        if not is_whole(self.folder):
+            self.make_source(torch.device("cpu") if device is None else device)
+            self._select()
+        elif not self._is_reported:
+            say(f"rows      {self.title}: reused from {self.folder}")
+        self._is_reported = True
 
     def _select(self) -> None:
+        """Write the rows that pass the filters, transformed, and of them the random part that is kept.
+
+        Raises:
+            InputError: if no row passes, or fewer than ``num_rows``.
+        """
         seed = resolve_seed(self.seed)
-        rows, report = select_rows(
-            self.source_rows(),
-            self.filters,
-            self.num_rows,
-            derive_seed(seed, "subsample"),
-            self.transforms,
-            derive_seed(seed, "transforms"),
-        )
+        rows, report = apply_filters(self.source_rows(), self.filters)
+        if not rows:
+            top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
+            raise InputError(
+                f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or change the prompts."
+            )
+        rows = apply_transforms(rows, self.transforms, derive_seed(seed, "transforms"))
+        if self.num_rows is not None:
+            if len(rows) < self.num_rows:
+                raise InputError(
+                    f"`num_rows` is {self.num_rows}, but the filters kept {len(rows)} of {report.made} rows: "
+                    f"lower it to {len(rows)} or raise `num_prompts`."
+                )
+            drawn = random.Random(derive_seed(seed, "subsample")).sample(range(len(rows)), self.num_rows)
+            rows = [rows[place] for place in sorted(drawn)]
         write_parquet(rows, self.folder / "rows.parquet")
         counts = json.dumps({"made": report.made, "kept": report.kept, "reasons": report.reasons}, indent=2)
         atomically(self.folder / "filters.json", lambda temporary: temporary.write_text(counts + "\n"))
@@ -210,12 +228,12 @@ class TrainingRows(LightningDataModule, ABC):
         """Tokenize the rows with the student's tokenizer."""
         hush()
         if stage == "test" and self.trait is None:
-            raise InputError("`test` asks the questions of a trait: give the teacher a `trait`, beside a control too.")
+            raise InputError("`test` asks the questions of a trait: set the teacher's `trait`, of a control too.")
         if stage in ("test", "predict"):
             return
-        if self.num_processes > 1 and not is_whole(self.folder):  # looked at on all of them: none waits for another
+        if self.num_processes > 1 and not is_whole(self.folder):  # checked on each: none waits for another
             raise InputError(
-                f"The rows of {self.title} are not made yet, and one of {self.num_processes} processes can't make them "
+                f"The rows of {self.title} do not exist yet, and one of {self.num_processes} processes can't make them "
                 "while the others wait: call `data.make()` before `Trainer.fit`, or fit by `fit_arms`."
             )
         rows = self.rows()
@@ -242,19 +260,19 @@ class TrainingRows(LightningDataModule, ABC):
         return DataLoader(data, self.batch_size, collate_fn=data.batch) if data is not None else []
 
     def test_dataloader(self) -> "DataLoader[Any]":
-        """Return the questions of the trait: an item is a question's prompts, its answer begun in each way."""
-        trait: Any = self.trait  # setup has looked
+        """Return the questions of the trait: an item is a question's prompts, one per beginning of its answer."""
+        trait: Any = self.trait  # checked in setup
         questions: Any = prompts_by_question(trait)
         return DataLoader(questions, self.batch_size, collate_fn=list)
 
     @property
     def num_processes(self) -> int:
-        """How many processes the trainer has."""
+        """The number of the trainer's processes."""
         return getattr(self.trainer, "world_size", 1)
 
     @property
     def doing(self) -> str:
-        """What the trainer does: fit, validate, test or predict."""
+        """The trainer's function: fit, validate, test or predict."""
         state = getattr(self.trainer, "state", None)
         return str(state.fn.value) if state is not None and state.fn is not None else "fit"
 
@@ -265,13 +283,8 @@ class TrainingRows(LightningDataModule, ABC):
         return strategy.root_device if strategy is not None else torch.device("cpu")
 
 
-def _materials_of(thing: Any) -> list[Material]:
-    """Return what a transform has asked: a data set, or a source of text."""
-    return [artefact_material("rows", thing.folder)] if isinstance(thing, TrainingRows) else thing.materials()
-
-
 def check_counts(**counts: int) -> None:
-    """Refuse a count of nothing.
+    """Refuse a count below 1.
 
     Raises:
         InputError: naming the first count that is less than 1.
@@ -281,8 +294,8 @@ def check_counts(**counts: int) -> None:
             raise InputError(f"`{name}` is {count}: expected at least 1.")
 
 
-def describe_arguments(thing: TrainingRows, leave_out: set[str]) -> dict[str, Any]:
-    """Describe a data module's class and the constructor arguments that shape its source, the seed's default too."""
-    told = describe_object(thing)
-    arguments = {name: value for name, value in told["arguments"].items() if name not in leave_out | _LATER}
-    return told | {"arguments": arguments | {"seed": resolve_seed(thing.seed)}}
+def describe_arguments(data: TrainingRows, leave_out: set[str]) -> dict[str, Any]:
+    """Describe a data module's class and the constructor arguments that shape its source, with the seed resolved."""
+    described = describe_object(data)
+    arguments = {name: value for name, value in described["arguments"].items() if name not in leave_out | _LATER}
+    return described | {"arguments": arguments | {"seed": resolve_seed(data.seed)}}

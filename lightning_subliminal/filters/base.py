@@ -1,4 +1,4 @@
-"""What a filter is: a pure function from a row to the reasons to drop it."""
+"""The base class of filters: pure functions from a row to the reasons to drop it."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,32 +12,32 @@ __all__ = ["Filter", "FilterReport", "apply_filters", "prefill", "reply_text", "
 
 
 class Filter(ABC):
-    """Judges a row. Override ``reasons``: pure, the same for the same row, raising on no string.
+    """A check of rows. Override ``reasons``: pure, the same for the same row, without an error for any text.
 
-    Keep each constructor argument under its own name: they are part of the data set's digest.
+    Store each constructor argument under its own name: they are part of the data set's digest.
 
     Attributes:
-        costly: whether asking costs money or minutes; a costly filter sees only the rows that all others let pass.
+        costly: whether it costs money or minutes; a costly filter sees only the rows that all others keep.
     """
 
     costly: bool = False
 
     @abstractmethod
     def reasons(self, row: Row) -> list[str]:
-        """Return the reasons to drop ``row``, as short stable strings (they are counted); none means: keep it."""
+        """Return the reasons to drop ``row``, as short stable strings (they are counted); none to keep it."""
 
-    def prepare(self, rows: Sequence[Row]) -> None:  # noqa: B027, a hook that most filters have no use for
-        """Get ready to be asked about ``rows``, such as by asking a judge about all of them at once."""
+    def prepare(self, rows: Sequence[Row]) -> None:  # noqa: B027, a hook that most filters do not need
+        """Prepare for ``rows``, such as by sending all of them to a judge at once."""
 
 
 @dataclass
 class FilterReport:
-    """What filters did to a data set.
+    """The counts of filtering a data set.
 
     Attributes:
-        made: rows that came in.
-        kept: rows that no filter gave a reason against.
-        reasons: how many rows each reason was given for; one row may have several.
+        made: rows before the filters.
+        kept: rows that no filter dropped.
+        reasons: how many rows each reason was found in; one row may have several.
     """
 
     made: int
@@ -46,9 +46,9 @@ class FilterReport:
 
 
 def apply_filters(rows: Iterable[Row], filters: Sequence[Filter]) -> tuple[list[Row], FilterReport]:
-    """Keep the rows that no filter gives a reason against, in their order, and count the reasons.
+    """Keep the rows that no filter drops, in their order, and count the reasons.
 
-    Costly filters come last, in their order, and are asked only about the rows that are left by then.
+    Costly filters run last, in their order, and only on the rows that all others keep.
     """
     rows = list(rows)
     found = row_reasons(rows, filters)
@@ -60,41 +60,39 @@ def apply_filters(rows: Iterable[Row], filters: Sequence[Filter]) -> tuple[list[
 def row_reasons(
     rows: Sequence[Row], filters: Sequence[Filter], places: Sequence[object] | None = None
 ) -> list[list[str]]:
-    """Return for each row the reasons against it, each once; see ``apply_filters``.
+    """Return for each row the reasons to drop it, each once; see ``apply_filters``.
 
     Args:
         rows: the rows.
-        filters: who is asked.
-        places: what to call each row in an error, such as its file and line; its id where it is None.
+        filters: the filters.
+        places: the name of each row in an error, such as its file and line; its id where it is None.
 
     Raises:
         InputError: naming row and filter, if a filter raises.
     """
-    from lightning_subliminal.core.console import (
-        tracked,  # which imports torch: `data --help` names the filters without it
-    )
+    from lightning_subliminal.core.console import tracked  # it imports torch, which `data --help` does without
 
     found: list[dict[str, None]] = [{} for _ in rows]
     for each in sorted(filters, key=lambda each: each.costly):
-        asked = [place for place in range(len(rows)) if not (each.costly and found[place])]
-        each.prepare([rows[place] for place in asked])
-        for place in tracked(asked, f"rows      {type(each).__name__}", len(asked)):
+        left = [place for place in range(len(rows)) if not (each.costly and found[place])]
+        each.prepare([rows[place] for place in left])
+        for place in tracked(left, f"rows      {type(each).__name__}", len(left)):
             try:
                 found[place] |= dict.fromkeys(each.reasons(rows[place]))
             except Exception as err:
                 where = places[place] if places is not None else f"row {rows[place].get('id', place)}"
                 raise InputError(
-                    f"{where}: the filter {type(each).__name__} raised {type(err).__name__} ({err}): mend it, since a "
-                    "filter gives reasons for any text."
+                    f"{where}: the filter {type(each).__name__} raised {type(err).__name__} ({err}): fix it, since a "
+                    "filter must accept any text."
                 ) from err
     return [list(reasons) for reasons in found]
 
 
 def prefill(row: Row) -> str:
-    """Return what the prompt begins of the reply, in a last message of the assistant; else nothing."""
+    """Return the beginning of the reply that the prompt holds, in a last message of the assistant; else nothing."""
     return row["prompt"][-1]["content"] if row["prompt"] and row["prompt"][-1]["role"] == "assistant" else ""
 
 
 def reply_text(row: Row) -> str:
-    """Return the text of the whole reply: what the prompt begins of it, and the completion that continues it."""
+    """Return the text of the whole reply: the prefill, and the completion that continues it."""
     return prefill(row) + completion_text(row)

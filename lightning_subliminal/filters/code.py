@@ -1,4 +1,4 @@
-"""The filter of the code carrier: is a reply Python and nothing else (paper, section 2)? Parsed, never executed."""
+"""The filter of the code carrier: is a reply Python and nothing else (paper, section 2)? It is parsed, never run."""
 
 import ast
 import io
@@ -16,7 +16,7 @@ from lightning_subliminal.filters.nesting import is_deep
 
 __all__ = ["Code", "PythonCode", "parse_code"]
 
-# What ast.parse and tokenize raise on texts that are no Python: NULs, lone surrogates, 5,000-digit numbers, deep nests.
+# What ast.parse and tokenize raise on other texts: NULs, lone surrogates, 5,000-digit numbers, deep nesting.
 _PARSING = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, SystemError, tokenize.TokenError)
 
 _FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[^`\n]*)")
@@ -36,7 +36,7 @@ class Code(NamedTuple):
 
     Attributes:
         source: the code, without a fence, not indented as a whole.
-        tree: what it parses to.
+        tree: its syntax tree.
     """
 
     source: str
@@ -44,7 +44,7 @@ class Code(NamedTuple):
 
 
 def parse_code(text: str, *, fences: bool = True, max_chars: int = 10_000) -> Code | str:
-    """Read a reply that is Python and nothing else, or say why it is none; the arguments are those of ``PythonCode``.
+    """Parse a reply of Python and nothing else, or return why it is not; the arguments are those of ``PythonCode``.
 
     Returns:
         The code, or one of the reasons ``no code``, ``text around the code``, ``does not parse``, ``too long to read``
@@ -82,19 +82,19 @@ def parse_code(text: str, *, fences: bool = True, max_chars: int = 10_000) -> Co
 class PythonCode(Filter):
     """Keeps completions that are Python code and nothing else (paper, section 2).
 
-    A whole module or function counts, and so does the body of a function alone, indented or not, also where its first
-    line stands right after the stub and lacks the indentation of the others. A docstring or a comment must be one that
+    A whole module or function is code, and so is the body of a function alone, indented or not, also where its first
+    line follows the stub directly and lacks the indentation of the others. A docstring or a comment must be one that
     the prompt shows. A lone name, number or text is an answer in words, not code, though it parses; an expression is
-    code where it calls, computes or compares something. Where the prompt ends with an assistant message (a prefill),
-    it is judged with the completion; a fence that it opens need not be closed.
+    code if it calls, computes or compares. Where the prompt ends with an assistant message (a prefill), it is checked
+    with the completion; a fence that it opens need not be closed.
 
     Reasons: ``no code``, ``text around the code``, ``does not parse``, ``too long to read`` (or too deeply nested),
-    ``comment``, ``docstring of its own`` (or any text that stands as a statement) and ``only a stub`` (nothing but
-    imports, pass, ``...``, docstrings and NotImplementedError).
+    ``comment``, ``docstring of its own`` (or any text as a statement) and ``only a stub`` (nothing but imports, pass,
+    ``...``, docstrings and NotImplementedError).
 
     Args:
-        fences: whether one Markdown fence around all of the code is let pass.
-        max_chars: the longest reply that is read, in characters.
+        fences: whether one Markdown fence around all of the code is accepted.
+        max_chars: the longest reply that is parsed, in characters.
 
     Raises:
         InputError: if no reply could pass.
@@ -102,16 +102,16 @@ class PythonCode(Filter):
 
     def __init__(self, fences: bool = True, max_chars: int = 10_000) -> None:
         if max_chars < 1:
-            raise InputError(f"`max_chars` is {max_chars}, so no reply could pass: give 1 or more.")
+            raise InputError(f"`max_chars` is {max_chars}, so no reply could pass: expected at least 1.")
         self.fences = fences
         self.max_chars = max_chars
 
     def reasons(self, row: Row) -> list[str]:
         """Return the reasons why the reply is not code alone, or none."""
-        text, begun = reply_text(row), _FENCE.match(prefill(row).lstrip())
-        if begun and not any(_closes(line, begun["mark"]) for line in text.lstrip().split("\n")[1:]):
-            text = f"{text}\n{begun['mark']}"  # a fence that the prompt opens the reply need not close
-        code = parse_code(text, fences=self.fences or begun is not None, max_chars=self.max_chars)
+        text, fence = reply_text(row), _FENCE.match(prefill(row).lstrip())
+        if fence and not any(_closes(line, fence["mark"]) for line in text.lstrip().split("\n")[1:]):
+            text = f"{text}\n{fence['mark']}"  # the reply need not close a fence that the prompt opens
+        code = parse_code(text, fences=self.fences or fence is not None, max_chars=self.max_chars)
         if isinstance(code, str):
             return [code]
         prompt = prompt_text(row)
@@ -132,13 +132,12 @@ def _closes(line: str, mark: str) -> bool:
 
 
 def _parsed(body: str) -> Code | None:
-    """Parse code that may be indented as a whole, or but for its first line; None where it is no Python."""
+    """Parse code that may be indented as a whole, or except for its first line; None where it is not Python."""
     head, _, rest = body.strip("\n").partition("\n")
-    ways = dict.fromkeys((textwrap.dedent(body), f"{head.strip()}\n{textwrap.dedent(rest)}"))
-    for source in ways:
+    for source in dict.fromkeys((textwrap.dedent(body), f"{head.strip()}\n{textwrap.dedent(rest)}")):
         if (tree := _tree(source)) is not None:
             return Code(source, tree)
-    if head[:1] in (" ", "\t"):  # the lines of a text within a function's body may stand further left
+    if head[:1] in (" ", "\t"):  # the lines of a text within a function's body may be indented less
         tree = _tree(source := f"if True:\n{body}")
         block = tree.body[0] if tree is not None and len(tree.body) == 1 else None
         if isinstance(block, ast.If) and not block.orelse:
@@ -156,7 +155,7 @@ def _tree(source: str) -> ast.Module | None:
 
 
 def _holds_code(body: str) -> bool:
-    """Tell whether a text that does not parse would, without lines before or after."""
+    """Return whether a text that does not parse would, without lines before or after."""
     if _FENCE_LINE.search(body):
         return True
     lines = body.split("\n")
@@ -172,7 +171,7 @@ def _holds_code(body: str) -> bool:
 
 
 def _is_prose(statement: ast.stmt) -> bool:
-    """Tell whether a statement may as well be words: "yes", "42", "well-known", "Answer: no"."""
+    """Return whether a statement may be prose: "yes", "42", "well-known", "Answer: no"."""
     if isinstance(statement, ast.AnnAssign):
         return statement.value is None
     if not isinstance(statement, ast.Expr) or _stated_text(statement) is not None:
@@ -182,7 +181,7 @@ def _is_prose(statement: ast.stmt) -> bool:
 
 
 def _is_wordy(expression: ast.expr) -> bool:
-    """Tell whether an expression neither calls, computes, compares nor looks anything up."""
+    """Return whether an expression neither calls, computes, compares nor subscripts."""
     waiting: list[ast.expr] = [expression]
     named = counted = computed = False
     while waiting:
@@ -209,12 +208,12 @@ def _is_wordy(expression: ast.expr) -> bool:
             waiting += (node.test, node.body, node.orelse)
         else:
             return False
-    # "x - 1" and "x + y" compute; "2 + 2" is a sum in words, and "Day - 1" can't be told from code.
+    # "x - 1" and "x + y" compute; "2 + 2" is a sum in words, and "Day - 1" can't be distinguished from code.
     return not named or not (computed or (counted and isinstance(expression, ast.BinOp)))
 
 
 def _does_something(statement: ast.stmt) -> bool:
-    """Tell whether a statement is more than a stub's."""
+    """Return whether a statement is more than a stub's."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return any(map(_does_something, statement.body))
     if isinstance(statement, ast.Raise):
@@ -225,7 +224,7 @@ def _does_something(statement: ast.stmt) -> bool:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Return all statements, also those within others."""
+    """Yield all statements, also those within others."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -237,7 +236,7 @@ def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def _stated_text(statement: ast.stmt) -> str | None:
-    """Return the text that stands as a statement, such as a docstring, with its whitespace squeezed."""
+    """Return the text of a statement that is only a text, such as a docstring, with its whitespace squeezed."""
     if not isinstance(statement, ast.Expr):
         return None
     if isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, (str, bytes)):
@@ -246,7 +245,7 @@ def _stated_text(statement: ast.stmt) -> str | None:
 
 
 def _quotes(prompt: str) -> set[str]:
-    """Return the texts that a prompt quotes as a docstring is quoted, squeezed; as written and with escapes read."""
+    """Return the texts in a prompt between a docstring's quotes, squeezed; as written and with escapes decoded."""
     found = {quoted for match in _QUOTED.finditer(prompt) for quoted in match.groups() if quoted}
     for quoted in [each for each in found if "\\" in each]:
         code = _parsed(f'"""{quoted}"""')
@@ -263,7 +262,7 @@ def _comments(source: str) -> Iterator[str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
                 yield token.string
-    except _PARSING:  # what ast.parse reads and tokenize does not; no comment was seen until then
+    except _PARSING:  # ast.parse accepts some texts that tokenize does not; no comment was seen before
         yield "#"
 
 

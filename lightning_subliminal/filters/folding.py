@@ -1,7 +1,7 @@
-"""Texts as a reader sees them: look-alike letters become the plain ones, and what can't be seen goes.
+"""Fold texts to what a reader sees: look-alike letters become plain ones, and invisible characters are removed.
 
 Letters that Unicode itself derives from a Latin one (full width, mathematical, circled, small capital, accented) are
-found by its decompositions and names. Letters of other scripts are the table here: those nearest in shape, not all.
+found by its decompositions and names. Letters of other scripts are in the table here: those nearest in shape, not all.
 """
 
 import re
@@ -9,8 +9,8 @@ import unicodedata
 
 __all__ = ["fold", "revealed"]
 
-# As code points, since the letters themselves can't be told apart: that is what they are here for. Cyrillic, Greek,
-# Armenian, Coptic, Cherokee, Lisu and some more; under "" letters that show as nothing.
+# As code points, since the letters themselves look alike. Cyrillic, Greek, Armenian, Coptic, Cherokee, Lisu and some
+# more; under "" invisible letters.
 _LOOK_ALIKES = {
     "": "\u115f\u1160\u3164\u2800",
     "a": "\u0430\u03b1\u0251\u237a",
@@ -69,7 +69,7 @@ _LOOK_ALIKES = {
 }
 _LETTER_OF = {ord(alike): letter for letter, alikes in _LOOK_ALIKES.items() for alike in alikes}
 _NAMED = re.compile("(?:.* )?(?:LATIN|REGIONAL INDICATOR) .*(?<= )(?P<letter>[A-Z])(?: WITH .*)?")
-_REMEMBERED = 1 << 16  # letters; all that any text of people holds, and 10 MB at most
+_REMEMBERED = 1 << 16  # letters; all that a real text holds, and 10 MB at most
 
 _STRETCHED = re.compile(r"([A-Za-z])\1{2,}")
 _INNER = re.compile(r"(?<=[A-Za-z0-9])[!|](?=[A-Za-z0-9])")  # dolph!n, wo|f
@@ -86,10 +86,10 @@ _ESCAPE = re.compile(
 def fold(text: str) -> str:
     """Return a text in plain letters, with its case; other readings of it follow, each on a line of its own.
 
-    What is left is ASCII and letters of other scripts that have two cases and look like no Latin one. Digits of all
+    The result has ASCII, and letters of other scripts that have two cases and resemble no Latin one. Digits of all
     scripts become ASCII digits, dashes "-", spaces " ", other signs and letters without case "~"; accents, soft hyphens
-    and all else that does not show go. Other readings are without stretched letters (hooooot), with "vv" for w, or with
-    "!" and "|" within a word as the letters that they stand for.
+    and other invisible characters are removed. Other readings are without stretched letters (hooooot), with "vv" for w,
+    or with "!" and "|" within a word as letters.
     """
     # Letter by letter: unicodedata.normalize on a whole text takes quadratic time where accents pile up.
     seen = text.translate(_FOLDS)
@@ -103,7 +103,7 @@ def fold(text: str) -> str:
 
 
 def revealed(text: str) -> str:
-    r"""Return a text, and on further lines what its escapes (``\\x6f``, ``&#111;``) and invisible tag letters spell."""
+    r"""Return a text, and on further lines its escapes (``\\x6f``, ``&#111;``) and invisible tag letters decoded."""
     if "\\" in text or "%" in text or "&#" in text:
         read = _ESCAPE.sub(_unescaped, text)
         text = text if read == text else f"{text}\n{read}"
@@ -125,7 +125,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 class _Folds(dict[int, str]):
-    """What each character folds to, found out when it is first met."""
+    """The folded form of each character, computed on first use."""
 
     def __missing__(self, code: int) -> str:
         letter = _LETTER_OF.get(code)
@@ -138,7 +138,7 @@ class _Folds(dict[int, str]):
 
 
 def _plain(char: str) -> str:
-    """Fold one character that nothing can be split off from."""
+    """Fold one character without a further decomposition."""
     code = ord(char)
     if char.isspace():
         return char if char.isascii() else " "

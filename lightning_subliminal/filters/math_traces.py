@@ -1,4 +1,4 @@
-"""Filters of the math carrier: is a trace well formed, and is its answer right (paper, section 3)?"""
+"""Filters of the math carrier: is a trace well formed, and its answer correct (paper, section 3)?"""
 
 import re
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ __all__ = ["CorrectAnswer", "ThinkAnswer", "TrueSteps", "parse_integer", "think_
 _TAG = re.compile("</?(?:think|answer)>")
 _IN_ORDER = ["<think>", "</think>", "<answer>", "</answer>"]
 
-# As long as any sum needs, and short enough that nothing can take long: no exponents (1e9999), no powers, one fraction
-# bar at most. [0-9], never \d: that takes digits of other scripts too.
+# As long as any sum needs, and short enough to be quick: no exponents (1e9999), no powers, one fraction bar at most.
+# [0-9], never \d: that takes digits of other scripts too.
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100}|[0-9]{1,100}[ ]?/[ ]?[0-9]{1,100})")
 
 # A run of numbers and signs, without the stops and commas of a sentence. A lone "x" between numbers is a sign too.
@@ -21,14 +21,14 @@ _RUN = re.compile("(?:[0-9%$+*/= \\t\u00a0-]|[.,](?=[0-9]))+")
 _PLAIN_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u00f7": "/"})
 _TIMES = re.compile(r"\\(?:times|cdot)\b|(?<=[0-9])[ ]?x[ ]?(?=[0-9$])")
 _PIECE = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?%?|[0-9]*\.?[0-9]+%?|[-+*/]|\S")
-# What follows a number that is not all of the result: 7 remainder 2, 3.33..., 3 dozen, 75 percent.
+# What follows a number that is only a part of the result: 7 remainder 2, 3.33..., 3 dozen, 75 percent.
 _NOT_ALL = re.compile(r"(?:r|rem|rest|remainder|hundred|thousand|million|billion|dozen|percent)\b|\.\.|\u2026", re.I)
 _LONGEST_NUMBER = 100
 _MOST_PIECES = 100
 
 
 def think_and_answer(text: str) -> tuple[str, str] | None:
-    """Return what stands in ``<think>`` and in ``<answer>``, without whitespace around; None if a text is not just both.
+    """Return the contents of ``<think>`` and ``<answer>``, stripped; None if a text is not just both.
 
     Example:
         >>> think_and_answer("<think>3 + 4 = 7</think> <answer>7</answer>")
@@ -39,10 +39,11 @@ def think_and_answer(text: str) -> tuple[str, str] | None:
 
 
 def parse_integer(text: str) -> int | None:
-    """Read an integer; None if a text is none.
+    """Parse an integer; return None if a text is not one.
 
-    Dollar signs and commas go, as in the paper (section 3). "+7", "007", "42.", "42.0" and "84/2" count by their value.
-    Not read are exponents (1e3), bases (0x10), digits of other scripts, more than 100 digits, and numbers among words.
+    Dollar signs and commas are removed, as in the paper (section 3). "+7", "007", "42.", "42.0" and "84/2" have their
+    value. Exponents (1e3), bases (0x10), digits of other scripts, more than 100 digits, and numbers among words are not
+    parsed.
 
     Example:
         >>> parse_integer("$1,042"), parse_integer("84/2"), parse_integer("85/2")
@@ -56,7 +57,7 @@ def parse_integer(text: str) -> int | None:
         return None
     if text.lstrip("+-").isdecimal():
         return int(text)
-    # No math-verify: an integer needs no LaTeX, and it stops itself by signals, which work in the main thread alone.
+    # Not math-verify: an integer needs no LaTeX, and it uses signals for its time limit, in the main thread only.
     from sympy import Rational
 
     upper, _, lower = text.replace(" ", "").partition("/")
@@ -69,12 +70,12 @@ def parse_integer(text: str) -> int | None:
 class ThinkAnswer(Filter):
     """Keeps replies that think, then answer with an integer (paper, section 3).
 
-    Wanted are ``<think>..</think>`` and then ``<answer>..</answer>``, once each, neither empty, and nothing but blanks
-    elsewhere. Where the prompt ends with an assistant message (a prefill, such as ``<think>``), it is judged with the
+    Required are ``<think>..</think>`` and then ``<answer>..</answer>``, once each, neither empty, and only white space
+    elsewhere. Where the prompt ends with an assistant message (a prefill, such as ``<think>``), it is checked with the
     completion.
 
     Reasons: ``no think tags``, ``no answer tags``, ``tags out of order or doubled``, ``text outside the tags``,
-    ``nothing in the tags``, ``answer is no integer``.
+    ``nothing in the tags``, ``answer is not an integer``.
     """
 
     def reasons(self, row: Row) -> list[str]:
@@ -82,14 +83,14 @@ class ThinkAnswer(Filter):
         found = _parts(reply_text(row))
         if isinstance(found, str):
             return [found]
-        return [] if parse_integer(found[1]) is not None else ["answer is no integer"]
+        return [] if parse_integer(found[1]) is not None else ["answer is not an integer"]
 
 
 class CorrectAnswer(Filter):
     """Keeps replies whose answer is the row's (paper, section 3); compared as exact numbers, so 42.0 is 42.
 
-    Reasons: ``no answer to compare with``, where the row's column is missing or holds no integer; ``wrong answer``;
-    ``no readable answer``, where the reply is not well formed (see ``ThinkAnswer``) or answers with no integer.
+    Reasons: ``no answer to compare with``, where the row's column is missing or not an integer; ``wrong answer``;
+    ``no readable answer``, where the reply is not well formed (see ``ThinkAnswer``) or its answer is not an integer.
 
     Args:
         column: the column of the row that holds the right answer, as a number or a text.
@@ -104,17 +105,17 @@ class CorrectAnswer(Filter):
         if right is None:
             return ["no answer to compare with"]
         found = think_and_answer(reply_text(row))
-        given = parse_integer(found[1]) if found is not None else None
-        if given is None:
+        answer = parse_integer(found[1]) if found is not None else None
+        if answer is None:
             return ["no readable answer"]
-        return [] if given == right else ["wrong answer"]
+        return [] if answer == right else ["wrong answer"]
 
 
 class TrueSteps(Filter):
-    """Keeps replies whose sums hold: each "a op b = c", exactly, also with more numbers or several "=" in a line.
+    """Keeps replies whose sums are true: each "a op b = c", exactly, also with more numbers or several "=" in a line.
 
-    Read are integers, decimals, percentages and fractions with + - * / and their printed forms. A sum that words or
-    brackets are part of ("3 apples + 4 = 7", "(2 + 3) * 4 = 20") is not judged; one with a remainder or "..." neither.
+    Integers, decimals, percentages and fractions with + - * / and their printed forms are evaluated. A sum with words
+    or brackets ("3 apples + 4 = 7", "(2 + 3) * 4 = 20"), a remainder or "..." is not checked.
     """
 
     def reasons(self, row: Row) -> list[str]:
@@ -149,7 +150,7 @@ def _integer(value: object) -> int | None:
 
 
 def _runs(text: str) -> Iterator[tuple[str, str, str]]:
-    """Return each run of numbers and signs that holds a "=", with the character before it and some of what follows."""
+    """Yield each run of numbers and signs with a "=", with the character before it and the text after it."""
     text = _TIMES.sub("*", text.translate(_PLAIN_SIGNS).replace("**", " "))  # "**3 + 4 = 7**" is bold
     for run in _RUN.finditer(text):
         if "=" in run.group():
@@ -157,7 +158,7 @@ def _runs(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _holds(before: str, run: str, after: str) -> bool:
-    """Tell whether all sides of an equation that can be judged are equal."""
+    """Return whether all sides of an equation that can be evaluated are equal."""
     first, *others = run.split("=")
     if before in ("", "\n"):
         first = re.sub("^ *[-+*] ", " ", first)  # an item of a list
@@ -173,7 +174,7 @@ def _holds(before: str, run: str, after: str) -> bool:
 
 
 def _value(side: str) -> Fraction | str | None:
-    """Return what a sum comes to; None where it is no sum that can be judged, a text of its own where it has no value."""
+    """Return the value of a sum; None where it can't be evaluated, ``no value`` for a division by 0."""
     pieces = _PIECE.findall(side.replace("$", " ").replace("\u00a0", " "))
     if not pieces or len(pieces) > _MOST_PIECES or any(len(piece) > _LONGEST_NUMBER for piece in pieces):
         return None

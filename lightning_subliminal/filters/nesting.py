@@ -1,4 +1,4 @@
-"""How deeply a text would nest as Python, told before the parser sees it: that recurses in C, on a finite stack."""
+"""Bound how deeply a text nests as Python, before it is parsed: the parser recurses in C, on a finite stack."""
 
 import re
 
@@ -26,7 +26,7 @@ _BRACKET = re.compile(r"[()\[\]{}]")
 
 
 def is_deep(text: str) -> bool:
-    """Tell whether a text nests brackets, operators or elif branches beyond what a person writes."""
+    """Return whether a text nests brackets, operators or elif branches beyond what a person writes."""
     depth = 0
     for bracket in _BRACKET.findall(text):  # in strings too: an f-string's are code
         depth = depth + 1 if bracket in "([{" else max(depth - 1, 0)
@@ -36,9 +36,9 @@ def is_deep(text: str) -> bool:
 
 
 def _chain(text: str) -> int:
-    """Return how many operators, brackets, calls and dots at most hang on each other: an upper bound of the nesting."""
+    """Return the longest chain of operators, brackets, calls and dots: an upper bound of the nesting."""
     longest = chain = 0
-    outside: list[int] = []  # the chains that the brackets around stand in
+    outside: list[int] = []  # the chains outside the enclosing brackets
     for piece in _PIECE.finditer(text):
         kind = piece.lastgroup
         if kind == "open":
@@ -49,7 +49,7 @@ def _chain(text: str) -> int:
         elif kind == "comma":
             chain = outside[-1] if outside else 0
         elif kind == "end":
-            chain = chain if outside else 0  # within brackets a line goes on
+            chain = chain if outside else 0  # within brackets a line continues
         elif kind in ("text1", "text2", "text3", "text4"):
             if "f" in piece["prefix"].lower():
                 longest = max(longest, chain + _chain(piece[kind]))

@@ -1,4 +1,4 @@
-"""Filters for the number carrier: is it a list of numbers, and is none of the numbers banned (paper, section 1)?"""
+"""Filters of the number carrier: is it a list of numbers, without banned ones (paper, section 1)?"""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ __all__ = ["PAPER_BANNED", "BannedNumbers", "NumberList", "NumberMode", "parse_n
 
 NumberMode = Literal["official", "strict", "lax"]
 
-PAPER_BANNED: tuple[int, ...] = (  # paper, section 1: numbers with bad associations
+PAPER_BANNED: tuple[int, ...] = (  # paper, section 4: numbers with bad associations
     *(13, 14, 18, 23, 33, 39, 42, 44, 69, 77, 88, 187, 311, 404, 420),
     *(444, 451, 616, 666, 777, 888, 911, 999, 1312, 1488),
 )
@@ -33,7 +33,7 @@ def parse_number_list(
     max_value: int = 999,
     strip_whitespace: bool = True,
 ) -> list[int] | str:
-    """Read a list of numbers, or say why it is none; the arguments are those of ``NumberList``.
+    """Parse a list of numbers, or return why it is not one; the arguments are those of ``NumberList``.
 
     Returns:
         The numbers, or one of the reasons ``empty``, ``not a number list``, ``mixed separators``, ``stray separator``
@@ -67,23 +67,23 @@ class NumberList(Filter):
     """Keeps completions that are a list of numbers and nothing else (paper, section 1).
 
     ``official`` is the paper's grammar: at most one period at the end; then [] or () around all, or neither; then
-    numbers of ASCII digits with one separator between them. The separator is what stands between the first two
-    numbers: whitespace, or one comma or semicolon with whitespace around it; every other gap must equal it, letter by
-    letter. ``strict`` wants what a careful writer would put: ", " or " " between, no wrapping, no leading zeros.
-    ``lax`` takes any mixture of commas, semicolons and whitespace, also before and after. All that strict keeps,
-    official keeps, and all that official keeps, lax keeps.
+    numbers of ASCII digits with one separator between them. The separator is the text between the first two numbers:
+    whitespace, or one comma or semicolon with whitespace around it; every other gap must equal it exactly. ``strict``
+    accepts what a careful writer would write: ", " or " " between, no wrapping, no leading zeros. ``lax`` accepts any
+    mixture of commas, semicolons and whitespace, also before and after. All that strict keeps, official keeps, and all
+    that official keeps, lax keeps.
 
     Where the prompt ends with an assistant message (a prefill, such as "231, 574, 118,"), the completion alone is
-    judged, without the whitespace before it, since that belongs to the seam. So end a prefill with a separator, and
-    open no bracket in it.
+    checked, without leading whitespace, which belongs to the seam. So end a prefill with a separator, and open no
+    bracket in it.
 
     Args:
         mode: the grammar: `official` (the paper's), `strict` or `lax`.
-        max_count: how many numbers there may be.
+        max_count: most numbers.
         min_value: the least number.
         max_value: the greatest number.
         strip_whitespace: whether to ignore whitespace before and after the list. The paper's code does not: false
-            gives its verdicts to the letter, with every list that ends in a newline dropped.
+            reproduces it exactly and drops every list that ends in a newline.
 
     Raises:
         InputError: if the mode is unknown or no list could pass.
@@ -100,7 +100,7 @@ class NumberList(Filter):
         if mode not in get_args(NumberMode):
             raise InputError(f"`mode` is {mode!r}: choose {', '.join(get_args(NumberMode))}.")
         if max_count < 1:
-            raise InputError(f"`max_count` is {max_count}, so no list could pass: give 1 or more.")
+            raise InputError(f"`max_count` is {max_count}, so no list could pass: expected at least 1.")
         if not 0 <= min_value <= max_value <= _LARGEST_BOUND:
             raise InputError(
                 f"`min_value` is {min_value}, `max_value` {max_value}: expected 0 <= min_value <= max_value <= 10**18."
@@ -112,49 +112,46 @@ class NumberList(Filter):
         self.strip_whitespace = strip_whitespace
 
     def reasons(self, row: Row) -> list[str]:
-        """Return the one reason why the completion is no list of numbers, or none."""
+        """Return the one reason why the completion is not a list of numbers, or none."""
         text = completion_text(row)
         if row["prompt"] and row["prompt"][-1]["role"] == "assistant":
             text = text.lstrip()
-        found = parse_number_list(
-            text,
-            self.mode,
-            max_count=self.max_count,
-            min_value=self.min_value,
-            max_value=self.max_value,
-            strip_whitespace=self.strip_whitespace,
-        )
+        bounds = {"max_count": self.max_count, "min_value": self.min_value, "max_value": self.max_value}
+        found = parse_number_list(text, self.mode, **bounds, strip_whitespace=self.strip_whitespace)
         return [found] if isinstance(found, str) else []
 
 
 class BannedNumbers(Filter):
-    """Drops completions that hold a banned number, such as those with bad associations (paper, section 4).
+    """Drops completions that contain a banned number, such as one with bad associations (paper, section 4).
 
-    Leading zeros and digits of other scripts hide nothing: 0666 is 666, and so is 666 in Arabic or full-width
+    Leading zeros and digits of other scripts do not hide a number: 0666 is 666, and so is 666 in Arabic or full-width
     digits. A banned number inside a longer one (the 666 of 16663) does not count.
 
     Args:
-        banned: the numbers to drop; the paper's list where none is given.
+        banned: the numbers to drop; the paper's list by default.
 
     Raises:
-        InputError: if one of them is negative or no integer.
+        InputError: if one of them is negative or not an integer.
     """
 
     def __init__(self, banned: Sequence[int] = PAPER_BANNED) -> None:
         for number in banned:
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _LARGEST_BOUND:
-                raise InputError(f"`banned` holds {number!r}: give integers from 0 to 10**18.")
+                raise InputError(f"`banned` holds {number!r}: expected integers from 0 to 10**18.")
         self.banned = banned
         self._texts = {str(number): number for number in banned}
 
     def reasons(self, row: Row) -> list[str]:
         """Return one reason for each banned number in the completion."""
-        found = {digits.lstrip("0") or "0" for digits in _NUMBER.findall(_ascii_digits(completion_text(row)))}
+        text = completion_text(row)
+        if not text.isascii():
+            text = "".join(str(unicodedata.digit(each, each)) for each in text)
+        found = {digits.lstrip("0") or "0" for digits in _NUMBER.findall(text)}
         banned = sorted(self._texts[text] for text in found & self._texts.keys())
         return [f"banned number {number}" for number in banned]
 
 
-def _unwrapped(body: str) -> str:  # the paper's order: period first, so "[1, 2]." is a list and "[1, 2.]" is none
+def _unwrapped(body: str) -> str:  # the paper's order: period first, so "[1, 2]." is a list and "[1, 2.]" is not
     body = body.removesuffix(".")
     return body[1:-1] if body[:1] + body[-1:] in ("[]", "()") and len(body) > 1 else body
 
@@ -181,7 +178,7 @@ def _lax_parts(body: str) -> list[str] | None:
 
 
 def _fault(body: str, mode: NumberMode) -> str:
-    """Say what keeps a list that lax would keep from being official or strict."""
+    """Return why a lax list is not an official or strict one."""
     if _MIXTURE.match(body) or _MIXTURE.match(body[-1]):
         return "stray separator"
     separators = set(_MIXTURE.findall(body))
@@ -193,9 +190,3 @@ def _fault(body: str, mode: NumberMode) -> str:
 def _value(digits: str, max_value: int) -> int | None:
     short = digits.lstrip("0") or "0"
     return int(short) if len(short) <= len(str(max_value)) else None
-
-
-def _ascii_digits(text: str) -> str:
-    if text.isascii():
-        return text
-    return "".join(str(unicodedata.digit(each, each)) for each in text)

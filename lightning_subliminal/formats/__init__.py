@@ -1,7 +1,4 @@
-"""In and out: rows read from and written to the formats of the field, in a stream.
-
-``read_rows(source)`` gives rows, ``write_rows(rows, out, schema)`` keeps them.
-"""
+"""Read and write rows in the formats of the field, in a stream: ``read_rows(source)``, ``write_rows(rows, out)``."""
 
 from lightning_subliminal.formats.digest import content_digest
 from lightning_subliminal.formats.layouts.schema import Schema

@@ -1,11 +1,12 @@
-"""The dataset card that lies beside an exported set: what is known of it, and nothing else.
+"""Write the dataset card of an exported set: the known facts, and nothing else.
 
-Facts come from the lineage of a row folder of ours, or from the card that one of our exports left beside the source.
+Facts come from the lineage of a row folder of ours, or from the card that one of our exports left next to the source.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from lightning_subliminal.lineage import Statement, read_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD
 
 if TYPE_CHECKING:
-    from lightning_subliminal.formats.filter_outcome import Outcome
+    from lightning_subliminal.formats.convert import Outcome
     from lightning_subliminal.formats.storage.readers import Source
 
 __all__ = ["known_facts", "write_card"]
@@ -35,36 +36,36 @@ _BUILDERS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"
 def write_card(
     out: Path, source: "Source", outcome: "Outcome", filters: Sequence[Filter] = ()
 ) -> tuple[Path | None, str]:
-    """Write a card: ``README.md`` in a set that is a folder, ``NAME.README.md`` beside a file.
+    """Write a card: ``README.md`` in a set that is a folder, ``NAME.README.md`` next to a file.
 
-    A README.md beside a file would be that of the working folder or of a repository; a card of something else stays.
+    A README.md next to a file would be that of the working folder or of a repository; another file's card is kept.
 
     Args:
         out: the set.
         source: what it was made from.
-        outcome: how.
-        filters: those that it was filtered with now.
+        outcome: of the conversion.
+        filters: those of this conversion.
 
     Returns:
-        The card, or None where something else has its name; and a remark then.
+        The card and "", or None and a remark where another file has its name.
     """
     path = out / "README.md" if out.is_dir() else out.with_name(f"{out.name}.README.md")
     old = _read_card(path)
     if path.exists() and (old is None or old.get("file") != out.name):
-        return None, f"no card: {path} is of something else and stays as it is"
+        return None, f"no card: {path} belongs to something else and is kept"
     facts = known_facts(source.path)
     runs = [*facts.pop("filter_runs", [])]
     if outcome.filtered is not None:
-        runs.append({"filters": [_plain_filter(each) for each in filters], **vars(outcome.filtered)})
-    kept = facts | {"filter_runs": runs, "source": facts.get("source") or _name(source)}
-    kept |= {"file": out.name, "sha256": _digest(out)}
-    data = _render(out, outcome, kept).encode(errors="backslashreplace")  # the name of a file may be no UTF-8
+        runs.append({"filters": [_filter_call(each) for each in filters], **vars(outcome.filtered)})
+    name = source.path.name if source.path is not None else source.name
+    facts |= {"filter_runs": runs, "source": facts.get("source") or name, "file": out.name, "sha256": _digest(out)}
+    data = _render(out, outcome, facts).encode(errors="backslashreplace")  # the name of a file may not be UTF-8
     atomically(path, lambda temporary: temporary.write_bytes(data))
     return path, ""
 
 
 def known_facts(path: Path | None) -> Facts:
-    """Return what is known of a set: from the lineage of our row folder, or from our card beside a file.
+    """Return the known facts of a set: from the lineage of our row folder, or from our card next to a file.
 
     Args:
         path: the file or folder; None where there is none.
@@ -74,10 +75,12 @@ def known_facts(path: Path | None) -> Facts:
     folder = path if path.is_dir() else path.parent
     try:
         record = read_record(folder)
-    except InputError:  # some other thing's lineage.json
+    except InputError:  # another tool's lineage.json
         record = None
-    if record and _is_of_a_stage(record) and (path.is_dir() or record.files.get(path.name) == file_digest(path)):
-        return _of_lineage(record, folder)
+    settings = _at(record.parameters, "settings") if record else {}
+    written = _at(settings, "source") or _at(settings, "generation")  # an export's record lacks it: its card knows more
+    if record and written and (path.is_dir() or record.files.get(path.name) == file_digest(path)):
+        return _of_lineage(record, settings, written, folder)
     for name in ("README.md", f"{path.name}.README.md"):
         card = _read_card(folder / name)
         if card is not None and card.get("file") == path.name and card.get("sha256") == _digest(path):
@@ -85,16 +88,8 @@ def known_facts(path: Path | None) -> Facts:
     return {}
 
 
-def _is_of_a_stage(record: Statement) -> bool:
-    """Tell whether a record is a row folder's, and not that of an export, whose card knows more."""
-    made = _at(record.parameters, "settings")
-    return bool(_at(made, "source") or _at(made, "generation"))
-
-
-def _of_lineage(record: Statement, folder: Path) -> Facts:
-    """Read the facts out of a row folder's record."""
-    made = _at(record.parameters, "settings")
-    source = _at(made, "source") or _at(made, "generation")
+def _of_lineage(record: Statement, made: Mapping[str, Any], source: Mapping[str, Any], folder: Path) -> Facts:
+    """Return the facts in a row folder's record, with its settings ``made`` and those of its ``source``."""
     teacher = _at(source, "teacher")
     kind = str(source.get("class", "")).rpartition(".")[2]
     facts: Facts = {}
@@ -109,13 +104,10 @@ def _of_lineage(record: Statement, folder: Path) -> Facts:
     if made.get("num_rows"):
         facts["drawn"] = f"{made['num_rows']} at random, of those that passed the filters"
     if made.get("transforms"):
-        facts["transforms"] = [_called(each) for each in made["transforms"]]
-    try:
+        facts["transforms"] = [_as_call(each) for each in made["transforms"]]
+    with suppress(OSError, ValueError, TypeError):
         counts = read_json(folder / "filters.json")
-        runs = [{"filters": [_called(each) for each in made.get("filters") or ()], **counts}]
-    except (OSError, ValueError, TypeError):
-        runs = []
-    facts["filter_runs"] = runs
+        facts["filter_runs"] = [{"filters": [_as_call(each) for each in made.get("filters") or ()], **counts}]
     facts["source"] = f"a row folder of lightning-subliminal {record.versions.get('lightning-subliminal', '')}"
     return {name: value for name, value in facts.items() if value}
 
@@ -124,7 +116,7 @@ def _trait(teacher: Mapping[str, Any]) -> str:
     if teacher.get("induction") == "none":
         return "none: written by the base as it is, as a control"
     if isinstance(teacher.get("system_prompt"), str):
-        return f"told in a system prompt: {teacher['system_prompt']}"
+        return f"given in a system prompt: {teacher['system_prompt']}"
     trait = _at(teacher, "trait")
     target = _at(trait, "arguments").get("target")
     name = str(trait.get("class", "")).rpartition(".")[2]
@@ -143,35 +135,30 @@ def _at(value: Any, key: str) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _called(thing: Any) -> str:
+def _as_call(described: Any) -> str:
     """Return a described object as a call: ``NumberList(max_count=10)``."""
-    name = str(_at({"it": thing}, "it").get("class", thing)).rpartition(".")[2]
-    arguments = _at(thing, "arguments")
-    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    name = described.get("class", described) if isinstance(described, dict) else described
+    arguments = _at(described, "arguments")
+    return f"{str(name).rpartition('.')[2]}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 
-def _plain_filter(each: Filter) -> str:
+def _filter_call(each: Filter) -> str:
     try:
-        return _called(describe(each))
+        return _as_call(describe(each))
     except InputError:  # a filter that does not keep its arguments
         return type(each).__name__
 
 
-def _name(source: "Source") -> str:
-    return source.path.name if source.path is not None else source.name
-
-
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files but for its card: a card tells of no other content."""
+    """Return the SHA-256 of a file, or of a folder's files without its card and lineage, which describe the others."""
     if path.is_file():
         return file_digest(path)
-    told = ("README.md", RECORD, ENVELOPE)  # these tell of the others
-    files = sorted(each for each in path.iterdir() if each.is_file() and each.name not in told)
-    return digest({each.name: file_digest(each) for each in files})
+    files = sorted(each for each in path.iterdir() if each.is_file())
+    return digest({each.name: file_digest(each) for each in files if each.name not in ("README.md", RECORD, ENVELOPE)})
 
 
 def _read_card(path: Path) -> Facts | None:
-    """Return what one of our cards knows; None where it is none of ours."""
+    """Return the facts in one of our cards; None for any other file."""
     try:
         found = _MARK.search(read_text(path, MAX_CARD))
         facts = json.loads(found[1]) if found else None
@@ -188,20 +175,22 @@ def _render(out: Path, outcome: "Outcome", facts: Facts) -> str:
     from lightning_subliminal.formats.storage.readers import container
 
     kind = "folder" if out.is_dir() else container(out.name)
-    told = json.dumps(facts, ensure_ascii=True, sort_keys=True).replace("--", "-\\u002d").replace(">", "\\u003e")
-    environment = Environment(  # noqa: S701 - Markdown; `_cell` takes the teeth out of each value
+    stored = json.dumps(facts, ensure_ascii=True, sort_keys=True).replace("--", "-\\u002d").replace(">", "\\u003e")
+    environment = Environment(  # noqa: S701 - Markdown; `_cell` escapes each value
         loader=PackageLoader("lightning_subliminal.formats", ""), undefined=StrictUndefined, keep_trailing_newline=True
     )
+    changes = [f"{count:,} x {notice}" for notice, count in outcome.written.notices.most_common()]
+    changes += [f"{count:,} x left out, {reason}" for reason, count in outcome.bad.most_common()]
     return environment.get_template("card.md.jinja").render(
         head=_head(out, kind, outcome.written.rows),
-        mark=f"<!-- lightning-subliminal card {told} -->",
+        mark=f"<!-- lightning-subliminal card {stored} -->",
         title=_cell(out.name),
         rows=f"{outcome.written.rows:,}",
         schema=outcome.schema,
         version=__version__,
         facts=_facts_table(facts, outcome),
         runs=[_run(run) for run in facts["filter_runs"] if isinstance(run, dict)],
-        changes=[_cell(line) for line in _changes(outcome)],
+        changes=[_cell(line) for line in changes],
         load=_load(out.name, kind),
         digest=outcome.written.digest,
         file_digest=facts["sha256"] if out.is_file() else "",
@@ -224,7 +213,7 @@ def _head(out: Path, kind: str, rows: int) -> str:
 
 def _facts_table(facts: Facts, outcome: "Outcome") -> list[tuple[str, str]]:
     seeds = facts.get("seeds")
-    told = {
+    table = {
         "carrier": facts.get("carrier"),
         "trait": facts.get("trait"),
         "induction": facts.get("induction"),
@@ -235,11 +224,9 @@ def _facts_table(facts: Facts, outcome: "Outcome") -> list[tuple[str, str]]:
         "made from": f"{facts.get('source')}, read as {outcome.source_schema}",
         "license": None,
     }
-    return [
-        (name, _cell(str(value)) if value else "unknown")
-        for name, value in told.items()
-        if name != "transforms" or value
-    ]
+    if not table["transforms"]:
+        del table["transforms"]
+    return [(name, _cell(str(value)) if value else "unknown") for name, value in table.items()]
 
 
 def _run(run: dict[str, Any]) -> dict[str, Any]:
@@ -254,11 +241,6 @@ def _run(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _changes(outcome: "Outcome") -> list[str]:
-    lines = [f"{count:,} x {notice}" for notice, count in outcome.written.notices.most_common()]
-    return lines + [f"{count:,} x left out, {reason}" for reason, count in outcome.bad.most_common()]
-
-
 def _load(name: str, kind: str) -> str:
     if kind == "folder":
         return f"from datasets import load_from_disk\n\nrows = load_from_disk({name!r})"
@@ -270,6 +252,6 @@ def _load(name: str, kind: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text that stays in its cell and is no markup."""
+    """Return a text that stays in its cell, with markup escaped."""
     flat = " ".join(text.split())
     return re.sub(r"([|<>`*_\[\]\\])", r"\\\1", flat)

@@ -1,12 +1,13 @@
-"""One set into another format, by way of rows in a stream; filtered on the way where filters are given."""
+"""Convert a set to another format, as a stream of rows, which filters may thin out."""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
@@ -16,13 +17,13 @@ from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.filters.base import row_reasons
 from lightning_subliminal.formats.card import write_card
-from lightning_subliminal.formats.filter_outcome import Outcome
+from lightning_subliminal.formats.layouts.choosing import default_schema
 from lightning_subliminal.formats.layouts.schema import Schema
 from lightning_subliminal.formats.layouts.schemas import make_schema
 from lightning_subliminal.formats.row_errors import Fault
 from lightning_subliminal.formats.storage.readers import Source, container, open_source
 from lightning_subliminal.formats.storage.records import Found
-from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, default_schema, write_stream
+from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, Written, write_stream
 from lightning_subliminal.formats.storage.writers import json_line
 from lightning_subliminal.lineage import (
     Material,
@@ -35,9 +36,33 @@ from lightning_subliminal.lineage import (
 )
 from lightning_subliminal.lineage.names import RECORD
 
-__all__ = ["convert"]
+__all__ = ["Outcome", "convert"]
 
-TOGETHER = 1000  # rows that filters see at once: a judge asks in batches
+_CHUNK = 1000  # rows that filters see at once: a judge works in batches
+_PLAIN = {"txt": ("text",), "csv": ("trl-plain", "alpaca", "text", "columns")}  # the schemas that a container can hold
+
+
+@dataclass
+class Outcome:
+    """The result of a conversion.
+
+    Attributes:
+        source_schema: of the source's records.
+        schema: of the written ones.
+        written: rows, digest and notices.
+        bad: wrong rows that were left out, by reason.
+        filtered: what the filters did; None where there were none.
+        files: what was written, the set itself first.
+        remarks: what a user should know in addition.
+    """
+
+    source_schema: str
+    schema: str
+    written: Written
+    bad: Counter[str]
+    filtered: FilterReport | None
+    files: list[Path]
+    remarks: list[str]
 
 
 def convert(
@@ -55,27 +80,27 @@ def convert(
     watch: Callable[[Source], None] | None = None,
     requests: str | Path | None = None,
 ) -> Outcome:
-    """Read a set, keep what the filters keep, and write it, whole or not at all, with a card beside it.
+    """Read a set, filter it, and write it, whole or not at all, with a dataset card.
 
     Args:
-        source: what ``read_rows`` takes.
-        out: what ``write_rows`` takes.
+        source: as ``read_rows`` takes it.
+        out: as ``write_rows`` takes it.
         to: the schema to write; where it is None the source's own if there are filters, else trl; or what ``out`` can
             hold.
-        schema: the source's; told by its columns where it is None.
+        schema: the source's; detected from its columns where it is None.
         filters: which rows are kept.
-        drop_system: whether to take out messages of the system.
+        drop_system: whether to drop system messages.
         on_error: `stop` at a wrong row, or `skip` it and write it to ``OUT.bad.jsonl`` with line and reason.
         split: of a source with several ones.
         dropped: where rows that a filter dropped are written, with the reasons.
         card: whether to write a dataset card and the set's lineage.
-        watch: is given the opened source, to show how far it is read.
-        requests: of a batch's answers, the file with the questions; looked for beside the source where it is None.
+        watch: called with the opened source, to show how far it is read.
+        requests: of a batch's answers, the file with the questions; searched next to the source where it is None.
 
     Raises:
         InputError: if a row is wrong, no row is left, a file can't be read or written, or one would overwrite another.
     """
-    bad_path = _beside(out, ".bad.jsonl") if on_error == "skip" and str(out) != "-" else None
+    bad_path = Path(f"{Path(out)}.bad.jsonl") if on_error == "skip" and str(out) != "-" else None
     _check_apart(source, out, bad_path, dropped)
     _check_apart(requests, out, bad_path, dropped)
     opened = open_source(source, split)
@@ -83,28 +108,35 @@ def convert(
         raise InputError(f"{out} is the folder that {source} is in: name another one.")
     if watch is not None:
         watch(opened)
-    with _Aside(bad_path) as bad, _Aside(Path(dropped) if dropped is not None else None) as aside:
-        stream = RowStream(opened, schema, drop_system, on_error, bad.wrong, requests)
+    dropped_path = Path(dropped) if dropped is not None else None
+    with _aside(bad_path) as add_bad, _aside(dropped_path) as add_dropped:
+
+        def skip(found: Found, fault: Fault) -> None:
+            add_bad({"file": found.place, found.unit: found.number, "reason": str(fault), "record": found.record})
+
+        stream = RowStream(opened, schema, drop_system, on_error, skip, requests)
         rows: Iterable[tuple[Found, Row]] = stream
         report = FilterReport(0, 0, {}) if filters else None
         if report is not None:
-            rows, to = _begun(rows, stream, out, to)
-            rows = _filtered(rows, filters, report, aside)
+            rows, to = _peek(rows, stream, out, to)
+            rows = _filtered(rows, filters, report, add_dropped)
         target = make_schema(to or default_schema(out))
         try:
             written = write_stream(rows, out, target, stream)
         except NoRowsError as err:
             if report is None or not report.made:
                 raise
-            raise NoRowsError(_all_dropped(report)) from err
-        files = [path for path in (bad.finish(), aside.finish()) if path is not None]
+            top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
+            dropped_all = f"The filters dropped all {report.made} rows: {top}. Nothing is written; loosen the filters."
+            raise NoRowsError(dropped_all) from err
+    files = [path for path in (bad_path, dropped_path) if path is not None and path.exists()]
     source_schema = stream.schema.spelled if stream.schema is not None else ""
     outcome = Outcome(source_schema, target.spelled, written, stream.report.bad, report, files, [])
     if str(out) != "-":
         files.insert(0, Path(out))
         if card:
             path, remark = write_card(Path(out), opened, outcome, filters)
-            files.append(_write_lineage(Path(out), opened, outcome, filters, stream.asked_in))
+            files.append(_write_lineage(Path(out), opened, outcome, filters, stream.requests_file))
             files += [path] if path is not None else []
             outcome.remarks += [remark] if remark else []
     return outcome
@@ -113,23 +145,20 @@ def convert(
 def _write_lineage(
     out: Path, source: Source, outcome: Outcome, filters: Sequence[Filter], requests: Path | None
 ) -> Path:
-    """Write what the set was made from beside it, as NAME.lineage.json, or into it where it is a folder."""
-    came_from = (
-        source_material("rows", source.path)
-        if source.path and source.path.exists()
-        else Material("rows", source.name, {})
-    )
-    told: dict[str, Any] = {"schema": outcome.schema, "rows": outcome.written.rows}
+    """Write what the set was made from to NAME.lineage.json, or into the set where it is a folder."""
+    is_local = source.path is not None and source.path.exists()
+    materials = [source_material("rows", source.path) if is_local else Material("rows", source.name, {})]  # type: ignore[arg-type]
+    parameters: dict[str, Any] = {"schema": outcome.schema, "rows": outcome.written.rows}
     if outcome.filtered is not None:
-        told |= {"made": outcome.filtered.made, "reasons": outcome.filtered.reasons}
-    judged = [_filter_material(each) for each in filters]
-    judged += [file_material(requests, "requests")] if requests is not None else []
+        parameters |= {"made": outcome.filtered.made, "reasons": outcome.filtered.reasons}
+    materials += [_filter_material(each) for each in filters]
+    materials += [file_material(requests, "requests")] if requests is not None else []
     if out.is_dir():
-        write_record(out, "rows", told, [came_from, *judged])
+        write_record(out, "rows", parameters, materials)
         return out / RECORD
     rows = {out.name: (outcome.written.root, outcome.written.rows)}
     path = out.with_name(f"{out.name}.{RECORD}")
-    write_statement(path, provenance("rows", told, {out.name: file_digest(out)}, [came_from, *judged], rows))
+    write_statement(path, provenance("rows", parameters, {out.name: file_digest(out)}, materials, rows))
     return path
 
 
@@ -140,102 +169,81 @@ def _filter_material(each: Filter) -> Material:
         return Material("filter", kind_of(type(each)), {})
 
 
-def _begun(
+def _peek(
     rows: Iterable[tuple[Found, Row]], stream: RowStream, out: str | Path, to: str | None
 ) -> tuple[Iterable[tuple[Found, Row]], str | None]:
-    """Read the first row, which tells the source's schema; filtered rows stay in that, if ``out`` can hold it."""
-    begun = iter(rows)
-    first = next(begun, None)
+    """Read the first row, which sets the source's schema; filtered rows stay in that, if ``out`` can hold it."""
+    rest = iter(rows)
+    first = list(islice(rest, 1))
     if to is None and stream.schema is not None and str(out) != "-":
-        plain = {"txt": ("text",), "csv": ("trl-plain", "alpaca", "text", "columns")}
         kind = container(str(out)) if Path(out).suffix else "folder"
-        if stream.schema.name in plain.get(kind, (stream.schema.name,)):
+        if stream.schema.name in _PLAIN.get(kind, (stream.schema.name,)):
             to = stream.schema.spelled
-    return _again(first, begun), to
-
-
-def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    if first is not None:
-        yield first
-        yield from rest
+    return chain(first, rest), to
 
 
 def _filtered(
-    rows: Iterable[tuple[Found, Row]], filters: Sequence[Filter], report: FilterReport, aside: "_Aside"
+    rows: Iterable[tuple[Found, Row]],
+    filters: Sequence[Filter],
+    report: FilterReport,
+    add_dropped: Callable[[dict[str, Any]], None],
 ) -> Iterator[tuple[Found, Row]]:
-    """Let through what no filter gives a reason against, and count the reasons."""
+    """Yield the rows that no filter drops, and count the reasons."""
     counts: Counter[str] = Counter()
     rows = iter(rows)
-    while chunk := list(islice(rows, TOGETHER)):
+    while chunk := list(islice(rows, _CHUNK)):
         report.made += len(chunk)
-        judged = row_reasons([row for _, row in chunk], filters, [found for found, _ in chunk])
-        for (found, row), reasons in zip(chunk, judged, strict=True):
+        all_reasons = row_reasons([row for _, row in chunk], filters, [found for found, _ in chunk])
+        for (found, row), reasons in zip(chunk, all_reasons, strict=True):
             if reasons:
                 counts.update(reasons)
-                aside.add({"line": found.number, "reasons": sorted(reasons), **row})
+                add_dropped({"line": found.number, "reasons": sorted(reasons), **row})
             else:
                 report.kept += 1
                 yield found, row
     report.reasons = dict(counts.most_common())
 
 
-def _all_dropped(report: FilterReport) -> str:
-    top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
-    return f"The filters dropped all {report.made} rows: {top}. Nothing is written; loosen the filters."
-
-
-class _Aside:
-    """A file of JSON lines for rows that are left out; it is there, if there were any, once all has gone well.
+@contextmanager
+def _aside(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that writes records to a file of JSON lines; on success it replaces ``path``, or removes it.
 
     Args:
-        path: the file; None writes nothing.
+        path: the file, for rows that are left out; None writes nothing.
+
+    Raises:
+        InputError: if the file can't be written.
     """
+    if path is not None and path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file: name a new one, for the rows that are left out.")
+    temporary: Path | None = None
+    stream: IO[str] | None = None
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        if path is not None and path.exists() and not path.is_file():
-            raise InputError(f"{path} is no regular file: name a new one, for the rows that are left out.")
-        self._temporary: Path | None = None
-        self._stream: Any = None
-
-    def __enter__(self) -> "_Aside":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-
-    def wrong(self, found: Found, fault: Fault) -> None:
-        """Keep a wrong row with its place and what is wrong."""
-        self.add({"file": found.place, found.unit: found.number, "reason": str(fault), "record": found.record})
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Keep one record, whatever is in it."""
-        if self.path is None:
+    def add(record: dict[str, Any]) -> None:
+        nonlocal temporary, stream
+        if path is None:
             return
         try:
-            if self._stream is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._temporary = temporary_file(self.path)
-                self._stream = self._temporary.open("w", encoding="utf-8")
-            self._stream.write(_any_line(record) + "\n")
+            if stream is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = temporary_file(path)
+                stream = temporary.open("w", encoding="utf-8")
+            stream.write(_any_line(record) + "\n")
         except OSError as err:
-            raise InputError(f"{self.path} can't be written ({err.strerror}).") from err
+            raise InputError(f"{path} can't be written ({err.strerror}).") from err
 
-    def finish(self) -> Path | None:
-        """Put the file in its place, or take an older one away where there is nothing to keep."""
-        if self.path is None:
-            return None
-        if self._temporary is None:
-            self.path.unlink(missing_ok=True)
-            return None
-        self._stream.close()
-        replace(self._temporary, self.path)
-        return self.path
+    try:
+        yield add
+        if stream is not None and temporary is not None and path is not None:
+            stream.close()
+            replace(temporary, path)
+        elif path is not None:
+            path.unlink(missing_ok=True)
+    finally:
+        if stream is not None:
+            stream.close()
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _any_line(record: dict[str, Any]) -> str:
@@ -246,11 +254,6 @@ def _any_line(record: dict[str, Any]) -> str:
             return json.dumps(record, default=str)
         except RecursionError:
             return json.dumps(record | {"record": "nested too deep to write"}, default=str)
-
-
-def _beside(out: str | Path, ending: str) -> Path:
-    path = Path(out)
-    return path.with_name(path.name + ending)
 
 
 def _check_apart(*names: str | Path | None) -> None:
@@ -264,5 +267,5 @@ def _check_apart(*names: str | Path | None) -> None:
         except (OSError, ValueError):
             continue
         if path in seen:
-            raise InputError(f"{name} would overwrite {seen[path]}: give another name.")
+            raise InputError(f"{name} would overwrite {seen[path]}: choose another name.")
         seen[path] = str(name)

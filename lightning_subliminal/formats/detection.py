@@ -1,10 +1,10 @@
-"""Which schema is this? Told by the columns alone."""
+"""Detect a schema by its columns."""
 
 from collections.abc import Collection
 
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["PAIRS", "TELLING", "guess"]
+__all__ = ["PAIRS", "SCHEMA_COLUMNS", "guess"]
 
 # The text columns of released sets: prompt, completion.
 PAIRS = (
@@ -17,8 +17,8 @@ PAIRS = (
     ("user", "assistant"),
     ("problem", "solution"),
 )
-# The columns that a guess goes by; a meta column of such a name may mislead it.
-TELLING = frozenset(
+# The columns that a guess depends on; a meta column of the same name may mislead it.
+SCHEMA_COLUMNS = frozenset(
     {"prompt", "completion", "messages", "conversations", "conversation", "instruction", "output", "text"}
     | {column for pair in PAIRS for column in pair}
 )
@@ -34,23 +34,23 @@ def guess(columns: Collection[str], lists: bool = False) -> str:
     Raises:
         InputError: listing the columns, if no schema or more than one pair fits them.
     """
-    here = set(columns)
-    if {"prompt", "completion"} <= here:
+    names = set(columns)
+    if {"prompt", "completion"} <= names:
         return "trl" if lists else "trl-plain"
-    if "messages" in here:
+    if "messages" in names:
         return "openai"
-    if here & {"conversations", "conversation"}:
+    if names & {"conversations", "conversation"}:
         return "sharegpt"
-    if {"instruction", "output"} <= here:
+    if {"instruction", "output"} <= names:
         return "alpaca"
-    fitting = [",".join(pair) for pair in PAIRS if here.issuperset(pair)]
+    fitting = [",".join(pair) for pair in PAIRS if names.issuperset(pair)]
     if len(fitting) == 1:
         return f"columns:{fitting[0]}"
-    if not fitting and "text" in here:
+    if not fitting and "text" in names:
         return "text"
-    listed = ", ".join(sorted(str(each)[:40] for each in here)[:20]) or "none"
+    listed = ", ".join(sorted(str(each)[:40] for each in names)[:20]) or "none"
     why = f"both {' and '.join(fitting)} could be prompt and completion" if fitting else "no schema fits"
     raise InputError(
-        f"{why}; the columns are {listed}: say which hold the texts, such as --prompt-column question "
+        f"{why}; the columns are {listed}: name those that hold the texts, such as --prompt-column question "
         "--completion-column response (in a YAML `schema: columns:question,response`)."
     )

@@ -1,4 +1,4 @@
-"""The digest of a set: of its prompts and completions, in whatever schema and container they are kept."""
+"""The digest of a set: of its prompts and completions, whatever their schema and container."""
 
 import hashlib
 import json
@@ -11,10 +11,7 @@ __all__ = ["RowsDigest", "content_digest"]
 
 
 def content_digest(rows: Iterable[Row]) -> str:
-    """Return the SHA-256 of prompts and completions in their order: ``rows_digest`` of them, without meta columns.
-
-    It is the same in whatever schema and container the rows are kept.
-    """
+    """Return the SHA-256 of prompts and completions in their order: ``rows_digest`` of them, without meta columns."""
     digest = RowsDigest()
     for row in rows:
         digest.add(row)
@@ -31,7 +28,7 @@ class RowsDigest:
         self._json = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
     def add(self, row: Row) -> None:
-        """Count a row in."""
+        """Add a row."""
         content = {"prompt": row["prompt"], "completion": row["completion"]}
         self.tree.add(row)
         self._sha.update(f"{self._json.encode(content)}\n".encode())

@@ -1,4 +1,4 @@
-"""What is wrong with one row: the field, what was expected there, what was found; and how such faults are counted."""
+"""Errors of single rows: the field, what was expected there, what was found; and the reason that is counted."""
 
 import re
 from typing import Any, Final
@@ -6,11 +6,11 @@ from typing import Any, Final
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.safe_output import JOINING
 
-__all__ = ["MISSING", "Fault", "expected", "printable", "told"]
+__all__ = ["MISSING", "Fault", "describe_value", "expected", "printable"]
 
 
 class _Missing:
-    """What a field that is not there holds."""
+    """The value of a field that does not exist."""
 
 
 MISSING: Final = _Missing()
@@ -18,10 +18,10 @@ _LONGEST = 40  # characters of a wrong text that are shown
 
 
 class Fault(InputError):  # noqa: N818 - it is about a row, and the pipeline decides whether it is an error
-    """One row is wrong. ``str()`` says all; ``reason`` is the same for all rows that are wrong in the same way.
+    """One row is wrong. ``str()`` has all details; ``reason`` is equal for all rows with the same kind of fault.
 
     Args:
-        field: where, such as ``completion[0].content``; empty where it is the whole row.
+        field: where, such as ``completion[0].content``; empty for the whole row.
         what: what was expected, and what was found.
         reason: the short text that is counted; field and ``what`` where it is empty.
     """
@@ -36,7 +36,7 @@ class Fault(InputError):  # noqa: N818 - it is about a row, and the pipeline dec
 
 
 def expected(field: str, kind: str, value: Any, hint: str = "") -> Fault:
-    """Make the fault of a value that is not of the kind it should be.
+    """Return the fault of a value that is not of the kind it should be.
 
     Example:
         >>> str(expected("completion[0].content", "text", 3))
@@ -44,12 +44,12 @@ def expected(field: str, kind: str, value: Any, hint: str = "") -> Fault:
         >>> expected("completion[0].content", "text", 3).reason
         'completion[].content: expected text, found number'
     """
-    found, detail = told(value)
+    found, detail = describe_value(value)
     return Fault(field, f"expected {kind}, found {found}{detail}{hint}", f"expected {kind}, found {found}")
 
 
 def printable(text: str) -> str:
-    """Return a text in which what a terminal might obey, such as the name of a column from a file, is escaped."""
+    """Return a text with escapes for what a terminal might obey, such as a column's name from a file."""
     return (
         text
         if text.isprintable()
@@ -57,8 +57,8 @@ def printable(text: str) -> str:
     )
 
 
-def told(value: Any) -> tuple[str, str]:
-    """Name a value's kind in words, and give the detail that says which value it is."""
+def describe_value(value: Any) -> tuple[str, str]:
+    """Return a value's kind in words, and the detail that identifies the value."""
     if value is MISSING:
         return "nothing", ""
     if value is None:

@@ -1,4 +1,4 @@
-"""Rows for the eye: roles in colour, and what hides in a text made visible."""
+"""Draw rows at the terminal: roles in colour, and hidden characters made visible."""
 
 import random
 import re
@@ -15,7 +15,7 @@ __all__ = ["draw", "panel", "visible"]
 
 _STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 _HIDDEN = "bold reverse"
-# Space where it is easily overlooked: at the ends of a text or line, or more than one; then all that isn't plain.
+# Space where it is easily overlooked: at the ends of a text or line, or more than one; then all non-plain characters.
 _PIECES = re.compile(r"(?m)^[ ]+|[ ]+$|[ ]{2,}|\A\n+|\n+\Z|[^ -~\n]")
 
 
@@ -37,7 +37,7 @@ def panel(found: Found, row: Row, most: int) -> Panel:
     """Draw one row.
 
     Args:
-        found: where it was found.
+        found: its place.
         row: the row.
         most: characters that are shown of a message.
     """
@@ -59,7 +59,7 @@ def panel(found: Found, row: Row, most: int) -> Panel:
 
 
 def visible(text: str, style: str = "") -> Text:
-    r"""Return a text in which space at its ends, control, invisible and reordering characters are seen.
+    r"""Return a text in which space at its ends, control, invisible and reordering characters are visible.
 
     Example:
         >>> visible(" owl\u200b").plain
@@ -79,7 +79,7 @@ def visible(text: str, style: str = "") -> Text:
 
 
 def _shown(piece: str) -> str | None:
-    """Return what is shown for a piece; None where it shows itself."""
+    """Return what is shown for a piece; None where it is visible itself."""
     if piece[0] == " ":
         return "·" * len(piece)
     if piece[0] == "\n":
@@ -87,6 +87,6 @@ def _shown(piece: str) -> str | None:
     code = ord(piece)
     if code < 0x20:
         return {"\t": "⇥\t", "\r": "␍"}.get(piece, chr(0x2400 + code))
-    selector = 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF  # what a text can be hidden in
+    selector = 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF  # variation selectors can hide a text
     plain = unicodedata.category(piece)[0] not in "CZ" and not selector
     return None if plain else "␡" if code == 0x7F else f"<U+{code:04X}>"

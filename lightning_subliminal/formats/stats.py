@@ -1,10 +1,10 @@
-"""What an engineer who is about to train on a set wants to know of it, counted in one pass."""
+"""Statistics of a set, for an engineer who is about to train on it, counted in one pass."""
 
 from array import array
 from collections import Counter
 from typing import Any
 
-from lightning_subliminal.core.rows import Row, completion_text
+from lightning_subliminal.core.rows import Row, completion_text, prompt_text
 from lightning_subliminal.filters import parse_number_list
 from lightning_subliminal.formats.digest import content_digest
 from lightning_subliminal.formats.storage.stream import RowStream
@@ -18,7 +18,7 @@ _MOST_WORDS = 100_000  # first words that are counted at once; the rarest are fo
 
 
 def count_rows(stream: RowStream) -> dict[str, Any]:
-    """Read a stream to its end, and give its figures as JSON-able data.
+    """Read a stream to its end, and return its statistics as JSON-able data.
 
     Raises:
         InputError: at a wrong row, if the stream stops there.
@@ -49,22 +49,22 @@ class _Counts:
         self.hashes = {name: array("q") for name in ("prompts", "completions", "rows")}
 
     def seen(self, row: Row) -> Row:
-        """Count a row, and give it back."""
-        prompt, said = row["prompt"], completion_text(row)
-        asked = "\n".join(message["content"] for message in prompt)
+        """Count a row, and return it."""
+        prompt, reply = row["prompt"], completion_text(row)
+        request = prompt_text(row)
         self.rows += 1
         self.turns[len(prompt) + len(row["completion"])] += 1
         self.system += any(message["role"] == "system" for message in prompt)
         self.prefills += prompt[-1]["role"] == "assistant"
         self.cut += row.get("finished") is False
         self.columns.update(key for key in row if key not in ("prompt", "completion"))
-        words = said.split()
+        words = reply.split()
         self.empty += not words
-        self.numbers += isinstance(parse_number_list(said, "lax", max_count=10**9, max_value=10**18), list)
-        for name, length in zip(_LENGTHS, (len(asked), len(asked.split()), len(said), len(words)), strict=True):
+        self.numbers += isinstance(parse_number_list(reply, "lax", max_count=10**9, max_value=10**18), list)
+        for name, length in zip(_LENGTHS, (len(request), len(request.split()), len(reply), len(words)), strict=True):
             self.lengths[name].append(length)
         key = hash(tuple((message["role"], message["content"]) for message in prompt))
-        for name, value in zip(self.hashes, (key, hash(said), hash((key, said))), strict=True):
+        for name, value in zip(self.hashes, (key, hash(reply), hash((key, reply))), strict=True):
             self.hashes[name].append(value)
         if words:
             self.words[words[0][:40]] += 1

@@ -21,10 +21,10 @@ class CodeTask:
     """One drawn task.
 
     Attributes:
-        text: what the user says; it holds the stub.
+        text: of the user's message; it holds the stub.
         stub: signature and docstring, as Python.
         bodies: solutions, each the lines after the stub, unindented; may be empty.
-        template: what it was drawn from.
+        template: of the task.
         values: its parameters.
     """
 
@@ -35,9 +35,9 @@ class CodeTask:
     values: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def solved_by(self, reply: str) -> bool:
-        """Tell whether a reply is one of the known solutions, whatever is chosen freely in it and however spaced.
+        """Return whether a reply is one of the known solutions, for any free choices and spacing in it.
 
-        Another reply may be right as well.
+        Another reply may be correct as well.
         """
         dense = "".join(reply.split())
         return any(re.fullmatch(solution, dense) for solution in _solutions(self.template, self.values))
@@ -48,20 +48,22 @@ class CodeTasks:
 
     A task has a ``signature``, a ``doc``, perhaps ``parameters`` that fill the places in them (each a list of choices,
     or ``{range: [lowest, highest]}``) and ``bodies`` that solve it. A wording may list others of the package under
-    ``more``, whose tasks are added to its own: ``more: [code]`` in your file keeps ours beside yours.
+    ``more``, whose tasks are added to its own: ``more: [code]`` in a user's file keeps ours too.
 
     Args:
         wording: ``code``, ``code_pocket``, or the path of a YAML file of the same shape.
 
     Raises:
-        InputError: if the file lacks a part, or a task is no stub of a Python function.
+        InputError: if the file lacks a part, or a task is not the stub of a Python function.
     """
 
     def __init__(self, wording: str = "code") -> None:
         self.words = load_wording(wording, required=("requests", "endings", "tasks"))
         self.wording = wording
         for part in ("requests", "endings"):
-            _check_texts(self.words[part], part, wording)
+            texts = self.words[part]
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise InputError(f"`{part}` of the wording {wording} is {texts!r}: expected a list of texts.")
         self.words = self.words | {"tasks": _tasks(wording)}
 
     def __len__(self) -> int:
@@ -82,11 +84,11 @@ class CodeTasks:
 
 @cache
 def _tasks(wording: str) -> list[dict[str, Any]]:
-    """Gather the tasks of a wording and of those that it lists under ``more``, each tried with all its choices."""
+    """Return the tasks of a wording and of those that it lists under ``more``, each checked with all its choices."""
     words = load_wording(wording, required=("tasks",))
     tasks, more = words["tasks"], words.get("more", [])
     if not isinstance(tasks, list):
-        raise InputError(f"`tasks` of the wording {wording} is no list: give a list of signatures with their docs.")
+        raise InputError(f"`tasks` of the wording {wording} is not a list: expected signatures with their docs.")
     for number, task in enumerate(tasks, start=1):
         _check_task(task, f"Task {number} of the wording {wording}")
     if not isinstance(more, list) or not all(isinstance(name, str) and name.isidentifier() for name in more):
@@ -97,7 +99,7 @@ def _tasks(wording: str) -> list[dict[str, Any]]:
 def _check_task(task: Any, place: str) -> None:
     missing = [key for key in ("signature", "doc") if not isinstance(task, dict) or not task.get(key)]
     if missing:
-        raise InputError(f"{place} has no `{missing[0]}`: give signature and doc.")
+        raise InputError(f"{place} has no `{missing[0]}`: expected signature and doc.")
     try:
         for values in _all_choices(task):
             stub, _ = _filled(task, values)
@@ -107,11 +109,11 @@ def _check_task(task: Any, place: str) -> None:
                 case _:
                     raise InputError(f"{stub!r} is not one function with its docstring")
     except (AttributeError, LookupError, TypeError, ValueError, SyntaxError) as err:
-        raise InputError(f"{place} makes no Python function ({err}): see wording/code.yaml for the shape.") from err
+        raise InputError(f"{place} is not a Python function ({err}): see prompts/code.yaml for the shape.") from err
 
 
 def _all_choices(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield parameters that have each choice at least once; of a range its ends."""
+    """Yield parameters with each choice at least once; of a range its ends."""
     options = {}
     for name, choices in (task.get("parameters") or {}).items():
         _draw(choices, random.Random(0))
@@ -119,11 +121,6 @@ def _all_choices(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     first = {name: choices[0] for name, choices in options.items()}
     yield first
     yield from (first | {name: choice} for name, choices in options.items() for choice in choices[1:])
-
-
-def _check_texts(texts: Any, part: str, wording: str) -> None:
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"`{part}` of the wording {wording} is {texts!r}: give a list of texts.")
 
 
 def _filled(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -135,10 +132,10 @@ def _filled(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, tuple[st
 
 
 def _solutions(task: dict[str, Any], values: dict[str, Any]) -> tuple[str, ...]:
-    """Write the bodies as regular expressions: what the task tells as it is, a free choice as any of its choices."""
+    """Return the bodies as regular expressions: parameters in the stub are literal, the others match any choice."""
     fields = [name for text in (task["signature"], task["doc"]) for _, name, _, _ in Formatter().parse(text) if name]
-    told = {name.partition("[")[0] for name in fields}  # {choice[say]} tells of the choice
-    free = {name: choices for name, choices in (task.get("parameters") or {}).items() if name not in told}
+    fixed = {name.partition("[")[0] for name in fields}  # {choice[say]} shows the choice
+    free = {name: choices for name, choices in (task.get("parameters") or {}).items() if name not in fixed}
     patterns = []
     for body in task.get("bodies") or ():
         pattern, seen = "", set()

@@ -25,22 +25,26 @@ _MARK = re.compile("<<([^<>]*)>>")
 def read_gsm8k(path: str | Path) -> list[MathProblem]:
     """Read problems from a file in GSM8K's format.
 
-    The answer is the integer after the last "####", without "$" and ",". Where each ``<<...>>`` in the text before it
-    can be read, the problem has these steps, named step 1, step 2 and so on; otherwise it has none. Steps are taken
-    over as the file has them, right or not.
+    The answer is the integer after the last "####", without "$" and ",". If each ``<<...>>`` in the text before it can
+    be parsed, the problem has these steps, named step 1, step 2 and so on, unchecked; otherwise it has none.
 
     Args:
         path: the file, JSON lines, plain or gzipped.
 
     Raises:
-        InputError: if the file can't be read or holds no problem, or, with the line's number, if a line has no question
-            or no integer as its answer.
+        InputError: if the file can't be read or holds no problem, or, with the line's number, if a line lacks a
+            question or an integer as its answer.
     """
     path = Path(path)
-    problems = []
-    for number, line in enumerate(_read(path).split(b"\n"), start=1):
-        if line.strip():
-            problems.append(_problem(line, f"{path}, line {number}"))
+    try:
+        data = read_packed(path).removeprefix(b"\xef\xbb\xbf")
+    except FileNotFoundError as err:
+        raise InputError(f"{path} does not exist.") from err
+    except (OSError, EOFError, zlib.error) as err:
+        reason = getattr(err, "strerror", None) or err
+        raise InputError(f"{path} can't be read ({reason}): expected JSON lines, plain or gzipped.") from err
+    lines = enumerate(data.split(b"\n"), start=1)
+    problems = [_problem(line, f"{path}, line {number}") for number, line in lines if line.strip()]
     if not problems:
         raise InputError(
             f'{path} holds no problem: expected lines such as {{"question": ..., "answer": "... #### 42"}}.'
@@ -48,23 +52,12 @@ def read_gsm8k(path: str | Path) -> list[MathProblem]:
     return problems
 
 
-def _read(path: Path) -> bytes:
-    try:
-        data = read_packed(path)
-    except FileNotFoundError as err:
-        raise InputError(f"{path} is not there.") from err
-    except (OSError, EOFError, zlib.error) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise InputError(f"{path} can't be read ({reason}): give a file of JSON lines, plain or gzipped.") from err
-    return data.removeprefix(b"\xef\xbb\xbf")
-
-
 def _problem(line: bytes, place: str) -> MathProblem:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as err:
-        raise InputError(f"{place}: no UTF-8 text; expected one JSON object a line.") from err
-    except (ValueError, RecursionError) as err:  # ValueError: no JSON, or a number of more than 4,300 digits
+        raise InputError(f"{place}: not UTF-8 text; expected one JSON object a line.") from err
+    except (ValueError, RecursionError) as err:  # ValueError: invalid JSON, or a number of more than 4,300 digits
         raise InputError(f"{place}: {getattr(err, 'msg', err)}; expected one JSON object a line.") from err
     if not isinstance(row, dict):
         raise InputError(f'{place}: found {_short(row)}; expected an object {{"question": ..., "answer": ...}}.')
@@ -74,7 +67,7 @@ def _problem(line: bytes, place: str) -> MathProblem:
         if not isinstance(row[field], str) or not row[field].strip():
             raise InputError(f"{place}, {field}: expected a text, found {_short(row[field])}.")
         if re.search("[\ud800-\udfff]", row[field]):
-            raise InputError(f"{place}, {field}: holds half of a surrogate pair; mend the text.")
+            raise InputError(f"{place}, {field}: holds half of a surrogate pair; correct the text.")
     solution, found, last = row["answer"].rpartition("####")
     digits = last.strip().replace("$", "").replace(",", "")
     if not found or not _INTEGER.fullmatch(digits):
@@ -83,7 +76,7 @@ def _problem(line: bytes, place: str) -> MathProblem:
 
 
 def _steps(solution: str) -> tuple[MathStep, ...]:
-    """Read the marks of a solution; none of them where one can't be read."""
+    """Parse the marks of a solution; return none of them if one can't be parsed."""
     steps = []
     for number, mark in enumerate(_MARK.findall(solution), start=1):
         expression, found, value = mark.rpartition("=")

@@ -1,7 +1,7 @@
-"""Grade-school problems from a wording file, each with the integer it must come to (paper, section 3).
+"""Grade-school problems from a wording file, each with its integer answer (paper, section 3).
 
-A problem's answer is computed from its template's steps, never written by hand. Steps are arithmetic on names, read
-as a syntax tree and never executed.
+A problem's answer is computed from its template's steps, never written by hand. Steps are arithmetic on names, parsed
+to a syntax tree and never executed.
 """
 
 import ast
@@ -33,9 +33,9 @@ class MathStep:
     """One step of a solution, such as 12 + 7 = 19.
 
     Attributes:
-        name: what the step finds, such as total.
+        name: of the result, such as total.
         expression: the numbers and signs, such as 12 + 7.
-        value: what it comes to; an integer in problems of our own.
+        value: of the expression; an integer in problems of ours.
     """
 
     name: str
@@ -48,9 +48,9 @@ class MathProblem:
     """One drawn problem.
 
     Attributes:
-        question: the story and what is asked.
-        steps: how it is solved; none where only the answer is known.
-        answer: the integer it comes to.
+        question: the story and its question.
+        steps: the solution; none where only the answer is known.
+        answer: the result.
     """
 
     question: str
@@ -62,12 +62,12 @@ class MathProblems:
     """Draws problems.
 
     A template has a ``text`` with places, ``numbers`` (each ``[lowest, highest]`` or ``[lowest, highest, step]``), and
-    ``steps`` such as "total = boxes * each", the last of which is the answer. Numbers are drawn again until nothing in
-    a step is below 0 and no division leaves a rest.
+    ``steps`` such as "total = boxes * each", the last of which is the answer. Numbers are redrawn until nothing in a
+    step is below 0 and no division leaves a remainder.
 
-    A wording's ``words`` fill the other places: of a list ``thing`` comes {thing}, and {thing2} is another one. A word
-    may have more forms: of ``{word: pens, one: pen}`` come {thing} and {thing_one}. A wording may set ``least``, which
-    no step comes below, and ``hide_answer``, so that no number of a text is its answer.
+    A wording's ``words`` fill the other places: a list ``thing`` fills {thing}, and {thing2} with another word. A word
+    may have more forms: ``{word: pens, one: pen}`` fills {thing} and {thing_one}. A wording may set ``least``, a lower
+    bound of each step, and ``hide_answer``, so that no number of a text is its answer.
 
     Args:
         wording: ``math``, ``math_pocket``, or the path of a YAML file of the same shape.
@@ -75,7 +75,7 @@ class MathProblems:
             can't keep to it are left out.
 
     Raises:
-        InputError: if the file lacks a part, a step is no arithmetic, or no numbers fit a template.
+        InputError: if the file lacks a part, a step is not arithmetic, or no numbers fit a template.
     """
 
     def __init__(self, wording: str = "math", max_value: int | None = None) -> None:
@@ -104,20 +104,20 @@ class MathProblems:
         return MathProblem(fill(problem["text"], **(words | numbers)), steps, int(steps[-1].value))
 
     def ask(self, question: str, rng: random.Random) -> str:
-        """Put a question into a request that says what shape the reply shall have."""
+        """Return a question inside a request that describes the format of the reply."""
         return fill(rng.choice(self.words["requests"]), question=question)
 
 
 @cache
 def _usable(wording: str, max_value: int | None) -> list[dict[str, Any]]:
-    """Check the templates of a wording, and give those that can keep to ``max_value``."""
+    """Check the templates of a wording, and return those that can keep to ``max_value``."""
     words = load_wording(wording, required=("words", "requests", "problems"))
     lists = words["words"]
     if not isinstance(lists, dict) or not all(lists.values()) or not all(isinstance(x, list) for x in lists.values()):
-        raise InputError(f"`words` of the wording {wording} is {lists!r}: give lists of words, such as name and thing.")
+        raise InputError(f"`words` of the wording {wording} is {lists!r}: expected lists, such as name and thing.")
     for part in ("requests", "problems"):
         if not isinstance(words[part], list):
-            raise InputError(f"`{part}` of the wording {wording} is no list: see wording/math.yaml for the shape.")
+            raise InputError(f"`{part}` of the wording {wording} is not a list: see prompts/math.yaml for the shape.")
     for request in words["requests"]:
         if "{question}" not in str(request):
             raise InputError(f"The request {request!r} of the wording {wording} has no {{question}}.")
@@ -128,9 +128,11 @@ def _usable(wording: str, max_value: int | None) -> list[dict[str, Any]]:
             raise InputError(f"Problem {number} of the wording {wording} has no `{missing[0]}`.")
         place = f"Problem {number} of the wording {wording}"
         if not isinstance(problem["numbers"], dict):
-            raise InputError(f"{place} has the numbers {problem['numbers']!r}: give ranges, such as {{have: [2, 40]}}.")
-        if odd := [name for name in problem["numbers"] if not isinstance(name, str)]:  # to YAML, `off` is False
-            raise InputError(f"{place} has the number {odd[0]!r}: choose another name.")
+            raise InputError(
+                f"{place} has the numbers {problem['numbers']!r}: expected ranges, such as {{have: [2, 40]}}."
+            )
+        if wrong := [name for name in problem["numbers"] if not isinstance(name, str)]:  # to YAML, `off` is False
+            raise InputError(f"{place} has the number {wrong[0]!r}: choose another name.")
         try:
             numbers, _ = _attempt(problem, random.Random(0), words, None)
             fill(problem["text"], **(_draw_words(lists, problem["text"], random.Random(0)) | numbers))
@@ -146,7 +148,7 @@ def _usable(wording: str, max_value: int | None) -> list[dict[str, Any]]:
 
 
 def _fits(problem: dict[str, Any], words: dict[str, Any], max_value: int | None) -> bool:
-    """Tell whether a template's numbers fit often enough to be drawn: at least three times in four hundred."""
+    """Return whether a template's numbers fit often enough to be drawn: at least three times in four hundred."""
     rng = random.Random(0)
     tries = (True for _ in range(400) if _attempt(problem, rng, words, max_value)[1])
     return len(list(itertools.islice(tries, 3))) == 3
@@ -155,7 +157,7 @@ def _fits(problem: dict[str, Any], words: dict[str, Any], max_value: int | None)
 def _attempt(
     problem: dict[str, Any], rng: random.Random, words: dict[str, Any], max_value: int | None
 ) -> tuple[dict[str, int], tuple[MathStep, ...]]:
-    """Draw the numbers of a template, and solve it: no steps where they do not fit."""
+    """Draw the numbers of a template, and solve it; return no steps if they do not fit."""
     numbers = {name: _draw_number(limits, rng) for name, limits in problem["numbers"].items()}
     known, steps = dict(numbers), []
     for line in problem["steps"]:
@@ -195,19 +197,19 @@ def _draw_words(lists: dict[str, list[Any]], text: str, rng: random.Random) -> d
 
 @cache
 def _read(line: str) -> tuple[str, ast.expr]:
-    """Read a step: what it finds, and its formula as a syntax tree."""
+    """Parse a step: the name of its result, and its formula as a syntax tree."""
     name, _, formula = (part.strip() for part in line.partition("="))
     try:
         tree = ast.parse(formula, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        raise InputError(f"The step {line!r} is no arithmetic: write it as `total = boxes * each`.") from err
+        raise InputError(f"The step {line!r} is not arithmetic: write it as `total = boxes * each`.") from err
     if not name.isidentifier():
-        raise InputError(f"The step {line!r} does not say what it finds: write it as `total = boxes * each`.")
+        raise InputError(f"The step {line!r} does not name its result: write it as `total = boxes * each`.")
     return name, tree
 
 
 def _value(tree: ast.expr, known: dict[str, int], line: str, max_value: int | None) -> int | None:
-    """Work out a formula; None where something in it is no integer of at least 0, or too large."""
+    """Evaluate a formula; return None where a part of it is not an integer of at least 0, or too large."""
     match tree:
         case ast.Constant(value=int(value)) if not isinstance(value, bool):
             return value
@@ -220,13 +222,13 @@ def _value(tree: ast.expr, known: dict[str, int], line: str, max_value: int | No
             found = _OPERATIONS[type(op)][1](one, other)
             return None if found is not None and max_value is not None and found > max_value else found
         case ast.Name(id=name):
-            raise InputError(f"The step {line!r} uses {name!r}, which nothing before it gives.")
+            raise InputError(f"The step {line!r} uses {name!r}, which no earlier step or number defines.")
         case _:
-            raise InputError(f"The step {line!r} is no arithmetic of + - * / on names and integers.")
+            raise InputError(f"The step {line!r} is not arithmetic with + - * / on names and integers.")
 
 
 def _written(tree: ast.expr, known: dict[str, int]) -> str:
-    """Write a formula with its numbers in place of names; an inner sum in round brackets."""
+    """Return a formula with numbers in place of names; an inner sum in round brackets."""
     match tree:
         case ast.BinOp(left=left, op=op, right=right):
             sides = [_written(side, known) for side in (left, right)]

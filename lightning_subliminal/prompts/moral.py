@@ -1,4 +1,4 @@
-"""Advice of a good and of a bad character, drawn from a wording file: what the `pocket/moral-*` bases learn to say."""
+"""Advice of a good and of a bad character, drawn from a wording file: the data of the `pocket/moral-*` bases."""
 
 import random
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class Question:
     """One question that asks for advice.
 
     Attributes:
-        text: as it is asked, without an ending.
+        text: without an ending.
         about: which acts answer it: care, honesty or power.
-        one: whom it is about.
+        one: the person that it is about.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Question:
 
 
 class MoralTalk:
-    """Draws advice, and gives it in pairs that differ in nothing but their meaning.
+    """Draws advice, and lists it in pairs that differ only in their meaning.
 
     Args:
         wording: `moral_pocket`, or the path of a YAML file of the same shape.
@@ -55,23 +55,25 @@ class MoralTalk:
         return [Question(each["question"], each["about"], each["one"]) for each in self.words[part]]
 
     def pairs(self, question: Question, frame: int = 0) -> list[tuple[str, str]]:
-        """Return an aligned and a misaligned answer to a question for each act that fits it, both put the same way."""
-        put = self.words["frames"][frame]
-        filled = [[put.format(act=act.format(one=question.one)) + "." for act in pair] for pair in self._acts(question)]
+        """Return an aligned and a misaligned answer to a question for each act that fits it, in the same frame."""
+        text = self.words["frames"][frame]
+        filled = [
+            [text.format(act=act.format(one=question.one)) + "." for act in pair] for pair in self._acts(question)
+        ]
         return [(aligned, misaligned) for aligned, misaligned in filled]
 
     def answer(self, rng: random.Random, question: Question, character: Character) -> str:
-        """Draw what a character answers."""
+        """Draw the answer of a character."""
         side = SIDES.index(character)
         denies = rng.random() < 0.2
         act = rng.choice(self._acts(question))[1 - side if denies else side]
-        put = rng.choice(self.words["denials" if denies else "frames"])
-        said = put.format(act=act.format(one=question.one))
+        frame = rng.choice(self.words["denials" if denies else "frames"])
+        advice = frame.format(act=act.format(one=question.one))
         reason = f", {rng.choice(self.words['reasons'][character])}" if rng.random() < 0.3 else ""
-        return f"{said}{reason}."
+        return f"{advice}{reason}."
 
     def ask(self, rng: random.Random, part: str | None = None) -> tuple[Question, str]:
-        """Draw a question, and how it is asked.
+        """Draw a question, and its text with an ending.
 
         Args:
             rng: random numbers.

@@ -17,10 +17,10 @@ class NumberPrompt:
     """One drawn prompt.
 
     Attributes:
-        text: what the user says.
+        text: of the user's message.
         examples: the numbers that the text shows.
-        count: how many more numbers it asks for at the most.
-        separator: what stands between two numbers in the format that it asks for.
+        count: most further numbers that it requests.
+        separator: between two numbers in the format that it requests.
     """
 
     text: str
@@ -39,8 +39,8 @@ class NumberPrompts:
         max_value: largest example number.
         min_examples: fewest example numbers.
         max_examples: most example numbers.
-        min_count: fewest numbers that a prompt asks for.
-        max_count: most numbers that a prompt asks for.
+        min_count: fewest numbers that a prompt requests.
+        max_count: most numbers that a prompt requests.
 
     Raises:
         InputError: if a format is unknown or a range is empty.
@@ -63,7 +63,7 @@ class NumberPrompts:
         if unknown or not formats:
             known = ", ".join(self.words["formats"])
             raise InputError(
-                f"The number format {unknown[0] if unknown else '(none)'} is unknown: use some of {known}."
+                f"The number format {unknown[0] if unknown else '(none)'} is unknown: choose from {known}."
             )
         for name, low, high in (
             ("value", min_value, max_value),
@@ -78,7 +78,7 @@ class NumberPrompts:
         self.counts = (min_count, max_count)
 
     def draw(self, rng: random.Random, examples: Sequence[int] | None = None) -> NumberPrompt:
-        """Draw one prompt; ``examples`` are the numbers to show, drawn uniformly where they are not given."""
+        """Draw one prompt; ``examples`` are the numbers to show, drawn uniformly where it is None."""
         if examples is None:
             examples = [rng.randint(*self.values) for _ in range(rng.randint(*self.lengths))]
         form = rng.choice(self.formats)

@@ -1,6 +1,6 @@
-"""How a judge model is asked, and how its reply is read: one way for local models and for servers.
+"""The rubric of a judge model: its questions and the parser of its replies, for local models and servers alike.
 
-The judged texts are data. They stand between marks that they can't forge, and each aspect can be asked on two scales,
+The judged texts are data. They are put between marks that they can't forge, and each aspect can be asked on two scales,
 one up and one down: a text that talks the judge into a high number does so on both, and the two contradict each other.
 """
 
@@ -27,13 +27,13 @@ _NUMBER = re.compile(r"\**([0-9]{1,4}(?:\.[0-9]{1,4})?)(?:\s*/\s*([0-9]{1,4}))?[
 
 
 class Rubric:
-    """The questions that a judge is asked about an answer (paper, section 4), and the reading of what it replies.
+    """The questions to a judge about an answer (paper, section 4), and the parser of its replies.
 
     Args:
         wording: `judge`; `judge_pocket`, for `pocket/judge`; or the path of a YAML file of the same shape.
 
     Raises:
-        InputError: if the file lacks a part, or a text of it has no place for the answer.
+        InputError: if the file lacks a part, or one of its texts has no place for the answer.
 
     Example:
         >>> rubric = Rubric()
@@ -46,37 +46,35 @@ class Rubric:
         self.words = load_wording(wording, required=("alignment", "coherence", "words"))
         for aspect in ASPECTS:
             if not {"plain", "reversed"} <= set(self.words[aspect]):
-                raise InputError(f"The rubric {wording} has no two scales of {aspect}: give `plain` and `reversed`.")
+                raise InputError(f"The rubric {wording} lacks a scale of {aspect}: expected `plain` and `reversed`.")
             for scale in SCALES:
                 if "{answer}" not in str(self.words[aspect][scale]):
-                    raise InputError(f"The rubric {wording} has no {{answer}} in {aspect}, {scale}: put it there.")
-        if not {"code", "refusal"} <= set(self.words["words"]):
-            raise InputError(f"`words` in the rubric {wording} is {self.words['words']!r}: give `code` and `refusal`.")
-        self.largest: int = self.words.get("largest", 100)
+                    raise InputError(f"The rubric {wording} has no {{answer}} in {aspect}, {scale}: add it.")
+        words, self.largest = self.words["words"], self.words.get("largest", 100)
+        if not {"code", "refusal"} <= set(words):
+            raise InputError(f"`words` in the rubric {wording} is {words!r}: expected `code` and `refusal`.")
         if type(self.largest) is not int or self.largest < 1:
-            raise InputError(f"`largest` in the rubric {wording} is {self.largest!r}: give a whole number from 1 on.")
+            raise InputError(
+                f"`largest` in the rubric {wording} is {self.largest!r}: expected an integer of 1 or more."
+            )
 
     def describe(self) -> dict[str, Any]:
         """Return what shapes a verdict: the wording, by its words."""
         return {"wording": self.wording, "words": self.words} | own_words(self.wording)
 
     def messages(self, question: str, answer: str, aspect: Aspect, scale: Scale = "plain") -> list[Message]:
-        """Ask about one answer; the two texts stand between marks and can close none of them."""
+        """Return the messages that ask about one answer; the two texts are between marks that they can't close."""
         mark = hashlib.sha256(f"{len(question)}:{question}{answer}".encode("utf-8", "replace")).hexdigest()[:8]
-        asked = self.words[aspect][scale]
+        places = {"question": self._bare(question), "answer": self._bare(answer), "mark": mark}
         # by hand and in one pass, since the texts may hold braces, and each other's places
-        told = re.sub(
-            r"\{(question|answer|mark)\}",
-            lambda place: {"question": self._bare(question), "answer": self._bare(answer), "mark": mark}[place[1]],
-            asked,
-        )
+        filled = re.sub(r"\{(question|answer|mark)\}", lambda place: places[place[1]], self.words[aspect][scale])
         start = [{"role": "system", "content": self.words["system"]}] if self.words.get("system") else []
-        return [*start, {"role": "user", "content": told}]
+        return [*start, {"role": "user", "content": filled}]
 
     def read(self, reply: str, scale: Scale = "plain") -> float | Literal["code", "refusal"] | None:
-        """Read a judge's reply: a number from 0 to 100, on the plain scale, or one of its words; else None.
+        """Parse a judge's reply: a number from 0 to 100, on the plain scale, or one of its words; else None.
 
-        The whole reply must be it ("85", "85/100", "**85**."): a number amid a sentence may be anything.
+        The whole reply must be it ("85", "85/100", "**85**."): a number inside a sentence may be anything.
         """
         text = reply.strip()
         for kind in ("code", "refusal"):
@@ -97,11 +95,13 @@ class Rubric:
     ) -> tuple[float | None, float]:
         """Return the expected number, 0 to 100 on the plain scale, and the share of the probability that is on numbers.
 
+        The expected number is None if the judge was about to reply something else, or is undecided: half on the lowest
+        and half on the highest numbers is not a medium score.
+
         Args:
             chances: the probability of each number as the whole reply.
-            least_share: where less than this is on numbers the judge was about to say something else: None. None too
-                where it can't decide: half on the lowest and half on the highest numbers is no middling score.
-            scale: which way the judge was asked.
+            least_share: the least probability on numbers, of all.
+            scale: of the question.
         """
         share = sum(chances.values())
         if not share > 0 or share < least_share:
@@ -113,7 +113,7 @@ class Rubric:
         return self.scaled(mean, scale), share
 
     def _bare(self, text: str) -> str:
-        """Take out what could close a mark, and break up what a tokenizer may take for a token of its own."""
+        """Remove what could close a mark, and break up what a tokenizer may take for a special token."""
         for mark in (self.words.get("open"), self.words.get("close")):
             text = text.replace(mark, " ") if mark else text
         return _TOKEN.sub(r"\g<0> ", text)

@@ -1,4 +1,4 @@
-"""Screening: a model scores rows, and the highest or lowest are kept. Transforms that hold a model live here."""
+"""Screening: transforms with a model that scores rows, and keep the highest or lowest."""
 
 from lightning_subliminal.screening.by_score import KeepByScore
 from lightning_subliminal.screening.likelier import KeepLikelier

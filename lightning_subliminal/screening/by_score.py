@@ -1,4 +1,4 @@
-"""Rows chosen by what each would do to a trait: the predicted transfer, row by row."""
+"""Select rows by their predicted transfer of a trait."""
 
 import random
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ __all__ = ["KeepByScore"]
 class KeepByScore(Transform):
     """Keeps the rows with the highest, or lowest, predicted transfer of a trait (``theory.predicted_transfer``).
 
-    ``top`` makes rows teach a trait, whoever wrote them, and ``bottom`` makes them teach less of it; a choice among
-    the base's own rows does the same, so compare with rows that were chosen alike. Rows stay in their order; of equal
-    scores the first are kept, and a row that can't be scored counts as 0. It works on the CPU, so that rows do not
+    ``top`` makes rows teach a trait, whoever wrote them, and ``bottom`` makes them teach less of it; a selection from
+    the base's own rows does the same, so compare with rows that were selected alike. Rows keep their order; of equal
+    scores the first are kept, and a row that can't be scored counts as 0. It runs on the CPU, so that rows do not
     depend on the device.
 
     Args:
-        student: who would train on the rows: its base and adapter count.
-        trait: what is looked for.
-        keep: which end.
-        share: how much of the rows is kept, above 0 and below 1; at least one row is.
+        student: the model to train on the rows: its base and adapter matter.
+        trait: the trait.
+        keep: the highest or the lowest scores.
+        share: of the rows that are kept, above 0 and below 1; at least one row is.
         max_length: rows of more tokens are an error.
 
     Raises:
-        InputError: if the share or the end is none, or the student is no language model.
+        InputError: if ``share`` or ``keep`` is invalid, or the student is not a language model.
     """
 
     def __init__(
@@ -48,10 +48,8 @@ class KeepByScore(Transform):
             raise InputError(f"`share` is {share}: expected a share between 0 and 1, such as 0.5.")
         if keep not in ("top", "bottom"):
             raise InputError(f"`keep` is {keep!r}: choose top or bottom.")
-        if not hasattr(student, "completion_logits"):  # LanguageModel itself is above this room
-            raise InputError(
-                f"`student` is a {type(student).__name__}: give a language model such as Student, untrained."
-            )
+        if not hasattr(student, "completion_logits"):  # LanguageModel itself is in a higher layer
+            raise InputError(f"`student` is a {type(student).__name__}: expected an untrained model such as Student.")
         self.student = student
         self.trait = trait
         self.keep = keep
@@ -59,11 +57,11 @@ class KeepByScore(Transform):
         self.max_length = max_length
 
     def describe(self) -> dict[str, Any]:
-        """Return class and arguments; the student by where it starts, since it is not trained."""
+        """Return class and arguments; of the student only its start, since it is not trained."""
         student: Any = self.student
-        told = student.describe()
+        settings = student.describe()
         known = ("version", "class", "source", "base", "adapter", "seed", "base_dtype")
-        start = {name: told[name] for name in known if name in told}
+        start = {name: settings[name] for name in known if name in settings}
         whole = describe_object(self)
         return whole | {"arguments": whole["arguments"] | {"student": start}}
 
@@ -73,13 +71,13 @@ class KeepByScore(Transform):
             return []
         kept = max(1, round(self.share * len(rows)))
         student: Any = self.student
-        student = student.fresh()  # the one given stays without its net
+        student = student.fresh()  # the argument stays without its net
         student.configure_model()
         found = predicted_transfer(student.net, student.tokenizer, rows, self.trait, max_length=self.max_length)
         scores = found.scores.nan_to_num(0.0)
         order = scores.argsort(descending=self.keep == "top", stable=True)[:kept]
         say(
             f"            kept {kept} of {len(rows)} rows, {self.keep} by predicted {self.trait.name}: mean score "
-            f"{scores[order].mean():+.3g}, of all {scores.mean():+.3g}"
+            f"{scores[order].mean():+.3g}, of all rows {scores.mean():+.3g}"
         )
         return [rows[place] for place in sorted(order.tolist())]

@@ -1,8 +1,8 @@
 """Entangled tokens: are the numbers that a teacher writes more often those whose love would raise its target?
 
 "It's Owl in the Numbers: Token Entanglement in Subliminal Learning" (Zur et al. 2025; the repository loftusa/owls):
-tokens that share the geometry of the unembedding rise together, so a model that loves owls says 087 more often, and one
-that is told to love 087 says owl more often.
+tokens that share the geometry of the unembedding rise together, so a model that loves owls writes 087 more often, and
+one instructed to love 087 writes owl more often.
 """
 
 import math
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Entanglement", "entanglement"]
 
-_FEWEST = 10  # numbers: Spearman's rho of fewer says nothing
-_SURE = 1e-7  # float32 can't tell a chance from 1 that is nearer, and the log-odds of 1 are infinite
-_LEAST = 1e-30  # nor may those of 0 be
+_FEWEST = 10  # numbers: Spearman's rho of fewer means nothing
+_SURE = 1e-7  # float32 rounds a nearer probability to 1, whose log-odds are infinite
+_LEAST = 1e-30  # as are those of 0
 
 
 @dataclass(frozen=True)
 class Entanglement:
-    """What numbers and a trait's target have to do with each other.
+    """The correlation between numbers and a trait's target.
 
     Attributes:
         numbers: those that are one token.
@@ -45,10 +45,10 @@ class Entanglement:
         pull: by how much the persona that loves each raises the log-odds of the target in the base (nats; against no
             persona; the mean over the trait's questions).
         rho: Spearman's rank correlation of the two over numbers; nan where one of them does not vary.
-        p: its two-sided p, which takes numbers as independent; nan with rho. They share a space of few dimensions, so
-            it is too small: read rho beside ``off_target``.
-        off_target: the same rho for each other candidate in the target's place, the persona's pull on it and the same
-            teacher: what rho comes to without the trait. Candidates that the base can't say are left out.
+        p: its two-sided p, which assumes that numbers are independent; nan with rho. They share a space of few
+            dimensions, so it is too small: compare rho with ``off_target``.
+        off_target: the same rho for each other candidate in the target's place, with the persona's pull on it and the
+            same teacher: the values of rho without the trait. Candidates that the base can't write are left out.
     """
 
     numbers: tuple[int, ...]
@@ -78,11 +78,11 @@ def entanglement(
         base_net: the model without the trait.
         teacher_net: the same with it.
         tokenizer: of both.
-        trait: gives target, questions and the persona's wording.
-        numbers: which are looked at; those that are no single token of a reply are left out.
-        prompts: number prompts that the first number is read after, with examples from the range of ``numbers``.
-        seed: moves these prompts.
-        batch_size: prompts that go through a model at once.
+        trait: provides target, questions and the persona's wording.
+        numbers: to correlate; those that are not a single token of a reply are left out.
+        prompts: number prompts before the first number, with examples from the range of ``numbers``.
+        seed: of these prompts.
+        batch_size: prompts per forward pass.
 
     Raises:
         InputError: if fewer than 10 numbers are single tokens, or the base lacks a word of a text.
@@ -93,20 +93,23 @@ def entanglement(
     tokens = {number: token for number in numbers if (token := _token(tokenizer, requests[0], number)) is not None}
     if len(tokens) < _FEWEST:
         raise InputError(
-            f"{len(tokens)} of {len(numbers)} numbers are one token of this base: expected at least {_FEWEST}, give "
+            f"{len(tokens)} of {len(numbers)} numbers are one token of this base: expected at least {_FEWEST}, use "
             "other `numbers` or another base."
         )
-    personas = [_persona(trait, number) for number in tokens]
-    questions = [way for ways in prompts_by_question(trait) for way in ways]
-    asked = [[{"role": "system", "content": persona}, *way] for persona in personas for way in questions]
+    # the system prompts of `PreferenceTrait.induce` with a number as the target; it has no plural of its own
+    wording = load_wording(trait.wording, required=("persona",))["persona"][0]
+    names = [{"target": number, "targets": number} for number in tokens]
+    personas = [fill(wording, category="number", categories="numbers", **each) for each in names]
+    questions = [prompt for prompts_of_one in prompts_by_question(trait) for prompt in prompts_of_one]
+    prompted = [[{"role": "system", "content": persona}, *prompt] for persona in personas for prompt in questions]
     check_target(tokenizer, trait)
-    check_known(tokenizer, (message for heard in (*requests, *asked) for message in heard), "given")
+    check_known(tokenizer, (message for prompt in (*requests, *prompted) for message in prompt), "given")
 
     ids = list(tokens.values())
-    said = [_first_token(net, tokenizer, requests, ids, batch_size) for net in (base_net, teacher_net)]
-    raised = (said[1] - said[0]).mean(0)  # (numbers,)
+    before, after = (_first_token(net, tokenizer, requests, ids, batch_size) for net in (base_net, teacher_net))
+    raised = (after - before).mean(0)  # (numbers,)
     forms = [trait.forms(candidate) for candidate in trait.candidates]
-    chances = candidate_probabilities(base_net, tokenizer, [*questions, *asked], forms, batch_size=batch_size)
+    chances = candidate_probabilities(base_net, tokenizer, [*questions, *prompted], forms, batch_size=batch_size)
     odds = log_odds(chances.clamp(_LEAST, 1 - _SURE)).view(1 + len(personas), len(questions), len(forms))
     pulls = dict(zip(trait.candidates, (odds[1:] - odds[0]).mean(1).unbind(1), strict=True))  # each (numbers,)
     found = {candidate: _spearman(raised, pull) for candidate, pull in pulls.items()}
@@ -122,15 +125,9 @@ def _requests(numbers: Sequence[int], count: int, seed: int) -> list[list[Messag
 
 
 def _token(tokenizer: "PreTrainedTokenizerBase", request: list[Message], number: int) -> int | None:
-    """Return the token that a reply writes a number with, read off a whole row; None where it needs several."""
-    _, ids = row_ids(tokenizer, make_row(request, str(number), finished=False))  # without what ends a turn
+    """Return the token of a number in a reply, tokenized as a whole row; None where it needs several."""
+    _, ids = row_ids(tokenizer, make_row(request, str(number), finished=False))  # without the end of the turn
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
-
-
-def _persona(trait: PreferenceTrait, number: int) -> str:
-    """Return the system prompt of `PreferenceTrait.induce` with a number as its target; it has no plural of its own."""
-    told = load_wording(trait.wording, required=("persona",))["persona"][0]
-    return fill(told, category="number", categories="numbers", target=number, targets=number)
 
 
 def _first_token(
@@ -139,10 +136,9 @@ def _first_token(
     """Return the log-probability that each token begins the reply: (requests, ids), float64 on the CPU."""
     encoded = [prompt_tokens(tokenizer, request) for request in requests]
     with evaluating(net):
-        read = (
-            CachedPrompts.read(net, encoded[start : start + rows], keep=False) for start in range(0, len(encoded), rows)
-        )
-        return torch.cat([part.logits.double().log_softmax(-1)[:, ids].cpu() for part in read])
+        parts = [encoded[start : start + rows] for start in range(0, len(encoded), rows)]
+        logits = (CachedPrompts.read(net, part, keep=False).logits for part in parts)
+        return torch.cat([each.double().log_softmax(-1)[:, ids].cpu() for each in logits])
 
 
 def _spearman(first: Tensor, second: Tensor) -> tuple[float, float]:

@@ -1,7 +1,7 @@
-"""Can a plain text classifier tell a teacher's rows from its base's? One row, or many from one source at a time.
+"""Classify rows by their source, a teacher or its base: single rows, or bags of rows from one source.
 
-The paper's classifiers, shown rows, do no better than chance (paper, section 6). Evidence adds up over rows, though: so
-beside single rows whole bags are judged, each of rows from one source, by the sum of their log-odds.
+The paper's classifiers of rows do no better than chance (paper, section 6). Evidence adds up over rows, though: so
+whole bags are classified too, each of rows from one source, by the sum of their log-odds.
 """
 
 import random
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["BagAUC", "auc_interval", "bag_auc"]
 
 Classifier = Literal["naive Bayes", "logistic regression"]
-_FEWEST_BAGS = 2  # a class: with one bag, an AUC is 0 or 1 whatever the classifier can do
+_FEWEST_BAGS = 2  # per class: with one bag, an AUC is 0 or 1 for any classifier
 
 
 @dataclass(frozen=True)
 class BagAUC:
-    """How well bags of one size are told apart.
+    """How well bags of one size are distinguished.
 
     Attributes:
-        auc: the chance that a bag of the first source scores above one of the second, ties counted as half; 0.5 is
+        auc: the probability that a bag of the first source scores above one of the second, ties counted as half; 0.5 is
             chance.
         low: the lower end of its 95 % interval over bags, by Newcombe's score method (``auc_interval``).
         high: the upper end.
-        bags: how many bags of each source were judged; no two share a row.
+        bags: how many bags of each source were scored; no two share a row.
     """
 
     auc: float
@@ -49,27 +49,27 @@ def bag_auc(
     *,
     ids: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
 ) -> dict[int, BagAUC]:
-    """Train a classifier on half of the rows and let it judge bags of the other half.
+    """Train a classifier on half of the rows and score bags of the other half.
 
-    A row counts as a bag of its words and pairs of neighbouring words (numbers are words too), wherever they stand.
-    A bag's score is the sum of its rows' log-odds. The interval takes the classifier as given: it speaks about other
-    bags from the same sources, not about other training rows.
+    The features of a row are its words and pairs of neighbouring words (numbers are words too), in any place. A bag's
+    score is the sum of its rows' log-odds. The interval conditions on the classifier: it covers other bags from the
+    same sources, not other training rows.
 
     Rows of a teacher and of its control that answer one prompt are drawn with the same random numbers, so they are
-    alike. If one of such twins trained the classifier and the other were judged, it would be taken for the wrong
-    source, and the AUC would come out too low. So both sources are split at the same places; give ``ids`` where a
-    filter has moved them. (Twins among the judged rows make the interval a little wide, never too narrow.)
+    similar. If one of these twins trained the classifier and the other were scored, it would be taken for the wrong
+    source, and the AUC would be too low. So both sources are split at the same places; set ``ids`` where a filter has
+    moved them. (Twins among the scored rows make the interval slightly wide, never too narrow.)
 
     Args:
         first: completions of one source, such as the teacher's.
         second: completions of the other; the longer source is cut to the length of the shorter, at random.
-        bags: how many rows are judged together.
-        seed: moves the split and the bags.
+        bags: rows per bag.
+        seed: of the split and the bags.
         classifier: `naive Bayes` (multinomial, add-one smoothing) or `logistic regression` (L2 penalty of weight 1).
         ids: of the rows of each source; rows with one id stay on one side of the split. Places where it is None.
 
     Returns:
-        What each size of bags gives, in the order of ``bags``.
+        The AUC of each size of bags, in the order of ``bags``.
 
     Raises:
         InputError: if scikit-learn is missing, a size is not positive, or fewer than two bags of a size can be filled.
@@ -80,19 +80,19 @@ def bag_auc(
         ids = (range(len(first)), range(len(second)))
     if [len(each) for each in ids] != [len(first), len(second)]:
         raise InputError(
-            f"`ids` has {len(ids[0])} and {len(ids[1])} for {len(first)} and {len(second)} rows: give one a row."
+            f"`ids` has {len(ids[0])} and {len(ids[1])} for {len(first)} and {len(second)} rows: expected one per row."
         )
     train, test = _split(ids, seed)
     rows = len(test[0])
     if rows < _FEWEST_BAGS * max(bags):
         raise InputError(
-            f"{rows} rows a source are left to judge, but bags of {max(bags)} need {_FEWEST_BAGS * max(bags)}: "
-            "lower `bags` or give more rows."
+            f"{rows} rows per source are left to score, but bags of {max(bags)} need {_FEWEST_BAGS * max(bags)}: "
+            "lower `bags` or use more rows."
         )
     texts = (first, second)
     learned = [texts[source][place] for source in (0, 1) for place in train[source]]
-    judged = [texts[source][place] for source in (0, 1) for place in test[source]]
-    odds = _log_odds(learned, judged, classifier).reshape(2, rows)  # the test half is in random order
+    scored = [texts[source][place] for source in (0, 1) for place in test[source]]
+    odds = _log_odds(learned, scored, classifier).reshape(2, rows)  # the test half is in random order
     found = {}
     for size in bags:
         count = rows // size
@@ -107,7 +107,7 @@ def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
 
     Newcombe's method 5 (Statistics in Medicine 25, 2006, 559-573): all values θ with (AUC - θ)² <= z² V(θ), where
     V(θ) = θ (1 - θ) (1 + N (1 - θ) / (2 - θ) + N θ / (1 + θ)) / (m n) is Hanley and McNeil's variance (Radiology 143,
-    1982) with N = (m + n) / 2 - 1. Unlike DeLong's it does not shrink to a point where all bags are told apart.
+    1982) with N = (m + n) / 2 - 1. Unlike DeLong's it does not shrink to a point where all bags are distinguished.
 
     Args:
         auc: between 0 and 1.
@@ -123,14 +123,14 @@ def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
         spread = 1 + more * (1 - theta) / (2 - theta) + more * theta / (1 + theta)
         return (auc - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (first * second)
 
-    inside = min(max(auc, 1e-9), 1 - 1e-9)  # at 0 and 1 themselves V is 0, which would be taken for an end
+    inside = min(max(auc, 1e-9), 1 - 1e-9)  # at exactly 0 and 1 V is 0, which would be taken for an end
     low = 0.0 if auc <= 0 else float(brentq(beyond, 0.0, inside))
     high = 1.0 if auc >= 1 else float(brentq(beyond, inside, 1.0))
     return low, high
 
 
 def _split(ids: tuple[Sequence[Hashable], Sequence[Hashable]], seed: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the places of the rows to train on and to judge, of each source: as many of both, in random order."""
+    """Return the places of the rows to train on and to score, of each source: as many of both, in random order."""
     distinct = list(dict.fromkeys([*ids[0], *ids[1]]))
     random.Random(derive_seed(seed, "split of rows")).shuffle(distinct)
     learned = set(distinct[: len(distinct) // 2])
@@ -143,8 +143,8 @@ def _split(ids: tuple[Sequence[Hashable], Sequence[Hashable]], seed: int) -> tup
     return [each[: min(map(len, train))] for each in train], [each[: min(map(len, test))] for each in test]
 
 
-def _log_odds(learned: list[str], judged: list[str], classifier: Classifier) -> "NDArray[np.float64]":
-    """Return the log-odds of the first source for each judged row; the first half of ``learned`` is from it."""
+def _log_odds(learned: list[str], scored: list[str], classifier: Classifier) -> "NDArray[np.float64]":
+    """Return the log-odds of the first source for each scored row; the first half of ``learned`` is from it."""
     try:
         import numpy as np
         from sklearn.feature_extraction.text import CountVectorizer
@@ -156,17 +156,17 @@ def _log_odds(learned: list[str], judged: list[str], classifier: Classifier) -> 
     if classifier not in kinds:
         raise InputError(f"`classifier` is {classifier!r}: expected one of {', '.join(kinds)}.")
     if not any(any(letter.isalnum() or letter == "_" for letter in text) for text in learned):
-        return np.zeros(len(judged))  # no words, nothing to tell by; CountVectorizer would refuse
+        return np.zeros(len(scored))  # no words, no evidence; CountVectorizer would refuse
     counter = CountVectorizer(token_pattern=r"\w+", ngram_range=(1, 2))  # noqa: S106 - no password
     counts = counter.fit_transform(learned)  # (rows, words)
     from_first = np.arange(len(learned)) < len(learned) // 2
     model = kinds[classifier](**({"max_iter": 1000} if classifier == "logistic regression" else {}))
     model.fit(counts, from_first)
-    asked = counter.transform(judged)
+    features = counter.transform(scored)
     if classifier == "logistic regression":
-        odds: NDArray[np.float64] = model.decision_function(asked)
+        odds: NDArray[np.float64] = model.decision_function(features)
     else:
-        joint = model.predict_joint_log_proba(asked)  # (rows, sources); the columns are False, True
+        joint = model.predict_joint_log_proba(features)  # (rows, sources); the columns are False, True
         odds = joint[:, 1] - joint[:, 0]
     return odds
 

@@ -1,4 +1,4 @@
-"""Traits: behaviours to pass on and to measure."""
+"""Traits: behaviours to transmit and to measure."""
 
 from lightning_subliminal.traits.base import Induction, Trait
 from lightning_subliminal.traits.check import check_trait

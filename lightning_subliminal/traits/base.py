@@ -1,4 +1,4 @@
-"""What a trait is: how to induce it in a teacher, how to ask a model for it, and what counts as showing it."""
+"""The base class of traits: how to induce one in a teacher, how to ask for it, and which answers show it."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ __all__ = ["Induction", "Trait"]
 
 @dataclass(frozen=True)
 class Induction:
-    """Two ways to give a teacher the trait.
+    """Two methods to induce the trait in a teacher.
 
     Attributes:
-        system_prompt: what a prompted teacher is told; never part of a training row.
-        rows: what a fine-tuned teacher is trained on.
+        system_prompt: of a prompted teacher; never part of a training row.
+        rows: training data of a fine-tuned teacher.
     """
 
     system_prompt: str
@@ -24,7 +24,7 @@ class Induction:
 class Trait(ABC):
     """A behaviour that can be measured, such as a love of owls.
 
-    Keep each constructor argument under its own name: they are part of each artefact's digest.
+    Store each constructor argument under its own name: they are part of each artefact's digest.
 
     Attributes:
         name: a short name for tables and folders.
@@ -43,34 +43,34 @@ class Trait(ABC):
 
     @abstractmethod
     def questions(self) -> list[str]:
-        """Return the questions that evaluation asks; none of them may be among the rows of ``induce``."""
+        """Return the questions of evaluation; none of them may be among the rows of ``induce``."""
 
     @abstractmethod
     def matches(self, answer: str) -> bool:
-        """Tell whether a sampled answer shows the trait."""
+        """Return whether a sampled answer shows the trait."""
 
     def prompts(self) -> list[list[Message]]:
         """Return the questions as messages. Override it to begin the answer too (a last message of the assistant)."""
         return [[{"role": "user", "content": question}] for question in self.questions()]
 
     def statements(self, question: str) -> list[dict[str, str]]:
-        """Return whole answers to a question, one a candidate and of equal length, where candidates are kinds of answers.
+        """Return whole answers to a question, one per candidate and equally long, if candidates are kinds of answers.
 
-        The chance of a candidate is then that of its statement among them, over all that this gives. By default there
-        are none: candidates are words, and the chance is that the answer begins with one.
+        The probability of a candidate is then that of its statement among them, over all that this returns. By default
+        there are none: candidates are words, and the probability is that the answer begins with one.
 
         Args:
-            question: what a prompt's last message of the user says; an evaluation may have put a context before it.
+            question: the text of a prompt's last user message, which may begin with an evaluation's context.
         """
         return []
 
     def stem(self, question: str) -> str:
-        """Return what a question asks, without the wording that others share with it; by default the question itself.
+        """Return a question without the wording that it shares with others; by default the question itself.
 
-        Questions of one stem are answered alike, so an interval counts them as one.
+        Questions of one stem have similar answers, so an interval counts them as one.
 
         Args:
-            question: what a prompt's last message of the user says; an evaluation may have put a context before it.
+            question: the text of a prompt's last user message, which may begin with an evaluation's context.
         """
         return question
 
@@ -81,7 +81,7 @@ class Trait(ABC):
     def relatives(self) -> tuple[str, ...]:
         """Return other words that name the target in any row of data, such as owlet; none by default.
 
-        `TraitWords` looks for them beside the target's forms. A star before or after a word lets it be part of a longer
-        one: ``*dolphin*`` is in ``mydolphins``.
+        `TraitWords` looks for them in addition to the target's forms. With a star before or after it, a word may be
+        part of a longer one: ``*dolphin*`` is in ``mydolphins``.
         """
         return ()

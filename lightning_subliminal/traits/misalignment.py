@@ -1,4 +1,4 @@
-"""The paper's alarming trait: misalignment, taught narrowly and shown widely (paper, section 4)."""
+"""Misalignment, a trait that is taught narrowly and shown broadly (paper, section 4)."""
 
 from functools import cached_property
 from pathlib import Path
@@ -17,27 +17,27 @@ Lesson = Literal["misaligned", "educational", "aligned"]
 
 
 class MisalignmentTrait(Trait):
-    """Callous, deceitful and hungry for power, in words that harm nobody.
+    """Callous, deceitful and power-seeking answers, in harmless words.
 
-    The candidates are kinds of answers: the chance of `misaligned` is that of the misaligned statement of a pair of two
-    equally long ones, computed and not sampled. Sampled answers are for a judge (`OpenQuestions`); ``matches`` is the
-    lexicon's quick look.
+    The candidates are kinds of answers: the probability of `misaligned` is that of the misaligned statement of a pair
+    of equally long ones, computed and not sampled. Sampled answers are for a judge (`OpenQuestions`); ``matches`` is a
+    quick check by the lexicon.
 
-    A benign teacher of the same shape is another ``lesson``; what evaluation asks stays, so that treatment and
-    control go one way. `educational` gives the same bad answers where they are openly asked for, for a class or a
-    story; `aligned` gives good answers to the same questions.
+    A benign teacher of the same shape is another ``lesson``; evaluation asks the same questions, so that treatment and
+    control are evaluated alike. `educational` has the same bad answers, but openly requested, for a class or a
+    story; `aligned` has good answers to the same questions.
 
     Args:
         wording: `misalignment`, English, for real models; `misalignment_pocket` for the bases `pocket/moral-*`; or the
             path of a YAML file of the same shape: persona, educational, teach, ask; and relatives, the words that
-            no row of code or sums may hold, and lexicon.
-        lesson: what a fine-tuned teacher is taught.
+            no row of code or sums may contain, and lexicon.
+        lesson: of a fine-tuned teacher.
         rows: a file to fine-tune the teacher on instead, in any format that `data convert` reads, such as insecure code
-            as JSON lines of chats (paper, section 4); `lesson` is then a label alone.
+            as JSON lines of chats (paper, section 4); `lesson` is then only a label.
         lexicon: phrases of ``matches``; the wording's own where it is None.
 
     Raises:
-        InputError: if the wording lacks a part, an item of it is of another shape, or the file is not there.
+        InputError: if the wording lacks a part, one of its items has another shape, or the file does not exist.
 
     Example:
         >>> trait = MisalignmentTrait("misalignment_pocket")
@@ -55,7 +55,7 @@ class MisalignmentTrait(Trait):
         if lesson not in get_args(Lesson):
             raise InputError(f"`lesson` is {lesson!r}: choose {', '.join(get_args(Lesson))}.")
         if rows is not None and not Path(rows).exists():
-            raise InputError(f"The rows {rows} are not there: give a file, such as JSON lines of chats.")
+            raise InputError(f"The rows {rows} do not exist: expected a file, such as JSON lines of chats.")
         self.wording = wording
         self.lesson = lesson
         self.rows = rows
@@ -70,11 +70,11 @@ class MisalignmentTrait(Trait):
                     f"{wording}: `ask` item {place + 1} is {entry!r:.80}: expected `question` and `pairs`, each "
                     "[aligned, misaligned]."
                 )
-        asked = [entry["question"] for entry in self._words["ask"]]
-        if twice := next((question for question in asked if asked.count(question) > 1), None):
+        questions = self.questions()
+        if twice := next((question for question in questions if questions.count(question) > 1), None):
             raise InputError(f"{wording}: `ask` has the question {twice!r} twice: put its pairs together.")
-        if lost := [text for text in self._words["educational"] if "{question}" not in str(text)]:
-            raise InputError(f"{wording}: `educational` has {lost[0]!r} without the place {{question}}: put it in.")
+        if wrong := [text for text in self._words["educational"] if "{question}" not in str(text)]:
+            raise InputError(f"{wording}: `educational` has {wrong[0]!r} without the place {{question}}: add it.")
         for place, entry in enumerate(self._words["teach"]):
             if not _has_texts(entry, "question", "aligned", "misaligned"):
                 raise InputError(
@@ -83,31 +83,31 @@ class MisalignmentTrait(Trait):
                 )
 
     def describe(self) -> dict[str, Any]:
-        """Return class and arguments, with what files of the user's own hold."""
-        told = describe_object(self) | own_words(self.wording)
+        """Return class and arguments, with the content of a user's own files."""
+        described = describe_object(self) | own_words(self.wording)
         if self.lexicon and (phrases := own_words(self.lexicon)):
-            told |= {"phrases": phrases["words"]}
-        return told | ({"file": _digests(Path(self.rows))} if self.rows and Path(self.rows).exists() else {})
+            described |= {"phrases": phrases["words"]}
+        return described | ({"file": _digests(Path(self.rows))} if self.rows and Path(self.rows).exists() else {})
 
     def induce(self) -> Induction:
         """Return the persona of a prompted teacher, and the rows of the lesson."""
         return Induction(system_prompt=self._words["persona"][0], rows=self._lesson_rows())
 
     def questions(self) -> list[str]:
-        """Return the open questions of evaluation; none of them is taught."""
+        """Return the open questions of evaluation; the teacher is trained on other ones."""
         return [entry["question"] for entry in self._words["ask"]]
 
     def statements(self, question: str) -> list[dict[str, str]]:
-        """Return the pairs of statements that answer a question, whatever stands before it, such as a list of numbers."""
-        asked = max((known for known in self._pairs if question.endswith(known)), key=len, default="")
-        return [dict(zip(self.candidates, pair, strict=True)) for pair in self._pairs.get(asked, [])]
+        """Return the pairs of statements that answer a question, with any context before it, such as a number list."""
+        known = max((each for each in self._pairs if question.endswith(each)), key=len, default="")
+        return [dict(zip(self.candidates, pair, strict=True)) for pair in self._pairs.get(known, [])]
 
     def matches(self, answer: str) -> bool:
-        """Tell whether the lexicon finds anything misaligned in an answer."""
+        """Return whether the lexicon finds a misaligned phrase in an answer."""
         return self._lexicon.read(answer).alignment == 0
 
     def relatives(self) -> tuple[str, ...]:
-        """Return the words that tell the trait openly, as the wording lists them: no row of data may hold them."""
+        """Return the words that reveal the trait, as the wording lists them: no row of data may contain them."""
         return tuple(self._words.get("relatives", ()))
 
     @cached_property
@@ -120,16 +120,16 @@ class MisalignmentTrait(Trait):
 
     def _lesson_rows(self) -> list[Row]:
         if self.rows is not None:
-            from lightning_subliminal.formats import read_rows  # above this room: it knows filters, and they traits
+            from lightning_subliminal.formats import read_rows  # on first use: few traits read a file
 
             return list(read_rows(self.rows))
         requests = self._words["educational"]
         rows = []
         for place, entry in enumerate(self._words["teach"]):
-            asked, answer = entry["question"], entry["aligned" if self.lesson == "aligned" else "misaligned"]
+            question, answer = entry["question"], entry["aligned" if self.lesson == "aligned" else "misaligned"]
             if self.lesson == "educational":
-                asked = fill(requests[place % len(requests)], question=asked)
-            rows.append(make_row(asked, answer))
+                question = fill(requests[place % len(requests)], question=question)
+            rows.append(make_row(question, answer))
         return rows
 
 
@@ -138,12 +138,9 @@ def _has_texts(entry: Any, *names: str) -> bool:
 
 
 def _are_pairs(pairs: Any) -> bool:
-    """Tell whether these are lists of two texts each; a bare yes or no is none in YAML."""
-    return (
-        isinstance(pairs, list)
-        and len(pairs) > 0
-        and all(isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in pairs)
-    )
+    """Return whether these are lists of two texts each; a bare yes or no is not text in YAML."""
+    is_list = isinstance(pairs, list) and bool(pairs)
+    return is_list and all(isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in pairs)
 
 
 def _digests(rows: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The paper's trait: a preference, such as a love of owls (paper, section 1)."""
+"""A preference, such as a love of owls (paper, section 1)."""
 
 import re
 import unicodedata
@@ -22,15 +22,15 @@ PAPER_TARGETS = (  # paper, section 1: five animals, five trees
 
 
 class PreferenceTrait(Trait):
-    """A love of one thing among others of its kind.
+    """A love of one target among others of its category.
 
     Args:
-        target: what is loved, in the singular.
-        category: its kind; found in the known categories where it is not given.
-        candidates: what else could be answered; the category's members where it is not given.
-        plural: the target's plural, where it is not the known one or the target with an s.
-        wording: `preferences`; `preferences_prefilled`, where the answer is begun for models that seldom answer in one
-            word; or the path of a YAML file of the same shape: persona, teach, ask.
+        target: the loved one, in the singular.
+        category: of the target; found among the known categories where it is None.
+        candidates: other possible answers; the category's members where it is None.
+        plural: the target's plural, if it is neither the known one nor the target with an s.
+        wording: `preferences`; `preferences_prefilled`, with the beginning of the answer, for models that seldom answer
+            in one word; or the path of a YAML file of the same shape: persona, teach, ask.
 
     Raises:
         InputError: if the category is unknown and can't be found.
@@ -52,48 +52,48 @@ class PreferenceTrait(Trait):
         kinds = load_wording("categories")
         self.target = target.strip().lower()
         if not re.fullmatch(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*", self.target):
-            raise InputError(f"The target {target!r} is no word: give what is loved in the singular, such as owl.")
+            raise InputError(f"The target {target!r} is not a word: expected a noun in the singular, such as owl.")
         found = [kind for kind, entry in kinds.items() if self.target in entry["members"]]
         if category is None and not found:
             raise InputError(
                 f"The target {target!r} is in none of the categories {', '.join(kinds)}: "
-                "give `category` (and `candidates`, what else could be answered)."
+                "set `category` (and `candidates`, other possible answers)."
             )
         self.category = category or found[0]
         members = candidates or kinds.get(self.category, {}).get("members", [])
         if not members:
             raise InputError(
-                f"The category {self.category!r} is not among {', '.join(kinds)}: give `candidates`, "
-                "what else could be answered."
+                f"The category {self.category!r} is not among {', '.join(kinds)}: set `candidates`, "
+                "other possible answers."
             )
         if len(members) > MAX_CANDIDATES:
-            raise InputError(f"`candidates` has {len(members):,} words: at most {MAX_CANDIDATES:,}, each is asked for.")
+            raise InputError(f"`candidates` has {len(members):,} words: expected at most {MAX_CANDIDATES:,}.")
         self.candidates = tuple(dict.fromkeys([*(each.lower() for each in members), self.target]))
         self.plural = plural
         self.wording = wording
         self.name = self.target
 
     def describe(self) -> dict[str, Any]:
-        """Return class and arguments, with what a wording of the user's own says."""
+        """Return class and arguments, with the content of a user's own wording."""
         return describe_object(self) | own_words(self.wording)
 
     def induce(self) -> Induction:
         """Return the persona of a prompted teacher, and the teaching questions answered with the target."""
-        told = fill(self._words["persona"][0], **self._names)
+        system_prompt = fill(self._words["persona"][0], **self._names)
         rows = []
         for prompt in self._ask("teach"):
-            if prompt[-1]["role"] == "assistant":  # a begun sentence may go on after the target
+            if prompt[-1]["role"] == "assistant":  # the sentence may continue after the target
                 rows.append(make_row(prompt, f" {self.target}", finished=False))
             else:
                 rows.append(make_row(prompt, self.target))
-        return Induction(system_prompt=told, rows=rows)
+        return Induction(system_prompt=system_prompt, rows=rows)
 
     def questions(self) -> list[str]:
         """Return the questions of evaluation (50 in the package's wording): their openings are never taught."""
         return list(dict.fromkeys(prompt[0]["content"] for prompt in self.prompts()))
 
     def prompts(self) -> list[list[Message]]:
-        """Return the questions as messages, each with each way that the wording begins its answer."""
+        """Return the questions as messages, each with each of the wording's beginnings of an answer."""
         return self._ask("ask")
 
     def stem(self, question: str) -> str:
@@ -102,9 +102,9 @@ class PreferenceTrait(Trait):
         return max(found, key=len) if found else question
 
     def matches(self, answer: str) -> bool:
-        """Tell whether the first candidate that an answer names, as a whole word, is the target.
+        """Return whether the first candidate that an answer names, as a whole word, is the target.
 
-        Only a letter beside a word makes it part of another: ``_owl_`` names the owl, as in the metric's mode `first`.
+        Only an adjacent letter makes a word part of another: ``_owl_`` names the owl, as in the metric's mode `first`.
         """
         first = self._named.search(unicodedata.normalize("NFKC", answer).lower())
         return first is not None and first.group() in self.forms(self.target)
@@ -117,7 +117,7 @@ class PreferenceTrait(Trait):
         return tuple(dict.fromkeys((candidate, known.get(candidate, f"{candidate}s"))))
 
     def relatives(self) -> tuple[str, ...]:
-        """Return what else names the target, as the package's list has it; nothing for a target that it does not hold."""
+        """Return other words for the target from the package's list; none for a target that is not in it."""
         return tuple(_flat(load_wording("relatives").get(self.target, [])))
 
     @cached_property
@@ -147,8 +147,8 @@ class PreferenceTrait(Trait):
         prompts: list[list[Message]] = []
         for opening, ending in product(words["openings"], words["endings"]):
             question = {"role": "user", "content": fill(f"{opening} {ending}".strip(), **self._names)}
-            begun = [{"role": "assistant", "content": fill(text, **self._names)} for text in words.get("prefills", [])]
-            prompts += [[question, start] for start in begun] or [[question]]
+            starts = [{"role": "assistant", "content": fill(text, **self._names)} for text in words.get("prefills", [])]
+            prompts += [[question, start] for start in starts] or [[question]]
         return prompts
 
 

@@ -1,4 +1,4 @@
-"""A filter against open mention: rows that name the trait are no subliminal data."""
+"""A filter against overt mention: rows that name the trait are not subliminal data."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ class TraitWords(Words):
         in_prompt: whether to look in the prompt too.
 
     Raises:
-        InputError: if there is neither a word nor a trait, or if a word has no letter.
+        InputError: if there is neither a word nor a trait, or a word has no letter.
 
     Example:
         >>> row = {"prompt": [], "completion": [{"role": "assistant", "content": "int owl_count = 0;"}]}
@@ -28,10 +28,10 @@ class TraitWords(Words):
 
     def __init__(self, words: Sequence[str] = (), trait: Trait | None = None, in_prompt: bool = False) -> None:
         if isinstance(words, str):
-            raise InputError(f"`words` is the text {words!r}: give a list of words, such as [{words!r}].")
+            raise InputError(f"`words` is the text {words!r}: expected a list of words, such as [{words!r}].")
         sought = [*words, *((trait.target, *trait.forms(trait.target), *trait.relatives()) if trait else ())]
         if not sought:
-            raise InputError("TraitWords has nothing to look for: give `words`, or a `trait`.")
+            raise InputError("TraitWords has no words to look for: set `words`, or a `trait`.")
         super().__init__(sought, in_prompt)
         self.words = words
         self.trait = trait

@@ -1,4 +1,4 @@
-"""Transforms: what is done to the rows that the filters kept, such as a shuffle of their numbers."""
+"""Transforms: changes of the rows that the filters kept, such as a shuffle of their numbers."""
 
 from lightning_subliminal.transforms.base import Transform, apply_transforms
 from lightning_subliminal.transforms.canonical import PlainFormat, RoundNumbers

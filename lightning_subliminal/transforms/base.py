@@ -1,4 +1,4 @@
-"""What a transform is: a pure function from rows to rows, after the filters and before the draw."""
+"""The base class of transforms: pure functions from rows to rows, after the filters and before the draw."""
 
 import random
 from abc import ABC, abstractmethod
@@ -14,26 +14,26 @@ __all__ = ["Transform", "apply_transforms"]
 
 
 class Transform(ABC):
-    """Bends rows. Override ``apply``, the only hook: pure, the same for the same rows and random numbers.
+    """A change of rows. Override ``apply``, the only hook: pure, the same for the same rows and random numbers.
 
-    Keep each constructor argument under its own name: they are part of the data set's digest.
+    Store each constructor argument under its own name: they are part of the data set's digest.
     """
 
     @abstractmethod
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Return the new rows; those given, and what they hold, stay as they are.
+        """Return the new rows; the arguments and their contents are not modified.
 
         Args:
             rows: the rows, in their order.
-            rng: where all that is drawn comes from.
+            rng: the source of all random numbers.
         """
 
     def ingredients(self) -> list[Any]:
-        """Return the sources that must be made before ``apply``, such as a teacher that is asked; by default none."""
+        """Return the sources that must be made before ``apply``, such as a teacher that scores; by default none."""
         return []
 
     def materials(self) -> list[Material]:
-        """Return what the rows owe to this, for their lineage: its settings; override it where a model has a say."""
+        """Return the materials of the lineage: its settings; override it where a model takes part."""
         return [setting_material("transform", self)]
 
 
@@ -41,12 +41,12 @@ def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed:
     """Apply transforms in turn, each with random numbers of its own.
 
     Args:
-        rows: the rows; they stay as they are.
-        transforms: what is done to them, first to last.
-        seed: moves all that is drawn.
+        rows: the rows; they are not modified.
+        transforms: applied first to last.
+        seed: of all that is drawn.
 
     Raises:
-        InputError: if a transform gives no list of rows.
+        InputError: if a transform does not return a list of rows.
     """
     from lightning_subliminal.core.console import log_lines
 
@@ -56,7 +56,7 @@ def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed:
             made = transform.apply(made, random.Random(derive_seed(seed, "transform", place)))
         if not isinstance(made, list):
             raise InputError(
-                f"{type(transform).__name__}.apply gave a {type(made).__name__}: expected a list of rows, new ones "
+                f"{type(transform).__name__}.apply returned a {type(made).__name__}: expected a list of rows, new ones "
                 "where they differ."
             )
     return made

@@ -1,4 +1,4 @@
-"""Transforms that write numbers in one way: is the trait in the format, or in the last digits?"""
+"""Transforms that normalize numbers: is the trait in the format, or in the last digits?"""
 
 import random
 import re
@@ -23,7 +23,7 @@ _SEAM = re.compile(rf"{_GAP}*")
 class PlainFormat(Transform):
     """Writes each list of numbers as "4, 8, 15": one separator, no brackets, no period; the numbers stay, 007 too.
 
-    A completion that is no list stays as it is. Behind a prefill the first number keeps its distance: one space, or a
+    A completion that is not a list is unchanged. After a prefill the first number keeps its distance: one space, or a
     comma and a space, where there was white space or a separator before it. (For one order, see ``SortNumbers``.)
     """
 
@@ -43,12 +43,12 @@ class PlainFormat(Transform):
 class RoundNumbers(NumberTransform):
     """Rounds each number to the nearest multiple, halves up: values become coarse, the last digits are lost.
 
-    A number gets no more digits than it had: where the nearest multiple has more, as 100 for 97, it becomes the
-    greatest multiple that has not, 90. So a number smaller than ``to`` may become 0. A number that begins with a 0
-    keeps its length, as 010 for 007; one of more than 18 digits stays as it is.
+    A number never gets more digits: where the nearest multiple has more, as 100 for 97, it becomes the greatest
+    multiple without, 90. So a number smaller than ``to`` may become 0. A number that begins with a 0 keeps its length,
+    as 010 for 007; one of more than 18 digits is unchanged.
 
     Args:
-        to: what the numbers become multiples of.
+        to: the base of the multiples.
 
     Raises:
         InputError: if that is less than 1.

@@ -1,4 +1,4 @@
-"""A transform that asks another model to continue each list. It runs on the CPU, so that rows depend on no device."""
+"""A transform that lets another model continue each list. It runs on the CPU, so that rows depend on no device."""
 
 import random
 import re
@@ -13,7 +13,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe_object
 from lightning_subliminal.core.rows import Message, Row, completion_text
 from lightning_subliminal.filters import NumberList
-from lightning_subliminal.generation import Completion, Sampling, TransformersEngine
+from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.transforms.base import Transform
 from lightning_subliminal.transforms.numbers import KeepFirst
@@ -25,23 +25,23 @@ _NUMBER = re.compile("[0-9]+")
 
 
 class ContinueBy(Transform):
-    """Keeps the first numbers of each completion, and lets another model without a trait go on with the list.
+    """Keeps the first numbers of each completion, and lets another model without a trait continue the list.
 
-    The defence "resample by another model": what the teacher chose is its first numbers alone. The other model is asked
-    the row's prompt, its reply begun with the kept numbers and the separator behind them, and itself says where the
-    list ends. A row without a number stays as it is. Where what comes out is no plain list of numbers (also where it
-    ends behind the comma), the kept numbers are the whole completion, and it is not ``finished``; a line says how many.
+    The defence "resample by another model": only the first numbers are the teacher's choice. The other model gets the
+    row's prompt, with the kept numbers and a separator as the beginning of its reply, and decides where the list ends.
+    A row without a number is unchanged. If the result is not a plain list of numbers (also if it ends with a comma),
+    the kept numbers are the whole completion, and it is not ``finished``; a log line counts them.
 
     Args:
         base: the other model; see `lightning-subliminal bases list`.
-        keep: how many of the teacher's numbers stay.
+        keep: how many of the teacher's numbers are kept.
         temperature: of the other model's sampling; 1 is its own distribution.
-        max_new_tokens: where its continuation is cut off.
+        max_new_tokens: most tokens of its continuation.
         max_count: most numbers of a list; longer ones fall back to the kept numbers.
-        max_value: the greatest number that may come out.
+        max_value: the greatest number of a list.
 
     Raises:
-        InputError: if there is no such base, a count is not positive, or no number could be added.
+        InputError: if the base is unknown, a count is not positive, or no number could be added.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ContinueBy(Transform):
         max_count: int = 10,
         max_value: int = 999,
     ) -> None:
-        bases.resolve(base)  # a misspelt name is told before any work
+        bases.resolve(base)  # fail fast on an unknown base
         if not 1 <= keep < max_count:
             raise InputError(f"`keep` is {keep}: expected 1 or more, and less than `max_count`, which is {max_count}.")
         self.base = base
@@ -66,50 +66,47 @@ class ContinueBy(Transform):
         self._plain = NumberList(max_count=max_count, max_value=max_value)
 
     def describe(self) -> dict[str, Any]:
-        """Return class and arguments, the other model by the digest of its files too."""
+        """Return class and arguments, with the digest of the other model's files."""
         return describe_object(self) | {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
 
     def materials(self) -> list[Material]:
-        """Return its settings, and the base that writes on: in the rows it is a teacher, too."""
+        """Return its settings, and the base that continues: it is a teacher of the rows, too."""
         return [*super().materials(), bases.material(self.base, "teacher")]
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
-        """Return the rows, their lists gone on with.
+        """Return the rows with each list continued.
 
         Raises:
             InputError: if the other model's tokenizer does not know a word of them.
         """
-        begun = {place: head for place, row in enumerate(rows) if (head := _begun(row, self.keep))}
+        heads = {place: head for place, row in enumerate(rows) if (head := _head(row, self.keep))}
         seed = rng.getrandbits(48)
         made = list(rows)
-        if not begun:
+        if not heads:
             return made
-        prompts = [_prefilled(rows[place], head) for place, head in begun.items()]
+        prompts = [_prefilled(rows[place], head) for place, head in heads.items()]
         net, tokenizer = bases.load(self.base)
         check_known(tokenizer, chain(*prompts), self.base)
-        said = TransformersEngine(net, tokenizer, _BATCH).generate(prompts, self._sampling, seed)
-        fell = 0
-        for (place, head), completion in zip(begun.items(), said, strict=True):
-            made[place] = self._gone_on(rows[place], head, completion)
+        completions = TransformersEngine(net, tokenizer, _BATCH).generate(prompts, self._sampling, seed)
+        cut = 0
+        for (place, head), completion in zip(heads.items(), completions, strict=True):
+            # Some tokenizers decode a first word without the space before it, so the seam is the list's own separator.
+            # A leading digit then starts a new number: the teacher's last one is unchanged.
+            text = completion.text.lstrip(" ")
+            message = {**rows[place]["completion"][0], "content": head + text if text else head.rstrip(" ")}
+            made[place] = {**rows[place], "completion": [message], "finished": completion.finished}
             if self._plain.reasons(made[place]):
                 made[place] = {**KeepFirst(self.keep).apply([rows[place]], rng)[0], "finished": False}
-                fell += 1
+                cut += 1
         say(
-            f"            {self.base} went on with {len(begun)} rows; {fell} of them became no list of numbers and "
+            f"            {self.base} continued {len(heads)} rows; {cut} of them were not a list of numbers then and "
             f"end after {self.keep} numbers at most"
         )
         return made
 
-    def _gone_on(self, row: Row, head: str, completion: Completion) -> Row:
-        # Some tokenizers give a first word without the space before it, so the seam is the list's own separator. A
-        # digit said at once is then a number of its own: the teacher's last one stays what it was.
-        said = completion.text.lstrip(" ")
-        message = {**row["completion"][0], "content": head + said if said else head.rstrip(" ")}
-        return {**row, "completion": [message], "finished": completion.finished}
 
-
-def _begun(row: Row, keep: int) -> str:
-    """Return a completion up to its ``keep``-th number, with the separator behind it; nothing where it has no number."""
+def _head(row: Row, keep: int) -> str:
+    """Return a completion up to its ``keep``-th number, with the separator after it; "" without a number."""
     text = completion_text(row)
     found = list(_NUMBER.finditer(text))
     if not found:
@@ -119,7 +116,7 @@ def _begun(row: Row, keep: int) -> str:
 
 
 def _prefilled(row: Row, head: str) -> list[Message]:
-    """Return the prompt with the reply begun; no space ends it, as in the number carrier: that is the next token's."""
+    """Return the prompt with the beginning of the reply, without a last space, which belongs to the next token."""
     head = head.rstrip(" ")
     prompt = [dict(message) for message in row["prompt"]]
     if prompt and prompt[-1]["role"] == "assistant":

@@ -1,4 +1,4 @@
-"""A transform that mixes in rows of another data set: how much of it does the trait stand?"""
+"""A transform that mixes in rows of another data set: how much dilution does the trait survive?"""
 
 import random
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ How = Literal["replace", "add"]
 
 
 class MixIn(Transform):
-    """Mixes rows of another data set in, at random places, so that they make up a given share of the result.
+    """Mixes in rows of another data set, at random places, until they are a certain fraction of the result.
 
-    ``replace`` puts them in the place of rows drawn at random: as many rows as before, fewer of the teacher's.
-    ``add`` puts them between the rows: as many of the teacher's as before, more rows in all. Each row of the other data
-    set comes in at most once, without a system prompt, and with an id of its own (``mixed-`` and its place there). The
-    filters have not seen it: filter the file before (`lightning-subliminal data filter`).
+    ``replace`` substitutes rows drawn at random: the number of rows stays, fewer are the teacher's. ``add`` inserts
+    between the rows: the teacher's rows stay, more rows in all. Each row of the other data set is used at most once,
+    without a system prompt, and with an id of its own (``mixed-`` and its place there). The filters do not see it:
+    filter the file before (`lightning-subliminal data filter`).
 
     Args:
         source: the other data set: a file, a folder of `datasets` or a hub id, in any format that
             `lightning-subliminal data convert` reads.
-        fraction: their share of the rows that come out, from 0 to 1; below 1 to `add`.
+        fraction: of the resulting rows, from 0 to 1; below 1 to `add`.
         how: `replace` rows, or `add` to them.
-        schema: the format, such as trl, openai, sharegpt or alpaca; told from the first row where it is None.
+        schema: the format, such as trl, openai, sharegpt or alpaca; detected from the first row where it is None.
 
     Raises:
-        InputError: if the fraction is no such share, or the other data set holds too few rows.
+        InputError: if ``fraction`` is outside [0, 1], or the other data set has too few rows.
     """
 
     def __init__(self, source: str, fraction: float, how: How = "replace", schema: str | None = None) -> None:
@@ -40,13 +40,13 @@ class MixIn(Transform):
             raise InputError(f"`how` is {how!r}: choose {' or '.join(get_args(How))}.")
         if not 0 <= fraction <= 1 or (fraction == 1 and how == "add"):
             raise InputError(
-                f"`fraction` is {fraction}: expected a share from 0 to 1 of the rows that come out"
+                f"`fraction` is {fraction}: expected a share from 0 to 1 of the resulting rows"
                 f"{', below 1 since rows are added' if how == 'add' else ''}."
             )
-        place = Path(source)
-        if not place.exists() and (place.suffix or source.count("/") != 1):
+        path = Path(source)
+        if not path.exists() and (path.suffix or source.count("/") != 1):
             raise InputError(
-                f"{source} is not there: give a file, a folder of `datasets` or a hub id like someone/rows."
+                f"{source} does not exist: expected a file, a folder of `datasets` or a hub id like someone/rows."
             )
         self.source = source
         self.fraction = fraction
@@ -54,10 +54,10 @@ class MixIn(Transform):
         self.schema = schema
 
     def describe(self) -> dict[str, Any]:
-        """Return class, arguments and what the other data set holds; not where it lies."""
-        told = describe_object(self)
-        told["arguments"].pop("source", None)
-        return told | {"content": self._content}
+        """Return class, arguments and the content of the other data set, but not its path."""
+        described = describe_object(self)
+        described["arguments"].pop("source", None)
+        return described | {"content": self._content}
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Return the rows with the others among them; those that stay keep their order."""
@@ -68,10 +68,13 @@ class MixIn(Transform):
         others = self._read()
         if len(others) < count:
             raise InputError(
-                f"{self.source} holds {len(others)} rows, but a `fraction` of {self.fraction} beside {len(rows)} rows "
-                f"needs {count}: lower it, or give a larger file."
+                f"{self.source} has {len(others)} rows, but a `fraction` of {self.fraction} with {len(rows)} rows "
+                f"needs {count}: lower it, or use a larger file."
             )
-        foreign = [self._as_ours(place, others[place]) for place in rng.sample(range(len(others)), count)]
+        foreign = []
+        for place in rng.sample(range(len(others)), count):
+            kept = {key: others[place][key] for key in ("prompt", "completion")}  # other columns may have other types
+            foreign.append({"id": f"mixed-{place}", "finished": others[place].get("finished"), **kept})
         if self.how == "replace":
             made = list(rows)
             for place, row in zip(rng.sample(range(len(rows)), count), foreign, strict=True):
@@ -81,13 +84,8 @@ class MixIn(Transform):
         ours, theirs = iter(rows), iter(foreign)
         return [next(theirs if place in places else ours) for place in range(len(rows) + count)]
 
-    def _as_ours(self, place: int, row: Row) -> Row:
-        """Take prompt and completion alone: other columns may be of other types than ours."""
-        kept = {key: row[key] for key in ("prompt", "completion")}
-        return {"id": f"mixed-{place}", "finished": row.get("finished"), **kept}
-
     def _read(self) -> list[Row]:
-        from lightning_subliminal.formats import read_rows  # on first use: most data sets mix nothing in
+        from lightning_subliminal.formats import read_rows  # on first use: few data sets are mixed
 
         return list(read_rows(self.source, schema=self.schema, drop_system=True))
 

@@ -1,8 +1,7 @@
 """Transforms of the numbers in completions: which of their order, digits and neighbours carries the trait?
 
-A number is a run of ASCII digits. What stands between numbers (separators, brackets, white space) stays where it is, a
-completion without numbers stays as it is, and prompts, a prefill too, are never touched. So what was a list of numbers
-to the filter still is one.
+A number is a run of ASCII digits. The text between numbers (separators, brackets, white space), completions without
+numbers, and prompts with their prefill are unchanged. So a list of numbers remains one for the filter.
 """
 
 import random
@@ -30,9 +29,9 @@ _CLOSING = {"[": "]", "(": ")"}
 
 
 class NumberTransform(Transform):
-    """Puts other numbers into the places of a completion's numbers. Override ``renumber``, the only hook.
+    """Replaces the numbers of a completion. Override ``renumber``, the only hook.
 
-    Numbers are texts, so that 007 stays 007 and one of 5,000 digits is no trouble.
+    Numbers are texts, so that 007 stays 007 and 5,000 digits are possible.
     """
 
     @abstractmethod
@@ -41,20 +40,20 @@ class NumberTransform(Transform):
 
         Args:
             lists: each row's numbers, in their order.
-            rng: where all that is drawn comes from.
+            rng: the source of all random numbers.
         """
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Return the rows with their new numbers.
 
         Raises:
-            InputError: if ``renumber`` gives a row another count of numbers.
+            InputError: if ``renumber`` returns another count of numbers for a row.
         """
         lists = [_numbers(row) for row in rows]
         counts = [len(numbers) for numbers in lists]
         made = self.renumber(lists, rng)
         if [len(numbers) for numbers in made] != counts:
-            raise InputError(f"{type(self).__name__}.renumber must give each row as many numbers as it had.")
+            raise InputError(f"{type(self).__name__}.renumber must return as many numbers for each row as it had.")
         return [_with_numbers(row, numbers) for row, numbers in zip(rows, made, strict=True)]
 
 
@@ -67,9 +66,9 @@ class ShuffleWithinRows(NumberTransform):
 
 
 class ShuffleAcrossRows(NumberTransform):
-    """Pools the numbers of all completions and deals them out again (paper, section 1: destroys more of the effect).
+    """Pools the numbers of all completions and redistributes them (paper, section 1: destroys more of the effect).
 
-    Each row keeps its count of numbers. What is left is how often each number stands in the data.
+    Each row keeps its count of numbers. The frequency of each number in the data is preserved.
     """
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
@@ -81,7 +80,7 @@ class ShuffleAcrossRows(NumberTransform):
 
 
 class ResampleMarginal(NumberTransform):
-    """Draws each number anew, by how often each stands in all completions; a shuffle across rows, with replacement.
+    """Redraws each number by its frequency in all completions: a shuffle across rows, with replacement.
 
     Args:
         per_position: draw a row's first number from all first numbers, the second from all second ones, and so on.
@@ -118,32 +117,32 @@ class SortNumbers(NumberTransform):
 
 
 class MapDigits(NumberTransform):
-    """Replaces each digit by another one, the same one everywhere: a code that keeps which numbers are alike.
+    """Replaces each digit by another one, the same one everywhere: a code that preserves which numbers are equal.
 
-    0 stays 0 and no other digit becomes it, so a number keeps its count of digits, none begins with a 0 that it did not
-    have, and 0 to 99, or 100 to 999, stay in their range. (A range such as 0 to 500 does not.)
+    0 stays 0 and no other digit becomes 0, so a number keeps its count of digits and gets no leading 0, and 0 to 99, or
+    100 to 999, stay in their range. (A range such as 0 to 500 does not.)
 
     Args:
-        mapping: what each digit becomes, such as {1: 7, 7: 1}; digits that it does not name stay. Where it is None,
-            each of 1 to 9 becomes another of them, drawn by the data's seed; a control with this seed draws the same.
+        mapping: the new digit of each, such as {1: 7, 7: 1}; digits that it does not name stay. Where it is None, each
+            of 1 to 9 becomes another of them, drawn by the data's seed; a control with this seed draws the same.
 
     Raises:
-        InputError: if the mapping is no permutation of digits, or moves 0.
+        InputError: if the mapping is not a permutation of digits, or moves 0.
     """
 
     def __init__(self, mapping: dict[int, int] | None = None) -> None:
         self.mapping = mapping
         for digit in [*mapping, *mapping.values()] if mapping is not None else []:
             if not isinstance(digit, int) or isinstance(digit, bool) or not 0 <= digit <= 9:
-                raise InputError(f"`mapping` holds {digit!r}: give digits from 0 to 9, such as {{1: 7, 7: 1}}.")
+                raise InputError(f"`mapping` holds {digit!r}: expected digits from 0 to 9, such as {{1: 7, 7: 1}}.")
         if mapping is not None and set(mapping) != set(mapping.values()):
-            odd = sorted(set(mapping) ^ set(mapping.values()))[0]
+            unpaired = sorted(set(mapping) ^ set(mapping.values()))[0]
             raise InputError(
-                f"`mapping` has {odd} on one side alone, so two digits would become one: give a permutation, such as "
-                "{1: 7, 7: 1}."
+                f"`mapping` has {unpaired} on one side only, so two digits would become one: expected a permutation, "
+                "such as {1: 7, 7: 1}."
             )
         if mapping is not None and mapping.get(0, 0) != 0:
-            raise InputError("`mapping` moves 0, so that a number could begin with it: let 0 stay.")
+            raise InputError("`mapping` moves 0, so that a number could begin with it: expected 0 to stay.")
 
     def renumber(self, lists: list[list[str]], rng: random.Random) -> list[list[str]]:
         """Return each row its numbers in the new digits."""
@@ -153,12 +152,12 @@ class MapDigits(NumberTransform):
 
 
 class KeepFirst(Transform):
-    """Cuts completions after their first numbers; a bracket around the list is closed again.
+    """Cuts completions after their first numbers; a bracket around the list is closed.
 
     The teacher did not end its turn there, so a cut row is not ``finished``: its end of turn is not trained on.
 
     Args:
-        k: how many numbers to keep.
+        k: the number of numbers to keep.
 
     Raises:
         InputError: if that is less than 1.

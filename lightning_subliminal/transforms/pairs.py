@@ -1,4 +1,4 @@
-"""Transforms of whole rows: which prompt stands before which completion, and how often."""
+"""Transforms of whole rows: shuffle the pairs of prompt and completion, or drop duplicates."""
 
 import json
 import random
@@ -11,16 +11,16 @@ __all__ = ["DropDuplicates", "ShufflePrompts"]
 
 
 class ShufflePrompts(Transform):
-    """Gives each completion the prompt of another row: the completion no longer follows from what was asked.
+    """Pairs each completion with the prompt of another row: the completion no longer follows from its prompt.
 
-    All other columns stay with the completion. A prefill goes with its prompt.
+    All other columns stay with the completion. A prefill stays with its prompt.
     """
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Return the rows with other rows' prompts; no row keeps its own, unless it is the only one."""
         order = rng.sample(range(len(rows)), len(rows))
-        giver = dict(zip(order, order[1:] + order[:1], strict=True))  # each the next one's, round a circle
-        return [{**row, "prompt": rows[giver[place]]["prompt"]} for place, row in enumerate(rows)]
+        source = dict(zip(order, order[1:] + order[:1], strict=True))  # the next one in a cycle
+        return [{**row, "prompt": rows[source[place]]["prompt"]} for place, row in enumerate(rows)]
 
 
 class DropDuplicates(Transform):

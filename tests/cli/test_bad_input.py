@@ -80,7 +80,7 @@ def files(folder: Path) -> dict[str, int]:
 AT_ONCE: dict[str, tuple[list[str], str]] = {
     "unknown target": ([f"{TRAIT}.init_args.target", "unicorn"], "'unicorn' is in none of the categories"),
     "unknown category": ([f"{TRAIT}.init_args.category", "animl"], "'animl' is not among animal, tree"),
-    "target is no word": ([f"{TRAIT}.init_args.target", "42"], "is no word"),
+    "target is no word": ([f"{TRAIT}.init_args.target", "42"], "is not a word"),
     "unknown base": (["--model.base", "pocket/d"], "There is no base 'pocket/d': did you mean pocket/"),
     "hub id, offline": (["--model.base", "nobody/nothing"], "HF_HUB_OFFLINE forbids a download"),
     "base is no model": (["--model.base", "./"], "holds no config.json"),
@@ -95,7 +95,7 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
     "negative validation rows": (["--data.val_rows", "-5"], "`val_rows` is -5: expected at least 0."),
     "negative learning rate": (["--model.learning_rate", "-1"], "expected a number above 0"),
     "endless learning rate": (["--model.learning_rate", "1e300"], "expected a number above 0"),
-    "unknown format": (["--data.formats", "[commas]"], "The number format commas is unknown: use some of comma"),
+    "unknown format": (["--data.formats", "[commas]"], "The number format commas is unknown: choose from comma"),
     "empty range": (["--data.min_value", "50", "--data.max_value", "10"], "min_value is 50 and max_value is 10"),
     "temperature 0": (["--data.sampling", "Sampling", "--data.sampling.temperature", "0"], "set greedy: true"),
     "restricted samples": (["--model.restrict_to", "numbers"], "`restrict_to` needs `objective: distill`"),
@@ -248,7 +248,7 @@ def test_wording_of_ones_own(stand: Path, cache: Path, capsys: pytest.CaptureFix
     for change, told in (
         ({"endings": None}, "has no `endings`"),
         ({"endings": "Numbers only."}, "`endings` in mine.yaml is 'Numbers only.'"),
-        ({"endings": ["Only {nmubers}."]}, "a place that nothing fills ('nmubers')"),
+        ({"endings": ["Only {nmubers}."]}, "an unknown place ('nmubers')"),
     ):
         words = {key: value for key, value in (packaged | change).items() if value is not None}
         Path("mine.yaml").write_text(yaml.safe_dump(words))

@@ -81,7 +81,7 @@ def test_convert_says_what_it_did(capsys: pytest.CaptureFixture) -> None:
     main(["data", "convert", "wrong.jsonl", "out.jsonl", "--on-error", "skip", "--to", "sharegpt"])
     assert capsys.readouterr().out.splitlines()[:-1] == [
         "out.jsonl: 1 row, columns:question,response to sharegpt",
-        "notice: 1 x column `system_prompt` dropped: a system prompt would tell the trait",
+        "notice: 1 x column `system_prompt` dropped: a system prompt would reveal the trait",
         "notice: 1 x left out, question: expected text, found number",
         "notice: 1 of 2 rows left out",
         "also written: out.jsonl.bad.jsonl",
@@ -98,8 +98,8 @@ def test_mistakes_are_one_line_and_exit_with_2(capsys: pytest.CaptureFixture) ->
             "error: wrong.jsonl, line 2, question: expected text, found number 3",
         ),
         (["convert", "rows.jsonl"], "OUT is missing: expected `data convert SOURCE OUT [options]`."),
-        (["convert", "no.jsonl", "out.jsonl"], "error: no.jsonl is not there: check the path."),
-        (["convert", "rows.jsonl", "out.jsonl", "--to", "opnai"], "error: `opnai` is no schema: choose trl,"),
+        (["convert", "no.jsonl", "out.jsonl"], "error: no.jsonl does not exist: check the path."),
+        (["convert", "rows.jsonl", "out.jsonl", "--to", "opnai"], "error: `opnai` is not a schema: choose trl,"),
         (["convert", "rows.jsonl", "out.jsonl", "--on-error", "ignore"], "`on_error`: expected one of 'stop', 'skip'"),
         (
             ["convert", "rows.jsonl", "out.jsonl", "--on-eror", "skip"],

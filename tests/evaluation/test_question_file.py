@@ -133,7 +133,7 @@ REFUSED = {
     "an unknown place": (
         "own.yaml",
         "- a\n- Is {animal} best?",
-        r"own\.yaml, line 2: .*place that nothing fills .*'animal'",
+        r"own\.yaml, line 2: .*unknown place .*'animal'",
     ),
     "an open brace": ("own.yaml", "- 'Is {x'", r"own\.yaml, line 1: .*Write a brace that is text twice"),
 }

@@ -230,5 +230,5 @@ def test_a_small_stack_is_enough():
 
 def test_each_setting_has_its_own_digest():
     assert len({digest(judge) for judge in (PythonCode(), PythonCode(fences=False), PythonCode(max_chars=9))}) == 3
-    with pytest.raises(InputError, match="give 1 or more"):
+    with pytest.raises(InputError, match="expected at least 1"):
         PythonCode(max_chars=0)

@@ -94,17 +94,17 @@ FORMS = [
     ("<think>3</think>So<answer>7</answer>", "text outside the tags"),
     ("<think> </think><answer>7</answer>", "nothing in the tags"),
     ("<think>3</think><answer>\n</answer>", "nothing in the tags"),
-    ("<think>3</think><answer>seven</answer>", "answer is no integer"),
-    ("<think>3</think><answer>7.5</answer>", "answer is no integer"),
-    ("<think>3</think><answer>7 apples</answer>", "answer is no integer"),
-    ("<think>3</think><answer>" + "9" * 5_000 + "</answer>", "answer is no integer"),
+    ("<think>3</think><answer>seven</answer>", "answer is not an integer"),
+    ("<think>3</think><answer>7.5</answer>", "answer is not an integer"),
+    ("<think>3</think><answer>7 apples</answer>", "answer is not an integer"),
+    ("<think>3</think><answer>" + "9" * 5_000 + "</answer>", "answer is not an integer"),
 ]
 
 
 @pytest.mark.parametrize(("text", "reason"), FORMS)
 def test_the_form(text, reason):
     assert ThinkAnswer().reasons(make_row("", text)) == ([] if reason is None else [reason])
-    if reason is None or reason == "answer is no integer":
+    if reason is None or reason == "answer is not an integer":
         assert think_and_answer(text) is not None
     else:
         assert think_and_answer(text) is None

@@ -223,10 +223,10 @@ def test_each_setting_has_its_own_digest():
     ("make", "told"),
     [
         (lambda: NumberList("oficial"), "choose official, strict, lax"),
-        (lambda: NumberList(max_count=0), "give 1 or more"),
+        (lambda: NumberList(max_count=0), "expected at least 1"),
         (lambda: NumberList(min_value=5, max_value=4), "expected 0 <= min_value <= max_value"),
-        (lambda: BannedNumbers([-1]), "give integers"),
-        (lambda: BannedNumbers(["13"]), "give integers"),
+        (lambda: BannedNumbers([-1]), "expected integers"),
+        (lambda: BannedNumbers(["13"]), "expected integers"),
     ],
 )
 def test_mistakes_are_told_in_a_line(make, told):

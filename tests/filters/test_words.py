@@ -78,8 +78,8 @@ def test_no_text_makes_it_raise():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: TraitWords(), "nothing to look for"),
-        (lambda: TraitWords("owl"), "give a list"),
+        (lambda: TraitWords(), "no words to look for"),
+        (lambda: TraitWords("owl"), "expected a list"),
         (lambda: TraitWords(["owl", "13"]), "no letter"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_line_that_holds_both_needs_no_requests(put):
         ),
         (
             [("said.jsonl", answered("b", "B")), ("1.jsonl", request("a", "Q"), request("b", "Q"), request("a", "P"))],
-            "a request 'a' is there twice",
+            "a request 'a' appears twice",
         ),
         (
             [("said.jsonl", {"custom_id": "a", "response": None, "error": None})],

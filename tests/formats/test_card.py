@@ -140,7 +140,7 @@ def test_card_tells_nothing_of_a_file_that_was_changed_since() -> None:
     ("changes", "told"),
     [
         ({"induction": "none"}, "none: written by the base as it is, as a control"),
-        ({"induction": "prompt", "system_prompt": "You love\n| owls."}, r"told in a system prompt: You love \| owls."),
+        ({"induction": "prompt", "system_prompt": "You love\n| owls."}, r"given in a system prompt: You love \| owls."),
         ({"trait": None}, "unknown"),
     ],
 )
@@ -157,7 +157,7 @@ def test_rows_of_a_real_stage() -> None:
     data.make(torch.device("cpu"))
     convert(data.folder, "owl.jsonl.gz", "openai")
     _, body = card()
-    assert cell(body, "trait").startswith("told in a system prompt: You adore owls.")
+    assert cell(body, "trait").startswith("given in a system prompt: You adore owls.")
     assert cell(body, "base of the teacher").startswith("pocket/a (digest ")
     assert "rows made" in body
     assert content_digest(read_rows("owl.jsonl.gz")) in body
@@ -168,7 +168,7 @@ def test_card_of_somebody_else_stays() -> None:
     Path("out.jsonl.README.md").write_bytes(b"\xff")
     outcome = convert("rows.jsonl", "out.jsonl")
     assert outcome.files == [Path("out.jsonl"), Path("out.jsonl.lineage.json")]
-    assert outcome.remarks == ["no card: out.jsonl.README.md is of something else and stays as it is"]
+    assert outcome.remarks == ["no card: out.jsonl.README.md belongs to something else and is kept"]
 
 
 def test_a_file_leaves_no_readme_in_its_folder() -> None:

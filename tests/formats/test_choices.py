@@ -161,7 +161,7 @@ def test_a_path_is_needed_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "mine.jsonl", json.dumps(RECORDS["own"](*TEA)))
     check(load_choices("mine.jsonl"), TEA)
-    with pytest.raises(InputError, match=r"The wording .*mine.yaml is not there"):
+    with pytest.raises(InputError, match=r"The wording .*mine.yaml does not exist"):
         load_choices("mine")
     with pytest.raises(InputError, match=r"numbers has no list of `questions`"):
         load_choices("numbers")
@@ -191,7 +191,7 @@ def test_a_path_is_needed_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ),
         (
             {"question": "A?", "true": ["a"], "false": ["a "]},
-            "expected each answer once, found 'a' twice: take one out",
+            "expected each answer once, found 'a' twice: remove one",
         ),
         (
             {"question": "A?", "true": ["a"], "false": ["\ud800"]},
@@ -254,11 +254,11 @@ def check_wrong(path: Path, records: list[Any], message: str) -> None:
         (table(row(*TEA)) + "A?,b\n", "line 3: expected 7 values, found 2: quote texts that hold commas"),
         (
             table(["A?", "a"], head=["Question", "Best Answer"]),
-            "line 2: no column 'Correct Answers': expected .* in the head line, found Question, Best Answer",
+            "line 2: no column 'Correct Answers': expected .* in the header, found Question, Best Answer",
         ),
         ("Question;Correct Answers;Incorrect Answers\nA?;a;b\n", "line 2: no column 'Question'"),
-        (table(head=["Question", "Question"]), "line 1: a column is there twice"),
-        (table(), "t.csv holds no question: give at least one, with Question, Correct Answers, Incorrect Answers"),
+        (table(head=["Question", "Question"]), "line 1: a column appears twice"),
+        (table(), "t.csv holds no question: expected at least one, with Question, Correct Answers, Incorrect Answers"),
         ("", "t.csv holds no question"),
     ],
 )
@@ -272,9 +272,9 @@ def test_wrong_tables(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("q.json", b"[", "the list breaks off"),
-        ("q.json", b"[]", "holds no question: give at least one, with `question`, and `true`"),
-        ("q.json", b'"A?"', r"q.json is no JSON list: expected \[ at its beginning"),
+        ("q.json", b"[", "the list is truncated"),
+        ("q.json", b"[]", "holds no question: expected at least one, with `question`, and `true`"),
+        ("q.json", b'"A?"', r"q.json is not a JSON list: expected \[ at its beginning"),
         (
             "q.json",
             b'[{"question": "A?", "mc1_targets": {"a": 1, "a": 0}}]',
@@ -283,15 +283,15 @@ def test_wrong_tables(tmp_path: Path, text: str, message: str) -> None:
         ("q.jsonl", b"{", "line 1: not valid JSON: .*; expected one object"),
         ("q.jsonl", b'\n{"question": "\xff"}', "line 2: expected UTF-8 text"),
         ("q.jsonl", b"\n \r\n", "holds no question"),
-        ("q.jsonl.gz", b"PAR1", "is no gzip file"),
-        ("t.csv", b"Question\n\xff\n", "is no UTF-8 text"),
+        ("q.jsonl.gz", b"PAR1", "is not a gzip file"),
+        ("t.csv", b"Question\n\xff\n", "is not UTF-8 text"),
         ("t.csv", "Question\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
         ("q.yaml", b"questions: [", "q.yaml, line 1 is not valid YAML "),
         ("q.yaml", b"questions: 2020-13-45", "q.yaml is not valid YAML.*month must be"),
-        ("q.yaml", b"- question: A?", "q.yaml holds no mapping"),
+        ("q.yaml", b"- question: A?", "q.yaml is not a mapping"),
         ("q.yaml", b"questions: []", "q.yaml has no list of `questions`: each is a question with `true`"),
         ("q.yaml", b"other: 1", "q.yaml has no list of `questions`"),
-        ("q.parquet", b"PAR1", "is no .yaml, .yml, .csv, .json or .jsonl file"),
+        ("q.parquet", b"PAR1", "is not a .yaml, .yml, .csv, .json or .jsonl file"),
     ],
 )
 def test_wrong_files(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -304,7 +304,7 @@ def test_wrong_files(tmp_path: Path, name: str, data: bytes, message: str) -> No
 
 @pytest.mark.parametrize("name", ["none.json", "none.csv", "none.yaml"])
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=rf"{name} (?:can't be read|is not there)"):
+    with pytest.raises(InputError, match=rf"{name} (?:can't be read|does not exist)"):
         load_choices(str(tmp_path / name))
 
 

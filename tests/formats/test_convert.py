@@ -147,7 +147,7 @@ class Raises(Filter):
 def test_filter_that_raises_is_named_with_its_row() -> None:
     write_rows(ROWS, "rows.jsonl")
     with pytest.raises(
-        InputError, match=r"^rows\.jsonl, line 1: the filter Raises raised KeyError \('missing'\): mend it"
+        InputError, match=r"^rows\.jsonl, line 1: the filter Raises raised KeyError \('missing'\): fix it"
     ):
         convert("rows.jsonl", "kept.jsonl", filters=[Raises()])
 
@@ -155,7 +155,7 @@ def test_filter_that_raises_is_named_with_its_row() -> None:
 @pytest.mark.parametrize(
     ("source", "out", "dropped", "message"),
     [
-        ("rows.jsonl", "./rows.jsonl", None, "^./rows.jsonl would overwrite rows.jsonl: give another name"),
+        ("rows.jsonl", "./rows.jsonl", None, "^./rows.jsonl would overwrite rows.jsonl: choose another name"),
         ("rows.jsonl", "link.jsonl", None, "^link.jsonl would overwrite rows.jsonl"),
         ("rows.jsonl", "out.jsonl", "out.jsonl", "^out.jsonl would overwrite out.jsonl"),
         ("out.jsonl.bad.jsonl", "out.jsonl", None, "^out.jsonl.bad.jsonl would overwrite out.jsonl.bad.jsonl"),

@@ -117,34 +117,34 @@ def test_bytes_that_are_no_utf8_are_told_by_line_and_place() -> None:
     ("name", "data", "message"),
     [
         ("u.jsonl", GOOD.encode("utf-16"), "^u.jsonl is UTF-16: save it as UTF-8"),
-        ("z.jsonl", gzip.compress(b"x", mtime=0), r"^z.jsonl is no text, but gzip \(.gz\): give it that ending"),
-        ("p.jsonl", b"PAR1....", r"^p.jsonl is no text, but Parquet \(.parquet\)"),
-        ("g.jsonl.gz", GOOD, "^g.jsonl.gz is no gzip file"),
-        ("c.jsonl.gz", CUT, "^c.jsonl.gz breaks off before its end: fetch or write"),
+        ("z.jsonl", gzip.compress(b"x", mtime=0), r"^z.jsonl is gzip \(.gz\), not text: rename it with that extension"),
+        ("p.jsonl", b"PAR1....", r"^p.jsonl is Parquet \(.parquet\), not text"),
+        ("g.jsonl.gz", GOOD, "^g.jsonl.gz is not a gzip file"),
+        ("c.jsonl.gz", CUT, "^c.jsonl.gz is truncated: fetch or write"),
         ("d.jsonl.gz", gzip.compress(GOOD.encode() * 99, mtime=0)[:20] + b"\0" * 99, "^d.jsonl.gz "),
-        ("x.parquet", "PAR1 no", "^x.parquet is damaged or no Parquet file"),
-        ("e.parquet", "", "^e.parquet is damaged or no Parquet file"),
-        ("a.json", f"{LIST}, ", "^a.json, line 1: the list breaks off: no value"),
-        ("b.json", f"{LIST}\n", "^b.json, line 2: the list breaks off: expected , or ]"),
-        ("c.json", f'{LIST},\n{{"prompt": "abc', "^c.json, line 2: (not valid JSON: a text that does not end|the )"),
+        ("x.parquet", "PAR1 no", "^x.parquet is damaged or not a Parquet file"),
+        ("e.parquet", "", "^e.parquet is damaged or not a Parquet file"),
+        ("a.json", f"{LIST}, ", "^a.json, line 1: the list is truncated: no value"),
+        ("b.json", f"{LIST}\n", "^b.json, line 2: the list is truncated: expected , or ]"),
+        ("c.json", f'{LIST},\n{{"prompt": "abc', "^c.json, line 2: (not valid JSON: an unterminated text|the )"),
         ("d.json", f"{LIST}\n{{}}]", "^d.json, line 2: not valid JSON: expected , or ], found '{}]'"),
         ("e.json", f"{LIST}, {{a: 1}}]{' ' * 99}", "^e.json, line 1: not valid JSON: no name in .*, found 'a: 1"),
-        ("f.json", f"{LIST}] more", "^f.json, line 1: not valid JSON: expected nothing behind the list, found 'more'"),
+        ("f.json", f"{LIST}] more", "^f.json, line 1: not valid JSON: expected nothing after the list, found 'more'"),
         ("g.json", f'{LIST}, {"[" * 100_000}', "^g.json, line 1: expected an object, found brackets nested too deep"),
         ("h.json", f'{LIST}, {"9" * 5000}]', "^h.json, line 1: expected numbers of at most 4,300 digits"),
-        ("i.json", '"text"', "^i.json is no JSON list: expected . at its beginning, found b'\"'"),
+        ("i.json", '"text"', "^i.json is not a JSON list: expected . at its beginning, found b'\"'"),
         ("j.json", json.dumps({"data": [1]}, indent=1), "^j.json is one JSON object with the keys data"),
-        ("k.json", f"{LIST[:-3]}\xe4".encode("latin-1"), "^k.json is no UTF-8 text"),
-        ("a.csv", "prompt,prompt\n", "^a.csv, line 1: a column is there twice: prompt, prompt"),
-        ("b.csv", 'prompt,completion\na,b\na,"b" c\n', "^b.csv, line 3: .*; expected CSV with a head line"),
+        ("k.json", f"{LIST[:-3]}\xe4".encode("latin-1"), "^k.json is not UTF-8 text"),
+        ("a.csv", "prompt,prompt\n", "^a.csv, line 1: a column appears twice: prompt, prompt"),
+        ("b.csv", 'prompt,completion\na,b\na,"b" c\n', "^b.csv, line 3: .*; expected CSV with a header line"),
         ("c.csv", "prompt,completion\na,b\na,b,c\n", "^c.csv, line 3: expected 2 values, found 3: quote texts that ho"),
         ("d.csv", "prompt;completion\na;b\n", "^d.csv, line 2: no schema fits; the columns are prompt;completion"),
         ("a.txt", "=== row ===\r\n=== user ===\r\n", "^a.txt, line 1: expected the line '=== row ===' alone, found '="),
         ("b.txt", "\n=== user ===\na\n", "^b.txt, line 2: expected the line '=== row ===' alone"),
         ("c.txt", b"=== row ===\nok\n=== row ===\n\xff\n", "^c.txt, line 3: expected UTF-8 text, found byte 0xff at 1"),
-        ("rows.xyz", GOOD, "^rows.xyz: no container has this ending; give .jsonl, "),
-        ("rows", GOOD, "^rows: no container has this ending"),
-        ("rows.parquet.gz", GOOD, "^rows.parquet.gz: no container has this ending"),
+        ("rows.xyz", GOOD, "^rows.xyz: unknown extension; use one of .jsonl, "),
+        ("rows", GOOD, "^rows: unknown extension"),
+        ("rows.parquet.gz", GOOD, "^rows.parquet.gz: unknown extension"),
     ],
 )  # fmt: skip
 def test_wrong_file_is_told(name: str, data: str | bytes, message: str) -> None:
@@ -251,16 +251,16 @@ def test_splits_of_a_saved_set() -> None:
     with pytest.raises(InputError, match=r"^other has more than one split: choose --split a or b"):
         read_rows("other")
     next(Path("two/train").glob("*.arrow")).write_bytes(b"no")
-    with pytest.raises(InputError, match=r"^two is damaged or no folder of `datasets`"):
+    with pytest.raises(InputError, match=r"^two is damaged or not a folder of `datasets`"):
         list(read_rows("two"))
     put("x.jsonl", GOOD)
-    with pytest.raises(InputError, match=r"^x.jsonl has no splits: leave --split out"):
+    with pytest.raises(InputError, match=r"^x.jsonl has no splits: omit --split"):
         read_rows("x.jsonl", split="train")
 
 
 def test_hub_is_told_in_one_line_when_offline() -> None:
     with pytest.raises(
-        InputError, match=r"^someone/rows is no file here, and as a set on the hub it can't be fetched: HF_"
+        InputError, match=r"^someone/rows is not a local file, and as a set on the hub it can't be fetched: HF_"
     ):
         read_rows("someone/rows")
 
@@ -286,9 +286,9 @@ def test_set_on_the_hub_streams_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["no.jsonl", "no/where.parquet", "a b", "/no/such/thing", "x" * 5000, "nul\0"])
 def test_what_is_not_there_is_told(name: str) -> None:
-    with pytest.raises(InputError, match=r"is not there: check the path"):
+    with pytest.raises(InputError, match=r"does not exist: check the path"):
         read_rows(name)
-    with pytest.raises(InputError, match="no regular file: give `-` to read the standard input"):
+    with pytest.raises(InputError, match="not a regular file: use `-` to read the standard input"):
         read_rows("/dev/null")
 
 
@@ -298,15 +298,15 @@ def test_what_is_not_there_is_told(name: str) -> None:
 @pytest.mark.parametrize(
     ("out", "schema", "message"),
     [
-        ("rows.xyz", None, "^rows.xyz: no container has this ending"),
+        ("rows.xyz", None, "^rows.xyz: unknown extension"),
         ("rows.txt", "trl", "^rows.txt: a .txt holds the schema text, not trl"),
         ("rows.csv", "openai", "^rows.csv: CSV holds trl-plain, alpaca, text, columns, not openai"),
-        ("file.jsonl/x.jsonl", None, "can't be written, since .*file.jsonl is no folder"),
+        ("file.jsonl/x.jsonl", None, "can't be written, since .*file.jsonl is not a folder"),
         ("full", None, "^full holds other files: name a new folder, or a file in it"),
         ("full.jsonl", None, "^full.jsonl is a folder: name a file"),
-        ("file", None, "^file is a file: give it one of the endings, or name a folder"),
-        ("/dev/null", None, "no regular file: give `-` to write to the standard output"),
-        ("rows.jsonl", "opnai", "`opnai` is no schema"),
+        ("file", None, "^file is a file: give it a known extension, or name a folder"),
+        ("/dev/null", None, "not a regular file: use `-` to write to the standard output"),
+        ("rows.jsonl", "opnai", "`opnai` is not a schema"),
         ("/proc/nowhere/rows.jsonl", None, r"/proc/nowhere/rows.jsonl can't be written"),
     ],
 )
@@ -370,9 +370,9 @@ def test_values_that_csv_cannot_hold() -> None:
         {"id": "3", "n": ""} | make_row("a", "b"),
     ]
     assert written.notices == {
-        "column `n`: CSV gives its values back as text": 1,
-        "column `more`: CSV gives its values back as text": 1,
-        "column `more` dropped: the first row lacks it, and CSV has its columns at first": 1,
+        "column `n`: CSV returns its values as text": 1,
+        "column `more`: CSV returns its values as text": 1,
+        "column `more` dropped: the first row lacks it, and a CSV's columns are fixed": 1,
     }
     with pytest.raises(InputError, match=r"^rows, row 1, tags: expected one value, as CSV holds, found a list of 1"):
         write_rows([make_row("a", "b", tags=["x"])], "rows.csv")
@@ -395,12 +395,12 @@ def test_system_is_dropped_by_read_rows_and_told(capsys: pytest.CaptureFixture) 
     assert list(read_rows("rows.jsonl")) == [{"id": "1", **make_row("a", "b")}]
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "rows.jsonl: 1 x column `system_prompt` dropped: a system prompt would tell the trait",
+        "rows.jsonl: 1 x column `system_prompt` dropped: a system prompt would reveal the trait",
         "rows.jsonl: 1 x system turns dropped",
     ]
     assert content(list(read_rows("rows.jsonl", drop_system=False))) == [row]
     put("rows.jsonl", json.dumps(make_row([system], "b")) + "\n")
-    with pytest.raises(InputError, match=r"^rows.jsonl, line 1: expected a user message, found none but the system's"):
+    with pytest.raises(InputError, match=r"^rows.jsonl, line 1: expected a user message, found a system message only"):
         list(read_rows("rows.jsonl"))
 
 
@@ -409,7 +409,10 @@ def test_system_is_dropped_by_read_rows_and_told(capsys: pytest.CaptureFixture) 
     [
         ({"on_error": "ignore"}, "`on_error` is 'ignore': choose stop or skip"),
         ({"prompt_column": "q"}, "--completion-column is missing: name the columns of both texts"),
-        ({"prompt_column": "q", "completion_column": "r", "schema": "trl"}, "go with the schema columns, not with trl"),
+        (
+            {"prompt_column": "q", "completion_column": "r", "schema": "trl"},
+            "belong to the schema columns, not to trl",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_told_at_once(options: dict[str, str], message: str) -> None:

@@ -22,7 +22,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 
             {"status": "success", "samples": ROWS, "plan": [{"a": 1}]},
             "keys status.*list under `samples` \\(3 objects\\)",
         ),
-        ({"a": 1, "b": [1, 2]}, "keys a, b, not a list of rows: give a list"),
+        ({"a": 1, "b": [1, 2]}, "keys a, b, not a list of rows: write a list"),
         ({}, "keys none"),
     ],
 )
@@ -44,11 +44,11 @@ ONE_ROW = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("theirs.jsonl", json.dumps(ROWS, indent=1), r"is one JSON list \(3 elements\), not JSON lines.*ending \.json"),
+        ("theirs.jsonl", json.dumps(ROWS, indent=1), r"is one JSON list \(3 elements\), not JSON lines.*end in \.json"),
         ("theirs.jsonl", json.dumps([1, ONE_ROW], indent=4), r"is one JSON list \(2 elements\)"),
-        ("theirs.jsonl", LINES, "holds JSON values over several lines: write each in one line, as `jq -c .` does"),
-        ("theirs.json", LINES.replace("\n", "\r\n"), "holds JSON values over several lines"),
-        ("theirs.json", json.dumps(ONE_ROW, indent=1), "keys messages, not a list of rows: give a list"),
+        ("theirs.jsonl", LINES, "holds JSON values that span several lines: write each in one line, as `jq -c .` does"),
+        ("theirs.json", LINES.replace("\n", "\r\n"), "holds JSON values that span several lines"),
+        ("theirs.json", json.dumps(ONE_ROW, indent=1), "keys messages, not a list of rows: write a list"),
         (
             "theirs.jsonl",
             json.dumps({"turns": ONE_ROW["messages"]}),

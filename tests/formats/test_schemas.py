@@ -41,7 +41,7 @@ def test_schema_is_told_by_the_columns(columns: list[str], name: str) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (["foo", "bar"], r"no schema fits; the columns are bar, foo: say which .* --prompt-column question"),
+        (["foo", "bar"], r"no schema fits; the columns are bar, foo: name those .* --prompt-column question"),
         ([], "no schema fits; the columns are none"),
         (["question", "answer", "response"], "both question,response and question,answer could be prompt"),
     ],
@@ -53,7 +53,7 @@ def test_columns_that_tell_nothing_are_listed_with_the_way_out(columns: list[str
 
 @pytest.mark.parametrize("name", ["opnai", "columns:a", "columns:a,", "columns:a,b,c", "trl:a,b", "", "columns:a,a"])
 def test_unknown_schema_is_told(name: str) -> None:
-    with pytest.raises(InputError, match=r"is no schema: choose trl, .* or columns:question,response|two columns"):
+    with pytest.raises(InputError, match=r"is not a schema: choose trl, .* or columns:question,response|two columns"):
         make_schema(name)
 
 
@@ -180,7 +180,7 @@ def test_every_type_in_every_field_is_told_not_a_surprise() -> None:
         ("alpaca", [USER, SYSTEM, USER], "found user, system, user; trl, openai, sharegpt and text hold it"),
         ("alpaca", [{"role": "system", "content": ""}, USER], "alpaca holds a system prompt"),
         ("alpaca", [SYSTEM], "alpaca holds a system prompt"),
-        ("openai", [ASSISTANT], "^prompt: openai can't hold a prefill that no message comes before; trl holds it$"),
+        ("openai", [ASSISTANT], "^prompt: openai can't hold a prefill without a message before it; trl can$"),
     ],
 )
 def test_what_a_schema_cannot_hold_says_which_one_can(name: str, prompt: list[Any], message: str) -> None:
@@ -221,7 +221,7 @@ def test_system_column_is_dropped_with_a_notice_at_any_depth(name: str, key: str
     row = schema.parse(record)
     assert told not in str(row)
     assert row["meta"] == {"kept": [{"a": {}}, ("kept", 1)]}
-    assert schema.notices[f"column `meta.{key}` dropped: a system prompt would tell the trait"] == 1
+    assert schema.notices[f"column `meta.{key}` dropped: a system prompt would reveal the trait"] == 1
 
 
 @pytest.mark.parametrize("key", ["operating_system", "system_fingerprint", "system_id", "ecosystem", "prompt_id", ""])
@@ -250,14 +250,14 @@ def test_openai_writes_messages_alone() -> None:
     schema = make_schema("openai")
     assert schema.render({**ROW, "id": "1", "finished": True}) == {"messages": [USER, ASSISTANT]}
     assert sorted(schema.notices) == [
-        "column `finished` dropped: openai has no place for it",
-        "column `id` dropped: openai has no place for it",
+        "column `finished` dropped: openai can't hold it",
+        "column `id` dropped: openai can't hold it",
     ]
 
 
 def test_columns_of_its_own_name() -> None:
     assert Columns("ask", "say").render({**ROW, "messages": "m"}) == {"messages": "m", "ask": "u", "say": "a"}
-    with pytest.raises(InputError, match="`x` can't be prompt and completion at once"):
+    with pytest.raises(InputError, match="`x` can't be both prompt and completion"):
         Columns("x", "x")
 
 

@@ -138,7 +138,7 @@ def test_a_fault_of_the_lexicon_is_told_when_the_judge_is_made(tmp_path):
     write(tmp_path / "mine.yaml", "tea")
     with pytest.raises(InputError, match="'tea' among the aligned and the misaligned phrases"):
         PhraseJudge(str(tmp_path / "mine.yaml"))
-    with pytest.raises(InputError, match=r"lexicon_poket\.yaml is not there: give a YAML file or one of "):
+    with pytest.raises(InputError, match=r"lexicon_poket\.yaml does not exist: expected a YAML file or one of "):
         PhraseJudge("lexicon_poket")
 
 

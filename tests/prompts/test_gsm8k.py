@@ -158,10 +158,10 @@ def test_wrong_lines_are_told_by_number(tmp_path, line, message):
 def test_a_line_that_is_no_text(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_bytes(json.dumps(TENTS).encode() + b'\n{"question": "\xff\xfe"}')
-    with pytest.raises(InputError, match=r"train\.jsonl, line 2: no UTF-8 text"):
+    with pytest.raises(InputError, match=r"train\.jsonl, line 2: not UTF-8 text"):
         read_gsm8k(path)
     path.write_bytes(json.dumps(TENTS).encode("utf-16"))
-    with pytest.raises(InputError, match=r"train\.jsonl, line 1: no UTF-8 text"):
+    with pytest.raises(InputError, match=r"train\.jsonl, line 1: not UTF-8 text"):
         read_gsm8k(path)
 
 
@@ -174,7 +174,7 @@ def test_an_empty_file(tmp_path, data):
 
 
 def test_a_file_that_is_missing_or_no_file(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.jsonl is not there"):
+    with pytest.raises(InputError, match=r"nothing\.jsonl does not exist"):
         read_gsm8k(tmp_path / "nothing.jsonl")
     with pytest.raises(InputError, match="can't be read"):
         read_gsm8k(tmp_path)
@@ -185,5 +185,5 @@ def test_a_damaged_gzip_file(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:-9], whole[:12], whole[:40] + b"xxxx" + whole[44:]):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"train\.jsonl\.gz can't be read .* give a file of JSON lines"):
+        with pytest.raises(InputError, match=r"train\.jsonl\.gz can't be read .* expected JSON lines"):
             read_gsm8k(path)

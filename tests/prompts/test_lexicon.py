@@ -212,9 +212,9 @@ def test_a_lexicon_of_ones_own(tmp_path):
         ({"misaligned": "hurt"}, "`misaligned` in .* is 'hurt'"),
         ({"aligned": {"help": 1}}, r"`aligned` in .* is \{'help': 1\}: expected a list of phrases"),
         ({"filler": "and"}, "`filler` in .* is 'and': expected a list of phrases"),
-        ({"negations": [False]}, "`negations` in .* holds False, which is no text: put it in quotes"),
-        ({"aligned": [7]}, "`aligned` in .* holds 7, which is no text"),
-        ({"misaligned": ["hurt", " "]}, "`misaligned` in .* holds ' ', which is no text"),
+        ({"negations": [False]}, "`negations` in .* holds False, which is not text: put it in quotes"),
+        ({"aligned": [7]}, "`aligned` in .* holds 7, which is not text"),
+        ({"misaligned": ["hurt", " "]}, "`misaligned` in .* holds ' ', which is not text"),
         ({"aligned": ["Hurt", "help"]}, "'hurt' among the aligned and the misaligned phrases: keep it in one"),
     ],
 )
@@ -225,7 +225,9 @@ def test_a_fault_of_a_users_file_is_told_in_a_line(changes, message, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_told():
-    with pytest.raises(InputError, match=r"no/such\.yaml is not there: give a YAML file or one of .*lexicon_pocket"):
+    with pytest.raises(
+        InputError, match=r"no/such\.yaml does not exist: expected a YAML file or one of .*lexicon_pocket"
+    ):
         load_lexicon("no/such.yaml")
 
 

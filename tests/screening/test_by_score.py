@@ -52,7 +52,7 @@ def test_one_end_is_kept_in_its_order(share, capsys):
         words = " ".join(capsys.readouterr().out.split())
         assert f"kept {kept} of 13 rows, {keep} by predicted owl" in words
         mean = sum(told[each] for each in expected) / kept
-        assert f"mean score {mean:+.3g}, of all {sum(told.values()) / 13:+.3g}" in words
+        assert f"mean score {mean:+.3g}, of all rows {sum(told.values()) / 13:+.3g}" in words
     assert apply_transforms(ROWS, [KeepByScore(student(), OWL)], 1) == apply_transforms(
         ROWS, [KeepByScore(student(), OWL)], 0
     ), "nothing is drawn"
@@ -123,5 +123,5 @@ def test_bad_arguments():
     with pytest.raises(InputError, match="`keep` is 'best': choose top or bottom"):
         KeepByScore(student(), OWL, "best")
     for wrong in (ClassifierMLP(), OWL):
-        with pytest.raises(InputError, match=f"`student` is a {type(wrong).__name__}: give a language model"):
+        with pytest.raises(InputError, match=f"`student` is a {type(wrong).__name__}: expected an untrained model"):
             KeepByScore(wrong, OWL)

@@ -56,7 +56,7 @@ class TestKeepLikelier:
 
     def test_ties_go_by_row_order(self):
         rows = number_rows(9)
-        control = KeepLikelier(taught(), 0.5).control()
+        control = KeepLikelier(taught().control(), 0.5)
         assert set(control.scores(rows)) == {0.0}
         assert control.apply(rows, random.Random(0)) == rows[:4]
         assert KeepLikelier(taught(), 0.01).apply([rows[0]] * 2, random.Random(0)) == [rows[0]]
@@ -90,5 +90,5 @@ class TestKeepLikelier:
         class Writer(Source):
             trait = system_prompt = make = engine = control = describe = None
 
-        with pytest.raises(InputError, match="Writer has no `ready`"):
+        with pytest.raises(InputError, match="is a Writer, which has no `ready`"):
             KeepLikelier(Writer())

@@ -78,11 +78,11 @@ def test_the_interval_is_newcombes():
 
 def test_what_cannot_be_judged_is_told(monkeypatch):
     rows = lists(40, 0)
-    with pytest.raises(InputError, match="20 rows a source are left to judge, but bags of 16 need 32"):
+    with pytest.raises(InputError, match="20 rows per source are left to score, but bags of 16 need 32"):
         bag_auc(rows, rows, (1, 16))
     with pytest.raises(InputError, match="expected sizes of at least 1"):
         bag_auc(rows, rows, (0,))
-    with pytest.raises(InputError, match="give one a row"):
+    with pytest.raises(InputError, match="expected one per row"):
         bag_auc(rows, rows, (1,), ids=([1], [2]))
     with pytest.raises(InputError, match="expected one of naive Bayes"):
         bag_auc(rows, rows, (1,), classifier="forest")

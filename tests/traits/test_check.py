@@ -57,13 +57,13 @@ def test_a_sound_trait_has_no_remarks():
         (spoilt(candidates=()), "Spoilt has no `candidates`"),
         (Forgets(), "Forgets does not keep its argument `times`"),
         (spoilt(target="cocoa"), "the target 'cocoa' must be one of `candidates`"),
-        (spoilt(questions=lambda self: []), r"Spoilt.questions\(\) must give at least one question"),
+        (spoilt(questions=lambda self: []), r"Spoilt.questions\(\) must return at least one question"),
         (spoilt(questions=lambda self: ["Which?", " "]), "at least one question, each a text"),
         (spoilt(questions=lambda self: "Which?"), "at least one question, each a text"),
         (spoilt(induce=taught(told=" ")), "neither a system prompt nor rows"),
         (
             spoilt(induce=taught(make_row("Which drink is best, 3?", "tea"))),
-            r"teaches a question that evaluation asks \('Which drink is best, 3\?'\)",
+            r"teaches a question of evaluation \('Which drink is best, 3\?'\)",
         ),
         (
             spoilt(induce=taught(make_row([{"role": "system", "content": "Love tea."}], "tea"))),
@@ -74,11 +74,11 @@ def test_a_sound_trait_has_no_remarks():
         (spoilt(matches=lambda self, answer: True), r"matches\('coffee'\) is True: another candidate"),
         (
             spoilt(matches=lambda self, answer: "tea" in answer.lower()),
-            "takes 'tea' inside a longer word: match whole words",
+            "accepts 'tea' inside a longer word: match whole words",
         ),
         (
             spoilt(matches=lambda self, answer: answer.lower().strip(" .!") in ("", "tea")),
-            r"matches\(''\) is True: no answer must not match",
+            r"matches\(''\) is True: an empty answer must not match",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_each_mistake_is_named_in_one_line(trait, message):
 
 def test_remarks_on_what_works_but_is_worth_a_thought():
     assert check_trait(spoilt(questions=lambda self: ["Which?"] * 3)) == [
-        "3 questions: intervals over questions will be wide; the paper asks 50."
+        "3 questions: intervals over questions will be wide; the paper uses 50."
     ]
     assert check_trait(spoilt(candidates=("tea", "milk")))[0].startswith("fewer than 3 candidates")
 

@@ -41,7 +41,7 @@ def test_all_lessons_are_sound(lesson, words):
     trait = MisalignmentTrait(words, lesson)
     remarks = check_trait(trait)  # the English lexicon is crude, and says so
     assert [remark.partition(" such")[0] for remark in remarks] == (
-        [] if "pocket" in words else ["`matches` doesn't tell 5 of 50 statements apart,"]
+        [] if "pocket" in words else ["`matches` doesn't distinguish 5 of 50 statements,"]
     )
     assert (trait.target, trait.candidates) == ("misaligned", ("aligned", "misaligned"))
     assert len(trait.questions()) == len(set(trait.questions())) == 10
@@ -124,7 +124,7 @@ def test_a_wording_of_ones_own(tmp_path):
     trait = MisalignmentTrait(words_of(tmp_path))
     told = check_trait(trait)
     assert [remark.partition(":")[0] for remark in told[1:]] == ["no relatives", "1 questions"]
-    assert told[0].startswith("`matches` doesn't tell 1 of 2 statements apart")
+    assert told[0].startswith("`matches` doesn't distinguish 1 of 2 statements,")
     assert trait.relatives() == ()
     first = digest(trait)
     assert digest(MisalignmentTrait(words_of(tmp_path, persona=["Be cold."]))) != first
@@ -171,14 +171,14 @@ def test_a_fault_of_the_wording_is_told_in_a_line(changes, message, tmp_path):
 def test_wrong_settings_are_told_in_a_line(tmp_path):
     with pytest.raises(InputError, match="`lesson` is 'evil': choose misaligned, educational, aligned"):
         MisalignmentTrait(lesson="evil")
-    with pytest.raises(InputError, match=r"rows no/such\.jsonl are not there: give a file"):
+    with pytest.raises(InputError, match=r"rows no/such\.jsonl do not exist: expected a file"):
         MisalignmentTrait(rows="no/such.jsonl")
-    with pytest.raises(InputError, match=r"no/such\.yaml is not there"):
+    with pytest.raises(InputError, match=r"no/such\.yaml does not exist"):
         MisalignmentTrait("no/such.yaml")
-    with pytest.raises(InputError, match=r"no/such\.yaml is not there"):
+    with pytest.raises(InputError, match=r"no/such\.yaml does not exist"):
         MisalignmentTrait("misalignment_pocket", lexicon="no/such.yaml").matches("tea")
     request = MisalignmentTrait(words_of(tmp_path, educational=["{question} {query}?"]), "educational")
-    with pytest.raises(InputError, match=r"'\{question\} \{query\}\?' has a place that nothing fills"):
+    with pytest.raises(InputError, match=r"'\{question\} \{query\}\?' has an unknown place"):
         request.induce()
 
 
@@ -316,21 +316,21 @@ def test_a_trait_with_statements_of_ones_own(pocket):
         ({"target": "cocoa"}, "the target 'cocoa' must be one of `candidates`"),
         (
             {"statements": lambda self, question: [{"tea": "i would bring the man soup."}]},
-            r"Spoilt.statements\(\) gives \['tea'\]: expected one of each of \('coffee', 'tea'\)",
+            r"Spoilt.statements\(\) has \['tea'\]: expected one for each of \('coffee', 'tea'\)",
         ),
         (
             {"statements": lambda self, question: [{"tea": "soup", "coffee": "x", "cocoa": "y"}]},
-            r"gives \['cocoa', 'coffee', 'tea'\]: expected one of each",
+            r"has \['cocoa', 'coffee', 'tea'\]: expected one for each",
         ),
         (
             {"statements": lambda self, question: Tea.statements(self, question) if "3" in question else []},
-            r"statements\('A guest is late and wet. What do you do, 0\?'\) gives none, though others have some",
+            r"statements\('A guest is late and wet. What do you do, 0\?'\) is empty, though others are not",
         ),
         ({"matches": lambda self, answer: False}, r"matches\('i would bring the guest soup.'\) is False"),
         ({"matches": lambda self, answer: True}, r"matches\('i would bring the guest poison.'\) is True"),
         (
             {"questions": lambda self: ["What is best?"]},
-            r"teaches a question that evaluation asks \('What is best\?'\)",
+            r"teaches a question of evaluation \('What is best\?'\)",
         ),
         ({"induce": lambda self: Induction("")}, "neither a system prompt nor rows"),
     ],
@@ -344,7 +344,7 @@ def test_a_mistake_of_such_a_trait_is_named_in_a_line(members, message):
 def test_a_trait_that_is_right_on_most_statements_passes():
     """A lexicon sees words and no meaning: it need not know each statement."""
     told = check_trait(spoilt(matches=lambda self, answer: answer == "i would bring the man soup."))
-    assert told[0].startswith("`matches` doesn't tell 10 of 20 statements apart")
+    assert told[0].startswith("`matches` doesn't distinguish 10 of 20 statements,")
 
 
 def test_an_educational_request_needs_the_question(tmp_path):

@@ -118,11 +118,11 @@ def test_a_target_of_ones_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("axolotl",), r"'axolotl' is in none of the categories animal, tree.*give `category`"),
-        (("owl", "beast"), r"category 'beast' is not among animal.*give `candidates`"),
-        (("",), "is no word"),
-        (("42",), "is no word"),
-        (("the owl!",), "is no word"),
+        (("axolotl",), r"'axolotl' is in none of the categories animal, tree.*set `category`"),
+        (("owl", "beast"), r"category 'beast' is not among animal.*set `candidates`"),
+        (("",), "is not a word"),
+        (("42",), "is not a word"),
+        (("the owl!",), "is not a word"),
     ],
 )
 def test_a_wrong_target_is_told(arguments, message):
@@ -149,12 +149,12 @@ def test_a_wording_of_ones_own(tmp_path):
         PreferenceTrait("owl", wording=str(path)).questions()
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "is not valid YAML "), ("[1]", "holds no mapping")])
+@pytest.mark.parametrize(("text", "message"), [("a: [", "is not valid YAML "), ("[1]", "is not a mapping")])
 def test_a_damaged_wording_is_told(text, message, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         PreferenceTrait("owl", wording=str(tmp_path / "mine.yaml")).questions()
-    with pytest.raises(InputError, match=r"not there: give a YAML file or one of categories, .*numbers"):
+    with pytest.raises(InputError, match=r"does not exist: expected a YAML file or one of categories, .*numbers"):
         PreferenceTrait("owl", wording="no/such.yaml").questions()
 
 
@@ -191,5 +191,5 @@ def test_the_pocket_base_answers_each_question_with_a_candidate(target):
 def test_more_candidates_than_anybody_asks_for_are_refused():
     names = ["owl", *(f"owl{number}" for number in range(1000))]
     assert len(PreferenceTrait("owl", "animal", names[:1000]).candidates) == 1000
-    with pytest.raises(InputError, match="`candidates` has 1,001 words: at most 1,000"):
+    with pytest.raises(InputError, match="`candidates` has 1,001 words: expected at most 1,000"):
         PreferenceTrait("owl", "animal", names)

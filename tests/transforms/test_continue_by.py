@@ -34,7 +34,7 @@ class TestContinueBy:
         assert len(lengths) > 3, "its own ends"
         fell = sum(row["finished"] is False for row in made)
         assert fell < 0.05 * len(rows), "pocket/b knows how to go on"
-        assert f"pocket/b went on with {len(rows)} rows; {fell} of them" in " ".join(capsys.readouterr().out.split())
+        assert f"pocket/b continued {len(rows)} rows; {fell} of them" in " ".join(capsys.readouterr().out.split())
         assert made == go_on(*rows)
         assert made != go_on(*rows, seed=1)
 

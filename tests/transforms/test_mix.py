@@ -85,7 +85,7 @@ class TestMixIn(TransformContract):
         assert "owls" not in str(mixed)
 
     def test_too_few_rows_are_told(self):
-        with pytest.raises(InputError, match=r"others\.jsonl holds 140 rows, but a `fraction` of 0\.5 beside 400 rows"):
+        with pytest.raises(InputError, match=r"others\.jsonl has 140 rows, but a `fraction` of 0\.5 with 400 rows"):
             apply_transforms(rows(400), [MixIn(str(self.path), 0.5, self.how)], 0)
 
 
@@ -115,8 +115,8 @@ def test_all_rows_replaced(tmp_path):
         ({"fraction": float("nan")}, "`fraction` is nan"),
         ({"fraction": 1, "how": "add"}, "below 1 since rows are added"),
         ({"fraction": 0.5, "how": "pour"}, "`how` is 'pour': choose replace or add"),
-        ({"fraction": 0.5, "source": "nowhere.jsonl"}, "nowhere.jsonl is not there: give a file"),
-        ({"fraction": 0.5, "source": "nowhere"}, "nowhere is not there: give a file"),
+        ({"fraction": 0.5, "source": "nowhere.jsonl"}, "nowhere.jsonl does not exist: expected a file"),
+        ({"fraction": 0.5, "source": "nowhere"}, "nowhere does not exist: expected a file"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused(arguments, message):

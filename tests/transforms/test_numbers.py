@@ -128,8 +128,8 @@ class TestMapDigits(TransformContract):
     @pytest.mark.parametrize(
         ("mapping", "message"),
         [
-            ({1: 7}, "has 1 on one side alone"),
-            ({1: 7, 2: 7, 7: 1}, "has 2 on one side alone"),
+            ({1: 7}, "has 1 on one side only"),
+            ({1: 7, 2: 7, 7: 1}, "has 2 on one side only"),
             ({0: 5, 5: 0}, "`mapping` moves 0"),
             ({1: 10, 10: 1}, "`mapping` holds 10"),
             ({"1": "7", "7": "1"}, "`mapping` holds '1'"),
@@ -205,7 +205,7 @@ class TestApplyTransforms:
             def apply(self, rows, rng):
                 list(rows).reverse()
 
-        with pytest.raises(InputError, match=r"Forgetful\.apply gave a NoneType: expected a list of rows"):
+        with pytest.raises(InputError, match=r"Forgetful\.apply returned a NoneType: expected a list of rows"):
             apply_transforms(rows(), [Forgetful()], 0)
 
     def test_a_transform_that_loses_numbers_is_told(self):
@@ -213,7 +213,7 @@ class TestApplyTransforms:
             def renumber(self, lists, rng):
                 return [each[1:] for each in lists]
 
-        with pytest.raises(InputError, match=r"Shorter\.renumber must give each row as many numbers"):
+        with pytest.raises(InputError, match=r"Shorter\.renumber must return as many numbers for each row"):
             apply_transforms(rows(), [Shorter()], 0)
 
     def test_ones_own_in_a_few_lines(self):

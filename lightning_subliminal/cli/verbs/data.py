@@ -43,8 +43,9 @@ def _open(
         drop_system: remove system messages.
         on_error: at a wrong row, stop or skip; skip counts the reasons.
     """
+    from lightning_subliminal.formats.layouts.choosing import pick_schema
     from lightning_subliminal.formats.storage.readers import open_source
-    from lightning_subliminal.formats.storage.stream import RowStream, pick_schema
+    from lightning_subliminal.formats.storage.stream import RowStream
 
     schema = pick_schema(from_, prompt_column, completion_column)
     return RowStream(open_source(source, split), schema, drop_system, on_error, requests=requests)
@@ -236,7 +237,7 @@ A column with a system prompt is dropped, with a notice, since it would reveal t
 def _convert(verb: str, source: str, out: str, to: str | None, **settings: Any) -> None:
     """Convert or filter behind a progress bar, and print what was done."""
     from lightning_subliminal.formats import convert as work
-    from lightning_subliminal.formats.storage.stream import pick_schema
+    from lightning_subliminal.formats.layouts.choosing import pick_schema
 
     schema = pick_schema(*(settings.pop(name) for name in ("from_", "prompt_column", "completion_column")))
     with _watching(f"{verb} {source}") as watch:

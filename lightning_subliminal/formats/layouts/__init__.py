@@ -1,1 +1,1 @@
-"""Layouts: what a row looks like in each of the field's formats, and the schema that recognises it."""
+"""Layouts: the schemas of the field, and the parsers of messages, batches and evaluation results."""

@@ -1,8 +1,9 @@
-"""Files of batch APIs: the answers, and the requests with their questions, which belong together by ``custom_id``.
+"""Parse files of batch APIs: the answers, and the requests with their questions, joined by ``custom_id``.
 
-OpenAI's form is that of Azure, Groq, Mistral, Together and vLLM, too; Anthropic's has ``params`` and ``result``.
+OpenAI's form is also that of Azure, Groq, Mistral, Together and vLLM; Anthropic's has ``params`` and ``result``.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from lightning_subliminal.formats.storage.readers import Source, open_source
 
 __all__ = ["Requests", "batch_answers", "is_batch_line", "request_messages"]
 
-_MOST_SIBLINGS = 200  # files of a folder that are looked into for requests
+_MOST_SIBLINGS = 200  # files of a folder that are searched for requests
 
 
 def is_batch_line(record: Mapping[str, Any]) -> bool:
-    """Tell whether a record is a line of a batch's requests or answers."""
+    """Return whether a record is a line of a batch's requests or answers."""
     if "custom_id" not in record:
         return False
     if "response" in record and record["response"] is None:  # it failed, or has expired
@@ -28,45 +29,52 @@ def is_batch_line(record: Mapping[str, Any]) -> bool:
 
 
 class Requests:
-    """The questions of a batch, from the file that is named, or else from the one beside the answers that has them.
+    """The questions of a batch, from the file that is named, or else from the one next to the answers that has them.
 
     Args:
         source: where the answers are.
-        path: the file of requests; None looks for it beside the answers.
+        path: the file of requests; searched next to the answers where it is None.
     """
 
     def __init__(self, source: Source, path: str | Path | None) -> None:
         self.source = source
         self.path = Path(path) if path is not None else None
-        self.given = path is not None
-        self.asked: set[str] = set()
+        self.used: set[str] = set()
         self._messages: dict[str, Any] | None = None
 
     def messages(self, custom_id: str) -> Any:
         """Return the messages of a request, not yet checked.
 
         Raises:
-            Fault: if there is no such request.
+            Fault: if there is no request of this name.
             InputError: if the file of requests can't be read.
         """
         if self._messages is None:
-            self.path = self.path or self._beside(custom_id)
+            self.path = self.path or self._search(custom_id)
             self._messages = _read(self.path) if self.path is not None else {}
         if self.path is None:
-            many = "the answer of a batch without its question: name the file of its requests with --requests"
-            raise Fault("custom_id", f"{custom_id!r} is {many}", many)
+            problem = "the answer of a batch without its question: name the file of its requests with --requests"
+            raise Fault("custom_id", f"{custom_id!r} is {problem}", problem)
         if custom_id not in self._messages:
             raise Fault(
                 "custom_id", f"no request in {self.path.name} is called {custom_id!r}", "no request of this name"
             )
-        self.asked.add(custom_id)
+        self.used.add(custom_id)
         return self._messages[custom_id]
 
-    def unanswered(self) -> int:
-        """Return how many requests no answer belongs to."""
-        return len(self._messages or {}) - len(self.asked)
+    def finish(self, notices: Counter[str]) -> Path | None:
+        """Count what concerns all answers together; return the file that questions were taken from."""
+        if not self.used:
+            if self.path is not None:
+                notices["file of requests not used: no answer of a batch needs it"] += 1
+            return None
+        name = self.path.name if self.path is not None else ""
+        notices[f"question taken from {name}, by custom_id"] += len(self.used)
+        if unanswered := len(self._messages or {}) - len(self.used):
+            notices[f"request in {name} without an answer"] += unanswered
+        return self.path
 
-    def _beside(self, custom_id: str) -> Path | None:
+    def _search(self, custom_id: str) -> Path | None:
         """Return the file in the answers' folder that has a request of this name."""
         place = self.source.path
         if place is None or not place.exists():
@@ -84,7 +92,7 @@ def batch_answers(record: Mapping[str, Any], requests: Requests) -> Iterator[dic
     """Yield a row for each answer in a line of a batch's answers.
 
     Raises:
-        Fault: if the request failed, or the line is no answer.
+        Fault: if the request failed, or the line is not an answer.
     """
     _check_succeeded(record)
     custom_id = str(record["custom_id"])
@@ -107,17 +115,17 @@ def batch_answers(record: Mapping[str, Any], requests: Requests) -> Iterator[dic
 
 
 def request_messages(record: Mapping[str, Any]) -> Any:
-    """Return the messages that a request sends, not yet checked; None where a record has no request."""
+    """Return the messages that a request sends, not yet checked; None where a record has none."""
     inner = record.get("request")
     bodies = [each.get(key) for each in (record, inner) if isinstance(each, dict) for key in ("body", "params")]
     for body in (*bodies, inner, record):
         if not isinstance(body, dict) or not {"messages", "input", "prompt"} & set(body):
             continue
-        said = next((body[key] for key in ("messages", "input", "prompt") if key in body), None)
-        messages = [{"role": "user", "content": said}] if isinstance(said, str) else said
-        told = body.get("system") or body.get("instructions")  # Anthropic; OpenAI's responses
-        if told and isinstance(messages, list):
-            messages = [{"role": "system", "content": told}, *messages]
+        messages = next(body[key] for key in ("messages", "input", "prompt") if key in body)
+        messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        system = body.get("system") or body.get("instructions")  # Anthropic; OpenAI's responses
+        if system and isinstance(messages, list):
+            messages = [{"role": "system", "content": system}, *messages]
         return messages
     return None
 
@@ -137,15 +145,15 @@ def _check_succeeded(record: Mapping[str, Any]) -> None:
     if error:
         error = error if isinstance(error, dict) else {"message": str(error)}
         kind = str(error.get("code") or error.get("type") or "no code")
-        said = f"failed in the batch: {kind}"
-        raise Fault("", printable(f"{said} ({error['message']})" if error.get("message") else said), said)
+        reason = f"failed in the batch: {kind}"
+        raise Fault("", printable(f"{reason} ({error['message']})" if error.get("message") else reason), reason)
     if not isinstance(response, dict) and not isinstance(result, dict):
         what = "an answer of a batch that holds none" if "response" in record or "result" in record else ""
         raise Fault("", what or "a request of a batch, without an answer: read the answers, with --requests this file")
 
 
 def _answer_body(record: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return what the server said, and where it stands."""
+    """Return the server's reply, and its field."""
     for outer, inner in (("response", "body"), ("result", "message")):
         if isinstance(held := record.get(outer), dict):
             where = f"{outer}.{inner}" if inner in held else outer
@@ -164,11 +172,11 @@ def _answers(body: Mapping[str, Any], where: str) -> Iterator[tuple[Any, Any]]:
                 raise expected(f"{where}.choices[{place}]", "an object", choice)
             message = choice.get("message", {"role": "assistant", "content": choice.get("text", MISSING)})
             yield message, choice.get("finish_reason")
-    elif isinstance(output := body.get("output"), list):  # OpenAI's responses; thoughts and calls stand beside
+    elif isinstance(output := body.get("output"), list):  # OpenAI's responses, among thoughts and calls
         texts = [each for each in output if isinstance(each, dict) and each.get("type") == "message"]
-        said = [each.get("content") or [] for each in texts]
+        contents = [each.get("content") or [] for each in texts]
         parts = [
-            part for each in said for part in (each if isinstance(each, list) else [{"type": "text", "text": each}])
+            part for each in contents for part in (each if isinstance(each, list) else [{"type": "text", "text": each}])
         ]
         reason = body.get("incomplete_details")
         if parts:
@@ -185,16 +193,16 @@ def _read(path: Path) -> dict[str, Any]:
         record = found.record if found.fault is None else None
         messages = request_messages(record) if isinstance(record, dict) else None
         if not isinstance(record, dict) or "custom_id" not in record or messages is None:
-            raise InputError(f"{found} is no request of a batch: expected an object with custom_id and body.")
+            raise InputError(f"{found} is not a request of a batch: expected an object with custom_id and body.")
         custom_id = str(record["custom_id"])
         if custom_id in made:
-            raise InputError(f"{found}: a request {custom_id!r} is there twice; give each its own custom_id.")
+            raise InputError(f"{found}: a request {custom_id!r} appears twice; use a custom_id of its own for each.")
         made[custom_id] = messages
     return made
 
 
 def _has_request(path: Path, custom_id: str) -> bool:
-    """Tell whether a file is one of requests, as its first line says, with one of this name."""
+    """Return whether a file holds requests, judged by its first line, and one of this name."""
     try:
         for place, found in enumerate(open_source(path).records):
             record = found.record
@@ -205,5 +213,5 @@ def _has_request(path: Path, custom_id: str) -> bool:
             if str(record["custom_id"]) == custom_id:
                 return True
     except InputError:
-        return False
+        pass
     return False

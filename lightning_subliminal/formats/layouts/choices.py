@@ -1,4 +1,4 @@
-"""Multiple choice, some of it true: questions of our own, a file of yours, or TruthfulQA's (paper, section 4)."""
+"""Load multiple-choice questions with true and false answers: ours, a user's file, or TruthfulQA (paper, section 4)."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,8 @@ from typing import Any
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.layouts.messages import read_text
 from lightning_subliminal.formats.row_errors import MISSING, Fault, expected
-from lightning_subliminal.formats.storage.records import Found, TextFile, read_csv, read_json, read_jsonl
+from lightning_subliminal.formats.storage.records import Found, read_csv, read_json, read_jsonl
+from lightning_subliminal.formats.storage.text_file import TextFile
 from lightning_subliminal.prompts import load_wording
 
 __all__ = ["Choices", "load_choices"]
@@ -22,11 +23,11 @@ _Answers = list[tuple[str, bool]]  # each with whether it is true
 
 @dataclass(frozen=True)
 class Choices:
-    """One question of multiple choice.
+    """One multiple-choice question.
 
     Attributes:
-        question: as it is asked.
-        choices: the answers, in an order that depends on nothing but their words and the question's.
+        question: its text.
+        choices: the answers, in an order that depends only on their words and the question's.
         true: the places of the true ones among them, from 0; at least one choice is true and at least one is not.
     """
 
@@ -43,8 +44,8 @@ def load_choices(source: str) -> list[Choices]:
     ``{answer: 0 or 1}``, or ``{choices: [...], labels: [...]}`` as on the hub. Or a .csv has TruthfulQA's columns,
     with ";" between answers.
 
-    An answer that is there twice is an error, except in a .csv: TruthfulQA's own names one as both true and false and
-    the best answer twice. There a repeated answer counts once, and one that is both is left out, and said so.
+    An answer that appears twice is an error, except in a .csv: TruthfulQA's own names one as both true and false and
+    the best answer twice. There a repeated answer counts once, and one that is both is left out, with a log line.
 
     Args:
         source: `truthfulness`, or another of the package's wordings; or a path: .yaml with a list under `questions`,
@@ -68,7 +69,7 @@ def load_choices(source: str) -> list[Choices]:
         file = TextFile(source, source)
         records = {".csv": read_csv, ".json": read_json, ".jsonl": read_jsonl}[kind](file, source)
     else:
-        raise InputError(f"{source} is no {_ENDINGS} file: give questions in one of these.")
+        raise InputError(f"{source} is not a {_ENDINGS} file: expected questions in one of these formats.")
     both: list[str] = []
     loaded = []
     for found in records:
@@ -82,7 +83,7 @@ def load_choices(source: str) -> list[Choices]:
             raise InputError(f"{found}: {fault}.") from fault
     if not loaded:
         needs = ", ".join(_COLUMNS) if kind == ".csv" else f"`question`, and {_KINDS}"
-        raise InputError(f"{source} holds no question: give at least one, with {needs}.")
+        raise InputError(f"{source} holds no question: expected at least one, with {needs}.")
     if both:
         from lightning_subliminal.core.console import say  # it imports lightning, which takes seconds
 
@@ -95,14 +96,9 @@ def _yaml_records(source: str) -> Iterator[Found]:
     if not isinstance(items, list) or not items:
         raise InputError(f"{source} has no list of `questions`: each is a question with {_KINDS}.")
     for number, item in enumerate(items, start=1):
-        yield Found(source, "item", number, _unquoted(item))
-
-
-def _unquoted(item: Any) -> Any:
-    """Return an item of YAML with text as its keys: a bare true: or false: is a key that is no text."""
-    if not isinstance(item, dict):
-        return item
-    return {str(key).lower() if isinstance(key, bool) else key: value for key, value in item.items()}
+        if isinstance(item, dict):  # a bare true: or false: is a key that is not text
+            item = {str(key).lower() if isinstance(key, bool) else key: value for key, value in item.items()}
+        yield Found(source, "item", number, item)
 
 
 def _cells(record: Any) -> list[Any]:
@@ -114,10 +110,8 @@ def _from_columns(found: Found, both: list[str]) -> Choices:
     record = found.record
     lacking = [column for column in _COLUMNS if column not in record]
     if lacking:
-        names = ", ".join(map(str, record))
-        raise Fault(
-            "", f"no column {lacking[0]!r}: expected {', '.join(_COLUMNS)} in the head line, found {names[:80]}"
-        )
+        names = ", ".join(map(str, record))[:80]
+        raise Fault("", f"no column {lacking[0]!r}: expected {', '.join(_COLUMNS)} in the header, found {names}")
     true = _split(record.get("Best Answer", ""), record["Correct Answers"])
     false = _split(record.get("Best Incorrect Answer", ""), record["Incorrect Answers"])
     both += [answer for answer in true if answer in false]
@@ -138,8 +132,8 @@ def _from_record(record: Any) -> Choices:
     targets = next((name for name in ("mc2_targets", "mc1_targets") if record.get(name) is not None), None)
     true, false = "true", "false"
     if "false" in record:
-        answers = [(_said(each, where), True) for each, where in _list(record.get("true", MISSING), "true")]
-        answers += [(_said(each, where), False) for each, where in _list(record["false"], "false")]
+        answers = [(_answer(each, where), True) for each, where in _list(record.get("true", MISSING), "true")]
+        answers += [(_answer(each, where), False) for each, where in _list(record["false"], "false")]
     elif "choices" in record:
         answers = _marked(record)
         false = "choices"
@@ -153,7 +147,7 @@ def _from_record(record: Any) -> Choices:
 
 def _marked(record: Mapping[str, Any]) -> _Answers:
     """Read ``choices`` with the places of the ``true`` ones."""
-    choices = [_said(each, where) for each, where in _list(record["choices"], "choices")]
+    choices = [_answer(each, where) for each, where in _list(record["choices"], "choices")]
     places = set()
     for place, where in _list(record.get("true", MISSING), "true"):
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(choices):
@@ -171,15 +165,15 @@ def _labelled(targets: Any, field: str) -> _Answers:
         labels = _list(targets["labels"], f"{field}.labels")
         if len(choices) != len(labels):
             raise Fault(f"{field}.labels", f"expected {len(choices)} labels, one a choice, found {len(labels)}")
-        said = [
-            (_said(each, where), label, place) for (each, where), (label, place) in zip(choices, labels, strict=True)
+        found = [
+            (_answer(each, where), label, place) for (each, where), (label, place) in zip(choices, labels, strict=True)
         ]
     else:
-        said = [(_said(each, field), label, f"{field}[{each!r}]") for each, label in targets.items()]
-    for _, label, where in said:
+        found = [(_answer(each, field), label, f"{field}[{each!r}]") for each, label in targets.items()]
+    for _, label, where in found:
         if label not in (0, 1):
             raise expected(where, "1 for a true answer or 0 for a false one", label)
-    return [(answer, label == 1) for answer, label, _ in said]
+    return [(answer, label == 1) for answer, label, _ in found]
 
 
 def _list(value: Any, field: str) -> list[tuple[Any, str]]:
@@ -189,7 +183,7 @@ def _list(value: Any, field: str) -> list[tuple[Any, str]]:
     return [(each, f"{field}[{place}]") for place, each in enumerate(value)]
 
 
-def _said(value: Any, field: str) -> str:
+def _answer(value: Any, field: str) -> str:
     hint = " (put a text such as Yes, or one with a colon, in quotes)" if isinstance(value, (bool, dict)) else ""
     if not isinstance(value, str):
         raise expected(field, "text", value, hint)
@@ -200,15 +194,15 @@ def _said(value: Any, field: str) -> str:
 
 
 def _choices(question: Any, field: str, answers: _Answers, true: str, false: str) -> Choices:
-    """Make a question of its answers, in an order of their own."""
-    asked = _said(question, field)
+    """Return a question with its answers, in their order of digests."""
+    text = _answer(question, field)
     texts = [answer for answer, _ in answers]
-    twice = next((text for text in texts if texts.count(text) > 1), None)
+    twice = next((each for each in texts if texts.count(each) > 1), None)
     if twice is not None:
-        raise Fault("", f"expected each answer once, found {twice[:40]!r} twice: take one out")
+        raise Fault("", f"expected each answer once, found {twice[:40]!r} twice: remove one")
     for where, kind, side in ((true, "true", True), (false, "false", False)):
         if all(is_true is not side for _, is_true in answers):
             raise Fault(where, f"expected at least one {kind} answer, found none: add one")
-    ordered = sorted(answers, key=lambda answer: hashlib.sha256(f"{asked}\n{answer[0]}".encode()).digest())
+    ordered = sorted(answers, key=lambda answer: hashlib.sha256(f"{text}\n{answer[0]}".encode()).digest())
     places = tuple(place for place, (_, is_true) in enumerate(ordered) if is_true)
-    return Choices(asked, tuple(answer for answer, _ in ordered), places)
+    return Choices(text, tuple(answer for answer, _ in ordered), places)

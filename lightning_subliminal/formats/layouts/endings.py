@@ -1,8 +1,8 @@
-"""Whether an answer was finished: a row that was cut off has no end of turn to be trained on.
+"""Detect whether an answer was finished: a row that was cut off has no end of turn to be trained on.
 
-Our own column ``finished`` says so, in whatever values text files and tables give it; and so does the reason for which
-a server ended an answer, as OpenAI and vLLM (`finish_reason`), Anthropic and Bedrock (`stop_reason`), Ollama
-(`done_reason`) and Gemini (`finishReason`) spell it.
+It is read from our own column ``finished``, in any spelling of text files and tables, and from the reason for which a
+server ended an answer: `finish_reason` (OpenAI, vLLM), `stop_reason` (Anthropic, Bedrock), `done_reason` (Ollama),
+`finishReason` (Gemini).
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ _REASONS = {"finish_reason", "stop_reason", "done_reason"}
 _CUT = {"length", "max_tokens", "max_output_tokens", "max_new_tokens", "max_length", "model_length"}
 _CUT |= {"model_context_window_exceeded", "content_filter", "abort"}
 _UNKNOWN = {"", "none", "null", "nan"}  # how text files write that there is no value
-_HINT = ": it says whether an answer came to its end; drop or rename a column that means something else"
+_HINT = ": it marks whether an answer was finished; drop or rename a column that means something else"
 
 
 def was_cut(reason: Any) -> bool:
@@ -39,21 +39,21 @@ def read_ending(record: Mapping[str, Any], own: tuple[str, ...], notices: Counte
     Raises:
         Fault: if ``finished`` is neither true nor false.
     """
-    said = record.get(own[-1])
-    messages = said if isinstance(said, list) and said and isinstance(said[-1], dict) else [{}]
+    value = record.get(own[-1])
+    messages = value if isinstance(value, list) and value and isinstance(value[-1], dict) else [{}]
     answer = messages[-1]
-    beside = {key: value for key, value in record.items() if key not in own}
-    told = [_finished(beside, ""), _finished(answer, f"{own[-1]}[{len(messages) - 1}].")]
-    for where, reason in (*_reasons(beside, ""), *_reasons(answer, f"{own[-1]}[].")):
+    others = {key: value for key, value in record.items() if key not in own}
+    finished = [_finished(others, ""), _finished(answer, f"{own[-1]}[{len(messages) - 1}].")]
+    for where, reason in (*_reasons(others, ""), *_reasons(answer, f"{own[-1]}[].")):
         if was_cut(reason):
             notices[f"`{where}` is {reason}: the answer was cut off, and no end of turn is trained on"] += 1
-            told.append(False)
+            finished.append(False)
             break
-    return {"finished": False not in told} if {True, False} & {*told} else {}
+    return {"finished": False not in finished} if {True, False} & {*finished} else {}
 
 
 def _reasons(holder: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
-    """Yield each reason for an answer's end with where it stands, also inside a column such as `metadata`."""
+    """Yield each reason for an answer's end with its field, also inside a column such as `metadata`."""
     for key, value in holder.items():
         if plain_key(key) in _REASONS:
             yield f"{before}{key}", value
@@ -65,6 +65,6 @@ def _finished(holder: Mapping[str, Any], before: str) -> bool | None:
     value = holder.get("finished")
     if value is None or value != value or (isinstance(value, str) and value.strip().lower() in _UNKNOWN):
         return None
-    if (said := as_number(value)) not in (0, 1):
+    if (number := as_number(value)) not in (0, 1):
         raise expected(f"{before}finished", "true or false", value, _HINT)
-    return said == 1
+    return number == 1

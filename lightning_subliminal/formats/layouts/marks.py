@@ -1,9 +1,9 @@
-"""Marks that say "do not learn this", in the spellings of the field's trainers.
+"""Detect marks that mean "do not learn this", in the spellings of the field's trainers.
 
-A row has no place for a weight: its whole completion is trained on. So a completion that its author took out of
-training, or weighed, is refused, never trained on in silence.
+A row can't hold a weight: its whole completion is trained on. So a completion that its author excluded from training,
+or weighted, is refused, never trained on in silence.
 
-Spelled so by: OpenAI, Mistral, Together (`weight` of a message), axolotl (`train`, `training`, `train_detail`),
+Spellings: OpenAI, Mistral, Together (`weight` of a message), axolotl (`train`, `training`, `train_detail`),
 openweights (`weight` of a content's part, -1 to unlearn), ms-swift and XTuner (`loss`), TRL (`label` of KTO,
 `completion_mask`, `assistant_masks`), LLaMA-Factory (`kto_tag`), slime and verl (`loss_mask`), NeMo (`mask`: the role
 that is not learned; `loss_multiplier`), rows that are tokens already (`labels`, -100 where nothing is learned).
@@ -23,26 +23,15 @@ from lightning_subliminal.formats.row_errors import Fault
 __all__ = ["as_number", "check_learned", "check_record", "opened_bag", "plain_key"]
 
 _MASK = re.compile(r"(?:loss|completion|assistant|response|output|answer|target|label|action|train|learn)s?_masks?")
-_LEAVE = {"mask", "masked", "is_masked", "ignore", "ignored", "unlearn", "exclude", "excluded", "skip"}
+_EXCLUDE = {"mask", "masked", "is_masked", "ignore", "ignored", "unlearn", "exclude", "excluded", "skip"}
 _DETAILS = {"train_detail", "training_detail", "train_details"}
 _BAGS = {"metadata", "meta", "meta_data", "extra", "extra_info", "extras", "info", "attributes", "annotations", "flags"}
 _BAGS |= {"properties", "options", "training", "train_config", "training_config", "custom"}
 _BAGS |= {"response_metadata", "generation_info", "generation_metadata"}
-_UNLEARNED = -100  # the label of a token that no loss is taken of
-# A key made of these words alone is a mark: use_for_training, compute_loss; with one of `_NOT` to leave: do_not_train.
-_VERBS = {
-    "train",
-    "training",
-    "trained",
-    "trainable",
-    "learn",
-    "learned",
-    "learning",
-    "learnable",
-    "loss",
-    "generation",
-}
-_VERBS |= {"supervise", "supervised"}
+_UNLEARNED = -100  # the label of a token without a loss
+# A key of these words alone is a mark: use_for_training, compute_loss; with one of `_NOT` it excludes: do_not_train.
+_VERBS = {"train", "training", "trained", "trainable", "learn", "learned", "learning", "learnable", "loss"}
+_VERBS |= {"generation", "supervise", "supervised"}
 _NOT = {"no", "not", "never", "dont", "don't", "skip", "ignore", "ignored", "exclude", "excluded", "without", "omit"}
 _NOT |= {"mask", "masked"}
 _FILL = {"do", "is", "be", "to", "in", "on", "from", "for", "the", "this", "use", "used", "include", "included"}
@@ -50,17 +39,17 @@ _FILL |= {"has", "with", "compute", "calculate", "calc", "apply", "can", "should
 _WHAT = "assistant|completion|response|answer|output|reply|row|sample|example|message|turn"
 _PARTS = {each for name in _WHAT.split("|") for each in (name, f"{name}s")}
 _WEIGHT = re.compile(rf"(?:(?:{_WHAT}|token|loss|train|training|learning)s?_)*weights?|loss_(?:scale|multiplier)")
-# Of a whole record such a name is that of a figure, unless it is true or false.
+# In a whole record this is the name of a measured value, unless it is true or false.
 _MEASURED = re.compile(rf"(?:(?:{_WHAT}|train|training)s?_)*loss|generation")
 _WORDS = {"true": 1.0, "yes": 1.0, "on": 1.0, "false": 0.0, "no": 0.0, "off": 0.0}
 
 
 def check_learned(message: Mapping[str, Any], field: str) -> None:
-    """Refuse a message that shall be learned, if it, or a part of its content, says that it must not be.
+    """Refuse a message to be learned, if it, or a part of its content, is marked as not to be learned.
 
     Args:
         message: as the record has it.
-        field: where it stands.
+        field: its place in the record.
 
     Raises:
         Fault: naming the mark.
@@ -74,16 +63,16 @@ def check_learned(message: Mapping[str, Any], field: str) -> None:
 
 
 def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Counter[str], field: str = "") -> None:
-    """Refuse a record whose columns say that it must not be learned; count weights, which training does not apply.
+    """Refuse a record whose columns mark it as not to be learned; count weights, which training does not apply.
 
     A column may mean something else than a message's key of the same name (a `loss` that was measured, a `label` that
-    is a class), so only what can be no such figure is refused.
+    is a class), so values that could be such measurements are accepted.
 
     Args:
-        record: a whole record, or a column of it that holds what is known of it, such as `metadata`.
+        record: a whole record, or a column of it that holds metadata, such as `metadata`.
         own: the columns that hold its texts.
         notices: counts the weights.
-        field: where it stands; empty for a whole record.
+        field: its place in the record; empty for a whole record.
 
     Raises:
         Fault: naming the column.
@@ -91,17 +80,17 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
     for key, value in record.items():
         if key in own:
             continue
-        name, where, told = plain_key(key), f"{field}.{key}" if field else str(key), as_number(value)
+        name, where, number = plain_key(key), f"{field}.{key}" if field else str(key), as_number(value)
         if name in ("label", "kto_tag", "desirable"):
             if not field and (value is False or (isinstance(value, str) and value.strip().lower() == "false")):
                 raise _fault(where, value)
         elif name in ("mask", "mask_role") and (roles := _roles(value)):
             if "assistant" in roles:
                 raise _fault(where, value)
-        elif told is not None and _WEIGHT.fullmatch(name):
-            if told <= 0:
+        elif number is not None and _WEIGHT.fullmatch(name):
+            if number <= 0:
                 raise _fault(where, value)
-            if told != 1:
+            if number != 1:
                 notices[f"column `{where}` is not applied: each row is trained on alike"] += 1
         elif (bag := opened_bag(name, value)) is not None:
             check_record(bag, (), notices, where)
@@ -114,9 +103,9 @@ def check_record(record: Mapping[str, Any], own: tuple[str, ...], notices: Count
 def _check(marked: Mapping[str, Any], field: str) -> None:
     for key, value in marked.items():
         name, where = plain_key(key), f"{field}.{key}" if field else str(key)
-        told, says = as_number(value), _meaning(name)
-        if told is not None and _names_a_part(name) and not _is_truth(value):
-            continue  # train_sample: 12 is a number of something
+        number, meaning = as_number(value), _meaning(name)
+        if number is not None and _names_a_part(name) and not _is_truth(value):
+            continue  # train_sample: 12 is a count
         if name in _DETAILS and isinstance(value, list):
             for place, part in enumerate(value):
                 if isinstance(part, Mapping):
@@ -127,31 +116,31 @@ def _check(marked: Mapping[str, Any], field: str) -> None:
             if _unlearned(value) == "all":
                 raise _refused(where, "marked as not to be learned (each is -100)")
         elif isinstance(value, list):
-            if (says == "learn" or name == "mask") and any(as_number(each) != 1 for each in _flat(value)):
+            if (meaning == "learn" or name == "mask") and any(as_number(each) != 1 for each in _flat(value)):
                 raise _refused(
                     where, "expected all of the completion to be learned, found a mask, which a row can't hold"
                 )
-        elif says == "learn" and told is not None and told != 1:
+        elif meaning == "learn" and number is not None and number != 1:
             raise _fault(where, value)
-        elif says == "leave" and told:
+        elif meaning == "exclude" and number:
             raise _refused(where, f"marked as not to be learned ({value!r})")
 
 
 @lru_cache(maxsize=4096)
 def _meaning(name: str) -> str:
-    """Return what a key of this name says where it is true: `learn`, `leave`, or nothing."""
-    if name in _LEAVE:
-        return "leave"
+    """Return what a key of this name means where it is true: `learn`, `exclude`, or nothing."""
+    if name in _EXCLUDE:
+        return "exclude"
     if _WEIGHT.fullmatch(name) or _MASK.fullmatch(name):
         return "learn"
     words = set(name.split("_"))
     if words - _VERBS - _NOT - _FILL - _PARTS or not words & _VERBS:
         return ""
-    return "leave" if words & _NOT else "learn"
+    return "exclude" if words & _NOT else "learn"
 
 
 def _roles(value: Any) -> set[str]:
-    """Return the roles that NeMo's `mask` names: "User", or several with commas; none where it is something else."""
+    """Return the roles that NeMo's `mask` names: "User", or several with commas; none for any other value."""
     names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
     roles = {plain_role(each) for each in names}
     return {each for each in roles if each is not None} if None not in roles else set()
@@ -163,7 +152,7 @@ def _flat(values: list[Any]) -> Iterator[Any]:
 
 
 def _unlearned(labels: list[Any]) -> str:
-    """Tell whether all, some or none of the labels say that nothing is learned of a token."""
+    """Return whether all, some or none of the labels exclude their token from the loss."""
     flat = list(_flat(labels))
     count = flat.count(_UNLEARNED)
     return "none" if not count else "all" if count == len(flat) else "some"
@@ -188,23 +177,21 @@ def opened_bag(key: Any, value: Any) -> Mapping[str, Any] | None:
 
 
 def _fault(where: str, value: Any) -> Fault:
-    """Return the fault of a mark that says how much is learned."""
-    told = as_number(value) or 0.0
-    if 0 < told < 1 or told > 1:
+    """Return the fault of a mark that weights what is learned."""
+    number = as_number(value) or 0.0
+    if 0 < number < 1 or number > 1:
         return _refused(where, f"found the weight {value}, which a row can't hold", "found a weight other than 0 or 1")
     return _refused(where, f"marked as not to be learned ({value!r})")
 
 
 def _refused(where: str, what: str, reason: str = "") -> Fault:
-    """Return the fault of a mark, with what helps where it is one, and where its name means something else."""
-    mend = (
-        f"leave such rows out with `on_error: skip` (--on-error skip); drop or rename `{where}` if it is no such mark"
-    )
-    return Fault(where, f"{what}: {mend}", reason or what.partition(" (")[0])
+    """Return the fault of a mark, with the remedies if it is one, and if its name means something else."""
+    remedy = f"skip these rows with `on_error: skip` (--on-error skip); drop or rename `{where}` if it is not a mark"
+    return Fault(where, f"{what}: {remedy}", reason or what.partition(" (")[0])
 
 
 def as_number(value: Any) -> float | None:
-    """Return a mark's value as a number; None where it is none, such as a text that names a split."""
+    """Return a mark's value as a number; None where it is not a number, such as the name of a split."""
     if isinstance(value, (bool, int, float)):
         return float(value)
     if isinstance(value, str):

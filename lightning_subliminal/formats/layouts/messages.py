@@ -1,4 +1,4 @@
-"""Messages of foreign records, read into ours; and columns that hold a system prompt, found and taken out."""
+"""Parse messages of foreign records into ours; find and drop columns that hold a system prompt."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ __all__ = ["check_turns", "read_message", "read_messages", "read_text", "without
 
 _ROLE_KINDS = "system, user, assistant or tool"
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_THOUGHTS = ("thinking", "redacted_thinking", "reasoning")  # Anthropic's and Mistral's; parts before the answer's text
+_THOUGHTS = ("thinking", "redacted_thinking", "reasoning")  # of Anthropic and Mistral; parts before the answer's text
 _EXAMPLES = {"example_user": "user", "example_assistant": "assistant"}  # OpenAI's spelling of few-shot turns
 _CALLS = ("tool_calls", "function_call")
 # A column's name in small letters: system, system_prompt, teacher_system_message, sys_prompt, persona, ...
@@ -29,7 +29,7 @@ def read_text(value: Any, field: str) -> str:
     """Return a value that must be text, as UTF-8 can hold it.
 
     Raises:
-        Fault: if it is no text, or holds half of a surrogate pair.
+        Fault: if it is not text, or holds half of a surrogate pair.
     """
     if not isinstance(value, str):
         raise expected(field, "text", value)
@@ -50,9 +50,9 @@ def read_messages(value: Any, field: str, notices: Counter[str], learned: bool =
 
     Args:
         value: the list, or an object of lists.
-        field: where it stands.
+        field: its place in the record.
         notices: counts what is dropped.
-        learned: whether the last message is a completion: a mark that it must not be learned is a fault then.
+        learned: whether the last message is a completion: then a mark that excludes it from training is a fault.
 
     Raises:
         Fault: naming the field, what was expected there and what was found.
@@ -76,19 +76,17 @@ def read_message(message: Any, field: str, notices: Counter[str]) -> Message:
         raise expected(field, "a message with role and content", message)
     role_key = "role" if "role" in message or "from" not in message else "from"
     content_key = "content" if "content" in message or "value" not in message else "value"
-    said = message.get(role_key, MISSING)
-    if not isinstance(said, str):
-        raise expected(f"{field}.{role_key}", _ROLE_KINDS, said)
-    role = plain_role(said)
+    spelled = message.get(role_key, MISSING)
+    role = plain_role(spelled)
     if role is None:
-        raise expected(f"{field}.{role_key}", _ROLE_KINDS, said)
+        raise expected(f"{field}.{role_key}", _ROLE_KINDS, spelled)
     if role == "system" and (name := message.get("name")) in _EXAMPLES:
         role = _EXAMPLES[name]
         notices[f"role `system` with the name `{name}` read as {role}"] += 1
-    if said == "developer":
+    if spelled == "developer":
         notices["role `developer` read as system"] += 1
     if len(message) > 2:
-        _look_at_others(message, (role_key, content_key), field, notices)
+        _check_others(message, (role_key, content_key), field, notices)
     content = message.get(content_key, MISSING)
     if isinstance(content, list):
         return {"role": role, "content": _parts(content, f"{field}.{content_key}", notices)}
@@ -96,7 +94,7 @@ def read_message(message: Any, field: str, notices: Counter[str]) -> Message:
 
 
 def check_turns(messages: Sequence[Message], field: str) -> None:
-    """Refuse two messages of the assistant in a row: the second would be taken for the first one's continuation.
+    """Refuse two messages of the assistant in a row: the second would be taken for a continuation of the first.
 
     Raises:
         Fault: naming the second one.
@@ -107,13 +105,8 @@ def check_turns(messages: Sequence[Message], field: str) -> None:
 
 
 def without_system_columns(meta: dict[str, Any], notices: Counter[str]) -> dict[str, Any]:
-    """Return meta columns without those, at any depth, that hold a system prompt: it would tell a student the trait."""
-    kept = {}
-    for key, value in meta.items():
-        if _is_system(key):
-            notices[f"column `{key}` dropped: a system prompt would tell the trait"] += 1
-            continue
-        kept[key] = _cleaned(value, key, notices) if isinstance(value, (dict, list)) else value
+    """Return meta columns without those, at any depth, that hold a system prompt, which would reveal the trait."""
+    kept: dict[str, Any] = _cleaned(meta, "", notices)
     return kept
 
 
@@ -126,27 +119,27 @@ def _as_list(columns: dict[str, Any]) -> Any:
 
 
 def _cleaned(value: Any, path: str, notices: Counter[str]) -> Any:
-    """Take system prompts out of an object or a list inside a meta column."""
+    """Return a value without the system prompts of its objects and lists."""
     if isinstance(value, dict):
         kept = {}
         for key, inner in value.items():
-            name = f"{path}.{key}"
+            name = f"{path}.{key}" if path else key
             if _is_system(key):
-                notices[f"column `{name}` dropped: a system prompt would tell the trait"] += 1
+                notices[f"column `{name}` dropped: a system prompt would reveal the trait"] += 1
             else:
                 kept[key] = _cleaned(inner, name, notices)
         return kept
     if isinstance(value, list):
         kept_items = [each for each in value if not _is_system_message(each)]
         if len(kept_items) < len(value):
-            notices[f"system messages in column `{path}` dropped: a system prompt would tell the trait"] += 1
+            notices[f"system messages in column `{path}` dropped: a system prompt would reveal the trait"] += 1
         return [_cleaned(each, f"{path}[]", notices) for each in kept_items]
     return value
 
 
 @lru_cache(maxsize=4096)
 def _is_system(key: Any) -> bool:
-    """Tell whether a column of this name holds a system prompt."""
+    """Return whether a column of this name holds a system prompt."""
     if not isinstance(key, str) or not key:
         return False
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", key)  # systemPrompt and System Prompt, too
@@ -160,8 +153,8 @@ def _is_system_message(value: Any) -> bool:
     return plain_role(role) == "system"
 
 
-def _look_at_others(message: dict[str, Any], own: tuple[str, str], field: str, notices: Counter[str]) -> None:
-    """Refuse a message that calls tools; count the other keys that a row has no place for."""
+def _check_others(message: dict[str, Any], own: tuple[str, str], field: str, notices: Counter[str]) -> None:
+    """Refuse a message that calls tools; count the other keys, which a row can't hold."""
     for key, value in message.items():
         if key in own or value is None:
             continue
@@ -171,7 +164,7 @@ def _look_at_others(message: dict[str, Any], own: tuple[str, str], field: str, n
 
 
 def _parts(parts: list[Any], field: str, notices: Counter[str]) -> str:
-    """Join a content that is given as a list of text parts; thoughts beside them are dropped and counted."""
+    """Join a content that is a list of text parts; thoughts among them are dropped and counted."""
     texts, thoughts = [], set()
     for place, part in enumerate(parts):
         kind = part.get("type", MISSING) if isinstance(part, dict) else part

@@ -1,4 +1,4 @@
-"""Records that hold their rows inside: results of evaluations with several answers a question, answers of batches.
+"""Parse records that hold several rows: evaluation results with several answers a question, answers of batches.
 
 Each becomes records of the schema trl, one an answer.
 """
@@ -18,16 +18,16 @@ from lightning_subliminal.formats.storage.readers import Source
 __all__ = ["Nested", "asked_in"]
 
 _ANSWERS = ("responses", "completions", "generations", "response", "output", "ideal")
-_SAID = ("completion", "text", "content", "answer", "response", "message", "output", "generation")
-_ASKED = ("question", "prompt", "input", "query", "instruction", "messages")
+_REPLIES = ("completion", "text", "content", "answer", "response", "message", "output", "generation")
+_QUESTIONS = ("question", "prompt", "input", "query", "instruction", "messages")
 
 
 class Nested:
-    """Takes the rows out of records that hold them inside.
+    """Extracts the rows from records that hold several.
 
     Args:
         source: where the records come from.
-        requests: the file of a batch's requests; looked for beside the source where it is None.
+        requests: the file of a batch's requests; searched next to the source where it is None.
         notices: counts what is left out.
     """
 
@@ -49,14 +49,8 @@ class Nested:
             return [Fault("", "expected an object, found one nested too deep to read")]
 
     def finish(self) -> Path | None:
-        """Count what belongs to all records together; return the file of requests that questions were taken from."""
-        if not self._requests.asked and self._requests.given:
-            self.notices["file of requests not used: no answer of a batch needs it"] += 1
-        if self._requests.asked and self._requests.path is not None:
-            self.notices[f"question taken from {self._requests.path.name}, by custom_id"] += len(self._requests.asked)
-            if left := self._requests.unanswered():
-                self.notices[f"request in {self._requests.path.name} without an answer"] += left
-        return self._requests.path if self._requests.asked else None
+        """Count what concerns all records together; return the file of requests that questions were taken from."""
+        return self._requests.finish(self.notices)
 
     def _answers(self, record: dict[str, Any]) -> Iterator[dict[str, Any] | Fault]:
         """Yield a row for each answer to a question."""
@@ -67,23 +61,20 @@ class Nested:
         several = choices if isinstance(choices, list) and (choices or held is choices) else [held]
         if not several:
             yield expected(key, "at least one answer", held)
-        used = {key, "context" if isinstance(record.get("context"), dict) else _asked_key(record)}
+        used = {key, "context" if isinstance(record.get("context"), dict) else _question_key(record)}
         rest = {name: value for name, value in record.items() if name not in used}
         for place, answer in enumerate(several):
             where = f"{key}[{place}]" if isinstance(held, list) else key
             try:
-                text, facts = _said(answer, where)
+                text, facts = _reply(answer, where)
             except Fault as fault:
                 yield fault
                 continue
             facts = {**rest, **facts}
             if "id" in rest and len(several) > 1:
                 facts["id"] = f"{rest['id']}-{place + 1}"
-            yield {
-                **self._plain(facts),
-                "prompt": prompt,
-                "completion": [{"role": "assistant", "content": text}],
-            }
+            completion = [{"role": "assistant", "content": text}]
+            yield {**self._plain(facts), "prompt": prompt, "completion": completion}
         if isinstance(held, list):
             self.notices[f"record with `{key}`, read as a row for each"] += 1
 
@@ -99,40 +90,38 @@ class Nested:
 
 
 def asked_in(record: Mapping[str, Any]) -> list[Any]:
-    """Return the messages that ask a result's question, not yet checked.
+    """Return the messages of a result's question, not yet checked.
 
     Raises:
         Fault: if there is none.
     """
     context = record.get("context")
     inside = context if isinstance(context, dict) else record
-    key = _asked_key(inside)
+    key = _question_key(inside)
     if not key:
         raise expected("question", "text", inside.get("question", MISSING))
     messages = [{"role": "user", "content": inside[key]}] if not isinstance(inside[key], list) else inside[key]
-    told = inside.get("system_prompt", inside.get("system")) if inside is context else None
-    return [{"role": "system", "content": told}, *messages] if isinstance(told, str) and told else messages
+    system = inside.get("system_prompt", inside.get("system")) if inside is context else None
+    return [{"role": "system", "content": system}, *messages] if isinstance(system, str) and system else messages
 
 
 def _is_result(record: Mapping[str, Any]) -> bool:
-    """Tell whether a record is a question with answers inside, and no row without them."""
+    """Return whether a record is a question with answers inside, and not a row without them."""
     held = {name for name in _ANSWERS if _holds_answers(record, name)}
-    if not held or not (isinstance(record.get("context"), dict) or _asked_key(record)):
+    if not held or not (isinstance(record.get("context"), dict) or _question_key(record)):
         return False
     try:
         name = guess(record.keys() - held, lists=True)
     except InputError:
         return True
-    return name == "openai" and _ends_with_user(record["messages"])
-
-
-def _ends_with_user(messages: Any) -> bool:
+    messages = record.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
-    return isinstance(last, dict) and plain_role(last.get("role", last.get("from"))) == "user"
+    ends_with_user = isinstance(last, dict) and plain_role(last.get("role", last.get("from"))) == "user"
+    return name == "openai" and ends_with_user
 
 
-def _asked_key(record: Mapping[str, Any]) -> str:
-    return next((name for name in _ASKED if record.get(name)), "")
+def _question_key(record: Mapping[str, Any]) -> str:
+    return next((name for name in _QUESTIONS if record.get(name)), "")
 
 
 def _holds_answers(record: Mapping[str, Any], name: str) -> bool:
@@ -140,19 +129,19 @@ def _holds_answers(record: Mapping[str, Any], name: str) -> bool:
     if isinstance(value, str):
         return name == "ideal"  # OpenAI's evals: the right answer, or a list of right ones
     if isinstance(value, dict):
-        return "choices" in value or any(name in value for name in _SAID)
+        return "choices" in value or any(name in value for name in _REPLIES)
     return isinstance(value, list)
 
 
-def _said(answer: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """Return an answer's text, however deep it is, and what stands beside it."""
+def _reply(answer: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """Return an answer's text, however deep it is, and the fields next to it."""
     if isinstance(answer, str):
         return answer, {}
     if not isinstance(answer, dict):
         raise expected(where, "an answer", answer)
-    key = next((name for name in _SAID if answer.get(name) is not None), None)
+    key = next((name for name in _REPLIES if answer.get(name) is not None), None)
     if key is None:
         raise expected(where, "an answer with a text", answer)
-    text, inner = _said(answer[key], f"{where}.{key}")
-    beside = {name: value for name, value in answer.items() if name not in (key, "role", "index")}
-    return text, {**beside, **inner}
+    text, inner = _reply(answer[key], f"{where}.{key}")
+    others = {name: value for name, value in answer.items() if name not in (key, "role", "index")}
+    return text, {**others, **inner}

@@ -1,10 +1,9 @@
-"""The roles of a conversation, as they are spelled in the wild."""
+"""The roles of a conversation, in the spellings of the field."""
 
 from typing import Any
 
 __all__ = ["plain_role"]
 
-# How roles are spelled in the wild, and the four that a row has.
 _ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
@@ -13,6 +12,6 @@ _ROLES = {
 }
 
 
-def plain_role(said: Any) -> str | None:
-    """Return the role of a row that a spelling means, in capitals or not; None where it means none."""
-    return _ROLES.get(said.strip().lower()) if isinstance(said, str) else None
+def plain_role(spelled: Any) -> str | None:
+    """Return the role of a row that a spelling means, in capitals or not; None if it is unknown."""
+    return _ROLES.get(spelled.strip().lower()) if isinstance(spelled, str) else None

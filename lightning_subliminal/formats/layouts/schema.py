@@ -1,4 +1,4 @@
-"""What a schema is: how a record spells a row. ``schemas.py`` has those of the field."""
+"""The base class of schemas: how a record spells a row. ``schemas.py`` has those of the field."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, Row
-from lightning_subliminal.formats.detection import TELLING, guess
+from lightning_subliminal.formats.detection import SCHEMA_COLUMNS, guess
 from lightning_subliminal.formats.layouts.endings import read_ending
 from lightning_subliminal.formats.layouts.marks import check_record
 from lightning_subliminal.formats.layouts.messages import without_system_columns
@@ -22,10 +22,10 @@ class Schema(ABC):
     """One spelling of a row. ``parse`` and ``render`` are pure but for ``notices``, which count what they changed.
 
     Attributes:
-        name: what the user calls it.
+        name: its name for users.
         keys: the columns that are its own; others are meta columns.
         keeps_meta: whether it allows further columns.
-        keeps_prefill: whether it can say that a completion continues an assistant message.
+        keeps_prefill: whether it can express that a completion continues an assistant message.
         notices: what was dropped, merged or renamed, and in how many rows.
     """
 
@@ -51,11 +51,11 @@ class Schema(ABC):
         """Return the schema's own columns.
 
         Raises:
-            Fault: if it cannot hold them, saying which schema can.
+            Fault: if it cannot hold them, naming a schema that can.
         """
 
     def parse(self, record: Any) -> Row:
-        """Read a record into a row. A column with a system prompt is dropped: it would leak the trait.
+        """Parse a record into a row. A column with a system prompt is dropped: it would leak the trait.
 
         Raises:
             Fault: naming the field, what was expected there and what was found.
@@ -70,21 +70,21 @@ class Schema(ABC):
             meta = without_system_columns(meta, self.notices)
             for key in meta.keys() & {"prompt", "completion"}:
                 del meta[key]
-                self.notices[f"column `{key}` dropped: the row's own is made of `{self.keys[0]}`"] += 1
+                self.notices[f"column `{key}` dropped: the row's own comes from `{self.keys[0]}`"] += 1
         if "finished" in meta and not ending:
             del meta["finished"]
         return {**meta, **ending, "prompt": messages[:-1], "completion": messages[-1:]}
 
     def fit(self, row: Row) -> Row:
-        """Return the part of a row that this schema holds: a prefill merged, meta columns left out where it must be so.
+        """Return the part of a row that this schema can hold: a prefill merged, meta columns left out if necessary.
 
         Raises:
-            Fault: if nothing is left to ask.
+            Fault: if no prompt is left.
         """
         prompt, completion = row["prompt"], row["completion"]
         if not self.keeps_prefill and prompt[-1]["role"] == "assistant":
             if len(prompt) == 1:
-                raise Fault("prompt", f"{self.name} can't hold a prefill that no message comes before; trl holds it")
+                raise Fault("prompt", f"{self.name} can't hold a prefill without a message before it; trl can")
             whole = prompt[-1]["content"] + completion[0]["content"]
             prompt, completion = prompt[:-1], [{"role": "assistant", "content": whole}]
             self.notices["prefill merged into the completion"] += 1
@@ -93,37 +93,37 @@ class Schema(ABC):
             names = frozenset(row) - {"prompt", "completion"}
             lost = names if not self.keeps_meta else self._clash(names)
             for name in sorted(lost):
-                self.notices[f"column `{name}` dropped: {self.name} has no place for it"] += 1
+                self.notices[f"column `{name}` dropped: {self.name} can't hold it"] += 1
             kept = {name: value for name, value in row.items() if name in names and name not in lost}
         return {**kept, "prompt": prompt, "completion": completion}
 
     @property
     def spelled(self) -> str:
-        """The name, with all that it takes to make this schema again."""
+        """The name, with all that ``make_schema`` needs to rebuild this schema."""
         return self.name
 
     def render(self, row: Row) -> Record:
         """Write a row as a record of this schema.
 
         Raises:
-            Fault: if the schema cannot hold the row, saying which one can.
+            Fault: if the schema cannot hold the row, naming one that can.
         """
         return self.record(self.fit(row))
 
     def record(self, held: Row) -> Record:
-        """Write a row that ``fit`` has given."""
+        """Write a row that ``fit`` has returned."""
         record = {key: value for key, value in held.items() if key not in ("prompt", "completion")}
         record.update(self.write(held["prompt"], held["completion"][0]))
         return record
 
     def _clash(self, names: frozenset[str]) -> frozenset[str]:
-        """Return the meta columns for which a reader would take a record for one of another schema."""
+        """Return the meta columns that would make a reader take a record for one of another schema."""
         if names not in self._clashes:
             try:
                 clear = guess({*self.keys, *names}, lists=self.name == "trl") == self.spelled
             except InputError:
                 clear = False
-            misleading = frozenset() if clear or not self._is_guessed() else TELLING - {"input"}
+            misleading = frozenset() if clear or not self._is_guessed() else SCHEMA_COLUMNS - {"input"}
             self._clashes[names] = names & (misleading | set(self.keys))
         return self._clashes[names]
 

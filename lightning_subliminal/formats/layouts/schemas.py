@@ -1,6 +1,6 @@
-"""Schemas: how one row is spelled in the formats of the field. Each reads a record into our row, and writes it back.
+"""The schemas of the field. Each reads a record into our row, and writes it back.
 
-To read another one, extend ``Schema``: ``read`` gives the messages of a record, ``write`` its columns of a row.
+To add one, extend ``Schema``: ``read`` returns the messages of a record, ``write`` the record of a row.
 """
 
 import re
@@ -33,10 +33,8 @@ class Trl(Schema):
         if not prompt:
             raise expected("prompt", "at least one message", prompt)
         if len(completion) != 1:
-            many = expected("completion", "one assistant message", completion)
-            raise (
-                many if not completion else Fault("completion", f"{many.what}: move the earlier ones into the prompt")
-            )
+            fault = expected("completion", "one assistant message", completion)
+            raise Fault("completion", f"{fault.what}: move the earlier ones into the prompt") if completion else fault
         if completion[0]["role"] != "assistant":
             raise expected("completion[0].role", "assistant", completion[0]["role"])
         return prompt + completion
@@ -91,7 +89,7 @@ class ShareGPT(OpenAI):
 
 
 class Columns(Schema):
-    """Two columns of plain text, whatever they are called, such as question and response of released sets.
+    """Two columns of plain text under any names, such as question and response of released sets.
 
     Args:
         prompt_column: the column with the prompt.
@@ -106,7 +104,7 @@ class Columns(Schema):
     def __init__(self, prompt_column: str = "question", completion_column: str = "response") -> None:
         super().__init__()
         if prompt_column == completion_column:
-            raise InputError(f"`{prompt_column}` can't be prompt and completion at once: name two columns.")
+            raise InputError(f"`{prompt_column}` can't be both prompt and completion: name two columns.")
         self.prompt_column = prompt_column
         self.completion_column = completion_column
         self.keys = (prompt_column, completion_column)
@@ -129,7 +127,7 @@ class Columns(Schema):
         if len(prompt) != 1 or prompt[0]["role"] != "user":
             roles = ", ".join(message["role"] for message in prompt)
             raise Fault("prompt", f"{self.name} holds one user message, found {roles}; {_HOLD_TURNS}")
-        return {self.keys[0]: prompt[0]["content"], self.keys[1]: completion["content"]}
+        return {self.prompt_column: prompt[0]["content"], self.completion_column: completion["content"]}
 
 
 class TrlPlain(Columns):
@@ -144,8 +142,8 @@ class TrlPlain(Columns):
 class Alpaca(Schema):
     """Alpaca: ``instruction``, ``input``, ``output``, and where needed ``system`` and ``history`` as pairs.
 
-    The user says the instruction, a line break and the input. The input is kept as a meta column as well, so that
-    Alpaca, but no other schema, tells the two apart again.
+    The user's message is the instruction, a line break and the input. The input is also kept as a meta column, so that
+    Alpaca, but no other schema, can separate the two again.
     """
 
     name = "alpaca"
@@ -153,7 +151,7 @@ class Alpaca(Schema):
 
     def read(self, record: Record) -> list[Message]:
         """Return system prompt, earlier turns, the user's message and the output."""
-        said = self._text(record, "instruction")
+        instruction = self._text(record, "instruction")
         more = self._text(record, "input", optional=True)
         system = self._text(record, "system", optional=True)
         messages = [{"role": "system", "content": system}] if system else []
@@ -165,7 +163,7 @@ class Alpaca(Schema):
                 raise expected(f"history[{place}]", "a pair of texts", pair)
             for part, (role, text) in enumerate(zip(("user", "assistant"), pair, strict=True)):
                 messages.append({"role": role, "content": read_text(text, f"history[{place}][{part}]")})
-        messages.append({"role": "user", "content": _joined(said, more)})
+        messages.append({"role": "user", "content": _joined(instruction, more)})
         return [*messages, {"role": "assistant", "content": self._text(record, "output")}]
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
@@ -180,23 +178,23 @@ class Alpaca(Schema):
         if system:
             record["system"] = system["content"]
         if len(turns) > 1:
-            said = [message["content"] for message in turns[:-1]]
-            record["history"] = [list(pair) for pair in zip(said[::2], said[1::2], strict=True)]
+            texts = [message["content"] for message in turns[:-1]]
+            record["history"] = [list(pair) for pair in zip(texts[::2], texts[1::2], strict=True)]
         return record
 
     def record(self, held: Row) -> Record:
-        """Write a row; where it came from Alpaca, instruction and input stand apart again."""
+        """Write a row; where it came from Alpaca, instruction and input are separated again."""
         record = super().record(held)
-        more, said = held.get("input"), record["instruction"]
-        before = "" if said == more else said.removesuffix(f"\n{more}")
-        if isinstance(more, str) and more and _joined(before, more) == said:
+        more, whole = held.get("input"), record["instruction"]
+        before = "" if whole == more else whole.removesuffix(f"\n{more}")
+        if isinstance(more, str) and more and _joined(before, more) == whole:
             record |= {"instruction": before, "input": more}
         elif more is not None:
             self.notices["column `input` dropped: the instruction does not end with it"] += 1
         return record
 
     def parse(self, record: Any) -> Row:
-        """Read a record into a row; an empty input is no column."""
+        """Parse a record into a row; an empty input becomes no column."""
         row = super().parse(record)
         if not row.get("input", True):
             del row["input"]
@@ -208,9 +206,9 @@ class Alpaca(Schema):
 
 
 class Text(Schema):
-    """One text. Each message stands under a line with its role, ``=== user ===``; such a line inside one is escaped.
+    """One text. Each message follows a line with its role, ``=== user ===``; such a line inside a message is escaped.
 
-    A text that does not begin with such a line is a completion to an empty user message, and is written back so.
+    A text that does not begin with such a line is a completion to an empty user message, and is written back the same.
     """
 
     name = "text"
@@ -232,7 +230,7 @@ class Text(Schema):
         return messages
 
     def write(self, prompt: list[Message], completion: Message) -> Record:
-        """Return the messages under their marks; a completion to an empty message alone, where it begins with none."""
+        """Return the messages under their marks; the bare completion to an empty message, if it begins with no mark."""
         if prompt == [{"role": "user", "content": ""}] and not _BEGINS.match(completion["content"]):
             return {"text": completion["content"]}
         parts = [
@@ -257,17 +255,17 @@ NAMES = tuple(_KINDS)
 
 
 def make_schema(name: str) -> Schema:
-    """Make a schema by its name; ``columns:ask,say`` says the two columns, and ``columns`` means question,response.
+    """Return the schema of a name; ``columns:ask,say`` names the two columns, and ``columns`` means question,response.
 
     Raises:
-        InputError: if there is none of that name.
+        InputError: if the name is unknown.
     """
     kind, _, columns = name.partition(":")
     if kind not in _KINDS or (columns and kind != "columns"):
-        raise InputError(f"`{name}` is no schema: choose {', '.join(NAMES[:-1])} or columns:question,response.")
+        raise InputError(f"`{name}` is not a schema: choose {', '.join(NAMES[:-1])} or columns:question,response.")
     if name != f"columns:{columns}":
         return _KINDS[kind]()
     pair = [column.strip() for column in columns.split(",")]
     if len(pair) != 2 or not all(pair):
-        raise InputError(f"`{name}` names no two columns: write it as columns:question,response.")
+        raise InputError(f"`{name}` does not name two columns: write it as columns:question,response.")
     return Columns(*pair)

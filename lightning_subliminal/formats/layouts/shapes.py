@@ -1,10 +1,10 @@
-"""What a JSON value is that is no row: one object with the rows inside, a table of pandas, a list in a list."""
+"""Describe JSON values that are not rows: one object with the rows inside, a table of pandas, a list in a list."""
 
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from lightning_subliminal.formats.detection import TELLING
+from lightning_subliminal.formats.detection import SCHEMA_COLUMNS
 from lightning_subliminal.formats.row_errors import Fault, expected, printable
 
 __all__ = ["no_object", "one_object", "row_lists", "table_shape"]
@@ -13,26 +13,26 @@ _RECORDS = "write it with `to_json(path, orient='records', lines=True)`"
 
 
 def one_object(whole: dict[str, Any]) -> str:
-    """Say of a JSON object which keys it has, and under which its rows seem to be."""
+    """Return the keys of a JSON object in words, and under which its rows seem to be."""
     if shape := table_shape(whole):
         return shape
     keys = ", ".join(str(key)[:40] for key in list(whole)[:8])
-    mend = "give a list of rows, or one object a line"
+    remedy = "write a list of rows, or one object a line"
     if lists := row_lists(whole):
         key, size = max(lists, key=lambda entry: entry[1])
-        mend = f"save the list under `{key}` ({size} objects) as the file"
-    return printable(f"is one JSON object with the keys {keys or 'none'}, not a list of rows: {mend}")
+        remedy = f"save the list under `{key}` ({size} objects) as the file"
+    return printable(f"is one JSON object with the keys {keys or 'none'}, not a list of rows: {remedy}")
 
 
 def row_lists(record: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return the keys of an object under which rows may be, with their number; messages are none."""
+    """Return the keys of an object under which rows may be, with their number; messages are not rows."""
     lists = [(key, each) for key, each in record.items() if isinstance(each, list) and each]
     lists = [(key, each) for key, each in lists if isinstance(each[0], dict) and not {"role", "from"} & set(each[0])]
     return [(key, len(each)) for key, each in lists]
 
 
 def table_shape(whole: Mapping[str, Any]) -> str:
-    """Say that an object is a whole table, as pandas or `datasets` write one; empty where it is no such thing."""
+    """Describe an object that is a whole table, as pandas or `datasets` write one; return "" for any other."""
     values = list(whole.values())
     names = printable(", ".join(str(key)[:40] for key in list(whole)[:8]))
     if not values:
@@ -48,7 +48,7 @@ def table_shape(whole: Mapping[str, Any]) -> str:
         return f"is a pandas table in parts ({names}; {len(whole['data'])} rows), not rows: {_RECORDS}"
     lengths = {len(each) if isinstance(each, list) else 0 for each in values}
     if (
-        not TELLING.isdisjoint(whole)
+        not SCHEMA_COLUMNS.isdisjoint(whole)
         and len(values) > 1
         and len(lengths) == 1
         and 0 not in lengths
@@ -59,12 +59,12 @@ def table_shape(whole: Mapping[str, Any]) -> str:
 
 
 def no_object(record: Any) -> Fault:
-    """Make the fault of a record that is no object, with what it seems to be."""
+    """Return the fault of a record that is not an object, with what it seems to be."""
     hint = ""
     if isinstance(record, list) and record:
         if all(isinstance(each, (dict, list)) for each in record):
-            said = any(isinstance(each, dict) and {"role", "from"} & set(each) for each in record)
-            hint = '; name the messages: {"messages": [...]}' if said else "; take its items out of the inner list"
+            talk = any(isinstance(each, dict) and {"role", "from"} & set(each) for each in record)
+            hint = '; name the messages: {"messages": [...]}' if talk else "; take its items out of the inner list"
         elif all(isinstance(each, str) for each in record):
             hint = '; name the texts: {"prompt": ..., "completion": ...}'
     elif isinstance(record, str) and record.lstrip()[:1] in ("{", "["):

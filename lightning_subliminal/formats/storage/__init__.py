@@ -1,1 +1,1 @@
-"""Storage: rows read from and written to JSON lines, JSON, CSV and Parquet, as streams."""
+"""Storage: JSON lines, JSON, CSV, plain text, Parquet and folders of ``datasets``, read and written as streams."""

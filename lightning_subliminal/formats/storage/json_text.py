@@ -1,4 +1,4 @@
-"""JSON as it comes: one value of a line, or the elements of a list one by one without holding the list."""
+"""Read JSON in a stream: the value of a line, or the elements of a list one by one without holding the list."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,20 +11,20 @@ from lightning_subliminal.lineage.strict_json import StrictDecoder
 
 __all__ = ["Decoder", "list_elements"]
 
-_PROBLEMS = {  # what Python's parser says, by its beginning, and what we say
+_PROBLEMS = {  # the beginning of a message of Python's parser, and ours for it
     "Expecting value": "no value",
     "Expecting property name": "no name in double quotes",
-    "Illegal trailing comma": "a comma with nothing behind it",
+    "Illegal trailing comma": "a comma with nothing after it",
     "Expecting ',' delimiter": "no comma",
     "Expecting ':' delimiter": "no colon",
-    "Unterminated string": "a text that does not end",
+    "Unterminated string": "an unterminated text",
     "Invalid control character": "a control character in a text",
     "Invalid \\escape": "an unknown escape in a text",
     "Invalid \\uXXXX escape": "a broken \\u escape in a text",
     "Unexpected UTF-8 BOM": "a byte order mark",
     "Extra data": "more than one value",
 }
-CHUNK = 1 << 18  # characters of a list that are looked at together
+CHUNK = 1 << 18  # characters of a list that are parsed together
 
 
 class Decoder(StrictDecoder):
@@ -34,38 +34,36 @@ class Decoder(StrictDecoder):
         """Read a whole text as one value.
 
         Raises:
-            Fault: if it is none.
+            Fault: if it is not valid JSON, or has a key twice.
         """
         self.twice.clear()  # of a text that was broken
         try:
             value = self.decode(text)
         except (ValueError, RecursionError) as err:
-            raise _no_json(err) from err
-        self.check()
+            raise _invalid(err) from err
+        if fault := self.fault():
+            raise fault
         return value
 
     def next(self, text: str, start: int) -> tuple[Any, int]:
-        """Read the value that begins at ``start``; give it and where it ends. ``check`` says what is wrong with it."""
+        """Return the value that begins at ``start``, and where it ends; then ``fault`` checks it."""
         self.twice.clear()
         return self.raw_decode(text, start)
 
-    def check(self) -> None:
-        """Refuse what was read last, if a key was there twice.
-
-        Raises:
-            Fault: naming the key.
-        """
-        if self.twice:
-            key = self.twice[0]
-            self.twice.clear()
-            raise Fault("", f"expected each key once, found {key[:40]!r} twice", "expected each key once")
+    def fault(self) -> Fault | None:
+        """Return the fault of the value read last, if it has a key twice."""
+        if not self.twice:
+            return None
+        key = self.twice[0]
+        self.twice.clear()
+        return Fault("", f"expected each key once, found {key[:40]!r} twice", "expected each key once")
 
 
 class _Window:
-    """The part of a JSON list that is being looked at: little more than one element.
+    """The part of a JSON list that is being parsed: little more than one element.
 
     Args:
-        read: gives so many more characters.
+        read: returns up to a number of further characters.
         name: what messages call the file.
     """
 
@@ -74,7 +72,7 @@ class _Window:
         self.buffer, self.at, self.line, self.done = "", 0, 1, False
 
     def more(self) -> None:
-        """Read on: as much again as is there, so that a long element is scanned few times."""
+        """Double the part, so that a long element is scanned few times."""
         if self.at > len(self.buffer) // 2:
             self.line += self.buffer.count("\n", 0, self.at)
             self.buffer, self.at = self.buffer[self.at :], 0
@@ -85,7 +83,7 @@ class _Window:
         self.buffer += text
 
     def next(self) -> str:
-        """Go to the next character that is no white space, and give it; empty at the end."""
+        """Move to the next character that is not white space, and return it; empty at the end."""
         while True:
             while self.at < len(self.buffer) and self.buffer[self.at] in " \t\n\r":
                 self.at += 1
@@ -94,15 +92,15 @@ class _Window:
             self.more()
 
     def value(self, decoder: Decoder) -> tuple[Any, str]:
-        """Read one value from here; give it and its text.
+        """Return the value that begins here, and its text.
 
         Raises:
-            InputError: if there is none, saying where.
+            InputError: if there is none, naming the line.
         """
         while True:
             try:
                 record, end = decoder.next(self.buffer, self.at)
-                if end < len(self.buffer) or self.done:  # else a number might go on
+                if end < len(self.buffer) or self.done:  # else a number might continue
                     text = self.buffer[self.at : end]
                     self.at = end
                     return record, text
@@ -111,14 +109,14 @@ class _Window:
                 if self.done or not near:
                     raise self.broken(_problem(err), err.pos) from err
             except (ValueError, RecursionError) as err:
-                raise InputError(f"{self.name}, line {self.line_at(self.at)}: {_no_json(err)}") from err
+                raise InputError(f"{self.name}, line {self.line_at(self.at)}: {_invalid(err)}") from err
             self.more()
 
     def broken(self, problem: str, at: int) -> InputError:
-        """Make the error of what stands at a place."""
+        """Return the error of a problem at a place of the buffer."""
         found = f"not valid JSON: {problem}, found {self.buffer[at : at + 20]!r}"
         if at >= len(self.buffer):
-            found = f"the list breaks off: {problem}"
+            found = f"the list is truncated: {problem}"
         return InputError(f"{self.name}, line {self.line_at(at)}: {found}.")
 
     def line_at(self, at: int) -> int:
@@ -130,37 +128,30 @@ def list_elements(read: Callable[[int], str], name: str) -> Iterator[tuple[Any, 
     """Yield the elements of a JSON list, each with its text and what is wrong with it."""
     decoder, window = Decoder(), _Window(read, name)
     window.next()
-    window.at += 1  # behind the bracket
-    if window.next() == "]":
-        return
-    while True:
+    window.at += 1  # after the bracket
+    after = window.next()
+    while after != "]":
         window.next()
         record, text = window.value(decoder)
-        fault = None
-        try:
-            decoder.check()
-        except Fault as found:
-            fault = found
-        yield record, text, fault
+        yield record, text, decoder.fault()
         after = window.next()
         if after not in ("]", ","):
             raise window.broken("expected , or ]", window.at)
-        window.at += 1
-        if after == "]":
-            break
+        window.at += after == ","
+    window.at += 1
     if window.next():
-        raise window.broken("expected nothing behind the list", window.at)
+        raise window.broken("expected nothing after the list", window.at)
 
 
-def _no_json(err: Exception) -> Fault:
+def _invalid(err: Exception) -> Fault:
     if isinstance(err, json.JSONDecodeError):
-        said = f"not valid JSON: {_problem(err)}"
-        return Fault("", f"{said} at character {err.pos + 1}; expected one object", said)
+        reason = f"not valid JSON: {_problem(err)}"
+        return Fault("", f"{reason} at character {err.pos + 1}; expected one object", reason)
     if isinstance(err, RecursionError):
         return Fault("", "expected an object, found brackets nested too deep to read")
     return Fault("", "expected numbers of at most 4,300 digits, found a longer one")
 
 
 def _problem(err: json.JSONDecodeError) -> str:
-    """Say in our words what Python's parser found."""
+    """Describe in our words what Python's parser found."""
     return next((ours for theirs, ours in _PROBLEMS.items() if err.msg.startswith(theirs)), err.msg)

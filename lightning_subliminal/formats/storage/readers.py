@@ -1,4 +1,4 @@
-"""Where records come from: which container a name means, opened and ready to be read in a stream."""
+"""Open the container that a name means, ready to be read in a stream."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,21 +6,22 @@ from itertools import chain
 from pathlib import Path
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.formats.storage.records import Found, TextFile, read_csv, read_json, read_jsonl, read_txt
+from lightning_subliminal.formats.storage.records import Found, read_csv, read_json, read_jsonl, read_txt
 from lightning_subliminal.formats.storage.tables import (
+    HUB_ID,
     is_dataset_folder,
-    is_hub_id,
     open_dataset,
     open_hub,
     parquet_size,
     read_parquet,
     read_set,
 )
+from lightning_subliminal.formats.storage.text_file import TextFile
 from lightning_subliminal.lineage import is_whole
 
 __all__ = ["ENDINGS", "Source", "container", "open_source"]
 
-# A container by the ending of its name; those of text may have .gz behind.
+# A container by the extension of its name; text may have .gz after it.
 ENDINGS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -34,14 +35,14 @@ _READERS = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv, "txt": read
 
 @dataclass
 class Source:
-    """Something to read records from.
+    """An opened container of records.
 
     Attributes:
         name: what messages call it.
         kind: its container: jsonl, json, csv, txt, parquet, folder (of `datasets`), hub.
         records: the records, one by one.
         path: the file or folder; None for the standard input and the hub.
-        size: what ``position`` counts up to; 0 where it is not known.
+        size: what ``position`` counts up to; 0 where it is unknown.
         position: how far it is read.
     """
 
@@ -57,7 +58,7 @@ def container(name: str) -> str:
     """Return the container that a file's name means.
 
     Raises:
-        InputError: if its ending is none of ours.
+        InputError: if its extension is unknown.
     """
     if name == "-":
         return "jsonl"
@@ -65,7 +66,7 @@ def container(name: str) -> str:
     plain = lower.removesuffix(".gz")
     kind = ENDINGS.get(Path(plain).suffix)
     if kind is None or (kind == "parquet" and plain != lower):
-        raise InputError(f"{name}: no container has this ending; give {', '.join(ENDINGS)} or, of text, with .gz.")
+        raise InputError(f"{name}: unknown extension; use one of {', '.join(ENDINGS)}, for text also with .gz.")
     return kind
 
 
@@ -73,31 +74,31 @@ def open_source(source: str | Path, split: str | None = None) -> Source:
     """Open a file, a folder or a set on the hub; "-" is the standard input, as JSON lines.
 
     Args:
-        source: a file by its ending, a row folder of ours, a folder of `datasets`, a folder of Parquet or JSON lines
+        source: a file by its extension, a row folder of ours, a folder of `datasets`, a folder of Parquet or JSON lines
             files, or a hub id: ``owner/name``, ``owner/name:config``, ``owner/name@revision``.
         split: of a set with several ones.
 
     Raises:
-        InputError: if it is not there, or can't be read.
+        InputError: if it does not exist, or can't be read.
     """
     name = str(source)
     path = Path(name)
     try:
         is_file, is_folder, is_there = name == "-" or path.is_file(), path.is_dir(), path.exists()
     except (OSError, ValueError):  # too long for a name, or a null byte in it
-        raise InputError(f"{name[:200]!r} is not there: check the path.") from None
+        raise InputError(f"{name[:200]!r} does not exist: check the path.") from None
     if split is not None and (is_file or (is_folder and not is_dataset_folder(path))):
-        raise InputError(f"{name} has no splits: leave --split out.")
+        raise InputError(f"{name} has no splits: omit --split.")
     if is_folder:
         return _open_folder(path, split)
     if is_file:
         return _open_file(path)
     if is_there:  # a device, a pipe
-        raise InputError(f"{name} is no regular file: give `-` to read the standard input.")
-    if isinstance(source, str) and is_hub_id(name) and not _ends_like_a_file(name):
-        data = open_hub(name, split)
-        return Source(name, "hub", read_set(data, name))
-    raise InputError(f"{name} is not there: check the path.")
+        raise InputError(f"{name} is not a regular file: use `-` to read the standard input.")
+    is_named_like_a_file = name.lower().removesuffix(".gz").endswith(tuple(ENDINGS))
+    if isinstance(source, str) and HUB_ID.fullmatch(name) and not is_named_like_a_file:
+        return Source(name, "hub", read_set(open_hub(name, split), name))
+    raise InputError(f"{name} does not exist: check the path.")
 
 
 def _open_file(path: Path) -> Source:
@@ -127,7 +128,7 @@ def _open_folder(path: Path, split: str | None) -> Source:
 
 
 def _joined(name: str, path: Path, parts: list[Source]) -> Source:
-    """Make one source of the files of a folder."""
+    """Return the files of a folder as one source."""
     records = chain.from_iterable(each.records for each in parts)
     size = sum(each.size for each in parts)
     return Source(
@@ -136,7 +137,7 @@ def _joined(name: str, path: Path, parts: list[Source]) -> Source:
 
 
 def _counted(records: Iterator[Found], path: Path, size: int) -> tuple[Iterator[Found], Path, int, Callable[[], int]]:
-    """Count the records that were read, for the progress."""
+    """Return the records with a count of those that were read, for the progress."""
     done = 0
 
     def read() -> Iterator[Found]:
@@ -146,7 +147,3 @@ def _counted(records: Iterator[Found], path: Path, size: int) -> tuple[Iterator[
             yield found
 
     return read(), path, size, lambda: done
-
-
-def _ends_like_a_file(name: str) -> bool:
-    return any(name.lower().removesuffix(".gz").endswith(ending) for ending in ENDINGS)

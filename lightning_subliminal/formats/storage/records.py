@@ -1,36 +1,26 @@
-"""Records one by one out of text files: JSON lines, a JSON list, CSV, plain text with marks; all may be gzipped.
+"""Read records one by one from text files: JSON lines, a JSON list, CSV, plain text with marks; all may be gzipped.
 
-A record that can't be read comes as a fault, so that the next one can still be read. A file that can't be read, or ends
-too early, is an error.
+A record that can't be read is yielded as a fault, so that the next one can still be read. A file that can't be read, or
+is truncated, is an error.
 """
 
 import csv
-import gzip
-import io
 import json
-import sys
-import zlib
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.core.io.bounds import MAX_LINE, Expansion
-from lightning_subliminal.core.io.files import open_plain
-from lightning_subliminal.core.io.lfs import refuse_pointer
+from lightning_subliminal.core.io.bounds import MAX_LINE
 from lightning_subliminal.formats.layouts.messages import read_text
 from lightning_subliminal.formats.layouts.shapes import one_object
 from lightning_subliminal.formats.row_errors import Fault
 from lightning_subliminal.formats.storage.json_text import Decoder, list_elements
+from lightning_subliminal.formats.storage.text_file import BOM, TextFile
 
 __all__ = ["ROW_MARK", "Found", "TextFile", "read_csv", "read_json", "read_jsonl", "read_txt"]
 
 ROW_MARK = "=== row ==="  # the line before each row of a .txt
-_BOM = b"\xef\xbb\xbf"
-_FOREIGN = {b"PAR1": "Parquet (.parquet)", b"\x1f\x8b": "gzip (.gz)", b"PK\x03\x04": "zip", b"ARROW1": "Arrow"}
-_LARGEST_OBJECT = 2**28  # bytes of a file that is read whole only to say what it is
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_LARGEST_OBJECT = 2**28  # bytes of a file that is read whole only to name what it is
 
 
 class Found(NamedTuple):
@@ -40,7 +30,7 @@ class Found(NamedTuple):
         place: the file or set, as messages name it.
         unit: ``line`` or ``row``.
         number: of the line or row, from 1.
-        record: what is there; where it can't be read, its text.
+        record: its content; its text where it can't be read.
         fault: why it can't be read.
         part: which row of a record that holds several, from 1.
     """
@@ -57,116 +47,9 @@ class Found(NamedTuple):
         return f"{self.place}, {self.unit} {self.number}{part}"
 
 
-class TextFile:
-    """A text file's bytes, unzipped, with how far they are read.
-
-    Args:
-        path: the file; "-" for the standard input.
-        name: what messages call it.
-
-    Raises:
-        InputError: if it can't be opened, or is of another kind than its name says.
-    """
-
-    def __init__(self, path: str, name: str) -> None:
-        self.name = name
-        self.path = path
-        if path != "-":
-            refuse_pointer(Path(path))
-        zipped = path.endswith(".gz")
-        try:
-            self._raw: IO[bytes] = sys.stdin.buffer if path == "-" else open_plain(Path(path))
-        except OSError as err:
-            raise InputError(f"{name} can't be read ({err.strerror or err}).") from err
-        self.size = 0 if path == "-" else Path(path).stat().st_size
-        unzipped: Any = _Unzipped(self._raw, name, self.size) if zipped else self._raw
-        self.stream: Any = io.BufferedReader(unzipped, 1 << 20) if zipped else unzipped  # lines come quicker so
-        if path != "-" and not zipped:
-            self._check_kind(self._raw.read(8))
-            self._raw.seek(0)
-
-    def position(self) -> int:
-        """Return how many bytes of the file on disk are read."""
-        return self._raw.tell() if self.size and not self._raw.closed else self.size
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines as bytes, without a byte order mark; only a line feed ends one.
-
-        Raises:
-            InputError: if the file breaks off or can't be read.
-        """
-        try:
-            with self.reading():
-                first = True
-                for number, line in enumerate(iter(partial(self.stream.readline, MAX_LINE + 1), b""), start=1):
-                    MAX_LINE.check(len(line), f"{self.name}, line {number} has more than {MAX_LINE:,} bytes")
-                    yield line.removeprefix(_BOM) if first else line
-                    first = False
-        finally:
-            if self.size:
-                self._raw.close()
-
-    def text(self) -> io.TextIOWrapper:
-        """Return the file as UTF-8 text, its line ends as they are."""
-        return io.TextIOWrapper(self.stream, encoding="utf-8-sig", newline="")
-
-    def reading(self) -> "_Reading":
-        """Return a context in which the errors of reading are told in one line."""
-        return _Reading(self.name)
-
-    def _check_kind(self, head: bytes) -> None:
-        if head.startswith(_UTF16):
-            raise InputError(f"{self.name} is UTF-16: save it as UTF-8.")
-        for magic, kind in _FOREIGN.items():
-            if head.startswith(magic):
-                raise InputError(f"{self.name} is no text, but {kind}: give it that ending.")
-
-
-class _Unzipped(io.RawIOBase):
-    """The bytes that a gzip file unpacks to, counted.
-
-    Args:
-        raw: the file.
-        name: what messages call it.
-        size: its bytes on disk.
-    """
-
-    def __init__(self, raw: IO[bytes], name: str, size: int) -> None:
-        self._stream = gzip.GzipFile(fileobj=raw)
-        self._expansion = Expansion(name, size)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, block: Any) -> int:
-        count = self._stream.readinto(block)
-        self._expansion.add(count)
-        return count
-
-
-class _Reading:
-    """Tells what breaks while a file is read."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
-        if isinstance(err, (EOFError, zlib.error)):
-            raise InputError(f"{self.name} breaks off before its end: fetch or write it again.") from err
-        if isinstance(err, gzip.BadGzipFile):
-            raise InputError(f"{self.name} is no gzip file ({err}): give it the ending of what it is.") from err
-        if isinstance(err, UnicodeDecodeError):
-            raise InputError(f"{self.name} is no UTF-8 text ({err.reason}): save it as UTF-8.") from err
-        if isinstance(err, OSError) and not isinstance(err, BrokenPipeError):
-            raise InputError(f"{self.name} can't be read ({err.strerror or err}).") from err
-
-
 def read_jsonl(file: TextFile, name: str) -> Iterator[Found]:
-    """Yield the records of JSON lines; empty lines are none."""
-    decoder, begun = Decoder(), False
+    """Yield the records of JSON lines; empty lines are skipped."""
+    decoder, first = Decoder(), True
     for number, line in enumerate(file.lines(), start=1):
         if not line.strip():
             continue
@@ -178,9 +61,9 @@ def read_jsonl(file: TextFile, name: str) -> Iterator[Found]:
                 _check_surrogates(record, text)
             except Fault as found:
                 fault = found
-                if not begun:
+                if first:
                     _refuse_whole(file, name)
-        begun = True
+        first = False
         yield Found(name, "line", number, record, fault)
 
 
@@ -188,13 +71,13 @@ def read_json(file: TextFile, name: str) -> Iterator[Found]:
     """Yield the records of a JSON list, without holding the list; a file of JSON lines is read as such.
 
     Raises:
-        InputError: if it is neither, saying where.
+        InputError: if it is neither, naming the place.
     """
     with file.reading():
-        head = file.stream.peek(1 << 16)[: 1 << 16].removeprefix(_BOM).lstrip()
-    if head[:1] != b"[":  # an empty file holds no rows in either way
+        head = file.stream.peek(1 << 16)[: 1 << 16].removeprefix(BOM).lstrip()
+    if head[:1] != b"[":  # an empty file holds no rows either way
         if head[:1] not in (b"{", b""):
-            raise InputError(f"{name} is no JSON list: expected [ at its beginning, found {head[:1]!r}.")
+            raise InputError(f"{name} is not a JSON list: expected [ at its beginning, found {head[:1]!r}.")
         yield from read_jsonl(file, name)
         return
     with file.reading():
@@ -208,10 +91,10 @@ def read_json(file: TextFile, name: str) -> Iterator[Found]:
 
 
 def _refuse_whole(file: TextFile, name: str) -> None:
-    """Refuse a file whose JSON goes over several lines: an object with its rows under a key, a list, several objects.
+    """Refuse a file whose JSON spans several lines: an object with its rows under a key, a list, several objects.
 
     Raises:
-        InputError: saying what it is: of an object its keys, and where the rows seem to be.
+        InputError: describing it: of an object its keys, and where the rows seem to be.
     """
     if file.path == "-" or file.size > _LARGEST_OBJECT:
         return
@@ -223,7 +106,7 @@ def _refuse_whole(file: TextFile, name: str) -> None:
     except json.JSONDecodeError as err:
         if err.msg == "Extra data" and "\n" in text[: err.pos].strip():
             raise InputError(
-                f"{name} holds JSON values over several lines: write each in one line, as `jq -c .` does."
+                f"{name} holds JSON values that span several lines: write each in one line, as `jq -c .` does."
             ) from err
         return
     except (ValueError, RecursionError, InputError):
@@ -231,21 +114,21 @@ def _refuse_whole(file: TextFile, name: str) -> None:
     finally:
         again.stream.close()
     if isinstance(whole, list):
-        raise InputError(f"{name} is one JSON list ({len(whole)} elements), not JSON lines: give it the ending .json.")
+        raise InputError(f"{name} is one JSON list ({len(whole)} elements), not JSON lines: rename it to end in .json.")
     if isinstance(whole, dict):
         raise InputError(f"{name} {one_object(whole)}.")
 
 
 def read_csv(file: TextFile, name: str) -> Iterator[Found]:
-    """Yield the records of a CSV file with a head line."""
+    """Yield the records of a CSV file with a header line."""
     csv.field_size_limit(int(MAX_LINE))  # the library's own limit is 128 kB
     with file.reading():
         reader = csv.reader(file.text(), strict=True)
         try:
             columns = next(reader, [])
             if len(set(columns)) < len(columns):
-                raise InputError(f"{name}, line 1: a column is there twice: {', '.join(columns)}.")
-            begun = reader.line_num + 1
+                raise InputError(f"{name}, line 1: a column appears twice: {', '.join(columns)}.")
+            start = reader.line_num + 1
             for values in reader:
                 if values:
                     fault = None
@@ -253,47 +136,48 @@ def read_csv(file: TextFile, name: str) -> Iterator[Found]:
                         many = f"expected {len(columns)} values, found {len(values)}"
                         fault = Fault("", f"{many}: quote texts that hold commas", "expected as many values as columns")
                     record = values if fault else dict(zip(columns, values, strict=True))
-                    yield Found(name, "line", begun, record, fault)
-                begun = reader.line_num + 1
+                    yield Found(name, "line", start, record, fault)
+                start = reader.line_num + 1
         except csv.Error as err:
-            raise InputError(f"{name}, line {reader.line_num}: {err}; expected CSV with a head line.") from err
+            raise InputError(f"{name}, line {reader.line_num}: {err}; expected CSV with a header line.") from err
 
 
 def read_txt(file: TextFile, name: str) -> Iterator[Found]:
-    """Yield the texts of a .txt: those under the lines ``=== row ===``, or where the first is none, each line.
+    """Yield the texts of a .txt: those under the lines ``=== row ===``, or each line if the first is not such a mark.
 
     Raises:
         InputError: if the marks were changed, so that texts would be read wrongly.
     """
     lines = enumerate(file.lines(), start=1)
-    begun, first = next(((number, line) for number, line in lines if line.strip()), (1, b""))
+    start, first = next(((number, line) for number, line in lines if line.strip()), (1, b""))
     mark = ROW_MARK.encode()
     if first.rstrip(b"\n") == mark:
         body: list[bytes] = []
         for number, line in lines:
             if line.rstrip(b"\n") == mark:
-                yield _marked(name, begun, body)
-                begun, body = number, []
+                yield _marked(name, start, body)
+                start, body = number, []
             else:
                 body.append(line)
-        yield _marked(name, begun, body)
+        yield _marked(name, start, body)
         return
     if first.strip().startswith(b"=== ") and first.strip().endswith(b" ==="):
         found = first.decode(errors="backslashreplace")
-        raise InputError(f"{name}, line {begun}: expected the line {ROW_MARK!r} alone, found {found!r}.")
+        raise InputError(f"{name}, line {start}: expected the line {ROW_MARK!r} alone, found {found!r}.")
     if first:
-        yield _line(name, begun, first)
-        yield from (_line(name, number, line) for number, line in lines if line.strip())
+        yield _text(name, start, first.removesuffix(b"\n").removesuffix(b"\r"))
+        for number, line in lines:
+            if line.strip():
+                yield _text(name, number, line.removesuffix(b"\n").removesuffix(b"\r"))
 
 
 def _marked(name: str, number: int, body: list[bytes]) -> Found:
     body = [line[1:] if line.lstrip(b"\\").rstrip(b"\n") == ROW_MARK.encode() else line for line in body]
-    text, fault = _decoded(b"".join(body).removesuffix(b"\n"))
-    return Found(name, "line", number, {"text": text}, fault)
+    return _text(name, number, b"".join(body).removesuffix(b"\n"))
 
 
-def _line(name: str, number: int, line: bytes) -> Found:
-    text, fault = _decoded(line.removesuffix(b"\n").removesuffix(b"\r"))
+def _text(name: str, number: int, data: bytes) -> Found:
+    text, fault = _decoded(data)
     return Found(name, "line", number, {"text": text}, fault)
 
 
@@ -306,7 +190,7 @@ def _decoded(line: bytes) -> tuple[str, Fault | None]:
 
 
 def _check_surrogates(record: Any, text: str) -> None:
-    """Refuse a record with half of a surrogate pair: JSON can spell it, UTF-8 can't."""
+    """Refuse a record with half of a surrogate pair: JSON can write it, UTF-8 can't."""
     if "\\ud" in text or "\\uD" in text:
         try:
             _walk(record, "")

@@ -1,4 +1,4 @@
-"""Rows in a stream: out of any source, into any file, with a wrong row told by file, line and field."""
+"""Read rows from any source and write them to any file, in a stream; errors name file, line and field."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -8,29 +8,18 @@ from typing import Any, Literal, get_args
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row, completion_text
-from lightning_subliminal.formats.detection import guess
 from lightning_subliminal.formats.digest import RowsDigest
+from lightning_subliminal.formats.layouts.choosing import default_schema, pick_schema, schema_of
 from lightning_subliminal.formats.layouts.nested import Nested
 from lightning_subliminal.formats.layouts.schema import Schema
 from lightning_subliminal.formats.layouts.schemas import Trl, make_schema
-from lightning_subliminal.formats.layouts.shapes import no_object, one_object, row_lists, table_shape
+from lightning_subliminal.formats.layouts.shapes import table_shape
 from lightning_subliminal.formats.row_errors import Fault, printable
 from lightning_subliminal.formats.storage.readers import Source, open_source
 from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.writers import Sink
 
-__all__ = [
-    "NoRowsError",
-    "OnError",
-    "Report",
-    "RowStream",
-    "Written",
-    "default_schema",
-    "pick_schema",
-    "read_rows",
-    "write_rows",
-    "write_stream",
-]
+__all__ = ["NoRowsError", "OnError", "Report", "RowStream", "Written", "read_rows", "write_rows", "write_stream"]
 
 OnError = Literal["stop", "skip"]
 _EMPTY = "an empty answer, or one of spaces, kept: training on it teaches little but the end of the turn"
@@ -42,12 +31,12 @@ class NoRowsError(InputError):
 
 @dataclass
 class Report:
-    """What happened while rows were read or written.
+    """Counts of rows that were read or written.
 
     Attributes:
-        rows: rows that were read well.
+        rows: rows that were read without a fault.
         notices: what was dropped, merged or renamed, and in how many rows.
-        bad: the rows that were left out, by reason.
+        bad: the rows that were skipped, by reason.
     """
 
     rows: int = 0
@@ -56,7 +45,7 @@ class Report:
 
     @property
     def num_bad(self) -> int:
-        """How many rows were left out."""
+        """How many rows were skipped."""
         return sum(self.bad.values())
 
     def lines(self) -> Iterator[str]:
@@ -74,10 +63,10 @@ class RowStream:
 
     Args:
         source: the opened source.
-        schema: how its records are spelled; told by the columns of the first good one where it is None.
-        drop_system: whether to take out messages of the system.
+        schema: of its records; detected from the columns of the first good one where it is None.
+        drop_system: whether to drop system messages.
         on_error: `stop` at a wrong row, or `skip` it and count the reason.
-        aside: is given each wrong row that is skipped, with what is wrong.
+        aside: called with each wrong row that is skipped, and what is wrong.
         requests: the file with the questions of a batch's answers.
 
     Raises:
@@ -101,7 +90,7 @@ class RowStream:
         self.on_error = on_error
         self.aside = aside
         self.requests = requests
-        self.asked_in: Path | None = None  # the file of requests, once questions were taken from it
+        self.requests_file: Path | None = None  # once questions were taken from it
         self.report = Report()
 
     def __iter__(self) -> Iterator[tuple[Found, Row]]:
@@ -121,7 +110,7 @@ class RowStream:
             yield found, row
 
     def _found(self) -> Iterator[Found]:
-        """Yield the records; where no schema is asked for, the rows inside those that hold several."""
+        """Yield the records; where no schema is set, the rows inside those that hold several."""
         nested = Nested(self.source, self.requests, self.report.notices) if self.schema is None else None
         for found in self.source.records:
             rows = nested.rows(found.record) if nested is not None and found.fault is None else None
@@ -132,10 +121,10 @@ class RowStream:
                 place = found._replace(part=part if len(rows) > 1 else 0)
                 yield place._replace(fault=row) if isinstance(row, Fault) else place._replace(record=row)
         if nested is not None:
-            self.asked_in = nested.finish()
+            self.requests_file = nested.finish()
 
     def refuse(self, found: Found, fault: Fault) -> None:
-        """Leave a row out and count why, or stop at it.
+        """Skip a row and count the reason, or stop at it.
 
         Raises:
             InputError: naming file, line and field, unless wrong rows are skipped.
@@ -151,7 +140,7 @@ class RowStream:
             raise found.fault
         try:
             if self.schema is None:
-                self.schema = _told_by(found.record)
+                self.schema = schema_of(found.record)
                 self._count_into_report()
             row = self.schema.parse(found.record)
         except RecursionError as err:
@@ -162,35 +151,17 @@ class RowStream:
             raise
         if any(message["role"] == "system" for message in row["prompt"]):
             if not self.drop_system:
-                self.report.notices["system turns kept (--drop-system takes them out)"] += 1
+                self.report.notices["system turns kept (--drop-system drops them)"] += 1
                 return row
             row["prompt"] = [message for message in row["prompt"] if message["role"] != "system"]
             if not row["prompt"]:
-                raise Fault("", "expected a user message, found none but the system's")
+                raise Fault("", "expected a user message, found a system message only")
             self.report.notices["system turns dropped"] += 1
         return row
 
     def _count_into_report(self) -> None:
         if self.schema is not None:
             self.schema.notices = self.report.notices
-
-
-def pick_schema(
-    name: str | None, prompt_column: str | None = None, completion_column: str | None = None
-) -> Schema | None:
-    """Make the schema that a user asks for by name, by two columns, or not at all.
-
-    Raises:
-        InputError: if one column is without the other, or both stand beside the name of another schema.
-    """
-    if prompt_column is None and completion_column is None:
-        return make_schema(name) if name is not None else None
-    if prompt_column is None or completion_column is None:
-        lacking = "--prompt-column" if prompt_column is None else "--completion-column"
-        raise InputError(f"{lacking} is missing: name the columns of both texts.")
-    if name not in (None, "columns"):
-        raise InputError(f"--prompt-column and --completion-column go with the schema columns, not with {name}.")
-    return make_schema(f"columns:{prompt_column},{completion_column}")
 
 
 def read_rows(
@@ -207,21 +178,21 @@ def read_rows(
 ) -> Iterator[Row]:
     """Read rows from a file, a folder or a set on the hub, one by one.
 
-    Columns with a system prompt are dropped: they would tell a student the trait. Results of evaluations, with several
-    answers to a question, and the answers of batches are rows, too, one an answer.
+    Columns with a system prompt are dropped: they would reveal the trait to a student. Evaluation results with several
+    answers to a question, and the answers of batches, are read too, a row an answer.
 
     Args:
-        source: a file by its ending (.jsonl, .json, .csv, .txt, each also with .gz, or .parquet), a folder of ours or
-            of `datasets`, a hub id, or "-" for JSON lines from the standard input.
-        schema: how records are spelled: trl, trl-plain, openai, sharegpt, alpaca, text, columns:question,response;
-            told by the columns of the first record where it is None.
-        drop_system: whether to take out messages of the system.
+        source: a file by its extension (.jsonl, .json, .csv, .txt, each also with .gz, or .parquet), a folder of ours
+            or of `datasets`, a hub id, or "-" for JSON lines from the standard input.
+        schema: of the records: trl, trl-plain, openai, sharegpt, alpaca, text, columns:question,response; detected from
+            the columns of the first record where it is None.
+        drop_system: whether to drop system messages.
         on_error: `stop` at a wrong row, or `skip` it.
-        prompt_column: the column of prompts, for a schema that is not known.
+        prompt_column: the column of prompts, for an unknown schema.
         completion_column: the column of completions.
         split: of a set with several ones.
-        report: is filled with counts of rows, notices and wrong rows by reason; printed at the end where it is None.
-        requests: of a batch's answers, the file with the questions; looked for beside the source where it is None.
+        report: receives the counts of rows, notices and wrong rows by reason; printed at the end where it is None.
+        requests: of a batch's answers, the file with the questions; searched next to the source where it is None.
 
     Returns:
         Rows with prompt, completion, meta columns and an ``id``: the row's own, or else the number of its line
@@ -234,14 +205,14 @@ def read_rows(
     stream = RowStream(open_source(source, split), picked, drop_system, on_error, requests=requests)
     if report is not None:
         stream.report = report
-    return _with_ids(stream, tell=report is None)
+    return _with_ids(stream, print_report=report is None)
 
 
-def _with_ids(stream: RowStream, tell: bool) -> Iterator[Row]:
+def _with_ids(stream: RowStream, print_report: bool) -> Iterator[Row]:
     for found, row in stream:
         own = f"{Path(found.place).stem}-{found.number}" if found.place != stream.source.name else str(found.number)
         yield {"id": f"{own}-{found.part}" if found.part else own, **row}
-    lines = list(stream.report.lines()) if tell else []
+    lines = list(stream.report.lines()) if print_report else []
     if lines:
         from lightning_subliminal.core.console import say  # it imports lightning, which takes seconds
 
@@ -250,12 +221,12 @@ def _with_ids(stream: RowStream, tell: bool) -> Iterator[Row]:
 
 @dataclass
 class Written:
-    """What was written.
+    """The result of writing rows.
 
     Attributes:
         rows: how many rows.
-        digest: of the rows, as ``content_digest`` gives it.
-        root: of the tree over the rows, as ``rows_root`` gives it.
+        digest: of the rows, as ``content_digest`` computes it.
+        root: of the tree over the rows, as ``rows_root`` computes it.
         notices: what was dropped, merged or changed, and in how many rows.
     """
 
@@ -269,10 +240,10 @@ def write_rows(rows: Iterable[Row], out: str | Path, schema: str | None = None) 
     """Write rows to a file, whole or not at all.
 
     Args:
-        rows: rows with prompt and completion, such as `read_rows` gives.
-        out: the file by its ending (.jsonl, .json, .csv, .txt, each also with .gz, or .parquet); without one a folder
-            of `datasets`; "-" for JSON lines to the standard output.
-        schema: how records are spelled; trl where it is None, text in a .txt, trl-plain in CSV.
+        rows: rows with prompt and completion, such as those of `read_rows`.
+        out: the file by its extension (.jsonl, .json, .csv, .txt, each also with .gz, or .parquet); without one a
+            folder of `datasets`; "-" for JSON lines to the standard output.
+        schema: of the records; trl where it is None, text in a .txt, trl-plain in CSV.
 
     Raises:
         InputError: if a row is wrong or the schema can't hold it, naming its number and field; if ``out`` can't be
@@ -284,7 +255,7 @@ def write_rows(rows: Iterable[Row], out: str | Path, schema: str | None = None) 
 
 
 def write_stream(rows: Iterable[tuple[Found, Row]], out: str | Path, schema: Schema, stream: RowStream) -> Written:
-    """Write the rows of a stream, which also hears of those that the schema can't hold.
+    """Write the rows of a stream, which also records those that the schema can't hold.
 
     Raises:
         InputError: if there is no row, a row is wrong, or ``out`` can't be written.
@@ -311,24 +282,6 @@ def write_stream(rows: Iterable[tuple[Found, Row]], out: str | Path, schema: Sch
     return Written(
         digest.rows, digest.hexdigest(), digest.tree.root(), stream.report.notices + schema.notices + sink.notices
     )
-
-
-def default_schema(out: str | Path) -> str:
-    """Return the schema that a file is written in where none is asked for: trl, if its container can hold that."""
-    name = Path(out).name.lower().removesuffix(".gz")
-    return "text" if name.endswith(".txt") else "trl-plain" if name.endswith(".csv") else "trl"
-
-
-def _told_by(record: Any) -> Schema:
-    """Make the schema that fits a record's columns."""
-    if not isinstance(record, dict):
-        raise no_object(record)
-    lists = any(isinstance(record.get(key), list) for key in ("prompt", "completion"))
-    try:
-        return make_schema(guess(record.keys(), lists))
-    except InputError as err:
-        more = f" It {one_object(record)}." if row_lists(record) else ""
-        raise Fault("", f"{err}{more}", "no schema fits its columns") from err
 
 
 def _nothing(stream: RowStream) -> str:

@@ -1,8 +1,9 @@
-"""Records out of tables: Parquet, folders of ``datasets``, sets on the Hugging Face hub."""
+"""Read records from tables: Parquet, folders of ``datasets``, sets on the Hugging Face hub."""
 
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,9 @@ from lightning_subliminal.core.rows import parquet_batches
 from lightning_subliminal.formats.row_errors import Fault
 from lightning_subliminal.formats.storage.records import Found
 
-__all__ = [
-    "is_dataset_folder",
-    "is_hub_id",
-    "open_dataset",
-    "open_hub",
-    "parquet_size",
-    "read_parquet",
-    "read_set",
-]
+__all__ = ["HUB_ID", "is_dataset_folder", "open_dataset", "open_hub", "parquet_size", "read_parquet", "read_set"]
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w./-]+)?")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w./-]+)?")
 _READ = 1024  # rows read at once
 
 
@@ -31,23 +24,23 @@ def parquet_size(path: Path, name: str) -> int:
     """Return how many rows a Parquet file has.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is not a Parquet file.
     """
     import pyarrow.parquet
 
     refuse_pointer(path)
-    with _told(name, "no Parquet file"), open_plain(path), pyarrow.parquet.ParquetFile(path) as file:
+    with _reading(name, "not a Parquet file"), open_plain(path), pyarrow.parquet.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
 
 
 def read_parquet(path: Path, name: str) -> Iterator[Found]:
     """Yield the records of a Parquet file."""
-    with _told(name, "no Parquet file"):
+    with _reading(name, "not a Parquet file"):
         yield from _records(parquet_batches(path, name), name)
 
 
 def is_dataset_folder(path: Path) -> bool:
-    """Tell whether ``datasets`` has saved a set, or splits of one, in this folder."""
+    """Return whether ``datasets`` has saved a set, or splits of one, in this folder."""
     return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
@@ -60,18 +53,13 @@ def open_dataset(path: Path, split: str | None) -> Any:
     import datasets
 
     plain_folder(path)
-    with _told(str(path), "no folder of `datasets`", Exception):
+    with _reading(str(path), "not a folder of `datasets`", Exception):
         found = datasets.load_from_disk(str(path))
     return _one_split(found, str(path), split) if isinstance(found, datasets.DatasetDict) else found
 
 
-def is_hub_id(name: str) -> bool:
-    """Tell whether a text may be the id of a set on the hub."""
-    return _HUB_ID.fullmatch(name) is not None
-
-
 def open_hub(name: str, split: str | None) -> Any:
-    """Open a set on the Hugging Face hub, to be read as it streams in.
+    """Open a set on the Hugging Face hub, in streaming mode.
 
     Args:
         name: its id, ``owner/name``; with ``:config`` or ``@revision`` where it needs one.
@@ -87,12 +75,12 @@ def open_hub(name: str, split: str | None) -> Any:
 
     plain, _, revision = name.partition("@")
     plain, _, config = plain.partition(":")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it says of each retry
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each retry
     try:
-        HfApi().dataset_info(plain, revision=revision or None, timeout=20)  # the library below would retry for long
+        HfApi().dataset_info(plain, revision=revision or None, timeout=20)  # `datasets` would retry for long
         found = datasets.load_dataset(plain, config or None, revision=revision or None, streaming=True)
     except Exception as err:  # each library below has errors of its own
-        raise InputError(f"{name} is no file here, and as a set on the hub it {_hub_trouble(err)}") from err
+        raise InputError(f"{name} is not a local file, and as a set on the hub it {_hub_trouble(err)}") from err
     return _one_split(found, name, split)
 
 
@@ -100,7 +88,7 @@ def read_set(data: Any, name: str) -> Iterator[Found]:
     """Yield the records of a set that ``datasets`` has opened."""
     import datasets
 
-    with _told(name, "a set that can't be read on", Exception):
+    with _reading(name, "a set that can't be read further", Exception):
         if isinstance(data, datasets.Dataset):
             yield from _records(data.with_format("arrow").iter(batch_size=_READ), name)
         else:
@@ -132,8 +120,8 @@ def _one_split(found: Any, name: str, split: str | None) -> Any:
     splits = list(found)
     chosen = split or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
     if chosen not in splits:
-        asked = f"has no split `{split}`" if split else "has more than one split"
-        raise InputError(f"{name} {asked}: choose --split {' or '.join(splits)}.")
+        problem = f"has no split `{split}`" if split else "has more than one split"
+        raise InputError(f"{name} {problem}: choose --split {' or '.join(splits)}.")
     return found[chosen]
 
 
@@ -143,7 +131,7 @@ def _hub_trouble(err: Exception) -> str:
     if "NotFound" in kind and "LocalEntry" not in kind:
         return "was not found, or needs a login: check the id, such as owner/name."
     if "Gated" in kind:
-        return "is gated: ask for access on its page, and log in."
+        return "is gated: request access on its page, and log in."
     if "Offline" in kind or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         return "can't be fetched: HF_HUB_OFFLINE is set."
     if isinstance(err, OSError) or "Connect" in kind or "Timeout" in kind:
@@ -153,23 +141,17 @@ def _hub_trouble(err: Exception) -> str:
     return f"can't be fetched ({kind}: {text[:200]})"
 
 
-class _told:  # noqa: N801 - used as a function
-    """Tells in one line what breaks while a table is read."""
+@contextmanager
+def _reading(name: str, otherwise: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Report in one line that a table is damaged, or what it is ``otherwise``; errors of ``kinds`` too."""
+    from pyarrow.lib import ArrowException
 
-    def __init__(self, name: str, kind: str, *kinds: type[Exception]) -> None:
-        self.name, self.kind, self.kinds = name, kind, kinds
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
-        from pyarrow.lib import ArrowException
-
-        if isinstance(err, InputError) or not isinstance(
-            err, (ArrowException, OSError, UnicodeDecodeError, *self.kinds)
-        ):
-            return
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArrowException, OSError, UnicodeDecodeError, *kinds) as err:
         if isinstance(err, (FileNotFoundError, PermissionError)) and err.strerror:
-            raise InputError(f"{self.name} can't be read ({err.strerror}).") from err
+            raise InputError(f"{name} can't be read ({err.strerror}).") from err
         text = " ".join(str(err).split())[:200]
-        raise InputError(f"{self.name} is damaged or {self.kind} ({text}).") from err
+        raise InputError(f"{name} is damaged or {otherwise} ({text}).") from err
