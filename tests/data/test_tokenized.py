@@ -149,5 +149,5 @@ def test_an_odd_row_whose_mask_would_be_wrong_is_left_out_and_told(capsys):
 def test_many_of_them_are_a_mistake_and_refused():
     with pytest.raises(InputError, match="The prompt of row 0 is not a prefix of the row in tokens"):
         TokenizedRows(begun(40, odd=3), byte_tokenizer())
-    with pytest.raises(InputError, match="no prefix"):
+    with pytest.raises(InputError, match="not a prefix of the row"):
         TokenizedRows(begun(1, odd=1), byte_tokenizer())
