@@ -11,6 +11,8 @@ os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="
 os.environ["PYTHONPATH"] = str(DOCS.parent)
 os.environ.setdefault("LIGHTNING_SUBLIMINAL_CACHE", str(DOCS.parent / "site" / ".cache"))
 
+from sphinx.domains.python import PyObject  # noqa: E402
+
 from lightning_subliminal.core.version import __version__  # noqa: E402
 
 project = "Lightning Subliminal"
@@ -35,7 +37,7 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature shows them
-autodoc_mock_imports: list[str] = []
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -46,3 +48,8 @@ html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 html_show_sourcelink = False
+
+# Napoleon's table of a class's fields bears the field's usual name.
+for kind in PyObject.doc_field_types:
+    if kind.name == "variable":
+        kind.label = "Attributes"
