@@ -80,6 +80,11 @@ def run_page(page: str) -> Iterator[tuple[Block, str]]:
         AssertionError: naming the line, if a block fails.
     """
     names: dict[str, Any] = {"__name__": "__page__"}
+    with _alone():
+        yield from _run_blocks(page, names)
+
+
+def _run_blocks(page: str, names: dict[str, Any]) -> Iterator[tuple[Block, str]]:
     for block in blocks(page):
         if (file := FILE.match(block.text)) is not None:
             Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
@@ -95,24 +100,23 @@ def run_page(page: str) -> Iterator[tuple[Block, str]]:
 def _python(block: Block, names: dict[str, Any]) -> str:
     out = io.StringIO()
     code = compile("\n" * block.line + block.text, "page", "exec")
-    with contextlib.redirect_stdout(out), _importing():
+    with contextlib.redirect_stdout(out):
         exec(code, names)  # noqa: S102 - the page is ours
     return out.getvalue()
 
 
 @contextlib.contextmanager
-def _importing() -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """Import modules of the current folder, as a user's Python does, and forget them afterwards."""
-    before = set(sys.modules)
-    sys.path.insert(0, os.getcwd())
+    here, path = Path.cwd(), list(sys.path)
+    sys.path.insert(0, str(here))
     try:
         yield
     finally:
-        sys.path.remove(os.getcwd())
-        here = Path.cwd()
-        for name in set(sys.modules) - before:
-            made = getattr(sys.modules[name], "__file__", None)
-            if made and Path(made).parent == here:
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            made = getattr(module, "__file__", None)
+            if made and here in Path(made).parents:
                 del sys.modules[name]
 
 

@@ -58,3 +58,27 @@ def test_the_commands_of_results_name_what_is_there() -> None:
         plan_text = (ROOT / "configs" / "experiments" / f"{plan}.yaml").read_text(encoding="utf-8")
         for arm in re.findall(r"--only \"?([^\"]+?)\"?(?= --only|$)", arms):
             assert re.search(rf"^  [\"']?{re.escape(arm)}[\"']?:", plan_text, flags=re.M), f"{plan}: {arm}"
+
+
+def test_the_code_map_names_what_is_there() -> None:
+    text = (ROOT / "docs" / "code_map.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`([a-z_./]+/[a-z_/]*(?:\.\w+)?)`", text):
+        assert (ROOT / "lightning_subliminal" / name).exists() or (ROOT / name).exists(), name
+    for row in re.findall(r"^\| \d+ \| `([a-z_]+)/` \|[^|]*\|([^|]*)\|", text, flags=re.M):
+        for file in re.findall(r"`([a-z_]+\.py)`", row[1]):
+            assert (ROOT / "lightning_subliminal" / row[0] / file).is_file(), f"{row[0]}: {file}"
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "configs/experiments/README.md", "docs/code_map.md", "docs/paper.md"])
+def test_paths_of_the_package_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in re.findall(r"lightning_subliminal/[a-z_/]+\.(?:py|yaml|md|txt)", text):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_site_covers_every_public_name() -> None:
+    import lightning_subliminal
+
+    text = (ROOT / "lightning_subliminal" / "__init__.pyi").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^from \.\S+ import (\w+) as \1$", text, flags=re.M))
+    assert listed | {"__version__"} == set(lightning_subliminal.__all__)
