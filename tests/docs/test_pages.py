@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs.blocks import ROOT, blocks, pages, run_page, same
 
@@ -58,6 +59,18 @@ def test_the_commands_of_results_name_what_is_there() -> None:
         plan_text = (ROOT / "configs" / "experiments" / f"{plan}.yaml").read_text(encoding="utf-8")
         for arm in re.findall(r"--only \"?([^\"]+?)\"?(?= --only|$)", arms):
             assert re.search(rf"^  [\"']?{re.escape(arm)}[\"']?:", plan_text, flags=re.M), f"{plan}: {arm}"
+
+
+def test_every_claim_of_the_paper_has_its_row() -> None:
+    folder = ROOT / "configs" / "experiments"
+    plans = [yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in _included(folder / "paper.yaml")]
+    claims = [" ".join(claim["says"].split()) for plan in plans for claim in plan.get("claims", [])]
+    rows = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").partition("|---|")[2].splitlines()[1:]
+    assert [re.sub(r" \*\(.*?\)\*$", "", row.split(" | ")[0].removeprefix("| ")) for row in rows] == claims
+
+
+def _included(paper: Path) -> list[str]:
+    return yaml.safe_load(paper.read_text(encoding="utf-8"))["include"]
 
 
 def test_the_code_map_names_what_is_there() -> None:
