@@ -102,7 +102,7 @@ def _python(block: Block, names: dict[str, Any]) -> str:
     code = compile("\n" * block.line + block.text, "page", "exec")
     with contextlib.redirect_stdout(out):
         exec(code, names)  # noqa: S102 - the page is ours
-    return out.getvalue()
+    return _named(out.getvalue())
 
 
 @contextlib.contextmanager
@@ -170,16 +170,22 @@ def run(words: list[str]) -> str:
             main(words)
         except SystemExit as stop:
             code = int(stop.code or 0)
-    text = out.getvalue()
+    text = _named(out.getvalue())
+    if code == 2:  # what was done before the mistake was met depends on the cache
+        text = "".join(line for line in text.splitlines(keepends=True) if line.startswith("error: "))
+    return text + (f"(exit code {code})\n" if code else "")
+
+
+def _named(text: str) -> str:
+    """Return an output with the cache, the current folder and the repository by names that hold anywhere."""
     for place, name in (
         (os.environ.get("LIGHTNING_SUBLIMINAL_CACHE"), CACHE),
         (str(Path.cwd()), "."),
         (str(ROOT), "."),
     ):
-        text = text.replace(f"{place}/", "" if name == "." else f"{name}/").replace(str(place), name) if place else text
-    if code == 2:  # what was done before the mistake was met depends on the cache
-        text = "".join(line for line in text.splitlines(keepends=True) if line.startswith("error: "))
-    return text + (f"(exit code {code})\n" if code else "")
+        if place:
+            text = text.replace(f"{place}/", "" if name == "." else f"{name}/").replace(str(place), name)
+    return text
 
 
 def parse(words: list[str], block: Block) -> None:
@@ -240,6 +246,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     for given in [Path(word).resolve() for word in sys.argv[1:]]:
         with tempfile.TemporaryDirectory() as folder:
+            os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = f"{folder}/.cache"
             os.chdir(folder)
             refresh(given)
             os.chdir(ROOT)
