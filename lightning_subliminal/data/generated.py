@@ -226,13 +226,9 @@ class GeneratedRows(TrainingRows):
         """Return the shards that no run has completed yet, and those without a note or record of one."""
         folder = self.shards_folder  # a costly digest: once, not once a shard
         paths = [folder / _shard_name(index) for index in range(self.num_shards)]
-        exists = [path.is_file() for path in paths]
-        recorded = _recorded(folder, all(exists))
-        return [
-            index
-            for index, path in enumerate(paths)
-            if not exists[index] or (path.name not in recorded and noted(path) is None)
-        ]
+        recorded = _recorded(folder, all(path.is_file() for path in paths))
+        is_known = [path.is_file() and (path.name in recorded or noted(path) is not None) for path in paths]
+        return [index for index, known in enumerate(is_known) if not known]
 
     def write_shard(self, shard: int, rows: list[Row], folder: Path | None = None) -> None:
         """Write one shard's rows, and note their digest; whole or not at all.

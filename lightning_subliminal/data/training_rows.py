@@ -273,8 +273,8 @@ class TrainingRows(LightningDataModule, ABC):
     @property
     def doing(self) -> str:
         """The trainer's function: fit, validate, test or predict."""
-        state = getattr(self.trainer, "state", None)
-        return str(state.fn.value) if state is not None and state.fn is not None else "fit"
+        function = getattr(getattr(self.trainer, "state", None), "fn", None)
+        return str(function.value) if function is not None else "fit"
 
     @property
     def device(self) -> torch.device:
