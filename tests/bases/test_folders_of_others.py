@@ -333,7 +333,7 @@ class TestRevisions:
         (hub / "hub" / "outside").write_text("secret")
         snapshot = hub / "hub" / "models--tiny--seeds" / "snapshots" / ("a" * 40)
         (snapshot / "more.json").symlink_to(target)
-        with pytest.raises(InputError, match="a link to"):
+        with pytest.raises(InputError, match="is a link, or behind a link, to"):
             inside(snapshot, "more.json")
 
 

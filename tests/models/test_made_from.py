@@ -146,7 +146,7 @@ def foreign(here):
         ("changed", r"last\.ckpt was changed after it was written"),
         ("foreign", r"last\.ckpt was changed after it was written"),
         ("foreign with its note", r"last\.ckpt was trained from other things than there are now: model\.seed was 1"),
-        ("without a note", r"last\.ckpt is not trusted: no note"),
+        ("without a note", r"last\.ckpt is not trusted: it has no note"),
     ],
 )
 def test_a_checkpoint_that_is_not_the_runs_own_is_refused(harm, match, killed, here):
