@@ -195,9 +195,7 @@ class TrainingRows(LightningDataModule, ABC):
         rows, report = apply_filters(self.source_rows(), self.filters)
         if not rows:
             top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
-            raise InputError(
-                f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or change the prompts."
-            )
+            raise InputError(f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or edit prompts.")
         rows = apply_transforms(rows, self.transforms, derive_seed(seed, "transforms"))
         if self.num_rows is not None:
             if len(rows) < self.num_rows:
