@@ -15,7 +15,7 @@ from lightning_subliminal.audit.run import Audit
 from lightning_subliminal.core.io.bounds import MAX_SHOWN
 from lightning_subliminal.formats.row_errors import printable
 
-__all__ = ["ANSWER_MARKS", "LIMITS", "STATE_MARKS", "AuditView", "Group", "Line", "State"]
+__all__ = ["ANSWER_MARKS", "LIMITS", "STATE_MARKS", "AuditView", "FindingGroup", "Line", "State"]
 
 State = Literal["fine", "wrong", "flagged", "doubtful", "absent"]
 STATE_MARKS: dict[State, str] = {"fine": "✓", "wrong": "✗", "flagged": "⚑", "doubtful": "!", "absent": "?"}
@@ -48,7 +48,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Group:
+class FindingGroup:
     """Findings of one rule.
 
     Attributes:
@@ -147,7 +147,7 @@ class AuditView:
             f"({MAX_SHOWN.how})."
         )
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[FindingGroup]:
         """Return the findings by rule, worst first, with equal messages merged."""
         found: dict[str, list[Finding]] = {}
         for each in self.audit.findings:
@@ -157,7 +157,7 @@ class AuditView:
             folded: dict[str, list[str]] = {}
             for each in findings:
                 folded.setdefault(printable(each.says), []).append(printable(each.where))
-            groups.append(Group(rule, findings[0].level, RULES[rule].means, len(findings), list(folded.items())))
+            groups.append(FindingGroup(rule, findings[0].level, RULES[rule].means, len(findings), list(folded.items())))
         return groups
 
     def answers(self) -> list[Answer]:
