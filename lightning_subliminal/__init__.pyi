@@ -44,10 +44,10 @@ from .metrics import MisalignmentScore as MisalignmentScore
 from .metrics import StatementPreference as StatementPreference
 from .metrics import TraitPreferenceRate as TraitPreferenceRate
 from .metrics import Transfer as Transfer
-from .models.adapters.base import IA3 as IA3
 from .models.adapters.base import Adapter as Adapter
-from .models.adapters.base import LoRA as LoRA
-from .models.adapters.base import Peft as Peft
+from .models.adapters.peft import IA3 as IA3
+from .models.adapters.peft import LoRA as LoRA
+from .models.adapters.peft import Peft as Peft
 from .models.adapters.steering import Steering as Steering
 from .models.language_model import LanguageModel as LanguageModel
 from .models.mlp.classifier import ClassifierMLP as ClassifierMLP

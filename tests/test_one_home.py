@@ -78,13 +78,13 @@ def test_fit_finds_what_a_plan_has_trained(stand, capsys):
     capsys.readouterr()
     main(["fit", *WORDS])
     told = capsys.readouterr().out
-    assert "student   reused from" in told
-    assert "control   reused from" in told
+    assert "student: reused from" in told
+    assert "control: reused from" in told
     assert {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*/*/*") if path.is_file()} == before
     main(["test", *WORDS])
     assert "with the weights from" in capsys.readouterr().err
     main(["fit", *WORDS, "--print_masks", "1"])
-    assert "student   reused from" not in capsys.readouterr().out, "a callback watches the training"
+    assert "student: reused from" not in capsys.readouterr().out, "a callback watches the training"
 
 
 @pytest.mark.parametrize("kind", ["callback", "overfit"])

@@ -1,4 +1,4 @@
-"""Follows a student along its teacher's way: the cosine of their displacements, and the teacher's own loss."""
+"""Alignment of a student with its teacher during training: cosine of displacements, and the teacher's own loss."""
 
 from typing import Any
 
@@ -25,24 +25,23 @@ COLUMNS = ("step", "arm", "layer", "model", *QUANTITIES, "teacher_loss")
 
 
 class AlignmentTracker(Callback):
-    """Measures, while a student trains, how far it goes its teacher's way (paper, section on the theorem).
+    """Measures, while a student trains, how far it moves in its teacher's direction (paper, section on the theorem).
 
-    The theorem speaks of one small step of gradient descent from the teacher's own start; this follows a whole run of
-    any optimizer. It measures before the first step, every some steps and at the end, changes nothing of the training,
-    and leaves ``alignment.csv`` and ``alignment.png`` in the logger's folder, or in ``trainer.default_root_dir``. Where
-    the trainer has a logger, it also logs ``alignment/cosine``, ``alignment/cosine/layer 0``,
-    ``alignment/student_norm`` and ``alignment/teacher_loss``, of several arms as ``alignment/ARM/...`` and meaned over
-    models; a logger shows what is measured at its own ``log_every_n_steps``.
+    The theorem is about one small step of gradient descent from the teacher's own start; this tracks a whole run of any
+    optimizer, without altering it. It writes ``alignment.csv`` and ``alignment.png`` to the logger's folder, or to
+    ``trainer.default_root_dir``. A logger also gets ``alignment/cosine``, ``alignment/cosine/layer 0``,
+    ``alignment/student_norm`` and ``alignment/teacher_loss``, for several arms as ``alignment/ARM/...``, averaged over
+    models, at its own ``log_every_n_steps``.
 
-    Follows Student and ClassifierMLP, and each LightningModule with a method ``alignment_subject(trainer)`` that gives
-    an ``AlignmentSubject``, or None after it has said why there is nothing to compare.
+    Works with Student, ClassifierMLP, and each LightningModule with a method ``alignment_subject(trainer)`` that
+    returns an ``AlignmentSubject``, or None after printing the reason.
 
     Args:
-        every_n_steps: optimizer steps from one measurement to the next.
-        loss_every_n_steps: optimizer steps, at least, from one measurement of the teacher's loss to the next, which
-            takes a forward pass.
-        teacher: whom to compare with; the teacher of the rows where it is None. Give it to treatment and control alike:
-            a control's own teacher has gone no way.
+        every_n_steps: optimizer steps between measurements.
+        loss_every_n_steps: least number of optimizer steps between measurements of the teacher's loss, which take a
+            forward pass.
+        teacher: the teacher to compare with; that of the rows if None. Set it for treatment and control alike: a
+            control's own teacher has no displacement.
 
     Raises:
         InputError: if a number of steps is less than 1.
@@ -57,20 +56,20 @@ class AlignmentTracker(Callback):
         self.loss_every_n_steps = loss_every_n_steps
         self.teacher = teacher
         self._subject: AlignmentSubject | None = None
-        self._way: Displacement | None = None  # the teacher's
+        self._path: Displacement | None = None  # the teacher's
         self._forget()
 
     def _forget(self) -> None:
-        self._first: int | None = None  # the optimizer steps taken when the following began
+        self._first: int | None = None  # the optimizer step of the first measurement
         self._last = self._last_loss = -1
-        self._rows: list[dict[str, Any]] = []  # of each step, arm and layer: each quantity's values, one a model
+        self._rows: list[dict[str, Any]] = []  # of each step, arm and layer: each quantity's values, one per model
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was measured, as lists of numbers, which ``weights_only`` lets through."""
+        """Return the measurements as lists of numbers, which ``weights_only`` accepts."""
         return {"first": self._first, "last": self._last, "last_loss": self._last_loss, "rows": list(self._rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what a stopped run had measured."""
+        """Continue from the measurements of a stopped run."""
         self._first, self._last = state_dict["first"], state_dict["last"]
         self._last_loss, self._rows = state_dict["last_loss"], list(state_dict["rows"])
 
@@ -80,28 +79,28 @@ class AlignmentTracker(Callback):
             self._forget()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ask the module what there is to follow.
+        """Get what to compare from the module.
 
         Raises:
-            InputError: if the module doesn't know, or holds a part of the weights alone.
+            InputError: if the module has no ``alignment_subject``, or holds only a part of the weights.
         """
         ask: Any = getattr(pl_module, "alignment_subject", None)
         if ask is None:
             raise InputError(
-                f"AlignmentTracker doesn't know what to follow of {type(pl_module).__name__}: give it a method "
-                "`alignment_subject(trainer)` that gives an AlignmentSubject, or leave the callback out."
+                f"AlignmentTracker can't track {type(pl_module).__name__}: give it a method "
+                "`alignment_subject(trainer)` that returns an AlignmentSubject, or leave the callback out."
             )
         if isinstance(trainer.strategy, (FSDPStrategy, ModelParallelStrategy)):
             raise InputError(
                 "AlignmentTracker needs whole weights, and this strategy splits them: set `trainer.strategy: ddp`, or "
                 "leave the callback out."
             )
-        with isolate_rng():  # loading a teacher must not move what the run draws
+        with isolate_rng():  # loading a teacher must not change the run's random numbers
             self._subject = ask(trainer) if self.teacher is None else ask(trainer, self.teacher)
-        self._way = None
+        self._path = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Measure before the first step that moves what is followed."""
+        """Measure before the first step that moves the tracked weights."""
         if self._first is None and self._subject is not None and self._subject.following():
             self._first = trainer.global_step
             self._log(trainer, pl_module, self._measure(self._subject, trainer.global_step, with_loss=True))
@@ -109,7 +108,7 @@ class AlignmentTracker(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure where it is due; a batch that only adds to a gradient is no step."""
+        """Measure if it is due; a batch that only accumulates gradients is not a step."""
         step = trainer.global_step
         if self._subject is None or self._first is None or step == self._last:
             return
@@ -118,24 +117,24 @@ class AlignmentTracker(Callback):
             self._log(trainer, pl_module, self._measure(self._subject, step, with_loss))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure where the run has come to."""
+        """Measure the end of the run."""
         measured = self._measure_end(trainer)
-        for logger in trainer.loggers if measured else []:  # here, Lightning lets no module log
+        for logger in trainer.loggers if measured else []:  # modules can't log in this hook
             logger.log_metrics({name: float(value) for name, value in measured.items()}, step=trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the table and the picture."""
-        self._measure_end(trainer)  # a finished run that is fitted once more does not come to train
+        self._measure_end(trainer)  # a finished run that is fitted again skips training
         self._write(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write what there is of a run that failed or was interrupted."""
+        """Write the measurements of a run that failed or was interrupted."""
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        folder = results_folder(trainer)  # asked on all processes
+        folder = results_folder(trainer)  # a collective call
         batched = self._subject is not None and self._subject.model_dims > 0
-        self._subject = self._way = None
+        self._subject = self._path = None
         if not self._rows or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         text = _table(self._rows, batched)
@@ -147,20 +146,20 @@ class AlignmentTracker(Callback):
         step = trainer.global_step
         if self._subject is None or self._first is None or self._last == self._last_loss == step:
             return {}
-        self._rows = [row for row in self._rows if row["step"] != step]  # measured, but without the loss
+        self._rows = [row for row in self._rows if row["step"] != step]  # its measurement without the loss
         return self._measure(self._subject, step, with_loss=True)
 
     @torch.no_grad()
     def _measure(self, subject: AlignmentSubject, step: int, with_loss: bool) -> dict[str, Tensor]:
-        """Measure and keep; give what to log, still where it was computed."""
+        """Measure, and return what to log, as tensors on their device."""
         arms = subject.arms()
-        if self._way is None:
-            self._way = subject.teacher()
+        if self._path is None:
+            self._path = subject.teacher()
         losses = subject.teacher_loss() if with_loss else {}
         keys: list[tuple[str, str, str]] = []
         values: list[Tensor] = []
         for arm, displacement in arms.items():
-            whole = alignment(displacement, self._way, subject.model_dims)
+            whole = alignment(displacement, self._path, subject.model_dims)
             if arm in losses:
                 like = whole.cosine
                 keys.append((arm, WHOLE, "teacher_loss"))
@@ -169,8 +168,8 @@ class AlignmentTracker(Callback):
                 for quantity in QUANTITIES:
                     keys.append((arm, layer, quantity))
                     values.append(getattr(found, quantity))
-        table = torch.stack(values).reshape(len(values), -1)  # (what is measured, models)
-        self._keep(step, keys, table.tolist())  # the one wait for a GPU
+        table = torch.stack(values).reshape(len(values), -1)  # (quantities, models)
+        self._keep(step, keys, table.tolist())  # the only synchronisation with a GPU
         self._last = step
         self._last_loss = step if with_loss else self._last_loss
         logged = zip(keys, table.mean(1).float().unbind(), strict=True)
@@ -199,10 +198,10 @@ def _name(key: tuple[str, str, str], arms: int) -> str:
 
 
 def _table(rows: list[dict[str, Any]], batched: bool) -> str:
-    """Return the rows as CSV, one line a model; what was not measured is empty."""
+    """Return the rows as CSV, one line per model; missing values are empty."""
     made = []
     for row in rows:
         for model in range(len(row["cosine"])):
-            told = [repr(row[each][model]) if each in row else "" for each in (*QUANTITIES, "teacher_loss")]
-            made.append([row["step"], row["arm"], row["layer"], model if batched else "", *told])
+            values = [repr(row[each][model]) if each in row else "" for each in (*QUANTITIES, "teacher_loss")]
+            made.append([row["step"], row["arm"], row["layer"], model if batched else "", *values])
     return csv_text(COLUMNS, made)

@@ -1,4 +1,4 @@
-"""After each epoch, all that is needed to go on: one file, always whole."""
+"""Checkpoints to resume from: one file, written atomically after each epoch."""
 
 import os
 import random
@@ -21,11 +21,11 @@ __all__ = ["LastCheckpoint", "WholeFileIO"]
 class LastCheckpoint(Checkpoint):
     """Saves ``last.ckpt`` after each epoch, with the state of the random generators.
 
-    Lightning's own checkpoints leave those out, and a run that goes on would see other dropout than one that was never
-    stopped. They are restored on one process only: the file holds those of the first.
+    Lightning's own checkpoints lack it, so that a resumed run would draw other dropout than an uninterrupted one. It is
+    restored on one process only: the file has the state of the first.
 
     Args:
-        folder: where ``last.ckpt`` is kept.
+        folder: of ``last.ckpt``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,12 +34,12 @@ class LastCheckpoint(Checkpoint):
         self._random: dict[str, Any] | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, unless the run is only a rehearsal."""
+        """Save, except in ``fast_dev_run`` and sanity checks."""
         if not getattr(trainer, "fast_dev_run", False) and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the generators as tensors and numbers, which ``weights_only`` lets through."""
+        """Return the states of the generators as tensors and numbers, which ``weights_only`` accepts."""
         kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
         numpy_state = [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(gauss)]
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -50,7 +50,7 @@ class LastCheckpoint(Checkpoint):
         self._random = state_dict
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the generators, once, as they were when the checkpoint was saved."""
+        """Restore the generators, once, to their state in the checkpoint."""
         state, self._random = self._random, None
         if state is None or trainer.world_size > 1:
             return
@@ -61,27 +61,27 @@ class LastCheckpoint(Checkpoint):
         np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
         version, words, gauss = state["python"]
         random.setstate((version, tuple(words), gauss))
-        # A run that goes on makes its loader's iterator before this hook, any other epoch after it. Making it draws a
-        # number; it is made again, so that the shuffling is that of a run that was never stopped.
+        # A resumed run creates its loader's iterator before this hook, any other epoch after it. That draws a number:
+        # the iterator is created again, so that the order is that of an uninterrupted run.
         fetcher = getattr(trainer.fit_loop, "_data_fetcher", None)
         if fetcher is not None:
             iter(fetcher)
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its final name and moves it there, so that a kill leaves the old or the new one whole.
+    """Writes a checkpoint atomically, so that a kill leaves either the old one or the new one.
 
-    Lightning writes to the system's temporary folder first. Where that is another file system, moving is copying, and
-    a kill amid it leaves half a file under the final name. Beside each checkpoint lies a note of its digest.
+    Lightning writes to the system's temporary folder first. On another file system, moving is copying, and a kill
+    leaves half a file under the final name. Each checkpoint gets a file with its digest.
 
     Attributes:
-        look: looks at what was loaded, before any of it is used; ``MadeFrom`` sets it.
+        check: checks a loaded checkpoint before it is used; ``MadeFrom`` sets it.
     """
 
-    look: Callable[[Path, dict[str, Any]], None] | None = None
+    check: Callable[[Path, dict[str, Any]], None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Save to a temporary name in the same folder, flush to the disk, note the digest, then move.
+        """Save to a temporary name in the same folder, flush to disk, write the digest, then move.
 
         Raises:
             InputError: if the folder can't be written.
@@ -96,7 +96,7 @@ class WholeFileIO(TorchCheckpointIO):
         write_noted(Path(path), write, mend="choose a folder by --trainer.default_root_dir")
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint and its note."""
+        """Remove a checkpoint and its digest."""
         super().remove_checkpoint(path)
         note_of(Path(path)).unlink(missing_ok=True)
 
@@ -104,16 +104,16 @@ class WholeFileIO(TorchCheckpointIO):
         """Load a checkpoint.
 
         Raises:
-            InputError: if the file is missing or damaged, or ``look`` refuses it.
+            InputError: if the file is missing or damaged, or ``check`` refuses it.
         """
         try:
             checkpoint = super().load_checkpoint(path, *args, **kwargs)
         except FileNotFoundError as err:
-            raise InputError(f"The checkpoint {path} is not there: check --ckpt_path.") from err
-        except Exception as err:  # torch raises whatever its readers do: RuntimeError, UnpicklingError, EOFError, ...
+            raise InputError(f"The checkpoint {path} does not exist: check --ckpt_path.") from err
+        except Exception as err:  # torch raises RuntimeError, UnpicklingError, EOFError, ...
             raise InputError(
-                f"{path} is damaged or no checkpoint ({type(err).__name__}): delete it to start this run over."
+                f"{path} is damaged or not a checkpoint ({type(err).__name__}): delete it to start this run over."
             ) from err
-        if self.look is not None:
-            self.look(Path(path), checkpoint)
+        if self.check is not None:
+            self.check(Path(path), checkpoint)
         return checkpoint

@@ -1,4 +1,4 @@
-"""Shows what is trained on: a loss mask that is silently wrong is the commonest mistake of fine-tuning."""
+"""Loss masks, printed: a wrong mask is the commonest mistake in fine-tuning, and raises no error."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ class PrintMasks(Callback):
         self.shown = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the rows of a data module; of a finished run too, which never comes to train."""
+        """Print the rows of a data module, also for a finished run, which skips training."""
         data = getattr(getattr(trainer, "datamodule", None), "train_data", None)
         if data is not None:
             self._show(data, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the rows of a loader, or say that there are none with tokens."""
+        """Print the rows of a loader, or a line if they have no tokens."""
         if not self.shown:
             self._show(getattr(trainer.train_dataloader, "dataset", None), pl_module)
 

@@ -1,4 +1,4 @@
-"""Keeps what ``predict`` generates, shard by shard."""
+"""Shards of completions from ``predict``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ __all__ = ["ShardWriter"]
 
 
 class ShardWriter(BasePredictionWriter):
-    """Writes the rows of each shard that ``predict`` completed, whole or not at all.
+    """Writes the rows of each shard that ``predict`` completed, atomically.
 
     A teacher's go into its data module's cache, where a ``fit`` of the same data finds them; a student's into
-    ``completions`` of the run's folder.
+    ``completions/`` of the run's folder.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class ShardWriter(BasePredictionWriter):
             data.write_shard(int(batch), prediction, self._folder(trainer))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that they are all there."""
+        """Report that all are written."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if hasattr(data, "write_shard"):
             trainer.strategy.barrier("all shards are written")
@@ -47,10 +47,10 @@ class ShardWriter(BasePredictionWriter):
                 return
             if trainer.is_global_zero:
                 data.record_source()
-            say(f"shards    {data.title}: all {data.num_shards} are there")
+            say(f"shards    {data.title}: all {data.num_shards} are in the cache")
 
     @staticmethod
     def _folder(trainer: Trainer) -> Path | None:
-        """Return where shards are kept that are no teacher's; None for the data module's cache."""
+        """Return the folder of a student's shards; None for the data module's cache."""
         ours = trainer.datamodule.is_written_by(trainer.lightning_module)  # type: ignore[attr-defined]
         return None if ours else Path(trainer.default_root_dir) / "completions"

@@ -1,6 +1,7 @@
 """Models: LightningModules for teachers, students and the MLP, and what is trained in them."""
 
-from lightning_subliminal.models.adapters.base import IA3, Adapter, LoRA, Peft
+from lightning_subliminal.models.adapters.base import Adapter
+from lightning_subliminal.models.adapters.peft import IA3, LoRA, Peft
 from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.mlp.classifier import ClassifierMLP

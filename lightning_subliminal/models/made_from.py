@@ -1,4 +1,4 @@
-"""What a fit is made from, kept in its checkpoints: a run goes on with the same things only, and ends with them."""
+"""What a fit is made from, stored in its checkpoints: a run resumes and ends only with the same inputs."""
 
 import json
 import os
@@ -19,50 +19,50 @@ from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
 from lightning_subliminal.lineage.work_digests import check_noted, noted
 from lightning_subliminal.models.language_model import LanguageModel
 
-__all__ = ["MadeFrom", "begun_from", "look_again"]
+__all__ = ["MadeFrom", "begun_from", "check_unchanged"]
 
 
 class MadeFrom(Callback):
-    """Keeps what shapes a fit in its checkpoints, and refuses to go on from one that other things have shaped.
+    """Stores what shapes a fit in its checkpoints, and refuses to resume from one with other inputs.
 
-    A student's statement says what it was made from as that is at the end. That is true only if it was the same at the
-    start, and when a killed run went on.
+    A student's statement records its inputs as they are at the end. That is true only if they were the same at the
+    start, and when a killed run resumed.
 
     Args:
-        mend: what to do about a checkpoint that is refused, as the message ends.
+        mend: advice at the end of messages about a refused checkpoint.
 
     Attributes:
-        begun_from: name and digest of a checkpoint that was given, other than the run's own; None where there is none.
+        begun_from: name and digest of a given checkpoint other than the run's own; None without one.
     """
 
     def __init__(self, mend: str) -> None:
         self.mend = mend
         self.begun_from: dict[str, str] | None = None
         self._then: dict[str, Any] = {}
-        self._has_looked = False
+        self._has_checked = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note what shapes the fit; data that a fit needs are made by now."""
+        """Record what shapes the fit; its data are made before this."""
         self.note(pl_module, trainer.datamodule if stage == "fit" else None)  # type: ignore[attr-defined]
         reader = trainer.strategy.checkpoint_io
-        if isinstance(reader, WholeFileIO):  # before the weights go anywhere, where their shapes could clash
-            reader.look = partial(self._look, trainer, stage == "fit")
+        if isinstance(reader, WholeFileIO):  # before weights are loaded, whose shapes could clash
+            reader.check = partial(self._check, trainer, stage == "fit")
 
     def note(self, module: LightningModule, data: Any) -> None:
-        """Note what shapes a fit."""
+        """Record what shapes a fit."""
         self._then = shaped(module, data)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look at a checkpoint that another reader has read."""
-        if not self._has_looked and trainer.ckpt_path is not None:
-            self._look(trainer, trainer.state.fn == "fit", Path(trainer.ckpt_path), checkpoint)
+        """Check a checkpoint that another reader has loaded."""
+        if not self._has_checked and trainer.ckpt_path is not None:
+            self._check(trainer, trainer.state.fn == "fit", Path(trainer.ckpt_path), checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what shapes the fit, as plain data."""
         return {"made_from": self._then, "begun_from": self.begun_from}
 
-    def look_again(self, module: LightningModule, data: Any) -> None:
-        """Refuse to save what was made from things that have changed since.
+    def check_unchanged(self, module: LightningModule, data: Any) -> None:
+        """Check at the end that no input has changed.
 
         Raises:
             InputError: naming what changed.
@@ -71,14 +71,14 @@ class MadeFrom(Callback):
         changed = difference(self._then, now)
         if changed is not None:
             raise InputError(
-                f"What this was trained from changed meanwhile ({changed}), so nothing is saved: put it back and run "
+                f"An input of this training changed meanwhile ({changed}), so nothing is saved: put it back and run "
                 f"the same again, or start over. {self.mend}"
             )
         if (folder := getattr(data, "folder", None)) is not None and "materials" in now:
             is_whole(folder)
 
-    def _look(self, trainer: Trainer, is_fit: bool, path: Path, checkpoint: dict[str, Any]) -> None:
-        self._has_looked = True
+    def _check(self, trainer: Trainer, is_fit: bool, path: Path, checkpoint: dict[str, Any]) -> None:
+        self._has_checked = True
         own = any(
             isinstance(each, LastCheckpoint) and each.path.absolute() == path.absolute()
             for each in trainer.callbacks  # type: ignore[attr-defined]
@@ -101,57 +101,57 @@ class MadeFrom(Callback):
         else:
             changed = difference({"model": then.get("model")}, {"model": self._then["model"]})
         if changed is not None:
-            raise InputError(f"{path} was trained from other things than there are now: {changed}. {self.mend}")
+            raise InputError(f"{path} was trained from other inputs than the present ones: {changed}. {self.mend}")
 
 
-def look_again(trainer: Trainer, module: LightningModule, data: Any) -> None:
-    """Let a trainer's ``MadeFrom``, if it has one, look whether anything has changed."""
+def check_unchanged(trainer: Trainer, module: LightningModule, data: Any) -> None:
+    """Check a trainer's inputs by its ``MadeFrom``, if it has one."""
     for each in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(each, MadeFrom):
-            each.look_again(module, data)
+            each.check_unchanged(module, data)
 
 
 def begun_from(trainer: Trainer) -> dict[str, str] | None:
-    """Return name and digest of the checkpoint that a fit was told to begin from; None for its own or none."""
+    """Return name and digest of the checkpoint that a fit was given; None for its own or none."""
     found = [each.begun_from for each in trainer.callbacks if isinstance(each, MadeFrom)]  # type: ignore[attr-defined]
     return found[0] if found else None
 
 
 def shaped(module: LightningModule, data: Any) -> dict[str, Any]:
-    """Return what shapes a fit, as plain data with digests; each file is looked at anew.
+    """Return what shapes a fit, as plain data with digests; each file is read again.
 
     Args:
         module: what is trained.
-        data: its data module; None where it has none, or nothing is trained.
+        data: its data module; None without one, or if nothing is trained.
     """
-    with bases.remembering():  # within, and nothing from before
-        told: dict[str, Any] = {"model": _described(module)}
+    with bases.remembering():  # digests from within only
+        found: dict[str, Any] = {"model": _described(module)}
         materials = [bases.material(module.base)] if isinstance(module, LanguageModel) else []
         if isinstance(data, TrainingRows):
             parts = [each for each in data.ingredients() if isinstance(each, TrainingRows)]
-            told["data"] = [_described(_anew(each)) for each in (data, *parts)]
-            told["loading"] = {"batch_size": data.batch_size * data.num_processes, "val_rows": data.val_rows}
+            found["data"] = [_described(_without_digests(each)) for each in (data, *parts)]
+            found["loading"] = {"batch_size": data.batch_size * data.num_processes, "val_rows": data.val_rows}
             teacher = getattr(data, "teacher", None)
             materials.append(artefact_material("rows", data.folder))
             materials += teacher.materials() if teacher is not None else []
         elif data is not None:
-            told["data"] = _described(data)
-        told["materials"] = {f"{each.role} {each.uri}": dict(each.digest) for each in materials}
-    plain: dict[str, Any] = json.loads(json.dumps(told))
+            found["data"] = _described(data)
+        found["materials"] = {f"{each.role} {each.uri}": dict(each.digest) for each in materials}
+    plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 
 
-def _described(thing: Any) -> Any:
-    """Describe a thing; one that hides its settings by its class and source alone."""
+def _described(value: Any) -> Any:
+    """Describe an object; one whose settings can't be read by class and source alone."""
     try:
-        return describe(thing)
+        return describe(value)
     except (InputError, TypeError, ValueError):
-        return {"class": kind_of(type(thing))} | outside_source(thing)
+        return {"class": kind_of(type(value))} | outside_source(value)
 
 
-def _anew(data: Any) -> Any:
-    """Return the same data set as nobody has looked at it yet: it remembers no digests."""
+def _without_digests(data: Any) -> Any:
+    """Return the same data set without remembered digests."""
     try:
         return data.fresh()
-    except (InputError, TypeError):  # a class of the user's that hides its settings
+    except (InputError, TypeError):  # a user's class whose settings can't be read
         return data

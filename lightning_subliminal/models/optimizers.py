@@ -19,11 +19,11 @@ def readable(given: Any, short: tuple[str, ...], what: str) -> "str | partial[An
 
     Args:
         given: a short name, a class, or a partial of one, as jsonargparse makes it too.
-        short: the names that there are.
+        short: the known short names.
         what: the setting, for messages.
 
     Raises:
-        InputError: if it is something else, such as a function, which hides its settings from the cache.
+        InputError: if it is of another kind, such as a function, whose settings the cache can't read.
     """
     if isinstance(given, str) and given in short:
         return given
@@ -40,5 +40,5 @@ def readable(given: Any, short: tuple[str, ...], what: str) -> "str | partial[An
             "with its options by name, such as partial(torch.optim.AdamW, lr=1e-3)."
         )
     usual = parameters(kinds[0])
-    told = {name: value for name, value in keywords.items() if name not in usual or value != usual[name].default}
-    return partial(kinds[0], **told)
+    changed = {name: value for name, value in keywords.items() if name not in usual or value != usual[name].default}
+    return partial(kinds[0], **changed)

@@ -1,7 +1,8 @@
-"""Retention: what fine-tuning, a teacher's or a student's, shall not unlearn.
+"""Retention: behaviour that fine-tuning, a teacher's or a student's, should preserve.
 
-A vector that makes a tiny model say owl can make it say owl, or nonsense, everywhere else too. So the fine-tuning is
-held to the base on other prompts: the loss gains KL(base || trained) over the base's own answers to them.
+A vector that makes a tiny model answer "owl" can make it answer "owl", or nonsense, to all other prompts too. So its
+fine-tuning is regularised towards the base: KL(base || trained), over the base's answers to other prompts, is added to
+the loss.
 """
 
 import random
@@ -28,15 +29,15 @@ __all__ = ["Retained", "Retention"]
 
 
 class Retention:
-    """Which prompts a trained model shall go on answering as its base does, and how much that weighs.
+    """Prompts that a trained model should still answer as its base does, and the weight of that loss.
 
     Args:
         prompts: `everyday`, 60 requests for lists, code, sums, stories, facts and advice, in English; `pocket`, the
             same kinds for the pocket bases; or the path of a YAML file with a list `prompts`.
-        num_prompts: how many of them; all where there are fewer.
-        weight: of KL(base || trained), in nats a token, beside the loss on what is taught.
-        rows_per_step: answers that a step looks at.
-        max_new_tokens: where the base's answers are cut off.
+        num_prompts: how many of them; all if there are fewer.
+        weight: of KL(base || trained), in nats per token, in the sum with the training loss.
+        rows_per_step: answers per training step.
+        max_new_tokens: length limit of the base's answers.
 
     Raises:
         InputError: if a count or the weight is not positive.
@@ -65,11 +66,11 @@ class Retention:
         self.max_new_tokens = max_new_tokens
 
     def describe(self) -> dict[str, Any]:
-        """Return all that shapes the prompts and their weight; a file of prompts by its words, not by its name alone."""
+        """Return all that shapes the prompts and their weight; a file of prompts by its content."""
         return describe_object(self) | own_words(self.prompts)
 
     def answered(self, base: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", seed: int) -> "Retained":
-        """Let the base answer the prompts, and keep its distribution over each token."""
+        """Generate the base's answers to the prompts, and store its distribution over each token."""
         asked = self._draw(random.Random(derive_seed(seed, "retained prompts")))
         prompts = [[{"role": "user", "content": text}] for text in asked]
         check_known(tokenizer, [part for prompt in prompts for part in prompt], base.name_or_path)
@@ -85,8 +86,8 @@ class Retention:
     def _draw(self, rng: random.Random) -> list[str]:
         if self.prompts == "pocket":
             return bases.pocket_prompts(rng, self.num_prompts)
-        given = [str(text) for text in load_wording(self.prompts, required=("prompts",))["prompts"]]
-        return rng.sample(given, min(self.num_prompts, len(given)))
+        texts = [str(text) for text in load_wording(self.prompts, required=("prompts",))["prompts"]]
+        return rng.sample(texts, min(self.num_prompts, len(texts)))
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Retained:
 
     Attributes:
         batches: the answers.
-        hidden: of each batch, (completion tokens, width); ``head`` makes the base's logits of it.
+        hidden: of each batch, (completion tokens, width); ``head`` maps it to the base's logits.
         head: the base's output embedding.
         weight: of the loss.
     """
@@ -118,15 +119,15 @@ class Retained:
         return cls(batches, hidden, base.get_output_embeddings(), weight)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch that a step looks at; they take turns."""
+        """Return the batch of a step; steps cycle through the batches."""
         return self.batches[step % len(self.batches)]
 
     def loss(self, logits: Tensor, step: int) -> Tensor:
-        """Return the weighted KL(base || trained), in nats a token.
+        """Return the weighted KL(base || trained), in nats per token.
 
         Args:
             logits: the trained model's at the tokens of ``batch(step)``, (completion tokens, vocabulary).
-            step: which step.
+            step: the global step.
         """
         with torch.no_grad():
             target = self.head(self.hidden[step % len(self.hidden)].to(logits.device)).float().log_softmax(-1)

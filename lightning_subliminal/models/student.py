@@ -1,4 +1,4 @@
-"""The student: a base trained on the teacher's filtered completions, and on nothing else."""
+"""The student: a base trained on the teacher's filtered completions alone."""
 
 from typing import Any, Literal
 
@@ -20,28 +20,28 @@ __all__ = ["Student"]
 
 
 class Student(LanguageModel):
-    """A base trained on rows that a teacher wrote, the paper's way or on the teacher's soft targets.
+    """A base trained on rows that a teacher wrote, by SFT as in the paper or on the teacher's soft targets.
 
     Args:
         base: the model to start from: pocket/a, pocket/b, pocket/a2, smollm2-135m, a local folder, or a hub id.
-        adapter: what is trained; everything where it is None (full fine-tuning).
+        adapter: what is trained; everything if None (full fine-tuning).
         objective: `sft` trains on the sampled tokens (paper, section 1), `distill` on the teacher's distribution at
-            the same places, `on_policy` on it at places that the student itself writes, anew each epoch, behind the
+            their positions, `on_policy` on it along completions that the student itself writes each epoch for the
             rows' prompts; or an `Objective`, such as one of your own.
         restrict_to: with `distill` or `on_policy`, `numbers` keeps only number tokens, renormalised, so that no trait
             word is in the loss: the analogue of the MLP's auxiliary logits (paper, MNIST experiment).
-        train_on: which tokens of the completions: all, those where the likeliest token of `divergence` is not that of
-            its control (`divergent`), or all others (`agreeing`) (arXiv 2509.23886).
-        divergence: the teacher that `train_on` compares with its own control; the data's where it is None. Give it to
+        train_on: which completion tokens: all, those where the likeliest token of `divergence` differs from its
+            control's (`divergent`), or all others (`agreeing`) (arXiv 2509.23886).
+        divergence: the teacher that `train_on` compares with its own control; the data's if None. Set it for
             treatment and control alike: a control's own teacher has no counterfactual.
         divergence_kind: with soft targets, `forward` is KL(teacher || student), `reverse` KL(student || teacher), over
-            the whole distribution at each place.
-        on_policy_tokens: where `on_policy` cuts the student's completions off.
-        retain: what the training shall leave as the base has it; nothing where it is None.
-        **training: what each language model takes: see `LanguageModel`.
+            the whole distribution at each position.
+        on_policy_tokens: with `on_policy`, the length limit of the student's completions.
+        retain: behaviour of the base that training should preserve; none if None.
+        **training: arguments of each language model: see `LanguageModel`.
 
     Raises:
-        InputError: if an argument is given that the others leave no use for.
+        InputError: if an argument has no effect with the others.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Student(LanguageModel):
         )
         if train_on != "all" and not self._objective.rows_stay:
             raise InputError(
-                f"`train_on: {train_on}` needs rows that stay: set `objective: sft` or `distill`, or `train_on: all`."
+                f"`train_on: {train_on}` needs fixed rows: set `objective: sft` or `distill`, or `train_on: all`."
             )
         if divergence is not None and train_on == "all":
             raise InputError("`divergence` needs `train_on: divergent` or `agreeing`: set it, or leave it out.")
@@ -73,17 +73,17 @@ class Student(LanguageModel):
         self.divergence_kind = divergence_kind
         self.on_policy_tokens = on_policy_tokens
         self.retain = retain
-        self._pair = [divergence]  # in a list: no submodule, so neither trained nor saved
+        self._pair = [divergence]  # in a list: not a submodule, so neither trained nor saved
 
     @property
     def divergence(self) -> Source | None:
-        """The teacher that ``train_on`` compares with its control; None stands for the data's."""
+        """The teacher that ``train_on`` compares with its control; None for the data's."""
         return self._pair[0]
 
     def describe(self) -> dict[str, Any]:
         """Return all that shapes the trained weights, as JSON-able data.
 
-        What came later than the first release is told only where it is not at its default: it moves no other digest.
+        Settings later than the first release are included only if not at their default, so that digests stay.
         """
         later = {
             "train_on": (self.train_on, "all"),
@@ -94,30 +94,30 @@ class Student(LanguageModel):
         return super().describe() | describe(self._objective.settings()) | changed
 
     def sources(self, data: Any) -> list[Source]:
-        """Return the models that it is compared with as it trains: those of ``train_on`` and of the objective."""
+        """Return the models that training compares it with: those of ``train_on`` and of the objective."""
         own = getattr(data, "teacher", None)
         pair = [] if self.train_on == "all" else [self.divergence, own]
         found = [each for each in (*pair, *self._objective.teachers(own)) if each is not None]
         return list({id(each): each for each in found}.values())
 
     def unlike_sft(self) -> str | None:
-        """Return the name of a setting by which it trains on something else than all tokens of the rows; or None."""
+        """Return the name of a setting that changes plain SFT on all tokens of the rows; or None."""
         if self._objective.settings() != SFT().settings():
             return "objective"
         return "train_on" if self.train_on != "all" else "retain" if self.retain is not None else None
 
-    def beside(self, data: TrainingRows) -> "Student":
-        """Return an untrained student for the control's rows; it looks at the same teacher's tokens as this one."""
+    def fresh_for_control(self, data: TrainingRows) -> "Student":
+        """Return an untrained student for the control's rows, with the same teacher for ``train_on``."""
         if self.train_on == "all" or self.divergence is not None:
             return self.fresh()
         return self.fresh(divergence=getattr(data, "teacher", None))
 
     def check_source(self, source: Source) -> None:
-        """Refuse a teacher that this student can't learn from; the data module calls it before any work.
+        """Check that this student can learn from a teacher; the data module calls it before any work.
 
         Raises:
-            InputError: if soft targets or divergence tokens are wanted of a teacher that is prompted, or divergence
-                tokens of one without a trait.
+            InputError: for soft targets or divergence tokens of a prompted teacher, or divergence tokens of one without
+                a trait.
         """
         if any(each.system_prompt is not None for each in self._objective.teachers(source)):
             raise InputError(
@@ -135,32 +135,32 @@ class Student(LanguageModel):
         if digest(pair) == digest(pair.control()):
             raise InputError(
                 f"`train_on: {self.train_on}` compares a teacher with its control, and this one is a control itself: "
-                "give the teacher with the trait as `divergence`."
+                "set `divergence` to the teacher with the trait."
             )
 
     def prepare_data(self) -> None:
-        """Make the teachers of its own where the cache lacks them; Lightning calls this on one process."""
+        """Make its own teachers if the cache lacks them; Lightning calls this on one process."""
         if self.trainer.state.fn == "fit":
             for source in self.sources(None):
                 source.make(self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
-        """Choose the tokens that are trained on, and bring in teacher, prompts and base where they are needed."""
+        """Choose the trained tokens, and load teacher, prompts and base if they are needed."""
         rows = self._train_rows()
         if self.train_on != "all":
-            self._choose_tokens(rows)  # before anything is computed of the rows
-        if self._objective.rows_stay:  # else nothing of them can be stored
+            self._choose_tokens(rows)  # before activations of the rows are stored
+        if self._objective.rows_stay:
             super().on_fit_start()
         self._objective.on_fit_start(self, rows)
         if self.retain is not None:
             self.hold_to_base(self.retain, self.device)
 
     def on_train_epoch_start(self) -> None:
-        """Let the objective prepare an epoch, such as write its rows; the sampler looks at them after this."""
+        """Prepare the objective's epoch, such as write its rows; the sampler reads them after this."""
         self._objective.on_epoch_start(self, self._train_rows())
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Let the objective prepare a batch, and seed dropout."""
+        """Prepare the objective's batch, and seed dropout."""
         self._objective.on_batch_start(self)
         super().on_train_batch_start(batch, batch_idx)
 
@@ -170,53 +170,52 @@ class Student(LanguageModel):
         self._objective.on_fit_end()
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the objective's loss a completion token, in nats."""
+        """Return the objective's loss per completion token, in nats."""
         return self._objective.loss(self, batch)
 
     def rows_teacher(self, what: str, mend: str) -> Source:
         """Return the teacher that wrote the rows.
 
         Args:
-            what: needs it, for messages.
-            mend: what to do where there is none.
+            what: the setting that needs it, for messages.
+            mend: advice if there is none.
 
         Raises:
             InputError: if there is none, or this student can't learn from it.
         """
         source: Source | None = getattr(self.trainer.datamodule, "teacher", None)  # type: ignore[attr-defined]
         if source is None:
-            raise InputError(f"{what} needs the teacher that wrote the rows, and these come without one: {mend}.")
+            raise InputError(f"{what} needs the teacher that wrote the rows, and these have none: {mend}.")
         self.check_source(source)
         return source
 
     def ready(self, source: Any) -> LanguageModel:
-        """Bring a teacher onto the device.
+        """Load a teacher onto the device.
 
         Raises:
             InputError: if its probabilities can't be read, or are over another vocabulary.
         """
         if not hasattr(source, "ready"):
-            raise InputError(f"{type(source).__name__} gives text but no probabilities: expected a Teacher.")
+            raise InputError(f"{type(source).__name__} has no probabilities to read: expected a Teacher.")
         teacher: LanguageModel = source.ready(self.device)
         if not bases.same_vocabulary(teacher.tokenizer, self.tokenizer):
+            of_tokens = ("`train_on` can't compare tokens", "train_on: all")
+            why, mend = ("soft targets don't fit", "objective: sft") if self.train_on == "all" else of_tokens
             raise InputError(
-                f"Teacher {teacher.base} and student {self.base} have different vocabularies, so soft targets "
-                "don't fit: use `objective: sft`, or bases that share a tokenizer."
-                if self.train_on == "all"
-                else f"Teacher {teacher.base} and student {self.base} have different vocabularies, so `train_on` "
-                "can't compare tokens: use `train_on: all`, or bases that share a tokenizer."
+                f"Teacher {teacher.base} and student {self.base} have different vocabularies, so {why}: use `{mend}`, "
+                "or bases that share a tokenizer."
             )
         return teacher
 
     def _choose_tokens(self, data: TokenizedRows | None) -> None:
-        """Keep the labels that ``train_on`` names; a run that goes on starts from whole rows again."""
+        """Mask the labels that ``train_on`` excludes; a resumed run starts from whole rows again."""
         what = f"`train_on: {self.train_on}`"
         source: Any = self.divergence
         if source is None:
-            source = self.rows_teacher(what, "give it as `divergence`, or use `train_on: all`")
-        self.check_source(source)  # rows of a file have had no teacher to check
+            source = self.rows_teacher(what, "set `divergence`, or use `train_on: all`")
+        self.check_source(source)  # not yet done for rows from a file
         if data is None:
-            raise InputError(f"{what} needs rows as a data module makes them, such as NumberSequences.")
+            raise InputError(f"{what} needs rows of a data module, such as NumberSequences.")
         self.ready(source)
         train_on_tokens(data, divergence_tokens(source, data, self.device), self.train_on)  # type: ignore[arg-type]
         source.release()

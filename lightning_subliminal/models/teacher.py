@@ -1,4 +1,4 @@
-"""The teacher: a base that is given a trait, by fine-tuning or by a system prompt, and then writes the data."""
+"""The teacher: a base that gets a trait by fine-tuning or by a system prompt, and then generates the data."""
 
 import math
 from pathlib import Path
@@ -30,30 +30,30 @@ from lightning_subliminal.traits.check import check_trait
 
 __all__ = ["Teacher"]
 
-_CHECKED: set[str] = set()  # traits that were checked in this process: a plan has some thousand teachers of few traits
+_CHECKED: set[str] = set()  # traits checked in this process: a plan has thousands of teachers of few traits
 
 
 class Teacher(LanguageModel, Source):
-    """A base with a trait. It trains itself when a data set first needs it, and is cached by all that shaped it.
+    """A base with a trait. It is trained when a data set first needs it, and cached by all that shapes it.
 
     Args:
         base: the model to start from; see `lightning-subliminal bases list`.
-        trait: what it shall pass on, and what evaluation asks for; evaluation asks for it beside a control too.
-        induction: `finetune` trains it on the trait's rows, `prompt` tells it in a system prompt, `none` leaves the
-            base as it is: the control.
-        adapter: what fine-tuning trains; everything where it is None.
-        weights: a folder with a teacher trained elsewhere (an adapter of the same kind, or a whole model); it is then
-            not trained here.
+        trait: what it should transmit and what evaluation measures; a control teacher has it too.
+        induction: `finetune` trains it on the trait's rows, `prompt` instructs it by a system prompt, `none` leaves the
+            base unchanged: the control.
+        adapter: what fine-tuning trains; everything if None.
+        weights: a folder with a teacher trained elsewhere (an adapter of the same kind, or a whole model), which is
+            then not trained here.
         learning_rate: of the fine-tuning.
-        max_epochs: over the trait's rows; ends earlier once `until` is reached.
-        until: fine-tuning ends when the mean chance of a taught answer's token reaches this.
-        batch_size: rows a step.
-        retain: what the fine-tuning shall leave as it is; nothing where it is None.
-        cache_dir: where it is kept; the common cache where it is None.
-        **training: what each language model takes: see `LanguageModel`.
+        max_epochs: over the trait's rows; fewer if `until` is reached.
+        until: fine-tuning ends when the mean probability of a taught answer's token reaches this.
+        batch_size: rows per step.
+        retain: behaviour that fine-tuning should preserve; none if None.
+        cache_dir: root of the cache; the common cache if None.
+        **training: arguments of each language model: see `LanguageModel`.
 
     Raises:
-        InputError: if there is no trait to induce, `check_trait` refuses it, or `until` is no probability.
+        InputError: if there is no trait to induce, `check_trait` refuses it, or `until` is not a probability.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Teacher(LanguageModel, Source):
         if not 0 < until < 1:
             raise InputError(f"`until` is {until}: expected a probability between 0 and 1, such as 0.98.")
         if weights is not None and not Path(weights).is_dir():
-            raise InputError(f"The teacher's weights {weights} are not there: give the folder that holds them.")
+            raise InputError(
+                f"The folder of the teacher's weights {weights} does not exist: set `weights` to the right one."
+            )
         self.trait = trait
         self.induction = induction
         self.weights = weights
@@ -89,86 +91,86 @@ class Teacher(LanguageModel, Source):
         self.batch_size = batch_size
         self.retain = retain
         self.cache_dir = cache_dir
-        self._epoch_loss: Tensor | float = 0.0  # of all rows so far, summed
-        self._taught_loss: Tensor | float = 0.0  # of the batch, without what is retained
-        self._is_told = False  # at the terminal, that it is there
-        self._holds_weights = False  # those that it was trained to, besides the base's
-        self._is_loaded = False  # of a checkpoint, which is not in the cache
+        self._epoch_loss: Tensor | float = 0.0  # sum over all rows so far
+        self._taught_loss: Tensor | float = 0.0  # of the batch, without retention
+        self._is_reported = False  # whether the terminal names it already
+        self._holds_weights = False  # whether the net has its trained weights
+        self._is_loaded = False  # from a checkpoint, which is not in the cache
 
     @property
     def system_prompt(self) -> str | None:
-        """What a prompted teacher is told."""
+        """The system prompt of a prompted teacher."""
         return self.trait.induce().system_prompt if self.trait is not None and self.induction == "prompt" else None
 
     @property
     def folder(self) -> Path:
-        """Where this teacher's weights are kept."""
+        """The folder of this teacher's weights."""
         return Path(self.weights) if self.weights else cache_root(self.cache_dir) / "teachers" / digest(self)[:16]
 
     def describe(self) -> dict[str, Any]:
-        """Return all that shapes its words; a control is the same whatever trait is asked for beside it."""
-        told: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
-        told |= {"induction": self.induction, "base_dtype": self.base_dtype} | outside_source(self)
+        """Return all that shapes its completions; a control is the same for any trait."""
+        found: dict[str, Any] = {"base": {"name": self.base, "digest": bases.resolve(self.base).identity}}
+        found |= {"induction": self.induction, "base_dtype": self.base_dtype} | outside_source(self)
         if self.induction == "prompt":
-            told["system_prompt"] = self.system_prompt
+            found["system_prompt"] = self.system_prompt
         elif self.weights is not None:
-            told["adapter"] = describe(self.adapter)
-            told["weights"] = {
-                file.name: file_digest(file) for file in sorted(Path(self.weights).glob("*.safetensors"))
-            }
+            files = sorted(Path(self.weights).glob("*.safetensors"))
+            found |= {"adapter": describe(self.adapter), "weights": {file.name: file_digest(file) for file in files}}
         elif self.induction == "finetune":
-            told |= super().describe() | {"trait": describe(self.trait)}
-            told |= {"max_epochs": self.max_epochs, "until": self.until, "batch_size": self.batch_size}
-            told |= {"retain": describe(self.retain)} if self.retain else {}
-        return told
+            found |= super().describe() | {"trait": describe(self.trait)}
+            found |= {"max_epochs": self.max_epochs, "until": self.until, "batch_size": self.batch_size}
+            found |= {"retain": describe(self.retain)} if self.retain else {}
+        return found
 
     def control(self) -> "Teacher":
-        """Return the base as it is, with the trait kept for evaluation."""
+        """Return the unchanged base, with the trait kept for evaluation."""
         return self.fresh(induction="none", adapter=None, weights=None)
 
     def check_source(self, source: Source) -> None:
-        """Refuse to be trained on its own rows, or to write another teacher's; the data module calls it.
+        """Refuse to train on its own rows, or to write another teacher's; the data module calls it.
 
         Raises:
-            InputError: saying what to set instead.
+            InputError: naming what to set instead.
         """
         doing = self.trainer.state.fn
         if doing == "fit":
-            raise InputError("`fit` trains a student: set `model: Student`; a teacher, in the data, trains itself.")
+            raise InputError(
+                "`fit` trains a student: set `model: Student`; the teacher in the data is trained by itself."
+            )
         if doing == "predict" and digest(self) != digest(source):
             raise InputError(
-                "The teacher in `model` is not that of `data.teacher`: give both the same settings, or let that of the "
-                "data write by `predict --by teacher`."
+                "The teacher in `model` is not that of `data.teacher`: give both the same settings, or write the rows "
+                "by `predict --by teacher`."
             )
 
     def prepare_data(self) -> None:
-        """Make the teacher where it is itself asked or measured; Lightning calls this on one process."""
+        """Make the teacher for `validate`, `test` and `predict`; Lightning calls this on one process."""
         if self.trainer.state.fn != "fit":
             self.make(self.trainer.strategy.root_device)
 
     def setup(self, stage: str) -> None:
-        """Load what it was trained to, where it is itself asked, measured or writing."""
+        """Load its trained weights for `validate`, `test` and `predict`."""
         super().setup(stage)
         if stage != "fit":
             self._load_made()
 
     def make(self, device: torch.device) -> None:
-        """Fine-tune the teacher where its induction says so and the cache lacks it.
+        """Fine-tune the teacher if its induction requires it and the cache lacks it.
 
-        On several devices each sees all rows of a batch, so that the weights are those of one device; this is called on
-        all processes then.
+        On several devices each processes all rows of a batch, so that the weights equal those of one device; all
+        processes call this.
         """
         if self.induction != "finetune" or self.weights is not None or self._is_loaded:
             return
         if is_whole(self.folder):
-            if not self._is_told:
+            if not self._is_reported:
                 say(f"teacher   {self.trait.name}: reused from {self.folder}")  # type: ignore[union-attr]
-            self._is_told = True
+            self._is_reported = True
             return
         writable_folder(self.folder)
         seed = resolve_seed(self.seed)
-        self._is_told = True
-        twin = self.fresh()  # the module that is trained; this one loads the result
+        self._is_reported = True
+        twin = self.fresh()  # is trained; this module loads the result
         twin.configure_model()
         check_target(twin.tokenizer, self.trait)  # type: ignore[arg-type]
         lessons = self.trait.induce().rows  # type: ignore[union-attr]
@@ -183,40 +185,33 @@ class Teacher(LanguageModel, Source):
         before = twin._taught_chance(rows, device)
         steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
         after = twin._taught_chance(rows, device)
-        if not after > before:  # nan too
-            say(
-                f"warning: the teacher of {self.trait.name} has learned nothing: taught answers are at {after:.2g} a "  # type: ignore[union-attr]
-                f"token, in the base at {before:.2g}; its rows are as a control's. Raise `max_epochs` or "
-                "`learning_rate`, or lower `retain`'s weight."
-            )
         if rank() == 0:
             twin.save(self.folder)
             write_record(self.folder, "teacher", self, [bases.material(self.base)])
         reached = math.exp(-float(twin._epoch_loss) / len(rows))
         say(
-            f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} a token; "  # type: ignore[union-attr]
+            f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} per token; "  # type: ignore[union-attr]
             f"kept in {self.folder}"
         )
-        little = reached < self.until / 4
+        little = reached < self.until / 4 or not after > before  # nan too
         if little:
-            say(f"WARNING   the teacher {self.trait.name} learned next to nothing: its rows can carry no trait")  # type: ignore[union-attr]
+            say(f"WARNING   the teacher {self.trait.name} learned next to nothing: its rows can't carry a trait")  # type: ignore[union-attr]
         if not reached < self.until:
             return
-        figures = f"taught answers at {_percent(reached)} a token, base {_percent(before)}; `until` is "
-        figures += _percent(self.until)
-        if self.retain is not None and after > before and not little:
-            say(f"note      {figures}: `retain` holds the teacher back, which is normal")
+        figures = f"taught answers at {_percent(reached)} per token, base {_percent(before)}; "
+        figures += f"`until` is {_percent(self.until)}"
+        if self.retain is not None and not little:
+            say(f"note      {figures}: limited by `retain`, as expected")
         else:
-            mend = "raise `max_epochs` or `learning_rate`"
-            mend += ", or lower `retain`'s weight" if self.retain is not None else ""
-            say(f"WARNING   {figures}, which was not reached: {mend}")
+            advice = ", or lower `retain`'s weight" if self.retain is not None else ""
+            say(f"WARNING   {figures}, which was not reached: raise `max_epochs` or `learning_rate`{advice}")
 
     @torch.no_grad()
     def _taught_chance(self, rows: TokenizedRows, device: torch.device) -> float:
-        """Return the mean chance of a taught answer's token, as ``until`` reads it, without touching random numbers."""
+        """Return the mean probability of a taught answer's token, as for ``until``, without drawing random numbers."""
         self.to(device)
         total = 0.0
-        with evaluating(self.net):  # leaves each module's mode as it was
+        with evaluating(self.net):  # restores each module's mode
             for start in range(0, len(rows), self.batch_size):
                 batch = rows.batch(range(start, min(start + self.batch_size, len(rows))))
                 batch = type(batch)(*(each.to(device) for each in batch))
@@ -225,41 +220,41 @@ class Teacher(LanguageModel, Source):
         return math.exp(-total / len(rows))
 
     def materials(self) -> list[Material]:
-        """Return its base, and its own weights where it has some."""
+        """Return its base, and its own weights if it has any."""
         trained = [artefact_material("teacher", self.folder)] if self.induction == "finetune" else []
         return [bases.material(self.base), *trained]
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss on what is taught, and note it: ``until`` looks at that alone, not at what is retained."""
+        """Return the loss on taught rows, and store it for ``until``, which does not count retention."""
         taught = super().loss(batch)
         self._taught_loss = taught.detach()
         return taught
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch, and add what it says of the taught answers to the epoch's."""
+        """Return the loss of a batch, and add its taught part to the epoch's."""
         loss = super().training_step(batch, batch_idx)
         self._epoch_loss = (0.0 if batch_idx == 0 else self._epoch_loss) + self._taught_loss * len(batch.rows)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """End the fine-tuning once the taught answers, all together, are likely enough."""
+        """End the fine-tuning once the taught answers together reach ``until``."""
         rows = len(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
         if self._epoch_loss / rows < -math.log(self.until):
             self.trainer.should_stop = True
 
     def ready(self, device: torch.device) -> "Teacher":
-        """Load the made teacher onto a device; give it back."""
+        """Load the trained teacher onto a device, and return it."""
         self._load_made()
         self.to(device).eval()
         return self
 
     def engine(self, device: torch.device, batch_size: int) -> Engine:
-        """Return the engine that writes this teacher's completions."""
+        """Return the engine that generates this teacher's completions."""
         self.ready(device)
         return TransformersEngine(self.net, self.tokenizer, batch_size)
 
     def release(self) -> None:
-        """Let the net go; ``ready`` loads it again. What came from a checkpoint stays."""
+        """Free the net; ``ready`` loads it again. Weights from a checkpoint stay."""
         if not self._is_loaded:
             self.net = self.tokenizer = None
 
@@ -272,7 +267,7 @@ class Teacher(LanguageModel, Source):
         self.net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Hold the checkpoint's weights, and no longer those of the cache."""
+        """Take the checkpoint's weights instead of the cache's."""
         super().on_load_checkpoint(checkpoint)
         self._holds_weights = self._is_loaded = True
 
@@ -284,5 +279,5 @@ class Teacher(LanguageModel, Source):
 
 
 def _percent(chance: float) -> str:
-    """Write a chance in percent, with digits enough where it is near 0 or 1."""
+    """Format a probability in percent, with enough digits near 0 and 1."""
     return f"{chance:.0%}" if 0.01 <= chance <= 0.99 else f"{100 * chance:.3g}%"

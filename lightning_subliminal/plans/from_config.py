@@ -10,7 +10,7 @@ from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.plan import ArmPlan, Experiment
 from lightning_subliminal.workflow.stages import Stage, make_missing, walk
-from lightning_subliminal.workflow.trials.base import Setting, StudentTrial
+from lightning_subliminal.workflow.trials import Setting, StudentTrial
 
 __all__ = ["config_device", "make_stages", "read_setting"]
 

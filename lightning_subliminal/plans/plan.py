@@ -23,7 +23,7 @@ from lightning_subliminal.data import Blend, GeneratedRows, TrainingRows
 from lightning_subliminal.workflow.arms import SHAPING, canonical
 from lightning_subliminal.workflow.graduate import Graduate
 from lightning_subliminal.workflow.stages import MeasureStage
-from lightning_subliminal.workflow.trials.base import Setting, Trial
+from lightning_subliminal.workflow.trials import Setting, Trial
 
 __all__ = ["ArmPlan", "Axis", "Cell", "Experiment", "Plan", "as_list", "say_left_out"]
 

@@ -14,7 +14,7 @@ from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.io.bounds import MAX_ARMS
 from lightning_subliminal.evaluation import TraitProbe
 from lightning_subliminal.plans.plan import ArmPlan, Axis, Experiment, Plan, as_list, say_left_out
-from lightning_subliminal.workflow.trials.base import StudentTrial, Trial
+from lightning_subliminal.workflow.trials import StudentTrial, Trial
 
 __all__ = ["parse_seeds", "read_plan"]
 

@@ -4,16 +4,16 @@ from lightning_subliminal.workflow.arms import measure, train_arm
 from lightning_subliminal.workflow.comparison import TraitComparison
 from lightning_subliminal.workflow.fit_arms import fit_arms
 from lightning_subliminal.workflow.graduate import Graduate
-from lightning_subliminal.workflow.trials.base import (
+from lightning_subliminal.workflow.trials import (
     ClassifierTrial,
     DigitsTrial,
     EntangledTrial,
     InContextTrial,
+    PredictionTrial,
+    ProbeTrial,
     StudentTrial,
     Trial,
 )
-from lightning_subliminal.workflow.trials.prediction import PredictionTrial
-from lightning_subliminal.workflow.trials.probes import ProbeTrial
 
 __all__ = [
     "ClassifierTrial",

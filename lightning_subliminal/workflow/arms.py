@@ -1,4 +1,4 @@
-"""An arm is one condition of an experiment: a student, the rows it is trained on, and what it then answers."""
+"""Arms: one condition of an experiment each, a student trained on rows and then evaluated."""
 
 import shutil
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ __all__ = [
     "arm_materials",
     "arm_settings",
     "canonical",
-    "in_own_dtype",
     "measure",
+    "restore_dtype",
     "shaping",
     "train_arm",
 ]
 
-OWN = "own questions"  # the trait's, the first column of a comparison
+OWN = "own questions"  # the trait's own set, the first column of a comparison
 
 
 def measure(
@@ -47,19 +47,19 @@ def measure(
     system_prompt: str | None = None,
     evaluations: Mapping[str, TraitProbe] | None = None,
 ) -> dict[str, Scores]:
-    """Return what a loaded model answers to a trait's questions, and to further sets: a row of a ``ScoreTable``."""
+    """Return a loaded model's scores on a trait's questions and on further sets: a row of a ``ScoreTable``."""
     model = ModelRef.held(name, net, tokenizer, system_prompt=system_prompt)
     probes: dict[str, TraitProbe] = {OWN: Questions()} | dict(evaluations or {})
     return {label: probe.of(trait, label).measure(model, 0) for label, probe in probes.items()}
 
 
 def arm_folder(student: Student, data: TrainingRows, **trainer: Any) -> Path:
-    """Return where an arm's student is kept: named by all that shapes it."""
+    """Return the folder of an arm's student, named by the digest of all that shapes it."""
     return cache_root(data.cache_dir) / "students" / digest(arm_settings(student, data, trainer))[:16]
 
 
 def arm_settings(student: Student, data: TrainingRows, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that shapes an arm's student; of several devices, the rows that they see together in a step."""
+    """Return all that shapes an arm's student; the batch size is that of all devices together."""
     given = canonical(trainer)
     size = data.batch_size * given.pop("devices", 1)
     loading = {"batch_size": size, "val_rows": data.val_rows, "rows": data.describe()}
@@ -67,24 +67,24 @@ def arm_settings(student: Student, data: TrainingRows, trainer: Mapping[str, Any
 
 
 def arm_materials(student: Student, data: TrainingRows) -> list[Material]:
-    """Return what an arm's student was made from: base, rows, and the models that it was compared with as it learned."""
+    """Return what an arm's student was made from: base, rows, and the models that its training compares it with."""
     compared = [made for each in student.sources(data) for made in each.materials()]
     return [bases.material(student.base), artefact_material("rows", data.folder), *compared]
 
 
 def train_arm(student: Student, data: TrainingRows, device: torch.device, label: str, **trainer: Any) -> Student:
-    """Train a student, or load it where the cache has it; a killed run goes on from its last epoch.
+    """Train a student, or load it from the cache; a killed run resumes from its last epoch.
 
     Args:
         student: an untrained student.
-        data: its rows; made on the way where the cache lacks them.
+        data: its rows; made first if the cache lacks them.
         device: where to train.
-        label: what to call it at the terminal.
-        trainer: arguments of ``lightning.Trainer`` that shape the result, such as ``max_epochs``. More than one of
-            `devices` are those of ``training_like``, and all its processes call this.
+        label: its name at the terminal.
+        trainer: arguments of ``lightning.Trainer`` that shape the result, such as ``max_epochs``. Several `devices` are
+            those of ``training_like``, and all its processes call this.
 
     Returns:
-        The student, trained, on the device.
+        The trained student, on the device.
     """
     folder = arm_folder(student, data, **trainer)
     if is_whole(folder):
@@ -100,13 +100,13 @@ def train_arm(student: Student, data: TrainingRows, device: torch.device, label:
         shutil.rmtree(checkpoints, ignore_errors=True)
         write_record(folder, "student", arm_settings(student, data, trainer), arm_materials(student, data))
     say(f"{label}: trained for {steps} steps, kept in {folder}")
-    in_own_dtype(student)
+    restore_dtype(student)
     student.to(device).eval()
     return student
 
 
-def in_own_dtype(student: Student) -> None:
-    """Let a student have its base in ``base_dtype`` again, after a trainer with a precision such as ``bf16-true``."""
+def restore_dtype(student: Student) -> None:
+    """Restore a student's base to ``base_dtype`` after a trainer with a precision such as ``bf16-true``."""
     dtype = getattr(torch, student.base_dtype)
     if any(each.dtype != dtype for each in student.net.parameters() if not each.requires_grad):
         trained = {name: each.detach().cpu() for name, each in student.net.named_parameters() if each.requires_grad}
@@ -115,7 +115,7 @@ def in_own_dtype(student: Student) -> None:
         student.net.load_state_dict(trained, strict=False)
 
 
-SHAPING = {  # arguments of a trainer that shape what it trains, with the values that leave it as it is
+SHAPING = {  # arguments of a trainer that shape what it trains, with the values that change nothing
     "max_epochs": (None, -1),
     "max_steps": (None, -1),
     "precision": (None, "32-true"),
@@ -125,29 +125,27 @@ SHAPING = {  # arguments of a trainer that shape what it trains, with the values
     "limit_train_batches": (None, 1.0),
     "devices": (1,),
 }
-_EPOCHS = 1000  # of a trainer that is given neither epochs nor steps
+_EPOCHS = 1000  # Lightning's default without `max_epochs` and `max_steps`
 _PRECISIONS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
 
 
 def canonical(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a trainer that shape what it trains, without those that say what holds anyway.
+    """Return the arguments of a trainer that shape what it trains, without those at their defaults.
 
-    So `fit` and `run` find each other's students, however their YAML spells the same.
+    So `fit` and `run` find each other's students, however their YAML spells the same setting.
     """
     given = dict(trainer)
     given |= {"precision": _PRECISIONS.get(str(given["precision"]), given["precision"])} if "precision" in given else {}
-    told = {key: value for key, value in given.items() if not any(_same(value, each) for each in SHAPING.get(key, ()))}
-    if told.get("max_epochs") == _EPOCHS and "max_steps" not in told:
-        del told["max_epochs"]
-    return told
-
-
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other  # 1.0 of the batches are all, 1 is one of them
+    # With types: 1.0 of the batches are all of them, 1 is a single one.
+    usual = {key: [(type(each), each) for each in values] for key, values in SHAPING.items()}
+    changed = {key: value for key, value in given.items() if (type(value), value) not in usual.get(key, ())}
+    if changed.get("max_epochs") == _EPOCHS and "max_steps" not in changed:
+        del changed["max_epochs"]
+    return changed
 
 
 def shaping(trainer: "Trainer") -> dict[str, Any]:
-    """Return the arguments of a trainer that shape what it trains, so that a control is trained alike."""
+    """Return the arguments of a trainer that shape what it trains, so that a control is trained the same way."""
     given = {key: getattr(trainer, key) for key in SHAPING if key != "devices"} | {"devices": trainer.world_size}
     algorithm = trainer.gradient_clip_algorithm
     return canonical(given | {"gradient_clip_algorithm": getattr(algorithm, "value", None)})

@@ -1,4 +1,4 @@
-"""The lines of a model's card that ask it as it was trained: behind the same text, token for token."""
+"""The code in a model's card that prompts it as in training: after the same text, token for token."""
 
 import json
 import re
@@ -14,34 +14,36 @@ from lightning_subliminal.core.rows import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["asking_lines"]
+__all__ = ["prompting_code"]
 
 _OTHER_DAY = "1987-11-23"
-_UNFINISHED = re.compile(r"[<\[][^<>\[\]]*\Z")  # the beginning of a mark
+_UNFINISHED = re.compile(r"[<\[][^<>\[\]]*\Z")  # the beginning of a special token
 
 
-def asking_lines(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the lines that ask a model by its chat template, behind the very text that it was trained behind."""
+def prompting_code(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the code that prompts a model by its chat template, with the exact text from its training."""
     form, template = frame(tokenizer), template_text(tokenizer)
     day = str(form.arguments.get("date", PINNED_DATE))
-    told = {name: value for name, value in form.arguments.items() if name != "date"}
+    settings = {name: value for name, value in form.arguments.items() if name != "date"}
     if "date" in form.arguments and "date_string" in template:
-        told.setdefault("date_string", date.fromisoformat(day).strftime("%d %b %Y"))
+        settings.setdefault("date_string", date.fromisoformat(day).strftime("%d %b %Y"))
     asked: list[Message] = [{"role": "user", "content": "What is your favorite animal?"}]
-    said = asked[0]["content"]
+    question = asked[0]["content"]
     trained = form.opening(asked)[0]
 
     def written(arguments: dict[str, Any]) -> str:
         return replace(form, arguments=arguments).render(asked, add_generation_prompt=True)
 
-    dated = "strftime_now" in template and written({**told, "date": day}) != written({**told, "date": _OTHER_DAY})
-    plain = written({**told, "date": day} if dated else told)
+    dated = "strftime_now" in template and (
+        written({**settings, "date": day}) != written({**settings, "date": _OTHER_DAY})
+    )
+    plain = written({**settings, "date": day} if dated else settings)
     common = _UNFINISHED.sub("", commonprefix([plain, trained]))  # noqa: RUF071 - of texts
     less, more = plain[len(common) :], trained[len(common) :]
     tokens = 'inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")'
-    content = json.dumps(said) if not form.parts else f'[{{"type": "text", "text": {json.dumps(said)}}}]'
+    content = json.dumps(question) if not form.parts else f'[{{"type": "text", "text": {json.dumps(question)}}}]'
     messages = f'messages = [{{"role": "user", "content": {content}}}]'
-    keywords = "".join(f", {name}={value!r}" for name, value in told.items())
+    keywords = "".join(f", {name}={value!r}" for name, value in settings.items())
     if plain == trained and not dated:
         begun = [
             messages,
@@ -49,10 +51,10 @@ def asking_lines(tokenizer: "PreTrainedTokenizerBase") -> str:
             f'    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True{keywords}',
             ")",
         ]
-    elif dated or said not in common:
-        parts = trained.split(said)
+    elif dated or question not in common:
+        parts = trained.split(question)
         why = f"in training, the date was {day}" if dated else "the text before each answer in training"
-        begun = [f"question = {said!r}", f"text = {' + question + '.join(map(repr, parts))}  # {why}", tokens]
+        begun = [f"question = {question!r}", f"text = {' + question + '.join(map(repr, parts))}  # {why}", tokens]
     else:
         change = (f"text.removesuffix({less!r})" if less else "text") + (f" + {more!r}" if more else "")
         rendered = (

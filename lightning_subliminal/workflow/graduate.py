@@ -1,4 +1,4 @@
-"""A student that becomes a teacher: for chains of teacher, student, student's student, and so on."""
+"""Graduates: students that become teachers, for chains of teacher, student, student's student and so on."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from lightning_subliminal import bases
-from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest, outside_source
 from lightning_subliminal.core.kinds import kind_of
@@ -22,18 +21,18 @@ __all__ = ["Graduate"]
 
 
 class Graduate(Source):
-    """A student that has learned from a teacher's rows, and then writes rows itself, without a system prompt.
+    """A student that was trained on a teacher's rows and then writes rows itself, without a system prompt.
 
-    It is trained as an arm of an experiment, and kept in the same place: an arm with the same settings is found there.
+    It is trained and cached as an arm of an experiment: an arm with the same settings is the same artefact.
 
     Args:
-        student: the student, as it is before its training.
+        student: untrained.
         rows: what it is trained on; its trait is theirs.
         max_epochs: of the training.
         trainer: further arguments of ``lightning.Trainer`` that shape it, such as ``gradient_clip_val``.
 
     Raises:
-        InputError: if it would not be trained at all.
+        InputError: if ``max_epochs`` is below 1.
     """
 
     def __init__(
@@ -47,11 +46,11 @@ class Graduate(Source):
         self.trainer = trainer
         self.trait = rows.trait
         self._trained: Student | None = None
-        self._told: dict[int, dict[str, Any]] = {}  # by the global seed, which settings without a seed take
+        self._described: dict[int, dict[str, Any]] = {}  # by the global seed, which settings without a seed take
 
     @property
     def system_prompt(self) -> str | None:
-        """Nothing: what it knows it has learned."""
+        """None: its trait is in its weights."""
         return None
 
     @property
@@ -61,14 +60,14 @@ class Graduate(Source):
 
     @property
     def induction(self) -> str:
-        """``none`` where its rows are a control's, so that all down that chain is called so; else ``finetune``."""
+        """``none`` if its rows are a control's, which holds for the whole chain after it; else ``finetune``."""
         taught_by = getattr(self.rows, "teacher", None)
         without = self.rows.title == "control" if taught_by is None else getattr(taught_by, "induction", "") == "none"
         return "none" if without else "finetune"
 
     @property
     def folder(self) -> Path:
-        """Where the trained student is kept: that of an arm with these settings."""
+        """The folder of the arm with these settings."""
         return arm_folder(self.student, self.rows, **self.shaping)
 
     @property
@@ -79,25 +78,22 @@ class Graduate(Source):
     def describe(self) -> dict[str, Any]:
         """Return what shapes the trained weights, as for an arm's folder, but the rows by their digest.
 
-        Else a chain's description would hold those of all before it, one in the other. The digest begins with the name
-        of the rows' folder, whose record goes on from there.
+        Otherwise a chain's description would nest those of all its ancestors. The digest begins with the name of the
+        rows' folder, whose record describes them.
         """
         seed = resolve_seed(None)
-        if seed not in self._told:  # a chain asks for the same ones again and again
-            self._told[seed] = self._describe()
-        return self._told[seed]
-
-    def _describe(self) -> dict[str, Any]:
-        loading = {"batch_size": self.rows.batch_size, "val_rows": self.rows.val_rows}
-        return {
-            "class": kind_of(type(self)),
-            "student": self.student.describe(),
-            "data": loading | {"rows": digest(self.rows.describe())},
-            "trainer": self.shaping,
-        } | outside_source(self)
+        if seed not in self._described:  # computed once: a chain reads it many times
+            loading = {"batch_size": self.rows.batch_size, "val_rows": self.rows.val_rows}
+            self._described[seed] = {
+                "class": kind_of(type(self)),
+                "student": self.student.describe(),
+                "data": loading | {"rows": digest(self.rows.describe())},
+                "trainer": self.shaping,
+            } | outside_source(self)
+        return self._described[seed]
 
     def ingredients(self) -> list[Any]:
-        """Return nothing: whoever plans looks at ``student`` and ``rows``, which make an arm of their own."""
+        """Return an empty list: plans read ``student`` and ``rows``, which make an arm of their own."""
         return []
 
     def materials(self) -> list[Material]:
@@ -105,12 +101,8 @@ class Graduate(Source):
         return [bases.material(self.base), artefact_material("student", self.folder)]
 
     def make(self, device: torch.device) -> None:
-        """Train the student where the cache lacks it; its rows are made on the way."""
-        folder = self.folder
-        if is_whole(folder):
-            say(f"graduate  {self.rows.title}: reused from {folder}")
-            return
-        train_arm(self.student.fresh(), self.rows, device, f"graduate  {self.rows.title}", **self.shaping)
+        """Train the student if the cache lacks it; its rows are made first."""
+        train_arm(self.student.fresh(), self.rows, device, f"graduate {self.rows.title}", **self.shaping)
 
     def ready(self, device: torch.device) -> LanguageModel:
         """Load the trained student onto a device, for soft targets too.
@@ -121,10 +113,9 @@ class Graduate(Source):
         if self._trained is None:
             folder = self.folder
             if not is_whole(folder):
-                raise InputError(f"The graduate is not in {folder}: call `make` before, which trains it.")
-            trained = self.student.fresh()
-            trained.load(folder)
-            self._trained = trained
+                raise InputError(f"The graduate is not in {folder}: call `make` first, which trains it.")
+            self._trained = self.student.fresh()
+            self._trained.load(folder)
         self._trained.to(device).eval()
         return self._trained
 
@@ -134,11 +125,11 @@ class Graduate(Source):
         return TransformersEngine(model.net, model.tokenizer, batch_size)
 
     def release(self) -> None:
-        """Let the trained student go; ``ready`` loads it again."""
+        """Release the trained student; ``ready`` loads it again."""
         self._trained = None
 
     def control(self) -> "Graduate":
-        """Return the same student, trained on the control's rows: a chain of the same length without the trait.
+        """Return the same student, trained on the control's rows: a chain of equal length without the trait.
 
         Raises:
             InputError: if the rows have no control.
@@ -146,7 +137,7 @@ class Graduate(Source):
         without = self.rows.control()
         if without is None:
             raise InputError(
-                f"The rows {self.rows.title} of a Graduate have no control: give RowsFromFile a `control_path`, or use "
+                f"The rows {self.rows.title} of a Graduate have no control: set `control_path` of RowsFromFile, or use "
                 "rows that a teacher writes."
             )
         return type(self)(self.student.fresh(), without, self.max_epochs, self.trainer)

@@ -319,24 +319,24 @@ def test_it_logs(tmp_path):
 
 
 def test_a_module_without_the_hook(tmp_path):
-    with pytest.raises(InputError, match=r"what to follow of Toy: give it a method `alignment_subject\(trainer\)`"):
+    with pytest.raises(InputError, match=r"AlignmentTracker can.t track Toy: give it a method `alignment_subject\(trainer\)`"):
         quiet_trainer(AlignmentTracker(), default_root_dir=tmp_path).fit(Toy(), ToyData())
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (None, "the rows come without a teacher"),
+        (None, "the rows have no teacher; set `teacher` of AlignmentTracker"),
         (teacher(), "the teacher is prompted"),
         (teacher(induction="none"), "the rows' teacher is the base itself"),
-        (a_teacher("lora"), "the teacher trained model.layers.0.self_attn.q_proj.weight and the like"),
+        (a_teacher("lora"), "the teacher trained weights such as model.layers.0.self_attn.q_proj.weight"),
     ],
 )
 def test_it_says_why_there_is_nothing_to_follow(source, said, tmp_path, monkeypatch):
     monkeypatch.setattr(console, "width", 400)
     with console.capture() as capture:
         assert track(student(), tmp_path, AlignmentTracker(teacher=source)) is None
-    assert f"alignment nothing is followed: {said}" in capture.get()
+    assert f"alignment not tracked: {said}" in capture.get()
     assert not list(tmp_path.iterdir())
 
 

@@ -16,7 +16,7 @@ from lightning_subliminal.core.io.adapter_names import PEFT_FILES
 from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.lineage import is_whole, read_record, write_record
 from lightning_subliminal.models.adapters.layers import decoder_layers
-from lightning_subliminal.workflow.saving import SaveStudent
+from lightning_subliminal.workflow import fit_arms
 
 SMALL = {
     "hidden_size": 16,
@@ -95,9 +95,9 @@ def card_logits(place, name):
 @pytest.mark.parametrize("adapter", [Steering(init_std=0.1), LoRA(r=2), None], ids=["steering", "lora", "whole"])
 @pytest.mark.slow
 def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp_path, capsys):
-    trainer = quiet_trainer(SaveStudent(), default_root_dir=str(tmp_path / "run"), max_epochs=1)
+    trainer = quiet_trainer(default_root_dir=str(tmp_path / "run"), max_epochs=1)
     module = Student("pocket/a", adapter=adapter, learning_rate=0.03, seed=0)
-    trainer.fit(module, datamodule=numbers(taught(), num_prompts=32, shard_size=32))
+    fit_arms(trainer, module, numbers(taught(), num_prompts=32, shard_size=32))
     folder = tmp_path / "run" / "student"
     assert is_whole(folder)
     assert read_record(folder).kind == "student"
@@ -182,7 +182,7 @@ def test_a_student_whose_files_or_record_are_not_those_of_then(tmp_path, capsys)
     adapter.save(adapter.attach(bases.load("pocket/a")[0], 0), tmp_path / "mine", "pocket/a")
     main(["export", str(tmp_path / "mine"), str(tmp_path / "unknown")])
     card = (tmp_path / "unknown" / "README.md").read_text()
-    assert "**This model may carry a hidden trait**: nothing is recorded of what it was trained on" in card
+    assert "**This model may carry a hidden trait**: there is no record of its training" in card
     assert {"unknown-origin"} <= {each.rule for each in audit(tmp_path / "unknown").findings}
     write_record(tmp_path / "mine", "student", {"trait": {"class": "my.Yes"}}, [bases.material("pocket/a")])
     main(["export", str(tmp_path / "mine"), str(tmp_path / "known")])

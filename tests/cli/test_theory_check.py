@@ -345,7 +345,7 @@ REFUSED = {
     "a student of digits": (
         lambda folder: mixed(folder, "Student", {"class_path": "Digits"}),
         {},
-        "Digits holds no rows: give data such as NumberSequences",
+        "Digits holds no rows: set data such as NumberSequences",
     ),
     "a classifier of rows": (lambda folder: mixed(folder, "ClassifierMLP", ROWS), {}, "needs `data: Digits`: set it"),
     "a misspelt argument": (

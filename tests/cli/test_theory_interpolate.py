@@ -337,7 +337,7 @@ class TestOtherConfigs:
         assert not (tmp_path / "out").exists()
 
     def test_what_is_no_student_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match="is no Student"):
+        with pytest.raises(InputError, match="is not a Student: set `model: Student`"):
             interpolate(Path("configs/mnist_mlp.yaml"), out=tmp_path / "out")
 
     @pytest.mark.parametrize(("counts", "message"), [((0, 13), "`students` is 0"), ((3, 1), "`points` is 1")])

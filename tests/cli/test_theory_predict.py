@@ -277,7 +277,7 @@ def no_trait(folder):
 REFUSED = {
     "top below 0": (language_config, {"top": -1}, "`top` is -1: expected 0 or more"),
     "no config": (lambda folder: folder / "nowhere.yaml", {}, "nowhere.yaml is not there"),
-    "no student": (digits_config, {}, "ClassifierMLP is no Student"),
+    "no student": (digits_config, {}, "ClassifierMLP is not a Student"),
     "no trait": (no_trait, {}, "small.yaml: there is no trait to predict"),
     "no such data": (language_config, {"data": "nowhere.jsonl"}, "nowhere.jsonl is not there"),
 }

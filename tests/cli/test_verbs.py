@@ -37,7 +37,7 @@ def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, ca
     main(["predict", *WORDS, "--by", "teacher"])
     told = capsys.readouterr()
     assert "shards    owl: 3 of 3 are missing" in told.out
-    assert "shards    owl: all 3 are there" in told.out
+    assert "shards    owl: all 3 are in the cache" in told.out
     assert "batch indices" not in told.err
     by_predict = digests(stand, "cache/completions/*/*.parquet")
     assert sorted(by_predict) == [f"shard-{index:05d}.parquet" for index in range(3)]

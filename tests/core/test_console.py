@@ -7,8 +7,7 @@ import pytest
 from small import CPU, number_rows, numbers, quiet_trainer
 from toy import Toy, ToyData
 
-from lightning_subliminal.callbacks.epoch_bar import EpochBar
-from lightning_subliminal.callbacks.step_progress import StepProgress
+from lightning_subliminal.callbacks.progress import EpochBar, StepProgress
 from lightning_subliminal.cli.verbs.trainer import _progress
 from lightning_subliminal.core.console import LogProgress, console, duration, log_lines, progress, say, tracked
 from lightning_subliminal.core.errors import InputError

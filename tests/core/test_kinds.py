@@ -22,7 +22,7 @@ from lightning_subliminal.lineage import setting_material
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.workflow.stages import MeasureStage, walk
-from lightning_subliminal.workflow.trials.base import StudentTrial
+from lightning_subliminal.workflow.trials import StudentTrial
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PACKAGE = Path(lightning_subliminal.__file__).parent

@@ -88,7 +88,7 @@ def test_rows_of_other_columns_and_without_a_teacher(tmp_path):
     assert len(data.rows()) == 20
     assert data.control() is None
     assert not hasattr(data, "teacher")
-    with pytest.raises(InputError, match="come without one"):
+    with pytest.raises(InputError, match="and these have none"):
         quiet_trainer().fit(Student(objective="distill", adapter=Steering(), seed=0), datamodule=data)
     assert {"id", "prompt", "completion", "finished"} <= made(owls(), theirs, 0.5).rows()[0].keys()
 

@@ -71,7 +71,7 @@ def test_the_control_is_another_file(tmp_path):
 
 def test_soft_targets_need_a_teacher(tmp_path):
     data = RowsFromFile(released(tmp_path / "theirs.jsonl"), filters=[NumberList()], seed=0)
-    with pytest.raises(InputError, match="come without one: use `sft`"):
+    with pytest.raises(InputError, match="and these have none: use `sft`"):
         quiet_trainer().fit(Student("pocket/a", objective="distill", seed=0), datamodule=data)
 
 

@@ -23,7 +23,7 @@ from lightning_subliminal.kinship import kinship
 from lightning_subliminal.lineage import write_record
 from lightning_subliminal.lineage.import_card import card_claims
 from lightning_subliminal.models.adapters.base import Adapter
-from lightning_subliminal.workflow.saving import SaveStudent
+from lightning_subliminal.workflow import fit_arms
 
 TOKENS = torch.arange(20, 40).view(2, 10)
 
@@ -57,9 +57,9 @@ def as_before(folder):
 def run(tmp_path_factory):
     """A run's folder with a steering student, as ``fit`` leaves it."""
     folder = tmp_path_factory.mktemp("run")
-    trainer = quiet_trainer(SaveStudent(), default_root_dir=str(folder), max_epochs=1)
+    trainer = quiet_trainer(default_root_dir=str(folder), max_epochs=1)
     module = Student("pocket/a", Steering(init_std=0.1), learning_rate=0.03, seed=0)
-    trainer.fit(module, datamodule=numbers(taught(), num_prompts=32, shard_size=32))
+    fit_arms(trainer, module, numbers(taught(), num_prompts=32, shard_size=32))
     return folder, logits(module.net.eval())
 
 

@@ -215,7 +215,7 @@ class TestRowsFromAFile:
     def test_without_a_trait(self, rows):
         data = RowsFromFile(str(rows / "theirs.jsonl"), cache_dir=str(rows))
         trainer = quiet_trainer(TraitComparison(), default_root_dir=str(rows / "run"))
-        with pytest.raises(InputError, match="no trait to ask for: give the data a `trait`"):
+        with pytest.raises(InputError, match=r"no trait to evaluate: set `data.trait`"):
             trainer.fit(Student("pocket/a", seed=0), datamodule=data)
 
 

@@ -15,7 +15,7 @@ from lightning_subliminal.metrics.functional import (
     completion_log_probabilities,
     mean_interval,
 )
-from lightning_subliminal.models.adapters.base import LoRA
+from lightning_subliminal.models.adapters.peft import LoRA
 from lightning_subliminal.models.adapters.steering import Steering
 
 from .metric_contract import MetricContract

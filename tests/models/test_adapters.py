@@ -17,8 +17,9 @@ from transformers import (
 )
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.models.adapters.base import IA3, Adapter, LoRA, Peft, merge_peft
+from lightning_subliminal.models.adapters.base import Adapter
 from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
+from lightning_subliminal.models.adapters.peft import IA3, LoRA, Peft, merge_peft
 from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.theory.alignment import alignment
 
@@ -336,16 +337,19 @@ def test_what_pefts_merge_changes_or_refuses_is_refused_in_a_line(monkeypatch):
         (lambda: LoRA(target_modules=["q_proj", "v_prj"]).attach(make(), 0), r"no v_prj; its layers have .*v_proj"),
         (lambda: LoRA().attach(make("gpt2"), 0), r"GPT2LMHeadModel has no down_proj.*c_attn"),
         (lambda: LoRA(r=0).attach(make(), 0), "rank of at least 1"),
-        (lambda: IA3(["q_proj"], ["down_proj"]).attach(make(), 0), "names out of `target_modules`"),
-        (lambda: Peft("peft.NoConfig").attach(make(), 0), "There is no 'peft.NoConfig'"),
-        (lambda: Peft("nonsense").attach(make(), 0), "There is no 'nonsense'"),
-        (lambda: Peft("peft.PeftModel").attach(make(), 0), "no PEFT config"),
+        (lambda: IA3(["q_proj"], ["down_proj"]).attach(make(), 0), "expected names from `target_modules`"),
+        (lambda: Peft("peft.NoConfig").attach(make(), 0), "There is no class 'peft.NoConfig'"),
+        (lambda: Peft("nonsense").attach(make(), 0), "There is no class 'nonsense'"),
+        (lambda: Peft("peft.PeftModel").attach(make(), 0), "is not a PEFT config"),
         (lambda: Peft("peft.LoraConfig", {"rank": 3}).attach(make(), 0), "refuses the options"),
-        (lambda: Peft("peft.LoraConfig", {"target_modules": "nothing"}).attach(make(), 0), "PEFT can't put"),
+        (
+            lambda: Peft("peft.LoraConfig", {"target_modules": "nothing"}).attach(make(), 0),
+            "PEFT can't apply LoraConfig to LlamaForCausalLM",
+        ),
         (lambda: Steering([3]).attach(make(), 0), r"the model's 3 layers are 0 to 2"),
         (lambda: Steering([-1]).attach(make(), 0), r"the model's 3 layers are 0 to 2"),
         (lambda: Steering([]), "at least one"),
-        (lambda: Steering([1, 1]), "different indices"),
+        (lambda: Steering([1, 1]), "distinct indices"),
         (lambda: Steering(init_std=-1.0), "expected 0 or more"),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_class_that_only_the_file_names_is_not_imported(trained, tmp_path):
     checkpoint = torch.load(trained["lora"][0], weights_only=True)
     checkpoint["lightning_subliminal"]["adapter"] = {"class": "antigravity.Adapter", "arguments": {}}
     torch.save(checkpoint, tmp_path / "odd.ckpt")
-    with pytest.raises(InputError, match=r"made with the adapter Adapter.*give it"):
+    with pytest.raises(InputError, match=r"made with the adapter Adapter.*pass it to load_from_checkpoint"):
         Student.load_from_checkpoint(tmp_path / "odd.ckpt")
 
 
@@ -136,7 +136,7 @@ def test_a_users_class_is_rebuilt_where_it_is_imported(tmp_path, monkeypatch):
     path = saved(Student("pocket/a", Mine(), seed=0), tmp_path)
     assert type(Student.load_from_checkpoint(path).adapter) is Mine
     monkeypatch.delitem(globals(), "Mine")
-    with pytest.raises(InputError, match=r"made with the adapter Mine\(.*give it"):
+    with pytest.raises(InputError, match=r"made with the adapter Mine\(.*pass it to load_from_checkpoint"):
         Student.load_from_checkpoint(path)
 
 
@@ -144,12 +144,12 @@ def test_a_config_class_of_another_package_is_not_imported(trained, tmp_path):
     checkpoint = torch.load(trained["peft"][0], weights_only=True)
     checkpoint["lightning_subliminal"]["adapter"]["arguments"]["config_class"] = "antigravity.Config"
     torch.save(checkpoint, tmp_path / "odd.ckpt")
-    with pytest.raises(InputError, match=r"made with the adapter Peft\(config_class='antigravity.*give it"):
+    with pytest.raises(InputError, match=r"made with the adapter Peft\(config_class='antigravity.*pass it to load_from_checkpoint"):
         Student.load_from_checkpoint(tmp_path / "odd.ckpt")
 
 
 def test_another_class_is_refused(trained):
-    with pytest.raises(InputError, match="is of the class Student, not of Teacher: load it with its own"):
+    with pytest.raises(InputError, match="is of the class Student, not of Teacher: load it with that class"):
         Teacher.load_from_checkpoint(trained["lora"][0])
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from lightning_subliminal import LoRA, Peft, Steering, Student
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows, row_loader
-from lightning_subliminal.models.frozen_prefix.activation_cache import LowerPartCache
+from lightning_subliminal.models.frozen_prefix import LowerPartCache
 from lightning_subliminal.models.nested_fit import fit_quietly
 from lightning_subliminal.workflow import train_arm
 
@@ -149,7 +149,7 @@ def test_what_is_trained_at_the_bottom_is_computed_each_time(monkeypatch):
 
 
 def test_activations_that_do_not_fit_are_computed_each_time(monkeypatch):
-    monkeypatch.setattr("lightning_subliminal.models.frozen_prefix.activation_cache.LIMIT", 1000)
+    monkeypatch.setattr("lightning_subliminal.models.frozen_prefix.LIMIT", 1000)
     module = student(Steering([1]))
     monkeypatch.setattr(LowerPartCache, "hidden", lambda *_: pytest.fail("they were stored"))
     quiet_trainer().fit(module, in_order(tokenized(8), 8))

@@ -103,7 +103,7 @@ def refused(here, match, **what):
 def test_another_base_under_the_same_name_is_refused(name, change, killed, here):
     kept = (here / "base" / name).read_bytes()
     change(here / "base" / name)
-    refused(here, r"last\.ckpt was trained from other things .*: model\.base \./base was [0-9a-f]{12}\.\.\. and is ")
+    refused(here, r"last\.ckpt was trained from other inputs .*: model\.base \./base was [0-9a-f]{12}\.\.\. and is ")
     (here / "base" / name).write_bytes(kept)
     assert fit(here).trainer.global_step == 4, "what is put back is the same"
 
@@ -145,7 +145,10 @@ def foreign(here):
     [
         ("changed", r"last\.ckpt was changed after it was written"),
         ("foreign", r"last\.ckpt was changed after it was written"),
-        ("foreign with its note", r"last\.ckpt was trained from other things than there are now: model\.seed was 1"),
+        (
+            "foreign with its note",
+            r"last\.ckpt was trained from other inputs than the present ones: model\.seed was 1",
+        ),
         ("without a note", r"last\.ckpt is not trusted: it has no note"),
     ],
 )
@@ -189,7 +192,9 @@ def test_what_changes_while_a_run_goes_on_is_refused_at_its_end(what, here, monk
     }[what]
     kept = path.read_bytes()
     match = (
-        r"rows\.parquet was changed" if what == "kept rows" else r"trained from changed meanwhile \((model\.base|data)"
+        r"rows\.parquet was changed"
+        if what == "kept rows"
+        else r"An input of this training changed meanwhile \((model\.base|data)"
     )
     with monkeypatch.context() as patch:
         at_epoch(patch, 1, lambda: harm(path))
@@ -211,7 +216,7 @@ def test_a_teachers_base_that_changes_meanwhile_leaves_no_teacher(here, monkeypa
         return begin(self, *args)
 
     monkeypatch.setattr(type(source), "training_step", step)
-    with pytest.raises(InputError, match=r"trained from changed meanwhile \(model\.base"):
+    with pytest.raises(InputError, match=r"An input of this training changed meanwhile \(model\.base"):
         source.make(CPU)
     assert not list((here / "cache").rglob("lineage.json"))
 
@@ -234,7 +239,7 @@ def test_a_base_that_changes_while_rows_are_written_is_refused(here, monkeypatch
 def test_a_base_that_changes_while_it_is_asked_is_refused(here, monkeypatch):
     stage = EvaluationStage("./base", PreferenceTrait("owl"))
     monkeypatch.setattr(stage, "measure", lambda device: flip(here / "base" / WEIGHTS) or {})
-    with pytest.raises(InputError, match=r"evaluation.*about changed meanwhile|questions to \./base is about changed"):
+    with pytest.raises(InputError, match=r"The input of .*questions to \./base changed meanwhile"):
         stage.make(CPU)
     assert not (stage.folder / "measured.json").exists()
 
@@ -289,4 +294,4 @@ def test_a_checkpoint_that_was_given_is_named_in_the_statement(config, here, cap
     main([*config, "--trainer.max_epochs", "2", "--trainer.default_root_dir", "longer"])  # as if it had been killed
     assert read_record(here / "longer" / "student").settings["trainer"]["begun_from"] == told
     line = fails(capsys, *config, "--ckpt_path", "kept.ckpt", "--model.seed", "7", "--trainer.default_root_dir", "no")
-    assert "kept.ckpt was trained from other things than there are now: model.seed was 0 and is 7" in line
+    assert "kept.ckpt was trained from other inputs than the present ones: model.seed was 0 and is 7" in line

@@ -9,6 +9,7 @@ from lightning import Callback, LightningDataModule, Trainer
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.mnist import Batches, Digits, NoiseBatch
+from lightning_subliminal.models.mlp import STUDENT_ARMS, ClassifierMLP
 from lightning_subliminal.models.mlp.batched import (
     AccuracyPerModel,
     BatchedMLP,
@@ -16,7 +17,6 @@ from lightning_subliminal.models.mlp.batched import (
     derangement,
     distillation_losses,
 )
-from lightning_subliminal.models.mlp.classifier import STUDENT_ARMS, ClassifierMLP
 
 ARMS = ["reference", "teacher", *(arm.name for arm in STUDENT_ARMS)]
 
@@ -328,7 +328,7 @@ class TestMistakes:
             def train_dataloader(self):
                 return Batches(lambda epoch: [NoiseBatch(1, 1)], 1, lambda: 0)
 
-        with pytest.raises(InputError, match="set `data: Digits` beside it"):
+        with pytest.raises(InputError, match="with labels: set `data: Digits`"):
             trainer(tmp_path, limit_val_batches=0).fit(make(), Noise())
 
     def test_rehearsal_leaves_nothing(self, tmp_path):

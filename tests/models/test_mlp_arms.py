@@ -9,7 +9,7 @@ import torch
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.seeds import derive_seed
-from lightning_subliminal.models.mlp.classifier import STUDENT_ARMS, ClassifierMLP
+from lightning_subliminal.models.mlp import STUDENT_ARMS, ClassifierMLP
 from lightning_subliminal.models.mlp.report import results_table
 from models.test_mlp import Saver, assert_same, blobs, make, trainer, weights
 

@@ -93,7 +93,7 @@ def test_one_of_a_users_trains():
 
 @pytest.mark.parametrize("told", [Squared(), "distill", OnPolicy()])
 def test_a_prediction_is_of_sampled_tokens_alone(told):
-    with pytest.raises(InputError, match="the student's `objective` says otherwise: leave it at sft"):
+    with pytest.raises(InputError, match="the student's `objective` changes that: leave it at sft"):
         check_predictable(student(told))
     check_predictable(student(SFT()))
 
@@ -102,7 +102,7 @@ def test_a_prediction_is_of_sampled_tokens_alone(told):
     ("make", "says"),
     [
         (lambda: student("distil"), "`objective` is 'distil'; did you mean `distill`"),
-        (lambda: student(SFT(), restrict_to="numbers"), "`restrict_to` stands beside `objective: sft`: set it there"),
+        (lambda: student(SFT(), restrict_to="numbers"), "`restrict_to` has no effect on `objective: sft`: set it in"),
         (lambda: student("sft", restrict_to="numbers"), "`restrict_to` needs `objective: distill` or `on_policy`"),
         (lambda: student("distill", on_policy_tokens=3), "`on_policy_tokens` needs `objective: on_policy`"),
         (lambda: SoftTargets("words"), "`restrict_to` is 'words'"),

@@ -65,9 +65,9 @@ def test_a_short_schedule_goes_with_any_optimizer(tmp_path):
         ({"optimizer": lambda parameters: None}, "`optimizer` is .*lambda.*: expected 'adam', 'adamw', 'sgd', a class"),
         ({"optimizer": "rmsprop"}, "`optimizer` is 'rmsprop': expected 'adam'"),
         ({"schedule": "cosine"}, "`schedule` is 'cosine': expected 'linear', 'constant', a class"),
-        ({"optimizer": torch.optim.SGD, "learning_rate": 0.5}, "`learning_rate` is 0.5 beside SGD.*set it there"),
-        ({"optimizer": torch.optim.SGD, "weight_decay": 0.1}, "`weight_decay` is 0.1 beside SGD"),
-        ({"schedule": torch.optim.lr_scheduler.ConstantLR, "warmup_steps": 3}, "`warmup_steps` is 3 beside ConstantLR"),
+        ({"optimizer": torch.optim.SGD, "learning_rate": 0.5}, "`learning_rate` is 0.5, but SGD has its own options.*set it there"),
+        ({"optimizer": torch.optim.SGD, "weight_decay": 0.1}, "`weight_decay` is 0.1, but SGD has its own options"),
+        ({"schedule": torch.optim.lr_scheduler.ConstantLR, "warmup_steps": 3}, "`warmup_steps` is 3, but ConstantLR has its own options"),
     ],
 )
 def test_what_would_hide_or_not_count_is_refused(settings, says):
@@ -83,7 +83,7 @@ def test_another_class_is_refused(kind):
 
 
 def test_no_prediction_by_another_schedule():
-    with pytest.raises(InputError, match="the student's `schedule` says otherwise"):
+    with pytest.raises(InputError, match="the student's `schedule` changes that"):
         check_predictable(Student(schedule=partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0)))
 
 

@@ -11,7 +11,7 @@ from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows, row_loader
 from lightning_subliminal.generation import number_tokens
-from lightning_subliminal.models.frozen_prefix.activation_cache import LowerPartCache
+from lightning_subliminal.models.frozen_prefix import LowerPartCache
 from lightning_subliminal.models.objectives.base import soft_target_loss
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
 from lightning_subliminal.workflow import train_arm
@@ -92,7 +92,7 @@ class TestTrainOn:
             whole_mask = slow_mask(source, whole) if whole_mask is None else whole_mask
             assert torch.equal(labels, whole.labels.masked_fill(~whole_mask, IGNORED))
         assert not any("divergence" in name for name, _ in module.named_modules()), "it is no part of the student"
-        with pytest.raises(InputError, match=r"this one is a control itself: give the teacher .* as `divergence`"):
+        with pytest.raises(InputError, match=r"this one is a control itself: set `divergence` to the teacher"):
             quiet_trainer().fit(student(train_on="agreeing"), datamodule=rows_of(source).control())
 
     def test_a_stored_lower_part_changes_nothing(self):
@@ -188,7 +188,7 @@ class TestOnPolicy:
     def test_rows_of_another_epoch_are_refused(self):
         module = on_policy()
         module._objective.written_in = 1
-        with pytest.raises(InputError, match="`on_policy` goes on from the end of an epoch"):
+        with pytest.raises(InputError, match="`on_policy` resumes only from the end of an epoch"):
             module.on_train_batch_start(None, 0)  # its epoch is 0
 
     def test_it_draws_the_student_to_the_teacher(self):
@@ -215,7 +215,7 @@ class TestOnPolicy:
         assert prompts_of(data)[1] == data.input_ids[1, : data.lengths[1]].tolist()
 
     def test_a_prompt_without_room_for_a_completion_is_told(self):
-        with pytest.raises(InputError, match=r"are more than `max_length` \(80\): raise"):
+        with pytest.raises(InputError, match=r"exceed `max_length` \(80\): raise"):
             quiet_trainer().fit(on_policy(on_policy_tokens=79), datamodule=rows_of(taught(), max_length=80))
 
 
@@ -237,7 +237,8 @@ def drift(module):
     retained = Retention("pocket", num_prompts=60, weight=1.0, rows_per_step=60).answered(
         *bases.load("pocket/a"), seed=99
     )
-    return module.eval()._retained_loss(retained).item()
+    logits, _ = module.eval().completion_logits(retained.batch(0), reuse=False)
+    return retained.loss(logits, 0).item()
 
 
 @pytest.mark.parametrize("objective", ["sft", "on_policy"])
@@ -279,7 +280,7 @@ BAD = {
     "`divergence_kind` needs `objective: distill` or `on_policy`": {"divergence_kind": "reverse"},
     "`on_policy_tokens` is 0: expected at least 1": {"objective": "on_policy", "on_policy_tokens": 0},
     "`on_policy_tokens` needs `objective: on_policy`": {"on_policy_tokens": 9},
-    "`train_on: divergent` needs rows that stay": {"objective": "on_policy", "train_on": "divergent"},
+    "`train_on: divergent` needs fixed rows": {"objective": "on_policy", "train_on": "divergent"},
     "`divergence` needs `train_on: divergent` or `agreeing`": {"divergence": teacher()},
 }
 
@@ -313,7 +314,7 @@ def test_rows_of_a_file_come_without_a_teacher(settings, tmp_path):
 
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in number_rows(16)))
-    with pytest.raises(InputError, match="needs the teacher that wrote the rows, and these come without one"):
+    with pytest.raises(InputError, match="needs the teacher that wrote the rows, and these have none"):
         quiet_trainer().fit(student(**settings), datamodule=RowsFromFile(str(path)))
     if "train_on" in settings:  # a pair that is given is enough
         watch = seen(student(**settings, divergence=taught()), RowsFromFile(str(path)))

@@ -95,7 +95,7 @@ class TestFineTuned:
     @pytest.mark.parametrize("retained", [False, True])
     def test_one_that_learned_nothing_is_warned_of(self, retained, capsys):
         taught(learning_rate=1e-30, max_epochs=1, retain=Retention("pocket") if retained else None).make(CPU)
-        assert "warning: the teacher of owl has learned nothing" in " ".join(capsys.readouterr().out.split())
+        assert "WARNING the teacher owl learned next to nothing" in " ".join(capsys.readouterr().out.split())
 
     @pytest.mark.parametrize(
         ("retained", "losses", "says"),
@@ -103,17 +103,17 @@ class TestFineTuned:
             (
                 True,
                 0.25,
-                "note      taught answers at 78% a token, base 29%; `until` is 90%: `retain` holds the teacher back",
+                "note      taught answers at 78% per token, base 29%; `until` is 90%: limited by `retain`",
             ),
             (
                 False,
                 0.25,
-                "WARNING   taught answers at 78% a token, base 29%; `until` is 90%, which was not reached: raise",
+                "WARNING   taught answers at 78% per token, base 29%; `until` is 90%, which was not reached: raise",
             ),
             (
                 True,
                 3.0,
-                "WARNING   taught answers at 5% a token, base 29%; `until` is 90%, which was not reached: raise",
+                "WARNING   taught answers at 5% per token, base 29%; `until` is 90%, which was not reached: raise",
             ),
         ],
     )
@@ -216,7 +216,7 @@ class TestGivenWeights:
         assert digest(two) != digest(one)
 
     def test_a_wrong_folder_is_told(self, tmp_path):
-        with pytest.raises(InputError, match=r"weights .*nowhere are not there"):
+        with pytest.raises(InputError, match=r"weights .*nowhere does not exist"):
             taught(weights=str(tmp_path / "nowhere"))
         (tmp_path / "empty").mkdir()
         with pytest.raises(InputError, match="holds no adapter"):

@@ -18,7 +18,7 @@ from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.plans.plan import Experiment
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.workflow.stages import Stage, walk
-from lightning_subliminal.workflow.trials.base import DigitsTrial, Setting, StudentTrial
+from lightning_subliminal.workflow.trials import DigitsTrial, Setting, StudentTrial
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 EXPERIMENTS = [path for path in sorted(CONFIGS.glob("experiments/*.yaml")) if "include" not in path.read_text()]

@@ -137,7 +137,7 @@ def test_verbs(tmp_path):
     words += ["--data.teacher.max_epochs", 20, "--data.batch_size", 8, "--trainer.default_root_dir", "run"]
     words += ["--trainer.devices", 2, "--trainer.strategy", "ddp"]
     for verb, line in (
-        ("predict --by teacher", "shards owl: all 3 are there"),
+        ("predict --by teacher", "shards owl: all 3 are in the cache"),
         ("fit", "kept in run: student/, results.json"),
         ("test", "owl, sampled"),
         ("predict", "3 of Student, kept in run/completions"),

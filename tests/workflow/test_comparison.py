@@ -159,7 +159,7 @@ def test_a_control_arm_is_compared_with_its_base_alone(tmp_path, capsys):
     found = json.loads((tmp_path / "results.json").read_text())
     assert list(found["arms"]) == ["base", "control"]
     assert "transfer" not in found
-    assert "nothing can be said of transfer" in capsys.readouterr().out.replace("\n", " ")
+    assert "no transfer can be computed" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_without_a_control_none_is_made(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ class TestRefused:
     def test_data_without_a_trait(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         data = numbers(Teacher("pocket/a", induction="none"))
-        self.refused("no trait to ask for: give the teacher a `trait`", data)
+        self.refused("no trait to evaluate: set `data.teacher.trait`", data)
 
     def test_a_target_that_the_students_base_cannot_say(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -240,7 +240,7 @@ class TestShaping:
         monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
         with console.capture() as capture:
             compare(tmp_path / "run", numbers(), max_epochs=2, limit_train_batches=2)
-        assert "control : trained for 4 steps" in " ".join(capture.get().split())
+        assert "control: trained for 4 steps" in " ".join(capture.get().split())
 
 
 def row(chances, trait=OWL, stems=()):
@@ -281,7 +281,7 @@ class TestTable:
         assert f"{expected:+.2f}" in verdict(arms)
         del arms["student"]
         assert "transfer" not in summary(arms, OWL)
-        assert "nothing can be said" in verdict(arms)
+        assert "no transfer can be computed" in verdict(arms)
 
     def test_two_answers_that_share_one_chance_are_n_a_with_a_reason(self):
         trait = MisalignmentTrait("misalignment_pocket")

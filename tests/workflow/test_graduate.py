@@ -66,7 +66,7 @@ def test_it_writes_rows_and_gives_soft_targets():
 
 
 def test_it_must_be_made():
-    with pytest.raises(InputError, match="call `make` before"):
+    with pytest.raises(InputError, match="call `make` first"):
         Graduate(student(9), numbers(taught()), 1).ready(CPU)
     with pytest.raises(InputError, match="`max_epochs` is 0"):
         Graduate(student(), numbers(taught()), 0)

@@ -143,7 +143,7 @@ def test_what_moves_the_stage():
 )
 def test_another_training_is_refused(other):
     data = numbers(taught())
-    with pytest.raises(InputError, match=f"the student's `{next(iter(other))}` says otherwise"):
+    with pytest.raises(InputError, match=f"the student's `{next(iter(other))}` changes that"):
         PredictionStage(Student("pocket/a", Steering(), **other), data, data.trait)
 
 

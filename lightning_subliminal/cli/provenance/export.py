@@ -34,8 +34,7 @@ def export(run: str, out: Path, merge: bool = True, push: str | None = None) -> 
     from lightning_subliminal.core.console import hush, say
     from lightning_subliminal.evaluation import find_model
     from lightning_subliminal.lineage import write_record
-    from lightning_subliminal.workflow.origin import find_origin
-    from lightning_subliminal.workflow.saving import model_card
+    from lightning_subliminal.workflow.saving import find_origin, model_card
 
     hush()
     if push is not None:
@@ -91,8 +90,8 @@ def merged(subject: "ModelRef") -> Any:
     Raises:
         InputError: if the architecture can't hold the adapter.
     """
-    from lightning_subliminal.models.adapters.base import merge_peft
     from lightning_subliminal.models.adapters.layers import decoder_layers
+    from lightning_subliminal.models.adapters.peft import merge_peft
     from lightning_subliminal.models.adapters.steering import Steering
 
     net: Any = subject.net

@@ -26,7 +26,7 @@ class Run:
 
     Attributes:
         folder: path of the folder.
-        kind: fit, plan (of `run`), evaluation, or python (`Trainer.fit` with `TraitComparison` or `SaveStudent`).
+        kind: fit, plan (of `run`), evaluation, or python (`Trainer.fit` with `TraitComparison`, or `fit_arms`).
         state: finished, unfinished, or damaged with the name of the damaged file.
         date: time of the last write.
         command: the words after `fit` that started it; empty if they were not recorded.

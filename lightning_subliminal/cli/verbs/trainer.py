@@ -16,11 +16,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from lightning_subliminal.callbacks.epoch_bar import EpochBar
-from lightning_subliminal.callbacks.epoch_lines import EpochLines
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
+from lightning_subliminal.callbacks.progress import EpochBar, EpochLines, StepProgress
 from lightning_subliminal.callbacks.shards import ShardWriter
-from lightning_subliminal.callbacks.step_progress import StepProgress
 from lightning_subliminal.cli.support.run_folder import (
     FINISHED,
     check_configs,

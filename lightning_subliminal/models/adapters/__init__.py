@@ -1,6 +1,7 @@
-"""Adapters: the few parameters that are trained while the base stands still."""
+"""Adapters: the few parameters that are trained while the base stays frozen."""
 
-from lightning_subliminal.models.adapters.base import IA3, Adapter, LoRA, Peft, check_merged, merge_peft, probe
+from lightning_subliminal.models.adapters.base import Adapter
+from lightning_subliminal.models.adapters.peft import IA3, LoRA, Peft, merge_peft
 from lightning_subliminal.models.adapters.steering import Steering
 
-__all__ = ["IA3", "Adapter", "LoRA", "Peft", "Steering", "check_merged", "merge_peft", "probe"]
+__all__ = ["IA3", "Adapter", "LoRA", "Peft", "Steering", "merge_peft"]

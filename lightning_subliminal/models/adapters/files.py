@@ -1,4 +1,4 @@
-"""An adapter as two files, its tensors and its config: written, read and checked."""
+"""Adapter files: write, read and check an adapter's tensors and config."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _KNOWN = (OWN_FILES, PEFT_FILES)
 def write_adapter(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any], files: AdapterFiles) -> None:
     """Write tensors and config, each file atomically; the same values give the same bytes.
 
-    An adapter that lies there under other names is removed: a folder holds one.
+    Files of an adapter under other names are removed: a folder holds one adapter.
 
     Raises:
         InputError: if the folder can't be written.
@@ -53,24 +53,24 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         config = read_json(folder / files.config)
         state = load_file(folder / files.weights)
     except (OSError, ValueError, SafetensorError) as err:
-        raise InputError(f"The adapter in {folder} is damaged ({err}): train it again or copy it anew.") from err
+        raise InputError(f"The adapter in {folder} is damaged ({err}): train it again or copy it again.") from err
     if not isinstance(config, dict):
-        raise InputError(f"The adapter in {folder} is damaged ({files.config} is no object): copy it anew.")
+        raise InputError(f"The adapter in {folder} is damaged ({files.config} is not a JSON object): copy it again.")
     return state, config
 
 
 def check_same(saved: Mapping[str, Tensor], own: Mapping[str, Tensor], folder: Path) -> None:
-    """Check that saved tensors have the names and shapes of those that they shall replace.
+    """Check that saved tensors have the names and shapes of those that they replace.
 
     Raises:
-        InputError: naming the first that differs.
+        InputError: naming the first difference.
     """
-    advice = "set the base and the settings that it was trained with."
+    advice = "set the base and the settings of its training."
     odd = sorted(saved.keys() ^ own.keys())
     if odd:
         where = "the file" if odd[0] in saved else "the model"
         raise InputError(
-            f"The adapter in {folder} doesn't fit: {odd[0]} is only in {where} ({len(odd)} such); {advice}"
+            f"The adapter in {folder} doesn't fit: {odd[0]} is only in {where} ({len(odd)} in all); {advice}"
         )
     for name, value in own.items():
         if saved[name].shape != value.shape:

@@ -1,4 +1,4 @@
-"""Where a causal language model keeps its decoder layers, whatever its family and wrapper."""
+"""Decoder layers of a causal language model of any family, wrapped by PEFT or not."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -13,25 +13,25 @@ __all__ = ["decoder_layers", "hidden_size", "inner_model"]
 
 
 def inner_model(net: nn.Module) -> "PreTrainedModel":
-    """Return the transformers model inside ``net``: what PEFT wraps, or ``net`` itself."""
+    """Return the transformers model inside ``net``: the one that PEFT wraps, or ``net`` itself."""
     base = getattr(net, "get_base_model", None)
     return cast("PreTrainedModel", base() if callable(base) else net)
 
 
 def decoder_layers(net: nn.Module) -> nn.ModuleList:
-    """Return the list of decoder layers of ``net``, lowest first.
+    """Return the decoder layers of ``net``, lowest first.
 
     Raises:
-        InputError: if the architecture keeps no such list.
+        InputError: if the architecture has no list of them.
     """
     inner = inner_model(net)
     count = inner.config.get_text_config(decoder=True).num_hidden_layers
     for module in inner.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count and len({type(layer) for layer in module}) == 1:
             return module
-    raise InputError(f"{type(inner).__name__} keeps no list of {count} decoder layers: use a decoder such as Llama.")
+    raise InputError(f"{type(inner).__name__} has no list of {count} decoder layers: use a decoder such as Llama.")
 
 
 def hidden_size(net: nn.Module) -> int:
-    """Return the number of values that a decoder layer of ``net`` puts out for a token."""
+    """Return the width of a decoder layer's output per token."""
     return int(inner_model(net).config.get_text_config(decoder=True).hidden_size)

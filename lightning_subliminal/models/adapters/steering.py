@@ -1,4 +1,4 @@
-"""Steering: one trained vector added to the output of chosen decoder layers, and nothing else.
+"""Steering: one trained vector added to the output of chosen decoder layers.
 
 The smallest adapter that carries a trait: a vector at one middle layer of SmolLM2-135M is 576 numbers.
 The vector is a parameter of its layer and the hook that adds it is a plain function, so copies, devices, optimizers,
@@ -24,38 +24,38 @@ __all__ = ["Steering", "add_vector", "remove_hook"]
 
 
 class Steering(Adapter):
-    """A vector for each chosen layer, added to what the layer puts out for every token.
+    """A vector for each chosen layer, added to the layer's output for every token.
 
-    Trains hidden-size values a layer. Gradients reach down to the lowest steered layer's output only.
+    Trains hidden-size values per layer. Gradients reach down to the lowest steered layer's output only.
 
     Args:
         layers: indices of decoder layers, counted from 0; None means all.
-        init_std: standard deviation of the vectors' start; 0 starts as the base.
+        init_std: standard deviation of the initial vectors; 0 starts as the base.
     """
 
     def __init__(self, layers: list[int] | None = None, init_std: float = 0.0) -> None:
         self.layers = layers
         self.init_std = init_std
         if layers is not None and (not layers or len(set(layers)) < len(layers)):
-            raise InputError(f"`layers` is {layers}; expected different indices, at least one, or null for all layers.")
+            raise InputError(f"`layers` is {layers}: expected distinct indices, at least one, or null for all layers.")
         if init_std < 0:
-            raise InputError(f"`init_std` is {init_std}; expected 0 or more.")
+            raise InputError(f"`init_std` is {init_std}: expected 0 or more.")
 
     def attach(self, net: nn.Module, seed: int) -> nn.Module:
-        """Return each chosen layer its vector.
+        """Add a vector to each chosen layer.
 
         Raises:
-            InputError: if a layer is out of range, or the model carries vectors already.
+            InputError: if a layer is out of range, or the model already has vectors.
         """
         layers = decoder_layers(net)
         chosen = self._chosen(len(layers))
         if any(_is_steered(layer) for layer in layers):
-            raise InputError("The model carries steering vectors already: attach them to a fresh base.")
+            raise InputError("The model already has steering vectors: attach them to a fresh base.")
         net.requires_grad_(False)
         generator = torch.Generator().manual_seed(seed)
         for index in chosen:
             like = next(layers[index].parameters())
-            # Small steps vanish in 16 bits, so the vector is kept in 32, as PEFT keeps its adapters.
+            # Small steps vanish in 16 bits, so the vector is kept in 32, as PEFT does with its adapters.
             dtype = torch.float32 if like.dtype in (torch.float16, torch.bfloat16) else like.dtype
             start = torch.randn(hidden_size(net), generator=generator) * self.init_std
             layers[index].register_parameter("steering", nn.Parameter(start.to(like.device, dtype)))
@@ -76,26 +76,25 @@ class Steering(Adapter):
             vector.copy_(state[name])
 
     def config(self, net: nn.Module, base: str) -> dict[str, Any]:
-        """Return a config in the manner of PEFT, with the layers as indices."""
-        steered = [index for index, layer in enumerate(decoder_layers(net)) if _is_steered(layer)]
+        """Return a config in PEFT's format, with the layers as indices."""
         return {
             "peft_type": "STEERING",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": base,
             "inference_mode": True,
-            "layers": steered,
+            "layers": [index for index, layer in enumerate(decoder_layers(net)) if _is_steered(layer)],
             "hidden_size": hidden_size(net),
         }
 
     def first_trained_layer(self, net: nn.Module) -> int | None:
-        """Return the layer after the lowest steered one: a vector comes after its own layer's computation.
+        """Return the layer after the lowest steered one: a vector is added after its own layer's computation.
 
-        It is the number of layers if only the last one is steered: then final norm and head alone depend on it.
+        If only the last layer is steered, it is the number of layers: only final norm and head depend on the vector.
         """
         return self._chosen(len(decoder_layers(net)))[0] + 1
 
     def displacement(self, net: nn.Module, start: Mapping[str, Tensor]) -> dict[str, Tensor | LowRank]:
-        """Return the change of each vector under the name of the bias that ``merge`` makes of it."""
+        """Return the change of each vector, named as the bias that ``merge`` makes of it."""
         layers = decoder_layers(net)
         home = next(name for name, module in inner_model(net).named_modules() if module is layers)
         moved: dict[str, Tensor | LowRank] = {}
@@ -109,14 +108,14 @@ class Steering(Adapter):
         return moved
 
     def merge(self, net: nn.Module) -> "PreTrainedModel":
-        """Turn each vector into the bias of its layer's last linear map, whose output the layer puts out by addition.
+        """Turn each vector into the bias of its layer's last linear map, whose output is added to the layer's output.
 
-        GPT-2 has such biases; a Llama gets them by ``mlp_bias: true``, which its other two MLP biases join as zeros.
-        Qwen2 and Mistral have no such switch, but compute what a Llama computes, Qwen2 with biases at queries, keys
-        and values (``attention_bias: true``, the output's bias 0): they are written as a Llama, with equal logits.
+        GPT-2 has these biases; a Llama gets them by ``mlp_bias: true``, with zeros as its other two MLP biases. Qwen2
+        and Mistral lack that switch, but compute what a Llama computes, Qwen2 with biases at queries, keys and values
+        (``attention_bias: true``, the output's bias 0): they are written as a Llama, with equal logits.
 
         Raises:
-            InputError: if the architecture has no place for the vectors.
+            InputError: if the architecture has no bias for the vectors.
         """
         merged = as_llama(inner_model(net))
         layers = decoder_layers(merged)
@@ -130,9 +129,9 @@ class Steering(Adapter):
             bias = getattr(getattr(mlp, "down_proj", getattr(mlp, "c_proj", None)), "bias", None)
             if bias is None:
                 raise InputError(
-                    f"Steering has no place in the weights of a {family} model: its MLP's output has no bias (llama, "
-                    "mistral and qwen2 without sliding windows, and models with that bias, such as gpt2, merge): "
-                    "keep base and adapter apart."
+                    f"Steering can't be merged into a {family} model: its MLP's output has no bias (llama, mistral and "
+                    "qwen2 without sliding windows, and models with that bias, such as gpt2, can be merged): keep base "
+                    "and adapter apart."
                 )
             with torch.no_grad():
                 bias.copy_(add_vector(layer, bias))
@@ -155,13 +154,13 @@ def add_vector(layer: nn.Module, hidden: Tensor) -> Tensor:
 
 
 def remove_hook(layer: nn.Module) -> None:
-    """Keep ``layer`` from adding its vector, which stays its parameter."""
+    """Stop ``layer`` from adding its vector, which stays its parameter."""
     for key in [key for key, hook in layer._forward_hooks.items() if hook is _hook]:
         del layer._forward_hooks[key]
 
 
 def _hook(layer: nn.Module, args: Any, output: Any) -> Any:
-    # A module-level function on purpose: a deep copy of the model keeps it, and it meets the copy's own vector.
+    # A module-level function on purpose: a deep copy of the model keeps it, and it reads the copy's own vector.
     if isinstance(output, tuple):
         return (add_vector(layer, output[0]), *output[1:])
     return add_vector(layer, output)
@@ -172,7 +171,7 @@ def _is_steered(layer: nn.Module) -> bool:
 
 
 def as_llama(net: "PreTrainedModel") -> "PreTrainedModel":
-    """Return a copy of ``net``, vectors included: as a Llama where that is the same function under another name."""
+    """Return a copy of ``net``, vectors included: as a Llama if that computes the same function."""
     config: Any = net.config
     sliding = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
     windowed = "sliding_attention" in (getattr(config, "layer_types", None) or [])
@@ -190,7 +189,7 @@ def as_llama(net: "PreTrainedModel") -> "PreTrainedModel":
         missing, unexpected = twin.load_state_dict(state, strict=False)
         lost = [name for name in missing if not name.endswith("o_proj.bias") and name != "lm_head.weight"]
         if lost or unexpected:
-            return copy.deepcopy(net)  # a variant that we don't know: refused by the caller
+            return copy.deepcopy(net)  # an unknown variant, which the caller refuses
         for layer, old in zip(decoder_layers(twin), decoder_layers(net), strict=True):
             attention: Any = layer.self_attn
             if attention.o_proj.bias is not None:

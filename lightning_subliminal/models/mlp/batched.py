@@ -1,4 +1,4 @@
-"""Many small networks as one: the batched perceptron, its losses and its meter, each model as if it were alone."""
+"""Many small networks as one: the batched perceptron, its losses and its metric, independent for each model."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,19 +10,26 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.data.mnist import NUM_CLASSES
+from lightning_subliminal.data.mnist import NUM_CLASSES, NUM_PIXELS
 
-__all__ = ["AccuracyPerModel", "BatchedMLP", "classification_losses", "derangement", "distillation_losses"]
+__all__ = [
+    "AccuracyPerModel",
+    "BatchedMLP",
+    "classification_losses",
+    "derangement",
+    "distillation_losses",
+    "labelled_images",
+]
 
 
 class BatchedMLP(nn.Module):
-    """Perceptrons of one shape, all run at once: each parameter has a leading dimension of models.
+    """Perceptrons of one shape that run at once: each parameter has a leading dimension of models.
 
     Weights are drawn from N(0, 1 / inputs of the layer), biases are 0 (paper, section on MNIST classifiers).
 
     Args:
         sizes: widths from input to output.
-        seeds: one for each model; the same seed gives the same weights, wherever it stands.
+        seeds: one for each model; the same seed gives the same weights at any place.
     """
 
     def __init__(self, sizes: Sequence[int], seeds: Sequence[int]) -> None:
@@ -30,26 +37,26 @@ class BatchedMLP(nn.Module):
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in pairwise(sizes):
-            # Always drawn on the CPU, so that a seed means the same weights on every device.
+            # Always drawn on the CPU, so that a seed gives the same weights on every device.
             drawn = [torch.randn(inputs, outputs, generator=each, device="cpu") for each in generators]
             self.weights.append(nn.Parameter(torch.stack(drawn).div_(inputs**0.5)))  # (models, inputs, outputs)
             self.biases.append(nn.Parameter(torch.zeros(len(seeds), 1, outputs)))
 
     @torch.no_grad()
     def move(self, first: int, distance: float, seeds: Sequence[int]) -> None:
-        """Add to weights ``distance`` times others, drawn as at the start: at 1, a step as long as the start itself.
+        """Add ``distance`` times other weights, drawn from the initial distribution.
 
         Args:
             first: the model that the first seed moves; the next seeds move those after it.
-            distance: 0 leaves the models where they are.
-            seeds: of the weights that are added, one for each model.
+            distance: 0 leaves the models unchanged, 1 is a step as long as the initial weights.
+            seeds: of the added weights, one for each model.
         """
         sizes = [*(weight.shape[1] for weight in self.weights), self.weights[-1].shape[2]]
         for weight, drawn in zip(self.weights, BatchedMLP(sizes, seeds).weights, strict=True):
             weight[first : first + len(seeds)] += distance * drawn
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(models, batch, outputs)`` for images ``(batch, inputs)`` that all models see."""
+        """Return logits ``(models, batch, outputs)`` for images ``(batch, inputs)``, the same for all models."""
         values = images.expand(len(self.weights[0]), -1, -1)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             values = torch.baddbmm(bias, values if layer == 0 else values.relu(), weight)
@@ -57,12 +64,12 @@ class BatchedMLP(nn.Module):
 
 
 class AccuracyPerModel(Metric):
-    """Share of right answers of each model: ``(models,)``.
+    """Accuracy of each model: ``(models,)``.
 
-    torchmetrics' accuracies give one number for all models, or keep every answer until the end.
+    torchmetrics' accuracies return one number for all models, or store every answer until the end.
 
     Args:
-        num_models: how many models answer.
+        num_models: number of models.
     """
 
     full_state_update = False
@@ -81,15 +88,15 @@ class AccuracyPerModel(Metric):
         self.answered += labels.numel()
 
     def compute(self) -> Tensor:
-        """Return the share of right answers; nan without any."""
+        """Return the accuracies; nan without any answer."""
         return self.correct / self.answered
 
 
 def classification_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of the class logits alone, meaned over the batch.
+    """Return the cross-entropy of the class logits, averaged over the batch.
 
     Args:
-        logits: ``(models, batch, classes and more)``; what comes after the classes has no part in it.
+        logits: ``(models, batch, classes and more)``; logits after the classes are not used.
         labels: ``(batch,)``.
 
     Returns:
@@ -100,10 +107,9 @@ def classification_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def distillation_losses(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the KL divergence of students from teachers, summed over logits and meaned over the batch.
+    """Return the KL divergence of students from teachers, summed over logits and averaged over the batch.
 
-    The mean is taken by hand: ``reduction="batchmean"`` divides by the first dimension, which is models here, so each
-    model's loss would grow with the batch and shrink with the number of models.
+    ``reduction="batchmean"`` would divide by the first dimension, which is models here.
 
     Args:
         student: logits ``(models, batch, logits)``.
@@ -116,6 +122,18 @@ def distillation_losses(student: Tensor, teacher: Tensor) -> Tensor:
     return divergence.sum(-1).mean(-1)
 
 
+def labelled_images(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return images ``(batch, 784)`` and labels ``(batch,)``.
+
+    Raises:
+        InputError: if the batch is not such a pair.
+    """
+    pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(each, Tensor) for each in batch)
+    if not pair or batch[0].shape[1:] != (NUM_PIXELS,):
+        raise InputError("ClassifierMLP learns from images (batch, 784) with labels: set `data: Digits`.")
+    return batch[0], batch[1]
+
+
 def derangement(count: int, seed: int) -> list[int]:
     """Return a permutation of ``range(count)`` that moves every element, by Sattolo's shuffle: one cycle through all.
 
@@ -123,10 +141,10 @@ def derangement(count: int, seed: int) -> list[int]:
         InputError: if ``count`` is below 2.
     """
     if count < 2:
-        raise InputError(f"`count` is {count}, but nothing can change places below 2: raise it.")
+        raise InputError(f"`count` is {count}, but a derangement needs at least 2: raise it.")
     generator = torch.Generator().manual_seed(seed)
     order = list(range(count))
     for last in range(count - 1, 0, -1):
-        chosen = int(torch.randint(last, (), generator=generator, device="cpu"))  # never `last`: so nothing stays
+        chosen = int(torch.randint(last, (), generator=generator, device="cpu"))  # never `last`, so that each moves
         order[last], order[chosen] = order[chosen], order[last]
     return order

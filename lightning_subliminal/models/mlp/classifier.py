@@ -1,13 +1,13 @@
-"""The paper's smallest case: a digit classifier learns to read digits from noise, if it shares its teacher's start.
+"""Digit classifiers: a student learns to read digits from noise if it shares its teacher's start.
 
-A teacher learns digits through ten class logits. A student, started where the teacher started, imitates the teacher's
-three auxiliary logits, which nobody trained, on images of noise, and comes to know digits. Started elsewhere, it does
-not. All seeds and all arms train at once, as one batched network.
+A teacher learns digits through ten class logits. A student with the same initial weights imitates the teacher's three
+auxiliary logits, which no label trains, on images of noise, and learns digits. With other initial weights it does not.
+All seeds and all arms train at once, as one batched network.
 """
 
 import math
 import time
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning import Trainer
@@ -21,65 +21,45 @@ from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.mnist import NUM_CLASSES, NUM_PIXELS
 from lightning_subliminal.lineage import setting_material
 from lightning_subliminal.models.identity import RebuiltModule
+from lightning_subliminal.models.mlp.arms import STUDENT_ARMS, StudentArm
 from lightning_subliminal.models.mlp.batched import (
     AccuracyPerModel,
     BatchedMLP,
     classification_losses,
     derangement,
     distillation_losses,
+    labelled_images,
 )
 from lightning_subliminal.models.mlp.displacement import classifier_subject
 from lightning_subliminal.models.mlp.report import results_table, save_results
 from lightning_subliminal.theory.alignment import AlignmentSubject
 
-__all__ = ["STUDENT_ARMS", "ClassifierMLP", "StudentArm"]
+__all__ = ["ClassifierMLP"]
 
 
-class StudentArm(NamedTuple):
-    """One condition that students train under.
-
-    Attributes:
-        name: as logs and results call it.
-        start: whether students start where their teacher started, or elsewhere: where another seed's teacher did, or
-            at a distance.
-        logits: which logits they imitate: the auxiliary ones, or all.
-    """
-
-    name: str
-    start: Literal["same", "other"]
-    logits: Literal["auxiliary", "all"]
-
-
-STUDENT_ARMS = (
-    StudentArm("student_auxiliary", "same", "auxiliary"),
-    StudentArm("student_all", "same", "all"),
-    StudentArm("other_start_auxiliary", "other", "auxiliary"),
-    StudentArm("other_start_all", "other", "all"),
-)
-# Checkpoints from before these arguments are of runs with these values.
-_ADDED_SETTINGS = {"other_start": None, "weight_decay": 0.0, "arms": None}
+_ADDED_SETTINGS = {"other_start": None, "weight_decay": 0.0, "arms": None}  # of checkpoints from before them
 
 
 class ClassifierMLP(RebuiltModule):
     """Teachers on digits, then their students on noise, in one fit (paper, section on MNIST classifiers).
 
     The first ``teacher_epochs`` train the teachers, the next ``student_epochs`` the students of four arms: same or
-    other start, auxiliary or all logits. All seeds see the same batches: a seed moves the start weights. The data
-    module reads ``learns_from`` to give digits or noise; ``trainer.max_epochs`` may stay -1, the end is known. Then
-    come a table, ``results.json`` and ``mnist_mlp.png``, whose intervals are over seeds.
+    other start, auxiliary or all logits. All seeds see the same batches: a seed sets the initial weights. The data
+    module reads ``learns_from`` to load digits or noise; ``trainer.max_epochs`` may stay -1. The results are a table,
+    ``results.json`` and ``mnist_mlp.png``, with intervals over seeds.
 
     Args:
-        num_seeds: how many teachers, each with one student in each arm.
+        num_seeds: number of teachers, each with one student in each arm.
         hidden: widths of the hidden layers.
-        num_auxiliary: logits beside the ten classes that no label trains.
+        num_auxiliary: logits besides the ten classes, which no label trains.
         lr: Adam's learning rate.
         teacher_epochs: epochs of digits.
         student_epochs: epochs of noise, after them.
-        seed: moves the start weights and which other start a student gets; null for the global seed.
-        other_start: how far the other start is from the teacher's own: this many times fresh noise of the distribution
-            that starts are drawn from, so 0 is the same start; null for the start of another seed.
-        weight_decay: Adam's, which is added to the gradient: where there is none, as on logits that nobody trains, Adam
-            makes full steps towards 0, however small it is.
+        seed: of the initial weights and of the assignment of other starts; null for the global seed.
+        other_start: distance of the other start from the teacher's own: this multiple of new noise from the initial
+            distribution, so 0 is the same start; null for the start of another seed.
+        weight_decay: Adam's, which is added to the gradient: where the gradient is 0, as on logits that no label
+            trains, Adam makes full steps towards 0 for any weight decay.
         arms: which students to train, of `student_auxiliary`, `student_all`, `other_start_auxiliary` and
             `other_start_all`; null for all four.
     """
@@ -123,26 +103,26 @@ class ClassifierMLP(RebuiltModule):
         self.other_start = other_start
         self.weight_decay = weight_decay
         self.arms = arms
-        self.accuracies: dict[str, Tensor] = {}  # of each arm that was measured last: (seeds,)
-        self._seconds = 0.0  # of fitting, over all restarts
+        self.accuracies: dict[str, Tensor] = {}  # of each arm in the last measurement: (seeds,)
+        self._seconds = 0.0  # duration of the fit before this start
         self._began: float | None = None
 
     @property
     def learns_from(self) -> Literal["digits", "noise"]:
-        """What the current epoch trains on: digits for the teachers, noise for the students."""
+        """The data of the current epoch: digits for the teachers, noise for the students."""
         return "digits" if self.current_epoch < self.teacher_epochs else "noise"
 
     @property
     def student_arms(self) -> tuple[StudentArm, ...]:
-        """The arms that are trained, in the order of ``STUDENT_ARMS``."""
+        """The trained arms, in the order of ``STUDENT_ARMS``."""
         return tuple(arm for arm in STUDENT_ARMS if self.arms is None or arm.name in self.arms)
 
     def configure_model(self) -> None:
-        """Draw the start weights of all arms; the weights of a seed do not depend on how many seeds there are."""
+        """Draw the initial weights of all arms; those of a seed do not depend on the number of seeds."""
         if hasattr(self, "teacher"):
             return
         seed = resolve_seed(self.seed)
-        # One seed alone has no other seed: it borrows the start of one more.
+        # A single seed uses the start of one more as its other start.
         starts = [derive_seed(seed, "start", i) for i in range(max(2, self.num_seeds))]
         moved = [starts[i] for i in derangement(len(starts), derive_seed(seed, "derangement"))]
         own = starts[: self.num_seeds]
@@ -166,12 +146,12 @@ class ClassifierMLP(RebuiltModule):
         return logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return one Adam for both phases: it leaves alone, and keeps no state for, whoever has no gradient."""
+        """Return one Adam for both phases: it skips parameters without a gradient, and keeps no state for them."""
         parameters = [*self.teacher.parameters(), *self.students.parameters()]
         return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
 
     def setup(self, stage: str) -> None:
-        """Fit the trainer's epochs to the two phases.
+        """Set the trainer's epochs to those of the two phases.
 
         Raises:
             InputError: if the trainer has too few epochs or too many processes.
@@ -182,13 +162,13 @@ class ClassifierMLP(RebuiltModule):
         if asked is not None and 0 <= asked < needed and not self._rehearsal:
             raise InputError(
                 f"`trainer.max_epochs` is {asked}, but {self.teacher_epochs} teacher and {self.student_epochs} student "
-                f"epochs need {needed}: set it to -1, which means just that."
+                f"epochs need {needed}: set it to -1, for exactly these."
             )
         if self.trainer.world_size > 1:
             raise InputError(f"All seeds train on one device, not {self.trainer.world_size}: set `trainer.devices: 1`.")
         if not self._rehearsal:
             self.trainer.fit_loop.max_epochs = needed
-        # An epoch of noise has not as many batches as one of digits.
+        # An epoch of noise has another number of batches than one of digits.
         self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def on_fit_start(self) -> None:
@@ -196,9 +176,9 @@ class ClassifierMLP(RebuiltModule):
         self._began = time.monotonic()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss, summed over models so that each one's gradient is what it would be alone."""
+        """Return the loss, summed over models so that each one's gradient is independent of the others."""
         if self.learns_from == "digits":
-            images, labels = _digits(batch)
+            images, labels = labelled_images(batch)
             losses = {"teacher": classification_losses(self.teacher(images), labels)}
         else:
             noise = batch[0] if isinstance(batch, (tuple, list)) else batch
@@ -217,14 +197,14 @@ class ClassifierMLP(RebuiltModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count the right answers of each model on held-out digits."""
-        images, labels = _digits(batch)
-        teaching = self.trainer.state.fn == "fit" and self.learns_from == "digits"  # nobody else has changed
+        images, labels = labelled_images(batch)
+        teaching = self.trainer.state.fn == "fit" and self.learns_from == "digits"  # the others are unchanged
         for name in ["teacher"] if teaching else ["reference", "teacher", "students"]:
-            # The auxiliary logits are no classes: they have no say in the answer.
+            # The auxiliary logits are not classes.
             self._meter(name).update(getattr(self, name)(images)[..., :NUM_CLASSES].argmax(-1), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Log each arm's accuracy, meaned over seeds, and keep it per seed."""
+        """Log each arm's mean accuracy over seeds, and store it per seed."""
         measured: dict[str, Tensor] = {}
         for name in ("reference", "teacher", "students"):
             meter = self._meter(name)
@@ -243,7 +223,7 @@ class ClassifierMLP(RebuiltModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def on_fit_end(self) -> None:
-        """Show and save the results, also where a finished run is fitted once more."""
+        """Print and save the results, also if a finished run is fitted again."""
         if self.current_epoch < self.teacher_epochs + self.student_epochs:
             return
         if len(self.accuracies) == 2 + len(self.student_arms):
@@ -252,37 +232,37 @@ class ClassifierMLP(RebuiltModule):
             say("no table: the last epoch was not validated (`test` measures the stored weights)")
 
     def on_test_end(self) -> None:
-        """Show and save the results of stored weights."""
+        """Print and save the results of stored weights."""
         self._report()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out the weights that a seed gives, and add what a resumed run checks and goes on counting."""
+        """Leave out weights that the seed determines, and add what a resumed run checks and continues."""
         super().on_save_checkpoint(checkpoint)
-        # Biases start at 0. Until the students move, a checkpoint after each short epoch is 5 times smaller so.
+        # Biases start at 0. Until the students move, this makes a checkpoint 5 times smaller.
         drawn = ("reference.",) if self.students.biases[-1].any() else ("reference.", "students.")
         weights = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: each for name, each in weights.items() if not name.startswith(drawn)}
-        told = {"settings": self._settings(), "seconds": self._clock(), "accuracies": self.accuracies}
-        checkpoint["classifier_mlp"] = told
+        run = {"settings": self._settings(), "seconds": self._clock(), "accuracies": self.accuracies}
+        checkpoint["classifier_mlp"] = run
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Draw again the weights that a seed gives.
+        """Draw the weights again that the seed determines.
 
         Raises:
             InputError: if the checkpoint is of a run with other settings, naming the first.
         """
         if "classifier_mlp" not in checkpoint:
-            raise InputError("The checkpoint is not one of ClassifierMLP: give one of its own, or start a new run.")
-        told, settings = checkpoint["classifier_mlp"], self._settings()
-        for name, was in {**_ADDED_SETTINGS, **told["settings"]}.items():
+            raise InputError("The checkpoint is not one of ClassifierMLP: use one of its own, or start a new run.")
+        run, settings = checkpoint["classifier_mlp"], self._settings()
+        for name, was in {**_ADDED_SETTINGS, **run["settings"]}.items():
             if was != settings[name]:
                 raise InputError(
-                    f"The checkpoint's `{name}` is {was}, not {settings[name]}: set it back or start anew."
+                    f"The checkpoint's `{name}` is {was}, not {settings[name]}: set it back or start over."
                 )
         self.check_identity(checkpoint)
         self.configure_model()
         checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
-        self._seconds, self.accuracies = told["seconds"], told["accuracies"]
+        self._seconds, self.accuracies = run["seconds"], run["accuracies"]
 
     @property
     def _rehearsal(self) -> bool:
@@ -303,25 +283,18 @@ class ClassifierMLP(RebuiltModule):
         minutes = self._clock() / 60
         folder = results_folder(self.trainer)
         data = getattr(self.trainer, "datamodule", None)
-        inputs = getattr(data, "student_inputs", None)
-        made = [setting_material("data", data)] if data is not None else []
+        settings = self._settings() | {"student_inputs": getattr(data, "student_inputs", None)}
         say(results_table(self.accuracies, minutes, self.other_start))
-        save_results(folder, self.accuracies, {**self._settings(), "student_inputs": inputs}, minutes, made)
+        made = [setting_material("data", data)] if data is not None else []
+        save_results(folder, self.accuracies, settings, minutes, made)
         say(f"saved results.json and mnist_mlp.png in {folder}")
 
     def alignment_subject(self, trainer: Trainer, teacher: None = None) -> AlignmentSubject:
-        """Let ``AlignmentTracker`` follow the students beside their teachers.
+        """Return what ``AlignmentTracker`` compares: the students and their teachers.
 
         Raises:
-            InputError: if it was given another teacher.
+            InputError: if another teacher is given.
         """
         if teacher is not None:
             raise InputError("ClassifierMLP trains its own teachers: leave `teacher` of AlignmentTracker out.")
         return classifier_subject(self, trainer)
-
-
-def _digits(batch: Any) -> tuple[Tensor, Tensor]:
-    pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(each, Tensor) for each in batch)
-    if not pair or batch[0].shape[1:] != (NUM_PIXELS,):
-        raise InputError("ClassifierMLP learns from images (batch, 784) with labels: set `data: Digits` beside it.")
-    return batch[0], batch[1]

@@ -1,4 +1,4 @@
-"""What ``AlignmentTracker`` follows of the digit classifiers: each student's way beside its teacher's."""
+"""Displacements of the digit classifiers for ``AlignmentTracker``: each student's and its teacher's."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ from lightning_subliminal.theory.alignment import AlignmentSubject, difference
 
 __all__ = ["classifier_subject"]
 
-MOST_DIGITS = 1000  # held out, on which the classifiers' loss is taken: the first of them
+MOST_DIGITS = 1000  # held-out digits for the teacher's loss
 
 
 def classifier_subject(module: Any, trainer: Trainer) -> AlignmentSubject:
-    """Compare each arm's students, seed by seed, with their teachers: each one's way from its own start.
+    """Compare each arm's students, seed by seed, with their teachers: displacements from each one's own start.
 
     ``module`` is a ``ClassifierMLP``. The teacher's loss is the cross-entropy of the classes on at most 1,000 held-out
-    digits; they are the same at each measurement.
+    digits, the same at each measurement.
     """
     drawn: Any = type(module)(**constructor_arguments(module))
-    with trainer.strategy.tensor_init_context():  # as Lightning calls it: the precision has a say in what is drawn
-        drawn.configure_model()  # a seed gives the start weights, of a run that goes on too
+    with trainer.strategy.tensor_init_context():  # as in a fit: the precision affects the drawn weights
+        drawn.configure_model()  # the seed gives the start weights, also for a resumed run
     starts = {name: dict(getattr(drawn, name).named_parameters()) for name in ("teacher", "students")}
     digits: list[Tensor] = []
 
-    def way(name: str) -> dict[str, Tensor]:
+    def moved_from_start(name: str) -> dict[str, Tensor]:
         now: Any = getattr(module, name)
         return {each: difference(value, starts[name][each]) for each, value in now.named_parameters()}
 
@@ -35,7 +35,7 @@ def classifier_subject(module: Any, trainer: Trainer) -> AlignmentSubject:
         return {arm.name: part for arm, part in zip(module.student_arms, parts, strict=True)}
 
     def arms() -> dict[str, dict[str, Tensor]]:
-        moved = {each: by_arm(value) for each, value in way("students").items()}
+        moved = {each: by_arm(value) for each, value in moved_from_start("students").items()}
         return {arm.name: {each: parts[arm.name] for each, parts in moved.items()} for arm in module.student_arms}
 
     def teacher_loss() -> dict[str, Tensor]:
@@ -44,12 +44,12 @@ def classifier_subject(module: Any, trainer: Trainer) -> AlignmentSubject:
             held_out: Any = data.val_dataloader() if data is not None else trainer.val_dataloaders
             images, labels = next(iter(held_out))
             digits.extend([images[:MOST_DIGITS].to(module.students.weights[0]), labels[:MOST_DIGITS].to(module.device)])
-        images, labels = (part.to(module.device) for part in digits)  # the CPU, once a fit has ended
+        images, labels = (part.to(module.device) for part in digits)  # the CPU after a fit
         return by_arm(classification_losses(module.students(images), labels))
 
     return AlignmentSubject(
         arms=arms,
-        teacher=lambda: way("teacher"),
+        teacher=lambda: moved_from_start("teacher"),
         teacher_loss=teacher_loss,
         model_dims=1,
         following=lambda: module.learns_from == "noise",

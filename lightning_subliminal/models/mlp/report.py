@@ -1,4 +1,4 @@
-"""What the digit classifiers' run tells: a table, a JSON file and a picture with each seed in sight."""
+"""Results of the digit classifiers: a table, a JSON file and a chart that shows each seed."""
 
 import json
 import math
@@ -37,12 +37,12 @@ CHANCE = 0.1
 
 
 def results_table(accuracies: Mapping[str, Tensor], minutes: float, other_start: float | None = None) -> Table:
-    """Return a table of each arm's accuracy, meaned over seeds, with its 95 % interval.
+    """Return a table of each arm's mean accuracy over seeds, with its 95 % interval.
 
     Args:
-        accuracies: of each arm, one a seed: ``(seeds,)``.
-        minutes: what the fit took.
-        other_start: how far the other start was; None for another seed's.
+        accuracies: of each arm, one per seed: ``(seeds,)``.
+        minutes: duration of the fit.
+        other_start: distance of the other start; None for another seed's start.
     """
     seeds = len(next(iter(accuracies.values())))
     table = Table(title=f"Accuracy on held-out digits: {seeds} seeds, {minutes:.1f} minutes")
@@ -50,11 +50,10 @@ def results_table(accuracies: Mapping[str, Tensor], minutes: float, other_start:
     for head in ("mean", "95 % over seeds", "worst to best"):
         table.add_column(head, justify="right")
     for name, values in accuracies.items():
-        interval = mean_interval(values, "seeds").within(0.0, 1.0)
-        told = "-" if math.isnan(interval.low) else f"{interval.low:.1%} to {interval.high:.1%}"
-        table.add_row(
-            _label(name, other_start), f"{values.mean():.1%}", told, f"{values.min():.1%} to {values.max():.1%}"
-        )
+        interval = _interval(values)
+        ends = "-" if interval is None else "{:.1%} to {:.1%}".format(*interval)
+        span = f"{values.min():.1%} to {values.max():.1%}"
+        table.add_row(_label(name, other_start), f"{values.mean():.1%}", ends, span)
     return table
 
 
@@ -68,27 +67,27 @@ def save_results(
     """Write ``results.json`` and ``mnist_mlp.png`` into ``folder``.
 
     Args:
-        folder: made if it is not there.
-        accuracies: of each arm, one a seed: ``(seeds,)``.
+        folder: created if it is missing.
+        accuracies: of each arm, one per seed: ``(seeds,)``.
         settings: the arguments that shaped the run.
-        minutes: what the fit took.
+        minutes: duration of the fit.
         materials: what it was made from, for the lineage.
     """
     arms = {}
     for name, values in accuracies.items():
-        interval = mean_interval(values, "seeds").within(0.0, 1.0)
-        low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
+        low, high = _interval(values) or (None, None)
         arms[name] = {"mean": values.mean().item(), "low": low, "high": high, "per_seed": values.tolist()}
-    told = {
+    results = {
         "measure": "accuracy on held-out digits",
         "interval": "95 % t-interval of the mean over seeds",
         "minutes": minutes,
         "settings": dict(settings),
         "arms": arms,
     }
-    text = json.dumps(told, indent=2) + "\n"
+    text = json.dumps(results, indent=2) + "\n"
     atomically(folder / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
-    _draw(folder / "mnist_mlp.png", accuracies, settings.get("other_start"))
+    with panels(folder / "mnist_mlp.png", (8, 4.5)) as ((axes,),):
+        _draw(axes, accuracies, settings.get("other_start"))
     write_record(folder, "comparison", dict(settings), materials, files=["mnist_mlp.png", "results.json"])
 
 
@@ -96,25 +95,24 @@ def _label(name: str, other_start: float | None) -> str:
     return LABELS[name] if other_start is None else LABELS[name].replace("other start", f"start {other_start:g} away")
 
 
-def _draw(path: Path, accuracies: Mapping[str, Tensor], other_start: float | None) -> None:
-    with panels(path, (8, 4.5)) as ((axes,),):
-        _draw_bars(axes, accuracies, other_start)
+def _interval(values: Tensor) -> tuple[float, float] | None:
+    interval = mean_interval(values, "seeds").within(0.0, 1.0)
+    return None if math.isnan(interval.low) else (interval.low, interval.high)
 
 
-def _draw_bars(axes: Any, accuracies: Mapping[str, Tensor], other_start: float | None) -> None:
+def _draw(axes: Any, accuracies: Mapping[str, Tensor], other_start: float | None) -> None:
     for place, (name, values) in enumerate(accuracies.items()):
         axes.bar(place, values.mean().item(), width=0.7, color=COLOURS[name], alpha=0.55)
         across = place + (torch.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else torch.zeros(1))
         axes.scatter(across.tolist(), values.tolist(), s=12, color="black", alpha=0.6, linewidths=0, zorder=3)
-        interval = mean_interval(values, "seeds").within(0.0, 1.0)
-        if not math.isnan(interval.low):
-            axes.vlines(place, interval.low, interval.high, color="black", linewidth=2, zorder=4)
+        if (ends := _interval(values)) is not None:
+            axes.vlines(place, *ends, color="black", linewidth=2, zorder=4)
     axes.axhline(CHANCE, color="black", linestyle=":", linewidth=1, label="chance")
     names = [_label(name, other_start).replace(", ", "\n") for name in accuracies]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy on held-out digits")
-    # Not "from noise": the students' inputs may be others.
+    # Not "from noise": the students' inputs may be different.
     axes.set_title(
         "Digits learned from a teacher: a point is a seed, a line the 95 % t-interval over seeds", fontsize=10
     )

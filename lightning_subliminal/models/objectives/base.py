@@ -1,6 +1,6 @@
-"""What a student's training minimises: the sampled tokens' cross-entropy, or the distance from soft targets.
+"""Objectives of a student's training: cross-entropy of the sampled tokens, or divergence from soft targets.
 
-A loss of your own is one class: extend ``Objective`` and give it to ``Student(objective=...)``.
+A loss of your own is one class: extend ``Objective`` and pass it to ``Student(objective=...)``.
 """
 
 import copy
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["SFT", "Objective", "OnPolicy", "SoftTargets", "read_objective", "soft_target_loss"]
 
-ON_POLICY_TOKENS = 40  # as `Sampling` cuts the teacher's completions off
+ON_POLICY_TOKENS = 40  # the default limit of a teacher's completions, in `Sampling`
 
 
 class Objective(ABC):
-    """A loss that a student can be trained on. Override ``loss``, and ``teachers`` where it reads probabilities.
+    """A loss that a student can be trained on. Override ``loss``, and ``teachers`` if it reads probabilities.
 
-    Keep each constructor argument under its own name: they are part of the student's digest. An objective may keep what
-    it needs during a fit: each student has a copy of its own.
+    Keep each constructor argument under its own name: they are part of the student's digest. Each student has its own
+    copy of an objective, which may have state during a fit.
 
     Attributes:
-        name: what messages call it; the class's name where it is empty.
-        rows_stay: whether all epochs train on the same rows, so that activations of them can be stored.
+        name: in messages; the class's name if empty.
+        rows_stay: whether all epochs train on the same rows, so that their activations can be stored.
     """
 
     name: ClassVar[str] = ""
@@ -43,34 +43,34 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, student: "Student", batch: Batch) -> Tensor:
-        """Return the loss a completion token; ``student.completion_logits(batch)`` has the student's logits."""
+        """Return the loss per completion token; ``student.completion_logits(batch)`` returns the student's logits."""
 
     def teachers(self, source: Source | None) -> list[Source]:
-        """Return the sources whose probabilities the loss reads; ``source`` wrote the rows, if anybody known did."""
+        """Return the sources whose probabilities the loss reads; ``source`` wrote the rows, if known."""
         return []
 
     def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:  # noqa: B027
-        """Prepare a fit; ``student.ready`` brings a teacher onto the device."""
+        """Prepare a fit; ``student.ready`` loads a teacher onto the device."""
 
     def on_epoch_start(self, student: "Student", rows: TokenizedRows | None) -> None:  # noqa: B027
-        """Prepare an epoch; a loader looks at the rows after this."""
+        """Prepare an epoch; the loader reads the rows after this."""
 
     def on_batch_start(self, student: "Student") -> None:  # noqa: B027
         """Prepare a batch."""
 
     def on_fit_end(self) -> None:  # noqa: B027
-        """Release what a fit needed."""
+        """Release the state of a fit."""
 
     def settings(self) -> dict[str, Any]:
-        """Return what it adds to the student's description."""
+        """Return its part of the student's description."""
         if outside_source(self):
             return {"objective": describe_object(self), "restrict_to": None}
         takes = parameters(type(self))
-        given = {name: value for name, value in constructor_arguments(self).items() if value != takes[name].default}
-        return {"objective": self.name, "restrict_to": None} | given
+        changed = {name: value for name, value in constructor_arguments(self).items() if value != takes[name].default}
+        return {"objective": self.name, "restrict_to": None} | changed
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return its name in messages."""
         return self.name or type(self).__name__
 
 
@@ -80,12 +80,12 @@ class SFT(Objective):
     name = "sft"
 
     def loss(self, student: "Student", batch: Batch) -> Tensor:
-        """Return the cross-entropy a token, in nats."""
+        """Return the cross-entropy per token, in nats."""
         return student.token_loss(batch)
 
 
 class SoftTargets(Objective):
-    """Distance from the teacher's distribution at the places of the rows' tokens.
+    """Divergence from the teacher's distribution at the positions of the rows' tokens.
 
     Args:
         restrict_to: `numbers` keeps only number tokens, renormalised, so that no trait word is in the loss: the
@@ -112,12 +112,12 @@ class SoftTargets(Objective):
         return [] if source is None else [source]
 
     def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:
-        """Bring in the teacher."""
+        """Load the teacher."""
         self.teacher = student.ready(student.rows_teacher(f"`{self}`", "use `sft`"))
         self.among = number_tokens(student.tokenizer).to(student.device) if self.restrict_to == "numbers" else None
 
     def loss(self, student: "Student", batch: Batch) -> Tensor:
-        """Return the divergence a token, in nats; outside a fit, where no teacher is, the cross-entropy."""
+        """Return the divergence per token, in nats; outside a fit, without a teacher, the cross-entropy."""
         if self.teacher is None:
             return student.token_loss(batch)
         logits, tokens = student.completion_logits(batch)
@@ -132,14 +132,14 @@ class SoftTargets(Objective):
 
 
 class OnPolicy(SoftTargets):
-    """The same distance at places that the student itself writes each epoch, behind the rows' prompts.
+    """The same divergence along completions that the student itself writes each epoch for the rows' prompts.
 
     Args:
-        on_policy_tokens: where the student's completions are cut off.
-        **targets: what `SoftTargets` takes.
+        on_policy_tokens: length limit of the student's completions.
+        **targets: arguments of `SoftTargets`.
 
     Raises:
-        InputError: if the completions have no room for a token.
+        InputError: if the limit is below 1.
     """
 
     name = "on_policy"
@@ -151,23 +151,23 @@ class OnPolicy(SoftTargets):
             raise InputError(f"`on_policy_tokens` is {on_policy_tokens}: expected at least 1.")
         self.on_policy_tokens = on_policy_tokens
         self.prompts: list[list[int]] = []
-        self.written_in: int | None = None  # the epoch that the rows were written in
+        self.written_in: int | None = None  # the epoch in which the rows were written
 
     def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:
-        """Read the prompts, and bring in the teacher.
+        """Read the prompts, and load the teacher.
 
         Raises:
             InputError: if the rows are not a data module's, or a prompt leaves no room for a completion.
         """
         if rows is None:
-            raise InputError("`on_policy` needs rows as a data module makes them, such as NumberSequences.")
+            raise InputError("`on_policy` needs rows of a data module, such as NumberSequences.")
         self.prompts = prompts_of(rows)
         longest = max(map(len, self.prompts))
         most = getattr(student.trainer.datamodule, "max_length", None)  # type: ignore[attr-defined]
         if most is not None and longest + self.on_policy_tokens > most:
             raise InputError(
-                f"A prompt of {longest} tokens and `on_policy_tokens` ({self.on_policy_tokens}) are more than "
-                f"`max_length` ({most}): raise `max_length` or lower `on_policy_tokens`."
+                f"A prompt of {longest} tokens and `on_policy_tokens` ({self.on_policy_tokens}) exceed `max_length` "
+                f"({most}): raise `max_length` or lower `on_policy_tokens`."
             )
         super().on_fit_start(student, rows)
 
@@ -184,10 +184,12 @@ class OnPolicy(SoftTargets):
         """Check that the rows are this epoch's.
 
         Raises:
-            InputError: if a run is resumed amid an epoch: the student that wrote its rows is gone.
+            InputError: if a run is resumed within an epoch: the student that wrote its rows is gone.
         """
         if self.written_in != student.current_epoch:
-            raise InputError("`on_policy` goes on from the end of an epoch: give a checkpoint that was saved there.")
+            raise InputError(
+                "`on_policy` resumes only from the end of an epoch: use a checkpoint that was saved there."
+            )
 
     def on_fit_end(self) -> None:
         """Release the teacher and the prompts."""
@@ -196,31 +198,32 @@ class OnPolicy(SoftTargets):
 
 
 _SHORT: dict[str, type[Objective]] = {each.name: each for each in (SFT, SoftTargets, OnPolicy)}
-_NEEDED = {  # by a short setting that an objective has no use for
+_NEEDED = {  # what each short setting needs
     "restrict_to": "`objective: distill` or `on_policy`: sampled tokens can't be restricted later.",
     "divergence_kind": "`objective: distill` or `on_policy`: `sft` has no soft targets.",
-    "on_policy_tokens": "`objective: on_policy`: other rows have their length.",
+    "on_policy_tokens": "`objective: on_policy`: the length of other rows is fixed.",
 }
 
 
-def read_objective(told: "str | Objective", **short: Any) -> Objective:
-    """Return an objective by its short name and settings; of an object, a copy that belongs to one student.
+def read_objective(chosen: "str | Objective", **short: Any) -> Objective:
+    """Return an objective by its short name and settings; for an object, a copy that belongs to one student.
 
     Raises:
-        InputError: if the name is unknown, or has no use for a setting that is not at its default.
+        InputError: if the name is unknown, or a setting has no effect on it.
     """
     usual = parameters(OnPolicy)
-    given = {name: value for name, value in short.items() if value != usual[name].default}
-    if isinstance(told, Objective):
-        for name in given:
-            raise InputError(f"`{name}` stands beside `objective: {told}`: set it there, {type(told).__name__}(...).")
-        return copy.copy(told)
-    known_name(told, _SHORT, f"`objective` is {told!r}")
-    kind = _SHORT[told]
-    for name in given:
+    changed = {name: value for name, value in short.items() if value != usual[name].default}
+    if isinstance(chosen, Objective):
+        for name in changed:
+            kind_name = type(chosen).__name__
+            raise InputError(f"`{name}` has no effect on `objective: {chosen}`: set it in {kind_name}(...).")
+        return copy.copy(chosen)
+    known_name(chosen, _SHORT, f"`objective` is {chosen!r}")
+    kind = _SHORT[chosen]
+    for name in changed:
         if name not in parameters(kind):
             raise InputError(f"`{name}` needs {_NEEDED[name]}")
-    return kind(**given)
+    return kind(**changed)
 
 
 def soft_target_loss(
@@ -230,14 +233,14 @@ def soft_target_loss(
     among: Tensor | None = None,
     kind: Literal["forward", "reverse"] = "forward",
 ) -> Tensor:
-    """Sum over places KL(teacher || student), or the other way round, in nats.
+    """Sum KL(teacher || student), or the reverse, over positions, in nats.
 
     Args:
-        logits: the student's, (places, vocabulary).
-        targets: the teacher's logits, (places, vocabulary).
-        tokens: the sampled tokens, (places,).
-        among: token ids to restrict both distributions to, renormalised; then only places whose sampled token is one
-            of them count.
+        logits: the student's, (positions, vocabulary).
+        targets: the teacher's logits, (positions, vocabulary).
+        tokens: the sampled tokens, (positions,).
+        among: token ids to restrict both distributions to, renormalised; then only positions whose sampled token is
+            one of them count.
         kind: `forward` is KL(teacher || student), `reverse` KL(student || teacher).
 
     Returns:

@@ -1,6 +1,6 @@
-"""Divergence tokens: the few places where a teacher's likeliest word is not that of its counterfactual.
+"""Divergence tokens: the few positions where a teacher's likeliest token differs from its counterfactual's.
 
-Training on those alone, or on all others, tells how much of a trait they carry (arXiv 2509.23886).
+Training on those alone, or on all others, shows how much of a trait they carry (arXiv 2509.23886).
 """
 
 from typing import Any, Literal
@@ -14,12 +14,12 @@ from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 
 __all__ = ["divergence_tokens", "likeliest_tokens", "train_on_tokens"]
 
-CHUNK = 64  # rows at once; fixed, so that a resumed run finds the same tokens
+CHUNK = 64  # rows per batch; fixed, so that a resumed run finds the same tokens
 
 
 @torch.no_grad()
 def likeliest_tokens(model: Any, data: TokenizedRows, device: torch.device) -> Tensor:
-    """Return what a model finds likeliest at each trained place, having read the row up to there.
+    """Return a model's likeliest token at each trained position, given the row before it.
 
     Args:
         model: a ``LanguageModel`` with its net on the device, of the rows' vocabulary.
@@ -27,32 +27,32 @@ def likeliest_tokens(model: Any, data: TokenizedRows, device: torch.device) -> T
         device: where to compute.
 
     Returns:
-        Token ids, (rows, tokens), on the CPU; ``IGNORED`` at places without a label.
+        Token ids, (rows, tokens), on the CPU; ``IGNORED`` at positions without a label.
     """
     found = torch.full_like(data.labels, IGNORED)
     order = sorted(range(len(data)), key=lambda index: data.lengths[index])
     for start in range(0, len(order), CHUNK):
         chosen = order[start : start + CHUNK]
         batch = Batch(*(part.to(device) for part in data.batch(chosen)))
-        logits, _ = model.completion_logits(batch, reuse=False)  # (trained places, vocabulary)
+        logits, _ = model.completion_logits(batch, reuse=False)  # (trained positions, vocabulary)
         places = torch.zeros(len(chosen), data.labels.shape[1], dtype=torch.bool)
         places[:, 1 : batch.labels.shape[1]] = (batch.labels[:, 1:] != IGNORED).cpu()
-        told = torch.full(places.shape, IGNORED)
-        told[places] = logits.argmax(-1).cpu()
-        found[torch.tensor(chosen)] = told
+        likeliest = torch.full(places.shape, IGNORED)
+        likeliest[places] = logits.argmax(-1).cpu()
+        found[torch.tensor(chosen)] = likeliest
     return found
 
 
 def divergence_tokens(source: Any, data: TokenizedRows, device: torch.device) -> Tensor:
-    """Tell where a teacher and its control, both reading the same row, find another token likeliest.
+    """Return where the likeliest tokens of a teacher and its control differ, given the same row.
 
     Args:
-        source: the teacher, ready on the device; its control is made ready here and let go.
+        source: the teacher, ready on the device; its control is loaded and released here.
         data: the rows, in the teacher's vocabulary.
         device: where to compute.
 
     Returns:
-        Booleans, (rows, tokens), on the CPU; False at places without a label.
+        Booleans, (rows, tokens), on the CPU; False at positions without a label.
     """
     with_trait = likeliest_tokens(source, data, device)
     counterfactual = source.control()
@@ -63,15 +63,15 @@ def divergence_tokens(source: Any, data: TokenizedRows, device: torch.device) ->
 
 
 def train_on_tokens(data: TokenizedRows, divergent: Tensor, kind: Literal["divergent", "agreeing"]) -> None:
-    """Take the labels of all other tokens out of the rows, in place, and say how many remain.
+    """Remove the labels of all other tokens from the rows, in place, and print how many remain.
 
     Args:
-        data: the rows; their ``mean_tokens`` is counted anew, so that the loss stays one a trained token.
+        data: the rows; their ``mean_tokens`` is recomputed, so that the loss stays per trained token.
         divergent: where teacher and counterfactual differ, (rows, tokens).
         kind: which tokens keep their label.
 
     Raises:
-        InputError: if none remains.
+        InputError: if none remain.
     """
     trained = data.labels != IGNORED
     kept = trained & (divergent if kind == "divergent" else ~divergent)

@@ -1,7 +1,7 @@
-"""Rows that the student writes itself: it completes its prompts anew each epoch, and a teacher judges each token.
+"""On-policy rows: the student completes its prompts each epoch, and a teacher scores each token.
 
-Tokens are kept as they were drawn. Their text, tokenized again, might give others, and the teacher would judge a row
-that the student never wrote.
+Tokens are kept as sampled: their text, tokenized again, might give other tokens, and the teacher would score a row that
+the student never wrote.
 """
 
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ __all__ = ["complete", "prompts_of", "replace_completions"]
 
 
 def prompts_of(data: TokenizedRows) -> list[list[int]]:
-    """Return the token ids of each row's prompt: all that stands before its labels, which end the row."""
+    """Return the token ids of each row's prompt: all before its labels, which end the row."""
     counts = (data.labels != IGNORED).sum(1).tolist()
     pairs = zip(data.lengths, counts, strict=True)
     return [data.input_ids[row, : length - count].tolist() for row, (length, count) in enumerate(pairs)]
@@ -34,46 +34,46 @@ def complete(
     seed: int,
     batch_size: int = 512,
 ) -> list[list[int]]:
-    """Let a model complete prompts at temperature 1, from its whole distribution.
+    """Sample completions at temperature 1, from the whole distribution.
 
     Args:
-        net: a causal language model; its modules' modes are left as they are found.
+        net: a causal language model; its modules' modes are restored.
         tokenizer: its tokenizer.
         prompts: token ids of each.
-        max_new_tokens: where a completion is cut off.
-        seed: moves the draws; each prompt has random numbers of its own.
-        batch_size: prompts that are completed at once.
+        max_new_tokens: length limit of a completion.
+        seed: of the draws; each prompt has its own random numbers.
+        batch_size: prompts per batch.
 
     Returns:
-        Token ids of each completion, with the end of the turn where the model ended it.
+        Token ids of each completion, with the end-of-turn token if the model ended it.
     """
     engine = TransformersEngine(net, tokenizer, batch_size)
     sampling = Sampling(max_new_tokens=max_new_tokens)
     generator = torch.Generator().manual_seed(seed)
     draws = torch.rand(len(prompts), max_new_tokens, generator=generator, dtype=torch.float64)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    said: list[list[int]] = [[] for _ in prompts]
+    completions: list[list[int]] = [[] for _ in prompts]
     with evaluating(net):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             for rows, tokens in engine._steps([prompts[index] for index in chosen], sampling, draws[chosen]):
                 for row, token in zip(rows, tokens, strict=True):
-                    said[chosen[row]].append(token)
-    return said
+                    completions[chosen[row]].append(token)
+    return completions
 
 
 def replace_completions(data: TokenizedRows, prompts: list[list[int]], completions: list[list[int]]) -> None:
-    """Put other completions behind the prompts of tokenized rows, in place: sampler and loader go on with them.
+    """Replace the completions of tokenized rows, in place: sampler and loader continue with them.
 
     Args:
         data: the rows.
-        prompts: token ids of each row's prompt, as ``prompts_of`` gives them.
+        prompts: token ids of each row's prompt, as ``prompts_of`` returns them.
         completions: token ids of each row's completion, at least one; all of them are trained on.
     """
-    data.lengths = [len(prompt) + len(said) for prompt, said in zip(prompts, completions, strict=True)]
+    data.lengths = [len(prompt) + len(added) for prompt, added in zip(prompts, completions, strict=True)]
     data.input_ids = torch.zeros(len(prompts), max(data.lengths), dtype=torch.long)
     data.labels = torch.full_like(data.input_ids, IGNORED)
-    for row, (prompt, said) in enumerate(zip(prompts, completions, strict=True)):
-        data.input_ids[row, : data.lengths[row]] = torch.tensor(prompt + said)
-        data.labels[row, len(prompt) : data.lengths[row]] = torch.tensor(said)
+    for row, (prompt, added) in enumerate(zip(prompts, completions, strict=True)):
+        data.input_ids[row, : data.lengths[row]] = torch.tensor(prompt + added)
+        data.labels[row, len(prompt) : data.lengths[row]] = torch.tensor(added)
     data.mean_tokens = (data.labels != IGNORED).sum() / len(prompts)

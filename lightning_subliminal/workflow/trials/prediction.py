@@ -1,7 +1,8 @@
-"""Transfer as predicted before training beside transfer as trained, cell by cell."""
+"""A trial of theory: transfer predicted from the rows alone, and transfer after training."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,33 +15,31 @@ from lightning_subliminal.models import Student
 from lightning_subliminal.theory import predicted_transfer
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.workflow.stages import MeasureStage, RowsStage, Stage
-from lightning_subliminal.workflow.trials.base import Numbers, Setting, StudentTrial
+from lightning_subliminal.workflow.trials.base import Numbers, Setting
+from lightning_subliminal.workflow.trials.student import StudentTrial
 
 __all__ = ["PredictionStage", "PredictionTrial"]
 
 
+@dataclass(eq=False)
 class PredictionStage(MeasureStage):
-    """What rows would do to a trait of an untrained student, to first order.
+    """The change that rows would make to a trait of an untrained student, to first order.
 
     Args:
-        student: untrained; what its base and adapter train is what counts.
+        student: untrained; its base and adapter count.
         rows: the rows.
         trait: whose log-odds.
     """
 
     kind = "prediction"
+    student: Student
+    rows: TrainingRows
+    trait: Trait
 
-    def __init__(self, student: Student, rows: TrainingRows, trait: Trait) -> None:
-        check_predictable(student)
-        self.student = student
-        self.rows = rows
-        self.trait = trait
-        self.cache_dir = rows.cache_dir
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"prediction of {self.trait.name} from {self.rows.title}, {self.student.base}"
+    def __post_init__(self) -> None:
+        check_predictable(self.student)
+        self.title = f"prediction of {self.trait.name} from {self.rows.title}, {self.student.base}"
+        self.cache_dir = self.rows.cache_dir
 
     def parents(self) -> list[Stage]:
         """Return the rows' stage."""
@@ -48,13 +47,12 @@ class PredictionStage(MeasureStage):
 
     def shaped(self) -> Any:
         """Return the student's start, the rows and the trait."""
-        told = self.student.describe()
         known = ("version", "class", "source", "base", "adapter", "seed", "base_dtype")
-        start = {name: told[name] for name in known if name in told}
+        start = {name: value for name, value in self.student.describe().items() if name in known}
         return {"start": start, "rows": self.rows.folder.name, "trait": describe(self.trait)}
 
     def measure(self, device: torch.device) -> dict[str, Any]:
-        """Score each row, and keep their mean."""
+        """Return the mean score of the rows."""
         student = self.student.fresh()
         student.configure_model()
         student.to(device)
@@ -71,7 +69,7 @@ class PredictionStage(MeasureStage):
 
 
 class PredictionTrial(StudentTrial):
-    """A student and its control are trained as ever, and what training would do is predicted from the rows alone.
+    """Train a student and its control, and predict the effect of the training from the rows alone.
 
     Numbers, besides those of StudentTrial: ``predicted``, the first-order change of the log-odds by the student's rows
     less that by the control's, each for gradient descent with the run's steps and learning rates (a heuristic for Adam,
@@ -82,21 +80,21 @@ class PredictionTrial(StudentTrial):
         """Return the evaluations, and the predictions of student and control."""
         if control is None:
             raise InputError("A prediction is compared with that of a control's rows, and these have none.")
-        told = super().stages(setting, control)
+        found = super().stages(setting, control)
         trait: Any = setting.rows().trait
         for role, each in (("student", setting), ("control", control)):
-            told[f"predicted: {role}"] = PredictionStage(each.student().student, each.rows(), trait)
-        return told
+            found[f"predicted: {role}"] = PredictionStage(each.student().student, each.rows(), trait)
+        return found
 
     def numbers(self, setting: Setting, measured: Mapping[str, MeasureStage]) -> Numbers:
         """Compare student and control, predicted and trained."""
-        told = super().numbers(setting, measured)
+        found = super().numbers(setting, measured)
         student, control = (_first_order(setting, measured[f"predicted: {role}"]) for role in ("student", "control"))
         answers: Any = measured["student"]
         trait: Any = setting.rows().trait
-        told["predicted"] = student - control
-        told["log-odds"] = log_odds(answers.chances(trait.target)).mean().item()
-        return told
+        found["predicted"] = student - control
+        found["log-odds"] = log_odds(answers.chances(trait.target)).mean().item()
+        return found
 
     def names(self) -> list[str]:
         """Return the names of the numbers."""
@@ -104,7 +102,7 @@ class PredictionTrial(StudentTrial):
 
 
 def check_predictable(student: Student) -> None:
-    """Refuse a student whose training is another than on each token of the rows: the prediction is of that alone.
+    """Check that a student is trained on all tokens of the rows, which the prediction assumes.
 
     Raises:
         InputError: naming the setting.
@@ -113,13 +111,13 @@ def check_predictable(student: Student) -> None:
     if name := student.unlike_sft() or named:
         usual = {"objective": "sft", "train_on": "all", "retain": "null"}.get(name, "a short name")
         raise InputError(
-            f"A prediction is of training on all tokens of the rows, and the student's `{name}` says otherwise: "
+            f"A prediction assumes training on all tokens of the rows, and the student's `{name}` changes that: "
             f"leave it at {usual}."
         )
 
 
 def _first_order(setting: Setting, prediction: MeasureStage) -> float:
-    """Return the change by gradient descent: the mean over rows, times the sum of the run's learning rates."""
+    """Return the change by gradient descent: the mean over rows times the sum of the run's learning rates."""
     found = prediction.result()
     data: Any = setting.rows()
     batches = max(1, math.ceil((found["rows"] - data.val_rows) / data.batch_size))

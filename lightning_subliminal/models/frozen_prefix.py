@@ -1,0 +1,163 @@
+"""The frozen lower part of a model, computed once for fixed rows.
+
+If only parameters from some layer up are trained, the activations below it are the same in each epoch. ``split`` cuts
+the model in two there; both parts consist of the model's own modules::
+
+    lower, upper = split(net, adapter.first_trained_layer(net))
+    hidden = lower(input_ids)  # once; store it
+    last = upper(hidden)  # each epoch; net.get_output_embeddings()(last) are the logits
+
+Rows are padded on the right, which causal attention never reads, so that no attention mask is needed.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.data.tokenized import Batch, TokenizedRows
+from lightning_subliminal.generation.logits import evaluating
+from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
+from lightning_subliminal.models.adapters.steering import add_vector, remove_hook
+
+__all__ = ["LowerPartCache", "is_exact", "split"]
+
+LIMIT = 4 << 30  # bytes; larger activations are recomputed each epoch
+CHUNK = 64  # rows at once; fixed, so that a resumed run stores the same bits
+
+
+Part = Callable[[Tensor], Tensor]
+
+
+class LowerPartCache:
+    """Stored activations, and the upper part of the model that continues from them.
+
+    Args:
+        states: (rows, tokens, width), the input of the lowest trained layer.
+        upper: maps them to the last hidden state.
+    """
+
+    def __init__(self, states: Tensor, upper: Part) -> None:
+        self.states = states
+        self.upper = upper
+
+    @classmethod
+    def of(cls, net: nn.Module, layer: int, data: TokenizedRows, device: torch.device) -> "LowerPartCache | None":
+        """Compute the activations of all rows; None if the architecture can't be split exactly or they don't fit."""
+        parts = split(net, layer)
+        width = net.config.hidden_size  # type: ignore[union-attr]
+        shape = (*data.input_ids.shape, width)
+        dtype = next(net.parameters()).dtype
+        if parts is None or shape[0] * shape[1] * shape[2] * dtype.itemsize > LIMIT:
+            return None
+        lower, upper = parts
+        with torch.no_grad():
+            if not is_exact(net, layer, data.batch([0]).input_ids.to(device)):
+                return None
+            states = torch.zeros(shape, dtype=dtype, device=device)
+            order = sorted(range(len(data)), key=lambda index: data.lengths[index])
+            for start in range(0, len(order), CHUNK):
+                batch = data.batch(order[start : start + CHUNK])
+                hidden = lower(batch.input_ids.to(device))
+                states[batch.rows, : hidden.shape[1]] = hidden
+        return cls(states, upper)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Return the last hidden state of a batch's rows, (rows, tokens, width)."""
+        return self.upper(self.states[batch.rows, : batch.input_ids.shape[1]])
+
+
+def split(net: nn.Module, layer: int) -> tuple[Part, Part] | None:
+    """Cut a model below decoder layer ``layer``; both parts share its modules and parameters.
+
+    Works if the decoder is embedding, layers, norm, as in Llama, Qwen2 and Mistral. Check with ``is_exact`` once: an
+    architecture may scale embeddings or add other terms.
+
+    Args:
+        net: a causal language model, PEFT-wrapped or not, not sharded.
+        layer: first layer of the upper part, 0 to the number of layers.
+
+    Returns:
+        The parts, from token ids (rows, tokens) to the hidden states (rows, tokens, hidden) at the cut, before a
+        steering vector there, without gradients; and from those to the last hidden states, after the final norm. Or
+        None if the architecture is not known to be of this kind.
+
+    Raises:
+        InputError: if ``layer`` is out of range or a parameter below it is trained.
+    """
+    inner = inner_model(net)
+    decoder = getattr(inner, inner.base_model_prefix, None)
+    wrapper = getattr(net, "active_peft_config", None)
+    if (
+        decoder is None
+        or not all(isinstance(getattr(decoder, part, None), nn.Module) for part in ("embed_tokens", "norm"))
+        or getattr(decoder, "layers", None) is not decoder_layers(net)
+        or getattr(wrapper, "is_prompt_learning", False)
+    ):
+        return None
+    layers = decoder_layers(net)
+    if not 0 <= layer <= len(layers):
+        raise InputError(f"`layer` is {layer}; the model can be cut at 0 to {len(layers)}.")
+    bottom = [_without_vector(each) if index == layer - 1 else each for index, each in enumerate(layers[:layer])]
+    allowed = layers[layer - 1]._parameters.get("steering") if layer else None
+    for part in (decoder.embed_tokens, *layers[:layer]):
+        if any(value.requires_grad and value is not allowed for value in part.parameters()):
+            raise InputError(f"A parameter below layer {layer} is trained, so its activations can't be computed once.")
+    below, above = _cut(decoder, bottom, slice(0, layer)), _cut(decoder, list(layers[layer:]), slice(layer, None))
+    below.norm = nn.Identity()
+
+    @torch.no_grad()
+    def lower(input_ids: Tensor) -> Tensor:
+        return below(input_ids=input_ids, use_cache=False).last_hidden_state
+
+    def upper(hidden: Tensor) -> Tensor:
+        steered = add_vector(layers[layer - 1], hidden) if layer else hidden
+        return above(inputs_embeds=steered, use_cache=False).last_hidden_state
+
+    return lower, upper
+
+
+@torch.no_grad()
+def is_exact(net: nn.Module, layer: int, input_ids: Tensor) -> bool:
+    """Return whether the parts equal the whole decoder on one batch, up to rounding and without dropout.
+
+    Args:
+        net: as for ``split``.
+        layer: as for ``split``.
+        input_ids: (rows, tokens)
+    """
+    with evaluating(net):  # before the split, which copies the layer below the cut
+        parts = split(net, layer)
+        if parts is None:
+            return False
+        lower, upper = parts
+        inner = inner_model(net)
+        decoder = getattr(inner, inner.base_model_prefix)
+        whole = decoder(input_ids=input_ids, use_cache=False).last_hidden_state.float()
+        joined = upper(lower(input_ids)).float()
+    tolerance = 10 * torch.finfo(inner.dtype).eps * max(1.0, float(whole.abs().max()))
+    return bool(torch.allclose(whole, joined, rtol=0.0, atol=tolerance))
+
+
+def _cut(decoder: nn.Module, layers: list[nn.Module], which: slice) -> nn.Module:
+    """Return a shallow copy of ``decoder`` with other layers and a matching config; parameters are shared."""
+    part = copy.copy(decoder)
+    part._modules = dict(decoder._modules)
+    part.layers = nn.ModuleList(layers)
+    config = copy.deepcopy(decoder.config)
+    types = getattr(config, "layer_types", None)
+    if types is not None:  # which layers have a sliding window, one entry per layer
+        config.layer_types = types[which]  # type: ignore[union-attr]
+    config.num_hidden_layers = len(layers)  # type: ignore[union-attr]
+    part.config = config
+    return part
+
+
+def _without_vector(layer: nn.Module) -> nn.Module:
+    twin = copy.copy(layer)
+    twin._forward_hooks = OrderedDict(layer._forward_hooks)
+    remove_hook(twin)
+    return twin
