@@ -319,7 +319,7 @@ def test_it_logs(tmp_path):
 
 
 def test_a_module_without_the_hook(tmp_path):
-    with pytest.raises(InputError, match=r"AlignmentTracker can.t track Toy: give it a method `alignment_subject\(trainer\)`"):
+    with pytest.raises(InputError, match=r"can't track Toy: give it a method `alignment_subject\(trainer\)`"):
         quiet_trainer(AlignmentTracker(), default_root_dir=tmp_path).fit(Toy(), ToyData())
 
 

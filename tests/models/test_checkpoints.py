@@ -144,7 +144,8 @@ def test_a_config_class_of_another_package_is_not_imported(trained, tmp_path):
     checkpoint = torch.load(trained["peft"][0], weights_only=True)
     checkpoint["lightning_subliminal"]["adapter"]["arguments"]["config_class"] = "antigravity.Config"
     torch.save(checkpoint, tmp_path / "odd.ckpt")
-    with pytest.raises(InputError, match=r"made with the adapter Peft\(config_class='antigravity.*pass it to load_from_checkpoint"):
+    message = r"made with the adapter Peft\(config_class='antigravity.*pass it to load_from_checkpoint"
+    with pytest.raises(InputError, match=message):
         Student.load_from_checkpoint(tmp_path / "odd.ckpt")
 
 

@@ -1,4 +1,4 @@
-from inspect import getclosurevars
+from inspect import getclosurevars, unwrap
 
 import pytest
 import torch
@@ -91,7 +91,7 @@ def test_parts_copy_no_parameter_and_leave_the_model_as_it_was():
     net, layer = steered("llama", [1])
     names, before = list(net.state_dict()), net(TOKENS).logits
     lower, upper = split(net, layer)
-    parts = [getclosurevars(lower).nonlocals["below"], getclosurevars(upper).nonlocals["above"]]
+    parts = [getclosurevars(unwrap(lower)).nonlocals["below"], getclosurevars(upper).nonlocals["above"]]
     own = {id(value) for value in net.parameters()}
     assert {id(value) for part in parts for value in part.parameters()} <= own
     assert list(net.state_dict()) == names

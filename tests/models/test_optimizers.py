@@ -65,9 +65,15 @@ def test_a_short_schedule_goes_with_any_optimizer(tmp_path):
         ({"optimizer": lambda parameters: None}, "`optimizer` is .*lambda.*: expected 'adam', 'adamw', 'sgd', a class"),
         ({"optimizer": "rmsprop"}, "`optimizer` is 'rmsprop': expected 'adam'"),
         ({"schedule": "cosine"}, "`schedule` is 'cosine': expected 'linear', 'constant', a class"),
-        ({"optimizer": torch.optim.SGD, "learning_rate": 0.5}, "`learning_rate` is 0.5, but SGD has its own options.*set it there"),
+        (
+            {"optimizer": torch.optim.SGD, "learning_rate": 0.5},
+            "`learning_rate` is 0.5, but SGD has its own .*set it there",
+        ),
         ({"optimizer": torch.optim.SGD, "weight_decay": 0.1}, "`weight_decay` is 0.1, but SGD has its own options"),
-        ({"schedule": torch.optim.lr_scheduler.ConstantLR, "warmup_steps": 3}, "`warmup_steps` is 3, but ConstantLR has its own options"),
+        (
+            {"schedule": torch.optim.lr_scheduler.ConstantLR, "warmup_steps": 3},
+            "`warmup_steps` is 3, but ConstantLR has its own",
+        ),
     ],
 )
 def test_what_would_hide_or_not_count_is_refused(settings, says):
