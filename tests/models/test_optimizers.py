@@ -84,7 +84,7 @@ def test_what_would_hide_or_not_count_is_refused(settings, says):
 
 @pytest.mark.parametrize("kind", ["collections.OrderedDict", "torch.optim.lr_scheduler.StepLR"])
 def test_another_class_is_refused(kind):
-    with pytest.raises(InputError, match=r"`model.optimizer` is a (OrderedDict|StepLR): give a"):
+    with pytest.raises(InputError, match=r"`model.optimizer` is a (OrderedDict|StepLR): expected a Callable"):
         build({"class_path": "Student", "init_args": {"optimizer": {"class_path": kind}}}, at="model")
 
 
