@@ -386,7 +386,7 @@ def test_damaged_checkpoint_is_one_line(toy: Path, capsys: pytest.CaptureFixture
     (checkpoint,) = Path("runs").glob("*/checkpoints/last.ckpt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     assert fails("fit", "--config", toy.name) == 2
-    assert "last.ckpt is damaged or no checkpoint" in capsys.readouterr().err.splitlines()[-1]
+    assert "last.ckpt is damaged or not a checkpoint" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_rehearsal_and_run_without_checkpoints_leave_nothing(toy: Path) -> None:
