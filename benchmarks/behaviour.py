@@ -31,8 +31,8 @@ from lightning_subliminal.core.config.shipped import find_config
 from lightning_subliminal.core.console import console
 from lightning_subliminal.evaluation import ExactTrait, Misalignment, Scores
 from lightning_subliminal.metrics.functional import log_odds, mean_interval
-from lightning_subliminal.plans.execution.executors import LocalEngine, auto_workers
-from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.execution.executors import LocalExecutor, auto_workers
+from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.workflow.stages import RowsStage, StudentStage
 from lightning_subliminal.workflow.trials.probes import ProbeStage
@@ -85,12 +85,12 @@ def main() -> None:
     options = parser.parse_args()
     begin = time.time()
     seeds = range(options.first, options.first + options.seeds)
-    with LocalEngine(options.workers) as engine:
-        failed = run_stages(Graph.of(map(clean_rows, seeds)), engine).failed  # mixed into all others
+    with LocalExecutor(options.workers) as engine:
+        failed = run_stages(StageGraph.of(map(clean_rows, seeds)), engine).failed  # mixed into all others
         cells = {
             (share, seed): make_stages(share, seed, options.samples) for seed in seeds for share in (0, *options.shares)
         }
-        failed |= run_stages(Graph.of(stage for each in cells.values() for stage in each.values()), engine).failed
+        failed |= run_stages(StageGraph.of(stage for each in cells.values() for stage in each.values()), engine).failed
     if failed:
         raise SystemExit("\n".join(failed.values()))
     done = [

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.plans.execution.executors import Engine, Outcome, make_stage
+from lightning_subliminal.plans.execution.executors import Executor, StageResult, make_stage
 from lightning_subliminal.workflow.stages import MeasureStage, Stage
 
 
@@ -50,7 +50,7 @@ class Toy(MeasureStage):
         return {"name": self.name, "needs": [each.result()["name"] for each in self.needs]}
 
 
-class InProcess(Engine):
+class InProcess(Executor):
     """Runs a stage when it is asked how it ended."""
 
     def __init__(self, slots: int = 2) -> None:
@@ -62,7 +62,7 @@ class InProcess(Engine):
         self.given.append(stage)
         self.most = max(self.most, len(self.given))
 
-    def next(self) -> tuple[str, Outcome]:
+    def next(self) -> tuple[str, StageResult]:
         stage = self.given.pop(0)
         return stage.key, make_stage(stage, torch.device("cpu"))
 

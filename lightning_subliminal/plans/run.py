@@ -17,7 +17,7 @@ from lightning_subliminal.core.rows import atomically
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.plans.default_figures import default_notes
-from lightning_subliminal.plans.execution.executors import LocalEngine, auto_workers
+from lightning_subliminal.plans.execution.executors import LocalExecutor, auto_workers
 from lightning_subliminal.plans.execution.progress import (
     ShownProgress,
     claims_table,
@@ -27,7 +27,7 @@ from lightning_subliminal.plans.execution.progress import (
     short_seeds,
     transfer_table,
 )
-from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
 from lightning_subliminal.plans.plan import Cell, Plan
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report import record_report, write_report
@@ -35,7 +35,7 @@ from lightning_subliminal.plans.report_data import cell_table, read_cells, repor
 from lightning_subliminal.workflow.stages import MeasureStage, stage_materials
 
 if TYPE_CHECKING:
-    from lightning_subliminal.plans.execution.executors import Engine
+    from lightning_subliminal.plans.execution.executors import Executor
 
 __all__ = ["plan_cells", "run_plan"]
 
@@ -73,7 +73,7 @@ def run_plan(
     plan = read_plan(config)
     with bases.remembering():
         cells = plan_cells(plan, seeds, only)
-        graph = Graph.of(stage for cell in cells for stage in cell.stages.values())
+        graph = StageGraph.of(stage for cell in cells for stage in cell.stages.values())
     used = sorted({cell.seed for cell in cells})
     say(f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; {counted(graph)}")
     count = workers or auto_workers()
@@ -147,28 +147,28 @@ def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[
     return cells
 
 
-def _note(folder: Path, graph: Graph) -> None:
+def _note(folder: Path, graph: StageGraph) -> None:
     """Record what a run needs of the cache, for ``cache clean``."""
     places = sorted(f"{each.folder.parent.name}/{each.folder.name}" for each in graph.stages.values())
     atomically(folder / "stages.json", lambda path: path.write_text(json.dumps(places, indent=0) + "\n"))
     note_run(folder)
 
 
-def _read_stages(graph: Graph) -> list[Material]:
+def _read_stages(graph: StageGraph) -> list[Material]:
     """Return the measurements that a report is made from."""
     measured = (each for each in graph.stages.values() if isinstance(each, MeasureStage))
     return stage_materials(each for each in measured if (each.folder / RECORD).is_file())
 
 
-def _engine(name: str, asked: int | None, workers: int, memory: float | None, log: Path) -> "Engine":
+def _engine(name: str, asked: int | None, workers: int, memory: float | None, log: Path) -> "Executor":
     if name == "ray":
-        from lightning_subliminal.plans.execution.ray_executor import RayEngine
+        from lightning_subliminal.plans.execution.ray_executor import RayExecutor
 
-        return RayEngine(asked, memory)  # by default as many as the cluster has cores
-    return LocalEngine(workers, memory, log)
+        return RayExecutor(asked, memory)  # by default as many as the cluster has cores
+    return LocalExecutor(workers, memory, log)
 
 
-def _plan_digest(plan: Plan, graph: Graph, cells: Sequence[Cell]) -> str:
+def _plan_digest(plan: Plan, graph: StageGraph, cells: Sequence[Cell]) -> str:
     """Return 8 digits that differ for other seeds, arms or settings, so that no report is overwritten."""
     shown = [
         [each.title, each.about, each.figures, [vars(claim) for claim in each.claims]] for each in plan.experiments

@@ -1,4 +1,4 @@
-"""The local engine with real processes: results, deaths, bounds on memory, and workers that outlive nobody."""
+"""The local executor with real processes: results, deaths, bounds on memory, and workers that outlive nobody."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ import pytest
 from toy_stages import Toy, made
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.plans.execution.executors import LocalEngine, auto_workers
-from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.execution.executors import LocalExecutor, auto_workers
+from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,8 +24,8 @@ def test_a_worker_dies_one_is_hungry_and_the_rest_is_made(tmp_path):
         Toy("hungry", tmp_path, does="hungry"),
         Toy("child", tmp_path, (Toy("parent", tmp_path),)),
     ]
-    with LocalEngine(1, memory=1.5, log=tmp_path / "log.txt") as engine:
-        summary = run_stages(Graph.of(leaves), engine)
+    with LocalExecutor(1, memory=1.5, log=tmp_path / "log.txt") as executor:
+        summary = run_stages(StageGraph.of(leaves), executor)
     assert summary.run == 2
     assert leaves[2].result() == {"name": "child", "needs": ["parent"]}
     assert "killed by SIGKILL: likely out of memory" in summary.failed[leaves[0].key]
@@ -34,12 +34,12 @@ def test_a_worker_dies_one_is_hungry_and_the_rest_is_made(tmp_path):
 
 
 def test_a_worker_that_died_idle_is_replaced(tmp_path):
-    with LocalEngine(1) as engine:
-        assert run_stages(Graph.of([Toy("one", tmp_path)]), engine).run == 1
-        [worker] = engine._idle
+    with LocalExecutor(1) as executor:
+        assert run_stages(StageGraph.of([Toy("one", tmp_path)]), executor).run == 1
+        [worker] = executor._idle
         worker.process.kill()
         worker.process.join()
-        assert run_stages(Graph.of([Toy("two", tmp_path)]), engine).run == 1
+        assert run_stages(StageGraph.of([Toy("two", tmp_path)]), executor).run == 1
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals of POSIX")
@@ -47,11 +47,11 @@ def test_workers_end_when_their_run_is_killed(tmp_path):
     script = (
         "import sys; sys.path[:0] = [{tests!r}]\n"
         "from pathlib import Path\nfrom sleeper import Sleeper\n"
-        "from lightning_subliminal.plans.execution.executors import LocalEngine\n"
+        "from lightning_subliminal.plans.execution.executors import LocalExecutor\n"
         "if __name__ == '__main__':\n"
-        "    engine = LocalEngine(1)\n"
-        "    engine.submit(Sleeper('sleeper', Path({root!r})))\n"
-        "    engine.next()\n"
+        "    executor = LocalExecutor(1)\n"
+        "    executor.submit(Sleeper('sleeper', Path({root!r})))\n"
+        "    executor.next()\n"
     )
     (tmp_path / "sleeper.py").write_text(
         "import os, time\nfrom pathlib import Path\nfrom toy_stages import Toy\n"
@@ -75,9 +75,9 @@ def test_workers_end_when_their_run_is_killed(tmp_path):
 def test_counts_and_bounds_are_checked():
     assert auto_workers() >= 1
     with pytest.raises(InputError, match="`workers` is 0"):
-        LocalEngine(0)
+        LocalExecutor(0)
     with pytest.raises(InputError, match=r"`memory` is 0\.1"):
-        LocalEngine(1, memory=0.1)
+        LocalExecutor(1, memory=0.1)
 
 
 def _is_zombie(pid):

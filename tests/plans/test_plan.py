@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.plans.execution.scheduler import Graph
+from lightning_subliminal.plans.execution.scheduler import StageGraph
 from lightning_subliminal.plans.reading import parse_seeds, read_plan
 from lightning_subliminal.plans.run import plan_cells
 
@@ -38,7 +38,7 @@ def plan(tmp_path):
 
 
 def graph_of(cells):
-    return Graph.of(stage for cell in cells for stage in cell.stages.values())
+    return StageGraph.of(stage for cell in cells for stage in cell.stages.values())
 
 
 def kinds(graph):

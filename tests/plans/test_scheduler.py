@@ -3,7 +3,7 @@
 import pytest
 from toy_stages import InProcess, Toy, made
 
-from lightning_subliminal.plans.execution.scheduler import Graph, Timings, run_stages
+from lightning_subliminal.plans.execution.scheduler import StageGraph, Timings, run_stages
 
 
 def family(root, does=""):
@@ -14,17 +14,17 @@ def family(root, does=""):
 
 
 def run(leaves, slots=2):
-    graph, engine = Graph.of(leaves), InProcess(slots)
-    return graph, run_stages(graph, engine), engine
+    graph, executor = StageGraph.of(leaves), InProcess(slots)
+    return graph, run_stages(graph, executor), executor
 
 
 def test_each_stage_is_made_once_after_its_parents(tmp_path):
-    graph, summary, engine = run(family(tmp_path))
+    graph, summary, executor = run(family(tmp_path))
     order = made(tmp_path)
     assert sorted(order) == ["alone", "eval1", "eval2", "first", "second", "teacher"]
     assert order.index("teacher") < order.index("first") < order.index("eval1")
     assert (len(graph.stages), graph.shared, summary.run, summary.failed) == (6, 1, 6, {})
-    assert engine.most <= 2
+    assert executor.most <= 2
 
 
 def test_equal_stages_of_different_objects_are_one(tmp_path):
@@ -61,7 +61,7 @@ def test_a_failure_stops_its_descendants_only(tmp_path, does, says):
     assert leaves[1].is_done()
     assert leaves[2].is_done()
     assert not leaves[0].is_done()
-    again = Graph.of(family(tmp_path))
+    again = StageGraph.of(family(tmp_path))
     assert {stage.name for stage in again.needed.values()} == {"first", "eval1"}, "all else is there"
 
 

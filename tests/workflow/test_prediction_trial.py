@@ -13,7 +13,7 @@ from toy_stages import InProcess
 from lightning_subliminal import PreferenceTrait, Retention, Steering, Student
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import TokenizedRows
-from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report_data import read_cells
 from lightning_subliminal.plans.run import plan_cells
@@ -61,7 +61,7 @@ def found(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(folder / "cache"))
         cells = plan_cells(plan)
-        summary = run_stages(Graph.of(s for cell in cells for s in cell.stages.values()), InProcess(1))
+        summary = run_stages(StageGraph.of(s for cell in cells for s in cell.stages.values()), InProcess(1))
         assert not summary.failed
         results, missing = read_cells(cells, {})
         assert not missing

@@ -8,7 +8,7 @@ from toy_stages import InProcess
 
 from lightning_subliminal.core.config.building import build
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.plans.execution.scheduler import Graph, run_stages
+from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report_data import cell_table, read_cells, report_data
@@ -80,10 +80,10 @@ def found(tmp_path_factory):
         (folder / "here").mkdir()
         patch.chdir(folder / "here")
         cells = plan_cells(plan)
-        summary = run_stages(Graph.of(s for cell in cells for s in cell.stages.values()), InProcess(1))
+        summary = run_stages(StageGraph.of(s for cell in cells for s in cell.stages.values()), InProcess(1))
         assert not summary.failed
         results, missing = read_cells(cells, {})
-        again = Graph.of(s for cell in plan_cells(plan) for s in cell.stages.values())
+        again = StageGraph.of(s for cell in plan_cells(plan) for s in cell.stages.values())
     assert not missing
     assert not list((folder / "here").iterdir()), "stages leave nothing where they run"
     return plan, cells, {each.arm: each for each in results}, again

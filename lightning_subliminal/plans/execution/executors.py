@@ -26,7 +26,7 @@ from lightning_subliminal.core.safe_output import CleanStream
 if TYPE_CHECKING:  # a worker looks after its parent before it imports torch
     from lightning_subliminal.workflow.stages import Stage
 
-__all__ = ["Engine", "LocalEngine", "Outcome", "auto_workers", "make_stage"]
+__all__ = ["Executor", "LocalExecutor", "StageResult", "auto_workers", "make_stage"]
 
 _GIB = 2**30
 _MORE = "set --memory, or fewer --workers"
@@ -35,7 +35,7 @@ _LEAST = 1.5  # GiB that a worker needs for pocket bases, with torch
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageResult:
     """How a stage ended.
 
     Attributes:
@@ -47,7 +47,7 @@ class Outcome:
     error: str | None = None
 
 
-class Engine(ABC):
+class Executor(ABC):
     """Runs stages. Override the three methods; use it in a ``with`` statement.
 
     Attributes:
@@ -61,14 +61,14 @@ class Engine(ABC):
         """Start a stage; called only if a slot is free."""
 
     @abstractmethod
-    def next(self) -> tuple[str, Outcome]:
+    def next(self) -> tuple[str, StageResult]:
         """Wait for the next stage that ends; return its key, and how it ended."""
 
-    def close(self) -> None:  # noqa: B027 - an engine need not hold anything
+    def close(self) -> None:  # noqa: B027 - an executor need not hold anything
         """Release its resources."""
 
-    def __enter__(self) -> "Engine":
-        """Return the engine."""
+    def __enter__(self) -> "Executor":
+        """Return the executor."""
         return self
 
     def __exit__(self, *args: object) -> None:
@@ -86,7 +86,7 @@ def auto_workers() -> int:
     return max(1, min(cores, int(_memory() / _GIB / _LEAST)))
 
 
-class LocalEngine(Engine):
+class LocalExecutor(Executor):
     """Processes on this machine.
 
     Args:
@@ -120,16 +120,16 @@ class LocalEngine(Engine):
             self._busy[worker.connection] = (worker, stage.key)
             return
 
-    def next(self) -> tuple[str, Outcome]:
+    def next(self) -> tuple[str, StageResult]:
         """Wait for a worker to answer, or to die: a dead one is removed, and its stage has failed."""
         ready: Any = wait(list(self._busy))[0]
         worker, key = self._busy.pop(ready)
         try:
-            outcome: Outcome = ready.recv()
+            outcome: StageResult = ready.recv()
             self._idle.append(worker)
         except (EOFError, OSError):
             self._remove(worker)
-            outcome = Outcome(0.0, _death(worker.process.exitcode))
+            outcome = StageResult(0.0, _death(worker.process.exitcode))
         return key, outcome
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class _Worker:
     number: int
 
 
-def make_stage(stage: "Stage", device: Any) -> Outcome:
+def make_stage(stage: "Stage", device: Any) -> StageResult:
     """Make a stage if it is still missing, and return how it ended; any exception becomes one line."""
     from lightning_subliminal.core.error_messages import one_line
 
@@ -185,7 +185,7 @@ def make_stage(stage: "Stage", device: Any) -> Outcome:
         traceback.print_exception(err)  # to the log
         if re.search("not enough memory|out of memory|can't allocate memory", line):
             error = f"it took more memory than a worker may use ({line.rpartition(': ')[2][:60]}): {_MORE}"
-    return Outcome(time.monotonic() - begin, error)
+    return StageResult(time.monotonic() - begin, error)
 
 
 def _work(connection: Connection, number: int, bound: int, log: str | None, parent: int) -> None:

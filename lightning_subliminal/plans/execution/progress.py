@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from lightning_subliminal.core.console import duration, progress, say
-from lightning_subliminal.plans.execution.executors import Outcome
-from lightning_subliminal.plans.execution.scheduler import Graph, Summary, Timings
+from lightning_subliminal.plans.execution.executors import StageResult
+from lightning_subliminal.plans.execution.scheduler import StageGraph, Summary, Timings
 from lightning_subliminal.plans.plan import Cell
 from lightning_subliminal.plans.report.number_format import ends, signed, targeted, units
 from lightning_subliminal.workflow.stages import Stage
@@ -23,7 +23,7 @@ _SIGNS = {
 }
 
 
-def counted(graph: Graph) -> str:
+def counted(graph: StageGraph) -> str:
     """Return the counts of stages as a line."""
     there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
     damaged = f", {len(graph.damaged)} damaged" if graph.damaged else ""
@@ -42,7 +42,7 @@ def short_seeds(seeds: Sequence[int]) -> str:
     return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
-def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
+def plan_tree(cells: Sequence[Cell], graph: StageGraph, workers: int) -> Tree:
     """Return what exists and what would be made: experiments, arms, and stages by kind, each counted once."""
     timings = Timings()
     seen: set[str] = set()
@@ -69,7 +69,7 @@ def plan_tree(cells: Sequence[Cell], graph: Graph, workers: int) -> Tree:
     return tree
 
 
-def _below(keys: Sequence[str], graph: Graph) -> set[str]:
+def _below(keys: Sequence[str], graph: StageGraph) -> set[str]:
     found, stack = set(), list(keys)
     while stack:
         key = stack.pop()
@@ -87,7 +87,7 @@ class ShownProgress:
         workers: how many at once.
     """
 
-    def __init__(self, graph: Graph, workers: int) -> None:
+    def __init__(self, graph: StageGraph, workers: int) -> None:
         self.timings = Timings()
         self.left = {key: self.timings.estimate(stage) for key, stage in graph.needed.items()}
         self.total = len(self.left)
@@ -116,7 +116,7 @@ class ShownProgress:
         """Remove the bar."""
         self.bar.stop()
 
-    def __call__(self, what: str, stage: Stage, outcome: Outcome | None) -> None:
+    def __call__(self, what: str, stage: Stage, outcome: StageResult | None) -> None:
         """Update the bar for a stage that started, ended or failed."""
         if what == "start":
             self.running[stage.key] = stage.title
@@ -141,7 +141,7 @@ class ShownProgress:
         return f"about {duration(total / self.workers)} left"
 
 
-def ending(graph: Graph, summary: Summary) -> str:
+def ending(graph: StageGraph, summary: Summary) -> str:
     """Return how a run ended; failed stages were reported when they failed."""
     there = len(graph.stages) - len(graph.needed) - len(graph.damaged)
     counts = (

@@ -6,13 +6,13 @@ from typing import Any
 
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.plans.execution.executors import Engine, Outcome, make_stage
+from lightning_subliminal.plans.execution.executors import Executor, StageResult, make_stage
 from lightning_subliminal.workflow.stages import Stage
 
-__all__ = ["RayEngine"]
+__all__ = ["RayExecutor"]
 
 
-class RayEngine(Engine):
+class RayExecutor(Executor):
     """Tasks of Ray.
 
     Args:
@@ -28,7 +28,7 @@ class RayEngine(Engine):
         try:
             import ray
         except ImportError as err:
-            raise InputError("Engine `ray` needs Ray: pip install 'lightning-subliminal[ray]'.") from err
+            raise InputError("Executor `ray` needs Ray: pip install 'lightning-subliminal[ray]'.") from err
         self._ray: Any = ray
         self._ours = not ray.is_initialized()
         if self._ours:
@@ -55,14 +55,14 @@ class RayEngine(Engine):
         """Start a task."""
         self._running[self._task.remote(stage)] = stage.key
 
-    def next(self) -> tuple[str, Outcome]:
+    def next(self) -> tuple[str, StageResult]:
         """Wait for a task."""
         [done], _ = self._ray.wait(list(self._running), num_returns=1)
         key = self._running.pop(done)
         try:
             return key, self._ray.get(done)
         except self._ray.exceptions.RayError as err:  # the task's process died
-            return key, Outcome(0.0, f"its Ray worker died: {' '.join(str(err).split())[:200]}")
+            return key, StageResult(0.0, f"its Ray worker died: {' '.join(str(err).split())[:200]}")
 
     def close(self) -> None:
         """Cancel the running tasks, and disconnect from Ray."""
@@ -72,7 +72,7 @@ class RayEngine(Engine):
             self._ray.shutdown()
 
 
-def _make(stage: Stage) -> Outcome:
+def _make(stage: Stage) -> StageResult:
     import torch
 
     gpu = torch.cuda.is_available()

@@ -16,10 +16,10 @@ from typing import Any
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.files import atomically, read_json
-from lightning_subliminal.plans.execution.executors import Engine, Outcome
+from lightning_subliminal.plans.execution.executors import Executor, StageResult
 from lightning_subliminal.workflow.stages import MeasureStage, Stage
 
-__all__ = ["Graph", "Progress", "Summary", "Timings", "run_stages"]
+__all__ = ["StageGraph", "Progress", "Summary", "Timings", "run_stages"]
 
 # Seconds on one core of a slow machine, used until stages were timed on this one.
 _SECONDS = {"teacher": 6.0, "completions": 5.0, "rows": 0.3, "student": 7.0, "digits": 300.0}
@@ -31,7 +31,7 @@ _DISK_FULL = "No space left on device"
 
 
 @dataclass
-class Graph:
+class StageGraph:
     """The stages of a plan.
 
     Attributes:
@@ -49,7 +49,7 @@ class Graph:
     wanted: int = 0
 
     @classmethod
-    def of(cls, leaves: Iterable[Stage]) -> "Graph":
+    def of(cls, leaves: Iterable[Stage]) -> "StageGraph":
         """Return the stages that leaves are made from; parents of a finished stage need not be made."""
         graph, asked = cls(), []
         for leaf in leaves:
@@ -145,15 +145,15 @@ class Summary:
     seconds: float = 0.0
 
 
-Progress = Callable[[str, Stage, Outcome | None], Any]
+Progress = Callable[[str, Stage, StageResult | None], Any]
 
 
-def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -> Summary:
+def run_stages(graph: StageGraph, executor: Executor, progress: Progress | None = None) -> Summary:
     """Make the stages that a graph needs.
 
     Args:
         graph: the stages.
-        engine: where stages run.
+        executor: where stages run.
         progress: called for each stage that starts, ends or fails: ``progress("start", stage, None)``.
     """
     begin, timings = time.monotonic(), Timings()
@@ -174,14 +174,14 @@ def run_stages(graph: Graph, engine: Engine, progress: Progress | None = None) -
         while True:
             ready = [key for key, needs in waiting.items() if not needs]
             ready.sort(key=lambda key: (timings.least(graph.stages[key]) > _QUICK, -rank[key]))
-            for key in ready[: max(0, engine.slots - len(running))] if summary.stopped is None else []:
+            for key in ready[: max(0, executor.slots - len(running))] if summary.stopped is None else []:
                 del waiting[key]
                 running.add(key)
                 notify("start", graph.stages[key], None)
-                engine.submit(graph.stages[key])
+                executor.submit(graph.stages[key])
             if not running:
                 break
-            key, outcome = engine.next()
+            key, outcome = executor.next()
             running.discard(key)
             stage = graph.stages[key]
             if outcome.error is None:
@@ -213,7 +213,7 @@ def _skip(key: str, children: dict[str, list[str]], waiting: dict[str, set[str]]
             stack += children[child]
 
 
-def _ranks(graph: Graph, children: dict[str, list[str]], timings: Timings) -> dict[str, float]:
+def _ranks(graph: StageGraph, children: dict[str, list[str]], timings: Timings) -> dict[str, float]:
     """Return the seconds from each stage's start to the end of the longest path that begins with it."""
     rank: dict[str, float] = {}
     for start in graph.stages:
