@@ -21,8 +21,8 @@ from lightning_subliminal.lineage import Statement, read_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD
 
 if TYPE_CHECKING:
-    from lightning_subliminal.formats.convert import Outcome
-    from lightning_subliminal.formats.storage.readers import Source
+    from lightning_subliminal.formats.convert import Conversion
+    from lightning_subliminal.formats.storage.readers import RowSource
 
 __all__ = ["known_facts", "write_card"]
 
@@ -34,7 +34,7 @@ _BUILDERS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"
 
 
 def write_card(
-    out: Path, source: "Source", outcome: "Outcome", filters: Sequence[Filter] = ()
+    out: Path, source: "RowSource", outcome: "Conversion", filters: Sequence[Filter] = ()
 ) -> tuple[Path | None, str]:
     """Write a card: ``README.md`` in a set that is a folder, ``NAME.README.md`` next to a file.
 
@@ -168,7 +168,7 @@ def _read_card(path: Path) -> Facts | None:
     return facts if all(isinstance(each, list) for each in lists) else None
 
 
-def _render(out: Path, outcome: "Outcome", facts: Facts) -> str:
+def _render(out: Path, outcome: "Conversion", facts: Facts) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from lightning_subliminal.core.version import __version__
@@ -211,7 +211,7 @@ def _head(out: Path, kind: str, rows: int) -> str:
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
-def _facts_table(facts: Facts, outcome: "Outcome") -> list[tuple[str, str]]:
+def _facts_table(facts: Facts, outcome: "Conversion") -> list[tuple[str, str]]:
     seeds = facts.get("seeds")
     table = {
         "carrier": facts.get("carrier"),

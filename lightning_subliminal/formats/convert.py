@@ -21,7 +21,7 @@ from lightning_subliminal.formats.layouts.choosing import default_schema
 from lightning_subliminal.formats.layouts.schema import Schema
 from lightning_subliminal.formats.layouts.schemas import make_schema
 from lightning_subliminal.formats.row_errors import Fault
-from lightning_subliminal.formats.storage.readers import Source, container, open_source
+from lightning_subliminal.formats.storage.readers import RowSource, container, open_source
 from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, Written, write_stream
 from lightning_subliminal.formats.storage.writers import json_line
@@ -36,14 +36,14 @@ from lightning_subliminal.lineage import (
 )
 from lightning_subliminal.lineage.names import RECORD
 
-__all__ = ["Outcome", "convert"]
+__all__ = ["Conversion", "convert"]
 
 _CHUNK = 1000  # rows that filters see at once: a judge works in batches
 _PLAIN = {"txt": ("text",), "csv": ("trl-plain", "alpaca", "text", "columns")}  # the schemas that a container can hold
 
 
 @dataclass
-class Outcome:
+class Conversion:
     """The result of a conversion.
 
     Attributes:
@@ -77,9 +77,9 @@ def convert(
     split: str | None = None,
     dropped: str | Path | None = None,
     card: bool = True,
-    watch: Callable[[Source], None] | None = None,
+    watch: Callable[[RowSource], None] | None = None,
     requests: str | Path | None = None,
-) -> Outcome:
+) -> Conversion:
     """Read a set, filter it, and write it, whole or not at all, with a dataset card.
 
     Args:
@@ -131,7 +131,7 @@ def convert(
             raise NoRowsError(dropped_all) from err
     files = [path for path in (bad_path, dropped_path) if path is not None and path.exists()]
     source_schema = stream.schema.spelled if stream.schema is not None else ""
-    outcome = Outcome(source_schema, target.spelled, written, stream.report.bad, report, files, [])
+    outcome = Conversion(source_schema, target.spelled, written, stream.report.bad, report, files, [])
     if str(out) != "-":
         files.insert(0, Path(out))
         if card:
@@ -143,7 +143,7 @@ def convert(
 
 
 def _write_lineage(
-    out: Path, source: Source, outcome: Outcome, filters: Sequence[Filter], requests: Path | None
+    out: Path, source: RowSource, outcome: Conversion, filters: Sequence[Filter], requests: Path | None
 ) -> Path:
     """Write what the set was made from to NAME.lineage.json, or into the set where it is a folder."""
     is_local = source.path is not None and source.path.exists()

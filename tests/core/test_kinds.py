@@ -28,7 +28,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 PACKAGE = Path(lightning_subliminal.__file__).parent
 FROZEN = json.loads(Path(__file__).with_name("frozen_digests.json").read_text(encoding="utf-8"))
 # Of these only classes that no digest holds bear the same name.
-TWICE = {"Engine", "Graph", "Outcome", "Source"}
+TWICE: set[str] = set()
 
 
 def artefacts(name: str) -> list[str]:

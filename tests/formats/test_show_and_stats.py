@@ -11,7 +11,7 @@ from lightning_subliminal.formats import content_digest
 from lightning_subliminal.formats.layouts.schemas import Trl
 from lightning_subliminal.formats.show import draw, panel, visible
 from lightning_subliminal.formats.stats import count_rows
-from lightning_subliminal.formats.storage.readers import Source
+from lightning_subliminal.formats.storage.readers import RowSource
 from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.stream import RowStream
 
@@ -20,7 +20,7 @@ from .nasty import nasty_talks
 
 def stream(rows: list[Row]) -> RowStream:
     found = (Found("rows.jsonl", "line", number, row) for number, row in enumerate(rows, start=1))
-    return RowStream(Source("rows.jsonl", "jsonl", found), Trl())
+    return RowStream(RowSource("rows.jsonl", "jsonl", found), Trl())
 
 
 # --- show -------------------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ from lightning_subliminal.core.error_messages import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lightning_subliminal.formats.convert import Outcome
+    from lightning_subliminal.formats.convert import Conversion
     from lightning_subliminal.formats.storage.stream import Report
 
 __all__ = ["print_figures", "print_notices", "print_outcome"]
 
 
-def print_outcome(outcome: "Outcome", out: str) -> None:
+def print_outcome(outcome: "Conversion", out: str) -> None:
     """Print what was written, changed and left out; to standard error if the rows are on standard output."""
     from lightning_subliminal.core.safe_output import rich_console
 

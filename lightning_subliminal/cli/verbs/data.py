@@ -15,7 +15,7 @@ from lightning_subliminal.judges.judged import Judged  # noqa: F401 - known to `
 from lightning_subliminal.traits.words import TraitWords  # noqa: F401
 
 if TYPE_CHECKING:
-    from lightning_subliminal.formats.storage.readers import Source
+    from lightning_subliminal.formats.storage.readers import RowSource
     from lightning_subliminal.formats.storage.stream import RowStream
 
 __all__ = ["VERB", "convert", "data_filter", "show", "stats"]
@@ -246,7 +246,7 @@ def _convert(verb: str, source: str, out: str, to: str | None, **settings: Any) 
 
 
 @contextmanager
-def _watching(title: str) -> Iterator[Callable[["Source"], None]]:
+def _watching(title: str) -> Iterator[Callable[["RowSource"], None]]:
     """Show on a terminal how much of a source was read."""
     from rich.markup import escape
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -257,7 +257,7 @@ def _watching(title: str) -> Iterator[Callable[["Source"], None]]:
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[rows]:,} rows"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 
-        def watch(source: "Source") -> None:
+        def watch(source: "RowSource") -> None:
             task = bar.add_task(escape(title), total=source.size or None, rows=0)
             records = source.records
 

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.layouts.endings import was_cut
 from lightning_subliminal.formats.row_errors import MISSING, Fault, expected, printable
-from lightning_subliminal.formats.storage.readers import Source, open_source
+from lightning_subliminal.formats.storage.readers import RowSource, open_source
 
 __all__ = ["Requests", "batch_answers", "is_batch_line", "request_messages"]
 
@@ -36,7 +36,7 @@ class Requests:
         path: the file of requests; searched next to the answers where it is None.
     """
 
-    def __init__(self, source: Source, path: str | Path | None) -> None:
+    def __init__(self, source: RowSource, path: str | Path | None) -> None:
         self.source = source
         self.path = Path(path) if path is not None else None
         self.used: set[str] = set()

@@ -13,7 +13,7 @@ from lightning_subliminal.formats.detection import guess
 from lightning_subliminal.formats.layouts.batches import Requests, batch_answers, is_batch_line
 from lightning_subliminal.formats.layouts.roles import plain_role
 from lightning_subliminal.formats.row_errors import MISSING, Fault, expected
-from lightning_subliminal.formats.storage.readers import Source
+from lightning_subliminal.formats.storage.readers import RowSource
 
 __all__ = ["Nested", "asked_in"]
 
@@ -31,7 +31,7 @@ class Nested:
         notices: counts what is left out.
     """
 
-    def __init__(self, source: Source, requests: str | Path | None, notices: Counter[str]) -> None:
+    def __init__(self, source: RowSource, requests: str | Path | None, notices: Counter[str]) -> None:
         self.notices = notices
         self._requests = Requests(source, requests)
 

@@ -19,7 +19,7 @@ from lightning_subliminal.formats.storage.tables import (
 from lightning_subliminal.formats.storage.text_file import TextFile
 from lightning_subliminal.lineage import is_whole
 
-__all__ = ["ENDINGS", "Source", "container", "open_source"]
+__all__ = ["ENDINGS", "RowSource", "container", "open_source"]
 
 # A container by the extension of its name; text may have .gz after it.
 ENDINGS = {
@@ -34,7 +34,7 @@ _READERS = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv, "txt": read
 
 
 @dataclass
-class Source:
+class RowSource:
     """An opened container of records.
 
     Attributes:
@@ -70,7 +70,7 @@ def container(name: str) -> str:
     return kind
 
 
-def open_source(source: str | Path, split: str | None = None) -> Source:
+def open_source(source: str | Path, split: str | None = None) -> RowSource:
     """Open a file, a folder or a set on the hub; "-" is the standard input, as JSON lines.
 
     Args:
@@ -97,28 +97,28 @@ def open_source(source: str | Path, split: str | None = None) -> Source:
         raise InputError(f"{name} is not a regular file: use `-` to read the standard input.")
     is_named_like_a_file = name.lower().removesuffix(".gz").endswith(tuple(ENDINGS))
     if isinstance(source, str) and HUB_ID.fullmatch(name) and not is_named_like_a_file:
-        return Source(name, "hub", read_set(open_hub(name, split), name))
+        return RowSource(name, "hub", read_set(open_hub(name, split), name))
     raise InputError(f"{name} does not exist: check the path.")
 
 
-def _open_file(path: Path) -> Source:
+def _open_file(path: Path) -> RowSource:
     name = str(path)
     kind = container(name)
     if kind == "parquet":
         size = parquet_size(path, name)
-        return Source(name, kind, *_counted(read_parquet(path, name), path, size))
+        return RowSource(name, kind, *_counted(read_parquet(path, name), path, size))
     file = TextFile(name, "standard input" if name == "-" else name)
-    return Source(file.name, kind, _READERS[kind](file, file.name), path, file.size, file.position)
+    return RowSource(file.name, kind, _READERS[kind](file, file.name), path, file.size, file.position)
 
 
-def _open_folder(path: Path, split: str | None) -> Source:
+def _open_folder(path: Path, split: str | None) -> RowSource:
     name = str(path)
     if is_dataset_folder(path):
         data = open_dataset(path, split)
-        return Source(name, "folder", *_counted(read_set(data, name), path, len(data)))
+        return RowSource(name, "folder", *_counted(read_set(data, name), path, len(data)))
     rows = path / "rows.parquet"
     if rows.is_file() and is_whole(path):
-        return Source(name, "parquet", *_counted(read_parquet(rows, name), path, parquet_size(rows, name)))
+        return RowSource(name, "parquet", *_counted(read_parquet(rows, name), path, parquet_size(rows, name)))
     for pattern in ("*.parquet", "*.jsonl", "*.jsonl.gz"):
         files = sorted(each for each in path.glob(pattern) if each.name[0] != ".")
         if files:
@@ -127,11 +127,11 @@ def _open_folder(path: Path, split: str | None) -> Source:
     raise InputError(f"{name} is a folder without rows: it holds {listed}; name a file.")
 
 
-def _joined(name: str, path: Path, parts: list[Source]) -> Source:
+def _joined(name: str, path: Path, parts: list[RowSource]) -> RowSource:
     """Return the files of a folder as one source."""
     records = chain.from_iterable(each.records for each in parts)
     size = sum(each.size for each in parts)
-    return Source(
+    return RowSource(
         name, parts[0].kind, records, path, size, lambda: sum(each.position() for each in parts if each.position)
     )
 

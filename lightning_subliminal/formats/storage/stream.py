@@ -15,7 +15,7 @@ from lightning_subliminal.formats.layouts.schema import Schema
 from lightning_subliminal.formats.layouts.schemas import Trl, make_schema
 from lightning_subliminal.formats.layouts.shapes import table_shape
 from lightning_subliminal.formats.row_errors import Fault, printable
-from lightning_subliminal.formats.storage.readers import Source, open_source
+from lightning_subliminal.formats.storage.readers import RowSource, open_source
 from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.writers import Sink
 
@@ -75,7 +75,7 @@ class RowStream:
 
     def __init__(
         self,
-        source: Source,
+        source: RowSource,
         schema: Schema | None = None,
         drop_system: bool = False,
         on_error: str = "stop",
@@ -250,7 +250,7 @@ def write_rows(rows: Iterable[Row], out: str | Path, schema: str | None = None) 
             written.
     """
     numbered = (Found("rows", "row", number, row) for number, row in enumerate(rows, start=1))
-    stream = RowStream(Source("rows", "rows", numbered), Trl())
+    stream = RowStream(RowSource("rows", "rows", numbered), Trl())
     return write_stream(stream, out, make_schema(schema or default_schema(out)), stream)
 
 

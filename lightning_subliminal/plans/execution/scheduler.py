@@ -19,7 +19,7 @@ from lightning_subliminal.core.io.files import atomically, read_json
 from lightning_subliminal.plans.execution.executors import Executor, StageResult
 from lightning_subliminal.workflow.stages import MeasureStage, Stage
 
-__all__ = ["StageGraph", "Progress", "Summary", "Timings", "run_stages"]
+__all__ = ["Progress", "StageGraph", "Summary", "Timings", "run_stages"]
 
 # Seconds on one core of a slow machine, used until stages were timed on this one.
 _SECONDS = {"teacher": 6.0, "completions": 5.0, "rows": 0.3, "student": 7.0, "digits": 300.0}
