@@ -16,7 +16,7 @@ class InputError(ValueError):
 
 
 class JudgeError(InputError):
-    """A judge could not be queried, which is no evidence about the model whose answers it was to score."""
+    """A judge could not be queried, which says nothing about the model whose answers it was to score."""
 
 
 class TamperedError(InputError):
