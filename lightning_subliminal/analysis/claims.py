@@ -15,8 +15,8 @@ Verdict = Literal["reproduced", "not reproduced", "holds", "does not hold", "inc
 
 RULE = (
     "Each claim states the range that its figure is expected in, best before anything is run. If the 95 % interval of "
-    "our figure is wholly inside, the claim holds; if wholly outside, it does not; if it crosses the border, or there "
-    "is without an interval, that is inconclusive. A claim that others published is then reproduced, or not reproduced. Next "
+    "our figure is wholly inside, the claim holds; if wholly outside, it does not; if it crosses the border or "
+    "has no interval, that is inconclusive. A claim that others published is then reproduced, or not reproduced. Next "
     "to a figure of the target is its targeted one, less the mean change of the other answers; the verdict is on the "
     "figure that the claim names. Intervals are over the unit named with them, one claim at a time; p is two-sided "
     "against no effect, and is followed by p adjusted by Holm over all claims of the report."
