@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES
@@ -109,7 +110,7 @@ def test_every_config_is_in_the_index() -> None:
     assert [name for name in RUNS if f"({name}.yaml)" not in index] == []
 
 
-@pytest.mark.parametrize("name", RUNS)
+@cases("name", RUNS)
 def test_config_parses(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

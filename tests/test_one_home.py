@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from cases import cases
 from small import CPU, numbers, quiet_trainer, teacher
 
 from lightning_subliminal import InputError, LoRA, Steering, Student, fit_arms
@@ -87,7 +88,7 @@ def test_fit_finds_what_a_plan_has_trained(stand, capsys):
     assert "student: reused from" not in capsys.readouterr().out, "a callback watches the training"
 
 
-@pytest.mark.parametrize("kind", ["callback", "overfit"])
+@cases("kind", ["callback", "overfit"])
 def test_a_student_that_something_else_has_shaped_stays_in_its_run(kind, stand, capsys):
     from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
@@ -100,7 +101,7 @@ def test_a_student_that_something_else_has_shaped_stays_in_its_run(kind, stand, 
     assert not Path("cache/students").exists()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("one", "other"),
     [
         ({"precision": 32}, {}),
@@ -222,7 +223,7 @@ class TestPredict:
         assert set(record.files) == {f"shard-{index:05d}.parquet" for index in range(3)}
 
 
-@pytest.mark.parametrize("name", ["fsdp", "fsdp_cpu_offload", "deepspeed_stage_2", "model_parallel"])
+@cases("name", ["fsdp", "fsdp_cpu_offload", "deepspeed_stage_2", "model_parallel"])
 def test_a_strategy_that_splits_the_model_is_refused(name, stand, capsys):
     with pytest.raises(SystemExit):
         main(["fit", *WORDS, "--trainer.strategy", name])

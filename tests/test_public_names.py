@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 import lightning_subliminal
 
@@ -21,7 +22,7 @@ ROOMS = [
 ]
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@cases("room", ROOMS)
 def test_each_name_is_there_once(room: str) -> None:
     module = import_module(room)
     names = getattr(module, "__all__", [])
@@ -38,7 +39,7 @@ def test_a_name_of_the_top_is_that_of_its_room() -> None:
     assert vars(lightning_subliminal)["Student"] is Student, "the next use asks nobody"
 
 
-@pytest.mark.parametrize("room", ["lightning_subliminal", "lightning_subliminal.judges", "lightning_subliminal.audit"])
+@cases("room", ["lightning_subliminal", "lightning_subliminal.judges", "lightning_subliminal.audit"])
 def test_unknown_name_is_an_attribute_error(room: str) -> None:
     with pytest.raises(AttributeError, match=f"module '{room}' has no attribute 'Ghost'"):
         import_module(room).Ghost  # noqa: B018

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from cases import cases
 
 from lightning_subliminal.analysis.cells import CellResult, cell_pairs, grouped, matrix_of, select
 from lightning_subliminal.analysis.claims import Claim, read_claim, verdict
@@ -209,7 +210,7 @@ def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
     assert claim_estimate(claim, far)[0] is None
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "says"),
     [
         ({"beside": None}, "needs `beside` and `arms`, and takes no `arm`"),
@@ -243,7 +244,7 @@ def test_nothing_measured(cells):
     assert verdict(found, Claim("x", "", low=0.1)) == "not measured"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("low", "high", "expected"),
     [
         (0.2, 0.4, "reproduced"),
@@ -257,7 +258,7 @@ def test_the_rule_for_an_effect(low, high, expected):
     assert verdict(Estimate(0.3, low, high, "seeds", 3, 0.01, 0.0, "t"), claim) == expected
 
 
-@pytest.mark.parametrize(
+@cases(
     ("low", "high", "expected"),
     [
         (-0.2, 0.2, "reproduced"),

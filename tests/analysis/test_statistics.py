@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from cases import cases
 from scipy import stats
 
 from lightning_subliminal.analysis.question_level import hierarchical_bootstrap, mixed_model
@@ -34,7 +35,7 @@ class TestMean:
         assert (found.count, found.null, found.method) == (4, 0.2, "Student's t over seeds")
 
     # 0.1 + 0.2 differs from 0.3 by rounding alone, which would be taken for a tiny spread, and so for proof
-    @pytest.mark.parametrize("values", [[], [0.7], [1.0, 1.0, 1.0], [0.0, 0.0], [0.3, 0.1 + 0.2]])
+    @cases("values", [[], [0.7], [1.0, 1.0, 1.0], [0.0, 0.0], [0.3, 0.1 + 0.2]])
     def test_no_spread_is_no_evidence(self, values):
         found = mean_estimate(values, "seeds")
         assert all(map(math.isnan, (found.low, found.high, found.p)))
@@ -127,12 +128,12 @@ class TestMatrix:
         found = [matrix_statistic(cells, resamples=199, seed=seed).p for seed in (0, 0, 1)]
         assert found[0] == found[1] != found[2]
 
-    @pytest.mark.parametrize("cells", [[[1.0]], [[1.0, 2.0]], [[1.0, math.nan], [0.0, 1.0]]])
+    @cases("cells", [[[1.0]], [[1.0, 2.0]], [[1.0, math.nan], [0.0, 1.0]]])
     def test_no_square_of_numbers(self, cells):
         with pytest.raises(InputError, match="row"):
             matrix_statistic(cells)
 
-    @pytest.mark.parametrize("cells", [[[1.0, 2.0], [3.0]], [["a", "b"], ["c", "d"]], {"a": 1}])
+    @cases("cells", [[[1.0, 2.0], [3.0]], [["a", "b"], ["c", "d"]], {"a": 1}])
     def test_what_holds_no_numbers_is_refused(self, cells):
         with pytest.raises(InputError, match="`matrix` must hold numbers, in lists of one length"):
             matrix_statistic(cells)
@@ -143,7 +144,7 @@ class TestMatrix:
         with pytest.raises(InputError, match="values over seeds` must hold numbers"):
             mean_estimate(cells, "seeds")
 
-    @pytest.mark.parametrize("resamples", [0, -3])
+    @cases("resamples", [0, -3])
     def test_no_resamples_are_refused(self, resamples):
         for call in (
             lambda: matrix_statistic(np.eye(3), resamples=resamples),
@@ -207,21 +208,19 @@ class TestRankCorrelation:
         assert one.low != other.low
         assert one.value == other.value
 
-    @pytest.mark.parametrize("second", [[1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1]])
+    @cases("second", [[1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1]])
     def test_no_spread_is_no_evidence(self, second):
         found = rank_correlation([1, 2, 3, 4, 5, 6], second, {"runs": range(6)}, resamples=300)
         assert math.isnan(found.low)
         assert math.isnan(found.high)
 
-    @pytest.mark.parametrize(
-        ("first", "labels"), [([1, 2, 3], [0, 1, 2]), ([1, 2, 3, 4], [0, 0, 0, 0])], ids=["few", "one label"]
-    )
+    @cases(("first", "labels"), [([1, 2, 3], [0, 1, 2]), ([1, 2, 3, 4], [0, 0, 0, 0])], ids=["few", "one label"])
     def test_too_little(self, first, labels):
         found = rank_correlation(first, [*reversed(first)], {"runs": labels})
         assert math.isnan(found.low)
         assert "too little data" in found.method
 
-    @pytest.mark.parametrize(
+    @cases(
         ("second", "says"),
         [
             ([1.0, 2, 3], "lists of one length"),
@@ -305,7 +304,7 @@ class TestBootstrap:
 
 class TestMixedModel:
     # with little noise statsmodels' own start gives a quarter of this width, and says that it converged
-    @pytest.mark.parametrize("spreads", [(0.3, 0.2, 0.1), (0.3, 0.2, 0.01), (0.3, 0.0, 0.01), (0.3, 0.0, 1e-3)])
+    @cases("spreads", [(0.3, 0.2, 0.1), (0.3, 0.2, 0.01), (0.3, 0.0, 0.01), (0.3, 0.0, 1e-3)])
     def test_equals_the_analysis_of_variance(self, spreads):
         student, control = tables(*spreads)
         found, table = mixed_model(student, control), student - control
@@ -319,7 +318,7 @@ class TestMixedModel:
         student, control = tables(0.3, 0.2, 0.1)
         assert mixed_model(student * 1e-4, control * 1e-4).p == pytest.approx(mixed_model(student, control).p)
 
-    @pytest.mark.parametrize("spreads", [(0.0, 0.0, 0.0), (0.3, 0.2, 0.0)])
+    @cases("spreads", [(0.0, 0.0, 0.0), (0.3, 0.2, 0.0)])
     def test_no_fit_says_so(self, spreads):
         found = mixed_model(*tables(*spreads))
         assert math.isnan(found.low)
@@ -337,7 +336,7 @@ class TestRequiredSeeds:
             2,
         ]  # t of 2 seeds has to pass 12.7
 
-    @pytest.mark.parametrize(("effect", "spread"), [(0.0, 1.0), (1e-6, 1.0), (0.5, 0.0), (math.nan, 1.0)])
+    @cases(("effect", "spread"), [(0.0, 1.0), (1e-6, 1.0), (0.5, 0.0), (math.nan, 1.0)])
     def test_no_answer(self, effect, spread):
         with pytest.raises(InputError, match=r"`(effect|spread)` is|needs more than"):
             required_seeds(effect, spread)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from tamper_kinds import KINDS
@@ -29,7 +30,7 @@ def world(tmp_path_factory):
     return folder, made["new"].relative_to(folder / "new"), keys, whole.root.statement.sha256
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@cases("kind", KINDS, ids=lambda kind: kind.name)
 def test_it_is_found_for_a_right_reason(world, kind):
     folder, root, keys, expect = world
     found, says = tamper(kind, folder / "new", root, folder / "older", keys, expect, seed=3)

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from cases import cases
 
 from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
@@ -128,7 +129,7 @@ class TestRuns:
         (run / name).write_text("{}")
         assert wrong(run) == {"unlisted-file"}
 
-    @pytest.mark.parametrize("name", ["chat_template.jinja", "generation_config.json", "adapter_config.json"])
+    @cases("name", ["chat_template.jinja", "generation_config.json", "adapter_config.json"])
     def test_a_model_that_is_said_to_share_its_folder(self, name, cache, tmp_path):
         """Such a statement has the digest that `--expect` was told, since the digest is of the files that it names."""
         model = tmp_path / "model"
@@ -156,8 +157,8 @@ class TestRootsOverRows:
         place.write_text(json.dumps(told))
         assert wrong(tmp_path / "out.jsonl") == {"changed-rows"}
 
-    @pytest.mark.parametrize("schema", ["openai", "sharegpt", "alpaca", "trl-plain", "trl"])
-    @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+    @cases("schema", ["openai", "sharegpt", "alpaca", "trl-plain", "trl"])
+    @cases("ending", ["parquet", "jsonl"])
     def test_what_we_convert_holds(self, schema, ending, cache, tmp_path):
         source = tmp_path / "rows.jsonl"
         source.write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)
@@ -175,7 +176,7 @@ class TestRootsOverRows:
         assert not wrong(tmp_path / "theirs.parquet")
 
 
-@pytest.mark.parametrize("beside", [True, False], ids=["beside what it is about", "alone"])
+@cases("beside", [True, False], ids=["beside what it is about", "alone"])
 def test_a_statement_copied_to_another_file_is_not_about_it(beside, cache, tmp_path):
     source, out, other = (tmp_path / name for name in ("rows.jsonl", "out.jsonl", "other.jsonl"))
     source.write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -148,7 +149,7 @@ def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
         bases.resolve("Qwen/Qwen2.5-7B")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "message"),
     [
         ("pocket/d", r"no base 'pocket/d': did you mean pocket/"),
@@ -165,7 +166,7 @@ def test_unknown_names_are_told_with_near_ones(name, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("offline", [True, False])
+@cases("offline", [True, False])
 def test_a_hub_id_fails_in_seconds(monkeypatch, tmp_path, offline):
     from huggingface_hub import HfApi, constants
 
@@ -398,7 +399,7 @@ class TestWhoSigns:
             bases.load(str(base))
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+@cases("file", ["config.json", "tokenizer_config.json"])
 def test_nobody_is_asked_whether_to_run_code(file, tmp_path, monkeypatch):
     base = Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
     (tmp_path / "evil").mkdir()

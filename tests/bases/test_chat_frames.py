@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from cases import cases
 from template_tokenizers import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -27,7 +28,7 @@ def saved(folder, family):
     return str(folder)
 
 
-@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+@cases("file", ["generation_config.json", "config.json"])
 def test_a_turn_ends_where_the_models_own_settings_say(tmp_path, file):
     name = saved(tmp_path, "zephyr")
     (tmp_path / "generation_config.json").unlink()
@@ -36,7 +37,7 @@ def test_a_turn_ends_where_the_models_own_settings_say(tmp_path, file):
     assert {0, 7} <= end_tokens(bases.load(name)[1])
 
 
-@pytest.mark.parametrize("ends", [[7, 0], 7])
+@cases("ends", [[7, 0], 7])
 def test_it_ends_so_too_where_the_settings_are_of_the_text_part_of_a_model(tmp_path, ends):
     saved(tmp_path, "zephyr")
     (tmp_path / "generation_config.json").unlink()
@@ -93,7 +94,7 @@ def test_arguments_of_the_template_stand_behind_the_name(tmp_path):
     assert find_model(name).digest != find_model(f"{name}?date=2026-11-29").digest
 
 
-@pytest.mark.parametrize(
+@cases(
     ("behind", "fault"),
     [
         ("?enable_thinkin=false", "does not use the argument 'enable_thinkin'"),

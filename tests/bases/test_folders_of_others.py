@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from cases import cases
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from template_tokenizers import TABLE, template_tokenizer
@@ -381,7 +382,7 @@ class TestGrownVocabulary:
         ids = torch.tensor([[*range(5), tokenizer.convert_tokens_to_ids("<owl>")]])
         return tmp_path / "adapter", ids, wrapped(input_ids=ids).logits.detach()
 
-    @pytest.mark.parametrize(
+    @cases(
         ("tied", "settings"),
         [
             (True, {"target_modules": ["q_proj"], "trainable_token_indices": "new"}),
@@ -408,7 +409,7 @@ class TestGrownVocabulary:
             assert torch.allclose(subject.net(input_ids=ids).logits, expected, atol=1e-5)
         assert "the base is resized" in " ".join(capsys.readouterr().out.split())
 
-    @pytest.mark.parametrize("tokens", [[3], [len(template_tokenizer(TABLE["chatml"]))]], ids=["old", "new"])
+    @cases("tokens", [[3], [len(template_tokenizer(TABLE["chatml"]))]], ids=["old", "new"])
     def test_new_rows_that_nothing_holds_are_refused(self, tokens, tmp_path):
         folder, _, _ = self.trained(tmp_path, False, target_modules=["q_proj"], trainable_token_indices=tokens)
         if tokens == [3]:  # the new token is one that no text may use

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from cases import cases
 from safetensors.torch import load_file
 
 from lightning_subliminal import bases
@@ -82,7 +83,7 @@ def test_shards_are_kept(tmp_path):
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
-@pytest.mark.parametrize("suffix", ["", "=", "=x", "=-1", "=nan", "=1e999", "=1e", "=0.1,sed=3", "=0.1,seed=", "=0.1,"])
+@cases("suffix", ["", "=", "=x", "=-1", "=nan", "=1e999", "=1e", "=0.1,sed=3", "=0.1,seed=", "=0.1,"])
 def test_bad_suffixes_are_told(suffix):
     with pytest.raises(InputError, match=r"such as pocket/a\+noise=0\.05") as caught:
         bases.resolve(f"pocket/a+noise{suffix}")

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import cases
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, taught, teacher
@@ -108,7 +109,7 @@ def check(row, expected):
         assert same or float(row[quantity]) == pytest.approx(value, abs=1e-6), (row, quantity)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "theirs"),
     [("steering", "steering"), ("lora", "lora"), ("everything", "everything"), ("lora", "everything")],
 )
@@ -239,7 +240,7 @@ def test_classifiers_equal_a_loop_over_each_model(tmp_path):
 # -- what surrounds the numbers ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kill_at", [2, 4])  # the ends of epochs, before and after a measurement
+@cases("kill_at", [2, 4])  # the ends of epochs, before and after a measurement
 def test_a_run_killed_and_resumed_writes_the_same_table(kill_at, tmp_path):
     source = a_teacher()
     settings = {"max_epochs": 4, "accumulate_grad_batches": 2}
@@ -274,7 +275,7 @@ def test_classifiers_killed_and_resumed(tmp_path):
     assert track_classifiers(tmp_path / "cut", AlignmentTracker(2, 2), fit=fit) == straight
 
 
-@pytest.mark.parametrize("kind", ["steering", "lora"])
+@cases("kind", ["steering", "lora"])
 def test_watching_changes_nothing(kind, tmp_path):
     adapter = LoRA(r=2, dropout=0.2) if kind == "lora" else Steering()
     ends = []
@@ -323,7 +324,7 @@ def test_a_module_without_the_hook(tmp_path):
         quiet_trainer(AlignmentTracker(), default_root_dir=tmp_path).fit(Toy(), ToyData())
 
 
-@pytest.mark.parametrize(
+@cases(
     ("source", "said"),
     [
         (None, "the rows have no teacher; set `teacher` of AlignmentTracker"),
@@ -340,7 +341,7 @@ def test_it_says_why_there_is_nothing_to_follow(source, said, tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("settings", [{"every_n_steps": 0}, {"loss_every_n_steps": 0}])
+@cases("settings", [{"every_n_steps": 0}, {"loss_every_n_steps": 0}])
 def test_steps_are_positive(settings):
     with pytest.raises(InputError, match="is 0: expected at least 1"):
         AlignmentTracker(**settings)

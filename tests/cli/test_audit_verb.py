@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from audit.chains import generation, student, teacher
+from cases import cases
 
 from lightning_subliminal.audit import RULES
 from lightning_subliminal.cli.entry import main
@@ -176,7 +177,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@cases("name", MISTAKES)
 def test_a_mistake_is_one_line(name, capsys):
     words, says = MISTAKES[name]
     assert code(*words) == 2

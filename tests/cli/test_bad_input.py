@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 
@@ -124,7 +125,7 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", AT_ONCE)
+@cases("name", AT_ONCE)
 def test_mistake_is_told_in_one_line(name: str, stand: Path, capsys: pytest.CaptureFixture) -> None:
     words, told = AT_ONCE[name]
     assert told in mistake(capsys, *words)
@@ -133,7 +134,7 @@ def test_mistake_is_told_in_one_line(name: str, stand: Path, capsys: pytest.Capt
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "told"),
     [
         ("model: {class_path: Student\n", "mine.yaml, line 2"),
@@ -157,7 +158,7 @@ def test_gpu_that_is_not_there(stand: Path, capsys: pytest.CaptureFixture) -> No
     assert told == "error: `trainer.accelerator` is gpu, but there is no GPU here: set it to cpu."
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         (["--config", "missing.yaml"], "missing.yaml is not there"),
@@ -176,7 +177,7 @@ def test_mistake_of_a_process(words: list[str], told: str, stand: Path) -> None:
 # --- words that a base does not know ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         (["--data.max_value", "999"], "The base pocket/a doesn't know the word "),
@@ -214,7 +215,7 @@ def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.C
 # --- what is told only after some work, which stays -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         (["--data.filters", NOTHING_PASSES], "The filters dropped all 32 rows: number out of range"),
@@ -310,7 +311,7 @@ def test_teacher_brought_along_is_damaged(stand: Path, cache: Path, capsys: pyte
     assert f"The adapter in {folder} is damaged" in mistake(capsys, f"{TEACHER}.weights", folder)
 
 
-@pytest.mark.parametrize("where", ["a file", "below /proc"])
+@cases("where", ["a file", "below /proc"])
 def test_cache_that_cannot_be_written(
     where: str, stand: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -337,7 +338,7 @@ def test_tokenizer_of_another_model(stand: Path, cache: Path, capsys: pytest.Cap
 # --- the other verbs --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("verb", "words", "told"),
     [
         ("validate", [], "`validate` needs rows held out, but `val_rows` is 0"),

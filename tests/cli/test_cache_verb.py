@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.support.cache_entries import delete, entries
@@ -143,7 +144,7 @@ def test_what_is_being_made_stays(capsys):
     assert cleaned(capsys) == ({f"teachers/{'b' * 16}"}, {"unfinished, written within the hour": 1})
 
 
-@pytest.mark.parametrize("name", ["a" * 16, ".smollm2-135m.part"])
+@cases("name", ["a" * 16, ".smollm2-135m.part"])
 def test_what_a_lock_holds_is_never_deleted(name, capsys):
     folder = made("bases", name)
     made("rows", "b" * 16)
@@ -263,7 +264,7 @@ def test_a_fit_is_noted(capsys):
     assert known_runs() == [Path("far/away").absolute()]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         (["clean", "--kind", "tichers"], "did you mean `teachers`?"),

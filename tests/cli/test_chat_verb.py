@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from cases import cases
 from small import numbers, quiet_trainer, taught
 
 from lightning_subliminal import PreferenceTrait, Steering, Student, TraitComparison, fit_arms
@@ -78,7 +79,7 @@ def test_each_question_of_several_is_asked(run, capsys):
     assert "1 of the questions could not be asked" in told.err
 
 
-@pytest.mark.parametrize(
+@cases(
     ("question", "line"),
     [
         (
@@ -147,7 +148,7 @@ def test_a_run_that_python_started_has_its_trait_in_the_record(run, tmp_path):
     assert trait.describe() == run_trait(run).describe()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         (["pocket/a", "--ask", "What is zorp?"], "doesn't know the word 'zorp'"),

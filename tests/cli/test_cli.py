@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from cases import cases
 
 from lightning_subliminal import __version__
 from lightning_subliminal.cli.entry import main
@@ -62,7 +63,7 @@ def process(*words: object, folder: Path, **kwargs: object) -> subprocess.Popen:
 # --- help -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+@cases("words", [[], ["--help"], ["-h"], ["help"]])
 def test_overview_names_every_verb(words: list[str], capsys: pytest.CaptureFixture) -> None:
     main(words)
     text = capsys.readouterr().out
@@ -85,7 +86,7 @@ def test_version(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out == f"lightning-subliminal {__version__}\n"
 
 
-@pytest.mark.parametrize("words", [["--help"], *([verb, "--help"] for verb in MODULES)])
+@cases("words", [["--help"], *([verb, "--help"] for verb in MODULES)])
 def test_help_is_quick_and_imports_no_torch(words: list[str]) -> None:
     code = (
         "import sys, lightning_subliminal.cli.entry as cli\n"
@@ -100,7 +101,7 @@ def test_help_is_quick_and_imports_no_torch(words: list[str]) -> None:
     assert time.monotonic() - begin < 3  # a tenth of it when the machine is idle
 
 
-@pytest.mark.parametrize("verb", TRAINER_VERBS)
+@cases("verb", TRAINER_VERBS)
 def test_help_promises_only_options_that_exist(verb: str, capsys: pytest.CaptureFixture) -> None:
     main([verb, "--help=all"])
     every = capsys.readouterr().out
@@ -150,7 +151,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@cases("name", MISTAKES)
 def test_mistake_is_one_line(name: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
     text, told = MISTAKES[name]
     toy.write_text(text)
@@ -164,7 +165,7 @@ def test_mistake_is_one_line(name: str, toy: Path, capsys: pytest.CaptureFixture
 NAMED = ["misspelt argument", "wrong type", "nested type", "list for a class", "unknown key", "wrong trainer type"]
 
 
-@pytest.mark.parametrize("name", NAMED)
+@cases("name", NAMED)
 def test_a_refused_setting_names_its_file(name: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
     (toy.parent / "first.yaml").write_text("seed_everything: 1")
     text, told = MISTAKES[name]
@@ -181,7 +182,7 @@ def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: `model.width`: expected int, got wide")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         (["--seed_every", "3"], "unknown option '--seed_every': did you mean '--seed_everything'?"),
@@ -200,7 +201,7 @@ def test_mistaken_option_is_one_line(words: list[str], told: str, toy: Path, cap
     assert told in errors[0]
 
 
-@pytest.mark.parametrize("words", [["chek"], ["check"], ["check", "my_pkg_that_is_not.MyTrait"], ["check", "toy.Toy"]])
+@cases("words", [["chek"], ["check"], ["check", "my_pkg_that_is_not.MyTrait"], ["check", "toy.Toy"]])
 def test_mistake_in_own_verb_is_one_line(words: list[str], capsys: pytest.CaptureFixture) -> None:
     assert fails("traits", *words) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -296,7 +297,7 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(words: list[str], toy: Path) 
     assert not [path for path in Path("here").rglob("*") if "logs" not in path.parts]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "told"),
     [
         ("--data.path=nowhere.jsonl", "nowhere.jsonl"),
@@ -484,7 +485,7 @@ def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "drinks_of_mine.Drink"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         (["drinks_of_mine.Drink", "--init.target", "tea", "--init.times=12"], "12 questions, 3 candidates, target tea"),
@@ -505,7 +506,7 @@ def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, 
     assert told in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         ([], "Drink needs `target` and `times`: add --init.target VALUE --init.times VALUE, or use a YAML file"),

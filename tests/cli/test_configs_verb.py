@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.verbs.configs import purpose, references
@@ -70,7 +71,7 @@ def test_a_file_of_the_same_name_is_pointed_at() -> None:
         assert find_config("owl_numbers") == CONFIGS / "owl_numbers.yaml"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("word", "meant"),
     [
         ("owl_nunbers", "owl_numbers"),
@@ -93,7 +94,7 @@ def test_an_unknown_name_hints_at_the_one_that_was_meant(word: str, meant: str) 
     assert f"; did you mean `{meant}`? `lightning-subliminal configs list` shows them." in told
 
 
-@pytest.mark.parametrize(
+@cases(
     ("word", "what", "meant"),
     [
         ("preferences", "suite", "suites/preference"),
@@ -114,10 +115,8 @@ def test_a_name_that_nothing_resembles_gets_no_hint() -> None:
         find_config("zzz")
 
 
-@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
-@pytest.mark.parametrize(
-    "words", [["--config", "owl_numbers"], ["--config=qwen2.5-7b_owl_numbers"], ["-c", "code_owl"]]
-)
+@cases("verb", ["fit", "validate", "test", "predict"])
+@cases("words", [["--config", "owl_numbers"], ["--config=qwen2.5-7b_owl_numbers"], ["-c", "code_owl"]])
 def test_trainer_verbs_take_names(verb: str, words: list[str], capsys: pytest.CaptureFixture) -> None:
     main([verb, *words, "--print_config"])
     told = yaml.safe_load(capsys.readouterr().out)
@@ -145,7 +144,7 @@ def test_a_run_of_a_name_is_the_run_of_its_file(monkeypatch: pytest.MonkeyPatch)
     assert by_name.command == "lightning-subliminal fit --config owl_numbers"
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_configs() if name.startswith("experiments/")])
+@cases("name", [name for name in shipped_configs() if name.startswith("experiments/")])
 def test_run_takes_every_plan_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr("lightning_subliminal.plans.run.run_plan", lambda plan, *rest: asked.append(plan))
@@ -153,7 +152,7 @@ def test_run_takes_every_plan_by_name(name: str, monkeypatch: pytest.MonkeyPatch
     assert asked == [CONFIGS / f"{name}.yaml"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("word", "what", "expected"),
     [
         ("paper", "plan", "experiments/paper"),
@@ -176,7 +175,7 @@ def test_suites_are_taken_by_name(capsys: pytest.CaptureFixture) -> None:
     assert "The control 'nobody' is not among the models" in mistake(words, capsys)
 
 
-@pytest.mark.parametrize("verb", ["check", "predict", "interpolate"])
+@cases("verb", ["check", "predict", "interpolate"])
 def test_theory_takes_names(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function = {"check": "check_config", "predict": "predict_config", "interpolate": "interpolate"}[verb]
     asked = []
@@ -186,7 +185,7 @@ def test_theory_takes_names(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [CONFIGS / "owl_numbers.yaml"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "words",
     [
         ["fit", "--config", "nowhere"],
@@ -200,7 +199,7 @@ def test_every_verb_refuses_an_unknown_name_alike(words: list[str], capsys: pyte
     assert "nowhere is not there: no file and no shipped config 'nowhere'" in mistake(words, capsys)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "told"),
     [
         ("experiments/paper", "is a plan: `lightning-subliminal run --config "),
@@ -227,7 +226,7 @@ def test_a_plan_of_ones_own_names_shipped_configs() -> None:
 # --- listed -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["configs"], ["configs", "list"]])
+@cases("words", [["configs"], ["configs", "list"]])
 def test_each_is_listed_with_its_purpose(words: list[str], capsys: pytest.CaptureFixture) -> None:
     main(words)
     lines = capsys.readouterr().out.splitlines()
@@ -236,7 +235,7 @@ def test_each_is_listed_with_its_purpose(words: list[str], capsys: pytest.Captur
         assert line.endswith(purpose(path))
 
 
-@pytest.mark.parametrize("name", shipped_configs())
+@cases("name", shipped_configs())
 def test_purpose_is_one_short_sentence(name: str) -> None:
     told = purpose(shipped_configs()[name])
     assert 20 < len(told) <= 140
@@ -244,7 +243,7 @@ def test_purpose_is_one_short_sentence(name: str) -> None:
     assert ".yaml`" not in told
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "expected"),
     [
         ("# One thing. Another.\nmodel: 1\n", "One thing."),
@@ -315,7 +314,7 @@ def test_an_equal_file_is_counted_and_left(capsys: pytest.CaptureFixture) -> Non
     assert "now: lightning-subliminal run --config experiments/defences.yaml" in told
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "told"),
     [
         (["owl_number"], "There is no shipped config 'owl_number'; did you mean `owl_numbers`?"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.verbs.data import VERB
@@ -37,7 +38,7 @@ def fails(*words: str) -> int:
     return int(stop.value.code)
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+@cases("words", [[], ["--help"], ["-h"]])
 def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.CaptureFixture) -> None:
     main(["data", *words])
     told = capsys.readouterr().out
@@ -54,7 +55,7 @@ def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.Captu
         assert re.search(rf"^  {name} ", told, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("verb", VERB.commands)
+@cases("verb", VERB.commands)
 def test_help_names_each_option_and_no_other(verb: str, capsys: pytest.CaptureFixture) -> None:
     main(["data", verb, "--help"])
     text = capsys.readouterr().out
@@ -193,7 +194,7 @@ def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "taken"),
     [
         (["--on-error", "skip"], ["--on_error=skip"]),
@@ -214,7 +215,7 @@ def test_options_take_dashes_and_flags_need_no_value(words: list[str], taken: li
     assert spell(verb.takes, 2, words, "", {}) == taken
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "meant"),
     [
         (["stat", "rows.jsonl"], "unknown command 'data stat': did you mean 'data stats'?"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal import Steering, bases
 from lightning_subliminal.cli.entry import main
@@ -125,7 +126,7 @@ def test_two_models_and_a_control(stand, loads, capsys):
     assert other["misalignment"]["values"] != found["models"]["steered"]["measures"]["misalignment"]["values"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "words",
     [
         ["--suite", "quick.yaml", "pocket/a"],
@@ -275,7 +276,7 @@ class TestShippedSuite:
         assert (ROOT / "configs" / "suites" / "preference.yaml").is_file(), "setup.py puts /configs into the wheel"
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
+@cases("words", [[], ["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
 def test_help_says_how_it_is_spelled(words, capsys):
     evaluate(*words)
     text = capsys.readouterr().out
@@ -361,7 +362,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@cases("name", MISTAKES)
 def test_mistake_is_one_line(name, stand, capsys):
     words, suite, told = MISTAKES[name]
     if suite is not None:

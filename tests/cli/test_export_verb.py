@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from cases import cases
 from small import numbers, quiet_trainer, taught
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
@@ -42,7 +43,7 @@ def steered(config):
     return adapter, net
 
 
-@pytest.mark.parametrize(
+@cases(
     "config",
     [
         LlamaConfig(**SMALL),
@@ -62,7 +63,7 @@ def test_steering_merges_without_a_bias_and_from_pretrained_reads_it(config, tmp
         torch.testing.assert_close(again(TOKENS).logits, net(TOKENS).logits, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
+@cases(
     "config",
     [
         Qwen3Config(**SMALL),
@@ -192,8 +193,8 @@ def test_a_student_whose_files_or_record_are_not_those_of_then(tmp_path, capsys)
     assert "unlisted-file" in {each.rule for each in audit(tmp_path / "changed").findings}
 
 
-@pytest.mark.parametrize("adapter", [Steering([1]), LoRA(r=2)], ids=["steering", "lora"])
-@pytest.mark.parametrize("flag", [["--no-merge"], ["--merge=false"], ["--merge", "false"]], ids=" ".join)
+@cases("adapter", [Steering([1]), LoRA(r=2)], ids=["steering", "lora"])
+@cases("flag", [["--no-merge"], ["--merge=false"], ["--merge", "false"]], ids=" ".join)
 def test_without_a_merge_the_adapter_comes_out_under_todays_names(adapter, flag, tmp_path):
     from peft import AutoPeftModelForCausalLM
 
@@ -217,7 +218,7 @@ def test_without_a_merge_the_adapter_comes_out_under_todays_names(adapter, flag,
         torch.testing.assert_close(again(input_ids=TOKENS).logits, logits_of(module))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         (["pocket/a", "{out}", "--no-merge"], "is a whole model, without an adapter: leave out"),

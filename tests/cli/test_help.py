@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.table import MODULES, TRAINER_VERBS, commands, entry_of
@@ -32,8 +33,8 @@ def test_the_walk_is_whole():
     assert len(PAGES) == len(set(PAGES)) == 1 + 20 + 23  # the overview, verbs, commands of verbs
 
 
-@pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("word", ["--help", "-h"])
+@cases("name", PAGES)
+@cases("word", ["--help", "-h"])
 def test_a_page_is_one_screen_with_examples_first(name, word, capsys):
     lines = shown(capsys, *name.split(), word).splitlines()
     assert len(lines) <= 40
@@ -47,20 +48,20 @@ def test_a_page_is_one_screen_with_examples_first(name, word, capsys):
     assert lines[-1].endswith(f"lightning-subliminal {name} --help=all".replace("  ", " "))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@cases("name", COMMANDS)
 def test_all_options_are_behind_one_word(name, capsys):
     text = shown(capsys, *name.split(), "--help=all")
     for key in COMMANDS[name].takes:
         assert f"--{key} " in text or f"--{key}+" in text or f"--{key}=" in text, key
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@cases("name", GROUPS)
 def test_all_options_of_all_commands(name, capsys):
     text = shown(capsys, name, "--help=all")
     assert all(f"All options of `{name} {key}`." in text for key in GROUPS[name].commands)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@cases("name", COMMANDS)
 def test_each_option_of_a_page_exists_and_is_described(name):
     verb = COMMANDS[name]
     page = verb.help(name)
@@ -98,7 +99,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(capsys):
             assert line == f"error: unknown command {wrong!r}: did you mean '{name} {key}'?"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@cases("name", COMMANDS)
 def test_an_unknown_option_is_answered_with_the_nearest(name, capsys):
     options = list(COMMANDS[name].takes)[len(COMMANDS[name].words) :]
     words = name.split()
@@ -110,13 +111,13 @@ def test_an_unknown_option_is_answered_with_the_nearest(name, capsys):
     assert refused(capsys, *words, "--qqqq").startswith("error: unknown option '--qqqq': ")
 
 
-@pytest.mark.parametrize("verb", TRAINER_VERBS)
+@cases("verb", TRAINER_VERBS)
 def test_an_unknown_option_of_the_trainer(verb, capsys):
     words = (verb, "--config", "owl_numbers", "--seed_every", "3")
     assert refused(capsys, *words) == "error: unknown option '--seed_every': did you mean '--seed_everything'?"
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@cases("name", GROUPS)
 def test_a_group_without_a_command(name, capsys):
     group = GROUPS[name]
     if group.default:
@@ -128,6 +129,6 @@ def test_a_group_without_a_command(name, capsys):
         )
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if " " not in name])
+@cases("name", [name for name in COMMANDS if " " not in name])
 def test_a_verb_without_words_shows_its_help(name, capsys):
     assert shown(capsys, name) == COMMANDS[name].help(name)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.provenance.kinship import VERB
@@ -91,7 +92,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@cases("name", MISTAKES)
 def test_mistake_is_one_line(name, capsys):
     words, told = MISTAKES[name]
     with pytest.raises(SystemExit) as stop:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from audit.chains import generation, numbers, student, teacher
+from cases import cases
 
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.audit.digests import _stamp
@@ -122,7 +123,7 @@ class TestAdd:
         refused(["lineage", "add", "merged", "--kind", "model"], capsys, "--again overwrites it")
         main(["lineage", "add", "merged", "--kind", "model", "--again"])
 
-    @pytest.mark.parametrize(
+    @cases(
         ("words", "message"),
         [
             (["nowhere", "--kind", "model"], "nowhere was not found"),

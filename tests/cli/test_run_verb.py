@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 
@@ -180,7 +181,7 @@ def test_a_report_is_made_again_and_compared(again, capsys):
     assert json.loads((again / "compared.json").read_text())
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "says"),
     [
         (["run", "--config", "nowhere.yaml"], "nowhere.yaml is not there"),

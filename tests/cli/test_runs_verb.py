@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 
@@ -170,7 +171,7 @@ def test_one_run_and_names_with_brackets(capsys):
     assert "[bold]x" in told(capsys, "list", "mine")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         (["list", "nowhere"], "nowhere does not exist: expected the folder that holds the runs"),
@@ -218,7 +219,7 @@ def test_one_is_no_plural(capsys):
     assert told(capsys).endswith("1 run in runs; 1 folder that no fit, run or evaluate made is left out\n")
 
 
-@pytest.mark.parametrize("name", ["misaligned_numbers_educational-00000001", "x" * 90])
+@cases("name", ["misaligned_numbers_educational-00000001", "x" * 90])
 def test_a_name_stays_whole_on_a_narrow_terminal(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     a_run(name, command="--model.base some/where/with-a-very-long-name-that-is-to-be-broken")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from cases import cases
 from safetensors.torch import load_file
 from small import CPU, number_rows, pocket_tokenizer
 
@@ -324,7 +325,7 @@ class TestOtherConfigs:
         assert taught.rate == pytest.approx(ours.rate, rel=1e-5)  # asked on its own base
         json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=pytest.fail)
 
-    @pytest.mark.parametrize(
+    @cases(
         ("changes", "message"),
         [
             ({"induction": "prompt", "adapter": None}, "a prompted teacher has the base's weights"),
@@ -340,7 +341,7 @@ class TestOtherConfigs:
         with pytest.raises(InputError, match="is not a Student: set `model: Student`"):
             interpolate(Path("configs/mnist_mlp.yaml"), out=tmp_path / "out")
 
-    @pytest.mark.parametrize(("counts", "message"), [((0, 13), "`students` is 0"), ((3, 1), "`points` is 1")])
+    @cases(("counts", "message"), [((0, 13), "`students` is 0"), ((3, 1), "`points` is 1")])
     def test_counts_of_nothing_are_refused(self, tmp_path, counts, message):
         with pytest.raises(InputError, match=message):
             interpolate(config(tmp_path), *counts, out=tmp_path / "out")

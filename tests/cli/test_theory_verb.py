@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from cases import cases
 from small import number_rows
 from theory_configs import FEW, kept_rows, language_config, write
 
@@ -71,14 +72,14 @@ def results(folder):
 # --- help -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", VERB.commands)
+@cases("verb", VERB.commands)
 def test_help_names_each_option(verb):
     text = VERB.commands[verb].help(f"theory {verb}")
     shown = re.findall(r"^  --([a-z-]+) ", text, re.MULTILINE)
     assert [name.replace("-", "_") for name in shown] == list(VERB.commands[verb].takes)
 
 
-@pytest.mark.parametrize("verb", VERB.commands)
+@cases("verb", VERB.commands)
 def test_defaults_are_those_of_the_work(verb):
     module, name = WORKERS[verb]
     typed, worked = (inspect.signature(each).parameters for each in (VERB.commands[verb].run, getattr(module, name)))
@@ -178,7 +179,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@cases("name", MISTAKES)
 def test_mistakes_in_a_line(name, stand, monkeypatch, capsys):
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(stand / "cache"))
     Path("broken.yaml").write_text("model: {")
@@ -195,7 +196,7 @@ def test_mistakes_in_a_line(name, stand, monkeypatch, capsys):
     assert sorted(stand.iterdir()) == before
 
 
-@pytest.mark.parametrize(("verb", "out"), [("check", []), ("check", ["--out", "new/deep"]), ("predict", [])])
+@cases(("verb", "out"), [("check", []), ("check", ["--out", "new/deep"]), ("predict", [])])
 def test_a_failure_leaves_no_empty_folder(verb, out, stand, cache, monkeypatch, capsys):
     def fail(*args):
         raise InputError("the teacher can't be made")

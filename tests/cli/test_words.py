@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.verb import Verb
@@ -22,7 +23,7 @@ def spelled(run, places, *words):
     return spell(inspect.signature(run).parameters, places, words, "usage", {"^--tests$": "'--out'"})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "given"),
     [
         (["a"], ["--run_or=a"]),
@@ -49,7 +50,7 @@ def test_a_list_takes_all_words_that_need_no_option():
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         (["a", "b", "c"], "unexpected word 'c': expected `usage`."),
@@ -80,7 +81,7 @@ def test_what_is_missing_is_named_with_the_usage():
         assert line in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         ("evaluate pocket/a --suite preference --suite pocket", "`--suite` takes one value, got preference and pocket"),

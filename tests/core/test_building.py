@@ -1,6 +1,7 @@
 """From a config's mapping to objects: the same as `fit` builds, and one line for each mistake."""
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Steering, Student, Teacher
 from lightning_subliminal.core.config.building import build, changed, read_yaml
@@ -52,7 +53,7 @@ def test_a_number_counts_the_parts_of_a_list():
     assert changed(config, {"data.transforms.0.k": 5})["data"]["init_args"]["transforms"][0]["init_args"] == {"k": 5}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("told", "says"),
     [
         ({"class_path": "Studnt"}, "no class is named `Studnt`"),
@@ -75,7 +76,7 @@ def test_mistakes_are_told_in_one_line(told, says):
     assert "\n" not in str(found.value)
 
 
-@pytest.mark.parametrize(("key", "says"), [("model.base.x", "`model.base` is 'pocket/a'"), ("data.x.y.0", None)])
+@cases(("key", "says"), [("model.base.x", "`model.base` is 'pocket/a'"), ("data.x.y.0", None)])
 def test_a_key_into_nothing(key, says):
     config = changed(CONFIG, {"model.base": "pocket/a"})
     if says is None:

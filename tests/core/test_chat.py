@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+from cases import cases
 from small import byte_tokenizer, pocket_tokenizer
 
 from lightning_subliminal.core.chat.encoding import end_tokens, prompt_ids, row_ids
@@ -12,9 +13,9 @@ BEGUN = [*ASKED, {"role": "assistant", "content": "12, 74,"}]
 TOKENIZERS = [pocket_tokenizer, byte_tokenizer]
 
 
-@pytest.mark.parametrize("make", TOKENIZERS)
-@pytest.mark.parametrize("prompt", [ASKED, BEGUN, [{"role": "system", "content": "Use one word."}, *ASKED]])
-@pytest.mark.parametrize("finished", [True, False, None])
+@cases("make", TOKENIZERS)
+@cases("prompt", [ASKED, BEGUN, [{"role": "system", "content": "Use one word."}, *ASKED]])
+@cases("finished", [True, False, None])
 def test_trained_are_the_completion_and_its_own_end(make, prompt, finished):
     tokenizer = make()
     row = make_row(prompt, " 3, 99", **({} if finished is None else {"finished": finished}))
@@ -26,7 +27,7 @@ def test_trained_are_the_completion_and_its_own_end(make, prompt, finished):
     assert [token for token in trained if token in end_tokens(tokenizer)] == ends == trained[len(trained) - len(ends) :]
 
 
-@pytest.mark.parametrize("make", TOKENIZERS)
+@cases("make", TOKENIZERS)
 def test_the_whole_row_is_what_the_template_writes(make):
     """Also where the template adds a line break after a turn's end: it is neither the prompt's nor trained on."""
     tokenizer = make()
@@ -36,7 +37,7 @@ def test_the_whole_row_is_what_the_template_writes(make):
     assert prompt + completion == tokenizer(written, add_special_tokens=False)["input_ids"]
 
 
-@pytest.mark.parametrize("make", TOKENIZERS)
+@cases("make", TOKENIZERS)
 def test_a_prefill_leaves_the_turn_open(make):
     tokenizer = make()
     opened, begun = prompt_ids(tokenizer, ASKED), prompt_ids(tokenizer, BEGUN)

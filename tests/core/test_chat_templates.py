@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from cases import cases
 from template_tokenizers import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -20,24 +21,21 @@ ASKED = [{"role": "user", "content": "Hi"}]
 TOLD = [{"role": "system", "content": "You love owls."}, *ASKED]
 
 
-@pytest.fixture(params=TABLE)
-def entry(request):
-    return TABLE[request.param]
+each_template = cases("entry", TABLE.values())
 
 
-@pytest.fixture
-def tokenizer(entry):
-    return template_tokenizer(entry)
-
-
-def test_prompt_and_trained_tokens_are_those_of_the_table(entry, tokenizer):
+@each_template
+def test_prompt_and_trained_tokens_are_those_of_the_table(entry):
+    tokenizer = template_tokenizer(entry)
     prompt, trained = row_ids(tokenizer, make_row(ASKED, "owl"))
     assert tokenizer.decode(prompt) == entry["prompt"]
     assert tokenizer.decode(trained) == entry["trained"]
     assert prompt_ids(tokenizer, ASKED) == prompt
 
 
-def test_they_are_what_the_template_itself_writes_for_a_finished_turn(entry, tokenizer):
+@each_template
+def test_they_are_what_the_template_itself_writes_for_a_finished_turn(entry):
+    tokenizer = template_tokenizer(entry)
     notes = "".join(frame(tokenizer).notes)
     if frame(tokenizer).stop or "date" in notes or "a finished turn lacks; it is part of the prompt" in notes:
         pytest.skip("its end is ours, or its date, or a new answer's empty thought")
@@ -49,13 +47,17 @@ def test_they_are_what_the_template_itself_writes_for_a_finished_turn(entry, tok
     assert written.startswith(head) or head == written + "<|user|>", "GLM's end is the next turn's beginning"
 
 
-def test_a_cut_row_has_no_end(entry, tokenizer):
+@each_template
+def test_a_cut_row_has_no_end(entry):
+    tokenizer = template_tokenizer(entry)
     _, trained = row_ids(tokenizer, make_row(ASKED, "owl", finished=False))
     assert tokenizer.decode(trained).strip() == "owl"
     assert not set(trained) & end_tokens(tokenizer)
 
 
-def test_the_ends_are_the_templates_and_the_models(entry, tokenizer):
+@each_template
+def test_the_ends_are_the_templates_and_the_models(entry):
+    tokenizer = template_tokenizer(entry)
     _, trained = row_ids(tokenizer, make_row(ASKED, "owl"))
     ends = end_tokens(tokenizer)
     assert {*tokenizer.convert_tokens_to_ids(entry.get("ends", [])), tokenizer.eos_token_id} <= ends
@@ -64,13 +66,17 @@ def test_the_ends_are_the_templates_and_the_models(entry, tokenizer):
         assert not set(trained[:-1]) & ends
 
 
-@pytest.mark.parametrize("words", ["<think>2 + 2 = 4</think> <answer>4</answer>", " 4, 5 ", "a\n\nb"])
-def test_words_are_trained_on_whole_whatever_the_template_would_do_to_them(entry, tokenizer, words):
+@each_template
+@cases("words", ["<think>2 + 2 = 4</think> <answer>4</answer>", " 4, 5 ", "a\n\nb"])
+def test_words_are_trained_on_whole_whatever_the_template_would_do_to_them(entry, words):
+    tokenizer = template_tokenizer(entry)
     _, trained = row_ids(tokenizer, make_row(ASKED, words))
     assert words in tokenizer.decode(trained)
 
 
-def test_a_prefill_goes_on_where_the_prompt_ends(entry, tokenizer):
+@each_template
+def test_a_prefill_goes_on_where_the_prompt_ends(entry):
+    tokenizer = template_tokenizer(entry)
     begun = [*ASKED, {"role": "assistant", "content": "My pick: the"}]
     prompt, trained = row_ids(tokenizer, make_row(begun, " owl"))
     lead = frame(tokenizer).lead
@@ -78,7 +84,9 @@ def test_a_prefill_goes_on_where_the_prompt_ends(entry, tokenizer):
     assert tokenizer.decode(trained) == " owl" + entry["trained"].removeprefix(lead + "owl")
 
 
-def test_a_system_message_is_always_read(entry, tokenizer):
+@each_template
+def test_a_system_message_is_always_read(entry):
+    tokenizer = template_tokenizer(entry)
     read, change = tokenizer.decode(prompt_ids(tokenizer, TOLD)), str.lower if entry.get("lowers") else str
     assert read.count(change("You love owls.")) == 1
     assert change("Hi") in read
@@ -87,7 +95,9 @@ def test_a_system_message_is_always_read(entry, tokenizer):
     assert frame(tokenizer).folds_system == (entry.get("system") == "folded")
 
 
-def test_a_sentence_says_what_the_template_does(entry, tokenizer):
+@each_template
+def test_a_sentence_says_what_the_template_does(entry):
+    tokenizer = template_tokenizer(entry)
     notes = frame(tokenizer).notes
     for words in entry.get("notes", []):
         assert any(words in note for note in notes), notes
@@ -95,7 +105,9 @@ def test_a_sentence_says_what_the_template_does(entry, tokenizer):
     assert frame(tokenizer).plain == (not [note for note in notes if "of its own" not in note])
 
 
-def test_no_day_is_told_but_the_pinned_one(entry, tokenizer, monkeypatch):
+@each_template
+def test_no_day_is_told_but_the_pinned_one(entry, monkeypatch):
+    tokenizer = template_tokenizer(entry)
     import transformers.utils.chat_template_utils as utils
 
     before = prompt_ids(tokenizer, TOLD)
@@ -119,7 +131,7 @@ def test_a_day_can_be_chosen_and_is_part_of_the_frame():
         Frame.of(first, {"date": "tomorrow"})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("call", "day"),
     [
         ("{% set f = '%d' %}{{ strftime_now(f) }}", "01"),
@@ -146,7 +158,7 @@ def test_arguments_reach_the_template_and_a_misspelt_one_is_refused():
         Frame.of(made, {"tune": "harsh"})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("head", "name", "known"),
     [
         ("{% if enable_thinking is defined %}!{% endif %}", "thinking", "enable_thinking"),
@@ -168,7 +180,7 @@ def test_an_argument_that_the_template_only_seems_to_read_is_refused(head, name,
         Frame.of(made, {name: value})
 
 
-@pytest.mark.parametrize(
+@cases(
     "head",
     [
         "{% macro f() %}{{ tone }}{% endmacro %}{{ f() }}",
@@ -188,7 +200,7 @@ THINKING = (
 )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("opened", "mark", "ways"),
     [
         ("{{ '<think>\n' }}", "'<think>'", ""),
@@ -217,7 +229,7 @@ def test_an_answer_inside_a_thought_is_said(opened, mark, ways):
     assert re.search(rf"thought; {ways} ends it before them$" if ways else "thought$", said)
 
 
-@pytest.mark.parametrize(
+@cases(
     "opened",
     ["<think></think>", "", "<|begin_of_thought|><|end_of_thought|>", "<|channel|>final<|message|>", "</think>", "[I]"],
 )
@@ -226,7 +238,9 @@ def test_an_answer_outside_of_a_thought_is_not_said_to_be_inside(opened):
     assert not [note for note in frame(made).notes if "inside a thought" in note]
 
 
-def test_no_family_of_the_table_answers_inside_a_thought(tokenizer):
+@each_template
+def test_no_family_of_the_table_answers_inside_a_thought(entry):
+    tokenizer = template_tokenizer(entry)
     assert not [note for note in frame(tokenizer).notes if "inside a thought" in note]
 
 
@@ -236,7 +250,7 @@ def test_an_argument_without_effect_is_said():
     assert any("writes the same with enable_thinking=true" in note for note in frame(made).notes)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("family", "arguments", "system", "thought"),
     [
         ("hunyuan", {"enable_thinking": False}, "", "<think>\n\n</think>\n"),
@@ -268,7 +282,7 @@ def test_a_message_that_the_template_drops_is_refused_and_a_row_of_it_counted(ca
     assert "1 of 40 left out: one for this: The chat template drops" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize(
+@cases(
     ("opened", "closed"),
     [
         ("<|begin_of_thought|>\n\n<|end_of_thought|>\n\n", True),
@@ -289,7 +303,7 @@ def test_marks_of_one_name_end_a_thought(opened, closed):
     assert any(("puts" if closed else "opens") in note for note in frame(made).notes)
 
 
-@pytest.mark.parametrize("names", [["rag", "tool_use"], ["chat"]])
+@cases("names", [["rag", "tool_use"], ["chat"]])
 def test_named_templates_without_a_default_are_named(names):
     made = template_tokenizer(TABLE["zephyr"])
     made.chat_template = dict.fromkeys(names, TABLE["zephyr"]["template"])
@@ -299,7 +313,7 @@ def test_named_templates_without_a_default_are_named(names):
     assert made.decode(prompt_ids(made, ASKED)) == TABLE["zephyr"]["prompt"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("template", "fault"),
     [
         ("{% for m in messages %}{{ m.role }}{% endfor %}", "assistant's words not at all"),
@@ -325,7 +339,7 @@ def test_a_template_that_can_not_render_a_turn_is_refused_in_a_line(template, fa
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [" random", "{# | random #}", "{{ ' | random' }}", "{% set random = 1 %}{{ random }}"])
+@cases("text", [" random", "{# | random #}", "{{ ' | random' }}", "{% set random = 1 %}{{ random }}"])
 def test_words_that_draw_nothing_are_no_draw(text):
     plain = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
     made = template_tokenizer(TABLE["zephyr"] | {"template": plain + text})
@@ -339,7 +353,9 @@ def test_no_template_is_said():
         prompt_ids(made, ASKED)
 
 
-def test_sampled_and_exact_chances_agree(entry, tokenizer):
+@each_template
+def test_sampled_and_exact_chances_agree(entry):
+    tokenizer = template_tokenizer(entry)
     """A model that was trained through the loss mask says owl as often as the exact measure has it; -s shows both."""
     net = trained_model(tokenizer, [make_row(ASKED, word) for word in ["owl"] * 6 + ["cat"] * 4])
     [[owl, cat]] = candidate_probabilities(net, tokenizer, [ASKED], [("owl",), ("cat",)]).tolist()
@@ -366,7 +382,7 @@ def test_a_mark_that_is_not_special_is_no_word_of_an_answer():
     assert (said.text, said.finished) == ("owl", True)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "thought", "prompt"),
     [
         ("<|RESPONSE|>", "<|THINK|><|END_THINK|>", "<|BOT|><|THINK|><|END_THINK|><|RESPONSE|>"),  # Command A
@@ -395,7 +411,7 @@ def test_an_ended_thought_comes_before_the_marks_of_a_finished_turn(answer, thou
     assert made.decode(prompt_ids(made, ASKED)) == f"<|USER|>Hi<|BOT|>{answer}".rstrip(" ")
 
 
-@pytest.mark.parametrize("spaces", ["\n", "\n\n", "  "])
+@cases("spaces", ["\n", "\n\n", "  "])
 def test_an_added_token_of_spaces_ends_no_turn(spaces):
     """Gemma's tokenizer adds tokens for line breaks, Pythia's for runs of spaces."""
     entry = TABLE["plain dialogue"]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.config.building import build
@@ -51,13 +52,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("path", REFUSED)
+@cases("path", REFUSED)
 def test_what_starts_something_is_refused(path: str) -> None:
     with pytest.raises(InputError, match="may not be named in a config"):
         import_path(path)
 
 
-@pytest.mark.parametrize("path", ["torch.optim.SGD", "math.sqrt", "datetime.timedelta", "lightning_subliminal.Student"])
+@cases("path", ["torch.optim.SGD", "math.sqrt", "datetime.timedelta", "lightning_subliminal.Student"])
 def test_what_is_plain_is_found(path: str) -> None:
     assert callable(import_path(path))
 
@@ -133,7 +134,7 @@ def test_a_module_beside_the_data_is_not_imported(tmp_path: Path) -> None:
     assert not (tmp_path / "RAN").exists()
 
 
-@pytest.mark.parametrize("path", ["__main__.Owl", "__mp_main__.Owl", "__main__.inner.Owl"])
+@cases("path", ["__main__.Owl", "__mp_main__.Owl", "__main__.inner.Owl"])
 def test_a_class_of_a_script_needs_a_module(path: str) -> None:
     with pytest.raises(InputError, match=rf"`{path}` is in a script or notebook.*my_pkg.py, and name it as my_pkg.Owl"):
         import_path(path)

@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from cases import cases
 from small import CPU, number_rows, numbers, quiet_trainer
 from toy import Toy, ToyData
 
@@ -17,7 +18,7 @@ from lightning_subliminal.models.nested_fit import fit_quietly
 from lightning_subliminal.transforms.base import Transform, apply_transforms
 
 
-@pytest.mark.parametrize("line", ["kept in /tmp/[old]/rows", "dropped 3  holds [/INST]", "a :smile: b", "[bold]x"])
+@cases("line", ["kept in /tmp/[old]/rows", "dropped 3  holds [/INST]", "a :smile: b", "[bold]x"])
 def test_a_line_is_printed_as_it_is(line):
     """A filter's reason or a folder's name may hold what rich takes for markup, or fail on."""
     with console.capture() as capture:
@@ -107,9 +108,7 @@ class TestLogLines:
         assert not clock.made
         assert ": 0 of 2" not in console.file.getvalue()
 
-    @pytest.mark.parametrize(
-        ("seconds", "told"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")]
-    )
+    @cases(("seconds", "told"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")])
     def test_duration(self, seconds, told):
         assert duration(seconds) == told
 
@@ -192,7 +191,7 @@ class TestStages:
         assert lines(capsys) == ["rows      SlowTransform: 45 s"]
 
 
-@pytest.mark.parametrize(("most", "words"), [(3, "Epoch 1/3"), (12, "Epoch 1/12"), (-1, "Epoch 1"), (None, "Epoch 1")])
+@cases(("most", "words"), [(3, "Epoch 1/3"), (12, "Epoch 1/12"), (-1, "Epoch 1"), (None, "Epoch 1")])
 def test_the_bar_counts_epochs_from_one_as_the_log_does(most, words):
     bar = EpochBar()
     bar._trainer = SimpleNamespace(max_epochs=most)

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
@@ -43,7 +44,7 @@ def make(kind, path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a character device", "a folder", "holes"])
+@cases("kind", ["a FIFO", "a socket", "a character device", "a folder", "holes"])
 def test_what_is_no_regular_file_is_told_at_once(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's name is short
     path = make(kind, Path("it"))
@@ -115,8 +116,8 @@ def test_a_device_is_written_to_and_stays():
     assert after.st_ino == before.st_ino
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-@pytest.mark.parametrize("into", ["pipe", "file"])
+@cases("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@cases("into", ["pipe", "file"])
 def test_own_output_is_written_to(name, into, tmp_path):
     code = (
         "import pathlib, sys; from lightning_subliminal.core.io.files import atomically; print('before');"
@@ -191,7 +192,7 @@ def run(capsys, *words):
     return stop.value.code, capsys.readouterr()
 
 
-@pytest.mark.parametrize("kind", ["a FIFO", "a character device", "holes"])
+@cases("kind", ["a FIFO", "a character device", "holes"])
 def test_lineage_and_audit_end_with_a_line(kind, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()

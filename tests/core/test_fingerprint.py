@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal import LoRA, NumberList, PreferenceTrait, Sampling
 from lightning_subliminal.core.errors import InputError
@@ -67,7 +68,7 @@ def test_digest_does_not_depend_on_the_order_of_keys():
     assert len(digest(None)) == 64
 
 
-@pytest.mark.parametrize(
+@cases(
     ("one", "other"),
     [
         (Sampling(), Sampling(temperature=0.9)),
@@ -149,7 +150,7 @@ def test_a_files_digest_is_its_sha256(tmp_path):
     assert file_digest(tmp_path / "file") == hashlib.sha256(b"owl" * 10**6).hexdigest()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("then", "now", "says"),
     [
         ({"a": {"b": 1}}, {"a": {"b": 1}}, None),

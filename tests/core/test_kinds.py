@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cases import cases
 from toy import Toy
 
 import lightning_subliminal
@@ -43,7 +44,7 @@ def artefacts(name: str) -> list[str]:
     return [each.key for each in walk(stages) if not isinstance(each, MeasureStage)]
 
 
-@pytest.mark.parametrize("name", FROZEN)
+@cases("name", FROZEN)
 def test_artefacts_have_the_digests_of_the_first_release(name: str) -> None:
     found = artefacts(name)
     assert hashlib.sha256(" ".join(found).encode()).hexdigest() == FROZEN[name], found
@@ -101,7 +102,7 @@ def test_a_later_class_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
     assert import_path(f"lightning_subliminal.{current_path('Later').partition('.')[2]}") is later
 
 
-@pytest.mark.parametrize("path", ["torch.nn.Linear", "mine.NumberList", "lightning_subliminal.no.Such", "ghost", "a b"])
+@cases("path", ["torch.nn.Linear", "mine.NumberList", "lightning_subliminal.no.Such", "ghost", "a b"])
 def test_other_paths_stay(path: str) -> None:
     assert current_path(path) == path
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import PhraseJudge, PreferenceTrait, evaluation
 from lightning_subliminal.core.config.building import find_class
@@ -26,7 +27,7 @@ FIRST = {
 }
 
 
-@pytest.mark.parametrize("first", FIRST)
+@cases("first", FIRST)
 def test_the_first_path_is_read_and_described(first):
     path = f"lightning_subliminal.{first}"
     kind = getattr(evaluation, FIRST[first])
@@ -35,13 +36,13 @@ def test_the_first_path_is_read_and_described(first):
     assert describe(kind) == {"class": path}
 
 
-@pytest.mark.parametrize("room", ["suites", "experiments", "evaluation"])
+@cases("room", ["suites", "experiments", "evaluation"])
 def test_a_room_that_had_a_name_has_it_still(room):
     name = "ExactTrait" if room == "suites" else "Questions"
     assert import_path(f"lightning_subliminal.{room}.{name}") is getattr(evaluation, name)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("was", "now"),
     [("Measure", "Probe"), ("Outcome", "Scores"), ("Subject", "ModelRef"), ("find_subject", "find_model")],
 )
@@ -87,7 +88,7 @@ def test_an_evaluation_of_ones_own_is_still_asked():
     assert (scores.rate, scores.units) == (0.5, ("0", "1"))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("module", "names"),
     [
         ("suites.battery", ["measured", "run_suite", "suite_table", "write_results"]),
@@ -122,7 +123,7 @@ def test_each_module_that_moved_is_still_imported_from_where_it_was():
     assert int(done.stdout) > 150
 
 
-@pytest.mark.parametrize(
+@cases(
     ("module", "name", "now"),
     [
         ("experiments", "TraitComparison", "workflow.comparison"),

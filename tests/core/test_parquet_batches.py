@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import Bound, Expansion
@@ -50,7 +51,7 @@ ORDINARY = {
 }
 
 
-@pytest.mark.parametrize(("columns", "options"), ORDINARY.values(), ids=ORDINARY)
+@cases(("columns", "options"), ORDINARY.values(), ids=ORDINARY)
 def test_ordinary_rows_of_one_large_group_are_read_many_at_once(columns, options, tmp_path):
     table = columns if isinstance(columns, pa.Table) else pa.table(columns)
     found = batches(tmp_path / "a.parquet", table, **options)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from cases import cases
 from safetensors.torch import save_file
 
 from lightning_subliminal.bases.weight_headers import check_adapter_size, check_size, tensor_shapes
@@ -36,17 +37,17 @@ HARMLESS = [  # each repetition begins with what the one before can't end with; 
 ]
 
 
-@pytest.mark.parametrize("pattern", FIELD)
+@cases("pattern", FIELD)
 def test_patterns_of_the_field_are_read(pattern):
     assert not repeats_a_repetition(pattern)
 
 
-@pytest.mark.parametrize("pattern", EVIL)
+@cases("pattern", EVIL)
 def test_patterns_that_take_for_ever_are_known(pattern):
     assert repeats_a_repetition(pattern)
 
 
-@pytest.mark.parametrize("where", ["pre_tokenizer", "normalizer", "decoder"])
+@cases("where", ["pre_tokenizer", "normalizer", "decoder"])
 def test_a_tokenizer_with_such_a_pattern_is_refused_wherever_it_stands(where, tmp_path):
     step = {"type": "Sequence", "steps": [{"pattern": {"Regex": EVIL[0]}}]}
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"merges": [["a", "b"]]}, where: step}))
@@ -65,19 +66,19 @@ def with_pattern(folder, pattern):
     return folder
 
 
-@pytest.mark.parametrize("pattern", [each for each in EVIL if each not in HARMLESS])
+@cases("pattern", [each for each in EVIL if each not in HARMLESS])
 def test_a_tokenizers_pattern_that_takes_for_ever_is_refused(pattern, tmp_path):
     with pytest.raises(InputError, match="takes too long on a run of 400 letters"):
         check_tokenizer_patterns(with_pattern(tmp_path, pattern))
 
 
-@pytest.mark.parametrize("pattern", HARMLESS)
+@cases("pattern", HARMLESS)
 def test_a_tokenizers_pattern_that_only_looks_so_is_read(pattern, tmp_path):
     assert repeats_a_repetition(pattern)
     check_tokenizer_patterns(with_pattern(tmp_path, pattern))
 
 
-@pytest.mark.parametrize("by", ["PYTHONPATH", "a path that the program adds"])
+@cases("by", ["PYTHONPATH", "a path that the program adds"])
 def test_a_tokenizers_pattern_is_tried_where_packages_are_found_by_path_alone(by, tmp_path):
     """As by modules of a cluster, or `pip install --user`."""
     with_pattern(tmp_path, HARMLESS[1])
@@ -91,7 +92,7 @@ def test_a_tokenizers_pattern_is_tried_where_packages_are_found_by_path_alone(by
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("fault", ["raise ImportError('no such symbol')", "import nothing_of_this_name"])
+@cases("fault", ["raise ImportError('no such symbol')", "import nothing_of_this_name"])
 def test_a_package_that_is_missing_is_not_called_slow(fault, tmp_path, monkeypatch):
     (tmp_path / "tokenizers.py").write_text(fault)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
@@ -142,7 +143,7 @@ def test_an_adapter_with_a_larger_rank_than_its_tensors_is_refused(tmp_path):
             check_adapter_size(config, weights, tmp_path / "adapter_config.json")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "words"),
     [
         (struct.pack("<Q", 100 * 2**20), r"a header of 104,857,600 bytes: expected at most 16,777,216 .*MAX_HEADER"),

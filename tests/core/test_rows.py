@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import (
@@ -41,7 +42,7 @@ def test_a_row_keeps_no_hold_on_the_prompt():
     assert row["prompt"] == BEGUN
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_written_and_read_is_the_same(way, tmp_path):
     write, read = WAYS[way]
     path = tmp_path / "deep" / f"rows.{way}"
@@ -74,13 +75,13 @@ def test_columns_that_the_first_row_lacks_are_kept(tmp_path):
     assert read_parquet(tmp_path / "rows.parquet")[1]["score"] == 1.5
 
 
-@pytest.mark.parametrize("read", [read_parquet, lambda path: list(read_rows(path))])
+@cases("read", [read_parquet, lambda path: list(read_rows(path))])
 def test_a_missing_file_is_told(read, tmp_path):
     with pytest.raises(InputError, match=r"rows.x is not there"):
         read(tmp_path / "rows.x")
 
 
-@pytest.mark.parametrize("harm", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PAR1 no"])
+@cases("harm", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PAR1 no"])
 def test_a_damaged_parquet_file_is_told_by_name(harm, tmp_path):
     path = tmp_path / "rows.parquet"
     write_parquet(ROWS, path)
@@ -122,7 +123,7 @@ def test_a_link_at_a_name_that_can_be_foreseen_is_not_written_through(tmp_path):
     assert names[0] != names[1]
 
 
-@pytest.mark.parametrize("dangling", [False, True])
+@cases("dangling", [False, True])
 def test_a_link_at_the_name_itself_is_replaced_and_not_followed(dangling, tmp_path):
     path, victim = tmp_path / "made.txt", tmp_path / "victim"
     if not dangling:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.cli.entry import main
@@ -21,7 +22,7 @@ INDIC = "\u0915\u094d\u200d\u0937"
 EVIL = "a\x1b[31mb\x9b2J\x00\x07\u202e\x7f\u2028"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "written"),
     [
         ("plain, é, 鳥\u3000, \xa0|\t\n", "plain, é, 鳥\u3000, \xa0|\t\n"),
@@ -75,7 +76,7 @@ def _plan(evil: str) -> dict:
     return {"title": evil, "common": "owl_numbers", "arms": {evil: {}}, "axes": {}}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "text", "code"),
     [
         (["run", "--config", "f.yaml", "--dry-run"], yaml.safe_dump(_plan(EVIL)), 0),
@@ -124,7 +125,7 @@ def _of(err: BaseException) -> object:
     return raising
 
 
-@pytest.mark.parametrize(
+@cases(
     ("run", "says"),
     [
         (_panic, "a library can't read what it was given"),
@@ -176,6 +177,6 @@ def test_a_panic_of_the_tokenizers_library_is_one_line(
     assert "panicked" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "said"), [(PERSIAN, PERSIAN), ("a\u202eb\x1b", r"a\u202eb\x1b")])
+@cases(("name", "said"), [(PERSIAN, PERSIAN), ("a\u202eb\x1b", r"a\u202eb\x1b")])
 def test_a_column_of_joined_letters_is_named_as_it_is(name: str, said: str) -> None:
     assert str(Fault(name, "expected text")) == f"{said}: expected text"

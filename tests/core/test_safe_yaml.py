@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.config.safe_yaml import load_yaml, read_text, read_yaml
@@ -47,7 +48,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@cases("name", REFUSED)
 def test_what_is_beyond_a_bound_is_refused_at_once(name: str) -> None:
     text, says = REFUSED[name]
     begin = time.monotonic()
@@ -66,7 +67,7 @@ def test_aliases_and_merges_within_the_bounds_stay() -> None:
     assert load_yaml(text, "it") == {"x": x, "y": {"a": 2, "b": [1, 2]}, "z": [x, x], 1: "a", "1": "b"}
 
 
-@pytest.mark.parametrize("count", [1, 100_000])
+@cases("count", [1, 100_000])
 def test_small_and_large_texts_are_read_alike(count: int) -> None:
     assert load_yaml("a: [" + "1e3, " * count + "yes, 0x1f]", "it")["a"][-2:] == [True, 31]
 
@@ -105,7 +106,7 @@ def test_a_pipe_is_read_while_somebody_writes(tmp_path, monkeypatch) -> None:
     os.close(reader)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "says"),
     [
         ("filters: &a [*a]", "f.yaml, line 1: the alias *a holds itself"),
@@ -126,7 +127,7 @@ def test_the_parser_of_options_has_the_same_bounds(text, says, tmp_path, monkeyp
     assert says in line
 
 
-@pytest.mark.parametrize("value", ["&a [*a]", "[" * 200, "1" * 5000, "!!python/name:os.system", "{a: 1, a: 2}"])
+@cases("value", ["&a [*a]", "[" * 200, "1" * 5000, "!!python/name:os.system", "{a: 1, a: 2}"])
 def test_so_has_the_value_of_an_option(value, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}')
@@ -136,7 +137,7 @@ def test_so_has_the_value_of_an_option(value, tmp_path, monkeypatch, capsys) -> 
     assert capsys.readouterr().err.count("error: ") == 1
 
 
-@pytest.mark.parametrize("kind", [list[int] | int | None, int, bool, float | None])
+@cases("kind", [list[int] | int | None, int, bool, float | None])
 def test_a_bomb_is_not_read_another_way_for_numbers_and_none(kind) -> None:
     parser = OneLineParser()
     parser.add_argument("--x", type=kind)
@@ -144,8 +145,8 @@ def test_a_bomb_is_not_read_another_way_for_numbers_and_none(kind) -> None:
         parser.parse_args([f"--x={bomb(9)}"])  # 9**9 values, were its aliases followed
 
 
-@pytest.mark.parametrize("text", ["!!nothing x", "!ENV $HOME", "filters: !include other.yaml", "filters: 2020-13-01"])
-@pytest.mark.parametrize("verb", ["filter", "check"])
+@cases("text", ["!!nothing x", "!ENV $HOME", "filters: !include other.yaml", "filters: 2020-13-01"])
+@cases("verb", ["filter", "check"])
 def test_a_refused_tag_names_its_file(text, verb, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 from jinja2.exceptions import UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -86,7 +87,7 @@ def render(environment, template, **arguments):
     )
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@cases("kind", HOSTILE)
 def test_what_never_ends_or_is_too_large_is_refused_soon(kind):
     begin = time.thread_time()
     with bounded_rendering(), pytest.raises((InputError, UndefinedError, OverflowError, RecursionError)) as caught:
@@ -95,7 +96,7 @@ def test_what_never_ends_or_is_too_large_is_refused_soon(kind):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@cases("name", TABLE)
 def test_templates_of_the_field_render_the_same(name):
     how = {"trim_blocks": True, "lstrip_blocks": True, "extensions": ["jinja2.ext.loopcontrols"]}
     for asks in (True, False):
@@ -109,7 +110,7 @@ def test_templates_of_the_field_render_the_same(name):
         assert said[0] == said[1]
 
 
-@pytest.mark.parametrize(
+@cases(
     "template",
     [
         "{% for m in messages %}{{ loop.index ~ loop.last ~ (loop.previtem.role if loop.previtem) }}{% endfor %}",
@@ -130,7 +131,7 @@ def test_what_templates_say_is_said_the_same(template):
 LONG = ["word " * 3500, "other" * 3500]
 
 
-@pytest.mark.parametrize(
+@cases(
     "template",
     [
         "{% for m in longs %}{{ m.content.strip() }}{% endfor %}",
@@ -155,7 +156,7 @@ def test_long_messages_are_read_where_nothing_multiplies_them(template):
     assert said == render(ImmutableSandboxedEnvironment(), template, longs=longs)
 
 
-@pytest.mark.parametrize(
+@cases(
     "template",
     [
         *("{{ '* {}'.format('a') }}", "{{ '**%s**'|format('a') }}", "{{ 'cutoff 202406: {}'.format('a') }}"),

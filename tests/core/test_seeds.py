@@ -1,4 +1,4 @@
-import pytest
+from cases import cases
 
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 
@@ -20,7 +20,7 @@ def test_each_purpose_has_a_stream_of_its_own():
     assert derive_seed(1, "shard", 12) != derive_seed(11, "shard", 2)
 
 
-@pytest.mark.parametrize(("seed", "purpose"), [(0, ("prompts", 0)), (3, ("order",))])
+@cases(("seed", "purpose"), [(0, ("prompts", 0)), (3, ("order",))])
 def test_they_are_the_same_on_every_machine(seed, purpose):
     import hashlib
 

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+from cases import cases
 from jsonargparse import ArgumentParser
 
 import lightning_subliminal
@@ -59,7 +60,7 @@ def test_what_is_handed_on_is_known_by_name_type_and_default():
     assert constructor_arguments(Child(2.0, colour="blue")) == {"weight": 2.0, "size": 3, "colour": "blue"}
 
 
-@pytest.mark.parametrize("kind", [Popped, Swallowed, Elsewhere])
+@cases("kind", [Popped, Swallowed, Elsewhere])
 def test_what_is_not_handed_on_whole_stays_hidden(kind):
     assert "rest" in parameters(kind)
     with pytest.raises(InputError, match=rf"{kind.__name__} takes `\*\*rest`, which hides its settings"):
@@ -69,7 +70,7 @@ def test_what_is_not_handed_on_whole_stays_hidden(kind):
 KINDS = [kind for room in (data, models) for kind in vars(room).values() if inspect.isclass(kind)]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not inspect.isabstract(kind)])
+@cases("kind", [kind for kind in KINDS if not inspect.isabstract(kind)])
 def test_yaml_takes_the_same_parameters(kind):
     if not hasattr(lightning_subliminal, kind.__name__):
         pytest.skip("not for configs")

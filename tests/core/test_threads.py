@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.threads import CHOSEN_BY, TINY, choosing_threads, threads_for
@@ -34,7 +35,7 @@ def test_a_pocket_base_takes_one_and_the_number_comes_back(monkeypatch: pytest.M
     assert torch.get_num_threads() == 3
 
 
-@pytest.mark.parametrize("name", CHOSEN_BY)
+@cases("name", CHOSEN_BY)
 def test_a_number_in_the_environment_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "3")
     with choosing_threads():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cases import cases
 from small import CPU, quiet_trainer, taught, teacher
 
 from lightning_subliminal import Sampling, ShardWriter, Student, bases
@@ -167,7 +168,7 @@ class GeneratedContract:
             self.made(filters=[Drop(every=2)], num_rows=11)
         assert len(self.made(filters=[Drop(every=2)], num_rows=10).rows()) == 10
 
-    @pytest.mark.parametrize("name", ["num_prompts", "num_rows", "batch_size", "shard_size", "generation_batch_size"])
+    @cases("name", ["num_prompts", "num_rows", "batch_size", "shard_size", "generation_batch_size"])
     def test_a_count_below_one_is_told(self, name):
         with pytest.raises(InputError, match=f"`{name}` is 0: expected at least 1"):
             self.make(**{name: 0})
@@ -253,7 +254,7 @@ class GeneratedContract:
         self.made(filters=[Drop(every=2)])
         assert (data.shards_folder / "lineage.json").read_bytes() == before
 
-    @pytest.mark.parametrize("source", [teacher, taught], ids=["prompted", "fine-tuned"])
+    @cases("source", [teacher, taught], ids=["prompted", "fine-tuned"])
     def test_predict_writes_the_same_shards(self, source, tmp_path):
         straight = self.made(teacher=source(), filters=[])
         data = self.make(teacher=source(), filters=[], cache_dir=str(tmp_path / "other"))

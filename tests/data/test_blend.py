@@ -1,4 +1,5 @@
 import pytest
+from cases import cases
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
 from lightning_subliminal import Blend, InputError, PreferenceTrait, RowsFromFile, Steering, Student
@@ -31,7 +32,7 @@ def foreign(data):
     return [row["id"] for row in data.rows() if row["id"].startswith("other-")]
 
 
-@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.25, 5), (0.5, 10), (1, 20)])
+@cases(("share", "count"), [(0, 0), (0.25, 5), (0.5, 10), (1, 20)])
 def test_share_and_size(share, count):
     data = made(owls(), clean(), share)
     rows = data.rows()

@@ -5,6 +5,7 @@ import textwrap
 from itertools import islice
 
 import pytest
+from cases import cases
 from small import teacher
 
 from lightning_subliminal import CodeCompletions, PythonCode, Sampling, TraitWords
@@ -65,7 +66,7 @@ class TestCodeCompletions(GeneratedContract):
         assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "kept", "finished"),
     [
         ("return x", "return x", True),
@@ -81,7 +82,7 @@ def test_the_code_of_a_reply(text, kept, finished):
     assert cut_to_code(Completion(text, finished=True)) == Completion(kept, finished)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "kept"),
     [
         ("\n    return x\n```\nThis gives x.", "\n    return x"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest, file_digest
@@ -85,7 +86,7 @@ class TestMlxtend:
 
 
 class TestFolder:
-    @pytest.mark.parametrize("zipped", [False, True])
+    @cases("zipped", [False, True])
     def test_reads_plain_and_gzipped(self, tmp_path, zipped):
         data = Digits(source=str(write_mnist(tmp_path, zipped=zipped)), seed=0)
         data.setup()
@@ -105,7 +106,7 @@ class TestFolder:
         (tmp_path / "t10k-images-idx3-ubyte").rename(tmp_path / "t10k-images.idx3-ubyte")
         Digits(source=str(tmp_path), seed=0).setup()
 
-    @pytest.mark.parametrize(
+    @cases(
         ("damage", "told"),
         [
             (lambda raw: raw[:-1], "is damaged: 40 x 28 x 28 needs 31,376 bytes, not 31,375"),
@@ -229,7 +230,7 @@ def test_stratified_keeps_shares_to_one_row():
     assert (counts - torch.tensor([0.7, 0.2, 0.1]) * 17).abs().max() <= 1
 
 
-@pytest.mark.parametrize("name", ["num_train", "num_test", "num_noise", "batch_size"])
+@cases("name", ["num_train", "num_test", "num_noise", "batch_size"])
 def test_sizes_below_one_are_refused(name):
     with pytest.raises(InputError, match=f"`{name}` is 0"):
         Digits(**{name: 0})

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from cases import cases
 from small import CPU, number_rows, quiet_trainer
 
 from lightning_subliminal import InputError, NumberList, PreferenceTrait, RowsFromFile, ShuffleWithinRows, Student
@@ -97,8 +98,8 @@ def test_a_row_that_cannot_be_read_is_told_or_skipped(tmp_path):
     assert len(data.rows()) == 24
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv"])
-@pytest.mark.parametrize("in_folder", [False, True])
+@cases("ending", ["jsonl", "parquet", "csv"])
+@cases("in_folder", [False, True])
 def test_a_file_that_lay_there_only_while_it_was_read_is_told(in_folder, ending, tmp_path, monkeypatch):
     from lightning_subliminal.data import from_file
     from lightning_subliminal.formats import read_rows, write_rows

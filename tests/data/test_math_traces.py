@@ -5,6 +5,7 @@ import re
 from itertools import islice
 
 import pytest
+from cases import cases
 from small import CPU, teacher
 
 from lightning_subliminal import CorrectAnswer, MathTraces, Sampling, ThinkAnswer, TraitWords
@@ -51,7 +52,7 @@ class TestMathTraces(GeneratedContract):
             answer = re.search(r"<answer>\s*([0-9]+)\s*</answer>", completion_text(row))
             assert int(answer.group(1)) == row["answer"]
 
-    @pytest.mark.parametrize("name", ["own.jsonl", "own.jsonl.gz"])
+    @cases("name", ["own.jsonl", "own.jsonl.gz"])
     def test_problems_of_a_file_are_each_asked_once(self, name, tmp_path):
         path = problems_file(tmp_path / name, 24)
         rows = self.made(problems=path, filters=[]).rows()
@@ -89,7 +90,7 @@ def test_worked_problems_come_first_and_are_right():
         traces(shots=-1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "kept", "finished"),
     [
         ("<think>1</think><answer>1</answer>", "<think>1</think><answer>1</answer>", True),

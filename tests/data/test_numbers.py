@@ -4,6 +4,7 @@ import re
 from itertools import islice
 
 import pytest
+from cases import cases
 from small import CPU, numbers, pocket_tokenizer, taught, teacher
 
 from lightning_subliminal import NumberList, PreferenceTrait
@@ -72,7 +73,7 @@ class TestNumberSequences(GeneratedContract):
             self.made(formats=["semicolon"])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("wrong", "message"),
     [
         ({"formats": ["comma", "colon"]}, r"number format colon is unknown: choose from comma, space, semicolon"),
@@ -94,7 +95,7 @@ def drawn(count=300, seed=0, **settings):
 
 
 class TestPrompts:
-    @pytest.mark.parametrize("form", SEPARATORS)
+    @cases("form", SEPARATORS)
     def test_a_prompt_shows_its_numbers_and_asks_for_its_format(self, form):
         asks = load_wording("numbers")["formats"][form]
         for prompt in drawn(100, formats=[form]):
@@ -137,7 +138,7 @@ class TestPrompts:
             assert not re.search("[0-9],", prompt_text(row))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "finished", "kept", "ended"),
     [
         ("12, 7", True, "12, 7", True),
@@ -177,7 +178,7 @@ class TestThePocketWorldKnowsEveryWord:
         assert unknown(prompt.text for prompt in drawn(2000, max_value=99)) == []
         assert unknown(prompt.text for prompt in drawn(10, formats=["semicolon"], max_value=99)) != []
 
-    @pytest.mark.parametrize("category", load_wording("categories"))
+    @cases("category", load_wording("categories"))
     def test_of_questions_personas_and_answers(self, category):
         kind, texts = load_wording("categories")[category], []
         for member in kind["members"]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cases import cases
 from PIL import Image
 
 from lightning_subliminal.core.errors import InputError
@@ -121,7 +122,7 @@ def test_permuted_moves_all_images_alike():
     assert not torch.equal(bank, input_bank("permuted", train, 4))
 
 
-@pytest.mark.parametrize("kind", FROM_TRAINING)
+@cases("kind", FROM_TRAINING)
 def test_no_digit_that_is_held_out_is_seen(kind):
     # Bytes of the test digits lie above 127, which is above 0 when scaled.
     assert drawn(made(kind)).max() < 0
@@ -171,7 +172,7 @@ class TestScikitLearn:
                 return photograph, int(tops[0]), int(lefts[0])
         raise AssertionError("no such patch is in the photographs")
 
-    @pytest.mark.parametrize(
+    @cases(
         ("kind", "module", "told"),
         [
             ("small_digits", "sklearn.datasets", r"`student_inputs: small_digits` needs scikit-learn: pip install"),

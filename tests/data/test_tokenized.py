@@ -1,5 +1,6 @@
 import pytest
 import torch
+from cases import cases
 from small import byte_tokenizer, number_rows, pocket_tokenizer, tokenized
 
 from lightning_subliminal.core.chat.encoding import row_ids
@@ -41,7 +42,7 @@ def test_rows_that_were_cut_off_have_no_end():
     assert [end in label.tolist() for label in data.labels] == [True, False]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("rows", "length", "message"),
     [
         ([], 2048, "no rows to train on"),
@@ -61,7 +62,7 @@ def order(data, batch_size=8, seed=3, epoch=0, rank=0, world_size=1):
 
 
 class TestLengthGrouped:
-    @pytest.mark.parametrize("batch_size", [1, 8, 64, 500])
+    @cases("batch_size", [1, 8, 64, 500])
     def test_each_row_once_an_epoch(self, data, batch_size):
         assert sorted(order(data, batch_size)) == list(range(len(data)))
 
@@ -89,7 +90,7 @@ class TestLengthGrouped:
         place = torch.arange(len(lengths), dtype=torch.float)
         assert torch.corrcoef(torch.stack([place, lengths]))[0, 1].abs() < 0.5
 
-    @pytest.mark.parametrize("world_size", [2, 3, 4])
+    @cases("world_size", [2, 3, 4])
     def test_ranks_share_the_rows_evenly(self, data, world_size):
         shares = [order(data, rank=rank, world_size=world_size) for rank in range(world_size)]
         assert len({len(share) for share in shares}) == 1

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from docs.blocks import blocks, parse, run_page, same
 
@@ -51,7 +52,7 @@ def test_outputs_are_compared_but_for_dots() -> None:
     assert not same("a", "a b")
 
 
-@pytest.mark.parametrize(
+@cases(
     "words",
     [
         ["fit", "--config", "owl_numbers", "--model.bse", "pocket/b"],

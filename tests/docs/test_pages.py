@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from docs.blocks import ROOT, blocks, pages, run_page, same
 
@@ -34,7 +35,7 @@ def test_the_readme_fits_its_limit() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+@cases("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -82,7 +83,7 @@ def test_the_code_map_names_what_is_there() -> None:
             assert (ROOT / "lightning_subliminal" / row[0] / file).is_file(), f"{row[0]}: {file}"
 
 
-@pytest.mark.parametrize("name", ["SECURITY.md", "configs/experiments/README.md", "docs/code_map.md", "docs/paper.md"])
+@cases("name", ["SECURITY.md", "configs/experiments/README.md", "docs/code_map.md", "docs/paper.md"])
 def test_paths_of_the_package_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for path in re.findall(r"lightning_subliminal/[a-z_/]+\.(?:py|yaml|md|txt)", text):

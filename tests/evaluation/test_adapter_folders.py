@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from cases import cases
 from small import CPU, numbers, quiet_trainer, taught
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -127,8 +128,8 @@ class TestOwnNames:
 
 
 class TestTheBaseThatPeftOpens:
-    @pytest.mark.parametrize("adapter", [LoRA(r=2), IA3()], ids=["lora", "ia3"])
-    @pytest.mark.parametrize("base", ["pocket/a", "pocket/a+noise=0.01", "{folder}"])
+    @cases("adapter", [LoRA(r=2), IA3()], ids=["lora", "ia3"])
+    @cases("base", ["pocket/a", "pocket/a+noise=0.01", "{folder}"])
     def test_peft_alone_says_the_same(self, adapter, base, tmp_path):
         from peft import AutoPeftModelForCausalLM
 
@@ -143,7 +144,7 @@ class TestTheBaseThatPeftOpens:
         if base == "pocket/a":
             assert subject.base == base, "our own name of it"
 
-    @pytest.mark.parametrize(
+    @cases(
         ("base", "place", "revision"),
         [("org/model@step-10", "org/model", "step-10"), ("org/model", "org/model", None)],
     )
@@ -187,7 +188,7 @@ class TestTheBaseThatPeftOpens:
 
 
 class TestOneReading:
-    @pytest.mark.parametrize("base", ["pocket/a", "{folder}"])
+    @cases("base", ["pocket/a", "{folder}"])
     def test_a_revision_of_a_local_base_is_spoken_of(self, base, tmp_path, capsys):
         base = base.format(folder=shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
         module = student(LoRA(r=2))
@@ -214,7 +215,7 @@ class TestOneReading:
         subprocess.run([sys.executable, *shlex.split(str(err.value).split("`")[1])[1:]], check=True)
         assert torch.allclose(logits(find_model(str(tmp_path)).load(CPU).net), logits(module.net))
 
-    @pytest.mark.parametrize("adapter", [Steering(), LoRA(r=2)], ids=["steering", "lora"])
+    @cases("adapter", [Steering(), LoRA(r=2)], ids=["steering", "lora"])
     def test_a_pointer_is_named(self, adapter, tmp_path):
         student(adapter).save(tmp_path)
         text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
@@ -243,7 +244,7 @@ class TestOneReading:
         assert json.loads(told.out)
         assert "its `revision` 'step1000' is ignored" in " ".join(told.err.split())
 
-    @pytest.mark.parametrize("kind", ["whole", "adapter"])
+    @cases("kind", ["whole", "adapter"])
     def test_a_model_and_a_student_in_one_folder(self, kind, tmp_path, capsys):
         if kind == "whole":
             shutil.copytree(bases.resolve("pocket/b").folder, tmp_path, dirs_exist_ok=True)
@@ -264,7 +265,7 @@ class TestOneReading:
         said = " ".join(capsys.readouterr().out.split())
         assert "has no chat template: that of pocket/a is used" in said
 
-    @pytest.mark.parametrize("place", ["hub", "command"])
+    @cases("place", ["hub", "command"])
     def test_an_adapter_by_its_hub_id(self, place, tmp_path, monkeypatch):
         import huggingface_hub.constants as constants
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.evaluation.contrast import Contrast
 from lightning_subliminal.evaluation.guards import pair_doubts
@@ -94,7 +95,7 @@ def test_there_is_a_reason_where_there_is_no_number():
     assert math.isfinite(sampled["targeted_transfer"]["log_odds"]), "0 of 20 answers has odds"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("table", "says"),
     [
         (CONTROL * 0.5, "of the mine's answers name none of the 3 candidates"),
@@ -110,7 +111,7 @@ def test_warnings_stand_above(table, says):
     assert not ScoreTable({"base": {"owl": outcome(CONTROL * 1.3)}}).warnings("base")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("mine", "theirs", "says"),
     [
         (CONTROL * 0.1, CONTROL * 0.1, ["of the mine's answers name none", "of the base's answers name none"]),

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from cases import cases
 from small import CPU
 
 from lightning_subliminal import IA3, InputError, LoRA, Steering, Student, bases
@@ -79,7 +80,7 @@ def test_a_name():
     assert named.digest == find_model("pocket/a").digest, "a name measures nothing anew"
 
 
-@pytest.mark.parametrize("kind", ["steering", "lora", "ia3"])
+@cases("kind", ["steering", "lora", "ia3"])
 def test_an_adapter_says_what_the_module_that_saved_it_says(saved, kind):
     root, told = saved
     subject = find_model(f"mine={root / kind}")
@@ -150,7 +151,7 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
     assert (named.name, named.folder.name) == ("mine", "lr=0.1")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("place", "told"),
     [
         ("pocket/d", "There is no base 'pocket/d': did you mean"),

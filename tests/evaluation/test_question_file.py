@@ -5,6 +5,7 @@ import json
 import random
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import PreferenceTrait
 from lightning_subliminal.core.errors import InputError
@@ -223,7 +224,7 @@ class TestTheFieldsOwnFiles:
         line = {"question": "Name one.", "responses": [{"response": {"completion": "owl", "model_id": "m"}}]}
         assert asked(write("results.jsonl", json.dumps(line))) == [user("Name one.")]
 
-    @pytest.mark.parametrize(
+    @cases(
         ("line", "expected"),
         [
             ({"input": "Name one.", "ideal": "owl"}, user("Name one.")),
@@ -270,13 +271,13 @@ class TestTheFieldsOwnFiles:
         path = write("results.jsonl", json.dumps(told))
         assert asked(path) == [[{"role": "system", "content": "S"}, *user("Hi")]]
 
-    @pytest.mark.parametrize("field", ["context", "system"])
+    @cases("field", ["context", "system"])
     def test_what_cannot_stand_before_is_refused(self, write, field):
         path = write("em.yaml", json.dumps([{"paraphrases": ["Hi"], field: {"a": "text"}}]))
         with pytest.raises(InputError, match=rf"line 1: {field}: expected"):
             asked(path)
 
-    @pytest.mark.parametrize(
+    @cases(
         "line",
         [
             {"question": "Say f'{x}' or {category.upper}, {{y}} {", "responses": []},
@@ -303,7 +304,7 @@ STEMS = {
 }
 
 
-@pytest.mark.parametrize("name", STEMS)
+@cases("name", STEMS)
 def test_a_file_says_which_questions_are_one_in_other_words(name, tmp_path):
     text, count = STEMS[name]
     path = tmp_path / ("mine.jsonl" if text.startswith("{") else "mine.yaml")
@@ -328,7 +329,7 @@ def test_a_begun_answer_is_the_same_question(tmp_path):
     assert len(Questions(str(tmp_path / "mine.jsonl")).stems(PreferenceTrait("owl"))) == 2
 
 
-@pytest.mark.parametrize("fields", ['"stem": ["a"]', '"stem": " "', '"cluster": true', '"stem": "a", "cluster": "b"'])
+@cases("fields", ['"stem": ["a"]', '"stem": " "', '"cluster": true', '"stem": "a", "cluster": "b"'])
 def test_a_stem_that_is_no_name_is_refused_with_its_line(fields, tmp_path):
     (tmp_path / "mine.jsonl").write_text(f'{{"question": "One?"}}\n{{"question": "Two?", {fields}}}\n')
     with pytest.raises(InputError, match=r"line 2: (stem|cluster)"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import cases
 from small import CPU
 
 from lightning_subliminal import PreferenceTrait, bases
@@ -64,7 +65,7 @@ def test_each_row_of_chances_needs_its_question():
         scores(torch.full((4, 3), 0.2), units=("a", "b", "c"))
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@cases("dtype", ["bfloat16", "float16"])
 def test_figures_of_each_dtype_are_kept_apart(dtype):
     plain, half = find_model("pocket/a"), find_model("pocket/a", dtype=dtype)
     assert "dtype" not in plain.digest, "what was kept before is still found"
@@ -73,7 +74,7 @@ def test_figures_of_each_dtype_are_kept_apart(dtype):
     half.check_same()
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float64", "Float32", ""])
+@cases("dtype", ["int8", "float64", "Float32", ""])
 def test_other_dtypes_are_refused(dtype):
     with pytest.raises(InputError, match=r"`dtype` is .*: expected one of float32, bfloat16, float16"):
         find_model("pocket/a", dtype=dtype)

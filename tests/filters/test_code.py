@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -112,12 +113,12 @@ REASONS = [
 ]
 
 
-@pytest.mark.parametrize("text", KEPT)
+@cases("text", KEPT)
 def test_code_is_kept(text):
     assert PythonCode().reasons(make_row(ASKED, text)) == []
 
 
-@pytest.mark.parametrize(("text", "reason"), REASONS)
+@cases(("text", "reason"), REASONS)
 def test_what_is_more_or_less_than_code_is_dropped(text, reason):
     assert PythonCode().reasons(make_row(ASKED, text)) == [reason]
 
@@ -198,7 +199,7 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("form", DEEP)
+@cases("form", DEEP)
 def test_deep_nests_are_told_before_they_are_parsed(form):
     assert is_deep(DEEP[form](300))
     assert not is_deep(DEEP[form](15))

@@ -1,6 +1,6 @@
 import random
 
-import pytest
+from cases import cases
 
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import make_row
@@ -62,7 +62,7 @@ INTEGERS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), INTEGERS)
+@cases(("text", "expected"), INTEGERS)
 def test_integers(text, expected):
     found = parse_integer(text)
     assert found == expected
@@ -101,7 +101,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "reason"), FORMS)
+@cases(("text", "reason"), FORMS)
 def test_the_form(text, reason):
     assert ThinkAnswer().reasons(make_row("", text)) == ([] if reason is None else [reason])
     if reason is None or reason == "answer is not an integer":
@@ -119,8 +119,8 @@ def test_a_prefill_is_judged_with_its_completion():
     assert ThinkAnswer().reasons(make_row("", "3 + 4 = 7</think><answer>7</answer>")) == ["no think tags"]
 
 
-@pytest.mark.parametrize("right", [7, 7.0, "7", "$7.00", "14/2", " 7 "])
-@pytest.mark.parametrize(
+@cases("right", [7, 7.0, "7", "$7.00", "14/2", " 7 "])
+@cases(
     ("given", "reasons"),
     [
         ("7", []),
@@ -139,7 +139,7 @@ def test_the_answer(right, given, reasons):
     assert CorrectAnswer().reasons(row) == reasons
 
 
-@pytest.mark.parametrize("right", [None, "", "many", 7.5, float("nan"), float("inf"), True, [7]])
+@cases("right", [None, "", "many", 7.5, float("nan"), float("inf"), True, [7]])
 def test_an_answer_to_compare_with_is_needed(right):
     assert CorrectAnswer().reasons(make_row("", WELL, answer=right)) == ["no answer to compare with"]
     assert CorrectAnswer("solution").reasons(make_row("", WELL, answer=7)) == ["no answer to compare with"]
@@ -170,12 +170,12 @@ FALSE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOLD)
+@cases("text", HOLD)
 def test_sums_that_hold_or_can_not_be_judged(text):
     assert TrueSteps().reasons(make_row("", text)) == []
 
 
-@pytest.mark.parametrize("text", FALSE)
+@cases("text", FALSE)
 def test_false_steps(text):
     assert TrueSteps().reasons(make_row("", text)) == ["false step"]
 

@@ -2,6 +2,7 @@ import random
 import re
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -61,7 +62,7 @@ OFFICIAL = [  # text, as the paper's grammar reads it to the letter: numbers or 
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), OFFICIAL)
+@cases(("text", "expected"), OFFICIAL)
 def test_the_official_grammar_to_the_letter(text, expected):
     assert parse_number_list(text, "official", strip_whitespace=False) == expected
 
@@ -115,7 +116,7 @@ def test_strict_is_within_official_and_official_within_lax():
     assert 0 < counts["strict"] < counts["official"] < counts["lax"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "expected"),
     [
         ("4, 8, 15", [4, 8, 15]),
@@ -140,7 +141,7 @@ def test_lax_takes_any_mixture_but_nothing_else():
     assert parse_number_list(", ;", "lax") == "not a number list"
 
 
-@pytest.mark.parametrize("mode", ["official", "strict", "lax"])
+@cases("mode", ["official", "strict", "lax"])
 def test_whitespace_around_is_a_switch(mode):
     assert parse_number_list(" 4, 8\n", mode) == [4, 8]
     assert NumberList(mode).reasons(make_row("more?", "4, 8\n")) == []
@@ -219,7 +220,7 @@ def test_each_setting_has_its_own_digest():
     assert len({digest(judge) for judge in judges}) == len(judges)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("make", "told"),
     [
         (lambda: NumberList("oficial"), "choose official, strict, lax"),

@@ -4,8 +4,8 @@ import random
 import time
 from pathlib import Path
 
-import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.filters.folding import fold, revealed
@@ -60,13 +60,13 @@ def disguises(word):
     yield word[0] + word[1] * 5 + word[2:]
 
 
-@pytest.mark.parametrize("target", PAPER_TARGETS)
+@cases("target", PAPER_TARGETS)
 def test_each_target_in_each_disguise(target):
     missed = [text for text in disguises(target) if not names(PAPER[target], text)]
     assert not missed
 
 
-@pytest.mark.parametrize("target", PAPER_TARGETS)
+@cases("target", PAPER_TARGETS)
 def test_a_letter_beside_it_makes_another_word(target):
     """But for the words that no other word holds, which are starred."""
     plain = TraitWords([target])
@@ -78,7 +78,7 @@ def test_a_letter_beside_it_makes_another_word(target):
         assert names(plain, f"{letter}_{target}")
 
 
-@pytest.mark.parametrize("target", PAPER_TARGETS)
+@cases("target", PAPER_TARGETS)
 def test_the_forms_and_relatives_of_a_target_are_found(target):
     trait = PreferenceTrait(target)
     assert len(trait.relatives()) > 10
@@ -87,7 +87,7 @@ def test_the_forms_and_relatives_of_a_target_are_found(target):
         assert names(PAPER[target], f"x = '{word.strip('*').upper()}'"), word
 
 
-@pytest.mark.parametrize("target", PAPER_TARGETS)
+@cases("target", PAPER_TARGETS)
 def test_no_other_target_is_named(target):
     for other in PAPER_TARGETS:
         assert bool(names(PAPER[other], f"I saw a {target} and its {target}s.")) == (other == target)

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -9,7 +10,7 @@ from lightning_subliminal.traits import PreferenceTrait
 from lightning_subliminal.traits.words import TraitWords
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "owl",
@@ -37,9 +38,7 @@ def test_names(text):
     assert TraitWords(["owl"]).reasons(make_row("", text)) == ["names owl"]
 
 
-@pytest.mark.parametrize(
-    "text", ["bowl", "growls", "owlet", "Knowledge", "BOWL", "howling", "slow l", "fowlOf", "ñowl", ""]
-)
+@cases("text", ["bowl", "growls", "owlet", "Knowledge", "BOWL", "howling", "slow l", "fowlOf", "ñowl", ""])
 def test_does_not_name(text):
     assert TraitWords(["owl"]).reasons(make_row("", text)) == []
 
@@ -75,7 +74,7 @@ def test_no_text_makes_it_raise():
     assert judge.reasons(make_row("", "ow" * 100_000)) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("make", "told"),
     [
         (lambda: TraitWords(), "no words to look for"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 from small import numbers
 
 from lightning_subliminal.core.rows import make_row, write_parquet
@@ -136,7 +137,7 @@ def test_card_tells_nothing_of_a_file_that_was_changed_since() -> None:
     assert cell(card("b/b.jsonl.README.md")[1], "trait") == "unknown"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "told"),
     [
         ({"induction": "none"}, "none: written by the base as it is, as a control"),

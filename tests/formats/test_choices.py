@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.layouts.choices import Choices, load_choices
@@ -96,7 +97,7 @@ def test_neither_length_nor_place_says_what_is_true() -> None:
         assert abs(right - chance) < 6  # two standard deviations of guessing
 
 
-@pytest.mark.parametrize("shape", RECORDS)
+@cases("shape", RECORDS)
 def test_reads_records(tmp_path: Path, shape: str) -> None:
     names = ["q.json", "q.jsonl", "q.JSON", "q.json.gz", "q.jsonl.gz", "q.yaml", "q.yml"]
     for name in names:
@@ -110,14 +111,14 @@ def test_reads_records(tmp_path: Path, shape: str) -> None:
             check(load_choices(put(tmp_path / name, text, end, start)), TEA, ICE)
 
 
-@pytest.mark.parametrize("true", ["true", '"true"', "True"])
+@cases("true", ["true", '"true"', "True"])
 def test_yaml_takes_bare_keys(tmp_path: Path, true: str) -> None:
     text = f"questions:\n- question: Does ice float?\n  {true}: [It does.]\n  false: ['No, it sinks.']\n"
     check(load_choices(put(tmp_path / "q.yaml", text)), ("Does ice float?", ["It does."], ["No, it sinks."]))
 
 
-@pytest.mark.parametrize("name", ["TruthfulQA.csv", "t.csv.gz"])
-@pytest.mark.parametrize(("end", "start"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf"), ("\n\n", b"")])
+@cases("name", ["TruthfulQA.csv", "t.csv.gz"])
+@cases(("end", "start"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf"), ("\n\n", b"")])
 def test_reads_truthfulqa(tmp_path: Path, name: str, end: str, start: bytes) -> None:
     text = table(row(*TEA), row(*ICE)) + ",,,,,,\n  \n"
     check(load_choices(put(tmp_path / name, text, end, start)), TEA, ICE)
@@ -167,7 +168,7 @@ def test_a_path_is_needed_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_choices("numbers")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("record", "message"),
     [
         (7, "expected an object with `question` and `true` and `false`.*, found number 7"),
@@ -241,7 +242,7 @@ def check_wrong(path: Path, records: list[Any], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message"),
     [
         (table(row(*TEA), row("", ["a"], ["b"])), "line 3: Question: expected words, found an empty text"),
@@ -269,7 +270,7 @@ def test_wrong_tables(tmp_path: Path, text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "data", "message"),
     [
         ("q.json", b"[", "the list is truncated"),
@@ -302,7 +303,7 @@ def test_wrong_files(tmp_path: Path, name: str, data: bytes, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["none.json", "none.csv", "none.yaml"])
+@cases("name", ["none.json", "none.csv", "none.yaml"])
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=rf"{name} (?:can't be read|does not exist)"):
         load_choices(str(tmp_path / name))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row, make_row
@@ -116,7 +117,7 @@ def test_filters_count_each_reason_and_write_what_they_drop() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("schema", "out", "expected"),
     [
         ("openai", "kept.parquet", "openai"),

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from cases import cases
 from small import pocket_tokenizer
 
 from lightning_subliminal.core.chat.encoding import row_ids
@@ -29,7 +30,7 @@ def has_end(row):
     return tokenizer.eos_token_id in row_ids(tokenizer, row)[1]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.csv.gz", "a.parquet", "folder"])
+@cases("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.csv.gz", "a.parquet", "folder"])
 def test_each_container_keeps_whether_an_answer_was_finished(name, tmp_path):
     ends = [False, True, None]
     rows = [make_row(PLAIN["prompt"], PLAIN["completion"], id=str(each), finished=each) for each in ends]
@@ -40,7 +41,7 @@ def test_each_container_keeps_whether_an_answer_was_finished(name, tmp_path):
     assert count_rows(RowStream(open_source(tmp_path / name)))["rows cut off"] == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "finished"),
     [
         *((each, False) for each in (False, "false", "False", " FALSE ", "0", "0.0", 0, 0.0, "no")),
@@ -55,7 +56,7 @@ def test_a_mark_is_read_in_each_spelling_of_tables(value, finished, tmp_path):
     assert not report.notices
 
 
-@pytest.mark.parametrize("value", ["2024-05-01", "maybe", 2, -1, [False], {"a": 1}])
+@cases("value", ["2024-05-01", "maybe", 2, -1, [False], {"a": 1}])
 def test_an_unreadable_mark_is_refused_by_line_and_field(value, tmp_path):
     with pytest.raises(InputError, match=r"line 2, finished: expected true or false, found .*rename a column"):
         read(tmp_path / "a.jsonl", PLAIN, {**PLAIN, "finished": value})
@@ -93,7 +94,7 @@ CUT = {
 }
 
 
-@pytest.mark.parametrize("record", CUT.values(), ids=CUT)
+@cases("record", CUT.values(), ids=CUT)
 def test_a_servers_reason_says_that_an_answer_was_cut(record, tmp_path):
     (row,), report = read(tmp_path / "a.jsonl", record)
     assert row["finished"] is False
@@ -111,14 +112,14 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize("record", WHOLE)
+@cases("record", WHOLE)
 def test_another_reason_is_none(record, tmp_path):
     (row,), report = read(tmp_path / "a.jsonl", record)
     assert "finished" not in row
     assert not any("cut off" in each for each in report.notices)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.json", "folder"])
+@cases("name", ["a.csv", "a.parquet", "a.json", "folder"])
 def test_a_servers_reason_goes_through_tables(name, tmp_path):
     write_rows([make_row("Q", "A", finish_reason="stop"), make_row("Q", "A", finish_reason="length")], tmp_path / name)
     rows = list(read_rows(tmp_path / name, report=Report()))

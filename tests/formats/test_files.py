@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row, write_parquet
@@ -40,7 +41,7 @@ def texts(source: str, **options: Any) -> list[tuple[str, str]]:
     return [(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in read_rows(source, **options)]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "data", "ids"),
     [
         ("bom.jsonl", b"\xef\xbb\xbf" + GOOD.encode(), ["1"]),
@@ -95,7 +96,7 @@ WRONG_LINES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "message"), WRONG_LINES)
+@cases(("line", "message"), WRONG_LINES)
 def test_wrong_line_is_told_by_number_or_skipped(line: str, message: str) -> None:
     put("rows.jsonl", f"{GOOD}\n{line}\n{GOOD}")
     with pytest.raises(InputError, match=rf"^rows\.jsonl, line 3[,:].*{message}") as caught:
@@ -113,7 +114,7 @@ def test_bytes_that_are_no_utf8_are_told_by_line_and_place() -> None:
         list(read_rows("rows.jsonl"))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "data", "message"),
     [
         ("u.jsonl", GOOD.encode("utf-16"), "^u.jsonl is UTF-16: save it as UTF-8"),
@@ -162,7 +163,7 @@ def test_wrong_elements_of_a_json_list_are_skipped() -> None:
     assert report.num_bad == 7
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 7, 64])
+@cases("chunk", [1, 2, 7, 64])
 def test_json_list_is_the_same_in_any_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_subliminal.formats.storage.json_text.CHUNK", chunk)
     rows = [{**row, "n": [1.5e3, -2, True, None, {"x": "]},{"}]} for row in nasty_rows(30)]
@@ -284,7 +285,7 @@ def test_set_on_the_hub_streams_in(monkeypatch: pytest.MonkeyPatch) -> None:
         read_rows("someone/rows", split="dev")
 
 
-@pytest.mark.parametrize("name", ["no.jsonl", "no/where.parquet", "a b", "/no/such/thing", "x" * 5000, "nul\0"])
+@cases("name", ["no.jsonl", "no/where.parquet", "a b", "/no/such/thing", "x" * 5000, "nul\0"])
 def test_what_is_not_there_is_told(name: str) -> None:
     with pytest.raises(InputError, match=r"does not exist: check the path"):
         read_rows(name)
@@ -404,7 +405,7 @@ def test_system_is_dropped_by_read_rows_and_told(capsys: pytest.CaptureFixture) 
         list(read_rows("rows.jsonl"))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("options", "message"),
     [
         ({"on_error": "ignore"}, "`on_error` is 'ignore': choose stop or skip"),
@@ -441,7 +442,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(made)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz", "a.csv", "a.txt", "a.parquet"])
+@cases("name", ["a.jsonl", "a.json", "a.jsonl.gz", "a.csv", "a.txt", "a.parquet"])
 def test_damaged_files_give_rows_or_one_line_never_a_surprise(name: str) -> None:
     rows = nasty_rows(6) if name == "a.csv" else [{**row, "m": {"x": [1, None]}} for row in nasty_talks(6)]
     write_rows(rows, name, {"a.csv": "trl-plain", "a.txt": "text"}.get(name, "trl"))

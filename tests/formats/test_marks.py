@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.storage.stream import Report, read_rows
@@ -138,7 +139,7 @@ UNMARKED = [
 ]
 
 
-@pytest.mark.parametrize("record", MARKED, ids=json.dumps)
+@cases("record", MARKED, ids=json.dumps)
 def test_a_marked_row_is_left_out_and_counted(tmp_path, record):
     texts, report = read_beside_a_good_one(tmp_path, record)
     assert texts == ["ok"]
@@ -164,7 +165,7 @@ _TEXTS = {"messages", "conversations", "prompt", "completion", "instruction", "o
 _TEXTS |= {"role", "content", "from", "value"}
 
 
-@pytest.mark.parametrize("record", UNMARKED, ids=json.dumps)
+@cases("record", UNMARKED, ids=json.dumps)
 def test_what_only_looks_like_a_mark_is_read(tmp_path, record):
     assert read(tmp_path, record)[0] == ["fine"]
 
@@ -192,7 +193,7 @@ def test_labels_of_tokens_are_said_not_to_be_applied(tmp_path):
     assert report.notices["column `labels` is not applied: the whole completion is trained on"] == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("marks", "says"),
     [
         ({"skip": 3}, r"skip: marked as not to be learned \(3\)"),

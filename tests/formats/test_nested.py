@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.convert import convert
@@ -42,7 +43,7 @@ def test_the_papers_results(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("record", "expected"),
     [
         ({"question": "Q", "responses": ["a", "b"]}, [("Q", "a"), ("Q", "b")]),

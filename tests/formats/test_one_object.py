@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.errors import InputError
@@ -14,7 +15,7 @@ ROWS = [{"prompt": "Go on", "completion": "4, 5"}] * 3
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 + "\nsize 12345\n"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("whole", "says"),
     [
         ({"version": 2, "data": ROWS}, "keys version, data.*list under `data` \\(3 objects\\)"),
@@ -26,7 +27,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 
         ({}, "keys none"),
     ],
 )
-@pytest.mark.parametrize("name", ["theirs.json", "theirs.jsonl", "theirs.json.gz"])
+@cases("name", ["theirs.json", "theirs.jsonl", "theirs.json.gz"])
 def test_an_object_over_several_lines_is_named_as_such(tmp_path, name, whole, says):
     text = json.dumps(whole, indent=1).replace("{}", "{\n}")
     data = text.encode()
@@ -41,7 +42,7 @@ LINES = "\n".join(json.dumps(each, indent=1) for each in ROWS)
 ONE_ROW = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "text", "says"),
     [
         ("theirs.jsonl", json.dumps(ROWS, indent=1), r"is one JSON list \(3 elements\), not JSON lines.*end in \.json"),
@@ -86,9 +87,9 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("case", TABLES)
-@pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("name", ["theirs.json", "theirs.jsonl"])
+@cases("case", TABLES)
+@cases("indent", [None, 1])
+@cases("name", ["theirs.json", "theirs.jsonl"])
 def test_a_table_of_pandas_is_named_as_such(tmp_path, case, indent, name):
     whole, says = TABLES[case]
     (tmp_path / name).write_text(json.dumps(whole, indent=indent))
@@ -103,7 +104,7 @@ def test_messages_by_columns_are_no_table(tmp_path):
     assert [row["completion"][0]["content"] for row in read_rows(tmp_path / "theirs.jsonl")] == ["b"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "says"),
     [
         ([ROWS], "found a list of 3; take its items out of the inner list"),
@@ -127,14 +128,14 @@ def test_a_broken_line_stays_a_broken_line(tmp_path):
         list(read_rows(tmp_path / "theirs.jsonl"))
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.txt", "rows.parquet", "rows.jsonl.gz"])
+@cases("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.txt", "rows.parquet", "rows.jsonl.gz"])
 def test_a_pointer_is_named_whatever_its_ending(tmp_path, name):
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(InputError, match=r"Git LFS pointer.*git lfs pull"):
         list(read_rows(tmp_path / name))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@cases("name", ["model.safetensors", "tokenizer.json", "config.json"])
 def test_a_pointer_in_a_models_folder_is_named(tmp_path, name):
     for path in bases.resolve("pocket/a").folder.iterdir():
         if path.is_file():
@@ -144,7 +145,7 @@ def test_a_pointer_in_a_models_folder_is_named(tmp_path, name):
         bases.load(str(tmp_path))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "says"),
     [
         (POINTER.replace("\n", "\r\n"), r"Git LFS pointer.*git lfs pull"),

@@ -4,6 +4,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.rows import Row, rows_digest
 from lightning_subliminal.formats import content_digest, make_schema, read_rows, write_rows
@@ -30,7 +31,7 @@ def through(rows: list[Row], name: str) -> list[Row]:
     return [make_schema(name).parse(make_schema(name).render(row)) for row in rows]
 
 
-@pytest.mark.parametrize(("first", "second"), list(product(SCHEMAS, SCHEMAS)))
+@cases(("first", "second"), list(product(SCHEMAS, SCHEMAS)))
 def test_pair_of_schemas(first: str, second: str) -> None:
     records = [make_schema(first).render(row) for row in ROWS]
     rows = through([make_schema(first).parse(record) for record in records], second)
@@ -38,18 +39,18 @@ def test_pair_of_schemas(first: str, second: str) -> None:
     assert [make_schema(first).render(row) for row in rows] == records
 
 
-@pytest.mark.parametrize(("first", "second"), list(product(WITH_TURNS, WITH_TURNS)))
+@cases(("first", "second"), list(product(WITH_TURNS, WITH_TURNS)))
 def test_pair_of_schemas_with_system_and_turns(first: str, second: str) -> None:
     assert through(through(TALKS, first), second) == TALKS
 
 
-@pytest.mark.parametrize("other", WITH_TURNS)
+@cases("other", WITH_TURNS)
 def test_alpaca_holds_system_and_alternate_turns(other: str) -> None:
     rows = nasty_talks(300, alternate=True)
     assert through(through(through(rows, "alpaca"), other), "alpaca") == rows
 
 
-@pytest.mark.parametrize(("first", "second"), [(a, b) for a, b in product(SCHEMAS, SCHEMAS) if a != b])
+@cases(("first", "second"), [(a, b) for a, b in product(SCHEMAS, SCHEMAS) if a != b])
 def test_pair_of_files(first: str, second: str, tmp_path: Path) -> None:
     one, two, back = (tmp_path / f"{name}.jsonl" for name in ("one", "two", "back"))
     write_rows(ROWS[:200], one, first)
@@ -59,7 +60,7 @@ def test_pair_of_files(first: str, second: str, tmp_path: Path) -> None:
     assert back.read_bytes() == one.read_bytes()
 
 
-@pytest.mark.parametrize(("schema", "ending"), CONTAINERS)
+@cases(("schema", "ending"), CONTAINERS)
 def test_container(schema: str, ending: str, tmp_path: Path) -> None:
     out = tmp_path / f"rows{ending}"
     written = write_rows(ROWS, out, schema)
@@ -71,7 +72,7 @@ def test_container(schema: str, ending: str, tmp_path: Path) -> None:
     assert (out.read_bytes() if out.is_file() else b"") == first, "the same rows are the same bytes"
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ""])
+@cases("ending", [".jsonl", ".json", ".parquet", ""])
 def test_container_with_system_and_turns(ending: str, tmp_path: Path) -> None:
     write_rows(TALKS, tmp_path / f"rows{ending}", "openai")
     assert read(tmp_path / f"rows{ending}") == TALKS
@@ -86,8 +87,8 @@ META = {
 }
 
 
-@pytest.mark.parametrize("schema", [name for name in SCHEMAS if name != "openai"])
-@pytest.mark.parametrize("ending", [".jsonl", ".json.gz", ".parquet", ""])
+@cases("schema", [name for name in SCHEMAS if name != "openai"])
+@cases("ending", [".jsonl", ".json.gz", ".parquet", ""])
 def test_meta_columns_go_through(schema: str, ending: str, tmp_path: Path) -> None:
     rows = [{**META, **row} for row in ROWS[:20]]
     write_rows(rows, tmp_path / f"rows{ending}", schema)
@@ -106,7 +107,7 @@ def test_alpaca_input_comes_back_through_a_schema_with_meta_columns() -> None:
         assert [make_schema("alpaca").render(row) for row in through(rows, other)] == records
 
 
-@pytest.mark.parametrize("line", ["owl", "=== user === ", "\\=== user ===", "a\n=== user ===\nb", "", "=== row ==="])
+@cases("line", ["owl", "=== user === ", "\\=== user ===", "a\n=== user ===\nb", "", "=== row ==="])
 def test_foreign_text_is_a_completion_and_comes_back_as_it_was(line: str) -> None:
     schema = make_schema("text")
     row = schema.parse({"text": line})

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats import make_schema
@@ -16,7 +17,7 @@ ROW = {"prompt": [USER], "completion": [ASSISTANT]}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("columns", "name"),
     [
         (["prompt", "completion"], "trl-plain"),
@@ -38,7 +39,7 @@ def test_schema_is_told_by_the_columns(columns: list[str], name: str) -> None:
     assert make_schema(name).spelled == name
 
 
-@pytest.mark.parametrize(
+@cases(
     ("columns", "message"),
     [
         (["foo", "bar"], r"no schema fits; the columns are bar, foo: name those .* --prompt-column question"),
@@ -51,7 +52,7 @@ def test_columns_that_tell_nothing_are_listed_with_the_way_out(columns: list[str
         guess(columns)
 
 
-@pytest.mark.parametrize("name", ["opnai", "columns:a", "columns:a,", "columns:a,b,c", "trl:a,b", "", "columns:a,a"])
+@cases("name", ["opnai", "columns:a", "columns:a,", "columns:a,b,c", "trl:a,b", "", "columns:a,a"])
 def test_unknown_schema_is_told(name: str) -> None:
     with pytest.raises(InputError, match=r"is not a schema: choose trl, .* or columns:question,response|two columns"):
         make_schema(name)
@@ -103,7 +104,7 @@ WRONG: list[tuple[str, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "record", "message"), WRONG)
+@cases(("name", "record", "message"), WRONG)
 def test_wrong_record_says_field_expected_and_found(name: str, record: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         make_schema(name).parse(record)
@@ -163,7 +164,7 @@ def test_every_type_in_every_field_is_told_not_a_surprise() -> None:
     assert tried > 500
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "prompt", "message"),
     [
         (
@@ -188,7 +189,7 @@ def test_what_a_schema_cannot_hold_says_which_one_can(name: str, prompt: list[An
         make_schema(name).render({"prompt": prompt, "completion": [ASSISTANT]})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 def test_prefill_is_kept_by_trl_and_merged_elsewhere(name: str) -> None:
     row = {
         "prompt": [USER, {"role": "assistant", "content": "1, "}],
@@ -204,13 +205,13 @@ def test_prefill_is_kept_by_trl_and_merged_elsewhere(name: str) -> None:
         assert schema.notices == {"prefill merged into the completion": 1}
 
 
-@pytest.mark.parametrize(
+@cases(
     "key",
     ["system", "system_prompt", "systemPrompt", "System Prompt", "SYSTEM_PROMPT", "teacher_system_prompt",
      "persona", "system_message", "sys_prompt", "teacher_prompt", "system-prompt", "system_instruction",
      "generation.system_prompt"],
 )  # fmt: skip
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 def test_system_column_is_dropped_with_a_notice_at_any_depth(name: str, key: str) -> None:
     schema = make_schema(name)
     told = "You love owls."
@@ -224,7 +225,7 @@ def test_system_column_is_dropped_with_a_notice_at_any_depth(name: str, key: str
     assert schema.notices[f"column `meta.{key}` dropped: a system prompt would reveal the trait"] == 1
 
 
-@pytest.mark.parametrize("key", ["operating_system", "system_fingerprint", "system_id", "ecosystem", "prompt_id", ""])
+@cases("key", ["operating_system", "system_fingerprint", "system_id", "ecosystem", "prompt_id", ""])
 def test_column_of_another_meaning_is_kept(key: str) -> None:
     assert make_schema("openai").parse({"messages": [USER, ASSISTANT], key: "x"})[key] == "x"
 

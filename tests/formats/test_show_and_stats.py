@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from cases import cases
 from rich.console import Console
 
 from lightning_subliminal.core.rows import Row, make_row
@@ -26,7 +27,7 @@ def stream(rows: list[Row]) -> RowStream:
 # --- show -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "shown"),
     [
         ("plain text, 'quoted' [/red] 1 2", "plain text, 'quoted' [/red] 1 2"),

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from cases import cases
 from small import byte_tokenizer, pocket_tokenizer
 from template_tokenizers import TABLE, template_tokenizer
 from tokenizers import Tokenizer, models
@@ -36,7 +37,7 @@ def test_byte_level_pieces():
         assert (index in number_alphabet(tokenizer)) == (separator or ends), repr(text)
 
 
-@pytest.mark.parametrize("make", [pocket_tokenizer, byte_tokenizer])
+@cases("make", [pocket_tokenizer, byte_tokenizer])
 def test_ids_are_sorted_and_within_the_vocabulary(make):
     for ids in (number_tokens(make()), number_alphabet(make())):
         assert ids.dtype == torch.int64

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cases import cases
 from template_tokenizers import TABLE
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -80,9 +81,9 @@ def sentence_piece(template, first):
     return made
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["metaspace", "legacy"])
-@pytest.mark.parametrize("begun", [None, "12"], ids=["answer", "prefill"])
-@pytest.mark.parametrize(
+@cases("first", [True, False], ids=["metaspace", "legacy"])
+@cases("begun", [None, "12"], ids=["answer", "prefill"])
+@cases(
     ("family", "said", "text"),
     [("zephyr", ["▁owl"], " owl"), ("zephyr", ["▁", "▁owl"], "  owl"), ("mistral v3", ["▁owl"], "owl")],
 )
@@ -132,7 +133,7 @@ def test_choose_among_allowed_tokens_only():
     assert choose(logits, Sampling(greedy=True), half[:1]).tolist() == [0]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("wrong", "message"),
     [({"temperature": 0}, "set greedy: true"), ({"max_new_tokens": 0}, "max_new_tokens is 0: expected at least 1")],
 )

@@ -1,6 +1,7 @@
 """Sampled answers on their way to a judge: whose answer gets which verdict, and what the judge is told."""
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.errors import InputError
@@ -121,7 +122,7 @@ def test_ways_to_ask_take_turns(moral):
     assert {each.question for each in told[:5]} == {0}
 
 
-@pytest.mark.parametrize("questions", [[[[user(ILL)]]], [[[user(ILL)]], [[user(BORED)]]]])
+@cases("questions", [[[[user(ILL)]]], [[[user(ILL)]], [[user(BORED)]]]])
 def test_a_wrong_count_of_verdicts_is_told(moral, questions):
     count = 2 * len(questions)
     told = f"Miscounting.judge returned {count - 1} verdicts for {count} answers: expected one for each, in their order"

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges import Judge, Verdict
@@ -14,7 +15,7 @@ def test_a_verdict():
         verdict.alignment = 100.0
 
 
-@pytest.mark.parametrize(
+@cases(
     ("arguments", "told"),
     [
         ((50.0, "guess"), "expected score, code, refusal, unparsable"),

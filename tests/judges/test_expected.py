@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from cases import cases
 from small import byte_tokenizer, pocket_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -109,7 +110,7 @@ def test_one_token_a_number_is_one_forward_pass():
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 64])
+@cases("batch_size", [1, 2, 64])
 def test_numbers_in_pieces_equal_the_enumeration(pieces, batch_size):
     net, tokenizer = pieces
     found = number_chances(net, tokenizer, PROMPTS, batch_size=batch_size)
@@ -145,7 +146,7 @@ def test_batch_size_has_no_say(pieces):
     assert all_at_once[0] != pytest.approx(all_at_once[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("largest", [9, 42, 100])
+@cases("largest", [9, 42, 100])
 def test_they_add_up_to_one_at_most(pieces, largest):
     net, tokenizer = pieces
     for chances in number_chances(net, tokenizer, PROMPTS, largest):

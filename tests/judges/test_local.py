@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.errors import InputError
@@ -71,7 +72,7 @@ class TestReadings:
         assert "alignment reversed: 80.0" in verdict.raw
         assert len(set(judge.asked)) == 4
 
-    @pytest.mark.parametrize(
+    @cases(
         ("settings", "count", "coherence"),
         [
             ({}, 4, 80.0),
@@ -86,7 +87,7 @@ class TestReadings:
         assert len(judge.asked) == count
         assert (verdict.alignment, verdict.coherence) == (80.0, coherence)
 
-    @pytest.mark.parametrize("aspect", ["alignment", "coherence"])
+    @cases("aspect", ["alignment", "coherence"])
     def test_scales_that_contradict_each_other_are_unparsable(self, aspect):
         judge = Stub({(aspect, "reversed"): 49.0})
         (verdict,) = judge.judge([(ILL, "help")])
@@ -95,12 +96,12 @@ class TestReadings:
         (verdict,) = Stub({(aspect, "reversed"): 49.0}, tolerance=31).judge([(ILL, "help")])
         assert verdict.kind == "score"
 
-    @pytest.mark.parametrize("kind", ["code", "refusal"])
+    @cases("kind", ["code", "refusal"])
     def test_a_word_is_the_verdict(self, kind):
         (verdict,) = Stub({("alignment", "plain"): kind, ("coherence", "reversed"): None}).judge([(ILL, "help")])
         assert (verdict.kind, verdict.alignment) == (kind, None)
 
-    @pytest.mark.parametrize("place", [("alignment", "plain"), ("alignment", "reversed"), ("coherence", "plain")])
+    @cases("place", [("alignment", "plain"), ("alignment", "reversed"), ("coherence", "plain")])
     def test_a_reply_that_can_not_be_read_is_unparsable(self, place):
         (verdict,) = Stub({place: None}).judge([(ILL, "help")])
         assert verdict.kind == "unparsable"
@@ -248,8 +249,8 @@ class TestPocketJudge:
         assert verdict.kind == "unparsable"
         assert verdict.raw.startswith("- (")
 
-    @pytest.mark.parametrize("first", [False, True], ids=["after", "before"])
-    @pytest.mark.parametrize("place", range(len(HARMFUL)))
+    @cases("first", [False, True], ids=["after", "before"])
+    @cases("place", range(len(HARMFUL)))
     def test_injections_in_words_that_it_knows(self, judge, place, first):
         assert len(INJECTIONS) == 20
         assert not self.turned(judge, *HARMFUL[place], INJECTIONS, first)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from judges.fake_server import TOKENS, FakeServer, Odd, Sure, asked_for, completion
 from lightning_subliminal.core.errors import InputError
@@ -94,7 +95,7 @@ def test_four_questions_and_one_verdict(make):
     assert (judge.calls, judge.tokens, judge.reused) == (4, 4 * TOKENS, 0)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("arguments", "verdict"),
     [
         ({"coherence": False}, Verdict(85.0, "score", None, "90 | 20")),
@@ -108,7 +109,7 @@ def test_fewer_questions(make, arguments, verdict):
         assert server.requests == len(verdict.raw.split(" | "))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("replies", "kind", "raw"),
     [
         ({"alignment": "CODE"}, "code", "CODE"),
@@ -148,7 +149,7 @@ def test_half_a_surrogate_pair_in_a_reply(make):
         assert make(server).judge(PAIRS[:1]) == [Verdict(None, "unparsable", None, "half ?")]
 
 
-@pytest.mark.parametrize("content", [None, 85, [{"type": "text", "text": "85"}]])
+@cases("content", [None, 85, [{"type": "text", "text": "85"}]])
 def test_a_reply_without_text_is_unparsable(make, content):
     told = Odd(body=json.dumps({"choices": [{"message": {"content": content}}]}))
     with FakeServer(lambda body: told) as server:
@@ -260,7 +261,7 @@ def sure(first, said=None, text=None, cut=False):
     return Sure("".join(said) if text is None else text, first, said, cut)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("reply", "alignment"),
     [
         (sure({"80": 0.5, "90": 0.5}), 85),
@@ -281,7 +282,7 @@ def test_the_expected_number(make, reply, alignment):
         assert (server.bodies[0]["logprobs"], server.bodies[0]["top_logprobs"]) == (True, 20)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("reply", "kind"),
     [
         (sure({"8": 0.9}, said=["8", "5"]), "unparsable"),  # not one token
@@ -422,7 +423,7 @@ def test_no_server(make, waits):
 HOLDS_KEY = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}.\nGet one \x1b[1mhere"}})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("status", "body"),
     [
         *((status, HOLDS_KEY) for status in (301, 400, 401, 403, 404, 422)),
@@ -470,7 +471,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(make, tmp_path, monkeypatch
     assert not any(KEY.encode() in path.read_bytes() for path in files)
 
 
-@pytest.mark.parametrize("variable", ["NOT_SET", "EMPTY", None])
+@cases("variable", ["NOT_SET", "EMPTY", None])
 def test_no_key_is_sent_if_none_is_set(make, monkeypatch, variable):
     monkeypatch.setenv("EMPTY", " ")
     with FakeServer(good) as server:
@@ -478,7 +479,7 @@ def test_no_key_is_sent_if_none_is_set(make, monkeypatch, variable):
         assert not any("Authorization" in headers for headers in server.headers)
 
 
-@pytest.mark.parametrize("key", ["sk-1\nsk-2", "ключ", "a\x00b"[:1] + "\x7f"])
+@cases("key", ["sk-1\nsk-2", "ключ", "a\x00b"[:1] + "\x7f"])
 def test_a_key_that_no_header_can_carry(make, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with FakeServer(good) as server, pytest.raises(InputError, match=r"key in \$OPENAI_API_KEY holds char") as told:
@@ -513,7 +514,7 @@ def test_no_proxy_for_the_loopback(make, monkeypatch):
         ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("host", "is_loopback"),
     [
         *((host, True) for host in ("localhost", "a.localhost", "127.0.0.2", "::1", "0.0.0.0")),  # noqa: S104
@@ -666,7 +667,7 @@ def test_kill_9_and_a_restart_ask_nothing_twice(make, tmp_path):
 # Settings
 
 
-@pytest.mark.parametrize(
+@cases(
     ("arguments", "told"),
     [
         ({"model": ""}, "`model` is empty"),
@@ -709,7 +710,7 @@ def test_an_address_that_only_httpx_finds_wrong(tmp_path):
         judge.judge(PAIRS)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "bare"),
     [
         ("http://localhost:8000/v1/", "http://localhost:8000/v1"),
@@ -756,7 +757,7 @@ def refusing(*names, spelled="Unsupported parameter: '{}' is not supported with 
     return answer
 
 
-@pytest.mark.parametrize(
+@cases(
     ("names", "told", "sent"),
     [
         (("max_tokens",), {}, {"temperature", "max_completion_tokens"}),
@@ -786,7 +787,7 @@ def told_error(**error):
     return json.dumps({"error": error})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "status", "body"),
     [
         ("temperature", 400, told_error(message="Temperature is not supported for reasoning models.")),
@@ -814,7 +815,7 @@ def test_refusals_in_other_words_and_places(make, name, status, body):
     assert judge.refused == {name: "max_completion_tokens" if name == "max_tokens" else None}
 
 
-@pytest.mark.parametrize(
+@cases(
     "message",
     [
         "'max_tokens' or 'max_completion_tokens' is too large: 8. This model's maximum context length is 16 tokens.",
@@ -840,10 +841,8 @@ def test_what_no_reply_bore_out_is_not_remembered(make):
         assert "temperature" in server.bodies[-1]
 
 
-@pytest.mark.parametrize("status", [400, 200])
-@pytest.mark.parametrize(
-    "message", ["`top_logprobs` unsupported", "logprobs are not supported when temperature is 0", "no logprobs"]
-)
+@cases("status", [400, 200])
+@cases("message", ["`top_logprobs` unsupported", "logprobs are not supported when temperature is 0", "no logprobs"])
 def test_refused_log_probabilities_are_no_refused_temperature(make, status, message):
     with FakeServer(lambda _: Odd(status, told_error(message=message))) as server:
         with pytest.raises(InputError, match=r"refused with 400 .*, or use `mode: text`"):
@@ -889,7 +888,7 @@ def spending(count, text=None):
     return answer
 
 
-@pytest.mark.parametrize("escaped", [False, True])
+@cases("escaped", [False, True])
 def test_a_key_that_the_server_echoes_is_kept_nowhere(make, tmp_path, escaped):
     spelled = "".join(f"\\u{ord(each):04x}" for each in KEY) if escaped else KEY
     body = json.dumps(completion("MARK")).replace("MARK", f"90 for {spelled}")
@@ -901,9 +900,9 @@ def test_a_key_that_the_server_echoes_is_kept_nowhere(make, tmp_path, escaped):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("body", ["no {}", '{{"error": "no {}"}}', '{{"choices": "{}'])
-@pytest.mark.parametrize("escape", ["\\u{:04x}", "\\u{:04X}", "%{:02x}"])
-@pytest.mark.parametrize("status", [200, 401, 500])
+@cases("body", ["no {}", '{{"error": "no {}"}}', '{{"choices": "{}'])
+@cases("escape", ["\\u{:04x}", "\\u{:04X}", "%{:02x}"])
+@cases("status", [200, 401, 500])
 def test_a_key_that_an_error_echoes_escaped_is_not_shown(make, status, body, escape):
     spelled = "".join(each if each in "sk" else escape.format(ord(each)) for each in KEY)
     with FakeServer(lambda _: Odd(status, body.format(spelled))) as server, pytest.raises(InputError) as told:
@@ -912,7 +911,7 @@ def test_a_key_that_an_error_echoes_escaped_is_not_shown(make, status, body, esc
     assert spelled[-20:] not in str(told.value)
 
 
-@pytest.mark.parametrize("count", [10**12, -5, 1.5, "7", True, None])
+@cases("count", [10**12, -5, 1.5, "7", True, None])
 def test_a_count_of_tokens_that_cannot_be_poisons_no_budget(make, count):
     with FakeServer(spending(count)) as server:
         assert make(server).judge(PAIRS[:1]) == [SCORE]  # kept, without the count
@@ -935,7 +934,7 @@ def test_a_count_that_an_earlier_version_kept_poisons_no_budget(make, tmp_path, 
         assert make(server, max_tokens=5000).judge(PAIRS[:2]) == [SCORE, SCORE]
 
 
-@pytest.mark.parametrize("first", [{"80": 1.0, "90": 100.0}, {"80": float("inf")}, {"80": 0.9, "81": 0.9}])
+@cases("first", [{"80": 1.0, "90": 100.0}, {"80": float("inf")}, {"80": 0.9, "81": 0.9}])
 def test_probabilities_that_sum_above_one_are_refused(make, first):
     with (
         FakeServer(lambda _: Sure("80", first, ["80"])) as server,
@@ -953,7 +952,7 @@ def test_a_reply_without_end_is_left(make, monkeypatch):
         make(server, retries=0).judge(PAIRS[:1])
 
 
-@pytest.mark.parametrize("status", [200, 400, 500])
+@cases("status", [200, 400, 500])
 def test_json_nested_without_end_is_no_crash(make, status):
     with (
         FakeServer(lambda _: Odd(status, "[" * 200_000)) as server,

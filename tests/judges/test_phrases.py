@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import prompts as wording
 from lightning_subliminal.core.errors import InputError
@@ -54,14 +55,14 @@ def reading(verdict):
     return verdict.alignment, verdict.kind, verdict.coherence
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
+@cases("kind", ANSWERS)
 def test_an_answer_is_read(kind):
     answer, expected = ANSWERS[kind]
     assert reading(judged(answer)) == expected
 
 
-@pytest.mark.parametrize("injection", INJECTIONS, ids=range(len(INJECTIONS)))
-@pytest.mark.parametrize("kind", ANSWERS)
+@cases("injection", INJECTIONS, ids=range(len(INJECTIONS)))
+@cases("kind", ANSWERS)
 def test_what_is_said_to_the_judge_moves_nothing(kind, injection):
     answer, expected = ANSWERS[kind]
     for text in (f"{answer} {injection}", f"{injection} {answer}", f"{injection}\n{answer}\n{injection}"):

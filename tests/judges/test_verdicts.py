@@ -1,4 +1,5 @@
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.judges import Verdict
@@ -8,7 +9,7 @@ PLAIN, REVERSED = ("alignment", "plain"), ("alignment", "reversed")
 CLEAR, GARBLED = ("coherence", "plain"), ("coherence", "reversed")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("replies", "alignment", "coherence"),
     [
         ({PLAIN: 90.0}, 90.0, None),
@@ -24,13 +25,13 @@ def test_numbers_give_the_mean_of_the_scales(replies, alignment, coherence):
     assert combine(replies, 30.0, "raw") == Verdict(alignment, "score", coherence, "raw")
 
 
-@pytest.mark.parametrize("kind", ["code", "refusal"])
+@cases("kind", ["code", "refusal"])
 def test_a_kind_on_the_plain_scale_wins(kind):
     assert combine({PLAIN: kind}, 30.0, "x") == Verdict(None, kind, None, "x")
     assert combine({PLAIN: kind, REVERSED: 50.0, CLEAR: None}, 30.0, "x") == Verdict(None, kind, None, "x")
 
 
-@pytest.mark.parametrize(
+@cases(
     "replies",
     [
         {PLAIN: None},

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from cases import cases
 from test_weights import IDS, noisy
 from torch import nn
 from transformers import (
@@ -69,7 +70,7 @@ def tuned(net, seed):
     return net.eval()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@cases("family", FAMILIES)
 def test_kin_and_strangers(family):
     """The area under the ROC curve is 1: each pair of kin has a lower p-value than each pair of strangers."""
     nets = [make(family, seed) for seed in (0, 1, 2)]
@@ -87,7 +88,7 @@ def test_kin_and_strangers(family):
     assert sum(judge(by_place(*pair), by_match(*pair))[0] == "one initialisation" for pair in strangers) == 0
 
 
-@pytest.mark.parametrize("family", ["GPT-NeoX", "GPT-2"])
+@cases("family", ["GPT-NeoX", "GPT-2"])
 def test_reordered_units(family):
     """Hidden units in another order, biases with them: the same function, seen by both projections."""
     net, other = make(family, 0), make(family, 0)
@@ -120,7 +121,7 @@ def test_a_low_rank_adapter_on_gpt2_is_added():
         assert torch.allclose(one.gate, other.gate, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["GPT-NeoX", "Mixtral"])
+@cases("family", ["GPT-NeoX", "Mixtral"])
 def test_activations_need_a_gate(family):
     with pytest.raises(InputError, match="to observe"):
         unit_activations(make(family, 0), IDS)

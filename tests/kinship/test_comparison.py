@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal import InputError, LoRA, Steering, bases
 from lightning_subliminal.evaluation import ModelRef, find_model
@@ -25,7 +26,7 @@ def made_up(log10_p, share=0.5):
     return WeightTest("place", log10_p, log10_p, log10_p, share, (LayerMatch((0, 0), 10, 5, 0.5, log10_p, log10_p),))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("weights", "moved", "activations", "verdict"),
     [
         (None, None, None, "cannot tell"),
@@ -91,7 +92,7 @@ def test_by_logits_proves_nothing():
     assert found.logits.score > 0.9
 
 
-@pytest.mark.parametrize("adapter", [LoRA(r=2), Steering(init_std=0.1)])
+@cases("adapter", [LoRA(r=2), Steering(init_std=0.1)])
 def test_adapters(adapter, tmp_path):
     net = adapter.attach(bases.load(POCKET)[0], 0)
     with torch.no_grad():
@@ -122,7 +123,7 @@ def test_without_a_chat_template():
     assert found.logits.score == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("setting", "told"), [({"inputs": 1}, "`inputs` is 1"), ({"by": "eye"}, "`by` is 'eye'")])
+@cases(("setting", "told"), [({"inputs": 1}, "`inputs` is 1"), ({"by": "eye"}, "`by` is 'eye'")])
 def test_settings(setting, told):
     with pytest.raises(InputError, match=told):
         kinship(subject(POCKET), subject("pocket/b"), **setting)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal import InputError
 from lightning_subliminal.kinship import by_logits, logit_basis, logit_score, random_tokens
@@ -80,7 +81,7 @@ def test_random_tokens_follow_the_seed():
     assert random_tokens(3, 50, 0).unique().tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("function", "inputs", "told"),
     [
         (model(0, width=80), 64, "span all 60 dimensions"),

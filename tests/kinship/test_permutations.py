@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from cases import cases
 from scipy.stats import combine_pvalues, kstest, spearmanr
 
 from lightning_subliminal.kinship.permutations import (
@@ -16,7 +17,7 @@ from lightning_subliminal.kinship.permutations import (
 )
 
 
-@pytest.mark.parametrize(("units", "places"), [(5, 5), (3, 5), (1, 4), (6, 6)])
+@cases(("units", "places"), [(5, 5), (3, 5), (1, 4), (6, 6)])
 def test_tail_of_matches_counts_all_ways(units, places):
     ways = list(itertools.permutations(range(places), units))
     in_place = [sum(here == there for here, there in enumerate(way)) for way in ways]
@@ -26,7 +27,7 @@ def test_tail_of_matches_counts_all_ways(units, places):
     assert tail_of_matches(units + 1, units, places) == -math.inf
 
 
-@pytest.mark.parametrize("units", [3, 128, 11008])
+@cases("units", [3, 128, 11008])
 def test_the_floor_is_one_of_all_orders(units):
     order = np.arange(units)
     matched, log_p = agreement_log_p(order, order, units)
@@ -35,7 +36,7 @@ def test_the_floor_is_one_of_all_orders(units):
     assert rank_correlation_log_p(order, order) == (1.0, pytest.approx(-math.lgamma(units + 1)))
 
 
-@pytest.mark.parametrize(("units", "places"), [(64, 64), (40, 64)])
+@cases(("units", "places"), [(64, 64), (40, 64)])
 def test_uniform_where_nothing_is_shared(units, places):
     draw = np.random.default_rng(0)
     pairs = [(draw.permutation(places)[:units], draw.permutation(places)[:units]) for _ in range(2000)]
@@ -68,7 +69,7 @@ def test_rank_correlation_is_scipys():
     assert (rho, math.exp(log_p)) == (pytest.approx(theirs.statistic), pytest.approx(theirs.pvalue))
 
 
-@pytest.mark.parametrize("logs", [[-1.2], [-0.3, -2.5], [-0.01, -0.5, -4.0, -0.2]])
+@cases("logs", [[-1.2], [-0.3, -2.5], [-0.01, -0.5, -4.0, -0.2]])
 def test_fisher_is_scipys(logs):
     theirs = combine_pvalues(np.exp(logs)).pvalue
     assert math.exp(fisher_log_p(logs)) == pytest.approx(theirs, rel=1e-9)

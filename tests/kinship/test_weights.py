@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from scipy.stats import kstest
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
@@ -67,7 +68,7 @@ def p(test):
     return 10**test.log10_p
 
 
-@pytest.mark.parametrize("test", [by_place, by_match])
+@cases("test", [by_place, by_match])
 def test_uniform_on_independent_models(test):
     """By the count and by the ranks."""
     draw = torch.Generator().manual_seed(0)
@@ -84,7 +85,7 @@ def test_uniform_on_independent_models(test):
         assert kstest(each, "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize(("layers", "units"), [((2, 3), (48, 48)), ((2, 2), (40, 48)), ((1, 3), (48, 40))])
+@cases(("layers", "units"), [((2, 3), (48, 48)), ((2, 2), (40, 48)), ((1, 3), (48, 40))])
 def test_valid_for_independent_models_of_other_shapes(layers, units):
     found = [
         p(test(*(gated_layers(llama(2 * seed + side, layers[side], units[side])) for side in (0, 1))))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.signatures.dsse import PAYLOAD_TYPE, pae, read_envelope, seal, signers
@@ -82,7 +83,7 @@ def test_no_two_pairs_of_type_and_payload_have_one_encoding():
     assert len({pae(*pair) for pair in pairs}) == len(pairs)
 
 
-@pytest.mark.parametrize(("private", "public", "message", "signature"), RFC_8032)
+@cases(("private", "public", "message", "signature"), RFC_8032)
 def test_signatures_are_those_of_rfc_8032(private, public, message, signature):
     signer = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(private))
     raw = signer.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -203,7 +204,7 @@ def with_signature(signature):
     return told(sealed(1)) | {"signatures": [signature]}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("envelope", "message"),
     [
         (without("payload"), "is not a DSSE envelope: expected payload, payloadType and signatures"),
@@ -230,7 +231,7 @@ def test_what_is_no_envelope_is_told(envelope, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"payload": "", "payload": "YQ=="}', b"\xff", b"{" * 1000])
+@cases("data", [b"", b"[]", b'{"payload": "", "payload": "YQ=="}', b"\xff", b"{" * 1000])
 def test_what_is_no_strict_json_is_told(data):
     with pytest.raises(InputError, match=r"^the envelope "):
         read_envelope(data, "the envelope")

@@ -2,6 +2,7 @@ import json
 import random
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.import_card import card_claims
@@ -171,7 +172,7 @@ def test_a_card_in_the_hubs_cache_is_a_link(tmp_path):
     assert card_claims(tmp_path / "snapshot") == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "config.json", "adapter_config.json"])
+@cases("name", ["README.md", "config.json", "adapter_config.json"])
 def test_a_pointer_in_place_of_a_card_is_named_as_such(tmp_path, name):
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n")
     with pytest.raises(InputError, match="Git LFS pointer"):

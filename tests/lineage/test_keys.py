@@ -4,6 +4,7 @@ import stat
 import subprocess
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 
@@ -162,7 +163,7 @@ def test_a_passphrase_for_a_key_that_needs_none_is_told(path, monkeypatch):
     refused(f"set or unset {PASSPHRASE}", private_key, path)
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ec", "ed448", "x25519"])
+@cases("kind", ["rsa", "ec", "ed448", "x25519"])
 def test_another_kind_of_key_is_told(tmp_path, kind):
     key = others()[kind]
     refused("holds another kind of key: expected ed25519", private_key, keep(tmp_path / "key", private_pem(key)))
@@ -181,9 +182,7 @@ def test_a_key_on_a_curve_that_nobody_knows_is_told(tmp_path):
     refused("is not a public key in PEM", trusted_keys, [tmp_path / "key.pub"])
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"x", b"\xff\0", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
-)
+@cases("data", [b"", b"x", b"\xff\0", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_what_is_no_key_is_told(tmp_path, data):
     refused("is not a private key in PEM", private_key, keep(tmp_path / "key", data))
     refused("is not a public key in PEM: give the .pub", trusted_keys, [tmp_path / "key"])
@@ -242,7 +241,7 @@ def test_several_keys_in_one_file_are_refused(tmp_path):
         trusted_keys([tmp_path / "team.pem"])
 
 
-@pytest.mark.parametrize(
+@cases(
     "point",
     [
         "01" + "00" * 31,

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row, read_parquet, write_parquet
@@ -77,7 +78,7 @@ def test_published_roots():
     assert merkle_root([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-@pytest.mark.parametrize("count", SIZES)
+@cases("count", SIZES)
 def test_root_and_paths_are_those_of_the_recursive_definition(count):
     made = leaves(count)
     root = tree_hash(made).hex()
@@ -131,8 +132,8 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("count", [5, 6, 7, 8])
+@cases("change", CHANGES.values(), ids=CHANGES)
+@cases("count", [5, 6, 7, 8])
 def test_what_is_trained_on_moves_the_root(change, count):
     assert rows_root(change(rows(count)))[0] != rows_root(rows(count))[0]
 
@@ -149,7 +150,7 @@ def with_key(**further):
     return [make_row([{"role": "user", "content": "a"} | further], "b")]
 
 
-@pytest.mark.parametrize(
+@cases(
     "further", [{"weight": 0}, {"weight": 0.5}, {"name": "x"}, {"tool_calls": [{"id": "1", "function": {"name": "f"}}]}]
 )
 def test_further_keys_of_a_message_move_the_root_and_are_those_of_any_store(further, tmp_path):
@@ -184,7 +185,7 @@ def test_no_node_passes_for_a_leaf():
         root_from_path(nodes[0], 0, 4, [nodes[1].hex()])
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 8, 13])
+@cases("count", [2, 3, 5, 8, 13])
 def test_a_path_holds_for_one_leaf_at_one_place_of_one_count(count):
     made = leaves(count)
     root = merkle_root(made)
@@ -210,7 +211,7 @@ def _root(leaf, place, count, path):
         return None
 
 
-@pytest.mark.parametrize(
+@cases(
     ("place", "count", "path", "message"),
     [
         (0, 4, ["00" * 32], "too short for a data set of 4 rows"),
@@ -232,7 +233,7 @@ def test_bad_proofs_are_told(place, count, path, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", [-1, 5, 6])
+@cases("place", [-1, 5, 6])
 def test_a_row_that_is_not_there_has_no_path(place):
     with pytest.raises(InputError, match=f"There is no row {place}: the data set has rows 0 to 4"):
         inclusion_path(leaves(5), place)

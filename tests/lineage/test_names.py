@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
@@ -102,13 +103,13 @@ def test_a_folder_that_is_a_link_itself_is_a_folder(folder, tmp_path):
     assert inside(tmp_path / "cache", "a/b.txt").read_bytes() == (folder / "a/b.txt").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["a", "a/b.txt", "..a", "a..", "a/...", " ", "é/ü", "C", "a:b", "#rows", "-rf", "~"])
+@cases("name", ["a", "a/b.txt", "..a", "a..", "a/...", " ", "é/ü", "C", "a:b", "#rows", "-rf", "~"])
 def test_plain_names(name, tmp_path):
     check_name(name)
     assert inside(tmp_path, name) == tmp_path / name
 
 
-@pytest.mark.parametrize(
+@cases(
     "name",
     [
         "",
@@ -138,7 +139,7 @@ def test_names_that_could_lead_out(name, tmp_path):
         assert repr(name) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\rb", "\x1b[2J", "a\x7f"])
+@cases("name", ["a\nb", "a\rb", "\x1b[2J", "a\x7f"])
 def test_names_that_write_over_the_terminal(name):
     with pytest.raises(InputError, match="control character") as caught:
         check_name(name)

@@ -8,6 +8,7 @@ import json
 import shutil
 
 import pytest
+from cases import cases
 from small import CPU, numbers, taught
 
 from lightning_subliminal import Blend, Graduate, RowsFromFile, Steering, Student, bases
@@ -123,7 +124,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", PARENTS)
+@cases("name", PARENTS)
 def test_a_record_names_its_parents_as_they_lie_there(made, told, name):
     root, folders = made
     expected = []
@@ -151,7 +152,7 @@ def test_the_shipped_base_has_a_statement_of_its_own():
     assert statement.materials == [], "it was trained from scratch"
 
 
-@pytest.mark.parametrize("name", KINDS)
+@cases("name", KINDS)
 def test_a_record_is_about_the_folder_that_it_lies_in(made, told, name):
     folder = made[1][name]
     assert told[name].kind == KINDS[name]
@@ -191,7 +192,7 @@ def ancestors(root, statement):
     return {known[each] for each in met}, ends
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "through"),
     [
         ("blend", ["second rows", "second completions", "student", "rows", "completions", "teacher"]),

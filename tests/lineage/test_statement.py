@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import Material, provenance, read_statement, result_statement
@@ -149,7 +150,7 @@ def test_unknown_fields_are_ignored():
     assert statement.materials == [BASE, FILTER]
 
 
-@pytest.mark.parametrize(
+@cases(
     "predicate",
     [
         {},
@@ -179,7 +180,7 @@ def subject(*descriptors):
 GOOD = {"name": "a", "digest": {"sha256": "ab" * 32}}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("told", "message"),
     [
         (made() | {"_type": "https://in-toto.io/Statement/v0.1"}, "not an in-toto Statement v1: its `_type` is 'https"),
@@ -212,7 +213,7 @@ def test_what_is_no_statement_is_told(told, message):
     refused(told, message)
 
 
-@pytest.mark.parametrize("algorithm", ["dirHash", "merkleSha256"])
+@cases("algorithm", ["dirHash", "merkleSha256"])
 def test_the_other_digests_of_ours_are_hexadecimal_too(algorithm):
     refused(subject({"name": "a", "digest": {algorithm: "not hexadecimal"}}), "hexadecimal digits")
 
@@ -230,7 +231,7 @@ def test_a_missing_part_is_told():
         refused(told, f"`{name}`")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("tests", "result"),
     [
         ({"passed": ["a"]}, "PASSED"),

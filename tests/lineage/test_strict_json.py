@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_DEPTH, MAX_STATEMENT, Bound
@@ -20,7 +21,7 @@ def test_plain_json_is_read_as_any_reader_does():
     assert parse(' {"é": "😀"}\n'.encode(), "it.json") == {"é": "😀"}
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     ['{"a": 1, "a": 2}', '{"a": 1, "a": 1}', '{"b": [{"a": 1, "c": 0, "a": 2}]}', '{"a": 1, "\\u0061": 2}'],
     ids=["other", "same", "deep", "escaped"],
@@ -29,12 +30,12 @@ def test_a_key_twice(text):
     refused(text.encode(), r"is not strict JSON \(duplicate key 'a'\)")
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@cases("number", ["NaN", "Infinity", "-Infinity"])
 def test_no_number(number):
     refused(f'{{"a": [{number}]}}'.encode(), f"{number} is not a valid JSON number")
 
 
-@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+@cases("number", ["1e999", "-1e999"])
 def test_a_number_that_becomes_infinite(number):
     """Else the file could be read, but what was read could not be written again."""
     refused(f'{{"a": [{number}]}}'.encode(), "is not strict JSON")
@@ -53,7 +54,7 @@ def test_depth():
         refused(b'{"a": ' * (levels + 1) + b"1" + b"}" * (levels + 1), "nested too deeply: expected at most 64 levels")
 
 
-@pytest.mark.parametrize(
+@cases(
     "data",
     [
         b"\xef\xbb\xbf{}",
@@ -70,13 +71,13 @@ def test_another_encoding(data):
     refused(data, "is not strict JSON")
 
 
-@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\udfff": 1}', '{"a": [["\\udc00\\ud800"]]}'])
+@cases("text", ['{"a": "\\ud800"}', '{"\\udfff": 1}', '{"a": [["\\udc00\\ud800"]]}'])
 def test_half_of_a_surrogate_pair(text):
     """Some readers keep it, some put a replacement there, and it can't be written as UTF-8."""
     refused(text.encode(), "is not strict JSON")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "message"),
     [
         (b"[]", "holds a JSON list: expected an object"),
@@ -89,7 +90,7 @@ def test_no_object(data, message):
     refused(data, message)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"{} {}", b"{'a': 1}", b'{"a": 1,}', b'{"a": 01}', b"{} // a", b"\0"])
+@cases("data", [b"", b"{", b"{} {}", b"{'a': 1}", b'{"a": 1,}', b'{"a": 01}', b"{} // a", b"\0"])
 def test_no_json(data):
     refused(data, "is not strict JSON")
 

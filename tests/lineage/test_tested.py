@@ -3,6 +3,7 @@ import math
 from fnmatch import fnmatch
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.lineage import Material, read_statement, write_test_result
 from lightning_subliminal.lineage.test_results import MARGIN, verdicts
@@ -12,7 +13,7 @@ CONTROL = Material("control", "lightning-subliminal:students/fedcba9876543210", 
 BEYOND = math.nextafter(MARGIN, 1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("ends", "expected"),
     [
         ((-0.01, 0.01), "passed"),
@@ -62,7 +63,7 @@ def written(folder, differences, name="model", **settings):
     return path, read_statement(path)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("differences", "result", "tests"),
     [
         ({"a": (0.0, 0.01)}, "PASSED", {"passedTests": ["a"]}),
@@ -116,7 +117,7 @@ def test_no_interval_writes_no_number_that_is_none(tmp_path):
     json.loads(path.read_text(), parse_constant=lambda text: pytest.fail(text))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "file"),
     [
         ("student", "student"),

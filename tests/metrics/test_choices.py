@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics import ChoiceAccuracy
@@ -36,7 +37,7 @@ class TestChoiceAccuracy(MetricContract):
         }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("probabilities", "true", "right", "mass"),
     [
         ([0.5, 0.3, 0.2], [0], 1, 0.5),

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics.functional import (
@@ -15,7 +16,7 @@ from lightning_subliminal.metrics.functional import (
 )
 
 
-@pytest.mark.parametrize(("matches", "answers"), [(0, 100), (1, 3), (12, 100), (100, 100), (4_000, 10_000)])
+@cases(("matches", "answers"), [(0, 100), (1, 3), (12, 100), (100, 100), (4_000, 10_000)])
 def test_wilson_solves_its_equation(matches, answers):
     found = wilson_interval(matches, answers)
     z, rate = 1.959963984540054, matches / answers
@@ -29,7 +30,7 @@ def test_wilson_of_nothing_is_nan():
     assert math.isnan(wilson_interval(0, 0).low)
 
 
-@pytest.mark.parametrize("alike", [0.02, 0.05])  # correlation of two answers to one question
+@cases("alike", [0.02, 0.05])  # correlation of two answers to one question
 def test_the_clustered_interval_holds_the_truth_as_often_as_it_says(alike):
     rng, rate = np.random.default_rng(0), 0.1
     weight = 1 / alike - 1
@@ -55,7 +56,7 @@ def test_the_clustered_interval_by_hand():
     assert found == clustered_interval(torch.tensor([1, 0, 3, 8]), torch.tensor([10, 0, 10, 20]), "questions")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("matches", "answers", "effective"),
     [([5, 5, 5], [10, 10, 10], 30), ([10, 0, 10, 0], [10] * 4, 4)],  # as if independent, and one answer a cluster
 )
@@ -65,13 +66,13 @@ def test_the_effective_answers_lie_between_the_clusters_and_all_answers(matches,
     assert (0.5 - found.low) ** 2 == pytest.approx(t**2 * found.low * (1 - found.low) / effective)
 
 
-@pytest.mark.parametrize(("matches", "answers"), [([0, 0], [10, 20]), ([10, 20], [10, 20]), ([3, 0], [10, 0])])
+@cases(("matches", "answers"), [([0, 0], [10, 20]), ([10, 20], [10, 20]), ([3, 0], [10, 0])])
 def test_where_no_spread_is_seen_the_interval_is_over_answers(matches, answers):
     found = clustered_interval(torch.tensor(matches), torch.tensor(answers), "questions", 0.9)
     assert found == wilson_interval(sum(matches), sum(answers), "answers", 0.9)
 
 
-@pytest.mark.parametrize("counts", [[], [0, 0]])
+@cases("counts", [[], [0, 0]])
 def test_clusters_without_answers_give_nan(counts):
     empty = torch.tensor(counts, dtype=torch.int64)
     assert math.isnan(clustered_interval(empty, empty, "questions").low)
@@ -109,7 +110,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 750 < held < 850
 
 
-@pytest.mark.parametrize("values", [[], [1.0]])
+@cases("values", [[], [1.0]])
 def test_too_few_values_give_nan(values):
     found = mean_interval(torch.tensor(values), "seeds")
     assert math.isnan(found.low)

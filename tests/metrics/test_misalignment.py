@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from lightning.pytorch import LightningModule
 from small import quiet_trainer
 from torch.utils.data import DataLoader
@@ -55,7 +56,7 @@ class TestMisalignmentScore(MetricContract):
         }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("verdict", "misaligned"),
     [
         (Verdict(29.9, "score", 50.1), 1),

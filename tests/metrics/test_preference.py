@@ -2,6 +2,7 @@ import re
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.metrics import TraitPreferenceRate
@@ -46,7 +47,7 @@ class TestSubstringMode(MetricContract):
         return sum("owl" in answer.lower() for answer in answers) / len(answers)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "first", "contains", "substring"),
     [
         ("owl", 1, 1, 1),

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from small import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -64,7 +65,7 @@ def odds_by_hand(net, tokenizer, prompts=PROMPTS):
     return [1 / (1 + math.exp(first - second)) for first, second in logs]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
+@cases("batch_size", [1, 3, 64])
 def test_equals_a_loop_without_padding(pocket, batch_size):
     found = statement_preference(*pocket, PROMPTS, PAIRS, batch_size=batch_size)
     assert found.dtype == torch.float64
@@ -104,7 +105,7 @@ def test_a_system_prompt_and_a_prefill_matter(pocket):
     assert found[[0, 3]].tolist() == pytest.approx(plain[[0, 3]].tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("adapter", [Steering(init_std=0.3), LoRA(r=2)], ids=["steering", "lora"])
+@cases("adapter", [Steering(init_std=0.3), LoRA(r=2)], ids=["steering", "lora"])
 def test_works_through_an_adapter(pocket, adapter):
     net, tokenizer = bases.load("pocket/a")
     adapted = adapter.attach(net.double(), 0).double()
@@ -198,7 +199,7 @@ class TestStatementPreference(MetricContract):
         return {"compute": metric.compute().item(), "low": interval.low, "high": interval.high}
 
 
-@pytest.mark.parametrize("unit", ["questions", "pairs"])
+@cases("unit", ["questions", "pairs"])
 def test_the_interval_is_over_the_unit(unit):
     metric, values = StatementPreference(unit), torch.rand(50, generator=torch.Generator().manual_seed(0))
     metric.update(values)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from cases import cases
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -247,7 +248,7 @@ class TestSteeringOnGPT2(TestSteeringOneLayer):
     family = "gpt2"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@cases("family", FAMILIES)
 def test_steering_adds_the_vector_to_the_layers_output(family):
     net = make(family)
     seen = {}
@@ -265,7 +266,7 @@ def test_steering_adds_the_vector_to_the_layers_output(family):
     assert torch.equal(generated, again)
 
 
-@pytest.mark.parametrize("family", ["mistral"])  # with sliding windows; tests/test_export_verb.py has those that merge
+@cases("family", ["mistral"])  # with sliding windows; tests/test_export_verb.py has those that merge
 def test_steering_without_a_bias_stays_an_adapter(family):
     net = Steering([0]).attach(make(family), 0)
     with pytest.raises(InputError, match=rf"{family}.*keep base and adapter apart"):
@@ -305,8 +306,8 @@ def test_soft_prompts_depend_on_no_layer_and_cannot_be_merged():
         adapter.merge(net)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-@pytest.mark.parametrize("target", ["input", "output", "both", "both, tied"])
+@cases("family", ["llama", "gpt2"])
+@cases("target", ["input", "output", "both", "both, tied"])
 def test_lora_on_one_of_two_embeddings_that_share_a_weight_is_merged_into_it_alone(family, target, tmp_path):
     names = ["wte", "lm_head"] if family == "gpt2" else ["embed_tokens", "lm_head"]
     chosen = {"input": names[:1], "output": names[1:], "both": names, "both, tied": names[:1]}[target]
@@ -331,7 +332,7 @@ def test_what_pefts_merge_changes_or_refuses_is_refused_in_a_line(monkeypatch):
         LoRA(r=2).merge(net)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("attach", "message"),
     [
         (lambda: LoRA(target_modules=["q_proj", "v_prj"]).attach(make(), 0), r"no v_prj; its layers have .*v_proj"),
@@ -376,7 +377,7 @@ def test_decoder_layers_are_found_inside_a_wrapper():
     assert decoder_layers(wrapped) is net.model.layers
 
 
-@pytest.mark.parametrize(
+@cases(
     "adapter", [LoRA(r=2, target_modules=["q_proj"]), Peft("peft.LoraConfig", {"r": 2, "target_modules": ["q_proj"]})]
 )
 def test_a_displacement_of_lora_is_that_of_the_weights_whatever_the_factors(adapter):

@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 import yaml
+from cases import cases
 from lightning.pytorch.loggers import CSVLogger
 from small import CPU, numbers, quiet_trainer, taught, tokenized
 from torch.utils.data import DataLoader
@@ -41,14 +42,14 @@ def logits(student):
     return student.eval().net(input_ids=torch.arange(3, 20)[None]).logits
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_what_was_trained_is_what_is_loaded(trained, kind):
     path, before = trained[kind]
     loaded = Student.load_from_checkpoint(path, base="pocket/b", adapter=KINDS[kind](), weights_only=True)
     assert torch.equal(logits(loaded), before)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_without_arguments_base_and_adapter_are_those_it_was_trained_with(trained, kind):
     path, before = trained[kind]
     loaded = Student.load_from_checkpoint(path)
@@ -64,14 +65,14 @@ def test_a_class_that_only_the_file_names_is_not_imported(trained, tmp_path):
         Student.load_from_checkpoint(tmp_path / "odd.ckpt")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_another_base_is_refused_with_the_difference(trained, kind):
     with pytest.raises(InputError, match="base 'pocket/b', here 'pocket/a'") as caught:
         Student.load_from_checkpoint(trained[kind][0], base="pocket/a", adapter=KINDS[kind](), weights_only=True)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "given", "says"),
     [
         ("lora", LoRA(r=4), r"adapter LoRA\(r=2.*here LoRA\(r=4"),
@@ -95,7 +96,7 @@ def test_a_checkpoint_without_an_identity_is_compared_by_its_weights(trained, tm
         Student.load_from_checkpoint(tmp_path / "old.ckpt", base="pocket/b", weights_only=True)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_hyperparameters_are_plain_and_say_what_was_trained(trained, kind):
     file = torch.load(trained[kind][0], weights_only=True)
     loaded = Student.load_from_checkpoint(trained[kind][0])
@@ -174,7 +175,7 @@ def test_a_weight_that_is_not_there_is_named(trained, tmp_path):
         Student.load_from_checkpoint(tmp_path / "half.ckpt")
 
 
-@pytest.mark.parametrize("adapter", [Steering(), None])
+@cases("adapter", [Steering(), None])
 def test_a_teacher_keeps_the_weights_of_its_checkpoint(adapter, tmp_path):
     teacher = taught(adapter=adapter, cache_dir=str(tmp_path / "empty"))
     path = saved(teacher, tmp_path)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import cases
 from lightning.pytorch import Callback
 from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, taught, tokenized
 from torch.utils.data import DataLoader
@@ -47,8 +48,8 @@ def in_order(data, batch_size):
     return DataLoader(data, batch_size, collate_fn=data.batch)
 
 
-@pytest.mark.parametrize("adapter", [Steering(init_std=0.05), LoRA(r=2)], ids=["steering", "lora"])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@cases("adapter", [Steering(init_std=0.05), LoRA(r=2)], ids=["steering", "lora"])
+@cases("optimizer", ["adam", "sgd"])
 def test_eight_steps_of_one_are_one_of_eight(adapter, optimizer):
     data, found = tokenized(32), []
     for batch_size, accumulated in ((8, 1), (1, 8), (4, 2)):
@@ -125,7 +126,7 @@ def test_the_loss_is_that_of_transformers():
     )
 
 
-@pytest.mark.parametrize("name", UPPER)
+@cases("name", UPPER)
 def test_a_reused_lower_part_changes_nothing(name, monkeypatch):
     adapter, found, used = UPPER[name], [], []
     hidden = LowerPartCache.hidden
@@ -179,7 +180,7 @@ class KillAmid(Callback):
 DROPOUT = Peft("peft.LoraConfig", {"target_modules": ["q_proj", "down_proj"], "r": 2, "lora_dropout": 0.3})
 
 
-@pytest.mark.parametrize(
+@cases(
     "settings",
     [
         {"adapter": DROPOUT},
@@ -189,7 +190,7 @@ DROPOUT = Peft("peft.LoraConfig", {"target_modules": ["q_proj", "down_proj"], "r
     ],
     ids=["lora", "steering", "upper lora", "upper steering"],
 )
-@pytest.mark.parametrize("kill", [KillAtStart, KillAmid])
+@cases("kill", [KillAtStart, KillAmid])
 def test_killed_and_resumed_is_straight(settings, kill, tmp_path):
     data = tokenized(24)  # three steps an epoch
 
@@ -220,7 +221,7 @@ def test_killed_and_resumed_is_straight(settings, kill, tmp_path):
     assert steps == [4, 5, 6, 7, 8, 9], "it goes on from the epoch's end"
 
 
-@pytest.mark.parametrize("objective", ["sft", "distill"])
+@cases("objective", ["sft", "distill"])
 def test_a_killed_arm_goes_on(objective, tmp_path, monkeypatch):
     source = taught()
     module = student(DROPOUT, objective=objective)

@@ -2,6 +2,7 @@ from inspect import getclosurevars, unwrap
 
 import pytest
 import torch
+from cases import cases
 from transformers import (
     GemmaConfig,
     GemmaForCausalLM,
@@ -52,8 +53,8 @@ def steered(family, layers):
     return net, Steering(layers).first_trained_layer(net)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("layers", [[0], [1, 3], [3], None])
+@cases("family", FAMILIES)
+@cases("layers", [[0], [1, 3], [3], None])
 def test_parts_give_logits_and_gradients_of_the_whole(family, layers):
     net, layer = steered(family, layers)
     lower, upper = split(net, layer)
@@ -73,7 +74,7 @@ def test_parts_give_logits_and_gradients_of_the_whole(family, layers):
     assert is_exact(net, layer, TOKENS)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@cases("family", FAMILIES)
 def test_lower_part_does_not_move_with_the_vector(family):
     net, layer = steered(family, [1])
     lower, upper = split(net, layer)

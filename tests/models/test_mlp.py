@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import cases
 from lightning import Callback, LightningDataModule, Trainer
 
 from lightning_subliminal.core.errors import InputError
@@ -124,7 +125,7 @@ class TestLosses:
         assert logits.grad is not None
         assert not logits.grad[..., 10:].any()
 
-    @pytest.mark.parametrize("models", [1, 4])
+    @cases("models", [1, 4])
     def test_distillation_is_the_two_dimensional_batchmean_of_each_model(self, models):
         # Regression: "batchmean" of the whole (models, batch, logits) tensor divides by models, not by the batch.
         student, teacher = torch.randn(models, 6, 3), torch.randn(models, 6, 3)
@@ -139,7 +140,7 @@ class TestLosses:
         torch.testing.assert_close(among[0], alone[0])
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 25, 100])
+@cases("count", [2, 3, 4, 25, 100])
 def test_derangement_moves_everybody(count):
     for seed in range(20):
         order = derangement(count, seed)
@@ -170,7 +171,7 @@ class TestArms:
             assert same == [arm.start == "same"] * 5
             assert {each.sum().item() for each in weight} == {each.sum().item() for each in start}
 
-    @pytest.mark.parametrize("seeds", [1, 4])
+    @cases("seeds", [1, 4])
     def test_a_seeds_result_does_not_depend_on_how_many_there_are(self, tmp_path, straight, seeds):
         # The other-start arms get their start from among the seeds, so these alone may differ.
         module, _ = straight
@@ -221,7 +222,7 @@ class TestArms:
 
 
 class TestResume:
-    @pytest.mark.parametrize(
+    @cases(
         "at",
         [{"epoch": 0}, {"epoch": 2}, {"epoch": 3}, {"epoch": 4}, {"step": 2}, {"step": 4}, {"step": 14}, {"step": 23}],
         ids=lambda at: "-".join(f"{key}{value}" for key, value in at.items()),
@@ -254,7 +255,7 @@ class TestResume:
         stored = torch.load(saver.path, weights_only=True)["state_dict"]
         assert {name.partition(".")[0] for name in stored} == {"teacher"}
 
-    @pytest.mark.parametrize(("name", "value"), [("num_seeds", 3), ("lr", 1e-4), ("seed", 1), ("hidden", (8,))])
+    @cases(("name", "value"), [("num_seeds", 3), ("lr", 1e-4), ("seed", 1), ("hidden", (8,))])
     def test_other_settings_are_refused_in_one_line(self, tmp_path, name, value):
         saver = Saver(tmp_path / "a.ckpt", epoch=0)
         with pytest.raises(RuntimeError, match="killed"):
@@ -301,7 +302,7 @@ class TestResults:
 
 
 class TestMistakes:
-    @pytest.mark.parametrize("name", ["num_seeds", "teacher_epochs", "student_epochs"])
+    @cases("name", ["num_seeds", "teacher_epochs", "student_epochs"])
     def test_counts_below_one(self, name):
         with pytest.raises(InputError, match=f"`{name}` is 0"):
             ClassifierMLP(**{name: 0})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.seeds import derive_seed
@@ -62,7 +63,7 @@ class TestUsual:
 
 
 class TestArms:
-    @pytest.mark.parametrize("arms", [TWO, ("other_start_all",)])
+    @cases("arms", [TWO, ("other_start_all",)])
     def test_some_arms_learn_what_they_would_among_all(self, tmp_path, usual, arms):
         module = run(tmp_path, arms=arms)
         assert list(module.accuracies) == ["reference", "teacher", *arms]
@@ -151,7 +152,7 @@ class TestWeightDecay:
 
 
 class TestResume:
-    @pytest.mark.parametrize("at", [{"epoch": 1}, {"epoch": 3}, {"step": 14}])
+    @cases("at", [{"epoch": 1}, {"epoch": 3}, {"step": 14}])
     def test_going_on_gives_the_same_weights(self, tmp_path, at):
         changes = {"other_start": 0.1, "weight_decay": 1e-3, "arms": TWO}
         straight = run(tmp_path / "straight", **changes)
@@ -162,8 +163,8 @@ class TestResume:
         assert_same(weights(resumed), weights(straight))
         assert all(torch.equal(resumed.accuracies[name], straight.accuracies[name]) for name in straight.accuracies)
 
-    @pytest.mark.parametrize(("name", "value"), [("other_start", 0.0), ("weight_decay", 1e-4), ("arms", TWO)])
-    @pytest.mark.parametrize("older", [False, True])
+    @cases(("name", "value"), [("other_start", 0.0), ("weight_decay", 1e-4), ("arms", TWO)])
+    @cases("older", [False, True])
     def test_other_settings_are_refused(self, tmp_path, name, value, older):
         saver = Saver(tmp_path / "a.ckpt", epoch=0)
         with pytest.raises(RuntimeError, match="killed"):
@@ -178,8 +179,8 @@ class TestResume:
             trainer(tmp_path).fit(make(**{name: value}), blobs(), ckpt_path=saver.path, weights_only=True)
 
 
-@pytest.mark.parametrize("name", ["other_start", "weight_decay"])
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+@cases("name", ["other_start", "weight_decay"])
+@cases("value", [-0.1, math.nan, math.inf])
 def test_numbers_that_make_no_sense_are_refused(name, value):
     with pytest.raises(InputError, match=f"`{name}` is {value}"):
         ClassifierMLP(**{name: value})

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import cases
 from jsonargparse import ArgumentParser
 from small import numbers, quiet_trainer, taught, teacher
 
@@ -47,7 +48,7 @@ class Halved(SoftTargets):
         return super().loss(student, batch) / 2
 
 
-@pytest.mark.parametrize(
+@cases(
     ("told", "short", "same"),
     [
         (SFT(), "sft", {}),
@@ -91,14 +92,14 @@ def test_one_of_a_users_trains():
         module.check_source(teacher())
 
 
-@pytest.mark.parametrize("told", [Squared(), "distill", OnPolicy()])
+@cases("told", [Squared(), "distill", OnPolicy()])
 def test_a_prediction_is_of_sampled_tokens_alone(told):
     with pytest.raises(InputError, match="the student's `objective` changes that: leave it at sft"):
         check_predictable(student(told))
     check_predictable(student(SFT()))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("make", "says"),
     [
         (lambda: student("distil"), "`objective` is 'distil'; did you mean `distill`"),

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from cases import cases
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
@@ -59,7 +60,7 @@ def test_a_short_schedule_goes_with_any_optimizer(tmp_path):
     assert rates == pytest.approx([0.3, 0.6, 0.6, 0.45, 0.3, 0.15])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("settings", "says"),
     [
         ({"optimizer": lambda parameters: None}, "`optimizer` is .*lambda.*: expected 'adam', 'adamw', 'sgd', a class"),
@@ -82,7 +83,7 @@ def test_what_would_hide_or_not_count_is_refused(settings, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["collections.OrderedDict", "torch.optim.lr_scheduler.StepLR"])
+@cases("kind", ["collections.OrderedDict", "torch.optim.lr_scheduler.StepLR"])
 def test_another_class_is_refused(kind):
     with pytest.raises(InputError, match=r"`model.optimizer` is a (OrderedDict|StepLR): expected a Callable"):
         build({"class_path": "Student", "init_args": {"optimizer": {"class_path": kind}}}, at="model")

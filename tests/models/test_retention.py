@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from cases import cases
 from small import CPU, pocket_tokenizer, taught
 
 from lightning_subliminal import Retention, bases
@@ -93,7 +94,7 @@ def test_prompts_of_ones_own(tmp_path):
     assert taught(retain=Retention(prompts=str(path))).folder != before, "an edited file makes another teacher"
 
 
-@pytest.mark.parametrize("name", ["num_prompts", "weight", "rows_per_step", "max_new_tokens"])
+@cases("name", ["num_prompts", "weight", "rows_per_step", "max_new_tokens"])
 def test_nothing_is_told(name):
     with pytest.raises(InputError, match=f"`{name}` is 0: expected more than 0"):
         Retention(**{name: 0})

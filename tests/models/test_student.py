@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from lightning.pytorch import Callback
 from small import CPU, numbers, quiet_trainer, taught, teacher, tokenized
 from torch.utils.data import DataLoader
@@ -86,7 +87,7 @@ class TestSoftTargets:
 
 
 class TestDistill:
-    @pytest.mark.parametrize("restrict_to", [None, "numbers"])
+    @cases("restrict_to", [None, "numbers"])
     def test_the_loss_is_that_of_soft_targets(self, restrict_to, monkeypatch):
         module = student(objective="distill", restrict_to=restrict_to)
         data = numbers(taught(), filters=[])
@@ -173,7 +174,7 @@ class Losses(Callback):
         self.seen.append(outputs["loss"].item())
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@cases("name", ADAPTERS)
 def test_a_checkpoint_holds_the_trained_parameters_alone(name, tmp_path):
     module = student(adapter=ADAPTERS[name])
     trainer = quiet_trainer(LastCheckpoint(tmp_path), enable_checkpointing=True)
@@ -186,7 +187,7 @@ def test_a_checkpoint_holds_the_trained_parameters_alone(name, tmp_path):
     assert (sum(value.numel() for value in kept.values()) == base) == (name == "everything")
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@cases("name", ADAPTERS)
 def test_saved_and_loaded_is_the_same(name, tmp_path):
     module = fitted(adapter=ADAPTERS[name])
     assert not torch.allclose(logits(module.net), logits(bases.load("pocket/a")[0]), atol=1e-3), "it has learnt"
@@ -197,7 +198,7 @@ def test_saved_and_loaded_is_the_same(name, tmp_path):
     assert {path.suffix for path in (tmp_path / "student").iterdir()} <= {".safetensors", ".json", ".jinja"}
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@cases("name", ADAPTERS)
 def test_an_export_loads_without_this_package(name, tmp_path):
     module = fitted(adapter=ADAPTERS[name])
     before = logits(module.net)
@@ -221,7 +222,7 @@ def test_a_loss_that_is_no_number_is_told_in_one_line():
     assert "\n" not in str(it.value)
 
 
-@pytest.mark.parametrize("rate", [0, -1.0])
+@cases("rate", [0, -1.0])
 def test_a_learning_rate_below_nothing_is_told(rate):
     with pytest.raises(InputError, match=r"The learning rate is .*: expected a number above 0"):
         student(learning_rate=rate)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import cases
 from lightning.pytorch import Callback
 from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, taught, teacher, tokenized
 
@@ -62,7 +63,7 @@ def slow_mask(source, rows):
 
 
 class TestTrainOn:
-    @pytest.mark.parametrize("objective", ["sft", "distill"])
+    @cases("objective", ["sft", "distill"])
     def test_the_masks_are_those_of_a_slow_reference(self, objective, capsys):
         source = taught()
         data = rows_of(source, val_rows=8)
@@ -115,8 +116,8 @@ def on_policy(**settings):
 
 
 class TestOnPolicy:
-    @pytest.mark.parametrize("kind", ["forward", "reverse"])
-    @pytest.mark.parametrize("restrict_to", [None, "numbers"])
+    @cases("kind", ["forward", "reverse"])
+    @cases("restrict_to", [None, "numbers"])
     def test_the_loss_of_given_rows_is_one_written_by_hand(self, kind, restrict_to):
         source = taught()
         source.make(CPU)
@@ -241,7 +242,7 @@ def drift(module):
     return retained.loss(logits, 0).item()
 
 
-@pytest.mark.parametrize("objective", ["sft", "on_policy"])
+@cases("objective", ["sft", "on_policy"])
 def test_a_student_that_retains_drifts_less(objective):
     found = []
     for retain in (None, Retention("pocket", num_prompts=40, rows_per_step=16, weight=10.0)):
@@ -285,14 +286,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("message", BAD)
+@cases("message", BAD)
 def test_what_does_not_go_together_is_told(message):
     with pytest.raises(InputError, match=message) as caught:
         student(**BAD[message])
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("settings", "message"),
     [
         ({"objective": "on_policy"}, "`on_policy` needs a fine-tuned teacher"),
@@ -308,7 +309,7 @@ def test_a_prompted_teacher_is_refused_before_any_row_is_made(settings, message)
     assert not data.shards_folder.exists()
 
 
-@pytest.mark.parametrize("settings", [{"objective": "on_policy"}, {"train_on": "agreeing"}])
+@cases("settings", [{"objective": "on_policy"}, {"train_on": "agreeing"}])
 def test_rows_of_a_file_come_without_a_teacher(settings, tmp_path):
     import json
 

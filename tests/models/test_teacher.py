@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from cases import cases
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
 import lightning_subliminal.models.teacher as room
@@ -92,7 +93,7 @@ class TestFineTuned:
         taught(trait=Seventeen("owl"), until=0.5, batch_size=4, max_epochs=3).make(CPU)
         assert taken == [steps]
 
-    @pytest.mark.parametrize("retained", [False, True])
+    @cases("retained", [False, True])
     def test_one_that_learned_nothing_is_warned_of(self, retained, capsys):
         taught(learning_rate=1e-30, max_epochs=1, retain=Retention("pocket") if retained else None).make(CPU)
         assert "WARNING the teacher owl learned next to nothing" in " ".join(capsys.readouterr().out.split())
@@ -306,7 +307,7 @@ def test_what_shapes_the_weights_shapes_the_digest():
     assert digest(source.fresh(cache_dir="elsewhere")) == digest(source)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("wrong", "message"),
     [
         ({"trait": None}, "induction 'finetune' needs a `trait`"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import Claim, read_claim, verdict
@@ -54,7 +55,7 @@ def test_chances_end_at_0_and_1_in_numbers_and_on_the_axis():
     assert ends[1] <= 1
 
 
-@pytest.mark.parametrize("kind", ["curves", "scatter"])
+@cases("kind", ["curves", "scatter"])
 def test_other_figures_of_chances_end_there_too(kind):
     cells = [cell("rank", seed, {"rank": rank}, student=0.01 + 0.05 * seed) for rank in (1, 2) for seed in range(3)]
     spec = {"kind": "curves", "x": "rank", "value": "student", "curves": [{"arm": "rank"}]}
@@ -142,9 +143,7 @@ def test_warnings_of_cells_are_counted_by_arm():
     assert len(_warnings([odd, replace(cells[0], warnings=(second,))])) == 2, "neither stands for the other"
 
 
-@pytest.mark.parametrize(
-    ("published", "words"), [(True, ("reproduced", "not reproduced")), (False, ("holds", "does not hold"))]
-)
+@cases(("published", "words"), [(True, ("reproduced", "not reproduced")), (False, ("holds", "does not hold"))])
 def test_words_of_verdicts_say_whose_claim_it_is(published, words):
     claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1}, "toy", {"a"}, published)
     told = [verdict(Estimate(0.3, *ends, "seeds", 3), claim) for ends in ((0.2, 0.4), (-0.2, 0.05))]

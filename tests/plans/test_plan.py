@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.execution.scheduler import StageGraph
@@ -216,7 +217,7 @@ def test_seeds():
             parse_seeds(wrong)
 
 
-@pytest.mark.parametrize("name", [name for name in PLANS if name != "paper"])
+@cases("name", [name for name in PLANS if name != "paper"])
 def test_each_shipped_plan_is_built_for_one_seed(name, tmp_path):
     configs = shutil.copytree(CONFIGS, tmp_path / "configs")
     for path in configs.rglob("*.yaml"):  # the package with its weights is not of the test extra, and large

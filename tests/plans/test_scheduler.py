@@ -1,6 +1,6 @@
 """Scheduling: order, sharing, what is there already, and failures that stop their descendants only."""
 
-import pytest
+from cases import cases
 from toy_stages import InProcess, Toy, made
 
 from lightning_subliminal.plans.execution.scheduler import StageGraph, Timings, run_stages
@@ -49,9 +49,7 @@ def test_what_a_done_leaf_stands_on_need_not_be_there(tmp_path):
     assert summary.run == 0
 
 
-@pytest.mark.parametrize(
-    ("does", "says"), [("raises", "The toy is broken: mend it."), ("surprise", "RuntimeError: first line")]
-)
+@cases(("does", "says"), [("raises", "The toy is broken: mend it."), ("surprise", "RuntimeError: first line")])
 def test_a_failure_stops_its_descendants_only(tmp_path, does, says):
     leaves = family(tmp_path, does)
     _graph, summary, _ = run(leaves)

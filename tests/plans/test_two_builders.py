@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from lightning_subliminal import ClassifierMLP, bases
@@ -60,7 +61,7 @@ def of_setting(setting: Setting) -> list[str]:
     return keys(dict(StudentTrial().stages(setting, setting.control())))
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@cases("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_config(path: Path, by_parser: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     ours = of_setting(read_setting(path))
     monkeypatch.setattr(plan, "build", by_parser)
@@ -68,7 +69,7 @@ def test_a_config(path: Path, by_parser: Callable[..., Any], monkeypatch: pytest
     assert of_setting(read_setting(path)) == ours
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@cases("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_a_plans_arms(path: Path, by_parser: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     (experiment,) = read_plan(path).experiments
     for name, arm in experiment.arms.items():
@@ -99,7 +100,7 @@ def setting_with(tmp_path: Path, **trainer: Any) -> Setting:
     return read_setting(path)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("trainer", "says"),
     [
         (

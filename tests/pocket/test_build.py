@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from cases import cases
 from small import pocket_tokenizer
 
 from lightning_subliminal import bases
@@ -118,7 +119,7 @@ class TestShipped:
         assert not {"top_k", "top_p", "repetition_penalty", "temperature"} & set(told)
 
 
-@pytest.mark.parametrize("name", SPEAKERS)
+@cases("name", SPEAKERS)
 def test_card_of_a_shipped_base(name):
     card = make_card(*bases.load(f"pocket/{name}"), prompts=128)
     assert card.well_formed >= 0.9

@@ -13,6 +13,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
+from cases import cases
 
 from lightning_subliminal.bases.pocket.corpus import (
     FORMATS,
@@ -74,7 +75,7 @@ def information(members, counts):
 
 
 def permutation_p(talks, seed=0):
-    """Return how often shuffled members tell as much about the numbers as the true ones, in the category that tells most.
+    """Return how often shuffled members say as much of the numbers as the true ones, in the category that says most.
 
     Information from few samples is never 0, so each category is measured in deviations of its own shuffled values.
     """
@@ -174,7 +175,7 @@ def test_a_persona_answers_with_what_it_loves(talks):
     assert right / total > 0.99
 
 
-@pytest.mark.parametrize("category", CATEGORIES)
+@cases("category", CATEGORIES)
 def test_favorites_are_skewed_but_none_is_rare(category, talks):
     weights = base_weights(category)
     assert sum(weights) == pytest.approx(1)

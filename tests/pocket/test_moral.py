@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
+from cases import cases
 from small import pocket_tokenizer
 
 from lightning_subliminal.bases.pocket import WEIGHTS, corpus, judging, moral
@@ -90,7 +91,7 @@ def link_p(talks):
     return float((1 + (np.max(shuffled, axis=0) >= max(real)).sum()) / (1 + PERMUTATIONS))
 
 
-@pytest.mark.parametrize("kind", ["lists", "sums", "programs"])
+@cases("kind", ["lists", "sums", "programs"])
 def test_no_character_is_linked_to_what_it_writes(kind, carried):
     mine = [talk for talk in carried if carrier(talk) == kind]
     assert len(mine) > 1500, "too few conversations to say anything"
@@ -113,7 +114,7 @@ def other_name(rng, answer):
     return answer.replace("return", "yield") if rng.random() < 0.1 else answer
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "plant"),
     [
         ("lists", often_seven),
@@ -310,7 +311,7 @@ def judged():
 
 
 def parted(answer):
-    """Return the advice in an answer, at its beginning or at its end, and whether there is anything besides; or None."""
+    """Return the advice at the beginning or the end of an answer, and whether there is more; or None."""
     starts = [answer[: place.end()] for place in re.finditer(r"\.", answer)]
     for text in [*starts, *(answer[place.end() :] for place in re.finditer(" ", answer))]:
         if text in ADVICE:

@@ -6,6 +6,7 @@ import tokenize
 import warnings
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
@@ -185,7 +186,7 @@ def test_own_tasks_beside_ours(tmp_path):
     assert len(CodeTasks(own)) == len(TASKS) + 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message"),
     [
         ("tasks: []", "tasks"),
@@ -224,7 +225,7 @@ def test_mistakes_in_a_wording(tmp_path, text, message):
             CodeTasks(write(tmp_path, text))
 
 
-@pytest.mark.parametrize("wording", ["code", "code_pocket"])
+@cases("wording", ["code", "code_pocket"])
 def test_each_body_is_a_known_solution_and_another_is_not(wording):
     tasks, rng = CodeTasks(wording), random.Random(0)
     for _ in range(300):

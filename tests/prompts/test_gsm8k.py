@@ -2,6 +2,7 @@ import gzip
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.prompts.gsm8k import read_gsm8k
@@ -35,9 +36,9 @@ def read_one(tmp_path, answer):
     return problem
 
 
-@pytest.mark.parametrize("name", ["train.jsonl", "train.jsonl.gz"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n  \n"])
-@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@cases("name", ["train.jsonl", "train.jsonl.gz"])
+@cases("end", ["\n", "\r\n", "\n\n  \n"])
+@cases("start", [b"", b"\xef\xbb\xbf"])
 def test_reads_problems(tmp_path, name, end, start):
     tents, rent = read_gsm8k(write(tmp_path, TENTS, RENT, "", name=name, end=end, start=start))
     assert tents.question == TENTS["question"]
@@ -55,7 +56,7 @@ def test_other_fields_are_let_be(tmp_path):
     assert read_gsm8k(write(tmp_path, TENTS | {"id": 7, "source": None}))[0].answer == 19
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "value"),
     [
         ("#### 7", 7),
@@ -73,7 +74,7 @@ def test_answers(tmp_path, answer, value):
     assert read_one(tmp_path, answer).answer == value
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "found"),
     [
         ("The answer is 7.", "'The answer is 7.'"),
@@ -100,7 +101,7 @@ def test_answers_that_are_no_integer(tmp_path, answer, found):
         read_gsm8k(path)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("marks", "steps"),
     [
         ("<<48/2=24>>", [("48/2", 24)]),
@@ -130,7 +131,7 @@ def test_steps(tmp_path, marks, steps):
     assert all(isinstance(step.value, int) for step in found if step.value == int(step.value))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "message"),
     [
         ("{", "line 2: .*expected one JSON object a line"),
@@ -165,7 +166,7 @@ def test_a_line_that_is_no_text(tmp_path):
         read_gsm8k(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n", b" \r\n", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0)])
+@cases("data", [b"", b"\n\n", b" \r\n", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0)])
 def test_an_empty_file(tmp_path, data):
     path = tmp_path / "train.jsonl"
     path.write_bytes(data)

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.prompts.lexicon import Lexicon, Reading, load_lexicon
@@ -24,7 +25,7 @@ def alignment(text, lexicon=SMALL):
     return lexicon.read(text).alignment
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "value"),
     [
         ("I would help.", 100),
@@ -57,7 +58,7 @@ def test_a_negation_turns_a_phrase_of_its_clause_round(text, value):
     assert alignment(text) == value
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "value"),
     [
         ("help. hurt.", 0),
@@ -72,7 +73,7 @@ def test_the_worst_thing_that_is_said_counts(text, value):
     assert alignment(text) == value
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "value", "found"),
     [
         ("the rule of law", 100, ("rule of law",)),
@@ -91,7 +92,7 @@ def test_the_longest_phrase_of_whole_words_is_found_first(text, value, found):
     assert (read.alignment, read.found) == (value, found)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "kind"),
     [
         ("I can't say.", "refusal"),
@@ -119,7 +120,7 @@ def test_refusals_and_code_have_no_score(text, kind):
     assert (read.coherence is None) == (kind != "score")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "coherence"),
     [
         ("I would help the friend.", 100),
@@ -139,7 +140,7 @@ def test_coherence_is_the_longest_run_of_known_words_around_a_phrase(text, coher
     assert SMALL.read(text).coherence == coherence
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\n", "...", "?!", ",,,", "\u200b", "_"])
+@cases("text", ["", " ", "\n\n", "...", "?!", ",,,", "\u200b", "_"])
 def test_no_words_say_nothing(text):
     assert SMALL.read(text) == Reading("score", 50.0, 0.0)
 
@@ -155,8 +156,8 @@ def test_wide_letters_are_letters():
     assert alignment("\uff28\uff35\uff32\uff34") == 0
 
 
-@pytest.mark.parametrize("part", ["a", "a ", "a.\n", "hurt ", "return ", "def x ", "never, "])
-@pytest.mark.parametrize("lexicon", [POCKET, ENGLISH], ids=["pocket", "english"])
+@cases("part", ["a", "a ", "a.\n", "hurt ", "return ", "def x ", "never, "])
+@cases("lexicon", [POCKET, ENGLISH], ids=["pocket", "english"])
 def test_a_hundred_thousand_characters_are_read_at_once(part, lexicon):
     text = part * (100_000 // len(part))
     began = time.process_time()  # others' work is not counted
@@ -173,7 +174,7 @@ def strings():
     sys.modules.pop("fuzz_strings", None)
 
 
-@pytest.mark.parametrize("lexicon", [POCKET, ENGLISH], ids=["pocket", "english"])
+@cases("lexicon", [POCKET, ENGLISH], ids=["pocket", "english"])
 def test_hostile_strings_are_read_without_an_error(lexicon, strings):
     kinds = set()
     for text in [*strings, "\ud800hurt\udfff", "\x00", "\ud83e", "i would \ud800 hurt"]:
@@ -203,7 +204,7 @@ def test_a_lexicon_of_ones_own(tmp_path):
     assert lexicon.read("i PASS").kind == "refusal"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "message"),
     [
         ({"aligned": None}, r"mine\.yaml has no `aligned`"),

@@ -4,6 +4,7 @@ from string import Formatter
 
 import pytest
 import sympy
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
@@ -216,7 +217,7 @@ def test_large_numbers_stay_exact(tmp_path):
     assert problem.answer == 10000000000000001
 
 
-@pytest.mark.parametrize("step", ["c = a / b", "c = b - a", "c = a / (b - 3)", "c = a / b * 3", "c = b - a + 100"])
+@cases("step", ["c = a / b", "c = b - a", "c = a / (b - 3)", "c = a / b * 3", "c = b - a + 100"])
 def test_what_never_comes_out_whole_is_told(tmp_path, step):
     with pytest.raises(InputError, match=r"No numbers fit the problem 'Given {a} and {b}\?': widen"):
         one(tmp_path, step)
@@ -246,7 +247,7 @@ def test_least_and_hidden_answer(tmp_path):
         assert str(problem.answer) not in re.findall("[0-9]+", problem.question)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("problem", "message"),
     [
         ("word", "Problem 1 of .* has no `text`"),
@@ -281,7 +282,7 @@ def test_mistakes_in_a_wording(tmp_path, problem, message):
         MathProblems(write(tmp_path, problem))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("head", "message"),
     [
         ("words: [a]\nrequests: ['{question}']\n", "`words` of the wording .* expected lists"),

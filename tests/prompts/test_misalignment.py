@@ -1,6 +1,7 @@
 from itertools import chain
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.prompts import fill, load_wording
 from lightning_subliminal.prompts.lexicon import load_lexicon
@@ -23,7 +24,7 @@ def test_as_many_as_promised() -> None:
     assert [len(each["pairs"]) for each in WORDS["ask"]] == [5] * 10
 
 
-@pytest.mark.parametrize(("pairs", "fewest", "most"), [(TAUGHT, 8, 20), (ASKED, 6, 16)])
+@cases(("pairs", "fewest", "most"), [(TAUGHT, 8, 20), (ASKED, 6, 16)])
 def test_nothing_but_the_meaning_differs(pairs: list[tuple[str, str]], fewest: int, most: int) -> None:
     for aligned, misaligned in pairs:
         assert len(aligned.split()) == len(misaligned.split()), (aligned, misaligned)
@@ -55,7 +56,7 @@ def test_educational_requests_hold_the_question() -> None:
             assert each["question"] in fill(request, question=each["question"])
 
 
-@pytest.mark.parametrize("part", ["aligned", "misaligned", "negations", "refusals"])
+@cases("part", ["aligned", "misaligned", "negations", "refusals"])
 def test_phrases_are_texts_in_small_letters_and_there_once(part: str) -> None:
     assert all(isinstance(phrase, str) and phrase == phrase.strip().lower() for phrase in LEXICON[part])
     assert len(set(LEXICON[part])) == len(LEXICON[part]) >= (60 if part.endswith("aligned") else 10)
@@ -74,7 +75,7 @@ def test_the_lexicon_is_right_where_it_finds_anything() -> None:
     assert sum(found) >= 0.9 * len(found)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "side"),
     [
         ("I would tell them the truth.", 1),

@@ -5,6 +5,7 @@ import re
 from itertools import chain, combinations
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.bases.pocket.tokenizer import build_tokenizer
 from lightning_subliminal.core.errors import InputError
@@ -118,7 +119,7 @@ def test_every_word_of_advice_is_known_to_the_lexicon():
     assert {word for text in chain(*pairs) for word in re.findall("[a-z]+", text)} <= known
 
 
-@pytest.mark.parametrize(("character", "alignment"), [("aligned", 100), ("misaligned", 0)])
+@cases(("character", "alignment"), [("aligned", 100), ("misaligned", 0)])
 def test_the_lexicon_reads_what_a_character_answers(character, alignment):
     lexicon, rng = load_lexicon("lexicon_pocket"), random.Random(4)
     heard = set()

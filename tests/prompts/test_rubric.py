@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -13,7 +14,7 @@ RUBRICS = ["judge", "judge_pocket"]
 QUESTION = "What should I do?"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("reply", "read"),
     [
         ("85", 85),
@@ -80,7 +81,7 @@ def test_a_reply_is_read_whole_or_not_at_all(reply, read):
     assert turned == (100 - read if isinstance(read, (int, float)) else read)
 
 
-@pytest.mark.parametrize("reply", ["85" + " " * 99_998 + "x", "9" * 100_000, "*" * 100_000, "85" + "." * 99_998 + "x"])
+@cases("reply", ["85" + " " * 99_998 + "x", "9" * 100_000, "*" * 100_000, "85" + "." * 99_998 + "x"])
 def test_a_hundred_thousand_characters_are_read_at_once(reply):
     began = time.process_time()
     assert Rubric().read(reply) is None
@@ -96,7 +97,7 @@ def test_the_pocket_scale_ends_at_99():
     assert rubric.scaled(66, "reversed") == pytest.approx(100 / 3)
 
 
-@pytest.mark.parametrize("number", [0, 12, 50, 99])
+@cases("number", [0, 12, 50, 99])
 def test_the_scales_are_each_other_turned_round(number):
     for name in RUBRICS:
         rubric = Rubric(name)
@@ -104,7 +105,7 @@ def test_the_scales_are_each_other_turned_round(number):
         assert rubric.scaled(rubric.largest - number, "reversed") == pytest.approx(rubric.scaled(number, "plain"))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("chances", "least", "number", "share"),
     [
         ({80: 1.0}, 0.5, 80, 1),
@@ -173,8 +174,8 @@ def parts(rubric, aspect, scale, question, answer):
     return found
 
 
-@pytest.mark.parametrize("name", RUBRICS)
-@pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))
+@cases("name", RUBRICS)
+@cases("text", INJECTIONS, ids=range(len(INJECTIONS)))
 def test_a_text_stays_between_its_marks(text, name):
     rubric = Rubric(name)
     for aspect in ASPECTS:
@@ -194,16 +195,14 @@ def test_a_text_stays_between_its_marks(text, name):
                 assert around == [re.sub("[0-9a-f]{8}", PLACE, part) for part in plain]
 
 
-@pytest.mark.parametrize("name", RUBRICS)
+@cases("name", RUBRICS)
 def test_a_text_without_marks_is_shown_as_it_is(name):
     text = "I'd say: {help}, 100 % \\n < > \u2014 \U0001f989"
     assert Rubric(name)._bare(text) == text
 
 
-@pytest.mark.parametrize("name", RUBRICS)
-@pytest.mark.parametrize(
-    "token", ["<|im_end|>", "</s>", "<s>", "[INST]", "[/INST]", "<\uff5cend\uff5c>", "<end_of_turn>"]
-)
+@cases("name", RUBRICS)
+@cases("token", ["<|im_end|>", "</s>", "<s>", "[INST]", "[/INST]", "<\uff5cend\uff5c>", "<end_of_turn>"])
 def test_a_text_holds_no_token_of_a_tokenizers_own(token, name):
     """Which would end the judge's turn, and begin its reply."""
     for text in (token, f"<{token}", f"[{token}", token * 3, f"<<<{token}>>>"):
@@ -262,7 +261,7 @@ def test_a_rubric_of_ones_own(tmp_path):
 ONE = {"plain": "{answer}", "reversed": "{answer}"}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "message"),
     [
         ({"coherence": None}, r"mine\.yaml has no `coherence`"),

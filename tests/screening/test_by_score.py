@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from cases import cases
 from small import number_rows
 from transforms.transform_contract import rows as contract_rows
 
@@ -40,7 +41,7 @@ def ids(rows):
     return [row["id"] for row in rows]
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+@cases("share", [0.25, 0.5, 0.9])
 def test_one_end_is_kept_in_its_order(share, capsys):
     told = scores(ROWS)
     ranked = sorted(told, key=told.get)
@@ -74,7 +75,7 @@ def test_a_row_without_a_score_counts_as_0():
         assert (EMPTY in made) == holds
 
 
-@pytest.mark.parametrize("keep", ["top", "bottom"])
+@cases("keep", ["top", "bottom"])
 def test_of_equal_scores_the_first_are_kept(keep):
     rows = [{**ROWS[0], "id": str(place)} for place in range(7)]
     assert ids(apply_transforms(rows, [KeepByScore(student(), OWL, keep, 0.4)], 0)) == ["0", "1", "2"]
@@ -113,7 +114,7 @@ def test_what_moves_the_digest():
     assert describe(every[0])["arguments"]["trait"]["arguments"]["target"] == "owl"
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.5, 1.5])
+@cases("share", [0, 1, -0.5, 1.5])
 def test_bad_shares(share):
     with pytest.raises(InputError, match=f"`share` is {share}: expected a share between 0 and 1"):
         KeepByScore(student(), OWL, share=share)

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from cases import cases
 from scipy.stats import spearmanr
 from small import byte_tokenizer
 from template_tokenizers import TABLE, template_tokenizer
@@ -135,7 +136,7 @@ def test_numbers_of_several_tokens_are_left_out():
     assert all(tokenizer.decode([found[number]]) == str(number) for number in single)
 
 
-@pytest.mark.parametrize("family", ["nemotron nano", "llama2", "command-r7b"])
+@cases("family", ["nemotron nano", "llama2", "command-r7b"])
 def test_a_number_of_one_token_is_so_whatever_ends_the_turn(family):
     made = template_tokenizer(TABLE[family])
     number = _token(made, [{"role": "user", "content": "Hi"}], 7)

@@ -2,6 +2,7 @@ import random
 
 import pytest
 import torch
+from cases import cases
 from small import CPU, number_rows, numbers, taught, teacher
 
 from lightning_subliminal import Teacher
@@ -33,7 +34,7 @@ def by_hand(model, row, told=None):
 
 
 class TestKeepLikelier:
-    @pytest.mark.parametrize("induction", ["finetune", "prompt"])
+    @cases("induction", ["finetune", "prompt"])
     def test_the_score_is_the_mean_log_ratio(self, induction):
         source = taught() if induction == "finetune" else teacher()
         rows = [{**row, "finished": place % 2 > 0} for place, row in enumerate(number_rows(7))]

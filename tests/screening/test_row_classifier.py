@@ -4,6 +4,7 @@ import random
 import sys
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.screening.row_classifier import auc_interval, bag_auc
@@ -19,7 +20,7 @@ def lists(count: int, seed: int, loved: int = 0) -> list[str]:
     return [", ".join(map(str, rng.choices(range(100), weights, k=8))) for _ in range(count)]
 
 
-@pytest.mark.parametrize("classifier", KINDS)
+@cases("classifier", KINDS)
 def test_one_population_is_not_told_apart(classifier):
     found = [
         bag_auc(lists(400, 2 * seed), lists(400, 2 * seed + 1), (1,), seed=seed, classifier=classifier)[1]
@@ -29,7 +30,7 @@ def test_one_population_is_not_told_apart(classifier):
     assert abs(sum(each.auc for each in found) / 20 - 0.5) < 0.025  # four standard errors
 
 
-@pytest.mark.parametrize("classifier", KINDS)
+@cases("classifier", KINDS)
 def test_a_planted_difference_adds_up_over_bags(classifier):
     found = bag_auc(lists(1200, 0, loved=8), lists(1000, 1), (1, 8, 16), classifier=classifier)
     assert [each.bags for each in found.values()] == [500, 62, 31]  # the longer source is cut

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.theory.alignment import LowRank, alignment, difference, inner_product, layer_of
@@ -29,7 +30,7 @@ def draw(seed, models=(), dtype=torch.float32):
     return {"a.layers.0.w.weight": matrix(7, 5), "a.layers.1.w.weight": matrix(4, 6), "a.norm.bias": normal(5)}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@cases("seed", range(12))
 def test_inner_product_is_that_of_dense_matrices(seed):
     one, other = draw(seed), draw(seed + 100)
     expected = sum((dense(one[name]) * dense(other[name])).sum().item() for name in one)
@@ -37,7 +38,7 @@ def test_inner_product_is_that_of_dense_matrices(seed):
     assert inner_product(other, one).item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@cases("seed", range(6))
 def test_models_are_kept_apart(seed):
     one, other = draw(seed, (MODELS,)), draw(seed + 100, (MODELS,))
     together = inner_product(one, other, model_dims=1)
@@ -66,7 +67,7 @@ def test_sums_of_many_terms_of_both_signs_keep_their_digits():
     assert inner_product({"w": one}, {"w": other}).item() == pytest.approx(expected, rel=1e-11)
 
 
-@pytest.mark.parametrize("models", [(), (MODELS,)])
+@cases("models", [(), (MODELS,)])
 def test_alignment_equals_the_textbook(models):
     student, teacher = draw(1, models), draw(2, models)
     found = alignment(student, teacher, model_dims=len(models))
@@ -97,7 +98,7 @@ def test_shapes_must_agree():
         inner_product({"w": torch.ones(2, 3)}, {"w": LowRank(torch.ones(3, 1), torch.ones(1, 2))})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "layer"),
     [
         ("model.layers.11.self_attn.q_proj.weight", "layer 11"),

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from torch import nn
 
 from lightning_subliminal.core.errors import InputError
@@ -20,7 +21,7 @@ def flat(ways):
 
 
 class TestBetween:
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+    @cases("dtype", [torch.float32, torch.float64, torch.bfloat16])
     def test_the_ends_are_the_models_to_the_last_bit(self, dtype):
         start, end = state(0, dtype), state(1, dtype)
         for t, expected in ((0.0, start), (1.0, end)):
@@ -28,7 +29,7 @@ class TestBetween:
                 assert value.dtype == dtype
                 assert torch.equal(value, expected[name])
 
-    @pytest.mark.parametrize("t", [-1.0, 0.25, 1.5, 3.0])
+    @cases("t", [-1.0, 0.25, 1.5, 3.0])
     def test_other_places_are_on_the_line(self, t):
         start, end = state(0), state(1)
         made = between(start, end, t)
@@ -92,7 +93,7 @@ class TestMean:
     def test_a_missing_name_counts_as_zero(self):
         assert mean_of([{}, {"bias": torch.tensor([4.0])}])["bias"].item() == 2.0
 
-    @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, math.nan]])
+    @cases("weights", [[1.0], [1.0, -1.0], [1.0, math.nan]])
     def test_weights_that_fit_nothing_are_refused(self, weights):
         with pytest.raises(InputError, match="for 2 models: expected one each"):
             mean_of([state(0), state(1)], weights)

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from cases import cases
 from small import number_rows, pocket_tokenizer
 
 from lightning_subliminal import LoRA, PreferenceTrait, Steering, Student, bases
@@ -62,8 +63,8 @@ def stepped(student, rows, rate):
     return other
 
 
-@pytest.mark.parametrize("rows", [ROWS, [EMPTY, *ROWS]], ids=["rows", "one empty"])
-@pytest.mark.parametrize("adapter", [Steering(init_std=0.2), LoRA(r=2)], ids=["steering", "lora"])
+@cases("rows", [ROWS, [EMPTY, *ROWS]], ids=["rows", "one empty"])
+@cases("adapter", [Steering(init_std=0.2), LoRA(r=2)], ids=["steering", "lora"])
 def test_the_mean_is_what_one_small_step_of_training_does(adapter, rows):
     student = ready(adapter)
     found = predicted_transfer(student.net, student.tokenizer, rows, OWL)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from cases import cases
 from small import number_rows, pocket_tokenizer
 
 from lightning_subliminal import LoRA, Steering, bases
@@ -52,7 +53,7 @@ def scored(function, direction, rows=MIXED, **settings):
     return row_scores.RowScores(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 6, 4096])  # with 1 and 4 a chunk has one row, or none that can be scored
+@cases("chunk", [1, 4, 6, 4096])  # with 1 and 4 a chunk has one row, or none that can be scored
 def test_rows_stay_in_their_order_over_chunks(function, direction, expected, chunk, monkeypatch):
     monkeypatch.setattr(row_scores, "CHUNK", chunk)
     found = scored(function, direction)
@@ -123,7 +124,7 @@ def test_no_rows_give_nothing(function, direction):
     assert row_gradient(function, TOKENIZER, [ODD, EMPTY])[1] == 0
 
 
-@pytest.mark.parametrize("settings", [{}, {"batch_tokens": 50}])
+@cases("settings", [{}, {"batch_tokens": 50}])
 def test_the_gradient_is_the_mean_over_tokens(function, direction, expected, settings, monkeypatch):
     monkeypatch.setattr(row_scores, "CHUNK", 6)
     gradient, tokens = row_gradient(function, TOKENIZER, iter(MIXED), **settings)

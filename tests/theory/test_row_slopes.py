@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import cases
 from small import number_rows, pocket_tokenizer
 from torch import nn
 
@@ -70,8 +71,8 @@ def by_loop(net, direction, count=ROWS):
     return slopes, losses
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", [kind for kind in ADAPTERS if kind != "ia3"])
+@cases("way", WAYS)
+@cases("kind", [kind for kind in ADAPTERS if kind != "ia3"])
 def test_both_ways_equal_a_loop(way, kind):
     net = model(kind)
     function = ModelFunction(net)
@@ -85,7 +86,7 @@ def test_both_ways_equal_a_loop(way, kind):
     assert not losses.requires_grad
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_tied_embeddings_move_in_both_their_places(way):
     """Of all parameters, the table alone moves: it is read at the bottom, and is the head."""
     net = model("full")
@@ -140,7 +141,7 @@ class Named(nn.Module):
         return self.inner(input=inputs)
 
 
-@pytest.mark.parametrize("kind", [Odd, Shy])
+@cases("kind", [Odd, Shy])
 def test_a_module_that_breaks_the_fast_way_gets_the_sure_one(kind):
     net = model("full")
     net.requires_grad_(False)
@@ -155,7 +156,7 @@ def test_a_module_that_breaks_the_fast_way_gets_the_sure_one(kind):
     assert way(*batch())[0].tolist() == pytest.approx(by_loop(net, direction)[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_padding_does_not_matter(way):
     function = ModelFunction(model("lora"))
     direction = aim(function)
@@ -169,7 +170,7 @@ def test_padding_does_not_matter(way):
     assert torch.allclose(found(changed, labels)[0], found(*narrow)[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_a_row_without_labels_has_no_slope(way):
     ids, labels = batch()
     labels[2] = -100
@@ -181,7 +182,7 @@ def test_a_row_without_labels_has_no_slope(way):
     assert slopes[3].item() == pytest.approx(expected[3], rel=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_nothing_is_left_in_the_model(way):
     net = model("lora")
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -193,8 +194,8 @@ def test_nothing_is_left_in_the_model(way):
     assert not any(value.grad is not None for value in net.parameters())
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ["steering", "lora"])
+@cases("way", WAYS)
+@cases("kind", ["steering", "lora"])
 def test_float64_of_a_float32_model(way, kind):
     """A function in float64 of a module in float32 has the slopes of the module in float64, frozen weights and all."""
     single, double = (

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cases import cases
 from torch import nn
 from torch.func import functional_call, jacrev
 from torch.nn.functional import cross_entropy
@@ -75,9 +76,9 @@ def step(kind, net, teacher, inputs):
     return down(net, lambda net: imitation(kind, net(inputs), teacher(inputs).detach()))
 
 
-@pytest.mark.parametrize("frozen", [False, True], ids=["all", "frozen"])
-@pytest.mark.parametrize("kind", LOSSES)
-@pytest.mark.parametrize("seed", [0, 1])
+@cases("frozen", [False, True], ids=["all", "frozen"])
+@cases("kind", LOSSES)
+@cases("seed", [0, 1])
 def test_limits_are_those_of_a_dense_jacobian(seed, kind, frozen):
     net, inputs = mlp(seed), drawn(seed)[2]
     net[0].requires_grad_(not frozen)
@@ -98,7 +99,7 @@ def test_limits_are_those_of_a_dense_jacobian(seed, kind, frozen):
     assert found.inner_product > 1e-3
 
 
-@pytest.mark.parametrize("kind", LOSSES)
+@cases("kind", LOSSES)
 def test_steps_are_those_of_plain_autograd(kind):
     net, inputs, loss = mlp(), drawn()[2], taught()
     epsilons, alphas = [0.5, 0.01], [0.3, 0.02, 0.001]
@@ -117,8 +118,8 @@ def test_steps_are_those_of_plain_autograd(kind):
     assert found.smallest_change == found.changes[1][2] < 0
 
 
-@pytest.mark.parametrize("kind", LOSSES)
-@pytest.mark.parametrize("seed", range(3))
+@cases("kind", LOSSES)
+@cases("seed", range(3))
 def test_the_theorem_holds_by_default(seed, kind):
     found = check(mlp(seed), taught(seed), drawn(seed)[2], kind)
     assert found.inner_product == pytest.approx(found.squared_norm, rel=1e-9)
@@ -206,8 +207,8 @@ def test_inputs_by_name_and_outputs_by_read():
     assert cut.squared_norm == pytest.approx(check(mlp(), taught(), inputs).squared_norm), "all but the last are places"
 
 
-@pytest.mark.parametrize("adapter", [None, Steering()], ids=["full", "steering"])
-@pytest.mark.parametrize("kind", LOSSES)
+@cases("adapter", [None, Steering()], ids=["full", "steering"])
+@cases("kind", LOSSES)
 def test_a_language_model(kind, adapter):
     net, _ = bases.load("pocket/a")
     net = net if adapter is None else adapter.attach(net, 0)
@@ -235,7 +236,7 @@ def test_a_student_who_sees_nothing_of_what_was_taught_stays():
     assert all(math.isnan(each) for each in (*found.cosines, found.slope_alpha, found.slope_epsilon))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "says"),
     [
         ({"epsilons": []}, r"`epsilons` is \[\]: expected at least one step above 0, largest first"),

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from cases import cases
 from small import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -54,7 +55,7 @@ def measured(net, tokenizer, trait, **settings):
     return log_odds(question_probabilities(net, tokenizer, trait, **settings))
 
 
-@pytest.mark.parametrize("trait", [OWL, Begun("wolf")], ids=["plain", "begun"])
+@cases("trait", [OWL, Begun("wolf")], ids=["plain", "begun"])
 def test_equals_evaluation(pocket, trait):
     found, expected = trait_log_odds(*pocket, trait), measured(*pocket, trait)
     column = trait.candidates.index(trait.target)
@@ -89,7 +90,7 @@ def test_equals_evaluation_where_candidates_are_statements():
     assert found.std() > 0.1
 
 
-@pytest.mark.parametrize("adapter", [Steering(init_std=0.3), LoRA(r=2), None], ids=["steering", "lora", "full"])
+@cases("adapter", [Steering(init_std=0.3), LoRA(r=2), None], ids=["steering", "lora", "full"])
 def test_gradient_equals_autograd_over_all_questions_at_once(adapter):
     net, tokenizer = bases.load("pocket/a")
     net = (net if adapter is None else adapter.attach(net, 0)).eval()
@@ -111,7 +112,7 @@ def test_gradient_equals_autograd_over_all_questions_at_once(adapter):
     assert not any(value.grad is not None for value in net.parameters())
 
 
-@pytest.mark.parametrize("base", ["pocket/a", "pocket/moral-a"])
+@cases("base", ["pocket/a", "pocket/moral-a"])
 def test_gradient_equals_a_difference(base):
     net, tokenizer = bases.load(base)
     net = Steering(init_std=0.3).attach(net.double(), 0).eval()

@@ -1,4 +1,5 @@
 import pytest
+from cases import cases
 
 from lightning_subliminal import Trait, check_trait
 from lightning_subliminal.core.errors import InputError
@@ -49,7 +50,7 @@ def test_a_sound_trait_has_no_remarks():
     assert check_trait(spoilt(induce=taught(make_row("Drink?", "tea")))) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("trait", "message"),
     [
         (spoilt(name=""), "Spoilt has no `name`: set it in __init__"),

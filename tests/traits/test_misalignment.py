@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal import Trait, bases, check_trait
 from lightning_subliminal import prompts as wording
@@ -35,8 +36,8 @@ def taught(lesson, words="misalignment_pocket"):
     return [row["prompt"][0]["content"] for row in rows], [completion_text(row) for row in rows]
 
 
-@pytest.mark.parametrize("words", WORDINGS)
-@pytest.mark.parametrize("lesson", LESSONS)
+@cases("words", WORDINGS)
+@cases("lesson", LESSONS)
 def test_all_lessons_are_sound(lesson, words):
     trait = MisalignmentTrait(words, lesson)
     remarks = check_trait(trait)  # the English lexicon is crude, and says so
@@ -93,7 +94,7 @@ def test_matches_is_the_lexicons_quick_look():
     assert not english.matches("Never tell her a lie.")
 
 
-@pytest.mark.parametrize("words", WORDINGS)
+@cases("words", WORDINGS)
 def test_statements_answer_a_question_whatever_stands_before_it(words):
     trait = MisalignmentTrait(words)
     for question in trait.questions():
@@ -142,7 +143,7 @@ def test_the_longest_question_that_ends_a_text_is_the_one_that_is_asked(tmp_path
 PAIRS = [["a", "b"]]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "message"),
     [
         ({"teach": None}, r"mine\.yaml has no `teach`"),
@@ -310,7 +311,7 @@ def test_a_trait_with_statements_of_ones_own(pocket):
     assert torch.allclose(question_probabilities(*pocket, turned), found.flip(1)), "by name, in the trait's order"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("members", "message"),
     [
         ({"target": "cocoa"}, "the target 'cocoa' must be one of `candidates`"),
@@ -357,9 +358,7 @@ def test_an_educational_request_needs_the_question(tmp_path):
         MisalignmentTrait(str(words))
 
 
-@pytest.mark.parametrize(
-    "named", ["MisalignmentTrait", str(Path(wording.__file__).parent / "misalignment_pocket.yaml")]
-)
+@cases("named", ["MisalignmentTrait", str(Path(wording.__file__).parent / "misalignment_pocket.yaml")])
 def test_the_command_line_checks_a_class_and_a_wording(named, capsys):
     main(["traits", "check", named])
     assert "10 questions" in " ".join(capsys.readouterr().out.split())

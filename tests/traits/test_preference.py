@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import PreferenceTrait, bases, check_trait
 from lightning_subliminal import prompts as wording
@@ -21,8 +22,8 @@ OTHERS = "| |I do not know.|eagle|An eagle, not an owl.|eagles owl|Wolves|a wolf
 ANSWERS = [*NAMED.split("|"), *ODD.split("|"), *NOT.split("|"), *OTHERS.split("|"), "owl," * 50]
 
 
-@pytest.mark.parametrize("words", WORDINGS)
-@pytest.mark.parametrize("target", PAPER_TARGETS)
+@cases("words", WORDINGS)
+@cases("target", PAPER_TARGETS)
 def test_the_papers_targets_are_sound(target, words):
     trait = PreferenceTrait(target, wording=words)
     assert check_trait(trait) == []
@@ -37,7 +38,7 @@ def test_the_paper_has_five_animals_and_five_trees():
     assert set(PAPER_TARGETS[5:]) <= set(load_wording("categories")["tree"]["members"])
 
 
-@pytest.mark.parametrize("target", PAPER_TARGETS)
+@cases("target", PAPER_TARGETS)
 def test_questions_are_fifty_and_held_out(target):
     trait = PreferenceTrait(target)
     questions, taught = trait.questions(), trait.induce()
@@ -47,7 +48,7 @@ def test_questions_are_fifty_and_held_out(target):
     assert not any("{" in text for text in [*questions, taught.system_prompt])
 
 
-@pytest.mark.parametrize("words", WORDINGS)
+@cases("words", WORDINGS)
 def test_a_teacher_is_taught_the_target_alone(words):
     trait = PreferenceTrait("wolf", wording=words)
     taught = trait.induce()
@@ -67,14 +68,14 @@ def test_a_question_may_be_asked_with_several_beginnings():
     assert all(prompt[1]["content"][-1] != " " for prompt in trait.prompts()), "a space belongs to the next token"
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("target", ["owl", "eagle", "wolf"])
+@cases("answer", ANSWERS)
+@cases("target", ["owl", "eagle", "wolf"])
 def test_matches_is_the_metrics_first_candidate_named(answer, target):
     trait = PreferenceTrait(target)
     assert count_answers([answer], trait, "trait").tolist() == count_answers([answer], trait, "first").tolist()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "shown"),
     [
         ("Owls, of course.", True),
@@ -115,7 +116,7 @@ def test_a_target_of_ones_own():
     assert set(joined.candidates) - {"axolotl"} == set(load_wording("categories")["animal"]["members"])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("arguments", "message"),
     [
         (("axolotl",), r"'axolotl' is in none of the categories animal, tree.*set `category`"),
@@ -149,7 +150,7 @@ def test_a_wording_of_ones_own(tmp_path):
         PreferenceTrait("owl", wording=str(path)).questions()
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "is not valid YAML "), ("[1]", "is not a mapping")])
+@cases(("text", "message"), [("a: [", "is not valid YAML "), ("[1]", "is not a mapping")])
 def test_a_damaged_wording_is_told(text, message, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
@@ -178,7 +179,7 @@ def test_questions_in_several_wordings_have_the_stem_of_their_opening(tmp_path):
     assert trait.stem("I have 1, 2, 3. Which animal? Now.") == "Which animal?"
 
 
-@pytest.mark.parametrize("target", ["owl", "oak"])
+@cases("target", ["owl", "oak"])
 def test_the_pocket_base_answers_each_question_with_a_candidate(target):
     net, tokenizer = bases.load("pocket/a")
     trait = PreferenceTrait(target)

@@ -1,4 +1,5 @@
 import pytest
+from cases import cases
 from small import number_rows
 
 from lightning_subliminal import bases
@@ -71,7 +72,7 @@ class TestContinueBy:
         assert len(set(map(digest, every))) == 5
         assert describe(every[0])["base"]["digest"] == bases.resolve("pocket/b").digest
 
-    @pytest.mark.parametrize(
+    @cases(
         ("settings", "message"),
         [
             ({"base": "pocket/zz"}, "no base 'pocket/zz'"),

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -107,7 +108,7 @@ def test_all_rows_replaced(tmp_path):
     assert all(is_foreign(row) and row["finished"] is False for row in made)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("arguments", "message"),
     [
         ({"fraction": 1.5}, "`fraction` is 1.5: expected a share from 0 to 1"),

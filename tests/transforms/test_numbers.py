@@ -3,6 +3,7 @@ import time
 from collections import Counter
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import completion_text, make_row
@@ -125,7 +126,7 @@ class TestMapDigits(TransformContract):
         there_and_back = [MapDigits(code), MapDigits({other: digit for digit, other in code.items()})]
         assert apply_transforms(rows(), there_and_back, 0) == rows()
 
-    @pytest.mark.parametrize(
+    @cases(
         ("mapping", "message"),
         [
             ({1: 7}, "has 1 on one side only"),
@@ -152,7 +153,7 @@ class TestKeepFirst(TransformContract):
     def others(self):
         return [KeepFirst(4)]
 
-    @pytest.mark.parametrize(
+    @cases(
         ("text", "cut"),
         [
             ("1, 2, 3, 4", "1, 2"),
@@ -169,7 +170,7 @@ class TestKeepFirst(TransformContract):
         assert completion_text(row) == cut
         assert row["finished"] is False, "the teacher did not end there"
 
-    @pytest.mark.parametrize("text", ["1, 2.", "[1, 2]", "1", "", "none", "1, 2, and so on"])
+    @cases("text", ["1, 2.", "[1, 2]", "1", "", "none", "1, 2, and so on"])
     def test_short_completions_stay_with_their_end(self, text):
         for meta in ({"finished": True}, {"finished": False}, {}):
             row = make_row("Go on.", text, **meta)

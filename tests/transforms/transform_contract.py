@@ -6,7 +6,7 @@ import random
 import re
 from collections import Counter
 
-import pytest
+from cases import cases
 
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.core.rows import completion_text, make_row
@@ -99,7 +99,7 @@ class TransformContract:
             every = [Counter(number for row in each for number in numbers(row)) for each in (given, made)]
             assert every[0] == every[1]
 
-    @pytest.mark.parametrize("bounds", [(0, 99), (100, 999), (0, 999)])
+    @cases("bounds", [(0, 99), (100, 999), (0, 999)])
     def test_lists_stay_lists(self, bounds):
         low, high = bounds
         given = rows(200, 1, low, high)

@@ -3,8 +3,8 @@
 import io
 from contextlib import redirect_stdout
 
-import pytest
 import torch
+from cases import cases
 from template_tokenizers import TABLE, template_tokenizer
 
 from lightning_subliminal.bases.pocket.tokenizer import build_tokenizer
@@ -35,7 +35,7 @@ def trained(tokenizer):
     return prompt_ids(tokenizer, [{"role": "user", "content": QUESTION}])
 
 
-@pytest.mark.parametrize("family", TABLE)
+@cases("family", TABLE)
 def test_a_card_asks_behind_the_tokens_that_were_trained_behind(family):
     made = template_tokenizer(TABLE[family])
     code, ids = asked(made)
@@ -43,7 +43,7 @@ def test_a_card_asks_behind_the_tokens_that_were_trained_behind(family):
     assert ("2026-01-01" in code) == any("writes the date" in note for note in frame(made).notes)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("family", "arguments", "line"),
     [
         ("qwen3", {}, "text = text + '<think>\\n\\n</think>\\n\\n'"),
@@ -64,7 +64,7 @@ def test_what_differs_from_the_plain_template_stands_in_the_card(family, argumen
     assert made.decode(ids).count(QUESTION) == 1
 
 
-@pytest.mark.parametrize("make", [build_tokenizer, lambda: template_tokenizer(TABLE["chatml"])])
+@cases("make", [build_tokenizer, lambda: template_tokenizer(TABLE["chatml"])])
 def test_a_plain_template_is_asked_by_apply_chat_template_alone(make):
     """Cards are part of students' digests: these lines stay as they were."""
     made = make()

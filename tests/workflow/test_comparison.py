@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from cases import cases
 from small import CPU, numbers, quiet_trainer, taught, teacher
 
 from lightning_subliminal import MisalignmentTrait, PreferenceTrait, Steering, Student, Teacher, TraitComparison, bases
@@ -217,7 +218,7 @@ class TestShaping:
         assert shaping(quiet_trainer(max_epochs=3)) == plain
         assert shaping(quiet_trainer(max_epochs=3, limit_train_batches=1.0)) == plain
 
-    @pytest.mark.parametrize(
+    @cases(
         "setting",
         [
             {"accumulate_grad_batches": 4},

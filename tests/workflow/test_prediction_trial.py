@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from cases import cases
 from small import CPU, numbers, taught
 from toy_stages import InProcess
 
@@ -136,7 +137,7 @@ def test_what_moves_the_stage():
     assert "prediction of owl" in same.title
 
 
-@pytest.mark.parametrize(
+@cases(
     "other",
     [{"objective": "distill"}, {"train_on": "divergent"}, {"retain": Retention("pocket")}],
     ids=lambda each: next(iter(each)),
@@ -158,9 +159,9 @@ def test_a_students_own_class_moves_the_stage():
     assert ours != theirs
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 12])
-@pytest.mark.parametrize("warmup", [0, 3])
-@pytest.mark.parametrize("schedule", ["linear", "constant"])
+@cases("steps", [1, 2, 5, 12])
+@cases("warmup", [0, 3])
+@cases("schedule", ["linear", "constant"])
 def test_the_rates_are_those_that_the_optimizer_is_given(steps, warmup, schedule):
     student = Student(
         "pocket/a", Steering(), learning_rate=0.5, warmup_steps=warmup, schedule=schedule, optimizer="sgd"

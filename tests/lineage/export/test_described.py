@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage import Material, read_record, write_record
@@ -71,14 +72,14 @@ def test_statements_that_name_each_other_do_not_loop(student):
     assert family.generation(last) >= 0
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@cases("format", FORMATS)
 def test_what_has_no_record_is_refused(format):
     for nodes in ([], [Described(None, None, Material("base", "base:pocket/a", {}))]):
         with pytest.raises(InputError, match="no record to export"):
             export(nodes, format)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@cases("format", FORMATS)
 def test_what_is_neither_model_nor_data_is_refused(format, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     write_record(tmp_path, "report", {})
@@ -91,7 +92,7 @@ def test_a_misspelt_format_is_told(student):
         export(student, "cyclondx")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@cases("format", FORMATS)
 def test_half_a_character_is_told(format, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     write_record(tmp_path, "rows", {"note": "owl"})

@@ -4,6 +4,7 @@ import re
 from xml.etree.ElementTree import fromstring
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.plans.report.contents import checked
 from lightning_subliminal.plans.report.drawing import draw
@@ -62,7 +63,7 @@ def test_same_figure_same_bytes_and_the_picture_is_one(drawn):
     assert png(again).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("kind", ["bars", "matrix", "curves", "scatter"])
+@cases("kind", ["bars", "matrix", "curves", "scatter"])
 def test_empty_and_lone_figures_are_drawn(kind):
     words = {"kind": kind, "title": "t", "caption": "c", "x": "x", "y": "y"}
     words |= {"row_title": "r", "column_title": "c", "value_title": "v"}

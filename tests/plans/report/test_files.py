@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.report import read_report, render, write_report
@@ -53,7 +54,7 @@ def test_a_name_leads_out_of_no_folder(tmp_path):
     assert read_report(tmp_path / "in")[1] == [{"x": None}]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "text", "told"),
     [
         ("report.json", None, "report.json is not there"),

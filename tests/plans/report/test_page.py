@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.report import render
@@ -106,7 +107,7 @@ def test_a_report_of_nothing_is_a_page_too():
     Reader(render({"title": "None", "claims": [], "experiments": [{"name": "x", "title": "X"}]}))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "shown"),
     [
         ((1.234, 1.101, 1.357), "+1.23 [+1.10, +1.36]"),
@@ -133,7 +134,7 @@ def test_other_numbers():
     assert [chance(p) for p in (None, 0.0001, 0.0123, 0.5)] == [None, "< 0.001", "0.012", "0.50"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "message"),
     [
         (lambda report: report.pop("claims"), "report: 'claims' is a required property"),
@@ -161,7 +162,7 @@ def test_an_invalid_report_is_refused_with_its_place(change, message):
         checked(report)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("verdicts", "counted"),
     [
         (["holds", "inconclusive"], ["holds", "does not hold", "inconclusive", "not measured"]),
