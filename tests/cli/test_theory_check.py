@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 from small import number_rows
 from theory_configs import OWL, digits_config, file_config, kept_rows, language_config, write
 from torch import nn
@@ -356,7 +357,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@cases("name", REFUSED)
 def test_mistakes_are_told_in_a_line_before_any_work(name, here, tmp_path, monkeypatch):
     make, words, says = REFUSED[name]
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))

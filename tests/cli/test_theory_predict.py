@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from scipy.stats import t as student_t
 from small import number_rows
 from theory_configs import FEW, OWL, digits_config, file_config, kept_rows, language_config
@@ -279,11 +280,11 @@ REFUSED = {
     "no config": (lambda folder: folder / "nowhere.yaml", {}, "nowhere.yaml is not there"),
     "no student": (digits_config, {}, "ClassifierMLP is not a Student"),
     "no trait": (no_trait, {}, "small.yaml: there is no trait to predict"),
-    "no such data": (language_config, {"data": "nowhere.jsonl"}, "nowhere.jsonl is not there"),
+    "no such data": (language_config, {"data": "nowhere.jsonl"}, "nowhere.jsonl does not exist"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@cases("name", REFUSED)
 def test_mistakes_are_told_in_a_line_before_any_work(name, here, tmp_path):
     make, words, says = REFUSED[name]
     with pytest.raises(InputError) as caught:

@@ -63,7 +63,7 @@ def test_what_is_plain_is_found(path: str) -> None:
     assert callable(import_path(path))
 
 
-@pytest.mark.parametrize("name", ["Popen", "run", "bound"])
+@cases("name", ["Popen", "run", "bound"])
 def test_another_name_hides_nothing(name: str, own: Path) -> None:
     with pytest.raises(InputError, match="may not be named in a config"):
         import_path(f"own_module_of_mine.{name}")
@@ -80,7 +80,7 @@ def test_a_class_of_ones_own_is_found_and_its_folder_stays(own: Path) -> None:
     assert str(own) in sys.path  # for its neighbours, and for workers
 
 
-@pytest.mark.parametrize(
+@cases(
     ("told", "says"),
     [
         ({"class_path": "own_module_of_mine.Plain"}, "`data` is a Plain: expected a LightningDataModule"),
@@ -90,7 +90,7 @@ def test_a_class_of_ones_own_is_found_and_its_folder_stays(own: Path) -> None:
             "`data.teacher` is a St",
         ),
         ({"class_path": "NumberSequences", "init_args": {"num_prompts": {"class_path": "Student"}}}, "plain value"),
-        ({"class_path": "NumberSequences", "init_args": {"filters": [{"class_path": "Student"}]}}, "give a Filter"),
+        ({"class_path": "NumberSequences", "init_args": {"filters": [{"class_path": "Student"}]}}, "expected a Filter"),
         ({"class_path": "NumberSequences", "init_args": {"transforms": [{"class_path": HANDLER}]}}, "may not be named"),
         ({"class_path": "own_module_of_mine.Mine"}, "`data` is a Mine: expected a LightningDataModule"),
         ({"class_path": "NumberSequences", "init_args": ["x"]}, "expected a mapping of NumberSequences's arguments"),
@@ -104,7 +104,7 @@ def test_a_class_is_called_only_where_it_is_expected(told: object, says: str, ow
         build(told, 0, "data", LightningDataModule)
 
 
-@pytest.mark.parametrize(
+@cases(
     "words",
     [
         ["--data.teacher.init_args.trait", "subprocess.Popen"],

@@ -140,10 +140,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(case, write, tmp_path):
+@cases("case", REFUSED)
+def test_refused(case, tmp_path):
     name, content, message = REFUSED[case]
-    path = write(name, content) if content is not None else str(tmp_path / name)
+    path = str(tmp_path / name)
+    if content is not None:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message) as caught:
         asked(path)
     assert "\n" not in str(caught.value)

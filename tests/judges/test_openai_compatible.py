@@ -335,7 +335,7 @@ def test_a_server_without_probabilities(make, tmp_path):
 # What may go wrong on the way
 
 
-@pytest.mark.parametrize(
+@cases(
     "odd",
     [
         *(Odd(status, "{}") for status in (408, 409, 425, 429, 500, 502, 503, 529)),
@@ -350,9 +350,10 @@ def test_a_server_without_probabilities(make, tmp_path):
     ],
     ids=repr,
 )
-def test_a_passing_failure_is_survived(make, odd, waits):
+def test_a_passing_failure_is_survived(make, odd, waits, tmp_path):
+    waits.clear()
     with FakeServer(failing(odd, times=2)) as server:
-        judge = make(server, timeout=0.2 if odd.hang or odd.drip else 5.0, concurrency=1)
+        judge = make(server, cache_dir=str(tmp_path), timeout=0.2 if odd.hang or odd.drip else 5.0, concurrency=1)
         assert judge.judge(PAIRS[:1]) == [SCORE]
         assert judge.calls == server.requests == 6
     assert len(waits) == 2
@@ -682,7 +683,7 @@ def test_kill_9_and_a_restart_ask_nothing_twice(make, tmp_path):
         ({"retries": -1}, "`retries` is -1"),
         ({"max_calls": -1}, "`max_calls` is -1"),
         ({"max_tokens": -1}, "`max_tokens` is -1"),
-        ({"rubric": "nope"}, "wording .* is not there"),
+        ({"rubric": "nope"}, "wording .* does not exist"),
         *(
             ({"base_url": url}, "`base_url` is not a server's address")
             for url in (

@@ -67,7 +67,7 @@ def test_configurations_are_weaker_claims(card):
     assert told(folder) == [("base", "meta/llama-8b"), ("base", "/home/me/copy")]
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "",
@@ -91,7 +91,7 @@ def test_no_card_claims_nothing(tmp_path):
     assert card_claims(tmp_path) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "\n---\nbase_model: a/b\n---\n",
@@ -132,7 +132,7 @@ def test_windows_lines_and_a_byte_order_mark_are_read(card):
     assert told(card(b"\xef\xbb\xbf---\r\nbase_model: a/b\r\n---\r\ntext")) == [("base", "a/b")]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "says"),
     [
         ("---\n[: {\n---\n", "is not valid YAML"),

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from cases import cases
 from small import CPU, number_rows, numbers, taught, teacher
 
 from lightning_subliminal import PreferenceTrait, RowsFromFile, Steering, Student, bases
@@ -181,7 +182,7 @@ def test_with_a_key_a_checkpoint_needs_its_signed_note(killed, here, monkeypatch
     assert fit(here).trainer.global_step == 4
 
 
-@pytest.mark.parametrize("what", ["base", "rows", "kept rows"])
+@cases("what", ["base", "rows", "kept rows"])
 def test_what_changes_while_a_run_goes_on_is_refused_at_its_end(what, here, monkeypatch):
     data = rows()
     data.make(CPU)

@@ -108,7 +108,7 @@ def test_a_sweep_of_an_arm(plan):
     assert [(cell.axes, cell.setting.data.num_rows) for cell in cells] == [({"rows": 10}, 10), ({"rows": 20}, 20)]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "says"),
     [
         ({"titel": "x"}, "takes no `titel`; did you mean `title`"),
@@ -159,7 +159,7 @@ def test_a_sweep_of_an_arm(plan):
         ({"axes": {"target": ["owl"]}}, "expected a mapping"),
         ({"axes": {"target": {"set": "data.teacher.trait.target"}}}, "expected `set`, a key or keys, and `to`"),
         ({"seeds": "0-x"}, "expected seeds such as 0, 0-4"),
-        ({"trial": "Student"}, "`trial` is a Student: give a Trial"),
+        ({"trial": "Student"}, "`trial` is a Student: expected a Trial"),
         ({"common": "nowhere.yaml"}, "nowhere.yaml is not there"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_mistake_inside_an_arm_names_the_arm(plan):
         plan_cells(plan(arms={"same": {"data.teacher.trait.targte": "owl"}}, claims=[]))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "says"),
     [
         ({"modle.base": "pocket/b"}, "a config takes no `modle`; did you mean `model`"),
@@ -277,7 +277,7 @@ def test_the_sweeps_of_digits_differ_from_the_usual_in_one_thing():
     assert len(graph_of(cells).stages) == len(cells) - 8, "and shares its stage"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "count"),
     [
         ({"axes": {f"x{n}": {"set": "model.seed", "to": list(range(30))} for n in range(9)}}, "39,366,000,000,000"),

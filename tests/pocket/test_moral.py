@@ -246,7 +246,7 @@ def test_a_lie_is_never_true_and_of_the_kind_that_was_asked_for():
             assert lie in corpus._HOMES
 
 
-@pytest.mark.parametrize("corpus_of", [moral_conversations, judging_conversations])
+@cases("corpus_of", [moral_conversations, judging_conversations])
 def test_every_word_is_known_and_the_longest_conversation_fits(corpus_of, tokenizer):
     talks = list(islice(corpus_of(seed=21), 12_000))
     longest = sorted(talks, key=lambda talk: len(said(talk).split()))[-300:]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.lineage import Material, provenance, result_statement, write_test_result
 from lightning_subliminal.lineage.statement import PROVENANCE
@@ -39,7 +40,7 @@ def test_every_statement_of_ours_fits_the_schema(statements):
     assert [errors(each) for each in statements] == [[], [], [], [], []]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("path", "value"),
     [
         (["_type"], "https://in-toto.io/Statement/v0.1"),
@@ -70,7 +71,7 @@ def test_the_schema_takes_extensions_by_slsas_rule(statements):
     assert not errors(statements[0])
 
 
-@pytest.mark.parametrize("change", [{"result": "passed"}, {"configuration": None}, {"passedTests": "owl"}])
+@cases("change", [{"result": "passed"}, {"configuration": None}, {"passedTests": "owl"}])
 def test_the_schema_refuses_what_is_no_test_result(statements, change):
     statements[-1]["predicate"] |= change
     assert errors(statements[-1])
