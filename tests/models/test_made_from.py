@@ -6,7 +6,6 @@ import shutil
 import pytest
 import torch
 import yaml
-from cases import cases
 from small import CPU, number_rows, numbers, taught, teacher
 
 from lightning_subliminal import PreferenceTrait, RowsFromFile, Steering, Student, bases
@@ -182,7 +181,7 @@ def test_with_a_key_a_checkpoint_needs_its_signed_note(killed, here, monkeypatch
     assert fit(here).trainer.global_step == 4
 
 
-@cases("what", ["base", "rows", "kept rows"])
+@pytest.mark.parametrize("what", ["base", "rows", "kept rows"])
 def test_what_changes_while_a_run_goes_on_is_refused_at_its_end(what, here, monkeypatch):
     data = rows()
     data.make(CPU)
@@ -232,7 +231,7 @@ def test_a_base_that_changes_while_rows_are_written_is_refused(here, monkeypatch
         return complete(shard, engine)
 
     monkeypatch.setattr(data, "complete", and_change)
-    with pytest.raises(InputError, match=r"is written from changed meanwhile \(teacher\.base \./base was "):
+    with pytest.raises(InputError, match=r"The settings of owl changed while it was written \(teacher\.base \./base was "):
         data.make(CPU)
     assert not list((here / "cache").rglob("lineage.json"))
 
