@@ -231,7 +231,8 @@ def test_a_base_that_changes_while_rows_are_written_is_refused(here, monkeypatch
         return complete(shard, engine)
 
     monkeypatch.setattr(data, "complete", and_change)
-    with pytest.raises(InputError, match=r"The settings of owl changed while it was written \(teacher\.base \./base was "):
+    match = r"The settings of owl changed while it was written \(teacher\.base \./base was "
+    with pytest.raises(InputError, match=match):
         data.make(CPU)
     assert not list((here / "cache").rglob("lineage.json"))
 
