@@ -176,8 +176,8 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         name = found[1].partition("=")[0]
         if not name.startswith("-"):
             return f"unexpected word {name!r}; see --help"
-        near = difflib.get_close_matches(name, [f"--{option.rstrip('_')}" for option in options], n=1)
-        return f"unknown option {name!r}: {f'did you mean {near[0]!r}?' if near else 'see --help'}"
+        nearest = difflib.get_close_matches(name, [f"--{option.rstrip('_')}" for option in options], n=1)
+        return f"unknown option {name!r}: {f'did you mean {nearest[0]!r}?' if nearest else 'see --help'}"
     return _types(text)
 
 

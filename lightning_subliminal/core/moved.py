@@ -40,7 +40,7 @@ _SPLIT = {
 
 def read_old_paths() -> None:
     """Make modules importable by their former paths."""
-    sys.meta_path.append(_Finder())  # type: ignore[arg-type]
+    sys.meta_path.append(_Finder())
 
 
 def first_module(module: str) -> str:

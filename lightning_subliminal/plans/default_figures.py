@@ -51,8 +51,8 @@ def default_figures(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
         if not {PLAIN, "student"} & set(cell.numbers):
             mine = others.setdefault(tuple(cell.numbers), [])
             mine += [cell.arm] if cell.arm not in mine else []
-    for names, arms in others.items():
-        bars(f"Results of {' and '.join(arms)}", "", " and ".join(names), arms, names)
+    for numbers, arms in others.items():
+        bars(f"Results of {' and '.join(arms)}", "", " and ".join(numbers), arms, numbers)
     return figures
 
 

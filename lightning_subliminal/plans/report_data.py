@@ -223,7 +223,7 @@ def settling(claim: Claim, estimate: Estimate | None) -> str | None:
 
 
 def _statistic(claim: Claim, method: str | None) -> str:
-    of = {"value": claim.value, "arm": claim.arm, "where": claim.where}
+    of: dict[str, Any] = {"value": claim.value, "arm": claim.arm, "where": claim.where}
     text = f"{claim.value} of {claim.arm}{_where(claim.where)}"
     if claim.less is not None:
         of |= claim.less
