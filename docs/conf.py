@@ -34,6 +34,7 @@ nb_execution_timeout = 600
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars and notes of libraries; what the package prints stays
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature shows them

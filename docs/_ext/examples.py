@@ -24,7 +24,9 @@ def split(source: str) -> list[tuple[str, str]]:
     """
     docstring, _, body = source.partition('"""\n\n')
     title, _, rest = docstring.removeprefix('"""').partition("\n\n")
-    cells = [("markdown", f"# {title}\n\n{_commands(rest)}".strip())]
+    name, _, about = title.partition(":")
+    about = about.strip()[:1].upper() + about.strip()[1:]
+    cells = [("markdown", f"# {name.rstrip('.')}\n\n{about}\n\n{_commands(rest)}".strip())]
     code: list[str] = []
     lines = iter([*body.splitlines(), "# 0. end"])
     pending: str | None = None
@@ -75,7 +77,11 @@ def notebook(path: Path, quick: bool) -> Any:
         quick: whether it runs with ``--small``.
     """
     words = [path.name, "--small"] if quick else [path.name]
-    parts = [f'# %% tags=["remove-cell"]\nimport sys\n\nsys.argv = {words!r}']
+    # A script shows what it prints, and not the value of its last expression.
+    quiet = (
+        "from IPython.core.interactiveshell import InteractiveShell\n\nInteractiveShell.ast_node_interactivity = 'none'"
+    )
+    parts = [f'# %% tags=["remove-cell"]\nimport sys\n\n{quiet}\nsys.argv = {words!r}']
     for kind, text in split(path.read_text(encoding="utf-8")):
         if kind == "code":
             parts.append(f"# %%\n{text}")
