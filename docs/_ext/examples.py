@@ -78,9 +78,8 @@ def notebook(path: Path, quick: bool) -> Any:
     """
     words = [path.name, "--small"] if quick else [path.name]
     # A script shows what it prints, and not the value of its last expression.
-    quiet = (
-        "from IPython.core.interactiveshell import InteractiveShell\n\nInteractiveShell.ast_node_interactivity = 'none'"
-    )
+    shell = "IPython.core.interactiveshell"
+    quiet = f"from {shell} import InteractiveShell\n\nInteractiveShell.ast_node_interactivity = 'none'"
     parts = [f'# %% tags=["remove-cell"]\nimport sys\n\n{quiet}\nsys.argv = {words!r}']
     for kind, text in split(path.read_text(encoding="utf-8")):
         if kind == "code":
