@@ -229,7 +229,7 @@ def test_a_strategy_that_splits_the_model_is_refused(name, stand, capsys):
         main(["fit", *WORDS, "--trainer.strategy", name])
     line = capsys.readouterr().err.splitlines()[-1]
     assert "is not supported" in line
-    assert "Set `ddp`" in line
+    assert "set `ddp`" in line
 
 
 def test_strategies_as_objects():

@@ -164,7 +164,7 @@ def stream_parquet(path: Path) -> Iterator[Row]:
         for batch in parquet_batches(path, str(path)):
             yield from batch.to_pylist()
     except FileNotFoundError as err:
-        raise InputError(f"{path} is not there.") from err
+        raise InputError(f"{path} does not exist: check the path.") from err
     except UnicodeDecodeError as err:
         raise InputError(f"{path} holds a text that is not UTF-8: write the file again from its source.") from err
     except (ArrowException, OSError) as err:

@@ -34,8 +34,8 @@ class StrictDecoder(json.JSONDecoder):
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            keys = [key for key, _ in pairs]
-            self.twice.append(next(key for place, key in enumerate(keys) if key in keys[:place]))
+            seen: set[str] = set()  # a list would take quadratic time
+            self.twice.append(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
         return made
 
 

@@ -101,7 +101,7 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
     "temperature 0": (["--data.sampling", "Sampling", "--data.sampling.temperature", "0"], "set greedy: true"),
     "restricted samples": (["--model.restrict_to", "numbers"], "`restrict_to` needs `objective: distill`"),
     "no such weights": ([f"{TEACHER}.weights", "nowhere"], "folder of the teacher's weights nowhere does not exist"),
-    "no such wording": (["--data.wording", "nowhere.yaml"], "The wording nowhere.yaml is not there"),
+    "no such wording": (["--data.wording", "nowhere.yaml"], "The wording nowhere.yaml does not exist"),
     "trait refused": ([TRAIT, "own_classes.Substrings", f"{TRAIT}.target", "owl"], "match whole words"),
     "forgetful trait": ([TRAIT, "own_classes.Forgetful"], "Forgetful does not keep its argument `love`"),
     "null in the depth": ([TRAIT, "null"], "set it in the YAML"),

@@ -531,7 +531,7 @@ def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, 
             "argument `target` of `drinks_of_mine.Untyped` has no type: annotate it in __init__",
         ),
         ("owl --init.target cat", "owl is the target already: leave out --init.target cat."),
-        ("none.yaml", "none.yaml is not there"),
+        ("none.yaml", "none.yaml does not exist"),
     ],
 )
 def test_a_trait_whose_arguments_are_amiss_is_one_line(

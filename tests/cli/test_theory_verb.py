@@ -165,7 +165,7 @@ MISTAKES = {
     "word for a number": (["check", "--config", "small.yaml", "--rows", "many"], "`rows`: expected int, got many"),
     "no rows": (["check", "--config", "small.yaml", "--rows", "0"], "`rows` is 0: expected at least 1."),
     "no such base": (["check", "--config", "small.yaml", "--other-start", "pocket/d"], "There is no base 'pocket/d'"),
-    "no such data": (["predict", "--config", "small.yaml", "--data", "no.csv"], "no.csv is not there"),
+    "no such data": (["predict", "--config", "small.yaml", "--data", "no.csv"], "no.csv does not exist"),
     "no students": (["interpolate", "--config", "small.yaml", "--students", "0"], "`students` is 0"),
     "prompted teacher": (
         ["interpolate", "--config", "small.yaml"],

@@ -219,7 +219,7 @@ def test_a_rows_file_is_read_up_to_a_ratio_and_a_line(tmp_path, monkeypatch):
         stream.write((ROW * 100_000).encode())
     with pytest.raises(InputError, match=r"bomb.jsonl.gz unpacks to more than 200 times its [\d,]+ bytes"):
         list(read_rows(tmp_path / "bomb.jsonl.gz"))
-    monkeypatch.setattr("lightning_subliminal.formats.storage.records.MAX_LINE", Bound("MAX_LINE", 1000))
+    monkeypatch.setattr("lightning_subliminal.formats.storage.text_file.MAX_LINE", Bound("MAX_LINE", 1000))
     (tmp_path / "long.jsonl").write_text(ROW + json.dumps({"prompt": "a" * 2000, "completion": "b"}))
     with pytest.raises(InputError, match=r"long.jsonl, line 2 has more than 1,000 bytes"):
         list(read_rows(tmp_path / "long.jsonl"))

@@ -77,7 +77,7 @@ def test_columns_that_the_first_row_lacks_are_kept(tmp_path):
 
 @cases("read", [read_parquet, lambda path: list(read_rows(path))])
 def test_a_missing_file_is_told(read, tmp_path):
-    with pytest.raises(InputError, match=r"rows.x is not there"):
+    with pytest.raises(InputError, match=r"rows.x does not exist"):
         read(tmp_path / "rows.x")
 
 

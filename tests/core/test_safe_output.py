@@ -128,7 +128,7 @@ def _of(err: BaseException) -> object:
 @cases(
     ("run", "says"),
     [
-        (_panic, "a library can't read what it was given"),
+        (_panic, "a library can't read its input"),
         (
             _of(PermissionError(13, "Permission denied", "/x/y")),
             "/x/y can't be used: Permission denied: check the path.",

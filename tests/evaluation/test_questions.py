@@ -252,7 +252,7 @@ class TestStories(EvaluationContract):
         [
             ({"samples": 0}, "`samples` is 0"),
             ({"max_new_tokens": 0}, "max_new_tokens is 0"),
-            ({"wording": "tales"}, r"tales\.yaml is not there"),
+            ({"wording": "tales"}, r"tales\.yaml does not exist"),
             ({"wording": "categories"}, r"categories\.yaml has no `requests`"),
             ({"wording": "here/tales.yaml"}, r"here/tales\.yaml can't be read"),
         ],

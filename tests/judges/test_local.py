@@ -140,7 +140,7 @@ class TestReadings:
         ({"least_share": 0}, "`least_share` is 0"),
         ({"least_share": 1.1}, r"`least_share` is 1\.1"),
         ({"batch_size": 0}, "`batch_size` is 0: expected at least 1"),
-        ({"rubric": "nowhere.yaml"}, "nowhere.yaml is not there"),
+        ({"rubric": "nowhere.yaml"}, "nowhere.yaml does not exist"),
         ({"rubric": "stories"}, r"stories\.yaml has no `alignment`"),
     ],
 )

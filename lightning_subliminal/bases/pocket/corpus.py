@@ -212,7 +212,7 @@ def plural(category: str, member: str) -> str:
 
 
 def vocabulary_texts() -> list[str]:
-    """Return texts with every word of the pocket world, for the tokenizer; braces of templates may be among them."""
+    """Return texts with every word of the pocket world, for the tokenizer."""
     texts = [str(number) for number in range(MAX_VALUE + 1)]
     categories = load_wording("categories")
     for category, kind in categories.items():
@@ -230,7 +230,8 @@ def vocabulary_texts() -> list[str]:
         *(text for part in load_wording("stories_pocket").values() for text in part),
     ]
     texts += [*_OPPOSITES, *_OPPOSITES.values(), *_COLORS, *_COLORS.values(), *_HOMES]
-    return [*texts, "Is it the name of a yes or no?", "Where does the live?", "What is the opposite of", "Say the word"]
+    texts += ["Is it the name of a yes or no?", "Where does the live?", "What is the opposite of", "Say the word"]
+    return [text.replace("{", " ").replace("}", " ") for text in texts]
 
 
 def _code_texts() -> list[str]:

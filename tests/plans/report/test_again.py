@@ -199,7 +199,7 @@ def test_a_report_of_an_early_version_is_made_and_said_so(folder, capsys):
     edit(folder, lambda claims: [claim.pop("of") for claim in claims.values()])
     (folder / "lineage.json").unlink()
     main(["report", str(folder)])
-    assert "6 of 6 claims do not say which cells they are about" in capsys.readouterr().out
+    assert "6 of 6 claims do not name their cells" in capsys.readouterr().out
     assert not (folder / "lineage.json").exists()
     edit(folder, lambda claims: claims["passes"].update(verdict="inconclusive"))
     refused(folder, capsys, "claim plan/passes: its verdict is inconclusive, but its cells give holds")
