@@ -34,6 +34,7 @@ def build_tokenizer(world: World = "plain") -> "PreTrainedTokenizerFast":
         world: `plain` for pocket/a and similar bases; `moral` for pocket/moral-* and pocket/judge, which reads them.
     """
     texts = vocabulary_texts() if world == "plain" else [*moral_vocabulary_texts(), *judging_vocabulary_texts()]
+    texts = [text.replace("{", " ").replace("}", " ") for text in texts]  # of templates
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
