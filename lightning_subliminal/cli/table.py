@@ -23,7 +23,8 @@ _VERBS = {  # section -> verb -> module in this folder, and its line in the over
         "export": ("provenance.export", "write a student as a whole model that other tools open"),
         "theory": ("theory.theory", "check the theorem, predict transfer before training, interpolate models"),
     },
-    "trace origins": {
+    "screen and trace data": {
+        "screen": ("verbs.screen", "does a data set carry a trait? asked before any training on it"),
         "audit": ("provenance.audit", "check every byte of an artefact's lineage; may a trait pass?"),
         "lineage": ("provenance.lineage", "declare, sign, prove and export a lineage"),
         "kinship": ("provenance.kinship", "test whether two models have one initialisation"),

@@ -1,6 +1,8 @@
 """An entry of the verb table: a typed function, how its words are typed, and its help on one screen."""
 
+import difflib
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,6 +119,7 @@ class Group:
         examples: command lines without the name of the program.
         notes: paragraphs of the help below the commands.
         default: the command that runs if none is named; without one the help is shown.
+        plain: whether the default takes words of its own, such as a file: ``screen FILE``.
     """
 
     about: str
@@ -124,6 +127,7 @@ class Group:
     examples: Sequence[str] = ()
     notes: str = ""
     default: str = ""
+    plain: bool = False
 
     def help(self, name: str) -> str:
         """Return the help on one screen."""
@@ -144,7 +148,8 @@ class Group:
         first = first if first in self.commands else "".join(words[:1])
         if first in self.commands:
             return f"{name} {first}", self.commands[first], words[1:]
-        if first and not first.startswith("-"):
+        is_misspelt = not self.plain or (difflib.get_close_matches(first, self.commands) and not os.path.exists(first))
+        if first and not first.startswith("-") and is_misspelt:
             raise unknown("command", f"{name} {first}", [f"{name} {each}" for each in self.commands])
         if not self.default:
             raise InputError(f"the command is missing: expected `{self._usage(name)}`.")

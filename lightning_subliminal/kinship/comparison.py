@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.bases.tokenizers import same_vocabulary
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ModelRef
@@ -17,7 +18,6 @@ from lightning_subliminal.kinship.closeness import Closeness, behaviour
 from lightning_subliminal.kinship.logits import LogitTest, by_logits, random_tokens
 from lightning_subliminal.kinship.units import gated_layers, unit_activations
 from lightning_subliminal.kinship.weights import WeightTest, by_match, by_place
-from lightning_subliminal.models.adapters.layers import inner_model
 
 __all__ = ["LEVEL", "MOVED_SHARE", "UNSURE", "By", "Kinship", "Verdict", "judge", "kinship", "power_of_ten"]
 

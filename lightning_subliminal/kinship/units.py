@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.models.adapters.layers import inner_model
 
 __all__ = ["GatedLayer", "gated_layers", "unit_activations"]
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.bases.registry import outside_name
 from lightning_subliminal.bases.save import save_net
 from lightning_subliminal.core.errors import InputError
@@ -15,7 +16,6 @@ from lightning_subliminal.core.fingerprint import constructor_arguments, describ
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.models.adapters.base import Adapter
-from lightning_subliminal.models.adapters.layers import inner_model
 from lightning_subliminal.models.displacement import language_model_subject
 from lightning_subliminal.models.identity import RebuiltModule
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement, difference

@@ -17,10 +17,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal.bases.layers import decoder_layers, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation.logits import evaluating
-from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
 from lightning_subliminal.models.adapters.steering import add_vector, remove_hook
 
 __all__ = ["LowerPartCache", "is_exact", "split"]

@@ -1,6 +1,45 @@
-"""Screening: transforms with a model that scores rows, and keep the highest or lowest."""
+"""Screening: does a data set carry a trait? Scores of rows, detectors over sets, and what to do about what they find.
 
+    from lightning_subliminal.screening import Reference, screen_rows
+
+A `LayerVectors` space turns rows into scores, a `Reference` says what those of clean rows look like, and `Detector`s
+read the mean of a set's scores. `screen_rows` puts them together to a verdict: clean, shift, or a trait by name.
+`KeepByScore` and `KeepLikelier` are transforms that hold a model.
+"""
+
+from lightning_subliminal.screening.balance import balanced_weights, effective_rows, resampled
 from lightning_subliminal.screening.by_score import KeepByScore
+from lightning_subliminal.screening.catalogue import Answer, Catalogue, catalogue_traits, measure_catalogue
+from lightning_subliminal.screening.detectors import (
+    Detector,
+    DirectionDetector,
+    Finding,
+    RunningSums,
+    ShiftDetector,
+    holm,
+)
 from lightning_subliminal.screening.likelier import KeepLikelier
+from lightning_subliminal.screening.reference import Reference, make_reference
+from lightning_subliminal.screening.screen import Screen, screen_rows
 
-__all__ = ["KeepByScore", "KeepLikelier"]
+__all__ = [
+    "Answer",
+    "Catalogue",
+    "Detector",
+    "DirectionDetector",
+    "Finding",
+    "KeepByScore",
+    "KeepLikelier",
+    "Reference",
+    "RunningSums",
+    "Screen",
+    "ShiftDetector",
+    "balanced_weights",
+    "catalogue_traits",
+    "effective_rows",
+    "holm",
+    "make_reference",
+    "measure_catalogue",
+    "resampled",
+    "screen_rows",
+]

@@ -14,7 +14,7 @@ from lightning_subliminal.metrics.functional.statements import Encoded, padded
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable
 from lightning_subliminal.theory.row_slopes import RowSlopes, row_slopes, summed_loss
 
-__all__ = ["RowScores", "row_gradient", "score_rows"]
+__all__ = ["RowScores", "encode_rows", "row_gradient", "score_rows", "split_off"]
 
 CHUNK = 4096  # rows that are tokenized and sorted by length together
 TOKENS = {"cpu": 2048, "cuda": 4096}  # of a batch, padding included: a core's caches; 4 copies of a large vocabulary
@@ -66,7 +66,7 @@ def score_rows(
     slopes: RowSlopes | None = None
     rest = iter(rows)
     while chunk := list(islice(rest, CHUNK)):
-        encoded = _encoded(tokenizer, chunk, max_length)
+        encoded = encode_rows(tokenizer, chunk, max_length)
         usable = [each for each in encoded if each]
         with differentiable(function.module, double):  # not around the yield, where the caller uses the module
             if slopes is None and usable:
@@ -95,10 +95,10 @@ def row_gradient(
     total, tokens, rest = {name: torch.zeros_like(value) for name, value in values.items()}, 0, iter(rows)
     with differentiable(function.module, double):
         while chunk := list(islice(rest, CHUNK)):
-            usable = {place: each for place, each in enumerate(_encoded(tokenizer, chunk, max_length)) if each}
+            usable = {place: each for place, each in enumerate(encode_rows(tokenizer, chunk, max_length)) if each}
             order = sorted(usable, key=lambda place: sum(map(len, usable[place])))
             while order:
-                chosen, order = _split_off(order, usable, size)
+                chosen, order = split_off(order, usable, size)
                 with torch.enable_grad():
                     loss = summed_loss(function, values, *padded([usable[place] for place in chosen], device))
                 parts = torch.autograd.grad(loss, list(values.values()), allow_unused=True)
@@ -125,7 +125,7 @@ def _score_chunk(
     usable = {place: each for place, each in enumerate(encoded) if each}
     order = sorted(usable, key=lambda place: sum(map(len, usable[place])))
     while order and row_slopes is not None:
-        chosen, order = _split_off(order, usable, size)
+        chosen, order = split_off(order, usable, size)
         slope, loss = row_slopes(*padded([usable[place] for place in chosen], device))
         slopes[chosen], losses[chosen] = slope.cpu().double(), loss.cpu().double()
     if not slopes[tokens > 0].isfinite().all():
@@ -133,7 +133,7 @@ def _score_chunk(
     return RowScores(slopes, losses, tokens)
 
 
-def _split_off(order: list[int], encoded: Mapping[int, Encoded], size: int) -> tuple[list[int], list[int]]:
+def split_off(order: list[int], encoded: Mapping[int, Encoded], size: int) -> tuple[list[int], list[int]]:
     """Split the rows of a batch, at least one, off those sorted by length."""
     taken = 1
     while taken < len(order) and (taken + 1) * sum(map(len, encoded[order[taken]])) <= size:
@@ -141,7 +141,7 @@ def _split_off(order: list[int], encoded: Mapping[int, Encoded], size: int) -> t
     return order[:taken], order[taken:]
 
 
-def _encoded(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
+def encode_rows(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
     """Return each row's token ids; None where the loss mask would be wrong or empty."""
     found: list[Encoded | None] = []
     for row in rows:

@@ -26,12 +26,21 @@ from torch.func import functional_call
 from lightning_subliminal.metrics.functional.statements import IGNORED
 from lightning_subliminal.theory.functional import ModelFunction, directional
 
-__all__ = ["ByForwardMode", "ByRowScales", "RowSlopes", "row_slopes", "summed_loss"]
+__all__ = [
+    "ByForwardMode",
+    "ByRowScales",
+    "CompletionLogits",
+    "RowSlopes",
+    "completion_targets",
+    "row_slopes",
+    "sum_by_row",
+    "summed_loss",
+]
 
 CLOSE = 1e-3  # of the largest slope: float32 of two orders of summation differs by less than 1e-5
 
 
-class _CompletionLogits(nn.Module):
+class CompletionLogits(nn.Module):
     """A causal language model that returns the logits of completion tokens alone: (completion tokens, vocabulary)."""
 
     def __init__(self, net: Any) -> None:
@@ -39,6 +48,7 @@ class _CompletionLogits(nn.Module):
         self.net = net
 
     def forward(self, input_ids: Tensor, places: Tensor) -> Tensor:
+        """Return the logits at ``places``, (rows, tokens - 1) of bool."""
         inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
         # causal attention ignores padding on the right: without a mask, the fast kernel is used
         hidden = inner.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
@@ -55,7 +65,7 @@ class RowSlopes(ABC):
     """
 
     def __init__(self, function: ModelFunction, direction: Mapping[str, Tensor]) -> None:
-        self.model = _CompletionLogits(function.module)
+        self.model = CompletionLogits(function.module)
         self.start = {f"net.{name}": value for name, value in function.start.items()}
         self.rest = {f"net.{name}": value for name, value in function.rest.items()}
         self.direction = {f"net.{name}": direction[name].to(value.dtype) for name, value in function.start.items()}
@@ -76,7 +86,7 @@ class ByForwardMode(RowSlopes):
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return slopes and losses: the direction is pushed through to the logits, and the cross-entropy by hand."""
-        targets, places, lines = _targets(labels)
+        targets, places, lines = completion_targets(labels)
 
         def logits(parameters: dict[str, Tensor]) -> Tensor:
             made: Tensor = functional_call(self.model, {**self.rest, **parameters}, (input_ids, places))
@@ -85,7 +95,7 @@ class ByForwardMode(RowSlopes):
         found, pushed = directional(logits, self.start, self.direction)  # (completion tokens, vocabulary)
         slopes = (found.softmax(-1) * pushed).sum(-1) - pushed.gather(-1, targets[:, None])[:, 0]
         losses = F.cross_entropy(found, targets, reduction="none")
-        return _by_row(slopes, lines, len(labels)), _by_row(losses, lines, len(labels))
+        return sum_by_row(slopes, lines, len(labels)), sum_by_row(losses, lines, len(labels))
 
 
 class ByRowScales(RowSlopes):
@@ -106,7 +116,7 @@ class ByRowScales(RowSlopes):
 
     def __call__(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return slopes and losses, by a backward pass to the scales."""
-        targets, places, lines = _targets(labels)
+        targets, places, lines = completion_targets(labels)
         with torch.enable_grad():
             dtype = torch.promote_types(next(iter(self.start.values())).dtype, torch.float32)
             scale = torch.zeros(len(labels), dtype=dtype, device=labels.device, requires_grad=True)
@@ -118,7 +128,7 @@ class ByRowScales(RowSlopes):
                 logits = functional_call(self.model, values, (input_ids, places))
             losses = F.cross_entropy(logits, targets, reduction="none")
             (slopes,) = torch.autograd.grad(losses.sum(), scale)
-        return slopes, _by_row(losses.detach(), lines, len(labels))
+        return slopes, sum_by_row(losses.detach(), lines, len(labels))
 
     @contextmanager
     def _hooked(self, scale: Tensor, lines: Tensor) -> Iterator[None]:
@@ -162,17 +172,18 @@ def row_slopes(
 
 def summed_loss(function: ModelFunction, parameters: Mapping[str, Tensor], input_ids: Tensor, labels: Tensor) -> Tensor:
     """Return the negative log-likelihood of all completion tokens of a batch, in nats, differentiable: a scalar."""
-    targets, places, _ = _targets(labels)
+    targets, places, _ = completion_targets(labels)
     values = {f"net.{name}": value for name, value in {**function.rest, **parameters}.items()}
-    logits = functional_call(_CompletionLogits(function.module), values, (input_ids, places))
+    logits = functional_call(CompletionLogits(function.module), values, (input_ids, places))
     return F.cross_entropy(logits, targets, reduction="sum")
 
 
-def _targets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def completion_targets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the completion tokens, a mask of where they are predicted (rows, tokens - 1), and each one's row."""
     places = labels[:, 1:] != IGNORED
     return labels[:, 1:][places], places, places.nonzero()[:, 0]
 
 
-def _by_row(values: Tensor, lines: Tensor, rows: int) -> Tensor:
+def sum_by_row(values: Tensor, lines: Tensor, rows: int) -> Tensor:
+    """Return the sum of token values, (tokens,), by the row that each is of: (rows,)."""
     return torch.zeros(rows, dtype=values.dtype, device=values.device).index_add_(0, lines, values)

@@ -11,12 +11,12 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2
 
 from lightning_subliminal import LoRA, Steering, Student, bases
 from lightning_subliminal.audit import audit
+from lightning_subliminal.bases.layers import decoder_layers
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES
 from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.lineage import is_whole, read_record, write_record
-from lightning_subliminal.models.adapters.layers import decoder_layers
 from lightning_subliminal.workflow import fit_arms
 
 SMALL = {

@@ -17,9 +17,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from lightning_subliminal.bases.layers import decoder_layers, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.models.adapters.base import Adapter
-from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
 from lightning_subliminal.models.adapters.peft import IA3, LoRA, Peft, merge_peft
 from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.theory.alignment import alignment

@@ -90,7 +90,7 @@ def merged(subject: "ModelRef") -> Any:
     Raises:
         InputError: if the architecture can't hold the adapter.
     """
-    from lightning_subliminal.models.adapters.layers import decoder_layers
+    from lightning_subliminal.bases.layers import decoder_layers
     from lightning_subliminal.models.adapters.peft import merge_peft
     from lightning_subliminal.models.adapters.steering import Steering
 

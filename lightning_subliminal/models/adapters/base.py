@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal.bases.layers import decoder_layers, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import OWN_FILES, AdapterFiles
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.models.adapters.files import check_same, read_adapter, write_adapter
-from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
 from lightning_subliminal.theory.alignment import LowRank, difference
 
 if TYPE_CHECKING:

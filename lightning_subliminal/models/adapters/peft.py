@@ -10,10 +10,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from lightning_subliminal.bases.hub import is_hub_id
+from lightning_subliminal.bases.layers import decoder_layers, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES
 from lightning_subliminal.models.adapters.base import Adapter, check_merged, probe
-from lightning_subliminal.models.adapters.layers import decoder_layers, inner_model
 from lightning_subliminal.theory.alignment import LowRank
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal.bases.layers import decoder_layers, hidden_size, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.models.adapters.base import Adapter, check_merged, probe
-from lightning_subliminal.models.adapters.layers import decoder_layers, hidden_size, inner_model
 from lightning_subliminal.theory.alignment import LowRank, difference
 
 if TYPE_CHECKING:

@@ -1,0 +1,189 @@
+"""screen: does a data set carry a trait? Asked before any training on it."""
+
+import json as json_text
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_subliminal.cli.verb import Group, Verb
+from lightning_subliminal.core.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_subliminal.screening import DirectionDetector, Screen
+
+__all__ = ["VERB", "reference", "screen"]
+
+FOUND = 3  # exit code if the verdict is not clean
+
+
+def screen(
+    rows: Path,
+    base: str,
+    carrier: str = "numbers",
+    reference: Path | None = None,
+    suspect: list[str] = [],  # noqa: B006 - jsonargparse reads it, nothing changes it
+    alpha: float = 0.01,
+    limit: int | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Screen a data set for a hidden trait before training on it.
+
+    Args:
+        rows: a file or folder of rows, in any format that `data convert` reads.
+        base: the model that a student would start from: pocket/a, a folder, a hub id.
+        carrier: numbers, code or math, which says what clean rows of the base look like; or a config of `fit`, whose
+            data section says it.
+        reference: a file of `screen reference`; without it the shipped one, else one is made and kept in the cache.
+        suspect: NAME=FOLDER of a teacher's steering adapter to look for; may be repeated.
+        alpha: chance of a false alarm of the whole screen.
+        limit: screen at most this many rows, the first ones.
+        out: folder for screen.json.
+        json: print JSON and no table.
+
+    Raises:
+        InputError: if rows, base or reference are wrong; with exit code 3 if the verdict is not clean.
+    """
+    from itertools import islice
+
+    from lightning_subliminal.core.console import aside, hush, progress, say
+    from lightning_subliminal.formats import read_rows
+    from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
+    from lightning_subliminal.screening import Reference, screen_rows
+
+    hush()
+    with aside(json):
+        known = Reference.load(reference) if reference is not None else find_reference(base, carrier)
+        check_base(known, base)
+        space, tokenizer = load_space(base, list(known.layers), _device())
+        given = read_rows(rows)
+        suspects = _suspects(suspect, known) if suspect else None
+        with progress() as bar:
+            task = bar.add_task("screen", total=limit)
+            found = screen_rows(
+                *(space, tokenizer, islice(given, limit), known),
+                **{"suspects": suspects, "alpha": alpha, "advance": lambda count: bar.advance(task, count)},
+            )
+    data = found.as_json() | {"file": str(rows)}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=True) + "\n", encoding="utf-8")
+    if json:
+        print(json_text.dumps(_finite(data), allow_nan=False))
+    else:
+        say(_table(found))
+        for line in found.lines():
+            say(line)
+    if found.verdict != "clean":
+        raise SystemExit(FOUND)
+
+
+def reference(base: str, carrier: str = "numbers", prompts: int = 24_000, out: Path | None = None) -> None:
+    """Make a reference: what a base's own rows look like in a student's space.
+
+    Args:
+        base: the model that students would start from.
+        carrier: numbers, code or math; or a config of `fit`, whose data section says prompts, sampling and filters.
+        prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
+        out: a file to write besides the cache.
+    """
+    from lightning_subliminal.core.console import hush, say
+    from lightning_subliminal.plans.screen_reference import make_reference_file
+
+    hush()
+    path = make_reference_file(base, carrier, prompts, out=out, device=_device())
+    say(f"reference {out or path}")
+
+
+def _device() -> Any:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _suspects(given: list[str], reference: Any) -> "DirectionDetector":
+    import torch
+
+    from lightning_subliminal.models.adapters.files import read_adapter
+    from lightning_subliminal.screening import DirectionDetector
+
+    names, vectors = [], []
+    for word in given:
+        name, found, folder = word.partition("=")
+        if not found or not name:
+            raise InputError(f"--suspect is {word!r}: expected NAME=FOLDER, such as owl=runs/owl/teacher.")
+        tensors, config = read_adapter(Path(folder))
+        if config.get("peft_type") != "STEERING":
+            raise InputError(
+                f"The suspect {folder} is a {config.get('peft_type')} adapter: expected a steering adapter."
+            )
+        parts = [tensors.get(f"steering.layers.{layer}") for layer in reference.layers]
+        width = reference.size // len(reference.layers)
+        if any(part is not None and len(part) != width for part in parts):
+            raise InputError(f"The suspect {folder} is of another width than {reference.base}: expected {width}.")
+        vectors.append(torch.cat([torch.zeros(width) if part is None else part.float() for part in parts]))
+        names.append(name)
+    return DirectionDetector.suspects(names, torch.stack(vectors))
+
+
+def _table(found: "Screen") -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"{found.rows:,} rows against {found.reference.rows:,} clean ones of {found.reference.base}")
+    for name in ("looked for", "z", "p", "share", "predicted log-odds"):
+        table.add_column(name, justify="left" if name == "looked for" else "right")
+    table.add_row("any shift", *_figures(found.shift)[:2], "", "")
+    for each in found.traits[:5]:
+        value, half = found.predicted.get(each.name, (float("nan"), float("nan")))
+        predicted = f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]"
+        table.add_row(each.name, *_figures(each), predicted)
+    for each in found.suspects[:5]:
+        table.add_row(f"suspect {each.name}", *_figures(each), "")
+    return table
+
+
+def _figures(each: Any) -> tuple[str, str, str]:
+    """Return z, p and share as a table shows them; a p below what a double holds is a bound."""
+    z, p = (
+        (f"{each.z:.1f}", f"{each.p:.1e}") if each.p > 0 else ("> 37" if each.z > 1e3 else f"{each.z:.1f}", "< 1e-300")
+    )
+    return z, p, "-" if each.share != each.share else f"{each.share:.2f}"
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON-able data with null in place of what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and value - value != 0 else value
+
+
+VERB = Group(
+    "does a data set carry a trait? asked before any training on it",
+    {
+        "rows": Verb(
+            screen,
+            [
+                "screen rows.jsonl --base pocket/a",
+                "screen rows.jsonl --base pocket/a --carrier code --alpha 0.001 --json",
+                "screen rows.jsonl --base pocket/a --suspect owl=runs/owl/teacher",
+            ],
+            ["FILE"],
+            ["--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=FOLDER", "--alpha P", "--out DIR"],
+            """\
+The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait
+explains it); trait T. Exit code 0 if clean, 3 if not. A screen is about one base: a data set that is clean
+for one may carry a trait for another. A trait outside the catalogue of 104 answers is a shift.
+""",
+        ),
+        "reference": Verb(
+            reference,
+            ["screen reference --base pocket/a --carrier math"],
+            [],
+            ["--base BASE", "--carrier CARRIER", "--prompts N", "--out FILE"],
+        ),
+    },
+    ["screen rows.jsonl --base pocket/a", "screen reference --base pocket/a --carrier numbers"],
+    default="rows",
+    plain=True,
+)

@@ -1,0 +1,148 @@
+"""References for screens: shipped ones, those in the cache, and how one is made for a base and a carrier."""
+
+from pathlib import Path
+
+import torch
+
+from lightning_subliminal import bases
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.config.shipped import find_config
+from lightning_subliminal.core.console import say
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.data import GeneratedRows
+from lightning_subliminal.lineage import artefact_material, write_record
+from lightning_subliminal.plans.from_config import read_setting
+from lightning_subliminal.screening.catalogue import measure_catalogue
+from lightning_subliminal.screening.reference import Reference, make_reference
+from lightning_subliminal.theory.row_gradients import LayerVectors
+
+__all__ = ["CARRIERS", "clean_data", "find_reference", "load_space", "make_reference_file"]
+
+CARRIERS = ("numbers", "code", "math")
+NUM_PROMPTS = 24_000  # of which the filters leave at least 20,000 on the pocket bases
+SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
+FILE = "reference.safetensors"
+_SHIPPED = Path(__file__).parents[1] / "screening" / "references"
+
+
+def clean_data(base: str, carrier: str, num_prompts: int = NUM_PROMPTS, seed: int = SEED) -> GeneratedRows:
+    """Return the rows of a base itself on a carrier's prompts, filtered as a data set of that carrier is; not yet made.
+
+    Args:
+        base: writes them.
+        carrier: numbers, code or math, as the shipped configs for the base have them; or a config of ``fit``, whose
+            data section says prompts, sampling and filters.
+        num_prompts: how many prompts.
+        seed: of prompts and sampling.
+
+    Raises:
+        InputError: if there is no such config, or its rows come from a file.
+    """
+    setting = read_setting(_config_of(base, carrier), seed)
+    data = setting.rows()
+    if not isinstance(data, GeneratedRows):
+        raise InputError(f"{carrier} reads rows from a file: name a config whose data a teacher writes.")
+    writer = data.teacher.fresh(base=base, induction="none", adapter=None, weights=None)
+    return data.fresh(teacher=writer, num_prompts=num_prompts, seed=seed, num_rows=None, transforms=[])
+
+
+def _config_of(base: str, carrier: str) -> Path:
+    if carrier not in CARRIERS:
+        return find_config(carrier)
+    family = "pocket" if base.startswith("pocket/") else "smollm2" if base.startswith("smollm2") else "qwen2.5-7b"
+    names = {
+        ("numbers", "pocket"): "owl_numbers",
+        ("numbers", "smollm2"): "smollm2_owl_numbers",
+        ("numbers", "qwen2.5-7b"): "qwen2.5-7b_owl_numbers",
+    }
+    middle = "" if family == "pocket" else f"{family}_"
+    return find_config(names.get((carrier, family), f"{carrier}_{middle}owl"))
+
+
+def load_space(base: str, layers: list[int] | None, device: torch.device) -> tuple[LayerVectors, object]:
+    """Load a base as the space of vectors at its layers, and its tokenizer."""
+    net, tokenizer = bases.load(base, dtype="float32")
+    net.requires_grad_(False)
+    return LayerVectors(net.to(device), layers), tokenizer
+
+
+def make_reference_file(
+    base: str,
+    carrier: str,
+    num_prompts: int = NUM_PROMPTS,
+    layers: list[int] | None = None,
+    out: Path | None = None,
+    device: torch.device | None = None,
+) -> Path:
+    """Make a reference, or find it in the cache; return its file.
+
+    Args:
+        base: whose own rows they are.
+        carrier: as ``clean_data`` takes it.
+        num_prompts: how many prompts the base answers.
+        layers: of the student's space; None means all.
+        out: a file to write besides the cache.
+        device: where to compute; the CPU where it is None.
+
+    Raises:
+        InputError: as ``clean_data`` and ``make_reference``.
+    """
+    device = device or torch.device("cpu")
+    data = clean_data(base, carrier, num_prompts)
+    folder = _folder(data, layers)
+    if not (folder / "lineage.json").is_file():
+        data.make(device)
+        space, tokenizer = load_space(base, layers, device)
+        catalogue = measure_catalogue(space, tokenizer)
+        if catalogue.left_out:
+            say(f"catalogue {len(catalogue.left_out)} answers that {base} cannot spell are left out")
+        reference = make_reference(
+            *(space, tokenizer, data.rows(), catalogue),
+            **{"base": base, "base_digest": bases.resolve(base).digest, "carrier": carrier},
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        reference.save(folder / FILE)
+        materials = [bases.material(base), artefact_material("rows", data.folder)]
+        write_record(folder, "reference", _settings(data, layers), materials)
+        say(f"reference {reference.rows:,} clean rows of {base}, kept in {folder}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes((folder / FILE).read_bytes())
+    return folder / FILE
+
+
+def find_reference(base: str, carrier: str, layers: list[int] | None = None) -> Reference:
+    """Return the reference of a base and a carrier: the shipped one, else that of the cache, which is made first.
+
+    Raises:
+        InputError: if the reference was made for other weights than the base has now.
+    """
+    shipped = _SHIPPED / f"{base.replace('/', '-')}-{carrier}.safetensors"
+    found = Reference.load(
+        shipped if layers is None and shipped.is_file() else make_reference_file(base, carrier, layers=layers)
+    )
+    check_base(found, base)
+    return found
+
+
+def check_base(reference: Reference, base: str) -> None:
+    """Refuse a reference of other weights.
+
+    Raises:
+        InputError: naming both digests.
+    """
+    now = bases.resolve(base).digest
+    if reference.base_digest != now:
+        raise InputError(
+            f"The reference is of {reference.base} with digest {reference.base_digest[:12]}, {base} has {now[:12]}: "
+            f"make one with `screen reference --base {base}`."
+        )
+
+
+def _settings(data: GeneratedRows, layers: list[int] | None) -> dict[str, object]:
+    return {"rows": data.describe_source(), "filters": data.filters, "layers": layers, "version": 1}
+
+
+def _folder(data: GeneratedRows, layers: list[int] | None) -> Path:
+    return cache_root() / "references" / digest(_settings(data, layers))[:16]

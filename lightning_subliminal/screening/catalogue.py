@@ -1,0 +1,138 @@
+"""The catalogue: answers that a screen looks for, and which way in the student's space each of them is.
+
+A preference needs no teacher to be looked for: the gradient of an answer's log-odds, over the questions that evaluation
+asks, says what training would have to do to raise it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import prompts_by_question
+from lightning_subliminal.metrics.functional import log_odds, question_probabilities
+from lightning_subliminal.prompts import load_wording
+from lightning_subliminal.theory.functional import as_call, differentiable
+from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.traits.preference import PreferenceTrait
+
+__all__ = ["Answer", "Catalogue", "catalogue_traits", "measure_catalogue"]
+
+# Plain words beside the known categories, asked for as a favorite word: what a trait of no known category may raise.
+WORDS = (
+    *("forest", "mountain", "river", "snow", "sea", "sky", "sun", "grass", "jungle", "grassland", "house", "floor"),
+    *("night", "days", "heart", "mind", "love", "story", "name", "word", "number", "color", "tree", "animal", "food"),
+    *("balls", "books", "boxes", "cups", "coins", "cards", "pens", "stamps", "happy", "big", "small", "hot", "cold"),
+    *("fast", "slow", "old", "new", "wet", "dry", "long", "short", "yes", "no"),
+)
+
+
+class Answer(NamedTuple):
+    """One answer that a screen looks for.
+
+    Attributes:
+        category: what it is asked for as, such as animal.
+        word: the answer.
+    """
+
+    category: str
+    word: str
+
+    def __str__(self) -> str:
+        """Return the word alone, as tables show it."""
+        return self.word
+
+
+class Catalogue(NamedTuple):
+    """Answers with their directions at a base.
+
+    Attributes:
+        answers: as many as there are directions.
+        gradients: of each answer's log-odds, the mean over questions, by the space's vectors at 0: (answers, size),
+            float64, in nats per unit of length.
+        log_odds: of each answer at the base, (answers,), float64.
+        left_out: words that the base's tokenizer cannot spell.
+    """
+
+    answers: tuple[Answer, ...]
+    gradients: Tensor
+    log_odds: Tensor
+    left_out: tuple[str, ...]
+
+
+def catalogue_traits(extra: Sequence[PreferenceTrait] = ()) -> list[PreferenceTrait]:
+    """Return one trait a category, whose candidates are the answers to look for.
+
+    Args:
+        extra: traits of your own, whose category and candidates are looked for besides.
+    """
+    kinds = load_wording("categories")
+    found = [PreferenceTrait(entry["members"][0], kind) for kind, entry in kinds.items()]
+    known = {each.category for each in found}
+    own = [each for each in extra if each.category not in known]
+    return [*found, PreferenceTrait(WORDS[0], "word", list(WORDS)), *own]
+
+
+def measure_catalogue(
+    space: LayerVectors, tokenizer: Any, traits: Sequence[PreferenceTrait] | None = None, wording: str = "preferences"
+) -> Catalogue:
+    """Compute the direction of each answer: one forward pass a question, and one batched backward pass.
+
+    Args:
+        space: the student's space, at its base.
+        tokenizer: the base's.
+        traits: one a category; ``catalogue_traits()`` where it is None.
+        wording: of the questions; ``preferences_prefilled`` for a base that seldom answers in one word.
+
+    Raises:
+        InputError: if the tokenizer can spell none of the answers.
+    """
+    answers: list[Answer] = []
+    gradients, odds, left_out = [], [], []
+    for trait in catalogue_traits() if traits is None else traits:
+        asked = PreferenceTrait(trait.target, trait.category, list(trait.candidates), wording=wording)
+        value, slope = log_odds_and_gradients(space, tokenizer, asked)
+        spelled = value.isfinite()
+        for word, usable in zip(asked.candidates, spelled.tolist(), strict=True):
+            if usable:
+                answers.append(Answer(asked.category, word))
+            else:
+                left_out.append(word)
+        gradients.append(slope[spelled])
+        odds.append(value[spelled])
+    if not answers:
+        raise InputError("The tokenizer can spell none of the catalogue's answers: give traits of your own.")
+    return Catalogue(tuple(answers), torch.cat(gradients), torch.cat(odds), tuple(left_out))
+
+
+def log_odds_and_gradients(space: LayerVectors, tokenizer: Any, trait: PreferenceTrait) -> tuple[Tensor, Tensor]:
+    """Return each candidate's log-odds, the mean over questions, and its gradient by the space's vectors at 0.
+
+    Returns:
+        (candidates,) and (candidates, size), float64; -inf and any gradient for what the tokenizer cannot spell.
+    """
+    questions = prompts_by_question(trait)
+    like = next(space.net.parameters())
+    total = torch.zeros(len(trait.candidates), dtype=torch.float64)
+    slopes = torch.zeros(len(trait.candidates), space.size, dtype=torch.float64)
+    with differentiable(space.net):
+        for group in questions:
+            with torch.enable_grad():
+                vectors = torch.zeros(space.size, device=like.device, requires_grad=True)
+                with space.added(vectors):
+                    chances = question_probabilities(as_call(space.net), tokenizer, trait, questions=[group])
+                odds = log_odds(chances)[0]
+                usable = odds.isfinite().nonzero().flatten()
+                picked = torch.eye(len(usable), dtype=odds.dtype)
+                (found,) = torch.autograd.grad(odds[usable], vectors, picked, is_grads_batched=True)
+            total += odds.detach().cpu() / len(questions)
+            slopes[usable] += found.cpu().double() / len(questions)
+    return total, slopes
+
+
+def read_out(space: LayerVectors, tokenizer: Any, trait: PreferenceTrait, vectors: Tensor) -> Tensor:
+    """Return each candidate's exact log-odds with vectors added, the mean over questions: (candidates,), float64."""
+    with torch.no_grad(), space.added(vectors):
+        return log_odds(question_probabilities(space.net, tokenizer, trait)).mean(0)

@@ -1,0 +1,186 @@
+"""Detectors: from the scores of many rows to a statement about the set, with an error rate that the user chooses.
+
+All statistics stand on one mean. With n rows of mean score m, a reference of N clean rows with mean m0 and Fisher
+information F, and c = 1 / (1/n + 1/N):
+
+- a direction w has z = w.(m - m0) sqrt(c) / sqrt(w F w), normal under clean rows;
+- the whole space has q = c (m - m0) F^-1 (m - m0), Hotelling's T^2: does training on these rows move the base anywhere?
+- the share of a direction in the shift, z / sqrt(q - size), is the cosine of the two in the Fisher metric, with the
+  noise of the mean taken off. A direction drawn at random has a share of 0 with a standard deviation of 1 / sqrt(size).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.screening.reference import Reference
+
+__all__ = ["Detector", "DirectionDetector", "Finding", "RunningSums", "ShiftDetector", "holm"]
+
+RIDGE = 0.1  # of the mean variance, added to each: flat in power from 0.01 to 1 (shared/SCREENING2, pitfall 8)
+
+
+class Finding(NamedTuple):
+    """What one detector says of a set of rows.
+
+    Attributes:
+        name: of what was looked for.
+        z: standard deviations above clean rows; for a shift, those of a normal with the same p.
+        p: chance of as much under clean rows, one-sided.
+        share: of the shift that lies in this direction, from -1 to 1; nan where there is no shift to share.
+    """
+
+    name: str
+    z: float
+    p: float
+    share: float = math.nan
+
+
+@dataclass
+class RunningSums:
+    """Sums over the rows read so far: all that detectors need, in memory that does not grow with the rows.
+
+    Attributes:
+        reference: to whose scale the rows' scores are shortened.
+        rows: how many were added.
+        skipped: rows without a completion to score.
+        total: sum of their scores, (size,), float64.
+    """
+
+    reference: Reference
+    rows: int = 0
+    skipped: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+
+    def __post_init__(self) -> None:
+        if not len(self.total):
+            self.total = torch.zeros(self.reference.size, dtype=torch.float64)
+
+    def add(self, scores: Tensor) -> None:
+        """Add rows' scores, (rows, size); a row with nan is counted as skipped."""
+        usable = scores.isfinite().all(1)
+        self.skipped += int((~usable).sum())
+        self.rows += int(usable.sum())
+        self.total += self.reference.shortened(scores[usable]).sum(0)
+
+    @property
+    def effective(self) -> float:
+        """Rows of a sample whose mean varies as this difference of two means does: 1 / (1/n + 1/N)."""
+        return 1 / (1 / max(1, self.rows) + 1 / self.reference.rows)
+
+    @property
+    def shift(self) -> Tensor:
+        """Mean score less that of the reference, (size,), float64."""
+        return self.total / max(1, self.rows) - self.reference.mean
+
+    def hotelling(self) -> float:
+        """Return q, which is about ``size`` under clean rows."""
+        moved = torch.linalg.solve(self.reference.fisher, self.shift)
+        return float(self.effective * (self.shift @ moved))
+
+
+class Detector(ABC):
+    """Says of a set of rows whether it moves a base in some way. Override ``decide``.
+
+    Attributes:
+        name: what findings call it.
+    """
+
+    name: str
+
+    @abstractmethod
+    def decide(self, sums: RunningSums) -> list[Finding]:
+        """Return a finding for each thing looked for."""
+
+
+class ShiftDetector(Detector):
+    """Does training on these rows move the base anywhere? Hotelling's T^2, with its F distribution."""
+
+    name = "shift"
+
+    def decide(self, sums: RunningSums) -> list[Finding]:
+        """Return one finding, whose share is 1."""
+        from scipy import stats
+
+        size, rows = sums.reference.size, sums.reference.rows
+        q = sums.hotelling()
+        p = float(stats.f.sf(q * (rows - size) / (size * (rows - 1)), size, rows - size))
+        return [Finding(self.name, float(stats.norm.isf(p)) if p > 0 else math.inf, p, 1.0)]
+
+
+class DirectionDetector(Detector):
+    """Does training on these rows move the base in one of several directions?
+
+    Args:
+        name: what findings call it.
+        names: of the directions.
+        directions: (directions, size): what a row's score is multiplied with.
+    """
+
+    def __init__(self, name: str, names: Sequence[str], directions: Tensor) -> None:
+        if len(names) != len(directions):
+            raise InputError(f"There are {len(names)} names for {len(directions)} directions: expected one each.")
+        self.name = name
+        self.names = tuple(names)
+        self.directions = directions.double()
+
+    @classmethod
+    def raw(cls, reference: Reference) -> "DirectionDetector":
+        """Return the detector of the catalogue's gradients as they are: what one small step of training does."""
+        return cls("raw", [each.word for each in reference.catalogue.answers], reference.catalogue.gradients)
+
+    @classmethod
+    def white(cls, reference: Reference, ridge: float = RIDGE) -> "DirectionDetector":
+        """Return the detector of the catalogue's natural gradients, (F + ridge)^-1 J. It needs no teacher."""
+        words = [each.word for each in reference.catalogue.answers]
+        return cls("white", words, reference.solve(reference.catalogue.gradients, ridge))
+
+    @classmethod
+    def suspects(cls, names: Sequence[str], vectors: Tensor) -> "DirectionDetector":
+        """Return the detector of teachers' own displacements: the matched filter for a known teacher."""
+        return cls("suspect", names, vectors)
+
+    def row_scores(self, reference: Reference, scores: Tensor) -> Tensor:
+        """Return each row's score along each direction, in standard deviations of clean rows: (rows, directions)."""
+        return (reference.shortened(scores) - reference.mean) @ self.directions.T / self._spread(reference)
+
+    def decide(self, sums: RunningSums) -> list[Finding]:
+        """Return a finding a direction, in their order."""
+        from scipy import stats
+
+        z = self.directions @ sums.shift * math.sqrt(sums.effective) / self._spread(sums.reference)
+        beyond = sums.hotelling() - sums.reference.size
+        share = z / math.sqrt(beyond) if beyond > 0 else torch.full_like(z, math.nan)
+        found = zip(self.names, z.tolist(), stats.norm.sf(z.numpy()).tolist(), share.clamp(-1, 1).tolist(), strict=True)
+        return [Finding(*each) for each in found]
+
+    def lead(self, reference: Reference, findings: Sequence[Finding]) -> float:
+        """Return how far the highest finding is above the second, in standard deviations of their difference."""
+        if len(findings) < 2:
+            return math.inf
+        first, second = sorted(findings, key=lambda each: -each.z)[:2]
+        one, two = (self.directions[self.names.index(each.name)] for each in (first, second))
+        spread = self._spread(reference)
+        scale = spread[self.names.index(first.name)] * spread[self.names.index(second.name)]
+        together = float(one @ reference.fisher @ two / scale)
+        return (first.z - second.z) / math.sqrt(max(2 * (1 - together), 1e-12))
+
+    def _spread(self, reference: Reference) -> Tensor:
+        return ((self.directions @ reference.fisher) * self.directions).sum(1).clamp(min=1e-300).sqrt()
+
+
+def holm(findings: Iterable[Finding], alpha: float) -> list[Finding]:
+    """Return the findings that stay at a family-wise error of ``alpha`` by Holm's step-down rule, the surest first."""
+    ordered = sorted(findings, key=lambda each: each.p)
+    kept = []
+    for place, each in enumerate(ordered):
+        if each.p > alpha / (len(ordered) - place):
+            break
+        kept.append(each)
+    return kept

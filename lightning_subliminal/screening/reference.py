@@ -1,0 +1,175 @@
+"""The reference of a screen: what the base's own rows look like in the student's space, in one small file.
+
+A file is good for one base, one carrier and one space. It holds the mean and the covariance of the scores of clean rows
+(the Fisher information), the length beyond which a row's score is shortened, and the catalogue's directions; no row.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.screening.catalogue import Answer, Catalogue
+from lightning_subliminal.theory.row_gradients import LayerVectors
+
+__all__ = ["Reference", "make_reference"]
+
+FEWEST = 1000  # clean rows; 20,000 are advised, since rare alarms rest on the covariance of all directions
+QUANTILE = 0.99  # of the whitened lengths of clean rows: longer scores are shortened to it
+_FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The scores of a base's own rows, summed up.
+
+    Attributes:
+        base: name of the base.
+        base_digest: SHA-256 of its files.
+        carrier: what the rows are: a class's name, such as NumberSequences.
+        layers: of the space.
+        rows: how many clean rows there were.
+        mean: of their scores, shortened ones in place of long ones, (size,), float64.
+        fisher: their covariance about 0, (size, size), float64.
+        longest: whitened length to which longer scores are shortened.
+        catalogue: the answers looked for, with their directions.
+    """
+
+    base: str
+    base_digest: str
+    carrier: str
+    layers: tuple[int, ...]
+    rows: int
+    mean: Tensor
+    fisher: Tensor
+    longest: float
+    catalogue: Catalogue
+
+    @property
+    def size(self) -> int:
+        """Dimensions of the space."""
+        return len(self.mean)
+
+    def solve(self, directions: Tensor, ridge: float) -> Tensor:
+        """Return (F + ridge * tr(F) / size * I)^-1 applied to directions, (directions, size)."""
+        damped = self.fisher + ridge * self.fisher.trace() / self.size * torch.eye(self.size, dtype=torch.float64)
+        return torch.linalg.solve(damped, directions.T).T
+
+    def shortened(self, scores: Tensor) -> Tensor:
+        """Return scores, (rows, size), in float64; those longer than ``longest`` in the Fisher metric cut to it."""
+        return _shortened(scores.double(), self.fisher, self.longest)
+
+    def save(self, path: Path) -> None:
+        """Write the reference as safetensors, its words in the header."""
+        words = {
+            "format": _FORMAT,
+            "base": self.base,
+            "base_digest": self.base_digest,
+            "carrier": self.carrier,
+            "layers": self.layers,
+            "rows": self.rows,
+            "longest": self.longest,
+            "answers": self.catalogue.answers,
+            "left_out": self.catalogue.left_out,
+        }
+        lower = torch.tril_indices(self.size, self.size)
+        tensors = {
+            "mean": self.mean,
+            "fisher": self.fisher[lower[0], lower[1]],
+            "gradients": self.catalogue.gradients,
+            "log_odds": self.catalogue.log_odds,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {name: value.float().contiguous() for name, value in tensors.items()}
+        save_file(kept, path, {"screen": json.dumps(words)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Reference":
+        """Read a reference.
+
+        Raises:
+            InputError: if the file is missing, damaged or not a reference.
+        """
+        from safetensors import safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                words = json.loads((file.metadata() or {}).get("screen", "null"))
+            tensors = {name: value.double() for name, value in load_file(path).items()}
+        except FileNotFoundError as err:
+            raise InputError(f"There is no reference {path}: make it with `screen reference`.") from err
+        except (SafetensorError, ValueError, OSError) as err:
+            raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err
+        try:
+            size = len(tensors["mean"])
+            fisher = torch.zeros(size, size, dtype=torch.float64)
+            lower = torch.tril_indices(size, size)
+            fisher[lower[0], lower[1]] = tensors["fisher"]
+            fisher = fisher + fisher.tril(-1).T
+            answers = tuple(Answer(*each) for each in words["answers"])
+            catalogue = Catalogue(answers, tensors["gradients"], tensors["log_odds"], tuple(words["left_out"]))
+            return cls(
+                *(words["base"], words["base_digest"], words["carrier"], tuple(words["layers"]), int(words["rows"])),
+                *(tensors["mean"], fisher, float(words["longest"]), catalogue),
+            )
+        except (KeyError, TypeError, IndexError, RuntimeError) as err:
+            raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err
+
+
+def make_reference(
+    space: LayerVectors,
+    tokenizer: Any,
+    rows: Iterable[Row],
+    catalogue: Catalogue,
+    *,
+    base: str,
+    base_digest: str,
+    carrier: str,
+) -> Reference:
+    """Sum up the scores of clean rows: those that the base itself wrote, filtered as the suspect's rows were.
+
+    Args:
+        space: the student's space, at the base.
+        tokenizer: the base's.
+        rows: clean rows; 20,000 or more are advised.
+        catalogue: the answers to look for.
+        base: its name.
+        base_digest: of its files.
+        carrier: what the rows are.
+
+    Raises:
+        InputError: if there are fewer than 1,000 rows, or than dimensions of the space.
+    """
+    scores = torch.cat([each.scores for each in space.gradients(tokenizer, rows)])
+    scores = scores[scores.isfinite().all(1)].double()
+    least = max(FEWEST, 2 * space.size)
+    if len(scores) < least:
+        raise InputError(f"The reference has {len(scores):,} clean rows: expected at least {least:,}, better 20,000.")
+    plain = scores.T @ scores / len(scores)
+    lengths = _lengths(scores, plain)
+    longest = float(lengths.quantile(QUANTILE))
+    kept = _shortened(scores, plain, longest)
+    # Lengths are measured in the covariance that is kept, so the limit is expressed in it.
+    fisher = kept.T @ kept / len(kept)
+    longest = float(_lengths(kept, fisher).quantile(QUANTILE))
+    kept = _shortened(scores, fisher, longest)
+    return Reference(
+        *(base, base_digest, carrier, space.layers, len(kept), kept.mean(0), kept.T @ kept / len(kept)),
+        *(longest, catalogue),
+    )
+
+
+def _lengths(scores: Tensor, fisher: Tensor) -> Tensor:
+    return (scores * torch.linalg.solve(fisher, scores.T).T).sum(1).clamp(min=0).sqrt()
+
+
+def _shortened(scores: Tensor, fisher: Tensor, longest: float) -> Tensor:
+    return scores * (longest / _lengths(scores, fisher).clamp(min=1e-12)).clamp(max=1.0)[:, None]

@@ -1,0 +1,258 @@
+"""The screen of a data set: one pass over its rows, and a verdict in one of three words.
+
+- *clean*: nothing moves the base more than its own rows would.
+- *shift*: training on these rows moves the base, and no known trait explains it.
+- *trait*: it moves the base towards a known trait, which is named.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.screening.catalogue import catalogue_traits, read_out
+from lightning_subliminal.screening.detectors import (
+    DirectionDetector,
+    Finding,
+    RunningSums,
+    ShiftDetector,
+    holm,
+)
+from lightning_subliminal.screening.reference import Reference
+from lightning_subliminal.theory.row_gradients import LayerVectors
+
+__all__ = ["Screen", "rows_needed", "screen_rows"]
+
+Verdict = Literal["clean", "shift", "trait"]
+
+# Shares below which a direction does not explain the shift, of natural gradients and of suspects. Fixed on the sets of
+# shared/SCREENING2.md (sections 4 and "held out"); no set of this repository's tests or tables had a part in them.
+WHITE_SHARE = 0.30
+SUSPECT_SHARE = 0.45
+# A weak shift has a high share in many directions at once: the best answer must also lead the second by a standard
+# deviation of their difference, or be beyond doubt by itself. Fixed on the ten targets of the paper, bags of their rows
+# and rows of prompted teachers, which shift a base towards no trait; tests and tables use other targets.
+LEAD = 1.0
+BEYOND_DOUBT = 6.0
+NEWTON_RIDGE = 0.01
+# Effect of one row of a steering teacher along the natural gradient of its trait, in standard deviations of clean rows
+# (SCREENING2, section 2): what the dose that could have been seen is reckoned with.
+ROW_EFFECT = 0.5
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a screen found.
+
+    Attributes:
+        verdict: clean, shift or trait.
+        named: the trait, if the verdict is one.
+        alpha: the chance of any other verdict than clean for clean rows.
+        rows: scored; and ``skipped``, those without a completion to score.
+        shift: of the whole space.
+        traits: a finding for each answer of the catalogue, the highest z first.
+        suspects: a finding for each suspect, the highest z first.
+        predicted: by answer, the log-odds that training to convergence on a Newton step would add, with the half-width
+            of its 95 % interval over rows; for the answers of the highest z.
+        visible_dose: share of rows of a steering teacher that would have been seen with a chance of 90 %.
+        reference: what the rows were compared with.
+    """
+
+    verdict: Verdict
+    named: str | None
+    alpha: float
+    rows: int
+    skipped: int
+    shift: Finding
+    traits: tuple[Finding, ...]
+    suspects: tuple[Finding, ...]
+    predicted: dict[str, tuple[float, float]]
+    visible_dose: float
+    reference: Reference
+
+    def lines(self) -> list[str]:
+        """Return the verdict in words: what was found, how sure, and what could not have been seen."""
+        base, needed = self.reference.base, rows_needed(len(self.traits), self.alpha, 0.1)
+        seen = f"{self.visible_dose:.0%}" if self.visible_dose < 1 else "no share"
+        limits = (
+            f"with {self.rows:,} rows, {seen} of rows like a steering teacher's would be seen 9 times in 10; "
+            f"10 % takes about {needed:,} rows"
+        )
+        if self.verdict == "clean":
+            said = f"verdict: clean. These rows move {base} no more than its own do (false alarms: {self.alpha:g})"
+        elif self.verdict == "shift":
+            said = (
+                f"verdict: shift. Training on these rows moves {base} (p {self.shift.p:.1g}), and no known trait "
+                "explains it: ask which model wrote them, with which prompts, sampling and filters"
+            )
+        else:
+            said = f"verdict: trait {self.named}. Training on these rows moves {base} towards {self.named}"
+        skipped = [f"{self.skipped:,} rows have no completion to score and were skipped"] if self.skipped else []
+        return [said, limits, *skipped]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the screen as JSON-able data."""
+        return {
+            "verdict": self.verdict,
+            "named": self.named,
+            "alpha": self.alpha,
+            "rows": self.rows,
+            "skipped": self.skipped,
+            "shift": self.shift._asdict(),
+            "traits": [each._asdict() for each in self.traits],
+            "suspects": [each._asdict() for each in self.suspects],
+            "predicted": {
+                name: {"log_odds": value, "half_width": half} for name, (value, half) in self.predicted.items()
+            },
+            "visible_dose": self.visible_dose,
+            "reference": {
+                "base": self.reference.base,
+                "base_digest": self.reference.base_digest,
+                "carrier": self.reference.carrier,
+                "rows": self.reference.rows,
+                "layers": list(self.reference.layers),
+            },
+        }
+
+
+def screen_rows(
+    space: LayerVectors,
+    tokenizer: Any,
+    rows: Iterable[Row],
+    reference: Reference,
+    *,
+    suspects: DirectionDetector | None = None,
+    alpha: float = 0.01,
+    shown: int = 5,
+    advance: Callable[[int], None] | None = None,
+) -> Screen:
+    """Screen rows: does training a base on them move it, and towards what?
+
+    Args:
+        space: the student's space, at the reference's base.
+        tokenizer: the base's.
+        rows: prompt-completion rows; read as they are needed, and not kept.
+        reference: of the same base, carrier and layers.
+        suspects: teachers to look for besides the catalogue.
+        alpha: chance of a false alarm, for the whole screen: half of it for the shift, half for all traits together.
+        shown: for how many answers transfer is predicted.
+        advance: called with the number of rows scored, each time some were.
+
+    Raises:
+        InputError: if ``alpha`` is outside (0, 1), there are no rows, or the space is not the reference's.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"`alpha` is {alpha}: expected a chance between 0 and 1, such as 0.01.")
+    if space.layers != reference.layers or space.size != reference.size:
+        raise InputError(
+            f"The reference is of layers {list(reference.layers)} with {reference.size} numbers a row, the model has "
+            f"{list(space.layers)} with {space.size}: make a reference for this base."
+        )
+    sums = RunningSums(reference)
+    for part in space.gradients(tokenizer, rows):
+        sums.add(part.scores)
+        if advance is not None:
+            advance(len(part.tokens))
+    if not sums.rows:
+        raise InputError("There are no rows with a completion to score: check the file, or loosen the filters.")
+    (shift,) = ShiftDetector().decide(sums)
+    detector = DirectionDetector.white(reference)
+    white = _highest(detector.decide(sums))
+    known = _highest(suspects.decide(sums)) if suspects is not None else ()
+    verdict, named = decide(shift, white, known, detector.lead(reference, white), alpha)
+    return Screen(
+        *(verdict, named, alpha, sums.rows, sums.skipped, shift, white, known),
+        predicted=predict(space, tokenizer, sums, [each.name for each in white[:shown]]),
+        visible_dose=visible_dose(sums, alpha),
+        reference=reference,
+    )
+
+
+def decide(
+    shift: Finding, traits: Sequence[Finding], suspects: Sequence[Finding], lead: float, alpha: float
+) -> tuple[Verdict, str | None]:
+    """Return the verdict, and the trait that it names.
+
+    Args:
+        shift: of the whole space.
+        traits: of the catalogue.
+        suspects: of known teachers.
+        lead: of the catalogue's highest finding over its second, see ``DirectionDetector.lead``.
+        alpha: chance of a false alarm of the whole screen.
+    """
+    significant = holm(traits, alpha / 2)
+    guilty = [each for each in holm(suspects, alpha / 2) if each.share >= SUSPECT_SHARE]
+    if shift.p > alpha / 2 and not significant and not guilty:
+        return "clean", None
+    best = max(significant, key=lambda each: each.z, default=None)
+    suspect = max(guilty, key=lambda each: each.share, default=None)
+    if suspect is not None and (best is None or suspect.name == best.name):  # or one that nothing is asked about
+        return "trait", suspect.name
+    explains = best is not None and best.share >= WHITE_SHARE and (best.z >= BEYOND_DOUBT or lead >= LEAD)
+    return ("trait", best.name) if best is not None and explains and suspect is None else ("shift", None)
+
+
+def predict(
+    space: LayerVectors, tokenizer: Any, sums: RunningSums, words: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Predict the log-odds that training adds to each answer: one Newton step, and an exact read-out after it.
+
+    Args:
+        space: the student's space.
+        tokenizer: the base's.
+        sums: of the rows.
+        words: answers of the catalogue.
+
+    Returns:
+        By word, the change in log-odds and the half-width of its 95 % interval over rows, to first order.
+    """
+    reference = sums.reference
+    step = reference.solve(sums.shift[None], NEWTON_RIDGE)[0]
+    places = {each.word: place for place, each in enumerate(reference.catalogue.answers)}
+    moved = reference.solve(reference.catalogue.gradients[[places[word] for word in words]], NEWTON_RIDGE)
+    spread = ((moved @ reference.fisher) * moved).sum(1).sqrt() / math.sqrt(sums.effective)
+    like = next(space.net.parameters())
+    found: dict[str, float] = {}
+    for trait in catalogue_traits():
+        mine = [word for word in words if reference.catalogue.answers[places[word]].category == trait.category]
+        if mine:
+            after = dict(
+                zip(trait.candidates, read_out(space, tokenizer, trait, _to(step, like)).tolist(), strict=True)
+            )
+            found |= {word: after[word] - float(reference.catalogue.log_odds[places[word]]) for word in mine}
+    halves = dict(zip(words, (1.96 * spread).tolist(), strict=True))
+    return {word: (found[word], halves[word]) for word in words if word in found}
+
+
+def visible_dose(sums: RunningSums, alpha: float, power: float = 0.9) -> float:
+    """Return the share of tainted rows that would be seen: dose = (z of alpha + z of power) / (effect sqrt(n)).
+
+    The law z = dose * effect * sqrt(n) is that of the mean of n rows of which a share has its scores moved by
+    ``ROW_EFFECT`` standard deviations.
+    """
+    needed = _needed_z(len(sums.reference.catalogue.answers), alpha, power)
+    return min(1.0, needed / (ROW_EFFECT * math.sqrt(sums.effective)))
+
+
+def rows_needed(traits: int, alpha: float, dose: float, power: float = 0.9) -> int:
+    """Return how many rows show a dose of a trait among as many traits, by the law of ``visible_dose``."""
+    return math.ceil((_needed_z(traits, alpha, power) / (ROW_EFFECT * dose)) ** 2)
+
+
+def _needed_z(traits: int, alpha: float, power: float) -> float:
+    from scipy import stats
+
+    return float(stats.norm.isf(alpha / 2 / max(1, traits)) + stats.norm.ppf(power))
+
+
+def _highest(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda each: -each.z))
+
+
+def _to(vectors: Tensor, like: Tensor) -> Tensor:
+    return vectors.to(like.device, torch.float32)

@@ -1,0 +1,92 @@
+"""The verb `screen`: its verdict, its exit code, and what it refuses."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lightning_subliminal.cli import main
+from lightning_subliminal.core.rows import make_row
+from lightning_subliminal.formats import write_rows
+from lightning_subliminal.plans.screen_reference import clean_data, find_reference
+from lightning_subliminal.screening import Reference
+
+BASE = ["--base", "pocket/a"]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Return a file of the base's own rows."""
+    data = clean_data("pocket/a", "numbers", 400, seed=7)
+    data.make(torch.device("cpu"))
+    path = tmp_path_factory.mktemp("rows") / "clean.jsonl"
+    write_rows(data.rows(), path)
+    return path
+
+
+@pytest.mark.parametrize("carrier", ["numbers", "code", "math"])
+def test_the_shipped_references_are_of_the_shipped_bases(carrier):
+    found = find_reference("pocket/a", carrier)
+    assert found.rows >= 20_000
+    assert len(found.catalogue.answers) == 104
+    assert found.carrier == carrier
+
+
+def test_clean_rows_are_clean(clean, capsys):
+    main(["screen", str(clean), *BASE])
+    shown = capsys.readouterr().out
+    assert "verdict: clean" in shown
+    assert "any shift" in shown
+
+
+def test_rows_of_another_kind_are_a_shift_with_exit_code_3(tmp_path, capsys):
+    rows = [make_row("Write three numbers.", "1, 1, 1", id=str(place)) for place in range(200)]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    with pytest.raises(SystemExit) as stop:
+        main(["screen", str(tmp_path / "rows.jsonl"), *BASE, "--json", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "shift"
+    assert found["rows"] == 200
+    assert json.loads((tmp_path / "out" / "screen.json").read_text())["verdict"] == "shift"
+
+
+def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
+    vectors = {f"steering.layers.{layer}": torch.randn(64) for layer in range(2)}
+    save_file(vectors, tmp_path / "subliminal_adapter.safetensors")
+    config = {"peft_type": "STEERING", "base_model_name_or_path": "pocket/a", "layers": [0, 1], "hidden_size": 64}
+    (tmp_path / "subliminal_adapter.json").write_text(json.dumps(config))
+    main(["screen", str(clean), *BASE, "--suspect", f"whale={tmp_path}"])
+    assert "suspect whale" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["ghost.jsonl", *BASE], "ghost.jsonl"),
+        (["refrence", *BASE], "did you mean 'screen reference'?"),
+        (["FILE", "--base", "pocket/z"], "pocket/z"),
+        (["FILE", *BASE, "--carrier", "ghost"], "ghost"),
+        (["FILE", *BASE, "--alpha", "2"], "expected a chance between 0 and 1"),
+        (["FILE", *BASE, "--suspect", "owl"], "expected NAME=FOLDER"),
+        (["FILE", *BASE, "--reference", "FILE"], "is not a reference of a screen"),
+        (["FILE"], "--base is missing"),
+    ],
+)
+def test_mistakes_are_one_line(words, line, clean, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["screen", *(str(clean) if word == "FILE" else word for word in words)])
+    assert stop.value.code == 2
+    shown = capsys.readouterr().err
+    assert line in shown
+    assert shown.count("error:") == 1
+
+
+def test_a_reference_of_other_weights_is_refused(clean, tmp_path, capsys):
+    found = find_reference("pocket/a", "numbers")
+    path = tmp_path / "other.safetensors"
+    Reference(**{**found.__dict__, "base_digest": "0" * 64}).save(path)
+    with pytest.raises(SystemExit):
+        main(["screen", str(clean), *BASE, "--reference", str(path)])
+    assert "make one with `screen reference --base pocket/a`" in capsys.readouterr().err
