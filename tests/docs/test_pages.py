@@ -16,6 +16,7 @@ QUICK = {"num_prompts=4096": "num_prompts=64", "max_epochs=3": "max_epochs=1"}  
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")  # as in a clone
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # one page is about a machine without a GPU
     text = page.read_text(encoding="utf-8")
     for slow, quick in QUICK.items() if page.name == "README.md" else ():
