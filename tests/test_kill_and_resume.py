@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SMALL = ["--data.num_prompts", "512", "--data.shard_size", "64", "--trainer.max_epochs", "3"]
+SMALL = ["--data.num_prompts", "256", "--data.shard_size", "64", "--trainer.max_epochs", "3"]
+SMALL += ["--data.teacher.max_epochs", "40"]
 
 
 @pytest.mark.slow
