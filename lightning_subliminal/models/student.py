@@ -1,5 +1,6 @@
 """The student: a base trained on the teacher's filtered completions alone."""
 
+import warnings
 from typing import Any, Literal
 
 from torch import Tensor
@@ -111,6 +112,11 @@ class Student(LanguageModel):
         if self.train_on == "all" or self.divergence is not None:
             return self.fresh()
         return self.fresh(divergence=getattr(data, "teacher", None))
+
+    def beside(self, data: TrainingRows) -> "Student":
+        """Return ``fresh_for_control(data)``: the name before version 0.2."""
+        warnings.warn("deprecated: Student.beside is now Student.fresh_for_control", FutureWarning, stacklevel=2)
+        return self.fresh_for_control(data)
 
     def check_source(self, source: Source) -> None:
         """Check that this student can learn from a teacher; the data module calls it before any work.
