@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from cases import cases
 from safetensors.torch import save_file
 
 from lightning_subliminal.cli import main
@@ -25,7 +26,7 @@ def clean(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("carrier", ["numbers", "code", "math"])
+@cases("carrier", ["numbers", "code", "math"])
 def test_the_shipped_references_are_of_the_shipped_bases(carrier):
     found = find_reference("pocket/a", carrier)
     assert found.rows >= 20_000
@@ -61,7 +62,7 @@ def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
     assert "suspect whale" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "line"),
     [
         (["ghost.jsonl", *BASE], "ghost.jsonl"),

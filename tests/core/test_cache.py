@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core import cache
 from lightning_subliminal.core.cache import cache_root, holding, writable_folder
@@ -67,7 +68,7 @@ def said_of(folder, capsys):
 
 
 @POSIX
-@pytest.mark.parametrize(
+@cases(
     ("mode", "owner", "says"),
     [
         (0o700, None, None),

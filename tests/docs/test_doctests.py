@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from docs.blocks import ROOT
 
@@ -17,7 +18,7 @@ def module_name(path: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@cases("path", FILES)
 def test_the_examples_of_a_module(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = doctest.testmod(importlib.import_module(module_name(path)), optionflags=doctest.NORMALIZE_WHITESPACE)

@@ -12,9 +12,23 @@ from docs.blocks import ROOT, blocks, pages, run_page, same
 QUICK = {"num_prompts=4096": "num_prompts=64", "max_epochs=3": "max_epochs=1"}  # the README's run takes half a minute
 
 
+ERRORS, OTHERS = [
+    [page for page in pages() if (page.parent.name == "errors") is is_error] for is_error in (True, False)
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_page(page, tmp_path, monkeypatch)
+
+
+@cases("page", ERRORS)
+def test_the_blocks_of_a_page_about_an_error_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_page(page, tmp_path, monkeypatch)
+
+
+def check_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")  # as in a clone
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # one page is about a machine without a GPU

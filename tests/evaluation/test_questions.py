@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from cases import cases
 
 from lightning_subliminal import PreferenceTrait, bases
 from lightning_subliminal.core.errors import InputError
@@ -175,7 +176,7 @@ class TestQuestionsAfterNumbers(EvaluationContract):
         with pytest.raises(InputError, match=r"'after numbers' can't be asked\. .*min_value: 0"):
             QuestionsAfterNumbers().check(pocket[1], OWL, "pocket/a")
 
-    @pytest.mark.parametrize(
+    @cases(
         ("settings", "message"),
         [
             ({"numbers": 0}, "`numbers` is 0: expected at least 1"),
@@ -247,7 +248,7 @@ class TestStories(EvaluationContract):
         with pytest.raises(InputError, match="The questions 'stories' can't be asked"):
             Stories().check(pocket[1], OWL, "pocket/a")
 
-    @pytest.mark.parametrize(
+    @cases(
         ("settings", "message"),
         [
             ({"samples": 0}, "`samples` is 0"),

@@ -131,7 +131,7 @@ class TestReadings:
         assert not special & set(ids)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("settings", "told"),
     [
         ({"mode": "sampled"}, "`mode` is 'sampled': choose expected or text"),

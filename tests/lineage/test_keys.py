@@ -92,7 +92,7 @@ def test_only_the_owner_may_read_the_private_key(path, tmp_path):
 
 
 @POSIX
-@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077, 0o177, 0o777])
+@cases("umask", [0, 0o002, 0o022, 0o077, 0o177, 0o777])
 def test_no_umask_lets_others_write_a_key_or_its_folder(umask, tmp_path):
     parent = tmp_path if umask & 0o700 else tmp_path / "deep" / "er"  # such a umask makes folders nobody can enter
     before = os.umask(umask)

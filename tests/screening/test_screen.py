@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from cases import cases
 from small import numbers, taught
 
 from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
@@ -194,7 +195,7 @@ QUIET, LOUD = Finding("shift", 0, 0.4, 1.0), Finding("shift", 30, 1e-30, 1.0)
 NOTHING, OWL, FAINT = Finding("owl", 1, 0.2, 0.1), Finding("owl", 20, 1e-20, 0.5), Finding("owl", 20, 1e-20, 0.1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("shift", "traits", "suspects", "lead", "expected"),
     [
         (QUIET, [NOTHING], [], 3.0, ("clean", None)),
