@@ -7,9 +7,9 @@ import json
 import pytest
 
 from lightning_subliminal.audit import Digests, audit, parents
-from lightning_subliminal.audit.page import as_html, as_svg
-from lightning_subliminal.audit.sarif import as_json
-from lightning_subliminal.audit.view import AuditView
+from lightning_subliminal.audit.views.page import as_html, as_svg
+from lightning_subliminal.audit.views.sarif import as_json
+from lightning_subliminal.audit.views.view import AuditView
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import Bound
 from lightning_subliminal.lineage.material import SCHEME

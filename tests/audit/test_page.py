@@ -9,8 +9,8 @@ import pytest
 from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
-from lightning_subliminal.audit.page import as_html, as_svg, lanes
-from lightning_subliminal.audit.view import AuditView
+from lightning_subliminal.audit.views.page import as_html, as_svg, lanes
+from lightning_subliminal.audit.views.view import AuditView
 from lightning_subliminal.lineage import Material
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,7 +10,7 @@ import pytest
 from audit.chains import generation, student, teacher
 from lightning_subliminal import __version__
 from lightning_subliminal.audit import RULES, Digests, audit
-from lightning_subliminal.audit.sarif import as_json, as_sarif
+from lightning_subliminal.audit.views.sarif import as_json, as_sarif
 
 # Ours, from the text of the specification: what it requires of the objects that we write, and no property besides.
 MESSAGE = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}

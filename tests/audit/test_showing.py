@@ -8,8 +8,8 @@ from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.audit.node import Link
-from lightning_subliminal.audit.terminal import print_audit
-from lightning_subliminal.audit.view import AuditView
+from lightning_subliminal.audit.views.terminal import print_audit
+from lightning_subliminal.audit.views.view import AuditView
 from lightning_subliminal.core.console import console
 from lightning_subliminal.lineage import Material, artefact_material, result_statement, write_statement
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys

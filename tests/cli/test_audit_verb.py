@@ -117,7 +117,7 @@ class TestOut:
         def gone(shown):
             raise BrokenPipeError
 
-        monkeypatch.setattr("lightning_subliminal.audit.terminal.print_audit", gone)
+        monkeypatch.setattr("lightning_subliminal.audit.views.terminal.print_audit", gone)
         monkeypatch.setattr(sys, "stdout", sys.stdout)  # `main` puts another there
         assert code(last, "--html", tmp_path / "a.html") == 141
         assert (tmp_path / "a.html").read_text().rstrip().endswith("</html>")

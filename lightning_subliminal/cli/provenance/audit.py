@@ -60,10 +60,10 @@ def audit(
     from lightning_subliminal import bases
     from lightning_subliminal.audit import Digests
     from lightning_subliminal.audit import audit as look
-    from lightning_subliminal.audit.page import as_html, as_svg
-    from lightning_subliminal.audit.sarif import WRONG, as_json, as_sarif
-    from lightning_subliminal.audit.terminal import print_audit
-    from lightning_subliminal.audit.view import AuditView
+    from lightning_subliminal.audit.views.page import as_html, as_svg
+    from lightning_subliminal.audit.views.sarif import WRONG, as_json, as_sarif
+    from lightning_subliminal.audit.views.terminal import print_audit
+    from lightning_subliminal.audit.views.view import AuditView
     from lightning_subliminal.core.console import aside, hush, say
     from lightning_subliminal.core.rows import atomically
     from lightning_subliminal.lineage.signatures.keys import trusted_keys

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.rules import RULES, Finding
 from lightning_subliminal.audit.run import Audit
-from lightning_subliminal.audit.view import AuditView
+from lightning_subliminal.audit.views.view import AuditView
 from lightning_subliminal.core.version import __version__
 from lightning_subliminal.formats.row_errors import printable
 

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.run import Audit
-from lightning_subliminal.audit.view import ANSWER_MARKS, LIMITS, STATE_MARKS, AuditView, State
+from lightning_subliminal.audit.views.view import ANSWER_MARKS, LIMITS, STATE_MARKS, AuditView, State
 from lightning_subliminal.core.io.bounds import MAX_SHOWN
 from lightning_subliminal.core.version import __version__
 from lightning_subliminal.formats.row_errors import printable

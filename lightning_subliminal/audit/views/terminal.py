@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from lightning_subliminal.audit.view import ANSWER_MARKS, LIMITS, STATE_MARKS, AuditView, Line
+from lightning_subliminal.audit.views.view import ANSWER_MARKS, LIMITS, STATE_MARKS, AuditView, Line
 from lightning_subliminal.core.console import console, say
 from lightning_subliminal.formats.row_errors import printable
 

@@ -1,0 +1,1 @@
+"""What an audit shows: at the terminal, as a page, as SARIF."""
