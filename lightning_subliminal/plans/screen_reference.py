@@ -12,6 +12,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data import GeneratedRows
 from lightning_subliminal.lineage import artefact_material, write_record
+from lightning_subliminal.models.teacher import Teacher
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.screening.catalogue import measure_catalogue
 from lightning_subliminal.screening.reference import Reference, make_reference
@@ -41,8 +42,8 @@ def clean_data(base: str, carrier: str, num_prompts: int = NUM_PROMPTS, seed: in
     """
     setting = read_setting(_config_of(base, carrier), seed)
     data = setting.rows()
-    if not isinstance(data, GeneratedRows):
-        raise InputError(f"{carrier} reads rows from a file: name a config whose data a teacher writes.")
+    if not isinstance(data, GeneratedRows) or not isinstance(data.teacher, Teacher):
+        raise InputError(f"{carrier} has no teacher: name a config whose data a Teacher writes.")
     writer = data.teacher.fresh(base=base, induction="none", adapter=None, weights=None)
     return data.fresh(teacher=writer, num_prompts=num_prompts, seed=seed, num_rows=None, transforms=[])
 
@@ -97,9 +98,9 @@ def make_reference_file(
         catalogue = measure_catalogue(space, tokenizer)
         if catalogue.left_out:
             say(f"catalogue {len(catalogue.left_out)} answers that {base} cannot spell are left out")
+        digest_now = bases.resolve(base).digest
         reference = make_reference(
-            *(space, tokenizer, data.rows(), catalogue),
-            **{"base": base, "base_digest": bases.resolve(base).digest, "carrier": carrier},
+            space, tokenizer, data.rows(), catalogue, base=base, base_digest=digest_now, carrier=carrier
         )
         folder.mkdir(parents=True, exist_ok=True)
         reference.save(folder / FILE)

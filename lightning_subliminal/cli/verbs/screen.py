@@ -60,8 +60,13 @@ def screen(
         with progress() as bar:
             task = bar.add_task("screen", total=limit)
             found = screen_rows(
-                *(space, tokenizer, islice(given, limit), known),
-                **{"suspects": suspects, "alpha": alpha, "advance": lambda count: bar.advance(task, count)},
+                space,
+                tokenizer,
+                islice(given, limit),
+                known,
+                suspects=suspects,
+                alpha=alpha,
+                advance=lambda count: bar.advance(task, count),
             )
     data = found.as_json() | {"file": str(rows)}
     if out is not None:
