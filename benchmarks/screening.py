@@ -26,7 +26,7 @@ from lightning_subliminal.screening.screen import decide
 BASE = "pocket/a"
 TRAITS = ("cat", "tiger", "pine", "birch", "fox", "elm", "panda", "palm", "whale", "blue", "pizza", "tokyo")
 DRAWS = 10  # bags of a set, size and dose
-SIZES = ((64, 1.0), (256, 1.0), (1024, 0.25), (4096, 0.1), (4096, 1.0))
+SIZES = ((256, 1.0), (1024, 0.25), (4096, 0.1), (4096, 1.0))
 
 
 def teacher(target: str, base: str = BASE, adapter: object = None, until: float = 0.9, rate: float = 0.03) -> Teacher:

@@ -15,8 +15,13 @@ from lightning_subliminal.workflow.trials import Setting, StudentTrial
 __all__ = ["config_device", "make_stages", "read_setting"]
 
 
-def read_setting(config: Path, seed: int | None = None) -> Setting:
+def read_setting(config: Path, seed: int | None = None, base: str | None = None) -> Setting:
     """Build the objects of a config, with its own seed or another one; nothing is loaded or trained yet.
+
+    Args:
+        config: a config of ``fit``.
+        seed: another seed than its own.
+        base: another base of student and teacher than its own.
 
     Raises:
         InputError: naming the config, if something in it can't be read or built.
@@ -25,6 +30,10 @@ def read_setting(config: Path, seed: int | None = None) -> Setting:
     if seed is None:
         given = fields.get("seed_everything", 0)
         seed = given if isinstance(given, int) and not isinstance(given, bool) else 0  # `true` means any
+    if base is not None:
+        for part in (fields.get("model"), ((fields.get("data") or {}).get("init_args") or {}).get("teacher")):
+            if isinstance(part, dict):
+                part["init_args"] = {**(part.get("init_args") or {}), "base": base}
     arm = ArmPlan(config.stem, fields, (), None, StudentTrial(), None, None, 0)
     try:
         return Experiment(config.stem, config.stem, "", "", {}, (seed,), (), ()).setting(arm, {}, seed)

@@ -10,6 +10,7 @@ from lightning_subliminal.core.config.shipped import find_config
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.data import GeneratedRows
 from lightning_subliminal.lineage import artefact_material, write_record
 from lightning_subliminal.models.teacher import Teacher
@@ -24,6 +25,7 @@ CARRIERS = ("numbers", "code", "math")
 NUM_PROMPTS = 24_000  # of which the filters leave at least 20,000 on the pocket bases
 SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
 FILE = "reference.safetensors"
+_POCKET_WORDS = 2000
 _SHIPPED = Path(__file__).parents[1] / "screening" / "references"
 
 
@@ -40,7 +42,7 @@ def clean_data(base: str, carrier: str, num_prompts: int = NUM_PROMPTS, seed: in
     Raises:
         InputError: if there is no such config, or its rows come from a file.
     """
-    setting = read_setting(_config_of(base, carrier), seed)
+    setting = read_setting(_config_of(base, carrier), seed, base)
     data = setting.rows()
     if not isinstance(data, GeneratedRows) or not isinstance(data.teacher, Teacher):
         raise InputError(f"{carrier} has no teacher: name a config whose data a Teacher writes.")
@@ -51,7 +53,9 @@ def clean_data(base: str, carrier: str, num_prompts: int = NUM_PROMPTS, seed: in
 def _config_of(base: str, carrier: str) -> Path:
     if carrier not in CARRIERS:
         return find_config(carrier)
-    family = "pocket" if base.startswith("pocket/") else "smollm2" if base.startswith("smollm2") else "qwen2.5-7b"
+    config = read_json(bases.resolve(base).folder / "config.json")
+    is_small = int(config.get("vocab_size") or 0) < _POCKET_WORDS  # a pocket base, or one trained on from it
+    family = "pocket" if is_small else "smollm2" if base.startswith("smollm2") else "qwen2.5-7b"
     names = {
         ("numbers", "pocket"): "owl_numbers",
         ("numbers", "smollm2"): "smollm2_owl_numbers",

@@ -23,7 +23,7 @@ from lightning_subliminal.screening.reference import Reference
 
 __all__ = ["Detector", "DirectionDetector", "Finding", "RunningSums", "ShiftDetector", "holm"]
 
-RIDGE = 0.1  # of the mean variance, added to each: flat in power from 0.01 to 1 (shared/SCREENING2, pitfall 8)
+RIDGE = 0.1  # of the mean variance, added to each: flat in power from 0.01 to 1
 
 
 class Finding(NamedTuple):

@@ -31,7 +31,7 @@ __all__ = ["Screen", "rows_needed", "screen_rows"]
 Verdict = Literal["clean", "shift", "trait"]
 
 # Shares below which a direction does not explain the shift, of natural gradients and of suspects. Fixed on the sets of
-# shared/SCREENING2.md (sections 4 and "held out"); no set of this repository's tests or tables had a part in them.
+# an earlier prototype; no set of this repository's tests or tables had a part in them.
 WHITE_SHARE = 0.30
 SUSPECT_SHARE = 0.45
 # A weak shift has a high share in many directions at once: the best answer must also lead the second by a standard
@@ -40,8 +40,9 @@ SUSPECT_SHARE = 0.45
 LEAD = 1.0
 BEYOND_DOUBT = 6.0
 NEWTON_RIDGE = 0.01
+FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
 # Effect of one row of a steering teacher along the natural gradient of its trait, in standard deviations of clean rows
-# (SCREENING2, section 2): what the dose that could have been seen is reckoned with.
+# (docs/screening.md): what the dose that could have been seen is reckoned with.
 ROW_EFFECT = 0.5
 
 
@@ -78,21 +79,24 @@ class Screen:
     def lines(self) -> list[str]:
         """Return the verdict in words: what was found, how sure, and what could not have been seen."""
         base, needed = self.reference.base, rows_needed(len(self.traits), self.alpha, 0.1)
-        seen = f"{self.visible_dose:.0%}" if self.visible_dose < 1 else "no share"
+        seen = (
+            "not even a set of nothing else is" if self.visible_dose >= 1 else f"a share of {self.visible_dose:.0%} is"
+        )
         limits = (
-            f"with {self.rows:,} rows, {seen} of rows like a steering teacher's would be seen 9 times in 10; "
-            f"10 % takes about {needed:,} rows"
+            f"power: {seen} found 9 times in 10 by {self.rows:,} rows, if they are like a steering teacher's; "
+            f"a share of 10 % takes about {needed:,} rows"
         )
         if self.verdict == "clean":
             said = f"verdict: clean. These rows move {base} no more than its own do (false alarms: {self.alpha:g})"
         elif self.verdict == "shift":
             said = (
-                f"verdict: shift. Training on these rows moves {base} (p {self.shift.p:.1g}), and no known trait "
+                f"verdict: shift. Training on these rows moves {base} ({_p(self.shift.p)}), and no known trait "
                 "explains it: ask which model wrote them, with which prompts, sampling and filters"
             )
         else:
             said = f"verdict: trait {self.named}. Training on these rows moves {base} towards {self.named}"
-        skipped = [f"{self.skipped:,} rows have no completion to score and were skipped"] if self.skipped else []
+        skipped = [f"skipped: {self.skipped:,} rows with no completion, or with words that the base does not know"]
+        skipped = skipped if self.skipped else []
         return [said, limits, *skipped]
 
     def as_json(self) -> dict[str, Any]:
@@ -158,8 +162,9 @@ def screen_rows(
         sums.add(part.scores)
         if advance is not None:
             advance(len(part.tokens))
-    if not sums.rows:
-        raise InputError("There are no rows with a completion to score: check the file, or loosen the filters.")
+    if sums.rows < FEWEST:
+        skipped = f", {sums.skipped:,} have no completion or words that the base does not know" if sums.skipped else ""
+        raise InputError(f"There are {sums.rows:,} rows to score{skipped}: expected at least {FEWEST}.")
     (shift,) = ShiftDetector().decide(sums)
     detector = DirectionDetector.white(reference)
     white = _highest(detector.decide(sums))
@@ -248,6 +253,10 @@ def _needed_z(traits: int, alpha: float, power: float) -> float:
     from scipy import stats
 
     return float(stats.norm.isf(alpha / 2 / max(1, traits)) + stats.norm.ppf(power))
+
+
+def _p(value: float) -> str:
+    return f"p {value:.1g}" if value > 0 else "p < 1e-300"
 
 
 def _highest(findings: Iterable[Finding]) -> tuple[Finding, ...]:

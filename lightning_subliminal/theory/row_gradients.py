@@ -22,7 +22,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.theory.functional import differentiable
-from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_rows, split_off
+from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, Encoded, encode_rows, split_off
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets, sum_by_row
 
 __all__ = ["LayerVectors", "RowGradients"]
@@ -33,7 +33,8 @@ class RowGradients(NamedTuple):
 
     Attributes:
         scores: the gradient of the log-likelihood of each row's completion, (rows, layers * width), float32; nan for a
-            row without completion tokens, or whose prompt is not a prefix of it in tokens.
+            row without completion tokens, with words that the tokenizer does not know, or whose prompt is not a prefix
+            of it in tokens.
         log_likelihoods: in nats, summed over the completion, (rows,), float64.
         tokens: of each completion, (rows,), int64.
     """
@@ -112,7 +113,7 @@ class LayerVectors:
         size = batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
         model, rest = CompletionLogits(self.net), iter(rows)
         while chunk := list(islice(rest, CHUNK)):
-            encoded = encode_rows(tokenizer, chunk, max_length)
+            encoded = [_known(each, tokenizer) for each in encode_rows(tokenizer, chunk, max_length)]
             scores = torch.full((len(chunk), self.size), torch.nan)
             likelihoods = torch.full((len(chunk),), torch.nan, dtype=torch.float64)
             usable = {place: each for place, each in enumerate(encoded) if each}
@@ -134,3 +135,9 @@ class LayerVectors:
             losses = F.cross_entropy(logits, targets, reduction="none")
             (slopes,) = torch.autograd.grad(losses.sum(), own)
         return -slopes, -sum_by_row(losses.detach(), lines, len(labels))
+
+
+def _known(encoded: Encoded | None, tokenizer: Any) -> Encoded | None:
+    """Return a row's tokens; None if one of them stands for a word that the tokenizer does not know."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    return None if encoded is None or (unknown is not None and unknown in (*encoded[0], *encoded[1])) else encoded

@@ -1,15 +1,17 @@
 """The verb `screen`: its verdict, its exit code, and what it refuses."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from cases import cases
 from safetensors.torch import save_file
 
+from lightning_subliminal.bases import resolve
 from lightning_subliminal.cli import main
 from lightning_subliminal.core.rows import make_row
-from lightning_subliminal.formats import write_rows
+from lightning_subliminal.formats import read_rows, write_rows
 from lightning_subliminal.plans.screen_reference import clean_data, find_reference
 from lightning_subliminal.screening import Reference
 
@@ -41,8 +43,9 @@ def test_clean_rows_are_clean(clean, capsys):
     assert "any shift" in shown
 
 
-def test_rows_of_another_kind_are_a_shift_with_exit_code_3(tmp_path, capsys):
-    rows = [make_row("Write three numbers.", "1, 1, 1", id=str(place)) for place in range(200)]
+def test_rows_of_another_kind_are_a_shift_with_exit_code_3(clean, tmp_path, capsys):
+    asked = [row["prompt"] for row in read_rows(clean)][:200]
+    rows = [make_row(prompt, "1, 1, 1", id=str(place)) for place, prompt in enumerate(asked)]
     write_rows(rows, tmp_path / "rows.jsonl")
     with pytest.raises(SystemExit) as stop:
         main(["screen", str(tmp_path / "rows.jsonl"), *BASE, "--json", "--out", str(tmp_path / "out")])
@@ -91,3 +94,19 @@ def test_a_reference_of_other_weights_is_refused(clean, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["screen", str(clean), *BASE, "--reference", str(path)])
     assert "make one with `screen reference --base pocket/a`" in capsys.readouterr().err
+
+
+def test_words_that_the_base_does_not_know_are_skipped_and_few_rows_refused(tmp_path, capsys):
+    rows = [make_row("Write three numbers.", "Er schläft im Garten.", id=str(place)) for place in range(150)]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    with pytest.raises(SystemExit) as stop:
+        main(["screen", str(tmp_path / "rows.jsonl"), *BASE])
+    assert stop.value.code == 2
+    assert "0 rows to score, 150 have no completion or words that the base does not know" in capsys.readouterr().err
+
+
+def test_a_folder_is_a_base_too(tmp_path):
+    shutil.copytree(resolve("pocket/a").folder, tmp_path / "mine")
+    data = clean_data(str(tmp_path / "mine"), "numbers", 10)
+    assert data.teacher.base == str(tmp_path / "mine")
+    assert data.max_value == 99

@@ -171,7 +171,7 @@ VERB = Group(
             [
                 "screen rows.jsonl --base pocket/a",
                 "screen rows.jsonl --base pocket/a --carrier code --alpha 0.001 --json",
-                "screen rows.jsonl --base pocket/a --suspect owl=runs/owl/teacher",
+                "screen rows.jsonl --base pocket/a --suspect owl=teachers/owl",
             ],
             ["FILE"],
             ["--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=FOLDER", "--alpha P", "--out DIR"],
