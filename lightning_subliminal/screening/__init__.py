@@ -9,11 +9,11 @@ read the mean of a set's scores. `screen_rows` puts them together to a verdict: 
 
 from lightning_subliminal.screening.balance import balanced_weights, effective_rows, resampled
 from lightning_subliminal.screening.by_score import KeepByScore
-from lightning_subliminal.screening.catalogue import Answer, Catalogue, catalogue_traits, measure_catalogue
+from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry, catalogue_traits, measure_catalogue
 from lightning_subliminal.screening.detectors import (
+    Detection,
     Detector,
     DirectionDetector,
-    Finding,
     RunningSums,
     ShiftDetector,
     holm,
@@ -23,11 +23,11 @@ from lightning_subliminal.screening.reference import Reference, make_reference
 from lightning_subliminal.screening.screen import Screen, screen_rows
 
 __all__ = [
-    "Answer",
     "Catalogue",
+    "CatalogueEntry",
+    "Detection",
     "Detector",
     "DirectionDetector",
-    "Finding",
     "KeepByScore",
     "KeepLikelier",
     "Reference",

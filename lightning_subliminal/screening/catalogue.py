@@ -18,7 +18,7 @@ from lightning_subliminal.theory.functional import as_call, differentiable
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.traits.preference import PreferenceTrait
 
-__all__ = ["Answer", "Catalogue", "catalogue_traits", "measure_catalogue"]
+__all__ = ["Catalogue", "CatalogueEntry", "catalogue_traits", "measure_catalogue"]
 
 # Plain words beside the known categories, asked for as a favorite word: what a trait of no known category may raise.
 WORDS = (
@@ -29,7 +29,7 @@ WORDS = (
 )
 
 
-class Answer(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """One answer that a screen looks for.
 
     Attributes:
@@ -56,7 +56,7 @@ class Catalogue(NamedTuple):
         left_out: words that the base's tokenizer cannot spell.
     """
 
-    answers: tuple[Answer, ...]
+    answers: tuple[CatalogueEntry, ...]
     gradients: Tensor
     log_odds: Tensor
     left_out: tuple[str, ...]
@@ -89,7 +89,7 @@ def measure_catalogue(
     Raises:
         InputError: if the tokenizer can spell none of the answers.
     """
-    answers: list[Answer] = []
+    answers: list[CatalogueEntry] = []
     gradients, odds, left_out = [], [], []
     for trait in catalogue_traits() if traits is None else traits:
         asked = PreferenceTrait(trait.target, trait.category, list(trait.candidates), wording=wording)
@@ -97,7 +97,7 @@ def measure_catalogue(
         spelled = value.isfinite()
         for word, usable in zip(asked.candidates, spelled.tolist(), strict=True):
             if usable:
-                answers.append(Answer(asked.category, word))
+                answers.append(CatalogueEntry(asked.category, word))
             else:
                 left_out.append(word)
         gradients.append(slope[spelled])

@@ -21,12 +21,12 @@ from torch import Tensor
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.screening.reference import Reference
 
-__all__ = ["Detector", "DirectionDetector", "Finding", "RunningSums", "ShiftDetector", "holm"]
+__all__ = ["Detection", "Detector", "DirectionDetector", "RunningSums", "ShiftDetector", "holm"]
 
 RIDGE = 0.1  # of the mean variance, added to each: flat in power from 0.01 to 1
 
 
-class Finding(NamedTuple):
+class Detection(NamedTuple):
     """What one detector says of a set of rows.
 
     Attributes:
@@ -95,7 +95,7 @@ class Detector(ABC):
     name: str
 
     @abstractmethod
-    def decide(self, sums: RunningSums) -> list[Finding]:
+    def decide(self, sums: RunningSums) -> list[Detection]:
         """Return a finding for each thing looked for."""
 
 
@@ -104,14 +104,14 @@ class ShiftDetector(Detector):
 
     name = "shift"
 
-    def decide(self, sums: RunningSums) -> list[Finding]:
+    def decide(self, sums: RunningSums) -> list[Detection]:
         """Return one finding, whose share is 1."""
         from scipy import stats
 
         size, rows = sums.reference.size, sums.reference.rows
         q = sums.hotelling()
         p = float(stats.f.sf(q * (rows - size) / (size * (rows - 1)), size, rows - size))
-        return [Finding(self.name, float(stats.norm.isf(p)) if p > 0 else math.inf, p, 1.0)]
+        return [Detection(self.name, float(stats.norm.isf(p)) if p > 0 else math.inf, p, 1.0)]
 
 
 class DirectionDetector(Detector):
@@ -150,7 +150,7 @@ class DirectionDetector(Detector):
         """Return each row's score along each direction, in standard deviations of clean rows: (rows, directions)."""
         return (reference.shortened(scores) - reference.mean) @ self.directions.T / self._spread(reference)
 
-    def decide(self, sums: RunningSums) -> list[Finding]:
+    def decide(self, sums: RunningSums) -> list[Detection]:
         """Return a finding a direction, in their order."""
         from scipy import stats
 
@@ -158,9 +158,9 @@ class DirectionDetector(Detector):
         beyond = sums.hotelling() - sums.reference.size
         share = z / math.sqrt(beyond) if beyond > 0 else torch.full_like(z, math.nan)
         found = zip(self.names, z.tolist(), stats.norm.sf(z.numpy()).tolist(), share.clamp(-1, 1).tolist(), strict=True)
-        return [Finding(*each) for each in found]
+        return [Detection(*each) for each in found]
 
-    def lead(self, reference: Reference, findings: Sequence[Finding]) -> float:
+    def lead(self, reference: Reference, findings: Sequence[Detection]) -> float:
         """Return how far the highest finding is above the second, in standard deviations of their difference."""
         if len(findings) < 2:
             return math.inf
@@ -175,7 +175,7 @@ class DirectionDetector(Detector):
         return ((self.directions @ reference.fisher) * self.directions).sum(1).clamp(min=1e-300).sqrt()
 
 
-def holm(findings: Iterable[Finding], alpha: float) -> list[Finding]:
+def holm(findings: Iterable[Detection], alpha: float) -> list[Detection]:
     """Return the findings that stay at a family-wise error of ``alpha`` by Holm's step-down rule, the surest first."""
     ordered = sorted(findings, key=lambda each: each.p)
     kept = []

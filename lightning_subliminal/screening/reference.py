@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
-from lightning_subliminal.screening.catalogue import Answer, Catalogue
+from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 __all__ = ["Reference", "make_reference"]
@@ -114,7 +114,7 @@ class Reference:
             lower = torch.tril_indices(size, size)
             fisher[lower[0], lower[1]] = tensors["fisher"]
             fisher = fisher + fisher.tril(-1).T
-            answers = tuple(Answer(*each) for each in words["answers"])
+            answers = tuple(CatalogueEntry(*each) for each in words["answers"])
             catalogue = Catalogue(answers, tensors["gradients"], tensors["log_odds"], tuple(words["left_out"]))
             return cls(
                 *(words["base"], words["base_digest"], words["carrier"], tuple(words["layers"]), int(words["rows"])),

@@ -17,8 +17,8 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import catalogue_traits, read_out
 from lightning_subliminal.screening.detectors import (
+    Detection,
     DirectionDetector,
-    Finding,
     RunningSums,
     ShiftDetector,
     holm,
@@ -69,9 +69,9 @@ class Screen:
     alpha: float
     rows: int
     skipped: int
-    shift: Finding
-    traits: tuple[Finding, ...]
-    suspects: tuple[Finding, ...]
+    shift: Detection
+    traits: tuple[Detection, ...]
+    suspects: tuple[Detection, ...]
     predicted: dict[str, tuple[float, float]]
     visible_dose: float
     reference: Reference
@@ -179,7 +179,7 @@ def screen_rows(
 
 
 def decide(
-    shift: Finding, traits: Sequence[Finding], suspects: Sequence[Finding], lead: float, alpha: float
+    shift: Detection, traits: Sequence[Detection], suspects: Sequence[Detection], lead: float, alpha: float
 ) -> tuple[Verdict, str | None]:
     """Return the verdict, and the trait that it names.
 
@@ -259,7 +259,7 @@ def _p(value: float) -> str:
     return f"p {value:.1g}" if value > 0 else "p < 1e-300"
 
 
-def _highest(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def _highest(findings: Iterable[Detection]) -> tuple[Detection, ...]:
     return tuple(sorted(findings, key=lambda each: -each.z))
 
 

@@ -73,7 +73,7 @@ def test_a_long_chain_is_walked_without_recursion(tmp_path):
 
 def test_pages_are_bounded_and_say_what_they_leave_out(tmp_path, monkeypatch):
     for place in ("view", "page"):
-        monkeypatch.setattr(f"lightning_subliminal.audit.{place}.MAX_SHOWN", Bound("MAX_SHOWN", 10))
+        monkeypatch.setattr(f"lightning_subliminal.audit.views.{place}.MAX_SHOWN", Bound("MAX_SHOWN", 10))
     found = look(dense(tmp_path, 30))
     shown = AuditView(found)
     assert sum(map(len, shown.outline())) <= 20

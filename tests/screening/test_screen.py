@@ -11,8 +11,8 @@ from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.metrics.functional import log_odds, question_probabilities
 from lightning_subliminal.screening import (
+    Detection,
     DirectionDetector,
-    Finding,
     Reference,
     RunningSums,
     ShiftDetector,
@@ -24,7 +24,7 @@ from lightning_subliminal.screening import (
     resampled,
     screen_rows,
 )
-from lightning_subliminal.screening.catalogue import Answer, Catalogue
+from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
 from lightning_subliminal.screening.screen import decide, rows_needed
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
@@ -58,7 +58,9 @@ def reference(base, clean, catalogue):
 def gaussian(size=6, rows=5000, answers=4):
     """Return a reference of normal scores with unit covariance."""
     eye = torch.eye(size, dtype=torch.float64)
-    found = Catalogue(tuple(Answer("x", str(i)) for i in range(answers)), eye[:answers], torch.zeros(answers), ())
+    found = Catalogue(
+        tuple(CatalogueEntry("x", str(i)) for i in range(answers)), eye[:answers], torch.zeros(answers), ()
+    )
     return Reference("b", "d", "numbers", (0,), rows, torch.zeros(size, dtype=torch.float64), eye, 100.0, found)
 
 
@@ -185,14 +187,14 @@ class TestDetectors:
             DirectionDetector("x", ["a", "b"], torch.ones(1, 6))
 
     def test_holm(self):
-        found = [Finding(str(p), 0, p) for p in (0.04, 0.001, 0.02, 0.5)]
+        found = [Detection(str(p), 0, p) for p in (0.04, 0.001, 0.02, 0.5)]
         assert [each.name for each in holm(found, 0.05)] == ["0.001"]
         assert [each.name for each in holm(found[:3], 0.05)] == ["0.001", "0.02", "0.04"]
         assert holm([], 0.05) == []
 
 
-QUIET, LOUD = Finding("shift", 0, 0.4, 1.0), Finding("shift", 30, 1e-30, 1.0)
-NOTHING, OWL, FAINT = Finding("owl", 1, 0.2, 0.1), Finding("owl", 20, 1e-20, 0.5), Finding("owl", 20, 1e-20, 0.1)
+QUIET, LOUD = Detection("shift", 0, 0.4, 1.0), Detection("shift", 30, 1e-30, 1.0)
+NOTHING, OWL, FAINT = Detection("owl", 1, 0.2, 0.1), Detection("owl", 20, 1e-20, 0.5), Detection("owl", 20, 1e-20, 0.1)
 
 
 @cases(
@@ -204,9 +206,9 @@ NOTHING, OWL, FAINT = Finding("owl", 1, 0.2, 0.1), Finding("owl", 20, 1e-20, 0.5
         (LOUD, [FAINT], [], 3.0, ("shift", None)),
         (LOUD, [OWL._replace(z=5, p=1e-6)], [], 0.2, ("shift", None)),
         (LOUD, [OWL._replace(z=5, p=1e-6)], [], 1.2, ("trait", "owl")),
-        (LOUD, [OWL], [Finding("wolf", 30, 1e-30, 0.8)], 3.0, ("shift", None)),
-        (LOUD, [OWL], [Finding("owl", 30, 1e-30, 0.8)], 0.1, ("trait", "owl")),
-        (LOUD, [NOTHING], [Finding("whale", 30, 1e-30, 0.8)], 3.0, ("trait", "whale")),
+        (LOUD, [OWL], [Detection("wolf", 30, 1e-30, 0.8)], 3.0, ("shift", None)),
+        (LOUD, [OWL], [Detection("owl", 30, 1e-30, 0.8)], 0.1, ("trait", "owl")),
+        (LOUD, [NOTHING], [Detection("whale", 30, 1e-30, 0.8)], 3.0, ("trait", "whale")),
     ],
 )
 def test_the_verdict(shift, traits, suspects, lead, expected):
