@@ -14,7 +14,7 @@ from lightning_subliminal.metrics.functional.statements import Encoded, padded
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable
 from lightning_subliminal.theory.row_slopes import RowSlopes, row_slopes, summed_loss
 
-__all__ = ["RowScores", "encode_rows", "row_gradient", "score_rows", "split_off"]
+__all__ = ["Encoded", "RowScores", "encode_rows", "row_gradient", "score_rows", "split_off"]
 
 CHUNK = 4096  # rows that are tokenized and sorted by length together
 TOKENS = {"cpu": 2048, "cuda": 4096}  # of a batch, padding included: a core's caches; 4 copies of a large vocabulary
