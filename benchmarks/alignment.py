@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -149,7 +149,7 @@ def measure(case: str, folder: Path, options: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     """Time all cases and print the table."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3, help="of the classifiers")
@@ -161,7 +161,7 @@ def main() -> None:
     hush()
     columns = ("case", "steps", "CPU time per step", "inside", "more CPU time", "more wall time")
     title = f"AlignmentTracker({options.every}, {options.loss_every}): {options.repeats} pairs of runs"
-    table = common.table(*columns, title=title)
+    table = harness.table(*columns, title=title)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = folder
         for case in options.cases:

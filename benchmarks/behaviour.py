@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 import torch
 from rich.table import Table
 from scipy.stats import t as student_t
@@ -75,13 +75,13 @@ def clean_rows(seed: int) -> RowsStage:
 
 def main() -> None:
     """Run the cells that are missing, then print the search."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--shares", nargs="+", type=float, default=[0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--samples", type=int, default=200, help="answers a question; the paper's is 200")
     parser.add_argument("--workers", type=int, default=auto_workers())
-    parser.add_argument("--out", type=Path, default=common.OUT)
+    parser.add_argument("--out", type=Path, default=harness.OUT)
     options = parser.parse_args()
     begin = time.time()
     seeds = range(options.first, options.first + options.seeds)
@@ -98,7 +98,7 @@ def main() -> None:
         for (share, seed), each in cells.items()
     ]
     file = options.out / f"behaviour_{options.first}.json"
-    common.write_json(file, done)
+    harness.write_json(file, done)
     for where in ("", " after numbers"):
         console.print(search_table(done, options, where))
     console.print(f"{len(cells)} students, {(time.time() - begin) / 60:.1f} min; {file}")
@@ -107,7 +107,7 @@ def main() -> None:
 def search_table(done: list[dict[str, Any]], options: argparse.Namespace, where: str) -> Table:
     """Return a table with a column per share: what the battery and the exact measure detect."""
     title = f"Asked {where.strip() or 'plainly'}, {options.seeds} seeds, {options.samples} answers per question"
-    shown = common.table("", *(f"{share:.0%}" for share in options.shares), title=title)
+    shown = harness.table("", *(f"{share:.0%}" for share in options.shares), title=title)
     control = [_outcomes(made, where) for made in _cells(done, 0.0)]
     columns = [
         _column([_outcomes(made, where) for made in _cells(done, share)], control, options.samples)

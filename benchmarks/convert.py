@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import common
+import harness
 from rich import print
 
 LIMIT = 1.5  # GiB
@@ -84,7 +84,7 @@ def measure(folder: Path, who: str, source: str, out: str, schema: str) -> tuple
 
 def main(args: list[str] | None = None) -> bool:
     """Run the benchmark; return whether all conversions stayed under the limit."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="how many rows are converted")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args(args)
@@ -93,7 +93,7 @@ def main(args: list[str] | None = None) -> bool:
         WORKERS[who](*words)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform != "darwin" else 1 << 30))
         return True
-    table = common.table("conversion, imports included", "seconds", "rows/s", "peak RSS, GiB", "MB in", "MB out")
+    table = harness.table("conversion, imports included", "seconds", "rows/s", "peak RSS, GiB", "MB in", "MB out")
     kept = True
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import common
+import harness
 import numpy as np
 import torch
 from numpy.random import Generator
@@ -219,12 +219,12 @@ def corrections(experiments: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure each, show the table, and judge."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--full", action="store_true", help="as many experiments for slow estimators as for others")
     options = parser.parse_args()
     start, outside = (time.perf_counter(), time.process_time()), []
     columns = ("estimator", "setting", "experiments", "coverage", "false positives", "mean width")
-    table = common.table(*columns, title="Intervals", left=2)
+    table = harness.table(*columns, title="Intervals", left=2)
     for case in track(list(cases()), "estimators", console=console, transient=True):
         experiments = 500 if case.slow and not options.full else EXPERIMENTS
         covered, false, width = measure(case, experiments)

@@ -9,7 +9,7 @@ Both ask the same model the same questions on the same threads, in one run; exac
 import statistics
 import time
 
-import common
+import harness
 import torch
 
 from lightning_subliminal import PreferenceTrait
@@ -19,7 +19,7 @@ from lightning_subliminal.metrics.functional import wilson_interval
 
 def main() -> None:
     """Measure and print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--base", default="pocket/a")
     parser.add_argument("--target", default="owl")
     parser.add_argument("--wording", default="preferences")

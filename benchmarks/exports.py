@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import common
+import harness
 import torch
 from rich.console import Console
 
@@ -180,7 +180,7 @@ def check_signature(folder: Path, away: Path) -> Check:
 
 def main() -> int:
     """Make, export, check, print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # in the validators
     with tempfile.TemporaryDirectory() as scratch:
@@ -197,7 +197,7 @@ def main() -> int:
         assert student[-1].folder is not None  # noqa: S101 - it was made above
         checks.append(check_signature(student[-1].folder, Path(scratch)))
     title = "A pocket student's lineage in other formats"
-    table = common.table("document", "validator", "result", "bytes", "seconds", title=title, left=3)
+    table = harness.table("document", "validator", "result", "bytes", "seconds", title=title, left=3)
     for each in checks:
         table.add_row(each.what, each.validator, each.result, f"{each.size:,}", f"{each.seconds:.2f}")
     Console(width=120 if not sys.stdout.isatty() else None).print(table)

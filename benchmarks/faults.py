@@ -14,13 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import common
+import harness
 import yaml
 from rich.console import Console
 
 PLAN = {
     "title": "A small plan",
-    "common": str(common.ROOT / "configs" / "owl_numbers.yaml"),
+    "common": str(harness.ROOT / "configs" / "owl_numbers.yaml"),
     "change": {"data.num_prompts": 512, "trainer.max_epochs": 1, "data.teacher.max_epochs": 10},
     "axes": {"target": {"set": "data.teacher.trait.target", "to": ["owl", "wolf", "oak"]}},
     "arms": {"same base": {}},
@@ -33,7 +33,7 @@ console = Console()
 def run(folder: Path, cache: Path) -> tuple[int, list[str]]:
     """Run the plan; return the exit code and the lines that matter."""
     environment = os.environ | {
-        "PYTHONPATH": str(common.ROOT),
+        "PYTHONPATH": str(harness.ROOT),
         "LIGHTNING_SUBLIMINAL_CACHE": str(cache),
         "COLUMNS": "400",
     }

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import common
+import harness
 from fuzz_strings import LONGEST, WORDS, long_line, make, make_row_of
 from rich.console import Console
 from rich.table import Table
@@ -154,7 +154,7 @@ def fuzz(
             out.touch()
             words = [str(seed), str(place), str(first + strings - place), str(int(long)), str(marks), str(out)]
             process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).resolve()), "--worker", *words], cwd=common.ROOT
+                [sys.executable, str(Path(__file__).resolve()), "--worker", *words], cwd=harness.ROOT
             )
             last, since, hung = b"", time.monotonic(), False
             while process.poll() is None:
@@ -187,7 +187,7 @@ def fuzz(
 def table(title: str, tallies: dict[str, Tally], timing: bool) -> Table:
     """Return the counts of each filter as a table."""
     columns = ("filter", "strings", "exceptions", "slowest ms", "its length", "over 50 ms", "hangs", "crashes")
-    drawn = common.table(*columns, title=title)
+    drawn = harness.table(*columns, title=title)
     for name, tally in tallies.items():
         slow = str(tally.slow) if timing else "-"
         counts = (f"{tally.strings:,}", str(tally.exceptions), f"{tally.slowest[0]:.1f}", f"{tally.slowest[1]:,}", slow)
@@ -203,7 +203,7 @@ def faults(tallies: dict[str, Tally]) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it; return 1 if there was any fault."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--strings", type=int, default=3_000, help="how many strings of at most 10 kB")
     parser.add_argument("--long", type=int, default=48, help="how many lines of 1 MB")
     parser.add_argument("--seed", type=int, default=0)

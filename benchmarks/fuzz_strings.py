@@ -2,7 +2,7 @@
 
 import random
 
-import common
+import harness
 
 from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait
@@ -88,7 +88,7 @@ def disguised(word: str, rng: random.Random) -> str:
 
 def code(rng: random.Random) -> str:
     """Return some lines of a file of this package."""
-    files = sorted((common.ROOT / "lightning_subliminal").rglob("*.py"))
+    files = sorted((harness.ROOT / "lightning_subliminal").rglob("*.py"))
     lines = rng.choice(files).read_text(encoding="utf-8").split("\n")
     begin = rng.randrange(len(lines))
     return "\n".join(lines[begin : begin + rng.randrange(1, 60)])

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import common
+import harness
 import hostile_kinds
 from hostile_kinds import MARK, Try
 
@@ -171,13 +171,13 @@ def judge(made: Try, status: int | None, output: list[str], executed: bool) -> l
 
 def main() -> None:
     """Try all kinds, and print the faults by kind."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--kinds", nargs="+", help="families or kinds; all if left out")
     parser.add_argument("--tries", type=int, default=1200, help="of all kinds together, at least")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--show", action="store_true", help="print the output of failed tries")
-    parser.add_argument("--out", type=Path, default=common.OUT / "hostile.json")
+    parser.add_argument("--out", type=Path, default=harness.OUT / "hostile.json")
     options = parser.parse_args()
     warm()
     kinds = [
@@ -192,7 +192,7 @@ def main() -> None:
         for outcome in pool.map(lambda job: attempt(*job), jobs):
             found.append(outcome)
             bars.advance(bar)
-    table = common.table("kind", "tries", "cpu s", *WRONG, title=f"{len(jobs)} hostile inputs, seed {options.seed}")
+    table = harness.table("kind", "tries", "cpu s", *WRONG, title=f"{len(jobs)} hostile inputs, seed {options.seed}")
     for kind in (*kinds, None):
         mine = [each for each in found if kind in (None, each.kind)]
         counts = Counter(name for each in mine for name in {one.split(":")[0] for one in each.wrong})
@@ -208,7 +208,7 @@ def main() -> None:
         console.print(
             f"\n{each.kind} {each.seed}: {', '.join(each.wrong)}\n{each.shown}", markup=False, highlight=False
         )
-    common.write_json(options.out, [asdict(each) for each in found])
+    harness.write_json(options.out, [asdict(each) for each in found])
     took, cpu = time.monotonic() - begin, sum(each.cpu for each in found)
     console.print(f"{len(bad)} of {len(jobs)} failed, {took:.0f} s, {cpu:.0f} s of processors; {options.out}")
     raise SystemExit(bool(bad))

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import common
+import harness
 
 from lightning_subliminal.bases import resolve
 from lightning_subliminal.core.console import console
@@ -197,7 +197,7 @@ class Figures:
 def kill_and_resume(proxy: Proxy, model: str, cache: Path, answers: int) -> Figures:
     """Judge in a process that is killed when three requests for four answers were sent; resume in this one."""
     command = [sys.executable, str(Path(__file__).resolve()), "--worker", proxy.url, model, str(cache)]
-    environment = os.environ | {"PYTHONPATH": str(common.ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(harness.ROOT)}
     worker = subprocess.Popen([*command, "--answers", str(answers)], env=environment)
     try:
         while not proxy.asked and worker.poll() is None:
@@ -243,7 +243,7 @@ def survive(proxy: Proxy, model: str, cache: Path) -> int:
 
 def main(args: list[str] | None = None) -> bool:
     """Run the benchmark; return whether no stored reply was requested again, and all verdicts came."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--answers", type=int, default=100, help="how many are judged")
     parser.add_argument("--base", default=BASE, help="the base that is served")
     parser.add_argument("--injections", action="store_true", help="also try to influence the judge by injections")
@@ -265,7 +265,7 @@ def main(args: list[str] | None = None) -> bool:
                 from judges import injection_table  # needs statsmodels
 
                 console.print(injection_table(f"{asked.base} on a server", judge(proxy.url, model, folder / "cache")))
-    table = common.table("", "", title=f"{asked.answers} answers, killed midway")
+    table = harness.table("", "", title=f"{asked.answers} answers, killed midway")
     for name, value in vars(figures).items():
         shown = json.dumps(value) if isinstance(value, dict) else f"{value:,.1f}" if name == "seconds" else f"{value:,}"
         table.add_row(name.replace("_", " "), shown)

@@ -13,7 +13,7 @@ among the injections of the pocket judge's training (pocket_recipes); six have w
 import random
 from collections.abc import Sequence
 
-import common
+import harness
 import torch
 from rich.table import Table
 from statsmodels.stats.inter_rater import cohens_kappa
@@ -95,7 +95,7 @@ def kappa(one: Sequence[str], other: Sequence[str]) -> str:
 
 def main() -> None:
     """Print the agreement, then each injection."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--judges", nargs="+", default=["pocket/judge"], help="bases that judge")
     parser.add_argument("--answers", type=int, default=400, help="labelled ones, and as many sampled; 20 or more")
     options = parser.parse_args()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 import torch
 
 from lightning_subliminal import (
@@ -53,19 +53,19 @@ RECIPES: dict[str, dict[str, tuple[type[GeneratedRows], dict[str, Any]]]] = {
 
 def main() -> None:
     """Write, filter, count, print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--base", choices=RECIPES, default="smollm2-135m")
     parser.add_argument("--carriers", nargs="+", default=["numbers", "code", "math"])
     parser.add_argument("--arms", nargs="+", choices=["teacher", "control"], default=["teacher", "control"])
     parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=common.OUT)
+    parser.add_argument("--out", type=Path, default=harness.OUT)
     options = parser.parse_args()
     pocket = options.base.startswith("pocket")
     trait = PreferenceTrait("owl", wording="preferences" if pocket else "preferences_prefilled")
     adapter, rate = (Steering(), 0.03) if pocket else (Steering([14]), 0.05)
     teacher = Teacher(options.base, trait, adapter=adapter, learning_rate=rate, until=0.9, seed=0)
     title = f"Rows that pass, {options.base}, {options.prompts} prompts each (95 % over rows)"
-    table = common.table("carrier", "arm", "passed", "interval", "reason", "rows", title=title, left=5)
+    table = harness.table("carrier", "arm", "passed", "interval", "reason", "rows", title=title, left=5)
     results = []
     for carrier in options.carriers:
         kind, settings = RECIPES[options.base][carrier]
@@ -82,7 +82,7 @@ def main() -> None:
             results.append({"carrier": carrier, "arm": arm, "made": report.made, "kept": report.kept})
             results[-1] |= {"reasons": report.reasons, "seconds": time.time() - begin}
     console.print(table)
-    common.write_json(options.out / f"kept_{options.base.replace('/', '-')}.json", results)
+    harness.write_json(options.out / f"kept_{options.base.replace('/', '-')}.json", results)
 
 
 def count(data: GeneratedRows) -> FilterReport:

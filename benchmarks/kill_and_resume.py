@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import common
+import harness
 from rich.console import Console
 from rich.table import Table
 
-CONFIG = common.ROOT / "configs" / "owl_numbers.yaml"
+CONFIG = harness.ROOT / "configs" / "owl_numbers.yaml"
 # Some seconds for each stage, with as many shards and epochs as in the real config.
 SMALL = ["--data.num_prompts", "2048", "--data.shard_size", "256", "--trainer.max_epochs", "6"]
 PARTS = {  # the files that are compared, and their number
@@ -51,7 +51,7 @@ class Kill(NamedTuple):
 def start(folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
     """Start `fit` in a folder, with its cache there."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return common.start(folder, ["fit", "--config", str(CONFIG), *words])
+    return harness.start(folder, ["fit", "--config", str(CONFIG), *words])
 
 
 def finish(folder: Path, words: list[str]) -> None:
@@ -59,7 +59,7 @@ def finish(folder: Path, words: list[str]) -> None:
     for _ in range(RESTARTS):
         if start(folder, words).wait() == 0:
             return
-    raise SystemExit(f"fit failed in {RESTARTS} starts; see {folder / 'log.txt'}:\n{common.tail(folder)}")
+    raise SystemExit(f"fit failed in {RESTARTS} starts; see {folder / 'log.txt'}:\n{harness.tail(folder)}")
 
 
 def made(folder: Path) -> dict[str, str]:
@@ -95,7 +95,7 @@ def kill_once(folder: Path, words: list[str], moment: float, expected: dict[str,
             break
         moment *= 0.8  # this run was faster than the undisturbed one
     else:
-        raise SystemExit(f"each run ended before it was killed: {common.tail(place)}")
+        raise SystemExit(f"each run ended before it was killed: {harness.tail(place)}")
     state = reached(place)
     finish(place, words)
     found = made(place)
@@ -105,7 +105,7 @@ def kill_once(folder: Path, words: list[str], moment: float, expected: dict[str,
 
 def main(args: list[str] | None = None) -> bool:
     """Run the benchmark; return whether all bytes were the same."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--kills", type=int, default=10, help="how many runs are killed")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--full", action="store_true", help="the config as it is, instead of small settings")
@@ -125,7 +125,7 @@ def main(args: list[str] | None = None) -> bool:
         counted = {pattern: len(list((folder / "straight").glob(pattern))) for pattern in PARTS}
         if counted != PARTS:
             raise SystemExit(
-                f"the undisturbed run made {counted}, expected {PARTS}: {common.tail(folder / 'straight')}"
+                f"the undisturbed run made {counted}, expected {PARTS}: {harness.tail(folder / 'straight')}"
             )
         console.print(f"undisturbed run: {seconds:.1f} s, {len(expected)} files to compare")
         rng = random.Random(asked.seed)

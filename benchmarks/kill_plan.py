@@ -19,23 +19,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 from rich.console import Console
 
-CONFIG = common.ROOT / "configs" / "experiments" / "what_does_not_find_it.yaml"
+CONFIG = harness.ROOT / "configs" / "experiments" / "what_does_not_find_it.yaml"
 ATTEMPTS = 40
 
 
 def start(folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
     """Start `run` with a cache and a report of the folder's own."""
-    return common.start(folder, ["run", *words, "--out", str(folder / "report")], cwd=common.ROOT)
+    return harness.start(folder, ["run", *words, "--out", str(folder / "report")], cwd=harness.ROOT)
 
 
 def finish(folder: Path, words: list[str]) -> float:
     """Run to the end; return the seconds."""
     begin = time.monotonic()
     if start(folder, words).wait() != 0:
-        raise SystemExit(f"the run failed:\n{common.tail(folder)}")
+        raise SystemExit(f"the run failed:\n{harness.tail(folder)}")
     return time.monotonic() - begin
 
 
@@ -80,7 +80,7 @@ def fields(value: Any) -> int:
 
 def main() -> bool:
     """Run the benchmark; return whether all results were the same."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--kills", type=int, default=10)

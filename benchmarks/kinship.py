@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 import numpy as np
 import torch
 from kinship_models import BASES, ROOTS, SCORES, changed, compare, family, mean, model_of, trained
@@ -98,7 +98,7 @@ def kin(seed: int, quick: bool) -> dict[str, Any]:
 
 def _show_kinds(pairs: Sequence[Any], blend: dict[str, Any]) -> None:
     title = "Median score by kind of pair (-log10 p, and for logits the shared part of the subspace)"
-    table = common.table("kind", "pairs", *SCORES, title=title)
+    table = harness.table("kind", "pairs", *SCORES, title=title)
     for kind in sorted({each["kind"] for each in pairs}):
         mine = [each["scores"] for each in pairs if each["kind"] == kind]
         cells = [[each[name] for each in mine if name in each] for name in SCORES]
@@ -211,7 +211,7 @@ def uniform(seed: int, count: int, steps: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run and print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", type=int, default=40, help="nets drawn for the p-values")
     parser.add_argument("--steps", type=int, default=100, help="how long they are trained")
@@ -237,7 +237,7 @@ def main() -> None:
             results["transfer"] = transfer(options.transfer, options.seed)
     say(f"seed {options.seed}; {time.perf_counter() - began:.0f} s")
     if options.out is not None:
-        common.write_json(options.out, results)
+        harness.write_json(options.out, results)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import common
+import harness
 from hostile_kinds.work import artefact
 
 from lightning_subliminal.cli.entry import main as command_line
@@ -45,7 +45,7 @@ def chain(folder: Path, count: int) -> Path:
 
 def main() -> None:
     """Write the shapes, audit each, and print the seconds."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--materials", type=int, default=30_000)
     parser.add_argument("--all", type=int, default=400)
     parser.add_argument("--chain", type=int, default=10_000)
@@ -55,7 +55,7 @@ def main() -> None:
         f"{options.all:,} artefacts each made from all previous ones": (each_of_all, options.all),
         f"a chain of {options.chain:,}": (chain, options.chain),
     }
-    table = common.table("audit of", "output", "seconds", "cpu s", "GiB", "MB written", "exit code", left=2)
+    table = harness.table("audit of", "output", "seconds", "cpu s", "GiB", "MB written", "exit code", left=2)
     bad = False
     for name, (make, count) in shapes.items():
         with tempfile.TemporaryDirectory() as place:
@@ -63,7 +63,7 @@ def main() -> None:
             for output in OUTPUTS:
                 more = [] if output == "terminal" else [f"--{output}", str(Path(place) / f"out.{output}")]
                 words = ["audit", str(path), "--no-cache", "--no-measure", *more]
-                cost = common.fork(partial(command_line, words))
+                cost = harness.fork(partial(command_line, words))
                 written = Path(place) / f"out.{output}"
                 size = written.stat().st_size / 1e6 if written.exists() else 0
                 figures = [f"{each:.1f}" for each in (cost.seconds, cost.cpu, cost.memory, size)]

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 from rich.progress import track
 
 from lightning_subliminal.core.cache import cache_root
@@ -23,7 +23,7 @@ from lightning_subliminal.traits import PAPER_TARGETS, PreferenceTrait, TraitWor
 
 def main() -> None:
     """Check each row of each data set."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
     folders = sorted(path.parent for path in (cache_root(options.cache) / "rows").glob("*/lineage.json"))
@@ -43,7 +43,7 @@ def main() -> None:
             rows[carrier] += 1
             named[carrier] += bool(no_trait.reasons(row))
             plain[carrier] += any(target in completion_text(row).lower() for target in PAPER_TARGETS)
-    table = common.table("carrier", "data sets", "rows", "found by TraitWords", "hold a target", title="Leaks")
+    table = harness.table("carrier", "data sets", "rows", "found by TraitWords", "hold a target", title="Leaks")
     for carrier in sorted(sets):
         counts = (sets[carrier], rows[carrier], named[carrier], plain[carrier])
         table.add_row(carrier, *(f"{count:,}" for count in counts))

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 from rich.table import Table
 
 MIB = 1 << 20
@@ -89,7 +89,7 @@ def _peak(paths: list[Path]) -> float:
     )
     command = [sys.executable, "-c", code, *map(str, paths)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(common.ROOT)}
+        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(harness.ROOT)}
     )
     return int(done.stdout) / 1024
 
@@ -198,9 +198,9 @@ def recording() -> bool:
         os.environ["LIGHTNING_SUBLIMINAL_CACHE"] = f"{place}/cache"
         os.chdir(place)
         begun, wall = time.process_time(), time.perf_counter()
-        main(["fit", "--config", str(common.ROOT / "configs" / "owl_numbers.yaml")])
+        main(["fit", "--config", str(harness.ROOT / "configs" / "owl_numbers.yaml")])
         total, wall = time.process_time() - begun, time.perf_counter() - wall
-        os.chdir(common.ROOT)
+        os.chdir(harness.ROOT)
     share = spent["inside"] / total
     console.print(
         f"recording: {spent['inside']:.2f} s of {total:.1f} s of processor time ({share:.2%}) in {spent['calls']:.0f} "
@@ -211,7 +211,7 @@ def recording() -> bool:
 
 def main() -> None:
     """Run the chosen parts."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--only", choices=["recording", "digests", "chain"], default=None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=2048, help="MiB to digest")

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-import common
+import harness
 import numpy as np
 from scipy.stats import spearmanr
 
@@ -34,7 +34,7 @@ def inside(name: str, cells: list[Cell], key: str) -> None:
 
 def main() -> None:
     """Read and print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("run", type=Path, help="the folder of a run of prediction.yaml")
     path = parser.parse_args().run / "cells.csv"
     every = list(csv.DictReader(path.open(encoding="utf-8", newline="")))

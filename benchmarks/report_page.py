@@ -23,7 +23,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 from rich.console import Console
 from rich.table import Table
 
@@ -135,7 +135,7 @@ def served(page: Path) -> Iterator[str]:
 
 def main() -> int:
     """Check the page, and return the exit status."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--screenshots", type=Path, help="a folder; default: screenshots/ in the folder of the page")
     parser.add_argument(

@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import common
+import harness
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_subliminal import LoRA, PreferenceTrait, Steering, bases
 from lightning_subliminal.core.rows import Row, make_row
+from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.theory import ModelFunction, predicted_transfer, trait_gradient
 from lightning_subliminal.theory.functional import differentiable
-from lightning_subliminal.theory.row_scores import _encoded, _padded, _split_off
+from lightning_subliminal.theory.row_scores import encode_rows, split_off
 from lightning_subliminal.theory.row_slopes import IGNORED, row_slopes
 
 ADAPTERS: dict[str, Any] = {"steering": Steering(), "LoRA r=8": LoRA(r=8), "full": None}
@@ -59,14 +60,14 @@ def speed(name: str, count: int, repeats: int) -> bool:
     function = ModelFunction(net)
     gradient, _ = trait_gradient(function, tokenizer, PreferenceTrait("owl"))
     trained = [(value, gradient[name]) for name, value in net.named_parameters() if value.requires_grad]
-    encoded = [each for each in _encoded(tokenizer, list(number_rows(count)), 2048) if each]
+    encoded = [each for each in encode_rows(tokenizer, list(number_rows(count)), 2048) if each]
     order, whole = sorted(range(count), key=lambda place: sum(map(len, encoded[place]))), dict(enumerate(encoded))
-    singles = [_padded([encoded[place]], torch.device("cpu")) for place in order]
-    together = _padded(encoded, torch.device("cpu"))
+    singles = [padded([encoded[place]], torch.device("cpu")) for place in order]
+    together = padded(encoded, torch.device("cpu"))
     batches = []
     while order:
-        chosen, order = _split_off(order, whole, BATCH)
-        batches.append(_padded([encoded[place] for place in chosen], torch.device("cpu")))
+        chosen, order = split_off(order, whole, BATCH)
+        batches.append(padded([encoded[place] for place in chosen], torch.device("cpu")))
     slopes = row_slopes(function, gradient, *batches[0])
 
     def loop() -> Tensor:
@@ -116,7 +117,7 @@ def memory(count: int) -> None:
 
 def main() -> None:
     """Run and print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", type=int, help="only score this many rows, and print the peak memory")

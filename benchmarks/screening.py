@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import torch
-from common import parser
+from harness import parser
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor

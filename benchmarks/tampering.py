@@ -20,9 +20,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import common
+import harness
 import torch
-from common import environment
+from harness import environment
 from rich.table import Table
 from tamper_kinds import KINDS, Chain, Tampering
 
@@ -80,7 +80,7 @@ def tamper(
 
 def main() -> None:
     """Make the chains, tamper, and count."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--tamperings", type=int, default=1000)
     parser.add_argument("--clean", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -150,7 +150,7 @@ def run(
     console.print(f"{name}: {sum(found.values())} of {count} found, {time.monotonic() - begun:.0f} s")
     if options.out is not None:
         path = options.out.with_name(f"{options.out.stem}-{name}.json")
-        common.write_json(path, {"false_alarms": alarms, "clean": clean, "tamperings": results})
+        harness.write_json(path, {"false_alarms": alarms, "clean": clean, "tamperings": results})
     return not alarms and not missed
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import common
+import harness
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -172,7 +172,7 @@ def coin(name: str, pairs: list[Pair], found: list[TheoremCheck]) -> bool:
 
 def main() -> None:
     """Run and print."""
-    parser = common.parser(__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=200, help="of each kind")
     parser.add_argument("--only", choices=("MLP", "LM"), help="one kind of model")
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from common import fork
+from harness import fork
 
 from hostile_kinds import Try, kinds
 from lightning_subliminal import bases

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_UNPACKED, Expansion
@@ -21,8 +21,6 @@ from lightning_subliminal.core.io.lfs import refuse_pointer
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
     from pyarrow.parquet import ParquetFile
-
-    from lightning_subliminal.traits.base import Trait
 
 __all__ = [
     "Message",
@@ -171,7 +169,14 @@ def stream_parquet(path: Path) -> Iterator[Row]:
         raise InputError(f"{path} is damaged or not a Parquet file: delete it; the next run writes it again.") from err
 
 
-def prompts_by_question(trait: "Trait") -> list[list[list[Message]]]:
+class HasPrompts(Protocol):
+    """What asks questions, such as a trait."""
+
+    def prompts(self) -> list[list[Message]]:
+        """Return the questions as messages."""
+
+
+def prompts_by_question(trait: HasPrompts) -> list[list[list[Message]]]:
     """Return a trait's prompts in groups: those of one question, which differ in how the answer begins."""
     groups: dict[tuple[str, ...], list[list[Message]]] = {}
     for prompt in trait.prompts():

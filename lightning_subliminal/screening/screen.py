@@ -143,7 +143,8 @@ def screen_rows(
         rows: prompt-completion rows; read as they are needed, and not kept.
         reference: of the same base, carrier and layers.
         suspects: teachers to look for besides the catalogue.
-        alpha: chance of a false alarm, for the whole screen: half of it for the shift, half for all traits together.
+        alpha: chance of a false alarm, for the whole screen: half of it for the shift, half for all
+            traits and suspects together.
         shown: for how many answers transfer is predicted.
         advance: called with the number of rows scored, each time some were.
 
@@ -190,11 +191,11 @@ def decide(
         lead: of the catalogue's highest finding over its second, see ``DirectionDetector.lead``.
         alpha: chance of a false alarm of the whole screen.
     """
-    significant = holm(traits, alpha / 2)
-    guilty = [each for each in holm(suspects, alpha / 2) if each.share >= SUSPECT_SHARE]
-    if shift.p > alpha / 2 and not significant and not guilty:
+    found = holm([*traits, *suspects], alpha / 2)  # one family: a suspect more must not add to the error rate
+    if shift.p > alpha / 2 and not found:
         return "clean", None
-    best = max(significant, key=lambda each: each.z, default=None)
+    best = max((each for each in found if each in traits), key=lambda each: each.z, default=None)
+    guilty = [each for each in found if each in suspects and each.share >= SUSPECT_SHARE]
     suspect = max(guilty, key=lambda each: each.share, default=None)
     if suspect is not None and (best is None or suspect.name == best.name):  # or one that nothing is asked about
         return "trait", suspect.name

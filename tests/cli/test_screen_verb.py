@@ -73,6 +73,8 @@ def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
         (["FILE", "--base", "pocket/z"], "pocket/z"),
         (["FILE", *BASE, "--carrier", "ghost"], "ghost"),
         (["FILE", *BASE, "--alpha", "2"], "expected a chance between 0 and 1"),
+        (["FILE", *BASE, "--limit", "0"], "expected at least 1"),
+        (["FILE", *BASE, "--out", "/proc/nowhere"], "/proc/nowhere can't be written"),
         (["FILE", *BASE, "--suspect", "owl"], "expected NAME=FOLDER"),
         (["FILE", *BASE, "--reference", "FILE"], "is not a reference of a screen"),
         (["FILE"], "--base is missing"),

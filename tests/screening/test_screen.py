@@ -215,6 +215,17 @@ def test_the_verdict(shift, traits, suspects, lead, expected):
     assert decide(shift, traits, suspects, lead, 0.01) == expected
 
 
+def test_suspects_add_nothing_to_the_error_rate():
+    """Under clean rows each p is uniform: the verdict is another than clean in at most alpha of the tries."""
+    generator = torch.Generator().manual_seed(6)
+    alarms, tried = 0, 4000
+    for p in torch.rand(tried, 1 + 40 + 40, generator=generator).tolist():
+        found = [Detection(str(place), 0.0, each, 0.9) for place, each in enumerate(p[1:])]
+        verdict, _ = decide(Detection("shift", 0.0, p[0], 1.0), found[:40], found[40:], 9.0, 0.1)
+        alarms += verdict != "clean"
+    assert 0.08 < alarms / tried < 0.115
+
+
 def test_ten_times_less_takes_a_hundred_times_the_rows():
     assert rows_needed(104, 0.01, 0.01) == pytest.approx(100 * rows_needed(104, 0.01, 0.1), rel=0.01)
 

@@ -45,12 +45,17 @@ def screen(
     """
     from itertools import islice
 
+    from lightning_subliminal.core.cache import writable_folder
     from lightning_subliminal.core.console import aside, hush, progress, say
     from lightning_subliminal.formats import read_rows
     from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
     from lightning_subliminal.screening import Reference, screen_rows
 
     hush()
+    if limit is not None and limit < 1:
+        raise InputError(f"`limit` is {limit}: expected at least 1.")
+    if out is not None:
+        writable_folder(out, keep=False)  # before any work
     with aside(json):
         known = Reference.load(reference) if reference is not None else find_reference(base, carrier)
         check_base(known, base)
@@ -68,12 +73,12 @@ def screen(
                 alpha=alpha,
                 advance=lambda count: bar.advance(task, count),
             )
-    data = found.as_json() | {"file": str(rows)}
+    data = _finite(found.as_json() | {"file": str(rows)})
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=True) + "\n", encoding="utf-8")
+        (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     if json:
-        print(json_text.dumps(_finite(data), allow_nan=False))
+        print(json_text.dumps(data, allow_nan=False))
     else:
         say(_table(found))
         for line in found.lines():
