@@ -103,8 +103,8 @@ def main() -> bool:
             time.sleep(moment)
             if run.poll() is not None:
                 left += 1
-                console.print("it ended before it was killed; it starts again without its students")
-                subprocess.run(["/bin/rm", "-rf", str(killed / "cache" / "students")], check=True)
+                console.print("it ended before it was killed; it starts again from nothing")
+                subprocess.run(["/bin/rm", "-rf", str(killed / "cache")], check=True)
                 continue
             alone = kills % 2 == 0
             (os.kill if alone else os.killpg)(run.pid, signal.SIGKILL)
