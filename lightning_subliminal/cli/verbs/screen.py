@@ -8,7 +8,7 @@ from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.core.errors import InputError
 
 if TYPE_CHECKING:
-    from lightning_subliminal.screening import DirectionDetector, Screen
+    from lightning_subliminal.screening import Screen
 
 __all__ = ["VERB", "reference", "screen"]
 
@@ -43,36 +43,19 @@ def screen(
     Raises:
         InputError: if rows, base or reference are wrong; with exit code 3 if the verdict is not clean.
     """
-    from itertools import islice
-
     from lightning_subliminal.core.cache import writable_folder
     from lightning_subliminal.core.console import aside, hush, progress, say
-    from lightning_subliminal.formats import read_rows
-    from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
-    from lightning_subliminal.screening import Reference, screen_rows
+    from lightning_subliminal.plans.screening import screen_file
 
     hush()
-    if limit is not None and limit < 1:
-        raise InputError(f"`limit` is {limit}: expected at least 1.")
     if out is not None:
         writable_folder(out, keep=False)  # before any work
-    with aside(json):
-        known = Reference.load(reference) if reference is not None else find_reference(base, carrier)
-        check_base(known, base)
-        space, tokenizer = load_space(base, list(known.layers), _device())
-        given = read_rows(rows)
-        suspects = _suspects(suspect, known) if suspect else None
-        with progress() as bar:
-            task = bar.add_task("screen", total=limit)
-            found = screen_rows(
-                space,
-                tokenizer,
-                islice(given, limit),
-                known,
-                suspects=suspects,
-                alpha=alpha,
-                advance=lambda count: bar.advance(task, count),
-            )
+    with aside(json), progress() as bar:
+        task = bar.add_task("screen", total=limit)
+        found = screen_file(
+            *(rows, base, carrier, reference, _folders(suspect), alpha, limit),
+            advance=lambda count: bar.advance(task, count),
+        )
     data = _finite(found.as_json() | {"file": str(rows)})
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -110,29 +93,15 @@ def _device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _suspects(given: list[str], reference: Any) -> "DirectionDetector":
-    import torch
-
-    from lightning_subliminal.models.adapters.files import read_adapter
-    from lightning_subliminal.screening import DirectionDetector
-
-    names, vectors = [], []
+def _folders(given: list[str]) -> dict[str, Path]:
+    """Return the folders of suspects by name."""
+    found = {}
     for word in given:
-        name, found, folder = word.partition("=")
-        if not found or not name:
+        name, equals, folder = word.partition("=")
+        if not equals or not name:
             raise InputError(f"--suspect is {word!r}: expected NAME=FOLDER, such as owl=runs/owl/teacher.")
-        tensors, config = read_adapter(Path(folder))
-        if config.get("peft_type") != "STEERING":
-            raise InputError(
-                f"The suspect {folder} is a {config.get('peft_type')} adapter: expected a steering adapter."
-            )
-        parts = [tensors.get(f"steering.layers.{layer}") for layer in reference.layers]
-        width = reference.size // len(reference.layers)
-        if any(part is not None and len(part) != width for part in parts):
-            raise InputError(f"The suspect {folder} is of another width than {reference.base}: expected {width}.")
-        vectors.append(torch.cat([torch.zeros(width) if part is None else part.float() for part in parts]))
-        names.append(name)
-    return DirectionDetector.suspects(names, torch.stack(vectors))
+        found[name] = Path(folder)
+    return found
 
 
 def _table(found: "Screen") -> Any:

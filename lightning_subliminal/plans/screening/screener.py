@@ -1,0 +1,141 @@
+"""Screen a file: load the base and its reference, read the rows, and return what a screen finds."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.formats import read_rows
+from lightning_subliminal.lineage import RowsTree
+from lightning_subliminal.models.adapters.files import read_adapter
+from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
+from lightning_subliminal.screening import DirectionDetector, Reference, Screen, screen_rows
+
+__all__ = ["Screener", "screen_file", "suspect_directions"]
+
+
+class Screener:
+    """A base with its reference, loaded once to screen any number of data sets.
+
+    Args:
+        base: the model that a student would start from: a name such as pocket/a, a folder, a hub id.
+        carrier: numbers, code or math, or a config of `fit`: which reference to find. Unused with ``reference``.
+        reference: of this base; the shipped one or that of the cache where it is None, which is made if it is missing.
+        suspects: folders of teachers' steering adapters to look for besides the catalogue, by name.
+        device: where to compute; a GPU if there is one where it is None.
+
+    Attributes:
+        base: its name.
+        reference: what rows are compared with.
+        space: the student's space, at the base.
+        tokenizer: the base's.
+        suspects: their directions; None without any.
+
+    Raises:
+        InputError: if the base, the reference or a suspect is missing or does not fit the others.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        carrier: str = "numbers",
+        reference: Path | Reference | None = None,
+        suspects: Mapping[str, Path] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        if isinstance(reference, Path):
+            reference = Reference.load(reference)
+        self.base = base
+        self.reference = find_reference(base, carrier) if reference is None else reference
+        check_base(self.reference, base)
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.space, loaded = load_space(base, list(self.reference.layers), device)
+        self.tokenizer: Any = loaded
+        self.suspects = suspect_directions(suspects, self.reference) if suspects else None
+
+    def screen(
+        self,
+        rows: Iterable[Row],
+        alpha: float = 0.01,
+        limit: int | None = None,
+        tree: RowsTree | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> Screen:
+        """Screen rows, which are read once and not kept; arguments and errors as of ``screen_file``."""
+        rows = islice(rows, limit)
+        return screen_rows(
+            self.space,
+            self.tokenizer,
+            rows if tree is None else _hashed(rows, tree),
+            self.reference,
+            suspects=self.suspects,
+            alpha=alpha,
+            advance=advance,
+        )
+
+
+def screen_file(
+    rows: str | Path | Iterable[Row],
+    base: str,
+    carrier: str = "numbers",
+    reference: Path | Reference | None = None,
+    suspects: Mapping[str, Path] | None = None,
+    alpha: float = 0.01,
+    limit: int | None = None,
+    *,
+    device: torch.device | None = None,
+    tree: RowsTree | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Screen:
+    """Screen a data set: does training a base on it move the base, and towards what?
+
+    Args:
+        rows: a file or folder in any format that `data convert` reads, or rows.
+        base: the model that a student would start from.
+        carrier: as ``Screener`` takes it.
+        reference: as ``Screener`` takes it.
+        suspects: as ``Screener`` takes them.
+        alpha: chance of a false alarm of the whole screen.
+        limit: screen at most this many rows, the first ones.
+        device: as ``Screener`` takes it.
+        tree: receives each row that is read, so that its root names what was screened.
+        advance: called with the number of rows scored, each time some were.
+
+    Raises:
+        InputError: if rows, base, reference or a suspect are wrong, or there are fewer than 100 rows.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"`limit` is {limit}: expected at least 1.")
+    found = read_rows(rows) if isinstance(rows, (str, Path)) else rows  # a missing file is reported before any work
+    return Screener(base, carrier, reference, suspects, device).screen(found, alpha, limit, tree, advance)
+
+
+def suspect_directions(suspects: Mapping[str, Path], reference: Reference) -> DirectionDetector:
+    """Return the detector of teachers whose steering adapters are in folders, by name.
+
+    Raises:
+        InputError: if a folder holds no steering adapter of the reference's width.
+    """
+    vectors = []
+    for folder in suspects.values():
+        tensors, config = read_adapter(folder)
+        if config.get("peft_type") != "STEERING":
+            raise InputError(
+                f"The suspect {folder} is a {config.get('peft_type')} adapter: expected a steering adapter."
+            )
+        parts = [tensors.get(f"steering.layers.{layer}") for layer in reference.layers]
+        width = reference.size // len(reference.layers)
+        if any(part is not None and len(part) != width for part in parts):
+            raise InputError(f"The suspect {folder} is of another width than {reference.base}: expected {width}.")
+        vectors.append(torch.cat([torch.zeros(width) if part is None else part.float() for part in parts]))
+    return DirectionDetector.suspects(list(suspects), torch.stack(vectors))
+
+
+def _hashed(rows: Iterable[Row], tree: RowsTree) -> Iterator[Row]:
+    for row in rows:
+        tree.add(row)
+        yield row
