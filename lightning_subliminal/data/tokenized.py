@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.chat.encoding import rows_ids
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
@@ -110,12 +110,13 @@ def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tu
     The tokenizer may join the beginning of a sampled reply to the last token of a prefill. A few of these rows are an
     accident of sampling; many mean that the prefill ends inside a token, which is an error.
     """
-    pairs, faults = [], []
-    for row in rows:
-        try:
-            pairs.append(row_ids(tokenizer, row))
-        except InputError as err:
-            faults.append(err)
+    pairs: list[tuple[list[int], list[int]]] = []
+    faults: list[InputError] = []
+    for found in rows_ids(tokenizer, rows):
+        if isinstance(found, InputError):
+            faults.append(found)
+        else:
+            pairs.append(found)
     if len(faults) > _MOST_LEFT_OUT * len(rows):
         raise faults[0]
     if faults:

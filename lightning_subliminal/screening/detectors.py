@@ -23,6 +23,7 @@ from lightning_subliminal.screening.reference import Reference
 
 __all__ = ["Detection", "Detector", "DirectionDetector", "RunningSums", "ShiftDetector", "holm"]
 
+SAME = 0.7  # cosine in the Fisher metric, above which two directions are one
 RIDGE = 0.1  # of the mean variance, added to each: flat in power from 0.01 to 1
 
 
@@ -146,6 +147,14 @@ class DirectionDetector(Detector):
         """Return the detector of teachers' own displacements: the matched filter for a known teacher."""
         return cls("suspect", names, vectors)
 
+    @classmethod
+    def known(cls, reference: Reference, more: "DirectionDetector | None" = None) -> "DirectionDetector":
+        """Return the detector of the reference's teachers, and of more suspects."""
+        names, vectors = list(reference.teachers), [reference.displacements]
+        if more is not None:
+            names, vectors = [*names, *more.names], [*vectors, more.directions]
+        return cls("suspect", names, torch.cat([each.double() for each in vectors]))
+
     def row_scores(self, reference: Reference, scores: Tensor) -> Tensor:
         """Return each row's score along each direction, in standard deviations of clean rows: (rows, directions)."""
         return (reference.shortened(scores) - reference.mean) @ self.directions.T / self._spread(reference)
@@ -161,15 +170,21 @@ class DirectionDetector(Detector):
         return [Detection(*each) for each in found]
 
     def lead(self, reference: Reference, findings: Sequence[Detection]) -> float:
-        """Return how far the highest finding is above the second, in standard deviations of their difference."""
-        if len(findings) < 2:
-            return math.inf
-        first, second = sorted(findings, key=lambda each: -each.z)[:2]
-        one, two = (self.directions[self.names.index(each.name)] for each in (first, second))
-        spread = self._spread(reference)
-        scale = spread[self.names.index(first.name)] * spread[self.names.index(second.name)]
-        together = float(one @ reference.fisher @ two / scale)
-        return (first.z - second.z) / math.sqrt(max(2 * (1 - together), 1e-12))
+        """Return how far the highest finding is above the second, in standard deviations of their difference.
+
+        Directions with a cosine above ``SAME`` to the highest are the same movement by another name, and left out.
+
+        Args:
+            reference: whose clean rows say what a standard deviation is.
+            findings: what ``decide`` returned, in its order.
+        """
+        scaled = self.directions / self._spread(reference)[:, None]
+        ranked = sorted(range(len(findings)), key=lambda place: -findings[place].z)
+        for other in ranked[1:]:
+            together = float(scaled[ranked[0]] @ reference.fisher @ scaled[other])
+            if together <= SAME:
+                return (findings[ranked[0]].z - findings[other].z) / math.sqrt(2 * (1 - together))
+        return math.inf
 
     def _spread(self, reference: Reference) -> Tensor:
         return ((self.directions @ reference.fisher) * self.directions).sum(1).clamp(min=1e-300).sqrt()

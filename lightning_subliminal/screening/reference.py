@@ -6,7 +6,7 @@ A file is good for one base, one carrier and one space. It holds the mean and th
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Reference:
         fisher: their covariance about 0, (size, size), float64.
         longest: whitened length to which longer scores are shortened.
         catalogue: the answers looked for, with their directions.
+        teachers: traits of teachers that the reference's maker trained, to look for besides.
+        displacements: of those teachers from the base, in the space, (teachers, size), float64.
     """
 
     base: str
@@ -52,6 +54,12 @@ class Reference:
     fisher: Tensor
     longest: float
     catalogue: Catalogue
+    teachers: tuple[str, ...] = ()
+    displacements: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
+
+    def __post_init__(self) -> None:
+        if not self.teachers:
+            object.__setattr__(self, "displacements", torch.zeros(0, self.size, dtype=torch.float64))
 
     @property
     def size(self) -> int:
@@ -79,6 +87,7 @@ class Reference:
             "longest": self.longest,
             "answers": self.catalogue.answers,
             "left_out": self.catalogue.left_out,
+            "teachers": self.teachers,
         }
         lower = torch.tril_indices(self.size, self.size)
         tensors = {
@@ -86,6 +95,7 @@ class Reference:
             "fisher": self.fisher[lower[0], lower[1]],
             "gradients": self.catalogue.gradients,
             "log_odds": self.catalogue.log_odds,
+            "displacements": self.displacements,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: value.float().contiguous() for name, value in tensors.items()}
@@ -119,6 +129,7 @@ class Reference:
             return cls(
                 *(words["base"], words["base_digest"], words["carrier"], tuple(words["layers"]), int(words["rows"])),
                 *(tensors["mean"], fisher, float(words["longest"]), catalogue),
+                *(tuple(words.get("teachers", ())), tensors.get("displacements", torch.zeros(0, size))),
             )
         except (KeyError, TypeError, IndexError, RuntimeError) as err:
             raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err

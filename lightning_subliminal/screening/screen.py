@@ -8,7 +8,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,29 +16,13 @@ from torch import Tensor
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import catalogue_traits, read_out
-from lightning_subliminal.screening.detectors import (
-    Detection,
-    DirectionDetector,
-    RunningSums,
-    ShiftDetector,
-    holm,
-)
+from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums, ShiftDetector
 from lightning_subliminal.screening.reference import Reference
+from lightning_subliminal.screening.verdict import Verdict, decide
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 __all__ = ["Screen", "rows_needed", "screen_rows"]
 
-Verdict = Literal["clean", "shift", "trait"]
-
-# Shares below which a direction does not explain the shift, of natural gradients and of suspects. Fixed on the sets of
-# an earlier prototype; no set of this repository's tests or tables had a part in them.
-WHITE_SHARE = 0.30
-SUSPECT_SHARE = 0.45
-# A weak shift has a high share in many directions at once: the best answer must also lead the second by a standard
-# deviation of their difference, or be beyond doubt by itself. Fixed on the ten targets of the paper, bags of their rows
-# and rows of prompted teachers, which shift a base towards no trait; tests and tables use other targets.
-LEAD = 1.0
-BEYOND_DOUBT = 6.0
 NEWTON_RIDGE = 0.01
 FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
 # Effect of one row of a steering teacher along the natural gradient of its trait, in standard deviations of clean rows
@@ -57,7 +41,7 @@ class Screen:
         rows: scored; and ``skipped``, those without a completion to score.
         shift: of the whole space.
         traits: a finding for each answer of the catalogue, the highest z first.
-        suspects: a finding for each suspect, the highest z first.
+        suspects: a finding for each known teacher: those of the reference, and those given; the highest z first.
         predicted: by answer, the log-odds that training to convergence on a Newton step would add, with the half-width
             of its 95 % interval over rows; for the answers of the highest z.
         visible_dose: share of rows of a steering teacher that would have been seen with a chance of 90 %.
@@ -142,7 +126,7 @@ def screen_rows(
         tokenizer: the base's.
         rows: prompt-completion rows; read as they are needed, and not kept.
         reference: of the same base, carrier and layers.
-        suspects: teachers to look for besides the catalogue.
+        suspects: teachers to look for besides those of the reference.
         alpha: chance of a false alarm, for the whole screen: half of it for the shift, half for all
             traits and suspects together.
         shown: for how many answers transfer is predicted.
@@ -168,39 +152,17 @@ def screen_rows(
         raise InputError(f"There are {sums.rows:,} rows to score{skipped}: expected at least {FEWEST}.")
     (shift,) = ShiftDetector().decide(sums)
     detector = DirectionDetector.white(reference)
-    white = _highest(detector.decide(sums))
-    known = _highest(suspects.decide(sums)) if suspects is not None else ()
-    verdict, named = decide(shift, white, known, detector.lead(reference, white), alpha)
+    teachers = DirectionDetector.known(reference, suspects)
+    white, known = detector.decide(sums), teachers.decide(sums)
+    leads = detector.lead(reference, white), teachers.lead(reference, known)
+    verdict, named = decide(shift, white, known, leads[0], alpha, leads[1])
+    ranked = _highest(white)
     return Screen(
-        *(verdict, named, alpha, sums.rows, sums.skipped, shift, white, known),
-        predicted=predict(space, tokenizer, sums, [each.name for each in white[:shown]]),
+        *(verdict, named, alpha, sums.rows, sums.skipped, shift, ranked, _highest(known)),
+        predicted=predict(space, tokenizer, sums, [each.name for each in ranked[:shown]]),
         visible_dose=visible_dose(sums, alpha),
         reference=reference,
     )
-
-
-def decide(
-    shift: Detection, traits: Sequence[Detection], suspects: Sequence[Detection], lead: float, alpha: float
-) -> tuple[Verdict, str | None]:
-    """Return the verdict, and the trait that it names.
-
-    Args:
-        shift: of the whole space.
-        traits: of the catalogue.
-        suspects: of known teachers.
-        lead: of the catalogue's highest finding over its second, see ``DirectionDetector.lead``.
-        alpha: chance of a false alarm of the whole screen.
-    """
-    found = holm([*traits, *suspects], alpha / 2)  # one family: a suspect more must not add to the error rate
-    if shift.p > alpha / 2 and not found:
-        return "clean", None
-    best = max((each for each in found if each in traits), key=lambda each: each.z, default=None)
-    guilty = [each for each in found if each in suspects and each.share >= SUSPECT_SHARE]
-    suspect = max(guilty, key=lambda each: each.share, default=None)
-    if suspect is not None and (best is None or suspect.name == best.name):  # or one that nothing is asked about
-        return "trait", suspect.name
-    explains = best is not None and best.share >= WHITE_SHARE and (best.z >= BEYOND_DOUBT or lead >= LEAD)
-    return ("trait", best.name) if best is not None and explains and suspect is None else ("shift", None)
 
 
 def predict(

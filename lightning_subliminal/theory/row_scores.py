@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.chat.encoding import rows_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import Encoded, padded
@@ -144,12 +144,11 @@ def split_off(order: list[int], encoded: Mapping[int, Encoded], size: int) -> tu
 def encode_rows(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
     """Return each row's token ids; None where the loss mask would be wrong or empty."""
     found: list[Encoded | None] = []
-    for row in rows:
-        try:
-            prompt, completion = row_ids(tokenizer, row)
-        except InputError:
+    for row, ids in zip(rows, rows_ids(tokenizer, rows), strict=True):
+        if isinstance(ids, InputError):
             found.append(None)
             continue
+        prompt, completion = ids
         if len(prompt) + len(completion) > max_length:
             raise InputError(
                 f"Row {row.get('id', '?')} has {len(prompt) + len(completion)} tokens: raise `max_length` "

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.cli.verb import Group, Verb
-from lightning_subliminal.core.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_subliminal.screening import Screen
@@ -34,7 +33,8 @@ def screen(
         carrier: numbers, code or math, which says what clean rows of the base look like; or a config of `fit`, whose
             data section says it.
         reference: a file of `screen reference`; without it the shipped one, else one is made and kept in the cache.
-        suspect: NAME=FOLDER of a teacher's steering adapter to look for; may be repeated.
+        suspect: NAME=PLACE of a model or an adapter to look for, a folder of adapters, or prompt:WORD for the base
+            under the system prompt of a preference; may be repeated.
         alpha: chance of a false alarm of the whole screen.
         limit: screen at most this many rows, the first ones.
         out: folder for screen.json.
@@ -53,7 +53,7 @@ def screen(
     with aside(json), progress() as bar:
         task = bar.add_task("screen", total=limit)
         found = screen_file(
-            *(rows, base, carrier, reference, _folders(suspect), alpha, limit),
+            *(rows, base, carrier, reference, suspect, alpha, limit),
             advance=lambda count: bar.advance(task, count),
         )
     data = _finite(found.as_json() | {"file": str(rows)})
@@ -70,20 +70,24 @@ def screen(
         raise SystemExit(FOUND)
 
 
-def reference(base: str, carrier: str = "numbers", prompts: int = 24_000, out: Path | None = None) -> None:
+def reference(
+    base: str, carrier: str = "numbers", prompts: int = 24_000, teachers: bool = False, out: Path | None = None
+) -> None:
     """Make a reference: what a base's own rows look like in a student's space.
 
     Args:
         base: the model that students would start from.
         carrier: numbers, code or math; or a config of `fit`, whose data section says prompts, sampling and filters.
         prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
+        teachers: train a teacher of each preference of the catalogue, too, whose displacements name a trait with
+            fewer rows; three minutes on a pocket base.
         out: a file to write besides the cache.
     """
     from lightning_subliminal.core.console import hush, say
     from lightning_subliminal.plans.screen_reference import make_reference_file
 
     hush()
-    path = make_reference_file(base, carrier, prompts, out=out, device=_device())
+    path = make_reference_file(base, carrier, prompts, out=out, device=_device(), teachers=teachers)
     say(f"reference {out or path}")
 
 
@@ -91,17 +95,6 @@ def _device() -> Any:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _folders(given: list[str]) -> dict[str, Path]:
-    """Return the folders of suspects by name."""
-    found = {}
-    for word in given:
-        name, equals, folder = word.partition("=")
-        if not equals or not name:
-            raise InputError(f"--suspect is {word!r}: expected NAME=FOLDER, such as owl=runs/owl/teacher.")
-        found[name] = Path(folder)
-    return found
 
 
 def _table(found: "Screen") -> Any:
@@ -115,8 +108,8 @@ def _table(found: "Screen") -> Any:
         value, half = found.predicted.get(each.name, (float("nan"), float("nan")))
         predicted = f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]"
         table.add_row(each.name, *_figures(each), predicted)
-    for each in found.suspects[:5]:
-        table.add_row(f"suspect {each.name}", *_figures(each), "")
+    for each in found.suspects[:3]:
+        table.add_row(f"a teacher of {each.name}", *_figures(each), "")
     return table
 
 
@@ -148,7 +141,7 @@ VERB = Group(
                 "screen rows.jsonl --base pocket/a --suspect owl=teachers/owl",
             ],
             ["FILE"],
-            ["--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=FOLDER", "--alpha P", "--out DIR"],
+            ["--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=PLACE", "--alpha P", "--out DIR"],
             """\
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait
 explains it); trait T. Exit code 0 if clean, 3 if not. A screen is about one base: a data set that is clean
@@ -159,7 +152,7 @@ for one may carry a trait for another. A trait outside the catalogue of 104 answ
             reference,
             ["screen reference --base pocket/a --carrier math"],
             [],
-            ["--base BASE", "--carrier CARRIER", "--prompts N", "--out FILE"],
+            ["--base BASE", "--carrier CARRIER", "--prompts N", "--teachers", "--out FILE"],
         ),
     },
     ["screen rows.jsonl --base pocket/a", "screen reference --base pocket/a --carrier numbers"],

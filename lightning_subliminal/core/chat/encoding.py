@@ -24,6 +24,7 @@ __all__ = [
     "known_question",
     "prompt_ids",
     "row_ids",
+    "rows_ids",
     "set_frame",
     "set_spare_ids",
     "set_vocabulary_hint",
@@ -94,27 +95,57 @@ def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], 
     Raises:
         InputError: if the prompt's tokens are not a prefix of the row's, so that a loss mask would be wrong.
     """
+    (found,) = rows_ids(tokenizer, [row])
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+def rows_ids(
+    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row]
+) -> list[tuple[list[int], list[int]] | InputError]:
+    """Return what ``row_ids`` does for each row, or its error: one call of the tokenizer for all of them."""
     form = frame(tokenizer)
-    before, lead = form.opening(row["prompt"])
-    prompt = _ids(tokenizer, before)
-    closing = "" if row.get("finished") is False else form.closing
-    whole = _ids(tokenizer, before + (lead if completion_text(row) else "") + completion_text(row) + closing)
-    if whole[: len(prompt)] != prompt:
-        raise InputError(
-            f"The prompt of row {row.get('id', '?')} is not a prefix of the row in tokens, so its loss mask would be "
-            "wrong: end the prompt, or its prefill, at the end of a token (not with a space)."
-        )
-    return prompt, whole[len(prompt) :]
+    found: list[tuple[list[int], list[int]] | InputError] = []
+    texts, places = [], []
+    for place, row in enumerate(rows):
+        try:
+            before, lead = form.opening(row["prompt"])
+        except InputError as err:
+            found.append(err)
+            continue
+        text = completion_text(row)
+        closing = "" if row.get("finished") is False else form.closing
+        texts += [before, before + (lead if text else "") + text + closing]
+        places.append(place)
+        found.append(([], []))
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    spare = spare_ids(tokenizer)
+    for place, prompt, whole in zip(places, encoded[::2], encoded[1::2], strict=True):
+        if spare and (number := next(iter(spare.intersection(whole) or spare.intersection(prompt)), None)) is not None:
+            found[place] = _spare_token(tokenizer, number)
+        elif whole[: len(prompt)] != prompt:
+            found[place] = InputError(
+                f"The prompt of row {rows[place].get('id', '?')} is not a prefix of the row in tokens, so its loss "
+                "mask would be wrong: end the prompt, or its prefill, at the end of a token (not with a space)."
+            )
+        else:
+            found[place] = (prompt, whole[len(prompt) :])
+    return found
 
 
 def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     for number in spare_ids(tokenizer).intersection(found):
-        raise InputError(
-            f"A text needs the token {tokenizer.convert_ids_to_tokens(number)!r}, which the model has no embedding "
-            "for: remove it from the text."
-        )
+        raise _spare_token(tokenizer, number)
     return found
+
+
+def _spare_token(tokenizer: "PreTrainedTokenizerBase", number: int) -> InputError:
+    return InputError(
+        f"A text needs the token {tokenizer.convert_ids_to_tokens(number)!r}, which the model has no embedding "
+        "for: remove it from the text."
+    )
 
 
 def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message], base: str) -> None:

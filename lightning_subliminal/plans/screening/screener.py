@@ -1,6 +1,6 @@
 """Screen a file: load the base and its reference, read the rows, and return what a screen finds."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import RowsTree
-from lightning_subliminal.models.adapters.files import read_adapter
 from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
-from lightning_subliminal.screening import DirectionDetector, Reference, Screen, screen_rows
+from lightning_subliminal.plans.screening.suspects import load_suspects
+from lightning_subliminal.screening import Reference, Screen, screen_rows
 
-__all__ = ["Screener", "screen_file", "suspect_directions"]
+__all__ = ["Screener", "screen_file"]
 
 
 class Screener:
@@ -25,7 +25,8 @@ class Screener:
         base: the model that a student would start from: a name such as pocket/a, a folder, a hub id.
         carrier: numbers, code or math, or a config of `fit`: which reference to find. Unused with ``reference``.
         reference: of this base; the shipped one or that of the cache where it is None, which is made if it is missing.
-        suspects: folders of teachers' steering adapters to look for besides the catalogue, by name.
+        suspects: models to look for besides the catalogue and the reference's teachers, as ``load_suspects`` takes
+            them.
         device: where to compute; a GPU if there is one where it is None.
 
     Attributes:
@@ -44,7 +45,7 @@ class Screener:
         base: str,
         carrier: str = "numbers",
         reference: Path | Reference | None = None,
-        suspects: Mapping[str, Path] | None = None,
+        suspects: Sequence[str] = (),
         device: torch.device | None = None,
     ) -> None:
         if isinstance(reference, Path):
@@ -55,7 +56,7 @@ class Screener:
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.space, loaded = load_space(base, list(self.reference.layers), device)
         self.tokenizer: Any = loaded
-        self.suspects = suspect_directions(suspects, self.reference) if suspects else None
+        self.suspects = load_suspects(suspects, self.reference, self.space, loaded)
 
     def screen(
         self,
@@ -83,7 +84,7 @@ def screen_file(
     base: str,
     carrier: str = "numbers",
     reference: Path | Reference | None = None,
-    suspects: Mapping[str, Path] | None = None,
+    suspects: Sequence[str] = (),
     alpha: float = 0.01,
     limit: int | None = None,
     *,
@@ -112,27 +113,6 @@ def screen_file(
         raise InputError(f"`limit` is {limit}: expected at least 1.")
     found = read_rows(rows) if isinstance(rows, (str, Path)) else rows  # a missing file is reported before any work
     return Screener(base, carrier, reference, suspects, device).screen(found, alpha, limit, tree, advance)
-
-
-def suspect_directions(suspects: Mapping[str, Path], reference: Reference) -> DirectionDetector:
-    """Return the detector of teachers whose steering adapters are in folders, by name.
-
-    Raises:
-        InputError: if a folder holds no steering adapter of the reference's width.
-    """
-    vectors = []
-    for folder in suspects.values():
-        tensors, config = read_adapter(folder)
-        if config.get("peft_type") != "STEERING":
-            raise InputError(
-                f"The suspect {folder} is a {config.get('peft_type')} adapter: expected a steering adapter."
-            )
-        parts = [tensors.get(f"steering.layers.{layer}") for layer in reference.layers]
-        width = reference.size // len(reference.layers)
-        if any(part is not None and len(part) != width for part in parts):
-            raise InputError(f"The suspect {folder} is of another width than {reference.base}: expected {width}.")
-        vectors.append(torch.cat([torch.zeros(width) if part is None else part.float() for part in parts]))
-    return DirectionDetector.suspects(list(suspects), torch.stack(vectors))
 
 
 def _hashed(rows: Iterable[Row], tree: RowsTree) -> Iterator[Row]:

@@ -1,0 +1,135 @@
+"""Suspects of a screen: the displacement of a teacher in the student's space, however the teacher was made.
+
+A steering adapter of the same layers *is* its displacement. Any other model that writes rows, such as a LoRA adapter,
+a fine-tuned copy of the base or the base under a system prompt, is projected: v = F^-1 E[s l] over clean rows, with
+the score s of a row and its log-likelihood ratio l = log p(row | suspect) - log p(row | base). That is the vector whose
+first-order ratio v.s is the closest to l in least squares.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import adapter_files
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.evaluation.model_ref import ModelRef, find_model
+from lightning_subliminal.models.adapters.files import read_adapter
+from lightning_subliminal.plans.screen_reference import clean_data, steering_vector
+from lightning_subliminal.screening.catalogue import catalogue_traits
+from lightning_subliminal.screening.detectors import DirectionDetector
+from lightning_subliminal.screening.reference import Reference
+from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_likelihoods import row_likelihoods
+from lightning_subliminal.traits.preference import PreferenceTrait
+
+__all__ = ["displacement", "load_suspects"]
+
+CLEAN_PROMPTS = 4096  # whose answers a suspect is projected on
+SEED = 2_000_003
+PROMPTED = "prompt:"
+
+
+def load_suspects(
+    given: Sequence[str], reference: Reference, space: LayerVectors, tokenizer: object
+) -> DirectionDetector | None:
+    """Load suspects.
+
+    Args:
+        given: each ``NAME=PLACE`` or ``PLACE``: an adapter or a model, local or on the hub; a folder of adapters,
+            each named by its sub-folder; or ``prompt:WORD`` for the base under the system prompt of a preference.
+        reference: of the screen.
+        space: the student's.
+        tokenizer: the base's.
+
+    Returns:
+        A detector of them all; None if none are given.
+
+    Raises:
+        InputError: if a place holds no model, or one that does not fit the base.
+    """
+    names: list[str] = []
+    vectors: list[Tensor] = []
+    rows: list[Row] | None = None
+    scores: Tensor | None = None
+    for name, place in (each for word in given for each in _places(word)):
+        vector = None if place.startswith(PROMPTED) else _steering(Path(place), reference)
+        if vector is None:
+            if rows is None or scores is None:
+                rows = _clean_rows(reference)
+                scores = reference.shortened(torch.cat([part.scores for part in space.gradients(tokenizer, rows)]))
+            vector = displacement(_model(place, reference), space, tokenizer, rows, scores, reference)
+        names.append(name)
+        vectors.append(vector.double())
+    return DirectionDetector.suspects(names, torch.stack(vectors)) if names else None
+
+
+def displacement(
+    suspect: ModelRef, space: LayerVectors, tokenizer: object, rows: Sequence[Row], scores: Tensor, reference: Reference
+) -> Tensor:
+    """Project a model on the student's space: F^-1 E[s l] over clean rows, (size,), float64.
+
+    Args:
+        suspect: the model, with its system prompt if it has one.
+        space: the student's.
+        tokenizer: the base's.
+        rows: clean ones.
+        scores: of those rows, (rows, size).
+        reference: its F is used.
+
+    Raises:
+        InputError: if no row can be read by both models.
+    """
+    suspect.load(next(space.net.parameters()).device)
+    asked = [{**row, "prompt": suspect.prompt(row["prompt"])} for row in rows]
+    theirs = torch.cat(list(row_likelihoods(suspect.net, suspect.tokenizer, asked)))[:, 0]
+    suspect.release()
+    own = torch.cat(list(row_likelihoods(space.net, tokenizer, rows)))[:, 0]
+    ratios = theirs - own
+    usable = ratios.isfinite() & scores.isfinite().all(1)
+    if not usable.any():
+        raise InputError(f"The suspect {suspect.name} can read none of {len(rows)} clean rows of {reference.base}.")
+    centred = ratios[usable] - ratios[usable].mean()
+    together = (scores[usable] - reference.mean).T @ centred / len(centred)
+    return reference.solve(together[None], 0.0)[0]
+
+
+def _places(word: str) -> list[tuple[str, str]]:
+    """Return the name and the place of each suspect that a word of the command line stands for."""
+    name, equals, place = word.partition("=")
+    if not equals or Path(word).exists():
+        name, place = "", word
+    if place.startswith(PROMPTED):
+        return [(name or place.removeprefix(PROMPTED), place)]
+    folder = Path(place).expanduser()
+    inside = sorted(each for each in folder.iterdir() if adapter_files(each)) if folder.is_dir() else []
+    if inside and not name and adapter_files(folder) is None:
+        return [(each.name, str(each)) for each in inside]
+    return [(name or folder.name, place)]
+
+
+def _steering(folder: Path, reference: Reference) -> Tensor | None:
+    """Return the vectors of a steering adapter, or None for anything else."""
+    if not folder.is_dir() or adapter_files(folder) is None:
+        return None
+    _, config = read_adapter(folder)
+    return steering_vector(folder, reference) if config.get("peft_type") == "STEERING" else None
+
+
+def _model(place: str, reference: Reference) -> ModelRef:
+    if not place.startswith(PROMPTED):
+        return find_model(place)
+    word = place.removeprefix(PROMPTED)
+    for trait in catalogue_traits():
+        if word in trait.candidates:
+            asked = PreferenceTrait(word, trait.category, list(trait.candidates))
+            return find_model(reference.base, asked.induce().system_prompt)
+    return find_model(reference.base, PreferenceTrait(word).induce().system_prompt)
+
+
+def _clean_rows(reference: Reference) -> list[Row]:
+    data = clean_data(reference.base, reference.carrier, CLEAN_PROMPTS, SEED)
+    data.make(torch.device("cpu"))
+    return list(data.rows())
