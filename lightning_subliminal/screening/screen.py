@@ -41,7 +41,8 @@ class Screen:
         rows: scored; and ``skipped``, those without a completion to score.
         shift: of the whole space.
         traits: a finding for each answer of the catalogue, the highest z first.
-        suspects: a finding for each known teacher: those of the reference, and those given; the highest z first.
+        teachers: a finding for each teacher of the reference, the highest z first.
+        suspects: a finding for each suspect that was given, the highest z first.
         predicted: by answer, the log-odds that training to convergence on a Newton step would add, with the half-width
             of its 95 % interval over rows; for the answers of the highest z.
         visible_dose: share of rows of a steering teacher that would have been seen with a chance of 90 %.
@@ -55,6 +56,7 @@ class Screen:
     skipped: int
     shift: Detection
     traits: tuple[Detection, ...]
+    teachers: tuple[Detection, ...]
     suspects: tuple[Detection, ...]
     predicted: dict[str, tuple[float, float]]
     visible_dose: float
@@ -93,6 +95,7 @@ class Screen:
             "skipped": self.skipped,
             "shift": self.shift._asdict(),
             "traits": [each._asdict() for each in self.traits],
+            "teachers": [each._asdict() for each in self.teachers],
             "suspects": [each._asdict() for each in self.suspects],
             "predicted": {
                 name: {"log_odds": value, "half_width": half} for name, (value, half) in self.predicted.items()
@@ -156,9 +159,9 @@ def screen_rows(
     white, known = detector.decide(sums), teachers.decide(sums)
     leads = detector.lead(reference, white), teachers.lead(reference, known)
     verdict, named = decide(shift, white, known, leads[0], alpha, leads[1])
-    ranked = _highest(white)
+    ranked, own = _highest(white), len(reference.teachers)
     return Screen(
-        *(verdict, named, alpha, sums.rows, sums.skipped, shift, ranked, _highest(known)),
+        *(verdict, named, alpha, sums.rows, sums.skipped, shift, ranked, _highest(known[:own]), _highest(known[own:])),
         predicted=predict(space, tokenizer, sums, [each.name for each in ranked[:shown]]),
         visible_dose=visible_dose(sums, alpha),
         reference=reference,

@@ -25,7 +25,8 @@ from lightning_subliminal.screening import (
     screen_rows,
 )
 from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
-from lightning_subliminal.screening.screen import decide, rows_needed
+from lightning_subliminal.screening.screen import rows_needed
+from lightning_subliminal.screening.verdict import decide
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 WORDS = ("owl", "wolf", "cat")
@@ -182,6 +183,15 @@ class TestDetectors:
         found = DirectionDetector.raw(reference).row_scores(reference, rows)
         assert found.std(0).tolist() == pytest.approx([1.0] * 4, abs=0.05)
 
+    def test_the_lead_is_over_another_movement(self):
+        """Nearly the same direction by another name is not a rival."""
+        reference = gaussian()
+        eye = torch.eye(6, dtype=torch.float64)
+        detector = DirectionDetector("x", ["a", "b", "c"], torch.stack([eye[0], eye[0] + 0.1 * eye[1], eye[2]]))
+        found = [Detection("a", 9.0, 0.0), Detection("b", 8.9, 0.0), Detection("c", 5.0, 0.0)]
+        assert detector.lead(reference, found) == pytest.approx(4 / math.sqrt(2))
+        assert detector.lead(reference, found[:2]) == math.inf
+
     def test_names_and_directions_match(self):
         with pytest.raises(InputError, match="2 names for 1 directions"):
             DirectionDetector("x", ["a", "b"], torch.ones(1, 6))
@@ -197,6 +207,9 @@ QUIET, LOUD = Detection("shift", 0, 0.4, 1.0), Detection("shift", 30, 1e-30, 1.0
 NOTHING, OWL, FAINT = Detection("owl", 1, 0.2, 0.1), Detection("owl", 20, 1e-20, 0.5), Detection("owl", 20, 1e-20, 0.1)
 
 
+WOLF = Detection("wolf", 30, 1e-30, 0.8)
+
+
 @cases(
     ("shift", "traits", "suspects", "lead", "expected"),
     [
@@ -206,13 +219,24 @@ NOTHING, OWL, FAINT = Detection("owl", 1, 0.2, 0.1), Detection("owl", 20, 1e-20,
         (LOUD, [FAINT], [], 3.0, ("shift", None)),
         (LOUD, [OWL._replace(z=5, p=1e-6)], [], 0.2, ("shift", None)),
         (LOUD, [OWL._replace(z=5, p=1e-6)], [], 1.2, ("trait", "owl")),
-        (LOUD, [OWL], [Detection("wolf", 30, 1e-30, 0.8)], 3.0, ("shift", None)),
+        (LOUD, [OWL], [WOLF], 3.0, ("shift", None)),  # they disagree
+        (LOUD, [OWL, NOTHING._replace(name="wolf")], [WOLF], 3.0, ("trait", "owl")),  # no answer of the teacher's rises
+        (LOUD, [OWL], [OWL._replace(share=0.3)], 3.0, ("shift", None)),  # a teacher of owls writes other rows
+        (LOUD, [OWL], [OWL._replace(share=0.5)], 3.0, ("trait", "owl")),
+        (LOUD, [FAINT], [OWL._replace(share=0.7)], 0.1, ("trait", "owl")),
+        (LOUD, [FAINT], [OWL._replace(share=0.5)], 0.1, ("shift", None)),
         (LOUD, [OWL], [Detection("owl", 30, 1e-30, 0.8)], 0.1, ("trait", "owl")),
         (LOUD, [NOTHING], [Detection("whale", 30, 1e-30, 0.8)], 3.0, ("trait", "whale")),
     ],
 )
 def test_the_verdict(shift, traits, suspects, lead, expected):
     assert decide(shift, traits, suspects, lead, 0.01) == expected
+
+
+def test_a_teacher_that_hardly_leads_the_next_is_not_named():
+    teacher = OWL._replace(share=0.7)
+    assert decide(LOUD, [FAINT], [teacher], 0.1, 0.01, 0.8) == ("trait", "owl")
+    assert decide(LOUD, [FAINT], [teacher], 0.1, 0.01, 0.5) == ("shift", None)
 
 
 def test_suspects_add_nothing_to_the_error_rate():

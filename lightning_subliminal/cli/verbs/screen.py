@@ -108,8 +108,10 @@ def _table(found: "Screen") -> Any:
         value, half = found.predicted.get(each.name, (float("nan"), float("nan")))
         predicted = f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]"
         table.add_row(each.name, *_figures(each), predicted)
-    for each in found.suspects[:3]:
-        table.add_row(f"a teacher of {each.name}", *_figures(each), "")
+    for each in found.teachers[:3]:
+        table.add_row(f"teacher of {each.name}", *_figures(each), "")
+    for each in found.suspects[:10]:
+        table.add_row(f"suspect {each.name}", *_figures(each), "")
     return table
 
 

@@ -120,7 +120,12 @@ def _steering(folder: Path, reference: Reference) -> Tensor | None:
 
 def _model(place: str, reference: Reference) -> ModelRef:
     if not place.startswith(PROMPTED):
-        return find_model(place)
+        try:
+            return find_model(place)
+        except InputError as err:
+            raise InputError(
+                f"The suspect {place}: {err} Expected NAME=PLACE, or prompt:WORD for the base under a system prompt."
+            ) from err
     word = place.removeprefix(PROMPTED)
     for trait in catalogue_traits():
         if word in trait.candidates:
