@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.core.rows import prompts_by_question
-from lightning_subliminal.metrics.functional import log_odds, question_probabilities
 from lightning_subliminal.prompts import load_wording
-from lightning_subliminal.theory.functional import as_call, differentiable
+from lightning_subliminal.theory.newton import log_odds_and_gradients
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.traits.preference import PreferenceTrait
 
@@ -105,34 +103,3 @@ def measure_catalogue(
     if not answers:
         raise InputError("The tokenizer can spell none of the catalogue's answers: give traits of your own.")
     return Catalogue(tuple(answers), torch.cat(gradients), torch.cat(odds), tuple(left_out))
-
-
-def log_odds_and_gradients(space: LayerVectors, tokenizer: Any, trait: PreferenceTrait) -> tuple[Tensor, Tensor]:
-    """Return each candidate's log-odds, the mean over questions, and its gradient by the space's vectors at 0.
-
-    Returns:
-        (candidates,) and (candidates, size), float64; -inf and any gradient for what the tokenizer cannot spell.
-    """
-    questions = prompts_by_question(trait)
-    like = next(space.net.parameters())
-    total = torch.zeros(len(trait.candidates), dtype=torch.float64)
-    slopes = torch.zeros(len(trait.candidates), space.size, dtype=torch.float64)
-    with differentiable(space.net):
-        for group in questions:
-            with torch.enable_grad():
-                vectors = torch.zeros(space.size, device=like.device, requires_grad=True)
-                with space.added(vectors):
-                    chances = question_probabilities(as_call(space.net), tokenizer, trait, questions=[group])
-                odds = log_odds(chances)[0]
-                usable = odds.isfinite().nonzero().flatten()
-                picked = torch.eye(len(usable), dtype=odds.dtype)
-                (found,) = torch.autograd.grad(odds[usable], vectors, picked, is_grads_batched=True)
-            total += odds.detach().cpu() / len(questions)
-            slopes[usable] += found.cpu().double() / len(questions)
-    return total, slopes
-
-
-def read_out(space: LayerVectors, tokenizer: Any, trait: PreferenceTrait, vectors: Tensor) -> Tensor:
-    """Return each candidate's exact log-odds with vectors added, the mean over questions: (candidates,), float64."""
-    with torch.no_grad(), space.added(vectors):
-        return log_odds(question_probabilities(space.net, tokenizer, trait)).mean(0)

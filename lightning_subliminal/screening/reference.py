@@ -18,6 +18,7 @@ from torch import Tensor
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
+from lightning_subliminal.theory.newton import damped
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 __all__ = ["Reference", "make_reference"]
@@ -68,8 +69,7 @@ class Reference:
 
     def solve(self, directions: Tensor, ridge: float) -> Tensor:
         """Return (F + ridge * tr(F) / size * I)^-1 applied to directions, (directions, size)."""
-        damped = self.fisher + ridge * self.fisher.trace() / self.size * torch.eye(self.size, dtype=torch.float64)
-        return torch.linalg.solve(damped, directions.T).T
+        return torch.linalg.solve(damped(self.fisher, ridge), directions.T).T
 
     def shortened(self, scores: Tensor) -> Tensor:
         """Return scores, (rows, size), in float64; those longer than ``longest`` in the Fisher metric cut to it."""

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
-from lightning_subliminal.screening.catalogue import catalogue_traits, read_out
+from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums, ShiftDetector
 from lightning_subliminal.screening.reference import Reference
 from lightning_subliminal.screening.verdict import Verdict, decide
+from lightning_subliminal.theory.newton import NEWTON_RIDGE, read_out
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 __all__ = ["Screen", "rows_needed", "screen_rows"]
 
-NEWTON_RIDGE = 0.01
 FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
 # Effect of one row of a steering teacher along the natural gradient of its trait, in standard deviations of clean rows
 # (docs/screening.md): what the dose that could have been seen is reckoned with.

@@ -1,7 +1,8 @@
 """Prediction, before any training, of how a config's rows or a file of rows would change a trait."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from lightning_subliminal.core.console import hush, progress, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest, file_digest
 from lightning_subliminal.core.plots import ARMS, GREY, RED, panels
-from lightning_subliminal.core.rows import completion_text
+from lightning_subliminal.core.rows import Row, completion_text
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import source_material
 from lightning_subliminal.metrics.functional import mean_interval
+from lightning_subliminal.models import Steering, Student
 from lightning_subliminal.plans.from_config import config_device, make_stages, read_setting
 from lightning_subliminal.theory import Prediction, predicted_changes, predicted_transfer
+from lightning_subliminal.theory.newton import NewtonPrediction, newton_prediction
+from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.workflow.stages import RowsStage, stage_materials
 from lightning_subliminal.workflow.trials.prediction import check_predictable
@@ -41,12 +45,15 @@ class PredictedRows:
         rows: prediction for the rows.
         control: prediction for the control's rows.
         changes: first-order change of each candidate's log-odds, minus the control's if there is one.
+        newton: the change by training to convergence, over the control's rows; None if the student does not train one
+            vector a layer, or there are too few rows of a control.
     """
 
     trait: Trait
     rows: Prediction
     control: Prediction | None
     changes: dict[str, float]
+    newton: NewtonPrediction | None = None
 
     @property
     def rank(self) -> int:
@@ -77,6 +84,8 @@ class PredictedRows:
             "candidates": len(self.changes),
         }
         parts = {"rows": _figures(self.rows)} | ({"control": _figures(self.control)} if self.control else {})
+        if self.newton is not None:
+            parts["newton"] = asdict(self.newton)
         whole: dict[str, Any] = fields | finite(numbers) | parts
         return whole
 
@@ -123,7 +132,8 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
             predicted_transfer(net, tokenizer, each, trait, **settings) for each in (rows, others) if each is not None
         ]
         changes = predicted_changes(net, tokenizer, rows, trait, others, max_length=longest)
-    found = PredictedRows(trait, own, control_own[0] if control_own else None, changes)
+        newton = _newton(student, rows, others, trait)
+    found = PredictedRows(trait, own, control_own[0] if control_own else None, changes, newton)
     say(_table(found))
     say(_sentence(found))
     for place in _highest(found.rows, top):
@@ -147,15 +157,37 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     return found
 
 
+def _newton(
+    student: Student, rows: Sequence[Row], control: Sequence[Row] | None, trait: Trait
+) -> NewtonPrediction | None:
+    """Return the Newton prediction for a steering student; None, and a line that says why, for others."""
+    if not isinstance(student.adapter, Steering) or control is None:
+        say("newton    not computed: it takes a student with the Steering adapter, and rows of a control")
+        return None
+    try:
+        return newton_prediction(
+            LayerVectors(student.net, student.adapter.layers), student.tokenizer, rows, control, trait
+        )
+    except InputError as err:
+        say(f"newton    not computed: {err}")
+        return None
+
+
 def _table(found: PredictedRows) -> Table:
     table = Table(title=f"Predicted change of log-odds, by {len(found.rows.scores)} rows, for a learning rate of 1")
     table.add_column("candidate")
     table.add_column("rank", justify="right")
     table.add_column("change" + (", minus the control's" if found.control else ""), justify="right")
+    if found.newton is not None:
+        table.add_column("trained to the end", justify="right")
     names = list(found.changes)
     for name in dict.fromkeys((*names[:SHOWN], found.trait.target)):
         style = "bold" if name == found.trait.target else None
-        table.add_row(name, str(names.index(name) + 1), f"{found.changes[name]:+.4f}", style=style)
+        cells = [name, str(names.index(name) + 1), f"{found.changes[name]:+.4f}"]
+        if found.newton is not None:
+            value, half = found.newton.changes[name], found.newton.half_widths[name]
+            cells.append(f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]")
+        table.add_row(*cells, style=style)
     return table
 
 

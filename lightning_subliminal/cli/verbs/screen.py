@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.cli.verb import Group, Verb
+from lightning_subliminal.cli.verbs.screen_watch import watch
 
 if TYPE_CHECKING:
     from lightning_subliminal.screening import Screen
@@ -148,6 +149,19 @@ VERB = Group(
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait
 explains it); trait T. Exit code 0 if clean, 3 if not. A screen is about one base: a data set that is clean
 for one may carry a trait for another. A trait outside the catalogue of 104 answers is a shift.
+""",
+        ),
+        "watch": Verb(
+            watch,
+            [
+                "screen watch rows.jsonl --base pocket/a --suspect owl=teachers/owl",
+                "screen watch - --base pocket/a --suspect teachers < rows.jsonl",
+            ],
+            ["FILE"],
+            ["--base BASE", "--suspect NAME=PLACE", "--carrier CARRIER", "--alpha P", "--limit N"],
+            """\
+The evidence may be looked at after every row: the chance that clean rows ever give an alarm stays below alpha.
+It reads no more rows than it takes: exit code 3 as soon as a suspect is detected.
 """,
         ),
         "reference": Verb(

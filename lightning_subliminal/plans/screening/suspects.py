@@ -39,7 +39,8 @@ def load_suspects(
 
     Args:
         given: each ``NAME=PLACE`` or ``PLACE``: an adapter or a model, local or on the hub; a folder of adapters,
-            each named by its sub-folder; or ``prompt:WORD`` for the base under the system prompt of a preference.
+            each named by its sub-folder; or ``prompt:WORD`` for the base under the system prompt of a preference, and
+            so called. A suspect of a known answer's name counts as a teacher of that answer.
         reference: of the screen.
         space: the student's.
         tokenizer: the base's.
@@ -61,6 +62,8 @@ def load_suspects(
                 rows = _clean_rows(reference)
                 scores = reference.shortened(torch.cat([part.scores for part in space.gradients(tokenizer, rows)]))
             vector = displacement(_model(place, reference), space, tokenizer, rows, scores, reference)
+        if name in names:
+            raise InputError(f"Two suspects are called {name}: name each with NAME=PLACE.")
         names.append(name)
         vectors.append(vector.double())
     return DirectionDetector.suspects(names, torch.stack(vectors)) if names else None
@@ -102,7 +105,7 @@ def _places(word: str) -> list[tuple[str, str]]:
     if not equals or Path(word).exists():
         name, place = "", word
     if place.startswith(PROMPTED):
-        return [(name or place.removeprefix(PROMPTED), place)]
+        return [(name or place, place)]
     folder = Path(place).expanduser()
     inside = sorted(each for each in folder.iterdir() if adapter_files(each)) if folder.is_dir() else []
     if inside and not name and adapter_files(folder) is None:

@@ -1,0 +1,90 @@
+"""screen watch: read rows until the evidence for a suspect suffices."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal.core.errors import InputError
+
+__all__ = ["watch"]
+
+CHUNK = 256  # rows between two looks at the evidence
+FOUND = 3
+
+
+def watch(
+    rows: Path,
+    base: str,
+    suspect: list[str],
+    carrier: str = "numbers",
+    reference: Path | None = None,
+    alpha: float = 0.01,
+    limit: int | None = None,
+    json: bool = False,
+) -> None:
+    """Read rows of a stream until the evidence for a suspect suffices.
+
+    Args:
+        rows: a file in any format that `data convert` reads, or - for JSON lines from the standard input.
+        base: the model that a student would start from.
+        suspect: a model to look for, as `screen` takes it; may be repeated.
+        carrier: numbers, code or math; or a config of `fit`.
+        reference: a file of `screen reference`.
+        alpha: chance that clean rows ever give an alarm, for all suspects together.
+        limit: read at most this many rows.
+        json: print JSON and no table.
+
+    Raises:
+        InputError: if rows, base or suspects are wrong; with exit code 3 if a suspect is detected.
+    """
+    import json as json_text
+    from itertools import islice
+
+    from lightning_subliminal.core.console import aside, hush, progress, say
+    from lightning_subliminal.formats import read_rows
+    from lightning_subliminal.plans.screening import Screener
+    from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
+
+    hush()
+    with aside(json):
+        screener = Screener(base, carrier, reference, suspect)
+        if screener.suspects is None:
+            raise InputError("--suspect is empty: expected NAME=PLACE of a model to look for, as `screen` takes it.")
+        test = SequentialTest(screener.suspects.names, alpha)
+        given = islice(read_rows(rows), limit)
+        skipped = 0
+        with progress() as bar:
+            task = bar.add_task("watch", total=limit)
+            while not test.alarmed and (part := list(islice(given, CHUNK))):
+                for ratios in likelihood_ratios(screener.space, screener.tokenizer, part, screener.suspects.directions):
+                    test.add(ratios)
+                    skipped += int(ratios.isnan().any(1).sum())
+                bar.advance(task, len(part))
+    if not test.rows:
+        raise InputError(f"There are 0 rows to score ({skipped:,} skipped): expected at least 1.")
+    found = sorted(test.evidence(), key=lambda each: -each.log_e)
+    if json:
+        data = {"rows": test.rows, "skipped": skipped, "alpha": alpha, "suspects": [each._asdict() for each in found]}
+        print(json_text.dumps(data))
+    else:
+        say(_table(found, test.rows))
+        first = next((each for each in found if each.detected), None)
+        say(
+            f"verdict: {first.name} after {first.detected:,} rows (false alarms: {alpha:g}, whenever one stops)"
+            if first is not None and first.detected is not None
+            else f"verdict: no suspect detected in {test.rows:,} rows"
+        )
+    if test.alarmed:
+        raise SystemExit(FOUND)
+
+
+def _table(found: Any, rows: int) -> Any:
+    from math import log
+
+    from rich.table import Table
+
+    table = Table(title=f"evidence after {rows:,} rows")
+    for name in ("suspect", "evidence", "detected after"):
+        table.add_column(name, justify="left" if name == "suspect" else "right")
+    for each in found:
+        table.add_row(each.name, f"10^{each.log_e / log(10):+.1f}", f"{each.detected:,} rows" if each.detected else "-")
+    return table

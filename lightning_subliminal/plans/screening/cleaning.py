@@ -1,0 +1,112 @@
+"""Balance a data set that carries a trait: the same rows in other numbers, so that training no longer moves the base.
+
+Rows are read twice more: once for their scores along a few directions, kept as 4 bytes a row and direction, and once to
+write each row as often as its weight says.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.rows import Row
+from lightning_subliminal.formats import read_rows
+from lightning_subliminal.formats.storage.stream import write_rows
+from lightning_subliminal.plans.screening.screener import Screener
+from lightning_subliminal.screening import DirectionDetector, Screen, balanced_weights, effective_rows, resampled
+
+__all__ = ["Cleaned", "clean_file"]
+
+NEIGHBOURS = 4  # teachers of other traits with the highest z, along which rows are balanced, too
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What balancing did.
+
+    Attributes:
+        rows: written, copies included; as many as could be scored.
+        different: how many different rows are among them.
+        skipped: rows that could not be scored, and are left out.
+        effective: equal rows with a mean of the same variance (Kish).
+        against: names of the directions that rows were balanced along.
+    """
+
+    rows: int
+    different: int
+    skipped: int
+    effective: float
+    against: tuple[str, ...]
+
+    def line(self) -> str:
+        """Return what was done in one line."""
+        skipped = f", {self.skipped:,} that can't be scored left out" if self.skipped else ""
+        return (
+            f"clean     {self.rows:,} rows, {self.different:,} different ones{skipped}; worth {self.effective:,.0f} "
+            f"equal rows; balanced against {', '.join(self.against)}"
+        )
+
+
+def clean_file(screener: Screener, found: Screen, rows: str | Path, out: Path, seed: int = 0) -> Cleaned:
+    """Write a balanced copy of a data set: resampled by weights under which it has no mean along some directions.
+
+    The directions are the named trait's teacher and natural gradient, and the four other teachers that the rows are
+    nearest to. A reference without teachers has natural gradients alone. Balancing along all teachers would cut more,
+    and with it what a legitimate shift teaches.
+
+    Args:
+        screener: that screened the rows.
+        found: what it found.
+        rows: the file, which is read twice.
+        out: a file to write, by its extension.
+        seed: of the resampling.
+
+    Raises:
+        InputError: if the verdict is not a trait, the rows can't be read again or can't be balanced.
+    """
+    if found.named is None:
+        raise InputError(
+            f"The verdict is {found.verdict}: `clean` expects a trait by name. "
+            + ("Train on the rows as they are." if found.verdict == "clean" else "Ask the supplier what the shift is.")
+        )
+    if str(rows) == "-":
+        raise InputError("`clean` reads the rows again, but they come from the standard input: pass a file.")
+    names, directions = _directions(screener, found)
+    spread = ((directions @ found.reference.fisher) * directions).sum(1).sqrt()
+    directions = directions / spread[:, None]
+    parts: list[Tensor] = []
+    for part in screener.space.gradients(screener.tokenizer, read_rows(rows)):
+        parts.append((found.reference.shortened(part.scores) @ directions.T).float())
+    scores = torch.cat(parts)
+    usable = scores.isfinite().all(1)
+    weights = balanced_weights(scores[usable], directions @ found.reference.mean)
+    counts = torch.zeros(len(scores), dtype=torch.long)
+    chosen = torch.tensor(resampled(weights, seed))
+    counts[usable.nonzero().flatten()] = torch.bincount(chosen, minlength=len(weights))
+    write_rows(_copies(read_rows(rows), counts.tolist()), out)
+    return Cleaned(
+        int(counts.sum()), int((counts > 0).sum()), int((~usable).sum()), effective_rows(weights), tuple(names)
+    )
+
+
+def _directions(screener: Screener, found: Screen) -> tuple[list[str], Tensor]:
+    known = DirectionDetector.known(found.reference, screener.suspects)
+    white = DirectionDetector.white(found.reference)
+    names, rows = [], []
+    for detector, findings in ((known, [*found.teachers, *found.suspects]), (white, found.traits)):
+        ranked = [each.name for each in sorted(findings, key=lambda each: -each.z) if each.name != found.named]
+        more = ranked[:NEIGHBOURS] if not names else []  # natural gradients of others only where there are no teachers
+        chosen = [name for name in (str(found.named), *more) if name in detector.names]
+        names += chosen
+        rows += [detector.directions[detector.names.index(name)] for name in chosen]
+    return list(dict.fromkeys(names)), torch.stack(rows)
+
+
+def _copies(rows: Iterable[Row], counts: Sequence[int]) -> Iterator[Row]:
+    """Yield each row as often as its count; copies get ids of their own."""
+    for row, count in zip(rows, counts, strict=True):
+        for copy in range(count):
+            yield row if copy == 0 else {**row, "id": f"{row['id']}-copy{copy}"}
