@@ -1,121 +1,383 @@
-"""Screen data sets that no threshold was chosen on: who is named, who is a shift, who is clean.
+"""What a screen finds: detection, names, false alarms and the law, on the sets of screening_sets.py.
 
-    python benchmarks/screening.py                    # about 40 minutes of one core; what is made is kept in the cache
-    python benchmarks/screening.py --clean 4 --traits cat elm
+    python benchmarks/screening_sets.py               # first: makes the sets, and keeps their scores
+    python benchmarks/screening.py                    # ten minutes
+    python benchmarks/screening.py --only names alarms
 
-Numbers carrier, base pocket/a, its shipped reference. Sets: fine-tuned teachers of targets that are not the paper's
-ten, which the thresholds of `screening/screen.py` were chosen on; weak teachers; LoRA teachers; teachers of another
-base; rows at temperature 0.7; clean rows of other seeds. Bags are drawn without replacement; intervals are over sets.
+Bags are drawn without replacement from one set, and tainted ones are filled up with rows of clean sets. Intervals are
+over sets or traits (bootstrap, 2,000 draws, seed 0; Wilson for shares), never over bags of one set.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
-from harness import parser
+from harness import parser, table
 from rich.console import Console
-from rich.table import Table
+from scipy import stats
+from screening_sets import BASE, CPU, NEW, sets, teacher
 from torch import Tensor
 
-from lightning_subliminal import LoRA, NumberSequences, PreferenceTrait, Retention, Sampling, Steering, Teacher
+from lightning_subliminal import LoRA
+from lightning_subliminal.evaluation.model_ref import find_model
 from lightning_subliminal.metrics.functional import wilson_interval
-from lightning_subliminal.plans.screen_reference import find_reference, load_space
-from lightning_subliminal.screening import DirectionDetector, Reference, RunningSums, ShiftDetector
-from lightning_subliminal.screening.screen import decide
+from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
+from lightning_subliminal.plans.screening.suspects import displacement
+from lightning_subliminal.screening import DirectionDetector, RunningSums, ShiftDetector
+from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
+from lightning_subliminal.screening.verdict import decide
 
-BASE = "pocket/a"
-TRAITS = ("cat", "tiger", "pine", "birch", "fox", "elm", "panda", "palm", "whale", "blue", "pizza", "tokyo")
-DRAWS = 10  # bags of a set, size and dose
-SIZES = ((256, 1.0), (1024, 0.25), (4096, 0.1), (4096, 1.0))
+ALPHA = 0.01
+CARRIERS = ("numbers", "code", "math")
+# Targets whose teacher is taken out of the reference for `names`: a screen knows them by questions alone.
+LEFT_OUT = ("elm", "whale", "tokyo", "otter", "green")
+ANOTHER_ADAPTER = ("fox", "pine", "cat", "oslo", "rabbit")  # suspects trained by LoRA
+DRAWS = 20  # bags of a set, size and dose
+
+console = Console(width=160)
+generator = torch.Generator().manual_seed(0)
+space, tokenizer = load_space(BASE, None, CPU)
+reference = {carrier: find_reference(BASE, carrier) for carrier in CARRIERS}
+white = {carrier: DirectionDetector.white(reference[carrier]) for carrier in CARRIERS}
+known = {carrier: DirectionDetector.known(reference[carrier]) for carrier in CARRIERS}
+Sets = dict[tuple[str, str], list[tuple[str, Tensor]]]
 
 
-def teacher(target: str, base: str = BASE, adapter: object = None, until: float = 0.9, rate: float = 0.03) -> Teacher:
-    """Return the teacher of the shipped configs, of another target, base, adapter or strength."""
-    kind = Steering() if adapter is None else adapter
-    settings = {
-        "adapter": kind,
-        "learning_rate": rate,
-        "until": until,
-        "retain": Retention(prompts="pocket"),
-        "seed": 0,
-    }
-    return Teacher(base, PreferenceTrait(target), **settings)
+@cache
+def loaded() -> Sets:
+    """Return targets and shortened scores of the sets that were made, by kind and carrier."""
+    found: Sets = defaultdict(list)
+    for each in sets():
+        if each.path().is_file():
+            scores = each.scores(space, tokenizer)
+            shortened = reference[each.carrier].shortened(scores[scores.isfinite().all(1)])
+            found[each.kind, each.carrier].append((each.target, shortened))
+    return found
 
 
-def sets(traits: list[str], clean: int) -> Iterator[tuple[str, str, NumberSequences]]:
-    """Yield kind, target and data of each set."""
-    base = teacher("owl").control()
-    jobs = [("teacher", target, teacher(target), {}) for target in traits]
-    jobs += [("weak", target, teacher(target, until=0.3), {}) for target in ("owl", "cat", "elm")]
-    jobs += [("LoRA", target, teacher(target, adapter=LoRA(r=4), rate=0.01), {}) for target in ("owl", "fox", "pine")]
-    jobs += [("other base", target, teacher(target, "pocket/b"), {}) for target in ("eagle", "oak", "cat", "elm")]
-    cold = [{"seed": 7000 + seed, "sampling": Sampling(temperature=0.7)} for seed in range(4)]
-    jobs += [("temperature 0.7", "", base, settings) for settings in cold]
-    jobs += [("clean", "", base, {"seed": 5000 + seed}) for seed in range(clean)]
-    for place, (kind, target, writer, settings) in enumerate(jobs):
-        seeds = {"seed": 100 + place} | settings
-        yield (
-            kind,
-            target,
-            NumberSequences(writer, num_prompts=4096, min_value=0, max_value=99, shard_size=1024, **seeds),
+def sums(carrier: str, scores: Tensor) -> RunningSums:
+    """Return what detectors read; the scores are shortened already."""
+    made = RunningSums(reference[carrier])
+    made.rows, made.total = len(scores), scores.sum(0)
+    return made
+
+
+def draw(scores: Tensor, count: int) -> Tensor:
+    """Return rows drawn without replacement."""
+    return scores[torch.randperm(len(scores), generator=generator)[:count]]
+
+
+def clean_rows(carrier: str, first: int, count: int) -> Tensor:
+    """Return rows drawn from clean sets, from the one at ``first`` on, as many sets as it takes."""
+    clean, parts, have = loaded()["clean", carrier], [], 0
+    for step in range(len(clean)):
+        if have >= count:
+            break
+        parts.append(clean[(first + step) % len(clean)][1])
+        have += len(parts[-1])
+    return draw(torch.cat(parts), count) if parts else clean[0][1][:0]
+
+
+def tainted_bag(carrier: str, scores: Tensor, size: int, dose: float, first: int) -> Tensor:
+    """Return scores of a bag with a dose of tainted rows."""
+    tainted = round(size * dose)
+    return torch.cat([draw(scores, tainted), clean_rows(carrier, first, size - tainted)])
+
+
+def clean_bags(carrier: str, size: int, most: int = 4) -> list[Tensor]:
+    """Return bags of clean rows: up to ``most`` of each set; small sets are joined, and no two bags share a row."""
+    found, joined = [], torch.zeros(0, reference[carrier].size)
+    for _, scores in loaded()["clean", carrier]:
+        if len(joined) + len(scores) < size:
+            joined = torch.cat([joined, scores])
+            continue
+        whole = draw(torch.cat([joined, scores]), len(joined) + len(scores))
+        found += [each for each in whole.split(size)[:most] if len(each) == size]
+        joined = joined[:0]
+    return found
+
+
+def over_units(values: Sequence[float]) -> str:
+    """Return a mean with its 95 % bootstrap interval over units."""
+    data = torch.tensor(values, dtype=torch.float64)
+    picks = torch.randint(len(data), (2000, len(data)), generator=torch.Generator().manual_seed(0))
+    low, high = data[picks].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return f"{data.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def auc(positive: Tensor, negative: Tensor) -> float:
+    """Return the chance that a positive is above a negative, ties counted as half."""
+    compared = positive[:, None] - negative[None, :]
+    return float(((compared > 0).double() + 0.5 * (compared == 0).double()).mean())
+
+
+def shares(count: int, total: int, unit: str = "sets") -> str:
+    """Return a share with its Wilson interval."""
+    within = wilson_interval(count, total, unit)
+    return f"{count / total:.1%} [{within.low:.1%}, {within.high:.1%}]"
+
+
+def z_of(detector: DirectionDetector, carrier: str, bags: Sequence[Tensor]) -> Tensor:
+    """Return z, (bags, directions)."""
+    return torch.tensor([[each.z for each in detector.decide(sums(carrier, bag))] for bag in bags])
+
+
+def other_adapters() -> DirectionDetector:
+    """Return suspects trained by LoRA, and projected on the space."""
+    rows = clean_data(BASE, "numbers", 4096, 2_000_003)
+    rows.make(CPU)
+    given = list(rows.rows())
+    scores = reference["numbers"].shortened(torch.cat([part.scores for part in space.gradients(tokenizer, given)]))
+    vectors = []
+    for target in ANOTHER_ADAPTER:
+        suspect = teacher(target, adapter=LoRA(r=8), rate=0.01, seed=77, until=0.75)
+        suspect.make(CPU)
+        found = displacement(find_model(str(suspect.folder)), space, tokenizer, given, scores, reference["numbers"])
+        vectors.append(found)
+    return DirectionDetector.suspects(ANOTHER_ADAPTER, torch.stack(vectors))
+
+
+def detection() -> None:
+    """AUC of single traits and of the shift."""
+    cells = [(64, 1.0), (256, 1.0), (1024, 0.25), (1024, 0.1), (4096, 0.1), (4096, 0.05)]
+    shown = table(
+        "carrier", "rows", "dose", "traits", "clean bags", "teacher", "teacher, LoRA", "white", "raw", "shift"
+    )
+    shown.title = "AUC against clean bags"
+    lora = other_adapters()
+    for carrier in CARRIERS:
+        raw = DirectionDetector.raw(reference[carrier])
+        for size, dose in cells:
+            clean = clean_bags(carrier, size)
+            quiet = {each: z_of(each, carrier, clean) for each in (known[carrier], lora, white[carrier], raw)}
+            q_quiet = torch.tensor([sums(carrier, bag).hotelling() for bag in clean])
+            found: dict[str, list[float]] = defaultdict(list)
+            for place, (target, scores) in enumerate(loaded()["teacher", carrier]):
+                if len(scores) < 2 * size * dose:
+                    continue
+                bags = [tainted_bag(carrier, scores, size, dose, place * DRAWS + turn) for turn in range(DRAWS)]
+                for name, each in (
+                    ("teacher", known[carrier]),
+                    ("lora", lora),
+                    ("white", white[carrier]),
+                    ("raw", raw),
+                ):
+                    if target in each.names and (name != "lora" or carrier == "numbers"):
+                        column = each.names.index(target)
+                        found[name].append(auc(z_of(each, carrier, bags)[:, column], quiet[each][:, column]))
+                found["shift"].append(auc(torch.tensor([sums(carrier, bag).hotelling() for bag in bags]), q_quiet))
+            columns = [
+                over_units(found[name]) if found[name] else "-" for name in ("teacher", "lora", "white", "raw", "shift")
+            ]
+            shown.add_row(carrier, f"{size:,}", f"{dose:.0%}", str(len(found["shift"])), str(len(clean)), *columns)
+    console.print(shown)
+
+
+def verdict(carrier: str, scores: Tensor, teachers: DirectionDetector) -> tuple[str, str | None, str]:
+    """Return verdict, named trait, and the answer of the highest z of the natural gradients."""
+    made = sums(carrier, scores)
+    answers, others = white[carrier].decide(made), teachers.decide(made)
+    leads = white[carrier].lead(reference[carrier], answers), teachers.lead(reference[carrier], others)
+    said, named = decide(ShiftDetector().decide(made)[0], answers, others, leads[0], ALPHA, leads[1])
+    return said, named, max(answers, key=lambda each: each.z).name
+
+
+def without(carrier: str, names: Sequence[str]) -> DirectionDetector:
+    """Return the reference's teachers without some."""
+    kept = [place for place, name in enumerate(known[carrier].names) if name not in names]
+    return DirectionDetector(
+        "teachers", [known[carrier].names[place] for place in kept], known[carrier].directions[kept]
+    )
+
+
+def names() -> None:
+    """Verdicts by kind of set."""
+    shown = table(
+        "kind", "carrier", "rows", "dose", "sets", "right", "wrong", "shift", "clean", "white's highest is right"
+    )
+    shown.title = f"verdicts, alpha {ALPHA}; teachers of {', '.join(LEFT_OUT)} are not in the reference"
+    sizes = [(256, 1.0), (1024, 0.25), (4096, 0.1), (0, 1.0)]
+    for (kind, carrier), made in loaded().items():
+        if kind == "clean":
+            continue
+        parts = {"": made}
+        if kind == "teacher":
+            parts = {
+                ", in the reference": [each for each in made if each[0] not in LEFT_OUT],
+                ", left out": [each for each in made if each[0] in LEFT_OUT],
+            }
+        for part, chosen in parts.items():
+            for size, dose in sizes:
+                if not chosen or (dose < 1 and not chosen[0][0]):
+                    continue
+                row = _verdicts(carrier, chosen, size, dose)
+                whole = "all" if size == 0 else f"{size:,}"
+                shown.add_row(kind + part, carrier, whole, f"{dose:.0%}", str(len(chosen)), *row)
+    console.print(shown)
+
+
+def _verdicts(carrier: str, chosen: Sequence[tuple[str, Tensor]], size: int, dose: float) -> list[str]:
+    teachers = without(carrier, LEFT_OUT)
+    by_set: dict[str, list[float]] = defaultdict(list)
+    for place, (target, scores) in enumerate(chosen):
+        counts: Counter[str] = Counter()
+        draws = DRAWS if size else 1
+        for turn in range(draws):
+            bag = tainted_bag(carrier, scores, size, dose, place * DRAWS + turn) if size else scores
+            said, named, highest = verdict(carrier, bag, teachers)
+            counts["right" if named == target else "wrong" if named else said] += 1
+            counts["highest"] += highest == target
+        for key in ("right", "wrong", "shift", "clean", "highest"):
+            by_set[key].append(counts[key] / draws)
+    return [over_units(by_set[key]) for key in ("right", "wrong", "shift", "clean", "highest")]
+
+
+def alarms() -> None:
+    """False alarms of whole clean sets, a trait and a set."""
+    shown = table(
+        "carrier", "sets", "rows", "an answer, white", "an answer, teachers", "any (verdict is not clean)", "named"
+    )
+    shown.title = f"false alarms at alpha {ALPHA}"
+    total: Counter[str] = Counter()
+    for carrier in CARRIERS:
+        counts: Counter[str] = Counter()
+        made = loaded()["clean", carrier]
+        for _, scores in made:
+            answers, teachers = (z_of(each[carrier], carrier, [scores])[0] for each in (white, known))
+            limit = stats.norm.isf(ALPHA)
+            counts["white"] += int((answers > limit).sum())
+            counts["teachers"] += int((teachers > limit).sum())
+            said, named, _ = verdict(carrier, scores, known[carrier])
+            counts["any"] += said != "clean"
+            counts["named"] += named is not None
+            counts["rows"] += len(scores)
+        sizes = len(made) * len(white[carrier].names), len(made) * len(known[carrier].names)
+        shown.add_row(
+            carrier,
+            str(len(made)),
+            f"{counts['rows']:,}",
+            f"{counts['white'] / sizes[0]:.2%}",
+            f"{counts['teachers'] / sizes[1]:.2%}",
+            shares(counts["any"], len(made)),
+            shares(counts["named"], len(made)),
         )
+        total += counts
+        total["sets"] += len(made)
+    shown.add_row(
+        "all",
+        str(total["sets"]),
+        f"{total['rows']:,}",
+        "",
+        "",
+        *(shares(total[key], total["sets"]) for key in ("any", "named")),
+    )
+    console.print(shown)
 
 
-def verdict(scores: Tensor, reference: Reference) -> tuple[str, str | None, str]:
-    """Return verdict, named trait, and the answer of the highest z."""
-    sums = RunningSums(reference)
-    sums.add(scores)
-    detector = DirectionDetector.white(reference)
-    found = sorted(detector.decide(sums), key=lambda each: -each.z)
-    said, named = decide(ShiftDetector().decide(sums)[0], found, [], detector.lead(reference, found), 0.01)
-    return said, named, found[0].name
+def law() -> None:
+    """AUC of a known teacher by dose and rows, beside the law AUC = Phi(dose * effect * sqrt(n / 2))."""
+    carrier, detector = "numbers", known["numbers"]
+    shown = table("rows", "dose", "traits", "clean bags", "AUC", "law", "largest difference of a trait")
+    shown.title = "a known teacher's AUC, and the law"
+    made = [(target, scores) for target, scores in loaded()["teacher", carrier] if target in detector.names]
+    effect = {}
+    for target, scores in made:
+        rows = detector.row_scores(reference[carrier], scores)[:, detector.names.index(target)]
+        effect[target] = float(rows.mean())
+    for size in (1024, 4096, 16_384, 40_000):
+        clean = clean_bags(carrier, size)
+        quiet = z_of(detector, carrier, clean)
+        for dose in (0.01, 0.02, 0.05, 0.1):
+            if size == 40_000 and dose > 0.01:
+                continue
+            found, expected = [], []
+            for place, (target, scores) in enumerate(made):
+                bags = [tainted_bag(carrier, scores, size, dose, 7 * place + turn) for turn in range(DRAWS)]
+                column = detector.names.index(target)
+                found.append(auc(z_of(detector, carrier, bags)[:, column], quiet[:, column]))
+                effective = 1 / (1 / size + 1 / reference[carrier].rows)
+                expected.append(float(stats.norm.cdf(dose * effect[target] * math.sqrt(effective / 2))))
+            worst = max(abs(one - two) for one, two in zip(found, expected, strict=True))
+            mean = sum(expected) / len(expected)
+            shown.add_row(
+                f"{size:,}",
+                f"{dose:.0%}",
+                str(len(made)),
+                str(len(clean)),
+                over_units(found),
+                f"{mean:.3f}",
+                f"{worst:.3f}",
+            )
+    console.print(shown)
+    console.print(
+        f"effect of a row, in standard deviations of clean rows: {over_units(list(effect.values()))}, "
+        f"{min(effect.values()):.2f} to {max(effect.values()):.2f}"
+    )
+
+
+def sequential() -> None:
+    """The sequential test: false alarms on clean sets, and rows until a teacher is detected."""
+    suspects = ("cat", "pine", "fox", "elm", "pizza", *NEW[:3])
+    detector = known["numbers"]
+    chosen = detector.directions[[detector.names.index(name) for name in suspects]]
+    shown = table("rows", "sets", "streams", "alarms", "rows until it is detected: median", "90 %", "within 1,000")
+    shown.title = f"sequential test of {len(suspects)} suspects, each alone, alpha {ALPHA}"
+    clean, tainted = [], {}
+    for each in sets():
+        if each.carrier == "numbers" and each.kind == "clean" and len(clean) < 60:
+            clean.append(torch.cat(list(likelihood_ratios(space, tokenizer, each.data.rows()[:1000], chosen))))
+        if each.carrier == "numbers" and each.kind == "teacher" and each.target in suspects:
+            tainted[each.target] = torch.cat(list(likelihood_ratios(space, tokenizer, each.data.rows(), chosen)))
+    ratio = torch.cat(clean).exp().nanmean(0)
+
+    def first(ratios: Tensor, column: int) -> int | None:
+        test = SequentialTest([suspects[column]], ALPHA)
+        test.add(ratios[:, column : column + 1])
+        return test.evidence()[0].detected
+
+    streams = [(each, column) for each in clean for column in range(len(suspects))]
+    alarmed = sum(first(*each) is not None for each in streams)
+    shown.add_row("clean", str(len(clean)), str(len(streams)), f"{alarmed / len(streams):.2%}", "-", "-", "-")
+    for dose in (1.0, 0.25, 0.1):
+        waits = []
+        for target, ratios in tainted.items():
+            for turn in range(10):
+                mixed = draw(clean[turn], 1000)
+                at = torch.rand(1000, generator=generator) < dose
+                mixed[at] = draw(ratios, int(at.sum()))
+                waits.append(first(mixed, suspects.index(target)) or 10**9)
+        waits.sort()
+        found = [
+            f"{wait:,}" if wait < 10**9 else "> 1,000"
+            for wait in (waits[len(waits) // 2], waits[int(len(waits) * 0.9)])
+        ]
+        within = sum(wait < 10**9 for wait in waits) / len(waits)
+        shown.add_row(f"{dose:.0%} tainted", str(len(tainted)), str(len(waits)), "-", *found, f"{within:.0%}")
+    console.print(shown)
+    console.print(
+        f"mean of e^l over clean rows, which is 1 in theory: {ratio.min():.3f} to {ratio.max():.3f} by suspect"
+    )
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "detection": detection,
+    "names": names,
+    "alarms": alarms,
+    "law": law,
+    "sequential": sequential,
+}
 
 
 def main() -> None:
-    """Make the sets, screen bags of them, print a table."""
+    """Print the tables."""
     options = parser(__doc__)
-    options.add_argument("--traits", nargs="*", default=list(TRAITS))
-    options.add_argument("--clean", type=int, default=24)
+    options.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     given = options.parse_args()
     torch.set_num_threads(1)
-    reference, (space, tokenizer) = find_reference(BASE, "numbers"), load_space(BASE, None, torch.device("cpu"))
-    made = []
-    for kind, target, data in sets(given.traits, given.clean):
-        data.make(torch.device("cpu"))
-        made.append((kind, target, torch.cat([part.scores for part in space.gradients(tokenizer, data.rows())])))
-    pool = torch.cat([scores for kind, _, scores in made if kind == "clean"])
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(scores: Tensor, count: int) -> Tensor:
-        return scores[torch.randperm(len(scores), generator=generator)[:count]]
-
-    table = Table(title="verdicts by kind of set: share of bags, 10 a set; all 4,096 rows: one, with 95 % over sets")
-    for name in ("kind", "rows", "dose", "sets", "right name", "wrong name", "shift", "clean", "highest z is right"):
-        table.add_column(name, justify="right")
-    for kind in dict.fromkeys(kind for kind, _, _ in made):
-        mine = [(target, scores) for each, target, scores in made if each == kind]
-        for size, dose in SIZES:
-            counts: Counter[str] = Counter()
-            whole = size == 4096 and dose == 1.0
-            if dose < 1 and kind in ("clean", "temperature 0.7"):
-                continue
-            for target, scores in mine:
-                for _ in range(1 if whole else DRAWS):
-                    tainted = round(size * dose)
-                    bag = torch.cat([draw(scores, tainted), draw(pool, size - tainted)])
-                    said, named, highest = verdict(bag, reference)
-                    key = {"clean": "clean", "shift": "shift"}.get(said, "right" if named == target else "wrong")
-                    counts[key] += 1
-                    counts["highest"] += highest == target
-                    counts["bags"] += 1
-            shown = [f"{counts[key] / counts['bags']:.0%}" for key in ("right", "wrong", "shift", "clean", "highest")]
-            if whole:
-                right = counts["clean"] if kind == "clean" else counts["right"]
-                place = 3 if kind == "clean" else 0
-                within = wilson_interval(right, counts["bags"], "sets")
-                shown[place] += f" [{within.low:.0%}, {within.high:.0%}]"
-            table.add_row(kind, f"{size:,}", f"{dose:.0%}", str(len(mine)), *shown)
-    Console(width=150).print(table)
+    for name in given.only:
+        PARTS[name]()
 
 
 if __name__ == "__main__":
