@@ -18,7 +18,7 @@ from lightning_subliminal.formats.storage.stream import write_rows
 from lightning_subliminal.plans.screening.screener import Screener
 from lightning_subliminal.screening import DirectionDetector, Screen, balanced_weights, effective_rows, resampled
 
-__all__ = ["Cleaned", "clean_file"]
+__all__ = ["Cleaned", "balance_directions", "clean_file", "clean_rows"]
 
 NEIGHBOURS = 4  # teachers of other traits with the highest z, along which rows are balanced, too
 
@@ -74,28 +74,35 @@ def clean_file(screener: Screener, found: Screen, rows: str | Path, out: Path, s
         )
     if str(rows) == "-":
         raise InputError("`clean` reads the rows again, but they come from the standard input: pass a file.")
-    names, directions = _directions(screener, found)
-    spread = ((directions @ found.reference.fisher) * directions).sum(1).sqrt()
-    directions = directions / spread[:, None]
-    parts: list[Tensor] = []
-    for part in screener.space.gradients(screener.tokenizer, read_rows(rows)):
-        parts.append((found.reference.shortened(part.scores) @ directions.T).float())
-    scores = torch.cat(parts)
-    usable = scores.isfinite().all(1)
-    weights = balanced_weights(scores[usable], directions @ found.reference.mean)
-    counts = torch.zeros(len(scores), dtype=torch.long)
-    chosen = torch.tensor(resampled(weights, seed))
-    counts[usable.nonzero().flatten()] = torch.bincount(chosen, minlength=len(weights))
+    names, directions = balance_directions(screener, found)
+    counts, usable, weights = _counts(screener, read_rows(rows), directions, seed)
     write_rows(_copies(read_rows(rows), counts.tolist()), out)
-    return Cleaned(
-        int(counts.sum()), int((counts > 0).sum()), int((~usable).sum()), effective_rows(weights), tuple(names)
-    )
+    different, skipped = int((counts > 0).sum()), int((~usable).sum())
+    return Cleaned(int(counts.sum()), different, skipped, effective_rows(weights), tuple(names))
 
 
-def _directions(screener: Screener, found: Screen) -> tuple[list[str], Tensor]:
+def clean_rows(screener: Screener, rows: Sequence[Row], directions: Tensor, seed: int = 0) -> tuple[list[Row], float]:
+    """Return balanced rows, and the share of equal rows with a mean of the same variance.
+
+    Args:
+        screener: of the base and its reference.
+        rows: the rows.
+        directions: along which they are balanced, (directions, size), such as those of ``balance_directions``.
+        seed: of the resampling.
+
+    Raises:
+        InputError: if the rows can't be balanced.
+    """
+    counts, usable, weights = _counts(screener, rows, directions, seed)
+    return list(_copies(rows, counts.tolist())), effective_rows(weights) / max(1, int(usable.sum()))
+
+
+def balance_directions(screener: Screener, found: Screen) -> tuple[list[str], Tensor]:
+    """Return names and directions, (directions, size), along which rows of a named trait are balanced."""
     known = DirectionDetector.known(found.reference, screener.suspects)
     white = DirectionDetector.white(found.reference)
-    names, rows = [], []
+    names: list[str] = []
+    rows: list[Tensor] = []
     for detector, findings in ((known, [*found.teachers, *found.suspects]), (white, found.traits)):
         ranked = [each.name for each in sorted(findings, key=lambda each: -each.z) if each.name != found.named]
         more = ranked[:NEIGHBOURS] if not names else []  # natural gradients of others only where there are no teachers
@@ -103,6 +110,23 @@ def _directions(screener: Screener, found: Screen) -> tuple[list[str], Tensor]:
         names += chosen
         rows += [detector.directions[detector.names.index(name)] for name in chosen]
     return list(dict.fromkeys(names)), torch.stack(rows)
+
+
+def _counts(screener: Screener, rows: Iterable[Row], directions: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how often each row is written, which rows could be scored, and the weights of those."""
+    reference = screener.reference
+    spread = ((directions @ reference.fisher) * directions).sum(1).sqrt()
+    scaled = directions / spread[:, None]
+    parts = [
+        (reference.shortened(part.scores) @ scaled.T).float()
+        for part in screener.space.gradients(screener.tokenizer, rows)
+    ]
+    scores = torch.cat(parts) if parts else torch.zeros(0, len(scaled))
+    usable = scores.isfinite().all(1)
+    weights = balanced_weights(scores[usable], scaled @ reference.mean)
+    counts = torch.zeros(len(scores), dtype=torch.long)
+    counts[usable] = torch.bincount(torch.tensor(resampled(weights, seed)), minlength=len(weights))
+    return counts, usable, weights
 
 
 def _copies(rows: Iterable[Row], counts: Sequence[int]) -> Iterator[Row]:
