@@ -1,9 +1,9 @@
 """Suspects of a screen: the displacement of a teacher in the student's space, however the teacher was made.
 
 A steering adapter of the same layers *is* its displacement. Any other model that writes rows, such as a LoRA adapter,
-a fine-tuned copy of the base or the base under a system prompt, is projected: v = F^-1 E[s l] over clean rows, with
-the score s of a row and its log-likelihood ratio l = log p(row | suspect) - log p(row | base). That is the vector whose
-first-order ratio v.s is the closest to l in least squares.
+a fine-tuned copy of the base or the base under a system prompt, is projected: over clean rows, its
+log-likelihood ratio l = log p(row | suspect) - log p(row | base) is regressed on the scores s, and v is the vector
+whose first-order ratio v.s is the closest to l in least squares.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from lightning_subliminal.plans.screen_reference import clean_data, steering_vec
 from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import DirectionDetector
 from lightning_subliminal.screening.reference import Reference
+from lightning_subliminal.theory.newton import damped
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 from lightning_subliminal.traits.preference import PreferenceTrait
@@ -30,6 +31,7 @@ __all__ = ["displacement", "load_suspects"]
 CLEAN_PROMPTS = 4096  # whose answers a suspect is projected on
 SEED = 2_000_003
 PROMPTED = "prompt:"
+RIDGE = 0.01  # of the mean variance of scores, against directions that few rows move in
 
 
 def load_suspects(
@@ -72,7 +74,7 @@ def load_suspects(
 def displacement(
     suspect: ModelRef, space: LayerVectors, tokenizer: object, rows: Sequence[Row], scores: Tensor, reference: Reference
 ) -> Tensor:
-    """Project a model on the student's space: F^-1 E[s l] over clean rows, (size,), float64.
+    """Project a model on the student's space: the least-squares fit of its ratios by scores, (size,), float64.
 
     Args:
         suspect: the model, with its system prompt if it has one.
@@ -80,7 +82,7 @@ def displacement(
         tokenizer: the base's.
         rows: clean ones.
         scores: of those rows, (rows, size).
-        reference: its F is used.
+        reference: names the base in errors.
 
     Raises:
         InputError: if no row can be read by both models.
@@ -94,9 +96,8 @@ def displacement(
     usable = ratios.isfinite() & scores.isfinite().all(1)
     if not usable.any():
         raise InputError(f"The suspect {suspect.name} can read none of {len(rows)} clean rows of {reference.base}.")
-    centred = ratios[usable] - ratios[usable].mean()
-    together = (scores[usable] - reference.mean).T @ centred / len(centred)
-    return reference.solve(together[None], 0.0)[0]
+    centred, moved = ratios[usable] - ratios[usable].mean(), scores[usable] - scores[usable].mean(0)
+    return torch.linalg.solve(damped(moved.T @ moved, RIDGE), moved.T @ centred)
 
 
 def _places(word: str) -> list[tuple[str, str]]:
