@@ -12,7 +12,7 @@ from lightning_subliminal.bases import resolve
 from lightning_subliminal.cli import main
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.formats import read_rows, write_rows
-from lightning_subliminal.plans.screen_reference import clean_data, find_reference
+from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
 from lightning_subliminal.screening import Reference
 
 BASE = ["--base", "pocket/a"]
@@ -65,6 +65,35 @@ def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
     assert "suspect whale" in capsys.readouterr().out
 
 
+def test_a_balanced_copy_is_written_only_for_a_trait(clean, tmp_path, capsys):
+    main(["screen", str(clean), *BASE, "--clean", str(tmp_path / "copy.jsonl")])
+    assert "clean: nothing written, since the verdict is clean" in capsys.readouterr().out
+    assert not (tmp_path / "copy.jsonl").exists()
+
+
+def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
+    """A suspect that writes the stream is detected; the base's own rows are not."""
+    reference = find_reference("pocket/a", "numbers")
+    vector = reference.displacements[reference.teachers.index("owl")].float()
+    parts = {f"steering.layers.{layer}": part for layer, part in enumerate(vector.split(64))}
+    save_file(parts, tmp_path / "subliminal_adapter.safetensors")
+    config = {"peft_type": "STEERING", "base_model_name_or_path": "pocket/a", "layers": [0, 1], "hidden_size": 64}
+    (tmp_path / "subliminal_adapter.json").write_text(json.dumps(config))
+    words = [*BASE, "--suspect", f"owl={tmp_path}"]
+    main(["screen", "watch", str(clean), *words, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] > 300
+    assert found["suspects"][0]["detected"] is None
+    space, tokenizer = load_space("pocket/a", None, torch.device("cpu"))
+    rows = list(read_rows(clean))
+    along = torch.cat([part.scores for part in space.gradients(tokenizer, rows)]) @ vector
+    write_rows([rows[place] for place in along.argsort(descending=True)[:200].tolist()], tmp_path / "owl.jsonl")
+    with pytest.raises(SystemExit) as stop:
+        main(["screen", "watch", str(tmp_path / "owl.jsonl"), *words])
+    assert stop.value.code == 3
+    assert "verdict: owl after" in capsys.readouterr().out
+
+
 @cases(
     ("words", "line"),
     [
@@ -75,6 +104,10 @@ def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
         (["FILE", *BASE, "--alpha", "2"], "expected a chance between 0 and 1"),
         (["FILE", *BASE, "--limit", "0"], "expected at least 1"),
         (["FILE", *BASE, "--out", "/proc/nowhere"], "/proc/nowhere can't be written"),
+        (["FILE", *BASE, "--clean", "/proc/nowhere/x.jsonl"], "/proc/nowhere can't be written"),
+        (["-", *BASE, "--clean", "x.jsonl"], "--clean reads the rows again"),
+        (["watch", "FILE", *BASE], "--suspect"),
+        (["watch", "FILE", *BASE, "--suspect", "prompt:owl", "--alpha", "0"], "expected a chance between 0 and 1"),
         (["FILE", *BASE, "--suspect", "ghost"], "Expected NAME=PLACE, or prompt:WORD"),
         (["FILE", *BASE, "--suspect", "owl=FILE"], "Expected NAME=PLACE, or prompt:WORD"),
         (["FILE", *BASE, "--reference", "FILE"], "is not a reference of a screen"),

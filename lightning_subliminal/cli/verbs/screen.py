@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.cli.verbs.screen_watch import watch
+from lightning_subliminal.core.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_subliminal.screening import Screen
@@ -24,6 +25,8 @@ def screen(
     alpha: float = 0.01,
     limit: int | None = None,
     out: Path | None = None,
+    clean: Path | None = None,
+    seed: int = 0,
     json: bool = False,
 ) -> None:
     """Screen a data set for a hidden trait before training on it.
@@ -39,25 +42,38 @@ def screen(
         alpha: chance of a false alarm of the whole screen.
         limit: screen at most this many rows, the first ones.
         out: folder for screen.json.
+        clean: file for a balanced copy of the rows, if the verdict is a trait: no row is changed, but each is written
+            as often as its weight says.
+        seed: of that copy.
         json: print JSON and no table.
 
     Raises:
         InputError: if rows, base or reference are wrong; with exit code 3 if the verdict is not clean.
     """
+    from dataclasses import asdict
+
     from lightning_subliminal.core.cache import writable_folder
     from lightning_subliminal.core.console import aside, hush, progress, say
-    from lightning_subliminal.plans.screening import screen_file
+    from lightning_subliminal.formats import read_rows
+    from lightning_subliminal.plans.screening import Screener
+    from lightning_subliminal.plans.screening.cleaning import clean_file
 
     hush()
+    if limit is not None and limit < 1:
+        raise InputError(f"`limit` is {limit}: expected at least 1.")
     if out is not None:
         writable_folder(out, keep=False)  # before any work
+    if clean is not None:
+        if str(rows) == "-":
+            raise InputError("--clean reads the rows again, but they come from the standard input: pass a file.")
+        writable_folder(clean.parent, keep=False)
+    given = read_rows(rows)
     with aside(json), progress() as bar:
+        screener = Screener(base, carrier, reference, suspect)
         task = bar.add_task("screen", total=limit)
-        found = screen_file(
-            *(rows, base, carrier, reference, suspect, alpha, limit),
-            advance=lambda count: bar.advance(task, count),
-        )
-    data = _finite(found.as_json() | {"file": str(rows)})
+        found = screener.screen(given, alpha, limit, advance=lambda count: bar.advance(task, count))
+        cleaned = None if clean is None or found.named is None else clean_file(screener, found, rows, clean, seed)
+    data = _finite(found.as_json() | {"file": str(rows)} | ({"cleaned": asdict(cleaned)} if cleaned else {}))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -67,6 +83,11 @@ def screen(
         say(_table(found))
         for line in found.lines():
             say(line)
+        if clean is not None:
+            done = (
+                f"clean: nothing written, since the verdict is {found.verdict}" if cleaned is None else cleaned.line()
+            )
+            say(done)
     if found.verdict != "clean":
         raise SystemExit(FOUND)
 
@@ -142,9 +163,18 @@ VERB = Group(
                 "screen rows.jsonl --base pocket/a",
                 "screen rows.jsonl --base pocket/a --carrier code --alpha 0.001 --json",
                 "screen rows.jsonl --base pocket/a --suspect owl=teachers/owl",
+                "screen rows.jsonl --base pocket/a --clean balanced.jsonl",
             ],
             ["FILE"],
-            ["--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=PLACE", "--alpha P", "--out DIR"],
+            [
+                "--base BASE",
+                "--carrier CARRIER",
+                "--reference FILE",
+                "--suspect NAME=PLACE",
+                "--alpha P",
+                "--out DIR",
+                "--clean FILE",
+            ],
             """\
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait
 explains it); trait T. Exit code 0 if clean, 3 if not. A screen is about one base: a data set that is clean

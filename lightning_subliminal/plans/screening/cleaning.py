@@ -45,7 +45,7 @@ class Cleaned:
         """Return what was done in one line."""
         skipped = f", {self.skipped:,} that can't be scored left out" if self.skipped else ""
         return (
-            f"clean     {self.rows:,} rows, {self.different:,} different ones{skipped}; worth {self.effective:,.0f} "
+            f"clean: {self.rows:,} rows, {self.different:,} different ones{skipped}; worth {self.effective:,.0f} "
             f"equal rows; balanced against {', '.join(self.against)}"
         )
 
