@@ -14,4 +14,4 @@ bounds: dict[str, str] = {}
 for line in needed.splitlines():
     if found := re.match(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?[^#]*?>=([0-9.]+)", line.strip()):
         bounds.setdefault(found[1], found[2])
-print("\n".join(f"{name}=={lowest if '.' in lowest else lowest + '.0'}.*" for name, lowest in bounds.items()))
+print("\n".join(f"{name}=={lowest}" for name, lowest in bounds.items()))

@@ -61,15 +61,16 @@ class Verb:
         required = [option for option in self.options if parameter_of(self.takes, option) in needed]
         return " ".join([name, *shown, *required, *(["[options]"] if len(required) < len(options) else [])])
 
-    def help(self, name: str) -> str:
-        """Return the help on one screen: examples, usage, and the options that people use."""
+    def help(self, name: str, more: str = "") -> str:
+        """Return the help on one screen: examples, usage, and the options that people use; ``more`` ends it."""
         texts = documented(self.run)
         rows = [(word, texts.get(key, "").rstrip(".")) for word, key in zip(self.words, self.takes, strict=False)]
         for entry in self.options:
             option, _, text = entry.partition(": ")
             key = parameter_of(self.takes, option)
             rows.append((option, text or with_default(texts.get(key, ""), self.takes[key])))
-        return page(f"{name}: {self.about}", self.examples, self.usage(name), rows, self.notes, name)
+        notes = "\n\n".join(part.strip() for part in (self.notes, more) if part)
+        return page(f"{name}: {self.about}", self.examples, self.usage(name), rows, notes, name)
 
     def full_help(self, name: str) -> str:
         """Return the parser's table of all options."""
@@ -130,8 +131,11 @@ class Group:
     plain: bool = False
 
     def help(self, name: str) -> str:
-        """Return the help on one screen."""
+        """Return the help on one screen; of a default that takes words of its own, with the options of that one."""
         rows = [(key, each.about) for key, each in self.commands.items()]
+        if self.plain:
+            others = [f"  {name} {key}  {about}" for key, about in rows if key != self.default]
+            return self.commands[self.default].help(name, "\n".join(["further commands:", *others]))
         return page(f"{name}: {self.about}", self.examples, self._usage(name), rows, self.notes, name)
 
     def full_help(self, name: str) -> str:

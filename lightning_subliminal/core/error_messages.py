@@ -42,6 +42,10 @@ class OneLineParser(ArgumentParser):
         use_bounds()
         super().__init__(*args, **kwargs)
 
+    def format_help(self) -> str:
+        """Return the help; jsonargparse erases the space of ``--print_config [=flags]`` by a backspace, not printable."""
+        return super().format_help().replace(" \b", "")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the error as an InputError; a nested parser leaves that to the outer one."""
         if not self.exit_on_error:

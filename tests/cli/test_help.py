@@ -51,6 +51,7 @@ def test_a_page_is_one_screen_with_examples_first(name, word, capsys):
 @cases("name", COMMANDS)
 def test_all_options_are_behind_one_word(name, capsys):
     text = shown(capsys, *name.split(), "--help=all")
+    assert "\\u0" not in text  # how a control character is printed
     for key in COMMANDS[name].takes:
         assert f"--{key} " in text or f"--{key}+" in text or f"--{key}=" in text, key
 

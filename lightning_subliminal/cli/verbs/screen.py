@@ -39,7 +39,7 @@ def screen(
         reference: a file of `screen reference`; without it the shipped one, else one is made and kept in the cache.
         suspect: NAME=PLACE of a model or an adapter to look for, a folder of adapters, or prompt:WORD for the base
             under the system prompt of a preference; may be repeated.
-        alpha: chance of a false alarm of the whole screen.
+        alpha: the chance that clean rows get another verdict than clean.
         limit: screen at most this many rows, the first ones.
         out: folder for screen.json.
         clean: file for a balanced copy of the rows, if the verdict is a trait: no row is changed, but each is written
