@@ -1,7 +1,7 @@
 """The API page and the command-line page, from what the package says of itself.
 
-docs/api.md and docs/cli.md each hold a comment that stands for the reference; Sphinx's ``source-read`` puts the text
-in its place, so neither can go stale.
+docs/api.md and docs/cli.md each list what there is (``python docs/_ext/references.py`` writes the lists, and a test
+compares them) and hold a comment that stands for the reference; Sphinx's ``source-read`` puts it in its place.
 """
 
 import contextlib
@@ -99,11 +99,23 @@ def option_rows(parser: Any) -> list[tuple[str, str, str]]:
     return rows
 
 
+def lists() -> dict[str, str]:
+    """Return what each page lists below its first paragraph, also in a clone, as Markdown."""
+    from lightning_subliminal.cli.table import commands
+
+    names = [f"| {topic} | {', '.join(f'`{name}`' for name in found)} |" for topic, found in public_names().items()]
+    rows = [f"| `{name}` | {_cell(command.about)} |" for name, command in commands().items() if " " in name]
+    return {
+        "api": "\n".join(["| topic | names |", "|---|---|", *names]),
+        "cli": "\n".join([f"```text\n{run_help(['--help'])}\n```\n", "| command | does |", "|---|---|", *rows]),
+    }
+
+
 def cli_reference() -> str:
     """Return the sections of the command-line page, as Markdown."""
     from lightning_subliminal.cli.table import MODULES, commands
 
-    text = [f"## Overview\n\n```text\n{run_help(['--help'])}\n```\n"]
+    text = []
     for verb in MODULES:
         text.append(f"## {verb}\n\n```text\n{run_help([verb, '--help'])}\n```\n")
         for name, command in commands().items():
@@ -149,3 +161,11 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", _fill)
     app.connect("autodoc-process-docstring", _plain_bars)
     return {"parallel_read_safe": True}
+
+
+if __name__ == "__main__":
+    for page, listed in lists().items():
+        file = ROOT / "docs" / f"{page}.md"
+        head, mark, rest = file.read_text(encoding="utf-8").partition("<!-- list -->\n")
+        end = rest[rest.index("<!-- end of the list -->") :]
+        file.write_text(f"{head}{mark}{listed}\n{end}", encoding="utf-8")

@@ -18,8 +18,8 @@ RULE = (
     "our figure is wholly inside, the claim holds; if wholly outside, it does not; if it crosses the border or "
     "has no interval, that is inconclusive. A claim that others published is then reproduced, or not reproduced. Next "
     "to a figure of the target is its targeted one, less the mean change of the other answers; the verdict is on the "
-    "figure that the claim names. Intervals are over the unit named with them, one claim at a time; p is two-sided "
-    "against no effect, and is followed by p adjusted by Holm over all claims of the report."
+    "figure that the claim names. Intervals are over the unit named with them, one claim at a time. p is two-sided, "
+    "against no effect; the adjusted p is Holm's over all claims of the report."
 )
 
 _PLAIN = ("source", "theirs", "value", "beside", "arm", "where", "less", "over", "note", "published")

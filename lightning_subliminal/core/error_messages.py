@@ -43,7 +43,7 @@ class OneLineParser(ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def format_help(self) -> str:
-        """Return the help; jsonargparse erases the space of ``--print_config [=flags]`` by a backspace, not printable."""
+        """Return the help without the backspace by which jsonargparse joins ``--print_config`` and ``[=flags]``."""
         return super().format_help().replace(" \b", "")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

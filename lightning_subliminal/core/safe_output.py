@@ -11,6 +11,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -107,9 +108,19 @@ def rich_console(**settings: Any) -> "Console":
 def _clean_console() -> Any:
     from rich.console import Console
     from rich.segment import Segment
+    from rich.table import Table
 
     class CleanConsole(Console):
-        """A console that escapes control characters where its output is assembled."""
+        """A console that escapes control characters where its output is assembled, and keeps titles in one line."""
+
+        def print(self, *objects: Any, **settings: Any) -> None:
+            """Print, with the title of a table as a line above it: rich wraps it to the width of the table."""
+            if len(objects) == 1 and isinstance(objects[0], Table) and objects[0].title:
+                table = copy(objects[0])
+                title, table.title = table.title, None
+                super().print(title, style="table.title", markup=False, soft_wrap=True)
+                objects = (table,)
+            super().print(*objects, **settings)
 
         def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
             return super()._render_buffer(

@@ -219,7 +219,7 @@ def settling(claim: Claim, estimate: Estimate | None) -> str | None:
     away = min(abs(estimate.value - end) for end in (claim.low, claim.high) if not math.isinf(end))
     if spread == 0 or away < 0.02 * spread:
         return None
-    return f"about {statistics.required_seeds(away, spread)} {estimate.unit} would settle it, if this is the truth"
+    return f"about {statistics.required_seeds(away, spread)} {estimate.unit} would settle it if the estimate is true"
 
 
 def _statistic(claim: Claim, method: str | None) -> str:

@@ -293,7 +293,7 @@ def test_an_inconclusive_claim_says_what_would_settle_it():
     seen = mean_estimate([0.0, 0.2, 0.4, 0.6, 0.1], "targets")
     told = settling(claim, seen)
     assert told.startswith("about ")
-    assert told.endswith(" targets would settle it, if this is the truth")
+    assert told.endswith(" targets would settle it if the estimate is true")
     needed = int(told.split()[1])
     spread, away = np.std([0.0, 0.2, 0.4, 0.6, 0.1], ddof=1), 0.26 - 0.1
     assert needed == required_seeds(away, spread) > 5

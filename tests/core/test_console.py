@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from cases import cases
+from rich.table import Table
 from small import CPU, number_rows, numbers, quiet_trainer
 from toy import Toy, ToyData
 
@@ -24,6 +25,14 @@ def test_a_line_is_printed_as_it_is(line):
     with console.capture() as capture:
         say(line)
     assert capture.get() == f"{line}\n"
+
+
+def test_the_title_of_a_table_is_one_line(capsys):
+    table = Table("a", title="A title that is longer than [its] table")
+    table.add_row("b")
+    say(table)
+    assert capsys.readouterr().out.splitlines()[:2] == ["A title that is longer than [its] table", "┏━━━┓"]
+    assert table.title  # the table itself is not changed
 
 
 class Clock:

@@ -1,5 +1,6 @@
 """Every code block of README.md and docs/ runs, and prints what stands below it."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -81,8 +82,29 @@ def test_every_claim_of_the_paper_has_its_row() -> None:
     folder = ROOT / "configs" / "experiments"
     plans = [yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in _included(folder / "paper.yaml")]
     claims = [" ".join(claim["says"].split()) for plan in plans for claim in plan.get("claims", [])]
-    rows = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").partition("|---|")[2].splitlines()[1:]
+    table = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").partition("|---|")[2].partition("\n\n")[0]
+    rows = table.splitlines()[1:]
     assert [re.sub(r" \*\(.*?\)\*$", "", row.split(" | ")[0].removeprefix("| ")) for row in rows] == claims
+
+
+def test_every_source_of_a_plan_is_in_the_list_of_sources() -> None:
+    listed = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").partition("## Sources")[2]
+    keys = re.findall(r"^\| ([^|]+?) \|", listed, flags=re.M)
+    for file in (ROOT / "configs" / "experiments").glob("*.yaml"):
+        plan = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sources = [plan.get("source"), *(claim.get("source") for claim in plan.get("claims", []))]
+        for source in [part for each in sources if each for part in each.split("; ")]:
+            known = re.match(r"paper\b|ours\b|range written before|added in a review", source)
+            assert known or any(source.startswith(key) for key in keys), f"{file.name}: {source}"
+
+
+@cases("page", ["api", "cli"])
+def test_a_page_in_a_clone_lists_what_there_is(page: str) -> None:
+    spec = importlib.util.spec_from_file_location("references", ROOT / "docs" / "_ext" / "references.py")
+    references = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(references)
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert references.lists()[page] in text, "run `python docs/_ext/references.py`"
 
 
 def _included(paper: Path) -> list[str]:

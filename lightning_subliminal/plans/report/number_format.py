@@ -57,7 +57,8 @@ def units(count: int | None, unit: str | None) -> str:
     """Return how many units a figure is over, such as ``5 targets`` or ``1 seed``."""
     if count is None:
         return unit or ""
-    return f"{count:,} {unit.removesuffix('s') if unit and count == 1 else unit or ''}".rstrip()
+    one = (unit or "").removesuffix("s")
+    return f"{count:,} {one if count == 1 or ' ' in one else f'{one}s' if one else ''}".rstrip()
 
 
 def ends(low: float | None, high: float | None) -> str:
