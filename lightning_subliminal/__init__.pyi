@@ -58,6 +58,7 @@ from .models.objectives.base import SoftTargets as SoftTargets
 from .models.retention import Retention as Retention
 from .models.student import Student as Student
 from .models.teacher import Teacher as Teacher
+from .plans.screening.callback import ScreenData as ScreenData
 from .screening import KeepByScore as KeepByScore
 from .screening import KeepLikelier as KeepLikelier
 from .traits.base import Trait as Trait

@@ -7,6 +7,7 @@ from typing import Any
 from lightning_subliminal.audit.graph import Graph
 from lightning_subliminal.audit.locate import Places
 from lightning_subliminal.audit.node import WRITERS, Node
+from lightning_subliminal.audit.screens import present_digests
 from lightning_subliminal.core.errors import InputError, UnreadableError
 from lightning_subliminal.core.io.bounds import MAX_LINKS
 from lightning_subliminal.lineage.names import envelope_place
@@ -158,7 +159,7 @@ def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> 
     """
     by_digest: dict[str, list[Node]] = {}
     for node in graph.nodes.values():
-        for sha in node.digests:
+        for sha in node.digests | present_digests(graph, node):
             by_digest.setdefault(sha, []).append(node)
     found: dict[str, list[tuple[Statement, bool]]] = {}
     for path in places.test_results():

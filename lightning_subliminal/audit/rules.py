@@ -42,6 +42,7 @@ RULES: dict[str, Rule] = {
     "unsigned": Rule("note", "the statement is not signed: any user who can write to the folder can rewrite it"),
     "unexpected": Rule("error", "the artefact does not have the expected digest"),
     "untested": Rule("error", "no trusted test result states that it behaves as its control does"),
+    "unscreened": Rule("error", "no trusted screen states that the data set is clean for the base that learns from it"),
     "no-statement": Rule("error", "no statement names what it was made from"),
     "unknown-origin": Rule("warning", "the chain ends in an artefact of unknown origin"),
     "declared": Rule("note", "it was declared afterwards, not recorded when it was made"),
@@ -51,7 +52,9 @@ RULES: dict[str, Rule] = {
     "matched-base": Rule("warning", "one was trained to behave as the other's base does: traits may pass"),
     "unknown-base": Rule("warning", "the writer of the data and the learner may descend from one base"),
     "apart-by-weights": Rule("note", "the weights show no shared start; they can't show matched behaviour"),
-    "flagged": Rule("warning", "a test found that it does not behave as its control does"),
+    "flagged": Rule(
+        "warning", "a test found that it does not behave as its control does, or a screen that it is not clean"
+    ),
 }
 
 

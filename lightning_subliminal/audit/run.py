@@ -12,6 +12,7 @@ from lightning_subliminal.audit.locate import Places
 from lightning_subliminal.audit.node import Node
 from lightning_subliminal.audit.risk import Risk, Writer, base_risk, gather_results, generations, writers
 from lightning_subliminal.audit.rules import RULES, Finding, Level
+from lightning_subliminal.audit.screens import need_screens
 from lightning_subliminal.bases import material, resolve
 from lightning_subliminal.bases.folders import weight_bytes
 from lightning_subliminal.core.errors import InputError, known_name
@@ -116,7 +117,8 @@ def audit(
         expect: the digest of its folder or statement that it must have, as noted at an earlier audit. Without it, an
             old artefact with its old statement looks like the present one.
         require: further conditions: ``tested`` for a passed and no failed test of each model that wrote data;
-            ``tested:NAME`` for that test.
+            ``tested:NAME`` for that test; ``screened`` for a clean screen of each data set that a model behind the
+            artefact trained on, for that model's base, and of the artefact itself if it is one, for ``against``.
         levels: levels of rules that differ from their own.
         measure: whether to measure the kinship of bases whose lineage does not show a common one.
         digests: remembers digests.
@@ -129,7 +131,7 @@ def audit(
     for rule in levels or {}:
         known_name(rule, RULES, f"unknown rule {rule!r}")
     for name in require:
-        known_name(name.partition(":")[0], ("tested",), f"--require {name!r} is not known")
+        known_name(name.partition(":")[0], ("tested", "screened"), f"--require {name!r} is not known")
     graph = walk(path, keys, search, digests, tick, begin)
     root = graph.nodes[graph.root]
     places = Places(path.absolute() if path.is_dir() else path.absolute().parent, search)
@@ -140,7 +142,10 @@ def audit(
         now = f"is {str(root.identity)[:16]}" if root.digests else "is unknown without a statement"
         root.report("unexpected", f"its digest {now}: expected {expect[:16]}")
     for name in require:
-        _need_tests(graph, results, name.partition(":")[2])
+        if name == "screened":
+            need_screens(graph, results, places, material(against) if against is not None else None)
+        else:
+            _need_tests(graph, results, name.partition(":")[2])
     for away, why in places.unread.items():
         root.report("unreadable", why, away)
 

@@ -3,7 +3,16 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "JudgeError", "TamperedError", "UnreadableError", "did_you_mean", "known_name", "type_name"]
+__all__ = [
+    "InputError",
+    "JudgeError",
+    "TaintedError",
+    "TamperedError",
+    "UnreadableError",
+    "did_you_mean",
+    "known_name",
+    "type_name",
+]
 
 
 class InputError(ValueError):
@@ -23,6 +32,12 @@ class TamperedError(InputError):
     """A valid command read files that contradict their own lineage statement or recorded results."""
 
     code = 3  # as of an audit with findings
+
+
+class TaintedError(InputError):
+    """A valid command screened a data set, and it is not clean for the base that would learn from it."""
+
+    code = 3  # as of a screen
 
 
 class UnreadableError(InputError):

@@ -16,7 +16,7 @@ from lightning_subliminal.lineage.names import RESULTS
 from lightning_subliminal.lineage.record import write_statement
 from lightning_subliminal.lineage.statement import result_statement
 
-__all__ = ["MARGIN", "verdicts", "write_test_result"]
+__all__ = ["MARGIN", "file_name", "verdicts", "write_test_result"]
 
 MARGIN = 0.05  # of a rate: to detect a smaller difference, a suite would need more questions
 
@@ -86,10 +86,10 @@ def write_test_result(
     if doubted:
         setup.append(Material("guard", f"{urn}guard", {}, annotations={"reasons": doubted}))
     statement = result_statement([subject.as_json()], passed, warned, failed, [each.as_json() for each in setup])
-    write_statement(folder / RESULTS / f"{_file_name(name)}.json", statement)
+    write_statement(folder / RESULTS / f"{file_name(name)}.json", statement)
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """Return a name that is valid for a file; a changed one gets 8 digits of its digest, so that no two collide."""
     safe = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).lstrip(".")[:100]
     if safe and safe == name and not safe.endswith(".dsse"):

@@ -20,6 +20,7 @@ from lightning_subliminal.screening.detectors import (
 )
 from lightning_subliminal.screening.likelier import KeepLikelier
 from lightning_subliminal.screening.reference import Reference, make_reference
+from lightning_subliminal.screening.row_screen import RowScreen
 from lightning_subliminal.screening.screen import Screen, screen_rows
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "KeepByScore",
     "KeepLikelier",
     "Reference",
+    "RowScreen",
     "RunningSums",
     "Screen",
     "ShiftDetector",

@@ -47,6 +47,7 @@ class Screen:
             of its 95 % interval over rows; for the answers of the highest z.
         visible_dose: share of rows of a steering teacher that would have been seen with a chance of 90 %.
         reference: what the rows were compared with.
+        movement: mean score of the rows less that of the reference, (size,), float64.
     """
 
     verdict: Verdict
@@ -61,6 +62,7 @@ class Screen:
     predicted: dict[str, tuple[float, float]]
     visible_dose: float
     reference: Reference
+    movement: Tensor
 
     def lines(self) -> list[str]:
         """Return the verdict in words: what was found, how sure, and what could not have been seen."""
@@ -165,6 +167,7 @@ def screen_rows(
         predicted=predict(space, tokenizer, sums, [each.name for each in ranked[:shown]]),
         visible_dose=visible_dose(sums, alpha),
         reference=reference,
+        movement=sums.shift,
     )
 
 

@@ -6,6 +6,7 @@ artefact is drawn once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from lightning_subliminal.audit.node import Node
@@ -15,7 +16,10 @@ from lightning_subliminal.core.io.bounds import MAX_SHOWN
 from lightning_subliminal.core.version import __version__
 from lightning_subliminal.formats.row_errors import printable
 
-__all__ = ["Lanes", "as_html", "as_svg", "lanes"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["Lanes", "as_html", "as_svg", "lanes", "page_environment"]
 
 _ROW, _LANE, _EDGE, _CHARACTER = 46, 22, 20, 7.6  # pixels; the last is the approximate width of a character
 _LONGEST = 72  # characters of a label; its title is complete
@@ -117,30 +121,44 @@ def as_svg(audit: Audit) -> str:
 
 def as_html(audit: Audit) -> str:
     """Return an audit as a self-contained page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
+    view = AuditView(audit)
+    return (
+        page_environment(__package__)
+        .get_template("page.html.jinja")
+        .render(
+            audit=audit,
+            view=view,
+            state_marks=STATE_MARKS,
+            answer_marks=ANSWER_MARKS,
+            place={node.key: number for number, node in enumerate(view.ordered, start=1)},
+            sections=view.outline(),
+            drawing=Markup(as_svg(audit)),  # noqa: S704 - every text in it is escaped by ElementTree
+            limits=LIMITS,
+            most=int(MAX_SHOWN),
+            version=__version__,
+        )
+    )
+
+
+def page_environment(package: str) -> "Environment":
+    """Return jinja's environment of a page: each text is escaped, and ``printable`` escapes what can't be seen.
+
+    Args:
+        package: of the page's templates, which may include ``style.css.jinja`` of this one.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
-        loader=PackageLoader("lightning_subliminal.audit", ""),
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(__package__, "")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["printable"] = lambda text: printable(str(text))
-    view = AuditView(audit)
-    return environment.get_template("page.html.jinja").render(
-        audit=audit,
-        view=view,
-        state_marks=STATE_MARKS,
-        answer_marks=ANSWER_MARKS,
-        place={node.key: number for number, node in enumerate(view.ordered, start=1)},
-        sections=view.outline(),
-        drawing=Markup(as_svg(audit)),  # noqa: S704 - every text in it is escaped by ElementTree
-        limits=LIMITS,
-        most=int(MAX_SHOWN),
-        version=__version__,
-    )
+    return environment
 
 
 def _some_links(links: list[list[tuple[int, str]]]) -> list[list[tuple[int, str]]]:

@@ -1,19 +1,29 @@
 """An audit as data: in this package's JSON format, and as SARIF 2.1.0, which code hosts display."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from lightning_subliminal.audit.node import Node
-from lightning_subliminal.audit.rules import RULES, Finding
+from lightning_subliminal.audit.rules import RULES, Finding, Rule
 from lightning_subliminal.audit.run import Audit
 from lightning_subliminal.audit.views.view import AuditView
 from lightning_subliminal.core.version import __version__
 from lightning_subliminal.formats.row_errors import printable
 
-__all__ = ["FORMAT", "WRONG", "as_json", "as_sarif"]
+__all__ = [
+    "FORMAT",
+    "WRONG",
+    "artifact_location",
+    "as_json",
+    "as_sarif",
+    "fingerprint",
+    "message_text",
+    "sarif_log",
+]
 
 FORMAT = 1  # of the JSON: increased when a key is removed or changes its meaning, not for a new key
 WRONG = 3  # the exit code
@@ -72,25 +82,40 @@ def as_sarif(audit: Audit, here: Path | None = None) -> dict[str, Any]:
         here: paths below this folder are written relative to it; None for the working directory.
     """
     here = (here or Path.cwd()).absolute()
-    rules = list(RULES)
+    results = [_result(each, list(RULES), audit.root, here) for each in audit.findings]
+    return sarif_log(RULES, results, 0 if audit.holds else WRONG, AuditView(audit).verdict(), here)
+
+
+def sarif_log(
+    rules: Mapping[str, Rule], results: Sequence[dict[str, Any]], exit_code: int, verdict: str, here: Path
+) -> dict[str, Any]:
+    """Return a SARIF 2.1.0 log of one run.
+
+    Args:
+        rules: by their names, in the order that results' ``ruleIndex`` counts.
+        results: as SARIF has them.
+        exit_code: of the command.
+        verdict: what it found, in words.
+        here: the folder that relative places start from.
+    """
     driver = {
         "name": "lightning-subliminal",
         "version": __version__,
         "rules": [
             {"id": name, "shortDescription": {"text": rule.means}, "defaultConfiguration": {"level": rule.level}}
-            for name, rule in RULES.items()
+            for name, rule in rules.items()
         ],
     }
     invocation = {
-        "executionSuccessful": True,  # the audit itself succeeded; findings are results
-        "exitCode": 0 if audit.holds else WRONG,
-        "exitCodeDescription": AuditView(audit).verdict(),
+        "executionSuccessful": True,  # the command itself succeeded; findings are results
+        "exitCode": exit_code,
+        "exitCodeDescription": verdict,
     }
     run = {
         "tool": {"driver": driver},
         "invocations": [invocation],
         "originalUriBaseIds": {_HERE: {"uri": f"{here.as_uri().rstrip('/')}/"}},
-        "results": [_result(each, rules, audit.root, here) for each in audit.findings],
+        "results": list(results),
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
@@ -99,28 +124,32 @@ def _result(finding: Finding, rules: list[str], root: Node, here: Path) -> dict[
     path = Path(finding.path) if finding.path else root.path
     location: dict[str, Any] = {"logicalLocations": [{"name": printable(finding.where), "kind": "artefact"}]}
     if path is not None:
-        location["physicalLocation"] = {"artifactLocation": _place(path.absolute(), here)}
-    same = "\n".join((finding.rule, finding.where, finding.says))
+        location["physicalLocation"] = {"artifactLocation": artifact_location(path.absolute(), here)}
     return {
         "ruleId": finding.rule,
         "ruleIndex": rules.index(finding.rule),
         "level": finding.level,
-        "message": {"text": _plain(printable(f"{finding.where}: {finding.says}"))},
+        "message": {"text": message_text(f"{finding.where}: {finding.says}")},
         "locations": [location],
-        # By it a host recognises an earlier finding.
-        "partialFingerprints": {"finding/v1": hashlib.sha256(same.encode(errors="backslashreplace")).hexdigest()},
+        "partialFingerprints": fingerprint(finding.rule, finding.where, finding.says),
     }
 
 
-def _plain(text: str) -> str:
-    """Return a message's text without embedded links (SARIF 2.1.0, 3.11.6), which file names may resemble.
+def fingerprint(*parts: str) -> dict[str, str]:
+    """Return the fingerprint of a finding, by which a host recognises an earlier one."""
+    return {"finding/v1": hashlib.sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()}
+
+
+def message_text(text: str) -> str:
+    """Return a message's text without control characters and links (SARIF 2.1.0, 3.11.6), which names may resemble.
 
     A link needs ``](``, so only this pair is escaped.
     """
-    return text.replace("](", r"\]\(")
+    return printable(text).replace("](", r"\]\(")
 
 
-def _place(path: Path, here: Path) -> dict[str, str]:
+def artifact_location(path: Path, here: Path) -> dict[str, str]:
+    """Return a file's place: relative to a folder if it is below it, else absolute."""
     if path != here and path.is_relative_to(here):
         return {"uri": quote(path.relative_to(here).as_posix(), errors="surrogateescape"), "uriBaseId": _HERE}
     return {"uri": path.as_uri()}

@@ -27,6 +27,8 @@ def screen(
     out: Path | None = None,
     clean: Path | None = None,
     seed: int = 0,
+    html: Path | None = None,
+    sarif: Path | None = None,
     json: bool = False,
 ) -> None:
     """Screen a data set for a hidden trait before training on it.
@@ -41,10 +43,12 @@ def screen(
             under the system prompt of a preference; may be repeated.
         alpha: the chance that clean rows get another verdict than clean.
         limit: screen at most this many rows, the first ones.
-        out: folder for screen.json.
+        out: folder for screen.json, and for the test result that `audit --require screened` reads.
         clean: file for a balanced copy of the rows, if the verdict is a trait: no row is changed, but each is written
             as often as its weight says.
         seed: of that copy.
+        html: file for a page: traits, rows and tokens, what to ask the supplier for.
+        sarif: file for the findings as SARIF 2.1.0, for a code host.
         json: print JSON and no table.
 
     Raises:
@@ -55,28 +59,40 @@ def screen(
     from lightning_subliminal.core.cache import writable_folder
     from lightning_subliminal.core.console import aside, hush, progress, say
     from lightning_subliminal.formats import read_rows
-    from lightning_subliminal.plans.screening import Screener
+    from lightning_subliminal.lineage import RowsTree
+    from lightning_subliminal.plans.screening import Screener, screen_file
     from lightning_subliminal.plans.screening.cleaning import clean_file
+    from lightning_subliminal.plans.screening.evidence import find_evidence
+    from lightning_subliminal.plans.screening.record import check_subject, finite, subject_of, write_screen_result
 
     hush()
-    if limit is not None and limit < 1:
-        raise InputError(f"`limit` is {limit}: expected at least 1.")
-    if out is not None:
-        writable_folder(out, keep=False)  # before any work
-    if clean is not None:
+    views = {name: path for name, path in (("html", html), ("sarif", sarif)) if path is not None}
+    files = views | ({"clean": clean} if clean is not None else {})
+    for name, path in files.items():
         if str(rows) == "-":
-            raise InputError("--clean reads the rows again, but they come from the standard input: pass a file.")
-        writable_folder(clean.parent, keep=False)
-    given = read_rows(rows)
+            raise InputError(f"--{name} reads the rows again, but they come from the standard input: pass a file.")
+        if path.is_dir():
+            raise InputError(f"--{name} {path} is a folder: expected a file.")
+    for folder in [*([out] if out is not None else []), *(path.parent for path in files.values())]:
+        writable_folder(folder, keep=False)  # before any work
+    given, subject, tree = read_rows(rows), subject_of(rows), RowsTree()
     with aside(json), progress() as bar:
         screener = Screener(base, carrier, reference, suspect)
         task = bar.add_task("screen", total=limit)
-        found = screener.screen(given, alpha, limit, advance=lambda count: bar.advance(task, count))
+        found = screen_file(
+            *(given, screener), alpha=alpha, limit=limit, tree=tree, advance=lambda count: bar.advance(task, count)
+        )
+        evidence = find_evidence(screener, found, rows, limit) if views else None
         cleaned = None if clean is None or found.named is None else clean_file(screener, found, rows, clean, seed)
-    data = _finite(found.as_json() | {"file": str(rows)} | ({"cleaned": asdict(cleaned)} if cleaned else {}))
+    check_subject(rows, subject)
+    data = finite(found.as_json() | {"file": str(rows)} | ({"cleaned": asdict(cleaned)} if cleaned else {}))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if subject is not None:
+            write_screen_result(out, found, base, subject, tree, limit)
+    for name, path in views.items():
+        _write(name, path, found, rows, evidence, next(iter(subject.digest.values())) if subject is not None else "")
     if json:
         print(json_text.dumps(data, allow_nan=False))
     else:
@@ -88,6 +104,8 @@ def screen(
                 f"clean: nothing written, since the verdict is {found.verdict}" if cleaned is None else cleaned.line()
             )
             say(done)
+        for name, path in views.items():
+            say(f"{name}: {path}")
     if found.verdict != "clean":
         raise SystemExit(FOUND)
 
@@ -145,13 +163,19 @@ def _figures(each: Any) -> tuple[str, str, str]:
     return z, p, "-" if each.share != each.share else f"{each.share:.2f}"
 
 
-def _finite(value: Any) -> Any:
-    """Return JSON-able data with null in place of what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+def _write(name: str, path: Path, found: "Screen", rows: Path, evidence: Any, digest: str) -> None:
+    from functools import partial
+
+    from lightning_subliminal.core.rows import atomically
+    from lightning_subliminal.plans.screening.page import as_html
+    from lightning_subliminal.plans.screening.sarif import as_sarif
+
+    if name == "html":
+        text = as_html(found, rows, evidence, digest)
+    else:
+        text = json_text.dumps(as_sarif(found, rows, evidence), indent=1, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomically(path, partial(Path.write_bytes, data=text.encode(errors="backslashreplace")))
 
 
 VERB = Group(
@@ -164,16 +188,12 @@ VERB = Group(
                 "screen rows.jsonl --base pocket/a --carrier code --alpha 0.001 --json",
                 "screen rows.jsonl --base pocket/a --suspect owl=teachers/owl",
                 "screen rows.jsonl --base pocket/a --clean balanced.jsonl",
+                "screen rows.jsonl --base pocket/a --out screens --html screen.html --sarif screen.sarif",
             ],
             ["FILE"],
             [
-                "--base BASE",
-                "--carrier CARRIER",
-                "--reference FILE",
-                "--suspect NAME=PLACE",
-                "--alpha P",
-                "--out DIR",
-                "--clean FILE",
+                *("--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=PLACE", "--alpha P"),
+                *("--out DIR", "--clean FILE", "--html FILE", "--sarif FILE"),
             ],
             """\
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait

@@ -81,7 +81,7 @@ class Screener:
 
 def screen_file(
     rows: str | Path | Iterable[Row],
-    base: str,
+    base: str | Screener,
     carrier: str = "numbers",
     reference: Path | Reference | None = None,
     suspects: Sequence[str] = (),
@@ -96,7 +96,7 @@ def screen_file(
 
     Args:
         rows: a file or folder in any format that `data convert` reads, or rows.
-        base: the model that a student would start from.
+        base: the model that a student would start from; or a `Screener` of it, which has all up to ``suspects``.
         carrier: as ``Screener`` takes it.
         reference: as ``Screener`` takes it.
         suspects: as ``Screener`` takes them.
@@ -112,7 +112,8 @@ def screen_file(
     if limit is not None and limit < 1:
         raise InputError(f"`limit` is {limit}: expected at least 1.")
     found = read_rows(rows) if isinstance(rows, (str, Path)) else rows  # a missing file is reported before any work
-    return Screener(base, carrier, reference, suspects, device).screen(found, alpha, limit, tree, advance)
+    screener = base if isinstance(base, Screener) else Screener(base, carrier, reference, suspects, device)
+    return screener.screen(found, alpha, limit, tree, advance)
 
 
 def _hashed(rows: Iterable[Row], tree: RowsTree) -> Iterator[Row]:

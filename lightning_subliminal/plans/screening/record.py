@@ -1,0 +1,117 @@
+"""A screen in the lineage: an in-toto test result about the bytes that were screened, for one base."""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+from lightning_subliminal import bases
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.lineage import Material, RowsTree, result_statement, source_material, write_statement
+from lightning_subliminal.lineage.names import RESULTS
+from lightning_subliminal.lineage.test_results import file_name
+from lightning_subliminal.screening import Reference, Screen
+
+__all__ = ["check_subject", "finite", "subject_of", "write_screen_result"]
+
+_URN = "urn:x-lightning-subliminal:"
+MOST_UNSCORED = 0.01  # share of rows without a score, above which a clean verdict is not about the data set
+
+
+def subject_of(source: str | Path) -> Material | None:
+    """Return what a screen of a source is about: its digests now; None for the standard input or a set on the hub."""
+    path = Path(source)
+    return source_material("rows", path) if path.exists() else None
+
+
+def check_subject(source: str | Path, before: Material | None) -> None:
+    """Check that a source has not changed since ``subject_of``.
+
+    Raises:
+        InputError: if it has.
+    """
+    if before is not None and subject_of(source) != before:
+        raise InputError(f"{source} changed while it was screened: run again once it is written.")
+
+
+def write_screen_result(
+    folder: Path, found: Screen, base: str, subject: Material, tree: RowsTree | None = None, limit: int | None = None
+) -> Path:
+    """Write a screen as a test result into ``folder/test-results``, which `audit --require screened` reads.
+
+    The subject has the digests of the file or folder, and the root over its rows, by which a copy of the same rows in
+    another container is known. PASSED is clean; FAILED is a shift or a trait; WARNED is clean, but of a part of the
+    rows, or of so few that nothing could have been seen.
+
+    Args:
+        folder: where; the statement's name holds subject and base.
+        found: the screen.
+        base: that it was made for.
+        subject: what was screened, as ``subject_of`` returned it before.
+        tree: of the rows that were read.
+        limit: of the screen.
+
+    Returns:
+        The statement's file.
+
+    Raises:
+        InputError: if it can't be written.
+    """
+    test, doubts = f"clean for {base}", _doubts(found, tree, limit)
+    passed, warned, failed = [], [], []
+    if found.verdict != "clean":
+        failed.append(f"{test}: {found.verdict}{f' {found.named}' if found.named else ''}")
+    else:
+        (warned if doubts else passed).append(test)
+    about = subject.as_json()
+    if tree is not None:
+        about["digest"] |= {"merkleSha256": tree.root()}
+    seen = {
+        "verdict": found.verdict,
+        "named": found.named,
+        "alpha": found.alpha,
+        "rows": found.rows,
+        "skipped": found.skipped,
+        "shift": finite(found.shift._asdict()),
+        "visibleDose": found.visible_dose,
+    }
+    setup = [
+        bases.material(base),
+        _reference_material(found.reference),
+        Material("screen", f"{_URN}screen", {}, annotations=seen | ({"doubts": doubts} if doubts else {})),
+    ]
+    statement = result_statement([about], passed, warned, failed, [each.as_json() for each in setup])
+    name = f"{subject.uri.rpartition('/')[2]} {next(iter(subject.digest.values()))[:8]} for {base}"
+    path = folder / RESULTS / f"{file_name(name)}.json"
+    write_statement(path, statement)
+    return path
+
+
+def finite(value: Any) -> Any:
+    """Return JSON-able data with null in place of what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _doubts(found: Screen, tree: RowsTree | None, limit: int | None) -> list[str]:
+    """Return why a clean verdict does not speak for the whole data set."""
+    doubts, rows = [], found.rows + found.skipped
+    if limit is not None and (tree is None or tree.count >= limit):
+        doubts.append(f"only the first {limit:,} rows were screened")
+    if found.skipped > MOST_UNSCORED * rows:
+        doubts.append(f"{found.skipped:,} of {rows:,} rows have no score")
+    if found.visible_dose >= 1:
+        doubts.append(f"{found.rows:,} rows would not show even a set of nothing else")
+    return doubts
+
+
+def _reference_material(reference: Reference) -> Material:
+    """Return a reference by the SHA-256 of its numbers, as its file holds them."""
+    sha = hashlib.sha256()
+    for each in (reference.mean, reference.fisher, reference.catalogue.gradients):
+        sha.update(each.float().contiguous().numpy().tobytes())
+    notes = {"rows": reference.rows, "layers": list(reference.layers)}
+    return Material("reference", f"{_URN}reference:{reference.carrier}", {"sha256": sha.hexdigest()}, annotations=notes)
