@@ -48,12 +48,26 @@ def test_rows_of_another_kind_are_a_shift_with_exit_code_3(clean, tmp_path, caps
     rows = [make_row(prompt, "1, 1, 1", id=str(place)) for place, prompt in enumerate(asked)]
     write_rows(rows, tmp_path / "rows.jsonl")
     with pytest.raises(SystemExit) as stop:
-        main(["screen", str(tmp_path / "rows.jsonl"), *BASE, "--json", "--out", str(tmp_path / "out")])
+        main(
+            [
+                *("screen", str(tmp_path / "rows.jsonl"), *BASE, "--json", "--out", str(tmp_path / "out")),
+                *("--html", str(tmp_path / "page" / "screen.html"), "--sarif", str(tmp_path / "screen.sarif")),
+            ]
+        )
     assert stop.value.code == 3
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "shift"
     assert found["rows"] == 200
     assert json.loads((tmp_path / "out" / "screen.json").read_text())["verdict"] == "shift"
+    assert "verdict: shift" in (tmp_path / "page" / "screen.html").read_text()
+    (run,) = json.loads((tmp_path / "screen.sarif").read_text())["runs"]
+    assert [each["ruleId"] for each in run["results"]] == ["screen-shift"]
+    (result,) = (tmp_path / "out" / "test-results").glob("*.json")
+    stated = json.loads(result.read_text())
+    assert stated["predicate"]["failedTests"] == ["clean for pocket/a: shift"]
+    with pytest.raises(SystemExit):
+        main(["audit", str(tmp_path / "rows.jsonl"), "--require", "screened", "--search", str(tmp_path / "out")])
+    assert "its screen says clean for pocket/a: shift" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
@@ -103,6 +117,8 @@ def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
         (["FILE", *BASE, "--carrier", "ghost"], "ghost"),
         (["FILE", *BASE, "--alpha", "2"], "expected a chance between 0 and 1"),
         (["FILE", *BASE, "--limit", "0"], "expected at least 1"),
+        (["FILE", *BASE, "--html", "/tmp"], "--html /tmp is a folder: expected a file"),
+        (["-", *BASE, "--sarif", "/tmp/nowhere.sarif"], "--sarif reads the rows a second time"),
         (["FILE", *BASE, "--out", "/proc/nowhere"], "/proc/nowhere can't be written"),
         (["FILE", *BASE, "--clean", "/proc/nowhere/x.jsonl"], "/proc/nowhere can't be written"),
         (["-", *BASE, "--clean", "x.jsonl"], "--clean reads the rows again"),

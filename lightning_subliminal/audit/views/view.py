@@ -26,7 +26,7 @@ LIMITS = (
     "both. Note the digest elsewhere, and give it with --expect.",
     "A signature shows who made a statement, not that it is true: the first statement of a chain may be false, and no "
     "digest shows that.",
-    "A deleted test result leaves no trace: --require tested demands one.",
+    "A deleted test result leaves no trace: --require tested or --require screened demands one.",
 )
 
 

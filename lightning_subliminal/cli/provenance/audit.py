@@ -42,7 +42,8 @@ def audit(
         search: a further folder for parents and test results; may be repeated.
         expect: the digest noted at an earlier audit: only it reveals an old artefact with its old statement, or one
             rewritten with its statement.
-        require: tested: each model that wrote data must have passed a test.
+        require: tested: each model that wrote data must have passed a test; screened: each data set must have a clean
+            screen for the base that learns from it. May be repeated.
         deny: count findings of this rule as errors; may be repeated.
         allow: count findings of this rule as notes; may be repeated.
         no_cache: read each file again, as with --trust and --expect; without it, files with unchanged times are
@@ -191,7 +192,7 @@ VERB = Verb(
     ],
     ["PATH"],
     [
-        *("--trust KEY", "--against BASE", "--search DIR", "--expect DIGEST", "--require tested", "--deny RULE"),
+        *("--trust KEY", "--against BASE", "--search DIR", "--expect DIGEST", "--require CONDITION", "--deny RULE"),
         *("--allow RULE", "--json FILE", "--sarif FILE", "--html FILE"),
     ],
     """\

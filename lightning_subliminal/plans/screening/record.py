@@ -58,7 +58,9 @@ def write_screen_result(
         InputError: if it can't be written.
     """
     test, doubts = f"clean for {base}", _doubts(found, tree, limit)
-    passed, warned, failed = [], [], []
+    passed: list[str] = []
+    warned: list[str] = []
+    failed: list[str] = []
     if found.verdict != "clean":
         failed.append(f"{test}: {found.verdict}{f' {found.named}' if found.named else ''}")
     else:
@@ -98,7 +100,8 @@ def finite(value: Any) -> Any:
 
 def _doubts(found: Screen, tree: RowsTree | None, limit: int | None) -> list[str]:
     """Return why a clean verdict does not speak for the whole data set."""
-    doubts, rows = [], found.rows + found.skipped
+    doubts: list[str] = []
+    rows = found.rows + found.skipped
     if limit is not None and (tree is None or tree.count >= limit):
         doubts.append(f"only the first {limit:,} rows were screened")
     if found.skipped > MOST_UNSCORED * rows:

@@ -78,7 +78,7 @@ def _row(number: int, row: ShownRow, path: Path, here: Path) -> dict[str, Any]:
         "artifactLocation": artifact_location((own if own.is_file() else path).absolute(), here)
     }
     location: dict[str, Any] = {"id": number, "physicalLocation": physical, "message": {"text": f"score {row.z:+.1f}"}}
-    if row.is_line and not row.source.endswith(".gz"):  # lines of the unpacked text are no lines of the file
+    if row.is_line and not row.source.endswith(".gz"):  # the file itself has other lines than the unpacked text
         physical["region"] = {"startLine": row.number}
     else:
         location["logicalLocations"] = [{"name": row.place, "kind": "row"}]
