@@ -118,7 +118,7 @@ def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
         (["FILE", *BASE, "--alpha", "2"], "expected a chance between 0 and 1"),
         (["FILE", *BASE, "--limit", "0"], "expected at least 1"),
         (["FILE", *BASE, "--html", "/tmp"], "--html /tmp is a folder: expected a file"),
-        (["-", *BASE, "--sarif", "/tmp/nowhere.sarif"], "--sarif reads the rows a second time"),
+        (["-", *BASE, "--sarif", "/tmp/nowhere.sarif"], "--sarif reads the rows again"),
         (["FILE", *BASE, "--out", "/proc/nowhere"], "/proc/nowhere can't be written"),
         (["FILE", *BASE, "--clean", "/proc/nowhere/x.jsonl"], "/proc/nowhere can't be written"),
         (["-", *BASE, "--clean", "x.jsonl"], "--clean reads the rows again"),
