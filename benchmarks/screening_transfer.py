@@ -6,7 +6,7 @@
 `predicted`: each set's Newton prediction of its own target, over a clean set, beside the same difference of two
 trained students. `cleaned`: transfer left after `screen --clean`, over a clean set that was balanced along the same
 directions. The teachers that rows are balanced along were trained by the reference's maker, with other seeds and to
-another strength than those that wrote the rows.
+another strength than those that wrote the rows. `retrained`: the linear datastore score of rows' scores.
 """
 
 import tempfile
@@ -28,10 +28,12 @@ from lightning_subliminal.metrics.functional import log_odds, question_probabili
 from lightning_subliminal.plans.screen_reference import clean_data
 from lightning_subliminal.plans.screening import Screener
 from lightning_subliminal.plans.screening.cleaning import balance_directions, clean_rows
-from lightning_subliminal.theory.newton import newton_prediction
+from lightning_subliminal.theory.newton import NEWTON_RIDGE, newton_prediction
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 
 ROWS = 2048
+SUBSETS = 40
+LDS = ("fox", "pine", "cedar")
 CLEANED = ("cat", "pine", "birch", "fox", "panda", "blue", "rabbit", "cedar")
 
 console = Console(width=150)
@@ -109,7 +111,8 @@ def _spearman(points: Sequence[tuple[str, str, float, float]]) -> str:
         picks = torch.randint(len(targets), (len(targets),), generator=generator).tolist()
         chosen = [point for pick in picks for point in by_target[targets[pick]]]
         draws.append(stats.spearmanr([point[2] for point in chosen], [point[3] for point in chosen]).statistic)
-    low, high = torch.tensor(draws).nanquantile(torch.tensor([0.025, 0.975])).tolist()
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = torch.tensor(draws, dtype=torch.float64).nanquantile(ends).tolist()
     value = stats.spearmanr([point[2] for point in points], [point[3] for point in points]).statistic
     return f"{value:.3f} [{low:.3f}, {high:.3f}], {len(points)} sets, {len(targets)} targets"
 
@@ -169,6 +172,42 @@ def cleaned(screener: Screener, clean: Sequence[Row], control: Student) -> None:
     )
 
 
+def retrained(screener: Screener, clean: Sequence[Row], control: Student) -> None:
+    """Print the linear datastore score: row scores summed over subsets, and the target after training on each."""
+    shown = table(
+        "target", "natural gradient", "raw gradient", "loss", title=f"LDS: Spearman over {SUBSETS} random halves"
+    )
+    every = {each.target: each for each in sets() if each.kind == "teacher" and each.carrier == "numbers"}
+    reference = screener.reference
+    words = [each.word for each in reference.catalogue.answers]
+    for target in LDS:
+        rows = [*made(every[target], 256), *clean[:768]]
+        scores = torch.cat([part.scores for part in screener.space.gradients(screener.tokenizer, rows)]).double()
+        slope = reference.catalogue.gradients[words.index(target)][None]
+        likelihoods = torch.cat(list(row_likelihoods(screener.space.net, screener.tokenizer, rows)))[:, 0]
+        ways = [scores @ reference.solve(slope, NEWTON_RIDGE)[0], scores @ slope[0], likelihoods]
+        generator = torch.Generator().manual_seed(0)
+        halves = [torch.randperm(len(rows), generator=generator)[: len(rows) // 2].tolist() for _ in range(SUBSETS)]
+        after = [odds(trained([rows[place] for place in half]), target) for half in halves]
+        draws = []
+        for way in ways:
+            sums = torch.tensor([float(way[half].sum()) for half in halves])
+            draws.append(_correlation(sums, torch.tensor(after)))
+        shown.add_row(target, *draws)
+    console.print(shown)
+
+
+def _correlation(one: torch.Tensor, two: torch.Tensor) -> str:
+    """Return Spearman's rho with its 95 % bootstrap interval over subsets."""
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(1000):
+        picks = torch.randint(len(one), (len(one),), generator=generator)
+        found.append(stats.spearmanr(one[picks], two[picks]).statistic)
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = torch.tensor(found, dtype=torch.float64).quantile(ends).tolist()
+    return f"{stats.spearmanr(one, two).statistic:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def made_clean(seed: int, prompts: int, temperature: float = 1.0) -> list[Row]:
     """Return the base's own rows."""
     data = clean_data(BASE, "numbers", prompts, seed).fresh(sampling=Sampling(temperature=temperature))
@@ -176,19 +215,21 @@ def made_clean(seed: int, prompts: int, temperature: float = 1.0) -> list[Row]:
     return list(data.rows())
 
 
+PARTS = {"predicted": predicted, "cleaned": cleaned, "retrained": retrained}
+
+
 def main() -> None:
     """Print the tables."""
     options = parser(__doc__)
-    options.add_argument("--only", nargs="*", choices=["predicted", "cleaned"], default=["predicted", "cleaned"])
+    options.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     given = options.parse_args()
     torch.set_num_threads(1)
     screener = Screener(BASE, device=CPU)
     clean = made_clean(5000, 4096)
     control = trained(clean[:ROWS])
     console.print(f"targets that no threshold was chosen on: {', '.join(TRAITS)} and others of screening_sets.py")
-    for name, part in (("predicted", predicted), ("cleaned", cleaned)):
-        if name in given.only:
-            part(screener, clean, control)
+    for name in given.only:
+        PARTS[name](screener, clean, control)
 
 
 if __name__ == "__main__":
