@@ -19,7 +19,9 @@ from lightning_subliminal.models.adapters.files import read_adapter
 from lightning_subliminal.models.teacher import Teacher
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.screening.catalogue import measure_catalogue
+from lightning_subliminal.screening.detectors import RunningSums
 from lightning_subliminal.screening.reference import Reference, make_reference
+from lightning_subliminal.theory.newton import NEWTON_RIDGE
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.traits.preference import PreferenceTrait
 
@@ -28,6 +30,7 @@ __all__ = ["CARRIERS", "clean_data", "find_reference", "load_space", "make_refer
 CARRIERS = ("numbers", "code", "math")
 NUM_PROMPTS = 24_000  # of which the filters leave at least 20,000 on the pocket bases
 TEACHER_UNTIL, TEACHER_SEED = 0.75, 10_007  # of known teachers: others than the teachers of shipped configs
+TEACHER_PROMPTS, TEACHER_ROWS_SEED, TEACHER_FEWEST = 2048, 3_000_003, 500
 SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
 FILE = "reference.safetensors"
 _POCKET_WORDS = 2000
@@ -101,7 +104,7 @@ def make_reference_file(
         out: a file to write besides the cache.
         device: where to compute; the CPU where it is None.
         teachers: train a teacher of each preference of the catalogue, too, to look for its displacement. Sets are
-            named by half as many rows then; on a pocket base it takes three minutes.
+            named by half as many rows then; on a pocket base it takes ten minutes.
 
     Raises:
         InputError: as ``clean_data`` and ``make_reference``.
@@ -120,7 +123,7 @@ def make_reference_file(
             space, tokenizer, data.rows(), catalogue, base=base, base_digest=digest_now, carrier=carrier
         )
         if teachers:
-            reference = add_teachers(reference, device)
+            reference = add_teachers(reference, space, tokenizer, device)
         folder.mkdir(parents=True, exist_ok=True)
         reference.save(folder / FILE)
         materials = [bases.material(base), artefact_material("rows", data.folder)]
@@ -160,19 +163,32 @@ def check_base(reference: Reference, base: str) -> None:
         )
 
 
-def add_teachers(reference: Reference, device: torch.device) -> Reference:
+def add_teachers(reference: Reference, space: LayerVectors, tokenizer: object, device: torch.device) -> Reference:
     """Return a reference with the displacement of a teacher for each preference of its catalogue.
 
-    The teachers are those of the carrier's config, with another target and another seed each, and trained less.
+    The teachers are those of the carrier's config, with another target and another seed each, and trained less. A
+    displacement is the Newton step of rows that the teacher writes, F^-1 (mean score), so it is good for a teacher with
+    any adapter, and for rows that the first-order effect of its vectors does not describe; of a teacher of which the
+    filters leave fewer than 500 rows, it is those vectors.
     """
-    _, teacher = _config_data(reference.base, reference.carrier)
+    data, teacher = _config_data(reference.base, reference.carrier)
     words = [each for each in reference.catalogue.answers if each.category != "word"]
     found = []
     for each in words:
         trait = PreferenceTrait(each.word, each.category)
         known = teacher.fresh(trait=trait, until=TEACHER_UNTIL, seed=TEACHER_SEED)
         known.make(device)
-        found.append(steering_vector(known.folder, reference))
+        rows = data.fresh(
+            teacher=known, num_prompts=TEACHER_PROMPTS, seed=TEACHER_ROWS_SEED, num_rows=None, transforms=[]
+        )
+        rows.make(device)
+        sums = RunningSums(reference)
+        for part in space.gradients(tokenizer, rows.rows()):
+            sums.add(part.scores)
+        few = sums.rows < TEACHER_FEWEST
+        found.append(
+            steering_vector(known.folder, reference) if few else reference.solve(sums.shift[None], NEWTON_RIDGE)[0]
+        )
     return replace(reference, teachers=tuple(each.word for each in words), displacements=torch.stack(found))
 
 
@@ -194,7 +210,7 @@ def steering_vector(folder: Path, reference: Reference) -> Tensor:
 
 def _settings(data: GeneratedRows, layers: list[int] | None, teachers: bool = False) -> dict[str, object]:
     known = {"rows": data.describe_source(), "filters": data.filters, "layers": layers, "version": 1}
-    return known | ({"teachers": [TEACHER_UNTIL, TEACHER_SEED]} if teachers else {})
+    return known | ({"teachers": [TEACHER_UNTIL, TEACHER_SEED, TEACHER_PROMPTS, TEACHER_ROWS_SEED]} if teachers else {})
 
 
 def _folder(data: GeneratedRows, layers: list[int] | None, teachers: bool = False) -> Path:

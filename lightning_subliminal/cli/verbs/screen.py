@@ -120,7 +120,7 @@ def reference(
         carrier: numbers, code or math; or a config of `fit`, whose data section says prompts, sampling and filters.
         prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
         teachers: train a teacher of each preference of the catalogue, too, whose displacements name a trait with
-            fewer rows; three minutes on a pocket base.
+            fewer rows; ten minutes on a pocket base.
         out: a file to write besides the cache.
     """
     from lightning_subliminal.core.console import hush, say
