@@ -1,0 +1,103 @@
+"""Time and peak memory of `screen` by the number of rows, and throughput beside a plain forward pass.
+
+    python benchmarks/screening_memory.py                           # 10,000 and 100,000 rows, three minutes
+    python benchmarks/screening_memory.py --rows 10000 1000000      # fifteen minutes of one core
+
+The files repeat 4,096 rows of pocket/a, each with an id of its own. Memory is the largest resident set of the command.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from harness import ROOT, parser, table
+from rich.console import Console
+
+from lightning_subliminal.plans.screen_reference import clean_data, load_space
+from lightning_subliminal.theory.row_likelihoods import row_likelihoods
+from lightning_subliminal.theory.row_scores import encode_rows
+
+CPU = torch.device("cpu")
+
+
+def throughput(console: Console) -> None:
+    """Print CPU seconds of a score pass and of a forward pass, encoding counted in both; the best of three."""
+    space, tokenizer = load_space("pocket/a", None, CPU)
+    shown = table("carrier", "rows", "forward, s", "scores, s", "of it encoding, s", "throughput of the scores")
+    for carrier in ("numbers", "code", "math"):
+        data = clean_data("pocket/a", carrier, 4096, 5000)
+        data.make(CPU)
+        rows = list(data.rows())
+        jobs = {
+            "forward": lambda rows=rows: list(row_likelihoods(space.net, tokenizer, rows)),
+            "scores": lambda rows=rows: list(space.gradients(tokenizer, rows)),
+            "encoding": lambda rows=rows: encode_rows(tokenizer, rows, 2048),
+        }
+        best = dict.fromkeys(jobs, float("inf"))
+        for _ in range(3):
+            for name, job in jobs.items():
+                begin = time.process_time()
+                job()
+                best[name] = min(best[name], time.process_time() - begin)
+        ratio = best["forward"] / best["scores"]
+        shown.add_row(carrier, f"{len(rows):,}", *(f"{value:.2f}" for value in best.values()), f"{ratio:.0%}")
+    console.print(shown)
+
+
+def main() -> None:
+    """Write files, screen each in a process of its own, and print the tables."""
+    options = parser(__doc__)
+    options.add_argument("--rows", nargs="*", type=int, default=[10_000, 100_000])
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    console = Console(width=120)
+    data = clean_data("pocket/a", "numbers", 4096, 5000)
+    data.make(CPU)
+    pool = list(data.rows())
+    throughput(console)
+    shown = table("rows", "file, MB", "seconds", "rows a second", "peak memory, MB", "exit code", left=0)
+    for count in given.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "rows.jsonl"
+            with path.open("w", encoding="utf-8") as file:
+                for place in range(count):
+                    row = pool[place % len(pool)]
+                    line = {"id": str(place), "prompt": row["prompt"], "completion": row["completion"]}
+                    file.write(json.dumps(line) + "\n")
+            command = [
+                sys.executable,
+                "-m",
+                "lightning_subliminal",
+                "screen",
+                str(path),
+                "--base",
+                "pocket/a",
+                "--json",
+            ]
+            begin = time.monotonic()
+            run = subprocess.Popen(
+                command,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            _, status, usage = os.wait4(run.pid, 0)
+            took = time.monotonic() - begin
+            shown.add_row(
+                f"{count:,}",
+                f"{path.stat().st_size / 1e6:.0f}",
+                f"{took:.0f}",
+                f"{count / took:,.0f}",
+                f"{usage.ru_maxrss / 1024:.0f}",
+                str(os.waitstatus_to_exitcode(status)),
+            )
+    console.print(shown)
+
+
+if __name__ == "__main__":
+    main()
