@@ -79,7 +79,7 @@ def main() -> None:
                 "pocket/a",
                 "--json",
             ]
-            begin = time.monotonic()
+            nowhere, begin = subprocess.DEVNULL, time.monotonic()
             run = subprocess.Popen(
                 command,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
