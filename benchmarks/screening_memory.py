@@ -80,12 +80,8 @@ def main() -> None:
                 "--json",
             ]
             nowhere, begin = subprocess.DEVNULL, time.monotonic()
-            run = subprocess.Popen(
-                command,
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            run = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
             _, status, usage = os.wait4(run.pid, 0)
             took = time.monotonic() - begin
             shown.add_row(
