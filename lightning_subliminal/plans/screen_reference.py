@@ -30,7 +30,8 @@ __all__ = ["CARRIERS", "clean_data", "find_reference", "load_space", "make_refer
 CARRIERS = ("numbers", "code", "math")
 NUM_PROMPTS = 24_000  # of which the filters leave at least 20,000 on the pocket bases
 TEACHER_UNTIL, TEACHER_SEED = 0.75, 10_007  # of known teachers: others than the teachers of shipped configs
-TEACHER_PROMPTS, TEACHER_ROWS_SEED, TEACHER_FEWEST = 2048, 3_000_003, 500
+TEACHER_PROMPTS, TEACHER_ROWS_SEED = 2048, 3_000_003
+CLEAR = 5.0  # q over the space's size: (5 - 1) / 5 is the squared cosine of a measured mean with the true one
 SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
 FILE = "reference.safetensors"
 _POCKET_WORDS = 2000
@@ -169,7 +170,7 @@ def add_teachers(reference: Reference, space: LayerVectors, tokenizer: object, d
     The teachers are those of the carrier's config, with another target and another seed each, and trained less. A
     displacement is the Newton step of rows that the teacher writes, F^-1 (mean score), so it is good for a teacher with
     any adapter, and for rows that the first-order effect of its vectors does not describe; of a teacher of which the
-    filters leave fewer than 500 rows, it is those vectors.
+    filters leave too few rows for a cosine of 0.9, it is those vectors.
     """
     data, teacher = _config_data(reference.base, reference.carrier)
     words = [each for each in reference.catalogue.answers if each.category != "word"]
@@ -185,9 +186,9 @@ def add_teachers(reference: Reference, space: LayerVectors, tokenizer: object, d
         sums = RunningSums(reference)
         for part in space.gradients(tokenizer, rows.rows()):
             sums.add(part.scores)
-        few = sums.rows < TEACHER_FEWEST
+        clear = sums.rows > 0 and sums.hotelling() > CLEAR * reference.size  # q has a mean of `size` by noise alone
         found.append(
-            steering_vector(known.folder, reference) if few else reference.solve(sums.shift[None], NEWTON_RIDGE)[0]
+            reference.solve(sums.shift[None], NEWTON_RIDGE)[0] if clear else steering_vector(known.folder, reference)
         )
     return replace(reference, teachers=tuple(each.word for each in words), displacements=torch.stack(found))
 
