@@ -27,7 +27,7 @@ from lightning_subliminal.plans.screen_reference import clean_data, find_referen
 from lightning_subliminal.plans.screening.suspects import displacement
 from lightning_subliminal.screening import DirectionDetector, RunningSums, ShiftDetector
 from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
-from lightning_subliminal.screening.verdict import decide
+from lightning_subliminal.screening.verdict import SUSPECT_SHARE, decide
 
 ALPHA = 0.01
 CARRIERS = ("numbers", "code", "math")
@@ -180,7 +180,8 @@ def verdict(carrier: str, scores: Tensor, teachers: DirectionDetector) -> tuple[
     made = sums(carrier, scores)
     answers, others = white[carrier].decide(made), teachers.decide(made)
     leads = white[carrier].lead(reference[carrier], answers), teachers.lead(reference[carrier], others)
-    said, named = decide(ShiftDetector().decide(made)[0], answers, others, leads[0], ALPHA, leads[1])
+    share = reference[carrier].stranger_share or SUSPECT_SHARE
+    said, named = decide(ShiftDetector().decide(made)[0], answers, others, leads[0], ALPHA, leads[1], share)
     return said, named, max(answers, key=lambda each: each.z).name
 
 

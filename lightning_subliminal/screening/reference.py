@@ -24,6 +24,7 @@ from lightning_subliminal.theory.row_gradients import LayerVectors
 __all__ = ["Reference", "make_reference"]
 
 FEWEST = 1000  # clean rows; 20,000 are advised, since rare alarms rest on the covariance of all directions
+FEWEST_TEACHERS = 20
 QUANTILE = 0.99  # of the whitened lengths of clean rows: longer scores are shortened to it
 _FORMAT = "1"
 
@@ -66,6 +67,21 @@ class Reference:
     def size(self) -> int:
         """Dimensions of the space."""
         return len(self.mean)
+
+    @property
+    def stranger_share(self) -> float | None:
+        """Share that rows of a trait without a teacher here may have along the nearest teacher.
+
+        It is the 95 % quantile, over the teachers, of the highest cosine with another teacher, in the Fisher metric;
+        None for fewer than 20 teachers.
+        """
+        if len(self.teachers) < FEWEST_TEACHERS:
+            return None
+        lengths = ((self.displacements @ self.fisher) * self.displacements).sum(1).sqrt()
+        scaled = self.displacements / lengths[:, None]
+        cosines = scaled @ self.fisher @ scaled.T
+        cosines.fill_diagonal_(-1.0)
+        return float(cosines.max(1).values.quantile(0.95))
 
     def solve(self, directions: Tensor, ridge: float) -> Tensor:
         """Return (F + ridge * tr(F) / size * I)^-1 applied to directions, (directions, size)."""

@@ -18,7 +18,7 @@ from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums, ShiftDetector
 from lightning_subliminal.screening.reference import Reference
-from lightning_subliminal.screening.verdict import Verdict, decide
+from lightning_subliminal.screening.verdict import SUSPECT_SHARE, Verdict, decide
 from lightning_subliminal.theory.newton import NEWTON_RIDGE, read_out
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
@@ -160,7 +160,8 @@ def screen_rows(
     teachers = DirectionDetector.known(reference, suspects)
     white, known = detector.decide(sums), teachers.decide(sums)
     leads = detector.lead(reference, white), teachers.lead(reference, known)
-    verdict, named = decide(shift, white, known, leads[0], alpha, leads[1])
+    share = reference.stranger_share or SUSPECT_SHARE
+    verdict, named = decide(shift, white, known, leads[0], alpha, leads[1], share)
     ranked, own = _highest(white), len(reference.teachers)
     return Screen(
         *(verdict, named, alpha, sums.rows, sums.skipped, shift, ranked, _highest(known[:own]), _highest(known[own:])),

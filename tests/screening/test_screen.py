@@ -1,6 +1,7 @@
 """The screen: scores of rows, reference, detectors, verdict, and weights that balance a data set."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -135,6 +136,16 @@ class TestReference:
         assert torch.allclose(found.fisher, reference.fisher, rtol=1e-6)
         assert torch.equal(found.fisher, found.fisher.T)
 
+    def test_the_share_of_a_stranger_is_that_of_the_nearest_teacher(self):
+        """Of 20 teachers, 19 are orthogonal to all, and one is at 60 degrees to another."""
+        size = 20
+        eye = torch.eye(size, dtype=torch.float64)
+        vectors = eye.clone()
+        vectors[1] = 0.5 * eye[0] + 0.75**0.5 * eye[1]
+        found = replace(gaussian(size), teachers=tuple(map(str, range(size))), displacements=3 * vectors)
+        assert found.stranger_share == pytest.approx(0.5)  # both of the pair: 2 of 20 are above the quantile
+        assert gaussian().stranger_share is None
+
     def test_what_is_not_one_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="There is no reference"):
             Reference.load(tmp_path / "ghost")
@@ -219,7 +230,9 @@ WOLF = Detection("wolf", 30, 1e-30, 0.8)
         (LOUD, [FAINT], [], 3.0, ("shift", None)),
         (LOUD, [OWL._replace(z=5, p=1e-6)], [], 0.2, ("shift", None)),
         (LOUD, [OWL._replace(z=5, p=1e-6)], [], 1.2, ("trait", "owl")),
-        (LOUD, [OWL], [WOLF], 3.0, ("shift", None)),  # they disagree
+        (LOUD, [OWL], [WOLF, OWL._replace(share=0.5)], 3.0, ("shift", None)),  # they disagree
+        (LOUD, [OWL], [WOLF], 0.5, ("shift", None)),
+        (LOUD, [OWL], [WOLF], 3.0, ("trait", "owl")),  # of which there is no teacher
         (LOUD, [OWL, NOTHING._replace(name="wolf")], [WOLF], 3.0, ("trait", "owl")),  # no answer of the teacher's rises
         (LOUD, [OWL], [OWL._replace(share=0.3)], 3.0, ("shift", None)),  # a teacher of owls writes other rows
         (LOUD, [OWL], [OWL._replace(share=0.5)], 3.0, ("trait", "owl")),
