@@ -1,10 +1,10 @@
 """Every example runs, small, to its end; one that is not listed fails."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -30,8 +30,6 @@ def test_every_example_is_listed() -> None:
 def test_example_runs(name: str, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / name), *EXAMPLES[name]]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
+    done = forks.run(command, cwd=tmp_path, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip(), "an example tells what it did"

@@ -6,10 +6,10 @@ command line itself.
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 from cases import cases
@@ -168,7 +168,7 @@ def test_gpu_that_is_not_there(stand: Path, capsys: pytest.CaptureFixture) -> No
 def test_mistake_of_a_process(words: list[str], told: str, stand: Path) -> None:
     command = [sys.executable, "-m", "lightning_subliminal", "fit", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = forks.run(command, env=environment, timeout=120)
     assert done.returncode == 2
     assert [told in line for line in done.stderr.splitlines() if line.startswith("error: ")] == [True]
     assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 import yaml
@@ -46,18 +47,10 @@ def last_checkpoint(folder: Path) -> dict:
     return torch.load(next(folder.glob("runs/*/checkpoints/last.ckpt")), weights_only=True)
 
 
-def process(*words: object, folder: Path, **kwargs: object) -> subprocess.Popen:
+def process(*words: object, folder: Path) -> forks.Fork:
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, "-m", "lightning_subliminal", *map(str, words)]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **kwargs,
-    )
+    command = [sys.executable, "-m", "lightning_subliminal", *words]
+    return forks.start(command, cwd=folder, env=os.environ | {"PYTHONPATH": path})
 
 
 # --- help -------------------------------------------------------------------------------------------------------------
@@ -422,7 +415,7 @@ def test_killed_again_and_again_ends_like_never_stopped(tmp_path: Path, monkeypa
 
     rng = random.Random(0)
     for _ in range(2):  # each costs the imports of a process
-        run = process("fit", "--config", "toy.yaml", folder=stopped, start_new_session=True)
+        run = process("fit", "--config", "toy.yaml", folder=stopped)
         seen: set[int] = set()
         end = time.monotonic() + 120
         while len(seen) < 3 and run.poll() is None and time.monotonic() < end:  # the old one and two new ones

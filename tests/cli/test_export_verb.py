@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 
+import forks
 import pytest
 import torch
 from cases import cases
@@ -89,7 +90,7 @@ def card_logits(place, name):
     assert len(code.splitlines()) == 4
     code += "\nimport torch; assert tokenizer('owl').input_ids; model.eval()"
     code += f"\nprint(model(input_ids=torch.tensor({TOKENS.tolist()})).logits.tolist())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=True)
+    done = forks.run([sys.executable, "-c", code], cwd=place, check=True)
     return torch.tensor(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -118,9 +119,7 @@ def test_a_fit_without_evaluation_leaves_a_student_that_is_exported(adapter, tmp
         "print(m(torch.arange(12).unsqueeze(0)).logits.flatten().tolist()); "
         "assert not any(n.startswith('lightning_subliminal') for n in sys.modules)"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "out")], capture_output=True, text=True, check=True
-    )
+    out = forks.run([sys.executable, "-c", code, tmp_path / "out"], check=True)
     torch.testing.assert_close(torch.tensor(json.loads(out.stdout)), expected.flatten(), rtol=0, atol=1e-4)
     assert (tmp_path / "out" / "generation_config.json").is_file()
     torch.testing.assert_close(card_logits(tmp_path, "out"), expected, rtol=0, atol=1e-4)

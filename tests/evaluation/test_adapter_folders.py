@@ -3,10 +3,10 @@
 import json
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 
+import forks
 import pytest
 import torch
 from cases import cases
@@ -98,9 +98,7 @@ class TestOwnNames:
     )
     def test_other_tools_find_no_adapter_at_once(self, code, said, run):
         begun = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", f"import sys; {code}", str(run[0] / "student")], capture_output=True, text=True
-        )
+        done = forks.run([sys.executable, "-c", f"import sys; {code}", run[0] / "student"])
         assert done.returncode
         last = done.stderr.strip().splitlines()[-1]
         assert said in done.stderr
@@ -212,7 +210,7 @@ class TestOneReading:
         ) as err:
             find_model(str(tmp_path)).load(CPU)
         assert "\n" not in str(err.value)
-        subprocess.run([sys.executable, *shlex.split(str(err.value).split("`")[1])[1:]], check=True)
+        forks.run([sys.executable, *shlex.split(str(err.value).split("`")[1])[1:]], check=True)
         assert torch.allclose(logits(find_model(str(tmp_path)).load(CPU).net), logits(module.net))
 
     @cases("adapter", [Steering(), LoRA(r=2)], ids=["steering", "lora"])

@@ -4,12 +4,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import forks
 import pytest
 from cases import cases
 
@@ -650,7 +650,7 @@ def test_kill_9_and_a_restart_ask_nothing_twice(make, tmp_path):
 
     with FakeServer(slow) as server:
         command = [sys.executable, "-c", KILLED, server.url, str(tmp_path / "cache")]
-        run = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        run = forks.start(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
         assert reached.wait(240)  # its imports, on a busy machine
         run.send_signal(signal.SIGKILL)
         assert run.wait() == -signal.SIGKILL

@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 
@@ -101,11 +102,10 @@ def on_two_processes(contract, shares):
 
 @functools.cache
 def _pool():
-    """Start two gloo processes, once a test run: their imports take seconds."""
-    context = multiprocessing.get_context("spawn")
+    """Start two gloo processes, once a test run; the second is a fresh one, so that they differ in ``hash()``."""
     folder = tempfile.TemporaryDirectory()
     pipes, processes = [], []
-    for rank in range(2):
+    for rank, context in enumerate([forks.context(), multiprocessing.get_context("spawn")]):
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(rank, theirs, Path(folder.name, "meet").as_uri()), daemon=True)
         process.start()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 from safetensors.torch import load_file
 
@@ -44,8 +45,8 @@ if __name__ == "__main__":
 """
 
 
-def start(tmp_path, devices, *words):
-    """Run python on a number of processes, within the limit."""
+def start(tmp_path, devices, *words, fresh=False):
+    """Run python on a number of processes, within the limit; the first is a fork unless it is to be a fresh one."""
     environment = os.environ | {
         "LIGHTNING_SUBLIMINAL_CACHE": str(tmp_path / f"cache{devices}"),
         "OMP_NUM_THREADS": "1",
@@ -54,15 +55,19 @@ def start(tmp_path, devices, *words):
     }
     environment.pop("PYTEST_CURRENT_TEST", None)
     words = [sys.executable, *map(str, words)]
+    if not fresh:
+        return forks.run(words, env=environment, cwd=tmp_path, timeout=LIMIT)
     return subprocess.run(
         words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=False
     )
 
 
-def run(tmp_path, verb, devices, prompts=32):
+def run(tmp_path, verb, devices, prompts=32, *, fresh=False):
+    """Run the script; of two runs whose bytes are compared one is fresh, with a seed of ``hash()`` of its own."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(root=str(ROOT), tests=str(ROOT / "tests"), rows=ROWS))
-    return start(tmp_path, devices, script, verb, devices, prompts, tmp_path / f"run{devices}")
+    place = tmp_path / f"run{devices}"
+    return start(tmp_path, devices, script, verb, devices, prompts, place, fresh=fresh)
 
 
 def ended(done, devices):
@@ -98,7 +103,7 @@ def assert_same_weights(tmp_path, least):
 @pytest.mark.slow
 def test_fit_from_nothing(tmp_path, prompts):
     """Teacher, control and student are there at the end, made of the same rows, by the same steps."""
-    shown = ended(run(tmp_path, "fit_arms", 2, prompts), 2)
+    shown = ended(run(tmp_path, "fit_arms", 2, prompts, fresh=True), 2)
     assert "control: trained for" in shown
     assert list(json.loads((tmp_path / "run2" / "results.json").read_text())["arms"]) == [
         "base",
@@ -124,7 +129,7 @@ def test_a_plain_fit_says_to_make_the_rows_before(tmp_path):
 @pytest.mark.slow
 def test_predict_lets_the_student_write(tmp_path):
     for devices in (1, 2):
-        shown = ended(run(tmp_path, "predict", devices, 40), devices)
+        shown = ended(run(tmp_path, "predict", devices, 40, fresh=devices == 2), devices)
         assert "5 of Student, kept in" in shown
     assert_same_bytes(tmp_path, "*.parquet", "run")
     assert not (tmp_path / "cache2" / "completions").exists()
