@@ -8,6 +8,7 @@ import pytest
 import yaml
 from cases import cases
 
+from lightning_subliminal import bases
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.plans.execution.scheduler import StageGraph
 from lightning_subliminal.plans.reading import parse_seeds, read_plan
@@ -16,6 +17,13 @@ from lightning_subliminal.plans.run import plan_cells
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = sorted(path.stem for path in (CONFIGS / "experiments").glob("*.yaml"))
 APART = ["battery", "digits_sweeps", "prediction", "smollm2", "targets"]  # not in the paper's plan: too long
+
+
+@pytest.fixture(autouse=True)
+def _bases_looked_up_once():
+    """As `run` does: a plan names its bases some thousand times."""
+    with bases.remembering():
+        yield
 
 
 @pytest.fixture

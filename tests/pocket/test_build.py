@@ -119,6 +119,7 @@ class TestShipped:
         assert not {"top_k", "top_p", "repetition_penalty", "temperature"} & set(told)
 
 
+@pytest.mark.slow
 @cases("name", SPEAKERS)
 def test_card_of_a_shipped_base(name):
     card = make_card(*bases.load(f"pocket/{name}"), prompts=128)
