@@ -1,5 +1,6 @@
 """fit, validate, test and predict: LightningCLI, with a folder for each run and killed runs resumed."""
 
+import copy
 import importlib
 import inspect
 import shlex
@@ -127,6 +128,7 @@ class LabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find the run's folder, and a checkpoint to resume from."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        self.config_dump = copy.deepcopy(config)  # which Lightning would dump again, for the hyperparameters
         given = self.config.trainer.default_root_dir
         if given is not None and "://" in str(given):
             raise InputError(f"trainer.default_root_dir is {given}: runs are kept in a local folder, choose one.")
