@@ -42,9 +42,9 @@ class OneLineParser(ArgumentParser):
         use_bounds()
         super().__init__(*args, **kwargs)
 
-    def format_help(self) -> str:
+    def format_help(self, *args: Any) -> str:
         """Return the help without the backspace by which jsonargparse joins ``--print_config`` and ``[=flags]``."""
-        return super().format_help().replace(" \b", "")
+        return super().format_help(*args).replace(" \b", "")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the error as an InputError; a nested parser leaves that to the outer one."""
