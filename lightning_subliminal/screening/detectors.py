@@ -13,12 +13,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import atomically
 from lightning_subliminal.screening.reference import Reference
 
 __all__ = ["Detection", "Detector", "DirectionDetector", "RunningSums", "ShiftDetector", "holm"]
@@ -69,6 +74,24 @@ class RunningSums:
         self.skipped += int((~usable).sum())
         self.rows += int(usable.sum())
         self.total += self.reference.shortened(scores[usable]).sum(0)
+
+    def save(self, path: Path) -> None:
+        """Write the sums, so that a screen that is stopped can resume; the reference is not written."""
+        counts = torch.tensor([self.rows, self.skipped])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomically(path, partial(save_file, {"total": self.total, "counts": counts}))
+
+    def resume(self, path: Path) -> int:
+        """Continue from sums that ``save`` wrote; return how many rows they are of, 0 if there is no whole file."""
+        try:
+            found = load_file(path)
+            total, (rows, skipped) = found["total"], found["counts"].tolist()
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return 0
+        if total.shape != self.total.shape:
+            return 0
+        self.total, self.rows, self.skipped = total, rows, skipped
+        return int(rows + skipped)
 
     @property
     def effective(self) -> float:

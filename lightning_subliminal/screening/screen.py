@@ -8,11 +8,14 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import catalogue_traits
@@ -123,6 +126,7 @@ def screen_rows(
     alpha: float = 0.01,
     shown: int = 5,
     advance: Callable[[int], None] | None = None,
+    partial_sums: Path | None = None,
 ) -> Screen:
     """Screen rows: does training a base on them move it, and towards what?
 
@@ -136,6 +140,8 @@ def screen_rows(
             traits and suspects together.
         shown: for how many answers transfer is predicted.
         advance: called with the number of rows scored, each time some were.
+        partial_sums: a file that is written after each chunk of rows, and removed at the end: a screen of the same rows
+            that finds it resumes there.
 
     Raises:
         InputError: if ``alpha`` is outside (0, 1), there are no rows, or the space is not the reference's.
@@ -147,11 +153,21 @@ def screen_rows(
             f"The reference is of layers {list(reference.layers)} with {reference.size} numbers a row, the model has "
             f"{list(space.layers)} with {space.size}: make a reference for this base."
         )
-    sums = RunningSums(reference)
-    for part in space.gradients(tokenizer, rows):
+    sums, rest = RunningSums(reference), iter(rows)
+    if partial_sums is not None and (read := sums.resume(partial_sums)):
+        for _ in islice(rest, read):
+            pass
+        say(f"screen    resumed after {read:,} rows")
+        if advance is not None:
+            advance(read)
+    for part in space.gradients(tokenizer, rest):
         sums.add(part.scores)
+        if partial_sums is not None:
+            sums.save(partial_sums)
         if advance is not None:
             advance(len(part.tokens))
+    if partial_sums is not None:
+        partial_sums.unlink(missing_ok=True)
     if sums.rows < FEWEST:
         skipped = f", {sums.skipped:,} have no completion or words that the base does not know" if sums.skipped else ""
         raise InputError(f"There are {sums.rows:,} rows to score{skipped}: expected at least {FEWEST}.")

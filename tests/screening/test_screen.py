@@ -285,6 +285,29 @@ class TestScreen:
         assert "clean" in own.lines()[0]
         assert own.as_json()["rows"] == own.rows
 
+    def test_a_stopped_screen_resumes(self, base, reference, clean, tmp_path, capsys):
+        """Sums of the first rows are kept when a later row is an error; the same rows give the same screen."""
+        kept = tmp_path / "sums.safetensors"
+
+        def stopped():
+            yield from clean
+            raise KeyboardInterrupt
+
+        many = [row for _ in range(5) for row in clean]  # more than a chunk
+        whole = screen_rows(*base, many, reference)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lightning_subliminal.theory.row_gradients.CHUNK", 1000)
+            with pytest.raises(KeyboardInterrupt):
+                screen_rows(*base, stopped(), reference, partial_sums=kept)
+        assert kept.is_file()
+        found = screen_rows(*base, many, reference, partial_sums=kept)
+        assert "resumed after 1,000 rows" in capsys.readouterr().out
+        assert not kept.exists()
+        assert found.rows == whole.rows
+        assert torch.allclose(found.movement, whole.movement, atol=1e-6)
+        kept.write_bytes(b"not a file of sums")
+        assert screen_rows(*base, clean, reference, partial_sums=kept).rows == len(clean)
+
     def test_mistakes(self, base, reference):
         with pytest.raises(InputError, match="expected a chance"):
             screen_rows(*base, [], reference, alpha=1.0)

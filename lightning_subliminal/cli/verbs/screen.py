@@ -80,7 +80,12 @@ def screen(
         screener = Screener(base, carrier, reference, suspect)
         task = bar.add_task("screen", total=limit)
         found = screen_file(
-            *(given, screener), alpha=alpha, limit=limit, tree=tree, advance=lambda count: bar.advance(task, count)
+            *(given, screener),
+            alpha=alpha,
+            limit=limit,
+            tree=tree,
+            advance=lambda count: bar.advance(task, count),
+            key=None if subject is None else next(iter(subject.digest.values())),
         )
         evidence = find_evidence(screener, found, rows, limit) if views else None
         cleaned = None if clean is None or found.named is None else clean_file(screener, found, rows, clean, seed)

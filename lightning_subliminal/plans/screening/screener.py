@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import RowsTree
@@ -65,9 +67,15 @@ class Screener:
         limit: int | None = None,
         tree: RowsTree | None = None,
         advance: Callable[[int], None] | None = None,
+        key: str | None = None,
     ) -> Screen:
-        """Screen rows, which are read once and not kept; arguments and errors as of ``screen_file``."""
+        """Screen rows, which are read once and not kept; arguments and errors as of ``screen_file``.
+
+        With a ``key``, the digest of the rows, a screen that was stopped resumes where its sums were last kept.
+        """
         rows = islice(rows, limit)
+        made = self.reference
+        known = [key, limit, made.base_digest, made.carrier, made.rows, list(made.layers)]
         return screen_rows(
             self.space,
             self.tokenizer,
@@ -76,6 +84,7 @@ class Screener:
             suspects=self.suspects,
             alpha=alpha,
             advance=advance,
+            partial_sums=None if key is None else cache_root() / "screens" / f"{digest(known)[:16]}.safetensors",
         )
 
 
@@ -91,6 +100,7 @@ def screen_file(
     device: torch.device | None = None,
     tree: RowsTree | None = None,
     advance: Callable[[int], None] | None = None,
+    key: str | None = None,
 ) -> Screen:
     """Screen a data set: does training a base on it move the base, and towards what?
 
@@ -105,6 +115,7 @@ def screen_file(
         device: as ``Screener`` takes it.
         tree: receives each row that is read, so that its root names what was screened.
         advance: called with the number of rows scored, each time some were.
+        key: digest of the rows; a screen of the same rows that was stopped resumes.
 
     Raises:
         InputError: if rows, base, reference or a suspect are wrong, or there are fewer than 100 rows.
@@ -113,7 +124,7 @@ def screen_file(
         raise InputError(f"`limit` is {limit}: expected at least 1.")
     found = read_rows(rows) if isinstance(rows, (str, Path)) else rows  # a missing file is reported before any work
     screener = base if isinstance(base, Screener) else Screener(base, carrier, reference, suspects, device)
-    return screener.screen(found, alpha, limit, tree, advance)
+    return screener.screen(found, alpha, limit, tree, advance, key)
 
 
 def _hashed(rows: Iterable[Row], tree: RowsTree) -> Iterator[Row]:
