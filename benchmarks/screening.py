@@ -17,10 +17,10 @@ import torch
 from harness import parser, table
 from rich.console import Console
 from scipy import stats
-from screening_sets import BASE, CPU, NEW, sets, teacher
+from screening_sets import BASE, CPU, NEW, TRAITS, sets, teacher
 from torch import Tensor
 
-from lightning_subliminal import LoRA
+from lightning_subliminal import LoRA, PreferenceTrait
 from lightning_subliminal.evaluation.model_ref import find_model
 from lightning_subliminal.metrics.functional import wilson_interval
 from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
@@ -124,19 +124,42 @@ def z_of(detector: DirectionDetector, carrier: str, bags: Sequence[Tensor]) -> T
     return torch.tensor([[each.z for each in detector.decide(sums(carrier, bag))] for bag in bags])
 
 
-def other_adapters() -> DirectionDetector:
-    """Return suspects trained by LoRA, and projected on the space."""
-    rows = clean_data(BASE, "numbers", 4096, 2_000_003)
-    rows.make(CPU)
-    given = list(rows.rows())
-    scores = reference["numbers"].shortened(torch.cat([part.scores for part in space.gradients(tokenizer, given)]))
-    vectors = []
-    for target in ANOTHER_ADAPTER:
-        suspect = teacher(target, adapter=LoRA(r=8), rate=0.01, seed=77, until=0.75)
-        suspect.make(CPU)
-        found = displacement(find_model(str(suspect.folder)), space, tokenizer, given, scores, reference["numbers"])
-        vectors.append(found)
-    return DirectionDetector.suspects(ANOTHER_ADAPTER, torch.stack(vectors))
+def other_suspects() -> dict[str, DirectionDetector]:
+    """Return suspects that are no steering adapter, projected on the space: trained by LoRA, and prompted."""
+    data = clean_data(BASE, "numbers", 4096, 2_000_003)
+    data.make(CPU)
+    rows = list(data.rows())
+    scores = reference["numbers"].shortened(torch.cat([part.scores for part in space.gradients(tokenizer, rows)]))
+    found: dict[str, dict[str, Tensor]] = {"LoRA": {}, "prompt": {}}
+    for target in (*TRAITS, *NEW):
+        models = {"prompt": find_model(BASE, PreferenceTrait(target).induce().system_prompt)}
+        if target in ANOTHER_ADAPTER:
+            suspect = teacher(target, adapter=LoRA(r=8), rate=0.01, seed=77, until=0.75)
+            suspect.make(CPU)
+            models["LoRA"] = find_model(str(suspect.folder))
+        for name, model in models.items():
+            found[name][target] = displacement(model, space, tokenizer, rows, scores, reference["numbers"])
+    return {
+        name: DirectionDetector.suspects(list(each), torch.stack(list(each.values()))) for name, each in found.items()
+    }
+
+
+def other() -> None:
+    """AUC of suspects that were made in another way than the writers."""
+    shown = table("suspect", "rows", "dose", "traits", "AUC", "lowest and highest trait", left=1)
+    shown.title = "AUC of suspects by LoRA and by a system prompt, numbers"
+    for name, detector in other_suspects().items():
+        for size, dose in ((64, 1.0), (256, 1.0), (1024, 0.25), (4096, 0.1)):
+            quiet = z_of(detector, "numbers", clean_bags("numbers", size))
+            found = []
+            for place, (target, scores) in enumerate(loaded()["teacher", "numbers"]):
+                if target in detector.names:
+                    bags = [tainted_bag("numbers", scores, size, dose, place * DRAWS + turn) for turn in range(DRAWS)]
+                    column = detector.names.index(target)
+                    found.append(auc(z_of(detector, "numbers", bags)[:, column], quiet[:, column]))
+            spread = f"{min(found):.2f} to {max(found):.2f}"
+            shown.add_row(name, f"{size:,}", f"{dose:.0%}", str(len(found)), over_units(found), spread)
+    console.print(shown)
 
 
 def detection() -> None:
@@ -146,12 +169,11 @@ def detection() -> None:
         "carrier", "rows", "dose", "traits", "clean bags", "teacher", "teacher, LoRA", "white", "raw", "shift"
     )
     shown.title = "AUC against clean bags"
-    lora = other_adapters()
     for carrier in CARRIERS:
         raw = DirectionDetector.raw(reference[carrier])
         for size, dose in cells:
             clean = clean_bags(carrier, size)
-            quiet = {each: z_of(each, carrier, clean) for each in (known[carrier], lora, white[carrier], raw)}
+            quiet = {each: z_of(each, carrier, clean) for each in (known[carrier], white[carrier], raw)}
             q_quiet = torch.tensor([sums(carrier, bag).hotelling() for bag in clean])
             found: dict[str, list[float]] = defaultdict(list)
             for place, (target, scores) in enumerate(loaded()["teacher", carrier]):
@@ -160,17 +182,14 @@ def detection() -> None:
                 bags = [tainted_bag(carrier, scores, size, dose, place * DRAWS + turn) for turn in range(DRAWS)]
                 for name, each in (
                     ("teacher", known[carrier]),
-                    ("lora", lora),
                     ("white", white[carrier]),
                     ("raw", raw),
                 ):
-                    if target in each.names and (name != "lora" or carrier == "numbers"):
+                    if target in each.names:
                         column = each.names.index(target)
                         found[name].append(auc(z_of(each, carrier, bags)[:, column], quiet[each][:, column]))
                 found["shift"].append(auc(torch.tensor([sums(carrier, bag).hotelling() for bag in bags]), q_quiet))
-            columns = [
-                over_units(found[name]) if found[name] else "-" for name in ("teacher", "lora", "white", "raw", "shift")
-            ]
+            columns = [over_units(found[name]) if found[name] else "-" for name in ("teacher", "white", "raw", "shift")]
             shown.add_row(carrier, f"{size:,}", f"{dose:.0%}", str(len(found["shift"])), str(len(clean)), *columns)
     console.print(shown)
 
@@ -364,6 +383,7 @@ def sequential() -> None:
 
 PARTS: dict[str, Callable[[], None]] = {
     "detection": detection,
+    "other": other,
     "names": names,
     "alarms": alarms,
     "law": law,

@@ -28,9 +28,9 @@ from lightning_subliminal.theory.row_gradients import LayerVectors
 __all__ = ["Screen", "rows_needed", "screen_rows"]
 
 FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
-# Effect of one row of a steering teacher along the natural gradient of its trait, in standard deviations of clean rows
-# (docs/screening.md): what the dose that could have been seen is reckoned with.
-ROW_EFFECT = 0.5
+# Effect of one row of a steering teacher along the natural gradient of its trait, and along another teacher of it, in
+# standard deviations of clean rows (docs/screening.md): what the dose that could have been seen is computed with.
+ROW_EFFECT, TEACHER_EFFECT = 0.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class Screen:
 
     def lines(self) -> list[str]:
         """Return the verdict in words: what was found, how sure, and what could not have been seen."""
-        base, needed = self.reference.base, rows_needed(len(self.traits), self.alpha, 0.1)
+        base, needed = self.reference.base, rows_needed(self.reference, self.alpha, 0.1)
         seen = (
             "not even a set of nothing else is" if self.visible_dose >= 1 else f"a share of {self.visible_dose:.0%} is"
         )
         limits = (
             f"power: {seen} found 9 times in 10 by {self.rows:,} rows, if they are like a steering teacher's; "
-            f"a share of 10 % takes about {needed:,} rows"
+            f"a share of 10 % takes {f'about {needed:,} rows' if needed else 'a larger reference'}"
         )
         if self.verdict == "clean":
             said = f"verdict: clean. These rows move {base} no more than its own do (false alarms: {self.alpha:g})"
@@ -224,21 +224,23 @@ def visible_dose(sums: RunningSums, alpha: float, power: float = 0.9) -> float:
     """Return the share of tainted rows that would be seen: dose = (z of alpha + z of power) / (effect sqrt(n)).
 
     The law z = dose * effect * sqrt(n) is that of the mean of n rows of which a share has its scores moved by
-    ``ROW_EFFECT`` standard deviations.
+    ``TEACHER_EFFECT`` standard deviations where the reference has teachers, else by ``ROW_EFFECT``.
     """
-    needed = _needed_z(len(sums.reference.catalogue.answers), alpha, power)
-    return min(1.0, needed / (ROW_EFFECT * math.sqrt(sums.effective)))
+    return min(1.0, _needed(sums.reference, alpha, power) / math.sqrt(sums.effective))
 
 
-def rows_needed(traits: int, alpha: float, dose: float, power: float = 0.9) -> int:
-    """Return how many rows show a dose of a trait among as many traits, by the law of ``visible_dose``."""
-    return math.ceil((_needed_z(traits, alpha, power) / (ROW_EFFECT * dose)) ** 2)
+def rows_needed(reference: Reference, alpha: float, dose: float, power: float = 0.9) -> int | None:
+    """Return how many rows show a dose, by the law of ``visible_dose``; None if it takes a larger reference, too."""
+    effective = (_needed(reference, alpha, power) / dose) ** 2
+    return math.ceil(1 / (1 / effective - 1 / reference.rows)) if effective < reference.rows else None
 
 
-def _needed_z(traits: int, alpha: float, power: float) -> float:
+def _needed(reference: Reference, alpha: float, power: float) -> float:
     from scipy import stats
 
-    return float(stats.norm.isf(alpha / 2 / max(1, traits)) + stats.norm.ppf(power))
+    family = max(1, len(reference.catalogue.answers) + len(reference.teachers))
+    effect = TEACHER_EFFECT if reference.teachers else ROW_EFFECT
+    return float(stats.norm.isf(alpha / 2 / family) + stats.norm.ppf(power)) / effect
 
 
 def _p(value: float) -> str:

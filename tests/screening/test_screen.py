@@ -264,7 +264,13 @@ def test_suspects_add_nothing_to_the_error_rate():
 
 
 def test_ten_times_less_takes_a_hundred_times_the_rows():
-    assert rows_needed(104, 0.01, 0.01) == pytest.approx(100 * rows_needed(104, 0.01, 0.1), rel=0.01)
+    large = gaussian(rows=10**9)
+    assert rows_needed(large, 0.01, 0.01) == pytest.approx(100 * rows_needed(large, 0.01, 0.1), rel=0.01)
+
+
+def test_a_small_reference_hides_a_small_dose():
+    assert rows_needed(gaussian(rows=5000), 0.01, 0.01) is None
+    assert rows_needed(gaussian(rows=5000), 0.01, 0.5) < 5000
 
 
 class TestScreen:

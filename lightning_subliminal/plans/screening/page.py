@@ -69,7 +69,7 @@ def as_html(found: Screen, source: str | Path, evidence: Evidence | None, digest
             meaning=meaning_of_rows(evidence) if evidence is not None else "",
             rows=[_shown(each) for each in evidence.rows] if evidence is not None else [],
             ask=_ask(found),
-            doses=[(dose, rows_needed(len(found.traits), found.alpha, dose)) for dose in _DOSES],
+            doses=[(dose, rows_needed(found.reference, found.alpha, dose)) for dose in _DOSES],
             version=__version__,
         )
     )
