@@ -180,11 +180,7 @@ def detection() -> None:
                 if len(scores) < 2 * size * dose:
                     continue
                 bags = [tainted_bag(carrier, scores, size, dose, place * DRAWS + turn) for turn in range(DRAWS)]
-                for name, each in (
-                    ("teacher", known[carrier]),
-                    ("white", white[carrier]),
-                    ("raw", raw),
-                ):
+                for name, each in (("teacher", known[carrier]), ("white", white[carrier]), ("raw", raw)):
                     if target in each.names:
                         column = each.names.index(target)
                         found[name].append(auc(z_of(each, carrier, bags)[:, column], quiet[each][:, column]))
