@@ -35,11 +35,7 @@ class RowScreen:
     Raises:
         InputError: if the reference is of another base, or its catalogue lacks a trait.
 
-    Example:
-        >>> screen = RowScreen(reference, "pocket/a", ["owl"])                          # doctest: +SKIP
-        >>> table = datasets.Dataset.from_json("rows.jsonl")                            # doctest: +SKIP
-        >>> table = table.map(screen.scores, batched=True, batch_size=1000)             # doctest: +SKIP
-        >>> table.sort("z_owl", reverse=True)                                           # doctest: +SKIP
+    ``docs/how-to/screen.md`` has an example.
     """
 
     def __init__(self, reference: Reference | Path, base: str, traits: Sequence[str]) -> None:

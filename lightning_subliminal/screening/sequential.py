@@ -23,12 +23,12 @@ from lightning_subliminal.core.rows import Row
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 
-__all__ = ["Evidence", "SequentialTest", "likelihood_ratios"]
+__all__ = ["SuspectEvidence", "SequentialTest", "likelihood_ratios"]
 
 DOSES = (0.05, 0.2, 0.6)  # shares of tainted rows, which evidence is averaged over
 
 
-class Evidence(NamedTuple):
+class SuspectEvidence(NamedTuple):
     """What a sequential test says of one suspect.
 
     Attributes:
@@ -120,7 +120,9 @@ class SequentialTest:
         """Whether any suspect was detected."""
         return bool(self._first)
 
-    def evidence(self) -> list[Evidence]:
+    def evidence(self) -> list[SuspectEvidence]:
         """Return the evidence of each suspect, in their order."""
         logs = (self._log.logsumexp(1) - math.log(len(self.doses))).tolist()
-        return [Evidence(name, value, self._first.get(name)) for name, value in zip(self.names, logs, strict=True)]
+        return [
+            SuspectEvidence(name, value, self._first.get(name)) for name, value in zip(self.names, logs, strict=True)
+        ]

@@ -193,7 +193,7 @@ VERB = Group(
                 "screen rows.jsonl --base pocket/a --carrier code --alpha 0.001 --json",
                 "screen rows.jsonl --base pocket/a --suspect owl=teachers/owl",
                 "screen rows.jsonl --base pocket/a --clean balanced.jsonl",
-                "screen rows.jsonl --base pocket/a --out screens --html screen.html --sarif screen.sarif",
+                "screen rows.jsonl --base pocket/a --html screen.html --sarif screen.sarif",
             ],
             ["FILE"],
             [
