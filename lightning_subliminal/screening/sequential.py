@@ -23,7 +23,7 @@ from lightning_subliminal.core.rows import Row
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 
-__all__ = ["SuspectEvidence", "SequentialTest", "likelihood_ratios"]
+__all__ = ["SequentialTest", "SuspectEvidence", "likelihood_ratios"]
 
 DOSES = (0.05, 0.2, 0.6)  # shares of tainted rows, which evidence is averaged over
 
