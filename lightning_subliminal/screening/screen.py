@@ -71,7 +71,9 @@ class Screen:
         """Return the verdict in words: what was found, how sure, and what could not have been seen."""
         base, needed = self.reference.base, rows_needed(self.reference, self.alpha, 0.1)
         seen = (
-            "not even a set of nothing else is" if self.visible_dose >= 1 else f"a share of {self.visible_dose:.0%} is"
+            "not even a set of nothing else is"
+            if self.visible_dose >= 1
+            else f"a share of {100 * self.visible_dose:.0f} % is"
         )
         limits = (
             f"power: {seen} found 9 times in 10 by {self.rows:,} rows, if they are like a steering teacher's; "
