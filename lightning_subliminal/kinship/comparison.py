@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.bases.tokenizers import same_vocabulary
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.evaluation import ModelRef
 from lightning_subliminal.kinship.closeness import Closeness, behaviour
 from lightning_subliminal.kinship.logits import LogitTest, by_logits, random_tokens
@@ -63,7 +64,7 @@ class Kinship:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        fields: dict[str, Any] = _finite(dataclasses.asdict(self))
+        fields: dict[str, Any] = finite(dataclasses.asdict(self))
         return fields | {"level": LEVEL}
 
 
@@ -196,15 +197,6 @@ def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, 
         closeness = behaviour(first.net, second.net, first.tokenizer, inputs, seed)
     verdict, says = judge(weights, moved, activations)
     return Kinship(first.name, second.name, weights, moved, activations, logits, closeness, verdict, says, tuple(notes))
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that are not finite, such as the correlation of two units, by None: JSON has none."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _logits(net: Any, input_ids: Tensor) -> Tensor:

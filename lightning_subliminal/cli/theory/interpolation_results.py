@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lightning_subliminal.cli.theory.saved import finite
+from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.core.plots import ARMS, GREY, SERIES, panels
 
 __all__ = ["Interpolation", "Merge", "Point", "csv_table", "draw_interpolation", "merge_table", "point_table"]

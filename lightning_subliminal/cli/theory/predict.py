@@ -10,12 +10,13 @@ import torch
 from rich.table import Table
 
 from lightning_subliminal import bases
-from lightning_subliminal.cli.theory.saved import finite, save_results
+from lightning_subliminal.cli.theory.saved import save_results
 from lightning_subliminal.core.cache import writable_folder
 from lightning_subliminal.core.chat.encoding import check_known
 from lightning_subliminal.core.console import hush, progress, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest, file_digest
+from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.core.plots import ARMS, GREY, RED, panels
 from lightning_subliminal.core.rows import Row, completion_text
 from lightning_subliminal.formats import read_rows

@@ -1,7 +1,6 @@
 """Results of the theory commands in one folder: JSON, a table as CSV, a picture, and their lineage."""
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from lightning_subliminal.core.io.files import write_csv
 from lightning_subliminal.core.rows import atomically
 from lightning_subliminal.lineage import Material, write_record
 
-__all__ = ["finite", "save_results"]
+__all__ = ["save_results"]
 
 
 def save_results(
@@ -41,12 +40,3 @@ def save_results(
     files = ("results.json", table[0], picture[0])
     write_record(folder, kind, settings, materials, files=files)
     say(f"saved to {folder}: {', '.join(files)}")
-
-
-def finite(value: Any) -> Any:
-    """Return JSON-able data with null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

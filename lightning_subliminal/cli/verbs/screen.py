@@ -58,12 +58,13 @@ def screen(
 
     from lightning_subliminal.core.cache import writable_folder
     from lightning_subliminal.core.console import aside, hush, progress, say
+    from lightning_subliminal.core.io.files import finite
     from lightning_subliminal.formats import read_rows
     from lightning_subliminal.lineage import RowsTree
     from lightning_subliminal.plans.screening import Screener, screen_file
     from lightning_subliminal.plans.screening.cleaning import clean_file
     from lightning_subliminal.plans.screening.evidence import find_evidence
-    from lightning_subliminal.plans.screening.record import check_subject, finite, subject_of, write_screen_result
+    from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
 
     hush()
     views = {name: path for name, path in (("html", html), ("sarif", sarif)) if path is not None}

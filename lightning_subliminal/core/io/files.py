@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,7 @@ __all__ = [
     "atomically",
     "csv_text",
     "file_stamp",
+    "finite",
     "is_still_what_was_opened",
     "open_plain",
     "parse_json",
@@ -250,3 +252,12 @@ def replace(temporary: Path, path: Path) -> None:
     if is_special(path):
         raise InputError(f"{path} is not a regular file, and is not replaced by one: choose another name.")
     os.replace(temporary, path)
+
+
+def finite(value: Any) -> Any:
+    """Return JSON-able data with null for numbers that are not finite: JSON has none."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

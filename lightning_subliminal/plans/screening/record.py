@@ -1,18 +1,17 @@
 """A screen in the lineage: an in-toto test result about the bytes that were screened, for one base."""
 
 import hashlib
-import math
 from pathlib import Path
-from typing import Any
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.lineage import Material, RowsTree, result_statement, source_material, write_statement
 from lightning_subliminal.lineage.names import RESULTS
 from lightning_subliminal.lineage.test_results import file_name
 from lightning_subliminal.screening import Reference, Screen
 
-__all__ = ["check_subject", "finite", "subject_of", "write_screen_result"]
+__all__ = ["check_subject", "subject_of", "write_screen_result"]
 
 _URN = "urn:x-lightning-subliminal:"
 MOST_UNSCORED = 0.01  # share of rows without a score, above which a clean verdict is not about the data set
@@ -87,15 +86,6 @@ def write_screen_result(
     path = folder / RESULTS / f"{file_name(name)}.json"
     write_statement(path, statement)
     return path
-
-
-def finite(value: Any) -> Any:
-    """Return JSON-able data with null in place of what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _doubts(found: Screen, tree: RowsTree | None, limit: int | None) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from lightning_subliminal.audit.rules import Rule
 from lightning_subliminal.audit.views.sarif import artifact_location, fingerprint, message_text, sarif_log
+from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.plans.screening.evidence import Evidence, ShownRow
-from lightning_subliminal.plans.screening.record import finite
 from lightning_subliminal.screening import Screen
 
 __all__ = ["FOUND", "RULES", "as_sarif", "meaning_of_rows"]
