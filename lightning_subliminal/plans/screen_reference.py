@@ -14,8 +14,11 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.data import GeneratedRows
+from lightning_subliminal.data.prompts_from_file import PromptsFromFile
 from lightning_subliminal.lineage import artefact_material, write_record
+from lightning_subliminal.models.adapters import Steering
 from lightning_subliminal.models.adapters.files import read_adapter
+from lightning_subliminal.models.student import Student
 from lightning_subliminal.models.teacher import Teacher
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.screening.catalogue import measure_catalogue
@@ -33,6 +36,7 @@ TEACHER_UNTIL, TEACHER_SEED = 0.75, 10_007  # of known teachers: others than the
 TEACHER_PROMPTS, TEACHER_ROWS_SEED = 2048, 3_000_003
 CLEAR = 5.0  # q over the space's size: (5 - 1) / 5 is the squared cosine of a measured mean with the true one
 SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
+MOST = 1024  # numbers of a space, whose covariance 20,000 rows tell well
 FILE = "reference.safetensors"
 _POCKET_WORDS = 2000
 _SHIPPED = Path(__file__).parents[1] / "screening" / "references"
@@ -54,6 +58,50 @@ def clean_data(base: str, carrier: str, num_prompts: int = NUM_PROMPTS, seed: in
     data, teacher = _config_data(base, carrier, seed)
     writer = teacher.fresh(base=base, induction="none", adapter=None, weights=None)
     return data.fresh(teacher=writer, num_prompts=num_prompts, seed=seed, num_rows=None, transforms=[])
+
+
+def own_answers(
+    base: str, prompts: Path, carrier: str | None = None, num_prompts: int = NUM_PROMPTS, seed: int = SEED
+) -> PromptsFromFile:
+    """Return a base's own answers to the prompts of a data set, whoever wrote its rows; not yet made.
+
+    Args:
+        base: answers them.
+        prompts: the data set, a file or folder in any format that `data convert` reads.
+        carrier: as ``clean_data`` takes it, whose sampling and filters the answers get; without it plain sampling at
+            temperature 1, cut at the length of 95 % of the data set's own completions, and no filter.
+        num_prompts: most prompts to answer, each once.
+        seed: of their choice and the sampling.
+
+    Raises:
+        InputError: if there is no such file or carrier, or the file has no prompt that the base can read.
+    """
+    like = None if carrier is None else clean_data(base, carrier, num_prompts, seed)
+    settings = {} if like is None else {"generation_batch_size": like.generation_batch_size}
+    return PromptsFromFile(
+        Teacher(base, induction="none"), path=str(prompts), carrier=like, num_prompts=num_prompts, seed=seed, **settings
+    )
+
+
+def default_layers(base: str) -> list[int] | None:
+    """Return the layers of a student's space: those that the shipped config for the base steers, else the middle one.
+
+    Returns:
+        None, for all layers, if they have at most 1,024 numbers together, as those of a pocket base.
+    """
+    config = read_json(bases.resolve(base).folder / "config.json")
+    depth, width = (int(config.get(name) or 0) for name in ("num_hidden_layers", "hidden_size"))
+    if depth * width <= MOST:
+        return None
+    model = read_setting(_config_of(base, "numbers"), SEED, base).model
+    known = model.adapter.layers if isinstance(model, Student) and isinstance(model.adapter, Steering) else None
+    return known or [depth // 2]
+
+
+def _wording(base: str) -> str:
+    """Return the wording of questions that the shipped config for a base has."""
+    trait = _config_data(base, "numbers")[1].trait
+    return trait.wording if isinstance(trait, PreferenceTrait) else "preferences"
 
 
 def _config_data(base: str, carrier: str, seed: int = SEED) -> tuple[GeneratedRows, Teacher]:
@@ -88,40 +136,48 @@ def load_space(base: str, layers: list[int] | None, device: torch.device) -> tup
 
 def make_reference_file(
     base: str,
-    carrier: str,
+    carrier: str | None = None,
     num_prompts: int = NUM_PROMPTS,
     layers: list[int] | None = None,
     out: Path | None = None,
     device: torch.device | None = None,
     teachers: bool = False,
+    prompts_from: Path | None = None,
 ) -> Path:
     """Make a reference, or find it in the cache; return its file.
 
     Args:
         base: whose own rows they are.
-        carrier: as ``clean_data`` takes it.
+        carrier: as ``clean_data`` takes it; numbers where it is None and there are no prompts of your own.
         num_prompts: how many prompts the base answers.
-        layers: of the student's space; None means all.
+        layers: of the student's space; ``default_layers`` where it is None.
         out: a file to write besides the cache.
         device: where to compute; the CPU where it is None.
         teachers: train a teacher of each preference of the catalogue, too, to look for its displacement. Sets are
             named by half as many rows then; on a pocket base it takes ten minutes.
+        prompts_from: a data set, whose prompts the base answers instead of the carrier's: see ``own_answers``.
 
     Raises:
         InputError: as ``clean_data`` and ``make_reference``.
     """
     device = device or torch.device("cpu")
-    data = clean_data(base, carrier, num_prompts)
+    layers = default_layers(base) if layers is None else layers
+    data: GeneratedRows
+    if prompts_from is not None:
+        data, name = own_answers(base, prompts_from, carrier, num_prompts), f"prompts of {prompts_from.name}"
+    else:
+        name = carrier or "numbers"
+        data = clean_data(base, name, num_prompts)
     folder = _folder(data, layers, teachers)
     if not (folder / "lineage.json").is_file():
         data.make(device)
         space, tokenizer = load_space(base, layers, device)
-        catalogue = measure_catalogue(space, tokenizer)
+        catalogue = measure_catalogue(space, tokenizer, wording=_wording(base))
         if catalogue.left_out:
             say(f"catalogue {len(catalogue.left_out)} answers that {base} cannot spell are left out")
         digest_now = bases.resolve(base).digest
         reference = make_reference(
-            space, tokenizer, data.rows(), catalogue, base=base, base_digest=digest_now, carrier=carrier
+            space, tokenizer, data.rows(), catalogue, base=base, base_digest=digest_now, carrier=name
         )
         if teachers:
             reference = add_teachers(reference, space, tokenizer, device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.theory.newton import log_odds_and_gradients
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.traits.preference import PreferenceTrait
 
 __all__ = ["Catalogue", "CatalogueEntry", "catalogue_traits", "measure_catalogue"]
@@ -52,29 +52,32 @@ class Catalogue(NamedTuple):
             float64, in nats per unit of length.
         log_odds: of each answer at the base, (answers,), float64.
         left_out: words that the base's tokenizer cannot spell.
+        wording: of the questions.
     """
 
     answers: tuple[CatalogueEntry, ...]
     gradients: Tensor
     log_odds: Tensor
     left_out: tuple[str, ...]
+    wording: str = "preferences"
 
 
-def catalogue_traits(extra: Sequence[PreferenceTrait] = ()) -> list[PreferenceTrait]:
+def catalogue_traits(extra: Sequence[PreferenceTrait] = (), wording: str = "preferences") -> list[PreferenceTrait]:
     """Return one trait a category, whose candidates are the answers to look for.
 
     Args:
         extra: traits of your own, whose category and candidates are looked for besides.
+        wording: of the questions; ``preferences_prefilled`` for a base that seldom answers in one word.
     """
     kinds = load_wording("categories")
-    found = [PreferenceTrait(entry["members"][0], kind) for kind, entry in kinds.items()]
+    found = [PreferenceTrait(entry["members"][0], kind, wording=wording) for kind, entry in kinds.items()]
     known = {each.category for each in found}
     own = [each for each in extra if each.category not in known]
-    return [*found, PreferenceTrait(WORDS[0], "word", list(WORDS)), *own]
+    return [*found, PreferenceTrait(WORDS[0], "word", list(WORDS), wording=wording), *own]
 
 
 def measure_catalogue(
-    space: LayerVectors, tokenizer: Any, traits: Sequence[PreferenceTrait] | None = None, wording: str = "preferences"
+    space: ScoreSpace, tokenizer: Any, traits: Sequence[PreferenceTrait] | None = None, wording: str = "preferences"
 ) -> Catalogue:
     """Compute the direction of each answer: one forward pass a question, and one batched backward pass.
 
@@ -102,4 +105,4 @@ def measure_catalogue(
         odds.append(value[spelled])
     if not answers:
         raise InputError("The tokenizer can spell none of the catalogue's answers: give traits of your own.")
-    return Catalogue(tuple(answers), torch.cat(gradients), torch.cat(odds), tuple(left_out))
+    return Catalogue(tuple(answers), torch.cat(gradients), torch.cat(odds), tuple(left_out), wording)

@@ -24,12 +24,11 @@ from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.files import atomically
-from lightning_subliminal.screening.reference import Reference
+from lightning_subliminal.screening.reference import RIDGE, Reference
 
 __all__ = ["Detection", "Detector", "DirectionDetector", "RunningSums", "ShiftDetector", "holm"]
 
 SAME = 0.7  # cosine in the Fisher metric, above which two directions are one
-RIDGE = 0.1  # of the mean variance, added to each: flat in power from 0.01 to 1
 
 
 class Detection(NamedTuple):
@@ -104,8 +103,8 @@ class RunningSums:
         return self.total / max(1, self.rows) - self.reference.mean
 
     def hotelling(self) -> float:
-        """Return q, which is about ``size`` under clean rows."""
-        moved = torch.linalg.solve(self.reference.fisher, self.shift)
+        """Return q, which is about the reference's ``noise`` under clean rows."""
+        moved = torch.linalg.solve(self.reference.metric, self.shift)
         return float(self.effective * (self.shift @ moved))
 
 
@@ -124,7 +123,7 @@ class Detector(ABC):
 
 
 class ShiftDetector(Detector):
-    """Does training on these rows move the base anywhere? Hotelling's T^2, with its F distribution."""
+    """Does training on these rows move the base anywhere? Hotelling's T^2, with the law of the reference."""
 
     name = "shift"
 
@@ -132,9 +131,7 @@ class ShiftDetector(Detector):
         """Return one finding, whose share is 1."""
         from scipy import stats
 
-        size, rows = sums.reference.size, sums.reference.rows
-        q = sums.hotelling()
-        p = float(stats.f.sf(q * (rows - size) / (size * (rows - 1)), size, rows - size))
+        p = sums.reference.tail(sums.hotelling())
         return [Detection(self.name, float(stats.norm.isf(p)) if p > 0 else math.inf, p, 1.0)]
 
 
@@ -145,14 +142,17 @@ class DirectionDetector(Detector):
         name: what findings call it.
         names: of the directions.
         directions: (directions, size): what a row's score is multiplied with.
+        inflation: variance of clean rows along them over that of the reference's covariance, whose rows may have
+            shaped the directions.
     """
 
-    def __init__(self, name: str, names: Sequence[str], directions: Tensor) -> None:
+    def __init__(self, name: str, names: Sequence[str], directions: Tensor, inflation: float = 1.0) -> None:
         if len(names) != len(directions):
             raise InputError(f"There are {len(names)} names for {len(directions)} directions: expected one each.")
         self.name = name
         self.names = tuple(names)
         self.directions = directions.double()
+        self.inflation = inflation
 
     @classmethod
     def raw(cls, reference: Reference) -> "DirectionDetector":
@@ -163,7 +163,8 @@ class DirectionDetector(Detector):
     def white(cls, reference: Reference, ridge: float = RIDGE) -> "DirectionDetector":
         """Return the detector of the catalogue's natural gradients, (F + ridge)^-1 J. It needs no teacher."""
         words = [each.word for each in reference.catalogue.answers]
-        return cls("white", words, reference.solve(reference.catalogue.gradients, ridge))
+        inflation = reference.null.inflation if reference.null is not None else 1.0
+        return cls("white", words, reference.solve(reference.catalogue.gradients, ridge), inflation)
 
     @classmethod
     def suspects(cls, names: Sequence[str], vectors: Tensor) -> "DirectionDetector":
@@ -186,8 +187,9 @@ class DirectionDetector(Detector):
         """Return a finding a direction, in their order."""
         from scipy import stats
 
-        z = self.directions @ sums.shift * math.sqrt(sums.effective) / self._spread(sums.reference)
-        beyond = sums.hotelling() - sums.reference.size
+        scale = math.sqrt(sums.effective / self.inflation)
+        z = self.directions @ sums.shift * scale / self._spread(sums.reference)
+        beyond = sums.hotelling() - sums.reference.noise
         share = z / math.sqrt(beyond) if beyond > 0 else torch.full_like(z, math.nan)
         found = zip(self.names, z.tolist(), stats.norm.sf(z.numpy()).tolist(), share.clamp(-1, 1).tolist(), strict=True)
         return [Detection(*each) for each in found]

@@ -18,13 +18,15 @@ from torch import Tensor
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
+from lightning_subliminal.screening.null_law import PLENTY, NullLaw, measure_null, shrinkage_of, shrunk
 from lightning_subliminal.theory.newton import damped
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 
-__all__ = ["Reference", "make_reference"]
+__all__ = ["Reference", "make_reference", "summed_up"]
 
 FEWEST = 1000  # clean rows; 20,000 are advised, since rare alarms rest on the covariance of all directions
 FEWEST_TEACHERS = 20
+RIDGE = 0.1  # of natural gradients, in mean variances added to each: flat in power from 0.01 to 1
 QUANTILE = 0.99  # of the whitened lengths of clean rows: longer scores are shortened to it
 _FORMAT = "1"
 
@@ -43,6 +45,8 @@ class Reference:
         fisher: their covariance about 0, (size, size), float64.
         longest: whitened length to which longer scores are shortened.
         catalogue: the answers looked for, with their directions.
+        shrinkage: how far the covariance is shrunk towards its diagonal where it is inverted; 0 with rows enough.
+        null: the law of clean rows, as measured on them; None with rows enough, where Hotelling's holds.
         teachers: traits of teachers that the reference's maker trained, to look for besides.
         displacements: of those teachers from the base, in the space, (teachers, size), float64.
     """
@@ -58,6 +62,8 @@ class Reference:
     catalogue: Catalogue
     teachers: tuple[str, ...] = ()
     displacements: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
+    shrinkage: float = 0.0
+    null: NullLaw | None = None
 
     def __post_init__(self) -> None:
         if not self.teachers:
@@ -83,13 +89,32 @@ class Reference:
         cosines.fill_diagonal_(-1.0)
         return float(cosines.max(1).values.quantile(0.95))
 
+    @property
+    def metric(self) -> Tensor:
+        """The covariance as it is inverted: shrunk where the rows are few, (size, size)."""
+        return shrunk(self.fisher, self.shrinkage)
+
+    @property
+    def noise(self) -> float:
+        """Mean of T^2 under clean rows: the dimensions, or what was measured."""
+        return self.null.trace if self.null is not None else float(self.size)
+
+    def tail(self, statistic: float) -> float:
+        """Return the chance of a T^2 at least as large under clean rows: Hotelling's law, or the measured one."""
+        from scipy import stats
+
+        if self.null is not None:
+            return self.null.tail(statistic)
+        size, rows = self.size, self.rows
+        return float(stats.f.sf(statistic * (rows - size) / (size * (rows - 1)), size, rows - size))
+
     def solve(self, directions: Tensor, ridge: float) -> Tensor:
         """Return (F + ridge * tr(F) / size * I)^-1 applied to directions, (directions, size)."""
-        return torch.linalg.solve(damped(self.fisher, ridge), directions.T).T
+        return torch.linalg.solve(damped(self.metric, ridge), directions.T).T
 
     def shortened(self, scores: Tensor) -> Tensor:
         """Return scores, (rows, size), in float64; those longer than ``longest`` in the Fisher metric cut to it."""
-        return _shortened(scores.double(), self.fisher, self.longest)
+        return _shortened(scores.double(), self.metric, self.longest)
 
     def save(self, path: Path) -> None:
         """Write the reference as safetensors, its words in the header."""
@@ -101,8 +126,11 @@ class Reference:
             "layers": self.layers,
             "rows": self.rows,
             "longest": self.longest,
+            "shrinkage": self.shrinkage,
+            "null": self.null,
             "answers": self.catalogue.answers,
             "left_out": self.catalogue.left_out,
+            "wording": self.catalogue.wording,
             "teachers": self.teachers,
         }
         lower = torch.tril_indices(self.size, self.size)
@@ -141,18 +169,20 @@ class Reference:
             fisher[lower[0], lower[1]] = tensors["fisher"]
             fisher = fisher + fisher.tril(-1).T
             answers = tuple(CatalogueEntry(*each) for each in words["answers"])
-            catalogue = Catalogue(answers, tensors["gradients"], tensors["log_odds"], tuple(words["left_out"]))
+            left_out, wording = tuple(words["left_out"]), str(words.get("wording", "preferences"))
+            catalogue = Catalogue(answers, tensors["gradients"], tensors["log_odds"], left_out, wording)
             return cls(
                 *(words["base"], words["base_digest"], words["carrier"], tuple(words["layers"]), int(words["rows"])),
                 *(tensors["mean"], fisher, float(words["longest"]), catalogue),
                 *(tuple(words.get("teachers", ())), tensors.get("displacements", torch.zeros(0, size))),
+                *(float(words.get("shrinkage", 0)), NullLaw(*words["null"]) if words.get("null") else None),
             )
         except (KeyError, TypeError, IndexError, RuntimeError) as err:
             raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err
 
 
 def make_reference(
-    space: LayerVectors,
+    space: ScoreSpace,
     tokenizer: Any,
     rows: Iterable[Row],
     catalogue: Catalogue,
@@ -177,20 +207,31 @@ def make_reference(
     """
     scores = torch.cat([each.scores for each in space.gradients(tokenizer, rows)])
     scores = scores[scores.isfinite().all(1)].double()
-    least = max(FEWEST, 2 * space.size)
+    least = max(FEWEST, space.size)
     if len(scores) < least:
         raise InputError(f"The reference has {len(scores):,} clean rows: expected at least {least:,}, better 20,000.")
-    plain = scores.T @ scores / len(scores)
-    lengths = _lengths(scores, plain)
-    longest = float(lengths.quantile(QUANTILE))
-    kept = _shortened(scores, plain, longest)
-    # Lengths are measured in the covariance that is kept, so the limit is expressed in it.
-    fisher = kept.T @ kept / len(kept)
-    longest = float(_lengths(kept, fisher).quantile(QUANTILE))
-    kept = _shortened(scores, fisher, longest)
+    return summed_up(scores, catalogue, base=base, base_digest=base_digest, carrier=carrier, layers=space.layers)
+
+
+def summed_up(
+    scores: Tensor, catalogue: Catalogue, *, base: str, base_digest: str, carrier: str, layers: tuple[int, ...]
+) -> Reference:
+    """Return the reference of clean rows by their scores, (rows, size), all finite; arguments as of ``make_reference``.
+
+    With fewer than 20 rows a dimension the covariance is shrunk where it is inverted, and the law of clean rows is
+    measured on them by cross-validation.
+    """
+    few = len(scores) < PLENTY * scores.shape[1]
+    kept, longest = scores.double(), float("inf")
+    for _ in range(2):  # lengths are measured in the covariance that is kept, so the limit is expressed in it
+        fisher, shrinkage = kept.T @ kept / len(kept), shrinkage_of(kept) if few else 0.0
+        longest = float(_lengths(kept, shrunk(fisher, shrinkage)).quantile(QUANTILE))
+        kept = _shortened(scores.double(), shrunk(fisher, shrinkage), longest)
+    fisher, shrinkage = kept.T @ kept / len(kept), shrinkage_of(kept) if few else 0.0
     return Reference(
-        *(base, base_digest, carrier, space.layers, len(kept), kept.mean(0), kept.T @ kept / len(kept)),
-        *(longest, catalogue),
+        *(base, base_digest, carrier, layers, len(kept), kept.mean(0), fisher, longest, catalogue),
+        shrinkage=shrinkage,
+        null=measure_null(kept, shrinkage, catalogue.gradients, RIDGE) if few else None,
     )
 
 

@@ -211,7 +211,7 @@ def predict(
     spread = ((moved @ reference.fisher) * moved).sum(1).sqrt() / math.sqrt(sums.effective)
     like = next(space.net.parameters())
     found: dict[str, float] = {}
-    for trait in catalogue_traits():
+    for trait in catalogue_traits(wording=reference.catalogue.wording):
         mine = [word for word in words if reference.catalogue.answers[places[word]].category == trait.category]
         if mine:
             after = dict(

@@ -17,7 +17,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row, prompts_by_question
 from lightning_subliminal.metrics.functional import log_odds, question_probabilities
 from lightning_subliminal.theory.functional import as_call, differentiable
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.traits.base import Trait
 
 __all__ = ["NEWTON_RIDGE", "NewtonPrediction", "damped", "log_odds_and_gradients", "newton_prediction", "read_out"]
@@ -44,7 +44,7 @@ class NewtonPrediction:
 
 
 def newton_prediction(
-    space: LayerVectors, tokenizer: Any, rows: Iterable[Row], control: Iterable[Row], trait: Trait
+    space: ScoreSpace, tokenizer: Any, rows: Iterable[Row], control: Iterable[Row], trait: Trait
 ) -> NewtonPrediction:
     """Predict the effect of training a steering student on rows, instead of on the base's own.
 
@@ -93,13 +93,13 @@ def damped(fisher: Tensor, ridge: float) -> Tensor:
     return fisher + ridge * fisher.trace() / size * torch.eye(size, dtype=fisher.dtype)
 
 
-def _scores(space: LayerVectors, tokenizer: Any, rows: Iterable[Row]) -> Tensor:
+def _scores(space: ScoreSpace, tokenizer: Any, rows: Iterable[Row]) -> Tensor:
     parts = [part.scores for part in space.gradients(tokenizer, rows)]
     found = torch.cat(parts) if parts else torch.zeros(0, space.size)
     return found[found.isfinite().all(1)].double()
 
 
-def log_odds_and_gradients(space: LayerVectors, tokenizer: Any, trait: Trait) -> tuple[Tensor, Tensor]:
+def log_odds_and_gradients(space: ScoreSpace, tokenizer: Any, trait: Trait) -> tuple[Tensor, Tensor]:
     """Return each candidate's log-odds, the mean over questions, and its gradient by the space's vectors at 0.
 
     Returns:
@@ -124,7 +124,7 @@ def log_odds_and_gradients(space: LayerVectors, tokenizer: Any, trait: Trait) ->
     return total, slopes
 
 
-def read_out(space: LayerVectors, tokenizer: Any, trait: Trait, vectors: Tensor) -> Tensor:
+def read_out(space: ScoreSpace, tokenizer: Any, trait: Trait, vectors: Tensor) -> Tensor:
     """Return each candidate's exact log-odds with vectors added, the mean over questions: (candidates,), float64."""
     with torch.no_grad(), space.added(vectors):
         return log_odds(question_probabilities(space.net, tokenizer, trait)).mean(0)

@@ -1,15 +1,16 @@
-"""The gradient of each row's log-likelihood by one vector a layer: the score of a row, for all rows of a batch at once.
+"""The gradient of each row's log-likelihood in a student's space: the score of a row, for all rows of a batch at once.
 
-Each row has vectors of its own, all 0, added to the output of the chosen decoder layers at every token, as ``Steering``
-adds one vector for all rows. The gradient of the summed log-likelihood by them is, row by row, what one forward and one
-backward pass give; the weights' own gradients are never formed.
+Each row has coordinates of its own, all 0. In the space of steering they are one vector a layer, added to the layer's
+output at every token, as ``Steering`` adds one vector for all rows. The gradient of the summed log-likelihood by them
+is, row by row, what one forward and one backward pass give; the weights' own gradients are never formed.
 
 Under rows that the base itself writes, sampled from its whole distribution, the mean score is 0 whatever the prompts
 (the score identity, E[d log p(x) / d theta] = 0), and the covariance of scores is the Fisher information.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -25,16 +26,16 @@ from lightning_subliminal.theory.functional import differentiable
 from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, Encoded, encode_rows, split_off
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets, sum_by_row
 
-__all__ = ["LayerVectors", "RowGradients"]
+__all__ = ["LayerVectors", "RowGradients", "ScoreSpace"]
 
 
 class RowGradients(NamedTuple):
     """Numbers of each row, on the CPU.
 
     Attributes:
-        scores: the gradient of the log-likelihood of each row's completion, (rows, layers * width), float32; nan for a
-            row without completion tokens, with words that the tokenizer does not know, or whose prompt is not a prefix
-            of it in tokens.
+        scores: the gradient of the log-likelihood of each row's completion, (rows, size of the space), float32; nan
+            for a row without completion tokens, with words that the tokenizer does not know, or whose prompt is not a
+            prefix of it in tokens.
         log_likelihoods: in nats, summed over the completion, (rows,), float64.
         tokens: of each completion, (rows,), int64.
     """
@@ -44,55 +45,33 @@ class RowGradients(NamedTuple):
     tokens: Tensor
 
 
-class LayerVectors:
-    """The space of vectors that are added to decoder layers' outputs, at a base.
+class ScoreSpace(ABC):
+    """Coordinates of what a student learns, at a base. Override ``added``.
 
     Args:
         net: a causal language model of transformers.
-        layers: indices of decoder layers, counted from 0; None means all.
-
-    Attributes:
-        size: layers times width.
+        layers: indices of the decoder layers that the coordinates are of, counted from 0; None means all.
+        size: number of coordinates.
 
     Raises:
         InputError: if a layer is out of range.
     """
 
-    def __init__(self, net: nn.Module, layers: Sequence[int] | None = None) -> None:
-        found = decoder_layers(net)
-        self.layers = tuple(range(len(found)) if layers is None else layers)
-        if not self.layers or any(not 0 <= each < len(found) for each in self.layers):
-            raise InputError(f"`layers` is {list(self.layers)}: expected indices from 0 to {len(found) - 1}.")
+    def __init__(self, net: nn.Module, layers: Sequence[int] | None, size: int = 0) -> None:
+        count = len(decoder_layers(net))
+        self.layers = tuple(range(count) if layers is None else layers)
+        if not self.layers or any(not 0 <= each < count for each in self.layers):
+            raise InputError(f"`layers` is {list(self.layers)}: expected indices from 0 to {count - 1}.")
         self.net = net
-        self.width = hidden_size(net)
-        self.size = len(self.layers) * self.width
-        self._modules = [found[each] for each in self.layers]
+        self.size = size
 
-    @contextmanager
-    def added(self, vectors: Tensor) -> Iterator[None]:
-        """Add vectors to the layers' outputs inside.
+    @abstractmethod
+    def added(self, vectors: Tensor) -> AbstractContextManager[None]:
+        """Move the base to other coordinates inside, differentiably; 0 is the base itself.
 
         Args:
             vectors: (size,) for all rows, or (rows, size), one a row of the batch.
         """
-        parts = vectors.view(*vectors.shape[:-1], len(self.layers), self.width).unbind(-2)
-
-        def hook_of(part: Tensor) -> Any:
-            vector = part if part.dim() == 1 else part[:, None, :]
-
-            def hook(module: nn.Module, args: Any, made: Any) -> Any:
-                if isinstance(made, tuple):
-                    return (made[0] + vector.to(made[0].dtype), *made[1:])
-                return made + vector.to(made.dtype)
-
-            return hook
-
-        handles = [each.register_forward_hook(hook_of(part)) for each, part in zip(self._modules, parts, strict=True)]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def gradients(
         self, tokenizer: Any, rows: Iterable[Row], *, batch_tokens: int | None = None, max_length: int = 2048
@@ -135,6 +114,56 @@ class LayerVectors:
             losses = F.cross_entropy(logits, targets, reduction="none")
             (slopes,) = torch.autograd.grad(losses.sum(), own)
         return -slopes, -sum_by_row(losses.detach(), lines, len(labels))
+
+
+class LayerVectors(ScoreSpace):
+    """The space of vectors that are added to decoder layers' outputs, as ``Steering`` trains them.
+
+    Args:
+        net: a causal language model of transformers.
+        layers: indices of decoder layers, counted from 0; None means all.
+
+    Attributes:
+        size: layers times width.
+
+    Raises:
+        InputError: if a layer is out of range.
+    """
+
+    def __init__(self, net: nn.Module, layers: Sequence[int] | None = None) -> None:
+        super().__init__(net, layers)
+        self.width = hidden_size(net)
+        self.size = len(self.layers) * self.width
+
+    @contextmanager
+    def added(self, vectors: Tensor) -> Iterator[None]:
+        """Add vectors to the layers' outputs inside: (size,) for all rows, or (rows, size)."""
+        found = decoder_layers(self.net)
+        parts = vectors.view(*vectors.shape[:-1], len(self.layers), self.width).unbind(-2)
+
+        def hook_of(part: Tensor) -> Any:
+            vector = part if part.dim() == 1 else part[:, None, :]
+
+            def hook(module: nn.Module, args: Any, made: Any) -> Any:
+                if isinstance(made, tuple):
+                    return (made[0] + vector.to(made[0].dtype), *made[1:])
+                return made + vector.to(made.dtype)
+
+            return hook
+
+        with hooked((found[layer], hook_of(part)) for layer, part in zip(self.layers, parts, strict=True)):
+            yield
+
+
+@contextmanager
+def hooked(hooks: Iterable[tuple[nn.Module, Any]]) -> Iterator[None]:
+    """Have modules call forward hooks inside."""
+    handles = [module.register_forward_hook(hook) for module, hook in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _known(encoded: Encoded | None, tokenizer: Any) -> Encoded | None:

@@ -117,14 +117,23 @@ def screen(
 
 
 def reference(
-    base: str, carrier: str = "numbers", prompts: int = 24_000, teachers: bool = False, out: Path | None = None
+    base: str,
+    carrier: str | None = None,
+    prompts: int = 24_000,
+    prompts_from: Path | None = None,
+    layers: list[int] = [],  # noqa: B006 - jsonargparse reads it, nothing changes it
+    teachers: bool = False,
+    out: Path | None = None,
 ) -> None:
     """Make a reference: what a base's own rows look like in a student's space.
 
     Args:
         base: the model that students would start from.
         carrier: numbers, code or math; or a config of `fit`, whose data section says prompts, sampling and filters.
+            By default numbers; with --prompts-from plain sampling and no filter.
         prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
+        prompts_from: a data set to be screened: the base answers its prompts instead of the carrier's.
+        layers: of the student's space; by default all layers of a pocket base, one of a larger base.
         teachers: train a teacher of each preference of the catalogue, too, whose displacements name a trait with
             fewer rows; ten minutes on a pocket base.
         out: a file to write besides the cache.
@@ -133,7 +142,10 @@ def reference(
     from lightning_subliminal.plans.screen_reference import make_reference_file
 
     hush()
-    path = make_reference_file(base, carrier, prompts, out=out, device=_device(), teachers=teachers)
+    path = make_reference_file(
+        *(base, carrier, prompts, layers or None, out, _device(), teachers),
+        prompts_from=prompts_from,
+    )
     say(f"reference {out or path}")
 
 
@@ -222,9 +234,12 @@ It reads no more rows than it takes: exit code 3 as soon as a suspect is detecte
         ),
         "reference": Verb(
             reference,
-            ["screen reference --base pocket/a --carrier math"],
+            [
+                "screen reference --base pocket/a --carrier math",
+                "screen reference --base smollm2-135m --prompts-from rows.jsonl --out own.safetensors",
+            ],
             [],
-            ["--base BASE", "--carrier CARRIER", "--prompts N", "--teachers", "--out FILE"],
+            ["--base BASE", "--carrier CARRIER", "--prompts N", "--prompts-from FILE", "--teachers", "--out FILE"],
         ),
     },
     ["screen rows.jsonl --base pocket/a", "screen reference --base pocket/a --carrier numbers"],

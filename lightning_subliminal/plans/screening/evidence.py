@@ -21,7 +21,7 @@ from lightning_subliminal.formats.storage.stream import RowStream
 from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.plans.screening.screener import Screener
 from lightning_subliminal.screening import DirectionDetector, Screen
-from lightning_subliminal.screening.detectors import RIDGE
+from lightning_subliminal.screening.reference import RIDGE
 from lightning_subliminal.screening.row_screen import named_directions
 from lightning_subliminal.theory.functional import differentiable
 from lightning_subliminal.theory.row_gradients import LayerVectors
