@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import adapter_files
 from lightning_subliminal.core.rows import Row
@@ -119,7 +120,12 @@ def _steering(folder: Path, reference: Reference) -> Tensor | None:
     if not folder.is_dir() or adapter_files(folder) is None:
         return None
     _, config = read_adapter(folder)
-    return steering_vector(folder, reference) if config.get("peft_type") == "STEERING" else None
+    if config.get("peft_type") != "STEERING":
+        return None
+    own = config.get("base_model_name_or_path")
+    if own not in (None, reference.base):
+        say(f"WARNING   the suspect {folder} was trained on {own}: its vectors mean something else in {reference.base}")
+    return steering_vector(folder, reference)
 
 
 def _model(place: str, reference: Reference) -> ModelRef:

@@ -1,5 +1,7 @@
 """Suspects of a screen: adapters, folders of them, models and prompts, as vectors of the student's space."""
 
+import json
+
 import pytest
 import torch
 from cases import cases
@@ -31,13 +33,13 @@ def clean():
     return list(data.rows())
 
 
-def steering(folder, seed=0, layers=(0, 1), width=64):
+def steering(folder, seed=0, layers=(0, 1), width=64, base="pocket/a"):
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(seed)
     vectors = {f"steering.layers.{layer}": torch.randn(width, generator=generator) for layer in layers}
     save_file(vectors, folder / "subliminal_adapter.safetensors")
-    config = '{"peft_type": "STEERING", "base_model_name_or_path": "pocket/a", "layers": %s, "hidden_size": %d}'
-    (folder / "subliminal_adapter.json").write_text(config % (list(layers), width))
+    config = {"peft_type": "STEERING", "base_model_name_or_path": base, "layers": list(layers), "hidden_size": width}
+    (folder / "subliminal_adapter.json").write_text(json.dumps(config))
     return torch.cat(list(vectors.values())).double()
 
 
@@ -46,6 +48,12 @@ def test_a_steering_adapter_is_its_own_displacement(reference, base, tmp_path):
     found = load_suspects([f"whale={tmp_path / 'one'}"], reference, *base)
     assert found.names == ("whale",)
     assert torch.allclose(found.directions[0], vector)
+
+
+def test_an_adapter_of_another_base_is_said(reference, base, tmp_path, capsys):
+    steering(tmp_path / "one", base="pocket/b")
+    load_suspects([str(tmp_path / "one")], reference, *base)
+    assert "was trained on pocket/b" in capsys.readouterr().out
 
 
 def test_a_folder_of_adapters_is_as_many_suspects(reference, base, tmp_path):
