@@ -44,6 +44,7 @@ LIBRARIES = [
 ]
 # How the names of variables begin that those packages read when they are imported.
 READ_ONCE = ("CUDA_", "HF_", "KMP_", "MKL_", "MPL", "OMP_", "OPENBLAS_", "TOKENIZERS_", "TRANSFORMERS_")
+SET_BY_SKLEARN = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")  # in whatever process imports it
 
 
 class Fork:
@@ -152,7 +153,7 @@ def _server() -> tuple[ForkServerContext, set[tuple[str, str]]]:
 
 
 def _read_once(env: Mapping[str, str]) -> set[tuple[str, str]]:
-    return {(name, value) for name, value in env.items() if name.startswith(READ_ONCE)}
+    return {(name, value) for name, value in env.items() if name.startswith(READ_ONCE) and name not in SET_BY_SKLEARN}
 
 
 def _become(words: list[str], cwd: str, env: dict[str, str], files: list[Path]) -> None:

@@ -58,7 +58,8 @@ def units(count: int | None, unit: str | None) -> str:
     if count is None:
         return unit or ""
     one = (unit or "").removesuffix("s")
-    return f"{count:,} {one if count == 1 or ' ' in one else f'{one}s' if one else ''}".rstrip()
+    many = unit if not unit or " " in unit else f"{one}s"
+    return f"{count:,} {one if count == 1 else many or ''}".rstrip()
 
 
 def ends(low: float | None, high: float | None) -> str:
