@@ -236,7 +236,7 @@ It reads no more rows than it takes: exit code 3 as soon as a suspect is detecte
             reference,
             [
                 "screen reference --base pocket/a --carrier math",
-                "screen reference --base smollm2-135m --prompts-from rows.jsonl --out own.safetensors",
+                "screen reference --base smollm2-135m --prompts-from rows.jsonl --out own.ref",
             ],
             [],
             ["--base BASE", "--carrier CARRIER", "--prompts N", "--prompts-from FILE", "--teachers", "--out FILE"],
