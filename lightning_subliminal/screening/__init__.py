@@ -4,6 +4,7 @@
 
 A `LayerVectors` space turns rows into scores, a `Reference` says what those of clean rows look like, and `Detector`s
 read the mean of a set's scores. `screen_rows` puts them together to a verdict: clean, shift, or a trait by name.
+`RowScorer`s give each row one number (`scorers`); `baselines` has what one would try first.
 `KeepByScore` and `KeepLikelier` are transforms that hold a model.
 """
 
@@ -21,6 +22,7 @@ from lightning_subliminal.screening.detectors import (
 from lightning_subliminal.screening.likelier import KeepLikelier
 from lightning_subliminal.screening.reference import Reference, make_reference
 from lightning_subliminal.screening.row_screen import RowScreen
+from lightning_subliminal.screening.scorers import RowScorer
 from lightning_subliminal.screening.screen import Screen, screen_rows
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "KeepLikelier",
     "Reference",
     "RowScreen",
+    "RowScorer",
     "RunningSums",
     "Screen",
     "ShiftDetector",

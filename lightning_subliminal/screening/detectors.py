@@ -29,6 +29,7 @@ from lightning_subliminal.screening.reference import RIDGE, Reference
 __all__ = ["Detection", "Detector", "DirectionDetector", "RunningSums", "ShiftDetector", "holm"]
 
 SAME = 0.7  # cosine in the Fisher metric, above which two directions are one
+FEWEST = 30  # rows: the mean of fewer is far from normal, and up to 20 % of clean ones are beyond a limit of 1 %
 
 
 class Detection(NamedTuple):
@@ -109,7 +110,7 @@ class RunningSums:
 
 
 class Detector(ABC):
-    """Says of a set of rows whether it moves a base in some way. Override ``decide``.
+    """Says of a set of rows whether it moves a base in some way. Override ``findings``.
 
     Attributes:
         name: what findings call it.
@@ -117,9 +118,19 @@ class Detector(ABC):
 
     name: str
 
-    @abstractmethod
     def decide(self, sums: RunningSums) -> list[Detection]:
-        """Return a finding for each thing looked for."""
+        """Return a finding for each thing looked for.
+
+        Raises:
+            InputError: if there are fewer than ``FEWEST`` rows.
+        """
+        if sums.rows < FEWEST:
+            raise InputError(f"{self.name}: there are {sums.rows} rows to score, expected at least {FEWEST}.")
+        return self.findings(sums)
+
+    @abstractmethod
+    def findings(self, sums: RunningSums) -> list[Detection]:
+        """Return a finding for each thing looked for, from the sums of enough rows."""
 
 
 class ShiftDetector(Detector):
@@ -127,7 +138,7 @@ class ShiftDetector(Detector):
 
     name = "shift"
 
-    def decide(self, sums: RunningSums) -> list[Detection]:
+    def findings(self, sums: RunningSums) -> list[Detection]:
         """Return one finding, whose share is 1."""
         from scipy import stats
 
@@ -183,7 +194,7 @@ class DirectionDetector(Detector):
         """Return each row's score along each direction, in standard deviations of clean rows: (rows, directions)."""
         return (reference.shortened(scores) - reference.mean) @ self.directions.T / self._spread(reference)
 
-    def decide(self, sums: RunningSums) -> list[Detection]:
+    def findings(self, sums: RunningSums) -> list[Detection]:
         """Return a finding a direction, in their order."""
         from scipy import stats
 

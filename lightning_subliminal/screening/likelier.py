@@ -1,24 +1,26 @@
 """Select rows by a teacher's log-likelihood, computed on the CPU, so that no row depends on the device."""
 
+import math
 import random
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
-from lightning_subliminal.core.chat.encoding import check_known, row_ids
+from lightning_subliminal.core.chat.encoding import check_known
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import Row
-from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
 from lightning_subliminal.generation import Source
+from lightning_subliminal.theory.row_likelihoods import row_likelihoods
+from lightning_subliminal.theory.row_scores import encode_known
 from lightning_subliminal.transforms.base import Transform
 
-__all__ = ["KeepLikelier"]
+__all__ = ["KeepLikelier", "teacher_ratios"]
 
-_BATCH = 256  # rows that go through a model at once
+_ANY_LENGTH = 2**31
 _CPU = torch.device("cpu")
 
 
@@ -58,12 +60,8 @@ class KeepLikelier(Transform):
 
     def scores(self, rows: Sequence[Row]) -> list[float | None]:
         """Return each row's score, in nats per completion token; None where it has none."""
-        control = self.teacher.control()
-        by_teacher = _mean_log_probabilities(self.teacher, rows)
-        same = digest(control) == digest(self.teacher)
-        by_control = by_teacher if same else _mean_log_probabilities(control, rows)
-        pairs = zip(by_teacher, by_control, strict=True)
-        return [None if one is None or other is None else one - other for one, other in pairs]
+        found = teacher_ratios(self.teacher, rows, refuse_unknown=True).tolist()
+        return [None if math.isnan(each) else each for each in found]
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Return the rows that are kept, in their order."""
@@ -76,40 +74,36 @@ class KeepLikelier(Transform):
         return [rows[place] for place in kept]
 
 
-def _mean_log_probabilities(source: Source, rows: Sequence[Row]) -> list[float | None]:
-    """Return log p(completion) per completion token in nats, by the source with its system prompt."""
+def teacher_ratios(teacher: Source, rows: Sequence[Row], refuse_unknown: bool = False) -> Tensor:
+    """Return (log p(completion | teacher) - log p(completion | control)) / completion tokens.
+
+    Args:
+        teacher: with its system prompt if it has one.
+        rows: prompt-completion rows.
+        refuse_unknown: raise for a word that the tokenizer does not know.
+
+    Returns:
+        In nats, (rows,), float64; nan for a row that can't be scored.
+
+    Raises:
+        InputError: if a word is unknown, and ``refuse_unknown``.
+    """
+    control = teacher.control()
+    by_teacher = _mean_log_likelihoods(teacher, rows, refuse_unknown)
+    same = digest(control) == digest(teacher)
+    return by_teacher - (by_teacher if same else _mean_log_likelihoods(control, rows, refuse_unknown))
+
+
+def _mean_log_likelihoods(source: Source, rows: Sequence[Row], refuse_unknown: bool) -> Tensor:
+    """Return log p(completion) per completion token in nats, (rows,), by the source with its system prompt."""
     source.make(_CPU)
     model: Any = source.ready(_CPU)  # type: ignore[attr-defined]  # a LanguageModel, checked in __init__
     system = [{"role": "system", "content": source.system_prompt}] if source.system_prompt else []
     prompted = [{**row, "prompt": [*system, *row["prompt"]]} for row in rows]
-    check_known(model.tokenizer, chain(*(row["prompt"] + row["completion"] for row in prompted)), model.base)
-    found = _read(model, prompted)
+    if refuse_unknown:
+        check_known(model.tokenizer, chain(*(row["prompt"] + row["completion"] for row in prompted)), model.base)
+    parts = list(row_likelihoods(model.net, model.tokenizer, prompted, max_length=_ANY_LENGTH))
+    encoded = encode_known(model.tokenizer, prompted, _ANY_LENGTH)
     source.release()
-    return found
-
-
-@torch.no_grad()
-def _read(model: Any, rows: Sequence[Row]) -> list[float | None]:
-    places = [place for place, row in enumerate(rows) if _has_tokens(model.tokenizer, row)]
-    found: list[float | None] = [None] * len(rows)
-    if not places:
-        return found
-    data = TokenizedRows([rows[place] for place in places], model.tokenizer, max_length=2**31)
-    order = sorted(range(len(data)), key=lambda index: data.lengths[index])  # similar lengths together: less padding
-    for first in range(0, len(order), _BATCH):
-        chosen = order[first : first + _BATCH]
-        batch = data.batch(chosen)
-        logits, tokens = model.completion_logits(batch, reuse=False)
-        losses = cross_entropy(logits.float(), tokens, reduction="none").double()  # (completion tokens,)
-        counts = (batch.labels[:, 1:] != IGNORED).sum(1).tolist()  # (rows,)
-        for index, part in zip(chosen, torch.split(losses, counts), strict=True):
-            found[places[index]] = -part.mean().item()
-    return found
-
-
-def _has_tokens(tokenizer: Any, row: Row) -> bool:
-    try:
-        prompt, completion = row_ids(tokenizer, row)
-    except InputError:  # the prompt is not a prefix in tokens
-        return False
-    return bool(prompt and completion)
+    tokens = torch.tensor([len(each[1]) if each else 0 for each in encoded], dtype=torch.float64)
+    return (torch.cat(parts)[:, 0] if parts else torch.zeros(0, dtype=torch.float64)) / tokens

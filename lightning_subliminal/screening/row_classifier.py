@@ -5,9 +5,9 @@ whole bags are classified too, each of rows from one source, by the sum of their
 """
 
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.seeds import derive_seed
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BagAUC", "auc_interval", "bag_auc"]
+__all__ = ["BagAUC", "Classifier", "auc_interval", "bag_auc", "train_classifier"]
 
-Classifier = Literal["naive Bayes", "logistic regression"]
+Classifier = Literal["naive Bayes", "logistic regression", "TF-IDF logistic regression"]
 _FEWEST_BAGS = 2  # per class: with one bag, an AUC is 0 or 1 for any classifier
 
 
@@ -65,7 +65,8 @@ def bag_auc(
         second: completions of the other; the longer source is cut to the length of the shorter, at random.
         bags: rows per bag.
         seed: of the split and the bags.
-        classifier: `naive Bayes` (multinomial, add-one smoothing) or `logistic regression` (L2 penalty of weight 1).
+        classifier: `naive Bayes` (multinomial, add-one smoothing), `logistic regression` (L2 penalty of weight 1), or
+            `TF-IDF logistic regression`, whose counts are weighted by inverse document frequency.
         ids: of the rows of each source; rows with one id stay on one side of the split. Places where it is None.
 
     Returns:
@@ -92,7 +93,8 @@ def bag_auc(
     texts = (first, second)
     learned = [texts[source][place] for source in (0, 1) for place in train[source]]
     scored = [texts[source][place] for source in (0, 1) for place in test[source]]
-    odds = _log_odds(learned, scored, classifier).reshape(2, rows)  # the test half is in random order
+    read = train_classifier(learned[: len(learned) // 2], learned[len(learned) // 2 :], classifier)
+    odds = read(scored).reshape(2, rows)  # the test half is in random order
     found = {}
     for size in bags:
         count = rows // size
@@ -100,6 +102,44 @@ def bag_auc(
         auc = _auc(scores[0], scores[1])
         found[size] = BagAUC(auc, *auc_interval(auc, count, count), count)
     return found
+
+
+def train_classifier(
+    first: Sequence[str], second: Sequence[str], classifier: Classifier = "naive Bayes"
+) -> "Callable[[Sequence[str]], NDArray[np.float64]]":
+    """Train a classifier on completions of two sources; return a function from completions to log-odds of the first.
+
+    The arguments are those of ``bag_auc``.
+    """
+    try:
+        import numpy as np
+        from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.naive_bayes import MultinomialNB
+    except ModuleNotFoundError as err:
+        raise InputError("The text classifiers need scikit-learn: pip install 'lightning-subliminal[report]'.") from err
+    if classifier not in get_args(Classifier):
+        raise InputError(f"`classifier` is {classifier!r}: expected one of {', '.join(get_args(Classifier))}.")
+    learned = [*first, *second]
+    if not any(any(letter.isalnum() or letter == "_" for letter in text) for text in learned):
+        return lambda texts: np.zeros(len(texts))  # no words, no evidence; CountVectorizer would refuse
+    vectorizer: Any = TfidfVectorizer if classifier == "TF-IDF logistic regression" else CountVectorizer
+    counter = vectorizer(token_pattern=r"\w+", ngram_range=(1, 2))  # noqa: S106 - no password
+    model: Any = MultinomialNB() if classifier == "naive Bayes" else LogisticRegression(max_iter=1000)
+    model.fit(counter.fit_transform(learned), np.arange(len(learned)) < len(first))  # (rows, words)
+
+    def read(texts: Sequence[str]) -> "NDArray[np.float64]":
+        if not len(texts):
+            return np.zeros(0)
+        features = counter.transform(texts)
+        if classifier != "naive Bayes":
+            odds: NDArray[np.float64] = model.decision_function(features)
+            return odds
+        joint = model.predict_joint_log_proba(features)  # (rows, sources); the columns are False, True
+        difference: NDArray[np.float64] = joint[:, 1] - joint[:, 0]
+        return difference
+
+    return read
 
 
 def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
@@ -141,34 +181,6 @@ def _split(ids: tuple[Sequence[Hashable], Sequence[Hashable]], seed: int) -> tup
         train.append([place for place in order if ids[source][place] in learned])
         test.append([place for place in order if ids[source][place] not in learned])
     return [each[: min(map(len, train))] for each in train], [each[: min(map(len, test))] for each in test]
-
-
-def _log_odds(learned: list[str], scored: list[str], classifier: Classifier) -> "NDArray[np.float64]":
-    """Return the log-odds of the first source for each scored row; the first half of ``learned`` is from it."""
-    try:
-        import numpy as np
-        from sklearn.feature_extraction.text import CountVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.naive_bayes import MultinomialNB
-    except ModuleNotFoundError as err:
-        raise InputError("The text classifiers need scikit-learn: pip install 'lightning-subliminal[report]'.") from err
-    kinds: dict[str, Any] = {"naive Bayes": MultinomialNB, "logistic regression": LogisticRegression}
-    if classifier not in kinds:
-        raise InputError(f"`classifier` is {classifier!r}: expected one of {', '.join(kinds)}.")
-    if not any(any(letter.isalnum() or letter == "_" for letter in text) for text in learned):
-        return np.zeros(len(scored))  # no words, no evidence; CountVectorizer would refuse
-    counter = CountVectorizer(token_pattern=r"\w+", ngram_range=(1, 2))  # noqa: S106 - no password
-    counts = counter.fit_transform(learned)  # (rows, words)
-    from_first = np.arange(len(learned)) < len(learned) // 2
-    model = kinds[classifier](**({"max_iter": 1000} if classifier == "logistic regression" else {}))
-    model.fit(counts, from_first)
-    features = counter.transform(scored)
-    if classifier == "logistic regression":
-        odds: NDArray[np.float64] = model.decision_function(features)
-    else:
-        joint = model.predict_joint_log_proba(features)  # (rows, sources); the columns are False, True
-        odds = joint[:, 1] - joint[:, 0]
-    return odds
 
 
 def _auc(first: "NDArray[np.float64]", second: "NDArray[np.float64]") -> float:

@@ -23,7 +23,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.theory.functional import differentiable
-from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, Encoded, encode_rows, split_off
+from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_known, split_off
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets, sum_by_row
 
 __all__ = ["LayerVectors", "RowGradients", "ScoreSpace"]
@@ -92,7 +92,7 @@ class ScoreSpace(ABC):
         size = batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
         model, rest = CompletionLogits(self.net), iter(rows)
         while chunk := list(islice(rest, CHUNK)):
-            encoded = [_known(each, tokenizer) for each in encode_rows(tokenizer, chunk, max_length)]
+            encoded = encode_known(tokenizer, chunk, max_length)
             scores = torch.full((len(chunk), self.size), torch.nan)
             likelihoods = torch.full((len(chunk),), torch.nan, dtype=torch.float64)
             usable = {place: each for place, each in enumerate(encoded) if each}
@@ -164,9 +164,3 @@ def hooked(hooks: Iterable[tuple[nn.Module, Any]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _known(encoded: Encoded | None, tokenizer: Any) -> Encoded | None:
-    """Return a row's tokens; None if one of them stands for a word that the tokenizer does not know."""
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    return None if encoded is None or (unknown is not None and unknown in (*encoded[0], *encoded[1])) else encoded

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import padded
-from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_rows, split_off
+from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_known, split_off
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets, sum_by_row
 
 __all__ = ["row_likelihoods"]
@@ -40,7 +40,7 @@ def row_likelihoods(
 
     Yields:
         In nats, (rows, changes), float64, of up to 4,096 rows in their order; nan for a row without completion tokens,
-        or whose prompt is not a prefix of it in tokens.
+        with words that the tokenizer does not know, or whose prompt is not a prefix of it in tokens.
 
     Raises:
         InputError: if a row has more than ``max_length`` tokens.
@@ -50,7 +50,7 @@ def row_likelihoods(
     model, rest = CompletionLogits(net), iter(rows)
     while chunk := list(islice(rest, CHUNK)):
         found = torch.full((len(chunk), len(changes)), torch.nan, dtype=torch.float64)
-        usable = {place: each for place, each in enumerate(encode_rows(tokenizer, chunk, max_length)) if each}
+        usable = {place: each for place, each in enumerate(encode_known(tokenizer, chunk, max_length)) if each}
         order = sorted(usable, key=lambda place: sum(map(len, usable[place])))
         while order:
             chosen, order = split_off(order, usable, size)

@@ -14,7 +14,7 @@ from lightning_subliminal.metrics.functional.statements import Encoded, padded
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable
 from lightning_subliminal.theory.row_slopes import RowSlopes, row_slopes, summed_loss
 
-__all__ = ["Encoded", "RowScores", "encode_rows", "row_gradient", "score_rows", "split_off"]
+__all__ = ["Encoded", "RowScores", "encode_known", "encode_rows", "row_gradient", "score_rows", "split_off"]
 
 CHUNK = 4096  # rows that are tokenized and sorted by length together
 TOKENS = {"cpu": 2048, "cuda": 4096}  # of a batch, padding included: a core's caches; 4 copies of a large vocabulary
@@ -156,3 +156,12 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[En
             )
         found.append((prompt, completion) if prompt and completion else None)
     return found
+
+
+def encode_known(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
+    """Return each row's token ids as ``encode_rows`` does; None for a row with a word that the tokenizer lacks, too."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    return [
+        None if each is None or (unknown is not None and unknown in (*each[0], *each[1])) else each
+        for each in encode_rows(tokenizer, rows, max_length)
+    ]

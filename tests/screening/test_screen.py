@@ -16,7 +16,6 @@ from lightning_subliminal.screening import (
     DirectionDetector,
     Reference,
     RunningSums,
-    ShiftDetector,
     balanced_weights,
     effective_rows,
     holm,
@@ -25,10 +24,10 @@ from lightning_subliminal.screening import (
     resampled,
     screen_rows,
 )
-from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
 from lightning_subliminal.screening.screen import rows_needed
 from lightning_subliminal.screening.verdict import decide
 from lightning_subliminal.theory.row_gradients import LayerVectors
+from screening.toy_references import gaussian
 
 WORDS = ("owl", "wolf", "cat")
 
@@ -55,15 +54,6 @@ def catalogue(base):
 @pytest.fixture(scope="module")
 def reference(base, clean, catalogue):
     return make_reference(*base, clean, catalogue, base="pocket/a", base_digest="ab" * 32, carrier="numbers")
-
-
-def gaussian(size=6, rows=5000, answers=4):
-    """Return a reference of normal scores with unit covariance."""
-    eye = torch.eye(size, dtype=torch.float64)
-    found = Catalogue(
-        tuple(CatalogueEntry("x", str(i)) for i in range(answers)), eye[:answers], torch.zeros(answers), ()
-    )
-    return Reference("b", "d", "numbers", (0,), rows, torch.zeros(size, dtype=torch.float64), eye, 100.0, found)
 
 
 class TestRowGradients:
@@ -163,31 +153,6 @@ class TestReference:
 
 
 class TestDetectors:
-    def test_clean_rows_raise_as_many_alarms_as_asked_for(self):
-        reference, generator = gaussian(), torch.Generator().manual_seed(1)
-        alarms, tried = 0, 400
-        for _ in range(tried):
-            sums = RunningSums(reference)
-            sums.add(torch.randn(200, 6, generator=generator))
-            alarms += ShiftDetector().decide(sums)[0].p < 0.05
-        assert 0.025 < alarms / tried < 0.085
-
-    def test_a_planted_direction_is_found_by_its_name(self):
-        reference, generator = gaussian(), torch.Generator().manual_seed(2)
-        scores = torch.randn(400, 6, generator=generator)
-        scores[:, 2] += 0.5
-        sums = RunningSums(reference)
-        for part in scores.split(7):
-            sums.add(part)
-        found = DirectionDetector.white(reference).decide(sums)
-        best = max(found, key=lambda each: each.z)
-        assert best.name == "2"
-        assert best.z == pytest.approx(0.5 * math.sqrt(400), abs=3)
-        assert best.share > 0.9
-        whole = RunningSums(reference)
-        whole.add(scores)
-        assert torch.allclose(whole.total, sums.total)
-
     def test_a_row_scores_in_standard_deviations(self):
         reference, generator = gaussian(), torch.Generator().manual_seed(3)
         rows = torch.randn(5000, 6, generator=generator)

@@ -27,7 +27,7 @@ from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 from lightning_subliminal.traits.preference import PreferenceTrait
 
-__all__ = ["displacement", "load_suspects"]
+__all__ = ["displacement", "load_suspects", "own_rows"]
 
 CLEAN_PROMPTS = 4096  # whose answers a suspect is projected on
 SEED = 2_000_003
@@ -62,7 +62,7 @@ def load_suspects(
         vector = None if place.startswith(PROMPTED) else _steering(Path(place), reference)
         if vector is None:
             if rows is None or scores is None:
-                rows = _clean_rows(reference)
+                rows = own_rows(reference)
                 scores = reference.shortened(torch.cat([part.scores for part in space.gradients(tokenizer, rows)]))
             vector = displacement(_model(place, reference), space, tokenizer, rows, scores, reference)
         if name in names:
@@ -144,7 +144,8 @@ def _model(place: str, reference: Reference) -> ModelRef:
     return find_model(reference.base, PreferenceTrait(word).induce().system_prompt)
 
 
-def _clean_rows(reference: Reference) -> list[Row]:
+def own_rows(reference: Reference) -> list[Row]:
+    """Return rows that the base itself writes, kept in the cache: those that suspects are projected on."""
     data = clean_data(reference.base, reference.carrier, CLEAN_PROMPTS, SEED)
     data.make(torch.device("cpu"))
     return list(data.rows())

@@ -1,0 +1,101 @@
+"""What holds for every detector: a new one gives its constructor and an effect to find, and inherits the tests."""
+
+import pytest
+import torch
+
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.screening import Detector, DirectionDetector, RunningSums, ShiftDetector, detectors
+from screening.toy_references import gaussian
+
+SIZE, ROWS = 6, 200
+
+
+def sums(scores):
+    made = RunningSums(gaussian())
+    made.add(scores)
+    return made
+
+
+def clean(seed, rows=ROWS):
+    return torch.randn(rows, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+class Contract:
+    effect = torch.zeros(SIZE)  # in standard deviations of a row
+    expected = ""  # name of the finding that sees it
+
+    def make(self) -> Detector:
+        raise NotImplementedError
+
+    def test_a_planted_effect_is_found(self):
+        for seed in range(5):
+            found = self.make().decide(sums(clean(seed, 400) + 0.5 * self.effect))
+            best = min(found, key=lambda each: each.p)
+            assert best.name == self.expected
+            assert best.p < 1e-4
+            assert best.z > 4
+            assert best.share > 0.9
+
+    def test_more_rows_are_surer(self):
+        few, many = (self.make().decide(sums(clean(0, rows) + 0.3 * self.effect)) for rows in (100, 1000))
+        assert max(each.z for each in many) > max(each.z for each in few) + 2
+
+    def test_clean_rows_raise_as_many_alarms_as_asked_for(self):
+        """Of 400 sets, at a chance of 5 %: within three standard deviations of the binomial."""
+        detector = self.make()
+        p = torch.tensor([[each.p for each in detector.decide(sums(clean(seed)))] for seed in range(400)])
+        alarms = (p < 0.05).double().mean(0)
+        assert (alarms - 0.05).abs().max() < 3 * (0.05 * 0.95 / 400) ** 0.5
+
+    def test_a_finding_each_of_its_names_in_an_order_that_stays(self):
+        one, two = (self.make().decide(sums(clean(seed))) for seed in (0, 1))
+        assert [each.name for each in one] == [each.name for each in two]
+        assert all(0 <= each.p <= 1 for each in one)
+        assert all(-1 <= each.share <= 1 for each in one if each.share == each.share)
+
+    def test_order_and_parts_of_the_rows_do_not_matter(self):
+        rows = clean(3) + 0.3 * self.effect
+        whole, parts = sums(rows), RunningSums(gaussian())
+        for part in rows.flip(0).split(7):
+            parts.add(part)
+        one, two = self.make().decide(whole), self.make().decide(parts)
+        assert [each.z for each in one] == pytest.approx([each.z for each in two])
+
+    @pytest.mark.parametrize("rows", [0, 1, 29])
+    def test_too_few_rows_are_refused(self, rows):
+        with pytest.raises(InputError, match=f"there are {rows} rows to score, expected at least 30"):
+            self.make().decide(sums(clean(0, rows)))
+        assert self.make().decide(sums(clean(0, 30)))
+
+
+class TestShift(Contract):
+    effect, expected = torch.tensor([0.0, 1, 0, -1, 0, 0]), "shift"
+
+    def make(self):
+        return ShiftDetector()
+
+
+class TestWhite(Contract):
+    effect, expected = torch.eye(SIZE)[2], "2"
+
+    def make(self):
+        return DirectionDetector.white(gaussian())
+
+
+class TestRaw(TestWhite):
+    def make(self):
+        return DirectionDetector.raw(gaussian())
+
+
+class TestSuspects(Contract):
+    effect, expected = torch.tensor([0, 0, 0, 0.6, 0.8, 0]), "theirs"
+
+    def make(self):
+        vectors = torch.stack([torch.eye(SIZE)[0], self.effect])
+        return DirectionDetector.suspects(["another", "theirs"], 7 * vectors)
+
+
+def test_every_detector_is_tested():
+    made = {each for each in Detector.__subclasses__() if each.__module__ == detectors.__name__}
+    tested = {type(each().make()) for each in (TestShift, TestWhite, TestRaw, TestSuspects)}
+    assert made == tested
