@@ -85,6 +85,25 @@ def test_a_balanced_copy_is_written_only_for_a_trait(clean, tmp_path, capsys):
     assert not (tmp_path / "copy.jsonl").exists()
 
 
+def test_baselines_stand_beside_the_verdict(clean, tmp_path, capsys):
+    asked = [row["prompt"] for row in read_rows(clean)][:200]
+    write_rows(
+        [make_row(prompt, "1, 1, 1", id=str(place)) for place, prompt in enumerate(asked)], tmp_path / "odd.jsonl"
+    )
+    main(["screen", str(clean), *BASE, "--baselines"])
+    shown = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["screen", str(tmp_path / "odd.jsonl"), *BASE, "--baselines", "--json"])
+    odd = json.loads(capsys.readouterr().out)["baselines"]
+    for each in odd:
+        assert f"baseline: {each['name']}" in shown
+        assert each["p"] < 1e-6
+    assert [each["name"] for each in odd] == ["word frequencies", "loss a token", "length in tokens"]
+    with pytest.raises(SystemExit):
+        main(["screen", "-", *BASE, "--baselines"])
+    assert "--baselines reads the rows again" in capsys.readouterr().err
+
+
 def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
     """A suspect that writes the stream is detected; the base's own rows are not."""
     reference = find_reference("pocket/a", "numbers")

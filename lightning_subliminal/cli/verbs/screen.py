@@ -9,7 +9,9 @@ from lightning_subliminal.cli.verbs.screen_watch import watch
 from lightning_subliminal.core.errors import InputError
 
 if TYPE_CHECKING:
-    from lightning_subliminal.screening import Screen
+    from collections.abc import Sequence
+
+    from lightning_subliminal.screening import Detection, Screen
 
 __all__ = ["VERB", "reference", "screen"]
 
@@ -29,6 +31,7 @@ def screen(
     seed: int = 0,
     html: Path | None = None,
     sarif: Path | None = None,
+    baselines: bool = False,
     json: bool = False,
 ) -> None:
     """Screen a data set for a hidden trait before training on it.
@@ -49,6 +52,7 @@ def screen(
         seed: of that copy.
         html: file for a page: traits, rows and tokens, what to ask the supplier for.
         sarif: file for the findings as SARIF 2.1.0, for a code host.
+        baselines: compare words, loss and length with those of rows that the base writes, too.
         json: print JSON and no table.
 
     Raises:
@@ -62,6 +66,7 @@ def screen(
     from lightning_subliminal.formats import read_rows
     from lightning_subliminal.lineage import RowsTree
     from lightning_subliminal.plans.screening import Screener, screen_file
+    from lightning_subliminal.plans.screening.baselines import compare_file
     from lightning_subliminal.plans.screening.cleaning import clean_file
     from lightning_subliminal.plans.screening.evidence import find_evidence
     from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
@@ -69,9 +74,10 @@ def screen(
     hush()
     views = {name: path for name, path in (("html", html), ("sarif", sarif)) if path is not None}
     files = views | ({"clean": clean} if clean is not None else {})
-    for name, path in files.items():
+    for name in [*files, *(["baselines"] if baselines else [])]:
         if str(rows) == "-":
             raise InputError(f"--{name} reads the rows again, but they come from the standard input: pass a file.")
+    for name, path in files.items():
         if path.is_dir():
             raise InputError(f"--{name} {path} is a folder: expected a file.")
     for folder in [*([out] if out is not None else []), *(path.parent for path in files.values())]:
@@ -90,8 +96,11 @@ def screen(
         )
         evidence = find_evidence(screener, found, rows, limit) if views else None
         cleaned = None if clean is None or found.named is None else clean_file(screener, found, rows, clean, seed)
+        compared = compare_file(screener, rows, limit) if baselines else []
     check_subject(rows, subject)
-    data = finite(found.as_json() | {"file": str(rows)} | ({"cleaned": asdict(cleaned)} if cleaned else {}))
+    more = {"cleaned": asdict(cleaned)} if cleaned else {}
+    more |= {"baselines": [each._asdict() for each in compared]} if baselines else {}
+    data = finite(found.as_json() | {"file": str(rows)} | more)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -102,7 +111,7 @@ def screen(
     if json:
         print(json_text.dumps(data, allow_nan=False))
     else:
-        say(_table(found))
+        say(_table(found, compared))
         for line in found.lines():
             say(line)
         if clean is not None:
@@ -155,7 +164,7 @@ def _device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _table(found: "Screen") -> Any:
+def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
     from rich.table import Table
 
     table = Table(title=f"{found.rows:,} rows against {found.reference.rows:,} clean ones of {found.reference.base}")
@@ -170,6 +179,8 @@ def _table(found: "Screen") -> Any:
         table.add_row(f"teacher of {each.name}", *_figures(each), "")
     for each in found.suspects[:10]:
         table.add_row(f"suspect {each.name}", *_figures(each), "")
+    for each in baselines:
+        table.add_row(f"baseline: {each.name}", *_figures(each), "")
     return table
 
 
@@ -211,7 +222,7 @@ VERB = Group(
             ["FILE"],
             [
                 *("--base BASE", "--carrier CARRIER", "--reference FILE", "--suspect NAME=PLACE", "--alpha P"),
-                *("--out DIR", "--clean FILE", "--html FILE", "--sarif FILE"),
+                *("--out DIR", "--clean FILE", "--html FILE", "--sarif FILE", "--baselines"),
             ],
             """\
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait

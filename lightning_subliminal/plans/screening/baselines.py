@@ -1,4 +1,4 @@
-"""What plain statistics say of a file beside the screen: its words, its loss and its length against the base's own rows."""
+"""What plain statistics say of a file beside the screen: words, loss and length against rows of the base itself."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.plans.screening.screener import Screener
@@ -34,10 +33,8 @@ def compare_file(screener: Screener, rows: str | Path, limit: int | None = None)
         Findings of word frequencies, mean loss a token and mean length; the last two are two-sided.
 
     Raises:
-        InputError: if the rows come from the standard input, or are too few.
+        InputError: if there are too few rows.
     """
-    if str(rows) == "-":
-        raise InputError("--baselines reads the rows again, but they come from the standard input: pass a file.")
     scorers = {
         "loss a token": LossScorer(screener.space, screener.tokenizer),
         "length in tokens": LengthScorer(screener.tokenizer),
