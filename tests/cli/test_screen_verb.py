@@ -13,6 +13,7 @@ from lightning_subliminal.cli import main
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.formats import read_rows, write_rows
 from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
+from lightning_subliminal.plans.screening import suspects
 from lightning_subliminal.screening import Reference
 
 BASE = ["--base", "pocket/a"]
@@ -85,7 +86,8 @@ def test_a_balanced_copy_is_written_only_for_a_trait(clean, tmp_path, capsys):
     assert not (tmp_path / "copy.jsonl").exists()
 
 
-def test_baselines_stand_beside_the_verdict(clean, tmp_path, capsys):
+def test_baselines_stand_beside_the_verdict(clean, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suspects, "CLEAN_PROMPTS", 400)
     asked = [row["prompt"] for row in read_rows(clean)][:200]
     write_rows(
         [make_row(prompt, "1, 1, 1", id=str(place)) for place, prompt in enumerate(asked)], tmp_path / "odd.jsonl"
