@@ -27,6 +27,7 @@ from rich.console import Console
 from lightning_subliminal import bases
 from lightning_subliminal.formats import read_rows, write_rows
 from lightning_subliminal.plans.screen_reference import clean_data, load_space
+from lightning_subliminal.plans.screening.suspects import CLEAN_PROMPTS, SEED
 from lightning_subliminal.theory.row_scores import encode_rows
 
 CPU = torch.device("cpu")
@@ -53,7 +54,7 @@ def ours(folder: Path, base: str) -> None:
 
 def prepare(folder: Path, base: str, count: int) -> None:
     """Write the model, and the base's own rows as text and as tokens with labels."""
-    data = clean_data(base, "numbers", count * 5 // 4)
+    data = clean_data(base, "numbers", CLEAN_PROMPTS, SEED)
     data.make(CPU)
     _, tokenizer = load_space(base, None, CPU)
     rows = data.rows()[:count]
@@ -72,7 +73,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--python", type=Path, help="of an environment with bergson")
     options.add_argument("--base", default="pocket/a")
-    options.add_argument("--rows", type=int, default=4096)
+    options.add_argument("--rows", type=int, default=2048)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--ours", type=Path, help="internal: measure ours on a prepared folder")
     given = options.parse_args()
