@@ -4,13 +4,13 @@
     python benchmarks/attribution.py --python attrvenv/bin/python
 
 Same model, same rows, same tokens, batches of 2,048 tokens, one thread, CPU seconds; the tools take turns, each in a
-process of its own, and each is warmed up on 64 rows. The two do not compute the same numbers: ours are gradients by one
-vector a layer, bergson's those of each weight matrix, projected from both sides or whole. Both are a row's features for
-attribution. Our time has the encoding of the rows in it, bergson's starts from tokens.
+process of its own, and each is warmed up on 64 rows, after which memory is counted (Linux). The two do not compute the
+same numbers: ours are gradients by one vector a layer, bergson's those of each weight matrix, projected from both sides
+or whole. Both are a row's features for attribution. Our time has the encoding of the rows in it, bergson's starts from
+tokens.
 """
 
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -21,6 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
+from bergson_rows import memory
 from harness import parser, table, write_json
 from rich.console import Console
 
@@ -40,16 +41,16 @@ def ours(folder: Path, base: str) -> None:
     space, tokenizer = load_space(base, None, CPU)
     rows = list(read_rows(folder / "rows.jsonl"))
     list(space.gradients(tokenizer, rows[:64]))
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    before, start = memory("VmRSS"), time.process_time()
     found = torch.cat([part.scores for part in space.gradients(tokenizer, rows)])
     seconds = time.process_time() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = memory("VmHWM")
     start = time.process_time()
     encode_rows(tokenizer, rows, MAX_LENGTH)
     encoding = time.process_time() - start
-    grown = (after - before) / 1024
-    size = found.shape[1]
-    print(json.dumps({"seconds": seconds, "encoding": encoding, "memory": after / 1024, "grown": grown, "size": size}))
+    figures = {"seconds": seconds, "encoding": encoding, "peak": peak, "grown": peak - before}
+    print(json.dumps(figures | {"size": found.shape[1]}))
 
 
 def prepare(folder: Path, base: str, count: int) -> None:
@@ -107,7 +108,7 @@ def main() -> None:
         times = sorted(run["seconds"] for run in runs)
         shown.add_row(
             *(name, f"{each['size']:,.0f}", f"{each['seconds']:.2f} ({times[0]:.2f}-{times[-1]:.2f})"),
-            *(f"{given.rows / each['seconds']:,.0f}", f"{each['memory']:,.0f}", f"{each['grown']:,.0f}"),
+            *(f"{given.rows / each['seconds']:,.0f}", f"{each['peak']:,.0f}", f"{each['grown']:,.0f}"),
             *(f"{each['seconds'] / own['seconds']:.2f}", f"{each['grown'] / own['grown']:.2f}"),
         )
     console = Console(width=150)

@@ -92,7 +92,7 @@ class WordScorer(RowScorer):
     """
 
     def __init__(self, tainted: Sequence[Row], clean: Sequence[Row], classifier: Classifier = "naive Bayes") -> None:
-        self._read = train_classifier(*(list(map(completion_text, each)) for each in (tainted, clean)), classifier)
+        self._read = train_classifier([*map(completion_text, tainted)], [*map(completion_text, clean)], classifier)
 
     def scores(self, rows: Sequence[Row]) -> Tensor:
         """Return the log-odds; a row without known words has those of the classes."""

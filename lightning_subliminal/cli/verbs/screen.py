@@ -98,7 +98,7 @@ def screen(
         cleaned = None if clean is None or found.named is None else clean_file(screener, found, rows, clean, seed)
         compared = compare_file(screener, rows, limit) if baselines else []
     check_subject(rows, subject)
-    more = {"cleaned": asdict(cleaned)} if cleaned else {}
+    more: dict[str, Any] = {"cleaned": asdict(cleaned)} if cleaned else {}
     more |= {"baselines": [each._asdict() for each in compared]} if baselines else {}
     data = finite(found.as_json() | {"file": str(rows)} | more)
     if out is not None:
