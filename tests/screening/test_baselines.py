@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -35,6 +36,15 @@ class TestWordFrequencies:
         assert word_frequencies(drawn(0, liked=10), drawn(1)).p < 1e-4
         p = torch.tensor([word_frequencies(drawn(2 * seed), drawn(2 * seed + 1)).p for seed in range(200)])
         assert 0.01 < (p < 0.05).double().mean() < 0.1
+
+    def test_a_small_set_beside_many_clean_rows_keeps_its_words(self):
+        """Each of 100 numbers is expected 4 times: counted together, they would say nothing."""
+        rng = random.Random(0)
+        clean = Counter(str(rng.randrange(100)) for _ in range(80_000))
+        odd = Counter(str(rng.randrange(100) // (1 + (rng.random() < 0.3))) for _ in range(400))
+        assert word_frequencies(odd, clean).p < 1e-4
+        p = [word_frequencies(Counter(str(rng.randrange(100)) for _ in range(400)), clean).p for _ in range(200)]
+        assert 0.01 < sum(each < 0.05 for each in p) / len(p) < 0.1
 
     def test_words_are_counted_in_completions(self):
         assert count_words([make_row("1, 2", "3, 3, owl")]) == {"3": 2, "owl": 1}
