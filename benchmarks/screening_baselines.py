@@ -39,7 +39,7 @@ from lightning_subliminal.screening.row_classifier import auc_interval
 from lightning_subliminal.screening.scorers import LengthScorer
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 
-SIZES, DOSES, DRAWS = (64, 256, 1024), (1.0, 0.25, 0.1), 10
+SIZES, DOSES, DRAWS = (64, 256, 1024), (1.0, 0.25, 0.1), 20
 COMPARED, FILLING, QUIET = 3, 2, 12  # clean sets
 BAGS = 4  # of a clean set, at most
 READS = {"teacher": 1536, "clean": 2048}  # rows of a set
