@@ -9,7 +9,6 @@ read the mean of a set's scores. `screen_rows` puts them together to a verdict: 
 """
 
 from lightning_subliminal.screening.balance import balanced_weights, effective_rows, resampled
-from lightning_subliminal.screening.by_score import KeepByScore
 from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry, catalogue_traits, measure_catalogue
 from lightning_subliminal.screening.detectors import (
     Detection,
@@ -19,11 +18,11 @@ from lightning_subliminal.screening.detectors import (
     ShiftDetector,
     holm,
 )
-from lightning_subliminal.screening.likelier import KeepLikelier
 from lightning_subliminal.screening.reference import Reference, make_reference
 from lightning_subliminal.screening.row_screen import RowScreen
 from lightning_subliminal.screening.scorers import RowScorer
 from lightning_subliminal.screening.screen import Screen, screen_rows
+from lightning_subliminal.screening.selection import KeepByScore, KeepLikelier
 
 __all__ = [
     "Catalogue",

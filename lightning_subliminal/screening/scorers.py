@@ -16,8 +16,8 @@ from torch import Tensor
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.generation import Source
 from lightning_subliminal.screening.detectors import DirectionDetector
-from lightning_subliminal.screening.likelier import teacher_ratios
 from lightning_subliminal.screening.reference import Reference
+from lightning_subliminal.screening.selection.likelier import teacher_ratios
 from lightning_subliminal.screening.sequential import likelihood_ratios
 from lightning_subliminal.theory import predicted_transfer
 from lightning_subliminal.theory.row_gradients import LayerVectors

@@ -134,7 +134,7 @@ def test_each_module_that_moved_is_still_imported_from_where_it_was():
         ("experiments.evaluations", "Questions", "evaluation.probes.questions"),
         ("pocket", "WEIGHTS", "bases.pocket"),
         ("suites", "find_subject", "evaluation.model_ref"),
-        ("transforms.by_model", "KeepLikelier", "screening.likelier"),
+        ("transforms.by_model", "KeepLikelier", "screening.selection.likelier"),
         ("wording", "load_wording", "prompts"),
     ],
 )
