@@ -16,22 +16,34 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from harness import OUT, parser
-from safetensors.torch import save_file
+from harness import OUT, parser, table
+from rich.console import Console
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lightning_subliminal import PreferenceTrait, bases
 from lightning_subliminal.core.config.shipped import find_config
 from lightning_subliminal.core.console import say
 from lightning_subliminal.data import GeneratedRows
+from lightning_subliminal.models.adapters.files import read_adapter
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.plans.screen_reference import clean_data
-from lightning_subliminal.screening import measure_catalogue
+from lightning_subliminal.screening import (
+    Catalogue,
+    CatalogueEntry,
+    DirectionDetector,
+    Reference,
+    RunningSums,
+    ShiftDetector,
+    measure_catalogue,
+)
+from lightning_subliminal.screening.reference import summed_up
 from lightning_subliminal.theory.row_gradients import LayerVectors, ScoreSpace
 from lightning_subliminal.theory.score_spaces import LoRAFactors, Projected
 
 BASE, CONFIG = "smollm2-135m", "smollm2_owl_numbers"
 LAYER = 14  # that of the config
+WORDS = PreferenceTrait("owl").candidates
 TARGETS = ("owl", "cat", "eagle", "elephant", "wolf", "dolphin")
 SUSPECT_SEED = 0  # its teachers are the auditor's; those that write have other seeds
 SPACES = {"one layer": 576, "all layers, projected": 512, "LoRA, projected": 512}
@@ -121,14 +133,120 @@ def make(hours: float) -> None:
         say(f"{file.stem} {len(rows)} rows, CPU s: {wrote:.0f} written, {time.process_time() - cpu - wrote:.0f} scored")
 
 
+def scores(kind: str) -> dict[tuple[str, int], dict[str, Tensor]]:
+    """Return the scores of each set of a kind that was made, by space, in float64."""
+    found = {}
+    for file in sorted(FOLDER.glob(f"{kind}-*.safetensors")):
+        _, target, seed = file.stem.split("-")
+        whole = load_file(file)["scores"].double()
+        whole = whole[whole.isfinite().all(1)]
+        found[target, int(seed)] = dict(zip(SPACES, whole.split(list(SPACES.values()), 1), strict=True))
+    return found
+
+
+def suspect(target: str, space: str) -> Tensor | None:
+    """Return the displacement of the auditor's teacher in a space; None in that of LoRA, where it has none."""
+    if space == "LoRA, projected":
+        return None
+    vector = read_adapter(written(target, SUSPECT_SEED).teacher.folder)[0][f"steering.layers.{LAYER}"].float()
+    if space == "one layer":
+        return vector.double()
+    net, _ = bases.load(BASE, dtype="bfloat16")
+    layers = LayerVectors(net)
+    whole = torch.zeros(layers.size)
+    whole[LAYER * layers.width : (LAYER + 1) * layers.width] = vector
+    return Projected(layers, SPACES[space]).project(whole).double()
+
+
+def reference_of(rows: Tensor, gradients: Tensor | None, space: str) -> Reference:
+    """Return the reference of clean rows in a space."""
+    names = WORDS if gradients is not None else ()
+    answers = tuple(CatalogueEntry("animal", word) for word in names)
+    slopes = torch.zeros(0, rows.shape[1]).double() if gradients is None else gradients
+    catalogue = Catalogue(answers, slopes, torch.zeros(len(answers)).double(), ())
+    return summed_up(rows, catalogue, base=BASE, base_digest="", carrier="numbers", layers=(LAYER,))
+
+
+def statistics(reference: Reference, rows: Tensor, vectors: dict[str, Tensor]) -> dict[str, float]:
+    """Return the statistics of a bag: T^2 over its mean and its p, and z of each answer and suspect."""
+    sums = RunningSums(reference)
+    sums.add(rows)
+    found = {"shift": sums.hotelling() / reference.noise, "p": ShiftDetector().decide(sums)[0].p}
+    if len(reference.catalogue.answers):
+        found |= {f"white {each.name}": each.z for each in DirectionDetector.white(reference).decide(sums)}
+    if vectors:
+        known = DirectionDetector.suspects(list(vectors), torch.stack(list(vectors.values())))
+        found |= {f"suspect {each.name}": each.z for each in known.decide(sums)}
+    return found
+
+
+def auc(high: list[float], low: list[float]) -> float:
+    """Return the chance that one of the first is above one of the second."""
+    pairs = torch.tensor(high)[:, None] - torch.tensor(low)
+    return float((pairs > 0).double().mean() + (pairs == 0).double().mean() / 2)
+
+
+def print_table(draws: int) -> None:
+    """Hold out each clean set in turn: it gives the clean bags, the others and the reference sets the reference."""
+    clean_sets, extra, taught = scores("clean"), scores("reference"), scores("teacher")
+    file = FOLDER / "catalogue.safetensors"
+    gradients = load_file(file)["gradients"].double() if file.is_file() else None
+    shown = table(
+        *("space", "rows", "dose", "shift", "suspect", "white", "named, suspect", "named, white", "alarms at 5 %"),
+        title=f"AUC of bags: {len(clean_sets)} clean sets held out in turn, {len(taught)} sets of teachers",
+    )
+    generator = torch.Generator().manual_seed(0)
+    for space in SPACES:
+        slopes = None if gradients is None else gradients.split(list(SPACES.values()), 1)[list(SPACES).index(space)]
+        targets = sorted({target for target, _ in taught})
+        vectors = {each: vector for each in TARGETS if (vector := suspect(each, space)) is not None}
+        for rows, dose in ((64, 1.0), (64, 0.25), (128, 1.0), (128, 0.25)):
+            quiet: list[dict[str, float]] = []
+            loud: list[tuple[str, dict[str, float]]] = []
+            for held in clean_sets:
+                others = [each[space] for key, each in clean_sets.items() if key != held]
+                reference = reference_of(torch.cat([*others, *(each[space] for each in extra.values())]), slopes, space)
+                own = clean_sets[held][space]
+                for _ in range(draws):
+                    quiet.append(statistics(reference, drawn(own, rows, generator), vectors))
+                    for (target, _), each in taught.items():
+                        tainted = round(rows * dose)
+                        bag = [drawn(each[space], tainted, generator), drawn(own, rows - tainted, generator)]
+                        loud.append((target, statistics(reference, torch.cat(bag), vectors)))
+            cells = [f"{auc([each['shift'] for _, each in loud], [each['shift'] for each in quiet]):.2f}"]
+            named = []
+            for kind in ("suspect", "white"):
+                present = [t for t in targets if f"{kind} {t}" in loud[0][1]]
+                parts = [
+                    auc([s[f"{kind} {t}"] for u, s in loud if u == t], [s[f"{kind} {t}"] for s in quiet])
+                    for t in present
+                ]
+                cells.append(f"{sum(parts) / len(parts):.2f} [{min(parts):.2f}, {max(parts):.2f}]" if parts else "-")
+                best = [max((k for k in s if k.startswith(kind)), key=s.__getitem__, default="") for _, s in loud]
+                right = sum(k == f"{kind} {t}" for k, (t, _) in zip(best, loud, strict=True))
+                named.append(f"{right / len(loud):.0%}" if parts else "-")
+            alarms = sum(each["p"] < 0.05 for each in quiet) / len(quiet)
+            shown.add_row(space, f"{rows}", f"{dose:.0%}", *cells, *named, f"{alarms:.0%} of {len(quiet)}")
+    Console(width=150).print(shown)
+
+
+def drawn(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return rows without replacement."""
+    return rows[torch.randperm(len(rows), generator=generator)[:count]]
+
+
 def main() -> None:
     """Make scores, or print the table."""
     options = parser(__doc__)
     options.add_argument("what", choices=("make", "table"))
     options.add_argument("--hours", type=float, default=8.0, help="of `make`, after which no other set is begun")
+    options.add_argument("--draws", type=int, default=10, help="bags of each clean set, and of each teacher's set")
     given = options.parse_args()
     torch.set_num_threads(1)
-    make(given.hours)
+    if given.what == "make":
+        make(given.hours)
+    else:
+        print_table(given.draws)
 
 
 if __name__ == "__main__":
