@@ -38,6 +38,7 @@ CLEAR = 5.0  # q over the space's size: (5 - 1) / 5 is the squared cosine of a m
 SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
 MOST = 1024  # numbers of a space, whose covariance 20,000 rows tell well
 FILE = "reference.safetensors"
+PROMPTS_OF = "prompts of "  # how the carrier of a reference begins that has a data set's prompts
 _POCKET_WORDS = 2000
 _SHIPPED = Path(__file__).parents[1] / "screening" / "references"
 
@@ -162,9 +163,11 @@ def make_reference_file(
     """
     device = device or torch.device("cpu")
     layers = default_layers(base) if layers is None else layers
+    if teachers and prompts_from is not None:
+        raise InputError("`teachers` needs a carrier, whose config says how they are trained: leave out prompts_from.")
     data: GeneratedRows
     if prompts_from is not None:
-        data, name = own_answers(base, prompts_from, carrier, num_prompts), f"prompts of {prompts_from.name}"
+        data, name = own_answers(base, prompts_from, carrier, num_prompts), f"{PROMPTS_OF}{prompts_from.name}"
     else:
         name = carrier or "numbers"
         data = clean_data(base, name, num_prompts)

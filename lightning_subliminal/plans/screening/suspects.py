@@ -18,7 +18,7 @@ from lightning_subliminal.core.io.adapter_names import adapter_files
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.evaluation.model_ref import ModelRef, find_model
 from lightning_subliminal.models.adapters.files import read_adapter
-from lightning_subliminal.plans.screen_reference import clean_data, steering_vector
+from lightning_subliminal.plans.screen_reference import PROMPTS_OF, clean_data, steering_vector
 from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import DirectionDetector
 from lightning_subliminal.screening.reference import Reference
@@ -146,6 +146,11 @@ def _model(place: str, reference: Reference) -> ModelRef:
 
 def own_rows(reference: Reference) -> list[Row]:
     """Return rows that the base itself writes, kept in the cache: those that suspects are projected on."""
+    if reference.carrier.startswith(PROMPTS_OF):
+        raise InputError(
+            f"The reference is of the {reference.carrier}, so there are no clean rows of it to compare with: pass a "
+            "steering adapter as suspect, or a reference of a carrier."
+        )
     data = clean_data(reference.base, reference.carrier, CLEAN_PROMPTS, SEED)
     data.make(torch.device("cpu"))
     return list(data.rows())

@@ -1,6 +1,7 @@
 """Suspects of a screen: adapters, folders of them, models and prompts, as vectors of the student's space."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from safetensors.torch import save_file
 
 from lightning_subliminal import InputError, LoRA, PreferenceTrait, bases
 from lightning_subliminal.evaluation.model_ref import ModelRef
-from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
+from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space, make_reference_file
 from lightning_subliminal.plans.screening.suspects import displacement, load_suspects
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
@@ -115,6 +116,17 @@ def test_mistakes(given, line, reference, base, tmp_path):
             steering(tmp_path / "narrow", width=32)
         with pytest.raises(InputError, match=line):
             load_suspects(given, reference, *base)
+
+
+def test_a_reference_of_a_data_sets_prompts_has_no_clean_rows_to_project_on(reference, base):
+    own = replace(reference, carrier="prompts of rows.jsonl")
+    with pytest.raises(InputError, match="pass a steering adapter as suspect"):
+        load_suspects(["prompt:owl"], own, *base)
+
+
+def test_teachers_of_a_data_sets_prompts_are_refused_before_any_work(tmp_path):
+    with pytest.raises(InputError, match="`teachers` needs a carrier"):
+        make_reference_file("pocket/a", prompts_from=tmp_path / "rows.jsonl", teachers=True)
 
 
 def test_prompts_of_a_word_outside_the_catalogue(reference, base):
