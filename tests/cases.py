@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from _pytest.outcomes import Skipped
 
-__all__ = ["cases"]
+__all__ = ["Contract", "cases"]
 
 
 def cases(names: str | tuple[str, ...], values: Iterable[Any], ids: Any = None) -> Callable[[Any], Any]:
@@ -61,6 +61,35 @@ def cases(names: str | tuple[str, ...], values: Iterable[Any], ids: Any = None) 
         return walk
 
     return decorate
+
+
+class Contract:
+    """What holds for each implementation of an interface: a subclass inherits one test that runs all its checks.
+
+    A check is a method whose name begins with ``check_``; it takes fixtures as a test does, and a ``tmp_path`` and a
+    ``monkeypatch`` of its own.
+    """
+
+    def test_contract(self, request: pytest.FixtureRequest) -> None:
+        """Run each check, and name those that fail."""
+        checks = [name for name in dir(self) if name.startswith("check_")]
+        assert checks, "a contract without a check"
+        failed, skipped = [], []
+        for place, name in enumerate(checks):
+            check = getattr(self, name)
+            fixtures = {each: request.getfixturevalue(each) for each in inspect.signature(check).parameters}
+            try:
+                with _own(fixtures, place) as own:
+                    check(**own)
+            except Skipped as skip:
+                skipped.append(skip)
+            except Exception as err:
+                failed.append((name, err))
+        if failed:
+            lines = [f"{name}: {type(err).__name__}: {_short(err)}" for name, err in failed]
+            raise AssertionError(f"{len(failed)} of {len(checks)} checks failed\n" + "\n".join(lines)) from failed[0][1]
+        if len(skipped) == len(checks):
+            raise skipped[0]
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from cases import cases
+from cases import Contract, cases
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -66,7 +66,7 @@ def disturb(net):
             value += 0.3 * torch.randn(value.shape, generator=generator)
 
 
-class AdapterContract:
+class AdapterContract(Contract):
     """What every adapter keeps. A subclass gives the recipe, its size, and whether it starts as the base."""
 
     family = "llama"
@@ -81,11 +81,11 @@ class AdapterContract:
     def attached(self, seed=0):
         return self.make().attach(make(self.family), seed).eval()
 
-    def test_starts_as_base(self):
+    def check_starts_as_base(self):
         same = torch.allclose(logits(self.attached()), logits(make(self.family)), atol=1e-6)
         assert same == self.starts_as_base
 
-    def test_trains_the_adapter_alone(self):
+    def check_trains_the_adapter_alone(self):
         net = self.attached()
         base = {id(value) for value in net.parameters() if not value.requires_grad}
         trained = [value for value in net.parameters() if value.requires_grad]
@@ -96,7 +96,7 @@ class AdapterContract:
         net(TOKENS, labels=TOKENS).loss.backward()
         assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in trained)
 
-    def test_seed_alone_gives_the_start(self):
+    def check_seed_alone_gives_the_start(self):
         one = self.make().state(self.attached(seed=5))
         assert self.random_start == any(
             not torch.equal(one[name], value) for name, value in self.make().state(self.attached(seed=6)).items()
@@ -108,7 +108,7 @@ class AdapterContract:
         assert torch.equal(torch.get_rng_state(), state), "attach must leave the global stream alone"
         assert all(torch.equal(one[name], value) for name, value in other.items())
 
-    def test_saved_and_loaded_is_the_same(self, tmp_path):
+    def check_saved_and_loaded_is_the_same(self, tmp_path):
         net = self.attached()
         disturb(net)
         assert not torch.allclose(logits(net), logits(make(self.family)), atol=1e-3)
@@ -123,7 +123,7 @@ class AdapterContract:
         config = json.loads((tmp_path / "adapter" / self.make().files.config).read_text())
         assert config["base_model_name_or_path"] == "pocket/a"
 
-    def test_merged_loads_without_this_package(self, tmp_path):
+    def check_merged_loads_without_this_package(self, tmp_path):
         net = self.attached()
         disturb(net)
         before = logits(net)
@@ -134,10 +134,10 @@ class AdapterContract:
         assert not told["unexpected_keys"]
         torch.testing.assert_close(logits(exported.eval()), before, rtol=0, atol=1e-5)
 
-    def test_first_trained_layer(self):
+    def check_first_trained_layer(self):
         assert self.make().first_trained_layer(self.attached()) == self.first
 
-    def test_deep_copy_is_independent(self):
+    def check_deep_copy_is_independent(self):
         net = self.attached()
         twin = copy.deepcopy(net)
         before = logits(net)
@@ -145,12 +145,12 @@ class AdapterContract:
         assert torch.equal(logits(net), before)
         assert not torch.allclose(logits(twin), before, atol=1e-3)
 
-    def test_a_second_adapter_is_refused(self):
+    def check_a_second_adapter_is_refused(self):
         net = self.attached()
         with pytest.raises(InputError, match="already"):
             self.make().attach(net, 0)
 
-    def test_other_or_damaged_files_are_refused(self, tmp_path):
+    def check_other_or_damaged_files_are_refused(self, tmp_path):
         net = self.attached()
         with pytest.raises(InputError, match="holds no adapter"):
             self.make().load(net, tmp_path)
@@ -167,7 +167,7 @@ class AdapterContract:
         with pytest.raises(InputError, match="OTHER"):
             self.make().load(net, tmp_path)
 
-    def test_describes_itself(self):
+    def check_describes_itself(self):
         from lightning_subliminal.core.fingerprint import digest
 
         assert digest(self.make()) == digest(self.make())

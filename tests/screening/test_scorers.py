@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from cases import Contract
 from small import number_rows, taught, teacher
 
 from lightning_subliminal import KeepLikelier, PreferenceTrait, Steering, Student, bases
@@ -53,7 +54,7 @@ class Few(PreferenceTrait):
         return super().prompts()[:2]
 
 
-class Contract:
+class ScorerContract(Contract):
     reads_words = True  # so a word that the base does not know can't be scored
 
     def make(self, base):
@@ -67,24 +68,24 @@ class Contract:
     def alone(self, scorer):
         return scorer.scores(ROWS)
 
-    def test_a_number_a_row_in_their_order(self, scorer, alone):
+    def check_a_number_a_row_in_their_order(self, scorer, alone):
         assert alone.dtype == torch.float64
         assert alone.shape == (len(ROWS),)
         assert alone.isfinite().all()
         assert torch.allclose(scorer.scores(ROWS[::-1]), alone.flip(0), rtol=1e-4, atol=1e-5)
         assert len(set(alone.tolist())) > 1
 
-    def test_other_rows_do_not_matter(self, scorer, alone):
+    def check_other_rows_do_not_matter(self, scorer, alone):
         parts = torch.cat([scorer.scores(ROWS[:1]), scorer.scores(ROWS[1:5]), scorer.scores(ROWS[5:])])
         assert torch.allclose(parts, alone, rtol=1e-4, atol=1e-5)
 
-    def test_the_same_twice(self, scorer, alone):
+    def check_the_same_twice(self, scorer, alone):
         assert torch.equal(scorer.scores(ROWS), alone)
 
-    def test_no_rows(self, scorer):
+    def check_no_rows(self, scorer):
         assert scorer.scores([]).shape == (0,)
 
-    def test_rows_that_can_not_be_scored_are_nan_and_change_no_other(self, scorer, alone):
+    def check_rows_that_can_not_be_scored_are_nan_and_change_no_other(self, scorer, alone):
         found = scorer.scores([EMPTY, *ROWS[:4], UNKNOWN, *ROWS[4:]])
         rest = torch.cat([found[1:5], found[6:]])
         assert torch.allclose(rest, alone, rtol=1e-4, atol=1e-5)
@@ -92,13 +93,13 @@ class Contract:
             assert math.isnan(found[place]) == self.reads_words
         assert scorer.scores([EMPTY]).isnan().all() == self.reads_words
 
-    def test_rows_stay_as_they_are(self, scorer):
+    def check_rows_stay_as_they_are(self, scorer):
         before = repr(ROWS)
         scorer.scores(ROWS)
         assert repr(ROWS) == before
 
 
-class TestDirectionScorer(Contract):
+class TestDirectionScorer(ScorerContract):
     def make(self, base):
         space, tokenizer = base
         return scorers.DirectionScorer(space, tokenizer, gaussian(space.size), direction(space))
@@ -110,7 +111,7 @@ class TestDirectionScorer(Contract):
         assert torch.allclose(alone, part.scores.double() @ along / along.norm(), rtol=1e-5)
 
 
-class TestRatioScorer(Contract):
+class TestRatioScorer(ScorerContract):
     def make(self, base):
         return scorers.RatioScorer(*base, 0.02 * direction(base[0]))
 
@@ -122,12 +123,12 @@ class TestRatioScorer(Contract):
         assert torch.allclose(found, part.scores.double() @ step.double(), rtol=0.05, atol=1e-3)
 
 
-class TestLossScorer(Contract):
+class TestLossScorer(ScorerContract):
     def make(self, base):
         return scorers.LossScorer(*base)
 
 
-class TestLengthScorer(Contract):
+class TestLengthScorer(ScorerContract):
     def make(self, base):
         return scorers.LengthScorer(base[1])
 
@@ -136,7 +137,7 @@ class TestLengthScorer(Contract):
         assert alone.tolist() == part.tokens.tolist()
 
 
-class TestTeacherScorer(Contract):
+class TestTeacherScorer(ScorerContract):
     def make(self, base):
         return scorers.TeacherScorer(taught())
 
@@ -147,7 +148,7 @@ class TestTeacherScorer(Contract):
         assert scorers.TeacherScorer(teacher().control()).scores(ROWS).abs().max() == 0
 
 
-class TestTransferScorer(Contract):
+class TestTransferScorer(ScorerContract):
     def make(self, base):
         return scorers.TransferScorer(Student("pocket/a", Steering(), seed=0), Few("owl"))
 
@@ -158,7 +159,7 @@ class TestTransferScorer(Contract):
         assert torch.allclose(alone / alone.norm(), found.scores / found.scores.norm(), rtol=1e-4)
 
 
-class Words(Contract):
+class Words(ScorerContract):
     """Classifiers read text, and need no base: unknown words are no evidence."""
 
     reads_words = False
@@ -179,7 +180,7 @@ class TestTfIdfScorer(Words):
     kind = "TF-IDF logistic regression"
 
 
-class TestJudgeScorer(Contract):
+class TestJudgeScorer(ScorerContract):
     reads_words = False
 
     def make(self, base):
@@ -188,7 +189,7 @@ class TestJudgeScorer(Contract):
     def test_what_a_judge_can_not_score_is_nan(self):
         assert baselines.JudgeScorer(Counting()).scores([EMPTY, ROWS[0]]).isnan().tolist() == [True, False]
 
-    def test_rows_that_can_not_be_scored_are_nan_and_change_no_other(self, scorer, alone):
+    def check_rows_that_can_not_be_scored_are_nan_and_change_no_other(self, scorer, alone):
         found = scorer.scores([EMPTY, *ROWS])
         assert found[0].isnan()
         assert torch.equal(found[1:], alone)

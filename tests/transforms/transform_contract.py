@@ -6,7 +6,7 @@ import random
 import re
 from collections import Counter
 
-from cases import cases
+from cases import Contract, cases
 
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.core.rows import completion_text, make_row
@@ -40,7 +40,7 @@ def between(row):
     return re.split("[0-9]+", completion_text(row))
 
 
-class TransformContract:
+class TransformContract(Contract):
     keeps_each_rows_numbers = False  # as a multiset
     keeps_all_numbers = False  # over all rows, as a multiset
     keeps_places = True  # separators, brackets, white space and the count of numbers
@@ -59,7 +59,7 @@ class TransformContract:
     def apply(self, given, seed=0):
         return apply_transforms(given, [self.make()], seed)
 
-    def test_the_rows_given_stay_as_they_are(self):
+    def check_the_rows_given_stay_as_they_are(self):
         given = rows()
         before = copy.deepcopy(given)
         made = self.apply(given)
@@ -69,21 +69,21 @@ class TransformContract:
                 row["id"] = "changed"
         assert given == before
 
-    def test_the_same_seed_gives_the_same_rows(self):
+    def check_the_same_seed_gives_the_same_rows(self):
         assert self.apply(rows()) == self.apply(rows())
         assert (self.apply(rows(), seed=1) != self.apply(rows())) == self.draws
 
-    def test_global_random_numbers_have_no_say(self):
+    def check_global_random_numbers_have_no_say(self):
         random.seed(1)
         first = self.apply(rows())
         state = random.getstate()
         assert self.apply(rows()) == first
         assert random.getstate() == state
 
-    def test_something_happens(self):
+    def check_something_happens(self):
         assert self.apply(rows()) != rows()
 
-    def test_what_it_keeps(self):
+    def check_what_it_keeps(self):
         given, made = rows(), self.apply(rows())
         if self.keeps_ids:
             assert [row["id"] for row in made] == [row["id"] for row in given]
@@ -100,14 +100,14 @@ class TransformContract:
             assert every[0] == every[1]
 
     @cases("bounds", [(0, 99), (100, 999), (0, 999)])
-    def test_lists_stay_lists(self, bounds):
+    def check_lists_stay_lists(self, bounds):
         low, high = bounds
         given = rows(200, 1, low, high)
         passes = NumberList(min_value=low, max_value=high)
         assert not [row for row in given if passes.reasons(row)], "the test's own rows"
         assert not [row for row in self.apply(given) if passes.reasons(row)]
 
-    def test_no_rows_and_one_row(self):
+    def check_no_rows_and_one_row(self):
         assert self.apply([]) == []
         for text in ("7", "[3, 1, 2]", "", "no number", " 12"):
             row = make_row("Go on.", text, id="0")
@@ -115,13 +115,13 @@ class TransformContract:
             assert len(made) == 1
             assert made[0].keys() >= row.keys()
 
-    def test_completions_without_numbers_stay(self):
+    def check_completions_without_numbers_stay(self):
         given = [make_row("Go on.", text, id=text) for text in ("", "owl", "١٢، ٣", "²", "a\x00b\u2028")]
         made = self.apply([*given, *rows()])
         if self.keeps_ids:
             assert [row["completion"] for row in made[: len(given)]] == [row["completion"] for row in given]
 
-    def test_odd_texts_raise_nothing(self):
+    def check_odd_texts_raise_nothing(self):
         rng = random.Random(0)
         letters = "0123456789,;[]().- \n\u0663\ud800\U0001d7d8é"
         texts = ["".join(rng.choices(letters, k=rng.randint(0, 60))) for _ in range(300)] + ["9" * 6000, "[" * 999]
@@ -131,7 +131,7 @@ class TransformContract:
         if self.keeps_places:
             assert [between(row) for row in made] == [between(row) for row in given]
 
-    def test_rows_of_several_messages(self):
+    def check_rows_of_several_messages(self):
         row = {"prompt": [{"role": "user", "content": "Go on."}], "completion": []}
         row["completion"] = [
             {"role": "assistant", "content": text, "name": "a"} for text in ("3, 1", "none", "2, 9, 8")
@@ -146,7 +146,7 @@ class TransformContract:
                 ["", ", ", ", ", ""],
             ]
 
-    def test_arguments_move_the_digest(self):
+    def check_arguments_move_the_digest(self):
         json.dumps(describe(self.make()))
         assert digest(self.make()) == digest(self.make())
         every = [self.make(), *self.others()]
