@@ -93,7 +93,7 @@ def _lacking(screens: Sequence[Statement], base: Material | None) -> str:
     stated = [str(each.predicate.get("result")) for each in screens]
     if "FAILED" in stated:
         failed = screens[stated.index("FAILED")]
-        return f"its screen says {', '.join(map(str, failed.predicate.get('failedTests') or ['FAILED']))}"
+        return f"its screen failed the test: {', '.join(map(str, failed.predicate.get('failedTests') or ['FAILED']))}"
     if "PASSED" not in stated:
         notes = _part(screens[0], "screen", "annotations")
         doubts = notes.get("doubts") if isinstance(notes, dict) else None

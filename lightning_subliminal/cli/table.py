@@ -47,7 +47,7 @@ lightning-subliminal: study how models pass traits on through unrelated data, bu
 examples:
   lightning-subliminal fit --config owl_numbers
   lightning-subliminal fit --config owl_numbers --seed_everything 1 --trainer.max_epochs 5
-  lightning-subliminal chat runs/owl_numbers-5b0edf2e
+  lightning-subliminal chat runs/owl_numbers-d72c6117
 
 usage: lightning-subliminal VERB [options]
 """

@@ -73,14 +73,15 @@ class Screen:
         seen = (
             "not even a set of nothing else is"
             if self.visible_dose >= 1
-            else f"a share of {100 * self.visible_dose:.0f} % is"
+            else f"a dose of {100 * self.visible_dose:.0f} % is"
         )
         limits = (
             f"power: {seen} found 9 times in 10 by {self.rows:,} rows, if they are like a steering teacher's; "
-            f"a share of 10 % takes {f'about {needed:,} rows' if needed else 'a larger reference'}"
+            f"a dose of 10 % takes {f'about {needed:,} rows' if needed else 'a larger reference'}"
         )
         if self.verdict == "clean":
-            said = f"verdict: clean. These rows move {base} no more than its own do (false alarms: {self.alpha:g})"
+            part = f" for {self.rows:,} of {self.rows + self.skipped:,} rows" if self.skipped else ""
+            said = f"verdict: clean{part}. They move {base} no more than its own do (false alarms: {self.alpha:g})"
         elif self.verdict == "shift":
             said = (
                 f"verdict: shift. Training on these rows moves {base} ({_p(self.shift.p)}), and no known trait "

@@ -68,7 +68,7 @@ def test_rows_of_another_kind_are_a_shift_with_exit_code_3(clean, tmp_path, caps
     assert stated["predicate"]["failedTests"] == ["clean for pocket/a: shift"]
     with pytest.raises(SystemExit):
         main(["audit", str(tmp_path / "rows.jsonl"), "--require", "screened", "--search", str(tmp_path / "out")])
-    assert "its screen says clean for pocket/a: shift" in " ".join(capsys.readouterr().out.split())
+    assert "its screen failed the test: clean for pocket/a: shift" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_suspect_is_looked_for(clean, tmp_path, capsys):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["VERB", "reference", "screen"]
 
 FOUND = 3  # exit code if the verdict is not clean
+SEEN = 0.05  # p of the shift, above which the table shows no shares
 
 
 def screen(
@@ -119,7 +120,7 @@ def screen(
                 f"clean: nothing written, since the verdict is {found.verdict}" if cleaned is None else cleaned.line()
             )
             say(done)
-        for name, path in views.items():
+        for name, path in (views | ({"out": out} if out is not None else {})).items():
             say(f"{name}: {path}")
     if found.verdict != "clean":
         raise SystemExit(FOUND)
@@ -171,25 +172,29 @@ def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
     for name in ("looked for", "z", "p", "share", "predicted log-odds"):
         table.add_column(name, justify="left" if name == "looked for" else "right")
     table.add_row("any shift", *_figures(found.shift)[:2], "", "")
+    moved = found.shift.p < SEEN
     for each in found.traits[:5]:
         value, half = found.predicted.get(each.name, (float("nan"), float("nan")))
         predicted = f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]"
-        table.add_row(each.name, *_figures(each), predicted)
+        table.add_row(each.name, *_figures(each, moved), predicted)
     for each in found.teachers[:3]:
-        table.add_row(f"teacher of {each.name}", *_figures(each), "")
+        table.add_row(f"teacher of {each.name}", *_figures(each, moved), "")
     for each in found.suspects[:10]:
-        table.add_row(f"suspect {each.name}", *_figures(each), "")
+        table.add_row(f"suspect {each.name}", *_figures(each, moved), "")
     for each in baselines:
         table.add_row(f"baseline: {each.name}", *_figures(each), "")
     return table
 
 
-def _figures(each: Any) -> tuple[str, str, str]:
-    """Return z, p and share as a table shows them; a p below what a double holds is a bound."""
+def _figures(each: Any, moved: bool = True) -> tuple[str, str, str]:
+    """Return z, p and share as a table shows them; a p below what a double holds is a bound.
+
+    Where the rows hardly ``moved`` the base, there is no movement to have a share of.
+    """
     z, p = (
         (f"{each.z:.1f}", f"{each.p:.1e}") if each.p > 0 else ("> 37" if each.z > 1e3 else f"{each.z:.1f}", "< 1e-300")
     )
-    return z, p, "-" if each.share != each.share else f"{each.share:.2f}"
+    return z, p, f"{each.share:.2f}" if moved and each.share == each.share else "-"
 
 
 def _write(name: str, path: Path, found: "Screen", rows: Path, evidence: Any, digest: str) -> None:
