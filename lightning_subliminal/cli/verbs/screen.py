@@ -81,6 +81,10 @@ def screen(
     for name, path in files.items():
         if path.is_dir():
             raise InputError(f"--{name} {path} is a folder: expected a file.")
+        if path.exists() and rows.exists() and path.samefile(rows):
+            raise InputError(f"--{name} {path} is the data set itself: expected another file.")
+    if clean is not None and limit is not None:
+        raise InputError("--clean balances all rows, and --limit screens a part of them: leave one out.")
     for folder in [*([out] if out is not None else []), *(path.parent for path in files.values())]:
         writable_folder(folder, keep=False)  # before any work
     given, subject, tree = read_rows(rows), subject_of(rows), RowsTree()
