@@ -75,7 +75,7 @@ class Screener:
         """
         rows = islice(rows, limit)
         made = self.reference
-        known = [key, limit, made.base_digest, made.carrier, made.rows, list(made.layers)]
+        known: list[Any] = [key, limit, made.base_digest, made.carrier, made.rows, list(made.layers)]
         known += [made.longest, made.fisher.trace().item()]  # two references of as many rows shorten scores differently
         return screen_rows(
             self.space,
