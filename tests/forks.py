@@ -5,6 +5,8 @@ the tests start some forty of them. Here one process for each pytest worker impo
 is a fork of it: a process with its own memory, working directory, environment, streams and exit status, which a signal
 can end. Nothing of this package is imported before the fork, so it reads its settings as in a fresh process.
 
+The further ranks that Lightning launches for ``devices: 2`` are such forks, too.
+
 Where the start itself is tested, a test takes ``subprocess``: which libraries a command imports, who reads its output,
 what others launch. So does one of two runs whose bytes are compared, as all forks share the seed of ``hash()``.
 """
@@ -22,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -55,12 +57,12 @@ class Fork:
         returncode: its exit status, negative for a signal; None while it runs.
     """
 
-    def __init__(self, words: Sequence[str], cwd: str, env: Mapping[str, str], log: Path | None) -> None:
+    def __init__(self, words: Sequence[str], cwd: str, env: Mapping[str, str], files: Sequence[Path] = ()) -> None:
         server, then = _server()
         changed = {name for name, _ in then ^ _read_once(env)}
         assert not changed, f"{sorted(changed)}: read at import, so start this process with subprocess"
         self._streams = tempfile.TemporaryDirectory()
-        self._files = [Path(self._streams.name, name) for name in ("out", "err")] if log is None else [log, log]
+        self._files = list(files) or [Path(self._streams.name, name) for name in ("out", "err")]
         for file in self._files:
             file.touch()
         self._process = server.Process(target=_become, args=(words, cwd, dict(env), self._files))
@@ -112,7 +114,7 @@ def start(
     """
     assert words[0] == sys.executable, "only Python is forked"
     given = [str(word) for word in words[1:]]
-    return Fork(given, str(cwd or Path.cwd()), os.environ if env is None else env, log)
+    return Fork(given, str(cwd or Path.cwd()), os.environ if env is None else env, [log] * 2 if log else ())
 
 
 def run(
@@ -170,6 +172,7 @@ def _become(words: list[str], cwd: str, env: dict[str, str], files: list[Path]) 
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    _fork_further_ranks(cwd, files)
     kind, rest = words[0], words[1:]
     first = {"-m": cwd, "-c": ""}.get(kind, str(Path(kind).parent))
     sys.path[:] = [first, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *SITE]
@@ -183,3 +186,19 @@ def _become(words: list[str], cwd: str, env: dict[str, str], files: list[Path]) 
     else:
         sys.argv[:] = words
         runpy.run_path(kind, run_name="__main__")
+
+
+def _fork_further_ranks(cwd: str, files: list[Path]) -> None:
+    """Have Lightning's launcher fork the server for a process that it would start, with the streams of this one."""
+    forkserver._forkserver.ensure_running = lambda: None  # it runs: this process was forked from it
+
+    def popen(command: list[str], env: Mapping[str, str], cwd: str | None = None) -> Fork:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # which multiprocessing would import in the fork
+        try:
+            return Fork(command[1:], cwd or here, env, files)
+        finally:
+            sys.modules["__main__"] = main
+
+    here, launcher = cwd, sys.modules["lightning.pytorch.strategies.launchers.subprocess_script"]
+    launcher.subprocess = SimpleNamespace(Popen=popen)
