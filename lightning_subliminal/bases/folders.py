@@ -1,9 +1,11 @@
 """The files of a model's folder, their digests, and loading them alone."""
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -69,6 +71,11 @@ _PATTERNS = (
     "chat_template.jinja",
     "additional_chat_templates/*.jinja",
 )
+_TEMPLATES = "additional_chat_templates/"
+_KNOWN = {  # names by their folder
+    place: re.compile("|".join(fnmatch.translate(each.removeprefix(place)) for each in _PATTERNS if place in each))
+    for place in ("", _TEMPLATES)
+}
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _BIG = 16 * 2**20  # bytes; smaller files are hashed by each process, which is as fast as reading a note
 _LOADED: dict[str, str] = {}  # digests of the files that were loaded last, by path, if this process signs
@@ -77,9 +84,16 @@ _SEEN: dict[tuple[object, ...], str] = {}  # digests by this process; a plan res
 
 def model_files(folder: Path) -> dict[str, Path]:
     """Return the files that determine a model's behaviour by their names in its folder, sorted."""
-    found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
-    found = {path for path in found if not is_adapter_file(path.name)}  # of an adapter in the folder of a whole model
-    return dict(sorted((path.relative_to(folder).as_posix(), path) for path in found))
+    found = [f"{place}{name}" for place, known in _KNOWN.items() for name in _files_in(folder / place, known)]
+    return {name: folder / name for name in sorted(found)}
+
+
+def _files_in(folder: Path, known: re.Pattern[str]) -> list[str]:
+    """Return the names that are known, except for those of an adapter, which may lie beside a whole model."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if known.fullmatch(entry.name) and entry.is_file()]
+        return [name for name in names if not is_adapter_file(name)]
+    return []
 
 
 def is_model_file(name: str) -> bool:

@@ -419,3 +419,20 @@ def test_nobody_is_asked_whether_to_run_code(file, tmp_path, monkeypatch):
 
 def _elsewhere(place, name):
     return f"{place}/evil--{name}" if isinstance(name, str) else [f"{place}/evil--{name[0]}", name[1]]
+
+
+def test_files_of_a_model_are_those_that_the_patterns_find(tmp_path):
+    """One look at the folder finds what a glob of each pattern would, and in the same order."""
+    names = ["config.json", "tokenizer.x.json", "tokenizer.model.v3", ".safetensors", "README.md", "a/config.json"]
+    names += ["adapter_model.safetensors", "additional_chat_templates/x.jinja", "additional_chat_templates/vocab.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "dir.safetensors").mkdir()
+    (tmp_path / "vocab.txt").symlink_to("nowhere")
+    (tmp_path / "merges.txt").symlink_to("config.json")
+    found = {path for pattern in folders._PATTERNS for path in tmp_path.glob(pattern) if path.is_file()}
+    expected = sorted(path.relative_to(tmp_path).as_posix() for path in found if not path.name.startswith("adapter"))
+    assert list(folders.model_files(tmp_path)) == expected
+    assert "additional_chat_templates/x.jinja" in expected
+    assert folders.model_files(tmp_path / "nowhere") == {}

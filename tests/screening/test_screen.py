@@ -264,10 +264,10 @@ class TestScreen:
             yield from clean
             raise KeyboardInterrupt
 
-        many = [row for _ in range(5) for row in clean]  # more than a chunk
-        whole = screen_rows(*base, many, reference)
+        many = [*clean, *clean[:400]]  # more than a chunk
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("lightning_subliminal.theory.row_gradients.CHUNK", 1000)
+            whole = screen_rows(*base, many, reference)
             with pytest.raises(KeyboardInterrupt):
                 screen_rows(*base, stopped(), reference, partial_sums=kept)
         assert kept.is_file()
