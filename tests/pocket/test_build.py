@@ -122,7 +122,7 @@ class TestShipped:
 @pytest.mark.slow
 @cases("name", SPEAKERS)
 def test_card_of_a_shipped_base(name):
-    card = make_card(*bases.load(f"pocket/{name}"), prompts=64)
+    card = make_card(*bases.load(f"pocket/{name}"), prompts=128)
     assert card.well_formed >= 0.9
     assert card.obedience >= 0.8
     assert card.loss < 2
