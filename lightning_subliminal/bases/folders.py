@@ -24,6 +24,7 @@ __all__ = [
     "has_tokenizer",
     "has_whole_weights",
     "is_model_file",
+    "is_tokenizer_file",
     "model_files",
     "only_model_files",
     "remembered_digest",
@@ -99,6 +100,11 @@ def _files_in(folder: Path, known: re.Pattern[str]) -> list[str]:
 def is_model_file(name: str) -> bool:
     """Return whether a file of this name in a model's folder is part of its digest."""
     return any(PurePosixPath(name).match(each) for each in _PATTERNS)
+
+
+def is_tokenizer_file(name: str) -> bool:
+    """Return whether a file of this name in a model's folder holds its vocabulary."""
+    return name in _TOKENIZERS
 
 
 def folder_digest(folder: Path) -> str:

@@ -97,8 +97,9 @@ def find_folder(name: str) -> Path:
         try:
             return hub_folder(name)
         except InputError as err:
-            hint = f" Did you mean {near[0]}?" if near else ""
-            hint = f" Nor is there a folder {name}." if path.parent.is_dir() else hint
+            if not lost and (likely := difflib.get_close_matches(name, _LOADERS, n=1, cutoff=0.75)):
+                lost = f"There is no base {name!r}: did you mean {likely[0]}?"
+            hint = f" Nor is there a folder {name}." if path.parent.is_dir() else ""
             raise InputError(f"{lost} ({err})" if lost else f"{err}{hint}") from err
     if lost:
         raise InputError(lost)

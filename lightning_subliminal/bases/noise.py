@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal.bases.folders import folder_digest, model_files
+from lightning_subliminal.bases.hub import commit_note
 from lightning_subliminal.bases.save import make_once
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
@@ -67,7 +68,8 @@ def noisy_folder(inner: Path, name: str, noise: float, seed: int) -> Path:
     def source() -> Material:
         record, split = known_statement(inner / RECORD), split_noise(name)
         label = f"base:{split[0]}" if split is not None else inner.name
-        return Material("base", label, {"dirHash": folder_digest(inner)}, record.sha256 if record is not None else None)
+        statement = record.sha256 if record is not None else None
+        return Material("base", label, {"dirHash": folder_digest(inner)}, statement, commit_note(inner))
 
     return make_once(
         noisy_place(inner, noise, seed),

@@ -18,7 +18,7 @@ from lightning_subliminal.bases.folders import (
     remembered_digest,
     weight_bytes,
 )
-from lightning_subliminal.bases.hub import is_hub_id
+from lightning_subliminal.bases.hub import commit_note, is_hub_id
 from lightning_subliminal.bases.lookup import POCKET, POCKET_BASES, available, find_folder, register
 from lightning_subliminal.bases.save import quiet_transformers
 from lightning_subliminal.bases.tokenizers import (
@@ -142,7 +142,8 @@ def material(name: str, role: str = "base") -> Material:
         record.files.get(file) != remembered_digest(path) for file, path in model_files(found.folder).items()
     ):
         record = None
-    return Material(role, f"base:{name}", {"dirHash": found.digest}, record.sha256 if record is not None else None)
+    statement = record.sha256 if record is not None else None
+    return Material(role, f"base:{name}", {"dirHash": found.digest}, statement, commit_note(found.folder))
 
 
 @contextmanager

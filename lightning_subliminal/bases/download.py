@@ -1,0 +1,177 @@
+"""Download a model of the Hugging Face hub: the files that its digest covers, and of the weights those that are read.
+
+A repository may hold its weights several times (``original/``, ``onnx/``, ``consolidated.safetensors``, pickles). Only
+files in its root are fetched, and of the weights those that transformers would read. The small files come first: a
+folder with weights has all else, also if the download was stopped. A file that is cut off is continued by the hub's
+client where it ended; in a later process, whole files are kept.
+"""
+
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from rich.filesize import decimal
+
+from lightning_subliminal.bases.folders import is_model_file, is_tokenizer_file
+from lightning_subliminal.core.console import progress, say
+from lightning_subliminal.core.error_messages import counted
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES, is_adapter_file
+from lightning_subliminal.core.io.files import read_json
+
+__all__ = ["PATIENCE", "download"]
+
+PATIENCE = 5.0  # seconds to wait for the hub's first answer
+_WEIGHTS = "model.safetensors"
+_INDEX = f"{_WEIGHTS}.index.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+
+
+def download(name: str) -> Path:
+    """Download a model and return its folder in the hub's cache.
+
+    Args:
+        name: ``organisation/model`` or ``organisation/model@revision``.
+
+    Raises:
+        InputError: if the repository holds no model that can be read, or the disk has no room for it.
+        Exception: of the hub's client, httpx or the operating system.
+    """
+    from huggingface_hub import HfApi
+
+    place, _, revision = name.partition("@")
+    info = HfApi().model_info(place, revision=revision or None, timeout=PATIENCE, files_metadata=True)
+    sizes = {each.rfilename: each.size or 0 for each in info.siblings or ()}
+    if fault := _fault(sizes):
+        raise InputError(f"Base {name!r}: its repository on the hub {fault}")
+    small = [file for file in sizes if _is_wanted(file, sizes) and not file.endswith(".safetensors")]
+    folder = _fetch(name, revision, {file: sizes[file] for file in small})  # by its name, which the cache then knows
+    weights = _weights(folder, sizes)
+    if fault := _unread(folder) or _lost(weights, sizes):
+        raise InputError(f"Base {name!r}: its repository on the hub {fault}")
+    left = {file: sizes[file] for file in weights if not (folder / file).is_file()}
+    needed, free = sum(left.values()), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"Base {name!r} needs {decimal(needed)}, and the hub's cache has {decimal(free)} free ({folder}): free "
+            "space there, or set HF_HUB_CACHE to a folder with room."
+        )
+    kept = f", {counted(len(weights) - len(left), 'file')} of weights kept" if len(left) < len(weights) else ""
+    say(
+        f"base      {name}: downloading {counted(len(left), 'file')} of weights, {decimal(needed)}{kept}, at commit "
+        f"{folder.name[:12]}"
+    )
+    return _fetch(name, folder.name, left)
+
+
+def _is_wanted(file: str, files: Collection[str]) -> bool:
+    """Return whether a file of a repository is part of its model, or of its adapter if it holds no model."""
+    if "/" in file and not file.startswith("additional_chat_templates/"):
+        return False
+    return is_model_file(file) != is_adapter_file(file) or (is_adapter_file(file) and "config.json" not in files)
+
+
+def _fault(files: Collection[str]) -> str:
+    """Return why a repository with these files holds no model that can be read; empty if it may hold one."""
+    root = sorted(file for file in files if "/" not in file)
+    if "config.json" not in root:
+        if any(names.config in root for names in (OWN_FILES, PEFT_FILES)):
+            return ""
+        if any(file.endswith(".gguf") for file in root):
+            return "holds GGUF files; safetensors alone are read: take the repository that they were made from."
+        if any(map(is_tokenizer_file, root)):
+            return "holds a tokenizer and no model: name a model, whose own tokenizer is used."
+        return "holds no config.json: it is not a language model of transformers."
+    if not any(map(is_tokenizer_file, root)):
+        return "holds no tokenizer: save model and tokenizer in one local folder."
+    if any(file.endswith(".safetensors") and not is_adapter_file(file) for file in root):
+        return ""
+    pickles = [file for file in root if file.endswith(_PICKLES)]
+    if pickles:
+        return (
+            f"holds pickled weights ({pickles[0]}), which can run code; safetensors alone are read: name a revision "
+            "with them, such as @refs/pr/1, or convert it once where that code may run."
+        )
+    return "holds no weights in its root (*.safetensors)."
+
+
+def _unread(folder: Path) -> str:
+    """Return why transformers has no causal language model for a config; empty if it has one, or for an adapter."""
+    config = _object(folder / "config.json")
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        return ""  # an adapter, or a config that is refused later
+    import transformers
+
+    if kind in transformers.CONFIG_MAPPING:
+        is_causal = transformers.CONFIG_MAPPING[kind] in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+        return "" if is_causal else f"holds a model of type {kind!r}, which is not a causal language model."
+    if "auto_map" in config:
+        return f"needs code of its own for the type {kind!r}, and code of a repository is not run: take another model."
+    version = transformers.__version__
+    return f"holds a model of type {kind!r}, which transformers {version} doesn't know: pip install -U transformers."
+
+
+def _weights(folder: Path, files: Collection[str]) -> list[str]:
+    """Return the names of the weights that transformers would read for a model, or of an adapter's."""
+    if not (folder / "config.json").is_file():
+        return sorted(file for file in files if _is_wanted(file, files) and file.endswith(".safetensors"))
+    named = _object(folder / "config.json").get("transformers_weights")
+    found = {named} if isinstance(named, str) and not named.endswith(".json") else {_WEIGHTS} & {*files}
+    index = named if isinstance(named, str) and named.endswith(".json") else _INDEX
+    shards = _object(folder / index).get("weight_map")
+    found |= {str(shard) for shard in shards.values()} if isinstance(shards, dict) else set()
+    return sorted(file for file in found if "/" not in file)  # other places are refused with the folder
+
+
+def _lost(weights: Collection[str], files: Collection[str]) -> str:
+    """Return that a repository lacks weights; empty if it has all."""
+    lost = sorted({*weights} - {*files})
+    if lost:
+        return f"lacks {', '.join(lost[:3])}, which its index names: take another revision, or report it to its owner."
+    return "" if weights else f"holds neither {_WEIGHTS} nor {_INDEX}, so transformers would read no weights."
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if there is none, which is refused with the folder."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _fetch(name: str, revision: str, sizes: Mapping[str, int]) -> Path:
+    """Download files of a repository at a revision, with a progress bar, and return their folder."""
+    from huggingface_hub import snapshot_download
+
+    with progress() as shown:
+        task = shown.add_task(f"{name}, MB", total=sum(sizes.values()) / 1e6)
+        return Path(
+            snapshot_download(
+                name.partition("@")[0],
+                revision=revision or None,
+                allow_patterns=[escape(file) for file in sizes],
+                etag_timeout=PATIENCE,
+                tqdm_class=_bar(lambda count: shown.advance(task, count / 1e6)),
+            )
+        )
+
+
+def _bar(advance: Callable[[float], None]) -> type[Any]:
+    """Return a class for the bars of the hub's client that draws none, and passes on the bytes that were written."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            # One bar counts files, one the bytes that came, and this one those that are on the disk.
+            self._counts_bytes = settings.get("name") == "huggingface_hub.snapshot_download"
+            super().__init__(*args, **{**settings, "disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> None:
+            if self._counts_bytes:
+                advance(n or 0)
+
+    return Bar
