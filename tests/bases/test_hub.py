@@ -14,6 +14,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.bases import download, folder_digest
 from lightning_subliminal.bases.hub import commit_of
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.lineage import read_record, write_record
 
 from .hub_server import serve
 
@@ -120,6 +121,14 @@ class TestDownloads:
             assert (made.digest == {"dirHash": folder_digest(sharded)}) == (commit == main)
         assert bases.material(str(sharded)).annotations == {}
         assert bases.material("pocket/a").annotations == {}
+
+    def test_the_lineage_of_what_is_made_from_it_names_the_commit(self, hub, tmp_path):
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "rows.txt").write_text("1, 2")
+        write_record(tmp_path / "made", "rows", {}, [bases.material("tiny/model@step1000")])
+        (material,) = read_record(tmp_path / "made").materials
+        assert material.annotations["commit"] == hub.commit("tiny/model", "step1000")
+        assert material.uri == "base:tiny/model@step1000"
 
     def test_a_cut_download_goes_on_where_it_ended(self, hub, sharded, monkeypatch):
         shard = "model-00002-of-00003.safetensors"
