@@ -1,5 +1,6 @@
 """References for screens: shipped ones, those in the cache, and how one is made for a base and a carrier."""
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from lightning_subliminal.screening.catalogue import measure_catalogue
 from lightning_subliminal.screening.detectors import RunningSums
 from lightning_subliminal.screening.reference import Reference, make_reference
 from lightning_subliminal.theory.newton import NEWTON_RIDGE
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
+from lightning_subliminal.theory.score_spaces import score_space
 from lightning_subliminal.traits.preference import PreferenceTrait
 
 __all__ = ["CARRIERS", "clean_data", "find_reference", "load_space", "make_reference_file"]
@@ -84,12 +86,15 @@ def own_answers(
     )
 
 
-def default_layers(base: str) -> list[int] | None:
+def default_layers(base: str, space: str = "steering") -> list[int] | None:
     """Return the layers of a student's space: those that the shipped config for the base steers, else the middle one.
 
     Returns:
-        None, for all layers, if they have at most 1,024 numbers together, as those of a pocket base.
+        None, for all layers, if they have at most 1,024 numbers together, as those of a pocket base, and for any other
+        space than ``steering``.
     """
+    if space != "steering":
+        return None
     config = read_json(bases.resolve(base).folder / "config.json")
     depth, width = (int(config.get(name) or 0) for name in ("num_hidden_layers", "hidden_size"))
     if depth * width <= MOST:
@@ -115,6 +120,9 @@ def _config_data(base: str, carrier: str, seed: int = SEED) -> tuple[GeneratedRo
 
 def _config_of(base: str, carrier: str) -> Path:
     if carrier not in CARRIERS:
+        near = difflib.get_close_matches(carrier, CARRIERS, n=1)
+        if near and not Path(carrier).exists():
+            raise InputError(f"The carrier is {carrier!r}: did you mean {near[0]}?")
         return find_config(carrier)
     config = read_json(bases.resolve(base).folder / "config.json")
     is_small = int(config.get("vocab_size") or 0) < _POCKET_WORDS  # a pocket base, or one trained on from it
@@ -128,11 +136,13 @@ def _config_of(base: str, carrier: str) -> Path:
     return find_config(names.get((carrier, family), f"{carrier}_{middle}owl"))
 
 
-def load_space(base: str, layers: list[int] | None, device: torch.device) -> tuple[LayerVectors, object]:
-    """Load a base as the space of vectors at its layers, and its tokenizer."""
+def load_space(
+    base: str, layers: list[int] | None, device: torch.device, space: str = "steering"
+) -> tuple[ScoreSpace, object]:
+    """Load a base as a student's space at its layers, named as ``score_space`` reads it, and its tokenizer."""
     net, tokenizer = bases.load(base, dtype="float32")
     net.requires_grad_(False)
-    return LayerVectors(net.to(device), layers), tokenizer
+    return score_space(net.to(device), layers, space), tokenizer
 
 
 def make_reference_file(
@@ -144,6 +154,7 @@ def make_reference_file(
     device: torch.device | None = None,
     teachers: bool = False,
     prompts_from: Path | None = None,
+    space: str = "steering",
 ) -> Path:
     """Make a reference, or find it in the cache; return its file.
 
@@ -157,12 +168,13 @@ def make_reference_file(
         teachers: train a teacher of each preference of the catalogue, too, to look for its displacement. Sets are
             named by half as many rows then; on a pocket base it takes ten minutes.
         prompts_from: a data set, whose prompts the base answers instead of the carrier's: see ``own_answers``.
+        space: what the student trains, as ``score_space`` reads it.
 
     Raises:
         InputError: as ``clean_data`` and ``make_reference``.
     """
     device = device or torch.device("cpu")
-    layers = default_layers(base) if layers is None else layers
+    layers = default_layers(base, space) if layers is None else layers
     if teachers and prompts_from is not None:
         raise InputError("`teachers` needs a carrier, whose config says how they are trained: leave out prompts_from.")
     data: GeneratedRows
@@ -171,23 +183,25 @@ def make_reference_file(
     else:
         name = carrier or "numbers"
         data = clean_data(base, name, num_prompts)
-    folder = _folder(data, layers, teachers)
+    settings = _settings(data, layers, teachers, space)
+    folder = cache_root() / "references" / digest(settings)[:16]
     if not (folder / "lineage.json").is_file():
+        loaded, tokenizer = load_space(base, layers, device, space)  # refuses a wrong space before any work
+        say(f"reference {base} answers {data.num_prompts:,} prompts of {name}, once: kept in {folder}")
         data.make(device)
-        space, tokenizer = load_space(base, layers, device)
-        catalogue = measure_catalogue(space, tokenizer, wording=_wording(base))
+        catalogue = measure_catalogue(loaded, tokenizer, wording=_wording(base))
         if catalogue.left_out:
             say(f"catalogue {len(catalogue.left_out)} answers that {base} cannot spell are left out")
         digest_now = bases.resolve(base).digest
         reference = make_reference(
-            space, tokenizer, data.rows(), catalogue, base=base, base_digest=digest_now, carrier=name
+            loaded, tokenizer, data.rows(), catalogue, base=base, base_digest=digest_now, carrier=name
         )
         if teachers:
-            reference = add_teachers(reference, space, tokenizer, device)
+            reference = add_teachers(reference, loaded, tokenizer, device)
         folder.mkdir(parents=True, exist_ok=True)
         reference.save(folder / FILE)
         materials = [bases.material(base), artefact_material("rows", data.folder)]
-        write_record(folder, "reference", _settings(data, layers, teachers), materials)
+        write_record(folder, "reference", settings, materials)
         say(f"reference {reference.rows:,} clean rows of {base}, kept in {folder}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -223,17 +237,18 @@ def check_base(reference: Reference, base: str) -> None:
         )
 
 
-def add_teachers(reference: Reference, space: LayerVectors, tokenizer: object, device: torch.device) -> Reference:
+def add_teachers(reference: Reference, space: ScoreSpace, tokenizer: object, device: torch.device) -> Reference:
     """Return a reference with the displacement of a teacher for each preference of its catalogue.
 
     The teachers are those of the carrier's config, with another target and another seed each, and trained less. A
     displacement is the Newton step of rows that the teacher writes, F^-1 (mean score), so it is good for a teacher with
     any adapter, and for rows that the first-order effect of its vectors does not describe; of a teacher of which the
-    filters leave too few rows for a cosine of 0.9, it is those vectors.
+    filters leave too few rows for a cosine of 0.9, it is those vectors; in another space than that of steering such a
+    teacher is left out.
     """
     data, teacher = _config_data(reference.base, reference.carrier)
     words = [each for each in reference.catalogue.answers if each.category != "word"]
-    found = []
+    found: dict[str, Tensor] = {}
     for each in words:
         trait = PreferenceTrait(each.word, each.category)
         known = teacher.fresh(trait=trait, until=TEACHER_UNTIL, seed=TEACHER_SEED)
@@ -246,10 +261,17 @@ def add_teachers(reference: Reference, space: LayerVectors, tokenizer: object, d
         for part in space.gradients(tokenizer, rows.rows()):
             sums.add(part.scores)
         clear = sums.rows > 0 and sums.hotelling() > CLEAR * reference.size  # q has a mean of `size` by noise alone
-        found.append(
-            reference.solve(sums.shift[None], NEWTON_RIDGE)[0] if clear else steering_vector(known.folder, reference)
-        )
-    return replace(reference, teachers=tuple(each.word for each in words), displacements=torch.stack(found))
+        if clear:
+            found[each.word] = reference.solve(sums.shift[None], NEWTON_RIDGE)[0]
+        elif reference.space == "steering":
+            found[each.word] = steering_vector(known.folder, reference)
+    if left := len(words) - len(found):
+        say(f"reference {left} of {len(words)} teachers are left out: their rows hardly move {reference.base}")
+    return replace(
+        reference,
+        teachers=tuple(found),
+        displacements=torch.stack(list(found.values())) if found else reference.displacements,
+    )
 
 
 def steering_vector(folder: Path, reference: Reference) -> Tensor:
@@ -268,10 +290,7 @@ def steering_vector(folder: Path, reference: Reference) -> Tensor:
     return torch.cat([torch.zeros(width) if part is None else part.float() for part in parts]).double()
 
 
-def _settings(data: GeneratedRows, layers: list[int] | None, teachers: bool = False) -> dict[str, object]:
+def _settings(data: GeneratedRows, layers: list[int] | None, teachers: bool, space: str) -> dict[str, object]:
     known = {"rows": data.describe_source(), "filters": data.filters, "layers": layers, "version": 1}
+    known |= {} if space == "steering" else {"space": space}
     return known | ({"teachers": [TEACHER_UNTIL, TEACHER_SEED, TEACHER_PROMPTS, TEACHER_ROWS_SEED]} if teachers else {})
-
-
-def _folder(data: GeneratedRows, layers: list[int] | None, teachers: bool = False) -> Path:
-    return cache_root() / "references" / digest(_settings(data, layers, teachers))[:16]

@@ -2,7 +2,7 @@
 
     from lightning_subliminal.screening import Reference, screen_rows
 
-A `LayerVectors` space turns rows into scores, a `Reference` says what those of clean rows look like, and `Detector`s
+A `ScoreSpace` turns rows into scores, a `Reference` says what those of clean rows look like, and `Detector`s
 read the mean of a set's scores. `screen_rows` puts them together to a verdict: clean, shift, or a trait by name.
 `RowScorer`s give each row one number (`scorers`); `baselines` has what one would try first.
 `KeepByScore` and `KeepLikelier` are transforms that hold a model.

@@ -45,6 +45,7 @@ class Reference:
         fisher: their covariance about 0, (size, size), float64.
         longest: whitened length to which longer scores are shortened.
         catalogue: the answers looked for, with their directions.
+        space: name of the space, as ``score_space`` reads it.
         shrinkage: how far the covariance is shrunk towards its diagonal where it is inverted; 0 with rows enough.
         null: the law of clean rows, as measured on them; None with rows enough, where Hotelling's holds.
         teachers: traits of teachers that the reference's maker trained, to look for besides.
@@ -64,6 +65,7 @@ class Reference:
     displacements: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
     shrinkage: float = 0.0
     null: NullLaw | None = None
+    space: str = "steering"
 
     def __post_init__(self) -> None:
         if not self.teachers:
@@ -124,6 +126,7 @@ class Reference:
             "base_digest": self.base_digest,
             "carrier": self.carrier,
             "layers": self.layers,
+            "space": self.space,
             "rows": self.rows,
             "longest": self.longest,
             "shrinkage": self.shrinkage,
@@ -176,6 +179,7 @@ class Reference:
                 *(tensors["mean"], fisher, float(words["longest"]), catalogue),
                 *(tuple(words.get("teachers", ())), tensors.get("displacements", torch.zeros(0, size))),
                 *(float(words.get("shrinkage", 0)), NullLaw(*words["null"]) if words.get("null") else None),
+                space=words.get("space", "steering"),
             )
         except (KeyError, TypeError, IndexError, RuntimeError) as err:
             raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err
@@ -210,11 +214,19 @@ def make_reference(
     least = max(FEWEST, space.size)
     if len(scores) < least:
         raise InputError(f"The reference has {len(scores):,} clean rows: expected at least {least:,}, better 20,000.")
-    return summed_up(scores, catalogue, base=base, base_digest=base_digest, carrier=carrier, layers=space.layers)
+    known = {"base": base, "base_digest": base_digest, "carrier": carrier}
+    return summed_up(scores, catalogue, **known, layers=space.layers, space=space.name)
 
 
 def summed_up(
-    scores: Tensor, catalogue: Catalogue, *, base: str, base_digest: str, carrier: str, layers: tuple[int, ...]
+    scores: Tensor,
+    catalogue: Catalogue,
+    *,
+    base: str,
+    base_digest: str,
+    carrier: str,
+    layers: tuple[int, ...],
+    space: str = "steering",
 ) -> Reference:
     """Return the reference of clean rows by their scores, (rows, size), all finite; arguments as of ``make_reference``.
 
@@ -232,6 +244,7 @@ def summed_up(
         *(base, base_digest, carrier, layers, len(kept), kept.mean(0), fisher, longest, catalogue),
         shrinkage=shrinkage,
         null=measure_null(kept, shrinkage, catalogue.gradients, RIDGE) if few else None,
+        space=space,
     )
 
 

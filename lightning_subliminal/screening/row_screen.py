@@ -14,7 +14,8 @@ from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.stream import RowStream
 from lightning_subliminal.screening.detectors import DirectionDetector
 from lightning_subliminal.screening.reference import Reference
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
+from lightning_subliminal.theory.score_spaces import score_space
 
 __all__ = ["RowScreen", "named_directions"]
 
@@ -74,10 +75,11 @@ class RowScreen:
         return columns | {"log_likelihood": _plain(torch.cat(likelihoods))}
 
     @cached_property
-    def _loaded(self) -> tuple[LayerVectors, Any]:
+    def _loaded(self) -> tuple[ScoreSpace, Any]:
         net, tokenizer = bases.load(self.base, dtype="float32")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return LayerVectors(net.requires_grad_(False).to(device), self.reference.layers), tokenizer
+        made = self.reference
+        return score_space(net.requires_grad_(False).to(device), made.layers, made.space), tokenizer
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the model out of what `datasets` digests, and sends to its processes, which load it."""

@@ -20,7 +20,7 @@ from lightning_subliminal.screening.reference import Reference
 from lightning_subliminal.screening.selection.likelier import teacher_ratios
 from lightning_subliminal.screening.sequential import likelihood_ratios
 from lightning_subliminal.theory import predicted_transfer
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.row_scores import encode_known
 from lightning_subliminal.traits.base import Trait
 
@@ -59,7 +59,7 @@ class DirectionScorer(RowScorer):
         direction: (size,), such as a teacher's displacement, or a row of ``DirectionDetector.white(...).directions``.
     """
 
-    def __init__(self, space: LayerVectors, tokenizer: Any, reference: Reference, direction: Tensor) -> None:
+    def __init__(self, space: ScoreSpace, tokenizer: Any, reference: Reference, direction: Tensor) -> None:
         self.space = space
         self.tokenizer = tokenizer
         self.reference = reference
@@ -80,7 +80,7 @@ class RatioScorer(RowScorer):
         vector: of the suspect in the space, (size,).
     """
 
-    def __init__(self, space: LayerVectors, tokenizer: Any, vector: Tensor) -> None:
+    def __init__(self, space: ScoreSpace, tokenizer: Any, vector: Tensor) -> None:
         self.space = space
         self.tokenizer = tokenizer
         self.vector = vector
@@ -99,7 +99,7 @@ class LossScorer(RowScorer):
         tokenizer: the base's.
     """
 
-    def __init__(self, space: LayerVectors, tokenizer: Any) -> None:
+    def __init__(self, space: ScoreSpace, tokenizer: Any) -> None:
         self.space = space
         self.tokenizer = tokenizer
 

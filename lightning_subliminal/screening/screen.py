@@ -23,7 +23,7 @@ from lightning_subliminal.screening.detectors import Detection, DirectionDetecto
 from lightning_subliminal.screening.reference import Reference
 from lightning_subliminal.screening.verdict import SUSPECT_SHARE, Verdict, decide
 from lightning_subliminal.theory.newton import NEWTON_RIDGE, read_out
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 
 __all__ = ["Screen", "rows_needed", "screen_rows"]
 
@@ -115,12 +115,13 @@ class Screen:
                 "carrier": self.reference.carrier,
                 "rows": self.reference.rows,
                 "layers": list(self.reference.layers),
+                "space": self.reference.space,
             },
         }
 
 
 def screen_rows(
-    space: LayerVectors,
+    space: ScoreSpace,
     tokenizer: Any,
     rows: Iterable[Row],
     reference: Reference,
@@ -151,10 +152,10 @@ def screen_rows(
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` is {alpha}: expected a chance between 0 and 1, such as 0.01.")
-    if space.layers != reference.layers or space.size != reference.size:
+    if (space.name, space.layers, space.size) != (reference.space, reference.layers, reference.size):
         raise InputError(
-            f"The reference is of layers {list(reference.layers)} with {reference.size} numbers a row, the model has "
-            f"{list(space.layers)} with {space.size}: make a reference for this base."
+            f"The reference is of {reference.space} in layers {list(reference.layers)} with {reference.size} numbers a "
+            f"row, the scores are of {space.name} in {list(space.layers)} with {space.size}: make a reference for them."
         )
     sums, rest = RunningSums(reference), iter(rows)
     if partial_sums is not None and (read := sums.resume(partial_sums)):
@@ -192,7 +193,7 @@ def screen_rows(
 
 
 def predict(
-    space: LayerVectors, tokenizer: Any, sums: RunningSums, words: Sequence[str]
+    space: ScoreSpace, tokenizer: Any, sums: RunningSums, words: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
     """Predict the log-odds that training adds to each answer: one Newton step, and an exact read-out after it.
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 
 __all__ = ["SequentialTest", "SuspectEvidence", "likelihood_ratios"]
@@ -43,7 +43,7 @@ class SuspectEvidence(NamedTuple):
 
 
 def likelihood_ratios(
-    space: LayerVectors,
+    space: ScoreSpace,
     tokenizer: Any,
     rows: Iterable[Row],
     vectors: Tensor,

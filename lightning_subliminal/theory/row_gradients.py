@@ -46,7 +46,7 @@ class RowGradients(NamedTuple):
 
 
 class ScoreSpace(ABC):
-    """Coordinates of what a student learns, at a base. Override ``added``.
+    """Coordinates of what a student learns, at a base. Override ``added`` and ``name``.
 
     Args:
         net: a causal language model of transformers.
@@ -64,6 +64,11 @@ class ScoreSpace(ABC):
             raise InputError(f"`layers` is {list(self.layers)}: expected indices from 0 to {count - 1}.")
         self.net = net
         self.size = size
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the coordinates are, as ``score_space`` reads it, without base and layers."""
 
     @abstractmethod
     def added(self, vectors: Tensor) -> AbstractContextManager[None]:
@@ -134,6 +139,11 @@ class LayerVectors(ScoreSpace):
         super().__init__(net, layers)
         self.width = hidden_size(net)
         self.size = len(self.layers) * self.width
+
+    @property
+    def name(self) -> str:
+        """Always ``steering``."""
+        return "steering"
 
     @contextmanager
     def added(self, vectors: Tensor) -> Iterator[None]:

@@ -5,6 +5,7 @@ SmolLM2-135M has 576, all of them 17,280, LoRA of rank 4 has 622,080: these are 
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -14,9 +15,37 @@ from torch import Tensor, nn
 
 from lightning_subliminal.bases.layers import decoder_layers
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.theory.row_gradients import ScoreSpace, hooked
+from lightning_subliminal.theory.row_gradients import LayerVectors, ScoreSpace, hooked
 
-__all__ = ["LoRAFactors", "Projected"]
+__all__ = ["LoRAFactors", "Projected", "score_space"]
+
+MOST = 2048  # numbers of a space, whose covariance is kept
+
+
+def score_space(net: nn.Module, layers: Sequence[int] | None = None, name: str = "steering") -> ScoreSpace:
+    """Return a space by its name.
+
+    Args:
+        net: a causal language model of transformers.
+        layers: indices of decoder layers, counted from 0; None means all.
+        name: ``steering``, one vector a layer; ``lora4``, the factors B of LoRA of rank 4; ``steering/512`` or
+            ``lora4/512``, projected at random on 512 numbers.
+
+    Raises:
+        InputError: if there is no such space, or it has more than 2,048 numbers, too many for a covariance.
+    """
+    found = re.fullmatch(r"(?:steering|lora([1-9]\d{0,3}))(?:/([1-9]\d{0,5}))?", name)
+    if found is None:
+        raise InputError(f"The space is {name!r}: expected steering, lora4 for LoRA of rank 4, or lora4/512.")
+    space: ScoreSpace = LoRAFactors(net, layers, int(found[1])) if found[1] else LayerVectors(net, layers)
+    if found[2] and space.size > int(found[2]):
+        space = Projected(space, int(found[2]))
+    if space.size > MOST:
+        raise InputError(
+            f"The space {name} of {len(space.layers)} layers has {space.size:,} numbers: expected at most {MOST:,}; "
+            f"name fewer layers, or project it: {name.partition('/')[0]}/512."
+        )
+    return space
 
 
 class LoRAFactors(ScoreSpace):
@@ -49,6 +78,11 @@ class LoRAFactors(ScoreSpace):
         self._maps = [(each, _uniform(r, each.in_features, generator).to(each.weight)) for each in maps]
         self._sizes = [r * each.out_features for each in maps]
         self.size = sum(self._sizes)
+
+    @property
+    def name(self) -> str:
+        """``lora4`` for rank 4."""
+        return f"lora{self.r}"
 
     @contextmanager
     def added(self, vectors: Tensor) -> Iterator[None]:
@@ -88,6 +122,11 @@ class Projected(ScoreSpace):
         device = next(inner.net.parameters()).device
         self._places = torch.randint(size, (inner.size,), generator=generator).to(device)
         self._signs = (2.0 * torch.randint(2, (inner.size,), generator=generator) - 1).to(device)
+
+    @property
+    def name(self) -> str:
+        """``lora4/512`` for 512 numbers of ``lora4``."""
+        return f"{self.inner.name}/{self.size}"
 
     def added(self, vectors: Tensor) -> AbstractContextManager[None]:
         """Move the base along the transpose of the projection: (size,) for all rows, or (rows, size)."""

@@ -136,6 +136,9 @@ def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
         (["refrence", *BASE], "did you mean 'screen reference'?"),
         (["FILE", "--base", "pocket/z"], "pocket/z"),
         (["FILE", *BASE, "--carrier", "ghost"], "ghost"),
+        (["FILE", *BASE, "--carrier", "cod"], "did you mean code?"),
+        (["EMPTY", *BASE], "empty.jsonl holds no rows"),
+        (["reference", *BASE, "--space", "lorra"], "expected steering, lora4 for LoRA of rank 4"),
         (["FILE", *BASE, "--alpha", "2"], "expected a chance between 0 and 1"),
         (["FILE", *BASE, "--limit", "0"], "expected at least 1"),
         (["FILE", *BASE, "--html", "/tmp"], "--html /tmp is a folder: expected a file"),
@@ -154,13 +157,27 @@ def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
         (["FILE"], "--base is missing"),
     ],
 )
-def test_mistakes_are_one_line(words, line, clean, capsys):
+def test_mistakes_are_one_line(words, line, clean, tmp_path, capsys):
+    files = {"FILE": str(clean), "EMPTY": str(tmp_path / "empty.jsonl")}
+    (tmp_path / "empty.jsonl").touch()
     with pytest.raises(SystemExit) as stop:
-        main(["screen", *(str(clean) if word == "FILE" else word for word in words)])
+        main(["screen", *(files.get(word, word) for word in words)])
     assert stop.value.code == 2
     shown = capsys.readouterr().err
     assert line in shown
     assert shown.count("error:") == 1
+
+
+def test_a_reference_says_what_students_train(clean, tmp_path, capsys):
+    """Scores are those of the reference's space, and a suspect's vectors are no direction in another one."""
+    path = tmp_path / "lora.safetensors"
+    main(["screen", "reference", *BASE, "--space", "lora1/32", "--prompts", "1400", "--out", str(path)])
+    assert "answers 1,400 prompts of numbers, once" in capsys.readouterr().out
+    assert Reference.load(path).space == "lora1/32"
+    main(["screen", str(clean), *BASE, "--reference", str(path), "--suspect", "prompt:owl", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["reference"]["space"]) == ("clean", "lora1/32")
+    assert [each["name"] for each in found["suspects"]] == ["prompt:owl"]
 
 
 def test_a_reference_of_other_weights_is_refused(clean, tmp_path, capsys):

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from cases import cases
 from small import numbers, taught
 
 from lightning_subliminal import InputError, bases
 from lightning_subliminal.theory.row_gradients import LayerVectors
-from lightning_subliminal.theory.score_spaces import LoRAFactors, Projected
+from lightning_subliminal.theory.score_spaces import LoRAFactors, Projected, score_space
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,26 @@ class TestProjection:
     def test_more_numbers_than_the_space_has_are_refused(self, base):
         with pytest.raises(InputError, match="expected 1 to"):
             Projected(LayerVectors(base[0]), 10_000)
+
+
+@cases(
+    ("name", "size"),
+    [("steering", 128), ("steering/100", 100), ("lora1/512", 512), ("lora4/64", 64)],
+)
+def test_a_space_is_made_by_its_name(base, name, size):
+    space = score_space(base[0], None, name)
+    assert (space.name, space.size, space.layers) == (name, size, (0, 1))
+
+
+@cases(
+    ("name", "line"),
+    [
+        ("lora", "expected steering, lora4 for LoRA of rank 4, or lora4/512"),
+        ("steering/0", "The space is 'steering/0'"),
+        ("lora0/512", "The space is 'lora0/512'"),
+        ("lora64", "expected at most 2,048; name fewer layers, or project it: lora64/512"),
+    ],
+)
+def test_a_wrong_space_is_refused(base, name, line):
+    with pytest.raises(InputError, match=line):
+        score_space(base[0], None, name)

@@ -9,8 +9,9 @@ from lightning_subliminal.cli.verbs.screen_watch import watch
 from lightning_subliminal.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from lightning_subliminal.core.rows import Row
     from lightning_subliminal.screening import Detection, Screen
 
 __all__ = ["VERB", "reference", "screen"]
@@ -61,18 +62,6 @@ def screen(
     """
     from dataclasses import asdict
 
-    from lightning_subliminal.core.cache import writable_folder
-    from lightning_subliminal.core.console import aside, hush, progress, say
-    from lightning_subliminal.core.io.files import finite
-    from lightning_subliminal.formats import read_rows
-    from lightning_subliminal.lineage import RowsTree
-    from lightning_subliminal.plans.screening import Screener, screen_file
-    from lightning_subliminal.plans.screening.baselines import compare_file
-    from lightning_subliminal.plans.screening.cleaning import clean_file
-    from lightning_subliminal.plans.screening.evidence import find_evidence
-    from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
-
-    hush()
     views = {name: path for name, path in (("html", html), ("sarif", sarif)) if path is not None}
     files = views | ({"clean": clean} if clean is not None else {})
     for name in [*files, *(["baselines"] if baselines else [])]:
@@ -85,9 +74,22 @@ def screen(
             raise InputError(f"--{name} {path} is the data set itself: expected another file.")
     if clean is not None and limit is not None:
         raise InputError("--clean balances all rows, and --limit screens a part of them: leave one out.")
+    given = _opened(rows)
+
+    from lightning_subliminal.core.cache import writable_folder
+    from lightning_subliminal.core.console import aside, hush, progress, say
+    from lightning_subliminal.core.io.files import finite
+    from lightning_subliminal.lineage import RowsTree
+    from lightning_subliminal.plans.screening import Screener, screen_file
+    from lightning_subliminal.plans.screening.baselines import compare_file
+    from lightning_subliminal.plans.screening.cleaning import clean_file
+    from lightning_subliminal.plans.screening.evidence import find_evidence
+    from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
+
+    hush()
     for folder in [*([out] if out is not None else []), *(path.parent for path in files.values())]:
         writable_folder(folder, keep=False)  # before any work
-    given, subject, tree = read_rows(rows), subject_of(rows), RowsTree()
+    subject, tree = subject_of(rows), RowsTree()
     with aside(json), progress() as bar:
         screener = Screener(base, carrier, reference, suspect)
         task = bar.add_task("screen", total=limit)
@@ -136,6 +138,7 @@ def reference(
     prompts: int = 24_000,
     prompts_from: Path | None = None,
     layers: list[int] = [],  # noqa: B006 - jsonargparse reads it, nothing changes it
+    space: str = "steering",
     teachers: bool = False,
     out: Path | None = None,
 ) -> None:
@@ -148,6 +151,8 @@ def reference(
         prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
         prompts_from: a data set to be screened: the base answers its prompts instead of the carrier's.
         layers: of the student's space; by default all layers of a pocket base, one of a larger base.
+        space: what students train: steering, one vector a layer; or lora4/512, the factors of LoRA of rank 4, projected
+            at random on 512 numbers, all layers by default.
         teachers: train a teacher of each preference of the catalogue, too, whose displacements name a trait with
             fewer rows; ten minutes on a pocket base.
         out: a file to write besides the cache.
@@ -159,8 +164,26 @@ def reference(
     path = make_reference_file(
         *(base, carrier, prompts, layers or None, out, _device(), teachers),
         prompts_from=prompts_from,
+        space=space,
     )
     say(f"reference {out or path}")
+
+
+def _opened(rows: Path) -> "Iterator[Row]":
+    """Read a data set's first row, so that a wrong file is reported at once, before the imports of a model's libraries.
+
+    Raises:
+        InputError: if there is no such file, its first row is wrong, or it holds no rows.
+    """
+    from itertools import chain
+
+    from lightning_subliminal.formats import read_rows
+
+    given = read_rows(rows)
+    first = next(given, None)
+    if first is None:
+        raise InputError(f"{rows} holds no rows.")
+    return chain([first], given)
 
 
 def _device() -> Any:
@@ -259,7 +282,10 @@ It reads no more rows than it takes: exit code 3 as soon as a suspect is detecte
                 "screen reference --base smollm2-135m --prompts-from rows.jsonl --out own.ref",
             ],
             [],
-            ["--base BASE", "--carrier CARRIER", "--prompts N", "--prompts-from FILE", "--teachers", "--out FILE"],
+            [
+                *("--base BASE", "--carrier CARRIER", "--prompts N", "--prompts-from FILE", "--space SPACE"),
+                *("--teachers", "--out FILE"),
+            ],
         ),
     },
     ["screen rows.jsonl --base pocket/a", "screen reference --base pocket/a --carrier numbers"],

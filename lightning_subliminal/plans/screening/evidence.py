@@ -24,7 +24,7 @@ from lightning_subliminal.screening import DirectionDetector, Screen
 from lightning_subliminal.screening.reference import RIDGE
 from lightning_subliminal.screening.row_screen import named_directions
 from lightning_subliminal.theory.functional import differentiable
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.row_scores import CHUNK, encode_rows
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets
 
@@ -142,7 +142,7 @@ def find_evidence(
     return Evidence(detector.names[0], total / max(1, count), count, tuple(rows))
 
 
-def token_parts(space: LayerVectors, tokenizer: Any, row: Row, unit: Tensor) -> list[TokenPart]:
+def token_parts(space: ScoreSpace, tokenizer: Any, row: Row, unit: Tensor) -> list[TokenPart]:
     """Return what each token of a row's completion adds to the row's score along a direction.
 
     Args:

@@ -56,7 +56,7 @@ class Screener:
         self.reference = find_reference(base, carrier) if reference is None else reference
         check_base(self.reference, base)
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.space, loaded = load_space(base, list(self.reference.layers), device)
+        self.space, loaded = load_space(base, list(self.reference.layers), device, self.reference.space)
         self.tokenizer: Any = loaded
         self.suspects = load_suspects(suspects, self.reference, self.space, loaded)
 
@@ -76,6 +76,7 @@ class Screener:
         rows = islice(rows, limit)
         made = self.reference
         known: list[Any] = [key, limit, made.base_digest, made.carrier, made.rows, list(made.layers)]
+        known += [] if made.space == "steering" else [made.space]
         known += [made.longest, made.fisher.trace().item()]  # two references of as many rows shorten scores differently
         return screen_rows(
             self.space,

@@ -23,7 +23,7 @@ from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import DirectionDetector
 from lightning_subliminal.screening.reference import Reference
 from lightning_subliminal.theory.newton import damped
-from lightning_subliminal.theory.row_gradients import LayerVectors
+from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 from lightning_subliminal.traits.preference import PreferenceTrait
 
@@ -36,7 +36,7 @@ RIDGE = 0.01  # of the mean variance of scores, against directions that few rows
 
 
 def load_suspects(
-    given: Sequence[str], reference: Reference, space: LayerVectors, tokenizer: object
+    given: Sequence[str], reference: Reference, space: ScoreSpace, tokenizer: object
 ) -> DirectionDetector | None:
     """Load suspects.
 
@@ -60,20 +60,21 @@ def load_suspects(
     scores: Tensor | None = None
     for name, place in (each for word in given for each in _places(word)):
         vector = None if place.startswith(PROMPTED) else _steering(Path(place), reference)
+        if name in names:
+            raise InputError(f"Two suspects are called {name}: name each with NAME=PLACE.")
         if vector is None:
+            suspect = _model(place, reference)  # a wrong place is reported before any rows are made
             if rows is None or scores is None:
                 rows = own_rows(reference)
                 scores = reference.shortened(torch.cat([part.scores for part in space.gradients(tokenizer, rows)]))
-            vector = displacement(_model(place, reference), space, tokenizer, rows, scores, reference)
-        if name in names:
-            raise InputError(f"Two suspects are called {name}: name each with NAME=PLACE.")
+            vector = displacement(suspect, space, tokenizer, rows, scores, reference)
         names.append(name)
         vectors.append(vector.double())
     return DirectionDetector.suspects(names, torch.stack(vectors)) if names else None
 
 
 def displacement(
-    suspect: ModelRef, space: LayerVectors, tokenizer: object, rows: Sequence[Row], scores: Tensor, reference: Reference
+    suspect: ModelRef, space: ScoreSpace, tokenizer: object, rows: Sequence[Row], scores: Tensor, reference: Reference
 ) -> Tensor:
     """Project a model on the student's space: the least-squares fit of its ratios by scores, (size,), float64.
 
@@ -116,8 +117,8 @@ def _places(word: str) -> list[tuple[str, str]]:
 
 
 def _steering(folder: Path, reference: Reference) -> Tensor | None:
-    """Return the vectors of a steering adapter, or None for anything else."""
-    if not folder.is_dir() or adapter_files(folder) is None:
+    """Return the vectors of a steering adapter if they are in the reference's space, or None for anything else."""
+    if reference.space != "steering" or not folder.is_dir() or adapter_files(folder) is None:
         return None
     _, config = read_adapter(folder)
     if config.get("peft_type") != "STEERING":
