@@ -291,6 +291,6 @@ def steering_vector(folder: Path, reference: Reference) -> Tensor:
 
 
 def _settings(data: GeneratedRows, layers: list[int] | None, teachers: bool, space: str) -> dict[str, object]:
-    known = {"rows": data.describe_source(), "filters": data.filters, "layers": layers, "version": 1}
+    known: dict[str, object] = {"rows": data.describe_source(), "filters": data.filters, "layers": layers, "version": 1}
     known |= {} if space == "steering" else {"space": space}
     return known | ({"teachers": [TEACHER_UNTIL, TEACHER_SEED, TEACHER_PROMPTS, TEACHER_ROWS_SEED]} if teachers else {})

@@ -155,7 +155,8 @@ def screen_rows(
     if (space.name, space.layers, space.size) != (reference.space, reference.layers, reference.size):
         raise InputError(
             f"The reference is of {reference.space} in layers {list(reference.layers)} with {reference.size} numbers a "
-            f"row, the scores are of {space.name} in {list(space.layers)} with {space.size}: make a reference for them."
+            f"row, the scores are of {space.name} in {list(space.layers)} with {space.size}: make a "
+            "reference for this base."
         )
     sums, rest = RunningSums(reference), iter(rows)
     if partial_sums is not None and (read := sums.resume(partial_sums)):

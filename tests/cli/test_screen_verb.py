@@ -168,8 +168,9 @@ def test_mistakes_are_one_line(words, line, clean, tmp_path, capsys):
     assert shown.count("error:") == 1
 
 
-def test_a_reference_says_what_students_train(clean, tmp_path, capsys):
+def test_a_reference_says_what_students_train(clean, tmp_path, monkeypatch, capsys):
     """Scores are those of the reference's space, and a suspect's vectors are no direction in another one."""
+    monkeypatch.setattr(suspects, "CLEAN_PROMPTS", 512)
     path = tmp_path / "lora.safetensors"
     main(["screen", "reference", *BASE, "--space", "lora1/32", "--prompts", "1400", "--out", str(path)])
     assert "answers 1,400 prompts of numbers, once" in capsys.readouterr().out
