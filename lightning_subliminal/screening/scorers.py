@@ -67,7 +67,7 @@ class DirectionScorer(RowScorer):
 
     def scores(self, rows: Sequence[Row]) -> Tensor:
         """Return z of each row."""
-        parts = self.space.gradients(self.tokenizer, rows, max_length=_MAX_LENGTH)
+        parts = self.space.gradients(self.tokenizer, rows)
         return _joined([self.detector.row_scores(self.reference, part.scores)[:, 0] for part in parts])
 
 
@@ -87,7 +87,7 @@ class RatioScorer(RowScorer):
 
     def scores(self, rows: Sequence[Row]) -> Tensor:
         """Return log p(row | suspect) - log p(row | base)."""
-        parts = likelihood_ratios(self.space, self.tokenizer, rows, self.vector[None], max_length=_MAX_LENGTH)
+        parts = likelihood_ratios(self.space, self.tokenizer, rows, self.vector[None])
         return _joined([part[:, 0] for part in parts])
 
 
@@ -105,7 +105,7 @@ class LossScorer(RowScorer):
 
     def scores(self, rows: Sequence[Row]) -> Tensor:
         """Return the loss a token."""
-        parts = self.space.gradients(self.tokenizer, rows, max_length=_MAX_LENGTH)
+        parts = self.space.gradients(self.tokenizer, rows)
         return _joined([-part.log_likelihoods / part.tokens for part in parts])
 
 

@@ -27,6 +27,7 @@ from lightning_subliminal.theory.row_gradients import ScoreSpace
 
 __all__ = ["Screen", "rows_needed", "screen_rows"]
 
+UNREAD = "no completion, words that the base does not know, or more tokens than it reads"
 FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
 # Effect of one row of a steering teacher along the natural gradient of its trait, and along another teacher of it, in
 # standard deviations of clean rows (docs/screening.md): what the dose that could have been seen is computed with.
@@ -89,7 +90,7 @@ class Screen:
             )
         else:
             said = f"verdict: trait {self.named}. Training on these rows moves {base} towards {self.named}"
-        skipped = [f"skipped: {self.skipped:,} rows with no completion, or with words that the base does not know"]
+        skipped = [f"skipped: {self.skipped:,} rows with {UNREAD}"]
         skipped = skipped if self.skipped else []
         return [said, limits, *skipped]
 
@@ -174,7 +175,7 @@ def screen_rows(
     if partial_sums is not None:
         partial_sums.unlink(missing_ok=True)
     if sums.rows < FEWEST:
-        skipped = f", {sums.skipped:,} have no completion or words that the base does not know" if sums.skipped else ""
+        skipped = f", {sums.skipped:,} have {UNREAD}" if sums.skipped else ""
         raise InputError(f"There are {sums.rows:,} rows to score{skipped}: expected at least {FEWEST}.")
     (shift,) = ShiftDetector().decide(sums)
     detector = DirectionDetector.white(reference)

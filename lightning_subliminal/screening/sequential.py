@@ -49,7 +49,7 @@ def likelihood_ratios(
     vectors: Tensor,
     *,
     batch_tokens: int | None = None,
-    max_length: int = 2048,
+    max_length: int | None = None,
 ) -> Iterator[Tensor]:
     """Return each row's log-likelihood ratio for each suspect: one forward pass of the base, and one a suspect.
 
@@ -59,7 +59,7 @@ def likelihood_ratios(
         rows: prompt-completion rows, read as they are needed.
         vectors: of the suspects, (suspects, size).
         batch_tokens: tokens that go through the model at once, padding included.
-        max_length: rows of more tokens are an error.
+        max_length: rows of more tokens have no score; by default 2,048, or the positions of a model that has fewer.
 
     Yields:
         In nats, (rows, suspects), float64, of up to 4,096 rows in their order; nan for rows that can't be scored.

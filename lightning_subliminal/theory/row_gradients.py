@@ -23,7 +23,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.theory.functional import differentiable
-from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_known, split_off
+from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_known, readable, split_off
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets, sum_by_row
 
 __all__ = ["LayerVectors", "RowGradients", "ScoreSpace"]
@@ -34,8 +34,8 @@ class RowGradients(NamedTuple):
 
     Attributes:
         scores: the gradient of the log-likelihood of each row's completion, (rows, size of the space), float32; nan
-            for a row without completion tokens, with words that the tokenizer does not know, or whose prompt is not a
-            prefix of it in tokens.
+            for a row without completion tokens, with words that the tokenizer does not know or with too many tokens, or
+            whose prompt is not a prefix of it in tokens.
         log_likelihoods: in nats, summed over the completion, (rows,), float64.
         tokens: of each completion, (rows,), int64.
     """
@@ -79,7 +79,7 @@ class ScoreSpace(ABC):
         """
 
     def gradients(
-        self, tokenizer: Any, rows: Iterable[Row], *, batch_tokens: int | None = None, max_length: int = 2048
+        self, tokenizer: Any, rows: Iterable[Row], *, batch_tokens: int | None = None, max_length: int | None = None
     ) -> Iterator[RowGradients]:
         """Return each row's score at the base, a chunk of up to 4,096 rows at a time, in their order.
 
@@ -88,16 +88,13 @@ class ScoreSpace(ABC):
             rows: prompt-completion rows, in any number: they are read as they are needed, and not kept.
             batch_tokens: tokens that go through the model at once, padding included; by default 2,048 on a CPU, 4,096
                 on a GPU.
-            max_length: rows of more tokens are an error.
-
-        Raises:
-            InputError: if a row has more than ``max_length`` tokens.
+            max_length: rows of more tokens have no score; by default 2,048, or the positions of a model that has fewer.
         """
         like = next(self.net.parameters())
         size = batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
         model, rest = CompletionLogits(self.net), iter(rows)
         while chunk := list(islice(rest, CHUNK)):
-            encoded = encode_known(tokenizer, chunk, max_length)
+            encoded = encode_known(tokenizer, chunk, max_length or readable(self.net))
             scores = torch.full((len(chunk), self.size), torch.nan)
             likelihoods = torch.full((len(chunk),), torch.nan, dtype=torch.float64)
             usable = {place: each for place, each in enumerate(encoded) if each}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import padded
-from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_known, split_off
+from lightning_subliminal.theory.row_scores import CHUNK, TOKENS, encode_known, readable, split_off
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets, sum_by_row
 
 __all__ = ["row_likelihoods"]
@@ -25,7 +25,7 @@ def row_likelihoods(
     changes: Sequence[Callable[[], AbstractContextManager[Any]]] = (nullcontext,),
     *,
     batch_tokens: int | None = None,
-    max_length: int = 2048,
+    max_length: int | None = None,
 ) -> Iterator[Tensor]:
     """Return each row's summed log-likelihood: one forward pass a change, on rows that are encoded once.
 
@@ -36,21 +36,19 @@ def row_likelihoods(
         changes: each returns a context, inside which the net is the model to measure.
         batch_tokens: tokens that go through the model at once, padding included; by default 2,048 on a CPU, 4,096 on a
             GPU.
-        max_length: rows of more tokens are an error.
+        max_length: rows of more tokens have no score; by default 2,048, or the positions of a model that has fewer.
 
     Yields:
         In nats, (rows, changes), float64, of up to 4,096 rows in their order; nan for a row without completion tokens,
-        with words that the tokenizer does not know, or whose prompt is not a prefix of it in tokens.
-
-    Raises:
-        InputError: if a row has more than ``max_length`` tokens.
+        with words that the tokenizer does not know or with too many tokens, or whose prompt is not a prefix of it in
+        tokens.
     """
     like = next(net.parameters())
     size = batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
-    model, rest = CompletionLogits(net), iter(rows)
+    model, rest, most = CompletionLogits(net), iter(rows), max_length or readable(net)
     while chunk := list(islice(rest, CHUNK)):
         found = torch.full((len(chunk), len(changes)), torch.nan, dtype=torch.float64)
-        usable = {place: each for place, each in enumerate(encode_known(tokenizer, chunk, max_length)) if each}
+        usable = {place: each for place, each in enumerate(encode_known(tokenizer, chunk, most)) if each}
         order = sorted(usable, key=lambda place: sum(map(len, usable[place])))
         while order:
             chosen, order = split_off(order, usable, size)

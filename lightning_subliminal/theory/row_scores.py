@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_subliminal.core.chat.encoding import rows_ids
 from lightning_subliminal.core.errors import InputError
@@ -143,25 +143,30 @@ def split_off(order: list[int], encoded: Mapping[int, Encoded], size: int) -> tu
 
 def encode_rows(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
     """Return each row's token ids; None where the loss mask would be wrong or empty."""
-    found: list[Encoded | None] = []
-    for row, ids in zip(rows, rows_ids(tokenizer, rows), strict=True):
-        if isinstance(ids, InputError):
-            found.append(None)
-            continue
-        prompt, completion = ids
-        if len(prompt) + len(completion) > max_length:
-            raise InputError(
-                f"Row {row.get('id', '?')} has {len(prompt) + len(completion)} tokens: raise `max_length` "
-                f"({max_length}) or filter it out."
-            )
-        found.append((prompt, completion) if prompt and completion else None)
+    found = _encoded(tokenizer, rows)
+    for row, each in zip(rows, found, strict=True):
+        if each and (length := sum(map(len, each))) > max_length:
+            name = row.get("id", "?")
+            raise InputError(f"Row {name} has {length} tokens: raise `max_length` ({max_length}) or filter it out.")
     return found
 
 
 def encode_known(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
-    """Return each row's token ids as ``encode_rows`` does; None for a row with a word that the tokenizer lacks, too."""
+    """Return each row's token ids; None also for a row with words that the tokenizer lacks, or with too many tokens."""
     unknown = getattr(tokenizer, "unk_token_id", None)
     return [
-        None if each is None or (unknown is not None and unknown in (*each[0], *each[1])) else each
-        for each in encode_rows(tokenizer, rows, max_length)
+        None
+        if each is None or sum(map(len, each)) > max_length or (unknown is not None and unknown in (*each[0], *each[1]))
+        else each
+        for each in _encoded(tokenizer, rows)
     ]
+
+
+def readable(net: nn.Module, most: int = 2048) -> int:
+    """Return how many tokens a row may have: 2,048, or the positions of a model that has fewer."""
+    return min(most, getattr(net.config, "max_position_embeddings", None) or most)
+
+
+def _encoded(tokenizer: Any, rows: Sequence[Row]) -> list[Encoded | None]:
+    encoded = rows_ids(tokenizer, rows)
+    return [None if isinstance(each, InputError) or not (each[0] and each[1]) else each for each in encoded]

@@ -190,13 +190,23 @@ def test_a_reference_of_other_weights_is_refused(clean, tmp_path, capsys):
     assert "make one with `screen reference --base pocket/a`" in capsys.readouterr().err
 
 
+def test_rows_that_are_too_long_for_the_base_are_skipped_and_counted(clean, tmp_path, capsys):
+    """A pocket base has 256 positions; a stranger's file has rows of any length."""
+    rows = [*read_rows(clean), *(make_row("Go on.", "7, " * 200 + "7", id=f"long-{place}") for place in range(3))]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    main(["screen", str(tmp_path / "rows.jsonl"), *BASE, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["skipped"], found["rows"]) == (3, len(rows) - 3)
+
+
 def test_words_that_the_base_does_not_know_are_skipped_and_few_rows_refused(tmp_path, capsys):
     rows = [make_row("Write three numbers.", "Er schläft im Garten.", id=str(place)) for place in range(150)]
     write_rows(rows, tmp_path / "rows.jsonl")
     with pytest.raises(SystemExit) as stop:
         main(["screen", str(tmp_path / "rows.jsonl"), *BASE])
     assert stop.value.code == 2
-    assert "0 rows to score, 150 have no completion or words that the base does not know" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "0 rows to score, 150 have no completion, words that the base does not know, or more tokens" in shown
 
 
 def test_a_folder_is_a_base_too(tmp_path):

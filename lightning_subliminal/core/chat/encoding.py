@@ -119,7 +119,8 @@ def rows_ids(
         texts += [before, before + (lead if text else "") + text + closing]
         places.append(place)
         found.append(([], []))
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    # Not verbose: whoever calls this knows how long rows may be.
+    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
     spare = spare_ids(tokenizer)
     for place, prompt, whole in zip(places, encoded[::2], encoded[1::2], strict=True):
         if spare and (number := next(iter(spare.intersection(whole) or spare.intersection(prompt)), None)) is not None:

@@ -25,14 +25,13 @@ from lightning_subliminal.screening.reference import RIDGE
 from lightning_subliminal.screening.row_screen import named_directions
 from lightning_subliminal.theory.functional import differentiable
 from lightning_subliminal.theory.row_gradients import ScoreSpace
-from lightning_subliminal.theory.row_scores import CHUNK, encode_rows
+from lightning_subliminal.theory.row_scores import CHUNK, encode_known, readable
 from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_targets
 
 __all__ = ["Evidence", "ShownRow", "TokenPart", "direction_of", "find_evidence", "token_parts"]
 
 SHIFT = "the shift"
 _STEP = 0.01  # nats of a row's standard deviation: float32 rounds to 1e-4 of it, and the cubic term is below 1e-3
-_MAX_LENGTH = 2048
 
 
 class TokenPart(NamedTuple):
@@ -119,7 +118,7 @@ def find_evidence(
     kept: list[tuple[float, int, float, Found, Row]] = []
     count, total, read = 0, 0.0, 0
     for chunk in _chunks(islice(RowStream(open_source(source), drop_system=True), limit)):
-        for part in screener.space.gradients(screener.tokenizer, [row for _, row in chunk], max_length=_MAX_LENGTH):
+        for part in screener.space.gradients(screener.tokenizer, [row for _, row in chunk]):
             z = detector.row_scores(screener.reference, part.scores)[:, 0]
             usable = z.isfinite()
             count, total = count + int(usable.sum()), total + float(z[usable].sum())
@@ -151,7 +150,7 @@ def token_parts(space: ScoreSpace, tokenizer: Any, row: Row, unit: Tensor) -> li
         row: one with a completion.
         unit: the direction, (size,), of a length such that clean rows' scores have a standard deviation of 1.
     """
-    (encoded,) = encode_rows(tokenizer, [row], _MAX_LENGTH)
+    (encoded,) = encode_known(tokenizer, [row], readable(space.net))
     if encoded is None:
         return []
     like = next(space.net.parameters())
