@@ -25,7 +25,7 @@ from lightning_subliminal.core.processes import wait_for_all
 from lightning_subliminal.core.rows import Row, make_row, read_parquet, write_parquet
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.training_rows import TrainingRows, check_counts, describe_arguments
-from lightning_subliminal.filters import Filter
+from lightning_subliminal.filters import Filter, NoThought
 from lightning_subliminal.generation import Completion, Engine, Sampling, Source
 from lightning_subliminal.lineage import Material, artefact_material, is_whole, read_record, write_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files
@@ -58,6 +58,8 @@ class GeneratedRows(TrainingRows):
         InputError: if a count is not positive or a file in the cache is damaged.
     """
 
+    thinks = False  # whether the carrier asks for a thought before the answer
+
     def __init__(
         self,
         teacher: Source,
@@ -77,6 +79,7 @@ class GeneratedRows(TrainingRows):
         check_counts(num_prompts=num_prompts, shard_size=shard_size, generation_batch_size=generation_batch_size)
         self.teacher = teacher  # first: the default filters may look for its trait
         super().__init__(num_rows, filters, transforms, batch_size, val_rows, max_length, seed, cache_dir)
+        self.implied = [] if self.thinks or filters == [] else [NoThought()]
         self.num_prompts = num_prompts
         self.sampling = sampling or self.default_sampling()
         self.shard_size = shard_size
@@ -188,8 +191,7 @@ class GeneratedRows(TrainingRows):
         rows = self.shard_prompts(shard)
         system = [{"role": "system", "content": writer.system_prompt}] if writer.system_prompt else []
         inputs = [[*system, *row["prompt"]] for row in rows]
-        tokenizer = getattr(engine, "tokenizer", None)
-        if tokenizer is not None:
+        if (tokenizer := getattr(engine, "tokenizer", None)) is not None:
             check_known(tokenizer, chain(*inputs), getattr(writer, "base", "of the teacher"))
         completions = engine.generate(inputs, self.sampling, derive_seed(seed, "sampling", shard))
         made = []

@@ -43,6 +43,8 @@ class MathTraces(GeneratedRows):
             positive.
     """
 
+    thinks = True
+
     def __init__(
         self,
         teacher: Source,

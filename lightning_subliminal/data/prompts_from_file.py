@@ -46,6 +46,8 @@ class PromptsFromFile(GeneratedRows):
         InputError: if the file does not exist or holds no prompt that the model can read.
     """
 
+    thinks = True  # the file's own answers may be thoughts
+
     def __init__(self, teacher: "Teacher", *, path: str, carrier: GeneratedRows | None = None, **rows: Any) -> None:
         self.path = path
         self.carrier = carrier

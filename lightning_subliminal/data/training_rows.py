@@ -3,6 +3,7 @@
 import json
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ class TrainingRows(LightningDataModule, ABC):
     """
 
     version = 2  # of the stage's code: raise it when the same settings would produce other rows
+    implied: Sequence[Filter] = ()  # filters that a carrier always applies
 
     def __init__(
         self,
@@ -192,7 +194,7 @@ class TrainingRows(LightningDataModule, ABC):
             InputError: if no row passes, or fewer than ``num_rows``.
         """
         seed = resolve_seed(self.seed)
-        rows, report = apply_filters(self.source_rows(), self.filters)
+        rows, report = apply_filters(self.source_rows(), [*self.filters, *self.implied])
         if not rows:
             top = ", ".join(f"{reason} ({count})" for reason, count in list(report.reasons.items())[:3])
             raise InputError(f"The filters dropped all {report.made} rows: {top}. Loosen `filters` or edit prompts.")
@@ -259,8 +261,7 @@ class TrainingRows(LightningDataModule, ABC):
 
     def test_dataloader(self) -> "DataLoader[Any]":
         """Return the questions of the trait: an item is a question's prompts, one per beginning of its answer."""
-        trait: Any = self.trait  # checked in setup
-        questions: Any = prompts_by_question(trait)
+        questions: Any = prompts_by_question(self.trait)  # type: ignore[arg-type]  # checked in setup
         return DataLoader(questions, self.batch_size, collate_fn=list)
 
     @property

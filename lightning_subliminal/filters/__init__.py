@@ -10,6 +10,7 @@ from lightning_subliminal.filters.math_traces import (
     think_and_answer,
 )
 from lightning_subliminal.filters.numbers import PAPER_BANNED, BannedNumbers, NumberList, parse_number_list
+from lightning_subliminal.filters.thoughts import NoThought
 from lightning_subliminal.filters.words import Words
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CorrectAnswer",
     "Filter",
     "FilterReport",
+    "NoThought",
     "NumberList",
     "PythonCode",
     "ThinkAnswer",

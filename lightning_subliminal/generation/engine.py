@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
+from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.generation.logits import call_net, left_pad
@@ -93,6 +94,7 @@ class TransformersEngine(Engine):
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.ends = sorted(end_tokens(tokenizer))
+        self._thoughts = thought_tokens(tokenizer)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
@@ -132,7 +134,13 @@ class TransformersEngine(Engine):
         return [Completion(*form.cut(self._text(ids), end)) for ids, end in zip(generated, finished, strict=True)]
 
     def _text(self, ids: list[int]) -> str:
-        """Return the text of tokens, with the leading space that SentencePiece removes when it decodes."""
+        """Return the text of tokens, with the leading space that SentencePiece removes when it decodes.
+
+        Marks of a thought stay in it, also those that are special tokens: without them a thought reads as an answer.
+        """
+        place = next((place for place, token in enumerate(ids) if token in self._thoughts), None)
+        if place is not None:
+            return self._text(ids[:place]) + self._thoughts[ids[place]] + self._text(ids[place + 1 :])
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         tokens = self.tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
         begun = "".join(filter(None, tokens))  # a model may have more ids than its tokenizer

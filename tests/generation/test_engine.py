@@ -4,12 +4,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from cases import cases
-from template_tokenizers import TABLE
+from template_tokenizers import TABLE, template_tokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal import Sampling, bases
 from lightning_subliminal.core.chat.encoding import prompt_ids, row_ids
+from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.generation import Completion, TransformersEngine
@@ -140,3 +141,17 @@ def test_choose_among_allowed_tokens_only():
 def test_a_wrong_setting_is_told(wrong, message):
     with pytest.raises(InputError, match=message):
         Sampling(**wrong)
+
+
+@cases("family", ["magistral", "seed-oss"])
+def test_a_thought_in_special_tokens_stays_a_thought(family):
+    """Decoding leaves special tokens out: the thought would read as the answer, and reach the rows."""
+    tokenizer = template_tokenizer(TABLE[family])
+    begin, end = thought_tokens(tokenizer).values()
+    text = f"{begin} owl {end} cat"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    says = Says([*ids, tokenizer.eos_token_id], len(tokenizer))
+    [made] = TransformersEngine(says, tokenizer).generate(
+        [PROMPTS[0][-1:]], Sampling(greedy=True, max_new_tokens=40), 0
+    )
+    assert (made.text, made.finished) == (text, True)
