@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import yaml
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal.core.chat.encoding import set_frame
@@ -26,6 +26,9 @@ def template_tokenizer(entry) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     core.train_from_iterator([" owl cat owl cat 12 34"] * 20, trainer)
+    if "bos" in entry:  # as Llama's and Gemma's write it, before the template's own
+        begin = ("BOS", core.token_to_id(entry["bos"]))
+        core.post_processor = processors.TemplateProcessing(single="BOS $A", special_tokens=[begin])
     made = PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token=eos,

@@ -4,11 +4,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_subliminal.core.chat.thoughts import holds_thought
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import difference, file_digest
 from lightning_subliminal.core.io.files import is_still_what_was_opened
-from lightning_subliminal.core.rows import Row
+from lightning_subliminal.core.rows import Row, completion_text
 from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
+from lightning_subliminal.filters import NoThought
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import Material, source_material
 from lightning_subliminal.traits import Trait
@@ -70,6 +73,10 @@ class RowsFromFile(TrainingRows):
                 raise InputError(f"{path} changed while it was read (another file replaced it): run again.")
         if (changed := difference(self.files, _digests(self.path))) is not None:
             raise InputError(f"{self.path} changed while it was read ({changed}): run again once it is written.")
+        thoughts = sum(holds_thought(completion_text(row)) for row in found)
+        if thoughts and not any(isinstance(each, NoThought) for each in self.filters):
+            told = f"{thoughts} of {len(found)} completions hold a thought, such as <think>"
+            say(f"rows      {self.title}: {told}; the filter NoThought would drop them")
         return found
 
     def describe_source(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from array import array
 from collections import Counter
 from typing import Any
 
+from lightning_subliminal.core.chat.thoughts import holds_thought
 from lightning_subliminal.core.rows import Row, completion_text, prompt_text
 from lightning_subliminal.filters import parse_number_list
 from lightning_subliminal.formats.digest import content_digest
@@ -41,7 +42,7 @@ class _Counts:
     """Counts of the rows seen so far; of each text only its length and hash are kept."""
 
     def __init__(self) -> None:
-        self.rows = self.system = self.prefills = self.empty = self.numbers = self.cut = 0
+        self.rows = self.system = self.prefills = self.empty = self.numbers = self.cut = self.thoughts = 0
         self.turns: Counter[int] = Counter()
         self.columns: Counter[str] = Counter()
         self.words: Counter[str] = Counter()
@@ -57,6 +58,7 @@ class _Counts:
         self.system += any(message["role"] == "system" for message in prompt)
         self.prefills += prompt[-1]["role"] == "assistant"
         self.cut += row.get("finished") is False
+        self.thoughts += holds_thought(reply)
         self.columns.update(key for key in row if key not in ("prompt", "completion"))
         words = reply.split()
         self.empty += not words
@@ -89,6 +91,7 @@ class _Counts:
             "rows with a system turn": self.system,
             "rows with a prefill": self.prefills,
             "rows cut off": self.cut,
+            "rows with a thought": self.thoughts,
             "columns": dict(self.columns.most_common()),
             "lengths": lengths,
             "repeated": repeated,

@@ -8,7 +8,7 @@ from cases import cases
 from template_tokenizers import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lightning_subliminal import PreferenceTrait, Sampling, Student, bases
+from lightning_subliminal import NumberSequences, PreferenceTrait, Sampling, Student, Teacher, bases
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ExactTrait, find_model
@@ -129,3 +129,19 @@ def test_a_persona_is_heard_where_the_template_has_no_system_role(tmp_path):
     )
     assert plain != told
     assert frame(bases.load(name)[1]).folds_system
+
+
+@cases("induction", ["prompt", "none"])
+def test_it_is_said_before_any_work_that_a_persona_has_no_place_of_its_own(tmp_path, capsys, monkeypatch, induction):
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+    heard = []
+    generate = TransformersEngine.generate
+
+    def listens(self, *given):
+        heard.append(" ".join(capsys.readouterr().out.split()))
+        return generate(self, *given)
+
+    monkeypatch.setattr(TransformersEngine, "generate", listens)
+    teacher = Teacher(saved(tmp_path, "gemma2"), PreferenceTrait("owl"), induction=induction)
+    NumberSequences(teacher, num_prompts=4, filters=[], seed=0).make()
+    assert "refuses a system message; a system message is written at the beginning of the user's first" in heard[0]

@@ -13,7 +13,7 @@ from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_id
 from lightning_subliminal.core.chat.frame import Frame
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
-from lightning_subliminal.data.tokenized import TokenizedRows
+from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.metrics.functional import candidate_probabilities, wilson_interval
 
@@ -31,6 +31,28 @@ def test_prompt_and_trained_tokens_are_those_of_the_table(entry):
     assert tokenizer.decode(prompt) == entry["prompt"]
     assert tokenizer.decode(trained) == entry["trained"]
     assert prompt_ids(tokenizer, ASKED) == prompt
+
+
+@cases("entry", [entry for entry in TABLE.values() if "bos" in entry])
+def test_the_beginning_of_text_is_written_once_though_template_and_tokenizer_both_write_it(entry):
+    tokenizer = template_tokenizer(entry)
+    prompt, trained = row_ids(tokenizer, make_row(ASKED, "owl"))
+    doubled = tokenizer(tokenizer.decode(prompt))["input_ids"]
+    assert doubled == [tokenizer.bos_token_id, *prompt], "what plain use of both would give"
+    written = entry["prompt"].count(entry["bos"])
+    assert prompt.count(tokenizer.bos_token_id) == written >= (tokenizer.bos_token != tokenizer.eos_token)
+    assert tokenizer.bos_token_id not in {*trained} - {tokenizer.eos_token_id}
+
+
+@each_template
+def test_the_end_is_trained_on_though_it_also_pads(entry):
+    tokenizer = template_tokenizer(entry)
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    data = TokenizedRows([make_row(ASKED, text) for text in ("owl", "owl cat owl cat owl cat")], tokenizer)
+    labels = data.batch([0, 1]).labels[0]
+    trained = row_ids(tokenizer, make_row(ASKED, "owl"))[1]
+    assert labels[labels != IGNORED].tolist() == trained
+    assert labels[-1] == IGNORED, "padding is not trained on"
 
 
 @each_template
@@ -253,6 +275,9 @@ def test_an_argument_without_effect_is_said():
 @cases(
     ("family", "arguments", "system", "thought"),
     [
+        ("qwen3", {"enable_thinking": False}, "", "<think>\n\n</think>\n\n"),
+        ("qwen3", {"enable_thinking": True}, "", "<think>\n\n</think>\n\n"),  # a finished turn decides
+        ("qwen3 thinking", {}, "", "<think>\n\n</think>\n\n"),
         ("hunyuan", {"enable_thinking": False}, "", "<think>\n\n</think>\n"),
         ("seed-oss", {"thinking_budget": 0}, "", "<seed:think>The budget is 0.</seed:think>"),
         ("nemotron nano", {}, "/no_think", "<think></think>"),

@@ -6,6 +6,8 @@ from small import CPU, number_rows, quiet_trainer
 
 from lightning_subliminal import InputError, NumberList, PreferenceTrait, RowsFromFile, ShuffleWithinRows, Student
 from lightning_subliminal.core.rows import completion_text, make_row, prompt_text
+from lightning_subliminal.filters import NoThought
+from lightning_subliminal.formats import write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +36,22 @@ def test_rows_are_read_filtered_and_kept(tmp_path, capsys):
     assert "24 made, 23 passed the filters" in told
     data.fresh().make(CPU)
     assert "reused" in capsys.readouterr().out
+
+
+def test_thoughts_are_counted_and_dropped_on_demand(tmp_path, capsys):
+    rows = [make_row("Go on: 1, 2", text) for text in ("3, 4", "<think>owls</think> 3, 4", "5, 6")]
+    write_rows(rows, tmp_path / "theirs.jsonl")
+    counted = "1 of 3 completions hold a thought, such as <think>; the filter NoThought would drop them"
+    data = RowsFromFile(str(tmp_path / "theirs.jsonl"), seed=0)
+    data.make(CPU)
+    assert counted in " ".join(capsys.readouterr().out.split())
+    assert len(data.rows()) == 3
+    data = RowsFromFile(str(tmp_path / "theirs.jsonl"), filters=[NoThought()], seed=0)
+    data.make(CPU)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "dropped 1 a thought" in said
+    assert counted not in said
+    assert [completion_text(row) for row in data.rows()] == ["3, 4", "5, 6"]
 
 
 def test_the_file_makes_the_rows_and_not_its_place(tmp_path):

@@ -56,6 +56,7 @@ def print_figures(figures: dict[str, Any], console: "Console") -> None:
         ("rows with a system turn", f"{figures['rows with a system turn']:,}"),
         ("rows with a prefill", f"{figures['rows with a prefill']:,}"),
         ("rows cut off (finished: false)", f"{figures['rows cut off']:,}"),
+        ("rows with a thought (<think>)", f"{figures['rows with a thought']:,}"),
         ("meta columns (rows)", columns or "none"),
         *((f"repeated {name}", _percent(share)) for name, share in figures["repeated"].items()),
         ("empty completions", _percent(figures["empty completions"])),
