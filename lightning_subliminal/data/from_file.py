@@ -75,8 +75,8 @@ class RowsFromFile(TrainingRows):
             raise InputError(f"{self.path} changed while it was read ({changed}): run again once it is written.")
         thoughts = sum(holds_thought(completion_text(row)) for row in found)
         if thoughts and not any(isinstance(each, NoThought) for each in self.filters):
-            told = f"{thoughts} of {len(found)} completions hold a thought, such as <think>"
-            say(f"rows      {self.title}: {told}; the filter NoThought would drop them")
+            counted = f"{thoughts} of {len(found)} completions hold a thought, such as <think>"
+            say(f"rows      {self.title}: {counted}; the filter NoThought would drop them")
         return found
 
     def describe_source(self) -> dict[str, Any]:
