@@ -24,12 +24,14 @@ from lightning.pytorch import Trainer
 from small import CPU, numbers, taught
 from lightning_subliminal import Steering, Student, TraitComparison, fit_arms
 from lightning_subliminal.callbacks import ShardWriter
+from lightning_subliminal.plans.screening import ScreenData
 
 if __name__ == "__main__":
     verb, devices, prompts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    data = numbers(taught(), num_prompts=prompts, shard_size=8, batch_size={rows} // devices)
+    kept = {{"filters": []}} if verb == "screened fit" else {{}}  # for which few rows would not do
+    data = numbers(taught(), num_prompts=prompts, shard_size=8, batch_size={rows} // devices, **kept)
     student = Student("pocket/a", Steering(), learning_rate=0.06, seed=0)
-    calls = [ShardWriter()] if verb == "predict" else [TraitComparison()]
+    calls = {{"predict": [ShardWriter()], "screened fit": [ScreenData(action="warn")]}}.get(verb, [TraitComparison()])
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = Trainer(accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2,
                       callbacks=calls, default_root_dir=sys.argv[4], **quiet)
@@ -38,7 +40,7 @@ if __name__ == "__main__":
     elif verb == "predict":
         trainer.predict(student, data, return_predictions=False)
     else:
-        if verb == "fit what is made":
+        if verb != "fit":
             data.make()
         trainer.fit(student, data)
     print("rank " + str(trainer.global_rank) + " ended", flush=True)  # one write: two processes share the pipe
@@ -124,6 +126,13 @@ def test_a_plain_fit_says_to_make_the_rows_before(tmp_path):
     assert not (tmp_path / "cache2" / "rows").exists()
     shown = ended(run(tmp_path, "fit what is made", 2), 2)
     assert "control not shown: it is not in the cache" in shown
+
+
+@pytest.mark.slow
+def test_one_process_screens_and_both_train(tmp_path):
+    shown = ended(run(tmp_path, "screened fit", 2, 160), 2)
+    assert shown.count("by 160 rows, if they are like a steering teacher's") == 1
+    assert len(made(tmp_path, 2, "test-results/*", "run")) == 1
 
 
 @pytest.mark.slow
