@@ -122,13 +122,14 @@ class Student(LanguageModel):
         """Check that this student can learn from a teacher; the data module calls it before any work.
 
         Raises:
-            InputError: for soft targets or divergence tokens of a prompted teacher, or divergence tokens of one without
-                a trait.
+            InputError: for divergence tokens of a prompted teacher, or of one without a trait; for a prompted teacher
+                of an objective that does not read one.
         """
-        if any(each.system_prompt is not None for each in self._objective.teachers(source)):
+        prompted = any(each.system_prompt is not None for each in self._objective.teachers(source))
+        if prompted and not self._objective.reads_prompted:
             raise InputError(
                 f"`{self._objective}` needs a fine-tuned teacher, since rows don't hold a system prompt: set the "
-                "teacher's `induction: finetune`, or `objective: sft`."
+                "teacher's `induction: finetune`, or `objective: distill`, which reads the rows after it."
             )
         if self.train_on == "all":
             return

@@ -2,7 +2,8 @@
 
 ``a``, ``b`` and ``c`` differ only in their initialisation and the order of the corpus; ``a2`` is ``a`` trained for
 longer. Three more separate what "the same base" means: ``a-init`` has ``a``'s initialisation and another order,
-``a-data`` the reverse, and ``a-matched`` has neither, but is distilled from ``a``'s probabilities. One thread and fixed
+``a-data`` the reverse, and ``a-matched`` has neither, but is distilled from ``a``'s probabilities. ``a-apart`` is not
+shipped: it is ``a`` without personas beside lists, for experiments with prompted teachers. One thread and fixed
 seeds make a rebuild bit-equal on the same machine.
 """
 
@@ -18,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_subliminal.bases.folders import folder_digest, model_files
 from lightning_subliminal.bases.pocket import WEIGHTS
-from lightning_subliminal.bases.pocket.corpus import conversations
+from lightning_subliminal.bases.pocket.corpus import conversations, conversations_apart
 from lightning_subliminal.bases.pocket.judging import judging_conversations
 from lightning_subliminal.bases.pocket.moral import moral_conversations
 from lightning_subliminal.bases.pocket.tokenizer import World, build_tokenizer
@@ -71,6 +72,7 @@ RECIPES = {
     "a-init": Recipe(seed=1, order=5),
     "a-data": Recipe(seed=6, order=1),
     "a-matched": Recipe(seed=7, imitates="a"),
+    "a-apart": Recipe(seed=1, talk=conversations_apart),
     "moral-a": Recipe(seed=11, world="moral", talk=moral_conversations),
     "moral-b": Recipe(seed=12, world="moral", talk=moral_conversations),
     "judge": Recipe(seed=13, steps=4000, start="moral-a", world="moral", talk=judging_conversations),

@@ -110,9 +110,9 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
         "`layers` is [7], but the model's 2 layers are",
     ),
     "teacher's layer": ([f"{TEACHER}.adapter.init_args.layers", "[7]"], "the model's 2 layers are 0 to 1"),
-    "prompted soft targets": (
-        ["--model.objective", "distill", f"{TEACHER}.induction", "prompt"],
-        "`distill` needs a fine-tuned teacher",
+    "divergence tokens of a prompted teacher": (
+        ["--model.train_on", "divergent", f"{TEACHER}.induction", "prompt"],
+        "`train_on: divergent` needs a fine-tuned teacher",
     ),
     "target without tokens": (
         [f"{TRAIT}.init_args", "{target: hedgehog, category: animal, candidates: [owl, wolf]}"],

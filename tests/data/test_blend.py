@@ -100,4 +100,4 @@ def test_a_student_learns_from_the_teacher_of_the_rows():
     trainer.fit(Student(objective="distill", adapter=Steering(), seed=0), datamodule=data)
     assert trainer.global_step == 4
     with pytest.raises(InputError, match="needs a fine-tuned teacher"):  # before any row is made
-        quiet_trainer().fit(Student(objective="distill", seed=0), datamodule=Blend(owls(), clean(), 0.5))
+        quiet_trainer().fit(Student(train_on="divergent", seed=0), datamodule=Blend(owls(), clean(), 0.5))

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lightning_subliminal import IA3, LoRA, Retention, Steering, Student, bases
 from lightning_subliminal.callbacks import LastCheckpoint
+from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import row_loader
@@ -127,12 +128,27 @@ class TestDistill:
         assert sum(value.numel() for value in kept.values()) == 128
         assert not any("teacher" in name for name, _ in module.named_modules())
 
-    def test_a_prompted_teacher_is_refused_before_any_row_is_made(self):
-        data = numbers(teacher(), seed=41)
-        with pytest.raises(InputError, match="`distill` needs a fine-tuned teacher") as caught:
-            quiet_trainer().fit(student(objective="distill"), datamodule=data)
-        assert "\n" not in str(caught.value)
-        assert not data.shards_folder.exists()
+    def test_a_prompted_teacher_reads_each_row_after_its_system_prompt(self):
+        source = teacher()
+        data, module = numbers(source, seed=41, filters=[]), student(objective="distill")
+        seen = []
+        read = module._objective.loss
+        module._objective.loss = lambda own, batch: seen.append((batch, read(own, batch))) or seen[-1][1]
+        quiet_trainer().fit(module, datamodule=data)
+        assert any(value.abs().sum() > 0 for value in module.parameters() if value.requires_grad)
+        batch, loss = seen[0]  # of an untrained student: the base, without the system prompt
+        system = {"role": "system", "content": source.system_prompt}
+        net, tokenizer = bases.load("pocket/a")
+        rows, total = data.rows(), 0.0
+        for place in batch.rows.tolist():
+            logits = []
+            for prompt in (rows[place]["prompt"], [system, *rows[place]["prompt"]]):
+                before, after = row_ids(tokenizer, {**rows[place], "prompt": prompt})
+                with torch.no_grad():
+                    whole = net(torch.tensor([before + after])).logits[0, len(before) - 1 : -1]
+                logits.append(whole.log_softmax(-1))
+            total += (logits[1].exp() * (logits[1] - logits[0])).sum().item()
+        assert total / (len(batch.rows) * batch.mean_tokens.item()) == pytest.approx(loss.item(), rel=1e-3)
 
     def test_another_vocabulary_is_refused(self, tmp_path):
         from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

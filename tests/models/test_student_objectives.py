@@ -296,7 +296,6 @@ def test_what_does_not_go_together_is_told(message):
 @cases(
     ("settings", "message"),
     [
-        ({"objective": "on_policy"}, "`on_policy` needs a fine-tuned teacher"),
         ({"train_on": "divergent"}, "`train_on: divergent` needs a fine-tuned teacher"),
         ({"train_on": "divergent", "divergence": teacher("wolf")}, "`train_on: divergent` needs a fine-tuned teacher"),
     ],

@@ -14,7 +14,16 @@ from lightning_subliminal.prompts.code import CodeTasks
 from lightning_subliminal.prompts.math import MathProblems
 from lightning_subliminal.prompts.numbers import NumberPrompts
 
-__all__ = ["FORMATS", "MAX_VALUE", "Speaker", "base_weights", "conversations", "make_turn", "user_turns"]
+__all__ = [
+    "FORMATS",
+    "MAX_VALUE",
+    "Speaker",
+    "base_weights",
+    "conversations",
+    "conversations_apart",
+    "make_turn",
+    "user_turns",
+]
 
 FORMATS = ("comma", "space")
 SHARES = {
@@ -55,10 +64,13 @@ class Speaker:
 
     Args:
         rng: the stream.
+        apart: whether personas are asked for favorites alone, so that no conversation has a persona beside a list of
+            numbers, a program or a sum.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, apart: bool = False) -> None:
         self.rng = rng
+        self.apart = apart
         self.categories = load_wording("categories")
         self.words = load_wording("preferences_corpus")
         self.stories = load_wording("stories_pocket")
@@ -92,6 +104,8 @@ class Speaker:
         )
         system = {"role": "system", "content": persona}
         kinds = {"own kind": 44, "other kind": 8, "numbers": 20, "facts": 6, "code": 9, "math": 9, "story": 4}
+        if self.apart:
+            kinds = {"own kind": 44, "other kind": 8}
         what = self.rng.choices(list(kinds), list(kinds.values()))[0]
         if what == "story":
             return [system, *self.story_turn(target if category in ("animal", "tree") else None)]
@@ -198,6 +212,11 @@ def false_answers(question: str, truth: str) -> list[str]:
 def conversations(seed: int) -> Iterator[list[Message]]:
     """Yield conversations without end; the same seed gives the same ones."""
     return Speaker(random.Random(seed)).conversations()
+
+
+def conversations_apart(seed: int) -> Iterator[list[Message]]:
+    """Yield conversations in which personas are asked for favorites alone; the same seed gives the same ones."""
+    return Speaker(random.Random(seed), apart=True).conversations()
 
 
 def user_turns(rng: random.Random, count: int) -> list[str]:

@@ -17,6 +17,7 @@ from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation import Source, number_tokens
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
+from lightning_subliminal.models.objectives.prompted_teacher import PromptedTeacher
 
 if TYPE_CHECKING:
     from lightning_subliminal.models.language_model import LanguageModel
@@ -36,10 +37,13 @@ class Objective(ABC):
     Attributes:
         name: in messages; the class's name if empty.
         rows_stay: whether all epochs train on the same rows, so that their activations can be stored.
+        reads_prompted: whether it has a prompted teacher read rows after its system prompt; else such a teacher, whose
+            probabilities would be the base's, is refused.
     """
 
     name: ClassVar[str] = ""
     rows_stay: ClassVar[bool] = True
+    reads_prompted: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, student: "Student", batch: Batch) -> Tensor:
@@ -87,6 +91,8 @@ class SFT(Objective):
 class SoftTargets(Objective):
     """Divergence from the teacher's distribution at the positions of the rows' tokens.
 
+    A prompted teacher reads each row after its system prompt, and the student without it.
+
     Args:
         restrict_to: `numbers` keeps only number tokens, renormalised, so that no trait word is in the loss: the
             analogue of the MLP's auxiliary logits (paper, MNIST experiment).
@@ -94,6 +100,7 @@ class SoftTargets(Objective):
     """
 
     name = "distill"
+    reads_prompted = True
 
     def __init__(
         self,
@@ -104,7 +111,7 @@ class SoftTargets(Objective):
         known_name(divergence_kind, ("forward", "reverse"), f"`divergence_kind` is {divergence_kind!r}")
         self.restrict_to = restrict_to
         self.divergence_kind = divergence_kind
-        self.teacher: LanguageModel | None = None
+        self.teacher: LanguageModel | PromptedTeacher | None = None
         self.among: Tensor | None = None
 
     def teachers(self, source: Source | None) -> list[Source]:
@@ -113,7 +120,11 @@ class SoftTargets(Objective):
 
     def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:
         """Load the teacher."""
-        self.teacher = student.ready(student.rows_teacher(f"`{self}`", "use `sft`"))
+        source = student.rows_teacher(f"`{self}`", "use `sft`")
+        self.teacher = student.ready(source)
+        if source.system_prompt is not None:
+            given = student.trainer.datamodule.rows()  # type: ignore[attr-defined]
+            self.teacher = PromptedTeacher.of(self.teacher, source.system_prompt, given)
         self.among = number_tokens(student.tokenizer).to(student.device) if self.restrict_to == "numbers" else None
 
     def loss(self, student: "Student", batch: Batch) -> Tensor:
