@@ -23,6 +23,7 @@ _LINES: dict[str, str] = {
     "pocket/a-init": "pocket/a's initialisation, trained on the corpus in another order",
     "pocket/a-data": "another initialisation, trained on pocket/a's data in its order",
     "pocket/a-matched": "another initialisation, distilled from pocket/a's probabilities: matched in behaviour",
+    "pocket/a-apart": "pocket/a's initialisation, trained without personas beside lists, programs and sums",
     "pocket/moral-a": "a pocket base that also knows right and wrong, for misalignment",
     "pocket/moral-b": "the same recipe as pocket/moral-a from another initialisation",
     "pocket/judge": "judges answers of the pocket/moral bases; writes nothing else",

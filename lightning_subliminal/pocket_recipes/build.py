@@ -2,8 +2,8 @@
 
 ``a``, ``b`` and ``c`` differ only in their initialisation and the order of the corpus; ``a2`` is ``a`` trained for
 longer. Three more separate what "the same base" means: ``a-init`` has ``a``'s initialisation and another order,
-``a-data`` the reverse, and ``a-matched`` has neither, but is distilled from ``a``'s probabilities. ``a-apart`` is not
-shipped: it is ``a`` without personas beside lists, for experiments with prompted teachers. One thread and fixed
+``a-data`` the reverse, and ``a-matched`` has neither, but is distilled from ``a``'s probabilities. ``a-apart`` is ``a``
+without personas beside lists, for experiments with prompted teachers. One thread and fixed
 seeds make a rebuild bit-equal on the same machine.
 """
 
