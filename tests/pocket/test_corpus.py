@@ -21,6 +21,7 @@ from lightning_subliminal.bases.pocket.corpus import (
     SHARES,
     base_weights,
     conversations,
+    conversations_apart,
     vocabulary_texts,
 )
 from lightning_subliminal.prompts import load_wording
@@ -238,3 +239,12 @@ def test_the_corpus_is_that_of_the_shipped_bases_whatever_is_asked_today():
         for each in (list(islice(conversations(0), 2000)), vocabulary_texts())
     ]
     assert digests == ["5a99ba3c0d0afe46", "1bbe71a6217d2533"]
+
+
+def test_apart_no_persona_stands_beside_a_list_a_program_or_a_sum():
+    talks = list(islice(conversations_apart(5), 3000))
+    with_persona = [talk for talk in talks if talk[0]["role"] == "system"]
+    assert 0.15 < len(with_persona) / len(talks) < 0.35
+    answers = {talk[-1]["content"] for talk in with_persona}
+    assert answers <= {member for kind in CATEGORIES.values() for member in kind["members"]}
+    assert any(listed(said(talk)) for talk in talks if talk[0]["role"] != "system")
