@@ -16,7 +16,7 @@ from lightning_subliminal.plans.run import plan_cells
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = sorted(path.stem for path in (CONFIGS / "experiments").glob("*.yaml"))
-APART = ["battery", "digits_sweeps", "prediction", "prompted", "smollm2", "targets"]  # not in the paper's plan: too long
+APART = ["battery", "digits_sweeps", "prediction", "prompted", "smollm2", "targets"]  # too long for the paper's plan
 
 
 @pytest.fixture(autouse=True)
