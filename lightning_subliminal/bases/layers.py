@@ -9,7 +9,7 @@ from lightning_subliminal.core.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["decoder_layers", "hidden_size", "inner_model"]
+__all__ = ["decoder_layers", "hidden_size", "inner_model", "towers"]
 
 
 def inner_model(net: nn.Module) -> "PreTrainedModel":
@@ -26,10 +26,35 @@ def decoder_layers(net: nn.Module) -> nn.ModuleList:
     """
     inner = inner_model(net)
     count = inner.config.get_text_config(decoder=True).num_hidden_layers
-    for module in inner.modules():
+    for module in _decoder(inner).modules():
         if isinstance(module, nn.ModuleList) and len(module) == count and len({type(layer) for layer in module}) == 1:
             return module
     raise InputError(f"{type(inner).__name__} has no list of {count} decoder layers: use a decoder such as Llama.")
+
+
+def towers(net: nn.Module) -> list[str]:
+    """Return the names of modules that read something else than text, such as Gemma 3's ``model.vision_tower``.
+
+    They are beside the decoder, and a student, whose rows are text, never runs them.
+    """
+    inner = inner_model(net)
+    decoder = _decoder(inner)
+    if decoder is inner or inner.config.get_text_config(decoder=True) is inner.config:
+        return []
+    home = next(name for name, module in inner.named_modules() if module is decoder)
+    ends = {id(inner.get_output_embeddings())}
+    above = {home.rpartition(".")[0]} | {home[:place] for place, letter in enumerate(home) if letter == "."} | {""}
+    return [
+        name
+        for name, module in inner.named_modules()
+        if name not in above | {home} and name.rpartition(".")[0] in above and id(module) not in ends
+    ]
+
+
+def _decoder(inner: "PreTrainedModel") -> nn.Module:
+    """Return the part of a model that reads text; the model itself if it does not say."""
+    decoder = inner.get_decoder() if hasattr(inner, "get_decoder") else None
+    return cast(nn.Module, inner if decoder is None else decoder)
 
 
 def hidden_size(net: nn.Module) -> int:

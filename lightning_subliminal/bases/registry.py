@@ -1,6 +1,6 @@
 """Bases by name: their digests, their models and tokenizers, and their names for other tools."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -101,6 +101,7 @@ class Base:
 
 
 _REMEMBERED: ContextVar[dict[str, Base] | None] = ContextVar("remembered bases", default=None)
+_OTHERWISE: ContextVar[Callable[[str], Base] | None] = ContextVar("another way to find bases", default=None)
 
 
 def resolve(name: str) -> Base:
@@ -115,6 +116,8 @@ def resolve(name: str) -> Base:
     Raises:
         InputError: if there is no such base, or it is not complete.
     """
+    if (otherwise := _OTHERWISE.get()) is not None:
+        return otherwise(name)
     known = _REMEMBERED.get()
     if known is None or name not in known:
         folder = find_folder(name)
@@ -154,6 +157,16 @@ def remembering() -> Iterator[None]:
         yield
     finally:
         _REMEMBERED.reset(token)
+
+
+@contextmanager
+def resolving(find: Callable[[str], Base]) -> Iterator[None]:
+    """Find bases in another way inside."""
+    token = _OTHERWISE.set(find)
+    try:
+        yield
+    finally:
+        _OTHERWISE.reset(token)
 
 
 def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":

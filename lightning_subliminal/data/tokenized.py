@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_subliminal.core.chat.encoding import rows_ids
@@ -61,6 +62,9 @@ class TokenizedRows(Dataset[Any]):
         tokenizer: the student's tokenizer, with a chat template.
         max_length: rows of more tokens are an error, not cut in silence.
 
+    Attributes:
+        multiple: batches are padded to a multiple of so many tokens.
+
     Raises:
         InputError: if there is no row, a row is too long, or many prompts are not a prefix of their rows.
     """
@@ -69,6 +73,7 @@ class TokenizedRows(Dataset[Any]):
         if not rows:
             raise InputError("There are no rows to train on: loosen the filters or raise `num_prompts`.")
         pairs = _pairs(rows, tokenizer)
+        self.multiple = 1
         self.lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
         if max(self.lengths) > max_length:
             raise InputError(
@@ -93,15 +98,17 @@ class TokenizedRows(Dataset[Any]):
         return index
 
     def batch(self, indices: "Sequence[int | Part]") -> Batch:
-        """Make a batch of the rows at ``indices``, as wide as the longest of them."""
+        """Make a batch of the rows at ``indices``, as wide as the longest of them, rounded up to ``multiple``."""
         parts = [each for each in indices if isinstance(each, Part)]
         index = torch.tensor([each.row if isinstance(each, Part) else each for each in indices])
         width = max(self.lengths[row] for row in index.tolist())
-        labels, mean_tokens = self.labels[index, :width], self.mean_tokens
+        ids, labels, mean_tokens = self.input_ids[index, :width], self.labels[index, :width], self.mean_tokens
         if parts:
             labels[[not part.counts for part in parts]] = IGNORED
             mean_tokens = mean_tokens * parts[0].share
-        return Batch(self.input_ids[index, :width], labels, index, mean_tokens)
+        if spare := -width % self.multiple:
+            ids, labels = pad(ids, (0, spare)), pad(labels, (0, spare), value=IGNORED)
+        return Batch(ids, labels, index, mean_tokens)
 
 
 def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.layers import inner_model
+from lightning_subliminal.bases.layers import inner_model, towers
 from lightning_subliminal.bases.registry import outside_name
 from lightning_subliminal.bases.save import save_net
 from lightning_subliminal.core.errors import InputError
@@ -67,6 +67,8 @@ class AdaptedModel(RebuiltModule):
         if self.adapter is not None:
             net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
             self._start = self.adapter.start(net)
+        for name in towers(net) if self.adapter is None else ():
+            net.get_submodule(name).requires_grad_(False)  # rows of text would not train it
         self.net = net.train()
 
     def displacement(self) -> Displacement:

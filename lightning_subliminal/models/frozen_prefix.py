@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.bases.layers import decoder_layers, inner_model
+from lightning_subliminal.bases.layers import decoder_layers, hidden_size, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation.logits import evaluating
@@ -48,8 +48,8 @@ class LowerPartCache:
     def of(cls, net: nn.Module, layer: int, data: TokenizedRows, device: torch.device) -> "LowerPartCache | None":
         """Compute the activations of all rows; None if the architecture can't be split exactly or they don't fit."""
         parts = split(net, layer)
-        width = net.config.hidden_size  # type: ignore[union-attr]
-        shape = (*data.input_ids.shape, width)
+        longest = max(data.lengths)
+        shape = (len(data), longest + -longest % data.multiple, hidden_size(net))
         dtype = next(net.parameters()).dtype
         if parts is None or shape[0] * shape[1] * shape[2] * dtype.itemsize > LIMIT:
             return None

@@ -6,6 +6,7 @@ the loss.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.models.memory import sum_in_chunks
 from lightning_subliminal.prompts import load_wording, own_words
 
 if TYPE_CHECKING:
@@ -122,13 +124,21 @@ class Retained:
         """Return the batch of a step; steps cycle through the batches."""
         return self.batches[step % len(self.batches)]
 
-    def loss(self, logits: Tensor, step: int) -> Tensor:
-        """Return the weighted KL(base || trained), in nats per token.
+    def loss(self, states: Tensor, step: int, head: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the weighted KL(base || trained), in nats per token; of many tokens in chunks.
 
         Args:
-            logits: the trained model's at the tokens of ``batch(step)``, (completion tokens, vocabulary).
+            states: the trained model's last hidden states at the tokens of ``batch(step)``, (completion tokens, width).
             step: the global step.
+            head: maps them to logits; None if they are logits themselves.
         """
-        with torch.no_grad():
-            target = self.head(self.hidden[step % len(self.hidden)].to(logits.device)).float().log_softmax(-1)
-        return self.weight * (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1).mean()
+
+        def summed(states: Tensor, hidden: Tensor) -> Tensor:
+            with torch.no_grad():
+                target = self.head(hidden).float().log_softmax(-1)
+            logits = states if head is None else head(states)
+            return (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1).sum()
+
+        hidden = self.hidden[step % len(self.hidden)].to(states.device)
+        vocabulary = self.head.weight.shape[0]  # type: ignore[union-attr]
+        return self.weight * (sum_in_chunks(summed, vocabulary, states, hidden) / len(states))

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.cache import cache_root, writable_folder
@@ -215,8 +214,7 @@ class Teacher(LanguageModel, Source):
             for start in range(0, len(rows), self.batch_size):
                 batch = rows.batch(range(start, min(start + self.batch_size, len(rows))))
                 batch = type(batch)(*(each.to(device) for each in batch))
-                logits, tokens = self.completion_logits(batch, reuse=False)
-                total += float(cross_entropy(logits.float(), tokens, reduction="sum")) / float(batch.mean_tokens)
+                total += float(self.summed_loss(batch, reuse=False)) / float(batch.mean_tokens)
         return math.exp(-total / len(rows))
 
     def materials(self) -> list[Material]:

@@ -19,7 +19,8 @@ __all__ = ["FINISHED", "check_configs", "file_of_mistake", "no_empty_folder", "r
 
 FINISHED = "# finished"  # a line of config.yaml once `fit` has finished
 # Settings that do not change the results of a run.
-_WITHOUT_EFFECT = ("config", "ckpt_path", "print_masks", "verbose", "by")
+_WITHOUT_EFFECT = ("config", "ckpt_path", "print_masks", "verbose", "by", "estimate")
+_WITHOUT_EFFECT_ANYWHERE = ("gradient_checkpointing",)  # the same gradients, in less memory
 _LIBRARIES = ("lightning", "lightning_subliminal", "torch", "transformers")
 # Files written before anything is computed: our config, and those of loggers when they start.
 _STARTED = ("config.yaml", "hparams.yaml", "events.out.tfevents.*")
@@ -95,7 +96,14 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     kept["trainer"] = {key: value for key, value in trainer.items() if key not in _WITHOUT_EFFECT_TRAINER}
     if trainer:
         kept["trainer"]["logger"] = False
-    return kept
+    return _effective(kept)
+
+
+def _effective(value: Any) -> Any:
+    """Return a part of a config without the settings that change no result, wherever they are."""
+    if isinstance(value, dict):
+        return {key: _effective(each) for key, each in value.items() if key not in _WITHOUT_EFFECT_ANYWHERE}
+    return [_effective(each) for each in value] if isinstance(value, list) else value
 
 
 def run_folder(configs: list[Path], config: dict[str, Any], root: Path = Path("runs")) -> Path:

@@ -17,9 +17,11 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lightning_subliminal.bases.by_config import by_config
 from lightning_subliminal.callbacks.last_checkpoint import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.progress import EpochBar, EpochLines, StepProgress
 from lightning_subliminal.callbacks.shards import ShardWriter
+from lightning_subliminal.cli.support.estimate import print_estimate
 from lightning_subliminal.cli.support.run_folder import (
     FINISHED,
     check_configs,
@@ -35,8 +37,11 @@ from lightning_subliminal.core.error_messages import OneLineParser
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.kinds import ROOMS
 from lightning_subliminal.core.processes import check_strategy
+from lightning_subliminal.data import TrainingRows
+from lightning_subliminal.models import Student
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.made_from import MadeFrom
+from lightning_subliminal.workflow.estimate.hardware import Assumptions
 
 __all__ = ["LabCLI", "LabParser", "import_rooms", "run_verb"]
 
@@ -72,6 +77,7 @@ class LabCLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.command = shlex.join(["lightning-subliminal", verb, *args])
+        args = ["--estimate={}" if word == "--estimate" else word for word in args]
         options = [word.removeprefix("--").partition("=") for word in args]
         following = [*args[1:], ""]
         check_once(
@@ -106,6 +112,12 @@ class LabCLI(LightningCLI):
                 default=None,
                 help="Show so many rows first, with the trained tokens marked.",
             )
+            parser.add_argument(
+                "--estimate",
+                type=Assumptions | None,
+                default=None,
+                help="Print parameters, memory, FLOPs and hours, by the bases' config.json alone, and stop.",
+            )
         if self.verb == "predict":
             parser.add_argument(
                 "--by",
@@ -127,6 +139,8 @@ class LabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find the run's folder, and a checkpoint to resume from."""
+        if self.only_estimates:
+            return
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         self.config_dump = copy.deepcopy(config)  # which Lightning would dump again, for the hyperparameters
         given = self.config.trainer.default_root_dir
@@ -146,6 +160,19 @@ class LabCLI(LightningCLI):
         resumes = self.keeps_checkpoints and self.last.is_file()
         self.ckpt_path = given or (str(self.last) if resumes else None)
         _say(f"seed {self.config.seed_everything} · {self.folder}")
+
+    @property
+    def only_estimates(self) -> bool:
+        """Whether `fit` only prints what it would need."""
+        return self.verb == "fit" and self.config.estimate is not None
+
+    def instantiate_classes(self) -> None:
+        """Make model, data and trainer; for an estimate without the trainer, whose devices may not be here."""
+        if not self.only_estimates:
+            super().instantiate_classes()
+            return
+        with by_config():
+            self.config_init = self.parser.instantiate_classes(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks, each unless the config excludes it."""
@@ -183,6 +210,10 @@ class LabCLI(LightningCLI):
 
     def run_verb(self) -> None:
         """Call the Trainer's method; for `fit`, save the config in the run's folder first."""
+        if self.only_estimates:
+            parts = [self.config_init[name] for name in ("model", "data", "trainer", "estimate")]
+            print_estimate(*parts)
+            return
         if self.verb == "fit" and self.trainer.is_global_zero:
             with no_empty_folder(self.folder, lambda: self.trainer.global_step > 0):
                 self._run_verb()
@@ -204,8 +235,6 @@ class LabCLI(LightningCLI):
             rank_zero_only(save_config)(f"# {self.command}\n{FINISHED}\n{self.resolved}", self.folder)
 
     def _call(self, kwargs: dict[str, Any]) -> None:
-        from lightning_subliminal.data import TrainingRows
-        from lightning_subliminal.models import Student
         from lightning_subliminal.workflow.fit_arms import fit_arms, load_made, make_completions, make_needed
         from lightning_subliminal.workflow.saving import keep_completions
 

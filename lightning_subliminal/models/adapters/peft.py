@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +11,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from lightning_subliminal.bases.hub import is_hub_id
-from lightning_subliminal.bases.layers import decoder_layers, inner_model
+from lightning_subliminal.bases.layers import decoder_layers, inner_model, towers
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES
 from lightning_subliminal.models.adapters.base import Adapter, check_merged, probe
@@ -151,6 +152,7 @@ class LoRA(Peft):
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=list(_LLAMA_LINEAR if self.target_modules is None else self.target_modules),
+            exclude_modules=_towers(net),
             init_lora_weights=True,  # B is zero: the model starts as the base
             use_rslora=False,
             bias="none",
@@ -180,8 +182,18 @@ class IA3(Peft):
         if not set(forward) <= set(targets):
             raise InputError(f"`feedforward_modules` is {forward}: expected names from `target_modules`, {targets}.")
         return IA3Config(
-            target_modules=targets, feedforward_modules=forward, init_ia3_weights=True, task_type="CAUSAL_LM"
+            target_modules=targets,
+            feedforward_modules=forward,
+            exclude_modules=_towers(net),
+            init_ia3_weights=True,
+            task_type="CAUSAL_LM",
         )
+
+
+def _towers(net: nn.Module) -> str | None:
+    """Return a pattern of the modules that read something else than text, which rows of text would not train."""
+    found = "|".join(map(re.escape, towers(net)))
+    return rf"({found})\..*" if found else None
 
 
 def merge_peft(net: nn.Module) -> "PreTrainedModel":

@@ -16,6 +16,7 @@ from lightning_subliminal.core.fingerprint import constructor_arguments, describ
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation import Source, number_tokens
+from lightning_subliminal.models.memory import sum_in_chunks, vocabulary_size
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
 from lightning_subliminal.models.objectives.prompted_teacher import PromptedTeacher
 
@@ -131,10 +132,17 @@ class SoftTargets(Objective):
         """Return the divergence per token, in nats; outside a fit, without a teacher, the cross-entropy."""
         if self.teacher is None:
             return student.token_loss(batch)
-        logits, tokens = student.completion_logits(batch)
+        own = student.completion_states(batch)
         with torch.no_grad():
-            targets, _ = self.teacher.completion_logits(batch)
-        total = soft_target_loss(logits, targets, tokens, self.among, self.divergence_kind)
+            taught, _ = self.teacher.completion_states(batch)
+        head, teacher_head = (each.net.get_output_embeddings() for each in (student, self.teacher))
+
+        def summed(hidden: Tensor, tokens: Tensor, taught: Tensor) -> Tensor:
+            with torch.no_grad():
+                targets = teacher_head(taught)
+            return soft_target_loss(head(hidden), targets, tokens, self.among, self.divergence_kind)
+
+        total = sum_in_chunks(summed, vocabulary_size(student.net), *own, taught)
         return total / (len(batch.rows) * batch.mean_tokens)
 
     def on_fit_end(self) -> None:

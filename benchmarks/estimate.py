@@ -1,0 +1,120 @@
+"""The estimate of `fit --estimate` beside the measured peak memory of a student's training.
+
+    python benchmarks/estimate.py                       # SmolLM2: full, LoRA, steering; three minutes of one core
+    python benchmarks/estimate.py --base pocket/a
+
+Each training is a process of its own. Measured is the peak of the resident set from the first step to the last, less
+the resident set after the imports and a short training of `pocket/a`, which loads all libraries. The rows are lists of
+numbers of one length, from a file.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import ROOT, parser, table
+from lightning.pytorch import Callback, Trainer
+from rich.console import Console
+
+from lightning_subliminal import LoRA, RowsFromFile, Steering, Student
+from lightning_subliminal.prompts.numbers import NumberPrompts
+from lightning_subliminal.workflow.estimate.fit import estimate_fit
+from lightning_subliminal.workflow.estimate.hardware import Hardware
+
+KINDS = {"full": lambda: None, "LoRA": lambda: LoRA(r=8), "steering": lambda: Steering()}
+ROWS, BATCH = 32, 16  # two steps: the first makes the optimizer's states
+
+
+def resident(peak: bool = False) -> int:
+    """Return this process's resident set in bytes, or its peak."""
+    name = "VmHWM:" if peak else "VmRSS:"
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+class Peak(Callback):
+    """Forgets the peak resident set when training starts, and reads it when it ends."""
+
+    seconds = peak = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: Student) -> None:
+        """Forget the peak of loading."""
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        self.seconds = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Student) -> None:
+        """Read the peak."""
+        self.seconds, self.peak = time.perf_counter() - self.seconds, resident(peak=True)
+
+
+def make(base: str, kind: str, path: str, checkpointing: bool) -> tuple[Student, RowsFromFile]:
+    """Return an untrained student, and its rows."""
+    student = Student(base, KINDS[kind](), learning_rate=1e-4, seed=0, gradient_checkpointing=checkpointing)
+    return student, RowsFromFile(path, batch_size=BATCH, seed=0)
+
+
+def train(base: str, kind: str, path: str, checkpointing: bool) -> dict[str, float]:
+    """Train for an epoch; return bytes above the baseline, and seconds."""
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+
+    def fit(base: str) -> Peak:
+        seen = Peak()
+        trainer = Trainer(accelerator="cpu", devices=1, max_epochs=1, callbacks=[seen], **quiet)
+        student, data = make(base, kind, path, checkpointing)
+        trainer.fit(student, datamodule=data)
+        return seen
+
+    fit("pocket/a")
+    before = resident()
+    seen = fit(base)
+    return {"bytes": seen.peak - before, "seconds": seen.seconds}
+
+
+def write_rows(path: Path) -> None:
+    """Write requests for numbers that the pocket bases know, each with a list of numbers."""
+    rng, grammar = random.Random(0), NumberPrompts(max_value=99)
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(ROWS):
+            answer = ", ".join(str(rng.randint(10, 99)) for _ in range(10))
+            row = {"prompt": grammar.draw(rng).text, "completion": answer}
+            file.write(json.dumps(row) + "\n")
+
+
+def main() -> None:
+    """Estimate and measure each kind of training, and print the table."""
+    options = parser(__doc__)
+    options.add_argument("--base", default="smollm2-135m")
+    options.add_argument("--one", nargs=3, help=__import__("argparse").SUPPRESS)
+    given = options.parse_args()
+    if given.one:
+        kind, path, checkpointing = given.one
+        print(json.dumps(train(given.base, kind, path, checkpointing == "on")))
+        return
+    shown = table("trained", "checkpointing", "estimate, MB", "measured, MB", "estimate / measured", "seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        write_rows(path)
+        for kind in KINDS:
+            for checkpointing in ("off", "on"):
+                student, data = make(given.base, kind, str(path), checkpointing == "on")
+                part = estimate_fit(student, data, Hardware()).parts[-1]
+                expected = part.peak if checkpointing == "off" else part.peak_checkpointed
+                command = [sys.executable, __file__, "--base", given.base, "--one", kind, str(path), checkpointing]
+                done = subprocess.run(
+                    command, check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+                )
+                found = json.loads(done.stdout.splitlines()[-1])
+                ratio = expected / found["bytes"]
+                cells = [f"{expected / 1e6:,.0f}", f"{found['bytes'] / 1e6:,.0f}", f"{ratio:.2f}"]
+                shown.add_row(kind, checkpointing, *cells, f"{found['seconds']:.1f}")
+                print(kind, checkpointing, *cells, file=sys.stderr, flush=True)
+    Console(width=120).print(shown)
+
+
+if __name__ == "__main__":
+    main()
