@@ -31,7 +31,9 @@ def config_folder(name: str) -> Path:
         if not (folder / "config.json").is_file():
             raise InputError(f"Base {name!r}: {folder} has no config.json: an estimate needs that file alone.")
         return folder
-    return _hub_config(plain).parent if is_hub_id(plain) else find_folder(plain)  # which says what is wrong
+    if is_hub_id(plain) and not plain.startswith("pocket/"):
+        return _hub_config(plain).parent
+    return find_folder(plain)  # which says what is wrong
 
 
 def _hub_config(name: str) -> Path:

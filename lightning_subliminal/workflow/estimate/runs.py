@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lightning_subliminal.bases.layers import inner_model
+from lightning_subliminal.bases.layers import inner_model, towers
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.generation import Sampling
 from lightning_subliminal.generation.engine import choose
@@ -103,11 +103,14 @@ class Generation:
 
 
 def make_net(folder: Path, dtype: str, adapter: Adapter | None = None, precision: str = "32-true") -> Any:
-    """Make a base from its config, with an adapter, without numbers, in training mode."""
+    """Make a base from its config, with an adapter, without numbers (torch's device "meta"), in training mode."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    net: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    with torch.device("meta"):
+        net: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    for name in towers(net) if adapter is None else ():
+        net.get_submodule(name).requires_grad_(False)
     if adapter is not None:
         net = adapter.attach(net, derive_seed(0, "adapter"))
     kinds = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
@@ -148,11 +151,11 @@ def run_step(
         teacher: returns the net whose soft targets are learned; None for sampled tokens.
         more_loss: a further loss of the net, of rows of its own.
     """
+    made, beside = make(), None if teacher is None else teacher()
     with without_numbers() as counter:
-        net = make()
+        net, taught = _placed(made), None if beside is None else _placed(beside)
         if checkpointing:
             checkpoint_layers(net)
-        taught = None if teacher is None else teacher()
         weights = counter.now
         trained = [each for each in net.parameters() if each.requires_grad]
         forward, stored = _forward(net, adapter, batches, reuse_lower_part)
@@ -195,19 +198,20 @@ def run_generation(make: Callable[[], Any], rows: int, prompt: int, sampling: Sa
         prompt: tokens per prompt.
         sampling: the settings; all completions are taken to be of the length limit.
     """
+    made = make().eval()
     with without_numbers() as counter, torch.no_grad():
-        net = make().eval()
+        net = _placed(made)
         weights = counter.now
         counter.restart()
         _draw(net, *_read(net, rows, prompt), sampling)
         peak, prompt_flops = counter.peak, counter.flops
         most, half = prompt + sampling.max_new_tokens - 1, prompt + sampling.max_new_tokens // 2
-        cache, _ = _read(net, rows, most)
+        cache = _read(net, rows, most)[0]
         held = counter.now - weights
         counter.restart()
         _draw(net, cache, _next(net, cache, rows, most), sampling)
         peak = max(peak, counter.peak)
-        cache, _ = _read(net, rows, half)
+        cache = _read(net, rows, half)[0]
         token_bytes = counter.now
         counter.restart()
         _next(net, cache, rows, half)
@@ -221,6 +225,22 @@ def run_generation(make: Callable[[], Any], rows: int, prompt: int, sampling: Sa
             token_flops=counter.flops,
             token_bytes=token_bytes,
         )
+
+
+def _placed(net: Any) -> Any:
+    """Place a net on the CPU, inside ``without_numbers``: each parameter and buffer once, however often it is used."""
+    made: dict[int, Tensor] = {}
+    for module in net.modules():
+        for values in (module._parameters, module._buffers):
+            for name, value in values.items():
+                if value is None:
+                    continue
+                if id(value) not in made:
+                    here = torch.empty_like(value, device="cpu")
+                    is_weight = isinstance(value, nn.Parameter)
+                    made[id(value)] = nn.Parameter(here, requires_grad=value.requires_grad) if is_weight else here
+                values[name] = made[id(value)]
+    return net
 
 
 def _places(batches: Batches) -> tuple[Tensor, Tensor]:
