@@ -90,13 +90,17 @@ _EXAMPLES = {
         "fit --config owl_numbers",
         "fit --config owl_numbers --seed_everything 1 --trainer.max_epochs 5",
         "fit --config owl_numbers --print_masks 3",
+        "fit --config qwen2.5-7b_owl_numbers --estimate",
     ),
     "predict": ("predict --config owl_numbers --by teacher",),
 }
 _RESUME = "resume from this checkpoint instead of the run folder's own last one"
 _LATEST = "use this checkpoint instead of the run folder's last one"
 _OWN_OPTIONS = {
-    "fit": (("--print_masks N", "show the first N rows with the trained tokens marked, then train"),),
+    "fit": (
+        ("--print_masks N", "show the first N rows with the trained tokens marked, then train"),
+        ("--estimate", "print parameters, memory per device, FLOPs and hours, by config.json alone, and stop"),
+    ),
     "predict": (("--by WRITER", "model (default) writes into the run's folder; teacher writes where `fit` looks"),),
 }
 _NOTES = """\
