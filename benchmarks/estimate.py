@@ -2,6 +2,7 @@
 
     python benchmarks/estimate.py                       # SmolLM2: full, LoRA, steering; three minutes of one core
     python benchmarks/estimate.py --base pocket/a
+    python benchmarks/estimate.py --paper               # the GPU configs on paper, by their models' published shapes
 
 Each training is a process of its own. Measured is the peak of the resident set from the first step to the last, less
 the resident set after the imports and a short training of `pocket/a`, which loads all libraries. The rows are lists of
@@ -11,21 +12,28 @@ numbers of one length, from a file.
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import yaml
 from harness import ROOT, parser, table
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
+from rich.table import Table
+from shapes import SHAPES, save_config
 
 from lightning_subliminal import LoRA, RowsFromFile, Steering, Student
+from lightning_subliminal.bases.by_config import by_config, config_folder
+from lightning_subliminal.core.config.building import build
 from lightning_subliminal.prompts.numbers import NumberPrompts
 from lightning_subliminal.workflow.estimate.fit import estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Hardware
 
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 KINDS = {"full": lambda: None, "LoRA": lambda: LoRA(r=8), "steering": lambda: Steering()}
 ROWS, BATCH = 16, 8  # two steps: the first makes the optimizer's states
 # By default glibc keeps freed blocks below a threshold that grows with them, up to 32 MB; with a fixed one the resident
@@ -88,15 +96,43 @@ def write_rows(path: Path) -> None:
             file.write(json.dumps(row) + "\n")
 
 
+def paper() -> Table:
+    """Return the estimates of the configs ``*_owl_numbers`` for one A100, with the tokens of SmolLM2's tokenizer."""
+    columns = ("model", "parameters", "trained, M", "weights, GB", "student, GB", "checkpointed, GB", "generation, GB")
+    shown = table(*columns, "hours in all")
+    for name in sorted(SHAPES.keys() - {"qwen2.5-0.5b"}):
+        read = yaml.safe_load((ROOT / "configs" / f"{name}_owl_numbers.yaml").read_text(encoding="utf-8"))
+        with tempfile.TemporaryDirectory() as folder, by_config():
+            save_config(SHAPES[name], Path(folder))
+            for file in TOKENIZER:
+                shutil.copy(config_folder("smollm2-135m") / file, folder)
+            read["model"]["init_args"]["base"] = read["data"]["init_args"]["teacher"]["init_args"]["base"] = folder
+            student, data = build(read["model"]), build(read["data"])
+            hardware = Hardware.of(read["trainer"], has_control=True)
+            _, generation, trained = estimate_fit(student, data, hardware).parts
+        sizes = (trained.memory["weights"], trained.peak, trained.peak_checkpointed, generation.peak)
+        cells = [
+            f"{trained.parameters / 1e9:.2f} B",
+            f"{trained.trained / 1e6:.1f}",
+            *(f"{x / 1e9:.1f}" for x in sizes),
+        ]
+        shown.add_row(name, *cells, f"{2 * (generation.hours + trained.hours):.1f}")
+    return shown
+
+
 def main() -> None:
     """Estimate and measure each kind of training, and print the table."""
     options = parser(__doc__)
     options.add_argument("--base", default="smollm2-135m")
+    options.add_argument("--paper", action="store_true", help="estimate the GPU configs instead")
     options.add_argument("--one", nargs=3, help=__import__("argparse").SUPPRESS)
     given = options.parse_args()
     if given.one:
         kind, path, checkpointing = given.one
         print(json.dumps(train(given.base, kind, path, checkpointing == "on")))
+        return
+    if given.paper:
+        Console(width=140).print(paper())
         return
     shown = table("trained", "checkpointing", "estimate, MB", "measured, MB", "estimate / measured", "seconds")
     with tempfile.TemporaryDirectory() as folder:
