@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lightning_subliminal.bases.download import download
 from lightning_subliminal.bases.folder_checks import check_folder
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import adapter_files
@@ -75,6 +74,8 @@ def hub_folder(name: str) -> Path:
             f"Base {name!r} has no complete copy on this machine{lacks}, and HF_HUB_OFFLINE forbids a download: unset "
             "it, or name a local folder."
         )
+    from lightning_subliminal.bases.download import download  # it imports torch, which a list of bases does without
+
     try:
         folder = download(name)
     except InputError:

@@ -8,9 +8,7 @@ import math
 import re
 import shutil
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lightning_subliminal.bases.folders import folder_digest, model_files
 from lightning_subliminal.bases.hub import commit_note
@@ -22,6 +20,9 @@ from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.lineage import Material
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["noisy_folder", "noisy_place", "split_noise", "with_noise"]
 
@@ -89,7 +90,7 @@ def _settings(inner: Path, noise: float, seed: int) -> dict[str, object]:
     return {"recipe": _RECIPE, "base": folder_digest(inner), "noise": noise, "seed": seed}
 
 
-def with_noise(tensor: Tensor, noise: float, seed: int) -> Tensor:
+def with_noise(tensor: "Tensor", noise: float, seed: int) -> "Tensor":
     """Return a tensor plus Gaussian noise with ``noise`` times the standard deviation of the tensor's own values.
 
     A constant tensor, such as a norm of an untrained model, has the standard deviation 0 and is unchanged; so is a
@@ -100,6 +101,8 @@ def with_noise(tensor: Tensor, noise: float, seed: int) -> Tensor:
         noise: in standard deviations of the tensor.
         seed: of the noise.
     """
+    import torch
+
     if not tensor.is_floating_point() or not tensor.numel():
         return tensor
     drawn = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed))
