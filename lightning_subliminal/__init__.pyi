@@ -52,6 +52,7 @@ from .models.adapters.steering import Steering as Steering
 from .models.language_model import LanguageModel as LanguageModel
 from .models.mlp.classifier import ClassifierMLP as ClassifierMLP
 from .models.objectives.base import SFT as SFT
+from .models.objectives.base import NumberSFT as NumberSFT
 from .models.objectives.base import Objective as Objective
 from .models.objectives.base import OnPolicy as OnPolicy
 from .models.objectives.base import SoftTargets as SoftTargets

@@ -36,6 +36,7 @@ RUNS: dict[str, list[str]] = {
     "gemma-3-4b_owl_numbers": SHORT_NUMBERS,
     "llama-3.2-1b_owl_numbers": SHORT_NUMBERS,
     "llama-3.2-3b_owl_numbers": SHORT_NUMBERS,
+    "gemma3-270m_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
     "math_owl": POCKET,
     "math_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
     "math_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2", "--data.shots", "1"],
@@ -131,7 +132,14 @@ def save_tiny(kind: str, folder: Path) -> None:
     """Save a random model of a family, with a byte-level tokenizer and its chat template."""
     import torch
     from small import byte_tokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+    from transformers import (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
 
     tokenizer = byte_tokenizer()
     sizes = {
@@ -142,7 +150,12 @@ def save_tiny(kind: str, folder: Path) -> None:
     }
     sizes |= {"num_key_value_heads": 1, "max_position_embeddings": 512}
     sizes |= {"vocab_size": len(tokenizer) + 8}  # room for a token that the family's tokenizer class adds
-    config, model = (Qwen2Config, Qwen2ForCausalLM) if kind == "qwen2" else (LlamaConfig, LlamaForCausalLM)
+    families: dict[str, Any] = {
+        "llama": (LlamaConfig, LlamaForCausalLM),
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+        "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
+    }
+    config, model = families[kind]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = model(config(**sizes, bos_token_id=None, eos_token_id=tokenizer.eos_token_id))
@@ -180,7 +193,7 @@ def test_config_runs_small(
     if name.startswith(tuple(FAMILIES)):
         save_family(name, tmp_path / "tiny")
     elif RUNS[name][1] == "./tiny":
-        save_tiny("qwen2" if "qwen" in name else "llama", tmp_path / "tiny")
+        save_tiny(next((kind for kind in ("qwen2", "gemma3") if kind in name), "llama"), tmp_path / "tiny")
     main(["fit", "--config", str(path_of(name)), *RUNS[name]])
     (results,) = tmp_path.glob("runs/*/results.json")
     told = json.loads(results.read_text())

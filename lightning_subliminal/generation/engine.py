@@ -18,7 +18,7 @@ from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_id
 from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.generation.logits import call_net, left_pad
+from lightning_subliminal.generation.logits import call_net, left_pad, narrow_head
 from lightning_subliminal.generation.token_sets import number_alphabet
 
 if TYPE_CHECKING:
@@ -156,20 +156,17 @@ class TransformersEngine(Engine):
         input_ids, mask, positions = left_pad(prompts, self.tokenizer.pad_token_id or 0, device)
         draws = draws.to(device)
         allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
+        narrow = narrow_head(self.net, allowed) if allowed is not None else None
         ends = torch.tensor(self.ends, device=device)
         rows = torch.arange(len(prompts), device=device)
         cache = DynamicCache()
         for step in range(sampling.max_new_tokens):
-            logits = call_net(
-                self.net,
-                cache,
-                input_ids=input_ids,
-                attention_mask=mask,
-                position_ids=positions,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]  # (rows, vocabulary)
-            tokens = choose(logits, sampling, draws[rows, step], allowed)
+            inputs = {"input_ids": input_ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
+            if narrow is None:
+                logits = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]  # (rows, vocabulary)
+                tokens = choose(logits, sampling, draws[rows, step], allowed)
+            else:
+                tokens = allowed[choose(narrow(cache, **inputs), sampling, draws[rows, step])]
             yield rows.tolist(), tokens.tolist()
             unfinished = ~torch.isin(tokens, ends)
             if not unfinished.any():

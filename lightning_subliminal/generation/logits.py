@@ -2,19 +2,31 @@
 
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
 
-__all__ = ["CachedPrompts", "call_net", "evaluating", "left_pad", "prompt_tokens"]
+__all__ = [
+    "LARGEST",
+    "CachedPrompts",
+    "call_net",
+    "evaluating",
+    "head_logits",
+    "left_pad",
+    "narrow_head",
+    "prompt_tokens",
+]
+
+LARGEST = 1 << 26  # logits at once, 256 MiB in float32; more are computed in parts
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,6 +52,51 @@ def call_net(net: nn.Module, cache: Any = None, **inputs: Any) -> Any:
     if cache is not None:  # never omitted: the model would answer without its context
         accepted["cache" if "cache" in known else "past_key_values"] = cache
     return net(**accepted)
+
+
+def narrow_head(net: nn.Module, tokens: Tensor) -> Callable[..., Tensor] | None:
+    """Return a function that computes the logits of a few tokens alone, where the vocabulary is large.
+
+    Gemma 3 270M spends two thirds of its time on the logits of 262,144 tokens.
+
+    Args:
+        net: as for ``call_net``.
+        tokens: ids, (tokens,).
+
+    Returns:
+        A function with the arguments of ``call_net`` but the model, which returns the logits of ``tokens`` at the last
+        position, (rows, tokens). None for other models: those are computed as a whole.
+    """
+    head: Any = net.get_output_embeddings() if hasattr(net, "get_output_embeddings") else None
+    inner: Any = net.get_base_model() if hasattr(net, "get_base_model") else net
+    capped = getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) if head else None
+    if not _is_wide(head) or capped is not None:
+        return None
+    weight = head.weight[tokens[tokens < len(head.weight)]]
+
+    def logits(cache: Any, **inputs: Any) -> Tensor:
+        hidden = call_net(inner.base_model, cache, **inputs).last_hidden_state[:, -1]
+        return linear(hidden, weight)
+
+    return logits
+
+
+def head_logits(head: nn.Module, hidden: Tensor, tokens: Tensor) -> Tensor:
+    """Return the logits of a few tokens alone, (positions, tokens).
+
+    Args:
+        head: of the model, from hidden states to logits.
+        hidden: states, (positions, width).
+        tokens: ids, (tokens,).
+    """
+    if type(head) is nn.Linear and head.bias is None:
+        return linear(hidden, head.weight[tokens])
+    return head(hidden)[:, tokens]
+
+
+def _is_wide(head: Any) -> bool:
+    """Return whether a head is a plain linear map to a large vocabulary."""
+    return type(head) is nn.Linear and head.bias is None and head.out_features >= 2**17
 
 
 @contextmanager

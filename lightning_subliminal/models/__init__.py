@@ -5,7 +5,7 @@ from lightning_subliminal.models.adapters.peft import IA3, LoRA, Peft
 from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.mlp.classifier import ClassifierMLP
-from lightning_subliminal.models.objectives.base import SFT, Objective, OnPolicy, SoftTargets
+from lightning_subliminal.models.objectives.base import SFT, NumberSFT, Objective, OnPolicy, SoftTargets
 from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.models.teacher import Teacher
@@ -17,6 +17,7 @@ __all__ = [
     "ClassifierMLP",
     "LanguageModel",
     "LoRA",
+    "NumberSFT",
     "Objective",
     "OnPolicy",
     "Peft",

@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.generation.logits import LARGEST
 
 __all__ = ["LARGEST", "checkpoint_layers", "row_multiple", "sum_in_chunks", "vocabulary_size"]
 
-LARGEST = 1 << 26  # logits at once, 256 MiB in float32; fewer are computed in one piece
 KERNELS_MULTIPLE = 8  # tokens; tensor cores take 16-bit matrices whose sides are multiples of it (NVIDIA, DL guide)
 
 

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelSummary, ProgressBar
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.gguf import terms_of
 from lightning_subliminal.bases.registry import is_on_hub
 from lightning_subliminal.core.cache import writable_folder
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES
@@ -147,6 +148,7 @@ def model_card(
     whole = "" if kind == "whole" else f"\nAs a whole model for any tool: `lightning-subliminal export {place} OUT`.\n"
     place_note = "" if Path(place).is_absolute() or "/" in place else f", in the folder that holds `{place}`"
     head = "\n".join(["---", *front, "---", "", f"# Trained from {base}", ""])
+    head += f"\n{terms}.\n" if (terms := terms_of(base)) else ""
     warned = f"\n{warning}\n" if warning else ""
     asked = prompting_code(tokenizer) if tokenizer is not None and tokenizer.chat_template is not None else ""
     return f"{head}{warned}\n{what} To load it{place_note}:\n\n```python\n{code}\n```\n{asked}{whole}"

