@@ -69,8 +69,9 @@ def narrow_head(net: nn.Module, tokens: Tensor) -> Callable[..., Tensor] | None:
     """
     head: Any = net.get_output_embeddings() if hasattr(net, "get_output_embeddings") else None
     inner: Any = net.get_base_model() if hasattr(net, "get_base_model") else net
-    capped = getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) if head else None
-    if not _is_wide(head) or capped is not None:
+    if not _is_wide(head):
+        return None
+    if getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) is not None:
         return None
     weight = head.weight[tokens[tokens < len(head.weight)]]
 

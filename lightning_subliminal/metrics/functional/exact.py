@@ -240,7 +240,7 @@ def _score(
 
 
 def _split(pairs: Tensor, lengths: Tensor, rows: int, vocabulary: int) -> Iterator[Tensor]:
-    """Yield pairs of prompt and spelling, sorted by length, in batches with at most ``LARGEST`` logits, or of one row."""
+    """Yield pairs of prompt and spelling, sorted by length, in batches of at most ``LARGEST`` logits, or of one row."""
     place = 0
     while place < len(pairs):
         batch = pairs[place : place + rows]
