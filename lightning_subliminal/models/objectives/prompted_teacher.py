@@ -1,7 +1,7 @@
 """A prompted teacher as the source of soft targets: it reads each row after its system prompt."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -40,13 +40,18 @@ class PromptedTeacher:
         prompts = {tuple(prompt_ids(model.tokenizer, row["prompt"])): row["prompt"] for row in rows}
         return cls(model, {ids: prompt_ids(model.tokenizer, [system, *each]) for ids, each in prompts.items()})
 
-    def completion_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the logits that predict the completion tokens, and those tokens, as the model's own method does.
+    @property
+    def net(self) -> Any:
+        """The model's."""
+        return self.model.net
+
+    def completion_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the last hidden states that predict the completion tokens, and those tokens, as the model does.
 
         Raises:
             InputError: if a row's prompt is none of those that were encoded.
         """
-        return self.model.completion_logits(self.prompted(batch), reuse=False)
+        return self.model.completion_states(self.prompted(batch), reuse=False)
 
     def prompted(self, batch: Batch) -> Batch:
         """Return a batch with the system prompt before each row; its completions, and what counts of them, stay."""
