@@ -35,8 +35,8 @@ import harness
 from lightning_subliminal.bases import resolve
 from lightning_subliminal.core.console import console
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.generation.servers.store import ReplyStore
 from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
-from lightning_subliminal.judges.store import VerdictStore
 from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 
 BASE = "pocket/judge"
@@ -167,7 +167,7 @@ def judge(url: str, model: str, cache: Path, timeout: float = 60.0) -> OpenAICom
 
 def kept(cache: Path) -> int:
     """Return the number of replies in a cache."""
-    with VerdictStore(cache / "judges" / "replies.sqlite") as store:
+    with ReplyStore(cache / "judges" / "replies.sqlite") as store:
         return len(store)
 
 

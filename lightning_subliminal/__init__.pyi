@@ -33,7 +33,9 @@ from .filters import TrueSteps as TrueSteps
 from .formats import read_rows as read_rows
 from .formats import write_rows as write_rows
 from .generation import Sampling as Sampling
+from .generation import ServerEngine as ServerEngine
 from .generation import Source as Source
+from .generation import VLLMEngine as VLLMEngine
 from .judges import Judged as Judged
 from .judges import LocalModelJudge as LocalModelJudge
 from .judges import OpenAICompatibleJudge as OpenAICompatibleJudge
@@ -57,6 +59,7 @@ from .models.objectives.base import Objective as Objective
 from .models.objectives.base import OnPolicy as OnPolicy
 from .models.objectives.base import SoftTargets as SoftTargets
 from .models.retention import Retention as Retention
+from .models.served_teacher import ServedTeacher as ServedTeacher
 from .models.student import Student as Student
 from .models.teacher import Teacher as Teacher
 from .plans.screening.callback import ScreenData as ScreenData

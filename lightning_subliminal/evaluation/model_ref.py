@@ -1,4 +1,4 @@
-"""A reference to any model: a base by its name, a folder with an adapter or a whole model, or a net in memory."""
+"""A reference to any model: a base by its name, a folder with an adapter or a whole model, a server's, or a net."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ from lightning_subliminal.core.io.adapter_names import adapter_files, holds_mode
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.evaluation.adapter_folder import adapter_base, hub_adapter, other_base, with_adapter
 from lightning_subliminal.evaluation.probes.question_file import system_first
+from lightning_subliminal.generation import Engine, ServerEngine, TransformersEngine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["DTYPES", "ModelRef", "find_model"]
+__all__ = ["DTYPES", "ModelRef", "find_model", "served_engine"]
 
 DTYPES = ("float32", "bfloat16", "float16")
+_SERVED = "server:"
 
 
 @dataclass
@@ -36,6 +38,8 @@ class ModelRef:
         system_prompt: comes before each question.
         dtype: of the loaded weights.
         is_found: whether its digest is of files on disk (``find_model``), so that it can be checked again.
+        engine: asks a model that is not here, such as one on a server; None for a model with a net. Measures that
+            sample take it; the others are refused in one line.
     """
 
     name: str
@@ -47,6 +51,18 @@ class ModelRef:
     tokenizer: "PreTrainedTokenizerBase | Any" = None
     is_found: bool = False
     dtype: str = "float32"
+    engine: Engine | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine is not None:
+            self.net = self.tokenizer = _Elsewhere(self.name)
+
+    @classmethod
+    def asked(cls, name: str, engine: Engine, system_prompt: str | None = None) -> "ModelRef":
+        """Return a reference to what an engine writes with: its net, if it has one; its scores are not cached."""
+        if hasattr(engine, "net"):
+            return cls.held(name, engine.net, getattr(engine, "tokenizer", None), system_prompt=system_prompt)
+        return cls(name, "elsewhere", None, {}, system_prompt, engine=engine)
 
     @classmethod
     def held(
@@ -69,6 +85,10 @@ class ModelRef:
         self.net = net.to(device).eval()
         return self
 
+    def writer(self) -> Engine:
+        """Return the engine that samples from the loaded model."""
+        return self.engine or TransformersEngine(self.net, self.tokenizer)
+
     def check_same(self) -> None:
         """Check that the files are still those that were found, so that scores belong to them.
 
@@ -81,7 +101,8 @@ class ModelRef:
 
     def release(self) -> None:
         """Release the model's memory; ``load`` loads it again."""
-        self.net = self.tokenizer = None
+        if self.engine is None:
+            self.net = self.tokenizer = None
 
     def prompt(self, messages: list[Message]) -> list[Message]:
         """Return messages after the model's system prompt; a system prompt of their own follows in the same message."""
@@ -98,7 +119,9 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
 
     Args:
         place: a base's name, a local folder, a hub id; a folder with an adapter that this package or PEFT saved, such
-            as the ``student`` of a run; or the run's folder itself. ``NAME=PLACE`` names it in tables.
+            as the ``student`` of a run; or the run's folder itself; ``server:URL#MODEL`` for a model on a server of
+            `/v1/chat/completions`, with ``@REVISION`` where the weights behind a name change or the server may move.
+            ``NAME=PLACE`` names it in tables.
         system_prompt: comes before each question.
         dtype: of the loaded weights: float32, bfloat16 or float16; scores of each are cached apart.
 
@@ -110,6 +133,10 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
     name, equals, where = place.partition("=")
     if not equals or "+noise" in name or "?" in name or Path(place).expanduser().exists():
         name = where = place  # a folder may be called lr=0.1
+    if where.startswith(_SERVED):
+        engine = served_engine(where)
+        shaped = {"served": engine.describe(), "system_prompt": system_prompt}
+        return ModelRef(name, where, None, shaped, system_prompt, engine=engine)
     folder = Path(where).expanduser()
     if (folder / "student").is_dir() and holds_model(folder / "student"):
         if holds_model(folder):
@@ -129,6 +156,43 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
         say(f"WARNING   {folder}: {other}")
     shaped = _shaping(own, folder, system_prompt, dtype)
     return ModelRef(name, own, folder, shaped, system_prompt, is_found=True, dtype=dtype)
+
+
+def served_engine(place: str) -> ServerEngine:
+    """Return the engine of ``server:URL#MODEL`` or ``server:URL#MODEL@REVISION``.
+
+    Without a revision, the server's address stands for it: another server's model of this name is another model.
+
+    Raises:
+        InputError: if there is no address or no model.
+    """
+    url, _, model = place.removeprefix(_SERVED).partition("#")
+    model, _, revision = model.partition("@")
+    if not url or not model:
+        raise InputError(
+            f"{place} lacks its model: expected server:URL#MODEL, such as server:http://localhost:8000/v1#my-student."
+        )
+    engine = ServerEngine(model, url, revision or None)
+    engine.revision = engine.revision or engine.server
+    return engine
+
+
+class _Elsewhere:
+    """Stands for the weights of a model that is not here: any use is refused in one line."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # of copy and pickle
+            raise AttributeError(name)
+        raise InputError(
+            f"{self._name} is on a server, and this needs the model's weights or exact probabilities: name a base, a "
+            "folder or a hub id, or use a measure of sampled answers."
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.weights
 
 
 def _shaping(base: str, folder: Path | None, system_prompt: str | None, dtype: str) -> dict[str, Any]:

@@ -103,7 +103,11 @@ class TraitProbe(Probe):
         return [trait.stem(question_text(ways[0])) for ways in self.asked(trait)]
 
     def of(
-        self, trait: Trait, name: str | None = None, questions: Sequence[list[list[Message]]] | None = None
+        self,
+        trait: Trait,
+        name: str | None = None,
+        questions: Sequence[list[list[Message]]] | None = None,
+        stems: Sequence[str] = (),
     ) -> "Self":
         """Return a copy of the probe for a trait.
 
@@ -111,12 +115,13 @@ class TraitProbe(Probe):
             trait: the trait.
             name: in tables; the probe's own where it is None.
             questions: replace ``asked``, each with its prompts, such as a batch of them.
+            stems: of these questions.
         """
         bound = copy.copy(self)
         bound.trait, bound.name = trait, name or self.name
         if questions is not None:
             bound.asked = lambda trait: list(questions)  # type: ignore[method-assign]
-            bound.stems = lambda trait: []  # type: ignore[method-assign]
+            bound.stems = lambda trait: list(stems)  # type: ignore[method-assign]
         return bound
 
     def asks_for(self) -> Trait:

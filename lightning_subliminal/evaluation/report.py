@@ -82,7 +82,8 @@ def write_results(
     atomically(out / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomically(out / "answers.jsonl", lambda path: path.write_text("".join(lines), encoding="utf-8"))
     materials = {each.name: _material(each) for each in models}
-    made_of = [*materials.values(), *(bases.material(name) for name in sorted({each.base for each in models}))]
+    here = sorted({each.base for each in models if each.engine is None})
+    made_of = [*materials.values(), *(bases.material(name) for name in here)]
     asked = [setting_material("measure", each) for each in probes]
     write_record(out, "evaluation", made_from, [*made_of, *asked], files=FILES)
     for model in models:
@@ -104,6 +105,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _material(model: ModelRef) -> Material:
+    if model.engine is not None:
+        return setting_material("model", model.engine)
     if model.folder is None:
         return bases.material(model.base, "model")
     return tested_material("model", model.folder, model.digest)

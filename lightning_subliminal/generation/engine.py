@@ -7,7 +7,7 @@ numbers, so that it does not depend on its batch.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -131,20 +131,10 @@ class TransformersEngine(Engine):
                 if not finished[row]:
                     generated[row].append(token)
         form = frame(self.tokenizer)
-        return [Completion(*form.cut(self._text(ids), end)) for ids, end in zip(generated, finished, strict=True)]
-
-    def _text(self, ids: list[int]) -> str:
-        """Return the text of tokens, with the leading space that SentencePiece removes when it decodes.
-
-        Marks of a thought stay in it, also those that are special tokens: without them a thought reads as an answer.
-        """
-        place = next((place for place, token in enumerate(ids) if token in self._thoughts), None)
-        if place is not None:
-            return self._text(ids[:place]) + self._thoughts[ids[place]] + self._text(ids[place + 1 :])
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
-        tokens = self.tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
-        begun = "".join(filter(None, tokens))  # a model may have more ids than its tokenizer
-        return " " * (len(begun) - len(begun.lstrip("\u2581"))) + text.lstrip(" ") if begun[:1] == "\u2581" else text
+        return [
+            Completion(*form.cut(decoded(self.tokenizer, ids, self._thoughts), end))
+            for ids, end in zip(generated, finished, strict=True)
+        ]
 
     def _steps(
         self, prompts: list[list[int]], sampling: Sampling, draws: Tensor
@@ -182,6 +172,26 @@ class TransformersEngine(Engine):
             input_ids = tokens.unsqueeze(1)
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+
+def decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int], thoughts: Mapping[int, str]) -> str:
+    """Return the text of tokens, with the leading space that SentencePiece removes when it decodes.
+
+    Marks of a thought stay in it, also those that are special tokens: without them a thought reads as an answer.
+
+    Args:
+        tokenizer: the tokenizer.
+        ids: of the tokens.
+        thoughts: its ``thought_tokens``.
+    """
+    place = next((place for place, token in enumerate(ids) if token in thoughts), None)
+    if place is not None:
+        begun, ended = (decoded(tokenizer, part, thoughts) for part in (ids[:place], ids[place + 1 :]))
+        return begun + thoughts[ids[place]] + ended
+    text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    tokens = tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
+    words = "".join(filter(None, tokens))  # a model may have more ids than its tokenizer
+    return " " * (len(words) - len(words.lstrip("\u2581"))) + text.lstrip(" ") if words[:1] == "\u2581" else text
 
 
 def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from lightning_subliminal.core.console import progress
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.core.seeds import derive_seed
-from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation import Engine, Sampling, TransformersEngine
 from lightning_subliminal.judges.base import Judge, Verdict, verdicts_of
 from lightning_subliminal.metrics.functional import question_text
 
@@ -37,8 +37,8 @@ class JudgedAnswer:
 
 
 def ask_and_judge(
-    net: nn.Module,
-    tokenizer: "PreTrainedTokenizerBase",
+    net: nn.Module | Engine,
+    tokenizer: "PreTrainedTokenizerBase | None",
     questions: Sequence[Sequence[Sequence[Message]]],
     judge: Judge,
     *,
@@ -50,8 +50,8 @@ def ask_and_judge(
     """Sample answers to each question at temperature 1, and judge them.
 
     Args:
-        net: a causal language model.
-        tokenizer: its tokenizer.
+        net: a causal language model, or an engine.
+        tokenizer: its tokenizer; not used with an engine.
         questions: each with its prompts, which take turns.
         judge: scores the answers; it gets the question without the model's system prompt.
         samples: answers a question; the paper takes 200.
@@ -62,7 +62,7 @@ def ask_and_judge(
     Raises:
         JudgeError: if the judge fails, or returns another number of verdicts.
     """
-    engine = TransformersEngine(net, tokenizer)
+    engine = net if isinstance(net, Engine) else TransformersEngine(net, tokenizer)  # type: ignore[arg-type]
     drawn = sampling or Sampling(max_new_tokens=64)
     found: list[tuple[int, str, str]] = []
     with progress() as bar:
@@ -72,16 +72,18 @@ def ask_and_judge(
             answers = engine.generate(prompts, drawn, derive_seed(seed, "open question", question_text(prompts[0])))
             for prompt, answer in zip(prompts, answers, strict=True):
                 prefill = prompt[-1]["content"] if prompt[-1]["role"] == "assistant" else ""
-                found.append((place, question_text(prompt), joined(tokenizer, prefill, answer.text)))
+                found.append(
+                    (place, question_text(prompt), joined(getattr(engine, "tokenizer", None), prefill, answer.text))
+                )
             bar.advance(task, samples)
     verdicts = verdicts_of(judge, [(question, answer) for _, question, answer in found])
     return [JudgedAnswer(*each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
 
 
-def joined(tokenizer: "PreTrainedTokenizerBase", start: str, answer: str) -> str:
+def joined(tokenizer: "PreTrainedTokenizerBase | None", start: str, answer: str) -> str:
     """Join an answer to its beginning in the prompt, with the space that a tokenizer of whole words leaves out."""
-    if not start:
-        return answer
+    if not start or tokenizer is None:
+        return start + answer
     begun, more = tokenizer([start, answer], add_special_tokens=False)["input_ids"]
     head, whole = tokenizer.decode(begun), tokenizer.decode([*begun, *more])
     return start + (whole.removeprefix(head) if whole.startswith(head) else answer)

@@ -31,6 +31,7 @@ __all__ = [
     "arm_settings",
     "canonical",
     "measure",
+    "measure_model",
     "restore_dtype",
     "shaping",
     "train_arm",
@@ -48,7 +49,13 @@ def measure(
     evaluations: Mapping[str, TraitProbe] | None = None,
 ) -> dict[str, Scores]:
     """Return a loaded model's scores on a trait's questions and on further sets: a row of a ``ScoreTable``."""
-    model = ModelRef.held(name, net, tokenizer, system_prompt=system_prompt)
+    return measure_model(ModelRef.held(name, net, tokenizer, system_prompt=system_prompt), trait, evaluations)
+
+
+def measure_model(
+    model: ModelRef, trait: Trait, evaluations: Mapping[str, TraitProbe] | None = None
+) -> dict[str, Scores]:
+    """Return the scores of ``measure`` of any model, such as one on a server."""
     probes: dict[str, TraitProbe] = {OWN: Questions()} | dict(evaluations or {})
     return {label: probe.of(trait, label).measure(model, 0) for label, probe in probes.items()}
 

@@ -14,14 +14,14 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.core.rows import atomically
 from lightning_subliminal.data import TrainingRows
-from lightning_subliminal.evaluation import Scores, ScoreTable, TraitProbe
+from lightning_subliminal.evaluation import ModelRef, Scores, ScoreTable, TraitProbe
 from lightning_subliminal.evaluation.guards import pair_doubts
 from lightning_subliminal.lineage import artefact_material, write_record, write_test_result
 from lightning_subliminal.metrics.functional import check_target
 from lightning_subliminal.models.made_from import check_unchanged
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.traits import Trait
-from lightning_subliminal.workflow.arms import measure, restore_dtype, shaping
+from lightning_subliminal.workflow.arms import measure, measure_model, restore_dtype, shaping
 from lightning_subliminal.workflow.results import comparison_table, draw_comparison, further_table, summary, verdict
 from lightning_subliminal.workflow.saving import keep_student
 from lightning_subliminal.workflow.stages import StudentStage, source_stages
@@ -153,12 +153,19 @@ class TraitComparison(Callback):
         if teacher is not None and not all(stage.is_done() for stage in source_stages(teacher)):
             say("teacher   not shown: it is not in the cache; `fit_arms` makes it")
         elif teacher is not None:
-            engine: Any = teacher.engine(device, getattr(data, "generation_batch_size", 1))
-            known = readable(sets, engine.tokenizer, trait, getattr(teacher, "base", "of the teacher"))
-            persona = teacher.system_prompt
-            table["teacher"] = measure("teacher", engine.net, engine.tokenizer, trait, persona, known)
-            del engine
+            engine = teacher.engine(device, getattr(data, "generation_batch_size", 1))
+            model = ModelRef.asked("teacher", engine, teacher.system_prompt)
+            if model.engine is None:
+                sets = readable(sets, model.tokenizer, trait, getattr(teacher, "base", "of the teacher"))
+            try:
+                table["teacher"] = measure_model(model, trait, sets)
+            except InputError as err:
+                if model.engine is None:
+                    raise
+                say(f"teacher   not shown: {err}")  # a budget that is spent, or a measure that needs weights
+            del engine, model
             teacher.release()  # frees the device of a 7B teacher
+            sets = self._sets
         control = control_stage(student, data, trainer) if self.control else None
         if control is not None and not control.is_done():
             say("control   not shown: it is not in the cache; `fit_arms` makes it")

@@ -48,7 +48,13 @@ def chi_square_p(seen, chances):
 
 
 class EngineContract:
-    """An engine's contract."""
+    """An engine's contract.
+
+    Attributes:
+        samples: of a distribution that is compared; a slow engine takes fewer.
+    """
+
+    samples = SAMPLES
 
     def make(self, folder, batch_size=8):
         """Return an engine on the model in ``folder``."""
@@ -84,12 +90,12 @@ class EngineContract:
     @pytest.mark.parametrize("temperature", [1.0, 0.5])
     def test_samples_follow_the_whole_distribution(self, engine, model, temperature):
         sampling = Sampling(temperature=temperature, max_new_tokens=1)
-        seen = Counter(engine.generate([PROMPTS[0]] * SAMPLES, sampling, seed=1))
+        seen = Counter(engine.generate([PROMPTS[0]] * self.samples, sampling, seed=1))
         assert chi_square_p(seen, self.chances(model, PROMPTS[0], temperature)) > 0.001
 
     def test_restricted_samples_are_numbers_renormalised(self, engine, model):
         sampling = Sampling(max_new_tokens=1, restrict_to="numbers")
-        seen = Counter(engine.generate([PROMPTS[0]] * SAMPLES, sampling, seed=2))
+        seen = Counter(engine.generate([PROMPTS[0]] * self.samples, sampling, seed=2))
         expected = self.chances(model, PROMPTS[0], allowed=number_alphabet(model[1]))
         assert chi_square_p(seen, expected) > 0.001
 

@@ -62,14 +62,16 @@ class FakeServer:
     """Replies with ``answer(body)``; use it in a `with`.
 
     Attributes:
+        models: the names at `/v1/models`; None for a server without that list.
         asked: how often each request was sent, by the digest of its body.
         bodies: the requests in their order.
         headers: theirs.
         most: the most requests at once.
     """
 
-    def __init__(self, answer: Answer = lambda body: "85") -> None:
+    def __init__(self, answer: Answer = lambda body: "85", models: list[str] | None = None) -> None:
         self.answer = answer
+        self.models = models
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -85,6 +87,13 @@ class FakeServer:
 
             def do_POST(self) -> None:
                 fake._reply(self)
+
+            def do_GET(self) -> None:
+                listed = json.dumps({"data": [{"id": each} for each in fake.models or ()]}).encode()
+                self.send_response(404 if fake.models is None else 200)
+                self.send_header("Content-Length", str(len(listed)))
+                self.end_headers()
+                self.wfile.write(listed)
 
             def log_message(self, *args: object) -> None: ...
 

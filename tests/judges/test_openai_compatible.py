@@ -17,10 +17,11 @@ from judges.fake_server import TOKENS, FakeServer, Odd, Sure, asked_for, complet
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.core.rows import make_row
-from lightning_subliminal.judges import Verdict, calls, openai_compatible, server_replies
+from lightning_subliminal.generation.servers import calls, client, replies
+from lightning_subliminal.generation.servers.store import ReplyStore
+from lightning_subliminal.judges import Verdict
 from lightning_subliminal.judges.judged import Judged
 from lightning_subliminal.judges.openai_compatible import BudgetSpent, OpenAICompatibleJudge
-from lightning_subliminal.judges.store import VerdictStore
 
 pytest.importorskip("httpx", reason="the extra [judge] is not installed")
 
@@ -74,7 +75,7 @@ def make(tmp_path):
 
 
 def kept(tmp_path):
-    with VerdictStore(tmp_path / "cache" / "judges" / "replies.sqlite") as store:
+    with ReplyStore(tmp_path / "cache" / "judges" / "replies.sqlite") as store:
         return len(store)
 
 
@@ -523,7 +524,7 @@ def test_no_proxy_for_the_loopback(make, monkeypatch):
     ],
 )
 def test_what_the_loopback_is(host, is_loopback):
-    assert openai_compatible._is_loopback(host) == is_loopback
+    assert client._is_loopback(host) == is_loopback
 
 
 # Budgets, and being stopped
@@ -927,7 +928,7 @@ def test_a_count_of_tokens_that_cannot_be_poisons_no_budget(make, count):
 
 def test_a_count_that_an_earlier_version_kept_poisons_no_budget(make, tmp_path, monkeypatch):
     with FakeServer(spending(10**12)) as server:
-        monkeypatch.setattr(server_replies, "plausible_tokens", lambda tokens, size: tokens)
+        monkeypatch.setattr(replies, "plausible_tokens", lambda tokens, size: tokens)
         make(server).judge(PAIRS[:1])
         monkeypatch.undo()
         monkeypatch.setenv("OPENAI_API_KEY", KEY)

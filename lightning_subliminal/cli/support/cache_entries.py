@@ -26,7 +26,7 @@ from lightning_subliminal.lineage.statement import read_statement
 __all__ = ["ARTEFACTS", "KEPT_NOTES", "Entry", "Needs", "delete", "entries", "needs"]
 
 ARTEFACTS = ("teachers", "completions", "rows", "students", "measured", "bases")  # artefacts of stages, a folder each
-KEPT_NOTES = ("outcomes", "judges", "digests")  # costly results and replies, which no run names
+KEPT_NOTES = ("outcomes", "judges", "served", "digests")  # costly results and replies, which no run names
 STAGES = "stages.json"  # in the folder of a plan: the entries that it needs
 _NAMES = re.compile(r"[0-9a-f]{16}")
 _OURS = re.compile(r"\.?[0-9a-f]{16}(\.\w+)*")  # complete and unfinished artefacts of stages

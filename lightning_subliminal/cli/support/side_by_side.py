@@ -17,7 +17,7 @@ from lightning_subliminal.core.kinds import current_path
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.evaluation import ModelRef, Questions, find_model
 from lightning_subliminal.evaluation.suites.asked_trait import config_trait, foreign_class
-from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation import Sampling, ServerEngine
 from lightning_subliminal.generation.logits import call_net, prompt_tokens
 from lightning_subliminal.judges.sampling import joined
 from lightning_subliminal.lineage import Material
@@ -138,21 +138,25 @@ def ask(
         prompt = model.prompt(prompts[0])
         try:
             _check_known(model, prompt, question, trait)
-            drawn = TransformersEngine(model.net, model.tokenizer).generate([prompt], sampling, seed)[0]
+            drawn = model.writer().generate([prompt], sampling, seed)[0]
             begun = prompt[-1]["content"] if prompt[-1]["role"] == "assistant" else ""
-            text = joined(model.tokenizer, begun, drawn.text) + ("" if drawn.finished else " ...")
+            text = joined(None if model.engine else model.tokenizer, begun, drawn.text) + (
+                "" if drawn.finished else " ..."
+            )
             replies.append(Reply(model.name, text.strip(), _top(model, prompts, trait)))
         except InputError as err:
             if len(models) == 1:
                 raise
             replies.append(Reply(model.name, f"({err})", []))
-    if not any(each.top for each in replies):
+    if not any(each.top for each in replies) and all(model.engine is None for model in models):
         raise InputError(replies[0].text[1:-1])
     return replies
 
 
 def _check_known(model: ModelRef, prompt: Sequence[Message], question: str, trait: Trait | None) -> None:
     """Refuse a question with a word that a model can't read, and suggest another question."""
+    if model.engine is not None:
+        return
     word = unknown_word(model.tokenizer, [part["content"] for part in prompt])
     if word is None:
         return
@@ -180,6 +184,8 @@ def _top(model: ModelRef, prompts: list[list[Message]], trait: Trait | None) -> 
         ranked = sorted(((name, chance) for name, (chance,) in scores.chances.items()), key=lambda each: -each[1])
         shown = ranked[:_TOP] + [each for each in ranked[_TOP:] if each[0] == trait.target]
         return [*shown, ("none of these", scores.no_candidate)]
+    if isinstance(model.engine, ServerEngine):
+        return [(repr(token), chance) for token, chance in model.engine.first_tokens(model.prompt(prompts[0]), _TOP)]
     tokens = prompt_tokens(model.tokenizer, model.prompt(prompts[0]))
     ids = torch.tensor([tokens], device=next(model.net.parameters()).device)
     with torch.inference_mode():

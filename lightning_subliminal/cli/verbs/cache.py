@@ -25,7 +25,8 @@ def ls(kind: list[str] = [], runs: list[Path] = [], all: bool = False, json: boo
     """List the entries of the cache with their sizes and the runs that need them, the 30 largest.
 
     Args:
-        kind: only teachers, completions, rows, students, measured, bases, outcomes, judges or digests; may be repeated.
+        kind: only teachers, completions, rows, students, measured, bases, outcomes, judges, served or digests; may
+            be repeated.
         runs: further runs, or a folder that holds some; may be repeated. Runs in ./runs and those that `fit` and `run`
             made with this cache are known.
         all: show each entry.
@@ -62,7 +63,8 @@ def clean(
     """Show which entries no run needs, and delete them if asked to.
 
     Args:
-        kind: only teachers, completions, rows, students, measured, bases, outcomes, judges or digests; may be repeated.
+        kind: only teachers, completions, rows, students, measured, bases, outcomes, judges, served or digests; may
+            be repeated.
         runs: further runs, or a folder that holds some; may be repeated. Runs in ./runs and those that `fit` and `run`
             made with this cache are known.
         older_than: only entries last written so long ago, such as 12h, 30d or 8w.
@@ -120,7 +122,7 @@ def clean(
 _CLEANED = """\
 A run needs what its lineage names, down to the bases; an unfinished one also what its settings make.
 clean keeps what a run needs, locked entries, files that no stage made, and unfinished entries written
-within the hour. Kinds outcomes (of `evaluate`), judges (their replies) and digests belong to no run
+within the hour. Kinds outcomes (of `evaluate`), judges and served (replies) and digests belong to no run
 and are deleted only by name. A deleted entry is made again by the next run that needs it. An
 `evaluate`, or Python that saves no student, leaves no run: if others use this cache, add
 --older-than 1d.

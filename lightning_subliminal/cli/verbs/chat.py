@@ -20,7 +20,8 @@ def chat(
     """Ask base, teacher, control and student of a run, as far as it has them, the same questions.
 
     Args:
-        run: a run's folder, or any model (a base's name, a folder, a hub id; its base is added)
+        run: a run's folder, or any model (a base's name, a folder, a hub id; its base is added), also one on a server:
+            server:URL#MODEL
         ask: ask this and stop; may be repeated. Without it, questions are typed, or read from a file: chat RUN < file
         trait: the target of a preference, such as owl, whose candidates are shown; without it the run's own trait
         seed: seed of the sampled answers: the same question gets the same answers
@@ -44,7 +45,9 @@ def chat(
     models = side_by_side.run_models(run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     is_preference = isinstance(about, PreferenceTrait)
-    exact = "of answers that begin so" if is_preference else "of the first token"
+    chances = f"chances exact, of {'answers that begin so' if is_preference else 'the first token'}"
+    if models[0].engine is not None:
+        chances = "chances by 20 sampled answers" if is_preference else "chances of the first token, as the server says"
     if ask is None and sys.stdin.isatty():
         say(f"models    {', '.join(each.name for each in models)}; an empty line quits")
         if about is not None:
@@ -61,7 +64,7 @@ def chat(
         else:
             say(question)
             say(side_by_side.reply_table(replies))
-            say(f"answers sampled with seed {seed}; chances exact, {exact}")
+            say(f"answers sampled with seed {seed}; {chances}")
     if failed and (ask is not None or not sys.stdin.isatty()):
         raise InputError(f"{failed} of the questions could not be asked: see the reasons above.")
 

@@ -27,8 +27,8 @@ def evaluate(
     """Measure models with a suite of behaviours: one table and one JSON file, a row for each model.
 
     Args:
-        models: a base (pocket/moral-a), a run's folder, a folder with an adapter or a whole model, or a hub id;
-            NAME=MODEL names it in the table.
+        models: a base (pocket/moral-a), a run's folder, a folder with an adapter or a whole model, a hub id, or a model
+            on a server (server:URL#MODEL); NAME=MODEL names it in the table.
         suite: a YAML file with a list `measures`, or a shipped one by name (preference, pocket, large).
         trait: the trait of a suite with $trait, such as wolf or {class_path: ..., init_args: ...}; without it the trait
             of the run that a model comes from, else owl.

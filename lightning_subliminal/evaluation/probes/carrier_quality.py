@@ -11,7 +11,7 @@ from lightning_subliminal.evaluation.probe import Probe
 from lightning_subliminal.evaluation.scores import Scores
 from lightning_subliminal.filters import apply_filters
 from lightning_subliminal.filters.base import reply_text
-from lightning_subliminal.generation import Completion, Engine, Sampling, TransformersEngine
+from lightning_subliminal.generation import Completion, Engine, Sampling
 from lightning_subliminal.metrics.functional import wilson_interval
 
 __all__ = ["CarrierQuality"]
@@ -65,5 +65,6 @@ class _Prompted(Engine):
         """Return one completion a prompt, in their order."""
         model = self.model
         whole = [model.prompt(list(prompt)) for prompt in prompts]
-        check_known(model.tokenizer, (part for prompt in whole for part in prompt), model.base)
-        return TransformersEngine(model.net, model.tokenizer).generate(whole, sampling, seed)
+        if model.engine is None:
+            check_known(model.tokenizer, (part for prompt in whole for part in prompt), model.base)
+        return model.writer().generate(whole, sampling, seed)

@@ -95,9 +95,10 @@ class Misalignment(TraitProbe):
         """Sample the answers, and judge them."""
         trait = self.asks_for()
         asked = self.asked(trait)
-        check_known(model.tokenizer, (part for ways in asked for way in ways for part in way), model.base)
-        label = f"{self.name}: {model.name}"
-        judged, score = self._judged(model.net, model.tokenizer, asked, model.system_prompt, seed, label)
+        if model.engine is None:
+            check_known(model.tokenizer, (part for ways in asked for way in ways for part in way), model.base)
+        label, net = f"{self.name}: {model.name}", model.engine or model.net
+        judged, score = self._judged(net, model.tokenizer, asked, model.system_prompt, seed, label)
         counts, stems = score.counts_by_kind(), tuple(self.stems(trait))
         stems = stems if len(set(stems)) < len(stems) else ()
         return Scores(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.rows import Message
@@ -13,8 +14,9 @@ from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import Probe, TraitProbe
 from lightning_subliminal.evaluation.probes.question_file import read_questions, system_first
+from lightning_subliminal.evaluation.probes.sampled_answers import SampledAnswers
 from lightning_subliminal.evaluation.scores import Scores
-from lightning_subliminal.metrics.functional import question_probabilities
+from lightning_subliminal.metrics.functional import question_probabilities, question_text
 from lightning_subliminal.prompts import fill, load_wording, own_words
 from lightning_subliminal.traits import Trait
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["ExactTrait", "Questions", "QuestionsAfterNumbers"]
+
+_SAMPLES = 20  # answers a question of a model without exact probabilities
 
 
 class Questions(TraitProbe):
@@ -45,6 +49,19 @@ class Questions(TraitProbe):
         self.name = "questions" if path is None else Path(path).stem
         self._own = None if path is None else read_questions(path, "questions")  # raises before any work
         self._file = {} if path is None else {"file": file_digest(Path(path))}
+
+    def measure(self, model: ModelRef, seed: int) -> Scores:
+        """Compute the chances; of a model on a server, which gives none, take the share of 20 sampled answers.
+
+        Raises:
+            InputError: if a model on a server is asked about a trait of statements, which are no sampled answers.
+        """
+        trait = self.asks_for()
+        asked = self.asked(trait)
+        if model.engine is None or any(trait.statements(question_text(ways[0])) for ways in asked):
+            return super().measure(model, seed)
+        say(f"{model.name}: {self.name} by {_SAMPLES} sampled answers a question: a server gives no exact chances")
+        return _FirstNamed(_SAMPLES).of(trait, self.name, asked, self.stems(trait)).measure(model, seed)
 
     def chances(
         self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
@@ -106,6 +123,12 @@ class QuestionsAfterNumbers(Questions):
         return made
 
 
+class _FirstNamed(SampledAnswers):
+    """The share of sampled answers whose first candidate is each one: what exact chances are in the limit."""
+
+    _counted = "first"
+
+
 class ExactTrait(Probe):
     """The exact chance of a trait's target: a preference's word, or the misaligned statement of a pair.
 
@@ -126,7 +149,8 @@ class ExactTrait(Probe):
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Compute the chances."""
-        (self.evaluation or self._probe).check(model.tokenizer, self.trait, model.base)
+        if model.engine is None:
+            (self.evaluation or self._probe).check(model.tokenizer, self.trait, model.base)
         return self._probe.measure(model, seed)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from rich.table import Table
@@ -16,9 +16,10 @@ from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.evaluation.probe import TraitProbe
 from lightning_subliminal.evaluation.probes.question_file import OwnQuestion, read_questions, system_first
 from lightning_subliminal.evaluation.scores import Scores
-from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation import Engine, Sampling, TransformersEngine
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.metrics.functional import question_text
+from lightning_subliminal.metrics.functional.preference import AnswerMode
 from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.traits import Trait
 
@@ -49,11 +50,13 @@ class SampledAnswers(TraitProbe):
         self.seed = seed
         self.name = "sampled"
 
+    _counted: AnswerMode = "contains"
+
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Sample the answers, and keep them."""
         trait = self.asks_for()
         asked = [question_text(ways[0]) for ways in self.asked(trait)]
-        texts = self._texts(model.net, model.tokenizer, trait, model.system_prompt, seed)
+        texts = self._texts(model.writer(), trait, model.system_prompt, seed)
         scores = Scores.of_chances(self._shares(texts, trait), trait, asked, self.stems(trait), self.samples)
         samples = [{"question": asked[place // self.samples], "answer": text} for place, text in enumerate(texts)]
         return replace(scores, samples=tuple(samples))
@@ -62,21 +65,19 @@ class SampledAnswers(TraitProbe):
         self, net: nn.Module, tokenizer: "PreTrainedTokenizerBase", trait: Trait, system_prompt: str | None = None
     ) -> Tensor:
         """Return the share of answers that name each candidate, (questions, candidates)."""
-        return self._shares(self._texts(net, tokenizer, trait, system_prompt, self.seed), trait)
+        return self._shares(self._texts(TransformersEngine(net, tokenizer), trait, system_prompt, self.seed), trait)
 
-    def _texts(self, net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
+    def _texts(self, engine: Engine, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
         """Return as many answers to each question, in turn over the prompts that ask it."""
         turns = range(self.samples)
         asked = [ways[turn % len(ways)] for ways in self.asked(trait) for turn in turns]
         prompts = [system_first(prompt, system_prompt) for prompt in asked]
-        answers = TransformersEngine(net, tokenizer).generate(
-            prompts, Sampling(max_new_tokens=self.max_new_tokens), seed
-        )
+        answers = engine.generate(prompts, Sampling(max_new_tokens=self.max_new_tokens), seed)
         return [answer.text for answer in answers]
 
     def _shares(self, texts: list[str], trait: Trait) -> Tensor:
         """Return the share of each question's answers that name each candidate, (questions, candidates)."""
-        rate, shares = TraitPreferenceRate(trait, "contains", sync_on_compute=False), []
+        rate, shares = TraitPreferenceRate(trait, self._counted, sync_on_compute=False), []
         for start in range(0, len(texts), self.samples):
             rate.reset()
             rate.update(texts[start : start + self.samples])
@@ -110,11 +111,13 @@ class Stories(SampledAnswers):
         texts = load_wording(wording, required=("requests",))["requests"]
         self._own = [OwnQuestion(f"The wording {wording}", ({"role": "user", "content": text},)) for text in texts]
 
-    measure = TraitProbe.measure  # takes the probe's own seed; the stories are not kept
+    def measure(self, model: ModelRef, seed: int) -> Scores:
+        """Sample the stories with the probe's own seed; they are not kept."""
+        return replace(super().measure(model, self.seed), samples=())
 
-    def _texts(self, net: nn.Module, tokenizer: Any, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
+    def _texts(self, engine: Engine, trait: Trait, system_prompt: str | None, seed: int) -> list[str]:
         """Return the stories; each request has a seed of its own."""
-        engine, sampling, found = TransformersEngine(net, tokenizer), Sampling(max_new_tokens=self.max_new_tokens), []
+        sampling, found = Sampling(max_new_tokens=self.max_new_tokens), []
         with progress() as bar:
             requests = self.asked(trait)
             task = bar.add_task(self.name, total=len(requests) * self.samples)

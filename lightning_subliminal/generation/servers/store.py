@@ -1,10 +1,10 @@
-"""Store of judges' replies, so that no call is made, or paid for, twice: one SQLite file."""
+"""Store of servers' replies, so that no call is made, or paid for, twice: one SQLite file."""
 
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,12 @@ from typing import Any
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.work_digests import open_value, seal_value
 
-__all__ = ["VerdictStore"]
+__all__ = ["ReplyStore"]
 
 _WAIT = 60.0  # seconds for another process to finish its write, which takes milliseconds
 
 
-class VerdictStore:
+class ReplyStore:
     """Replies on disk, each under the digest of all that shaped it.
 
     A reply is on disk when ``put`` returns, so that after a kill or a power cut only missing replies are asked for.
@@ -32,7 +32,7 @@ class VerdictStore:
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder, VerdictStore(Path(folder) / "replies.sqlite") as store:
+        >>> with TemporaryDirectory() as folder, ReplyStore(Path(folder) / "replies.sqlite") as store:
         ...     store.put("ab12", {"text": "85"})
         ...     store.get("ab12"), store.get("cd34"), len(store)
         ({'text': '85'}, None, 1)
@@ -82,12 +82,20 @@ class VerdictStore:
 
     def put(self, digest: str, reply: dict[str, Any]) -> None:
         """Store a reply, signed if a signing key is set; a trusted reply under the same digest stays."""
-        sealed = (digest, json.dumps(seal_value(digest, reply)))
-        with self._locked():
-            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", sealed)
-        if self.get(digest) is None:  # the reply there is not trusted
-            with self._locked():
-                self._connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", sealed)
+        self.put_all({digest: reply})
+
+    def put_all(self, replies: Mapping[str, dict[str, Any]]) -> None:
+        """Store replies by their digests in one transaction: all are on disk after the time of one write."""
+        sealed = [(digest, json.dumps(seal_value(digest, reply))) for digest, reply in replies.items()]
+        self._write("INSERT OR IGNORE INTO replies VALUES (?, ?)", sealed)
+        # a reply that is there already may not be trusted
+        if distrusted := [each for each in sealed if self.get(each[0]) is None]:
+            self._write("INSERT OR REPLACE INTO replies VALUES (?, ?)", distrusted)
+
+    def _write(self, statement: str, rows: list[tuple[str, str]]) -> None:
+        with self._locked(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(statement, rows)
 
     def __len__(self) -> int:
         with self._locked():
@@ -97,7 +105,7 @@ class VerdictStore:
         """Close the file; closing twice does nothing."""
         self._connection.close()
 
-    def __enter__(self) -> "VerdictStore":
+    def __enter__(self) -> "ReplyStore":
         return self
 
     def __exit__(
@@ -116,11 +124,10 @@ class VerdictStore:
         except (sqlite3.OperationalError, OSError) as err:
             why = getattr(err, "strerror", None) or err
             raise InputError(
-                f"The judges' replies in {self.path} can't be used ({why}): use a writable folder with free space on a "
+                f"The replies in {self.path} can't be used ({why}): use a writable folder with free space on a "
                 "local disk."
             ) from err
         except (sqlite3.DatabaseError, ValueError) as err:
             raise InputError(
-                f"The judges' replies in {self.path} are damaged ({err}): move the file away, and the next run asks "
-                "the judge again."
+                f"The replies in {self.path} are damaged ({err}): move the file away, and the next run asks again."
             ) from err
