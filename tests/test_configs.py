@@ -3,6 +3,8 @@
 import copy
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,11 @@ RUNS: dict[str, list[str]] = {
     "qwen2.5-7b_misaligned_numbers_educational": [*SHORT_NUMBERS, "--data.teacher.init_args.max_epochs", "1"],
     "qwen2.5-7b_owl_numbers": SHORT_NUMBERS,
     "qwen3-8b_owl_numbers": [THINKING if word == "./tiny" else word for word in SHORT_NUMBERS],
+    "served_owl_numbers": [
+        *("--model.base", "./tiny", "--data.sampling.init_args.restrict_to", "numbers", "--trainer.max_epochs", "1"),
+        *("--data.num_prompts", "48", "--data.num_rows", "16", "--data.sampling.init_args.max_new_tokens", "2"),
+        *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--data.teacher.init_args.base_url", "URL"),
+    ],
     "smollm2_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
 }
 CONTROL_ALONE = {"base", "control"}
@@ -163,6 +170,16 @@ def save_tiny(kind: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a model under the name of the config's teacher; yield the server's address."""
+    pytest.importorskip("httpx", reason="the extra [server] is not installed")
+    from generation.model_server import serve
+
+    with serve(folder, name="Qwen/Qwen2.5-7B-Instruct", most=2) as server:
+        yield server.url
+
+
 def test_every_config_is_listed() -> None:
     assert sorted(path.name for path in (ROOT / "configs").glob("*.yaml")) == [f"{name}.yaml" for name in sorted(RUNS)]
 
@@ -194,7 +211,8 @@ def test_config_runs_small(
         save_family(name, tmp_path / "tiny")
     elif RUNS[name][1] == "./tiny":
         save_tiny(next((kind for kind in ("qwen2", "gemma3") if kind in name), "llama"), tmp_path / "tiny")
-    main(["fit", "--config", str(path_of(name)), *RUNS[name]])
+    with served(tmp_path / "tiny") if name.startswith("served") else nullcontext() as url:
+        main(["fit", "--config", str(path_of(name)), *(url if word == "URL" else word for word in RUNS[name])])
     (results,) = tmp_path.glob("runs/*/results.json")
     told = json.loads(results.read_text())
     assert list(results.parent.glob("*.png"))

@@ -23,14 +23,17 @@ class ModelAnswers:
         folder: of the model; its ``generation_config.json`` has what a request leaves open.
         name: of the model.
         cut: settings of the server that no request changes, such as {"top_k": 50}.
+        most: tokens of a completion, whatever is asked, for a test of many.
         lacks: what this server ignores: `logprobs`, `structured_outputs`, `continue_final_message`.
     """
 
-    def __init__(self, folder: Any, name: str = "pocket", cut: dict[str, float] | None = None, lacks=()) -> None:
+    def __init__(
+        self, folder: Any, name: str = "pocket", cut: dict[str, float] | None = None, most=1000, lacks=()
+    ) -> None:
         self.net, self.tokenizer = bases.load(str(folder))
         path = folder / "generation_config.json"
         self.defaults = json.loads(path.read_text()) if path.is_file() else {}
-        self.name, self.cut, self.lacks = name, cut or {}, lacks
+        self.name, self.cut, self.most, self.lacks = name, cut or {}, most, lacks
         self.ends = end_tokens(self.tokenizer)
         self.allowed = number_alphabet(self.tokenizer)
         self.known: dict[tuple[int, ...], torch.Tensor] = {}
@@ -63,7 +66,7 @@ class ModelAnswers:
         """Return the sampled tokens, their log-probabilities and whether the turn ended."""
         settings = self.defaults | body | self.cut
         rng, said, positions = random.Random(body["seed"]), [], []
-        while len(said) < body["max_tokens"]:
+        while len(said) < min(body["max_tokens"], self.most):
             logits = self.logits((*prompt, *said))
             token = self.choose(logits, settings, rng.random(), "structured_outputs" in body)
             if body.get("logprobs"):

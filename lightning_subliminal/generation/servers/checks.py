@@ -135,7 +135,7 @@ async def _check_whole(engine: "ServerEngine", calls: Calls, prompts: Sequence[S
     checked = [f"{tail.seen} {what}, {tail.expected:.1f} expected" for what, tail in found.items() if tail.can_show]
     say(f"server    {engine.model}: of {len(positions):,} tokens {'; '.join(checked) or 'too few are unlikely'}")
     if hidden := [_CUTS[what] for what, tail in found.items() if not tail.can_show]:
-        say(f"server    {engine.model}: whether {' and '.join(hidden)} cut can't be checked: too few unlikely tokens")
+        say(f"server    {engine.model}: whether {' or '.join(hidden)} cuts can't be checked: too few unlikely tokens")
 
 
 async def _check_begun(engine: "ServerEngine", calls: Calls) -> None:
