@@ -83,6 +83,8 @@ class VLLMEngine(Engine):
         completions = []
         for prompt, output in zip(prompts, outputs, strict=True):
             ids = [token for token in output.outputs[0].token_ids if token not in self.ends]
-            text, finished = form.cut(decoded(self.tokenizer, ids, self.thoughts), output.outputs[0].finish_reason == "stop")
+            text, finished = form.cut(
+                decoded(self.tokenizer, ids, self.thoughts), output.outputs[0].finish_reason == "stop"
+            )
             completions.append(Completion(form.words(text, prompt), finished))
         return completions

@@ -51,7 +51,7 @@ class ModelAnswers:
         with self.lock:
             said, positions, finished = self.sampled(prompt, asked)
         form = frame(self.tokenizer)
-        text, finished = form.cut(decoded(self.tokenizer, said), finished)
+        text, finished = form.cut(decoded(self.tokenizer, said, {}), finished)
         choice: dict[str, Any] = {
             "index": 0,
             "message": {"role": "assistant", "content": form.words(text, messages)},

@@ -149,6 +149,9 @@ class ServerEngine(Engine, ServerClient):
         kept = chat_reply(data, bool(body.get("logprobs")), len(json.dumps(body)))
         choice = data["choices"][0]
         if kept is not None:
+            thought = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
+            if thought:  # a parser of the server's took it out: a filter drops such rows, with a reason
+                kept["text"] = f"<think>{thought}</think>{kept['text']}"
             kept["finished"] = choice.get("finish_reason") == "stop"
             kept["prompt_tokens"] = (data.get("usage") or {}).get("prompt_tokens")
             kept |= {"positions": read_positions(choice)} if body.get("logprobs") else {}
