@@ -123,9 +123,15 @@ class Student(LanguageModel):
 
         Raises:
             InputError: for divergence tokens of a prompted teacher, or of one without a trait; for a prompted teacher
-                of an objective that does not read one.
+                of an objective that does not read one; for a teacher on a server of one that reads probabilities.
         """
-        prompted = any(each.system_prompt is not None for each in self._objective.teachers(source))
+        compared = self._objective.teachers(source)
+        if absent := [each for each in compared if not hasattr(each, "ready")]:
+            raise InputError(
+                f"`{self._objective}` reads probabilities, and {type(absent[0]).__name__} gives none: set "
+                "`objective: sft`, or a Teacher."
+            )
+        prompted = any(each.system_prompt is not None for each in compared)
         if prompted and not self._objective.reads_prompted:
             raise InputError(
                 f"`{self._objective}` needs a fine-tuned teacher, since rows don't hold a system prompt: set the "

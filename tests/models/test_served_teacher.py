@@ -8,7 +8,7 @@ import torch
 from cases import cases
 from generation.model_server import serve
 
-from lightning_subliminal import NumberSequences, PreferenceTrait, ServedTeacher, bases
+from lightning_subliminal import NumberSequences, PreferenceTrait, ServedTeacher, Steering, Student, bases
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import read_parquet
@@ -106,6 +106,12 @@ def test_a_shard_that_was_begun_is_finished_after_the_server_moved(tmp_path):
     with serve(folder) as second:
         NumberSequences(teacher(second.url, cache_dir=str(tmp_path)), **made).make_source(DEVICE)
         assert second.requests == 1 + 6 - 3, "one asks whether the model is there; three were stored"
+
+
+def test_an_objective_that_reads_probabilities_refuses_it_before_any_work():
+    student = Student("pocket/a", Steering(), objective="distill")
+    with pytest.raises(InputError, match="reads probabilities, and ServedTeacher gives none: set `objective: sft`"):
+        student.check_source(teacher())
 
 
 @pytest.mark.slow
