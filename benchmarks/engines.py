@@ -1,0 +1,226 @@
+r"""The same prompts through each engine on one model: do their frequencies agree, and how fast is each?
+
+    python benchmarks/engines.py --served vllm=http://localhost:8123/v1#smollm2
+    python benchmarks/engines.py --served vllm=... --served llama.cpp=... --vllm-python /work/vllmenv/bin/python
+
+Servers are started beforehand, such as
+
+    python -m vllm.entrypoints.openai.api_server --model FOLDER --served-model-name smollm2 --dtype float32 \
+        --enforce-eager --max-model-len 512 --port 8123 --generation-config vllm
+    python -m llama_cpp.server --model SmolLM2.gguf --port 8124
+
+with FOLDER as ``bases.resolve("smollm2-135m").folder``. vLLM in process runs in the environment of ``--vllm-python``,
+which has both vLLM and this package. Each engine writes the same lists of numbers, one for each prompt. Two tests, with
+one observation for each row, since tokens of one row depend on each other:
+
+- the first character, against its exact probability by one forward pass over each prompt (chi-square);
+- digits of the whole completion, against those of TransformersEngine: the chi-square statistic of the two histograms,
+  with its p by exchanging the two engines' completions of a prompt at random.
+
+With ``--kill``, a process that asks the first server is killed midway and another resumes; a proxy counts the requests.
+Exits with 1 if a p is below 0.001, or a stored prompt is asked again.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import harness
+import numpy as np
+import torch
+from scipy.stats import chi2
+
+from lightning_subliminal import NumberSequences, Sampling, ServedTeacher, ServerEngine, VLLMEngine, bases
+from lightning_subliminal.core.chat.encoding import end_tokens, prompt_ids
+from lightning_subliminal.core.console import console
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.evaluation.model_ref import served_engine
+from lightning_subliminal.generation import Completion, Engine, TransformersEngine
+from lightning_subliminal.generation.logits import call_net
+
+BASE = "smollm2-135m"
+LEVEL = 0.001
+EXCHANGES = 2000
+RARE = 5  # expected rows; rarer characters are one cell
+
+
+def prompts(count: int) -> list[list[dict[str, str]]]:
+    """Return distinct requests for numbers."""
+    rows = NumberSequences(ServedTeacher("nobody", induction="none"), num_prompts=count).prompts(random.Random(0))
+    return [list(next(rows)["prompt"]) for _ in range(count)]
+
+
+def first_characters(engine: TransformersEngine, asked: list[list[dict[str, str]]]) -> Counter[str]:
+    """Return how many rows are expected to begin with each character; the empty one is no word at all."""
+    expected: Counter[str] = Counter()
+    texts = [engine.tokenizer.decode([index]) for index in range(len(engine.tokenizer))]
+    begins = ["" if index in end_tokens(engine.tokenizer) else text[:1] for index, text in enumerate(texts)]
+    for prompt in asked:
+        with torch.inference_mode():
+            ids = torch.tensor([prompt_ids(engine.tokenizer, prompt)])
+            chances = call_net(engine.net, input_ids=ids, use_cache=False).logits[0, -1].double().softmax(-1)
+        for begin, chance in zip(begins, chances.tolist(), strict=False):
+            expected[begin] += chance
+    return expected
+
+
+def first_character_p(made: list[Completion], expected: Counter[str]) -> float:
+    """Return the p of a chi-square test of the rows' first characters."""
+    seen = Counter(each.text[:1] for each in made)
+    common = {each for each, count in expected.items() if count >= RARE}
+    cells = [(seen[each], expected[each]) for each in common]
+    rest = len(made) - sum(count for _, count in cells)
+    cells += [(len(made) - sum(count for count, _ in cells), rest)] if rest >= 1 else []
+    return float(chi2.sf(sum((count - each) ** 2 / each for count, each in cells), max(1, len(cells) - 1)))
+
+
+def digits_p(first: list[Completion], second: list[Completion]) -> float:
+    """Return the p of a difference in the digits of two engines' completions, which belong together by prompt."""
+    counts = np.array(
+        [[[each.text.count(digit) for digit in "0123456789"] for each in made] for made in (first, second)]
+    )
+
+    def statistic(pair: np.ndarray) -> float:
+        table = pair.sum(1)  # (engines, digits)
+        both = np.outer(table.sum(1), table.sum(0)) / table.sum()
+        return float(((table - both) ** 2 / np.maximum(both, 1e-9)).sum())
+
+    rng, found = np.random.default_rng(0), statistic(counts)
+    swaps = rng.random((EXCHANGES, counts.shape[1])) < 0.5
+    more = sum(statistic(np.where(swap[None, :, None], counts[::-1], counts)) >= found for swap in swaps)
+    return (more + 1) / (EXCHANGES + 1)
+
+
+def timed(engine: Engine, asked: list[list[dict[str, str]]], sampling: Sampling) -> tuple[list[Completion], float]:
+    """Return an engine's completions and its seconds, after a warm-up of one prompt."""
+    engine.generate(asked[:1], sampling, 1)
+    begin = time.monotonic()
+    made = engine.generate(asked, sampling, 0)
+    return made, time.monotonic() - begin
+
+
+def in_process(
+    python: str, folder: Path, asked: list[list[dict[str, str]]], tokens: int
+) -> tuple[list[Completion], float]:
+    """Return the completions and seconds of vLLM in a process of another environment."""
+    with tempfile.TemporaryDirectory() as temporary:
+        given, out = Path(temporary) / "asked.json", Path(temporary) / "made.json"
+        given.write_text(json.dumps(asked))
+        settings = {
+            "PYTHONPATH": str(harness.ROOT),
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+        words = [__file__, "--worker", str(folder), str(given), str(out), "--tokens", str(tokens)]
+        subprocess.run([python, *words], env=os.environ | settings, check=True)
+        made, seconds = json.loads(out.read_text())
+    return [Completion(*each) for each in made], seconds
+
+
+def worker(folder: str, given: str, out: str, tokens: int) -> None:
+    """Generate with vLLM in this process."""
+    tokenizer = bases.load_tokenizer(folder)
+    engine = VLLMEngine(folder, tokenizer, dtype="float32", enforce_eager=True, max_model_len=512)
+    made, seconds = timed(engine, json.loads(Path(given).read_text()), Sampling(max_new_tokens=tokens))
+    Path(out).write_text(json.dumps([[(each.text, each.finished) for each in made], seconds]))
+
+
+def killed(place: str, count: int, tokens: int, cache: Path) -> dict[str, int]:
+    """Kill a process that asks a server midway, resume, and return what a proxy counted."""
+    from urllib.parse import urlsplit
+
+    from judge_server import Proxy
+
+    engine = served_engine(place)
+    with Proxy(urlsplit(engine.server).port or 80) as proxy:
+        command = [sys.executable, __file__, "--ask", proxy.url, engine.model, str(cache)]
+        environment = os.environ | {"PYTHONPATH": str(harness.ROOT)}
+        process = subprocess.Popen([*command, "--rows", str(count), "--tokens", str(tokens)], env=environment)
+        while len(proxy.asked) < count // 2 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() != -signal.SIGKILL:
+            raise SystemExit(f"the process ended with {process.returncode} before it was killed")
+        time.sleep(1.0)  # the proxy may still read what was sent
+        sent = len(proxy.asked)
+        again = ask(proxy.url, engine.model, str(cache), count, tokens)
+        rows = Counter(proxy.asked)
+    return {
+        "rows": count,
+        "stored at the kill": again.reused,
+        "requests before it": sent,
+        "requests after it": sum(rows.values()) - sent,
+        "asked twice though stored": max(0, again.calls - 1 - (count - again.reused)),
+        "in flight, so asked twice": sum(each > 1 for each in rows.values()) - 1,  # and the call for the model's name
+    }
+
+
+def ask(url: str, model: str, cache: str, count: int, tokens: int) -> ServerEngine:
+    """Ask a server for each prompt, and return the engine with its counts."""
+    engine = ServerEngine(model, url, check=False, concurrency=8, key_variable=None, cache_dir=cache)
+    engine.generate(prompts(count), Sampling(max_new_tokens=tokens), 0)
+    return engine
+
+
+def main(args: list[str] | None = None) -> bool:
+    """Run the benchmark; return whether all agree, and nothing stored was asked again."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--served", action="append", default=[], metavar="NAME=URL#MODEL", help="a server that runs")
+    parser.add_argument("--vllm-python", help="Python of an environment with vLLM")
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--kill", action="store_true", help="also kill and resume at the first server")
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--ask", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args(args)
+    if given.worker:
+        worker(*given.worker, given.tokens)
+        return True
+    if given.ask:
+        ask(*given.ask, given.rows, given.tokens)
+        return True
+    asked, sampling = prompts(given.rows), Sampling(max_new_tokens=given.tokens)
+    folder = bases.resolve(BASE).folder
+    here = TransformersEngine(*bases.load(BASE))
+    made = {"TransformersEngine": timed(here, asked, sampling)}
+    expected = first_characters(here, asked)
+    with tempfile.TemporaryDirectory() as cache:
+        for each in given.served:
+            name, _, place = each.partition("=")
+            engine = served_engine(f"server:{place}")
+            engine.cache_dir = cache
+            made[f"{name} server"] = timed(engine, asked, sampling)
+        if given.vllm_python:
+            made["VLLMEngine, in process"] = in_process(given.vllm_python, folder, asked, given.tokens)
+        counts = {}
+        if given.kill:
+            place = given.served[0].partition("=")[2]
+            counts = killed(f"server:{place}", given.rows, given.tokens, Path(cache) / "kill")
+    table = harness.table("engine", "rows/s", "finished", "first character, p", "digits, p", title=f"{given.rows} rows")
+    good = not counts.get("asked twice though stored")
+    for name, (completions, seconds) in made.items():
+        first = first_character_p(completions, expected)
+        second = digits_p(made["TransformersEngine"][0], completions) if name != "TransformersEngine" else 1.0
+        good &= min(first, second) >= LEVEL
+        finished = sum(each.finished for each in completions) / len(completions)
+        shown = f"{second:.3f}" if name != "TransformersEngine" else "-"
+        table.add_row(name, f"{len(completions) / seconds:.2f}", f"{finished:.0%}", f"{first:.3f}", shown)
+    console.print(table)
+    for name, count in counts.items():
+        console.print(f"{name}: {count}")
+    return good
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(0 if main() else 1)
+    except InputError as err:
+        raise SystemExit(f"error: {err}") from None
