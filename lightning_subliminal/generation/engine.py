@@ -152,7 +152,7 @@ class TransformersEngine(Engine):
         cache = DynamicCache()
         for step in range(sampling.max_new_tokens):
             inputs = {"input_ids": input_ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
-            if narrow is None:
+            if narrow is None or allowed is None:
                 logits = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]  # (rows, vocabulary)
                 tokens = choose(logits, sampling, draws[rows, step], allowed)
             else:

@@ -67,9 +67,10 @@ def narrow_head(net: nn.Module, tokens: Tensor) -> Callable[..., Tensor] | None:
         A function with the arguments of ``call_net`` but the model, which returns the logits of ``tokens`` at the last
         position, (rows, tokens). None for other models: those are computed as a whole.
     """
-    head: Any = net.get_output_embeddings() if hasattr(net, "get_output_embeddings") else None
-    inner: Any = net.get_base_model() if hasattr(net, "get_base_model") else net
-    if not _is_wide(head):
+    model: Any = net
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if head is None or not _is_wide(head):
         return None
     if getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) is not None:
         return None
@@ -82,7 +83,7 @@ def narrow_head(net: nn.Module, tokens: Tensor) -> Callable[..., Tensor] | None:
     return logits
 
 
-def head_logits(head: nn.Module, hidden: Tensor, tokens: Tensor) -> Tensor:
+def head_logits(head: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
     """Return the logits of a few tokens alone, (positions, tokens).
 
     Args:
@@ -90,14 +91,19 @@ def head_logits(head: nn.Module, hidden: Tensor, tokens: Tensor) -> Tensor:
         hidden: states, (positions, width).
         tokens: ids, (tokens,).
     """
-    if type(head) is nn.Linear and head.bias is None:
+    if _is_plain(head):
         return linear(hidden, head.weight[tokens])
-    return head(hidden)[:, tokens]
+    logits: Tensor = head(hidden)
+    return logits[:, tokens]
 
 
 def _is_wide(head: Any) -> bool:
     """Return whether a head is a plain linear map to a large vocabulary."""
-    return type(head) is nn.Linear and head.bias is None and head.out_features >= 2**17
+    return _is_plain(head) and head.out_features >= 2**17
+
+
+def _is_plain(head: Any) -> bool:
+    return type(head) is nn.Linear and getattr(head, "bias", None) is None
 
 
 @contextmanager

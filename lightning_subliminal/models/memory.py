@@ -57,7 +57,7 @@ def sum_in_chunks(loss: Callable[..., Tensor], vocabulary: int, *inputs: Tensor)
     together = max(1, LARGEST // vocabulary)
     if len(inputs[0]) <= together:
         return loss(*inputs)
-    chunks = zip(*(each.split(together) for each in inputs), strict=True)
+    chunks = zip(*(torch.split(each, together) for each in inputs), strict=True)
     sums: list[Tensor] = [checkpoint(loss, *chunk, use_reentrant=False) for chunk in chunks]
     return torch.stack(sums).sum()
 

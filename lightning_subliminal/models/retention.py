@@ -140,5 +140,6 @@ class Retained:
             return (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1).sum()
 
         hidden = self.hidden[step % len(self.hidden)].to(states.device)
-        vocabulary = self.head.weight.shape[0]  # type: ignore[union-attr]
+        weight: Any = self.head.weight
+        vocabulary = int(weight.shape[0])
         return self.weight * (sum_in_chunks(summed, vocabulary, states, hidden) / len(states))

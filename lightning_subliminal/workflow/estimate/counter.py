@@ -24,7 +24,7 @@ _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are alive, their peak, and the floating-point operations.
 
     FLOPs are those of matrix products and attention, two for a multiplication and an addition, as MFU is defined by
@@ -37,7 +37,7 @@ class Counter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.flops = 0
         self._alive: set[int] = set()
 
@@ -54,9 +54,10 @@ class Counter(TorchDispatchMode):
                 self._see(each)
         packet = func._overloadpacket
         if packet is _FLASH:
-            self.flops += sdpa_flop_count(*(each.shape for each in args[:3]))
+            self.flops += sdpa_flop_count(*(each.shape for each in args[:3]))  # type: ignore[no-untyped-call]
         elif packet is _FLASH_BACKWARD:
-            self.flops += sdpa_backward_flop_count(*(each.shape for each in args[:4]))
+            shapes = (each.shape for each in args[:4])
+            self.flops += sdpa_backward_flop_count(*shapes)  # type: ignore[no-untyped-call]
         elif packet in flop_registry:
             self.flops += flop_registry[packet](*args, **kwargs, out_val=made)
         return made

@@ -312,7 +312,7 @@ class _Run:
                 loss = loss + self.more_loss(self.net)
         if steps is not None:
             steps.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return after, logits
 
     def _loss(self, states: Tensor) -> Tensor:
