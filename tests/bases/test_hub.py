@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from cases import cases
+from peft import LoraConfig, get_peft_model
 from rich.progress import Progress
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases import download, folder_digest
 from lightning_subliminal.bases.hub import commit_of
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.lineage import read_record, write_record
 
 from .hub_server import serve
@@ -179,6 +181,19 @@ class TestDownloads:
         with pytest.raises(InputError, match="HF_HUB_OFFLINE forbids a download") as it:
             bases.resolve("tiny/model")
         assert lost.name in line_of(it)
+
+
+def test_an_adapter_and_its_base_are_downloaded_by_their_ids(hub, sharded, monkeypatch):
+    net = get_peft_model(bases.load("pocket/a")[0], LoraConfig(r=2, target_modules=["q_proj"]))
+    net.save_pretrained(hub.root / "tiny" / "adapter" / "main")
+    config = hub.root / "tiny" / "adapter" / "main" / "adapter_config.json"
+    named = {"base_model_name_or_path": "tiny/model", "revision": "step1000"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | named))
+    found = find_model("tiny/adapter")
+    assert (found.base, found.folder.name) == ("tiny/model@step1000", hub.commit("tiny/adapter", "main"))
+    assert hub.fetched()[:2] == ["adapter_config.json", "adapter_model.safetensors"]
+    offline(monkeypatch)
+    assert find_model("tiny/adapter").digest == found.digest
 
 
 FAULTS = {
