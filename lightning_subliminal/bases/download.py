@@ -6,8 +6,10 @@ folder with weights has all else, also if the download was stopped. A file that 
 client where it ended; in a later process, whole files are kept.
 """
 
+import logging
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -147,7 +149,7 @@ def _fetch(name: str, revision: str, sizes: Mapping[str, int]) -> Path:
     """Download files of a repository at a revision, with a progress bar, and return their folder."""
     from huggingface_hub import snapshot_download
 
-    with progress() as shown:
+    with progress() as shown, _quiet():
         task = shown.add_task(f"{name}, MB", total=sum(sizes.values()) / 1e6)
         return Path(
             snapshot_download(
@@ -158,6 +160,18 @@ def _fetch(name: str, revision: str, sizes: Mapping[str, int]) -> Path:
                 tqdm_class=_bar(lambda count: shown.advance(task, count / 1e6)),
             )
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence remarks of the hub's client inside, such as one for each attempt: its error says what to do."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _bar(advance: Callable[[float], None]) -> type[Any]:

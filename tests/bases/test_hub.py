@@ -1,8 +1,12 @@
-"""Models of the hub, from a hub on loopback: downloads, revisions, faults, and what is kept of them offline."""
+"""Models of the hub, from a hub on loopback: downloads, revisions, faults, and what is kept of them offline.
+
+``pytest tests/bases/test_hub.py -q -s`` prints the line that each case shows to a user, with its seconds.
+"""
 
 import json
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -80,16 +84,25 @@ def offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-def line_of(error) -> str:
+def line_of(error, case="", begin=0.0) -> str:
     """Return an error's message, which is one line."""
     text = str(error.value)
     assert "\n" not in text
+    if case:
+        show(case, begin, f"error: {text}")
     return text
+
+
+def show(case, begin, line):
+    """Print the line of a case, with the seconds since it began."""
+    print(f"\n{case:15} {time.monotonic() - begin:4.1f} s  {line}", end="", file=sys.__stdout__)
 
 
 class TestDownloads:
     def test_a_fresh_download_has_the_digest_of_the_local_folder(self, hub, sharded, capsys):
+        begin = time.monotonic()
         found = bases.resolve("tiny/model")
+        show("fresh", begin, f"digest {found.digest[:16]}, of the local folder {folder_digest(sharded)[:16]}")
         assert found.digest == folder_digest(sharded) == bases.resolve(str(sharded)).digest
         assert {path.name for path in found.folder.iterdir()} == {path.name for path in sharded.iterdir()}
         said, bars = capsys.readouterr()
@@ -137,10 +150,12 @@ class TestDownloads:
         monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # what is written at once
         hub.cuts[shard] = 1
         begin = time.monotonic()
-        assert bases.resolve("tiny/model").digest == folder_digest(sharded)
+        found = bases.resolve("tiny/model")
+        assert found.digest == folder_digest(sharded)
         half = (sharded / shard).stat().st_size // 2
         again = [each for each in hub.fetched() if shard in each]
         assert again == [shard, f"{shard} bytes={half // 1000 * 1000}-"]
+        show("resumed", begin, f"digest {found.digest[:16]}, asked again for {again[-1]}")
         assert time.monotonic() - begin < 10
 
     def test_a_download_that_was_cut_for_good_keeps_whole_files(self, hub, sharded, monkeypatch, capsys):
@@ -178,9 +193,10 @@ class TestDownloads:
         assert hub.asked == []
         lost = bases.resolve("tiny/model").folder / "model-00001-of-00003.safetensors"
         lost.unlink()
+        begin = time.monotonic()
         with pytest.raises(InputError, match="HF_HUB_OFFLINE forbids a download") as it:
             bases.resolve("tiny/model")
-        assert lost.name in line_of(it)
+        assert lost.name in line_of(it, "offline", begin)
 
 
 def test_an_adapter_and_its_base_are_downloaded_by_their_ids(hub, sharded, monkeypatch):
@@ -212,7 +228,7 @@ FAULTS = {
 
 class TestFaults:
     @cases(("kind", "name", "message"), [(kind, *told) for kind, told in FAULTS.items()])
-    def test_each_is_one_line(self, hub, tmp_path, monkeypatch, kind, name, message):
+    def test_each_is_one_line(self, hub, tmp_path, monkeypatch, capsys, kind, name, message):
         from huggingface_hub import constants
 
         go_online(hub, tmp_path, monkeypatch)
@@ -238,7 +254,8 @@ class TestFaults:
         begin = time.monotonic()
         with pytest.raises(InputError, match=message) as it:
             bases.resolve(name)
-        line_of(it)
+        line_of(it, kind, begin)
+        assert capsys.readouterr().err == "", "the hub's client adds no remark"
         assert time.monotonic() - begin < 8
 
     def test_a_gated_model_may_be_refused_to_an_account(self, hub, monkeypatch):
