@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from lightning_subliminal.bases.folders import remembered_digest, weight_bytes
 from lightning_subliminal.bases.save import make_once, quiet_transformers, save_net
 from lightning_subliminal.core.cache import cache_root
-from lightning_subliminal.core.console import progress, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.files import read_json
@@ -95,6 +94,10 @@ class PackagedGGUF:
             lambda: Material("file", self.file or parts[0].name, {"sha256": sha}),
         )
 
+    def is_installed(self) -> bool:
+        """Return whether all its wheels are."""
+        return all(importlib.util.find_spec(module) is not None for module in self.modules)
+
     def _parts(self) -> list[Path]:
         """Return the file, or its parts in their order."""
         found: list[Path] = []
@@ -110,6 +113,8 @@ class PackagedGGUF:
     def _convert(self, parts: list[Path], folder: Path) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from lightning_subliminal.core.console import progress, say
 
         with progress() as shown, quiet_transformers():
             bar = shown.add_task(f"{self.name}, once: reading the tokenizer", total=20)  # steps: seconds on one core

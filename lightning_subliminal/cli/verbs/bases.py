@@ -7,18 +7,40 @@ from lightning_subliminal.cli.verb import Group, Verb
 __all__ = ["VERB", "build", "card", "show"]
 
 
-def show() -> None:
-    """List the base models that `base:` accepts by name."""
+def show(json: bool = False) -> None:
+    """List the base models that `base:` accepts by name, and the hub's models on this machine.
+
+    Args:
+        json: print everything as JSON, and nothing else.
+    """
+    import json as json_text
+
+    from rich.filesize import decimal
     from rich.table import Table
 
-    from lightning_subliminal.bases import available
+    from lightning_subliminal.cli.support.base_listing import hub_models, registered
     from lightning_subliminal.core.safe_output import rich_console
 
-    table = Table("base", "description", title="Base models", title_justify="left")
-    for name, about in available().items():
-        table.add_row(name, about)
-    console = rich_console()
-    console.print(table)
+    found, models = registered(), list(hub_models())
+    if json:
+        print(json_text.dumps([each.as_json() for each in [*found, *models]], indent=1, ensure_ascii=False))
+        return
+    console = rich_console(highlight=False, emoji=False)
+    for title, bases in (("Base models", found), ("Models of the hub on this machine", models)):
+        table = Table("base", title=title, title_justify="left")
+        table.add_column("parameters", justify="right", no_wrap=True)
+        table.add_column("on disk", justify="right", no_wrap=True)
+        table.add_column("description")
+        for each in bases:
+            count = "-" if each.parameters is None else f"{each.parameters:,}"
+            size = each.state if each.bytes is None or each.state == "incomplete" else decimal(each.bytes)
+            table.add_row(each.base, count, size, each.about)
+        if bases:
+            console.print(table)
+    for each in (*found, *models):
+        if each.remedy:
+            state = {"missing": "not installed", "incomplete": "not complete"}.get(each.state, each.state)
+            console.print(f"{each.base} is {state}: {each.remedy}", markup=False, soft_wrap=True)
     console.print("Also: a local folder with a saved model, or a model id of the Hugging Face hub.")
 
 
@@ -75,7 +97,7 @@ def card(name: str) -> None:
 VERB = Group(
     "list the base models, build and measure the embedded ones",
     {
-        "list": Verb(show, ["bases list"]),
+        "list": Verb(show, ["bases list"], options=["--json"]),
         "build": Verb(build, ["bases build pocket/a"], ["NAME"], ["--out DIR", "--steps N"]),
         "card": Verb(card, ["bases card pocket/a"], ["NAME"]),
     },
