@@ -62,7 +62,7 @@ def ask_and_judge(
     Raises:
         JudgeError: if the judge fails, or returns another number of verdicts.
     """
-    engine = net if isinstance(net, Engine) else TransformersEngine(net, tokenizer)  # type: ignore[arg-type]
+    engine = net if isinstance(net, Engine) else TransformersEngine(net, tokenizer)
     drawn = sampling or Sampling(max_new_tokens=64)
     found: list[tuple[int, str, str]] = []
     with progress() as bar:

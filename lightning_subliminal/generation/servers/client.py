@@ -173,12 +173,12 @@ class ServerClient:
         async with self.connection() as http:
             calls = Calls(self, http, store)
             with progress() if title else contextlib.nullcontext() as bar:
-                task = bar.add_task(title, total=len(items)) if bar else None
+                task = bar.add_task(title or "", total=len(items)) if bar else None
 
                 async def work() -> None:
                     for place, item in waiting:
                         found[place] = await ask(calls, item)
-                        if bar:
+                        if bar and task is not None:
                             bar.advance(task)
 
                 workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(items)))]
