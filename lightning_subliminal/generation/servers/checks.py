@@ -103,8 +103,8 @@ async def _check_whole(engine: "ServerEngine", calls: Calls, prompts: Sequence[S
     Raises:
         InputError: if fewer than expected were sampled.
     """
-    told = [prompt for prompt in prompts if prompt[-1]["role"] == "user"][: _CALLS // 2]
-    turns = [*[_user(_ASKED)] * (_CALLS - len(told)), *told]
+    own = [prompt for prompt in prompts if prompt[-1]["role"] == "user"][: _CALLS // 2]
+    turns = [*[_user(_ASKED)] * (_CALLS - len(own)), *own]
     asked = Sampling(max_new_tokens=_TOKENS)
 
     def body(seed: int) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def sendable(messages: Sequence[Message]) -> list[Message]:
 
 
 def check_least(**bounds: tuple[float | None, int]) -> None:
-    """Check settings against their least values; None is no setting.
+    """Check settings against their least values; None is not checked.
 
     Raises:
         InputError: naming the first one below.
