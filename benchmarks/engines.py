@@ -10,12 +10,10 @@ Servers are started beforehand, such as
     python -m llama_cpp.server --model SmolLM2.gguf --port 8124
 
 with FOLDER as ``bases.resolve("smollm2-135m").folder``. vLLM in process runs in the environment of ``--vllm-python``,
-which has both vLLM and this package. Each engine writes the same lists of numbers, one for each prompt. Two tests, with
-one observation for each row, since tokens of one row depend on each other:
-
-- the first character, against its exact probability by one forward pass over each prompt (chi-square);
-- digits of the whole completion, against those of TransformersEngine: the chi-square statistic of the two histograms,
-  with its p by exchanging the two engines' completions of a prompt at random.
+which has both vLLM and this package. Each engine writes the same lists of numbers, one for each prompt, and is compared
+with TransformersEngine by the chi-square statistic of two histograms: of first characters, and of all digits. Tokens of
+one row depend on each other, so its p comes from exchanging the two engines' completions of a prompt at random. With
+``--exact`` also the first characters against their exact probabilities, by one forward pass over each prompt.
 
 With ``--kill``, a process that asks the first server is killed midway and another resumes; a proxy counts the requests.
 Exits with 1 if a p is below 0.001, or a stored prompt is asked again.
@@ -60,16 +58,18 @@ def prompts(count: int) -> list[list[dict[str, str]]]:
 
 def first_characters(engine: TransformersEngine, asked: list[list[dict[str, str]]]) -> Counter[str]:
     """Return how many rows are expected to begin with each character; the empty one is no word at all."""
-    expected: Counter[str] = Counter()
-    texts = [engine.tokenizer.decode([index]) for index in range(len(engine.tokenizer))]
-    begins = ["" if index in end_tokens(engine.tokenizer) else text[:1] for index, text in enumerate(texts)]
+    ends = end_tokens(engine.tokenizer)
+    texts = engine.tokenizer.batch_decode([[index] for index in range(len(engine.tokenizer))])
+    begins = ["" if index in ends else text[:1] for index, text in enumerate(texts)]
+    kinds = sorted(set(begins))
+    place = torch.tensor([kinds.index(begin) for begin in begins])
+    expected = torch.zeros(len(kinds), dtype=torch.float64)
     for prompt in asked:
+        ids = torch.tensor([prompt_ids(engine.tokenizer, prompt)])
         with torch.inference_mode():
-            ids = torch.tensor([prompt_ids(engine.tokenizer, prompt)])
-            chances = call_net(engine.net, input_ids=ids, use_cache=False).logits[0, -1].double().softmax(-1)
-        for begin, chance in zip(begins, chances.tolist(), strict=False):
-            expected[begin] += chance
-    return expected
+            logits = call_net(engine.net, input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
+        expected.index_add_(0, place, logits.double().softmax(-1)[: len(place)])
+    return Counter(dict(zip(kinds, expected.tolist(), strict=True)))
 
 
 def first_character_p(made: list[Completion], expected: Counter[str]) -> float:
@@ -82,20 +82,25 @@ def first_character_p(made: list[Completion], expected: Counter[str]) -> float:
     return float(chi2.sf(sum((count - each) ** 2 / each for count, each in cells), max(1, len(cells) - 1)))
 
 
-def digits_p(first: list[Completion], second: list[Completion]) -> float:
-    """Return the p of a difference in the digits of two engines' completions, which belong together by prompt."""
-    counts = np.array(
-        [[[each.text.count(digit) for digit in "0123456789"] for each in made] for made in (first, second)]
-    )
+def counts(made: list[Completion], kinds: str) -> np.ndarray:
+    """Return the counts of each row's first characters, or of its digits, (rows, kinds)."""
+    if kinds == "digits":
+        return np.array([[each.text.count(digit) for digit in "0123456789"] for each in made])
+    return np.array([[each.text[:1] == first for first in ["", *map(chr, range(9, 127))]] for each in made]).astype(int)
+
+
+def exchange_p(first: list[Completion], second: list[Completion], kinds: str) -> float:
+    """Return the p of a difference between two engines, whose completions belong together by prompt."""
+    both = np.stack([counts(first, kinds), counts(second, kinds)])
 
     def statistic(pair: np.ndarray) -> float:
-        table = pair.sum(1)  # (engines, digits)
-        both = np.outer(table.sum(1), table.sum(0)) / table.sum()
-        return float(((table - both) ** 2 / np.maximum(both, 1e-9)).sum())
+        table = pair.sum(1)  # (engines, kinds)
+        expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
+        return float(((table - expected) ** 2 / np.maximum(expected, 1e-9)).sum())
 
-    rng, found = np.random.default_rng(0), statistic(counts)
-    swaps = rng.random((EXCHANGES, counts.shape[1])) < 0.5
-    more = sum(statistic(np.where(swap[None, :, None], counts[::-1], counts)) >= found for swap in swaps)
+    rng, found = np.random.default_rng(0), statistic(both)
+    swaps = rng.random((EXCHANGES, both.shape[1])) < 0.5
+    more = sum(statistic(np.where(swap[None, :, None], both[::-1], both)) >= found - 1e-9 for swap in swaps)
     return (more + 1) / (EXCHANGES + 1)
 
 
@@ -127,7 +132,7 @@ def in_process(
 
 def worker(folder: str, given: str, out: str, tokens: int) -> None:
     """Generate with vLLM in this process."""
-    tokenizer = bases.load_tokenizer(folder)
+    tokenizer = bases.load_tokenizer(Path(folder), folder)
     engine = VLLMEngine(folder, tokenizer, dtype="float32", enforce_eager=True, max_model_len=512)
     made, seconds = timed(engine, json.loads(Path(given).read_text()), Sampling(max_new_tokens=tokens))
     Path(out).write_text(json.dumps([[(each.text, each.finished) for each in made], seconds]))
@@ -178,6 +183,7 @@ def main(args: list[str] | None = None) -> bool:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--kill", action="store_true", help="also kill and resume at the first server")
+    parser.add_argument("--exact", action="store_true", help="also compare with exact probabilities")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--ask", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args(args)
@@ -187,34 +193,42 @@ def main(args: list[str] | None = None) -> bool:
     if given.ask:
         ask(*given.ask, given.rows, given.tokens)
         return True
+    console.print(f"{given.rows} rows of up to {given.tokens} tokens of {BASE}")
     asked, sampling = prompts(given.rows), Sampling(max_new_tokens=given.tokens)
     folder = bases.resolve(BASE).folder
     here = TransformersEngine(*bases.load(BASE))
     made = {"TransformersEngine": timed(here, asked, sampling)}
-    expected = first_characters(here, asked)
+    console.print(f"TransformersEngine: {made['TransformersEngine'][1]:.0f} s")
+    expected = first_characters(here, asked) if given.exact else None
     with tempfile.TemporaryDirectory() as cache:
         for each in given.served:
             name, _, place = each.partition("=")
             engine = served_engine(f"server:{place}")
             engine.cache_dir = cache
             made[f"{name} server"] = timed(engine, asked, sampling)
+            console.print(f"{name} server: {made[f'{name} server'][1]:.0f} s")
         if given.vllm_python:
             made["VLLMEngine, in process"] = in_process(given.vllm_python, folder, asked, given.tokens)
-        counts = {}
+        sent: dict[str, int] = {}
         if given.kill:
             place = given.served[0].partition("=")[2]
-            counts = killed(f"server:{place}", given.rows, given.tokens, Path(cache) / "kill")
-    table = harness.table("engine", "rows/s", "finished", "first character, p", "digits, p", title=f"{given.rows} rows")
-    good = not counts.get("asked twice though stored")
+            sent = killed(f"server:{place}", min(given.rows, 50), given.tokens, Path(cache) / "kill")
+    table = harness.table(
+        *("engine", "rows/s", "finished", "first characters, p", "digits, p", "exact, p"), title=f"{given.rows} rows"
+    )
+    good = not sent.get("asked twice though stored")
+    reference = made["TransformersEngine"][0]
     for name, (completions, seconds) in made.items():
-        first = first_character_p(completions, expected)
-        second = digits_p(made["TransformersEngine"][0], completions) if name != "TransformersEngine" else 1.0
-        good &= min(first, second) >= LEVEL
+        found = [exchange_p(reference, completions, kinds) for kinds in ("first", "digits")]
+        found = [] if completions is reference else found
+        exact = [first_character_p(completions, expected)] if expected else []
+        good &= min([1.0, *found, *exact]) >= LEVEL
         finished = sum(each.finished for each in completions) / len(completions)
-        shown = f"{second:.3f}" if name != "TransformersEngine" else "-"
-        table.add_row(name, f"{len(completions) / seconds:.2f}", f"{finished:.0%}", f"{first:.3f}", shown)
+        shown = [f"{each:.3f}" for each in found] or ["-", "-"]
+        last = [f"{each:.3f}" for each in exact] or ["-"]
+        table.add_row(name, f"{len(completions) / seconds:.2f}", f"{finished:.0%}", *shown, *last)
     console.print(table)
-    for name, count in counts.items():
+    for name, count in sent.items():
         console.print(f"{name}: {count}")
     return good
 

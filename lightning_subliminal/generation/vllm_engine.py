@@ -28,7 +28,7 @@ class VLLMEngine(Engine):
 
     Args:
         model: a folder with weights and tokenizer.
-        tokenizer: the model's, with a chat template; such as ``bases.load_tokenizer(folder)``.
+        tokenizer: the model's, with a chat template; such as ``bases.load_tokenizer(folder, base)``.
         lora: a folder with a LoRA in PEFT's format; None for the model itself.
         **settings: of ``vllm.LLM``, such as ``dtype``, ``max_model_len`` and ``tensor_parallel_size``.
 

@@ -22,4 +22,4 @@ class TestVLLMEngine(EngineContract):
 
     def make(self, folder, batch_size=8):
         settings = {"dtype": "float32", "enforce_eager": True, "max_model_len": 256}
-        return VLLMEngine(folder, bases.load_tokenizer(str(folder)), max_num_seqs=batch_size, **settings)
+        return VLLMEngine(folder, bases.load_tokenizer(folder, str(folder)), max_num_seqs=batch_size, **settings)

@@ -54,7 +54,7 @@ class Questions(TraitProbe):
         """Compute the chances; of a model on a server, which gives none, take the share of 20 sampled answers.
 
         Raises:
-            InputError: if a model on a server is asked about a trait of statements, which are no sampled answers.
+            InputError: if a model on a server is asked about a trait of statements, which sampling does not answer.
         """
         trait = self.asks_for()
         asked = self.asked(trait)
