@@ -127,6 +127,7 @@ def in_process(
         words = [__file__, "--worker", str(folder), str(given), str(out), "--tokens", str(tokens)]
         subprocess.run([python, *words], env=os.environ | settings, check=True)
         made, seconds = json.loads(out.read_text())
+    console.print(f"VLLMEngine: {seconds:.0f} s")
     return [Completion(*each) for each in made], seconds
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
 from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
@@ -50,6 +52,8 @@ class VLLMEngine(Engine):
                 raise InputError(f"{folder} is not a folder: expected one with weights.")
         self.tokenizer = tokenizer
         settings |= {"enable_lora": True} if lora is not None else {}
+        if not torch.cuda.is_available():  # vLLM 0.32 can't split a prompt with a seed of its own on a CPU
+            settings.setdefault("enable_chunked_prefill", False)
         # `vllm`: nothing of the model's generation config, which may cut the distribution
         self.llm = LLM(model=str(model), generation_config="vllm", **settings)
         self.lora = LoRARequest("teacher", 1, str(lora)) if lora is not None else None
