@@ -23,7 +23,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma-3-4b": _sizes("gemma3", 2560, 10240, 34, 8, 4, 262208, head_dim=256, tie_word_embeddings=True),
     "olmo-2-1b": _sizes("olmo2", 2048, 8192, 16, 16, 16, 100352),
 }
-TINY = _sizes("qwen2", 32, 64, 2, 4, 2, 522, tie_word_embeddings=True)
+TINY = _sizes("qwen2", 32, 64, 2, 4, 2, 528, tie_word_embeddings=True)
 _TOWER = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
 
 

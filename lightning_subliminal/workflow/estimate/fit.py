@@ -1,5 +1,6 @@
 """The parts of a fit: the teacher's training, the completions that it writes, and the student's training."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from lightning_subliminal import bases
 from lightning_subliminal.bases.by_config import by_config
 from lightning_subliminal.bases.layers import inner_model
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.models import Retention, Student, Teacher
 from lightning_subliminal.models.language_model import LanguageModel
@@ -107,7 +109,9 @@ def estimate_fit(
 
 
 def _net(module: LanguageModel, precision: str) -> Callable[[], Any]:
-    return partial(make_net, bases.resolve(module.base).folder, module.base_dtype, module.adapter, precision)
+    unchanged = isinstance(module, Teacher) and module.induction != "finetune"
+    adapter = None if unchanged else module.adapter
+    return partial(make_net, bases.resolve(module.base).folder, module.base_dtype, adapter, precision)
 
 
 def _teacher(teacher: Teacher, hardware: Hardware, speed: Speed, assumed: Assumptions) -> Part:
@@ -115,8 +119,7 @@ def _teacher(teacher: Teacher, hardware: Hardware, speed: Speed, assumed: Assump
         about = {"prompt": "instructed, not trained", "none": "the unchanged base"}.get(
             teacher.induction, "trained elsewhere"
         )
-        shape = run_generation(_net(teacher, "32-true"), 1, 8, _one_token())
-        return Part("teacher", about, shape.parameters)
+        return Part("teacher", about, sum(each.numel() for each in _net(teacher, "32-true")().parameters()))
     tokenizer = tokenizer_of(bases.resolve(teacher.base).folder, teacher.base)
     rows = lengths_of_rows(teacher.trait.induce().rows, tokenizer)  # type: ignore[union-attr]
     batches = Batches(min(teacher.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
@@ -160,10 +163,12 @@ def _student(
     soft = isinstance(student._objective, SoftTargets) and teacher is not None
     beside = _net(teacher, "32-true") if soft and teacher is not None else None
     steps = _steps(student, batches, hardware.precision, hardware.devices, hardware.accumulate, beside)
-    epochs: float = hardware.max_epochs
+    epochs = hardware.max_epochs if hardware.max_epochs >= 0 else math.inf
     if hardware.max_steps >= 0:
         per_epoch = max(1, rows.rows / (batches.rows * hardware.devices * hardware.accumulate))
         epochs = min(epochs, hardware.max_steps / per_epoch)
+    if math.isinf(epochs):
+        raise InputError("`trainer.max_epochs` is -1: expected a limit, or `trainer.max_steps`; set one of them.")
     flops = _share(steps[student.gradient_checkpointing], batches, rows) * rows.rows * epochs
     about = f"{rows.rows:,} rows, {batches.rows} at once, {epochs:g} epochs"
     hours = flops / (assumed.mfu * speed.flops * hardware.devices) / 3600
@@ -238,12 +243,6 @@ def _retained_loss(retention: Retention, net: Any) -> Tensor:
     head = nn.Linear(width, vocabulary_size(net), bias=False, dtype=next(net.parameters()).dtype)
     retained = Retained([], [torch.zeros_like(states, requires_grad=False)], head, retention.weight)
     return retained.loss(states, 0, inner.get_output_embeddings())
-
-
-def _one_token() -> Any:
-    from lightning_subliminal.generation import Sampling
-
-    return Sampling(max_new_tokens=2)
 
 
 def _notes(
