@@ -96,11 +96,11 @@ def write_rows(path: Path) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def paper() -> Table:
+def paper(names: list[str]) -> Table:
     """Return the estimates of the configs ``*_owl_numbers`` for one A100, with the tokens of SmolLM2's tokenizer."""
     columns = ("model", "parameters", "trained, M", "weights, GB", "student, GB", "checkpointed, GB", "generation, GB")
     shown = table(*columns, "hours in all")
-    for name in sorted(SHAPES.keys() - {"qwen2.5-0.5b"}):
+    for name in names or sorted(SHAPES.keys() - {"qwen2.5-0.5b"}):
         read = yaml.safe_load((ROOT / "configs" / f"{name}_owl_numbers.yaml").read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory() as folder, by_config():
             save_config(SHAPES[name], Path(folder))
@@ -116,6 +116,7 @@ def paper() -> Table:
             f"{trained.trained / 1e6:.1f}",
             *(f"{x / 1e9:.1f}" for x in sizes),
         ]
+        print(name, *cells, file=sys.stderr, flush=True)
         shown.add_row(name, *cells, f"{2 * (generation.hours + trained.hours):.1f}")
     return shown
 
@@ -124,15 +125,15 @@ def main() -> None:
     """Estimate and measure each kind of training, and print the table."""
     options = parser(__doc__)
     options.add_argument("--base", default="smollm2-135m")
-    options.add_argument("--paper", action="store_true", help="estimate the GPU configs instead")
+    options.add_argument("--paper", nargs="*", metavar="SHAPE", help="estimate the GPU configs instead, all or some")
     options.add_argument("--one", nargs=3, help=__import__("argparse").SUPPRESS)
     given = options.parse_args()
     if given.one:
         kind, path, checkpointing = given.one
         print(json.dumps(train(given.base, kind, path, checkpointing == "on")))
         return
-    if given.paper:
-        Console(width=140).print(paper())
+    if given.paper is not None:
+        Console(width=140).print(paper(given.paper))
         return
     shown = table("trained", "checkpointing", "estimate, MB", "measured, MB", "estimate / measured", "seconds")
     with tempfile.TemporaryDirectory() as folder:
