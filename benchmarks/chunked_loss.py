@@ -64,6 +64,7 @@ def main() -> None:
             settings = os.environ | {"PYTHONPATH": str(ROOT)} | MALLOC
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
             found.append(json.loads(done.stdout))
+            print(name, chunked, found[-1], file=sys.stderr, flush=True)
         plain, chunks = found
         most = max(abs(chunks[key] / plain[key] - 1) for key in ("loss", "states", "head"))
         sizes = [f"{each['bytes'] / 1e6:,.0f}" for each in found]
