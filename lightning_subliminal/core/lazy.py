@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
     Args:
         package: its ``__name__``.
-        file: its ``__file__``; the names are those that its stub imports.
+        file: its ``__file__``; the names are those that its stub imports from this package.
     """
     stub = ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8"))
-    found = [node for node in stub.body if isinstance(node, ast.ImportFrom) and node.level == 1]
-    homes = {name.name: f"{package}.{node.module}" for node in found for name in node.names}
+    found = [node for node in stub.body if isinstance(node, ast.ImportFrom) and node.level]
+    homes = {
+        name.name: resolve_name(f"{'.' * node.level}{node.module}", package) for node in found for name in node.names
+    }
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in homes:

@@ -1,7 +1,7 @@
+from ..generation.servers.calls import BudgetSpent as BudgetSpent
 from .base import Judge as Judge
 from .base import Verdict as Verdict
 from .base import VerdictKind as VerdictKind
-from .calls import BudgetSpent as BudgetSpent
 from .judged import Judged as Judged
 from .local import LocalModelJudge as LocalModelJudge
 from .openai_compatible import OpenAICompatibleJudge as OpenAICompatibleJudge
