@@ -545,3 +545,4 @@ def test_bases_are_listed(capsys: pytest.CaptureFixture) -> None:
     told = capsys.readouterr().out
     assert "pocket/a" in told
     assert "smollm2-135m" in told
+    assert "gemma3-270m" in told
