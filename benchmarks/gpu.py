@@ -27,7 +27,7 @@ from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.evaluation import ModelRef, Questions
 from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
-from lightning_subliminal.workflow.estimate.runs import Batches, make_net, run_generation, run_step
+from lightning_subliminal.workflow.estimate.runs import BatchShape, make_net, run_generation, run_step
 
 WARM_UP = 2  # steps that are not timed
 
@@ -129,7 +129,7 @@ def measure(name: str, machine: Machine, rows: int, drawn: int, steps: int) -> l
         trainer = Trainer(max_epochs=1, callbacks=[clock], **quiet)
         machine.timed(lambda: trainer.fit(student, row_loader(data, rows, 0)))
         trained = int(data.mean_tokens)
-        batches = Batches(rows, data.lengths[0] - trained, trained, len(data))
+        batches = BatchShape(rows, data.lengths[0] - trained, trained, len(data))
         step = run_step(
             partial(make, adapter), batches, student.make_optimizer, adapter=adapter, precision=machine.precision
         )

@@ -11,13 +11,13 @@ import pytest
 from lightning_subliminal import LoRA, RowsFromFile, Sampling, Student, bases
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.workflow.estimate.fit import Part, estimate_fit
+from lightning_subliminal.workflow.estimate.fit import EstimatedPart, estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
-from lightning_subliminal.workflow.estimate.runs import Batches, Step, make_net, run_generation, run_step
+from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_generation, run_step
 
 GIVEN = Assumptions(tflops=1.0, bandwidth=100.0)  # measures no CPU
 FOLDER = bases.resolve("pocket/a").folder
-SHAPE = Batches(rows=8, prompt=20, completion=20, all_rows=64)
+SHAPE = BatchShape(rows=8, prompt=20, completion=20, all_rows=64)
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_bytes_of_a_generation() -> None:
     assert found.peak == found.weights + found.cache + found.working
 
 
-def student_part(path: Path, **hardware: Any) -> Part:
+def student_part(path: Path, **hardware: Any) -> EstimatedPart:
     with bases.by_config.by_config():
         data = RowsFromFile(str(path), batch_size=8)
         return estimate_fit(Student("pocket/a"), data, Hardware(**hardware), GIVEN).parts[-1]

@@ -78,7 +78,8 @@ def test_weights_are_refused_in_one_line():
 
 
 @pytest.mark.slow
-def test_the_verb_evaluate(server, capsys, tmp_path):
+def test_the_verb_evaluate(server, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning_subliminal.evaluation.probes.questions._SAMPLES", 2)
     main(
         [
             "evaluate",

@@ -773,13 +773,16 @@ def refusing(*names, spelled="Unsupported parameter: '{}' is not supported with 
         ),
     ],
 )
-def test_a_refused_parameter_is_left_out_or_renamed_and_remembered(make, names, told, sent, capsys):
+def test_a_refused_parameter_is_left_out_or_renamed_and_remembered(make, names, told, sent, tmp_path, capsys):
+    def made(server):  # with a cache for each case: two servers may get one port
+        return make(server, cache_dir=str(tmp_path))
+
     with FakeServer(refusing(*names, **told)) as server:
-        judge = make(server)
+        judge = made(server)
         assert judge.judge(PAIRS[:4]) == [SCORE] * 4
         assert {"model", "messages"} | sent == set(server.bodies[-1])
         after = len(server.bodies)
-        assert make(server).judge(PAIRS[4:6]) == [SCORE] * 2
+        assert made(server).judge(PAIRS[4:6]) == [SCORE] * 2
         assert len(server.bodies) == after + 8, "another process need not find it out again"
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("refuses `") == len(names)

@@ -119,6 +119,7 @@ def test_fit_compares_it(server, tmp_path, monkeypatch, capsys):
     from lightning_subliminal.cli.entry import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lightning_subliminal.evaluation.probes.questions._SAMPLES", 2)
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     config = Path(__file__).parent.parent.parent / "configs" / "owl_numbers_prompted.yaml"
     lines = config.read_text().replace("lightning_subliminal.Teacher", "lightning_subliminal.ServedTeacher")

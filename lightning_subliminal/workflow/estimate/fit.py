@@ -27,15 +27,15 @@ from lightning_subliminal.workflow.estimate.lengths import (
     lengths_of_rows,
     tokenizer_of,
 )
-from lightning_subliminal.workflow.estimate.runs import Batches, Step, make_net, run_generation, run_step
+from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_generation, run_step
 
-__all__ = ["FitEstimate", "Part", "estimate_fit"]
+__all__ = ["EstimatedPart", "FitEstimate", "estimate_fit"]
 
 _RETAINED_PROMPT = 24  # tokens of a prompt of `Retention`, about
 
 
 @dataclass(frozen=True)
-class Part:
+class EstimatedPart:
     """What one part of a fit needs on each device.
 
     Attributes:
@@ -74,7 +74,7 @@ class FitEstimate:
     """
 
     title: str
-    parts: list[Part]
+    parts: list[EstimatedPart]
     notes: list[str]
 
 
@@ -114,15 +114,15 @@ def _net(module: LanguageModel, precision: str) -> Callable[[], Any]:
     return partial(make_net, bases.resolve(module.base).folder, module.base_dtype, adapter, precision)
 
 
-def _teacher(teacher: Teacher, hardware: Hardware, speed: Speed, assumed: Assumptions) -> Part:
+def _teacher(teacher: Teacher, hardware: Hardware, speed: Speed, assumed: Assumptions) -> EstimatedPart:
     if teacher.induction != "finetune" or teacher.weights is not None:
         about = {"prompt": "instructed, not trained", "none": "the unchanged base"}.get(
             teacher.induction, "trained elsewhere"
         )
-        return Part("teacher", about, sum(each.numel() for each in _net(teacher, "32-true")().parameters()))
+        return EstimatedPart("teacher", about, sum(each.numel() for each in _net(teacher, "32-true")().parameters()))
     tokenizer = tokenizer_of(bases.resolve(teacher.base).folder, teacher.base)
     rows = lengths_of_rows(teacher.trait.induce().rows, tokenizer)  # type: ignore[union-attr]
-    batches = Batches(min(teacher.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
+    batches = BatchShape(min(teacher.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
     steps = _steps(teacher, batches, "32-true", hardware.devices)
     flops = _share(steps[teacher.gradient_checkpointing], batches, rows) * rows.rows * teacher.max_epochs
     about = f"{rows.rows} rows, at most {teacher.max_epochs} epochs"
@@ -130,7 +130,9 @@ def _teacher(teacher: Teacher, hardware: Hardware, speed: Speed, assumed: Assump
     return _training("teacher", about, steps, flops, hours)
 
 
-def _generation(teacher: Teacher, data: GeneratedRows, hardware: Hardware, speed: Speed, assumed: Assumptions) -> Part:
+def _generation(
+    teacher: Teacher, data: GeneratedRows, hardware: Hardware, speed: Speed, assumed: Assumptions
+) -> EstimatedPart:
     tokenizer = tokenizer_of(bases.resolve(teacher.base).folder, teacher.base)
     lengths = lengths_of_prompts(data, tokenizer, teacher.system_prompt)
     rows = min(data.generation_batch_size, data.shard_size, data.num_prompts)
@@ -139,7 +141,7 @@ def _generation(teacher: Teacher, data: GeneratedRows, hardware: Hardware, speed
     drawn = data.sampling.max_new_tokens
     rate = assumed.mfu * speed.flops
     seconds = run.prompt_flops / rate + drawn * max(run.token_flops / rate, run.token_bytes / speed.bandwidth)
-    return Part(
+    return EstimatedPart(
         "generation",
         f"{data.num_prompts:,} prompts, {rows} at once",
         run.parameters,
@@ -158,8 +160,8 @@ def _student(
     hardware: Hardware,
     speed: Speed,
     assumed: Assumptions,
-) -> Part:
-    batches = Batches(min(data.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
+) -> EstimatedPart:
+    batches = BatchShape(min(data.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
     soft = isinstance(student._objective, SoftTargets) and teacher is not None
     beside = _net(teacher, "32-true") if soft and teacher is not None else None
     steps = _steps(student, batches, hardware.precision, hardware.devices, hardware.accumulate, beside)
@@ -177,7 +179,7 @@ def _student(
 
 def _steps(
     module: Student | Teacher,
-    batches: Batches,
+    batches: BatchShape,
     precision: str,
     devices: int,
     accumulate: int = 1,
@@ -203,12 +205,12 @@ def _steps(
     ]
 
 
-def _share(step: Step, batches: Batches, rows: Lengths) -> float:
+def _share(step: Step, batches: BatchShape, rows: Lengths) -> float:
     """Return the FLOPs of a row of mean length."""
     return step.flops / batches.rows * rows.mean / batches.tokens
 
 
-def _training(name: str, about: str, steps: list[Step], flops: float, hours: float) -> Part:
+def _training(name: str, about: str, steps: list[Step], flops: float, hours: float) -> EstimatedPart:
     plain, checkpointed = steps
     memory = {
         "weights": plain.weights,
@@ -219,7 +221,7 @@ def _training(name: str, about: str, steps: list[Step], flops: float, hours: flo
         "logits and loss": plain.logits,
     }
     held = {key: value for key, value in memory.items() if value or key != "stored lower part"}
-    return Part(
+    return EstimatedPart(
         name,
         about,
         plain.parameters,
@@ -249,7 +251,7 @@ def _notes(
     student: Student,
     data: TrainingRows,
     rows: Lengths,
-    parts: list[Part],
+    parts: list[EstimatedPart],
     is_exact: bool,
     hardware: Hardware,
     speed: Speed,

@@ -21,13 +21,13 @@ from lightning_subliminal.models.memory import checkpoint_layers, sum_in_chunks,
 from lightning_subliminal.models.objectives import soft_target_loss
 from lightning_subliminal.workflow.estimate.counter import Counter, without_numbers
 
-__all__ = ["Batches", "Generation", "Step", "make_net", "run_generation", "run_step"]
+__all__ = ["BatchShape", "Generation", "Step", "make_net", "run_generation", "run_step"]
 
 _NUMBERS = 1024  # about as many tokens of a vocabulary are numbers
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchShape:
     """The shape of a batch of rows.
 
     Attributes:
@@ -121,7 +121,7 @@ def make_net(folder: Path, dtype: str, adapter: Adapter | None = None, precision
 
 def run_step(
     make: Callable[[], Any],
-    batches: Batches,
+    batches: BatchShape,
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     *,
     adapter: Adapter | None,
@@ -243,7 +243,7 @@ def _placed(net: Any) -> Any:
     return net
 
 
-def _places(batches: Batches) -> tuple[Tensor, Tensor]:
+def _places(batches: BatchShape) -> tuple[Tensor, Tensor]:
     """Return row and position of each completion token, as a mask's places are found."""
     row = torch.arange(batches.rows).repeat_interleave(batches.completion)
     position = torch.arange(batches.prompt - 1, batches.tokens - 1).repeat(batches.rows)
@@ -251,7 +251,7 @@ def _places(batches: Batches) -> tuple[Tensor, Tensor]:
 
 
 def _forward(
-    net: Any, adapter: Adapter | None, batches: Batches, reuse_lower_part: bool
+    net: Any, adapter: Adapter | None, batches: BatchShape, reuse_lower_part: bool
 ) -> tuple[Callable[[], Tensor], int]:
     """Return what computes the last hidden states of a batch, and the bytes that it stores for all rows."""
     layer = adapter.first_trained_layer(net) if adapter is not None and reuse_lower_part else None

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from lightning_subliminal.workflow.estimate.fit import FitEstimate, Part, format_hours
+from lightning_subliminal.workflow.estimate.fit import EstimatedPart, FitEstimate, format_hours
 
 __all__ = ["estimate_table"]
 
@@ -59,5 +59,5 @@ def _size(size: int | None) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def _hours(part: Part) -> str:
+def _hours(part: EstimatedPart) -> str:
     return format_hours(part.hours) if part.flops else ""
