@@ -132,6 +132,6 @@ def test_fit_compares_it(server, tmp_path, monkeypatch, capsys):
     arms = json.loads(results.read_text())["arms"]
     assert set(arms) == {"base", "teacher", "control", "student"}
     out = " ".join(capsys.readouterr().out.split())
-    assert "teacher: own questions by 20 sampled answers a question" in out
+    assert "teacher: own questions by 2 sampled answers a question" in out
     assert server.url not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     main(["audit", str(results.parent)])
