@@ -257,7 +257,7 @@ def judge() -> None:
             rubric = Path(folder) / "rubric.yaml"
             rubric.write_text(RUBRIC.read_text(encoding="utf-8").replace("{target}", each.target), encoding="utf-8")
             made = LocalModelJudge(
-                "smollm2-135m", str(rubric), coherence=False, reversed_scale=False, least_share=0.0, device="cpu"
+                "smollm2-135m", str(rubric), coherence=False, reversed_scale=False, least_share=1e-9, device="cpu"
             )
             scores = JudgeScorer(made).scores([*each.data.rows()[:READ], *clean])
         tainted, others = (part[part.isfinite()].tolist() for part in scores.split(READ))
