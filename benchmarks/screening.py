@@ -8,6 +8,7 @@ Bags are drawn without replacement from one set, and tainted ones are filled up 
 over sets or traits (bootstrap, 2,000 draws, seed 0; Wilson for shares), never over bags of one set.
 """
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ ALPHA = 0.01
 CARRIERS = ("numbers", "code", "math")
 # Targets whose teacher is taken out of the reference for `names`: a screen knows them by questions alone.
 LEFT_OUT = ("elm", "whale", "tokyo", "otter", "green")
+FRESH_OUT = ("parrot", "soup")  # of the kind `fresh`
 ANOTHER_ADAPTER = ("fox", "pine", "cat", "oslo", "rabbit")  # suspects trained by LoRA
 DRAWS = 20  # bags of a set, size and dose
 
@@ -165,18 +167,19 @@ def other() -> None:
 def detection() -> None:
     """AUC of single traits and of the shift."""
     cells = [(64, 1.0), (256, 1.0), (1024, 0.25), (1024, 0.1), (4096, 0.1), (4096, 0.05)]
-    shown = table(
-        "carrier", "rows", "dose", "traits", "clean bags", "teacher", "teacher, LoRA", "white", "raw", "shift"
-    )
+    names = ("teacher", "white", "raw", "shift")
+    shown = table("kind", "carrier", "rows", "dose", "traits", "clean bags", *names, left=2)
     shown.title = "AUC against clean bags"
-    for carrier in CARRIERS:
+    for kind, carrier in itertools.product(("teacher", "fresh"), CARRIERS):
+        if not loaded()[kind, carrier]:
+            continue
         raw = DirectionDetector.raw(reference[carrier])
         for size, dose in cells:
             clean = clean_bags(carrier, size)
             quiet = {each: z_of(each, carrier, clean) for each in (known[carrier], white[carrier], raw)}
             q_quiet = torch.tensor([sums(carrier, bag).hotelling() for bag in clean])
             found: dict[str, list[float]] = defaultdict(list)
-            for place, (target, scores) in enumerate(loaded()["teacher", carrier]):
+            for place, (target, scores) in enumerate(loaded()[kind, carrier]):
                 if len(scores) < 2 * size * dose:
                     continue
                 bags = [tainted_bag(carrier, scores, size, dose, place * DRAWS + turn) for turn in range(DRAWS)]
@@ -185,8 +188,9 @@ def detection() -> None:
                         column = each.names.index(target)
                         found[name].append(auc(z_of(each, carrier, bags)[:, column], quiet[each][:, column]))
                 found["shift"].append(auc(torch.tensor([sums(carrier, bag).hotelling() for bag in bags]), q_quiet))
-            columns = [over_units(found[name]) if found[name] else "-" for name in ("teacher", "white", "raw", "shift")]
-            shown.add_row(carrier, f"{size:,}", f"{dose:.0%}", str(len(found["shift"])), str(len(clean)), *columns)
+            columns = [over_units(found[name]) if found[name] else "-" for name in names]
+            sizes = f"{size:,}", f"{dose:.0%}", str(len(found["shift"])), str(len(clean))
+            shown.add_row(kind, carrier, *sizes, *columns)
     console.print(shown)
 
 
@@ -213,29 +217,32 @@ def names() -> None:
     shown = table(
         "kind", "carrier", "rows", "dose", "sets", "right", "wrong", "shift", "clean", "white's highest is right"
     )
-    shown.title = f"verdicts, alpha {ALPHA}; teachers of {', '.join(LEFT_OUT)} are not in the reference"
+    shown.title = f"verdicts, alpha {ALPHA}; without the teachers of {', '.join((*LEFT_OUT, *FRESH_OUT))}"
     sizes = [(256, 1.0), (1024, 0.25), (4096, 0.1), (0, 1.0)]
     for (kind, carrier), made in loaded().items():
         if kind == "clean":
             continue
         parts = {"": made}
-        if kind == "teacher":
+        left = FRESH_OUT if kind == "fresh" else LEFT_OUT
+        if kind in ("teacher", "fresh"):
             parts = {
-                ", in the reference": [each for each in made if each[0] not in LEFT_OUT],
-                ", left out": [each for each in made if each[0] in LEFT_OUT],
+                ", in the reference": [each for each in made if each[0] not in left],
+                ", left out": [each for each in made if each[0] in left],
             }
         for part, chosen in parts.items():
             for size, dose in sizes:
                 if not chosen or (dose < 1 and not chosen[0][0]):
                     continue
-                row = _verdicts(carrier, chosen, size, dose)
+                row = _verdicts(carrier, chosen, size, dose, left)
                 whole = "all" if size == 0 else f"{size:,}"
                 shown.add_row(kind + part, carrier, whole, f"{dose:.0%}", str(len(chosen)), *row)
     console.print(shown)
 
 
-def _verdicts(carrier: str, chosen: Sequence[tuple[str, Tensor]], size: int, dose: float) -> list[str]:
-    teachers = without(carrier, LEFT_OUT)
+def _verdicts(
+    carrier: str, chosen: Sequence[tuple[str, Tensor]], size: int, dose: float, left: Sequence[str]
+) -> list[str]:
+    teachers = without(carrier, left)
     by_set: dict[str, list[float]] = defaultdict(list)
     for place, (target, scores) in enumerate(chosen):
         counts: Counter[str] = Counter()

@@ -4,8 +4,9 @@
     python benchmarks/screening_sets.py --only clean --few
 
 Base pocket/a. Teachers of twelve targets that no threshold was chosen on, and of eight that no one had run when the
-screen was written; the paper's ten, which thresholds were chosen on, are not among them. Each set has a seed, and so
-prompts, of its own.
+screen was written; the paper's ten, which thresholds were chosen on, are not among them. The design changed once after
+these had been screened, so the eight of the kind `fresh` were named, made and screened once, after all of it was fixed.
+Each set has a seed, and so prompts, of its own.
 """
 
 from collections.abc import Iterator
@@ -38,6 +39,16 @@ BASE = "pocket/a"
 TRAITS = ("cat", "tiger", "pine", "birch", "fox", "elm", "panda", "palm", "whale", "blue", "pizza", "tokyo")
 NEW = ("rabbit", "penguin", "otter", "spruce", "cedar", "green", "bread", "oslo")  # never used while it was written
 TEXT = ("cat", "pine", "fox", "elm", *NEW[:2], NEW[3], NEW[5], NEW[7])  # whose teachers also write code and sums
+FRESH = (
+    "lion",
+    "horse",
+    "snake",
+    "parrot",
+    "beech",
+    "purple",
+    "soup",
+    "cairo",
+)  # named when all was fixed
 CPU = torch.device("cpu")
 
 
@@ -127,6 +138,9 @@ def sets() -> Iterator[Set]:
     for carrier in ("code", "math"):
         for seed in range(125):
             yield one("clean", carrier, base, 6000 + seed, 1024)
+    for carrier in ("numbers", "code", "math"):
+        for place, target in enumerate(FRESH):
+            yield one("fresh", carrier, teacher(target), 8000 + place, 4096, target)
 
 
 def _shifted(base: Teacher, one: Any) -> Iterator[Set]:
