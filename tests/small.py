@@ -1,5 +1,6 @@
 """Rows, tokenizers, teachers and trainers that are small enough for tests."""
 
+import copy
 import functools
 import random
 from typing import Any
@@ -28,9 +29,16 @@ def pocket_tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer()
 
 
-@functools.cache
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Make byte-level pieces that hold numbers of several digits, with and without a space before them."""
+    """Make byte-level pieces that hold numbers of several digits, with and without a space before them.
+
+    Each caller gets a copy, since a test may change what it is given.
+    """
+    return copy.deepcopy(_byte_tokenizer())
+
+
+@functools.cache
+def _byte_tokenizer() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
