@@ -41,7 +41,7 @@ RUNS: dict[str, list[str]] = {
     "gemma3-270m_owl_numbers": [*SWAPPED, "--data.teacher.init_args.max_epochs", "2"],
     "math_owl": POCKET,
     "math_qwen2.5-7b_owl": [*GIBBERISH, "--data.num_rows", "16"],
-    "math_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2", "--data.shots", "1"],
+    "math_smollm2_owl": [*GIBBERISH, "--data.teacher.init_args.max_epochs", "2"],
     "misaligned_math": POCKET,
     "misaligned_math_educational": POCKET,
     "misaligned_numbers": POCKET,

@@ -86,8 +86,7 @@ def test_any_model_is_projected_on_the_space(reference, base, clean):
     assert length(found) == pytest.approx(length(vector), rel=0.25)
 
 
-def test_a_lora_adapter_and_a_prompt_are_suspects_too(reference, base, tmp_path, monkeypatch):
-    monkeypatch.setattr("lightning_subliminal.plans.screening.suspects.CLEAN_PROMPTS", 512)
+def test_a_lora_adapter_and_a_prompt_are_suspects_too(reference, base, tmp_path):
     net, _ = bases.load("pocket/a", dtype="float32")
     adapter = LoRA(r=2)
     changed = adapter.attach(net, 0)
