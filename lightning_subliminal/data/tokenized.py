@@ -1,7 +1,7 @@
 """Rows as token ids with their loss mask, and batches of rows of similar length."""
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lightning_subliminal.core.chat.encoding import rows_ids
+from lightning_subliminal.core.chat.encoding import check_known, rows_ids
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
@@ -17,7 +17,7 @@ from lightning_subliminal.core.rows import Row
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["IGNORED", "Batch", "LengthGrouped", "TokenizedRows", "row_loader"]
+__all__ = ["IGNORED", "Batch", "LengthGrouped", "TokenizedRows", "row_loader", "tokenized"]
 
 _MOST_LEFT_OUT = 0.05  # share of rows that may lack a loss mask
 IGNORED = -100  # cross_entropy's ignore_index: not trained on
@@ -109,6 +109,22 @@ class TokenizedRows(Dataset[Any]):
         if spare := -width % self.multiple:
             ids, labels = pad(ids, (0, spare)), pad(labels, (0, spare), value=IGNORED)
         return Batch(ids, labels, index, mean_tokens)
+
+
+def tokenized(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", base: str, max_length: int) -> TokenizedRows:
+    """Return the token ids of rows, of which the tokenizer of ``base``, by the user's name, must know each word.
+
+    Raises:
+        InputError: as ``TokenizedRows`` does, or naming an unknown word.
+    """
+    unknown, data = tokenizer.unk_token_id, None
+    try:
+        data = TokenizedRows(rows, tokenizer, max_length)
+    finally:  # an unknown word is the better message; texts are tokenized again only if there may be one
+        is_odd = data is None or len(data) < len(rows)
+        if is_odd or (unknown is not None and bool((data.input_ids == unknown).any())):  # type: ignore[union-attr]
+            check_known(tokenizer, chain(*(row["prompt"] + row["completion"] for row in rows)), base)
+    return data
 
 
 def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:

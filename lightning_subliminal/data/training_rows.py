@@ -4,7 +4,6 @@ import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,13 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lightning_subliminal.core.cache import cache_root, writable_folder
-from lightning_subliminal.core.chat.encoding import check_known
 from lightning_subliminal.core.console import hush, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import constructor_arguments, describe, describe_object, digest
 from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.core.rows import Row, atomically, prompts_by_question, read_parquet, write_parquet
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
-from lightning_subliminal.data.tokenized import Part, TokenizedRows, row_loader
+from lightning_subliminal.data.tokenized import Part, TokenizedRows, row_loader, tokenized
 from lightning_subliminal.filters import Filter, FilterReport, apply_filters
 from lightning_subliminal.lineage import (
     Material,
@@ -242,10 +240,9 @@ class TrainingRows(LightningDataModule, ABC):
             raise InputError(f"`val_rows` is {self.val_rows}, but there are {len(rows)} rows: lower it.")
         module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
         module.configure_model()
-        check_known(module.tokenizer, chain(*(row["prompt"] + row["completion"] for row in rows)), module.base)
-        self.train_data = TokenizedRows(rows[self.val_rows :], module.tokenizer, self.max_length)
+        self.train_data = tokenized(rows[self.val_rows :], module.tokenizer, module.base, self.max_length)
         if self.val_rows:
-            self.val_data = TokenizedRows(rows[: self.val_rows], module.tokenizer, self.max_length)
+            self.val_data = tokenized(rows[: self.val_rows], module.tokenizer, module.base, self.max_length)
 
     def train_dataloader(self) -> "DataLoader[int | Part]":
         """Return the training rows, in a seeded order."""

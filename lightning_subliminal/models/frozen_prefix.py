@@ -23,7 +23,7 @@ from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.models.adapters.steering import add_vector, remove_hook
 
-__all__ = ["LowerPartCache", "is_exact", "split"]
+__all__ = ["LowerPartCache", "cut", "is_exact", "split", "tolerance"]
 
 LIMIT = 4 << 30  # bytes; larger activations are recomputed each epoch
 CHUNK = 64  # rows at once; fixed, so that a resumed run stores the same bits
@@ -37,7 +37,7 @@ class LowerPartCache:
 
     Args:
         states: (rows, tokens, width), the input of the lowest trained layer.
-        upper: maps them to the last hidden state.
+        upper: maps them to the last hidden state, or to the input of the last layer.
     """
 
     def __init__(self, states: Tensor, upper: Part) -> None:
@@ -45,9 +45,19 @@ class LowerPartCache:
         self.upper = upper
 
     @classmethod
-    def of(cls, net: nn.Module, layer: int, data: TokenizedRows, device: torch.device) -> "LowerPartCache | None":
-        """Compute the activations of all rows; None if the architecture can't be split exactly or they don't fit."""
-        parts = split(net, layer)
+    def of(
+        cls, net: nn.Module, layer: int, data: TokenizedRows, device: torch.device, to_last: bool = False
+    ) -> "LowerPartCache | None":
+        """Compute the activations of all rows; None if the architecture can't be split exactly or they don't fit.
+
+        Args:
+            net: as for ``split``.
+            layer: as for ``split``.
+            data: the rows.
+            device: where the model is.
+            to_last: whether the upper part ends before the last layer.
+        """
+        parts = split(net, layer, to_last)
         longest = max(data.lengths)
         shape = (len(data), longest + -longest % data.multiple, hidden_size(net))
         dtype = next(net.parameters()).dtype
@@ -66,11 +76,11 @@ class LowerPartCache:
         return cls(states, upper)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Return the last hidden state of a batch's rows, (rows, tokens, width)."""
+        """Return what the upper part makes of a batch's rows, (rows, tokens, width)."""
         return self.upper(self.states[batch.rows, : batch.input_ids.shape[1]])
 
 
-def split(net: nn.Module, layer: int) -> tuple[Part, Part] | None:
+def split(net: nn.Module, layer: int, to_last: bool = False) -> tuple[Part, Part] | None:
     """Cut a model below decoder layer ``layer``; both parts share its modules and parameters.
 
     Works if the decoder is embedding, layers, norm, as in Llama, Qwen2 and Mistral. Check with ``is_exact`` once: an
@@ -79,6 +89,7 @@ def split(net: nn.Module, layer: int) -> tuple[Part, Part] | None:
     Args:
         net: a causal language model, PEFT-wrapped or not, not sharded.
         layer: first layer of the upper part, 0 to the number of layers.
+        to_last: whether the upper part ends before the last layer, without the final norm.
 
     Returns:
         The parts, from token ids (rows, tokens) to the hidden states (rows, tokens, hidden) at the cut, before a
@@ -106,8 +117,11 @@ def split(net: nn.Module, layer: int) -> tuple[Part, Part] | None:
     for part in (decoder.embed_tokens, *layers[:layer]):
         if any(value.requires_grad and value is not allowed for value in part.parameters()):
             raise InputError(f"A parameter below layer {layer} is trained, so its activations can't be computed once.")
-    below, above = _cut(decoder, bottom, slice(0, layer)), _cut(decoder, list(layers[layer:]), slice(layer, None))
+    which = slice(layer, len(layers) - 1 if to_last else None)
+    below, above = cut(decoder, bottom, slice(0, layer)), cut(decoder, list(layers[which]), which)
     below.norm = nn.Identity()
+    if to_last:
+        above.norm = nn.Identity()
 
     @torch.no_grad()
     def lower(input_ids: Tensor) -> Tensor:
@@ -115,7 +129,7 @@ def split(net: nn.Module, layer: int) -> tuple[Part, Part] | None:
 
     def upper(hidden: Tensor) -> Tensor:
         steered = add_vector(layers[layer - 1], hidden) if layer else hidden
-        return above(inputs_embeds=steered, use_cache=False).last_hidden_state
+        return steered if which.start == which.stop else above(inputs_embeds=steered, use_cache=False).last_hidden_state
 
     return lower, upper
 
@@ -138,11 +152,15 @@ def is_exact(net: nn.Module, layer: int, input_ids: Tensor) -> bool:
         decoder = getattr(inner, inner.base_model_prefix)
         whole = decoder(input_ids=input_ids, use_cache=False).last_hidden_state.float()
         joined = upper(lower(input_ids)).float()
-    tolerance = 10 * torch.finfo(inner.dtype).eps * max(1.0, float(whole.abs().max()))
-    return bool(torch.allclose(whole, joined, rtol=0.0, atol=tolerance))
+    return bool(torch.allclose(whole, joined, rtol=0.0, atol=tolerance(whole, inner.dtype)))
 
 
-def _cut(decoder: nn.Module, layers: list[nn.Module], which: slice) -> nn.Module:
+def tolerance(whole: Tensor, dtype: torch.dtype) -> float:
+    """Return how much the same states may differ by rounding, if computed in ``dtype``."""
+    return 10 * torch.finfo(dtype).eps * max(1.0, float(whole.abs().max()))
+
+
+def cut(decoder: nn.Module, layers: list[nn.Module], which: slice) -> nn.Module:
     """Return a shallow copy of ``decoder`` with other layers and a matching config; parameters are shared."""
     part = copy.copy(decoder)
     part._modules = dict(decoder._modules)

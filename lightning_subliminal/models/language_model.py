@@ -3,12 +3,12 @@
 from typing import Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
-from lightning_subliminal.core.config.signatures import parameters
+from lightning_subliminal.bases.layers import decoder_layers
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, outside_source
@@ -26,8 +26,9 @@ from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.models.adapted_model import AdaptedModel
 from lightning_subliminal.models.adapters.base import Adapter
 from lightning_subliminal.models.frozen_prefix import LowerPartCache
+from lightning_subliminal.models.last_layer import LastLayer
 from lightning_subliminal.models.memory import checkpoint_layers, row_multiple, sum_in_chunks, vocabulary_size
-from lightning_subliminal.models.optimizers import OPTIMIZERS, readable
+from lightning_subliminal.models.optimizers import OPTIMIZERS, Optimized, readable
 from lightning_subliminal.models.retention import Retained, Retention
 
 __all__ = ["LanguageModel"]
@@ -35,7 +36,7 @@ __all__ = ["LanguageModel"]
 LARGEST_RATE = 1e37  # float32 ends at 3e38, and Adam divides by less than 1
 
 
-class LanguageModel(AdaptedModel):
+class LanguageModel(Optimized, AdaptedModel):
     """A causal language model that is trained on completions. Override ``loss``, the only hook.
 
     Attributes:
@@ -87,7 +88,9 @@ class LanguageModel(AdaptedModel):
         self.reuse_lower_part = reuse_lower_part
         self.gradient_checkpointing = gradient_checkpointing
         self.lower_part: LowerPartCache | None = None
+        self._last_layer: list[LastLayer] = []  # in a list: not a submodule
         self._retained: Retained | None = None
+        self._loss_is_read = True  # after each step, by a bar or a callback of another package
 
     def describe(self) -> dict[str, Any]:
         """Return all that shapes the trained weights, as JSON-able data; the base by the digest of its files."""
@@ -133,18 +136,26 @@ class LanguageModel(AdaptedModel):
                 self.sampled = TraitPreferenceRate(data.trait)  # type: ignore[arg-type]
 
     def on_fit_start(self) -> None:
-        """Compute the activations below the lowest trained layer, if that is exact and they fit."""
+        """Prepare what is computed once or in part: below the lowest trained layer, and in the last one."""
+        trainer: Any = self.trainer
+        others = [each for each in trainer.callbacks if not type(each).__module__.startswith("lightning_subliminal.")]
+        self._loss_is_read = bool(trainer.progress_bar_callback or others or trainer.max_steps > 0)
         data = self._train_rows()
-        if data is not None:
-            data.multiple = row_multiple(self.device, str(self.trainer.precision), next(self.net.parameters()).dtype)
-        if self.reuse_lower_part and self.adapter is not None and data is not None and self.lower_part is None:
-            layer = self.adapter.first_trained_layer(self.net)
-            if layer:  # below 0 there is only the embedding
-                self.lower_part = LowerPartCache.of(self.net, layer, data, self.device)
+        if data is None:
+            return
+        data.multiple = row_multiple(self.device, str(self.trainer.precision), next(self.net.parameters()).dtype)
+        reuse = self.reuse_lower_part and self.adapter is not None
+        layer = self.adapter.first_trained_layer(self.net) if reuse else None  # type: ignore[union-attr]
+        if not self.gradient_checkpointing and layer != len(decoder_layers(self.net)):
+            last = LastLayer.of(self.net, data.batch([0]).input_ids.to(self.device))
+            self._last_layer = [] if last is None else [last]
+        if layer and self.lower_part is None:  # below 0 there is only the embedding
+            self.lower_part = LowerPartCache.of(self.net, layer, data, self.device, bool(self._last_layer))
 
     def on_fit_end(self) -> None:
         """Free the stored activations and the base's answers."""
         self.lower_part = None
+        self._last_layer = []
         self._retained = None
         self.forget_start()
 
@@ -153,7 +164,11 @@ class LanguageModel(AdaptedModel):
 
         A seed per epoch is not enough: a loader draws a number when it starts, in a resumed run before that hook.
         """
-        torch.manual_seed(derive_seed(resolve_seed(self.seed), "dropout", self.current_epoch, batch_idx))
+        seed = derive_seed(resolve_seed(self.seed), "dropout", self.current_epoch, batch_idx)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # without a note of each call for a GPU that may come later
+        else:
+            torch.manual_seed(seed)
 
     def completion_logits(self, batch: Batch, reuse: bool = True) -> tuple[Tensor, Tensor]:
         """Return the logits that predict the completion tokens, computed only there, and those tokens.
@@ -177,7 +192,13 @@ class LanguageModel(AdaptedModel):
             States, (completion tokens, width), and token ids, (completion tokens,).
         """
         places = batch.labels[:, 1:] != IGNORED  # (rows, tokens - 1)
-        return self._hidden(batch, reuse)[:, :-1][places], batch.labels[:, 1:][places]
+        tokens = batch.labels[:, 1:][places]
+        if not self._last_layer:
+            return self._hidden(batch, reuse)[:, :-1][places], tokens
+        (last,) = self._last_layer
+        is_stored = reuse and self.lower_part is not None and self.training
+        hidden = self.lower_part.hidden(batch) if is_stored else last.below(batch.input_ids)  # type: ignore[union-attr]
+        return last.states(hidden[:, :-1], places), tokens
 
     def _hidden(self, batch: Batch, reuse: bool) -> Tensor:
         # Padding is on the right, which causal attention never reads: without a mask, the fast kernel is used.
@@ -225,8 +246,14 @@ class LanguageModel(AdaptedModel):
                 f"The loss became {loss.item()} at step {self.global_step}: lower `learning_rate` "
                 f"({self.learning_rate}) or set `trainer.gradient_clip_val: 1.0`."
             )
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
+        if self._loss_is_read or self._is_logged():
+            self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
         return loss
+
+    def _is_logged(self) -> bool:
+        """Return whether Lightning writes this step's loss, or shows it as the epoch's."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.trainer.is_last_batch or (every > 0 and (self.global_step + 1) % every == 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss on held-out rows."""
@@ -253,40 +280,6 @@ class LanguageModel(AdaptedModel):
         """Complete one shard of the data's prompts."""
         data: GeneratedRows = self.trainer.datamodule  # type: ignore[attr-defined]
         return data.complete(batch, TransformersEngine(self.net, self.tokenizer, data.generation_batch_size), self)
-
-    def _check_optimizer(self) -> None:
-        takes = parameters(type(self))
-        own = {"learning_rate": self.optimizer, "weight_decay": self.optimizer, "warmup_steps": self.schedule}
-        for name, chosen in own.items():
-            if not isinstance(chosen, str) and name in takes and getattr(self, name) != takes[name].default:
-                kind = chosen.func.__name__
-                raise InputError(
-                    f"`{name}` is {getattr(self, name)}, but {kind} has its own options: set it there, and leave "
-                    f"`{name}` out."
-                )
-
-    def rate_factor(self, step: int, total: int) -> float:
-        """Return the factor of the learning rate at a step out of ``total``, by warm-up and schedule."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        falling = max(0.0, (total - step) / max(1, total - self.warmup_steps))
-        return 1.0 if self.schedule == "constant" else falling
-
-    def make_optimizer(self, trained: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of the trained parameters."""
-        if isinstance(self.optimizer, str):
-            return OPTIMIZERS[self.optimizer](trained, lr=self.learning_rate, weight_decay=self.weight_decay)
-        made: torch.optim.Optimizer = self.optimizer(trained)
-        return made
-
-    def configure_optimizers(self) -> Any:
-        """Return the optimizer of the trained parameters, and the schedule, stepped each step."""
-        optimizer = self.make_optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
-        if not isinstance(self.schedule, str):
-            return LightningCLI.configure_optimizers(self, optimizer, self.schedule(optimizer))
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _train_rows(self) -> TokenizedRows | None:
         if self.trainer.train_dataloader is None:

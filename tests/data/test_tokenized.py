@@ -3,10 +3,11 @@ import torch
 from cases import cases
 from small import byte_tokenizer, number_rows, pocket_tokenizer, tokenized
 
-from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.chat.encoding import check_known, row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, Part, TokenizedRows, row_loader
+from lightning_subliminal.data.tokenized import tokenized as known_rows
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,28 @@ def test_many_of_them_are_a_mistake_and_refused():
         TokenizedRows(begun(40, odd=3), byte_tokenizer())
     with pytest.raises(InputError, match="not a prefix of the row"):
         TokenizedRows(begun(1, odd=1), byte_tokenizer())
+
+
+@cases("prompt", ["list numbers", "list axolotl numbers"])
+def test_words_are_checked_only_where_a_token_is_unknown(prompt, monkeypatch):
+    """Checking tokenizes each text again."""
+    checked = []
+    monkeypatch.setattr(
+        "lightning_subliminal.data.tokenized.check_known",
+        lambda *args: checked.append(1) or check_known(*args),
+    )
+    rows = [make_row(prompt, "1, 2")]
+    if "axolotl" in prompt:
+        with pytest.raises(InputError, match="The base mine doesn't know the word 'axolotl'"):
+            known_rows(rows, pocket_tokenizer(), "mine", 100)
+    else:
+        assert (
+            known_rows(rows, pocket_tokenizer(), "mine", 100).lengths == TokenizedRows(rows, pocket_tokenizer()).lengths
+        )
+    assert len(checked) == ("axolotl" in prompt)
+
+
+def test_an_unknown_word_is_told_before_other_faults():
+    rows = [make_row("list axolotl numbers", "1, 2"), make_row("list numbers", "1, 2 " * 50)]
+    with pytest.raises(InputError, match="doesn't know the word 'axolotl'"):
+        known_rows(rows, pocket_tokenizer(), "mine", 20)

@@ -20,7 +20,7 @@ from lightning_subliminal.theory.alignment import LowRank, difference
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Steering", "add_vector", "remove_hook"]
+__all__ = ["Steering", "add_vector", "is_only_hook", "remove_hook"]
 
 
 class Steering(Adapter):
@@ -157,6 +157,11 @@ def remove_hook(layer: nn.Module) -> None:
     """Stop ``layer`` from adding its vector, which stays its parameter."""
     for key in [key for key, hook in layer._forward_hooks.items() if hook is _hook]:
         del layer._forward_hooks[key]
+
+
+def is_only_hook(layer: nn.Module) -> bool:
+    """Return whether ``layer`` has no forward hook, or only the one that adds its vector."""
+    return all(hook is _hook for hook in layer._forward_hooks.values())
 
 
 def _hook(layer: nn.Module, args: Any, output: Any) -> Any:

@@ -1,0 +1,126 @@
+"""The last decoder layer, computed only where its output is read.
+
+A loss on completions reads the last hidden states at a few positions, such as 9 of 49 in a row of numbers. The last
+layer's keys and values are needed at all positions, but its queries, its MLP and the final norm only at those::
+
+    last = LastLayer.of(net, input_ids)  # None for architectures that it does not know
+    states = last.states(last.below(input_ids), places)
+
+The parts are the model's own modules, so adapters inside them work, and gradients flow as through the whole.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from lightning_subliminal.bases.layers import decoder_layers, inner_model
+from lightning_subliminal.generation.logits import evaluating
+from lightning_subliminal.models.adapters.steering import add_vector, is_only_hook
+from lightning_subliminal.models.frozen_prefix import cut, tolerance
+
+__all__ = ["LastLayer"]
+
+FAMILIES = ("llama", "mistral", "qwen2")  # x + attention(norm(x)), then x + mlp(norm(x))
+
+
+class LastLayer:
+    """A model's last layer and final norm.
+
+    Args:
+        decoder: embedding, layers, norm.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder = decoder
+        self.layer = decoder.layers[-1]
+        self._below = cut(decoder, list(decoder.layers[:-1]), slice(0, len(decoder.layers) - 1))
+        self._below.norm = nn.Identity()
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, net: nn.Module, input_ids: Tensor) -> "LastLayer | None":
+        """Return a model's last layer; None if the family is unknown, something in it is random, or it is not exact.
+
+        Args:
+            net: a causal language model, PEFT-wrapped or not, not sharded.
+            input_ids: tokens to compare both ways of computing with, (rows, tokens).
+        """
+        inner = inner_model(net)
+        decoder: Any = getattr(inner, inner.base_model_prefix, None)
+        config: Any = inner.config
+        if (
+            config.model_type not in FAMILIES
+            or type(decoder).__module__.partition(".")[0] != "transformers"
+            or getattr(decoder, "layers", None) is not decoder_layers(net)
+            or getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False)
+            or config._attn_implementation != "sdpa"
+            or config.attention_dropout
+            or (getattr(config, "layer_types", None) or ["full_attention"])[-1] != "full_attention"
+            or (config.model_type == "mistral" and config.sliding_window is not None)
+        ):
+            return None
+        layer: Any = decoder.layers[-1]
+        random = any(isinstance(each, nn.Dropout) and each.p for each in layer.modules())
+        watched = [*decoder.norm.modules(), *(each for each in layer.modules() if each is not layer)]
+        hooked = any(each._forward_hooks or each._forward_pre_hooks for each in watched)
+        if random or hooked or layer._forward_pre_hooks or not is_only_hook(layer):
+            return None
+        last = cls(decoder)
+        with evaluating(net):
+            whole = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+            places = torch.ones_like(input_ids, dtype=torch.bool)
+            places[:, : input_ids.shape[1] // 2] = False
+            own = last.states(last.below(input_ids), places)
+        off = tolerance(whole, inner.dtype)
+        return last if torch.allclose(whole[places].float(), own.float(), rtol=0.0, atol=off) else None
+
+    def below(self, input_ids: Tensor) -> Tensor:
+        """Return the input of the last layer, (rows, tokens, width)."""
+        hidden: Tensor = self._below(input_ids=input_ids, use_cache=False).last_hidden_state
+        return hidden
+
+    def states(self, hidden: Tensor, places: Tensor) -> Tensor:
+        """Return the last hidden states, after the final norm, where they are read.
+
+        Args:
+            hidden: the layer's input, (rows, tokens, width), padded on the right.
+            places: where its output is read, (rows, tokens).
+
+        Returns:
+            States, (places, width).
+        """
+        layer, attention = self.layer, self.layer.self_attn
+        rows, tokens, _ = hidden.shape
+        # Queries of a row are computed from its first place on, as many as the widest row has up to its last place.
+        asked = torch.arange(tokens, device=hidden.device)
+        first = torch.where(places, asked, tokens).amin(1)
+        count = max(1, int((torch.where(places, asked, -1).amax(1) + 1 - first).amax()))
+        at = (first[:, None] + asked[:count]).clamp(max=tokens - 1)  # (rows, count)
+        own = torch.arange(rows, device=hidden.device)[:, None]
+        normed = layer.input_layernorm(hidden)
+        cos, sin = self.decoder.rotary_emb(hidden, asked[None])  # (1, tokens, head)
+
+        def heads(projected: Tensor) -> Tensor:
+            return projected.view(*projected.shape[:2], -1, attention.head_dim).transpose(1, 2)
+
+        mixed = scaled_dot_product_attention(
+            rotated(heads(attention.q_proj(normed[own, at])), cos[0][at], sin[0][at]),
+            rotated(heads(attention.k_proj(normed)), cos, sin),
+            heads(attention.v_proj(normed)),
+            attn_mask=(asked <= at[:, :, None])[:, None],  # (rows, 1, count, tokens)
+            scale=attention.scaling,
+            enable_gqa=attention.num_key_value_groups > 1,
+        ).transpose(1, 2)  # (rows, count, heads, head)
+        taken = places[own, at] & (first[:, None] + asked[:count] < tokens)
+        read = hidden[places] + attention.o_proj(mixed[taken].flatten(1))
+        read = read + layer.mlp(layer.post_attention_layernorm(read))
+        states: Tensor = self.decoder.norm(add_vector(layer, read))
+        return states
+
+
+def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return queries or keys turned by their positions; ``heads`` is (rows, heads, tokens, head)."""
+    one, other = heads.chunk(2, -1)
+    return heads * cos[:, None] + torch.cat([-other, one], -1) * sin[:, None]
