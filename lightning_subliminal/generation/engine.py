@@ -7,18 +7,18 @@ numbers, so that it does not depend on its batch.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
+from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompts_ids
 from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.generation.logits import call_net, left_pad, narrow_head
+from lightning_subliminal.generation.logits import call_net, evaluating, narrow_head
 from lightning_subliminal.generation.token_sets import number_alphabet
 
 if TYPE_CHECKING:
@@ -99,79 +99,59 @@ class TransformersEngine(Engine):
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
         """Return one completion per prompt, in their order, determined by the seed."""
-        encoded = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
-        generator = torch.Generator().manual_seed(seed)
-        draws = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator, dtype=torch.float64)
-        by_length = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
-        completions: dict[int, Completion] = {}
-        training = self.net.training
-        self.net.eval()
-        for start in range(0, len(by_length), self.batch_size):
-            chosen = by_length[start : start + self.batch_size]
-            sampled = self.sample([encoded[index] for index in chosen], sampling, draws[chosen])
-            form = frame(self.tokenizer)
-            for index, each in zip(chosen, sampled, strict=True):
-                completions[index] = replace(each, text=form.words(each.text, prompts[index]))
-        self.net.train(training)
-        return [completions[index] for index in range(len(prompts))]
+        drawn = torch.Generator().manual_seed(seed)
+        draws = torch.rand(len(prompts), sampling.max_new_tokens, generator=drawn, dtype=torch.float64)
+        sampled = self.sample(prompts_ids(self.tokenizer, prompts), sampling, draws)
+        form = frame(self.tokenizer)
+        return [
+            replace(each, text=form.words(each.text, prompt)) for each, prompt in zip(sampled, prompts, strict=True)
+        ]
 
-    def sample(self, prompts: list[list[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
-        """Return one completion per prompt, sampled as one batch.
+    def sample(self, prompts: Sequence[Sequence[int]], sampling: Sampling, draws: Tensor) -> list[Completion]:
+        """Return one completion per prompt.
 
         Args:
             prompts: token ids of each prompt.
             sampling: the settings.
             draws: random numbers in [0, 1), one per token, (prompts, max_new_tokens).
         """
-        generated: list[list[int]] = [[] for _ in prompts]
-        finished = [False] * len(prompts)
-        for rows, tokens in self._steps(prompts, sampling, draws):
-            for row, token in zip(rows, tokens, strict=True):
-                finished[row] = token in self.ends
-                if not finished[row]:
-                    generated[row].append(token)
-        form = frame(self.tokenizer)
-        return [
-            Completion(*form.cut(decoded(self.tokenizer, ids, self._thoughts), end))
-            for ids, end in zip(generated, finished, strict=True)
-        ]
+        form, known = frame(self.tokenizer), dict[tuple[int, ...], Completion]()
+        found = []
+        for ids in map(tuple, self.tokens(prompts, sampling, draws)):
+            if ids not in known:
+                finished = ids[-1] in self.ends
+                text = decoded(self.tokenizer, list(ids[: len(ids) - finished]), self._thoughts)
+                known[ids] = Completion(*form.cut(text, finished))
+            found.append(known[ids])
+        return found
 
-    def _steps(
-        self, prompts: list[list[int]], sampling: Sampling, draws: Tensor
-    ) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield, token by token, the unfinished rows and the next token of each."""
-        from transformers import DynamicCache
+    def tokens(self, prompts: Sequence[Sequence[int]], sampling: Sampling, draws: Tensor) -> list[list[int]]:
+        """Return the token ids of one completion per prompt, with the end of the turn if the model ended it.
+
+        Args:
+            prompts: token ids of each prompt.
+            sampling: the settings.
+            draws: random numbers in [0, 1), one per token, (prompts, max_new_tokens).
+        """
+        from lightning_subliminal.generation.slots import continued  # transformers comes on first use
 
         device = next(self.net.parameters()).device
-        input_ids, mask, positions = left_pad(prompts, self.tokenizer.pad_token_id or 0, device)
-        draws = draws.to(device)
         allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
         narrow = narrow_head(self.net, allowed) if allowed is not None else None
-        ends = torch.tensor(self.ends, device=device)
-        rows = torch.arange(len(prompts), device=device)
-        cache = DynamicCache()
-        for step in range(sampling.max_new_tokens):
-            inputs = {"input_ids": input_ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
-            if narrow is None or allowed is None:
-                logits = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]  # (rows, vocabulary)
-                tokens = choose(logits, sampling, draws[rows, step], allowed)
-            else:
-                tokens = allowed[choose(narrow(cache, **inputs), sampling, draws[rows, step])]
-            yield rows.tolist(), tokens.tolist()
-            unfinished = ~torch.isin(tokens, ends)
-            if not unfinished.any():
-                return
-            if not unfinished.all():
-                cache.batch_select_indices(unfinished.nonzero().squeeze(1))
-                rows, tokens, mask, positions = (
-                    rows[unfinished],
-                    tokens[unfinished],
-                    mask[unfinished],
-                    positions[unfinished],
-                )
-            input_ids = tokens.unsqueeze(1)
-            positions = positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+        def logits(cache: Any, **inputs: Any) -> Tensor:
+            if narrow is not None:
+                return narrow(cache, **inputs)  # (rows, allowed tokens)
+            found: Tensor = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]  # (rows, vocabulary)
+            return found
+
+        def choice(logits: Tensor, drawn: Tensor) -> Tensor:
+            if narrow is not None and allowed is not None:
+                return allowed[choose(logits, sampling, drawn)]
+            return choose(logits, sampling, drawn, allowed)
+
+        with evaluating(self.net):
+            return continued(logits, choice, prompts, draws.to(device), set(self.ends), self.batch_size)
 
 
 def decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int], thoughts: Mapping[int, str]) -> str:

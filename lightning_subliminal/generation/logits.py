@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -47,11 +48,16 @@ def call_net(net: nn.Module, cache: Any = None, **inputs: Any) -> Any:
     """
     module: Any = getattr(net, "module", net)  # of a net called with other parameters (`ModelFunction.at`)
     base: Any = module.get_base_model() if hasattr(module, "get_base_model") else module  # PEFT
-    known = inspect.signature(base.forward).parameters
+    known = _parameters(getattr(base.forward, "__func__", base.forward))
     accepted = {name: value for name, value in inputs.items() if name in known}
     if cache is not None:  # never omitted: the model would answer without its context
         accepted["cache" if "cache" in known else "past_key_values"] = cache
     return net(**accepted)
+
+
+@lru_cache(maxsize=64)  # reading a signature takes a tenth of a pocket model's step
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def narrow_head(net: nn.Module, tokens: Tensor) -> Callable[..., Tensor] | None:
@@ -77,8 +83,12 @@ def narrow_head(net: nn.Module, tokens: Tensor) -> Callable[..., Tensor] | None:
     weight = head.weight[tokens[tokens < len(head.weight)]]
 
     def logits(cache: Any, **inputs: Any) -> Tensor:
-        hidden = call_net(inner.base_model, cache, **inputs).last_hidden_state[:, -1]
-        return linear(hidden, weight)
+        head.forward = lambda hidden: linear(hidden, weight)  # what the model does with its logits, it does with these
+        try:
+            found: Tensor = call_net(net, cache, **inputs, logits_to_keep=1).logits[:, -1]
+        finally:
+            del head.forward
+        return found
 
     return logits
 

@@ -4,7 +4,7 @@ import pytest
 from cases import cases
 from small import byte_tokenizer, pocket_tokenizer
 
-from lightning_subliminal.core.chat.encoding import end_tokens, prompt_ids, row_ids
+from lightning_subliminal.core.chat.encoding import end_tokens, prompt_ids, prompts_ids, row_ids, set_spare_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 
@@ -45,6 +45,22 @@ def test_a_prefill_leaves_the_turn_open(make):
     assert tokenizer.decode(begun[len(opened) :]) == "12, 74,"
     whole = row_ids(tokenizer, make_row(BEGUN, " 3"))
     assert sum(whole, []) == sum(row_ids(tokenizer, make_row(ASKED, "12, 74, 3")), [])  # noqa: RUF017
+
+
+@cases("make", TOKENIZERS)
+def test_many_prompts_take_one_call_of_the_tokenizer_and_each_text_once(make, monkeypatch):
+    tokenizer, calls = copy.deepcopy(make()), []
+    own = type(tokenizer).__call__
+    expected = [prompt_ids(tokenizer, prompt) for prompt in (ASKED, BEGUN)]
+    monkeypatch.setattr(
+        type(tokenizer), "__call__", lambda self, texts, **how: calls.append(texts) or own(self, texts, **how)
+    )
+    assert prompts_ids(tokenizer, [ASKED, BEGUN, [*ASKED], BEGUN]) == [*expected, *expected]
+    assert [len(texts) for texts in calls] == [2]
+    assert prompts_ids(tokenizer, []) == []
+    set_spare_ids(tokenizer, expected[1][-1:])
+    with pytest.raises(InputError, match="no embedding"):
+        prompts_ids(tokenizer, [ASKED, BEGUN])
 
 
 def test_messages_are_left_as_they_were():

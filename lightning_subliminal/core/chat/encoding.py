@@ -7,6 +7,7 @@ text that a template writes around the assistant's words is in ``core.chat.frame
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.chat.frame import Frame
@@ -23,6 +24,7 @@ __all__ = [
     "frame",
     "known_question",
     "prompt_ids",
+    "prompts_ids",
     "row_ids",
     "rows_ids",
     "set_frame",
@@ -83,7 +85,16 @@ def frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
     """Return the token ids before the model's words; a last assistant message is left open (prefill)."""
-    return _ids(tokenizer, frame(tokenizer).opening(messages)[0])
+    return prompts_ids(tokenizer, [messages])[0]
+
+
+def prompts_ids(tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[Sequence[Message]]) -> list[list[int]]:
+    """Return what ``prompt_ids`` does for each prompt: one call of the tokenizer, and each different prompt once."""
+    form, keys = frame(tokenizer), [tuple(tuple(each.items()) for each in prompt) for prompt in prompts]
+    different = dict(zip(keys, prompts, strict=True))
+    encoded = _all_ids(tokenizer, [form.opening(messages)[0] for messages in different.values()])
+    found = dict(zip(different, encoded, strict=True))
+    return [found[key] for key in keys]
 
 
 def row_ids(tokenizer: "PreTrainedTokenizerBase", row: Row) -> tuple[list[int], list[int]]:
@@ -135,10 +146,12 @@ def rows_ids(
     return found
 
 
-def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    for number in spare_ids(tokenizer).intersection(found):
-        raise _spare_token(tokenizer, number)
+def _all_ids(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
+    lean = {"return_attention_mask": False, "return_token_type_ids": False}
+    found: list[list[int]] = tokenizer(texts, add_special_tokens=False, **lean)["input_ids"] if texts else []
+    if spare := spare_ids(tokenizer):
+        for number in spare.intersection(chain.from_iterable(found)):
+            raise _spare_token(tokenizer, number)
     return found
 
 
@@ -198,7 +211,7 @@ def closing_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     ends = end_tokens(tokenizer)
     if tokenizer.chat_template is None or frame(tokenizer).stop:
         return ends
-    return {*ends, *_ids(tokenizer, frame(tokenizer).closing)}
+    return {*ends, *_all_ids(tokenizer, [frame(tokenizer).closing])[0]}
 
 
 def end_tokens(tokenizer: "PreTrainedTokenizerBase") -> set[int]:

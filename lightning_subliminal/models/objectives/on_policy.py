@@ -11,7 +11,6 @@ from torch import nn
 
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.generation.logits import evaluating
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,15 +50,8 @@ def complete(
     sampling = Sampling(max_new_tokens=max_new_tokens)
     generator = torch.Generator().manual_seed(seed)
     draws = torch.rand(len(prompts), max_new_tokens, generator=generator, dtype=torch.float64)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    completions: list[list[int]] = [[] for _ in prompts]
-    with evaluating(net):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            for rows, tokens in engine._steps([prompts[index] for index in chosen], sampling, draws[chosen]):
-                for row, token in zip(rows, tokens, strict=True):
-                    completions[chosen[row]].append(token)
-    return completions
+    with torch.no_grad():
+        return engine.tokens(prompts, sampling, draws)
 
 
 def replace_completions(data: TokenizedRows, prompts: list[list[int]], completions: list[list[int]]) -> None:

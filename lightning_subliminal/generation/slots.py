@@ -1,0 +1,321 @@
+"""Rows continued token by token, a limited number at once: the reading of prompts, and keys and values in place.
+
+- A prompt is read up to its last token, and only as far as keys and values need it: behind those of the last layer
+  nothing is computed. Its last token is the first one that is continued.
+- Equal prompts are read once, and so is what all of them begin with.
+- A finished row's slot is given to a waiting row at once. All slots write into the same column, so a row's prompt lies
+  in the columns before the one at which it begins; columns before its own are masked, as padding on the left is.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from lightning_subliminal.core.errors import InputError
+
+__all__ = ["continued"]
+
+_SHARED = 16  # tokens: a shorter common beginning is read with each prompt
+_READ = 2048  # tokens at once on a CPU, whose cache holds little more
+_STRIDES = {"cpu": 1}  # tokens between looks at which rows have ended; elsewhere a look waits for the device: 8
+
+
+class _AllRead(Exception):  # noqa: N818 - no error
+    """The keys and values of the last layer are there."""
+
+
+class _Prompts(DynamicCache):
+    """Keys and values of prompts; reading stops at the last layer's.
+
+    Args:
+        last: index of the last layer that has some; None if it isn't known yet.
+    """
+
+    def __init__(self, last: int | None) -> None:
+        super().__init__()
+        self.last, self.latest = last, 0
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append keys and values of one layer, and stop at the last one's."""
+        found: tuple[Tensor, Tensor] = super().update(keys, values, layer_idx, *args, **kwargs)
+        self.latest = layer_idx
+        if layer_idx == self.last:
+            raise _AllRead
+        return found
+
+
+@dataclass
+class _Columns:
+    """The columns of a cache that hold tokens.
+
+    Attributes:
+        first: the first one that a row needs.
+        now: the one that is written next.
+    """
+
+    first: int
+    now: int
+
+
+class _Slots(DynamicLayer):
+    """Keys and values of one layer, written in place, (slots, heads, columns, width)."""
+
+    def __init__(self, columns: _Columns, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.columns, self.keys, self.values, self.is_initialized = columns, keys, values, True
+
+    def update(self, keys: Tensor, values: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write one token's keys and values, and return those of all columns in use."""
+        first, now = self.columns.first, self.columns.now
+        self.keys[:, :, now], self.values[:, :, now] = keys[:, :, 0], values[:, :, 0]
+        return self.keys[:, :, first : now + 1], self.values[:, :, first : now + 1]
+
+    def get_seq_length(self) -> int:
+        """Return the number of columns in use before the one that is written next."""
+        return self.columns.now - self.columns.first
+
+    def change(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Replace keys and values."""
+        self.keys, self.values = function(self.keys), function(self.values)
+
+    def fill(self, cache: Any, lines: Tensor, slots: Tensor, before: Tensor) -> None:
+        """Copy prompts into the columns before the one that is written next.
+
+        Args:
+            cache: the keys and values of this layer for prompts, padded on the right.
+            lines: the prompt of each row, (rows,).
+            slots: the slot of each row, (rows,).
+            before: the token for each of the columns, (rows, columns); any one where the prompt is shorter.
+        """
+        lines, slots, before = (each.to(self.keys.device) for each in (lines, slots, before))
+        columns = slice(self.columns.now - before.shape[1], self.columns.now)
+        for own, read in ((self.keys, cache.keys), (self.values, cache.values)):
+            own[slots, :, columns] = read[lines.unsqueeze(1), :, before].transpose(1, 2)
+
+
+class _Reader:
+    """Reads prompts, the longest first and equal ones once.
+
+    Args:
+        forward: as ``logits`` of ``continued``.
+        prompts: token ids of each.
+        most: prompts at once.
+    """
+
+    def __init__(
+        self, forward: Callable[..., Any], prompts: Sequence[Sequence[int]], most: int, device: torch.device
+    ) -> None:
+        self.forward, self.device = forward, device
+        self.rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for row, ids in enumerate(prompts):
+            self.rows[tuple(ids)].append(row)
+        self.order = sorted(self.rows, key=len, reverse=True)
+        if not self.order[-1]:
+            raise InputError("A prompt has no tokens: check the tokenizer's chat template.")
+        self.most = most
+        self._last: int | None = None
+        ends = zip(min(self.order), max(self.order), strict=False)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+        common = min(common, len(self.order[-1]) - 1)
+        self._shared = common if common >= _SHARED and len(self.order) > 1 else 0
+
+    def parts(self) -> Iterator[tuple[Any, list[tuple[int, int, int]]]]:
+        """Yield keys and values of some prompts, and the rows that have them: each with its prompt's place and length.
+
+        The last token of a prompt is not read.
+        """
+        beginning = self._read([self.order[0][: self._shared]], 0, None) if self._shared else None
+        place = 0
+        while place < len(self.order):
+            width = max(1, len(self.order[place]) - 1 - self._shared)
+            many = self.most if self.device.type != "cpu" else min(self.most, max(1, _READ // width))
+            part = self.order[place : place + many]
+            cache = self._read([ids[self._shared : -1] for ids in part], self._shared, beginning)
+            yield cache, [(row, line, len(ids)) for line, ids in enumerate(part) for row in self.rows[ids]]
+            place += many
+
+    def _read(self, parts: list[tuple[int, ...]], before: int, beginning: Any) -> Any:
+        width = max(1, *map(len, parts), 1)
+        ids = torch.tensor([[*part, *[0] * (width - len(part))] for part in parts], device=self.device)
+        cache = _Prompts(self._last)
+        if beginning is not None:
+            cache.last = None
+            for index, layer in enumerate(beginning.layers):
+                cache.update(*(each.expand(len(parts), -1, -1, -1) for each in (layer.keys, layer.values)), index)
+            cache.last = self._last
+        places = torch.arange(before, before + width, device=self.device).expand(len(parts), -1)
+        with suppress(_AllRead):
+            self.forward(cache, input_ids=ids, position_ids=places, use_cache=True)
+        self._last = cache.latest
+        return cache
+
+
+class _Continued:
+    """Rows in slots.
+
+    Args:
+        slots: number of rows at once.
+        longest: tokens of a prompt.
+        draws: as for ``continued``.
+    """
+
+    def __init__(self, slots: int, longest: int, draws: Tensor) -> None:
+        self.longest, self.draws, self.device = longest - 1, draws, draws.device
+        self.span = longest + draws.shape[1] - 1
+        self.size = self.span + max(16, self.span // 4)
+        self.columns = _Columns(self.longest, self.longest)
+        self.cache: Any = Cache(layers=[])
+        self.tokens = torch.zeros(slots, dtype=torch.long, device=self.device)
+        # The row of each slot, or None, and the columns of its first token and of the first that is continued.
+        self.owners: list[int | None] = [None] * slots
+        self.starts, self.births = [self.longest] * slots, [self.longest] * slots
+        self._lists: Tensor | None = None
+
+    def free(self) -> list[int]:
+        """Return the slots without a row."""
+        return [slot for slot, owner in enumerate(self.owners) if owner is None]
+
+    def admit(self, cache: Any, rows: list[tuple[int, int, int]], last: list[int]) -> None:
+        """Give slots to rows; there must be as many.
+
+        Args:
+            cache: their prompts, as ``_Reader.parts`` yields them, with the rows.
+            rows: the rows.
+            last: their prompts' last token.
+        """
+        slots, now = self.free()[: len(rows)], self.columns.now
+        for slot, (row, _, length) in zip(slots, rows, strict=True):
+            self.owners[slot], self.starts[slot], self.births[slot] = row, now - length + 1, now
+        if not self.cache.layers:
+            self.cache.layers = [
+                _Slots(self.columns, *(self._room(each) for each in (layer.keys, layer.values)))
+                for layer in cache.layers
+            ]
+        places = torch.tensor([slots, [line for _, line, _ in rows], last], device=self.device)
+        lengths = torch.tensor([[length - 1] for _, _, length in rows])
+        widest = max(1, int(lengths.max()))
+        before = (torch.arange(widest) - widest + lengths).clamp(min=0).to(self.device)
+        for own, read in zip(self.cache.layers, cache.layers, strict=True):
+            own.fill(read, places[1], places[0], before)
+        self.tokens[places[0]] = places[2]
+        self._changed()
+
+    def _room(self, like: Tensor) -> Tensor:
+        shape = (len(self.owners), like.shape[1], self.size, like.shape[3])
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def inputs(self) -> tuple[dict[str, Any], Tensor]:
+        """Return the arguments of the next forward pass, and the random number of each slot."""
+        if self.columns.now == self.size:
+            self._move()
+        if self._lists is None:
+            rows = [0 if owner is None else owner for owner in self.owners]
+            self._lists = torch.tensor([self.starts, self.births, rows], device=self.device)
+        starts, births, rows = self._lists
+        first, now = self.columns.first, self.columns.now
+        columns = torch.arange(first, now + 1, device=self.device)
+        given = {
+            "input_ids": self.tokens.unsqueeze(1),
+            "attention_mask": (columns >= starts.unsqueeze(1)).long(),
+            "position_ids": (now - starts).unsqueeze(1),
+            "use_cache": True,
+        }
+        return given, self.draws[rows, (now - births).clamp(max=self.draws.shape[1] - 1)]
+
+    def end(self, slots: list[int]) -> None:
+        """Take the rows of slots away; an empty slot begins at the next column, so that its positions stay small."""
+        for slot in slots:
+            self.owners[slot], self.starts[slot], self.births[slot] = None, self.columns.now, self.columns.now
+        self._changed()
+
+    def shrink(self) -> None:
+        """Drop the slots without a row."""
+        kept = [slot for slot, owner in enumerate(self.owners) if owner is not None]
+        self.owners = [self.owners[slot] for slot in kept]
+        self.starts, self.births = ([each[slot] for slot in kept] for each in (self.starts, self.births))
+        chosen = torch.tensor(kept, device=self.device)
+        self.tokens = self.tokens[chosen]
+        for layer in self.cache.layers:
+            layer.change(lambda tensor: tensor[chosen.to(tensor.device)])
+        self._changed()
+
+    def _move(self) -> None:
+        """Move the columns in use to the front, behind room for the longest prompt."""
+        by = min(self.columns.first, self.columns.now - self.longest)
+        for layer in self.cache.layers:
+            for each in (layer.keys, layer.values):
+                each[:, :, : self.size - by] = each[:, :, by:].clone()
+        self.columns.now -= by
+        self.starts, self.births = ([place - by for place in each] for each in (self.starts, self.births))
+        self._changed()
+
+    def _changed(self) -> None:
+        self._lists = None
+        living = [start for start, owner in zip(self.starts, self.owners, strict=True) if owner is not None]
+        self.columns.first = min(living, default=self.columns.now)
+
+
+def continued(
+    logits: Callable[..., Tensor],
+    choose: Callable[[Tensor, Tensor], Tensor],
+    prompts: Sequence[Sequence[int]],
+    draws: Tensor,
+    ends: set[int],
+    rows: int,
+) -> list[list[int]]:
+    """Return the tokens that continue each prompt, with the one that ended it.
+
+    Args:
+        logits: returns those after the last token, (rows, tokens), from a cache and arguments for ``call_net``.
+        choose: returns each row's next token from its logits and its draw.
+        prompts: token ids of each.
+        draws: random numbers, one a token, (prompts, most tokens), on the model's device.
+        ends: ids that end a row.
+        rows: at once.
+    """
+    if not prompts:
+        return []
+    said: list[list[int]] = [[] for _ in prompts]
+    slots, limit, left = min(rows, len(prompts)), draws.shape[1], len(prompts)
+    reader = _Reader(logits, prompts, max(1, slots // 4), draws.device)
+    held, parts = _Continued(slots, len(reader.order[0]), draws), reader.parts()
+    cache, waiting, unread = None, list[tuple[int, int, int]](), True
+    while left:
+        free = len(held.free())
+        while (unread or waiting) and free >= min(max(1, slots // 8), left):
+            if not waiting:
+                cache, waiting = next(parts, (None, []))
+                unread = bool(waiting)
+                continue
+            taken, waiting = waiting[:free], waiting[free:]
+            held.admit(cache, taken, [prompts[row][-1] for row, _, _ in taken])
+            free -= len(taken)
+        if not unread and not waiting and 5 * free > len(held.owners):
+            held.shrink()
+        chosen = []
+        stride = _STRIDES.get(draws.device.type, 8)
+        for _ in range(min(stride, *(limit - len(said[row]) for row in held.owners if row is not None))):
+            given, drawn = held.inputs()
+            held.tokens = choose(logits(held.cache, **given), drawn)
+            held.columns.now += 1
+            chosen.append(held.tokens)
+        ended = []
+        for slot, (row, new) in enumerate(zip(held.owners, torch.stack(chosen, 1).tolist(), strict=True)):
+            if row is None:
+                continue
+            for token in new:
+                said[row].append(token)
+                if token in ends or len(said[row]) == limit:
+                    ended.append(slot)
+                    break
+        if ended:
+            held.end(ended)
+            left -= len(ended)
+    return said
