@@ -17,6 +17,7 @@ from lightning_subliminal.cli.table import MODULES, OVERVIEW, OVERVIEW_ALL, TRAI
 from lightning_subliminal.cli.verb import Group
 from lightning_subliminal.cli.words import unknown
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.later import import_later
 from lightning_subliminal.core.safe_output import clean_output, shorten
 from lightning_subliminal.core.threads import choosing_threads
 
@@ -36,6 +37,7 @@ def main(args: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if args is None else args)
     wants_traceback = "--traceback" in words or os.environ.get("LIGHTNING_SUBLIMINAL_TRACEBACK", "0") not in ("", "0")
     words = [word for word in words if word != "--traceback"]
+    import_later()
     old_handler = signal.getsignal(signal.SIGINT)
     with clean_output(), warnings.catch_warnings(), choosing_threads():
         warnings.showwarning = _show_warning

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.cache import holding
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.later import import_later
 from lightning_subliminal.core.safe_output import CleanStream
 
 if TYPE_CHECKING:  # a worker looks after its parent before it imports torch
@@ -196,6 +197,7 @@ def _work(connection: Connection, number: int, bound: int, log: str | None, pare
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
     sys.stdout = sys.stderr = CleanStream(stream)
+    import_later()
     import torch
 
     from lightning_subliminal.core.console import console, hush
