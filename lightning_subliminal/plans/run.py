@@ -1,11 +1,12 @@
 """A plan run from its YAML to its report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.cache import cache_root, note_run, writable_folder
@@ -27,7 +28,8 @@ from lightning_subliminal.plans.execution.progress import (
     short_seeds,
     transfer_table,
 )
-from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
+from lightning_subliminal.plans.execution.receipt import Receipt
+from lightning_subliminal.plans.execution.scheduler import StageGraph, Summary, run_stages
 from lightning_subliminal.plans.plan import Cell, Plan
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.report import record_report, write_report
@@ -49,6 +51,7 @@ def run_plan(
     memory: float | None = None,
     engine: Literal["local", "ray"] = "local",
     dry_run: bool = False,
+    receipt: Receipt | None = None,
 ) -> Path | None:
     """Run a plan: each stage that the cache lacks, then the report.
 
@@ -61,6 +64,7 @@ def run_plan(
         memory: GiB that each may use.
         engine: where stages run.
         dry_run: only show the plan.
+        receipt: to write, so that the same command need not build the plan again.
 
     Returns:
         The report's folder; None after a dry run.
@@ -70,17 +74,20 @@ def run_plan(
         SystemExit: with 1 if a stage failed; the report of the others is written.
     """
     hush()
-    plan = read_plan(config)
-    with bases.remembering():
+    with bases.remembering(), receipt.watching() if receipt is not None else nullcontext():
+        plan = read_plan(config)
         cells = plan_cells(plan, seeds, only)
         graph = StageGraph.of(stage for cell in cells for stage in cell.stages.values())
     used = sorted({cell.seed for cell in cells})
-    say(f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; {counted(graph)}")
+    begins = f"{plan.title}: {len(cells)} cells, seeds {short_seeds(used)}; "
+    say(f"{begins}{counted(graph)}")
     count = workers or auto_workers()
     used_experiments = {cell.experiment for cell in cells}
+    said: list[Any] = []
     for each in plan.experiments:
-        for line in default_notes(each) if each.name in used_experiments else ():
-            say(f"{each.name}: {line}")
+        said += [f"{each.name}: {line}" for line in (default_notes(each) if each.name in used_experiments else ())]
+    for note in said:
+        say(note)
     if dry_run:
         say(plan_tree(cells, graph, count))
         return None
@@ -105,22 +112,35 @@ def run_plan(
     report = report_data(plan, results, missing, stages, used, command)
     write_report(report, cell_table(results, plan.experiments), folder, redraw=False)
     record_report(folder, plan.title, used, _read_stages(graph))
-    for found in report["experiments"]:
-        for warning in found["warnings"]:
-            say(f"WARNING   {found['name']}: {warning}")
-        claimed = any(claim["experiment"] == found["name"] for claim in report["claims"])
-        if found["table"] is not None and not claimed:
-            say(transfer_table(found))
-        for figure in found["figures"]:
-            if figure.get("statistic"):
-                say(f"{found['name']}: {figure['title']}: {figure['statistic']}")
-    if report["claims"]:
-        say(claims_table(report["claims"]))
+    findings = list(_findings(report))
+    for finding in findings:
+        say(finding)
     say(ending(graph, summary))
-    say(f"seeds {short_seeds(used)}; {folder / 'report.html'}")
+    last = f"seeds {short_seeds(used)}; {folder / 'report.html'}"
+    say(last)
     if summary.failed or summary.stopped:
         raise SystemExit(1)
+    if receipt is not None:
+        there = replace(graph, needed={})
+        leaves = {stage.folder for cell in cells for stage in cell.stages.values()}
+        said = [f"{begins}{counted(there)}", *said, *findings, ending(there, Summary()), last]
+        receipt.write(folder, sorted(leaves), said)
     return folder
+
+
+def _findings(report: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the lines and tables that a run prints of its report."""
+    for found in report["experiments"]:
+        for warning in found["warnings"]:
+            yield f"WARNING   {found['name']}: {warning}"
+        claimed = any(claim["experiment"] == found["name"] for claim in report["claims"])
+        if found["table"] is not None and not claimed:
+            yield transfer_table(found)
+        for figure in found["figures"]:
+            if figure.get("statistic"):
+                yield f"{found['name']}: {figure['title']}: {figure['statistic']}"
+    if report["claims"]:
+        yield claims_table(report["claims"])
 
 
 def plan_cells(plan: Plan, seeds: tuple[int, ...] | None = None, only: Sequence[str] = ()) -> list[Cell]:

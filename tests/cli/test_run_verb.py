@@ -74,6 +74,23 @@ def test_again_makes_nothing_and_the_same_report(again, capsys):
         assert one.replace("ran0/small.yaml", "") == other.replace("ran0/small.yaml", "") or "small.yaml" in one
 
 
+def test_what_is_all_there_is_said_without_building_the_plan(again, capsys, monkeypatch):
+    (again / "here").mkdir()
+    monkeypatch.chdir(again / "here")
+    run(again)
+    said = capsys.readouterr().out
+    read = json.loads((again / "again" / "receipt.json").read_text())["files"]
+    assert {str(again / "small.yaml"), str(CONFIGS / "owl_numbers.yaml")} <= set(read)
+    monkeypatch.setattr("lightning_subliminal.plans.run.read_plan", None)
+    run(again)
+    assert capsys.readouterr().out == re.sub(r"; \d+ s\n", "; 0 s\n", said)
+    with pytest.raises(SystemExit):  # it would build the plan
+        run(again, "--only", "same")
+    shutil.rmtree(next((again / "cache" / "measured").iterdir()))
+    with pytest.raises(SystemExit):
+        run(again)
+
+
 def test_a_dry_run_makes_nothing(again, capsys):
     run(again, "--dry-run", "--seeds", "0-1")
     told = capsys.readouterr().out

@@ -37,12 +37,18 @@ def run(
     if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
         raise InputError(f"--workers is {workers!r}: expected a number of at least 1, or auto.")
     from lightning_subliminal.core.config.shipped import find_config
+    from lightning_subliminal.plans.execution.receipt import Receipt
+
+    found = find_config(config, "plan")
+    receipt = Receipt([str(found.absolute()), str(config), seeds, only, engine, memory, str(out)])
+    if not dry_run and receipt.replay():
+        return
     from lightning_subliminal.plans.reading import parse_seeds
     from lightning_subliminal.plans.run import run_plan
 
     chosen = parse_seeds(seeds, "--seeds") if seeds is not None else None
     count = None if workers == "auto" else int(workers)
-    run_plan(find_config(config, "plan"), chosen, only or [], out, count, memory, engine, dry_run)
+    run_plan(found, chosen, only or [], out, count, memory, engine, dry_run, receipt)
 
 
 VERB = Verb(
