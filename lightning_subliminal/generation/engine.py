@@ -8,7 +8,9 @@ numbers, so that it does not depend on its batch.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -133,24 +135,28 @@ class TransformersEngine(Engine):
             sampling: the settings.
             draws: random numbers in [0, 1), one per token, (prompts, max_new_tokens).
         """
+        from lightning_subliminal.generation.direct import direct_forward
         from lightning_subliminal.generation.slots import continued  # transformers comes on first use
 
         device = next(self.net.parameters()).device
         allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
         narrow = narrow_head(self.net, allowed) if allowed is not None else None
-
-        def logits(cache: Any, **inputs: Any) -> Tensor:
-            if narrow is not None:
-                return narrow(cache, **inputs)  # (rows, allowed tokens)
-            found: Tensor = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]  # (rows, vocabulary)
-            return found
+        longest = max(map(len, prompts), default=1) + sampling.max_new_tokens
 
         def choice(logits: Tensor, drawn: Tensor) -> Tensor:
             if narrow is not None and allowed is not None:
-                return allowed[choose(logits, sampling, drawn)]
-            return choose(logits, sampling, drawn, allowed)
+                return allowed[choose(logits, sampling, drawn)]  # (rows, allowed tokens)
+            return choose(logits, sampling, drawn, allowed)  # (rows, vocabulary)
 
-        with evaluating(self.net):
+        with evaluating(self.net), narrow or nullcontext():
+            direct = direct_forward(self.net, longest)
+
+            def logits(cache: Any, **inputs: Any) -> Tensor:
+                if direct is not None:
+                    return direct(cache, **inputs)
+                found: Tensor = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]
+                return found
+
             return continued(logits, choice, prompts, draws.to(device), set(self.ends), self.batch_size)
 
 
@@ -169,9 +175,18 @@ def decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int], thoughts: Mapp
         begun, ended = (decoded(tokenizer, part, thoughts) for part in (ids[:place], ids[place + 1 :]))
         return begun + thoughts[ids[place]] + ended
     text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    if not ids or not _may_begin_with_space(tokenizer, ids[0]):
+        return text
     tokens = tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
     words = "".join(filter(None, tokens))  # a model may have more ids than its tokenizer
     return " " * (len(words) - len(words.lstrip("\u2581"))) + text.lstrip(" ") if words[:1] == "\u2581" else text
+
+
+@lru_cache(maxsize=2**16)
+def _may_begin_with_space(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
+    """Return whether a text that begins with a token may begin with SentencePiece's mark, or with a special token."""
+    written = tokenizer.convert_ids_to_tokens(token)
+    return not written or written[0] == "\u2581" or token in tokenizer.all_special_ids
 
 
 def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | None = None) -> Tensor:

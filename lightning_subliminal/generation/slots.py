@@ -7,48 +7,21 @@
   in the columns before the one at which it begins; columns before its own are masked, as padding on the left is.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer
 
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.generation.reading import Reader
 
 __all__ = ["continued"]
 
-_SHARED = 16  # tokens: a shorter common beginning is read with each prompt
-_READ = 2048  # tokens at once on a CPU, whose cache holds little more
+_ROWS = 128  # at once on a CPU: with more, keys and values leave its cache, and nothing is faster
 _STRIDES = {"cpu": 1}  # tokens between looks at which rows have ended; elsewhere a look waits for the device: 8
-
-
-class _AllRead(Exception):  # noqa: N818 - no error
-    """The keys and values of the last layer are there."""
-
-
-class _Prompts(DynamicCache):
-    """Keys and values of prompts; reading stops at the last layer's.
-
-    Args:
-        last: index of the last layer that has some; None if it isn't known yet.
-    """
-
-    def __init__(self, last: int | None) -> None:
-        super().__init__()
-        self.last, self.latest = last, 0
-
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append keys and values of one layer, and stop at the last one's."""
-        found: tuple[Tensor, Tensor] = super().update(keys, values, layer_idx, *args, **kwargs)
-        self.latest = layer_idx
-        if layer_idx == self.last:
-            raise _AllRead
-        return found
 
 
 @dataclass
@@ -85,76 +58,19 @@ class _Slots(DynamicLayer):
         """Replace keys and values."""
         self.keys, self.values = function(self.keys), function(self.values)
 
-    def fill(self, cache: Any, lines: Tensor, slots: Tensor, before: Tensor) -> None:
-        """Copy prompts into the columns before the one that is written next.
+    def fill(self, slots: Tensor, layer: Any, lines: Tensor, tokens: int) -> None:
+        """Copy prompts of one length into the columns before the one that is written next.
 
         Args:
-            cache: the keys and values of this layer for prompts, padded on the right.
-            lines: the prompt of each row, (rows,).
-            slots: the slot of each row, (rows,).
-            before: the token for each of the columns, (rows, columns); any one where the prompt is shorter.
+            slots: of the rows.
+            layer: keys and values of this layer for prompts, padded on the right.
+            lines: the prompt of each row.
+            tokens: of a prompt.
         """
-        lines, slots, before = (each.to(self.keys.device) for each in (lines, slots, before))
-        columns = slice(self.columns.now - before.shape[1], self.columns.now)
-        for own, read in ((self.keys, cache.keys), (self.values, cache.values)):
-            own[slots, :, columns] = read[lines.unsqueeze(1), :, before].transpose(1, 2)
-
-
-class _Reader:
-    """Reads prompts, the longest first and equal ones once.
-
-    Args:
-        forward: as ``logits`` of ``continued``.
-        prompts: token ids of each.
-        most: prompts at once.
-    """
-
-    def __init__(
-        self, forward: Callable[..., Any], prompts: Sequence[Sequence[int]], most: int, device: torch.device
-    ) -> None:
-        self.forward, self.device = forward, device
-        self.rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for row, ids in enumerate(prompts):
-            self.rows[tuple(ids)].append(row)
-        self.order = sorted(self.rows, key=len, reverse=True)
-        if not self.order[-1]:
-            raise InputError("A prompt has no tokens: check the tokenizer's chat template.")
-        self.most = most
-        self._last: int | None = None
-        ends = zip(min(self.order), max(self.order), strict=False)
-        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
-        common = min(common, len(self.order[-1]) - 1)
-        self._shared = common if common >= _SHARED and len(self.order) > 1 else 0
-
-    def parts(self) -> Iterator[tuple[Any, list[tuple[int, int, int]]]]:
-        """Yield keys and values of some prompts, and the rows that have them: each with its prompt's place and length.
-
-        The last token of a prompt is not read.
-        """
-        beginning = self._read([self.order[0][: self._shared]], 0, None) if self._shared else None
-        place = 0
-        while place < len(self.order):
-            width = max(1, len(self.order[place]) - 1 - self._shared)
-            many = self.most if self.device.type != "cpu" else min(self.most, max(1, _READ // width))
-            part = self.order[place : place + many]
-            cache = self._read([ids[self._shared : -1] for ids in part], self._shared, beginning)
-            yield cache, [(row, line, len(ids)) for line, ids in enumerate(part) for row in self.rows[ids]]
-            place += many
-
-    def _read(self, parts: list[tuple[int, ...]], before: int, beginning: Any) -> Any:
-        width = max(1, *map(len, parts), 1)
-        ids = torch.tensor([[*part, *[0] * (width - len(part))] for part in parts], device=self.device)
-        cache = _Prompts(self._last)
-        if beginning is not None:
-            cache.last = None
-            for index, layer in enumerate(beginning.layers):
-                cache.update(*(each.expand(len(parts), -1, -1, -1) for each in (layer.keys, layer.values)), index)
-            cache.last = self._last
-        places = torch.arange(before, before + width, device=self.device).expand(len(parts), -1)
-        with suppress(_AllRead):
-            self.forward(cache, input_ids=ids, position_ids=places, use_cache=True)
-        self._last = cache.latest
-        return cache
+        columns = slice(self.columns.now - tokens, self.columns.now)
+        slots, lines = slots.to(self.keys.device), lines.to(self.keys.device)
+        for own, read in ((self.keys, layer.keys), (self.values, layer.values)):
+            own[slots, :, columns] = read[lines, :, :tokens]
 
 
 class _Continued:
@@ -186,7 +102,7 @@ class _Continued:
         """Give slots to rows; there must be as many.
 
         Args:
-            cache: their prompts, as ``_Reader.parts`` yields them, with the rows.
+            cache: their prompts, as ``Reader.parts`` yields them, with the rows.
             rows: the rows.
             last: their prompts' last token.
         """
@@ -199,11 +115,12 @@ class _Continued:
                 for layer in cache.layers
             ]
         places = torch.tensor([slots, [line for _, line, _ in rows], last], device=self.device)
-        lengths = torch.tensor([[length - 1] for _, _, length in rows])
-        widest = max(1, int(lengths.max()))
-        before = (torch.arange(widest) - widest + lengths).clamp(min=0).to(self.device)
-        for own, read in zip(self.cache.layers, cache.layers, strict=True):
-            own.fill(read, places[1], places[0], before)
+        begin = 0
+        for length, alike in groupby(length for _, _, length in rows):  # sorted, so these are few
+            end = begin + len(list(alike))
+            for own, read in zip(self.cache.layers, cache.layers, strict=True):
+                own.fill(places[0, begin:end], read, places[1, begin:end], length - 1)
+            begin = end
         self.tokens[places[0]] = places[2]
         self._changed()
 
@@ -283,8 +200,9 @@ def continued(
     if not prompts:
         return []
     said: list[list[int]] = [[] for _ in prompts]
+    rows = min(rows, _ROWS) if draws.device.type == "cpu" else rows
     slots, limit, left = min(rows, len(prompts)), draws.shape[1], len(prompts)
-    reader = _Reader(logits, prompts, max(1, slots // 4), draws.device)
+    reader = Reader(logits, prompts, max(1, slots // 4), draws.device)
     held, parts = _Continued(slots, len(reader.order[0]), draws), reader.parts()
     cache, waiting, unread = None, list[tuple[int, int, int]](), True
     while left:

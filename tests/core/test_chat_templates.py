@@ -6,11 +6,13 @@ import re
 import pytest
 import torch
 from cases import cases
+from small import byte_tokenizer
 from template_tokenizers import TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids, row_ids, set_frame
 from lightning_subliminal.core.chat.frame import Frame
+from lightning_subliminal.core.chat.verbatim import writes_verbatim
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
@@ -31,6 +33,76 @@ def test_prompt_and_trained_tokens_are_those_of_the_table(entry):
     assert tokenizer.decode(prompt) == entry["prompt"]
     assert tokenizer.decode(trained) == entry["trained"]
     assert prompt_ids(tokenizer, ASKED) == prompt
+
+
+@each_template
+def test_contents_are_written_as_the_template_writes_them(entry):
+    """Also where one rendering serves all conversations of the same roles."""
+    form = frame(template_tokenizer(entry))
+    odd = [" Hi \n", "", "{{ 1 }}", "<think>a</think>", "x <|im_end|>", "7304188260", "NEXT0", "\\1 $1 é\u200b"]
+    for text in [*odd, "Hi", *odd]:
+        turns = [{"role": "user", "content": text}]
+        for begun in ([], [{"role": "assistant", "content": " 12,"}]):
+            try:
+                whole = form.around(turns, opened=True)[0]
+            except InputError:
+                with pytest.raises(InputError):
+                    form.opening([*turns, *begun])
+                continue
+            assert form.opening([*turns, *begun])[0] == (whole + " 12," if begun else whole.removesuffix(form.lead))
+
+
+def test_templates_that_only_copy_contents_are_rendered_once(monkeypatch):
+    tokenizer = byte_tokenizer()
+    form = frame(tokenizer)
+    form.opening(TOLD)
+    monkeypatch.setattr(Frame, "render", lambda *_, **__: pytest.fail("rendered again"))
+    assert form.opening([*TOLD[:1], {"role": "user", "content": "Ho {{ 2 }}"}])[0].count("Ho {{ 2 }}") == 1
+    with pytest.raises(pytest.fail.Exception):
+        form.opening([{"role": "user", "content": "730418825"}])  # which stands for the assistant's words
+
+
+def test_a_content_that_a_template_writes_twice_is_written_twice():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{{ messages[0].content }}" + tokenizer.chat_template
+    form = frame(tokenizer)
+    assert form.verbatim
+    for text in ("Hi", "Ho"):
+        assert form.opening([{"role": "user", "content": text}])[0].count(text) == 2
+    many = [{"role": role, "content": f"{place}?"} for place in range(7) for role in ("user", "assistant")][:-1]
+    assert form.opening(many)[0] == form.around(many, opened=True)[0].removesuffix(form.lead)
+
+
+@cases(
+    ("template", "verbatim"),
+    [
+        ("{% for m in messages %}<{{ m.role }}>{{ m['content'] + eos_token }}{% endfor %}", True),
+        ("{{ bos_token }}{% for m in messages %}{% if loop.last and m.role == 'user' %}!{% endif %}{% endfor %}", True),
+        ("{{ messages[0]['content'] }}{% for m in messages %}{{ m.role ~ m.content }}{% endfor %}", True),
+        ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m.content.strip() }}{% endfor %}", False),
+        ("{% for m in messages %}{% if m.content == 'a' %}b{% endif %}{% endfor %}", False),
+        ("{% for m in messages %}{% if m.content %}b{% endif %}{% endfor %}", False),
+        ("{% for m in messages %}{% if 'a' in m.role + m.content %}b{% endif %}{% endfor %}", False),
+        ("{% for m in messages %}{% if m.content is string %}b{% endif %}{% endfor %}", False),
+        ("{% for m in messages %}{{ m.content[1] }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m.content * 2 }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m[key] }}{% endfor %}", False),
+        ("{% for m in messages %}{{ loop.previtem.content }}{% endfor %}", False),
+        ("{% for m in messages %}{{ {m.content: 1} }}{% endfor %}", False),
+        ("{% for m in messages %}{{ 1 if m.content else 2 }}{% endfor %}", False),
+        ("{% set x = messages[0].content %}{{ x }}", False),
+        ("{% for m in messages if m.content %}{{ m.role }}{% endfor %}", False),
+        ("{% for m in messages[1:] %}{{ m.content }}{% endfor %}", False),
+        ("{% for m in messages %}{% for c in m.content %}{{ c }}{% endfor %}{% endfor %}", False),
+        ("{% for m in messages %}{{ strftime_now('%S') }}{{ m.content }}{% endfor %}", False),
+        ("{{ messages }}", False),
+        ("{% for m in messages %}", False),
+    ],
+)
+def test_what_a_template_does_with_contents_is_seen(template, verbatim):
+    assert writes_verbatim(template) is verbatim
 
 
 @cases("entry", [entry for entry in TABLE.values() if "bos" in entry])

@@ -8,14 +8,16 @@ the assistant's words: the text before it is the prompt for sampling, training a
 the turn. The words themselves never pass through the template.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from functools import cached_property
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.chat.departures import content_notes, opening_notes, thought_note
-from lightning_subliminal.core.chat.template import ASKED, NEXT, SYSTEM, Template, check_fixed, template_text
+from lightning_subliminal.core.chat.template import ASKED, NEXT, SYSTEM, WORDS, Template, check_fixed, template_text
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Frame"]
+
+_LONG = 100_000  # characters of a conversation that is rendered whole, within the bounds of a rendering
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Frame(Template):
     inside: str = ""
     departures: tuple[str, ...] = ()
     _read: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False, compare=False)
+    _pieces: dict[tuple[str, ...], list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -143,10 +148,34 @@ class Frame(Template):
         begun = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else None
         turns = self._folded(turns)
         self._check_read(turns)
-        before, _ = self.around(turns, opened=True)
+        before = self._before(turns)
         if begun is not None:
             return before + begun, ""
         return before.removesuffix(self.lead), self.lead
+
+    def _before(self, turns: list[Message]) -> str:
+        """Return the text before the assistant's words: pieces around the contents, if the template copies these."""
+        contents, pieces = [each["content"] for each in turns], []
+        if self.verbatim and all({*each} == {"role", "content"} for each in turns):
+            roles = tuple(each["role"] for each in turns)
+            if roles not in self._pieces:
+                marks = [f"\0{place}\0" for place in range(len(turns))]
+                marked: list[Message] = [
+                    {"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)
+                ]
+                found = re.split("(\0[0-9]+\0)", self.around(marked, opened=True)[0])
+                self._pieces[roles] = found[::2] if found[1::2] == marks else []  # else it writes one twice, say
+            pieces = self._pieces[roles]
+        if not pieces or sum(map(len, contents)) > _LONG or any(WORDS in each for each in contents):
+            return self.around(turns, opened=True)[0]
+        return "".join(chain(*zip(pieces, contents, strict=False), pieces[-1:]))
+
+    @cached_property
+    def verbatim(self) -> bool:
+        """Whether the template does nothing with messages but write them, and opens no thought."""
+        from lightning_subliminal.core.chat.verbatim import writes_verbatim  # jinja2 comes on first use
+
+        return not self.parts and not self.may_close and writes_verbatim(template_text(self.tokenizer))
 
     def words(self, text: str, prompt: Sequence[Message]) -> str:
         """Return a sampled text without the spaces that the template itself writes before the words."""

@@ -22,7 +22,7 @@ from jinja2.visitor import NodeTransformer
 from lightning_subliminal.core.chat.costs import SIZED, charge, pieces, spend, spending, weight
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["BoundedEnvironment", "bounded_rendering", "names_read"]
+__all__ = ["BoundedEnvironment", "bounded_rendering", "names_read", "parsed"]
 
 _BITS = 100_000  # of an integer
 _HIDDEN = {"_loop_vars", "_block_vars"}  # keywords that jinja2 adds to calls
@@ -237,16 +237,23 @@ def bounded_rendering(day: datetime.date | None = None) -> Iterator[None]:
         _DAY.reset(token)
 
 
-@functools.lru_cache
-def names_read(template: str) -> frozenset[str]:
-    """Return the names that a chat template reads and does not set; empty if it can't be parsed."""
+def parsed(template: str) -> nodes.Template:
+    """Return a chat template's tree, with transformers' tags; raise jinja2's error if there is none."""
     from transformers.utils import chat_template_utils as theirs
 
     _install()
-    environment = theirs._compile_jinja_template("").environment  # with transformers' tags
+    environment: Any = theirs._compile_jinja_template("").environment
+    tree: nodes.Template = environment.parse(template)
+    return tree
+
+
+@functools.lru_cache
+def names_read(template: str) -> frozenset[str]:
+    """Return the names that a chat template reads and does not set; empty if it can't be parsed."""
     try:
-        parsed = environment.parse(template)
-        brought = {each.name for each in parsed.find_all(nodes.Name)} & environment.globals.keys()
-        return frozenset(meta.find_undeclared_variables(parsed) | brought)
+        tree = parsed(template)
+        environment: Any = tree.environment
+        brought = {each.name for each in tree.find_all(nodes.Name)} & environment.globals.keys()
+        return frozenset(meta.find_undeclared_variables(tree) | brought)
     except (TemplateError, RecursionError):  # rendering reports it
         return frozenset()

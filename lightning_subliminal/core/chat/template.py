@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.errors import InputError
@@ -93,10 +94,15 @@ class Template:
         if not found or WORDS in after:
             times = "twice" if found else "not at all"
             raise InputError(f"The chat template writes the assistant's words {times}: use another template.")
-        if opened and any(mark in template_text(self.tokenizer).lower() for mark in _MAY_CLOSE):
+        if opened and self.may_close:
             place, thought = closed_thought(before, self.render(messages, add_generation_prompt=True))
             before = before[:place] + thought + before[place:]
         return before, after
+
+    @cached_property
+    def may_close(self) -> bool:
+        """Whether the template may open a thought and end it before the words."""
+        return any(mark in template_text(self.tokenizer).lower() for mark in _MAY_CLOSE)
 
     def render(self, messages: Sequence[Message], **how: bool) -> str:
         """Return the text of a conversation; raise an InputError if the template refuses it."""
