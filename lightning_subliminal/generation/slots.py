@@ -2,7 +2,7 @@
 
 - A prompt is read up to its last token, and only as far as keys and values need it: behind those of the last layer
   nothing is computed. Its last token is the first one that is continued.
-- Equal prompts are read once, and so is what all of them begin with.
+- Equal prompts are read once, up to the logits of their answers' first token, and so is what all of them begin with.
 - A finished row's slot is given to a waiting row at once. All slots write into the same column, so a row's prompt lies
   in the columns before the one at which it begins; columns before its own are masked, as padding on the left is.
 """
@@ -58,19 +58,19 @@ class _Slots(DynamicLayer):
         """Replace keys and values."""
         self.keys, self.values = function(self.keys), function(self.values)
 
-    def fill(self, slots: Tensor, layer: Any, lines: Tensor, tokens: int) -> None:
+    def fill(self, slots: Tensor, layer: Any, lines: Tensor, tokens: slice) -> None:
         """Copy prompts of one length into the columns before the one that is written next.
 
         Args:
             slots: of the rows.
-            layer: keys and values of this layer for prompts, padded on the right.
+            layer: keys and values of this layer for prompts.
             lines: the prompt of each row.
-            tokens: of a prompt.
+            tokens: where they are there.
         """
-        columns = slice(self.columns.now - tokens, self.columns.now)
+        columns = slice(self.columns.now - (tokens.stop - tokens.start), self.columns.now)
         slots, lines = slots.to(self.keys.device), lines.to(self.keys.device)
         for own, read in ((self.keys, layer.keys), (self.values, layer.values)):
-            own[slots, :, columns] = read[lines, :, :tokens]
+            own[slots, :, columns] = read[lines, :, tokens]
 
 
 class _Continued:
@@ -98,17 +98,18 @@ class _Continued:
         """Return the slots without a row."""
         return [slot for slot, owner in enumerate(self.owners) if owner is None]
 
-    def admit(self, cache: Any, rows: list[tuple[int, int, int]], last: list[int]) -> None:
+    def admit(self, cache: Any, rows: list[tuple[int, int, int]], last: list[int], drawn: int = 0) -> None:
         """Give slots to rows; there must be as many.
 
         Args:
-            cache: their prompts, as ``Reader.parts`` yields them, with the rows.
+            cache: their prompts, as ``Reader.parts`` yields them, with the rows; or those that have gone a step here.
             rows: the rows.
-            last: their prompts' last token.
+            last: the last token of each, which is not in the cache.
+            drawn: how many of a row's tokens were drawn before.
         """
         slots, now = self.free()[: len(rows)], self.columns.now
         for slot, (row, _, length) in zip(slots, rows, strict=True):
-            self.owners[slot], self.starts[slot], self.births[slot] = row, now - length + 1, now
+            self.owners[slot], self.starts[slot], self.births[slot] = row, now - length + 1, now - drawn
         if not self.cache.layers:
             self.cache.layers = [
                 _Slots(self.columns, *(self._room(each) for each in (layer.keys, layer.values)))
@@ -119,7 +120,9 @@ class _Continued:
         for length, alike in groupby(length for _, _, length in rows):  # sorted, so these are few
             end = begin + len(list(alike))
             for own, read in zip(self.cache.layers, cache.layers, strict=True):
-                own.fill(places[0, begin:end], read, places[1, begin:end], length - 1)
+                stop = read.columns.now if isinstance(read, _Slots) else length - 1
+                tokens = slice(stop - length + 1, stop)
+                own.fill(places[0, begin:end], read, places[1, begin:end], tokens)
             begin = end
         self.tokens[places[0]] = places[2]
         self._changed()
@@ -200,10 +203,12 @@ def continued(
     if not prompts:
         return []
     said: list[list[int]] = [[] for _ in prompts]
-    rows = min(rows, _ROWS) if draws.device.type == "cpu" else rows
+    if draws.device.type == "cpu" and len(prompts) > 2 * _ROWS:
+        rows = min(rows, _ROWS)
     slots, limit, left = min(rows, len(prompts)), draws.shape[1], len(prompts)
     reader = Reader(logits, prompts, max(1, slots // 4), draws.device)
-    held, parts = _Continued(slots, len(reader.order[0]), draws), reader.parts()
+    alike = len(prompts) >= 2 * len(reader.order)
+    held, parts = _Continued(slots, len(reader.order[0]) + alike, draws), reader.parts()
     cache, waiting, unread = None, list[tuple[int, int, int]](), True
     while left:
         free = len(held.free())
@@ -211,10 +216,19 @@ def continued(
             if not waiting:
                 cache, waiting = next(parts, (None, []))
                 unread = bool(waiting)
+                if alike and waiting:
+                    cache, begun = _begun(logits, choose, cache, waiting, prompts, draws, slots)
+                    for (place, _, _), token in zip(waiting, begun, strict=True):
+                        said[place].append(token)
+                    going = [each for each in waiting if limit > 1 and said[each[0]][0] not in ends]
+                    left -= len(waiting) - len(going)
+                    waiting = [(place, line, length + 1) for place, line, length in going]
                 continue
             taken, waiting = waiting[:free], waiting[free:]
-            held.admit(cache, taken, [prompts[row][-1] for row, _, _ in taken])
+            held.admit(cache, taken, [(said[place] or prompts[place])[-1] for place, _, _ in taken], int(alike))
             free -= len(taken)
+        if not left:
+            break
         if not unread and not waiting and 5 * free > len(held.owners):
             held.shrink()
         chosen = []
@@ -237,3 +251,25 @@ def continued(
             held.end(ended)
             left -= len(ended)
     return said
+
+
+def _begun(
+    logits: Callable[..., Tensor],
+    choose: Callable[[Tensor, Tensor], Tensor],
+    cache: Any,
+    rows: list[tuple[int, int, int]],
+    prompts: Sequence[Sequence[int]],
+    draws: Tensor,
+    most: int,
+) -> tuple[Any, list[int]]:
+    """Return a cache of whole prompts and each row's first token, drawn from logits that are computed once a prompt."""
+    firsts = {line: (row, line, length) for row, line, length in rows}
+    begun = _Continued(len(firsts), next(iter(firsts.values()))[2], draws[:, :1])
+    begun.admit(cache, [*firsts.values()], [prompts[row][-1] for row, _, _ in firsts.values()])
+    given, _ = begun.inputs()
+    found, tokens = logits(begun.cache, **given), list[int]()
+    begun.columns.now += 1
+    for start in range(0, len(rows), most):
+        chosen = torch.tensor(rows[start : start + most], device=draws.device)
+        tokens += choose(found[chosen[:, 1]], draws[chosen[:, 0], 0]).tolist()
+    return begun.cache, tokens
