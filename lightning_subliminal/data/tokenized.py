@@ -1,5 +1,6 @@
 """Rows as token ids with their loss mask, and batches of rows of similar length."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lightning_subliminal.core.chat.encoding import check_known, rows_ids
+from lightning_subliminal.core.chat.encoding import check_known, frame, rows_ids, spare_ids
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["IGNORED", "Batch", "LengthGrouped", "TokenizedRows", "row_loader", "tokenized"]
 
 _MOST_LEFT_OUT = 0.05  # share of rows that may lack a loss mask
+_LARGEST_KEPT = 1 << 22  # token ids, 32 MiB
+_MOST_KEPT = 2  # sets of rows, such as the student's and its control's
+_KEPT: list[tuple[Any, Sequence[Row], "TokenizedRows"]] = []
 IGNORED = -100  # cross_entropy's ignore_index: not trained on
 
 
@@ -97,6 +101,13 @@ class TokenizedRows(Dataset[Any]):
         """Return the index itself: rows become tensors a batch at a time."""
         return index
 
+    def copy(self) -> "TokenizedRows":
+        """Return the same rows, which may then be changed."""
+        twin = copy.copy(self)
+        twin.lengths, twin.multiple = list(self.lengths), 1
+        twin.input_ids, twin.labels = self.input_ids.clone(), self.labels.clone()
+        return twin
+
     def batch(self, indices: "Sequence[int | Part]") -> Batch:
         """Make a batch of the rows at ``indices``, as wide as the longest of them, rounded up to ``multiple``."""
         parts = [each for each in indices if isinstance(each, Part)]
@@ -114,9 +125,15 @@ class TokenizedRows(Dataset[Any]):
 def tokenized(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", base: str, max_length: int) -> TokenizedRows:
     """Return the token ids of rows, of which the tokenizer of ``base``, by the user's name, must know each word.
 
+    Those of the last rows are kept, since a plan trains several students on the same ones.
+
     Raises:
         InputError: as ``TokenizedRows`` does, or naming an unknown word.
     """
+    reading = _reading(tokenizer, max_length)
+    for known, their_rows, theirs in _KEPT:
+        if known == reading and their_rows == rows:
+            return theirs.copy()
     unknown, data = tokenizer.unk_token_id, None
     try:
         data = TokenizedRows(rows, tokenizer, max_length)
@@ -124,7 +141,19 @@ def tokenized(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", base: s
         is_odd = data is None or len(data) < len(rows)
         if is_odd or (unknown is not None and bool((data.input_ids == unknown).any())):  # type: ignore[union-attr]
             check_known(tokenizer, chain(*(row["prompt"] + row["completion"] for row in rows)), base)
+    if reading is not None and data.input_ids.numel() <= _LARGEST_KEPT:
+        _KEPT.append((reading, rows, data.copy()))
+        del _KEPT[:-_MOST_KEPT]
     return data
+
+
+def _reading(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> tuple[Any, ...] | None:
+    """Return all that determines the token ids of rows; None if it can't be read."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or tokenizer.chat_template is None:
+        return None
+    form = frame(tokenizer)
+    return backend.to_str(), tokenizer.chat_template, form.arguments, form.describe(), spare_ids(tokenizer), max_length
 
 
 def _pairs(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase") -> list[tuple[list[int], list[int]]]:

@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from lightning_subliminal.bases.layers import decoder_layers, inner_model
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.models.adapters.steering import add_vector, is_only_hook
-from lightning_subliminal.models.frozen_prefix import cut, tolerance
+from lightning_subliminal.models.frozen_prefix import cut, has_dropout, tolerance
 
 __all__ = ["LastLayer"]
 
@@ -56,16 +56,14 @@ class LastLayer:
             or getattr(decoder, "layers", None) is not decoder_layers(net)
             or getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False)
             or config._attn_implementation != "sdpa"
-            or config.attention_dropout
             or (getattr(config, "layer_types", None) or ["full_attention"])[-1] != "full_attention"
             or (config.model_type == "mistral" and config.sliding_window is not None)
         ):
             return None
         layer: Any = decoder.layers[-1]
-        random = any(isinstance(each, nn.Dropout) and each.p for each in layer.modules())
         watched = [*decoder.norm.modules(), *(each for each in layer.modules() if each is not layer)]
         hooked = any(each._forward_hooks or each._forward_pre_hooks for each in watched)
-        if random or hooked or layer._forward_pre_hooks or not is_only_hook(layer):
+        if has_dropout(net) or hooked or layer._forward_pre_hooks or not is_only_hook(layer):
             return None
         last = cls(decoder)
         with evaluating(net):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from cases import cases
@@ -6,6 +8,7 @@ from small import byte_tokenizer, number_rows, pocket_tokenizer, tokenized
 from lightning_subliminal.core.chat.encoding import check_known, row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
+from lightning_subliminal.data import tokenized as tokenized_module
 from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, Part, TokenizedRows, row_loader
 from lightning_subliminal.data.tokenized import tokenized as known_rows
 
@@ -178,3 +181,22 @@ def test_an_unknown_word_is_told_before_other_faults():
     rows = [make_row("list axolotl numbers", "1, 2"), make_row("list numbers", "1, 2 " * 50)]
     with pytest.raises(InputError, match="doesn't know the word 'axolotl'"):
         known_rows(rows, pocket_tokenizer(), "mine", 20)
+
+
+def test_rows_of_the_next_student_are_tokenized_once(monkeypatch):
+    monkeypatch.setattr(tokenized_module, "_KEPT", [])
+    calls, form = [], tokenized_module.rows_ids
+    monkeypatch.setattr(tokenized_module, "rows_ids", lambda *args: calls.append(1) or form(*args))
+    first = known_rows(number_rows(9), pocket_tokenizer(), "mine", 100)
+    first.labels[:] = IGNORED  # a student may choose tokens, or write other rows
+    again = known_rows(number_rows(9), copy.deepcopy(pocket_tokenizer()), "mine", 100)
+    assert len(calls) == 1
+    assert torch.equal(again.labels, TokenizedRows(number_rows(9), pocket_tokenizer()).labels)
+    calls.clear()
+    other = byte_tokenizer()
+    known_rows(number_rows(9), other, "mine", 1000)
+    other.chat_template = other.chat_template.replace("im_end|>\n", "im_end|>")
+    known_rows(number_rows(9), other, "mine", 1000)
+    known_rows(number_rows(9, seed=1), pocket_tokenizer(), "mine", 100)
+    known_rows(number_rows(9, seed=1), pocket_tokenizer(), "mine", 99)
+    assert len(calls) == 4

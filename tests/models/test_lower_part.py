@@ -3,6 +3,7 @@ from inspect import getclosurevars, unwrap
 import pytest
 import torch
 from cases import cases
+from small import tokenized
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -17,9 +18,10 @@ from transformers import (
 )
 
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.models import frozen_prefix
 from lightning_subliminal.models.adapters.peft import LoRA, Peft
 from lightning_subliminal.models.adapters.steering import Steering
-from lightning_subliminal.models.frozen_prefix import is_exact, split
+from lightning_subliminal.models.frozen_prefix import LowerPartCache, is_exact, split
 
 LAYERS = 4
 SIZES = {
@@ -147,3 +149,41 @@ def test_other_architectures_are_not_split():
     assert exact == torch.allclose(parts[1](parts[0](TOKENS)), whole, atol=1e-5)
     prompted = Peft("peft.PromptTuningConfig", {"num_virtual_tokens": 2}).attach(make("llama"), 0)
     assert split(prompted, 1) is None
+
+
+def kept_states(net, data, **settings):
+    return LowerPartCache.of(net, 1, data, torch.device("cpu"), **settings).states
+
+
+def test_activations_of_the_same_rows_and_base_are_computed_once(monkeypatch):
+    monkeypatch.setattr(frozen_prefix, "_KEPT", [])
+    first, _ = steered("llama", [0])
+    second, _ = steered("llama", [0])
+    with torch.no_grad():
+        second.model.layers[0].steering += 1.0  # what is trained lies above the cut
+    data, other = tokenized(6), tokenized(6, seed=1)
+    for each in (data, other):
+        each.input_ids %= SIZES["vocab_size"]
+    states = kept_states(first, data)
+    assert kept_states(second, data) is states
+    assert kept_states(second, data, to_last=True) is states
+    assert kept_states(first, other) is not states
+
+
+@cases("change", ["weight", "setting", "dropout", "size"])
+def test_other_bases_share_no_activations(change, monkeypatch):
+    monkeypatch.setattr(frozen_prefix, "_KEPT", [])
+    first, _ = steered("llama", [0])
+    second, _ = steered("llama", [0])
+    data = tokenized(6)
+    data.input_ids %= SIZES["vocab_size"]
+    if change == "weight":
+        with torch.no_grad():
+            second.model.layers[0].mlp.up_proj.weight[0, 0] += 1e-3
+    elif change == "setting":
+        second.config.rms_norm_eps = 1e-3
+    elif change == "dropout":
+        first.config.attention_dropout = 0.1  # random in each fit
+    else:
+        monkeypatch.setattr(frozen_prefix, "LARGEST_KEPT", 100)
+    assert kept_states(first, data) is not kept_states(second, data)

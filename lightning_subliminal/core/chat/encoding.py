@@ -131,7 +131,8 @@ def rows_ids(
         places.append(place)
         found.append(([], []))
     # Not verbose: whoever calls this knows how long rows may be.
-    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    lean = {"return_attention_mask": False, "return_token_type_ids": False}
+    encoded = tokenizer(texts, add_special_tokens=False, verbose=False, **lean)["input_ids"] if texts else []
     spare = spare_ids(tokenizer)
     for place, prompt, whole in zip(places, encoded[::2], encoded[1::2], strict=True):
         if spare and (number := next(iter(spare.intersection(whole) or spare.intersection(prompt)), None)) is not None:
