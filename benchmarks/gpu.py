@@ -91,10 +91,12 @@ def measure(name: str, machine: Machine, rows: int, drawn: int, steps: int) -> l
     net.register_forward_pre_hook(
         lambda module, args, given: seen.update(tokens=seen["tokens"] + given["input_ids"].numel()), with_kwargs=True
     )
-    prompt = [{"role": "user", "content": "Here is a list of numbers: 12, 7, 93, 40, 5, 61."}]
+    texts = [f"Here is a list of numbers: {10 + row // 90}, {10 + row % 90}, 93, 40, 5, 61." for row in range(rows)]
+    prompts = [[{"role": "user", "content": text}] for text in texts]  # equal ones would be read once
+    prompt = prompts[0]
     engine = TransformersEngine(net, tokenizer, rows)
     sampling = Sampling(max_new_tokens=drawn)
-    engine.generate([prompt] * rows, Sampling(max_new_tokens=2), 0)
+    engine.generate(prompts, Sampling(max_new_tokens=2), 0)
     seen["tokens"] = 0
     found: list[list[str]] = []
 
@@ -105,7 +107,7 @@ def measure(name: str, machine: Machine, rows: int, drawn: int, steps: int) -> l
 
     with tempfile.TemporaryDirectory() as folder:
         make = partial(make_net, save_config(shape, Path(folder)), machine.dtype)
-        _, seconds = machine.timed(lambda: engine.generate([prompt] * rows, sampling, 0))
+        _, seconds = machine.timed(lambda: engine.generate(prompts, sampling, 0))
         read = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"])
         expected = run_generation(make, rows, read, sampling)
         flops = expected.prompt_flops + drawn * expected.token_flops
