@@ -1,9 +1,9 @@
 """What a run of a plan read, made and said, so that the same command sees by its files alone that all is there.
 
-To build a plan takes torch, transformers and seven CPU seconds. A receipt lies in the report's folder, and is used if every
-file that the run opened while it built the plan, every file of its measurements and of its report, and all of this
-package have the size, inode and times that they had; the change time of a file can't be set by hand. Anything else,
-such as another file in the working folder, leads to the long way, which looks at contents.
+To build a plan takes torch, transformers and seven CPU seconds. A receipt lies in the report's folder, and is used if
+every file that the run opened while it built the plan, every file of its measurements and of its report, and all of
+this package have the size, inode and times that they had; the change time of a file can't be set by hand. Anything
+else, such as another file in the working folder, leads to the long way, which looks at contents.
 """
 
 import hashlib
