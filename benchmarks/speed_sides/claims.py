@@ -1,0 +1,82 @@
+"""What a claim about speed is, and the process that runs one of its sides again and again.
+
+python benchmarks/speed_sides/claims.py MODULE FUNCTION FOLDER   # started by benchmarks/speed.py
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["Claim", "Result", "Run", "agree"]
+
+Result = dict[str, Any]  # JSON; `flops` counts the multiplications and additions of the work, if known
+Run = Callable[[], Result]  # does the whole work once
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Two sides that do the same work, and the ratio of their times that is asked for.
+
+    Attributes:
+        name: of the row in the table.
+        ours: function of the module which takes the folder of inputs, prepares, and returns a ``Run``.
+        other: the same for the other side.
+        asked: the ratio other / ours, at least; with ``at_most``, ours / other, at most.
+        check: raises an AssertionError if the two results are not of the same quality.
+        peer: whether the other side runs in the environment of the peers.
+        clock: seconds of the processor, children's included, or those that pass.
+        at_most: the ratio is ours / other, and has an upper bound.
+        threads: of both sides; None leaves the number to them.
+    """
+
+    name: str
+    ours: str
+    other: str
+    asked: float
+    check: Callable[[Result, Result], None] = lambda ours, other: None
+    peer: bool = True
+    clock: Literal["cpu", "wall"] = "cpu"
+    at_most: bool = False
+    threads: int | None = 1
+
+
+def agree(name: str, tolerance: float) -> Callable[[Result, Result], None]:
+    """Return a check that a number, or each of a list, differs by at most ``tolerance`` between the sides."""
+
+    def check(ours: Result, other: Result) -> None:
+        pairs = [each[name] if isinstance(each[name], list) else [each[name]] for each in (ours, other)]
+        apart = max(abs(one - two) for one, two in zip(*pairs, strict=True))
+        assert apart <= tolerance, f"{name} differs by {apart:.3g}, expected at most {tolerance:g}"
+
+    return check
+
+
+def _processor_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def main(module: str, function: str, folder: str) -> None:
+    """Prepare a side; then run it for each line of the input, and print its times and result as a line of JSON."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to the log
+    run: Run = getattr(importlib.import_module(f"speed_sides.{module}"), function)(Path(folder))
+    print("ready", file=answers, flush=True)
+    for _ in sys.stdin:
+        wall, cpu = time.perf_counter(), _processor_seconds()
+        result = run()
+        times = {"wall": time.perf_counter() - wall, "cpu": _processor_seconds() - cpu}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({**times, "peak_mib": peak, "result": result}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # `speed_sides`, in an environment without this package too
+    main(*sys.argv[1:])
