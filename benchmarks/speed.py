@@ -6,7 +6,7 @@
 
 Each side prepares once, runs once to warm up, and is then timed in turn with the other. Both do the same work, and a
 check of each claim holds their results against each other. The ratio is the median over pairs, with the least and the
-greatest. `of sgemm` is the share of the machine's float32 matrix multiplication that our side reaches, where the work is
+greatest. `of sgemm` is the share of the machine's float32 matrix multiplication that our side reaches, where work is
 counted. Sides are functions in `benchmarks/speed_sides/`. The last line is JSON; so is runs/benchmarks/speed.json.
 """
 
@@ -60,9 +60,7 @@ class Side:
 
     def run(self) -> dict[str, Any]:
         """Do the work once; return its times and its result."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
+        print("run", file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self._answer())
         return answer
 
@@ -72,8 +70,7 @@ class Side:
         self.process.wait()
 
     def _answer(self) -> str:
-        assert self.process.stdout is not None
-        if line := self.process.stdout.readline():
+        if self.process.stdout is not None and (line := self.process.stdout.readline()):
             return line
         self.log.seek(0)
         raise SystemExit(f"{self.process.args}\nended:\n" + "\n".join(self.log.read().splitlines()[-15:]))
@@ -133,6 +130,7 @@ def versions(python: str) -> dict[str, str]:
 
 
 def main() -> None:
+    """Measure the claims, and print the table."""
     parser = harness.parser(__doc__)
     parser.add_argument("--peers", default=sys.executable, help="interpreter of the peers' environment")
     parser.add_argument("--only", nargs="+", default=[], help="words of a module's or claim's name")

@@ -29,7 +29,7 @@ class Claim:
         ours: function of the module which takes the folder of inputs, prepares, and returns a ``Run``.
         other: the same for the other side.
         asked: the ratio other / ours, at least; with ``at_most``, ours / other, at most.
-        check: raises an AssertionError if the two results are not of the same quality.
+        check: ends the program if the two results are not of the same quality.
         peer: whether the other side runs in the environment of the peers.
         clock: seconds of the processor, children's included, or those that pass.
         at_most: the ratio is ours / other, and has an upper bound.
@@ -53,7 +53,8 @@ def agree(name: str, tolerance: float) -> Callable[[Result, Result], None]:
     def check(ours: Result, other: Result) -> None:
         pairs = [each[name] if isinstance(each[name], list) else [each[name]] for each in (ours, other)]
         apart = max(abs(one - two) for one, two in zip(*pairs, strict=True))
-        assert apart <= tolerance, f"{name} differs by {apart:.3g}, expected at most {tolerance:g}"
+        if apart > tolerance:
+            raise SystemExit(f"{name} differs by {apart:.3g} between the sides: expected at most {tolerance:g}.")
 
     return check
 
