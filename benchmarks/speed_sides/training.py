@@ -53,7 +53,9 @@ def ours(name: str, folder: Path) -> Run:
 
     from lightning_subliminal import LoRA, RowsFromFile, Steering, Student, bases
     from lightning_subliminal.core.seeds import derive_seed
+    from lightning_subliminal.data import tokenized
     from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, TokenizedRows
+    from lightning_subliminal.models import frozen_prefix
     from lightning_subliminal.models.nested_fit import fit_quietly
 
     case, place = CASES[name], folder / name
@@ -91,6 +93,8 @@ def ours(name: str, folder: Path) -> Run:
     (place / "shared.json").write_text(json.dumps(shared))
 
     def run() -> Result:
+        tokenized._KEPT.clear()  # each run tokenizes and computes the lower activations, as the other side does
+        frozen_prefix._KEPT.clear()
         module, losses = student(), []
         step = module.training_step
 

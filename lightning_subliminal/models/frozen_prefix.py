@@ -11,6 +11,7 @@ Rows are padded on the right, which causal attention never reads, so that no att
 """
 
 import copy
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -73,8 +74,9 @@ class LowerPartCache:
         with torch.no_grad():
             if not is_exact(net, layer, data.batch([0]).input_ids.to(device)):
                 return None
-            reading = (layer, shape, dtype, str(device), torch.is_autocast_enabled(device.type), _frozen(net, layer))
-            for known, ids, states in _KEPT:
+            may_keep = device.type == "cpu" and not has_dropout(net)  # elsewhere a digest needs a copy of all weights
+            reading = (layer, shape, dtype, torch.is_autocast_enabled("cpu"), _frozen(net, layer)) if may_keep else ()
+            for known, ids, states in _KEPT if may_keep else ():
                 if known == reading and torch.equal(ids, data.input_ids):
                     return cls(states, upper)
             states = torch.zeros(shape, dtype=dtype, device=device)
@@ -83,7 +85,7 @@ class LowerPartCache:
                 batch = data.batch(order[start : start + CHUNK])
                 hidden = lower(batch.input_ids.to(device))
                 states[batch.rows, : hidden.shape[1]] = hidden
-        if states.nbytes <= LARGEST_KEPT and not has_dropout(net):
+        if may_keep and states.nbytes <= LARGEST_KEPT:
             _KEPT.append((reading, data.input_ids.clone(), states))
             del _KEPT[:-MOST_KEPT]
         return cls(states, upper)
@@ -182,12 +184,15 @@ def has_dropout(net: nn.Module) -> bool:
 
 
 def _frozen(net: nn.Module, layer: int) -> tuple[Any, ...]:
-    """Return what determines the activations below a layer, with two sums for each weight there."""
+    """Return what determines the activations below a layer, with a digest of the weights there."""
     inner: Any = inner_model(net)
-    parts = [inner.get_input_embeddings(), *decoder_layers(net)[:layer]]
-    weights = [value.double() for part in parts for value in part.parameters() if not value.requires_grad]
-    sums = [(float(each.sum()), float(each.square().sum())) for each in weights]
-    return type(inner), str(inner.config.to_dict() | {"_name_or_path": ""}), sums
+    found = hashlib.sha256()
+    for part in (inner.get_input_embeddings(), *decoder_layers(net)[:layer]):
+        for name, value in part.named_parameters():
+            if not value.requires_grad:
+                found.update(f"{name} {tuple(value.shape)}".encode())
+                found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return type(inner), str(inner.config.to_dict() | {"_name_or_path": ""}), found.hexdigest()
 
 
 def cut(decoder: nn.Module, layers: list[nn.Module], which: slice) -> nn.Module:

@@ -65,15 +65,13 @@ def test_sampling_ends_at_each_of_them(tmp_path):
     name = saved(tmp_path, "gemma2")
     net, tokenizer = bases.load(name)
     [end] = tokenizer.convert_tokens_to_ids(["<end_of_turn>"])
-    word, heard = tokenizer.convert_tokens_to_ids("w"), len(prompt_ids(tokenizer, ASKED))
+    word = tokenizer.convert_tokens_to_ids("w")
 
-    def speak(_, inputs, output):  # one letter, then the end
-        said = word if output.logits.shape[1] == heard or net.spoken == 0 else end
-        net.spoken += 1
+    def speak(_, args, kwargs, output):  # one letter, then the end
+        said = end if kwargs["input_ids"][0, -1] == word else word
         output.logits = torch.nn.functional.one_hot(torch.full((1, 1), said), len(tokenizer)).float()
 
-    net.spoken = 0
-    net.register_forward_hook(speak)
+    net.register_forward_hook(speak, with_kwargs=True)
     [said] = TransformersEngine(net, tokenizer).generate([ASKED], Sampling(greedy=True, max_new_tokens=9), 0)
     assert (said.text, said.finished) == ("w", True)
 

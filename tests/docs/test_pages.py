@@ -9,6 +9,7 @@ import yaml
 from cases import cases
 
 from docs.blocks import ROOT, blocks, pages, run_page, same
+from lightning_subliminal.bases import lookup
 
 QUICK = {"num_prompts=4096": "num_prompts=64", "max_epochs=3": "max_epochs=1"}  # the README's run takes half a minute
 
@@ -31,6 +32,8 @@ def test_the_blocks_of_a_page_about_an_error_run(page: Path, tmp_path: Path, mon
 
 def check_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("_LOADERS", "_LINES"):  # a page registers a base
+        monkeypatch.setattr(lookup, name, dict(getattr(lookup, name)))
     (tmp_path / "configs").symlink_to(ROOT / "configs")  # as in a clone
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # one page is about a machine without a GPU
     text = page.read_text(encoding="utf-8")

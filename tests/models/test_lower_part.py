@@ -170,7 +170,7 @@ def test_activations_of_the_same_rows_and_base_are_computed_once(monkeypatch):
     assert kept_states(first, other) is not states
 
 
-@cases("change", ["weight", "setting", "dropout", "size"])
+@cases("change", ["weight", "order", "setting", "dropout", "size"])
 def test_other_bases_share_no_activations(change, monkeypatch):
     monkeypatch.setattr(frozen_prefix, "_KEPT", [])
     first, _ = steered("llama", [0])
@@ -180,6 +180,9 @@ def test_other_bases_share_no_activations(change, monkeypatch):
     if change == "weight":
         with torch.no_grad():
             second.model.layers[0].mlp.up_proj.weight[0, 0] += 1e-3
+    elif change == "order":  # permuted units of the hidden states: each weight has the same sum
+        with torch.no_grad():
+            second.model.embed_tokens.weight.copy_(second.model.embed_tokens.weight.flip(1))
     elif change == "setting":
         second.config.rms_norm_eps = 1e-3
     elif change == "dropout":
