@@ -44,6 +44,9 @@ same_curve = agree("curve", 1e-3)
 CLAIMS = [
     *(Claim(f"{TITLES[each]} beside TRL", f"ours_{each}", f"trl_{each}", ASKED[each], same_curve) for each in CASES),
     *(Claim(f"{TITLES[each]} beside a bare loop", f"ours_{each}", f"bare_{each}", 1.2, same_curve) for each in CASES),
+    Claim(
+        "ten seeds of one student beside ten alone", "ten_shared", "ten_apart", 3, agree("weights", 1e-5), peer=False
+    ),
 ]
 
 
@@ -288,6 +291,39 @@ def bare(name: str, folder: Path) -> Run:
 
     return run
 
+
+def seeds(shared: bool, folder: Path) -> Run:
+    """Train ten students that differ in their seed, with what fits of the same rows share, or nothing."""
+    import torch
+
+    from lightning_subliminal import RowsFromFile, Steering, Student
+    from lightning_subliminal.data import tokenized
+    from lightning_subliminal.models import frozen_prefix
+    from lightning_subliminal.models.nested_fit import fit_quietly
+
+    place = folder / f"seeds_{shared}"
+    place.mkdir(exist_ok=True)
+    lines = [json.dumps(row) for row in number_rows(CASES["steering"])]
+    (place / "rows.jsonl").write_text("\n".join(lines) + "\n")
+
+    def run() -> Result:
+        tokenized._KEPT.clear()
+        frozen_prefix._KEPT.clear()
+        weights: list[float] = []
+        for seed in range(10):
+            if not shared:
+                tokenized._KEPT.clear()
+                frozen_prefix._KEPT.clear()
+            student = Student("pocket/a", Steering(init_std=0.05), learning_rate=0.06, seed=seed)
+            rows = RowsFromFile(str(place / "rows.jsonl"), batch_size=64, cache_dir=str(place / "cache"))
+            fit_quietly(student, rows, torch.device("cpu"), "student", max_epochs=3)
+            weights += [float(each) for value in student.parameters() if value.requires_grad for each in value]
+        return {"weights": weights}
+
+    return run
+
+
+ten_shared, ten_apart = partial(seeds, True), partial(seeds, False)
 
 for _name in CASES:
     for _side in (ours, trl, bare):
