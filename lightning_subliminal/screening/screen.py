@@ -25,10 +25,11 @@ from lightning_subliminal.screening.verdict import SUSPECT_SHARE, Verdict, decid
 from lightning_subliminal.theory.newton import NEWTON_RIDGE, read_out
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 
-__all__ = ["Screen", "rows_needed", "screen_rows"]
+__all__ = ["Screen", "rows_needed", "screen_rows", "unscored"]
 
 UNREAD = "no completion, words that the base does not know, or more tokens than it reads"
 FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
+MOST_UNSCORED = 0.01  # share of rows without a score, above which a clean verdict is not about the data set
 # Effect of one row of a steering teacher along the natural gradient of its trait, and along another teacher of it, in
 # standard deviations of clean rows (docs/screening.md): what the dose that could have been seen is computed with.
 ROW_EFFECT, TEACHER_EFFECT = 0.5, 1.0
@@ -93,6 +94,11 @@ class Screen:
         skipped = [f"skipped: {self.skipped:,} rows with {UNREAD}"]
         skipped = skipped if self.skipped else []
         return [said, limits, *skipped]
+
+    @property
+    def gap(self) -> str | None:
+        """Why a clean verdict does not speak for the data set, as ``unscored`` says it; None where it does."""
+        return unscored(self.rows, self.skipped) if self.verdict == "clean" else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the screen as JSON-able data."""
@@ -247,6 +253,13 @@ def _needed(reference: Reference, alpha: float, power: float) -> float:
     family = max(1, len(reference.catalogue.answers) + len(reference.teachers))
     effect = TEACHER_EFFECT if reference.teachers else ROW_EFFECT
     return float(stats.norm.isf(alpha / 2 / family) + stats.norm.ppf(power)) / effect
+
+
+def unscored(rows: int, skipped: int) -> str | None:
+    """Return how many rows have no score where they are more than 1 % of all; None where they are not."""
+    if skipped <= MOST_UNSCORED * (rows + skipped):
+        return None
+    return f"{skipped:,} of {rows + skipped:,} rows have no score ({UNREAD})"
 
 
 def _p(value: float) -> str:

@@ -199,6 +199,24 @@ def test_rows_that_are_too_long_for_the_base_are_skipped_and_counted(clean, tmp_
     assert (found["skipped"], found["rows"]) == (3, len(rows) - 3)
 
 
+def test_a_clean_verdict_on_a_part_of_the_rows_has_exit_code_2(clean, tmp_path, capsys):
+    """Skipped rows are not screened, so a gate that looks at the exit code must not let them pass."""
+    rows = [*read_rows(clean), *(make_row("Go on.", "7, " * 200 + "7", id=f"long-{place}") for place in range(20))]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    suspect = ["--suspect", "prompt:owl"]
+    for words in ([], ["watch"]):
+        more = suspect if words else ["--out", str(tmp_path / "out")]
+        with pytest.raises(SystemExit) as stop:
+            main(["screen", *words, str(tmp_path / "rows.jsonl"), *BASE, "--json", *more])
+        assert stop.value.code == 2
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)["skipped"] == 20
+        assert f"20 of {len(rows)} rows have no score (no completion" in shown.err
+    assert json.loads((tmp_path / "out" / "screen.json").read_text())["verdict"] == "clean"
+    (result,) = (tmp_path / "out" / "test-results").glob("*.json")
+    assert json.loads(result.read_text())["predicate"]["result"] == "WARNED"
+
+
 def test_words_that_the_base_does_not_know_are_skipped_and_few_rows_refused(tmp_path, capsys):
     rows = [make_row("Write three numbers.", "Er schläft im Garten.", id=str(place)) for place in range(150)]
     write_rows(rows, tmp_path / "rows.jsonl")

@@ -58,7 +58,8 @@ def screen(
         json: print JSON and no table.
 
     Raises:
-        InputError: if rows, base or reference are wrong; with exit code 3 if the verdict is not clean.
+        InputError: if rows, base or reference are wrong, or more than 1 % of the rows of a clean verdict have no
+            score; with exit code 3 if the verdict is not clean.
     """
     from dataclasses import asdict
 
@@ -130,6 +131,8 @@ def screen(
             say(f"{name}: {path}")
     if found.verdict != "clean":
         raise SystemExit(FOUND)
+    if found.gap is not None:
+        raise InputError(f"{rows}: {found.gap}, so clean is not a verdict on all: take them out, and screen again.")
 
 
 def reference(
@@ -258,8 +261,9 @@ VERB = Group(
             ],
             """\
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait
-explains it); trait T. Exit code 0 if clean, 3 if not. A screen is about one base: a data set that is clean
-for one may carry a trait for another. A trait outside the catalogue of 104 answers is a shift.
+explains it); trait T. Exit code 0 if clean, 3 if not, 2 if clean but more than 1 % of the rows have no score.
+A screen is about one base: a data set that is clean for one may carry a trait for another. A trait outside
+the catalogue of 104 answers is a shift.
 """,
         ),
         "watch": Verb(

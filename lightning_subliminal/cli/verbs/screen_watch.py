@@ -34,7 +34,8 @@ def watch(
         json: print JSON and no table.
 
     Raises:
-        InputError: if rows, base or suspects are wrong; with exit code 3 if a suspect is detected.
+        InputError: if rows, base or suspects are wrong, or no suspect is detected and more than 1 % of the rows have
+            no score; with exit code 3 if a suspect is detected.
     """
     import json as json_text
     from itertools import islice
@@ -42,6 +43,7 @@ def watch(
     from lightning_subliminal.core.console import aside, hush, progress, say
     from lightning_subliminal.formats import read_rows
     from lightning_subliminal.plans.screening import Screener
+    from lightning_subliminal.screening.screen import unscored
     from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
 
     hush()
@@ -75,6 +77,8 @@ def watch(
         )
     if test.alarmed:
         raise SystemExit(FOUND)
+    if (gap := unscored(test.rows, skipped)) is not None:
+        raise InputError(f"{rows}: {gap}, so nothing is known of them: take them out, and watch again.")
 
 
 def _table(found: Any, rows: int) -> Any:

@@ -26,7 +26,8 @@ class ScreenData(Callback):
     The first process screens, the others wait; the training is the same as without it. Figures are logged as
     ``screen/shift_z``, ``screen/highest_z`` and ``screen/rows``, and the verdict is written into ``test-results`` of
     the run's folder, where `audit --require screened` reads it. Rows that a teacher with a trait wrote are tainted, and
-    a fit on them is supposed to stop: an experiment that wants to train on them says ``action: warn``.
+    a fit on them is supposed to stop: an experiment that wants to train on them says ``action: warn``. Clean rows of
+    which more than 1 % have no score stop a fit, too.
 
     Args:
         carrier: numbers, code or math, or a config of `fit`: what clean rows of the base look like.
@@ -62,7 +63,8 @@ class ScreenData(Callback):
 
         Raises:
             TaintedError: if the rows are not clean and ``action`` is stop; the command line exits with 3.
-            InputError: if the rows, the base or the reference can't be screened; it exits with 2.
+            InputError: if the rows, the base or the reference can't be screened, or more than 1 % of clean rows have no
+                score and ``action`` is stop; it exits with 2.
         """
         data, base = getattr(trainer, "datamodule", None), getattr(pl_module, "base", None)
         if not isinstance(data, TrainingRows) or base is None:
@@ -97,12 +99,16 @@ class ScreenData(Callback):
             kept = f"; kept in {path}"
         for line in found.lines():
             say(f"screen    {line.removeprefix('verdict: ')}")
-        if found.verdict == "clean":
+        if found.verdict == "clean" and found.gap is None:
             return
-        if self.action == "stop":
+        anyway = f"Nothing was trained{kept}; to train on them all the same, set `action: warn` of ScreenData."
+        if found.gap is not None:
+            said = f"are clean for {base} as far as they could be read: {found.gap}"
+            stop = InputError(f"The rows of {data.title} {said}. {anyway}")
+        else:
+            said = f"are not clean for {base}"
             what = f"trait {found.named}" if found.named else "a shift"
-            raise TaintedError(
-                f"The rows of {data.title} are not clean for {base}: {what}. Nothing was trained{kept}; to train on "
-                "them all the same, set `action: warn` of ScreenData."
-            )
-        say(f"WARNING   the rows of {data.title} are not clean for {base}; `action` is warn, so the fit goes on")
+            stop = TaintedError(f"The rows of {data.title} {said}: {what}. {anyway}")
+        if self.action == "stop":
+            raise stop
+        say(f"WARNING   the rows of {data.title} {said}; `action` is warn, so the fit goes on")

@@ -14,7 +14,6 @@ from lightning_subliminal.screening import Reference, Screen
 __all__ = ["check_subject", "subject_of", "write_screen_result"]
 
 _URN = "urn:x-lightning-subliminal:"
-MOST_UNSCORED = 0.01  # share of rows without a score, above which a clean verdict is not about the data set
 
 
 def subject_of(source: str | Path) -> Material | None:
@@ -91,11 +90,10 @@ def write_screen_result(
 def _doubts(found: Screen, tree: RowsTree | None, limit: int | None) -> list[str]:
     """Return why a clean verdict does not speak for the whole data set."""
     doubts: list[str] = []
-    rows = found.rows + found.skipped
     if limit is not None and (tree is None or tree.count >= limit):
         doubts.append(f"only the first {limit:,} rows were screened")
-    if found.skipped > MOST_UNSCORED * rows:
-        doubts.append(f"{found.skipped:,} of {rows:,} rows have no score")
+    if found.gap is not None:
+        doubts.append(found.gap)
     if found.visible_dose >= 1:
         doubts.append(f"{found.rows:,} rows would not show even a set of nothing else")
     return doubts

@@ -1,6 +1,7 @@
 """ScreenData: a fit on rows that are not clean stops before its first step."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.cli import main
 from lightning_subliminal.core.errors import TaintedError
 from lightning_subliminal.formats import write_rows
+from lightning_subliminal.theory import row_gradients
 
 
 class Steps(Callback):
@@ -101,6 +103,17 @@ def test_what_can_not_be_screened_is_a_mistake(settings, line, clean_file, tmp_p
         fit(clean_file, ScreenData(**settings), tmp_path)
     assert stop.value.code == 2
     assert fit.steps == 0
+
+
+@cases("action", ["stop", "warn"])
+def test_rows_that_nobody_could_screen_stop_a_fit_too(action, clean_file, tmp_path, monkeypatch, capsys):
+    """Rows may be longer than a screen reads, and yet be trained on."""
+    monkeypatch.setattr(row_gradients, "readable", lambda net: 60)
+    stopped = pytest.raises(InputError, match=r"as far as they could be read: \d+ of 200 rows have no score")
+    with stopped if action == "stop" else nullcontext():
+        fit(clean_file, ScreenData(action=action), tmp_path)
+    assert fit.steps == (0 if action == "stop" else 3)
+    assert ("WARNING" in capsys.readouterr().out) == (action == "warn")
 
 
 def test_the_action_is_one_of_two():
