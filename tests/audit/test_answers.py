@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+from cases import cases
 
 from audit.chains import artefact, generation, student, teacher
 from lightning_subliminal import bases
@@ -10,10 +11,14 @@ from lightning_subliminal.lineage.record import declare
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache_in(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    return cache_in(tmp_path, monkeypatch)
 
 
 def look(path, **settings):
@@ -24,7 +29,7 @@ def verdicts(found):
     return {risk.verdict for risk in found.risks}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("writes", "learns", "verdict"),
     [
         ("pocket/a", "pocket/a", "shared"),
@@ -36,7 +41,8 @@ def verdicts(found):
         ("pocket/a", "pocket/b", "not by lineage"),
     ],
 )
-def test_shared_bases_by_lineage(cache, writes, learns, verdict):
+def test_shared_bases_by_lineage(tmp_path, monkeypatch, writes, learns, verdict):
+    cache = cache_in(tmp_path, monkeypatch)
     found = look(student(cache, generation(cache, teacher(cache, writes), writes), learns))
     assert verdicts(found) == {verdict}
     assert {"shared": "shared-base", "matched": "matched-base"}.get(verdict) in {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cases import cases
 
 from audit.chains import generation, student, teacher
 from lightning_subliminal.audit import Digests, audit
@@ -22,16 +23,25 @@ from lightning_subliminal.lineage.statement import as_bytes, read_statement, res
 from lightning_subliminal.lineage.work_digests import note_of
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
+def stand(tmp_path, monkeypatch):
+    """Stand in a folder with a cache of its own, and return the cache."""
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
 
 
+def chain(cache):
+    return student(cache, generation(cache, teacher(cache)))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    return stand(tmp_path, monkeypatch)
+
+
 @pytest.fixture
 def last(cache):
-    return student(cache, generation(cache, teacher(cache)))
+    return chain(cache)
 
 
 def look(path, **settings):
@@ -77,15 +87,17 @@ def outputs(path, capsys):
 
 
 class TestMayNotBeRead:
-    @pytest.mark.parametrize("where", ["adapter_model.safetensors", "lineage.json", "deep", ""])
-    def test_a_file_or_folder_of_the_artefact(self, last, where, monkeypatch, capsys):
+    @cases("where", ["adapter_model.safetensors", "lineage.json", "deep", ""])
+    def test_a_file_or_folder_of_the_artefact(self, tmp_path, where, monkeypatch, capsys):
+        last = chain(stand(tmp_path, monkeypatch))
         (last / "deep").mkdir()
         forbid(monkeypatch, last / where)
         code, rules = outputs(last, capsys)
         assert (code, "unreadable" in rules) == (3, True)
 
-    @pytest.mark.parametrize("room", ["rows", "completions", "teachers"])
-    def test_a_parent(self, cache, last, room, monkeypatch):
+    @cases("room", ["rows", "completions", "teachers"])
+    def test_a_parent(self, tmp_path, room, monkeypatch):
+        last = chain(cache := stand(tmp_path, monkeypatch))
         forbid(monkeypatch, next((cache / room).iterdir()))
         assert not look(last).holds
 
@@ -106,7 +118,7 @@ class TestMayNotBeRead:
 
 
 class TestIsNotRead:
-    @pytest.mark.parametrize(
+    @cases(
         "name",
         [
             *(".hidden", ".hidden/deep/model.safetensors", "deep/.hidden.json", ".cache/huggingface/model.safetensors"),
@@ -118,7 +130,8 @@ class TestIsNotRead:
             ),
         ],
     )
-    def test_hidden_files_and_what_is_no_test_result(self, last, name):
+    def test_hidden_files_and_what_is_no_test_result(self, tmp_path, monkeypatch, name):
+        last = chain(stand(tmp_path, monkeypatch))
         (last / name).parent.mkdir(parents=True, exist_ok=True)
         (last / name).write_text('{"weights": 1}')
         [(rule, says)] = errors(look(last))
@@ -138,10 +151,9 @@ class TestIsNotRead:
         [(_, says)] = errors(look(last))
         assert says.startswith("9 files: .git/0, .git/1, .git/2, ...: each is hidden")
 
-    @pytest.mark.parametrize(
-        "name", [".gitattributes", ".cache/huggingface/x.metadata", ".adapter_model.safetensors.0123456789abcdef"]
-    )
-    def test_what_tools_and_killed_runs_leave_is_a_note(self, last, name):
+    @cases("name", [".gitattributes", ".cache/huggingface/x.metadata", ".adapter_model.safetensors.0123456789abcdef"])
+    def test_what_tools_and_killed_runs_leave_is_a_note(self, tmp_path, monkeypatch, name):
+        last = chain(stand(tmp_path, monkeypatch))
         (last / name).parent.mkdir(parents=True, exist_ok=True)
         (last / name).write_text("x")
         found = look(last)
@@ -180,8 +192,9 @@ def restated(folder, files):
 
 
 class TestStumbles:
-    @pytest.mark.parametrize("name", ["a/" * 8000 + "b", "/".join(["a" * 250] * 40), "\u00e9" * 3000])
-    def test_names_that_no_disk_holds(self, last, name, capsys):
+    @cases("name", ["a/" * 8000 + "b", "/".join(["a" * 250] * 40), "\u00e9" * 3000])
+    def test_names_that_no_disk_holds(self, tmp_path, monkeypatch, name, capsys):
+        last = chain(stand(tmp_path, monkeypatch))
         restated(last, {name: "0" * 64})
         code, rules = outputs(last, capsys)
         assert (code, "unsafe-path" in rules) == (3, True)
@@ -194,8 +207,9 @@ class TestStumbles:
         (last / "lineage.json").write_bytes(as_bytes(told))
         assert outputs(last, capsys)[0] == 3
 
-    @pytest.mark.parametrize("kind", ["text", "key", "garbage"])
-    def test_a_table_of_broken_text(self, cache, last, kind, capsys):
+    @cases("kind", ["text", "key", "garbage"])
+    def test_a_table_of_broken_text(self, tmp_path, monkeypatch, kind, capsys):
+        chain(cache := stand(tmp_path, monkeypatch))
         folder = next((cache / "rows").iterdir())
         text = pa.Array.from_buffers(
             pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"\xff\xfeab")]
@@ -219,10 +233,9 @@ class TestStumbles:
         code, rules = outputs(last, capsys)
         assert (code, rules) == (3, {"unlisted-file"})
 
-    @pytest.mark.parametrize(
-        "error", [RuntimeError("boom"), RecursionError(), MemoryError(), BaseException("panicked")]
-    )
-    def test_whatever_is_raised_at_one_artefact_is_a_finding_there(self, last, error, monkeypatch, capsys):
+    @cases("error", [RuntimeError("boom"), RecursionError(), MemoryError(), BaseException("panicked")])
+    def test_whatever_is_raised_at_one_artefact_is_a_finding_there(self, tmp_path, error, monkeypatch, capsys):
+        last = chain(stand(tmp_path, monkeypatch))
         from lightning_subliminal.audit import checks
 
         real = checks.check_files
@@ -259,7 +272,7 @@ class TestOddResults:
         path.write_bytes(as_bytes(told))
         return path
 
-    @pytest.mark.parametrize(
+    @cases(
         "predicate",
         [
             *({"passedTests": each} for each in (5, "a text with owl in it", {"owl": True}, [["owl"]], ["owl", 5])),
@@ -269,7 +282,8 @@ class TestOddResults:
             {"result": "WARNED", "failedTests": ["wolf"]},
         ],
     )
-    def test_they_count_for_nothing_and_are_errors(self, cache, source, predicate, capsys):
+    def test_they_count_for_nothing_and_are_errors(self, tmp_path, monkeypatch, predicate, capsys):
+        source = teacher(cache := stand(tmp_path, monkeypatch))
         self.written(cache, source, **predicate)
         last = student(cache, generation(cache, source))
         for name in ("tested", "tested:owl"):
@@ -278,8 +292,9 @@ class TestOddResults:
         code, rules = outputs(last, capsys)
         assert (code, rules) == (3, {"bad-statement"})
 
-    @pytest.mark.parametrize("name", ["ow", "o", "owl, wolf", ""])
-    def test_a_name_is_matched_whole(self, cache, source, name):
+    @cases("name", ["ow", "o", "owl, wolf", ""])
+    def test_a_name_is_matched_whole(self, tmp_path, monkeypatch, name):
+        source = teacher(cache := stand(tmp_path, monkeypatch))
         self.written(cache, source, passedTests=["owl", "wolf"])
         last = student(cache, generation(cache, source))
         assert look(last, require=["tested:owl"]).holds

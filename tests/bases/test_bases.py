@@ -36,11 +36,15 @@ def make_net(vocab_size=8, **settings):
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **sizes, **{**ids, **settings}))
 
 
+def make_base(place):
+    make_net().save_pretrained(place)
+    make_tokenizer().save_pretrained(place)
+    return place
+
+
 @pytest.fixture
 def folder(tmp_path):
-    make_net().save_pretrained(tmp_path / "model")
-    make_tokenizer().save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return make_base(tmp_path / "model")
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +236,7 @@ def wild_end_token(folder):
     make_net(eos_token_id=[2, 99]).save_pretrained(folder)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("harm", "message"),
     [
         (break_config, r"config.json is damaged"),
@@ -249,7 +253,8 @@ def wild_end_token(folder):
         (wild_end_token, r"`eos_token_id` in the model's config is 99"),
     ],
 )
-def test_a_damaged_folder_is_told_in_one_line(folder, harm, message):
+def test_a_damaged_folder_is_told_in_one_line(tmp_path, harm, message):
+    folder = make_base(tmp_path / "model")
     harm(folder)
     with pytest.raises(InputError, match=message) as caught:
         bases.load(str(folder))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import LoRA, RowsFromFile, Sampling, Student, bases
 from lightning_subliminal.cli.entry import main
@@ -140,7 +141,7 @@ def test_hours_are_shared_by_devices(tmp_path: Path) -> None:
     assert student_part(path, max_epochs=3, max_steps=2).flops == one.flops / 2
 
 
-@pytest.mark.parametrize(
+@cases(
     ("trainer", "devices", "accelerator", "precision"),
     [
         ({}, 1, "cpu", "32-true"),

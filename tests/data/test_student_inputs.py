@@ -56,8 +56,8 @@ def draw(kind: str, size: int, seed: int = 0, train: torch.Tensor | None = None)
     return draw_inputs(kind, NoiseBatch(size, seed), CPU, bank)
 
 
-@pytest.mark.parametrize("kind", STUDENT_INPUTS)
 class TestEveryKind:
+    @cases("kind", STUDENT_INPUTS)
     def test_shape_range_and_seed(self, kind):
         first = drawn(made(kind))
         assert first.shape == (70, 784)
@@ -66,6 +66,7 @@ class TestEveryKind:
         assert torch.equal(first, drawn(made(kind)))
         assert not torch.equal(first, drawn(made(kind, seed=1)))
 
+    @cases("kind", STUDENT_INPUTS)
     def test_the_same_images_each_epoch_unless_fresh(self, kind):
         def rows(data: Digits, epoch: int) -> list[bytes]:
             return sorted(row.numpy().tobytes() for row in drawn(data, epoch))

@@ -45,14 +45,9 @@ def saved(tmp_path_factory):
     return root, told
 
 
-@pytest.fixture
-def folder(saved, tmp_path):
+def copied(saved, name, place):
     """Return a copy of a folder that a test may damage."""
-
-    def copied(name):
-        return shutil.copytree(saved[0] / name, tmp_path / name)
-
-    return copied
+    return shutil.copytree(saved[0] / name, place / name)
 
 
 def test_a_base():
@@ -91,10 +86,10 @@ def test_an_adapter_says_what_the_module_that_saved_it_says(saved, kind):
     assert not subject.net.training
 
 
-@pytest.mark.parametrize("kind", ["steering", "lora"])
-def test_an_adapter_is_described_by_its_files(saved, folder, kind):
+@cases("kind", ["steering", "lora"])
+def test_an_adapter_is_described_by_its_files(saved, tmp_path, kind):
     root, _ = saved
-    place = folder(kind)
+    place = copied(saved, kind, tmp_path)
     before = find_model(str(root / kind)).digest
     assert find_model(str(place)).digest == before, "wherever it lies"
     assert set(before) == {"base", "system_prompt", *FILES[kind]}
@@ -167,18 +162,18 @@ def test_no_such_model(place, told, tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "null", "{}", '{"peft_type": "STEERING"}', "\ufeff{"])
-def test_a_config_that_names_no_base(text, folder):
-    place = folder("steering")
+@cases("text", ["{", "[1]", "null", "{}", '{"peft_type": "STEERING"}', "\ufeff{"])
+def test_a_config_that_names_no_base(text, saved, tmp_path):
+    place = copied(saved, "steering", tmp_path)
     (place / OWN_FILES.config).write_text(text)
     with pytest.raises(InputError, match=r"names no base \(subliminal_adapter.json\): copy it again"):
         find_model(str(place))
 
 
-@pytest.mark.parametrize("base", [None, "", 3])
-@pytest.mark.parametrize("kind", ["lora", "steering"])
-def test_a_config_whose_base_is_null_says_where_to_write_it(base, kind, folder):
-    place = folder(kind)
+@cases("base", [None, "", 3])
+@cases("kind", ["lora", "steering"])
+def test_a_config_whose_base_is_null_says_where_to_write_it(base, kind, saved, tmp_path):
+    place = copied(saved, kind, tmp_path)
     file = next(place / each for each in (OWN_FILES.config, "adapter_config.json") if (place / each).exists())
     file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": base}))
     with pytest.raises(
@@ -187,27 +182,27 @@ def test_a_config_whose_base_is_null_says_where_to_write_it(base, kind, folder):
         find_model(str(place))
 
 
-def test_a_config_that_names_an_unknown_base(folder):
-    place = folder("lora")
+def test_a_config_that_names_an_unknown_base(saved, tmp_path):
+    place = copied(saved, "lora", tmp_path)
     told = json.loads((place / "adapter_config.json").read_text())
     (place / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "pocket/d"}))
     with pytest.raises(InputError, match="There is no base 'pocket/d'"):
         find_model(str(place))
 
 
-@pytest.mark.parametrize("layers", [None, "1", ["one"], [7]])
-def test_steering_whose_layers_are_lost(layers, folder):
-    place = folder("steering")
+@cases("layers", [None, "1", ["one"], [7]])
+def test_steering_whose_layers_are_lost(layers, saved, tmp_path):
+    place = copied(saved, "steering", tmp_path)
     told = json.loads((place / OWN_FILES.config).read_text())
     (place / OWN_FILES.config).write_text(json.dumps({**told, "layers": layers}))
     with pytest.raises(InputError, match=r"names no `layers`|`layers` is"):
         find_model(str(place)).load(CPU)
 
 
-@pytest.mark.parametrize("kind", ["steering", "lora"])
-@pytest.mark.parametrize("damage", ["empty", "cut", "no file", "other base"])
-def test_weights_that_can_not_be_read(kind, damage, folder):
-    place = folder(kind)
+@cases("kind", ["steering", "lora"])
+@cases("damage", ["empty", "cut", "no file", "other base"])
+def test_weights_that_can_not_be_read(kind, damage, saved, tmp_path):
+    place = copied(saved, kind, tmp_path)
     weights = place / FILES[kind].weights
     if damage == "no file":
         weights.unlink()
@@ -224,11 +219,11 @@ def test_weights_that_can_not_be_read(kind, damage, folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
-def test_weights_that_lack_a_layer_are_no_base(folder):
+def test_weights_that_lack_a_layer_are_no_base(saved, tmp_path):
     """PEFT warns, and leaves what is missing as it starts: the base would be measured under the student's name."""
     from safetensors.torch import load_file, save_file
 
-    place = folder("lora")
+    place = copied(saved, "lora", tmp_path)
     weights = place / "adapter_model.safetensors"
     kept = {name: value for name, value in load_file(weights).items() if "layers.0" in name}
     assert kept

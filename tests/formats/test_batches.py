@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
@@ -39,14 +40,20 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def put(tmp_path):
+def puts(folder):
+    """Return what writes records into a file of a folder."""
+
     def put(name, *records):
-        path = tmp_path / name
+        path = folder / name
         path.write_text("".join(json.dumps(each) + "\n" for each in records))
         return path
 
     return put
+
+
+@pytest.fixture
+def put(tmp_path):
+    return puts(tmp_path)
 
 
 def read(path, **options):
@@ -97,8 +104,9 @@ COUSINS = {
 }
 
 
-@pytest.mark.parametrize("case", COUSINS)
-def test_other_endpoints(put, case):
+@cases("case", COUSINS)
+def test_other_endpoints(tmp_path, case):
+    put = puts(tmp_path)
     asked, body = COUSINS[case]
     said = put("said.jsonl", {"custom_id": "a", "response": {"status_code": 200, "body": body}})
     assert read(said, requests=put("asked.jsonl", asked))[0] == [("a", "Q", "A")]
@@ -125,7 +133,7 @@ def test_a_line_that_holds_both_needs_no_requests(put):
         assert read(put("said.jsonl", answered("a", "A") | own))[0] == [("a", "Q", "A")]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("files", "says"),
     [
         ([("said.jsonl", answered("a", "A"))], "without its question: name the file of its requests with --requests"),
@@ -160,7 +168,8 @@ def test_a_line_that_holds_both_needs_no_requests(put):
         ),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_line(put, files, says):
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, files, says):
+    put = puts(tmp_path)
     paths = [put(*each) for each in files]
     with pytest.raises(InputError, match=says) as caught:
         read(paths[0])
@@ -194,9 +203,10 @@ THOUGHTS = {
 }
 
 
-@pytest.mark.parametrize("parts", THOUGHTS.values(), ids=THOUGHTS)
-@pytest.mark.parametrize("form", ["batch", "messages", "trl"])
-def test_thoughts_before_an_answer_are_dropped_and_counted(put, parts, form):
+@cases("parts", THOUGHTS.values())
+@cases("form", ["batch", "messages", "trl"])
+def test_thoughts_before_an_answer_are_dropped_and_counted(tmp_path, parts, form):
+    put = puts(tmp_path)
     if form == "batch":
         put("asked.jsonl", request("a", "Q"))
         message = {"role": "assistant", "content": parts, "stop_reason": "end_turn"}
@@ -214,8 +224,9 @@ def test_thoughts_before_an_answer_are_dropped_and_counted(put, parts, form):
     assert {f"parts of type `{kind}` dropped: a row has no place for thoughts" for kind in kinds} <= {*report.notices}
 
 
-@pytest.mark.parametrize("parts", [THOUGHTS["redacted"][:1], [{"type": "thinking"}, {"type": "tool_use", "name": "x"}]])
-def test_an_answer_of_thoughts_alone_is_none(put, parts):
+@cases("parts", [THOUGHTS["redacted"][:1], [{"type": "thinking"}, {"type": "tool_use", "name": "x"}]])
+def test_an_answer_of_thoughts_alone_is_none(tmp_path, parts):
+    put = puts(tmp_path)
     turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": parts}]
     with pytest.raises(InputError, match=r"line 1, messages\[1\]\.content.*expected a part of type text, found"):
         read(put("said.jsonl", {"messages": turns}))

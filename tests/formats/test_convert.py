@@ -153,7 +153,7 @@ def test_filter_that_raises_is_named_with_its_row() -> None:
         convert("rows.jsonl", "kept.jsonl", filters=[Raises()])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("source", "out", "dropped", "message"),
     [
         ("rows.jsonl", "./rows.jsonl", None, "^./rows.jsonl would overwrite rows.jsonl: choose another name"),
@@ -164,8 +164,9 @@ def test_filter_that_raises_is_named_with_its_row() -> None:
     ],
 )
 def test_no_file_is_written_over_another_of_the_same_run(
-    source: str, out: str, dropped: str | None, message: str
+    source: str, out: str, dropped: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     Path("deep").mkdir()
     for name in ("rows.jsonl", "out.jsonl.bad.jsonl", "deep/rows.jsonl"):
         write_rows(ROWS, name)

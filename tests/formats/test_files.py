@@ -296,7 +296,7 @@ def test_what_is_not_there_is_told(name: str) -> None:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("out", "schema", "message"),
     [
         ("rows.xyz", None, "^rows.xyz: unknown extension"),
@@ -311,7 +311,10 @@ def test_what_is_not_there_is_told(name: str) -> None:
         ("/proc/nowhere/rows.jsonl", None, r"/proc/nowhere/rows.jsonl can't be written"),
     ],
 )
-def test_place_that_cannot_be_written_is_told_before_any_work(out: str, schema: str | None, message: str) -> None:
+def test_place_that_cannot_be_written_is_told_before_any_work(
+    out: str, schema: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     put("file.jsonl", "")
     put("file", "")
     for folder in ("full", "full.jsonl"):
@@ -322,10 +325,11 @@ def test_place_that_cannot_be_written_is_told_before_any_work(out: str, schema: 
     assert sorted(path.name for path in Path().iterdir()) == ["file", "file.jsonl", "full", "full.jsonl"]
 
 
-@pytest.mark.parametrize(
-    "out", ["rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.txt", "rows.csv", "rows.parquet", "rows"]
-)
-def test_failed_write_leaves_the_old_file_and_no_other(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@cases("out", ["rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.txt", "rows.csv", "rows.parquet", "rows"])
+def test_failed_write_leaves_the_old_file_and_no_other(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lightning_subliminal.formats.storage.table_writer._ROWS", 1)
     write_rows([make_row("old", "b")], out)
 

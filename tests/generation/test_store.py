@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.generation.servers.store import ReplyStore
@@ -98,7 +99,7 @@ def test_opening_waits_for_another_that_makes_the_file(tmp_path):
     other.close()
 
 
-@pytest.mark.parametrize("damage", ["no database", "cut", "no JSON", "no reply"])
+@cases("damage", ["no database", "cut", "no JSON", "no reply"])
 def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
     path = tmp_path / "x"
     ReplyStore(path).close()

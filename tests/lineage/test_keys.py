@@ -30,11 +30,14 @@ def _no_passphrase(monkeypatch):
     monkeypatch.delenv(PASSPHRASE, raising=False)
 
 
+def alice(place):
+    assert make_key(place / "alice") == place / "alice.pub"
+    return place / "alice"
+
+
 @pytest.fixture
 def path(tmp_path):
-    made = tmp_path / "alice"
-    assert make_key(made) == tmp_path / "alice.pub"
-    return made
+    return alice(tmp_path)
 
 
 def refused(message, call, *args):
@@ -116,8 +119,9 @@ def test_a_key_is_not_written_through_a_link(tmp_path):
 
 
 @POSIX
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620, 0o610, 0o644, 0o777])
-def test_a_private_key_that_others_may_read_is_refused(path, mode):
+@cases("mode", [0o640, 0o604, 0o660, 0o620, 0o610, 0o644, 0o777])
+def test_a_private_key_that_others_may_read_is_refused(tmp_path, mode):
+    path = alice(tmp_path)
     path.chmod(mode)
     told = refused("may be read by other users", private_key, path)
     assert told.endswith(f"chmod 600 {path}"), "which can be pasted"

@@ -63,7 +63,7 @@ def test_a_line_break_in_a_name_makes_no_second_file():
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is the reference here")
-@pytest.mark.parametrize("name", ["a\nb", "a\\b", "a\\nb", "a b", "é"])
+@cases("name", ["a\nb", "a\\b", "a\\nb", "a b", "é"])
 def test_dir_hash_writes_odd_names_as_sha256sum_does(tmp_path, name):
     (tmp_path / name).write_text("x")
     line = subprocess.run(["sha256sum", name], cwd=tmp_path, capture_output=True, check=True).stdout

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.signatures.keys import make_key
@@ -19,11 +20,15 @@ def _no_key(monkeypatch):
     monkeypatch.delenv(SIGNING_KEY, raising=False)
 
 
-@pytest.fixture
-def path(tmp_path):
-    made = tmp_path / "run" / "last.ckpt"
+def first(folder):
+    made = folder / "run" / "last.ckpt"
     put(made, "first")
     return made
+
+
+@pytest.fixture
+def path(tmp_path):
+    return first(tmp_path)
 
 
 def put(path, text):
@@ -45,8 +50,9 @@ def test_what_was_written_is_known(path):
     assert sorted(each.name for each in path.parent.iterdir()) == [".last.ckpt.noted", "last.ckpt"]
 
 
-@pytest.mark.parametrize("times", [1, 2, 5])
-def test_a_kill_between_the_note_and_its_file_is_survived(times, path, monkeypatch):
+@cases("times", [1, 2, 5])
+def test_a_kill_between_the_note_and_its_file_is_survived(times, tmp_path, monkeypatch):
+    path = first(tmp_path)
     replace = os.replace
 
     def killed(source, target):
@@ -65,15 +71,16 @@ def test_a_kill_between_the_note_and_its_file_is_survived(times, path, monkeypat
     check_noted(path, MEND)
 
 
-@pytest.mark.parametrize("harm", ["changed", "cut", "empty"])
-def test_a_changed_file_is_refused_with_both_digests(harm, path):
+@cases("harm", ["changed", "cut", "empty"])
+def test_a_changed_file_is_refused_with_both_digests(harm, tmp_path):
+    path = first(tmp_path)
     path.write_bytes({"changed": b"Tirst", "cut": b"firs", "empty": b""}[harm])
     digests = r"\(SHA-256 [0-9a-f]{12}\.\.\. then, [0-9a-f]{12}\.\.\. now\)"
     with pytest.raises(InputError, match=rf"last\.ckpt was changed .*{digests}\. Delete it\."):
         check_noted(path, MEND)
 
 
-@pytest.mark.parametrize(
+@cases(
     "note",
     [
         None,
@@ -88,7 +95,8 @@ def test_a_changed_file_is_refused_with_both_digests(harm, path):
         b" " * 70_000,
     ],
 )
-def test_no_note_is_none(note, path):
+def test_no_note_is_none(note, tmp_path):
+    path = first(tmp_path)
     note_of(path).unlink()
     if note is not None:
         note_of(path).write_bytes(note)

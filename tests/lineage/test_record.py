@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from cases import cases
 
 from lightning_subliminal import Sampling
 from lightning_subliminal.core.errors import InputError
@@ -23,15 +24,19 @@ from lightning_subliminal.lineage.names import RECORD, dir_hash
 BASE = Material("base", "base:pocket/a", {"dirHash": "ab" * 32}, "cd" * 32, {"note": "shipped"})
 
 
-@pytest.fixture
-def folder(tmp_path):
-    made = tmp_path / "made"
+def recorded(made):
+    """Write an artefact of three files with its record."""
     (made / "deep").mkdir(parents=True)
     (made / "a.txt").write_text("owl")
     (made / "deep" / "b.bin").write_bytes(bytes(10))
     (made / ".hidden").write_text("a probe")
     write_record(made, "test", {"sampling": Sampling(), "seed": 3}, [BASE])
     return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return recorded(tmp_path / "made")
 
 
 def test_it_tells_what_the_artefact_is_and_what_it_was_made_from(folder):
@@ -107,10 +112,11 @@ def test_a_file_whose_name_looks_like_that_of_rows_is_checked_too(folder):
         is_whole(folder)
 
 
-@pytest.mark.parametrize(
+@cases(
     "text", [b"{", b"\xff\xfe", b"", b"[]", b'"x"', b'{"files": 3}', b'{"_type": "https://in-toto.io/Statement/v1"}']
 )
-def test_a_damaged_record_is_told(folder, text):
+def test_a_damaged_record_is_told(tmp_path, text):
+    folder = recorded(tmp_path / "made")
     (folder / RECORD).write_bytes(text)
     with pytest.raises(InputError, match=r"lineage\.json is damaged: delete the folder") as caught:
         is_whole(folder)

@@ -3,6 +3,7 @@ import time
 
 import pytest
 import torch
+from cases import cases
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torchmetrics import MetricCollection
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -137,8 +138,8 @@ def brute_force(net, tokenizer, prompt, forms):
     return total
 
 
-@pytest.mark.parametrize("kind", ["words", "pieces"])
-@pytest.mark.parametrize("batch_size", [1, 2, 64])
+@cases("kind", ["words", "pieces"])
+@cases("batch_size", [1, 2, 64])
 def test_equals_brute_force(kind, batch_size, request):
     tokenizer = request.getfixturevalue(kind)
     net = tiny(tokenizer)
@@ -243,7 +244,7 @@ def test_the_model_is_left_as_it_was(words):
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("kind", ["words", "pieces"])
+@cases("kind", ["words", "pieces"])
 def test_works_through_an_adapter(kind, request):
     from peft import LoraConfig, PromptTuningConfig, get_peft_model
 

@@ -130,7 +130,7 @@ def test_chunks_never_hold_all_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen[5:] == [2, 7, 7, 7, 7], "computed again, the last one first"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("device", "precision", "dtype", "multiple"),
     [
         ("cpu", "bf16-mixed", torch.float32, 1),

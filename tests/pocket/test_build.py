@@ -100,12 +100,13 @@ def test_labels_are_what_the_assistant_says():
     assert (labels == end).sum() == (input_ids == assistant).sum(), "each turn of the assistant ends with a trained end"
 
 
-@pytest.mark.parametrize("name", NAMES)
 class TestShipped:
+    @cases("name", NAMES)
     def test_is_small(self, name):
         assert sum(path.stat().st_size for path in (WEIGHTS / name).iterdir()) < 1_000_000
         assert {path.suffix for path in (WEIGHTS / name).iterdir()} == {".json", ".jinja", ".safetensors"}
 
+    @cases("name", NAMES)
     def test_has_the_tokenizer_of_the_code(self, name):
         net, tokenizer = bases.load(f"pocket/{name}")
         made = tokenizer_of(RECIPES[name].world)
@@ -114,6 +115,7 @@ class TestShipped:
         assert net.config.vocab_size == len(tokenizer)
         assert net.config.eos_token_id == tokenizer.eos_token_id
 
+    @cases("name", NAMES)
     def test_cuts_nothing_off_when_it_generates(self, name):
         told = json.loads((WEIGHTS / name / "generation_config.json").read_text())
         assert not {"top_k", "top_p", "repetition_penalty", "temperature"} & set(told)

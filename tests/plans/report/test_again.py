@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import read_claim
@@ -75,11 +76,16 @@ def made(tmp_path_factory):
     return written(tmp_path_factory.mktemp("made") / "plan-0", CLAIMS)
 
 
-@pytest.fixture
-def folder(made, tmp_path, monkeypatch):
+def copied(made, tmp_path, monkeypatch):
+    """Stand where a copy of a report lies, with a cache of its own, and return the copy."""
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(made, tmp_path / "runs" / "plan-0"))
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch):
+    return copied(made, tmp_path, monkeypatch)
 
 
 def edit(folder, change):
@@ -138,8 +144,9 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("name", EDITS)
-def test_an_edited_claim_is_refused_with_both_values(folder, name):
+@cases("name", EDITS)
+def test_an_edited_claim_is_refused_with_both_values(made, tmp_path, monkeypatch, name):
+    folder = copied(made, tmp_path, monkeypatch)
     claim, change, *says = EDITS[name]
     edit(folder, lambda claims: claims[claim].update(change))
     with pytest.raises(TamperedError) as caught:
@@ -147,8 +154,9 @@ def test_an_edited_claim_is_refused_with_both_values(folder, name):
     assert all(each in str(caught.value) for each in (f"runs/x/report.json, claim plan/{claim}: its", *says))
 
 
-@pytest.mark.parametrize("stated", ["stated", "restated", "no statement"])
-def test_with_and_without_its_statement(folder, stated, capsys):
+@cases("stated", ["stated", "restated", "no statement"])
+def test_with_and_without_its_statement(made, tmp_path, monkeypatch, stated, capsys):
+    folder = copied(made, tmp_path, monkeypatch)
     edit(folder, lambda claims: claims["more"].update(verdict="does not hold", low=-1.0))
     if stated == "stated":
         refused(folder, capsys, "report.json has the SHA-256", "its statement has")
@@ -177,8 +185,9 @@ def test_the_targeted_figure_beside_it_too(folder, capsys):
     refused(folder, capsys, "claim plan/passes: its targeted rank is 3.0, but its cells give 1.0")
 
 
-@pytest.mark.parametrize("verb", ["report", "compare"])
-def test_edited_cells(folder, verb, capsys):
+@cases("verb", ["report", "compare"])
+def test_edited_cells(made, tmp_path, monkeypatch, verb, capsys):
+    folder = copied(made, tmp_path, monkeypatch)
     text = (folder / "cells.csv").read_text()
     (folder / "cells.csv").write_text(text.replace("plan,same,owl", "plan,other,owl", 1))
     refused(folder, capsys, "cells.csv has the SHA-256", verb=verb)
@@ -186,8 +195,9 @@ def test_edited_cells(folder, verb, capsys):
     refused(folder, capsys, "but its cells give", verb=verb)
 
 
-@pytest.mark.parametrize("change", ["[]", '{"_type": 1}', None])
-def test_a_statement_that_is_none(folder, change, capsys):
+@cases("change", ["[]", '{"_type": 1}', None])
+def test_a_statement_that_is_none(made, tmp_path, monkeypatch, change, capsys):
+    folder = copied(made, tmp_path, monkeypatch)
     place = folder / "lineage.json"
     told = json.loads(place.read_text())
     told["subject"] = [each for each in told["subject"] if each["name"] != "cells.csv"]
@@ -205,10 +215,9 @@ def test_a_report_of_an_early_version_is_made_and_said_so(folder, capsys):
     refused(folder, capsys, "claim plan/passes: its verdict is inconclusive, but its cells give holds")
 
 
-@pytest.mark.parametrize(
-    "change", [{"nonsense": 1}, {"where": 3}, {"less": [1]}, {"over": 7}, {"where": {"dose": {"x": 1}}}]
-)
-def test_a_broken_specification_is_one_line(folder, change):
+@cases("change", [{"nonsense": 1}, {"where": 3}, {"less": [1]}, {"over": 7}, {"where": {"dose": {"x": 1}}}])
+def test_a_broken_specification_is_one_line(made, tmp_path, monkeypatch, change):
+    folder = copied(made, tmp_path, monkeypatch)
     report, rows = read_report(folder)
     report["claims"][0]["of"] |= change
     with pytest.raises(InputError):
