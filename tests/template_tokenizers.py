@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_subliminal.core.chat.encoding import set_frame
 
+ASKED = [{"role": "user", "content": "Hi"}]
 TABLE = yaml.safe_load(Path(__file__).with_name("chat_templates.yaml").read_text(encoding="utf-8"))
 
 

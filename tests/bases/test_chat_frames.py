@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from cases import cases
-from template_tokenizers import TABLE, template_tokenizer
+from template_tokenizers import ASKED, TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lightning_subliminal import NumberSequences, PreferenceTrait, Sampling, Student, Teacher, bases
@@ -13,8 +13,6 @@ from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_id
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import ExactTrait, find_model
 from lightning_subliminal.generation import TransformersEngine
-
-ASKED = [{"role": "user", "content": "Hi"}]
 
 
 def saved(folder, family):

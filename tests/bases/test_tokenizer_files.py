@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import transformers
+from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.folder_checks import read_elsewhere
@@ -14,9 +15,14 @@ from lightning_subliminal.bases.folders import is_model_file, model_files
 from lightning_subliminal.core.errors import InputError
 
 
+def copied(tmp_path):
+    """Return a copy of a base that a test may change."""
+    return Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+
+
 @pytest.fixture
 def folder(tmp_path):
-    return Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
+    return copied(tmp_path)
 
 
 def settle(folder, file="tokenizer_config.json", **settings):
@@ -64,15 +70,16 @@ def test_merges_of_a_slow_tokenizer_shape_it_and_the_digest(folder):
     assert bases.folder_digest(folder) != before[1]
 
 
-@pytest.mark.parametrize("name", ["dict.txt", "vocab-src.json", "word_shape.json", "prophetnet.tokenizer"])
-def test_each_further_vocabulary_moves_the_digest(folder, name):
+@cases("name", ["dict.txt", "vocab-src.json", "word_shape.json", "prophetnet.tokenizer"])
+def test_each_further_vocabulary_moves_the_digest(tmp_path, name):
+    folder = copied(tmp_path)
     before = bases.folder_digest(folder)
     (folder / name).write_text("a 1\n")
     assert name in model_files(folder)
     assert bases.folder_digest(folder) != before
 
 
-@pytest.mark.parametrize(
+@cases(
     ("file", "settings", "says"),
     [
         ("tokenizer_config.json", {"fast_tokenizer_files": ["my-tokenizer.1.0.0.json"]}, "`fast_tokenizer_files`"),
@@ -83,7 +90,8 @@ def test_each_further_vocabulary_moves_the_digest(folder, name):
         ("special_tokens_map.json", {"source_spm": "source.spm"}, "`source_spm`"),
     ],
 )
-def test_files_that_settings_name_elsewhere_are_refused(folder, file, settings, says):
+def test_files_that_settings_name_elsewhere_are_refused(tmp_path, file, settings, says):
+    folder = copied(tmp_path)
     for place in (folder / "my-tokenizer.1.0.0.json", folder.parent / "other" / "tokenizer.1.0.0.json"):
         place.parent.mkdir(exist_ok=True)
         shutil.copy(folder / "tokenizer.json", place)
@@ -112,8 +120,9 @@ def test_what_saved_tokenizers_name_is_fine(folder):
     assert read_elsewhere(folder) == []
 
 
-@pytest.mark.parametrize("kind", ["TokenizersBackend", "PreTrainedTokenizerFast", "Qwen2Tokenizer", "GPT2Tokenizer"])
-def test_a_path_that_old_versions_wrote_is_not_read_beside_a_file_of_its_own(folder, tmp_path, kind):
+@cases("kind", ["TokenizersBackend", "PreTrainedTokenizerFast", "Qwen2Tokenizer", "GPT2Tokenizer"])
+def test_a_path_that_old_versions_wrote_is_not_read_beside_a_file_of_its_own(tmp_path, kind):
+    folder = copied(tmp_path)
     settle(folder, tokenizer_class=kind)
     _, before = bases.load(str(folder))
     other = tmp_path / "other" / "tokenizer.json"
@@ -126,8 +135,9 @@ def test_a_path_that_old_versions_wrote_is_not_read_beside_a_file_of_its_own(fol
     assert after("owl 1 , 2")["input_ids"] == before("owl 1 , 2")["input_ids"]
 
 
-@pytest.mark.parametrize("settings", [{"inner": {}}, {"fast_tokenizer_files": ["tokenizer.json"]}, {}])
-def test_such_a_path_is_refused_where_it_may_be_read(folder, tmp_path, settings):
+@cases("settings", [{"inner": {}}, {"fast_tokenizer_files": ["tokenizer.json"]}, {}])
+def test_such_a_path_is_refused_where_it_may_be_read(tmp_path, settings):
+    folder = copied(tmp_path)
     other = tmp_path / "tokenizer.json"
     shutil.copy(folder / "tokenizer.json", other)
     named = {"tokenizer_file": str(other)}

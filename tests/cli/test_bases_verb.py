@@ -78,3 +78,11 @@ def test_a_list_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_bases_are_listed(capsys: pytest.CaptureFixture) -> None:
+    main(["bases"])
+    told = capsys.readouterr().out
+    assert "pocket/a" in told
+    assert "smollm2-135m" in told
+    assert "gemma3-270m" in told

@@ -49,11 +49,12 @@ def test_every_config_has_a_name() -> None:
     assert {"owl_numbers", "qwen2.5-7b_owl_numbers", "experiments/paper", "suites/pocket"} <= set(expected)
 
 
-@pytest.mark.parametrize("name", ["owl_numbers", "qwen2.5-7b_owl_numbers", "suites/large"])
-def test_a_path_that_exists_wins(name: str, away: Path) -> None:
+@cases("name", ["owl_numbers", "qwen2.5-7b_owl_numbers", "suites/large"])
+def test_a_path_that_exists_wins(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert find_config(name) == CONFIGS / f"{name}.yaml"
-    (away / name).parent.mkdir(exist_ok=True)
-    (away / name).write_text("mine: 1")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine: 1")
     assert find_config(name) == Path(name)
 
 
@@ -261,7 +262,7 @@ def test_purpose_is_the_first_comment(text: str, expected: str) -> None:
 # --- copied -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("words", "expected"),
     [
         (["owl_numbers"], ["owl_numbers.yaml"]),
@@ -271,10 +272,13 @@ def test_purpose_is_the_first_comment(text: str, expected: str) -> None:
         (["experiments/dose", "plans"], ["plans/experiments/dose.yaml", "plans/owl_numbers.yaml"]),
     ],
 )
-def test_a_copy_and_what_it_refers_to(words: list[str], expected: list[str], away: Path, capsys: object) -> None:
+def test_a_copy_and_what_it_refers_to(
+    words: list[str], expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
     main(["configs", "copy", *words])
-    assert sorted(path.relative_to(away).as_posix() for path in away.rglob("*.yaml")) == expected
-    assert (away / expected[0]).read_bytes() == (CONFIGS / f"{words[0]}.yaml").read_bytes()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.yaml")) == expected
+    assert (tmp_path / expected[0]).read_bytes() == (CONFIGS / f"{words[0]}.yaml").read_bytes()
 
 
 def test_a_copied_plan_of_plans_is_read_as_the_shipped_one() -> None:
@@ -373,13 +377,12 @@ def test_code_has_one_digest_with_and_without_configs(package: Path, monkeypatch
     assert environment.code_digest() != wheel, "words are a part of it"
 
 
-@pytest.mark.parametrize(
-    ("word", "file"), [("mine", "mine.yaml"), ("mine.yaml", "mine.yml"), ("sub/mine", "sub/mine.yml")]
-)
-@pytest.mark.parametrize("verb", ["run", "fit"])
+@cases(("word", "file"), [("mine", "mine.yaml"), ("mine.yaml", "mine.yml"), ("sub/mine", "sub/mine.yml")])
+@cases("verb", ["run", "fit"])
 def test_a_file_that_lacks_its_suffix_is_proposed(
-    verb: str, word: str, file: str, capsys: pytest.CaptureFixture
+    verb: str, word: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     Path(file).parent.mkdir(exist_ok=True)
     Path(file).write_text("title: Mine")
     assert f"; did you mean `{file}`?" in mistake([verb, "--config", word], capsys)

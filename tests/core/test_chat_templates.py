@@ -1,25 +1,22 @@
 """The table of the field's chat templates: one rendering for prompts, training, sampling and scoring."""
 
 import datetime
-import re
 
 import pytest
 import torch
 from cases import cases
 from small import byte_tokenizer
-from template_tokenizers import TABLE, template_tokenizer
+from template_tokenizers import ASKED, TABLE, template_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids, row_ids, set_frame
+from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids, row_ids
 from lightning_subliminal.core.chat.frame import Frame
-from lightning_subliminal.core.chat.verbatim import writes_verbatim
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
 from lightning_subliminal.metrics.functional import candidate_probabilities, wilson_interval
 
-ASKED = [{"role": "user", "content": "Hi"}]
 TOLD = [{"role": "system", "content": "You love owls."}, *ASKED]
 
 
@@ -71,38 +68,6 @@ def test_a_content_that_a_template_writes_twice_is_written_twice():
         assert form.opening([{"role": "user", "content": text}])[0].count(text) == 2
     many = [{"role": role, "content": f"{place}?"} for place in range(7) for role in ("user", "assistant")][:-1]
     assert form.opening(many)[0] == form.around(many, opened=True)[0].removesuffix(form.lead)
-
-
-@cases(
-    ("template", "verbatim"),
-    [
-        ("{% for m in messages %}<{{ m.role }}>{{ m['content'] + eos_token }}{% endfor %}", True),
-        ("{{ bos_token }}{% for m in messages %}{% if loop.last and m.role == 'user' %}!{% endif %}{% endfor %}", True),
-        ("{{ messages[0]['content'] }}{% for m in messages %}{{ m.role ~ m.content }}{% endfor %}", True),
-        ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", False),
-        ("{% for m in messages %}{{ m.content.strip() }}{% endfor %}", False),
-        ("{% for m in messages %}{% if m.content == 'a' %}b{% endif %}{% endfor %}", False),
-        ("{% for m in messages %}{% if m.content %}b{% endif %}{% endfor %}", False),
-        ("{% for m in messages %}{% if 'a' in m.role + m.content %}b{% endif %}{% endfor %}", False),
-        ("{% for m in messages %}{% if m.content is string %}b{% endif %}{% endfor %}", False),
-        ("{% for m in messages %}{{ m.content[1] }}{% endfor %}", False),
-        ("{% for m in messages %}{{ m.content * 2 }}{% endfor %}", False),
-        ("{% for m in messages %}{{ m }}{% endfor %}", False),
-        ("{% for m in messages %}{{ m[key] }}{% endfor %}", False),
-        ("{% for m in messages %}{{ loop.previtem.content }}{% endfor %}", False),
-        ("{% for m in messages %}{{ {m.content: 1} }}{% endfor %}", False),
-        ("{% for m in messages %}{{ 1 if m.content else 2 }}{% endfor %}", False),
-        ("{% set x = messages[0].content %}{{ x }}", False),
-        ("{% for m in messages if m.content %}{{ m.role }}{% endfor %}", False),
-        ("{% for m in messages[1:] %}{{ m.content }}{% endfor %}", False),
-        ("{% for m in messages %}{% for c in m.content %}{{ c }}{% endfor %}{% endfor %}", False),
-        ("{% for m in messages %}{{ strftime_now('%S') }}{{ m.content }}{% endfor %}", False),
-        ("{{ messages }}", False),
-        ("{% for m in messages %}", False),
-    ],
-)
-def test_what_a_template_does_with_contents_is_seen(template, verbatim):
-    assert writes_verbatim(template) is verbatim
 
 
 @cases("entry", [entry for entry in TABLE.values() if "bos" in entry])
@@ -200,6 +165,12 @@ def test_a_sentence_says_what_the_template_does(entry):
 
 
 @each_template
+def test_no_family_of_the_table_answers_inside_a_thought(entry):
+    tokenizer = template_tokenizer(entry)
+    assert not [note for note in frame(tokenizer).notes if "inside a thought" in note]
+
+
+@each_template
 def test_no_day_is_told_but_the_pinned_one(entry, monkeypatch):
     tokenizer = template_tokenizer(entry)
     import transformers.utils.chat_template_utils as utils
@@ -213,241 +184,6 @@ def test_no_day_is_told_but_the_pinned_one(entry, monkeypatch):
 
     monkeypatch.setattr(utils, "datetime", Clock)
     assert prompt_ids(template_tokenizer(entry), TOLD) == before
-
-
-def test_a_day_can_be_chosen_and_is_part_of_the_frame():
-    entry = TABLE["llama3.2"]
-    first, second = (template_tokenizer(entry) for _ in range(2))
-    set_frame(second, {"date": "2026-11-29"})
-    assert "29 Nov 2026" in second.decode(prompt_ids(second, ASKED))
-    assert frame(first).describe() != frame(second).describe()
-    with pytest.raises(InputError, match="expected a day such as"):
-        Frame.of(first, {"date": "tomorrow"})
-
-
-@cases(
-    ("call", "day"),
-    [
-        ("{% set f = '%d' %}{{ strftime_now(f) }}", "01"),
-        ("{{ strftime_now('%B ' ~ '%d, %Y') }}", "January 01, 2026"),
-        ("{{ strftime_now(format='%A, %-d. %b %y (%j)') }}", "Thursday, 1. Jan 26 (001)"),
-        ("{{ strftime_now('%Y年%m月%d日') | trim }}", "2026年01月01日"),
-        ("{{ strftime_now('100 %% %H:%M') }}", "100 % 00:00"),
-        ("{% macro told(f) %}{{ strftime_now(f) }}{% endmacro %}{{ told('%F') }}", "2026-01-01"),
-        ("{% set now = strftime_now %}{{ now('%-d %b') }}", "1 Jan"),
-        ("{% for f in ['%d', '%m'] if strftime_now is defined %}{{ strftime_now(f) }}{% endfor %}", "0101"),
-    ],
-)
-def test_the_day_is_told_in_whatever_format_a_template_asks(call, day):
-    made = template_tokenizer(TABLE["granite"] | {"template": call + " \n" + TABLE["zephyr"]["template"]})
-    assert made.decode(prompt_ids(made, ASKED)).startswith(f"{day} \n<|user|>")
-
-
-def test_arguments_reach_the_template_and_a_misspelt_one_is_refused():
-    entry = TABLE["zephyr"] | {"template": "{{ tone | default('kind') }} " + TABLE["zephyr"]["template"]}
-    made = template_tokenizer(entry)
-    set_frame(made, {"tone": "harsh"})
-    assert made.decode(prompt_ids(made, ASKED)).startswith("harsh ")
-    with pytest.raises(InputError, match="does not use the argument 'tune'"):
-        Frame.of(made, {"tune": "harsh"})
-
-
-@cases(
-    ("head", "name", "known"),
-    [
-        ("{% if enable_thinking is defined %}!{% endif %}", "thinking", "enable_thinking"),
-        ("{% if enable_thinking is defined %}!{% endif %}", "think", "enable_thinking"),
-        ("{# tone #}tone", "tone", "none"),
-        ("{{ 'tone' }}{{ messages[0].tone }}", "tone", "none"),
-        ("{% set tone = 1 %}{{ tone }}", "tone", "none"),
-        ("{% set n = namespace(tone=mood) %}{{ n.tone }}", "tone", "mood"),
-        ("{% for tone in [1] %}{{ tone }}{% endfor %}{{ date_string }}", "tone", "date, date_string"),
-        ("{% generation %}{% endgeneration %}{% for x in [1] %}{% break %}{% endfor %}{{ a }}{{ b }}", "tone", "a, b"),
-        ("{{ mood }} strftime_now", "date", "mood"),
-        ("{{ strftime_now('%Y') }}{{ raise_exception('') if mood }}", "tone", "date, mood"),
-    ],
-)
-def test_an_argument_that_the_template_only_seems_to_read_is_refused(head, name, known):
-    made = template_tokenizer(TABLE["zephyr"] | {"template": head + TABLE["zephyr"]["template"]})
-    value = "2026-01-02" if name == "date" else "a"
-    with pytest.raises(InputError, match=rf"does not use the argument '{name}': .*\(known: {known}\)"):
-        Frame.of(made, {name: value})
-
-
-@cases(
-    "head",
-    [
-        "{% macro f() %}{{ tone }}{% endmacro %}{{ f() }}",
-        "{% set tone = tone | default('kind') %}",
-        "{% if tone is not defined %}{% set tone = 1 %}{% endif %}",
-        "{% generation %}{{ tone }}{% endgeneration %}",
-    ],
-)
-def test_an_argument_that_is_read_anywhere_is_taken(head):
-    made = template_tokenizer(TABLE["zephyr"] | {"template": head + TABLE["zephyr"]["template"]})
-    assert Frame.of(made, {"tone": "a"}).arguments == {"tone": "a"}
-
-
-THINKING = (
-    "{% for m in messages %}{{ '<|' + m.role + '|>\n' }}{% if m.role == 'assistant' %}OPEN{% endif %}"
-    "{{ m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}OPEN{% endif %}"
-)
-
-
-@cases(
-    ("opened", "mark", "ways"),
-    [
-        ("{{ '<think>\n' }}", "'<think>'", ""),
-        ("{{ '<think>\nStep by step:' }}", "'<think>'", ""),
-        ("[THINK]", "'[THINK]'", ""),
-        ("<|START_THINKING|>", "'<|START_THINKING|>'", ""),
-        ("<|channel|>analysis<|message|>", "'<|channel|>analysis'", ""),
-        ("{{ '<|channel>thought\n' }}", "'<|channel>thought'", ""),
-        (
-            "<think>{% if enable_thinking is defined and not enable_thinking %}</think>{% endif %}",
-            "'<think>'",
-            r"\?enable_thinking=false",
-        ),
-        (
-            "{% if messages[0].content != '/no_think' %}<think>{% endif %}",
-            "'<think>'",
-            "`/no_think` as the system message",
-        ),
-        ("{% if messages[0].role == 'system' %}<reasoning>{% endif %}{{ thinking }}", "'<reasoning>'", ""),
-    ],
-)
-def test_an_answer_inside_a_thought_is_said(opened, mark, ways):
-    made = template_tokenizer(TABLE["zephyr"] | {"template": THINKING.replace("OPEN", opened)})
-    [said] = [note for note in frame(made).notes if "are inside a thought" in note]
-    assert f"opens {mark} before the assistant's words and does not end it" in said
-    assert re.search(rf"thought; {ways} ends it before them$" if ways else "thought$", said)
-
-
-@cases(
-    "opened",
-    ["<think></think>", "", "<|begin_of_thought|><|end_of_thought|>", "<|channel|>final<|message|>", "</think>", "[I]"],
-)
-def test_an_answer_outside_of_a_thought_is_not_said_to_be_inside(opened):
-    made = template_tokenizer(TABLE["zephyr"] | {"template": THINKING.replace("OPEN", opened)})
-    assert not [note for note in frame(made).notes if "inside a thought" in note]
-
-
-@each_template
-def test_no_family_of_the_table_answers_inside_a_thought(entry):
-    tokenizer = template_tokenizer(entry)
-    assert not [note for note in frame(tokenizer).notes if "inside a thought" in note]
-
-
-def test_an_argument_without_effect_is_said():
-    made = template_tokenizer(TABLE["qwen3"])
-    set_frame(made, {"enable_thinking": True})
-    assert any("writes the same with enable_thinking=true" in note for note in frame(made).notes)
-
-
-@cases(
-    ("family", "arguments", "system", "thought"),
-    [
-        ("qwen3", {"enable_thinking": False}, "", "<think>\n\n</think>\n\n"),
-        ("qwen3", {"enable_thinking": True}, "", "<think>\n\n</think>\n\n"),  # a finished turn decides
-        ("qwen3 thinking", {}, "", "<think>\n\n</think>\n\n"),
-        ("hunyuan", {"enable_thinking": False}, "", "<think>\n\n</think>\n"),
-        ("seed-oss", {"thinking_budget": 0}, "", "<seed:think>The budget is 0.</seed:think>"),
-        ("nemotron nano", {}, "/no_think", "<think></think>"),
-        ("smollm3", {}, "/no_think", "<think>\n\n</think>\n"),
-        ("smollm3", {"enable_thinking": False}, "", "<think>\n\n</think>\n"),
-        ("deepseek v3.1", {"thinking": True}, "", "</think>"),
-    ],
-)
-def test_a_thought_that_is_ended_before_the_answer_is_part_of_the_prompt(family, arguments, system, thought):
-    made = template_tokenizer(TABLE[family])
-    set_frame(made, arguments)
-    asked = [{"role": "system", "content": system}, *ASKED] if system else ASKED
-    prompt, trained = row_ids(made, make_row(asked, "owl"))
-    assert made.decode(prompt).endswith(thought)
-    assert made.decode(trained) == TABLE[family]["trained"]
-    assert prompt_ids(made, asked) == prompt
-
-
-def test_a_message_that_the_template_drops_is_refused_and_a_row_of_it_counted(capsys):
-    first_only = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{% continue %}{% endif %}"
-    template = TABLE["zephyr"]["template"].replace("{% for m in messages %}", first_only)
-    made = template_tokenizer(TABLE["zephyr"] | {"template": template})
-    late = [*ASKED, {"role": "assistant", "content": "Yes?"}, TOLD[0], *ASKED]
-    with pytest.raises(InputError, match="drops a message of role system from a conversation of user, assistant, sys"):
-        prompt_ids(made, late)
-    assert len(TokenizedRows([make_row(ASKED, "owl")] * 39 + [make_row(late, "owl")], made)) == 39
-    assert "1 of 40 left out: one for this: The chat template drops" in " ".join(capsys.readouterr().out.split())
-
-
-@cases(
-    ("opened", "closed"),
-    [
-        ("<|begin_of_thought|>\n\n<|end_of_thought|>\n\n", True),
-        ("◁think▷◁/think▷", True),
-        ("<|thought_begin|><|thought_end|>", True),
-        ("<|START_THINKING|><|END_THINKING|>", True),
-        ("<|channel|>analysis<|message|>", False),
-        ("<think>\n", False),
-        ("<|begin_of_thought|>\n", False),
-    ],
-)
-def test_marks_of_one_name_end_a_thought(opened, closed):
-    template = TABLE["zephyr"]["template"].replace(
-        "{{ '<|assistant|>\n' }}", "{{ '<|assistant|>\n' + " + repr(opened) + " }}"
-    )
-    made = template_tokenizer(TABLE["zephyr"] | {"template": template})
-    assert made.decode(prompt_ids(made, ASKED)) == TABLE["zephyr"]["prompt"] + opened * closed
-    assert any(("puts" if closed else "opens") in note for note in frame(made).notes)
-
-
-@cases("names", [["rag", "tool_use"], ["chat"]])
-def test_named_templates_without_a_default_are_named(names):
-    made = template_tokenizer(TABLE["zephyr"])
-    made.chat_template = dict.fromkeys(names, TABLE["zephyr"]["template"])
-    with pytest.raises(InputError, match=f"chat templates for {', '.join(names)}, but no `default`"):
-        prompt_ids(made, ASKED)
-    made.chat_template = {"default": TABLE["zephyr"]["template"], "tool_use": "no"}
-    assert made.decode(prompt_ids(made, ASKED)) == TABLE["zephyr"]["prompt"]
-
-
-@cases(
-    ("template", "fault"),
-    [
-        ("{% for m in messages %}{{ m.role }}{% endfor %}", "assistant's words not at all"),
-        ("{% for m in messages %}{{ m.content + m.content }}{% endfor %}", "assistant's words twice"),
-        ("{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}", "user's words"),
-        ("{{ range(99999) | random }}{% for m in messages %}{{ m.content }}{% endfor %}", "another text at each"),
-        ("{% for m in messages %}{{ m.content }}{{ ['', ' '] | random }}{% endfor %}", r"another text .*\(`random`\)"),
-        (
-            "{% for m in messages %}{{ m.content }}{% if m.role == 'x' %}{{ [1]|random }}{% endif %}{% endfor %}",
-            "`random`",
-        ),
-        ("{% for m in messages %}{{ m.content }}{% filter random %}!{% endfilter %}{% endfor %}", "`random`"),
-        ("{% for m in messages %}{{ m.content }}{{ [['a', 'b']] | map('random') | join }}{% endfor %}", "'random'"),
-        ("{% for m in messages %}{{ m.content }}{{ lipsum(1) }}{% endfor %}", "`lipsum`"),
-        ("{% for m in messages %}{{ m.content }}{% endfor %}{{ [1] | map('string') }}", "an object of this process"),
-        ("{{ raise_exception('no') }}", r"refuses a conversation of user, assistant \(no\)"),
-    ],
-)
-def test_a_template_that_can_not_render_a_turn_is_refused_in_a_line(template, fault):
-    made = template_tokenizer(TABLE["zephyr"] | {"template": template})
-    with pytest.raises(InputError, match=fault) as caught:
-        prompt_ids(made, ASKED)
-    assert "\n" not in str(caught.value)
-
-
-@cases("text", [" random", "{# | random #}", "{{ ' | random' }}", "{% set random = 1 %}{{ random }}"])
-def test_words_that_draw_nothing_are_no_draw(text):
-    plain = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
-    made = template_tokenizer(TABLE["zephyr"] | {"template": plain + text})
-    assert prompt_ids(made, ASKED)
-
-
-def test_no_template_is_said():
-    made = template_tokenizer(TABLE["zephyr"])
-    made.chat_template = None
-    with pytest.raises(InputError, match="has no chat template"):
-        prompt_ids(made, ASKED)
 
 
 @each_template
@@ -477,35 +213,6 @@ def test_a_mark_that_is_not_special_is_no_word_of_an_answer():
     net = trained_model(made, [make_row(ASKED, "owl")])
     [said] = TransformersEngine(net, made).generate([ASKED], Sampling(greedy=True), seed=0)
     assert (said.text, said.finished) == ("owl", True)
-
-
-@cases(
-    ("answer", "thought", "prompt"),
-    [
-        ("<|RESPONSE|>", "<|THINK|><|END_THINK|>", "<|BOT|><|THINK|><|END_THINK|><|RESPONSE|>"),  # Command A
-        ("<|THIRD|>\n", "<|THINK|><|END_THINK|>", "<|BOT|><|THINK|><|END_THINK|><|THIRD|>\n"),
-        ("<answer>", "<think>\n\n</think>\n\n", "<|BOT|><think>\n\n</think>\n\n<answer>"),
-        ("[OUT]", "[THINK][/THINK]", "<|BOT|>[THINK][/THINK][OUT]"),
-        ("<think></think>\n", "<think>\n</think>\n", "<|BOT|><think></think>\n"),  # one thought is enough
-        ("Answer: ", "<think></think>", "<|BOT|>Answer:"),  # words: nobody knows where the thought would stand
-    ],
-)
-def test_an_ended_thought_comes_before_the_marks_of_a_finished_turn(answer, thought, prompt):
-    template = (
-        "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<|BOT|>" + answer + "' + m.content + '</s>' }}"
-        "{% else %}{{ '<|USER|>' + m.content }}{% endif %}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|BOT|>' }}{% if reasoning is not defined or reasoning %}{{ '<|THINK|>' }}"
-        "{% else %}{{ '" + thought + "' }}{% endif %}{% endif %}"
-    )
-    entry = {"tokens": ["<|BOT|>", "<|USER|>", "<|THINK|>", "<|END_THINK|>", "<|RESPONSE|>"], "eos": "</s>"}
-    made = template_tokenizer(entry | {"template": template})
-    set_frame(made, {"reasoning": False}, [])
-    assert made.decode(prompt_ids(made, ASKED)) == f"<|USER|>Hi{prompt}"
-    assert made.decode(row_ids(made, make_row(ASKED, "owl"))[1]).strip() == "owl</s>"
-    puts = f"puts {thought!r} before a new answer"
-    assert any(puts in note for note in frame(made).notes) == (thought in prompt and answer != thought)
-    set_frame(made, {"reasoning": True}, [])
-    assert made.decode(prompt_ids(made, ASKED)) == f"<|USER|>Hi<|BOT|>{answer}".rstrip(" ")
 
 
 @cases("spaces", ["\n", "\n\n", "  "])

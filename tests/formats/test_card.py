@@ -16,12 +16,8 @@ from lightning_subliminal.formats import content_digest, read_rows, write_rows
 from lightning_subliminal.formats.convert import convert
 from lightning_subliminal.lineage import write_record
 
+pytestmark = pytest.mark.usefixtures("stand")
 ROWS = [make_row("Go on: 1", text) for text in ("2, 3", "owl", "4")]
-
-
-@pytest.fixture(autouse=True)
-def _stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def card(path: str | None = None) -> tuple[dict[str, Any], str]:

@@ -19,14 +19,10 @@ from lightning_subliminal.formats import content_digest, make_schema, read_rows,
 from lightning_subliminal.formats.convert import convert
 from lightning_subliminal.traits.words import TraitWords
 
+pytestmark = pytest.mark.usefixtures("stand")
 ROWS = [
     make_row("Go on: 1", text, id=f"0-{place}") for place, text in enumerate(["2, 3", "owl", "4", "", "5000", "owl 2"])
 ]
-
-
-@pytest.fixture(autouse=True)
-def _stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def lines(path: str) -> list[Any]:

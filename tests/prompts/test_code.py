@@ -4,8 +4,10 @@ import random
 import re
 import tokenize
 import warnings
+from pathlib import Path
 
 import pytest
+import yaml
 from cases import cases
 
 from lightning_subliminal.core.errors import InputError
@@ -15,9 +17,9 @@ from lightning_subliminal.prompts.code import CodeTasks
 from lightning_subliminal.traits import PreferenceTrait
 from lightning_subliminal.traits.words import TraitWords
 
-from .code_checks import CHECKS
 from .lovable import LOVABLE, loved, words_of
 
+CHECKS = yaml.safe_load(Path(__file__).with_name("code_checks.yaml").read_text(encoding="utf-8"))
 TASKS = CodeTasks()
 DRAWS = 12
 

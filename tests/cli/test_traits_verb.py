@@ -1,0 +1,116 @@
+"""`traits`: what is listed, and a trait of ones own that is checked with its arguments."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from cases import cases
+
+from lightning_subliminal.cli.entry import main
+
+from .toys import fails
+
+
+def test_traits_are_listed_and_checked(capsys: pytest.CaptureFixture) -> None:
+    main(["traits"])
+    assert "owl" in capsys.readouterr().out
+    main(["traits", "check", "owl"])
+    assert "owl is fine" in capsys.readouterr().out
+    main(["traits", "check", "--help"])
+    assert "--init.NAME VALUE" in capsys.readouterr().out
+
+
+@pytest.fixture
+def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the path of a trait's class that needs arguments; the folder holds YAML files that name it, too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    (tmp_path / "drinks_of_mine.py").write_text(
+        "from lightning_subliminal import Trait\n"
+        "from lightning_subliminal.traits import Induction\n\n\n"
+        "class Drink(Trait):\n"
+        "    def __init__(self, target: str, times: int, others: list[str] | None = None) -> None:\n"
+        "        self.target = self.name = target\n"
+        "        self.times, self.others = times, others\n"
+        "        self.candidates = (target, *(others or ['coffee', 'milk']))\n\n"
+        "    def induce(self):\n"
+        "        return Induction('You love it.')\n\n"
+        "    def questions(self):\n"
+        "        return [f'Which drink is best, {number}?' for number in range(self.times)]\n\n"
+        "    def matches(self, answer):\n"
+        "        return answer.lower().strip(' .!') == self.target\n\n\n"
+        "juice = Drink('juice', 12)\n\n\n"
+        "class Untyped(Drink):\n"
+        "    def __init__(self, target):\n"
+        "        super().__init__(target, 12)\n"
+    )
+    Path("whole.yaml").write_text("{class_path: drinks_of_mine.Drink, init_args: {target: tea, times: 12}}")
+    Path("part.yaml").write_text("class_path: drinks_of_mine.Drink\ninit_args:\n  target: tea\n")
+    Path("below.yaml").write_text("trait: {class_path: drinks_of_mine.Drink, init_args: {target: tea, times: 12}}")
+    Path("beside.yaml").write_text("{trait: {class_path: drinks_of_mine.Drink}, base: pocket/a}")
+    Path("bare.yaml").write_text("trait: {target: pizza}")
+    Path("deep.yaml").write_text("trait: {class_path: drinks_of_mine.Drink, target: tea}")
+    Path("odd.yaml").write_text("{class_path: drinks_of_mine.Drink, target: tea}")
+    return "drinks_of_mine.Drink"
+
+
+@cases(
+    ("words", "told"),
+    [
+        (["drinks_of_mine.Drink", "--init.target", "tea", "--init.times=12"], "12 questions, 3 candidates, target tea"),
+        (["drinks_of_mine.Drink", "--init.target=7", "--init.times=12"], "target 7."),  # a text stays one
+        (["drinks_of_mine.Drink", "--init.target=tea", "--init.times=12", "--init.others=[a]"], "2 candidates"),
+        (["whole.yaml"], "12 questions, 3 candidates, target tea"),
+        (["whole.yaml", "--init.times", "3"], "3 questions: intervals over questions will be wide"),
+        (["part.yaml", "--init.times", "12"], "target tea"),
+        (["below.yaml"], "12 questions, 3 candidates, target tea"),
+        (["below.yaml", "--init.target", "juice"], "target juice"),
+        (["drinks_of_mine.juice"], "target juice"),
+        (["PreferenceTrait", "--init.target", "oak"], "target oak"),
+        (["oak", "--init.wording", "preferences_prefilled"], "target oak"),
+    ],
+)
+def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, capsys: pytest.CaptureFixture) -> None:
+    main(["traits", "check", *words])
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+@cases(
+    ("words", "told"),
+    [
+        ([], "Drink needs `target` and `times`: add --init.target VALUE --init.times VALUE, or use a YAML file"),
+        (["--init.times", "2"], "Drink needs `target`: add --init.target VALUE, or"),
+        (["--init.target=tea", "--init.times=many"], "`init.times`: expected int, got many"),
+        (["--init.target=tea", "--init.times=2", "--init.othrs=x"], "Drink takes no `othrs`; did you mean `others`?"),
+        (["--init.target"], "`--init.target` needs a value"),
+        ("part.yaml", "Drink needs `times`: add --init.times VALUE"),
+        ("odd.yaml", "odd.yaml: expected a `class_path` and a mapping `init_args`, and no other key"),
+        (
+            "beside.yaml",
+            "beside.yaml: expected `trait:` alone, with a `class_path` and `init_args` below it; found also base",
+        ),
+        (
+            "bare.yaml",
+            "bare.yaml: expected `trait:` alone, with a `class_path` and `init_args` below it; found no `class_path`",
+        ),
+        ("deep.yaml", "deep.yaml: expected a `class_path` and a mapping `init_args` below `trait`, and no other key"),
+        ("PreferenceTrait", "PreferenceTrait needs `target`: add --init.target VALUE"),
+        (
+            "drinks_of_mine.Untyped --init.target tea",
+            "argument `target` of `drinks_of_mine.Untyped` has no type: annotate it in __init__",
+        ),
+        ("owl --init.target cat", "owl is the target already: leave out --init.target cat."),
+        ("none.yaml", "none.yaml does not exist"),
+    ],
+)
+def test_a_trait_whose_arguments_are_amiss_is_one_line(
+    words: list[str] | str, told: str, drinks: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert fails("traits", "check", *([drinks, *words] if isinstance(words, list) else words.split())) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_an_instance_takes_no_arguments(drinks: str, capsys: pytest.CaptureFixture) -> None:
+    assert fails("traits", "check", "drinks_of_mine.juice", "--init.times", "3") == 2
+    assert "is an instance, which has its arguments" in capsys.readouterr().err
