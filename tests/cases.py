@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from _pytest.outcomes import Skipped
+from _pytest.outcomes import Failed, Skipped
 
 __all__ = ["Contract", "cases"]
 
@@ -42,7 +42,7 @@ def cases(names: str | tuple[str, ...], values: Iterable[Any], ids: Any = None) 
                         inner(*self, **case, **own)
                 except Skipped as skip:
                     skipped.append(skip)
-                except Exception as err:
+                except (Exception, Failed) as err:  # Failed: nothing was raised that should be
                     failed.append((case, err))
             if failed:
                 lines = [f"{_short(case)}: {type(err).__name__}: {_short(err)}" for case, err in failed]
@@ -83,7 +83,7 @@ class Contract:
                     check(**own)
             except Skipped as skip:
                 skipped.append(skip)
-            except Exception as err:
+            except (Exception, Failed) as err:
                 failed.append((name, err))
         if failed:
             lines = [f"{name}: {type(err).__name__}: {_short(err)}" for name, err in failed]
