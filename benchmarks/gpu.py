@@ -26,8 +26,9 @@ from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.evaluation import ModelRef, Questions
 from lightning_subliminal.generation import TransformersEngine
+from lightning_subliminal.workflow.estimate.completions import run_generation
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
-from lightning_subliminal.workflow.estimate.runs import BatchShape, make_net, run_generation, run_step
+from lightning_subliminal.workflow.estimate.runs import BatchShape, make_net, run_step
 
 WARM_UP = 2  # steps that are not timed
 

@@ -12,9 +12,10 @@ from cases import cases
 from lightning_subliminal import LoRA, RowsFromFile, Sampling, Student, bases
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.workflow.estimate.completions import run_generation
 from lightning_subliminal.workflow.estimate.fit import EstimatedPart, estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
-from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_generation, run_step
+from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_step
 
 GIVEN = Assumptions(tflops=1.0, bandwidth=100.0)  # measures no CPU
 FOLDER = bases.resolve("pocket/a").folder

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
-__all__ = ["Counter", "without_numbers"]
+__all__ = ["Counter", "placed", "without_numbers"]
 
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -83,3 +83,19 @@ def without_numbers() -> Iterator[Counter]:
     """Run without numbers inside, and count."""
     with FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
         yield counter
+
+
+def placed(net: Any) -> Any:
+    """Place a net on the CPU, inside ``without_numbers``: each parameter and buffer once, however often it is used."""
+    made: dict[int, Tensor] = {}
+    for module in net.modules():
+        for values in (module._parameters, module._buffers):
+            for name, value in values.items():
+                if value is None:
+                    continue
+                if id(value) not in made:
+                    here = torch.empty_like(value, device="cpu")
+                    is_weight = isinstance(value, nn.Parameter)
+                    made[id(value)] = nn.Parameter(here, requires_grad=value.requires_grad) if is_weight else here
+                values[name] = made[id(value)]
+    return net

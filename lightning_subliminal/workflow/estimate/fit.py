@@ -19,6 +19,7 @@ from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.memory import vocabulary_size
 from lightning_subliminal.models.objectives import SoftTargets
 from lightning_subliminal.models.retention import Retained
+from lightning_subliminal.workflow.estimate.completions import run_generation
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, Speed, speed_of
 from lightning_subliminal.workflow.estimate.lengths import (
     Lengths,
@@ -27,7 +28,7 @@ from lightning_subliminal.workflow.estimate.lengths import (
     lengths_of_rows,
     tokenizer_of,
 )
-from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_generation, run_step
+from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_step
 
 __all__ = ["EstimatedPart", "FitEstimate", "estimate_fit"]
 
