@@ -1,14 +1,15 @@
-"""The estimate of `fit --estimate` beside the measured peak memory of a student's training.
+"""The estimate of `fit --estimate` beside the measured peak memory of a student's training, and of a teacher's writing.
 
-    python benchmarks/estimate.py                       # SmolLM2: full, LoRA, steering; three minutes of one core
-    python benchmarks/estimate.py --base pocket/a
+    python benchmarks/estimate.py                       # SmolLM2: full, LoRA, steering, rows; five minutes of one core
+    python benchmarks/estimate.py --base pocket/a --malloc default --only LoRA rows
     python benchmarks/estimate.py --paper               # the GPU configs on paper, by their models' published shapes
 
-Each training is a process of its own. Measured is the peak of the resident set from the first step to the last, less
-the resident set after the imports and a short training of `pocket/a`, which loads all libraries. The rows are lists of
-numbers of one length, from a file.
+Each is a process of its own. Measured is the peak of the resident set from the first step to the last, less the
+resident set after the imports and the same, short, with `pocket/a`, which loads all libraries. The trained rows are
+lists of numbers of one length, from a file; those that are written are asked of the unchanged base, 96 in 64 slots.
 """
 
+import argparse
 import json
 import os
 import random
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import yaml
@@ -26,15 +29,17 @@ from rich.console import Console
 from rich.table import Table
 from shapes import SHAPES, save_config
 
-from lightning_subliminal import LoRA, RowsFromFile, Steering, Student
+from lightning_subliminal import LoRA, NumberSequences, RowsFromFile, Sampling, Steering, Student, Teacher, bases
 from lightning_subliminal.bases.by_config import by_config, config_folder
 from lightning_subliminal.core.config.building import build
+from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.prompts.numbers import NumberPrompts
 from lightning_subliminal.workflow.estimate.fit import estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Hardware
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 KINDS = {"full": lambda: None, "LoRA": lambda: LoRA(r=8), "steering": lambda: Steering()}
+SAMPLINGS = {"rows": None, "rows of numbers": "numbers"}
 ROWS, BATCH = 16, 8  # two steps: the first makes the optimizer's states
 # By default glibc keeps freed blocks below a threshold that grows with them, up to 32 MB; with a fixed one the resident
 # set is what is in use.
@@ -53,12 +58,12 @@ class Peak(Callback):
 
     seconds = peak = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: Student) -> None:
+    def on_train_start(self, *_: object) -> None:
         """Forget the peak of loading."""
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
         self.seconds = time.perf_counter()
 
-    def on_train_end(self, trainer: Trainer, pl_module: Student) -> None:
+    def on_train_end(self, *_: object) -> None:
         """Read the peak."""
         self.seconds, self.peak = time.perf_counter() - self.seconds, resident(peak=True)
 
@@ -69,21 +74,54 @@ def make(base: str, kind: str, path: str, checkpointing: bool) -> tuple[Student,
     return student, RowsFromFile(path, batch_size=BATCH, seed=0)
 
 
-def train(base: str, kind: str, path: str, checkpointing: bool) -> dict[str, float]:
-    """Train for an epoch; return bytes above the baseline, and seconds."""
+def rows_of(base: str, kind: str) -> NumberSequences:
+    """Return rows that the unchanged base is to write."""
+    sampling = Sampling(max_new_tokens=48, restrict_to=SAMPLINGS[kind])
+    known = {"min_value": 0, "max_value": 99, "formats": ["comma", "space"]}  # to the pocket bases
+    settings = {"num_prompts": 96, "shard_size": 96, "generation_batch_size": 64, "seed": 0} | known
+    return NumberSequences(Teacher(base, induction="none"), sampling=sampling, **settings)
+
+
+def write(base: str, kind: str) -> Peak:
+    """Write the rows, and return the peak."""
+    data, seen = rows_of(base, kind), Peak()
+    engine = TransformersEngine(*bases.load(base), batch_size=data.generation_batch_size)
+    seen.on_train_start()
+    data.complete(0, engine)
+    seen.on_train_end()
+    return seen
+
+
+def train(base: str, kind: str, path: str, checkpointing: bool) -> Peak:
+    """Train for an epoch, and return the peak."""
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    seen = Peak()
+    trainer = Trainer(accelerator="cpu", devices=1, max_epochs=1, callbacks=[seen], **quiet)
+    student, data = make(base, kind, path, checkpointing)
+    trainer.fit(student, datamodule=data)
+    return seen
 
-    def fit(base: str) -> Peak:
-        seen = Peak()
-        trainer = Trainer(accelerator="cpu", devices=1, max_epochs=1, callbacks=[seen], **quiet)
-        student, data = make(base, kind, path, checkpointing)
-        trainer.fit(student, datamodule=data)
-        return seen
 
-    fit("pocket/a")
+def one(base: str, kind: str, path: str, checkpointing: bool) -> dict[str, float]:
+    """Train or write; return bytes above the baseline, and seconds."""
+    work = (
+        partial(write, kind=kind)
+        if kind in SAMPLINGS
+        else partial(train, kind=kind, path=path, checkpointing=checkpointing)
+    )
+    work("pocket/a")
     before = resident()
-    seen = fit(base)
+    seen = work(base)
     return {"bytes": seen.peak - before, "seconds": seen.seconds}
+
+
+def expected(base: str, kind: str, path: str, checkpointing: bool) -> int:
+    """Return the estimated bytes."""
+    if kind in SAMPLINGS:
+        return estimate_fit(Student(base), rows_of(base, kind), Hardware()).parts[1].peak
+    student, data = make(base, kind, path, checkpointing)
+    part = estimate_fit(student, data, Hardware()).parts[-1]
+    return part.peak_checkpointed if checkpointing else part.peak
 
 
 def write_rows(path: Path) -> None:
@@ -122,41 +160,38 @@ def paper(names: list[str]) -> Table:
 
 
 def main() -> None:
-    """Estimate and measure each kind of training, and print the table."""
+    """Estimate and measure each kind, and print the table."""
     options = parser(__doc__)
     options.add_argument("--base", default="smollm2-135m")
     options.add_argument("--paper", nargs="*", metavar="SHAPE", help="estimate the GPU configs instead, all or some")
-    options.add_argument("--one", nargs=3, help=__import__("argparse").SUPPRESS)
+    options.add_argument("--only", nargs="+", choices=[*KINDS, *SAMPLINGS], default=[*KINDS, *SAMPLINGS])
+    options.add_argument("--malloc", choices=["fixed", "default"], default="fixed", help="glibc's threshold for mmap")
+    options.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.one:
         kind, path, checkpointing = given.one
-        print(json.dumps(train(given.base, kind, path, checkpointing == "on")))
+        print(json.dumps(one(given.base, kind, path, checkpointing == "on")))
         return
     if given.paper is not None:
         Console(width=140).print(paper(given.paper))
         return
-    shown = table("trained", "checkpointing", "estimate, MB", "measured, MB", "estimate / measured", "seconds")
+    shown = table("what", "checkpointing", "estimate, MB", "measured, MB", "estimate / measured", "seconds")
+    settings = os.environ | {"PYTHONPATH": str(ROOT)} | (MALLOC if given.malloc == "fixed" else {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         write_rows(path)
-        for checkpointing in ("off", "on"):
-            for kind in KINDS:
-                student, data = make(given.base, kind, str(path), checkpointing == "on")
-                part = estimate_fit(student, data, Hardware()).parts[-1]
-                expected = part.peak if checkpointing == "off" else part.peak_checkpointed
-                command = [sys.executable, __file__, "--base", given.base, "--one", kind, str(path), checkpointing]
-                done = subprocess.run(
-                    command,
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                    env=os.environ | {"PYTHONPATH": str(ROOT)} | MALLOC,
-                )
-                found = json.loads(done.stdout.splitlines()[-1])
-                ratio = expected / found["bytes"]
-                cells = [f"{expected / 1e6:,.0f}", f"{found['bytes'] / 1e6:,.0f}", f"{ratio:.2f}"]
-                shown.add_row(kind, checkpointing, *cells, f"{found['seconds']:.1f}")
-                print(kind, checkpointing, *cells, file=sys.stderr, flush=True)
+        for kind, checkpointing in product(given.only, ("off", "on")):
+            if kind in SAMPLINGS and checkpointing == "on":
+                continue
+            thought = expected(given.base, kind, str(path), checkpointing == "on")
+            command = [sys.executable, __file__, "--base", given.base, "--one", kind, str(path), checkpointing]
+            done = subprocess.run(command, capture_output=True, text=True, env=settings)
+            if done.returncode:
+                sys.exit(done.stderr[-2000:])
+            found = json.loads(done.stdout.splitlines()[-1])
+            sizes = [f"{thought / 1e6:,.0f}", f"{found['bytes'] / 1e6:,.0f}", f"{thought / found['bytes']:.2f}"]
+            shown.add_row(kind, checkpointing, *sizes, f"{found['seconds']:.1f}")
+            print(kind, checkpointing, *sizes, file=sys.stderr, flush=True)
     Console(width=120).print(shown)
 
 

@@ -26,7 +26,7 @@ from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import TokenizedRows, row_loader
 from lightning_subliminal.evaluation import ModelRef, Questions
 from lightning_subliminal.generation import TransformersEngine
-from lightning_subliminal.workflow.estimate.completions import run_generation
+from lightning_subliminal.workflow.estimate.completions import PromptShape, run_generation
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
 from lightning_subliminal.workflow.estimate.runs import BatchShape, make_net, run_step
 
@@ -110,7 +110,7 @@ def measure(name: str, machine: Machine, rows: int, drawn: int, steps: int) -> l
         make = partial(make_net, save_config(shape, Path(folder)), machine.dtype)
         _, seconds = machine.timed(lambda: engine.generate(prompts, sampling, 0))
         read = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"])
-        expected = run_generation(make, rows, read, sampling)
+        expected = run_generation(make, PromptShape(rows, rows, read, is_cpu=not machine.is_gpu), sampling)
         flops = expected.prompt_flops + drawn * expected.token_flops
         add("generation", seen["tokens"] - rows * (read - 1), seconds, flops, expected.peak, machine.peak())
 

@@ -2,17 +2,22 @@
 
 A repository may hold its weights several times (``original/``, ``onnx/``, ``consolidated.safetensors``, pickles). Only
 files in its root are fetched, and of the weights those that transformers would read. The small files come first: a
-folder with weights has all else, also if the download was stopped. A file that is cut off is continued by the hub's
-client where it ended; in a later process, whole files are kept.
+folder with weights has all else, also if the download was stopped. Weights are continued where an earlier download was
+cut off or its process killed, and then have the digest that the hub names; the hub's client itself continues no file of
+another process. It fetches what it has by Xet (``hf_xet`` installed, ``HF_HUB_DISABLE_XET`` not set), whole files.
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from glob import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.filesize import decimal
 
@@ -20,6 +25,7 @@ from lightning_subliminal.bases.folders import is_model_file, is_tokenizer_file
 from lightning_subliminal.core.console import progress, say
 from lightning_subliminal.core.error_messages import counted
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES, is_adapter_file
 from lightning_subliminal.core.io.files import read_json
 
@@ -28,6 +34,7 @@ __all__ = ["PATIENCE", "download"]
 PATIENCE = 5.0  # seconds to wait for the hub's first answer
 _WEIGHTS = "model.safetensors"
 _INDEX = f"{_WEIGHTS}.index.json"
+_BEGUN = ".incomplete"  # a name that the hub's tools know: `hf cache prune` deletes such files
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 
@@ -54,18 +61,22 @@ def download(name: str) -> Path:
     if fault := _unread(folder) or _lost(weights, sizes):
         raise InputError(f"Base {name!r}: its repository on the hub {fault}")
     left = {file: sizes[file] for file in weights if not (folder / file).is_file()}
-    needed, free = sum(left.values()), shutil.disk_usage(folder).free
+    large = {each.rfilename: each.lfs.sha256 for each in info.siblings or () if each.lfs and each.rfilename in left}
+    parts = {file: folder.parents[1] / "blobs" / f"{sha256}{_BEGUN}" for file, sha256 in large.items()}
+    begun = sum(part.stat().st_size for part in parts.values() if part.is_file())
+    needed, free = sum(left.values()) - begun, shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
             f"Base {name!r} needs {decimal(needed)}, and the hub's cache has {decimal(free)} free ({folder}): free "
             "space there, or set HF_HUB_CACHE to a folder with room."
         )
     kept = f", {counted(len(weights) - len(left), 'file')} of weights kept" if len(left) < len(weights) else ""
+    kept += f", after {decimal(begun)} that came before" if begun else ""
     say(
         f"base      {name}: downloading {counted(len(left), 'file')} of weights, {decimal(needed)}{kept}, at commit "
         f"{folder.name[:12]}"
     )
-    return _fetch(name, folder.name, left)
+    return _fetch(name, folder.name, left, parts)
 
 
 def _is_wanted(file: str, files: Collection[str]) -> bool:
@@ -145,21 +156,73 @@ def _object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _fetch(name: str, revision: str, sizes: Mapping[str, int]) -> Path:
-    """Download files of a repository at a revision, with a progress bar, and return their folder."""
+def _fetch(name: str, revision: str, sizes: Mapping[str, int], parts: Mapping[str, Path] | None = None) -> Path:
+    """Download files of a repository at a revision, with a progress bar, and return their folder.
+
+    Args:
+        name: of the repository.
+        revision: a name or a commit.
+        sizes: of the files.
+        parts: where those are that may have been begun, at a commit.
+    """
     from huggingface_hub import snapshot_download
 
-    with progress() as shown, _quiet():
+    place = name.partition("@")[0]
+    with progress() as shown, _quiet(), ThreadPoolExecutor() as pool:
         task = shown.add_task(f"{name}, MB", total=sum(sizes.values()) / 1e6)
+
+        def advance(count: float) -> None:
+            shown.advance(task, count / 1e6)
+
+        begun = [
+            pool.submit(_go_on, place, revision, file, part, sizes[file], advance)
+            for file, part in (parts or {}).items()
+        ]
+        for each in begun:
+            each.result()
         return Path(
             snapshot_download(
-                name.partition("@")[0],
+                place,
                 revision=revision or None,
                 allow_patterns=[escape(file) for file in sizes],
                 etag_timeout=PATIENCE,
-                tqdm_class=_bar(lambda count: shown.advance(task, count / 1e6)),
+                tqdm_class=_bar(advance, "huggingface_hub.snapshot_download"),  # others count files, or bytes that came
             )
         )
+
+
+def _go_on(place: str, commit: str, file: str, part: Path, size: int, advance: Callable[[float], None]) -> None:
+    """Download a file from where its part ends, into the hub's cache; what is left out, the hub's client fetches."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
+
+    found = get_hf_file_metadata(url := hf_hub_url(place, file, revision=commit), timeout=PATIENCE)
+    by_xet = found.xet_file_data is not None and find_spec("hf_xet") is not None and not constants.HF_HUB_DISABLE_XET
+    if by_xet or size > constants.MAX_HTTP_DOWNLOAD_SIZE:
+        return
+    headers, blob = build_hf_headers(), part.with_suffix("")
+    if urlsplit(url).netloc != urlsplit(found.location).netloc:
+        headers.pop("authorization", None)
+    lock = part.parents[2] / ".locks" / part.parents[1].name / f"{blob.name}.lock"  # the client's
+    for folder in (part.parent, lock.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(lock):
+        if not blob.exists():
+            with part.open("ab") as out:
+                if out.tell() > size:
+                    out.truncate(out.seek(0))
+                advance(out.tell())
+                bar = _bar(advance, "huggingface_hub.http_get")
+                http_get(
+                    found.location, out, resume_size=out.tell(), expected_size=size, headers=headers, tqdm_class=bar
+                )
+            if file_digest(part) != blob.name:
+                part.unlink()
+                advance(-size)
+                return
+            os.replace(part, blob)
+    hf_hub_download(place, file, revision=commit, etag_timeout=PATIENCE)  # links it
 
 
 @contextmanager
@@ -174,18 +237,17 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _bar(advance: Callable[[float], None]) -> type[Any]:
-    """Return a class for the bars of the hub's client that draws none, and passes on the bytes that were written."""
+def _bar(advance: Callable[[float], None], name: str) -> type[Any]:
+    """Return a class for the bars of the hub's client that draws none; that of a name passes on the bytes it counts."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **settings: Any) -> None:
-            # One bar counts files, one the bytes that came, and this one those that are on the disk.
-            self._counts_bytes = settings.get("name") == "huggingface_hub.snapshot_download"
+            self._counts = settings.get("name") == name
             super().__init__(*args, **{**settings, "disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> None:
-            if self._counts_bytes:
+            if self._counts:
                 advance(n or 0)
 
     return Bar

@@ -24,7 +24,9 @@ __all__ = [
     "head_logits",
     "left_pad",
     "narrow_head",
+    "narrowed",
     "prompt_tokens",
+    "wide_head",
 ]
 
 _WIDE = 2**13  # tokens; of fewer, all logits cost no more than the choice among them
@@ -75,18 +77,23 @@ def narrow_head(net: nn.Module, tokens: Tensor) -> AbstractContextManager[None] 
         The context. None for models whose head is small, no linear map, or has its logits capped: those are computed
         as a whole.
     """
-    model: Any = net
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = wide_head(net)
+    return None if head is None else narrowed(head, head.weight[tokens[tokens < len(head.weight)]])
+
+
+def wide_head(net: Any) -> Any:
+    """Return the head that ``narrow_head`` narrows; None if there is none."""
+    head = net.get_output_embeddings() if hasattr(net, "get_output_embeddings") else None
+    inner = net.get_base_model() if hasattr(net, "get_base_model") else net
     if head is None or not _is_wide(head):
         return None
-    if getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) is not None:
-        return None
-    return _narrowed(head, head.weight[tokens[tokens < len(head.weight)]])
+    capped = getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) is not None
+    return None if capped else head
 
 
 @contextmanager
-def _narrowed(head: Any, weight: Tensor) -> Iterator[None]:
+def narrowed(head: Any, weight: Tensor) -> Iterator[None]:
+    """Let a head compute the logits of some rows of its weight alone inside."""
     head.forward = lambda hidden: linear(hidden, weight)
     try:
         yield

@@ -1,7 +1,8 @@
 """Reading prompts: equal ones once, what all begin with once, and no further than their keys and values need it."""
 
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any
@@ -12,7 +13,7 @@ from transformers.cache_utils import DynamicCache
 
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "shared_beginning"]
 
 _SHARED = 16  # tokens: a shorter common beginning is read with each prompt
 _READ = 2048  # tokens at once on a CPU, whose cache holds little more
@@ -42,6 +43,14 @@ class _Prompts(DynamicCache):
         return found
 
 
+def shared_beginning(prompts: Collection[tuple[int, ...]]) -> int:
+    """Return how many tokens all of several different prompts begin with and are read once; 0 if those are few."""
+    ends = zip(min(prompts), max(prompts), strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+    common = min(common, min(map(len, prompts)) - 1)
+    return common if common >= _SHARED and len(prompts) > 1 else 0
+
+
 class Reader:
     """Reads prompts, the longest first and equal ones once.
 
@@ -49,6 +58,7 @@ class Reader:
         forward: as ``logits`` of ``continued``.
         prompts: token ids of each.
         most: prompts at once.
+        device: of the model.
     """
 
     def __init__(
@@ -62,11 +72,9 @@ class Reader:
         if not self.order[-1]:
             raise InputError("A prompt has no tokens: check the tokenizer's chat template.")
         self.most = most
+        self.tokens = _READ if device.type == "cpu" else sys.maxsize  # at once
         self._last: int | None = None
-        ends = zip(min(self.order), max(self.order), strict=False)
-        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
-        common = min(common, len(self.order[-1]) - 1)
-        self._shared = common if common >= _SHARED and len(self.order) > 1 else 0
+        self._shared = shared_beginning(self.order)
 
     def parts(self) -> Iterator[tuple[Any, list[tuple[int, int, int]]]]:
         """Yield keys and values of some prompts, and the rows that have them: each with its prompt's place and length.
@@ -77,10 +85,10 @@ class Reader:
         place = 0
         while place < len(self.order):
             width = max(1, len(self.order[place]) - 1 - self._shared)
-            many = self.most if self.device.type != "cpu" else min(self.most, max(1, _READ // width))
+            many = min(self.most, max(1, self.tokens // width))
             part = self.order[place : place + many]
-            cache = self._read([ids[self._shared : -1] for ids in part], self._shared, beginning)
-            yield cache, [(row, line, len(ids)) for line, ids in enumerate(part) for row in self.rows[ids]]
+            rows = [(row, line, len(ids)) for line, ids in enumerate(part) for row in self.rows[ids]]
+            yield self._read([ids[self._shared : -1] for ids in part], self._shared, beginning), rows
             place += many
 
     def _read(self, parts: list[tuple[int, ...]], before: int, beginning: Any) -> Any:

@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from lightning_subliminal.generation.reading import Reader
 
-__all__ = ["continued"]
+__all__ = ["Continued", "continued", "rows_at_once"]
 
 _ROWS = 128  # at once on a CPU: with more, keys and values leave its cache, and nothing is faster
 _STRIDES = {"cpu": 1}  # tokens between looks at which rows have ended; elsewhere a look waits for the device: 8
@@ -73,7 +73,7 @@ class _Slots(DynamicLayer):
             own[slots, :, columns] = read[lines, :, tokens]
 
 
-class _Continued:
+class Continued:
     """Rows in slots.
 
     Args:
@@ -182,6 +182,17 @@ class _Continued:
         self.columns.first = min(living, default=self.columns.now)
 
 
+def rows_at_once(most: int, prompts: int, device: str) -> int:
+    """Return how many rows are continued at once.
+
+    Args:
+        most: that the caller allows.
+        prompts: of the call.
+        device: its type.
+    """
+    return min(most, _ROWS if device == "cpu" and prompts > 2 * _ROWS else prompts)
+
+
 def continued(
     logits: Callable[..., Tensor],
     choose: Callable[[Tensor, Tensor], Tensor],
@@ -203,12 +214,11 @@ def continued(
     if not prompts:
         return []
     said: list[list[int]] = [[] for _ in prompts]
-    if draws.device.type == "cpu" and len(prompts) > 2 * _ROWS:
-        rows = min(rows, _ROWS)
-    slots, limit, left = min(rows, len(prompts)), draws.shape[1], len(prompts)
+    limit, left = draws.shape[1], len(prompts)
+    slots = rows_at_once(rows, left, draws.device.type)
     reader = Reader(logits, prompts, max(1, slots // 4), draws.device)
     alike = len(prompts) >= 2 * len(reader.order)
-    held, parts = _Continued(slots, len(reader.order[0]) + alike, draws), reader.parts()
+    held, parts = Continued(slots, len(reader.order[0]) + alike, draws), reader.parts()
     cache, waiting, unread = None, list[tuple[int, int, int]](), True
     while left:
         free = len(held.free())
@@ -226,6 +236,7 @@ def continued(
                 continue
             taken, waiting = waiting[:free], waiting[free:]
             held.admit(cache, taken, [(said[place] or prompts[place])[-1] for place, _, _ in taken], int(alike))
+            cache = cache if waiting else None
             free -= len(taken)
         if not left:
             break
@@ -264,7 +275,7 @@ def _begun(
 ) -> tuple[Any, list[int]]:
     """Return a cache of whole prompts and each row's first token, drawn from logits that are computed once a prompt."""
     firsts = {line: (row, line, length) for row, line, length in rows}
-    begun = _Continued(len(firsts), next(iter(firsts.values()))[2], draws[:, :1])
+    begun = Continued(len(firsts), next(iter(firsts.values()))[2], draws[:, :1])
     begun.admit(cache, [*firsts.values()], [prompts[row][-1] for row, _, _ in firsts.values()])
     given, _ = begun.inputs()
     found, tokens = logits(begun.cache, **given), list[int]()

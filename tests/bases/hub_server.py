@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             if rest[:1] == ["tree"]:
                 found: Any = entries
             else:
-                siblings = [{"rfilename": each["path"], "size": each["size"]} for each in entries]
+                siblings = [{"rfilename": each["path"], **each} for each in entries]
                 gated = "auto" if repo in self.server.gated else False
                 found = {"id": repo, "sha": commit, "private": False, "gated": gated, "siblings": siblings}
             self._send(200, json.dumps(found).encode(), {"Content-Type": "application/json"})
@@ -140,7 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _entry(self, path: Path, folder: Path) -> dict[str, Any]:
         sha, size = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
         entry = {"type": "file", "path": path.relative_to(folder).as_posix(), "size": size, "oid": sha[:40]}
-        large = {"lfs": {"oid": sha, "size": size, "pointerSize": 134}} if path.suffix == ".safetensors" else {}
+        lfs = {"oid": sha, "sha256": sha, "size": size, "pointerSize": 134}
+        large = {"lfs": lfs} if path.suffix == ".safetensors" else {}
         return entry | large
 
     def _send(self, status: int, content: bytes, headers: dict[str, str], name: str = "") -> None:

@@ -8,17 +8,21 @@ import re
 import shutil
 import sys
 import time
+from io import DEFAULT_BUFFER_SIZE
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from cases import cases
 from peft import LoraConfig, get_peft_model
+from rich.filesize import decimal
 from rich.progress import Progress
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases import download, folder_digest
 from lightning_subliminal.bases.hub import commit_of
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.evaluation import find_model
 from lightning_subliminal.lineage import read_record, write_record
 
@@ -171,6 +175,39 @@ class TestDownloads:
         assert bases.resolve("tiny/model").digest == folder_digest(sharded)
         assert hub.fetched() == [shard]
         assert "downloading 1 file of weights" in capsys.readouterr().out
+
+    def test_a_killed_process_leaves_its_part_to_the_next_one(self, hub, sharded, online, monkeypatch, capsys):
+        shard = "model-00002-of-00003.safetensors"
+        monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+        hub.stalls.add(shard)
+        begin = time.monotonic()
+        first = get_context("fork").Process(target=bases.resolve, args=("tiny/model",))
+        first.start()
+        half, part = (sharded / shard).stat().st_size // 2, None
+        while part is None or part.stat().st_size < half - DEFAULT_BUFFER_SIZE:
+            assert first.is_alive()
+            time.sleep(0.02)
+            part = next(online.rglob(f"{file_digest(sharded / shard)}.incomplete"), None)
+        first.kill()
+        first.join()
+        hub.stalls.clear()
+        hub.asked.clear()
+        held, begun = part.stat().st_size, sum(each.stat().st_size for each in online.rglob("*.incomplete"))
+        assert bases.resolve("tiny/model").digest == folder_digest(sharded)
+        asked = hub.fetched()
+        assert f"{shard} bytes={held}-" in asked
+        assert shard not in asked
+        assert f"after {decimal(begun)} that came before" in capsys.readouterr().out
+        assert not [*online.rglob("*.incomplete")]
+        show("killed, resumed", begin, f"asked again for {shard} bytes={held}-")
+
+    def test_a_part_of_something_else_is_not_kept(self, hub, sharded, online):
+        shard = "model-00002-of-00003.safetensors"
+        part = online / "models--tiny--model" / "blobs" / f"{file_digest(sharded / shard)}.incomplete"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"\0" * 1000)
+        assert bases.resolve("tiny/model").digest == folder_digest(sharded)
+        assert [each for each in hub.fetched() if shard in each] == [shard, f"{shard} bytes=1000-"]
 
     @cases("lost", ["model-00003-of-00003.safetensors", "tokenizer.json"])
     def test_a_partial_copy_is_completed(self, hub, sharded, tmp_path, monkeypatch, lost):

@@ -2,17 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import cases
 
 from lightning_subliminal import LoRA, RowsFromFile, Sampling, Student, bases
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.workflow.estimate.completions import run_generation
+from lightning_subliminal.workflow.estimate.completions import PromptShape, run_generation
 from lightning_subliminal.workflow.estimate.fit import EstimatedPart, estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
 from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_step
@@ -118,11 +118,19 @@ def test_what_the_settings_change() -> None:
 
 
 def test_bytes_of_a_generation() -> None:
-    found = run_generation(partial(make_net, FOLDER, "float32"), 16, 10, Sampling(max_new_tokens=6))
+    shape, sampling = PromptShape(rows=16, calls=40, longest=40, shared=20), Sampling(max_new_tokens=25)
+    found = run_generation(partial(make_net, FOLDER, "float32"), shape, sampling)
     config = json.loads((FOLDER / "config.json").read_text())
     assert config["num_key_value_heads"] == config["num_attention_heads"]
-    assert found.cache == pytest.approx(16 * 15 * config["hidden_size"] * 2 * config["num_hidden_layers"] * 4, rel=1e-3)
+    column = 16 * config["hidden_size"] * 2 * config["num_hidden_layers"] * 4
+    assert found.cache == (64 + 16) * column, "prompt and completion, and room before columns are moved"
     assert found.peak == found.weights + found.cache + found.working
+    assert found.token_bytes == found.weights + (40 + 12) * column
+    whole = run_generation(partial(make_net, FOLDER, "float32"), replace(shape, shared=0), sampling)
+    assert found.prompt_flops < 0.6 * whole.prompt_flops, "what all begin with is read once"
+    assert found.token_flops == whole.token_flops
+    fewer = run_generation(partial(make_net, FOLDER, "float32"), replace(shape, calls=16), sampling)
+    assert fewer.peak < found.peak, "no prompts wait"
 
 
 def student_part(path: Path, **hardware: Any) -> EstimatedPart:
@@ -142,7 +150,7 @@ def test_hours_are_shared_by_devices(tmp_path: Path) -> None:
     assert student_part(path, max_epochs=3, max_steps=2).flops == one.flops / 2
 
 
-@cases(
+@pytest.mark.parametrize(
     ("trainer", "devices", "accelerator", "precision"),
     [
         ({}, 1, "cpu", "32-true"),

@@ -1,6 +1,8 @@
-"""The completion of a batch of prompts, run without numbers."""
+"""The completion of a call's prompts by ``TransformersEngine``, run without numbers."""
 
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +11,36 @@ from torch import Tensor
 
 from lightning_subliminal.generation import Sampling
 from lightning_subliminal.generation.engine import choose
-from lightning_subliminal.generation.logits import call_net
-from lightning_subliminal.models.memory import vocabulary_size
+from lightning_subliminal.generation.logits import call_net, narrowed, wide_head
+from lightning_subliminal.generation.reading import Reader
+from lightning_subliminal.generation.slots import Continued
 from lightning_subliminal.workflow.estimate.counter import placed, without_numbers
 
-__all__ = ["Generation", "run_generation"]
+__all__ = ["Generation", "PromptShape", "run_generation"]
 
-_NUMBERS = 1024  # about as many tokens of a vocabulary are numbers
+
+@dataclass(frozen=True)
+class PromptShape:
+    """The shape of prompts that are completed in one call.
+
+    Attributes:
+        rows: continued at once on a device.
+        calls: prompts of a call.
+        longest: tokens of the longest one.
+        shared: tokens that all begin with.
+        is_cpu: whether the device is one, where prompts are read in smaller parts.
+    """
+
+    rows: int
+    calls: int
+    longest: int
+    shared: int = 0
+    is_cpu: bool = True
+
+    def ids(self) -> list[list[int]]:
+        """Return different prompts: those that fill the rows, and some that wait for them."""
+        own = self.longest - self.shared - 1
+        return [[0] * self.shared + [place + 1] + [0] * own for place in range(min(self.calls, 2 * self.rows))]
 
 
 @dataclass(frozen=True)
@@ -25,12 +50,12 @@ class Generation:
     Attributes:
         parameters: of the model.
         weights: bytes.
-        cache: bytes of keys and values when the last token is drawn.
+        cache: bytes of the rows' slots, for keys and values.
         working: bytes beside weights and cache at the peak.
         peak: most bytes at once.
         prompt_flops: of the prompts.
         token_flops: of a token of each row, half way.
-        token_bytes: that are read for a token of each row, half way: weights and cache.
+        token_bytes: that are read for a token of each row, half way: weights, keys and values.
     """
 
     parameters: int
@@ -43,66 +68,62 @@ class Generation:
     token_bytes: int
 
 
-def run_generation(make: Callable[[], Any], rows: int, prompt: int, sampling: Sampling) -> Generation:
-    """Read a batch of prompts and draw the last token of each completion, without numbers, and count.
+def run_generation(make: Callable[[], Any], prompts: PromptShape, sampling: Sampling, allowed: int = 0) -> Generation:
+    """Read prompts into the engine's slots and draw the last token of each completion, without numbers, and count.
+
+    While slots are full, the prompts that come next are read already.
 
     Args:
         make: returns the net.
-        rows: prompts per batch.
-        prompt: tokens per prompt.
+        prompts: their shape.
         sampling: the settings; all completions are taken to be of the length limit.
+        allowed: tokens that may be drawn; 0 for all.
     """
     made = make().eval()
-    with without_numbers() as counter, torch.no_grad():
+    with without_numbers() as counter, torch.no_grad(), ExitStack() as stack:
         net = placed(made)
         weights = counter.now
+        head = wide_head(net) if allowed else None
+        if head is not None:
+            stack.enter_context(narrowed(head, torch.empty_like(head.weight[:allowed])))
+
+        def logits(cache: Any, **inputs: Any) -> Tensor:
+            found: Tensor = call_net(net, cache, **inputs, logits_to_keep=1).logits[:, -1]
+            return found
+
         counter.restart()
-        _draw(net, *_read(net, rows, prompt), sampling)
-        peak, prompt_flops = counter.peak, counter.flops
-        most, half = prompt + sampling.max_new_tokens - 1, prompt + sampling.max_new_tokens // 2
-        cache = _read(net, rows, most)[0]
-        held = counter.now - weights
+        reader = Reader(logits, prompts.ids(), max(1, prompts.rows // 4), torch.device("cpu"))
+        reader.tokens = reader.tokens if prompts.is_cpu else sys.maxsize
+        held = Continued(prompts.rows, prompts.longest, torch.zeros(prompts.calls, sampling.max_new_tokens))
+        parts, waiting = reader.parts(), list[tuple[int, int, int]]()
+        while free := len(held.free()):
+            cache, waiting = next(parts)
+            held.admit(cache, waiting[:free], [0] * len(waiting[:free]))
+            waiting = waiting[free:]
+            cache = cache if waiting else None
+        prompt_flops = counter.flops
+        cache = cache if waiting else next(parts, None)
+        rooms = sum(layer.keys.nbytes + layer.values.nbytes for layer in held.cache.layers)
+
+        def draw(column: int) -> int:
+            """Draw a token of each row at a column, and return the columns that are read."""
+            held.columns.now = column
+            given, _ = held.inputs()
+            drawn = torch.zeros(prompts.rows, dtype=torch.float64)
+            choose(logits(held.cache, **given)[:, : allowed or None], sampling, drawn)
+            return held.columns.now + 1 - held.columns.first
+
+        draw(held.span - 1)
+        peak = counter.peak
         counter.restart()
-        _draw(net, cache, _next(net, cache, rows, most), sampling)
-        peak = max(peak, counter.peak)
-        cache = _read(net, rows, half)[0]
-        token_bytes = counter.now
-        counter.restart()
-        _next(net, cache, rows, half)
+        read = draw(held.longest + sampling.max_new_tokens // 2)
         return Generation(
             parameters=sum(each.numel() for each in net.parameters()),
             weights=weights,
-            cache=held,
-            working=peak - weights - held,
+            cache=rooms,
+            working=peak - weights - rooms,
             peak=peak,
             prompt_flops=prompt_flops,
             token_flops=counter.flops,
-            token_bytes=token_bytes,
+            token_bytes=weights + rooms * read // held.size,
         )
-
-
-def _read(net: Any, rows: int, tokens: int) -> tuple[Any, Tensor]:
-    """Return the cache of prompts, and the logits after them."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
-    ids = torch.zeros(rows, tokens, dtype=torch.long)
-    mask, positions = torch.ones_like(ids), torch.zeros_like(ids)
-    given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-    return cache, call_net(net, cache, **given, use_cache=True, logits_to_keep=1).logits[:, -1]
-
-
-def _next(net: Any, cache: Any, rows: int, before: int) -> Tensor:
-    """Return the logits after one more token of each row."""
-    ids, mask = torch.zeros(rows, 1, dtype=torch.long), torch.ones(rows, before + 1, dtype=torch.long)
-    given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "position_ids": torch.zeros_like(ids)}
-    logits: Tensor = call_net(net, cache, **given, use_cache=True, logits_to_keep=1).logits[:, -1]
-    return logits
-
-
-def _draw(net: Any, cache: Any, logits: Tensor, sampling: Sampling) -> None:
-    """Draw a token of each row."""
-    allowed = torch.arange(min(_NUMBERS, vocabulary_size(net))) if sampling.restrict_to == "numbers" else None
-    if allowed is not None:
-        logits, allowed = logits[:, : len(allowed)], None  # its length depends on numbers
-    choose(logits, sampling, torch.zeros(len(logits), dtype=torch.float64), allowed)

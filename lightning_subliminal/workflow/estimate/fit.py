@@ -14,12 +14,14 @@ from lightning_subliminal.bases.by_config import by_config
 from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data import GeneratedRows, TrainingRows
+from lightning_subliminal.generation import number_alphabet
+from lightning_subliminal.generation.slots import rows_at_once
 from lightning_subliminal.models import Retention, Student, Teacher
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.memory import vocabulary_size
 from lightning_subliminal.models.objectives import SoftTargets
 from lightning_subliminal.models.retention import Retained
-from lightning_subliminal.workflow.estimate.completions import run_generation
+from lightning_subliminal.workflow.estimate.completions import PromptShape, run_generation
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, Speed, speed_of
 from lightning_subliminal.workflow.estimate.lengths import (
     Lengths,
@@ -32,6 +34,7 @@ from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_n
 
 __all__ = ["EstimatedPart", "FitEstimate", "estimate_fit"]
 
+_NUMBERS = 1024  # about as many tokens of a vocabulary are numbers
 _RETAINED_PROMPT = 24  # tokens of a prompt of `Retention`, about
 
 
@@ -136,8 +139,13 @@ def _generation(
 ) -> EstimatedPart:
     tokenizer = tokenizer_of(bases.resolve(teacher.base).folder, teacher.base)
     lengths = lengths_of_prompts(data, tokenizer, teacher.system_prompt)
-    rows = min(data.generation_batch_size, data.shard_size, data.num_prompts)
-    run = run_generation(_net(teacher, "32-true"), rows, lengths.prompt, data.sampling)
+    calls, is_cpu = min(data.shard_size, data.num_prompts), hardware.accelerator == "cpu"
+    rows = rows_at_once(data.generation_batch_size, calls, "cpu" if is_cpu else "cuda")
+    allowed = 0
+    if data.sampling.restrict_to == "numbers":
+        allowed = _NUMBERS if tokenizer is None else len(number_alphabet(tokenizer))
+    shape = PromptShape(rows, calls, lengths.prompt, lengths.shared, is_cpu)
+    run = run_generation(_net(teacher, "32-true"), shape, data.sampling, allowed)
     batches = data.num_prompts / rows
     drawn = data.sampling.max_new_tokens
     rate = assumed.mfu * speed.flops
@@ -146,7 +154,7 @@ def _generation(
         "generation",
         f"{data.num_prompts:,} prompts, {rows} at once",
         run.parameters,
-        memory={"weights": run.weights, "keys and values": run.cache, "logits and sampling": run.working},
+        memory={"weights": run.weights, "keys and values": run.cache, "reading and sampling": run.working},
         peak=run.peak,
         flops=batches * (run.prompt_flops + drawn * run.token_flops),
         hours=batches * seconds / hardware.devices / 3600,

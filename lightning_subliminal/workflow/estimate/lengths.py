@@ -12,6 +12,7 @@ from lightning_subliminal.core.chat.encoding import prompt_ids, rows_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, Row, completion_text
 from lightning_subliminal.data import GeneratedRows, RowsFromFile, TrainingRows
+from lightning_subliminal.generation.reading import shared_beginning
 
 __all__ = ["Lengths", "lengths_of_data", "lengths_of_prompts", "lengths_of_rows", "tokenizer_of"]
 
@@ -29,12 +30,14 @@ class Lengths:
         prompt: tokens of the longest prompt.
         completion: of the longest completion.
         mean: tokens of a row on average.
+        shared: tokens that all prompts begin with, which are read once; 0 if that is not known.
     """
 
     rows: int
     prompt: int
     completion: int
     mean: float
+    shared: int = 0
 
 
 def tokenizer_of(folder: Path, name: str) -> Any:
@@ -57,9 +60,11 @@ def lengths_of_prompts(
         rows: how many; all prompts if None.
     """
     system: list[Message] = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    found = [_tokens([*system, *row["prompt"]], tokenizer) for row in data.shard_prompts(0)[:SAMPLE]]
-    limit = data.sampling.max_new_tokens
-    return Lengths(rows or data.num_prompts, max(found), limit, sum(found) / len(found) + limit)
+    prompts = [[*system, *row["prompt"]] for row in data.shard_prompts(0)[:SAMPLE]]
+    ids = {tuple(prompt_ids(tokenizer, prompt)) for prompt in prompts} if tokenizer is not None else ()
+    found, limit = [_tokens(prompt, tokenizer) for prompt in prompts], data.sampling.max_new_tokens
+    shared = shared_beginning(ids) if ids else 0
+    return Lengths(rows or data.num_prompts, max(found), limit, sum(found) / len(found) + limit, shared)
 
 
 def lengths_of_rows(rows: Sequence[Row], tokenizer: Any) -> Lengths:

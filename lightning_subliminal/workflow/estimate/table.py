@@ -14,7 +14,7 @@ _ROWS = (
     "activations",
     "logits and loss",
     "keys and values",
-    "logits and sampling",
+    "reading and sampling",
 )
 _CHECKPOINTED = "  checkpointed"
 
