@@ -1,9 +1,9 @@
 from .folders import folder_digest as folder_digest
+from .loading import load as load
 from .lookup import available as available
 from .lookup import pocket_prompts as pocket_prompts
 from .lookup import register as register
 from .registry import Base as Base
-from .registry import load as load
 from .registry import material as material
 from .registry import remembering as remembering
 from .registry import resolve as resolve

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -63,10 +63,10 @@ def aside(wanted: bool = True) -> Iterator[None]:
         console.stderr = before
 
 
-@rank_zero_only
 def say(text: Any) -> None:
     """Print a line as it is (brackets in a path or a reason are not markup), or anything that rich draws."""
-    console.print(text, markup=False, soft_wrap=isinstance(text, str))  # a path stays whole
+    if not getattr(rank_zero_only, "rank", 0):  # Lightning sets it; a look-up does not import Lightning
+        console.print(text, markup=False, soft_wrap=isinstance(text, str))  # a path stays whole
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ _OLD_NAMES = {"Measure": "Probe", "Outcome": "Scores", "Results": "ScoreTable", 
 # Folders and modules that were split into several, each with its new modules, the likeliest first.
 _EVALUATION = ("evaluation", "evaluation.run", "evaluation.report", "evaluation.guards", "evaluation.adapter_folder")
 _SPLIT = {
-    "bases.names": ("bases.registry",),
+    "bases.names": ("bases.registry", "bases.loading", "bases.tokenizers"),
     "bases.near": ("bases.lookup",),
     "bases.vocabulary": ("bases.tokenizers",),
     "commands": (),

@@ -8,6 +8,7 @@ import torch
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.folders import has_tokenizer, has_whole_weights, model_files
+from lightning_subliminal.bases.loading import load
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
@@ -75,7 +76,7 @@ class ModelRef:
         """Load the model onto a device, and return the reference."""
         if self.net is not None:
             return self
-        net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.dtype))
+        net, self.tokenizer = load(self.base, dtype=getattr(torch, self.dtype))
         if self.folder is not None:
             if has_tokenizer(self.folder):
                 self.tokenizer = bases.load_tokenizer(self.folder, self.base)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.layers import inner_model, towers
+from lightning_subliminal.bases.loading import load
 from lightning_subliminal.bases.registry import outside_name
 from lightning_subliminal.bases.save import save_net
 from lightning_subliminal.core.errors import InputError
@@ -63,7 +64,7 @@ class AdaptedModel(RebuiltModule):
         if self.net is not None:
             return
         self._files = bases.resolve(self.base).identity
-        net, self.tokenizer = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+        net, self.tokenizer = load(self.base, dtype=getattr(torch, self.base_dtype))
         if self.adapter is not None:
             net = self.adapter.attach(net, derive_seed(resolve_seed(self.seed), "adapter"))
             self._start = self.adapter.start(net)
@@ -74,7 +75,7 @@ class AdaptedModel(RebuiltModule):
     def displacement(self) -> Displacement:
         """Return the change of the base's weights since the start, by name, for any adapter."""
         if self.adapter is None and not self._start:
-            net, _ = bases.load(self.base, dtype=getattr(torch, self.base_dtype))
+            net, _ = load(self.base, dtype=getattr(torch, self.base_dtype))
             self._start = dict(net.named_parameters())
         self._start = {name: value.detach().to(self.device) for name, value in self._start.items()}
         if self.adapter is not None:
@@ -135,7 +136,7 @@ class AdaptedModel(RebuiltModule):
         if self.adapter is not None:
             self.adapter.load(self.net, folder)
         else:
-            net, _ = bases.load(str(folder), dtype=getattr(torch, self.base_dtype))
+            net, _ = load(str(folder), dtype=getattr(torch, self.base_dtype))
             self.net.load_state_dict(net.state_dict())
 
     def export(self, folder: Path) -> None:

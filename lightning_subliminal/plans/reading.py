@@ -1,6 +1,5 @@
 """A plan read from its YAML and checked before anything is run."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from lightning_subliminal.core.config.shipped import find_config
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.io.bounds import MAX_ARMS
+from lightning_subliminal.core.seeds import parse_seeds
 from lightning_subliminal.evaluation import TraitProbe
 from lightning_subliminal.plans.plan import ArmPlan, Axis, Experiment, Plan, as_list, say_left_out
 from lightning_subliminal.workflow.trials import StudentTrial, Trial
 
-__all__ = ["parse_seeds", "read_plan"]
+__all__ = ["read_plan"]
 
 _PLAN_KEYS = ("title", "about", "include", "seeds")
 _KEYS = (
@@ -43,32 +43,6 @@ def read_plan(path: Path) -> Plan:
     if twice := _repeated([each.name for each in experiments]):
         raise InputError(f"{path}: `include` has {twice!r} twice: leave one out.")
     return Plan(path.stem, str(config.get("title", path.stem)), str(config.get("about", "")).strip(), experiments)
-
-
-def parse_seeds(value: Any, where: str = "seeds") -> tuple[int, ...]:
-    """Read seeds: a number, a list, or a text such as ``0-4`` or ``0,2,7-9``.
-
-    Raises:
-        InputError: if it is none of these.
-
-    Example:
-        >>> parse_seeds("0-2,7")
-        (0, 1, 2, 7)
-    """
-    found: list[int] = []
-    for part in value.split(",") if isinstance(value, str) else as_list(value):
-        if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
-            found.append(part)
-        elif isinstance(part, str) and (match := re.fullmatch(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?", part)):
-            first, last = int(match[1]), int(match[2] or match[1])
-            if last - first > 9999:
-                raise InputError(f"`{where}` is {value!r}: expected at most 10,000 seeds.")
-            found += range(first, last + 1)
-        else:
-            raise InputError(f"`{where}` is {value!r}: expected seeds such as 0, 0-4 or 0,2,7-9.")
-    if not found:
-        raise InputError(f"`{where}` is {value!r}: expected at least one seed, such as 0-4.")
-    return tuple(dict.fromkeys(found))
 
 
 def _read_experiment(path: Path, config: Mapping[str, Any], seeds: Any = None) -> Experiment:

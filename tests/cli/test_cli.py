@@ -59,6 +59,27 @@ def test_help_is_quick_and_imports_no_torch(words: list[str]) -> None:
     assert time.monotonic() - begin < 3  # a tenth of it when the machine is idle
 
 
+def test_look_ups_import_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "4, 8", "completion": "15, 16"}\n')
+    looked = [
+        *(["runs", "list"], ["cache"], ["configs", "list"], ["traits", "list"], ["traits", "check", "owl"]),
+        *(["data", "show", "rows.jsonl"], ["data", "stats", "rows.jsonl"], ["audit", "pocket/a"]),
+        *(["lineage", "keygen", "key"], ["lineage", "add", "rows.jsonl", "--kind", "rows"]),
+        *(["lineage", "sign", "rows.jsonl", "--key", "key"], ["lineage", "prove", "rows.jsonl"]),
+        ["lineage", "export", "rows.jsonl", "--to", "croissant"],
+    ]
+    code = (
+        "import sys, lightning_subliminal.cli.entry as cli\n"
+        f"for words in {looked!r}:\n"
+        "    cli.main(words)\n"
+        "    heavy = {'torch', 'lightning', 'transformers'} & set(sys.modules)\n"
+        "    assert not heavy, (words, heavy)"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "LIGHTNING_SUBLIMINAL_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+
+
 @cases("verb", TRAINER_VERBS)
 def test_help_promises_only_options_that_exist(verb: str, capsys: pytest.CaptureFixture) -> None:
     main([verb, "--help=all"])

@@ -27,7 +27,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("an estimate loads no weights")
 
-    monkeypatch.setattr(bases.registry, "_load_net", refuse)
+    monkeypatch.setattr(bases.loading, "_load_net", refuse)
     monkeypatch.chdir(tmp_path)
 
 

@@ -26,7 +26,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_pocket_base_takes_one_and_the_number_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_subliminal.bases.registry._THREADS", 3)
+    monkeypatch.setattr("lightning_subliminal.bases.loading._THREADS", 3)
     with choosing_threads():
         bases.load("pocket/a")
         assert torch.get_num_threads() == 1

@@ -11,8 +11,9 @@ from cases import cases
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.seeds import parse_seeds
 from lightning_subliminal.plans.execution.scheduler import StageGraph
-from lightning_subliminal.plans.reading import parse_seeds, read_plan
+from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.run import plan_cells
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -106,8 +106,8 @@ def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
 
     from lightning_subliminal.core.console import say
     from lightning_subliminal.core.rows import atomically
+    from lightning_subliminal.core.seeds import parse_seeds
     from lightning_subliminal.lineage.signatures.merkle import prove_rows
-    from lightning_subliminal.plans.reading import parse_seeds
 
     try:
         chosen = parse_seeds(rows, "--rows")

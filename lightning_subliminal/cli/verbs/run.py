@@ -43,7 +43,7 @@ def run(
     receipt = Receipt([str(found.absolute()), str(config), seeds, only, engine, memory, str(out)])
     if not dry_run and receipt.replay():
         return
-    from lightning_subliminal.plans.reading import parse_seeds
+    from lightning_subliminal.core.seeds import parse_seeds
     from lightning_subliminal.plans.run import run_plan
 
     chosen = parse_seeds(seeds, "--seeds") if seeds is not None else None
