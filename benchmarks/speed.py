@@ -6,8 +6,9 @@
 
 Each side prepares once, runs once to warm up, and is then timed in turn with the other. Both do the same work, and a
 check of each claim holds their results against each other. The ratio is the median over pairs, with the least and the
-greatest. `of sgemm` is the share of the machine's float32 matrix multiplication that our side reaches, where work is
-counted. Sides are functions in `benchmarks/speed_sides/`. The last line is JSON; so is runs/benchmarks/speed.json.
+greatest; a claim without another side has its seconds there. `of sgemm` is the share of the machine's float32 matrix
+multiplication that our side reaches, where work is counted. Sides are functions in `benchmarks/speed_sides/`. The last
+line is JSON; so is runs/benchmarks/speed.json.
 """
 
 import importlib
@@ -78,31 +79,35 @@ class Side:
 
 @dataclass(frozen=True)
 class Measured:
-    """The times of a claim's two sides, in pairs, and what they returned last."""
+    """The times of a claim's two sides, in pairs, and what they returned; without another side, ours alone."""
 
     ours: list[dict[str, Any]]
     other: list[dict[str, Any]]
 
-    def ratios(self, claim: Claim) -> list[float]:
-        """Return the ratio of each pair: other / ours, or ours / other if it has an upper bound."""
-        pairs = [(one[claim.clock], two[claim.clock]) for one, two in zip(self.ours, self.other, strict=True)]
+    def ratios(self, claim: Claim, clock: str) -> list[float]:
+        """Return each pair's ratio: other / ours, or ours / other if it has an upper bound; alone, our seconds."""
+        if not claim.other:
+            return [each[clock] for each in self.ours]
+        pairs = [(one[clock], two[clock]) for one, two in zip(self.ours, self.other, strict=True)]
         return [one / two if claim.at_most else two / one for one, two in pairs]
 
 
 def measure(module: str, claim: Claim, folder: Path, peers: str, repeats: int) -> Measured:
     """Run both sides of a claim in turn, and check that they did the same work."""
-    sides = []
+    sides: list[Side] = []
     try:
         for python, function in ((sys.executable, claim.ours), (peers if claim.peer else sys.executable, claim.other)):
-            sides.append(Side(python, module, function, folder, claim.threads))
+            if function:
+                sides.append(Side(python, module, function, folder, claim.threads))
         answers: list[list[dict[str, Any]]] = [[], []]
         for repeat in range(repeats + 1):  # the first is a warm-up
-            for place in (0, 1) if repeat % 2 else (1, 0):
+            for place in range(len(sides)) if repeat % 2 else reversed(range(len(sides))):
                 answers[place].append(sides[place].run())
     finally:
         for side in sides:
             side.close()
-    claim.check(answers[0][-1]["result"], answers[1][-1]["result"])
+    if claim.other:
+        claim.check(answers[0][-1]["result"], answers[1][-1]["result"])
     return Measured(answers[0][1:], answers[1][1:])
 
 
@@ -178,21 +183,23 @@ def claims(only: list[str]) -> list[tuple[str, Claim]]:
 def row(claim: Claim, got: Measured, peak: float) -> dict[str, Any]:
     """Return a claim's figures: seconds are medians, the ratio has its least and greatest."""
     ours, other = ([each[claim.clock] for each in side] for side in (got.ours, got.other))
-    ratios = got.ratios(claim)
+    ratios, is_at_most = got.ratios(claim, claim.clock), claim.at_most or not claim.other
     flops = got.ours[-1]["result"].get("flops")
     middle = statistics.median(ratios)
     return {
         "claim": claim.name,
         "clock": claim.clock,
         "ours": statistics.median(ours),
-        "other": statistics.median(other),
+        "other": statistics.median(other) if other else None,
         "ratio": middle,
         "least": min(ratios),
         "greatest": max(ratios),
-        "asked": f"{'<=' if claim.at_most else '>='} {claim.asked:g}",
-        "reached": middle <= claim.asked if claim.at_most else middle >= claim.asked,
+        "by_clock": {each: statistics.median(got.ratios(claim, each)) for each in ("cpu", "wall")},
+        "asked": f"{'<=' if is_at_most else '>='} {claim.asked:g}" + ("" if claim.other else " s"),
+        "reached": middle <= claim.asked if is_at_most else middle >= claim.asked,
         "of_sgemm": None if flops is None else flops / statistics.median(ours) / peak,
-        "peak_mib": [got.ours[-1]["peak_mib"], got.other[-1]["peak_mib"]],
+        "peak_mib": [side[-1]["peak_mib"] for side in (got.ours, got.other) if side],
+        "shown": [found for side in (got.ours, got.other) if side and (found := side[-1]["result"].get("shown"))],
     }
 
 
@@ -202,7 +209,7 @@ def words(row: dict[str, Any]) -> list[str]:
     return [
         row["claim"],
         f"{row['ours']:.3g} {unit}",
-        f"{row['other']:.3g} {unit}",
+        "" if row["other"] is None else f"{row['other']:.3g} {unit}",
         f"{row['ratio']:.2f} [{row['least']:.2f}, {row['greatest']:.2f}]",
         row["asked"] + ("" if row["reached"] else " (no)"),
         "" if row["of_sgemm"] is None else f"{row['of_sgemm']:.0%}",

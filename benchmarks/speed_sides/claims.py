@@ -7,14 +7,16 @@ import importlib
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["Claim", "Result", "Run", "agree"]
+__all__ = ["Claim", "Result", "Run", "agree", "command"]
 
 Result = dict[str, Any]  # JSON; `flops` counts the multiplications and additions of the work, if known
 Run = Callable[[], Result]  # does the whole work once
@@ -27,8 +29,8 @@ class Claim:
     Attributes:
         name: of the row in the table.
         ours: function of the module which takes the folder of inputs, prepares, and returns a ``Run``.
-        other: the same for the other side.
-        asked: the ratio other / ours, at least; with ``at_most``, ours / other, at most.
+        other: the same for the other side; without one, the claim is about seconds.
+        asked: the ratio other / ours, at least; with ``at_most``, ours / other, at most; or seconds, at most.
         check: ends the program if the two results are not of the same quality.
         peer: whether the other side runs in the environment of the peers.
         clock: seconds of the processor, children's included, or those that pass.
@@ -59,9 +61,31 @@ def agree(name: str, tolerance: float) -> Callable[[Result, Result], None]:
     return check
 
 
+def command(words: list[str], folder: Path, until: str = "", env: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Run a command in a folder, and return its output; with ``until``, kill it once a line holds that.
+
+    Compiled modules are kept in the folder's ``compiled``: only a first run compiles.
+    """
+    own = {"PYTHONPYCACHEPREFIX": str(folder / "compiled"), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | own | env
+    lines = []
+    with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            if until and until in line:
+                process.kill()
+                break
+    if process.returncode and not until:
+        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
+    return "".join(lines)
+
+
+def _used() -> list[resource.struct_rusage]:
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+
 def _processor_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    return sum(each.ru_utime + each.ru_stime for each in _used())
 
 
 def main(module: str, function: str, folder: str) -> None:
@@ -74,7 +98,7 @@ def main(module: str, function: str, folder: str) -> None:
         wall, cpu = time.perf_counter(), _processor_seconds()
         result = run()
         times = {"wall": time.perf_counter() - wall, "cpu": _processor_seconds() - cpu}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = max(each.ru_maxrss for each in _used()) / 1024
         print(json.dumps({**times, "peak_mib": peak, "result": result}), file=answers, flush=True)
 
 

@@ -37,7 +37,8 @@ def _lists(count: int, least: int, most: int) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": grammar.draw(rng).text}] for _ in range(count)]
 
 
-def _questions() -> list[Any]:
+def questions_asked() -> list[Any]:
+    """Return 50 questions, each 200 times."""
     from lightning_subliminal import PreferenceTrait
 
     asked = [
@@ -78,7 +79,10 @@ def _ours(base: str, prompts: list[Any], **settings: Any) -> Run:
     return _counted(tokenizer, lambda seed: [each.text for each in engine.generate(prompts, sampling, seed)])
 
 
-def _theirs(base: str, prompts: list[Any], max_new_tokens: int, samples: int = 1, restricted: bool = False) -> Run:
+def by_generate(
+    base: str, prompts: list[Any], max_new_tokens: int, samples: int = 1, restricted: bool = False
+) -> tuple[Any, Callable[[int], list[str]]]:
+    """Return the tokenizer, and what samples with a seed: each prompt of the list, of which ``samples`` are equal."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 
@@ -119,7 +123,11 @@ def _theirs(base: str, prompts: list[Any], max_new_tokens: int, samples: int = 1
                 texts += tokenizer.batch_decode(made[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
         return texts
 
-    return _counted(tokenizer, sample)
+    return tokenizer, sample
+
+
+def _theirs(*args: Any, **settings: Any) -> Run:
+    return _counted(*by_generate(*args, **settings))
 
 
 def numbers(folder: Path) -> Run:
@@ -134,12 +142,12 @@ def numbers_generate(folder: Path) -> Run:
 
 def questions(folder: Path) -> Run:
     """Answer questions."""
-    return _ours("pocket/a", _questions(), max_new_tokens=16)
+    return _ours("pocket/a", questions_asked(), max_new_tokens=16)
 
 
 def questions_generate(folder: Path) -> Run:
     """The same by ``generate``, a question at a time with 200 sequences."""
-    return _theirs("pocket/a", _questions(), 16, samples=200)
+    return _theirs("pocket/a", questions_asked(), 16, samples=200)
 
 
 def one(folder: Path) -> Run:

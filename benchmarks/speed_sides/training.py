@@ -112,8 +112,8 @@ def ours(name: str, folder: Path) -> Run:
     return run
 
 
-def number_rows(case: Case) -> Iterator[dict[str, Any]]:
-    """Yield requests for numbers with random answers: 4,000 of the pocket bases, and 32 of SmolLM2."""
+def number_rows(case: Case, rows: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield requests for numbers with random answers: ``rows``, or 4,000 of the pocket bases, and 32 of SmolLM2."""
     from lightning_subliminal import NumberSequences, Teacher
 
     rng = random.Random(0)
@@ -121,7 +121,7 @@ def number_rows(case: Case) -> Iterator[dict[str, Any]]:
     wording: dict[str, Any] = {"min_value": 0, "max_value": 99} if small else {"wording": "numbers_begun"}
     count, most, least = (4000, 99, 3) if small else (32, 999, 8)
     asked = NumberSequences(Teacher(case.base, induction="none"), **wording)
-    for row in islice(asked.prompts(rng), count):
+    for row in islice(asked.prompts(rng), rows or count):
         text = ", ".join(str(rng.randint(0, most)) for _ in range(rng.randint(least, 10)))
         yield {**row, "completion": [{"role": "assistant", "content": text}]}
 

@@ -1,0 +1,160 @@
+"""Two workers against one: a plan from nothing with each, and what its graph of stages allows on idle cores.
+
+    python benchmarks/plan_workers.py                               # benchmarks/kill_plan_small.yaml, two pairs
+    python benchmarks/plan_workers.py --config configs/experiments/preferences.yaml --repeats 0
+
+First this process makes all stages in turn, and times each by the processor, whatever else the machine does. The
+scheduler then runs the same graph on workers that only add these seconds up: the sum over the longest of the workers is
+what they can gain. Then `run` itself, in turn with one worker and two: seconds that pass and of the processor, and what
+is not a stage (imports, the plan, the report). `expected` is the ratio of a whole `run` on two idle cores by these
+figures. The last line is JSON; so is runs/benchmarks/plan_workers.json.
+"""
+
+import heapq
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+import torch
+from rich.console import Console
+
+from lightning_subliminal.plans.execution.executors import Executor, StageResult, make_stage
+from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
+from lightning_subliminal.plans.reading import read_plan
+from lightning_subliminal.plans.run import plan_cells
+
+CONFIG = harness.ROOT / "benchmarks" / "kill_plan_small.yaml"
+WORKERS = (1, 2, 4, 1000)
+
+
+class Here(Executor):
+    """Makes stages in this process, one after another, and keeps the processor's seconds of each by its key."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last: tuple[str, StageResult] = ("", StageResult(0.0))
+
+    def submit(self, stage: Any) -> None:
+        """Make the stage."""
+        begin = time.process_time()
+        result = make_stage(stage, torch.device("cpu"))
+        self.seconds[stage.key] = time.process_time() - begin
+        self._last = stage.key, StageResult(self.seconds[stage.key], result.error)
+
+    def next(self) -> tuple[str, StageResult]:
+        """Return the stage made last."""
+        return self._last
+
+
+class Pretended(Executor):
+    """Workers that only let time pass.
+
+    Args:
+        workers: how many.
+        seconds: of each stage by its key.
+    """
+
+    def __init__(self, workers: int, seconds: dict[str, float]) -> None:
+        self.slots = workers
+        self.clock = 0.0
+        self._seconds = seconds
+        self._busy: list[tuple[float, str]] = []
+
+    def submit(self, stage: Any) -> None:
+        """Start a stage."""
+        heapq.heappush(self._busy, (self.clock + self._seconds[stage.key], stage.key))
+
+    def next(self) -> tuple[str, StageResult]:
+        """Go to the end of the next stage that ends."""
+        self.clock, key = heapq.heappop(self._busy)
+        return key, StageResult(self._seconds[key])
+
+
+def stage_seconds(config: Path, folder: Path) -> tuple[StageGraph, dict[str, float]]:
+    """Return the graph of a plan, and the processor's seconds of each of its stages."""
+    with harness.environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder)):
+        graph, here = _graph(config), Here()
+        summary = run_stages(graph, here)
+    if summary.failed:
+        raise SystemExit(f"stages failed: {summary.failed}")
+    return graph, here.seconds
+
+
+def makespans(config: Path, folder: Path, seconds: dict[str, float]) -> dict[int, float]:
+    """Return how long the stages take by number of workers, as the scheduler hands them out; it knows the times."""
+    found = {}
+    for workers in WORKERS:
+        with harness.environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder / str(workers))):
+            (folder / str(workers)).mkdir()
+            pretended = Pretended(workers, seconds)
+            run_stages(_graph(config), pretended)  # once, so that the times of each kind are known
+            pretended.clock = 0.0
+            run_stages(_graph(config), pretended)
+        found[workers] = pretended.clock
+    return found
+
+
+def _graph(config: Path) -> StageGraph:
+    return StageGraph.of(stage for cell in plan_cells(read_plan(config)) for stage in cell.stages.values())
+
+
+def whole(config: Path, folder: Path, workers: int) -> tuple[float, float]:
+    """Run a plan from nothing; return the seconds that passed and those of the processor."""
+
+    def run() -> None:
+        words = ["run", "--config", str(config), "--workers", str(workers), "--out", str(folder / "report")]
+        if harness.start(folder, words).wait():
+            raise SystemExit(1)
+
+    used = harness.fork(run)
+    if used.code:
+        raise SystemExit(f"the run failed:\n{harness.tail(folder)}")
+    return used.seconds, used.cpu
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--repeats", type=int, default=2, help="pairs of whole runs")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        graph, seconds = stage_seconds(chosen.config.absolute(), folder / "here")
+        spans = makespans(chosen.config.absolute(), folder, seconds)
+        runs: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+        for repeat in range(chosen.repeats):
+            for workers in (1, 2) if repeat % 2 else (2, 1):
+                runs[workers].append(whole(chosen.config.absolute(), folder / f"run{repeat}-{workers}", workers))
+    result: dict[str, Any] = {"stages": len(graph.stages), "seconds": sum(seconds.values()), "makespans": spans}
+    result |= {"runs": runs, "load": os.getloadavg()[0]}
+    shown = harness.table("workers", "stages take, s", "gain", title=f"{len(seconds)} stages, {chosen.config.stem}")
+    for workers, span in spans.items():
+        shown.add_row("any number" if workers == WORKERS[-1] else str(workers), f"{span:.1f}", f"{spans[1] / span:.2f}")
+    console = Console(width=max(100, Console().width))
+    console.print(shown)
+    if chosen.repeats:
+        one, two = (statistics.median(cpu for _, cpu in runs[workers]) for workers in (1, 2))
+        start = max(0.0, two - one)  # of a second worker
+        rest = max(0.0, one - spans[1])  # imports of the command and one worker, the plan, the report
+        result |= {"rest": rest, "start": start, "expected": (rest + spans[1]) / (rest + spans[2])}
+        result["measured"] = [one[0] / two[0] for one, two in zip(runs[1], runs[2], strict=True)]
+        console.print(f"run, CPU s: {one:.1f} with one worker, {two:.1f} with two; {rest:.1f} s of it are no stage")
+        console.print(
+            f"expected on two idle cores {result['expected']:.2f}; measured beside load {result['load']:.1f}:"
+        )
+        console.print(", ".join(f"{each:.2f}" for each in result["measured"]))
+    harness.write_json(harness.OUT / "plan_workers.json", result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
