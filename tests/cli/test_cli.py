@@ -1,5 +1,6 @@
 """The command line: help and one-line errors."""
 
+import os
 import re
 import signal
 import subprocess
