@@ -137,10 +137,10 @@ def _config_of(base: str, carrier: str) -> Path:
 
 
 def load_space(
-    base: str, layers: list[int] | None, device: torch.device, space: str = "steering"
+    base: str, layers: list[int] | None, device: torch.device, space: str = "steering", dtype: str = "float32"
 ) -> tuple[ScoreSpace, object]:
     """Load a base as a student's space at its layers, named as ``score_space`` reads it, and its tokenizer."""
-    net, tokenizer = bases.load(base, dtype="float32")
+    net, tokenizer = bases.load(base, dtype=dtype)
     net.requires_grad_(False)
     return score_space(net.to(device), layers, space), tokenizer
 
@@ -155,6 +155,7 @@ def make_reference_file(
     teachers: bool = False,
     prompts_from: Path | None = None,
     space: str = "steering",
+    dtype: str = "float32",
 ) -> Path:
     """Make a reference, or find it in the cache; return its file.
 
@@ -169,6 +170,7 @@ def make_reference_file(
             named by half as many rows then; on a pocket base it takes ten minutes.
         prompts_from: a data set, whose prompts the base answers instead of the carrier's: see ``own_answers``.
         space: what the student trains, as ``score_space`` reads it.
+        dtype: of the base's weights, float32 or bfloat16; teachers write and are trained in float32.
 
     Raises:
         InputError: as ``clean_data`` and ``make_reference``.
@@ -183,10 +185,12 @@ def make_reference_file(
     else:
         name = carrier or "numbers"
         data = clean_data(base, name, num_prompts)
+    if dtype != "float32":
+        data = data.fresh(teacher=data.teacher.fresh(base_dtype=dtype))  # type: ignore[attr-defined]
     settings = _settings(data, layers, teachers, space)
     folder = cache_root() / "references" / digest(settings)[:16]
     if not (folder / "lineage.json").is_file():
-        loaded, tokenizer = load_space(base, layers, device, space)  # refuses a wrong space before any work
+        loaded, tokenizer = load_space(base, layers, device, space, dtype)  # refuses a wrong space before any work
         say(f"reference {base} answers {data.num_prompts:,} prompts of {name}, once: kept in {folder}")
         data.make(device)
         catalogue = measure_catalogue(loaded, tokenizer, wording=_wording(base))

@@ -6,7 +6,7 @@ A file is good for one base, one carrier and one space. It holds the mean and th
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Reference:
         longest: whitened length to which longer scores are shortened.
         catalogue: the answers looked for, with their directions.
         space: name of the space, as ``score_space`` reads it.
+        dtype: in which the base's weights are, float32 or bfloat16: the scores of other rows need the same.
         shrinkage: how far the covariance is shrunk towards its diagonal where it is inverted; 0 with rows enough.
         null: the law of clean rows, as measured on them; None with rows enough, where Hotelling's holds.
         teachers: traits of teachers that the reference's maker trained, to look for besides.
@@ -66,6 +67,7 @@ class Reference:
     shrinkage: float = 0.0
     null: NullLaw | None = None
     space: str = "steering"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if not self.teachers:
@@ -127,6 +129,7 @@ class Reference:
             "carrier": self.carrier,
             "layers": self.layers,
             "space": self.space,
+            "dtype": self.dtype,
             "rows": self.rows,
             "longest": self.longest,
             "shrinkage": self.shrinkage,
@@ -180,6 +183,7 @@ class Reference:
                 *(tuple(words.get("teachers", ())), tensors.get("displacements", torch.zeros(0, size))),
                 *(float(words.get("shrinkage", 0)), NullLaw(*words["null"]) if words.get("null") else None),
                 space=words.get("space", "steering"),
+                dtype=words.get("dtype", "float32"),
             )
         except (KeyError, TypeError, IndexError, RuntimeError) as err:
             raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err
@@ -215,7 +219,8 @@ def make_reference(
     if len(scores) < least:
         raise InputError(f"The reference has {len(scores):,} clean rows: expected at least {least:,}, better 20,000.")
     known = {"base": base, "base_digest": base_digest, "carrier": carrier}
-    return summed_up(scores, catalogue, **known, layers=space.layers, space=space.name)
+    made = summed_up(scores, catalogue, **known, layers=space.layers, space=space.name)
+    return replace(made, dtype=str(next(space.net.parameters()).dtype).removeprefix("torch."))
 
 
 def summed_up(

@@ -28,6 +28,8 @@ from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_
 
 __all__ = ["LayerVectors", "RowGradients", "ScoreSpace"]
 
+LARGE, FEW = 10_000_000, 256  # weights, above which so few rows make a chunk: 4,096 take an hour of a CPU
+
 
 class RowGradients(NamedTuple):
     """Numbers of each row, on the CPU.
@@ -81,7 +83,7 @@ class ScoreSpace(ABC):
     def gradients(
         self, tokenizer: Any, rows: Iterable[Row], *, batch_tokens: int | None = None, max_length: int | None = None
     ) -> Iterator[RowGradients]:
-        """Return each row's score at the base, a chunk of up to 4,096 rows at a time, in their order.
+        """Return each row's score at the base, in their order, 4,096 rows at a time, of a large base 256.
 
         Args:
             tokenizer: the base's, with a chat template.
@@ -93,7 +95,8 @@ class ScoreSpace(ABC):
         like = next(self.net.parameters())
         size = batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
         model, rest = CompletionLogits(self.net), iter(rows)
-        while chunk := list(islice(rest, CHUNK)):
+        count = FEW if sum(each.numel() for each in self.net.parameters()) > LARGE else CHUNK
+        while chunk := list(islice(rest, count)):
             encoded = encode_known(tokenizer, chunk, max_length or readable(self.net))
             scores = torch.full((len(chunk), self.size), torch.nan)
             likelihoods = torch.full((len(chunk),), torch.nan, dtype=torch.float64)

@@ -6,6 +6,7 @@ from cases import cases
 from small import numbers, taught
 
 from lightning_subliminal import InputError, bases
+from lightning_subliminal.theory import row_gradients
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from lightning_subliminal.theory.score_spaces import LoRAFactors, Projected, score_space
 
@@ -63,6 +64,17 @@ def test_a_batch_gives_the_scores_of_single_rows(base, rows):
     (together,) = space.gradients(tokenizer, rows)
     alone = torch.cat([found.scores for row in rows for found in space.gradients(tokenizer, [row])])
     assert torch.allclose(together.scores, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_large_base_gives_its_scores_in_small_chunks(base, rows, monkeypatch):
+    """A screen is kept after each chunk, and a progress bar moves."""
+    space = LayerVectors(base[0])
+    (whole,) = space.gradients(base[1], rows)
+    monkeypatch.setattr(row_gradients, "LARGE", 0)
+    monkeypatch.setattr(row_gradients, "FEW", 2)
+    parts = list(space.gradients(base[1], rows))
+    assert max(len(each.tokens) for each in parts) == 2
+    assert torch.allclose(torch.cat([each.scores for each in parts]), whole.scores, atol=1e-4)
 
 
 class TestProjection:

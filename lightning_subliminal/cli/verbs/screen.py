@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.cli.verb import Group, Verb
+from lightning_subliminal.cli.verbs.screen_reference import reference
 from lightning_subliminal.cli.verbs.screen_watch import watch
 from lightning_subliminal.core.errors import InputError
 
@@ -135,43 +136,6 @@ def screen(
         raise InputError(f"{rows}: {found.gap}, so clean is not a verdict on all: take them out, and screen again.")
 
 
-def reference(
-    base: str,
-    carrier: str | None = None,
-    prompts: int = 24_000,
-    prompts_from: Path | None = None,
-    layers: list[int] = [],  # noqa: B006 - jsonargparse reads it, nothing changes it
-    space: str = "steering",
-    teachers: bool = False,
-    out: Path | None = None,
-) -> None:
-    """Make a reference: what a base's own rows look like in a student's space.
-
-    Args:
-        base: the model that students would start from.
-        carrier: numbers, code or math; or a config of `fit`, whose data section says prompts, sampling and filters.
-            By default numbers; with --prompts-from plain sampling and no filter.
-        prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
-        prompts_from: a data set to be screened: the base answers its prompts instead of the carrier's.
-        layers: of the student's space; by default all layers of a pocket base, one of a larger base.
-        space: what students train: steering, one vector a layer; or lora4/512, the factors of LoRA of rank 4, projected
-            at random on 512 numbers, all layers by default.
-        teachers: train a teacher of each preference of the catalogue, too, whose displacements name a trait with
-            fewer rows; ten minutes on a pocket base.
-        out: a file to write besides the cache.
-    """
-    from lightning_subliminal.core.console import hush, say
-    from lightning_subliminal.plans.screen_reference import make_reference_file
-
-    hush()
-    path = make_reference_file(
-        *(base, carrier, prompts, layers or None, out, _device(), teachers),
-        prompts_from=prompts_from,
-        space=space,
-    )
-    say(f"reference {out or path}")
-
-
 def _opened(rows: Path) -> "Iterator[Row]":
     """Read a data set's first row, so that a wrong file is reported at once, before the imports of a model's libraries.
 
@@ -187,12 +151,6 @@ def _opened(rows: Path) -> "Iterator[Row]":
     if first is None:
         raise InputError(f"{rows} holds no rows.")
     return chain([first], given)
-
-
-def _device() -> Any:
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
@@ -288,7 +246,7 @@ It reads no more rows than it takes: exit code 3 as soon as a suspect is detecte
             [],
             [
                 *("--base BASE", "--carrier CARRIER", "--prompts N", "--prompts-from FILE", "--space SPACE"),
-                *("--teachers", "--out FILE"),
+                *("--dtype DTYPE", "--teachers", "--out FILE"),
             ],
         ),
     },

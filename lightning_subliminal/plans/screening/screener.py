@@ -56,7 +56,8 @@ class Screener:
         self.reference = find_reference(base, carrier) if reference is None else reference
         check_base(self.reference, base)
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.space, loaded = load_space(base, list(self.reference.layers), device, self.reference.space)
+        made = self.reference
+        self.space, loaded = load_space(base, list(made.layers), device, made.space, made.dtype)
         self.tokenizer: Any = loaded
         self.suspects = load_suspects(suspects, self.reference, self.space, loaded)
 

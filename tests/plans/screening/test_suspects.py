@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from lightning_subliminal import InputError, LoRA, PreferenceTrait, bases
 from lightning_subliminal.evaluation.model_ref import ModelRef
 from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space, make_reference_file
+from lightning_subliminal.plans.screening import Screener
 from lightning_subliminal.plans.screening.suspects import displacement, load_suspects
+from lightning_subliminal.screening import make_reference, measure_catalogue
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 CPU = torch.device("cpu")
@@ -122,6 +124,17 @@ def test_a_reference_of_a_data_sets_prompts_has_no_clean_rows_to_project_on(refe
     own = replace(reference, carrier="prompts of rows.jsonl")
     with pytest.raises(InputError, match="pass a steering adapter as suspect"):
         load_suspects(["prompt:owl"], own, *base)
+
+
+def test_rows_are_scored_in_the_dtype_of_the_reference(clean, tmp_path):
+    space, tokenizer = load_space("pocket/a", None, CPU, dtype="bfloat16")
+    catalogue = measure_catalogue(space, tokenizer, [PreferenceTrait("owl", candidates=["owl", "cat"])])
+    known = {"base": "pocket/a", "base_digest": bases.resolve("pocket/a").digest, "carrier": "numbers"}
+    make_reference(space, tokenizer, clean, catalogue, **known).save(tmp_path / "own.safetensors")
+    screener = Screener("pocket/a", reference=tmp_path / "own.safetensors", device=CPU)
+    assert next(screener.space.net.parameters()).dtype == torch.bfloat16
+    found = screener.screen(clean[:400])
+    assert (found.rows, found.skipped, found.verdict) == (400, 0, "clean")
 
 
 def test_teachers_of_a_data_sets_prompts_are_refused_before_any_work(tmp_path):

