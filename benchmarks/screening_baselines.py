@@ -2,7 +2,7 @@
 
     python benchmarks/screening_sets.py --only teacher weak clean   # first: makes the sets, and keeps their scores
     python benchmarks/screening_baselines.py                        # ten minutes
-    python benchmarks/screening_baselines.py --only judge           # a model of 135 million weights reads rows: an hour
+    python benchmarks/screening_baselines.py --only judge           # models read rows; makes what it needs
 
 Number rows of pocket/a. Of the clean sets, 3 are what baselines compare with and learn from, 2 fill up tainted bags,
 and 12 give clean bags, which share no row. Tainted bags are drawn from 1,536 rows of each teacher. Loss, length and
@@ -47,6 +47,7 @@ LEARNED = 200  # rows of each other trait that TF-IDF learns from
 ALPHA = 0.01
 JUDGED = ("cat", "fox", "pine", "whale")
 READ = 48  # rows of each that a judge reads, and as many clean ones
+JUDGES = ("pocket/judge", "smollm2-135m")  # the first knows no other question than that of its own rubric
 RUBRIC = Path(__file__).with_name("row_judge.yaml")
 
 console = Console(width=170)
@@ -245,30 +246,55 @@ def classifiers(bench: Bench) -> dict[tuple[str, str], WordScorer]:
 
 
 def judge() -> None:
-    """AUC of single rows by a model that reads them."""
-    found = [each for each in sets() if each.carrier == "numbers" and each.path().is_file()]
-    clean = next(each for each in found if each.kind == "clean").data.rows()[:READ]
-    shown = table("trait", "rows read", "not scored", "AUC of a row", "95 %")
-    values = []
-    for each in found:
-        if each.kind != "teacher" or each.target not in JUDGED:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            rubric = Path(folder) / "rubric.yaml"
-            rubric.write_text(RUBRIC.read_text(encoding="utf-8").replace("{target}", each.target), encoding="utf-8")
-            made = LocalModelJudge(
-                "smollm2-135m", str(rubric), coherence=False, reversed_scale=False, least_share=1e-9, device="cpu"
-            )
-            scores = JudgeScorer(made).scores([*each.data.rows()[:READ], *clean])
-        tainted, others = (part[part.isfinite()].tolist() for part in scores.split(READ))
-        value = auc(tainted, others)
-        low, high = auc_interval(value, len(tainted), len(others))
-        values.append(value)
-        missing = 2 * READ - len(tainted) - len(others)
-        shown.add_row(each.target, str(2 * READ), str(missing), f"{value:.2f}", f"[{low:.2f}, {high:.2f}]")
-        console.print(each.target, value, low, high, missing, highlight=False)
-    shown.add_row("all", "", "", over_traits(values), "")
+    """AUC of single rows by models that read them, and by a known teacher's score of the same rows."""
+    numbers = [each for each in sets() if each.carrier == "numbers"]
+    clean = _first_rows(next(each for each in numbers if each.kind == "clean"))
+    written = {each.target: _first_rows(each) for each in numbers if each.kind == "teacher" and each.target in JUDGED}
+    reference, (space, tokenizer) = find_reference(BASE, "numbers"), load_space(BASE, None, CPU)
+    known = DirectionDetector.known(reference)
+    shown = table("reader", "trait", "rows read", "not scored", "AUC of a row", "95 %", left=2)
+    for reader in ("known teacher", *JUDGES):
+        values = []
+        for target, rows in written.items():
+            if reader == "known teacher":
+                (part,) = space.gradients(tokenizer, [*rows, *clean])
+                scores = known.row_scores(reference, part.scores)[:, known.names.index(target)]
+            else:
+                scores = _judged(reader, target, [*rows, *clean])
+            tainted, others = (part[part.isfinite()].tolist() for part in scores.split(READ))
+            missing = 2 * READ - len(tainted) - len(others)
+            cells = ["-", "-"]
+            if tainted and others:
+                values.append(auc(tainted, others))
+                low, high = auc_interval(values[-1], len(tainted), len(others))
+                cells = [f"{values[-1]:.2f}", f"[{low:.2f}, {high:.2f}]"]
+            shown.add_row(reader, target, str(2 * READ), str(missing), *cells)
+            console.print(reader, target, *cells, missing, highlight=False)
+        shown.add_row(reader, "all", "", "", over_traits(values) if values else "-", "")
     console.print(shown)
+
+
+def _first_rows(each: Set) -> list[Row]:
+    """Make a set, and return the rows that are read."""
+    each.data.make(CPU)
+    return list(each.data.rows()[:READ])
+
+
+def _judged(base: str, target: str, rows: list[Row]) -> Tensor:
+    """Return what a judge says of rows: of the trait if it can be asked, else its own question."""
+    with tempfile.TemporaryDirectory() as folder:
+        rubric = Path(folder) / "rubric.yaml"
+        rubric.write_text(RUBRIC.read_text(encoding="utf-8").replace("{target}", target), encoding="utf-8")
+        made = LocalModelJudge(
+            base,
+            None if base == "pocket/judge" else str(rubric),
+            coherence=False,
+            reversed_scale=False,
+            least_share=1e-9,
+            base_dtype="float32" if base == "pocket/judge" else "bfloat16",
+            device="cpu",
+        )
+        return JudgeScorer(made).scores(rows)
 
 
 def main() -> None:

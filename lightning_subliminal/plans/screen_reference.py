@@ -191,7 +191,8 @@ def make_reference_file(
     folder = cache_root() / "references" / digest(settings)[:16]
     if not (folder / "lineage.json").is_file():
         loaded, tokenizer = load_space(base, layers, device, space, dtype)  # refuses a wrong space before any work
-        say(f"reference {base} answers {data.num_prompts:,} prompts of {name}, once: kept in {folder}")
+        whose = PROMPTS_OF + name.removeprefix(PROMPTS_OF)
+        say(f"reference {base} answers {data.num_prompts:,} {whose}, once: kept in {folder}")
         data.make(device)
         catalogue = measure_catalogue(loaded, tokenizer, wording=_wording(base))
         if catalogue.left_out:
