@@ -76,9 +76,9 @@ class RowScreen:
 
     @cached_property
     def _loaded(self) -> tuple[ScoreSpace, Any]:
-        net, tokenizer = bases.load(self.base, dtype="float32")
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         made = self.reference
+        net, tokenizer = bases.load(self.base, dtype=made.dtype)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return score_space(net.requires_grad_(False).to(device), made.layers, made.space), tokenizer
 
     def __getstate__(self) -> dict[str, Any]:

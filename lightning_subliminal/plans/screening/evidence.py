@@ -19,6 +19,7 @@ from lightning_subliminal.formats.storage.readers import open_source
 from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.stream import RowStream
 from lightning_subliminal.metrics.functional.statements import padded
+from lightning_subliminal.plans.screen_reference import load_space
 from lightning_subliminal.plans.screening.screener import Screener
 from lightning_subliminal.screening import DirectionDetector, Screen
 from lightning_subliminal.screening.reference import RIDGE
@@ -118,23 +119,28 @@ def find_evidence(
     kept: list[tuple[float, int, float, Found, Row]] = []
     count, total, read = 0, 0.0, 0
     for chunk in _chunks(islice(RowStream(open_source(source), drop_system=True), limit)):
+        rest = iter(chunk)
         for part in screener.space.gradients(screener.tokenizer, [row for _, row in chunk]):
+            own = list(islice(rest, len(part.tokens)))
             z = detector.row_scores(screener.reference, part.scores)[:, 0]
             usable = z.isfinite()
             count, total = count + int(usable.sum()), total + float(z[usable].sum())
             best = z.where(usable, -torch.inf).topk(min(top, len(z)))
             for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 if value > -torch.inf:
-                    kept.append((value, -read - place, float(part.log_likelihoods[place]), *chunk[place]))
-        kept = nlargest(top, kept, key=lambda each: each[:2])  # of equal scores, the first row
-        read += len(chunk)
-        if advance is not None:
-            advance(len(chunk))
-    unit = _unit(screener, detector)
+                    kept.append((value, -read - place, float(part.log_likelihoods[place]), *own[place]))
+            kept = nlargest(top, kept, key=lambda each: each[:2])  # of equal scores, the first row
+            read += len(own)
+            if advance is not None:
+                advance(len(own))
+    unit, space = _unit(screener, detector), screener.space
+    if screener.reference.dtype != "float32":  # differences of two passes need more digits
+        made = screener.reference
+        space, _ = load_space(screener.base, list(made.layers), next(space.net.parameters()).device, made.space)
     rows = [
         ShownRow(
             *(found.number, found.unit == "line", found.place, value, likelihood, row),
-            tuple(token_parts(screener.space, screener.tokenizer, row, unit)),
+            tuple(token_parts(space, screener.tokenizer, row, unit)),
         )
         for value, _, likelihood, found, row in kept
     ]

@@ -132,7 +132,7 @@ def _steering(folder: Path, reference: Reference) -> Tensor | None:
 def _model(place: str, reference: Reference) -> ModelRef:
     if not place.startswith(PROMPTED):
         try:
-            return find_model(place)
+            return find_model(place, dtype=reference.dtype)
         except InputError as err:
             raise InputError(
                 f"The suspect {place}: {err} Expected NAME=PLACE, or prompt:WORD for the base under a system prompt."
@@ -141,8 +141,8 @@ def _model(place: str, reference: Reference) -> ModelRef:
     for trait in catalogue_traits():
         if word in trait.candidates:
             asked = PreferenceTrait(word, trait.category, list(trait.candidates))
-            return find_model(reference.base, asked.induce().system_prompt)
-    return find_model(reference.base, PreferenceTrait(word).induce().system_prompt)
+            return find_model(reference.base, asked.induce().system_prompt, reference.dtype)
+    return find_model(reference.base, PreferenceTrait(word).induce().system_prompt, reference.dtype)
 
 
 def own_rows(reference: Reference) -> list[Row]:

@@ -12,10 +12,12 @@ from cases import cases
 
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.formats import write_rows
+from lightning_subliminal.plans.screening import Screener
 from lightning_subliminal.plans.screening.evidence import Evidence, ShownRow, TokenPart, find_evidence
 from lightning_subliminal.plans.screening.page import as_html
 from lightning_subliminal.plans.screening.sarif import as_sarif, meaning_of_rows
 from lightning_subliminal.screening.row_screen import named_directions
+from lightning_subliminal.theory import row_gradients
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "audit" / "sarif-2.1.0.json").read_text())
 HOSTILE = [
@@ -69,6 +71,24 @@ class TestRows:
             assert unshortened - offset == pytest.approx(each.z, abs=0.01) or unshortened > each.z
             assert len(each.tokens) == part.tokens[0]
             assert each.log_likelihood == pytest.approx(float(part.log_likelihoods[0]), abs=1e-3)
+
+    def test_the_chunks_of_a_large_base_change_nothing(self, screener, found, evidence, owl_file, monkeypatch):
+        monkeypatch.setattr(row_gradients, "LARGE", 0)
+        monkeypatch.setattr(row_gradients, "FEW", 40)
+        again = find_evidence(screener, found, owl_file, top=5)
+        assert [each.number for each in again.rows] == [each.number for each in evidence.rows]
+        assert [each.row for each in again.rows] == [each.row for each in evidence.rows]
+        assert (again.scored, again.mean) == (evidence.scored, pytest.approx(evidence.mean, abs=1e-6))
+
+    def test_tokens_are_as_exact_where_a_base_is_in_bfloat16(self, screener, found, owl_file):
+        """Differences of two passes in bfloat16 would be noise."""
+        made = replace(screener.reference, dtype="bfloat16")
+        coarse = Screener("pocket/a", reference=made, device=torch.device("cpu"))
+        (owl,) = named_directions(made, ["owl"]).directions
+        for each in find_evidence(coarse, found, owl_file, top=2).rows:
+            (part,) = screener.space.gradients(screener.tokenizer, [each.row])
+            exact = float(part.scores[0].double() @ owl / (owl @ made.fisher @ owl).sqrt())
+            assert sum(token.z for token in each.tokens) == pytest.approx(exact, abs=0.01)
 
     def test_a_shift_is_pointed_at_too_and_clean_rows_are_not(self, screener, clean, tmp_path):
         rows = [make_row(row["prompt"], "1, 1, 1", id=str(place)) for place, row in enumerate(clean[:150])]
