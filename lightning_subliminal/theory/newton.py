@@ -8,6 +8,7 @@ orders of magnitude between directions.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -102,6 +103,9 @@ def _scores(space: ScoreSpace, tokenizer: Any, rows: Iterable[Row]) -> Tensor:
 def log_odds_and_gradients(space: ScoreSpace, tokenizer: Any, trait: Trait) -> tuple[Tensor, Tensor]:
     """Return each candidate's log-odds, the mean over questions, and its gradient by the space's vectors at 0.
 
+    A small base has one backward pass for all candidates of a question. That also goes through the spellings of the
+    others, with gradients of 0, which a large base spends hours and gigabytes on: there each has a pass of its own.
+
     Returns:
         (candidates,) and (candidates, size), float64; -inf and any gradient for what the tokenizer cannot spell.
     """
@@ -109,18 +113,28 @@ def log_odds_and_gradients(space: ScoreSpace, tokenizer: Any, trait: Trait) -> t
     like = next(space.net.parameters())
     total = torch.zeros(len(trait.candidates), dtype=torch.float64)
     slopes = torch.zeros(len(trait.candidates), space.size, dtype=torch.float64)
+    count, at_once = len(trait.candidates), 1 if space.is_large else len(trait.candidates)
+    parts = [torch.arange(start, min(start + at_once, count)) for start in range(0, count, at_once)]
     with differentiable(space.net):
-        for group in questions:
+        for group, own in product(questions, parts):
             with torch.enable_grad():
                 vectors = torch.zeros(space.size, device=like.device, requires_grad=True)
+                words = [trait.candidates[place] for place in own.tolist()]
                 with space.added(vectors):
-                    chances = question_probabilities(as_call(space.net), tokenizer, trait, questions=[group])
-                odds = log_odds(chances)[0]
-                usable = odds.isfinite().nonzero().flatten()
-                picked = torch.eye(len(usable), dtype=odds.dtype)
-                (found,) = torch.autograd.grad(odds[usable], vectors, picked, is_grads_batched=True)
-            total += odds.detach().cpu() / len(questions)
-            slopes[usable] += found.cpu().double() / len(questions)
+                    chances = question_probabilities(
+                        as_call(space.net), tokenizer, trait, questions=[group], candidates=words
+                    )
+                before = log_odds(chances.detach())[0]
+                usable = before.isfinite().nonzero().flatten()
+                odds = log_odds(chances[0, usable])  # not of a chance of 0, whose slope is nan, and all others with it
+                if len(usable) > 1:
+                    picked = torch.eye(len(usable), dtype=odds.dtype)
+                    (found,) = torch.autograd.grad(odds, vectors, picked, is_grads_batched=True)
+                elif len(usable):
+                    found = torch.autograd.grad(odds[0], vectors)[0][None]
+            total[own] += before.cpu() / len(questions)
+            if len(usable):
+                slopes[own[usable]] += found.cpu().double() / len(questions)
     return total, slopes
 
 

@@ -28,7 +28,7 @@ from lightning_subliminal.theory.row_slopes import CompletionLogits, completion_
 
 __all__ = ["LayerVectors", "RowGradients", "ScoreSpace"]
 
-LARGE, FEW = 10_000_000, 256  # weights, above which so few rows make a chunk: 4,096 take an hour of a CPU
+LARGE, FEW = 10_000_000, 256  # weights of a large base, whose chunks have so few rows: 4,096 take an hour of a CPU
 
 
 class RowGradients(NamedTuple):
@@ -68,6 +68,11 @@ class ScoreSpace(ABC):
         self.size = size
 
     @property
+    def is_large(self) -> bool:
+        """Whether the base takes so long that work is done in small parts."""
+        return sum(each.numel() for each in self.net.parameters()) > LARGE
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """What the coordinates are, as ``score_space`` reads it, without base and layers."""
@@ -95,7 +100,7 @@ class ScoreSpace(ABC):
         like = next(self.net.parameters())
         size = batch_tokens or TOKENS.get(like.device.type, TOKENS["cuda"])
         model, rest = CompletionLogits(self.net), iter(rows)
-        count = FEW if sum(each.numel() for each in self.net.parameters()) > LARGE else CHUNK
+        count = FEW if self.is_large else CHUNK
         while chunk := list(islice(rest, count)):
             encoded = encode_known(tokenizer, chunk, max_length or readable(self.net))
             scores = torch.full((len(chunk), self.size), torch.nan)

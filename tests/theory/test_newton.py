@@ -5,7 +5,8 @@ import torch
 from small import numbers, taught
 
 from lightning_subliminal import InputError, PreferenceTrait, bases
-from lightning_subliminal.theory.newton import damped, newton_prediction
+from lightning_subliminal.theory import row_gradients
+from lightning_subliminal.theory.newton import damped, log_odds_and_gradients, newton_prediction
 from lightning_subliminal.theory.row_gradients import LayerVectors
 
 TRAIT = PreferenceTrait("owl", candidates=["owl", "wolf", "cat"])
@@ -30,8 +31,6 @@ def test_rows_of_a_steered_base_move_it_there(base, clean):
     space, tokenizer = base
     scores = torch.cat([part.scores for part in space.gradients(tokenizer, clean)]).double()
     fisher = scores.T @ scores / len(scores)
-    from lightning_subliminal.theory.newton import log_odds_and_gradients
-
     _, gradients = log_odds_and_gradients(space, tokenizer, TRAIT)
     along = scores @ torch.linalg.solve(damped(fisher, 0.01), gradients[0])
     best = [clean[place] for place in along.argsort(descending=True)[:400]]
@@ -41,6 +40,18 @@ def test_rows_of_a_steered_base_move_it_there(base, clean):
     assert next(iter(up.changes)) == "owl"
     assert (up.rows, up.control) == (400, len(clean))
     assert all(half > 0 for half in up.half_widths.values())
+
+
+def test_a_large_base_takes_one_answer_at_a_time(base, monkeypatch):
+    """The same numbers by a pass for each answer; one that the tokenizer can't spell has none."""
+    trait = PreferenceTrait("owl", candidates=["owl", "quagga", "cat"])
+    together = log_odds_and_gradients(*base, trait)
+    monkeypatch.setattr(row_gradients, "LARGE", 0)
+    alone = log_odds_and_gradients(*base, trait)
+    assert alone[0].isinf().tolist() == [False, True, False]
+    assert torch.allclose(alone[0], together[0], atol=1e-6)
+    assert torch.allclose(alone[1], together[1], atol=1e-5)
+    assert not alone[1][1].any()
 
 
 def test_the_controls_own_rows_change_nothing(base, clean):
