@@ -7,13 +7,14 @@ Servers are started beforehand, such as
 
     python -m vllm.entrypoints.openai.api_server --model FOLDER --served-model-name smollm2 --dtype float32 \
         --enforce-eager --max-model-len 512 --port 8123 --generation-config vllm
-    python -m llama_cpp.server --model SmolLM2.gguf --port 8124
+    python benchmarks/llama_server.py SmolLM2-135M-Instruct.Q4_1.gguf /tmp/smollm2-f32.gguf 8124
 
-with FOLDER as ``bases.resolve("smollm2-135m").folder``. vLLM in process runs in the environment of ``--vllm-python``,
-which has both vLLM and this package. Each engine writes the same lists of numbers, one for each prompt, and is compared
-with TransformersEngine by the chi-square statistic of two histograms: of first characters, and of all digits. Tokens of
-one row depend on each other, so its p comes from exchanging the two engines' completions of a prompt at random. With
-``--exact`` also the first characters against their exact probabilities, by one forward pass over each prompt.
+with FOLDER as ``bases.resolve("smollm2-135m").folder``; ``llama_server.py`` says what it needs. vLLM in process runs in
+the environment of ``--vllm-python``, with both vLLM and this package. Each engine writes the same lists of numbers,
+one for each prompt, and is compared with TransformersEngine by the chi-square statistic of two histograms: of first
+characters, and of all digits. Tokens of one row depend on each other, so its p comes from exchanging the two engines'
+completions of a prompt at random. With ``--exact`` also the first characters against their exact probabilities, by one
+forward pass over each prompt.
 
 With ``--kill``, a process that asks the first server is killed midway and another resumes; a proxy counts the requests.
 Exits with 1 if a p is below 0.001, or a stored prompt is asked again.

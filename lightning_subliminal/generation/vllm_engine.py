@@ -9,6 +9,8 @@ import torch
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompt_ids
 from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import PEFT_FILES
+from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.generation.engine import Completion, Engine, Sampling, decoded
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["VLLMEngine"]
 
 _SEEDS = 1 << 31
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for; by default for 16
 
 
 class VLLMEngine(Engine):
@@ -36,7 +39,7 @@ class VLLMEngine(Engine):
 
     Raises:
         ModuleNotFoundError: if vLLM is not installed.
-        InputError: if there is no such folder.
+        InputError: if there is no such folder, or no LoRA in it.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class VLLMEngine(Engine):
             if not Path(folder).is_dir():
                 raise InputError(f"{folder} is not a folder: expected one with weights.")
         self.tokenizer = tokenizer
-        settings |= {"enable_lora": True} if lora is not None else {}
+        settings = settings if lora is None else {"enable_lora": True, "max_lora_rank": _rank(Path(lora)), **settings}
         if not torch.cuda.is_available():  # vLLM 0.32 can't split a prompt with a seed of its own on a CPU
             settings.setdefault("enable_chunked_prefill", False)
         # `vllm`: nothing of the model's generation config, which may cut the distribution
@@ -92,3 +95,13 @@ class VLLMEngine(Engine):
             )
             completions.append(Completion(form.words(text, prompt), finished))
         return completions
+
+
+def _rank(folder: Path) -> int:
+    """Return the room that a LoRA needs."""
+    path = folder / PEFT_FILES.config
+    config = read_json(path) if path.is_file() else {}
+    if config.get("peft_type") != "LORA":
+        raise InputError(f"{folder} holds no LoRA in PEFT's format: `lightning-subliminal export RUN OUT --no-merge`.")
+    ranks = [config["r"], *(config.get("rank_pattern") or {}).values()]
+    return next((each for each in _RANKS if each >= max(ranks)), _RANKS[-1])

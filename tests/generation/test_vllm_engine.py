@@ -1,12 +1,18 @@
 """vLLM in this process: where it is absent, one line; where it is installed, the engine's contract."""
 
 import importlib.util
+import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 
-from generation.engine_contract import EngineContract
-from lightning_subliminal import VLLMEngine, bases
+from generation.engine_contract import PROMPTS, EngineContract
+from lightning_subliminal import Sampling, VLLMEngine, bases
+from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.generation import TransformersEngine
 
 
 def test_where_it_is_absent(monkeypatch):
@@ -15,11 +21,34 @@ def test_where_it_is_absent(monkeypatch):
         VLLMEngine("folder", None)
 
 
+def test_what_is_no_lora_is_refused(monkeypatch, tmp_path):
+    fake = SimpleNamespace(LLM=None, LoRARequest=None)
+    for name in ("vllm", "vllm.lora.request"):
+        monkeypatch.setitem(sys.modules, name, fake)
+    with pytest.raises(InputError, match="holds no LoRA in PEFT's format"):
+        VLLMEngine(tmp_path, None, lora=tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="the extra [vllm] is not installed")
 class TestVLLMEngine(EngineContract):
     samples = 1000
 
-    def make(self, folder, batch_size=8):
-        settings = {"dtype": "float32", "enforce_eager": True, "max_model_len": 256}
-        return VLLMEngine(folder, bases.load_tokenizer(folder, str(folder)), max_num_seqs=batch_size, **settings)
+    def make(self, folder, batch_size=8, lora=None):
+        settings = {"dtype": "float32", "enforce_eager": True, "max_model_len": 256, "max_num_seqs": batch_size}
+        return VLLMEngine(folder, bases.load_tokenizer(folder, str(folder)), lora, **settings)
+
+    @pytest.mark.parametrize("rank", [4, 24])
+    def test_a_lora_writes_what_it_writes_merged(self, folder, model, tmp_path, rank):
+        net, tokenizer = model
+        targets = ["q_proj", "v_proj", "down_proj"]
+        torch.manual_seed(0)
+        taught = get_peft_model(net, LoraConfig(r=rank, target_modules=targets, init_lora_weights=False))
+        greedy = Sampling(greedy=True, max_new_tokens=12)
+        expected = TransformersEngine(taught, tokenizer).generate(PROMPTS, greedy, 0)
+        taught.save_pretrained(tmp_path / "lora")
+        shutil.copytree(folder, tmp_path / "merged")
+        taught.merge_and_unload().save_pretrained(tmp_path / "merged")
+        assert self.make(folder).generate(PROMPTS, greedy, 0) != expected
+        assert self.make(folder, lora=tmp_path / "lora").generate(PROMPTS, greedy, 0) == expected
+        assert self.make(tmp_path / "merged").generate(PROMPTS, greedy, 0) == expected
