@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["VLLMEngine"]
 
 _SEEDS = 1 << 31
+_HOTTEST = 2
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for; by default for 16
 
 
@@ -64,11 +65,17 @@ class VLLMEngine(Engine):
         self.thoughts = thought_tokens(tokenizer)
 
     def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling, seed: int) -> list[Completion]:
-        """Return one completion per prompt, in their order, each with a seed of its own."""
+        """Return one completion per prompt, in their order, each with a seed of its own.
+
+        Raises:
+            InputError: if vLLM does not take the temperature.
+        """
         from vllm import SamplingParams
 
         if not prompts:
             return []
+        if sampling.temperature > _HOTTEST and not sampling.greedy:
+            raise InputError(f"vLLM samples at temperatures up to {_HOTTEST}, not at {sampling.temperature}: lower it.")
         allowed = number_alphabet(self.tokenizer).tolist() if sampling.restrict_to == "numbers" else None
         drawn = [
             SamplingParams(

@@ -52,9 +52,11 @@ class EngineContract:
 
     Attributes:
         samples: of a distribution that is compared; a slow engine takes fewer.
+        hot: a temperature at which words are likely.
     """
 
     samples = SAMPLES
+    hot = 3.0
 
     def make(self, folder, batch_size=8):
         """Return an engine on the model in ``folder``."""
@@ -100,11 +102,11 @@ class EngineContract:
         assert chi_square_p(seen, expected) > 0.001
 
     def test_restricted_texts_hold_numbers_and_separators_alone(self, engine):
-        sampling = Sampling(restrict_to="numbers", temperature=3.0, max_new_tokens=20)
+        sampling = Sampling(restrict_to="numbers", temperature=self.hot, max_new_tokens=20)
         texts = [one.text for one in engine.generate(PROMPTS * 8, sampling, seed=3)]
         assert all(re.fullmatch(r"[0-9,;\s]*", text) for text in texts)
         assert len(set(texts)) > len(PROMPTS)
-        free = engine.generate(PROMPTS * 8, Sampling(temperature=3.0, max_new_tokens=20), seed=3)
+        free = engine.generate(PROMPTS * 8, Sampling(temperature=self.hot, max_new_tokens=20), seed=3)
         assert not all(re.fullmatch(r"[0-9,;\s]*", one.text) for one in free), "else nothing was put to the test"
 
     def test_greedy_is_the_argmax_of_full_forward_passes(self, engine, model):

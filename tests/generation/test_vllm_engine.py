@@ -69,6 +69,7 @@ def test_a_widened_model_computes_the_same(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="the extra [vllm] is not installed")
 class TestVLLMEngine(EngineContract):
     samples = 1000
+    hot = 2.0  # vLLM's limit
 
     @pytest.fixture
     def folder(self, tmp_path):
@@ -92,3 +93,7 @@ class TestVLLMEngine(EngineContract):
         assert self.make(folder).generate(PROMPTS, greedy, 0) != expected
         assert self.make(folder, lora=tmp_path / "lora").generate(PROMPTS, greedy, 0) == expected
         assert self.make(tmp_path / "merged").generate(PROMPTS, greedy, 0) == expected
+
+    def test_a_temperature_that_vllm_refuses(self, engine):
+        with pytest.raises(InputError, match=r"vLLM samples at temperatures up to 2, not at 3\.0"):
+            engine.generate(PROMPTS, Sampling(temperature=3.0), 0)
