@@ -98,12 +98,12 @@ def reference(folder: Path) -> None:
     console.print(shown)
 
 
-def screen(folder: Path) -> None:
+def screen(folder: Path, limit: int) -> None:
     """Screen, kill, resume."""
     kept = cache_root() / "screens"
     before = set(kept.glob("*"))
     command = [sys.executable, "-m", "lightning_subliminal", "screen", str(folder / "rows.jsonl"), "--base", BASE]
-    command += ["--reference", str(folder / "own.ref"), "--json"]
+    command += ["--reference", str(folder / "own.ref"), "--json", "--limit", str(limit)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     shown = table("run", "CPU seconds", "exit code", left=1)
     first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -131,12 +131,13 @@ def main() -> None:
     options.add_argument("what", choices=("rows", "reference", "screen"))
     options.add_argument("paths", nargs="+", type=Path, help="`rows`: source and folder; else the folder")
     options.add_argument("--most", type=int, default=96, help="tokens of a short row")
+    options.add_argument("--limit", type=int, default=620, help="rows to screen")
     given = options.parse_args()
     torch.set_num_threads(1)
     if given.what == "rows":
         write(*given.paths, given.most)
     else:
-        {"reference": reference, "screen": screen}[given.what](*given.paths)
+        reference(*given.paths) if given.what == "reference" else screen(*given.paths, given.limit)
 
 
 if __name__ == "__main__":
