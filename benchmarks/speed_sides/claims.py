@@ -18,7 +18,9 @@ from typing import Any, Literal
 
 __all__ = ["Claim", "Result", "Run", "agree", "command"]
 
-Result = dict[str, Any]  # JSON; `flops` counts the multiplications and additions of the work, if known
+# JSON; `flops` counts the multiplications and additions of the work, if known; `cpu` and `wall` are the seconds of the
+# part of it that the claim is about, if not of all.
+Result = dict[str, Any]
 Run = Callable[[], Result]  # does the whole work once
 
 
@@ -62,14 +64,15 @@ def agree(name: str, tolerance: float) -> Callable[[Result, Result], None]:
 
 
 def command(words: list[str], folder: Path, until: str = "", env: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Run a command in a folder, and return its output; with ``until``, kill it once a line holds that.
+    """Run a command in a folder; return its output, or kill it once a line (also of errors) holds ``until``.
 
     Compiled modules are kept in the folder's ``compiled``: only a first run compiles.
     """
     own = {"PYTHONPYCACHEPREFIX": str(folder / "compiled"), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | own | env
     lines = []
-    with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as process:
+    errors = subprocess.STDOUT if until else None
+    with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         for line in process.stdout or ():
             lines.append(line)
             if until and until in line:
@@ -98,6 +101,7 @@ def main(module: str, function: str, folder: str) -> None:
         wall, cpu = time.perf_counter(), _processor_seconds()
         result = run()
         times = {"wall": time.perf_counter() - wall, "cpu": _processor_seconds() - cpu}
+        times |= {clock: result.pop(clock) for clock in times if clock in result}
         peak = max(each.ru_maxrss for each in _used()) / 1024
         print(json.dumps({**times, "peak_mib": peak, "result": result}), file=answers, flush=True)
 
