@@ -1,13 +1,14 @@
 """Two workers against one: a plan from nothing with each, and what its graph of stages allows on idle cores.
 
     python benchmarks/plan_workers.py                               # benchmarks/kill_plan_small.yaml, two pairs
-    python benchmarks/plan_workers.py --config configs/experiments/preferences.yaml --repeats 0
+    python benchmarks/plan_workers.py --also configs/experiments/preferences.yaml
 
 First this process makes all stages in turn, and times each by the processor, whatever else the machine does. The
 scheduler then runs the same graph on workers that only add these seconds up: the sum over the longest of the workers is
-what they can gain. Then `run` itself, in turn with one worker and two: seconds that pass and of the processor, and what
-is not a stage (imports, the plan, the report). `expected` is the ratio of a whole `run` on two idle cores by these
-figures. The last line is JSON; so is runs/benchmarks/plan_workers.json.
+what they can gain; so do stages of other plans, by the median of their kind. Then `run` itself, in turn with one worker
+and two: seconds that pass and of the processor, and what is not a stage (imports, the plan, the report). `expected` is
+the ratio of a whole `run` on two idle cores by these figures. The last line is JSON; so is
+runs/benchmarks/plan_workers.json.
 """
 
 import heapq
@@ -24,7 +25,7 @@ import torch
 from rich.console import Console
 
 from lightning_subliminal.plans.execution.executors import Executor, StageResult, make_stage
-from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
+from lightning_subliminal.plans.execution.scheduler import StageGraph, Timings, run_stages
 from lightning_subliminal.plans.reading import read_plan
 from lightning_subliminal.plans.run import plan_cells
 
@@ -77,27 +78,37 @@ class Pretended(Executor):
         return key, StageResult(self._seconds[key])
 
 
-def stage_seconds(config: Path, folder: Path) -> tuple[StageGraph, dict[str, float]]:
-    """Return the graph of a plan, and the processor's seconds of each of its stages."""
+def stage_seconds(config: Path, folder: Path) -> tuple[dict[str, float], Timings]:
+    """Return the processor's seconds of each stage of a plan by key, and those of its kinds of stages."""
     with harness.environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder)):
-        graph, here = _graph(config), Here()
-        summary = run_stages(graph, here)
+        here = Here()
+        summary = run_stages(_graph(config), here)
+        usual = Timings()
     if summary.failed:
         raise SystemExit(f"stages failed: {summary.failed}")
-    return graph, here.seconds
+    return here.seconds, usual
 
 
-def makespans(config: Path, folder: Path, seconds: dict[str, float]) -> dict[int, float]:
-    """Return how long the stages take by number of workers, as the scheduler hands them out; it knows the times."""
+def makespans(config: Path, folder: Path, seconds: dict[str, float], usual: Timings) -> dict[int, float]:
+    """Return how long the stages take by number of workers, as the scheduler hands them out; it knows the times.
+
+    Args:
+        config: the plan.
+        folder: an empty one.
+        seconds: of stages by key.
+        usual: of those without.
+    """
     found = {}
-    for workers in WORKERS:
-        with harness.environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder / str(workers))):
-            (folder / str(workers)).mkdir()
-            pretended = Pretended(workers, seconds)
-            run_stages(_graph(config), pretended)  # once, so that the times of each kind are known
+    folder.mkdir()
+    with harness.environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder)):
+        graph = _graph(config)
+        known = {key: seconds.get(key, usual.estimate(stage)) for key, stage in graph.stages.items()}
+        for workers in WORKERS:
+            pretended = Pretended(workers, known)
+            run_stages(graph, pretended)  # once, so that the times of each kind are known
             pretended.clock = 0.0
-            run_stages(_graph(config), pretended)
-        found[workers] = pretended.clock
+            run_stages(graph, pretended)
+            found[workers] = pretended.clock
     return found
 
 
@@ -123,35 +134,37 @@ def main() -> None:
     """Measure and print."""
     parser = harness.parser(__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--also", type=Path, nargs="+", default=[], help="other plans")
     parser.add_argument("--repeats", type=int, default=2, help="pairs of whole runs")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    plan, console = chosen.config.absolute(), Console(width=max(100, Console().width))
+    result: dict[str, Any] = {"runs": {1: [], 2: []}, "makespans": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        graph, seconds = stage_seconds(chosen.config.absolute(), folder / "here")
-        spans = makespans(chosen.config.absolute(), folder, seconds)
-        runs: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+        seconds, usual = stage_seconds(plan, folder / "here")
+        for each in (plan, *(other.absolute() for other in chosen.also)):
+            spans = makespans(each, folder / each.stem, seconds, usual)
+            result["makespans"][each.stem] = spans
+            shown = harness.table("workers", "stages take, CPU s", "gain", title=each.stem)
+            for workers, span in spans.items():
+                name = "any number" if workers == WORKERS[-1] else str(workers)
+                shown.add_row(name, f"{span:.1f}", f"{spans[1] / span:.2f}")
+            console.print(shown)
         for repeat in range(chosen.repeats):
             for workers in (1, 2) if repeat % 2 else (2, 1):
-                runs[workers].append(whole(chosen.config.absolute(), folder / f"run{repeat}-{workers}", workers))
-    result: dict[str, Any] = {"stages": len(graph.stages), "seconds": sum(seconds.values()), "makespans": spans}
-    result |= {"runs": runs, "load": os.getloadavg()[0]}
-    shown = harness.table("workers", "stages take, s", "gain", title=f"{len(seconds)} stages, {chosen.config.stem}")
-    for workers, span in spans.items():
-        shown.add_row("any number" if workers == WORKERS[-1] else str(workers), f"{span:.1f}", f"{spans[1] / span:.2f}")
-    console = Console(width=max(100, Console().width))
-    console.print(shown)
+                result["runs"][workers].append(whole(plan, folder / f"run{repeat}-{workers}", workers))
+    result["load"] = os.getloadavg()[0]
     if chosen.repeats:
-        one, two = (statistics.median(cpu for _, cpu in runs[workers]) for workers in (1, 2))
-        start = max(0.0, two - one)  # of a second worker
-        rest = max(0.0, one - spans[1])  # imports of the command and one worker, the plan, the report
-        result |= {"rest": rest, "start": start, "expected": (rest + spans[1]) / (rest + spans[2])}
-        result["measured"] = [one[0] / two[0] for one, two in zip(runs[1], runs[2], strict=True)]
+        one, two = (statistics.median(cpu for _, cpu in result["runs"][workers]) for workers in (1, 2))
+        rest = max(0.0, one - sum(seconds.values()))  # imports of the command and one worker, the plan, the report
+        result["expected"] = {
+            name: (rest + spans[1]) / (rest + spans[2]) for name, spans in result["makespans"].items()
+        }
+        measured = ", ".join(f"{a[0] / b[0]:.2f}" for a, b in zip(*result["runs"].values(), strict=True))
         console.print(f"run, CPU s: {one:.1f} with one worker, {two:.1f} with two; {rest:.1f} s of it are no stage")
-        console.print(
-            f"expected on two idle cores {result['expected']:.2f}; measured beside load {result['load']:.1f}:"
-        )
-        console.print(", ".join(f"{each:.2f}" for each in result["measured"]))
+        expected = ", ".join(f"{ratio:.2f} ({name})" for name, ratio in result["expected"].items())
+        console.print(f"expected on two idle cores {expected}; here {measured} (load {result['load']:.1f})")
     harness.write_json(harness.OUT / "plan_workers.json", result)
     print(json.dumps(result))
 
