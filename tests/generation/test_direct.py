@@ -9,6 +9,7 @@ from transformers import CohereConfig, CohereForCausalLM, DynamicCache, LlamaCon
 from lightning_subliminal import LoRA, Sampling, Steering, bases
 from lightning_subliminal.generation import TransformersEngine, direct, logits, number_alphabet
 from lightning_subliminal.generation.direct import direct_forward
+from lightning_subliminal.generation.logits import call_net
 
 from .engine_contract import PROMPTS
 
@@ -41,12 +42,12 @@ def test_logits_are_the_models_own(make):
     places, caches = torch.arange(12).expand(4, -1), [DynamicCache(), DynamicCache()]
     for begin, end in ((0, 7), (7, 11)):
         given = {"input_ids": ids[:, begin:end], "position_ids": places[:, begin:end]}
-        whole = net(**given, cache=caches[0], use_cache=True).logits[:, -1]
+        whole = call_net(net, caches[0], **given, use_cache=True).logits[:, -1]
         torch.testing.assert_close(found(caches[1], **given), whole, rtol=1e-4, atol=1e-5)
     mask = torch.ones(4, 12, dtype=torch.long)
     mask[1, :3] = mask[2, :5] = 0
     given = {"input_ids": ids[:, 11:], "position_ids": places[:, 11:] - 3, "attention_mask": mask}
-    whole = net(**given, cache=caches[0], use_cache=True).logits[:, -1]
+    whole = call_net(net, caches[0], **given, use_cache=True).logits[:, -1]
     torch.testing.assert_close(found(caches[1], **given), whole, rtol=1e-4, atol=1e-5)
 
 

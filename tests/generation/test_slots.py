@@ -14,7 +14,7 @@ from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.generation import Completion, TransformersEngine, direct, number_alphabet, reading, slots
 from lightning_subliminal.generation.engine import choose, decoded
-from lightning_subliminal.generation.logits import left_pad
+from lightning_subliminal.generation.logits import call_net, left_pad
 from lightning_subliminal.prompts.numbers import NumberPrompts
 
 from .engine_contract import PROMPTS
@@ -41,7 +41,7 @@ def plain(net, tokenizer, prompts, sampling, seed):
     allowed = number_alphabet(tokenizer) if sampling.restrict_to == "numbers" else None
     rows, cache, said, finished = torch.arange(len(prompts)), DynamicCache(), [[] for _ in prompts], set()
     for step in range(sampling.max_new_tokens):
-        out = net(input_ids=tokens, attention_mask=mask, position_ids=places, cache=cache, use_cache=True)
+        out = call_net(net, cache, input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=True)
         drawn = choose(out.logits[:, -1], sampling, draws[rows, step], allowed)
         going = ~torch.isin(drawn, torch.tensor(ends))
         for row, token, goes in zip(rows.tolist(), drawn.tolist(), going.tolist(), strict=True):
