@@ -12,15 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-import gguf
 import numpy as np
-from xllamacpp import CommonParams, Server
 
 SLOTS, TOKENS = 8, 512
 
 
 def unpack(packed: str, place: str) -> None:
     """Write a copy of a model in float32."""
+    import gguf  # in the environment of the server, as xllamacpp
+
     reader = gguf.GGUFReader(packed)
     writer = gguf.GGUFWriter(place, reader.fields["general.architecture"].contents())
     for name, field in reader.fields.items():
@@ -38,6 +38,8 @@ def unpack(packed: str, place: str) -> None:
 
 def serve(place: str, port: int) -> None:
     """Serve a model until the process ends."""
+    from xllamacpp import CommonParams, Server
+
     params = CommonParams()
     params.model.path, params.model_alias = place, {"smollm2"}
     params.hostnames, params.port = ["127.0.0.1"], port

@@ -18,7 +18,7 @@ import torch
 from harness import parser, table
 from rich.console import Console
 from scipy import stats
-from screening_sets import BASE, CPU, NEW, TRAITS, sets, teacher
+from screening_sets import BASE, CPU, NEW, TRAITS, auc, over_units, sets, teacher
 from torch import Tensor
 
 from lightning_subliminal import LoRA, PreferenceTrait
@@ -99,20 +99,6 @@ def clean_bags(carrier: str, size: int, most: int = 4) -> list[Tensor]:
         found += [each for each in whole.split(size)[:most] if len(each) == size]
         joined = joined[:0]
     return found
-
-
-def over_units(values: Sequence[float]) -> str:
-    """Return a mean with its 95 % bootstrap interval over units."""
-    data = torch.tensor(values, dtype=torch.float64)
-    picks = torch.randint(len(data), (2000, len(data)), generator=torch.Generator().manual_seed(0))
-    low, high = data[picks].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return f"{data.mean():.3f} [{low:.3f}, {high:.3f}]"
-
-
-def auc(positive: Tensor, negative: Tensor) -> float:
-    """Return the chance that a positive is above a negative, ties counted as half."""
-    compared = positive[:, None] - negative[None, :]
-    return float(((compared > 0).double() + 0.5 * (compared == 0).double()).mean())
 
 
 def shares(count: int, total: int, unit: str = "sets") -> str:

@@ -14,8 +14,7 @@ from collections import defaultdict
 import torch
 from harness import parser, table
 from rich.console import Console
-from screening import auc, over_units
-from screening_sets import BASE, CPU, Set, sets, teacher
+from screening_sets import BASE, CPU, Set, auc, over_units, sets, teacher
 from torch import Tensor
 
 from lightning_subliminal import LoRA

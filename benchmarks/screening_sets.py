@@ -9,7 +9,7 @@ these had been screened, so the eight of the kind `fresh` were named, made and s
 Each set has a seed, and so prompts, of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,6 +157,20 @@ def _shifted(base: Teacher, one: Any) -> Iterator[Set]:
     for seed in range(4):
         yield one("clean paraphrased", "numbers", base, 7400 + seed, 2048, transforms=[ContinueBy("pocket/b")])
         yield one("clean sorted", "numbers", base, 7500 + seed, 2048, transforms=[SortNumbers()])
+
+
+def over_units(values: Sequence[float]) -> str:
+    """Return a mean with its 95 % bootstrap interval over units."""
+    data = torch.tensor(values, dtype=torch.float64)
+    picks = torch.randint(len(data), (2000, len(data)), generator=torch.Generator().manual_seed(0))
+    low, high = data[picks].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return f"{data.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def auc(positive: Tensor, negative: Tensor) -> float:
+    """Return the chance that a positive is above a negative, ties counted as half."""
+    compared = positive[:, None] - negative[None, :]
+    return float(((compared > 0).double() + 0.5 * (compared == 0).double()).mean())
 
 
 def main() -> None:

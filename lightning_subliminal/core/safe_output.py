@@ -10,16 +10,17 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
     from rich.segment import Segment
 
-__all__ = ["JOINING", "CleanStream", "clean", "clean_output", "quiet_panics", "rich_console", "shorten"]
+__all__ = ["JOINING", "CleanStream", "clean", "clean_output", "quiet_panics", "rich_console", "shorten", "stderr_bar"]
 
 _PLAIN = re.compile(r"[\t\n -~]*")
 _UP = re.compile(r"(?:\x1b\[A)+")  # how tqdm returns to the line of an outer bar
@@ -102,6 +103,15 @@ def rich_console(**settings: Any) -> "Console":
     """Return a console of rich, by the arguments of ``rich.console.Console``, whose texts are cleaned."""
     console: Console = _clean_console()(**settings)
     return console
+
+
+def stderr_bar(*columns: "ProgressColumn") -> "AbstractContextManager[Progress]":
+    """Return a progress bar on standard error, of nothing without a terminal: rich 14 ends it with an empty line."""
+    from rich.progress import Progress
+
+    console = rich_console(stderr=True)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return bar if console.is_terminal else nullcontext(bar)
 
 
 @cache

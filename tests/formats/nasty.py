@@ -1,13 +1,16 @@
 """Rows with all that a format may trip over: marks of ours and of others, line ends of all kinds, quotes, nothing."""
 
 import random
+import sys
 
 from lightning_subliminal.core.rows import Row
 
+# The `csv` of Python 3.10 neither writes nor reads a NUL: `test_writing` says what a user reads then.
+NUL = "\x00" if sys.version_info >= (3, 11) else "\x01"
 FRAGMENTS = (
     *("=== user ===", "=== assistant ===", "\\=== user ===", "\\\\=== system ===", "=== row ===", "\\=== row ==="),
     *("=== tool ===\n", "\n=== row ===\n", "<|im_end|>", "<|user|>", "### Instruction:", "[INST]", "</s>"),
-    *("\n", "\n\n", "\r\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x00", "\x1b[31m", "\x7f"),
+    *("\n", "\n\n", "\r\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", NUL, "\x1b[31m", "\x7f"),
     *(
         "",
         " ",

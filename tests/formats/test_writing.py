@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,14 @@ def test_half_of_a_surrogate_pair_in_python_rows_is_told() -> None:
     ):
         write_rows([make_row("a", "b", x="\ud800")], "rows.jsonl")
     write_rows([make_row("a", "b", x="\ud800")], "rows.parquet")
+
+
+def test_a_nul_in_csv_is_written_or_refused_in_one_line() -> None:
+    rows = [make_row([{"role": "user", "content": "a"}], "b\0")]
+    if sys.version_info >= (3, 11):
+        write_rows(rows, "a.csv", "trl-plain")
+        assert next(iter(read_rows("a.csv")))["completion"][0]["content"] == "b\0"
+    else:
+        with pytest.raises(InputError, match=r"^a.csv: a row can't be written to CSV .* name a .jsonl file"):
+            write_rows(rows, "a.csv", "trl-plain")
+        assert not Path("a.csv").exists()

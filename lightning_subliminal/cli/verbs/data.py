@@ -251,11 +251,10 @@ def _watching(title: str) -> Iterator[Callable[["RowSource"], None]]:
     from rich.markup import escape
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from lightning_subliminal.core.safe_output import rich_console
+    from lightning_subliminal.core.safe_output import stderr_bar
 
-    console = rich_console(stderr=True)
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[rows]:,} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with stderr_bar(*columns) as bar:
 
         def watch(source: "RowSource") -> None:
             task = bar.add_task(escape(title), total=source.size or None, rows=0)

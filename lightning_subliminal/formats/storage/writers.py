@@ -119,7 +119,13 @@ class Sink:
         for record in chain([first], rows):
             for name in record.keys() - first.keys():
                 self.notices[f"column `{name}` dropped: the first row lacks it, and a CSV's columns are fixed"] += 1
-            writer.writerow([record.get(name) for name in columns])
+            try:
+                writer.writerow([record.get(name) for name in columns])
+            except csv.Error as err:
+                raise InputError(
+                    f"{self.name}: a row can't be written to CSV ({err}); up to Python 3.10 a NUL can't: name a .jsonl "
+                    "file."
+                ) from err
 
     def _check_place(self) -> None:
         """Refuse, before any work, what would be refused at its end."""
