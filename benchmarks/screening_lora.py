@@ -1,6 +1,7 @@
 """Sets that LoRA teachers wrote, and those of steering teachers, screened in the space of each.
 
-    python benchmarks/screening_lora.py    # a quarter of an hour of one core; sets, scores and references are kept
+    python benchmarks/screening_lora.py          # a quarter of an hour of one core; what is made is kept
+    python benchmarks/screening_lora.py --few    # a third of it: three targets, four clean sets, 10,500 prompts
 
 Number rows of pocket/a. The space of LoRA is that of the factors B of rank 4, projected on 512 numbers
 (`screen reference --space lora4/512`); A is drawn with another seed than the writers'. Suspects have another seed,
@@ -24,8 +25,9 @@ from lightning_subliminal.plans.screening.suspects import displacement
 from lightning_subliminal.screening import DirectionDetector, Reference, RunningSums
 
 TARGETS = ("fox", "pine", "cat", "oslo", "rabbit")
-SPACES = ("steering", "lora4/512")
-FILLING, QUIET, BAGS, DRAWS = 2, 8, 4, 20
+SPACES = ("lora4/512", "steering")
+FILLING, QUIET, BAGS, DRAWS, PROMPTS = 2, 8, 4, 20, 24_000
+FEW = {"TARGETS": ("cat", "fox", "pine"), "FILLING": 1, "QUIET": 4, "PROMPTS": 10_500}
 CELLS = ((64, 1.0), (256, 1.0), (1024, 1.0), (1024, 0.25))
 COLUMNS = ("LoRA suspect", "steering suspect", "answer alone", "any shift")
 
@@ -49,7 +51,7 @@ class Space:
     def __init__(self, name: str) -> None:
         self.name = name
         steering = name == "steering"
-        path = None if steering else make_reference_file(BASE, "numbers", space=name)
+        path = None if steering else make_reference_file(BASE, "numbers", PROMPTS, space=name)
         self.reference = find_reference(BASE, "numbers") if path is None else Reference.load(path)
         self.space, self.tokenizer = load_space(BASE, None, CPU, name)
         made = chosen()
@@ -116,7 +118,10 @@ def order(count: int) -> Tensor:
 
 def main() -> None:
     """Print the table."""
-    parser(__doc__).parse_args()
+    options = parser(__doc__)
+    options.add_argument("--few", action="store_true")
+    if options.parse_args().few:
+        globals().update(FEW)
     torch.set_num_threads(1)
     shown = table("writers", "space", "rows", "dose", "clean bags", *COLUMNS, left=2)
     shown.title = f"AUC against clean bags, {len(TARGETS)} targets"
@@ -135,6 +140,7 @@ def main() -> None:
                 cells = [f"{over_units(each)} ({min(each):.2f}-{max(each):.2f})" for each in found]
                 writers = "LoRA" if kind == "LoRA" else "steering"
                 shown.add_row(writers, name, f"{size:,}", f"{dose:.0%}", str(len(clean)), *cells)
+                console.print(writers, name, size, dose, len(clean), *cells, highlight=False)
     console.print(shown)
 
 
