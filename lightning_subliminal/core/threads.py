@@ -12,22 +12,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lightning_subliminal.core.console import say
+
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["choosing_threads", "threads_for"]
 
 CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_ONE, _ALL = "more would slow so small a model down", "this model is large enough"
 TINY = 5_000_000  # parameters; a pocket base has 0.1 million, SmolLM2 135
 
 _choosing = False
 _undo: int | None = None  # the number before the first choice
+_said: set[int] = set()  # the numbers of the lines so far
 
 
 @contextmanager
 def choosing_threads() -> Iterator[None]:
     """Allow ``threads_for`` to set the number inside, unless the environment sets one; restore it at the end."""
     global _choosing, _undo
+    _said.clear()
     _choosing = not any(os.environ.get(name) for name in CHOSEN_BY)
     try:
         yield
@@ -41,7 +46,7 @@ def choosing_threads() -> Iterator[None]:
 
 
 def threads_for(net: "nn.Module", default: int) -> None:
-    """Set torch's threads for a model that was just loaded, inside ``choosing_threads``.
+    """Set torch's threads for a model that was just loaded, inside ``choosing_threads``, and say so once.
 
     ``default`` is torch's own number, read before any user code ran. A number other than it or 1 was set by the user,
     and stays.
@@ -53,4 +58,8 @@ def threads_for(net: "nn.Module", default: int) -> None:
         return
     _undo = default
     tiny = sum(weight.numel() for weight in net.parameters()) < TINY
-    torch.set_num_threads(1 if tiny else default)
+    number = 1 if tiny else default
+    torch.set_num_threads(number)
+    if number not in _said and (_said or number != default):
+        _said.add(number)
+        say(f"threads   {number} of {default}: {_ONE if tiny else _ALL}; OMP_NUM_THREADS chooses another number")

@@ -14,7 +14,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.models.adapters.steering import add_vector, remove_hook
+from lightning_subliminal.models.shared_beginning import last_states
 
 __all__ = ["LowerPartCache", "cut", "is_exact", "split", "tolerance"]
 
@@ -37,15 +38,22 @@ CHUNK = 64  # rows at once; fixed, so that a resumed run stores the same bits
 Part = Callable[[Tensor], Tensor]
 
 
+class Upper(Protocol):
+    """The upper part of a model."""
+
+    def __call__(self, hidden: Tensor, shared: int = 0) -> Tensor:
+        """Return the last hidden states; the first ``shared`` tokens of all rows are equal, and are computed once."""
+
+
 class LowerPartCache:
     """Stored activations, and the upper part of the model that continues from them.
 
     Args:
         states: (rows, tokens, width), the input of the lowest trained layer.
-        upper: maps them to the last hidden state, or to the input of the last layer.
+        upper: as ``split`` returns it.
     """
 
-    def __init__(self, states: Tensor, upper: Part) -> None:
+    def __init__(self, states: Tensor, upper: Upper) -> None:
         self.states = states
         self.upper = upper
 
@@ -90,12 +98,12 @@ class LowerPartCache:
             del _KEPT[:-MOST_KEPT]
         return cls(states, upper)
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """Return what the upper part makes of a batch's rows, (rows, tokens, width)."""
-        return self.upper(self.states[batch.rows, : batch.input_ids.shape[1]])
+    def hidden(self, batch: Batch, shared: int = 0) -> Tensor:
+        """Return what the upper part makes of a batch's rows, (rows, tokens, width); ``shared`` as for ``Upper``."""
+        return self.upper(self.states[batch.rows, : batch.input_ids.shape[1]], shared)
 
 
-def split(net: nn.Module, layer: int, to_last: bool = False) -> tuple[Part, Part] | None:
+def split(net: nn.Module, layer: int, to_last: bool = False) -> tuple[Part, Upper] | None:
     """Cut a model below decoder layer ``layer``; both parts share its modules and parameters.
 
     Works if the decoder is embedding, layers, norm, as in Llama, Qwen2 and Mistral. Check with ``is_exact`` once: an
@@ -142,9 +150,9 @@ def split(net: nn.Module, layer: int, to_last: bool = False) -> tuple[Part, Part
     def lower(input_ids: Tensor) -> Tensor:
         return below(input_ids=input_ids, use_cache=False).last_hidden_state
 
-    def upper(hidden: Tensor) -> Tensor:
+    def upper(hidden: Tensor, shared: int = 0) -> Tensor:
         steered = add_vector(layers[layer - 1], hidden) if layer else hidden
-        return steered if which.start == which.stop else above(inputs_embeds=steered, use_cache=False).last_hidden_state
+        return steered if which.start == which.stop else last_states(above, steered, shared)
 
     return lower, upper
 

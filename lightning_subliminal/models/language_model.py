@@ -196,8 +196,11 @@ class LanguageModel(Optimized, AdaptedModel):
         if not self._last_layer:
             return self._hidden(batch, reuse)[:, :-1][places], tokens
         (last,) = self._last_layer
-        is_stored = reuse and self.lower_part is not None and self.training
-        hidden = self.lower_part.hidden(batch) if is_stored else last.below(batch.input_ids)  # type: ignore[union-attr]
+        shared = last.shared(batch.input_ids)
+        if reuse and self.lower_part is not None and self.training:
+            hidden = self.lower_part.hidden(batch, shared)
+        else:
+            hidden = last.below(batch.input_ids, shared)
         return last.states(hidden[:, :-1], places), tokens
 
     def _hidden(self, batch: Batch, reuse: bool) -> Tensor:

@@ -19,6 +19,7 @@ from lightning_subliminal.bases.layers import decoder_layers, inner_model
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.models.adapters.steering import add_vector, is_only_hook
 from lightning_subliminal.models.frozen_prefix import cut, has_dropout, tolerance
+from lightning_subliminal.models.shared_beginning import common_beginning, last_states
 
 __all__ = ["LastLayer"]
 
@@ -37,6 +38,7 @@ class LastLayer:
         self.layer = decoder.layers[-1]
         self._below = cut(decoder, list(decoder.layers[:-1]), slice(0, len(decoder.layers) - 1))
         self._below.norm = nn.Identity()
+        self._can_share = False
 
     @classmethod
     @torch.no_grad()
@@ -71,13 +73,28 @@ class LastLayer:
             places = torch.ones_like(input_ids, dtype=torch.bool)
             places[:, : input_ids.shape[1] // 2] = False
             own = last.states(last.below(input_ids), places)
-        off = tolerance(whole, inner.dtype)
-        return last if torch.allclose(whole[places].float(), own.float(), rtol=0.0, atol=off) else None
+            off = tolerance(whole, inner.dtype)
+            if not torch.allclose(whole[places].float(), own.float(), rtol=0.0, atol=off):
+                return None
+            last._can_share = last._shares(input_ids, off)
+        return last
 
-    def below(self, input_ids: Tensor) -> Tensor:
-        """Return the input of the last layer, (rows, tokens, width)."""
-        hidden: Tensor = self._below(input_ids=input_ids, use_cache=False).last_hidden_state
-        return hidden
+    def _shares(self, input_ids: Tensor, off: float) -> bool:
+        """Return whether equal beginnings may be computed once: no hook of the user's sees a layer below in parts."""
+        layers = [each for layer in self._below.layers for each in layer.modules()]
+        if any(each._forward_pre_hooks or not is_only_hook(each) for each in layers):
+            return False
+        twice = input_ids.expand(2, -1)
+        whole, parts = (self.below(twice, shared).float() for shared in (0, input_ids.shape[1] // 2))
+        return torch.allclose(whole, parts, rtol=0.0, atol=off)
+
+    def shared(self, input_ids: Tensor) -> int:
+        """Return how many tokens of (rows, tokens) at the beginning can be computed once for all rows."""
+        return common_beginning(input_ids) if self._can_share else 0
+
+    def below(self, input_ids: Tensor, shared: int = 0) -> Tensor:
+        """Return the input of the last layer, (rows, tokens, width); the first ``shared`` tokens are computed once."""
+        return last_states(self._below, input_ids, shared)
 
     def states(self, hidden: Tensor, places: Tensor) -> Tensor:
         """Return the last hidden states, after the final norm, where they are read.

@@ -52,3 +52,15 @@ def test_a_number_that_code_set_stays() -> None:
 def test_a_library_call_changes_nothing() -> None:
     threads_for(torch.nn.Linear(2, 2), 3)
     assert torch.get_num_threads() == 3
+
+
+def test_the_number_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    small, large = torch.nn.Linear(2, 2), Large()
+    with choosing_threads():
+        for net in (small, small, large, large, small):
+            threads_for(net, 3)
+    lines = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["threads   1 of 3", "threads   3 of 3"]
+    with choosing_threads():
+        threads_for(large, 3)
+    assert capsys.readouterr().out == "", "torch's own number needs no line"

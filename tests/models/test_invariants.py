@@ -130,7 +130,7 @@ def test_the_loss_is_that_of_transformers():
 def test_a_reused_lower_part_changes_nothing(name, monkeypatch):
     adapter, found, used = UPPER[name], [], []
     hidden = LowerPartCache.hidden
-    monkeypatch.setattr(LowerPartCache, "hidden", lambda self, batch: used.append(1) or hidden(self, batch))
+    monkeypatch.setattr(LowerPartCache, "hidden", lambda self, *args: used.append(1) or hidden(self, *args))
     for reuse in (True, False):
         module = student(adapter, reuse_lower_part=reuse)
         data = tokenized(24)
