@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lightning_subliminal.core.console import say
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -61,5 +59,7 @@ def threads_for(net: "nn.Module", default: int) -> None:
     number = 1 if tiny else default
     torch.set_num_threads(number)
     if number not in _said and (_said or number != default):
+        from lightning_subliminal.core.console import say
+
         _said.add(number)
         say(f"threads   {number} of {default}: {_ONE if tiny else _ALL}; OMP_NUM_THREADS chooses another number")
