@@ -81,12 +81,12 @@ class LastLayer:
 
     def _shares(self, input_ids: Tensor, off: float) -> bool:
         """Return whether equal beginnings may be computed once: no hook of the user's sees a layer below in parts."""
-        layers = [each for layer in self._below.layers for each in layer.modules()]
-        if any(each._forward_pre_hooks or not is_only_hook(each) for each in layers):
+        parts: list[Any] = list(self._below.modules())
+        if any(each._forward_pre_hooks or not is_only_hook(each) for each in parts):
             return False
         twice = input_ids.expand(2, -1)
-        whole, parts = (self.below(twice, shared).float() for shared in (0, input_ids.shape[1] // 2))
-        return torch.allclose(whole, parts, rtol=0.0, atol=off)
+        whole, in_parts = (self.below(twice, shared).float() for shared in (0, input_ids.shape[1] // 2))
+        return torch.allclose(whole, in_parts, rtol=0.0, atol=off)
 
     def shared(self, input_ids: Tensor) -> int:
         """Return how many tokens of (rows, tokens) at the beginning can be computed once for all rows."""
