@@ -21,7 +21,7 @@ _LEAST = 16  # tokens: below, a second pass through the layers costs more than i
 
 
 class _Beginning(DynamicCache):
-    """Keys and values of the beginning; layers count from the first one that is used, since a part has no lower ones."""
+    """Keys and values of the beginning; layers count from the first that is used: a part has no lower ones."""
 
     first: int | None = None
 

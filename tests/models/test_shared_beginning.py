@@ -77,11 +77,11 @@ def test_students_learn_the_same(adapter, reuse, monkeypatch):
             monkeypatch.setattr(LastLayer, "_shares", lambda *_: False)
         module = Student("pocket/a", adapter, learning_rate=1e-3, seed=0, reuse_lower_part=reuse, optimizer="sgd")
         shared = LastLayer.shared
-        monkeypatch.setattr(LastLayer, "shared", lambda self, ids, own=shared: calls.append(own(self, ids)) or calls[-1])
+        monkeypatch.setattr(
+            LastLayer, "shared", lambda self, ids, own=shared: calls.append(own(self, ids)) or calls[-1]
+        )
         quiet_trainer(max_epochs=2).fit(module, row_loader(tokenized(24), 8, seed=1))
         found.append({name: value.detach() for name, value in module.named_parameters() if value.requires_grad})
     assert any(calls)
     for name, value in found[0].items():
         torch.testing.assert_close(value, found[1][name], rtol=0, atol=1e-6)
-
-
