@@ -76,17 +76,17 @@ class LastLayer:
             off = tolerance(whole, inner.dtype)
             if not torch.allclose(whole[places].float(), own.float(), rtol=0.0, atol=off):
                 return None
-            last._can_share = last._shares(input_ids, off)
+            last._can_share = last._shares(input_ids, inner.dtype)
         return last
 
-    def _shares(self, input_ids: Tensor, off: float) -> bool:
+    def _shares(self, input_ids: Tensor, dtype: torch.dtype) -> bool:
         """Return whether equal beginnings may be computed once: no hook of the user's sees a layer below in parts."""
         parts: list[Any] = list(self._below.modules())
         if any(each._forward_pre_hooks or not is_only_hook(each) for each in parts):
             return False
         twice = input_ids.expand(2, -1)
         whole, in_parts = (self.below(twice, shared).float() for shared in (0, input_ids.shape[1] // 2))
-        return torch.allclose(whole, in_parts, rtol=0.0, atol=off)
+        return torch.allclose(whole, in_parts, rtol=0.0, atol=tolerance(whole, dtype))  # before the norm: far larger
 
     def shared(self, input_ids: Tensor) -> int:
         """Return how many tokens of (rows, tokens) at the beginning can be computed once for all rows."""

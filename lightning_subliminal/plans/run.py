@@ -90,8 +90,11 @@ def run_plan(
         say(note)
     if dry_run:
         say(plan_tree(cells, graph, count))
+        if (lacks := _lacking()) is not None:
+            say(lacks)
         return None
-    _check_extra()
+    if (lacks := _lacking()) is not None:
+        raise InputError(lacks)
     folder = out or Path("runs") / f"{plan.name}-{_plan_digest(plan, graph, cells)}"
     writable_folder(cache_root())
     writable_folder(folder)
@@ -202,8 +205,9 @@ def _command(config: Path, seeds: tuple[int, ...] | None, only: Sequence[str]) -
     return " ".join([*words, *(f'--only "{name}"' for name in only)])
 
 
-def _check_extra() -> None:
-    """Raise InputError before any work if the extra that the report needs is not installed."""
+def _lacking() -> str | None:
+    """Return what to install for the extra that the report needs; None if all of it is there."""
     for package in ("statsmodels", "sklearn", "jsonschema"):
         if find_spec(package) is None:
-            raise InputError(f"`run` needs {package}: pip install 'lightning-subliminal[report]'.")
+            return f"`run` needs {package}: pip install 'lightning-subliminal[report]'."
+    return None

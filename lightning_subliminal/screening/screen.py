@@ -8,13 +8,14 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_subliminal.core.chat.encoding import unknown_word
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
@@ -172,7 +173,8 @@ def screen_rows(
         say(f"screen    resumed after {read:,} rows")
         if advance is not None:
             advance(read)
-    for part in space.gradients(tokenizer, rest):
+    first = list(islice(rest, FEWEST))
+    for part in space.gradients(tokenizer, chain(first, rest)):
         sums.add(part.scores)
         if partial_sums is not None:
             sums.save(partial_sums)
@@ -181,8 +183,11 @@ def screen_rows(
     if partial_sums is not None:
         partial_sums.unlink(missing_ok=True)
     if sums.rows < FEWEST:
-        skipped = f", {sums.skipped:,} have {UNREAD}" if sums.skipped else ""
-        raise InputError(f"There are {sums.rows:,} rows to score{skipped}: expected at least {FEWEST}.")
+        skipped = f", and {sums.skipped:,} that have {UNREAD}" if sums.skipped else ""
+        word = unknown_word(tokenizer, [turn["content"] for row in first for turn in row["prompt"] + row["completion"]])
+        if word is not None:
+            skipped += f" (the first unknown word is {word!r}: screen by a base that knows it)"
+        raise InputError(f"Rows to score: {sums.rows:,}{skipped}; expected at least {FEWEST}.")
     (shift,) = ShiftDetector().decide(sums)
     detector = DirectionDetector.white(reference)
     teachers = DirectionDetector.known(reference, suspects)

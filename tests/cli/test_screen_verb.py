@@ -224,7 +224,8 @@ def test_words_that_the_base_does_not_know_are_skipped_and_few_rows_refused(tmp_
         main(["screen", str(tmp_path / "rows.jsonl"), *BASE])
     assert stop.value.code == 2
     shown = capsys.readouterr().err
-    assert "0 rows to score, 150 have no completion, words that the base does not know, or more tokens" in shown
+    assert "score: 0, and 150 that have no completion, words that the base does not know, or more tokens" in shown
+    assert "the first unknown word is 'three'" in shown
 
 
 def test_a_folder_is_a_base_too(tmp_path):

@@ -62,6 +62,13 @@ def test_a_hook_of_the_user_sees_whole_rows():
     assert LastLayer.of(net, ALIKE[:1]).shared(ALIKE) == 0
 
 
+def test_large_states_below_the_norm_are_no_difference():
+    net = make("llama")
+    with torch.no_grad():
+        net.model.layers[0].mlp.down_proj.weight.mul_(1e5)  # as in SmolLM2, whose states reach 10,000
+    assert LastLayer.of(net, ALIKE[:1]).shared(ALIKE) == 20
+
+
 def test_other_families_read_each_row():
     net = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=4))
     assert LastLayer.of(net, ALIKE[:1]) is None

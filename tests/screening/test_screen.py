@@ -282,7 +282,7 @@ class TestScreen:
     def test_mistakes(self, base, reference):
         with pytest.raises(InputError, match="expected a chance"):
             screen_rows(*base, [], reference, alpha=1.0)
-        with pytest.raises(InputError, match="There are 0 rows to score: expected at least 100"):
+        with pytest.raises(InputError, match="Rows to score: 0; expected at least 100"):
             screen_rows(*base, [], reference)
         with pytest.raises(InputError, match="make a reference for this base"):
             screen_rows(LayerVectors(base[0].net, [1]), base[1], [], reference)
