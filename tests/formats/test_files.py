@@ -76,7 +76,11 @@ WRONG_LINES = [
     ('{"prompt": "a", "completion": "b", "m": {"x": 1, "x": 1}}', "expected each key once, found 'x' twice"),
     ('{"prompt": "a", "completion": "b", "n": ' + "9" * 5000 + "}", "numbers of at most 4,300 digits"),
     ('{"prompt": "a", "completion": "b", "n": ' + "[" * 100_000 + "}", "brackets nested too deep to read"),
-    ('{"prompt": "a", "completion": "b", "n": ' + "[" * 900 + "]" * 900 + "}", "one nested too deep to read"),
+    *(  # which Python 3.12 and later can read
+        [('{"prompt": "a", "completion": "b", "n": ' + "[" * 900 + "]" * 900 + "}", "one nested too deep to read")]
+        if sys.version_info < (3, 12)
+        else []
+    ),
     ('{"prompt": "a\t", "completion": "b"}', "not valid JSON: a control character in a text"),
     ("\0\0\0", "not valid JSON: no value"),
 ]
