@@ -7,29 +7,17 @@ gradient through them is the sum over rows::
     hidden = last_states(decoder, input_ids, shared)  # as of `decoder(input_ids=input_ids)`, up to rounding
 """
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
 
 from lightning_subliminal.generation.logits import call_net
 
 __all__ = ["common_beginning", "last_states"]
 
 _LEAST = 16  # tokens: below, a second pass through the layers costs more than it saves
-
-
-class _Beginning(DynamicCache):
-    """Keys and values of the beginning; layers count from the first that is used: a part has no lower ones."""
-
-    first: int | None = None
-
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append one layer's, and return all of that layer."""
-        self.first = layer_idx if self.first is None else self.first
-        found: tuple[Tensor, Tensor] = super().update(keys, values, layer_idx - self.first, *args, **kwargs)
-        return found
 
 
 def common_beginning(input_ids: Tensor) -> int:
@@ -61,10 +49,30 @@ def last_states(decoder: nn.Module, inputs: Tensor, shared: int) -> Tensor:
         whole: Tensor = decoder(**{name: inputs}, use_cache=False).last_hidden_state
         return whole
     rows, tokens = inputs.shape[:2]
-    cache = _Beginning()
-    first = call_net(decoder, cache, **{name: inputs[:1, :shared]}, use_cache=True).last_hidden_state
-    for layer in cache.layers:
+    kept = _kept_class()()
+    first = call_net(decoder, kept, **{name: inputs[:1, :shared]}, use_cache=True).last_hidden_state
+    for layer in kept.layers:
         layer.keys, layer.values = (each.expand(rows, -1, -1, -1) for each in (layer.keys, layer.values))
     places = torch.arange(shared, tokens, device=inputs.device)[None]
-    rest = call_net(decoder, cache, **{name: inputs[:, shared:]}, position_ids=places, use_cache=True)
+    rest = call_net(decoder, kept, **{name: inputs[:, shared:]}, position_ids=places, use_cache=True)
     return torch.cat([first.expand(rows, -1, -1), rest.last_hidden_state], 1)
+
+
+@cache
+def _kept_class() -> Any:
+    from transformers.cache_utils import DynamicCache  # not before a command's first line
+
+    class _Beginning(DynamicCache):
+        """Keys and values of the beginning; layers count from the first that is used: a part has no lower ones."""
+
+        first: int | None = None
+
+        def update(
+            self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+        ) -> tuple[Tensor, Tensor]:
+            """Append one layer's, and return all of that layer."""
+            self.first = layer_idx if self.first is None else self.first
+            found: tuple[Tensor, Tensor] = super().update(keys, values, layer_idx - self.first, *args, **kwargs)
+            return found
+
+    return _Beginning
