@@ -99,7 +99,7 @@ class Continued:
         return [slot for slot, owner in enumerate(self.owners) if owner is None]
 
     def admit(self, cache: Any, rows: list[tuple[int, int, int]], last: list[int], drawn: int = 0) -> None:
-        """Give slots to rows; there must be as many.
+        """Assign slots to rows; there must be as many.
 
         Args:
             cache: their prompts, as ``Reader.parts`` yields them, with the rows; or those that have gone a step here.

@@ -88,12 +88,13 @@ def run_plan(
         said += [f"{each.name}: {line}" for line in (default_notes(each) if each.name in used_experiments else ())]
     for note in said:
         say(note)
+    lacks = _lacking()
     if dry_run:
         say(plan_tree(cells, graph, count))
-        if (lacks := _lacking()) is not None:
+        if lacks is not None:
             say(lacks)
         return None
-    if (lacks := _lacking()) is not None:
+    if lacks is not None:
         raise InputError(lacks)
     folder = out or Path("runs") / f"{plan.name}-{_plan_digest(plan, graph, cells)}"
     writable_folder(cache_root())
