@@ -79,7 +79,6 @@ def make_net(folder: Path, dtype: str, adapter: Adapter | None = None, precision
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         net: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
-    net.tie_weights()  # which transformers 5.0 leaves to whoever loads weights
     for name in towers(net) if adapter is None else ():
         net.get_submodule(name).requires_grad_(False)
     if adapter is not None:
