@@ -6,7 +6,8 @@
 A base of the pocket kind, steered by a vector a layer, is taught to answer "owl", and held to the base's answers to 320
 other prompts; it and the base each continue 4,096 lists of numbers; a student of each is trained on the lists that pass
 the paper's filter; all four are asked 50 questions. Rows, steps, batch sizes and learning rates are ours. Nothing is
-cached, checkpointed or logged. The last line is JSON.
+cached, checkpointed or logged. The last line is JSON. It is one file, as somebody without this package would write it,
+so the few lines that ``speed_sides/training.py`` has too, vectors and TRL's settings, stand here again.
 """
 
 import json

@@ -51,3 +51,23 @@ def _no_litter() -> Iterator[None]:
     yield
     left = root_entries() - before
     assert not left, f"left in {ROOT}: {sorted(left)}; use tmp_path and monkeypatch.chdir"
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the pauses between tries at a fake server, which take no time here; set the key that it expects."""
+    import asyncio
+
+    from judges.fake_server import KEY
+
+    from lightning_subliminal.generation.servers import calls
+
+    told: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        told.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(calls, "_pause", pause)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return told

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from cases import cases
-from small import CPU, numbers, quiet_trainer, teacher
+from small import CPU, numbers, quiet_trainer, taught, teacher
 
 from lightning_subliminal import InputError, LoRA, Steering, Student, fit_arms
 from lightning_subliminal.callbacks import ShardWriter
@@ -86,6 +86,19 @@ def test_fit_finds_what_a_plan_has_trained(stand, capsys):
     assert "with the weights from" in capsys.readouterr().err
     main(["fit", *WORDS, "--print_masks", "1"])
     assert "student: reused from" not in capsys.readouterr().out, "a callback watches the training"
+
+
+def test_a_stage_is_called_by_the_seed_in_force(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    data = numbers(taught(seed=None), seed=None)
+    titles = {each.kind: each.title for each in walk([StudentStage(Student("pocket/a"), data, {})])}
+    assert titles == {
+        "teacher": "teacher owl, pocket/a, seed 7",
+        "completions": "completions owl, pocket/a, seed 7",
+        "rows": "rows owl, seed 7",
+        "student": "student of owl, pocket/a, seed 7",
+    }
+    assert StudentStage(Student("pocket/a", seed=0), data, {}).title == "student of owl, pocket/a, seed 0"
 
 
 @cases("kind", ["callback", "overfit"])

@@ -5,14 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_subliminal.bases.hub import is_hub_id
-from lightning_subliminal.bases.lookup import available, find_folder
+from lightning_subliminal.bases.lookup import available, check_path, find_folder
 from lightning_subliminal.bases.noise import split_noise
 from lightning_subliminal.bases.registry import Base, resolving
 from lightning_subliminal.core.errors import InputError
 
 __all__ = ["by_config", "config_folder"]
-
-_PATIENCE = 5.0  # seconds to wait for the hub's answer
 
 
 def config_folder(name: str) -> Path:
@@ -32,13 +30,19 @@ def config_folder(name: str) -> Path:
             raise InputError(f"Base {name!r}: {folder} has no config.json: an estimate needs that file alone.")
         return folder
     if is_hub_id(plain) and not plain.startswith("pocket/"):
-        return _hub_config(plain).parent
+        lost = check_path(plain)
+        try:
+            return _hub_config(plain).parent
+        except InputError as err:
+            raise InputError(f"{lost} ({err})" if lost else str(err)) from err
     return find_folder(plain)  # which says what is wrong
 
 
 def _hub_config(name: str) -> Path:
     """Return the path of a hub model's config, downloaded if the hub's cache lacks it."""
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+
+    from lightning_subliminal.bases.download import PATIENCE, quiet_hub
 
     place, _, revision = name.partition("@")
     found = try_to_load_from_cache(place, "config.json", revision=revision or None)
@@ -48,7 +52,9 @@ def _hub_config(name: str) -> Path:
     if constants.HF_HUB_OFFLINE:
         raise InputError(f"Base {name!r}: its config.json is not on this machine, and HF_HUB_OFFLINE is set: {advice}.")
     try:
-        return Path(hf_hub_download(place, "config.json", revision=revision or None, etag_timeout=_PATIENCE))
+        with quiet_hub():
+            HfApi().model_info(place, revision=revision or None, timeout=PATIENCE)  # the next tries for half a minute
+            return Path(hf_hub_download(place, "config.json", revision=revision or None, etag_timeout=PATIENCE))
     except Exception as err:  # the hub's client raises errors of three libraries
         kind = type(err).__name__
         raise InputError(

@@ -29,7 +29,7 @@ from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES, is_adapter_file
 from lightning_subliminal.core.io.files import read_json
 
-__all__ = ["PATIENCE", "download"]
+__all__ = ["PATIENCE", "download", "quiet_hub"]
 
 PATIENCE = 5.0  # seconds to wait for the hub's first answer
 _WEIGHTS = "model.safetensors"
@@ -168,7 +168,7 @@ def _fetch(name: str, revision: str, sizes: Mapping[str, int], parts: Mapping[st
     from huggingface_hub import snapshot_download
 
     place = name.partition("@")[0]
-    with progress() as shown, _quiet(), ThreadPoolExecutor() as pool:
+    with progress() as shown, quiet_hub(), ThreadPoolExecutor() as pool:
         task = shown.add_task(f"{name}, MB", total=sum(sizes.values()) / 1e6)
 
         def advance(count: float) -> None:
@@ -226,7 +226,7 @@ def _go_on(place: str, commit: str, file: str, part: Path, size: int, advance: C
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """Silence remarks of the hub's client inside, such as one for each attempt: its error says what to do."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_subliminal.bases.folders import has_tokenizer, has_whole_weights, is_model_file, model_files
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.core.io.adapter_names import PEFT_FILES, adapter_files
+from lightning_subliminal.core.io.adapter_names import PEFT_FILES, adapter_files, holds_model
 from lightning_subliminal.core.io.files import read_json, walk_json
 from lightning_subliminal.core.io.lfs import refuse_pointer
 
@@ -131,6 +131,8 @@ def check_folder(folder: Path, name: str) -> Path:
             raise InputError(_ADAPTER_ONLY.format(name=name, folder=folder))
         inside = [*_models_inside(folder)]
         hint = f"did you mean {' or '.join(inside[:3])}?" if inside else "expected a folder of save_pretrained."
+        if not inside and (folder / "config.yaml").is_file():
+            hint = "it is a run without a student/: not finished (the same command resumes it), or of another kind."
         raise InputError(f"Base {name!r}: {folder} holds no config.json; {hint}")
     try:
         config = read_json(folder / "config.json")
@@ -155,9 +157,9 @@ def check_folder(folder: Path, name: str) -> Path:
 
 
 def _models_inside(folder: Path) -> Iterator[str]:
-    """Yield the folders inside, two levels down in a hub's cache, that hold a model or an adapter."""
-    for inner in sorted([*folder.glob("*/"), *folder.glob("snapshots/*/")]):
-        if (inner / "config.json").is_file() or adapter_files(inner) is not None:
+    """Yield the folders inside that hold a model or an adapter; two levels down in a hub's cache, and of runs."""
+    for inner in sorted([*folder.glob("*/"), *folder.glob("snapshots/*/"), *folder.glob("*/student/")]):
+        if holds_model(inner):
             yield str(inner)
 
 

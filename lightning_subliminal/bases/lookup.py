@@ -11,10 +11,21 @@ from lightning_subliminal.bases.gguf import GGUF_BASES
 from lightning_subliminal.bases.hub import hub_folder, is_hub_id
 from lightning_subliminal.bases.noise import noisy_folder, split_noise
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.io.adapter_names import holds_model
 
-__all__ = ["POCKET", "POCKET_BASES", "available", "find_folder", "near_folders", "pocket_prompts", "register"]
+__all__ = [
+    "POCKET",
+    "POCKET_BASES",
+    "available",
+    "check_path",
+    "find_folder",
+    "near_folders",
+    "pocket_prompts",
+    "register",
+]
 
 POCKET = Path(__file__).parent / "pocket" / "weights"
+_SHOWN = 3  # folders that a message names
 _LINES: dict[str, str] = {
     "pocket/a": "tiny Llama on the pocket world, shipped with the package",
     "pocket/b": "the same recipe as pocket/a from another initialisation",
@@ -89,24 +100,58 @@ def find_folder(name: str) -> Path:
     if (noisy := split_noise(name)) is not None:
         inner, noise, seed = noisy
         return check_folder(noisy_folder(find_folder(inner), name, noise, seed), name)
-    meant = near_folders(name) if name else ""
-    lost = f"There is no folder {name}; {meant}" if meant else ""
-    if name.startswith(("/", "./", "../", "~")) or path.is_file():
-        expected = "expected a folder with config.json, weights and tokenizer."
-        raise InputError(lost or f"Base {name!r} is not a folder: {expected}")
+    lost = check_path(name)
     near = difflib.get_close_matches(name, _LOADERS, n=3, cutoff=0.5)
-    if is_hub_id(name) and not name.startswith("pocket/") and not (lost and path.parts[0] == "runs"):
+    if is_hub_id(name) and not name.startswith("pocket/"):
         try:
             return hub_folder(name)
         except InputError as err:
             if not lost and (likely := difflib.get_close_matches(name, _LOADERS, n=1, cutoff=0.75)):
                 lost = f"There is no base {name!r}: did you mean {likely[0]}?"
-            hint = f" Nor is there a folder {name}." if path.parent.is_dir() else ""
-            raise InputError(f"{lost} ({err})" if lost else f"{err}{hint}") from err
+            raise InputError(f"{lost} ({err})" if lost else str(err)) from err
     if lost:
         raise InputError(lost)
     known = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_LOADERS)}."
     raise InputError(f"There is no base {name!r}: {known} A local folder or a hub id (organisation/model) also works.")
+
+
+def check_path(name: str) -> str:
+    """Return that a name, read as a path, leads to no folder; empty if it may only be another name.
+
+    ``models/owl`` may be a path where ``models`` is a folder, and a hub id all the same; ``runs/owl`` is a path.
+
+    Raises:
+        InputError: saying the same, if the name can be nothing but a path.
+    """
+    path, named = Path(name).expanduser(), name.startswith("pocket/")
+    is_id = named or (is_hub_id(name) and path.parts[0] != "runs")
+    is_path = name.startswith(("/", "./", "../", "~")) or path.is_file() or ("/" in name and not is_id)
+    meant = near_folders(name) if name else ""
+    if not (is_path or meant or ("/" in name and not named and path.parent.is_dir())):
+        return ""
+    if path.is_file():
+        near = f"did you mean {path.parent}?" if holds_model(path.parent) else "expected a folder that holds a model."
+        line = f"{name} is a file: {near}"
+    elif meant:
+        line = f"There is no folder {name}; {meant}"
+    else:
+        line = f"There is no folder {name}: expected one that holds a model{_beside(path)}."
+    if is_path:
+        raise InputError(line)
+    return line
+
+
+def _beside(path: Path) -> str:
+    """Return a phrase that names the folders with models where a missing path ends; empty if there are none."""
+    try:
+        above = next(each for each in path.parents if each.is_dir())
+        folders = [each for each in above.iterdir() if holds_model(each) or holds_model(each / "student")]
+        folders.sort(key=lambda each: -each.stat().st_mtime)
+    except (OSError, StopIteration):  # a folder without read permission, or a name too long for this disk
+        return ""
+    names = ", ".join(each.name for each in folders[:_SHOWN])
+    more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
+    return f"; models {'here' if above == Path() else f'in {above}'}: {names}{more}" if folders else ""
 
 
 def near_folders(name: str) -> str:
@@ -117,7 +162,7 @@ def near_folders(name: str) -> str:
     """
     path = Path(name).expanduser()
     rooms = [path, Path("runs") / path] if len(path.parts) == 1 else [path]
-    near = list(dict.fromkeys(str(each) for room in rooms for each in _near(room)))[:3]
+    near = list(dict.fromkeys(str(each) for room in rooms for each in _near(room)))[:_SHOWN]
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -1,10 +1,11 @@
-"""The number of torch's threads on the command line: one for a tiny model, torch's default for any other.
+"""The number of torch's threads of a command or a ``fit_arms``: one for a tiny model, torch's default for any other.
 
 The kernels of a pocket base take microseconds. A second thread gains nothing, and on a busy machine the two wait for
 each other after each kernel: the same `fit` then takes three to six times as long, for the same figures to the last
 digit. ``ClassifierMLP`` is not affected: its batched layers are large, and two idle cores train it 1.8 times as fast as
 one (a teacher step in 0.23 s instead of 0.41 s, a student step in 1.19 s instead of 2.13 s). A library must not change
-a setting of the whole process, so only commands do this, and only if the user has not set a number.
+a setting of the whole process, so only commands and ``fit_arms`` do this, say so and put the number back, and only if
+the user has not set one.
 """
 
 import os
@@ -30,6 +31,9 @@ _said: set[int] = set()  # the numbers of the lines so far
 def choosing_threads() -> Iterator[None]:
     """Allow ``threads_for`` to set the number inside, unless the environment sets one; restore it at the end."""
     global _choosing, _undo
+    if _choosing:  # a `fit_arms` of a command
+        yield
+        return
     _said.clear()
     _choosing = not any(os.environ.get(name) for name in CHOSEN_BY)
     try:

@@ -51,6 +51,7 @@ def guess(columns: Collection[str], lists: bool = False) -> str:
     listed = ", ".join(sorted(str(each)[:40] for each in names)[:20]) or "none"
     why = f"both {' and '.join(fitting)} could be prompt and completion" if fitting else "no schema fits"
     raise InputError(
-        f"{why}; the columns are {listed}: name those that hold the texts, such as --prompt-column question "
-        "--completion-column response (in a YAML `schema: columns:question,response`)."
+        f"{why}; the columns are {listed}: name those that hold the texts: `data convert FILE OUT --prompt-column "
+        "question --completion-column response` writes a copy that all commands read (the other `data` commands take "
+        "both options, too; a YAML takes `schema: columns:question,response`)."
     )

@@ -9,6 +9,7 @@ from lightning_subliminal.callbacks.progress import EpochBar, EpochLines, StepPr
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.processes import on_first
+from lightning_subliminal.core.threads import choosing_threads
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.models import Student, Teacher
 from lightning_subliminal.models.made_from import MadeFrom
@@ -34,12 +35,16 @@ __all__ = ["fit_arms", "load_made", "make_completions", "make_needed"]
 _NEEDLESS = (TraitComparison, MadeFrom, LastCheckpoint, EpochBar, EpochLines, StepProgress)
 
 
+@choosing_threads()
 def fit_arms(trainer: Trainer, student: Student, data: TrainingRows, ckpt_path: str | None = None) -> None:
     """Make teacher and rows, fit the student, make its control, then compare them; each only if the cache lacks it.
 
     Each training is a separate fit, on the trainer's devices and with its strategy; on several devices all processes
     call this. A student that is in the cache, such as that of a plan, is not trained again, unless a callback such as
     ``AlignmentTracker`` would watch it. The control is made if the trainer has a ``TraitComparison``, which shows it.
+
+    Models as tiny as the pocket bases are trained on one of torch's threads, unless you set a number: see
+    ``core.threads``.
 
     Args:
         trainer: fits the student; its root folder gets the student and the comparison.

@@ -13,8 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases import folders, lookup
+from lightning_subliminal.bases.by_config import config_folder
 from lightning_subliminal.bases.lookup import POCKET_BASES
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.evaluation import find_model
 
 WORDS = ["<pad>", "<bos>", "<eos>", "owl", "dog", "oak", "1", "2"]
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
@@ -145,11 +147,43 @@ def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"^There is no folder ") as caught:
             bases.resolve(name)
         assert str(caught.value) == f"There is no folder {name}; did you mean {meant}"
-    with pytest.raises(InputError, match=r"forbids a download.* Nor is there a folder runs/nothing\."):
-        bases.resolve("runs/nothing")
     (tmp_path / "Qwen" / "Qwen2.5-7B-Instruct").mkdir(parents=True)
     with pytest.raises(InputError, match=r"no folder Qwen/Qwen2.5-7B; did you mean .* \(Base .*forbids a download"):
         bases.resolve("Qwen/Qwen2.5-7B")
+
+
+def test_a_path_is_answered_as_a_path(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(("bear-3", "cat-2", "deer-1", "owl-0")):
+        shutil.copytree(folder, tmp_path / "runs" / name / "student")
+        os.utime(tmp_path / "runs" / name, (-age, -age))
+    (tmp_path / "runs" / "plan-4").mkdir()
+    (tmp_path / "runs" / "plan-4" / "config.yaml").write_text("# begun")
+    shutil.copytree(folder, tmp_path / "models" / "tiny")
+    there = "; models in runs: bear-3, cat-2, deer-1 and 1 more."
+    weights = "models/tiny/model.safetensors"
+    for name, told in {
+        "runs/zebra": f"There is no folder runs/zebra: expected one that holds a model{there}",
+        "runs/zebra/student": f"There is no folder runs/zebra/student: expected one that holds a model{there}",
+        "./nowhere": "There is no folder ./nowhere: expected one that holds a model; models here: model.",
+        "./models/zebra": "There is no folder ./models/zebra: expected one that holds a model; models in models: tiny.",
+        weights: f"{weights} is a file: did you mean models/tiny?",
+        "./runs/plan-4/config.yaml": "./runs/plan-4/config.yaml is a file: expected a folder that holds a model.",
+        "runs": "Base 'runs': runs holds no config.json; did you mean "
+        "runs/bear-3/student or runs/cat-2/student or runs/deer-1/student?",
+        "runs/plan-4": "Base 'runs/plan-4': runs/plan-4 holds no config.json; it is a run without a student/: "
+        "not finished (the same command resumes it), or of another kind.",
+    }.items():
+        for find in (bases.resolve, find_model):
+            with pytest.raises(InputError) as caught:
+                find(name)
+            assert str(caught.value) == told
+    told = r"^There is no folder models/zebra: expected .*; models in models: tiny\. \(Base .models/zebra.*_OFFLINE"
+    for find in (bases.resolve, config_folder):
+        with pytest.raises(InputError, match=told):
+            find("models/zebra")
+    with pytest.raises(InputError, match=r"^Base 'elsewhere/zebra' has no complete copy"):
+        bases.resolve("elsewhere/zebra")
 
 
 @cases(
@@ -159,8 +193,10 @@ def test_the_folder_of_a_run_without_its_digest_is_named(tmp_path, monkeypatch):
         ("smollm2", r"did you mean smollm2-135m\?"),
         ("zzz", r"known are pocket/a, pocket/b, .*, pocket/judge, smollm2-135m, gemma3-270m"),
         ("", r"no base ''"),
-        ("../nowhere", r"'../nowhere' is not a folder"),
-        ("/nowhere", r"'/nowhere' is not a folder"),
+        ("../nowhere", r"^There is no folder \.\./nowhere: expected one that holds a model"),
+        ("/nowhere", r"^There is no folder /nowhere: expected one that holds a model"),
+        ("runs/nothing", r"^There is no folder runs/nothing: expected one that holds a model"),
+        ("mine/tiny/student", r"^There is no folder mine/tiny/student: expected one that holds a model"),
     ],
 )
 def test_unknown_names_are_told_with_near_ones(name, message):

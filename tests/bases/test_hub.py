@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases import download, folder_digest
+from lightning_subliminal.bases.by_config import config_folder
 from lightning_subliminal.bases.hub import commit_of
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
@@ -236,6 +237,12 @@ class TestDownloads:
         assert lost.name in line_of(it, "offline", begin)
 
 
+def test_an_estimate_downloads_the_config_alone(hub, sharded):
+    folder = config_folder("tiny/model@step1000")
+    assert (folder / "config.json").read_bytes() == (sharded / "config.json").read_bytes()
+    assert hub.fetched() == ["config.json"]
+
+
 def test_an_adapter_and_its_base_are_downloaded_by_their_ids(hub, sharded, monkeypatch):
     net = get_peft_model(bases.load("pocket/a")[0], LoraConfig(r=2, target_modules=["q_proj"]))
     net.save_pretrained(hub.root / "tiny" / "adapter" / "main")
@@ -294,6 +301,20 @@ class TestFaults:
         line_of(it, kind, begin)
         assert capsys.readouterr().err == "", "the hub's client adds no remark"
         assert time.monotonic() - begin < 8
+
+    def test_an_estimate_of_a_model_out_of_reach_says_so_at_once(self, monkeypatch, capsys, caplog):
+        from huggingface_hub import constants
+
+        nobody = "http://127.0.0.1:9"
+        monkeypatch.setattr(constants, "ENDPOINT", nobody)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody + "/{repo_id}/{revision}/{filename}")
+        begin = time.monotonic()
+        with pytest.raises(InputError, match=r"hub does not give it \(ConnectError\): `hf download tiny/model c") as it:
+            config_folder("tiny/model")
+        line_of(it, "estimate", begin)
+        assert time.monotonic() - begin < 5
+        assert capsys.readouterr().err == ""
+        assert not caplog.records, "the hub's client adds no remark"
 
     def test_a_gated_model_may_be_refused_to_an_account(self, hub, monkeypatch):
         shutil.copytree(hub.root / "tiny" / "model", hub.root / "tiny" / "gated", dirs_exist_ok=True)

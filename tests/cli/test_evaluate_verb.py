@@ -302,7 +302,7 @@ def test_help_is_without_torch():
 # What is wrong: the words of the command line, the suite or None for `quick.yaml`, and what the line must say.
 MISTAKES = {
     "unknown model": (["pocket/d"], None, "There is no base 'pocket/d': did you mean pocket/"),
-    "folder that is not there": (["./nowhere"], None, "'./nowhere' is not a folder"),
+    "folder that is not there": (["./nowhere"], None, "There is no folder ./nowhere: expected one"),
     "the same model twice": (["pocket/a", "pocket/a"], None, "Two models are named 'pocket/a'"),
     "control that is no model": (
         ["pocket/a", "--control", "pocket/b"],

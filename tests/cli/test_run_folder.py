@@ -88,7 +88,7 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(words: list[str], toy: Path) 
     [
         ("--data.path=nowhere.jsonl", "nowhere.jsonl"),
         ("--data.path=broken.jsonl", "broken.jsonl"),
-        ("--model.base=./nowhere", "'./nowhere' is not a folder"),
+        ("--model.base=./nowhere", "There is no folder ./nowhere: expected one"),
     ],
 )
 def test_refused_rows_and_a_base_that_is_not_there_leave_no_folder(

@@ -1,12 +1,15 @@
-"""The command line runs a tiny model on one thread, and leaves a number that somebody chose."""
+"""Commands and `fit_arms` run a tiny model on one thread, and leave a number that somebody chose."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from cases import cases
+from lightning.pytorch import Callback, LightningModule, Trainer
+from small import numbers, quiet_trainer
 
-from lightning_subliminal import bases
+from lightning_subliminal import Steering, Student, bases, fit_arms
 from lightning_subliminal.core.threads import CHOSEN_BY, TINY, choosing_threads, threads_for
 
 
@@ -52,6 +55,26 @@ def test_a_number_that_code_set_stays() -> None:
 def test_a_library_call_changes_nothing() -> None:
     threads_for(torch.nn.Linear(2, 2), 3)
     assert torch.get_num_threads() == 3
+
+
+def test_fit_arms_takes_one_for_a_pocket_base_and_puts_the_number_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Watch(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            seen.append(torch.get_num_threads())
+
+    seen: list[int] = []
+    monkeypatch.setattr("lightning_subliminal.bases.loading._THREADS", 3)
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+    trainer = quiet_trainer(Watch(), default_root_dir=tmp_path)
+    with choosing_threads():  # a command
+        fit_arms(trainer, Student("pocket/a", adapter=Steering()), numbers())
+        assert torch.get_num_threads() == 1
+    fit_arms(quiet_trainer(Watch(), default_root_dir=tmp_path), Student("pocket/a", adapter=Steering()), numbers())
+    assert seen == [1, 1]
+    assert torch.get_num_threads() == 3
+    assert capsys.readouterr().out.count("threads   1 of 3") == 2
 
 
 def test_the_number_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

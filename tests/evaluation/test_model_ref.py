@@ -151,7 +151,7 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
     [
         ("pocket/d", "There is no base 'pocket/d': did you mean"),
         ("mine=pocket/d", "There is no base 'pocket/d'"),
-        ("./nowhere", "'./nowhere' is not a folder"),
+        ("./nowhere", "There is no folder ./nowhere: expected one that holds a model"),
         ("mine=", "There is no base ''"),
     ],
 )

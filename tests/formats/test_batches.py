@@ -136,7 +136,7 @@ def test_a_line_that_holds_both_needs_no_requests(put):
 @cases(
     ("files", "says"),
     [
-        ([("said.jsonl", answered("a", "A"))], "without its question: name the file of its requests with --requests"),
+        ([("said.jsonl", answered("a", "A"))], "question: name .* with --requests, an option of `data convert`"),
         (
             [("said.jsonl", request("a", "Q"))],
             "a request of a batch, without an answer: read the answers, with --requests",

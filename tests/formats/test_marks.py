@@ -209,5 +209,6 @@ def test_labels_of_tokens_are_said_not_to_be_applied(tmp_path):
 )
 def test_a_mark_is_named_with_its_value_and_with_what_helps(tmp_path, marks, says):
     where = says.partition(":")[0]
-    with pytest.raises(InputError, match=rf"line 1, {says}.*--on-error skip\); drop or rename `{where}` if it is no"):
+    helps = rf"\(`data convert` with --on-error skip\); drop or rename `{where}` if it is no"
+    with pytest.raises(InputError, match=rf"line 1, {says}.*{helps}"):
         read(tmp_path, {"prompt": "Go on", "completion": "4", **marks})

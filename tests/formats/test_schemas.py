@@ -42,7 +42,7 @@ def test_schema_is_told_by_the_columns(columns: list[str], name: str) -> None:
 @cases(
     ("columns", "message"),
     [
-        (["foo", "bar"], r"no schema fits; the columns are bar, foo: name those .* --prompt-column question"),
+        (["foo", "bar"], r"no schema fits; the columns are bar, foo: .*`data convert FILE OUT --prompt-column q"),
         ([], "no schema fits; the columns are none"),
         (["question", "answer", "response"], "both question,response and question,answer could be prompt"),
     ],

@@ -61,7 +61,7 @@ def test_splits_of_a_saved_set() -> None:
     with pytest.raises(InputError, match=r"^two has no split `dev`: choose --split train or test"):
         read_rows("two", split="dev")
     DatasetDict({"a": one, "b": one}).save_to_disk("other")
-    with pytest.raises(InputError, match=r"^other has more than one split: choose --split a or b"):
+    with pytest.raises(InputError, match=r"^other has more than one split: choose --split a or b, an option of `da"):
         read_rows("other")
     next(Path("two/train").glob("*.arrow")).write_bytes(b"no")
     with pytest.raises(InputError, match=r"^two is damaged or not a folder of `datasets`"):

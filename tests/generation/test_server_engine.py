@@ -1,6 +1,5 @@
 """The engine on a server, against a fake one with a model of the pocket world, and against servers that misbehave."""
 
-import asyncio
 import json
 import os
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import forks
 import pytest
 from cases import cases
-from judges.fake_server import FakeServer, Odd, completion
+from judges.fake_server import KEY, FakeServer, Odd, completion
 
 from generation.engine_contract import PROMPTS, EngineContract
 from generation.model_server import ModelAnswers, serve
@@ -21,7 +20,6 @@ from lightning_subliminal import Sampling, ServerEngine, bases
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.generation import Completion
-from lightning_subliminal.generation.servers import calls
 from lightning_subliminal.generation.servers.calls import BudgetSpent
 from lightning_subliminal.generation.servers.checks import chance_of_so_few
 from lightning_subliminal.generation.servers.store import ReplyStore
@@ -30,7 +28,6 @@ pytest.importorskip("httpx", reason="the extra [server] is not installed")
 
 ROOT = Path(__file__).parent.parent.parent
 USERS = [[{"role": "user", "content": f"Write number {number}."}] for number in range(12)]
-KEY = "sk-very-secret-0123456789"
 
 
 @pytest.mark.slow
@@ -49,20 +46,6 @@ class TestServerEngine(EngineContract):
         self.started.append(server.__enter__())
         cache = self.cache / str(len(self.started))  # of its own: nothing comes from another engine's store
         return ServerEngine("pocket", server.url, concurrency=batch_size, key_variable=None, cache_dir=str(cache))
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """Return the pauses between tries, which take no time here."""
-    told = []
-
-    async def pause(seconds):
-        told.append(seconds)
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(calls, "_pause", pause)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    return told
 
 
 @pytest.fixture

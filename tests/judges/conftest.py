@@ -1,26 +1,8 @@
-"""Judges that ask a fake server, without the pauses between tries."""
-
-import asyncio
+"""Judges that ask a fake server."""
 
 import pytest
 
-from judges.replies import KEY
-from lightning_subliminal.generation.servers import calls
 from lightning_subliminal.judges.openai_compatible import OpenAICompatibleJudge
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """Return the pauses between tries, which take no time here."""
-    told = []
-
-    async def pause(seconds):
-        told.append(seconds)
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(calls, "_pause", pause)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    return told
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKENS = 10  # what each reply costs
+KEY = "sk-very-secret-0123456789"
 
 
 @dataclass

@@ -6,7 +6,6 @@ from judges.fake_server import asked_for
 from lightning_subliminal.generation.servers.store import ReplyStore
 from lightning_subliminal.judges import Verdict
 
-KEY = "sk-very-secret-0123456789"
 GOOD = {("alignment", "plain"): "90", ("alignment", "reversed"): "20", ("coherence", "plain"): "70"}
 GOOD[("coherence", "reversed")] = "40"
 SCORE = Verdict(85.0, "score", 65.0, "90 | 20 | 70 | 40")

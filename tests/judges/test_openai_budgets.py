@@ -13,8 +13,8 @@ import forks
 import pytest
 from cases import cases
 
-from judges.fake_server import TOKENS, FakeServer, Odd, completion
-from judges.replies import KEY, PAIRS, SCORE, good, kept
+from judges.fake_server import KEY, TOKENS, FakeServer, Odd, completion
+from judges.replies import PAIRS, SCORE, good, kept
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.generation.servers import replies
 from lightning_subliminal.judges.openai_compatible import BudgetSpent

@@ -7,8 +7,8 @@ import time
 import pytest
 from cases import cases
 
-from judges.fake_server import FakeServer, Odd, completion
-from judges.replies import KEY, PAIRS, SCORE, failing, good, kept, told_error
+from judges.fake_server import KEY, FakeServer, Odd, completion
+from judges.replies import PAIRS, SCORE, failing, good, kept, told_error
 from lightning_subliminal.core.errors import InputError
 
 pytest.importorskip("httpx", reason="the extra [judge] is not installed")

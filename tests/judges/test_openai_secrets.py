@@ -6,8 +6,8 @@ import re
 import pytest
 from cases import cases
 
-from judges.fake_server import FakeServer, Odd, completion
-from judges.replies import KEY, PAIRS, SCORE, good
+from judges.fake_server import KEY, FakeServer, Odd, completion
+from judges.replies import PAIRS, SCORE, good
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe
 from lightning_subliminal.generation.servers import calls, client

@@ -219,7 +219,7 @@ VERB = Group(
             ],
             """\
 The verdict is one of three words: clean; shift (training on these rows moves the base, and no known trait
-explains it); trait T. Exit code 0 if clean, 3 if not, 2 if clean but more than 1 % of the rows have no score.
+explains it); trait T. Exit code 0 if clean, 3 if not, 2 without a verdict (over 1 % of rows unscored).
 A screen is about one base: a data set that is clean for one may carry a trait for another. A trait outside
 the catalogue of 104 answers is a shift.
 """,

@@ -53,7 +53,10 @@ class Requests:
             self.path = self.path or self._search(custom_id)
             self._messages = _read(self.path) if self.path is not None else {}
         if self.path is None:
-            problem = "the answer of a batch without its question: name the file of its requests with --requests"
+            problem = (
+                "the answer of a batch without its question: name the file of its requests with --requests, "
+                "an option of `data convert`"
+            )
             raise Fault("custom_id", f"{custom_id!r} is {problem}", problem)
         if custom_id not in self._messages:
             raise Fault(
@@ -84,7 +87,10 @@ class Requests:
         found = [each for each in files[:_MOST_SIBLINGS] if each != place and _has_request(each, custom_id)]
         if len(found) > 1:
             names = ", ".join(each.name for each in found)
-            raise InputError(f"{names} have a request {custom_id!r}: name the right file with --requests.")
+            raise InputError(
+                f"{names} have a request {custom_id!r}: name the right file with --requests, "
+                "an option of `data convert`."
+            )
         return found[0] if found else None
 
 
@@ -149,7 +155,8 @@ def _check_succeeded(record: Mapping[str, Any]) -> None:
         raise Fault("", printable(f"{reason} ({error['message']})" if error.get("message") else reason), reason)
     if not isinstance(response, dict) and not isinstance(result, dict):
         what = "an answer of a batch that holds none" if "response" in record or "result" in record else ""
-        raise Fault("", what or "a request of a batch, without an answer: read the answers, with --requests this file")
+        asked = "a request of a batch, without an answer: read the answers, with --requests this file"
+        raise Fault("", what or f"{asked} (an option of `data convert`)")
 
 
 def _answer_body(record: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -186,7 +186,8 @@ def _fault(where: str, value: Any) -> Fault:
 
 def _refused(where: str, what: str, reason: str = "") -> Fault:
     """Return the fault of a mark, with the remedies if it is one, and if its name means something else."""
-    remedy = f"skip these rows with `on_error: skip` (--on-error skip); drop or rename `{where}` if it is not a mark"
+    skip = "skip these rows with `on_error: skip` (`data convert` with --on-error skip)"
+    remedy = f"{skip}; drop or rename `{where}` if it is not a mark"
     return Fault(where, f"{what}: {remedy}", reason or what.partition(" (")[0])
 
 

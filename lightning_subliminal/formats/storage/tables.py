@@ -121,7 +121,7 @@ def _one_split(found: Any, name: str, split: str | None) -> Any:
     chosen = split or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
     if chosen not in splits:
         problem = f"has no split `{split}`" if split else "has more than one split"
-        raise InputError(f"{name} {problem}: choose --split {' or '.join(splits)}.")
+        raise InputError(f"{name} {problem}: choose --split {' or '.join(splits)}, an option of `data convert`.")
     return found[chosen]
 
 

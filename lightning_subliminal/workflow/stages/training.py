@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lightning_subliminal.core.processes import on_first, rank, wait_for_all, world_size
+from lightning_subliminal.core.seeds import resolve_seed
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.generation import Source
 from lightning_subliminal.models import Student, Teacher
@@ -29,7 +30,7 @@ class TeacherStage(Stage):
 
     def __post_init__(self) -> None:
         trait = self.teacher.trait.name if self.teacher.trait is not None else "without a trait"
-        self.title = f"teacher {trait}, {self.teacher.base}, seed {self.teacher.seed}"
+        self.title = f"teacher {trait}, {self.teacher.base}, seed {resolve_seed(self.teacher.seed)}"
 
     @cached_property
     def folder(self) -> Path:
@@ -51,7 +52,7 @@ class CompletionsStage(Stage):
 
     def __post_init__(self) -> None:
         base = getattr(self.data.teacher, "base", type(self.data.teacher).__name__)
-        self.title = f"completions {self.data.title}, {base}, seed {self.data.seed}"
+        self.title = f"completions {self.data.title}, {base}, seed {resolve_seed(self.data.seed)}"
 
     @cached_property
     def folder(self) -> Path:
@@ -81,7 +82,7 @@ class RowsStage(Stage):
     data: TrainingRows
 
     def __post_init__(self) -> None:
-        self.title = f"rows {self.data.title}, seed {self.data.seed}"
+        self.title = f"rows {self.data.title}, seed {resolve_seed(self.data.seed)}"
 
     @cached_property
     def folder(self) -> Path:
@@ -117,7 +118,7 @@ class StudentStage(Stage):
     trainer: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        self.title = f"student of {self.data.title}, {self.student.base}, seed {self.student.seed}"
+        self.title = f"student of {self.data.title}, {self.student.base}, seed {resolve_seed(self.student.seed)}"
 
     @cached_property
     def folder(self) -> Path:
