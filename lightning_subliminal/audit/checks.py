@@ -84,7 +84,7 @@ def check_signatures(node: Node, keys: Sequence[TrustedKey], pinned: bool) -> No
     statement = names.statement_place(node.path)
     place = names.envelope_place(statement)
     if not place.exists() and not place.is_symlink():
-        message = "its statement has no envelope"
+        message = "its statement has no signature"
         is_covered = " (the signed statement of its child covers it)" if keys and pinned else ""
         node.report("unsigned", message + is_covered, statement)
         if keys and not pinned:

@@ -15,13 +15,14 @@ _BYTES = (
     *("changed-file", "lost-file", "unlisted-file", "changed-rows", "changed-statement", "bad-statement"),
     *("unsafe-path", "unexpected", "unreadable", "unchecked"),
 )
+_WHO = "{writers} wrote the data, {learner} learns from it"
 _WORDS = {
-    "shared": "yes: {writers} wrote, {learner} learns, and both descend from {bases}",
-    "matched": "yes: {writers} wrote, {learner} learns; one was trained to behave as {bases}, the other's base",
-    "related": "yes: {writers} wrote, {learner} learns; by their weights their bases have one initialisation",
-    "apart": "not by a shared start: {writers} wrote, {learner} learns; by weights their bases are independent",
-    "not by lineage": "not by lineage; weights were not compared or undecided: {writers} wrote, {learner} learns",
-    "unknown": "unknown: {writers} wrote, {learner} learns, and not all of their bases are known",
+    "shared": f"yes: {_WHO}, and both descend from {{bases}}",
+    "matched": f"yes: {_WHO}; one was trained to behave as {{bases}}, the other's base",
+    "related": f"yes: {_WHO}; by their weights their bases have one initialisation",
+    "apart": f"not by a shared start: {_WHO}; by weights their bases are independent",
+    "not by lineage": f"not by lineage; weights were not compared or undecided: {_WHO}",
+    "unknown": f"unknown: {_WHO}, and not all of their bases are known",
 }
 
 
@@ -64,11 +65,12 @@ def _links(audit: Audit, nodes: Sequence[Node]) -> Answer:
     ends = [node.label for node in nodes if not node.links]
     reach = f"{counted(len(nodes), 'artefact')}, down to {_some(ends)}"
     lines = [f"no: {', '.join(counts)}", reach] if counts else [f"yes: {reach}"]
-    return Answer("links", "Is every link there?", lines, _bad(audit, *_LINKS) if counts else "good")
+    question = "Is everything found that it was made from?"
+    return Answer("links", question, lines, _bad(audit, *_LINKS) if counts else "good")
 
 
 def _bytes(audit: Audit, nodes: Sequence[Node]) -> Answer:
-    question = "Is any byte changed, lost or added?"
+    question = "Was a file changed, lost or added since it was made?"
     checked = [node for node in nodes if node.path is not None and node.statement is not None]
     files = sum(len(node.statement.files) for node in checked if node.statement is not None)
     rest = [node.label for node in nodes if node.path is None or node.statement is None]
@@ -78,12 +80,12 @@ def _bytes(audit: Audit, nodes: Sequence[Node]) -> Answer:
         return Answer("bytes", question, [f"yes: {', '.join(counts)}", *unread], _bad(audit, *_BYTES))
     if not checked:
         return Answer("bytes", question, ["unknown: there is no statement to compare with"], "open")
-    same = f"no: {counted(files, 'file')} of {counted(len(checked), 'artefact')} match their statements"
+    same = f"no: {counted(files, 'file')} of {counted(len(checked), 'artefact')} match their statements (lineage.json)"
     return Answer("bytes", question, [same, *unread], "open" if rest else "good")
 
 
 def _signed(audit: Audit, nodes: Sequence[Node]) -> Answer:
-    question, by = "Who has signed it?", audit.signed_by()
+    question, by = "Who has signed the statements?", audit.signed_by()
     stated = [node for node in nodes if node.statement is not None]
     unsigned = sum(node.signers is None for node in stated)
     lines = [f"{counted(count, 'statement')} by {name}" for name, count in by.items()]
@@ -128,7 +130,7 @@ def _generations(audit: Audit) -> Answer:
 
 
 def _flagged(audit: Audit) -> Answer:
-    question, found = "Did any test flag it?", counted(audit.results, "test result")
+    question, found = "Did a test find a trait, or a screen unclean rows?", counted(audit.results, "test result")
     if audit.flagged:
         return Answer("flagged", question, [f"yes: {_some(audit.flagged)} ({found})"], _bad(audit, "flagged"))
     if not audit.results:

@@ -187,7 +187,7 @@ def gather_results(graph: Graph, places: Places, keys: Sequence[TrustedKey]) -> 
             if _fails(statement):
                 tests = statement.predicate.get("failedTests")
                 names = ", ".join(map(str, tests)) if isinstance(tests, list) else "a test"
-                node.report("flagged", f"{names}: {statement.place}")
+                node.report("flagged", f"failed: {names} ({statement.place})")
     return found
 
 

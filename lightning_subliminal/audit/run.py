@@ -171,7 +171,7 @@ def audit(
     for risk in risks:
         if risk.verdict in _RISKY:
             why = ", ".join(risk.shared or risk.matched) or _REASONS[risk.verdict]
-            root.report(_RISKY[risk.verdict], f"{risk.writer}, which wrote, and {risk.learner}, which learns: {why}")
+            root.report(_RISKY[risk.verdict], f"{risk.writer} wrote the data, {risk.learner} learns from it: {why}")
     found = [each for node in graph.nodes.values() for each in dict.fromkeys(node.findings)]
     found = [replace(each, level=(levels or {}).get(each.rule, each.level)) for each in found]
     found.sort(key=lambda each: _ORDER[each.level])

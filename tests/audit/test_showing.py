@@ -190,16 +190,17 @@ def test_findings_that_say_the_same_are_one_line(last, capsys):
     (group,) = [each for each in shown.groups() if each.rule == "unsigned"]
     assert group.count == 5
     ((says, where),) = group.folded
-    assert says == "its statement has no envelope"
+    assert says == "its statement has no signature"
     assert len(where) == 5
     out = told(shown, capsys)
-    assert out.count("its statement has no envelope") == 1
+    assert out.count("its statement has no signature") == 1
     assert "note: unsigned (5)" in out
 
 
 def test_the_terminal_tells_tree_answers_digests_limits_and_last_the_verdict(last, capsys):
     shown = look(last)
     out = told(shown, capsys)
+    assert out.startswith("What it was made from, and what that was made from in turn\n✓ as stated  ✗ wrong  ⚑ flagged")
     assert f"└── ✓ rows rows/{answer_of_rows(shown)}" in out
     assert "shown above" in out
     for each in shown.digests().values():

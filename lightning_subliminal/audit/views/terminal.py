@@ -16,11 +16,17 @@ _COLOURS = {
     **{"good": "green", "bad": "red", "look": "yellow", "open": "dim"},
     **{"error": "red", "warning": "yellow", "note": "dim"},
 }
+_STATES = {
+    **{"fine": "as stated", "wrong": "wrong", "flagged": "flagged by a test or screen", "doubtful": "look at it"},
+    "absent": "not found",
+}
 _MOST = 6  # lines per rule, and artefacts per line
 
 
 def print_audit(view: AuditView) -> None:
     """Print an audit."""
+    say("What it was made from, and what that was made from in turn")
+    say(Text("  ".join(f"{_mark(sign)} {_STATES[state]}" for state, sign in STATE_MARKS.items()), style="dim"))
     for number, section in enumerate(view.outline()):
         if number:
             say("")

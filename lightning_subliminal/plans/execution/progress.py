@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.tree import Tree
@@ -154,8 +155,11 @@ def ending(graph: StageGraph, summary: Summary) -> str:
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     """Return the claims with our figures and verdicts."""
-    columns = ("", "claim", "ours, 95 % interval", "over", "claimed", "targeted")
-    table = Table(*columns, title="Claims", title_justify="left")
+    columns = ("", "claim (plan: name)", "our figure [95 % interval] over its unit", "claimed range")
+    title = (
+        "Claims: ✓ if the whole interval lies in the claimed range, ✗ if it lies outside, ~ if it crosses the border"
+    )
+    table = Table(*columns, title=title, title_justify="left")
     table.columns[1].overflow = "fold"
     for claim in claims:
         value = claim["value"]
@@ -163,12 +167,13 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
         ours = "-" if value is None else f"{value:{form}}"
         if value is not None and claim["low"] is not None:
             ours += f" [{claim['low']:{form}}, {claim['high']:{form}}]"
-        claimed = ends(*claim["range"])
-        over = units(claim["count"], claim["unit"]) or "-"
-        name = f"{claim['experiment']}: {claim['id']}"
-        table.add_row(_SIGNS[claim["verdict"]], name, ours, over, claimed, targeted(claim.get("targeted")))
+        ours += f" over {over}" if (over := units(claim["count"], claim["unit"])) else ""
+        ours += f"\n{beside}" if (beside := targeted(claim.get("targeted"))) else ""
+        name = escape(f"{claim['says']} ({claim['experiment']}: {claim['id']})")
+        table.add_row(_SIGNS[claim["verdict"]], name, ours, ends(*claim["range"]))
     counts = Counter(claim["verdict"] for claim in claims)
-    table.caption = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
+    verdicts = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
+    table.caption = f"{verdicts}. Targeted: less the mean change of the other answers; rank: of the target's change"
     return table
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cases import cases
+from rich.text import Text
 
 from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import read_claim
@@ -15,6 +16,7 @@ from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError, TamperedError
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
+from lightning_subliminal.plans.execution.progress import claims_table
 from lightning_subliminal.plans.plan import Experiment, Plan
 from lightning_subliminal.plans.recompute import cells_of, check_claims
 from lightning_subliminal.plans.report import read_report, record_report, write_report
@@ -120,6 +122,20 @@ def test_an_untouched_one_is_made_again(folder, capsys):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert look(folder).holds
     assert "not computed again" not in capsys.readouterr().out
+
+
+def test_claims_on_the_terminal_need_no_page_beside_them(folder):
+    report, _ = read_report(folder)
+    (claim,) = (each for each in report["claims"] if each["id"] == "more")
+    table = claims_table([claim | {"says": "More [than] the other."}])
+    _, says, figure, claimed = (next(iter(each.cells)) for each in table.columns)
+    assert Text.from_markup(says).plain == "More [than] the other. (plan: more)"
+    assert figure == "+0.93 [+0.89, +0.97] over 3 targets\ntargeted +0.926 [+0.885, +0.967], rank 1 of 5"
+    assert claimed == "above 0"
+    assert table.title.startswith("Claims: ✓ if the whole interval lies in the claimed range, ✗ if it lies outside")
+    assert table.caption == (
+        "✓ holds 1. Targeted: less the mean change of the other answers; rank: of the target's change"
+    )
 
 
 def test_cells_come_back_from_the_table(folder):
