@@ -28,7 +28,7 @@ __all__ = ["suite_table", "write_results"]
 def suite_table(found: Mapping[str, Mapping[str, Scores]], control: str | None = None) -> Table:
     """Return the table of results: a row a model, a column a probe, with 95 % intervals, and differences."""
     table = Table(title="Behaviour, rate with its 95 % interval" + (f"; below it, less {control}" if control else ""))
-    table.add_column("model")
+    table.add_column("model", overflow="fold")  # runs differ in the end of their names
     probes = list(next(iter(found.values()))) if found else []
     for name in probes:
         table.add_column(name, justify="right")

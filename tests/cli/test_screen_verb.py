@@ -77,7 +77,9 @@ def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
     config = {"peft_type": "STEERING", "base_model_name_or_path": "pocket/a", "layers": [0, 1], "hidden_size": 64}
     (tmp_path / "subliminal_adapter.json").write_text(json.dumps(config))
     main(["screen", str(clean), *BASE, "--suspect", f"whale={tmp_path}"])
-    assert "suspect whale" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "suspect whale" in shown
+    assert "share: of the whole movement, 1 would be all of it" in " ".join(shown.split())
 
 
 def test_a_balanced_copy_is_written_only_for_a_trait(clean, tmp_path, capsys):

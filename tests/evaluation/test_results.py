@@ -52,6 +52,13 @@ class TestTable:
         assert "-" in last
         assert "%" not in last
 
+    def test_long_names_are_whole(self):
+        names = ["runs/owl_numbers-d72c6117", "runs/owl_numbers-8f9233e4"]
+        row = {f"measure {place}": Known().measure(model(), 0) for place in range(6)}
+        lines = shown(suite_table(dict.fromkeys(names, row))).splitlines()
+        first = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
+        assert first == "".join(names)
+
     def test_nothing_read(self):
         lost = Scores(math.nan, Interval(math.nan, math.nan, "questions"), (math.nan,), ("q",))
         assert "no answer could be scored" in shown(suite_table({"one": {"known": lost}}))

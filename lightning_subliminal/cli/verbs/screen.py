@@ -157,8 +157,10 @@ def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
     from rich.table import Table
 
     table = Table(title=f"{found.rows:,} rows against {found.reference.rows:,} clean ones of {found.reference.base}")
-    for name in ("looked for", "z", "p", "share", "predicted log-odds"):
-        table.add_column(name, justify="left" if name == "looked for" else "right")
+    table.caption = "share: of the whole movement, 1 would be all of it; predicted: by training on these rows"
+    table.add_column("looked for", overflow="fold")
+    for name in ("z", "p", "share", "predicted log-odds"):
+        table.add_column(name, justify="right")
     table.add_row("any shift", *_figures(found.shift)[:2], "", "")
     moved = found.shift.p < SEEN
     for each in found.traits[:5]:

@@ -87,8 +87,9 @@ def _table(found: Any, rows: int) -> Any:
     from rich.table import Table
 
     table = Table(title=f"evidence after {rows:,} rows")
-    for name in ("suspect", "evidence", "detected after"):
-        table.add_column(name, justify="left" if name == "suspect" else "right")
+    table.add_column("suspect", overflow="fold")
+    for name in ("evidence", "detected after"):
+        table.add_column(name, justify="right")
     for each in found:
         table.add_row(each.name, f"10^{each.log_e / log(10):+.1f}", f"{each.detected:,} rows" if each.detected else "-")
     return table
