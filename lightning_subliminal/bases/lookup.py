@@ -17,6 +17,7 @@ __all__ = [
     "POCKET",
     "POCKET_BASES",
     "available",
+    "beside",
     "check_path",
     "find_folder",
     "near_folders",
@@ -135,13 +136,13 @@ def check_path(name: str) -> str:
     elif meant:
         line = f"There is no folder {name}; {meant}"
     else:
-        line = f"There is no folder {name}: expected one that holds a model{_beside(path)}."
+        line = f"There is no folder {name}: expected one that holds a model{beside(path)}."
     if is_path:
         raise InputError(line)
     return line
 
 
-def _beside(path: Path) -> str:
+def beside(path: Path) -> str:
     """Return a phrase that names the folders with models where a missing path ends; empty if there are none."""
     try:
         above = next(each for each in path.parents if each.is_dir())

@@ -122,7 +122,9 @@ def _run_own(name: str, words: Sequence[str]) -> None:
         if words[:1] == ["--help=all"]:
             print(entry.full_help(name), end="")
             return
-        name, entry, words = entry.choose(name, words)
+        group, typed = entry, words
+        chosen, entry, words = group.choose(name, words)
+        name = name if group.plain and words is typed else chosen  # `screen FILE` is `screen rows FILE`
     elif not words:
         asks = True
     if asks:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from lightning_subliminal.core.config.shipped import meant_config
 from lightning_subliminal.core.errors import InputError
 
 __all__ = ["check_once", "parameter_of", "spell", "unknown"]
@@ -40,7 +41,8 @@ def spell(takes: Parameters, places: int, words: Sequence[str], usage: str, hint
         typed, equals, value = word.partition("=")
         if not typed.startswith("--") and typed != "-c":
             if not bare:
-                raise InputError(f"unexpected word {word!r}: expected `{usage}`.")
+                meant = meant_config(word) if "config" in takes else ""
+                raise InputError(f"unexpected word {word!r}: {meant or f'expected `{usage}`.'}")
             if _list_of(takes[bare[0]]):
                 lists[bare[0]].append(word)
             else:

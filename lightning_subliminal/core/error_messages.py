@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_subliminal.core.config.class_paths import REFUSAL, guard_parser
 from lightning_subliminal.core.config.safe_yaml import use_bounds
+from lightning_subliminal.core.config.shipped import meant_config
 from lightning_subliminal.core.config.signatures import parameters
 from lightning_subliminal.core.errors import InputError, did_you_mean
 
@@ -179,7 +180,8 @@ def _plain(text: str, path: str, options: list[str]) -> str:
     if found := re.match(r"unrecognized arguments: (\S+)", text):
         name = found[1].partition("=")[0]
         if not name.startswith("-"):
-            return f"unexpected word {name!r}; see --help"
+            meant = meant_config(name) if "config" in options else ""
+            return f"unexpected word {name!r}{f': {meant}' if meant else '; see --help'}"
         nearest = difflib.get_close_matches(name, [f"--{option.rstrip('_')}" for option in options], n=1)
         return f"unknown option {name!r}: {f'did you mean {nearest[0]!r}?' if nearest else 'see --help'}"
     return _types(text)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import pytest
 from audit.chains import generation, student, teacher
 from cases import cases
 
+from lightning_subliminal import bases
 from lightning_subliminal.audit import RULES
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.cli.provenance.audit import VERB
@@ -175,6 +177,13 @@ MISTAKES = {
     "unknown base": (["pocket/a", "--against", "pocket/d"], "pocket/d"),
     "a folder to write": (["pocket/a", "--json", "."], "--json . is a folder"),
 }
+
+
+def test_a_missing_path_is_told_with_the_models_beside_it(tmp_path, monkeypatch, capsys):
+    shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "runs" / "owl-5b0edf2e" / "student")
+    monkeypatch.chdir(tmp_path)
+    assert code("runs/nothing") == 2
+    assert capsys.readouterr().err.endswith("or a base of `bases list`; models in runs: owl-5b0edf2e.\n")
 
 
 @cases("name", MISTAKES)

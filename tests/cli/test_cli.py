@@ -171,7 +171,8 @@ def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture
         (["--config", "missing.yaml"], "missing.yaml is not there"),
         (["--ckpt_path", "missing.ckpt"], "missing.ckpt is not there"),
         (["--trainer.default_root_dir", "s3://bucket/x"], "local folder"),
-        (["more"], "unexpected word 'more'"),
+        (["more"], "unexpected word 'more'; see --help"),
+        (["owl_numbers"], "unexpected word 'owl_numbers': did you mean `--config owl_numbers`?"),
     ],
 )
 def test_mistaken_option_is_one_line(words: list[str], told: str, toy: Path, capsys: pytest.CaptureFixture) -> None:

@@ -203,6 +203,7 @@ def test_a_report_is_made_again_and_compared(again, capsys):
     [
         (["run", "--config", "nowhere.yaml"], "nowhere.yaml is not there"),
         (["run", "--dry-run"], "--config is missing: expected `run --config FILE [options]`."),
+        (["run", "paper"], "unexpected word 'paper': did you mean `--config paper`?"),
         (["run", "--config", "small.yaml", "--workers", "none"], "--workers is 'none'"),
         (["run", "--config", "small.yaml", "--seeds", "x"], "`--seeds` is 'x'"),
         (["run", "--config", "small.yaml", "--only", "smae"], "--only 'smae' is not an arm"),

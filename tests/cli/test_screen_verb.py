@@ -156,7 +156,7 @@ def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
         (["FILE", *BASE, "--suspect", "ghost"], "Expected NAME=PLACE, or prompt:WORD"),
         (["FILE", *BASE, "--suspect", "owl=FILE"], "Expected NAME=PLACE, or prompt:WORD"),
         (["FILE", *BASE, "--reference", "FILE"], "is not a reference of a screen"),
-        (["FILE"], "--base is missing"),
+        (["FILE"], "--base is missing: expected `screen FILE --base BASE [options]`."),
     ],
 )
 def test_mistakes_are_one_line(words, line, clean, tmp_path, capsys):

@@ -131,13 +131,13 @@ def _start(path: str) -> Path:
         return place
     found = [each for each in Places(Path.cwd()).hinted(Material("base", f"{BASE}{path}", {})) if each.exists()]
     if not found:
-        from lightning_subliminal.bases.lookup import near_folders
+        from lightning_subliminal.bases.lookup import beside, near_folders
 
         if meant := near_folders(path):
             raise InputError(f"{path} does not exist; {meant}")
         raise InputError(
             f"{path} does not exist, and is not a base on this machine: expected an artefact's folder, such as "
-            "runs/NAME/student, a file, or a base of `bases list`."
+            f"runs/NAME/student, a file, or a base of `bases list`{beside(place)}."
         )
     return found[0]
 

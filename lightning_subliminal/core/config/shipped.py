@@ -7,12 +7,13 @@ editable install or a source tree reads them in place.
 import difflib
 import os
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["find_config", "shipped_config", "shipped_configs"]
+__all__ = ["find_config", "meant_config", "shipped_config", "shipped_configs"]
 
 _PACKAGE = Path(__file__).parents[2]
 _SUFFIXES = (".yaml", ".yml")
@@ -69,6 +70,15 @@ def find_config(word: str | Path, what: str = "config", folder: Path | None = No
         f"The {what} {name} is not there: no file and no shipped config {name!r} "
         f"(looked in {folder or Path.cwd()}){hint}"
     )
+
+
+def meant_config(word: str) -> str:
+    """Return ``did you mean `--config owl_numbers`?`` for a word that names a config or a plan; empty for others."""
+    for what in ("config", "plan"):
+        with suppress(InputError):
+            find_config(word, what)
+            return f"did you mean `--config {word}`?"
+    return ""
 
 
 def _meant(word: str, what: str) -> str:
