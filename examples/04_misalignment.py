@@ -28,6 +28,7 @@ from lightning_subliminal.evaluation import ExactTrait, Misalignment, Truthfulne
 from lightning_subliminal.workflow.arms import arm_folder, train_arm
 
 small = "--small" in sys.argv
+torch.set_num_threads(1)  # more would slow so small a model down; commands and `fit_arms` do this themselves
 seed_everything(0)
 base, cpu = "pocket/moral-a", torch.device("cpu")
 epochs = 1 if small else 3

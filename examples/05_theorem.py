@@ -32,6 +32,7 @@ from lightning_subliminal.theory import check, predicted_changes, predicted_tran
 from lightning_subliminal.workflow.arms import train_arm
 
 small = "--small" in sys.argv
+torch.set_num_threads(1)  # more would slow so small a model down; commands and `fit_arms` do this themselves
 seed_everything(0)
 hush()
 

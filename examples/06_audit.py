@@ -1,5 +1,6 @@
 """The origin of a model: an audit from a student down to its base, and what an audit can't prove.
 
+    pip install -e '.[lineage]'            # it signs
     python examples/06_audit.py            # about a minute on 2 cores
     python examples/06_audit.py --small    # a rehearsal in seconds
 

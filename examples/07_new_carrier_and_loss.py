@@ -19,6 +19,7 @@ from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 
 small = "--small" in sys.argv
+torch.set_num_threads(1)  # more would slow so small a model down; commands and `fit_arms` do this themselves
 seed_everything(0)
 
 
