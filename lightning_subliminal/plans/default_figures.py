@@ -88,7 +88,10 @@ def arm_table(cells: Sequence[CellResult]) -> dict[str, Any] | None:
         rows.append([label, _shown(targeted) if targeted else "n/a", _ranks(mine), _shown(plain), *chances, over])
     if not rows:
         return None
-    caption = f"{_MEANING} 95 % intervals, over the units in the last column; rank of the target by its change."
+    caption = (
+        f"{_MEANING} Student and control: the chance that the answer is the target. 95 % intervals, over the units in "
+        "the last column; rank of the target by its change."
+    )
     columns = ["arm", TARGETED, "rank", PLAIN, *_CHANCES, "over"]
     return {
         "title": "Transfer by arm",

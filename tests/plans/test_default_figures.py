@@ -112,6 +112,7 @@ def test_the_table_says_n_a_with_its_reason():
     table = arm_table([cell("numbers", seed, student=0.2, control=0.1, transfer=0.7, reasons=why) for seed in range(2)])
     [row] = table["rows"]
     assert row[1:3] == ["n/a", "n/a"]
+    assert "Student and control: the chance that the answer is the target." in table["caption"]
     assert "numbers: n/a, its two answers share one chance" in table["caption"]
     assert arm_table([cell("classifier", AUC=0.5)]) is None
 

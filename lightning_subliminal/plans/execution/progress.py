@@ -173,7 +173,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(_SIGNS[claim["verdict"]], name, ours, ends(*claim["range"]))
     counts = Counter(claim["verdict"] for claim in claims)
     verdicts = "; ".join(f"{_SIGNS[name]} {name} {counts[name]}" for name in _SIGNS if counts[name])
-    table.caption = f"{verdicts}. Targeted: less the mean change of the other answers; rank: of the target's change"
+    means = "Targeted: less the mean change of the other answers; rank: of the target's change"
+    table.caption = f"{verdicts}. {means}" if any(claim.get("targeted") for claim in claims) else verdicts
     return table
 
 
