@@ -131,7 +131,7 @@ def check_path(name: str) -> str:
     if not (is_path or meant or ("/" in name and not named and path.parent.is_dir())):
         return ""
     if path.is_file():
-        near = f"did you mean {path.parent}?" if holds_model(path.parent) else "expected a folder that holds a model."
+        near = f"did you mean {path.parent}?" if _holds_any(path.parent) else "expected a folder that holds a model."
         line = f"{name} is a file: {near}"
     elif meant:
         line = f"There is no folder {name}; {meant}"
@@ -146,13 +146,18 @@ def beside(path: Path) -> str:
     """Return a phrase that names the folders with models where a missing path ends; empty if there are none."""
     try:
         above = next(each for each in path.parents if each.is_dir())
-        folders = [each for each in above.iterdir() if holds_model(each) or holds_model(each / "student")]
+        folders = [each for each in above.iterdir() if _holds_any(each)]
         folders.sort(key=lambda each: -each.stat().st_mtime)
     except (OSError, StopIteration):  # a folder without read permission, or a name too long for this disk
         return ""
     names = ", ".join(each.name for each in folders[:_SHOWN])
     more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
     return f"; models {'here' if above == Path() else f'in {above}'}: {names}{more}" if folders else ""
+
+
+def _holds_any(folder: Path) -> bool:
+    """Return whether a folder holds a model, or is a run with a student."""
+    return holds_model(folder) or holds_model(folder / "student")
 
 
 def near_folders(name: str) -> str:

@@ -121,7 +121,8 @@ def verdict(table: ScoreTable) -> str:
     """Return the conclusion: student against control, on the target and beyond the other answers."""
     moved = _contrast(table, table.probes[0])
     if moved is None:
-        return "Without both a student and a control, no transfer can be computed."
+        lacking = "Without both a student and a control, no transfer can be computed"
+        return f"{lacking}; rows of a file have a control if `data.control_path` names rows without the trait."
     found, target, ends = moved.targeted, moved.scores.target, moved.interval
     if found is None:
         beyond = f"Targeted transfer: n/a, {moved.reason}. "

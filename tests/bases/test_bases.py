@@ -160,6 +160,8 @@ def test_a_path_is_answered_as_a_path(folder, tmp_path, monkeypatch):
     (tmp_path / "runs" / "plan-4").mkdir()
     (tmp_path / "runs" / "plan-4" / "config.yaml").write_text("# begun")
     shutil.copytree(folder, tmp_path / "models" / "tiny")
+    (tmp_path / "runs" / "cat-2" / "student.log").touch()
+    os.utime(tmp_path / "runs" / "cat-2", (-1, -1))
     there = "; models in runs: bear-3, cat-2, deer-1 and 1 more."
     weights = "models/tiny/model.safetensors"
     for name, told in {
@@ -168,6 +170,7 @@ def test_a_path_is_answered_as_a_path(folder, tmp_path, monkeypatch):
         "./nowhere": "There is no folder ./nowhere: expected one that holds a model; models here: model.",
         "./models/zebra": "There is no folder ./models/zebra: expected one that holds a model; models in models: tiny.",
         weights: f"{weights} is a file: did you mean models/tiny?",
+        "runs/cat-2/student.log": "runs/cat-2/student.log is a file: did you mean runs/cat-2?",
         "./runs/plan-4/config.yaml": "./runs/plan-4/config.yaml is a file: expected a folder that holds a model.",
         "runs": "Base 'runs': runs holds no config.json; did you mean "
         "runs/bear-3/student or runs/cat-2/student or runs/deer-1/student?",
