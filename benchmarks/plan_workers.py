@@ -6,15 +6,20 @@
 First this process makes all stages in turn, and times each by the processor, whatever else the machine does. The
 scheduler then runs the same graph on workers that only add these seconds up: the sum over the longest of the workers is
 what they can gain; so do stages of other plans, by the median of their kind. Then `run` itself, in turn with one worker
-and two: seconds that pass and of the processor, and what is not a stage (imports, the plan, the report). `expected` is
-the ratio of a whole `run` on two idle cores by these figures. The last line is JSON; so is
-runs/benchmarks/plan_workers.json.
+and two: seconds that pass and of the processor, and what is not a stage: the command's own (imports, the plan, the
+report), and the imports of the process that workers are forks of, beside them. `expected` is the ratio of a whole `run`
+on two idle cores by these figures: the least, if nothing of these runs side by side, and the most, if the command's own
+seconds alone are added to those of the stages. The last line is JSON; so is runs/benchmarks/plan_workers.json.
 """
 
+import contextlib
+import ctypes
 import heapq
 import json
 import os
+import resource
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,6 +36,7 @@ from lightning_subliminal.plans.run import plan_cells
 
 CONFIG = harness.ROOT / "benchmarks" / "kill_plan_small.yaml"
 WORKERS = (1, 2, 4, 1000)
+PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 
 class Here(Executor):
@@ -116,18 +122,25 @@ def _graph(config: Path) -> StageGraph:
     return StageGraph.of(stage for cell in plan_cells(read_plan(config)) for stage in cell.stages.values())
 
 
-def whole(config: Path, folder: Path, workers: int) -> tuple[float, float]:
-    """Run a plan from nothing; return the seconds that passed and those of the processor."""
+def whole(config: Path, folder: Path, workers: int) -> tuple[float, float, float]:
+    """Run a plan from nothing; return the seconds that passed, those of the processor, and the command's own."""
 
     def run() -> None:
+        if sys.platform == "linux":  # adopt the parent of the workers, which outlives the command, so that it counts
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
         words = ["run", "--config", str(config), "--workers", str(workers), "--out", str(folder / "report")]
         if harness.start(folder, words).wait():
             raise SystemExit(1)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        (folder / "own.txt").write_text(str(used.ru_utime + used.ru_stime))
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()
 
     used = harness.fork(run)
     if used.code:
         raise SystemExit(f"the run failed:\n{harness.tail(folder)}")
-    return used.seconds, used.cpu
+    return used.seconds, used.cpu, float((folder / "own.txt").read_text())
 
 
 def main() -> None:
@@ -156,14 +169,19 @@ def main() -> None:
                 result["runs"][workers].append(whole(plan, folder / f"run{repeat}-{workers}", workers))
     result["load"] = os.getloadavg()[0]
     if chosen.repeats:
-        one, two = (statistics.median(cpu for _, cpu in result["runs"][workers]) for workers in (1, 2))
-        rest = max(0.0, one - sum(seconds.values()))  # imports of the command and one worker, the plan, the report
+        one, two = (statistics.median(cpu for _, cpu, _ in result["runs"][workers]) for workers in (1, 2))
+        own = statistics.median(own for runs in result["runs"].values() for _, _, own in runs)
+        rest = max(own, one - sum(seconds.values()))
         result["expected"] = {
-            name: (rest + spans[1]) / (rest + spans[2]) for name, spans in result["makespans"].items()
+            name: [(alone + spans[1]) / (alone + spans[2]) for alone in (rest, own)]
+            for name, spans in result["makespans"].items()
         }
         measured = ", ".join(f"{a[0] / b[0]:.2f}" for a, b in zip(*result["runs"].values(), strict=True))
-        console.print(f"run, CPU s: {one:.1f} with one worker, {two:.1f} with two; {rest:.1f} s of it are no stage")
-        expected = ", ".join(f"{ratio:.2f} ({name})" for name, ratio in result["expected"].items())
+        console.print(
+            f"run, CPU s: {one:.1f} with one worker, {two:.1f} with two; {rest:.1f} s of the first are no stage, "
+            f"{own:.1f} of them the command's own"
+        )
+        expected = ", ".join(f"{a:.2f} to {b:.2f} ({name})" for name, (a, b) in result["expected"].items())
         console.print(f"expected on two idle cores {expected}; here {measured} (load {result['load']:.1f})")
     harness.write_json(harness.OUT / "plan_workers.json", result)
     print(json.dumps(result))

@@ -44,6 +44,16 @@ def _one_thread() -> None:
     torch.set_num_threads(1)  # the order of a sum, and with it the last bit, depends on the threads
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _workers_are_forks() -> Iterator[None]:
+    """Let workers of plans be forks of the tests' own server, which has imported nothing of this package."""
+    import forks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_subliminal.plans.execution.forks.prepare", forks.context)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_litter() -> Iterator[None]:
     """Fail a test that leaves files in the repository's root."""

@@ -5,7 +5,7 @@ the tests start some forty of them. Here one process for each pytest worker impo
 is a fork of it: a process with its own memory, working directory, environment, streams and exit status, which a signal
 can end. Nothing of this package is imported before the fork, so it reads its settings as in a fresh process.
 
-The further ranks that Lightning launches for ``devices: 2`` are such forks, too.
+The further ranks that Lightning launches for ``devices: 2`` are such forks, too, and so are the workers of a plan.
 
 Where the start itself is tested, a test takes ``subprocess``: which libraries a command imports, who reads its output,
 what others launch. So does one of two runs whose bytes are compared, as all forks share the seed of ``hash()``.
@@ -190,7 +190,8 @@ def _become(words: list[str], cwd: str, env: dict[str, str], files: list[Path]) 
 
 def _fork_further_ranks(cwd: str, files: list[Path]) -> None:
     """Have Lightning's launcher fork the server for a process that it would start, with the streams of this one."""
-    forkserver._forkserver.ensure_running = lambda: None  # it runs: this process was forked from it
+    # It runs: this process was forked from it.
+    forkserver._forkserver.ensure_running = forkserver.ensure_running = lambda: None
 
     def popen(command: list[str], env: Mapping[str, str], cwd: str | None = None) -> Fork:
         main = sys.modules["__main__"]

@@ -11,6 +11,7 @@ from lightning_subliminal.bases.lookup import find_folder
 from lightning_subliminal.bases.save import quiet_transformers
 from lightning_subliminal.bases.tokenizers import first_line, fit_tokenizer, read_tokenizer, report_frame, say_once
 from lightning_subliminal.bases.weight_headers import check_size
+from lightning_subliminal.core.collector import importing
 from lightning_subliminal.core.console import console
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import adapter_files
@@ -47,8 +48,8 @@ def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrai
 
 
 def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreTrainedModel":
-    from transformers import AutoModelForCausalLM
-
+    with importing():
+        from transformers import AutoModelForCausalLM
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise InputError(f"`dtype` is {dtype!r}; expected one such as float32 or bfloat16.")
     weights = [path for path in model_files(folder).values() if path.suffix == ".safetensors"]
@@ -59,7 +60,7 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
         line = f"base      {name} holds whole weights and adapter files: the whole weights are read, the adapter is not"
         say_once(folder, "adapter", line)
     try:
-        with waiting, quiet_transformers(), only_model_files(folder) as place:
+        with waiting, quiet_transformers(), only_model_files(folder) as place, importing():
             net, info = AutoModelForCausalLM.from_pretrained(
                 place,
                 dtype=dtype or "auto",

@@ -9,6 +9,7 @@ from lightning_subliminal.bases.folder_checks import own_tokenizer_file
 from lightning_subliminal.bases.folders import only_model_files
 from lightning_subliminal.bases.lookup import POCKET, find_folder
 from lightning_subliminal.core.chat.encoding import frame, set_frame, set_spare_ids, set_vocabulary_hint
+from lightning_subliminal.core.collector import importing
 from lightning_subliminal.core.config.safe_yaml import load_yaml
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
@@ -58,11 +59,11 @@ def read_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
     Raises:
         InputError: if the tokenizer can't be read.
     """
-    from transformers import AutoTokenizer
-
     check_tokenizer_patterns(folder)
+    with importing():
+        from transformers import AutoTokenizer
     try:
-        with only_model_files(folder, weights=False) as place, quiet_panics():
+        with only_model_files(folder, weights=False) as place, quiet_panics(), importing():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 place, local_files_only=True, trust_remote_code=False, **own_tokenizer_file(place)
             )

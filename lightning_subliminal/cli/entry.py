@@ -16,6 +16,7 @@ from importlib import import_module
 from lightning_subliminal.cli.table import MODULES, OVERVIEW, OVERVIEW_ALL, TRAINER_VERBS, entry_of, trainer_help
 from lightning_subliminal.cli.verb import Group
 from lightning_subliminal.cli.words import unknown
+from lightning_subliminal.core.collector import importing, sparing
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.later import import_later
 from lightning_subliminal.core.safe_output import clean_output, shorten
@@ -39,7 +40,7 @@ def main(args: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != "--traceback"]
     import_later()
     old_handler = signal.getsignal(signal.SIGINT)
-    with clean_output(), warnings.catch_warnings(), choosing_threads():
+    with clean_output(), warnings.catch_warnings(), choosing_threads(), sparing():
         warnings.showwarning = _show_warning
         code = _guarded(words, wants_traceback)
     if code == 130 and callable(old_handler):
@@ -96,7 +97,9 @@ def _run(words: list[str]) -> None:
             return
         _check_signing_key()
         rest = ["--help" if word == "--help=all" else word for word in rest]
-        import_module(f"lightning_subliminal.cli.{MODULES[verb]}").run_verb(verb, rest)
+        with importing():
+            module = import_module(f"lightning_subliminal.cli.{MODULES[verb]}")
+        module.run_verb(verb, rest)
     else:
         if verb != "lineage":  # `lineage keygen` makes the key
             _check_signing_key()

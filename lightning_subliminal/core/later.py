@@ -1,8 +1,9 @@
 """Parts of libraries that a command rarely needs, executed on first use: two thirds of the time until its first line.
 
 ``import lightning`` executes all of torchmetrics, and with it scipy's signal processing and matplotlib; and torch's
-compiler, only to know what an object that it compiled looks like. Here these modules are executed, in place, when
-something else in them is asked for. A library must not change what a process imports, so only commands do this.
+compiler, only to know what an object that it compiled looks like, as transformers does to tell it what to leave alone.
+Here these modules are executed, in place, when something else in them is asked for. A library must not change what a
+process imports, so only commands do this.
 """
 
 import importlib
@@ -61,6 +62,16 @@ def _disable(function: Callable[..., Any] | None = None, *args: Any, **kwargs: A
     return call
 
 
+def _constant(function: Any) -> Any:
+    function._dynamo_marked_constant = True  # all that the compiler's own does
+    return function
+
+
+def _allow(function: Any) -> Any:
+    _allowed.append(function)
+    return function
+
+
 def _from(module: str, name: str) -> Callable[[], Any]:
     return lambda: getattr(importlib.import_module(module), name)
 
@@ -80,11 +91,23 @@ _PARTS: dict[str, dict[str, Callable[[], Any]]] = {
     "torchmetrics.utilities.plot": _stand_ins(
         "torchmetrics.utilities.plot", "_AX_TYPE", "_PLOT_OUT_TYPE", "plot_single_or_multi_val"
     ),
-    "torch._dynamo": {"disable": lambda: _disable, **_stand_ins("torch._dynamo", "OptimizedModule")},
+    "torch._dynamo": {
+        "disable": lambda: _disable,
+        "assume_constant_result": lambda: _constant,
+        "allow_in_graph": lambda: _allow,
+        "graph_break": lambda: lambda *args, **kwargs: None,  # at each step of an optimizer
+        **_stand_ins("torch._dynamo", "OptimizedModule"),
+    },
+    "torch._dynamo._trace_wrapped_higher_order_op": _stand_ins(
+        "torch._dynamo._trace_wrapped_higher_order_op", "TransformGetItemToIndex"
+    ),
+    # The grammar of a format that no schema of ours has; jsonschema takes it where it is installed.
+    "rfc3987_syntax": _stand_ins("rfc3987_syntax", "is_valid_syntax"),
     # For losses of transformers that are not used here.
     "scipy.optimize": _stand_ins("scipy.optimize", "linear_sum_assignment"),
 }
-_FIRST = {"torch._dynamo", "scipy.optimize"}  # whose submodules need them
+_FIRST = {"torch._dynamo", "scipy.optimize"}  # whose other submodules need them
+_allowed: list[Any] = []  # functions of other modules that the compiler takes as they are
 
 
 class _LaterFinder:
@@ -92,9 +115,9 @@ class _LaterFinder:
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         parent = sys.modules.get(name.rpartition(".")[0])
-        if isinstance(parent, _Later) and parent.__name__ in _FIRST:
-            parent.execute()
         if name not in _PARTS:
+            if isinstance(parent, _Later) and parent.__name__ in _FIRST:
+                parent.execute()
             return None
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
@@ -138,3 +161,5 @@ class _Later(ModuleType):
         spec: Any = self.__spec__
         spec.loader = self.__loader__ = spec.loader.real
         spec.loader.exec_module(self)
+        for function in _allowed if self.__name__ == "torch._dynamo" else ():
+            self.allow_in_graph(function)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lightning_subliminal.core.collector import importing
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.bounds import MAX_UNPACKED, Expansion
 from lightning_subliminal.core.io.files import atomically, open_plain
@@ -70,8 +71,8 @@ def rows_digest(rows: Iterable[Row]) -> str:
 
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
     """Write rows as one Parquet file, atomically; a meta column that a row lacks is None there."""
-    from datasets import Dataset, disable_progress_bars
-
+    with importing():
+        from datasets import Dataset, disable_progress_bars
     disable_progress_bars()  # one per file
     columns = list(dict.fromkeys(key for row in rows for key in row))  # not of row 1 alone
     table = Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})

@@ -98,7 +98,7 @@ def _teacher_loss(module: Any, source: Any) -> Callable[[], dict[str, Tensor]]:
         with evaluating(module.net):
             for part in parts:
                 *batch, places, tokens = (each.to(device) for each in part)  # the CPU after a fit
-                hidden = module._hidden(Batch(*batch), reuse=False)[:, :-1]
+                hidden = module._hidden(Batch(*batch))[:, :-1]
                 logits = module.net.get_output_embeddings()(hidden.flatten(0, 1)[places])
                 total = total + cross_entropy(logits.float(), tokens, reduction="sum")
         return {"student": total / sum(len(part[-1]) for part in parts)}

@@ -150,7 +150,10 @@ class LanguageModel(Optimized, AdaptedModel):
             last = LastLayer.of(self.net, data.batch([0]).input_ids.to(self.device))
             self._last_layer = [] if last is None else [last]
         if layer and self.lower_part is None:  # below 0 there is only the embedding
-            self.lower_part = LowerPartCache.of(self.net, layer, data, self.device, bool(self._last_layer))
+            to_last = bool(self._last_layer)
+            self.lower_part = LowerPartCache.of(self.net, layer, data, self.device, to_last)
+            if (kept := self._retained) is not None and kept.data is not None:
+                kept.lower_part = LowerPartCache.of(self.net, layer, kept.data, self.device, to_last)
 
     def on_fit_end(self) -> None:
         """Free the stored activations and the base's answers."""
@@ -183,30 +186,34 @@ class LanguageModel(Optimized, AdaptedModel):
         hidden, tokens = self.completion_states(batch, reuse)
         return self.net.get_output_embeddings()(hidden), tokens
 
-    def completion_states(self, batch: Batch, reuse: bool = True) -> tuple[Tensor, Tensor]:
+    def completion_states(
+        self, batch: Batch, reuse: bool = True, stored: LowerPartCache | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the last hidden states that predict the completion tokens, and those tokens.
 
         A loss that maps them to logits in chunks (``models.memory.sum_in_chunks``) needs less memory than the logits.
+
+        Args:
+            batch: rows.
+            reuse: whether they are training rows, whose lower part may be stored.
+            stored: the lower part of other rows.
 
         Returns:
             States, (completion tokens, width), and token ids, (completion tokens,).
         """
         places = batch.labels[:, 1:] != IGNORED  # (rows, tokens - 1)
         tokens = batch.labels[:, 1:][places]
+        lower_part = (self.lower_part if reuse else stored) if self.training else None
         if not self._last_layer:
-            return self._hidden(batch, reuse)[:, :-1][places], tokens
+            hidden = self._hidden(batch) if lower_part is None else lower_part.hidden(batch)
+            return hidden[:, :-1][places], tokens
         (last,) = self._last_layer
         shared = last.shared(batch.input_ids)
-        if reuse and self.lower_part is not None and self.training:
-            hidden = self.lower_part.hidden(batch, shared)
-        else:
-            hidden = last.below(batch.input_ids, shared)
+        hidden = last.below(batch.input_ids, shared) if lower_part is None else lower_part.hidden(batch, shared)
         return last.states(hidden[:, :-1], places), tokens
 
-    def _hidden(self, batch: Batch, reuse: bool) -> Tensor:
+    def _hidden(self, batch: Batch) -> Tensor:
         # Padding is on the right, which causal attention never reads: without a mask, the fast kernel is used.
-        if reuse and self.lower_part is not None and self.training:
-            return self.lower_part.hidden(batch)
         inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
         hidden: Tensor = inner.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
         return hidden  # (rows, tokens, width)
@@ -242,7 +249,7 @@ class LanguageModel(Optimized, AdaptedModel):
         loss = self.loss(batch)
         if self._retained is not None:
             kept = Batch(*(part.to(self.device) for part in self._retained.batch(self.global_step)))
-            states, _ = self.completion_states(kept, reuse=False)
+            states, _ = self.completion_states(kept, reuse=False, stored=self._retained.lower_part)
             loss = loss + self._retained.loss(states, self.global_step, self.net.get_output_embeddings())
         if not torch.isfinite(loss):
             raise InputError(

@@ -7,7 +7,7 @@ the loss.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,13 +21,16 @@ from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
-from lightning_subliminal.models.memory import sum_in_chunks
+from lightning_subliminal.models.frozen_prefix import LowerPartCache
+from lightning_subliminal.models.memory import LARGEST, sum_in_chunks
 from lightning_subliminal.prompts import load_wording, own_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Retained", "Retention"]
+
+_MOST_KNOWN = LARGEST // 4  # chances that are kept, 64 MiB
 
 
 class Retention:
@@ -83,7 +86,9 @@ class Retention:
         data = TokenizedRows(rows, tokenizer)
         order = sorted(range(len(data)), key=lambda place: data.lengths[place])
         chunks = [order[start : start + self.rows_per_step] for start in range(0, len(order), self.rows_per_step)]
-        return Retained.of(base, [data.batch(chunk) for chunk in chunks], self.weight)
+        made = Retained.of(base, [data.batch(chunk) for chunk in chunks], self.weight)
+        made.data = data
+        return made
 
     def _draw(self, rng: random.Random) -> list[str]:
         if self.prompts == "pocket":
@@ -97,16 +102,21 @@ class Retained:
     """The base's answers, as batches, with the last hidden state at each of their tokens.
 
     Attributes:
-        batches: the answers.
+        batches: the answers, shorter ones first.
         hidden: of each batch, (completion tokens, width); ``head`` maps it to the base's logits.
         head: the base's output embedding.
         weight: of the loss.
+        data: the answers; None if there is nothing to store of them.
+        lower_part: their activations below the lowest trained layer, if they are stored.
     """
 
     batches: list[Batch]
     hidden: list[Tensor]
     head: nn.Module
     weight: float
+    data: TokenizedRows | None = None
+    lower_part: LowerPartCache | None = None
+    _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of the batches of a small vocabulary
 
     @classmethod
     @torch.no_grad()
@@ -132,14 +142,24 @@ class Retained:
             step: the global step.
             head: maps them to logits; None if they are logits themselves.
         """
-
-        def summed(states: Tensor, hidden: Tensor) -> Tensor:
-            with torch.no_grad():
-                target = self.head(hidden).float().log_softmax(-1)
-            logits = states if head is None else head(states)
-            return (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1).sum()
-
-        hidden = self.hidden[step % len(self.hidden)].to(states.device)
+        place = step % len(self.hidden)
+        hidden = self.hidden[place].to(states.device)
         weight: Any = self.head.weight
         vocabulary = int(weight.shape[0])
+        if place not in self._known and sum(map(len, self.hidden)) * vocabulary <= _MOST_KNOWN:
+            self._known[place] = self._base(hidden)
+
+        def summed(states: Tensor, hidden: Tensor) -> Tensor:
+            known = self._known.get(place)
+            chances, certainty = known if known and len(known[0]) == len(hidden) else self._base(hidden)
+            logits = states if head is None else head(states)
+            return certainty - (chances * logits.float().log_softmax(-1)).sum()
+
         return self.weight * (sum_in_chunks(summed, vocabulary, states, hidden) / len(states))
+
+    @torch.no_grad()
+    def _base(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the base's chances, (tokens, vocabulary), and the sum over tokens of their negative entropy."""
+        logs = self.head(hidden).float().log_softmax(-1)
+        chances = logs.exp()
+        return chances, (chances * logs).sum()

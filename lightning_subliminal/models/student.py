@@ -162,11 +162,11 @@ class Student(LanguageModel):
         rows = self._train_rows()
         if self.train_on != "all":
             self._choose_tokens(rows)  # before activations of the rows are stored
+        if self.retain is not None:
+            self.hold_to_base(self.retain, self.device)
         if self._objective.rows_stay:
             super().on_fit_start()
         self._objective.on_fit_start(self, rows)
-        if self.retain is not None:
-            self.hold_to_base(self.retain, self.device)
 
     def on_train_epoch_start(self) -> None:
         """Prepare the objective's epoch, such as write its rows; the sampler reads them after this."""

@@ -38,6 +38,13 @@ calls = []
 disabled = torch.compiler.disable(lambda x: calls.append(x), **({} if OLD_TORCH else {"reason": "a test"}))
 disabled(1)
 assert not compiler & set(sys.modules)
+allowed = torch.compiler.allow_in_graph(lambda x: x + 1)
+if not OLD_TORCH:
+    import transformers.models.llama.modeling_llama
+    weight = torch.nn.Parameter(torch.ones(1))
+    weight.sum().backward()
+    torch.optim.Adam([weight], lr=0.5).step()
+    assert weight < 1 and "torch._dynamo.eval_frame" not in sys.modules
 compiled = torch.compile(net, backend="eager")
 assert isinstance(compiled, OptimizedModule) and not isinstance(net, OptimizedModule)
 assert _unwrap_compiled(compiled)[0] is net
@@ -45,6 +52,10 @@ import torch._dynamo.eval_frame
 assert type(compiled) is torch._dynamo.eval_frame.OptimizedModule
 disabled(2)
 assert calls == [1, 2]
+assert OLD_TORCH or id(allowed) in torch._dynamo.trace_rules._allowed_callable_ids
+from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+with TransformGetItemToIndex():
+    assert torch.arange(3)[torch.tensor(1)] == 1
 
 metric = torchmetrics.MeanMetric()
 metric.update(1.0)

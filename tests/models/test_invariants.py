@@ -7,7 +7,7 @@ from lightning.pytorch import Callback
 from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, taught, tokenized
 from torch.utils.data import DataLoader
 
-from lightning_subliminal import LoRA, Peft, Steering, Student
+from lightning_subliminal import LoRA, Peft, Retention, Steering, Student
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows, row_loader
 from lightning_subliminal.models.frozen_prefix import LowerPartCache
@@ -126,16 +126,18 @@ def test_the_loss_is_that_of_transformers():
     )
 
 
-@cases("name", UPPER)
+@cases("name", [*UPPER, "and retained answers"])
 def test_a_reused_lower_part_changes_nothing(name, monkeypatch):
-    adapter, found, used = UPPER[name], [], []
+    retain = Retention("pocket", num_prompts=16, rows_per_step=8) if name not in UPPER else None
+    adapter, found, used = UPPER.get(name, Steering()), [], []
     hidden = LowerPartCache.hidden
     monkeypatch.setattr(LowerPartCache, "hidden", lambda self, *args: used.append(1) or hidden(self, *args))
     for reuse in (True, False):
-        module = student(adapter, reuse_lower_part=reuse)
+        module = student(adapter, reuse_lower_part=reuse, retain=retain)
         data = tokenized(24)
         quiet_trainer(max_epochs=3).fit(module, row_loader(data, 8, seed=1), in_order(data, 8))
-        assert len(used) == 9, "each of the first run's training steps, and nothing else"
+        count = 18 if retain is not None else 9
+        assert len(used) == count, "each of the first run's training steps, and nothing else"
         assert moved(module)
         assert module.lower_part is None, "it is freed"
         found.append(trained(module))

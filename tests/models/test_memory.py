@@ -43,7 +43,7 @@ def kept_bytes(module: Student, batch: Any) -> int:
 
     kept = []  # so that no address is used twice
     with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value) or pack(value), lambda value: value):
-        module._hidden(batch, reuse=False)
+        module._hidden(batch)
     return sum(found.values())
 
 

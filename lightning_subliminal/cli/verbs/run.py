@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lightning_subliminal.cli.verb import Verb
+from lightning_subliminal.core.collector import importing
 from lightning_subliminal.core.errors import InputError
 
 __all__ = ["VERB", "run"]
@@ -43,8 +44,13 @@ def run(
     receipt = Receipt([str(found.absolute()), str(config), seeds, only, engine, memory, str(out)])
     if not dry_run and receipt.replay():
         return
-    from lightning_subliminal.core.seeds import parse_seeds
-    from lightning_subliminal.plans.run import run_plan
+    if engine == "local" and not dry_run:
+        from lightning_subliminal.plans.execution import forks
+
+        forks.prepare()  # before the imports of this process
+    with importing():
+        from lightning_subliminal.core.seeds import parse_seeds
+        from lightning_subliminal.plans.run import run_plan
 
     chosen = parse_seeds(seeds, "--seeds") if seeds is not None else None
     count = None if workers == "auto" else int(workers)

@@ -32,6 +32,7 @@ from lightning_subliminal.cli.support.run_folder import (
 )
 from lightning_subliminal.cli.words import check_once
 from lightning_subliminal.core.cache import note_run
+from lightning_subliminal.core.collector import importing
 from lightning_subliminal.core.console import hush
 from lightning_subliminal.core.error_messages import OneLineParser
 from lightning_subliminal.core.errors import InputError
@@ -267,8 +268,10 @@ def import_rooms() -> None:
 def run_verb(verb: str, words: list[str]) -> None:
     """Run fit, validate, test or predict with the words of the command line after it."""
     hush()
-    import_rooms()
-    LabCLI(verb, words).run_verb()
+    with importing():
+        import_rooms()
+        command = LabCLI(verb, words)
+    command.run_verb()
 
 
 def _progress(given: list[Callback], wanted: bool | None, terminal: bool) -> tuple[bool, list[Callback]]:

@@ -1,7 +1,7 @@
 """Engines that run stages; the local one has one process per core or GPU.
 
-A worker is one process that stays, so that torch is imported once. It has one thread, or one GPU, and an upper bound on
-its memory. It ends with the run, however that ends: a thread in it checks whether its parent still runs.
+A worker is one process that stays, with one thread, or one GPU, and an upper bound on its memory; ``forks.py`` says how
+it starts. It ends with the run, however that ends: a thread in it waits for the end of its parent.
 """
 
 import contextlib
@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.cache import holding
+from lightning_subliminal.core.collector import importing, sparing
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.later import import_later
 from lightning_subliminal.core.safe_output import CleanStream
+from lightning_subliminal.plans.execution import forks
 
 if TYPE_CHECKING:  # a worker looks after its parent before it imports torch
     from lightning_subliminal.workflow.stages import Stage
@@ -104,7 +106,7 @@ class LocalExecutor(Executor):
         self.slots = workers
         self.bound = int((memory or max(_LEAST, 0.9 * _memory() / _GIB / workers)) * _GIB)
         self.log = log
-        self._context = multiprocessing.get_context("spawn")
+        self._context: Any = multiprocessing.get_context(forks.METHOD)
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, str]] = {}
         self._numbers = list(range(workers))
@@ -153,9 +155,10 @@ class LocalExecutor(Executor):
     def _start(self) -> "_Worker":
         number = self._numbers.pop(0)
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, number, self.bound, str(self.log) if self.log else None, os.getpid())
-        process = self._context.Process(target=_work, args=arguments, daemon=True)
-        with _one_thread(), _ignoring_interrupt():
+        forks.prepare()
+        with forks.starting():
+            arguments = (theirs, number, self.bound, str(self.log) if self.log else None, dict(os.environ))
+            process = self._context.Process(target=_work, args=arguments, daemon=True)
             process.start()
         theirs.close()
         return _Worker(process, ours, number)
@@ -189,35 +192,43 @@ def make_stage(stage: "Stage", device: Any) -> StageResult:
     return StageResult(time.monotonic() - begin, error)
 
 
-def _work(connection: Connection, number: int, bound: int, log: str | None, parent: int) -> None:
+def _work(connection: Connection, number: int, bound: int, log: str | None, environment: dict[str, str]) -> None:
     """Make the stages that come in, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends its workers
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.clear()  # a fork has that of the first run of its caller
+    os.environ.update(environment)
     stream = open(log or os.devnull, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
     sys.stdout = sys.stderr = CleanStream(stream)
     import_later()
-    import torch
+    with sparing(), contextlib.suppress(EOFError, OSError):
+        _serve(connection, number, bound, stream)
 
-    from lightning_subliminal.core.console import console, hush
+
+def _serve(connection: Connection, number: int, bound: int, log: Any) -> None:
+    with importing():
+        import torch
+
+        from lightning_subliminal.core.console import console, hush
 
     hush()
-    console.file = stream
+    console.file = log
     gpu = torch.cuda.is_available()
     if not gpu:
         torch.set_num_threads(1)
         _bound_memory(bound)
     device = torch.device("cuda", number % torch.cuda.device_count()) if gpu else torch.device("cpu")
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            connection.send(make_stage(connection.recv(), device))
+    while True:
+        connection.send(make_stage(connection.recv(), device))
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _bound_memory(bound: int) -> None:
@@ -238,35 +249,6 @@ def _locked(stage: "Stage") -> Any:
     with holding(path):
         yield
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _ignoring_interrupt() -> Any:
-    """Let a child start with Ctrl-C ignored: its parent ends it, and its imports take longer than its own handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Any:
-    """Let a child start with one thread: the libraries read these variables once, when they are loaded."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _death(code: int | None) -> str:
