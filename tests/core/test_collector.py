@@ -1,6 +1,7 @@
 """What is imported is left out of collections, on the command line alone."""
 
 import gc
+import subprocess
 import sys
 from types import ModuleType
 
@@ -48,3 +49,15 @@ def test_a_failed_import_leaves_it_on():
     with pytest.raises(ImportError), sparing(), importing():
         import no_such_module  # noqa: F401
     assert gc.isenabled()
+
+
+def test_nothing_is_collected_at_the_exit():
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))  # runs last\n"
+        "from lightning_subliminal.core.collector import sparing\n"
+        "with sparing(): pass\n"
+        "print(gc.get_freeze_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "True"]

@@ -11,6 +11,7 @@ import pytest
 from toy_stages import Toy, made
 
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.plans.execution import forks
 from lightning_subliminal.plans.execution.executors import LocalExecutor, auto_workers
 from lightning_subliminal.plans.execution.scheduler import StageGraph, run_stages
 
@@ -43,7 +44,8 @@ def test_a_worker_that_died_idle_is_replaced(tmp_path):
 
 
 def test_workers_have_the_environment_and_the_folder_of_their_caller(tmp_path, monkeypatch):
-    for word in ("one", "two"):  # the process that they are forks of began with neither
+    for word, method in (("one", "forkserver"), ("two", "forkserver"), ("three", "spawn")):
+        monkeypatch.setattr(forks, "METHOD", method)  # the process that forks come from began with none of these
         monkeypatch.setenv("TOY_SAYS", word)
         (tmp_path / word).mkdir()
         monkeypatch.chdir(tmp_path / word)

@@ -1,8 +1,8 @@
 """How workers start: on Linux as forks of a process that imports torch and Lightning once, and computes nothing.
 
 That process begins while the command still reads its plan. It has one thread, beside that of pyarrow's allocator, which
-is made for forks, so that a fork finds all locks free. On Windows there is no fork, and Apple's libraries forbid it:
-each worker imports by itself there.
+is made for forks, so that a fork finds all locks free. On Windows there is no fork, Apple's libraries forbid it, and a
+GPU's driver that an import had started would not survive it: each worker imports by itself there.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 __all__ = ["METHOD", "prepare", "starting"]
 
-METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+_GPUS = ("/dev/nvidiactl", "/dev/kfd")
+METHOD = "forkserver" if sys.platform == "linux" and not any(map(os.path.exists, _GPUS)) else "spawn"
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
