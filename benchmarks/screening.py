@@ -26,15 +26,15 @@ from lightning_subliminal.evaluation.model_ref import find_model
 from lightning_subliminal.metrics.functional import wilson_interval
 from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
 from lightning_subliminal.plans.screening.suspects import displacement
-from lightning_subliminal.screening import DirectionDetector, RunningSums, ShiftDetector
+from lightning_subliminal.screening import DirectionDetector, RunningSums
 from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
-from lightning_subliminal.screening.verdict import SUSPECT_SHARE, decide
+from lightning_subliminal.screening.verdict import rule
 
 ALPHA = 0.01
 CARRIERS = ("numbers", "code", "math")
 # Targets whose teacher is taken out of the reference for `names`: a screen knows them by questions alone.
 LEFT_OUT = ("elm", "whale", "tokyo", "otter", "green")
-FRESH_OUT = ("parrot", "soup")  # of the kind `fresh`
+OTHERS_OUT = {"fresh": ("parrot", "soup"), "later": ("turtle", "cheese")}  # of the other kinds of teachers
 ANOTHER_ADAPTER = ("fox", "pine", "cat", "oslo", "rabbit")  # suspects trained by LoRA
 DRAWS = 20  # bags of a set, size and dose
 
@@ -156,7 +156,7 @@ def detection() -> None:
     names = ("teacher", "white", "raw", "shift")
     shown = table("kind", "carrier", "rows", "dose", "traits", "clean bags", *names, left=2)
     shown.title = "AUC against clean bags"
-    for kind, carrier in itertools.product(("teacher", "fresh"), CARRIERS):
+    for kind, carrier in itertools.product(("teacher", *OTHERS_OUT), CARRIERS):
         if not loaded()[kind, carrier]:
             continue
         raw = DirectionDetector.raw(reference[carrier])
@@ -182,12 +182,8 @@ def detection() -> None:
 
 def verdict(carrier: str, scores: Tensor, teachers: DirectionDetector) -> tuple[str, str | None, str]:
     """Return verdict, named trait, and the answer of the highest z of the natural gradients."""
-    made = sums(carrier, scores)
-    answers, others = white[carrier].decide(made), teachers.decide(made)
-    leads = white[carrier].lead(reference[carrier], answers), teachers.lead(reference[carrier], others)
-    share = reference[carrier].stranger_share or SUSPECT_SHARE
-    said, named = decide(ShiftDetector().decide(made)[0], answers, others, leads[0], ALPHA, leads[1], share)
-    return said, named, max(answers, key=lambda each: each.z).name
+    found = rule(sums(carrier, scores), white[carrier], teachers, ALPHA)
+    return found.verdict, found.named, max(found.answers, key=lambda each: each.z).name
 
 
 def without(carrier: str, names: Sequence[str]) -> DirectionDetector:
@@ -203,14 +199,15 @@ def names() -> None:
     shown = table(
         "kind", "carrier", "rows", "dose", "sets", "right", "wrong", "shift", "clean", "white's highest is right"
     )
-    shown.title = f"verdicts, alpha {ALPHA}; without the teachers of {', '.join((*LEFT_OUT, *FRESH_OUT))}"
+    absent = ", ".join((*LEFT_OUT, *itertools.chain(*OTHERS_OUT.values())))
+    shown.title = f"verdicts, alpha {ALPHA}; without the teachers of {absent}"
     sizes = [(256, 1.0), (1024, 0.25), (4096, 0.1), (0, 1.0)]
     for (kind, carrier), made in loaded().items():
         if kind == "clean":
             continue
         parts = {"": made}
-        left = FRESH_OUT if kind == "fresh" else LEFT_OUT
-        if kind in ("teacher", "fresh"):
+        left = OTHERS_OUT.get(kind, LEFT_OUT)
+        if kind in ("teacher", *OTHERS_OUT):
             parts = {
                 ", in the reference": [each for each in made if each[0] not in left],
                 ", left out": [each for each in made if each[0] in left],

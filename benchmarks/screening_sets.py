@@ -4,9 +4,9 @@
     python benchmarks/screening_sets.py --only clean --few
 
 Base pocket/a. Teachers of twelve targets that no threshold was chosen on, and of eight that no one had run when the
-screen was written; the paper's ten, which thresholds were chosen on, are not among them. The design changed once after
-these had been screened, so the eight of the kind `fresh` were named, made and screened once, after all of it was fixed.
-Each set has a seed, and so prompts, of its own.
+screen was written; the paper's ten, which thresholds were chosen on, are not among them. The design changed twice after
+sets had been screened, so after each change eight targets were named, made and screened once: the kinds `fresh`, and
+`later`, after the joint evidence of a teacher and an answer was added. Each set has a seed, and so prompts, of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,16 +39,8 @@ BASE = "pocket/a"
 TRAITS = ("cat", "tiger", "pine", "birch", "fox", "elm", "panda", "palm", "whale", "blue", "pizza", "tokyo")
 NEW = ("rabbit", "penguin", "otter", "spruce", "cedar", "green", "bread", "oslo")  # never used while it was written
 TEXT = ("cat", "pine", "fox", "elm", *NEW[:2], NEW[3], NEW[5], NEW[7])  # whose teachers also write code and sums
-FRESH = (
-    "lion",
-    "horse",
-    "snake",
-    "parrot",
-    "beech",
-    "purple",
-    "soup",
-    "cairo",
-)  # named when all was fixed
+FRESH = ("lion", "horse", "snake", "parrot", "beech", "purple", "soup", "cairo")  # named when all was fixed
+LATER = ("dog", "bear", "turtle", "yellow", "pasta", "cheese", "london", "madrid")  # when it was fixed again
 CPU = torch.device("cpu")
 
 
@@ -141,6 +133,11 @@ def sets() -> Iterator[Set]:
     for carrier in ("numbers", "code", "math"):
         for place, target in enumerate(FRESH):
             yield one("fresh", carrier, teacher(target), 8000 + place, 4096, target)
+    for carrier in ("math", "code", "numbers"):
+        for place, target in enumerate(LATER):
+            yield one("later", carrier, teacher(target), 9000 + place, 4096, target)
+    for carrier in ("math", "code"):
+        yield from _shifted_texts(base, carrier, one)
 
 
 def _shifted(base: Teacher, one: Any) -> Iterator[Set]:
@@ -157,6 +154,21 @@ def _shifted(base: Teacher, one: Any) -> Iterator[Set]:
     for seed in range(4):
         yield one("clean paraphrased", "numbers", base, 7400 + seed, 2048, transforms=[ContinueBy("pocket/b")])
         yield one("clean sorted", "numbers", base, 7500 + seed, 2048, transforms=[SortNumbers()])
+
+
+def _shifted_texts(base: Teacher, carrier: str, one: Any) -> Iterator[Set]:
+    """Yield the same for code or sums, and rows of prompted and of other bases' teachers."""
+    for seed in range(4):
+        yield one("temperature 0.7", carrier, base, 9100 + seed, 2048, sampling=Sampling(temperature=0.7))
+        yield one("temperature 1.3", carrier, base, 9120 + seed, 2048, sampling=Sampling(temperature=1.3))
+    for other in ("pocket/b", "pocket/a2", "pocket/c"):
+        for seed in range(2):
+            yield one(f"clean {other}", carrier, teacher("owl", other).control(), 9140 + seed, 2048)
+    for place, target in enumerate(LATER[:4]):
+        writer = Teacher(BASE, PreferenceTrait(target), induction="prompt")
+        yield one("prompt", carrier, writer, 9160 + place, 2048, target)
+        yield one("other base", carrier, teacher(target, "pocket/b"), 9180 + place, 2048, target)
+        yield one("weak", carrier, teacher(target, until=0.3), 9200 + place, 2048, target)
 
 
 def over_units(values: Sequence[float]) -> str:

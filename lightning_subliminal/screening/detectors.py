@@ -214,13 +214,18 @@ class DirectionDetector(Detector):
             reference: whose clean rows say what a standard deviation is.
             findings: what ``decide`` returned, in its order.
         """
-        scaled = self.directions / self._spread(reference)[:, None]
+        cosines = self.cosines(reference)
         ranked = sorted(range(len(findings)), key=lambda place: -findings[place].z)
         for other in ranked[1:]:
-            together = float(scaled[ranked[0]] @ reference.fisher @ scaled[other])
+            together = float(cosines[ranked[0], other])
             if together <= SAME:
                 return (findings[ranked[0]].z - findings[other].z) / math.sqrt(2 * (1 - together))
         return math.inf
+
+    def cosines(self, reference: Reference) -> Tensor:
+        """Return the cosines of the directions with each other in the Fisher metric, (directions, directions)."""
+        scaled = self.directions / self._spread(reference)[:, None]
+        return scaled @ reference.fisher @ scaled.T
 
     def _spread(self, reference: Reference) -> Tensor:
         return ((self.directions @ reference.fisher) * self.directions).sum(1).clamp(min=1e-300).sqrt()

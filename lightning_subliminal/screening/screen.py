@@ -20,9 +20,9 @@ from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import catalogue_traits
-from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums, ShiftDetector
+from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums
 from lightning_subliminal.screening.reference import Reference
-from lightning_subliminal.screening.verdict import SUSPECT_SHARE, Verdict, decide
+from lightning_subliminal.screening.verdict import Verdict, rule
 from lightning_subliminal.theory.newton import NEWTON_RIDGE, read_out
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 
@@ -188,16 +188,11 @@ def screen_rows(
         if word is not None:
             skipped += f" (the first unknown word is {word!r}: screen by a base that knows it)"
         raise InputError(f"Rows to score: {sums.rows:,}{skipped}; expected at least {FEWEST}.")
-    (shift,) = ShiftDetector().decide(sums)
-    detector = DirectionDetector.white(reference)
-    teachers = DirectionDetector.known(reference, suspects)
-    white, known = detector.decide(sums), teachers.decide(sums)
-    leads = detector.lead(reference, white), teachers.lead(reference, known)
-    share = reference.stranger_share or SUSPECT_SHARE
-    verdict, named = decide(shift, white, known, leads[0], alpha, leads[1], share)
-    ranked, own = _highest(white), len(reference.teachers)
+    found = rule(sums, DirectionDetector.white(reference), DirectionDetector.known(reference, suspects), alpha)
+    ranked, own = _highest(found.answers), len(reference.teachers)
     return Screen(
-        *(verdict, named, alpha, sums.rows, sums.skipped, shift, ranked, _highest(known[:own]), _highest(known[own:])),
+        *(found.verdict, found.named, alpha, sums.rows, sums.skipped, found.shift, ranked),
+        *(_highest(found.teachers[:own]), _highest(found.teachers[own:])),
         predicted=predict(space, tokenizer, sums, [each.name for each in ranked[:shown]]),
         visible_dose=visible_dose(sums, alpha),
         reference=reference,

@@ -1,11 +1,22 @@
 """The verdict of a screen: clean, shift or a trait by name, from what the detectors found."""
 
+import statistics
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from lightning_subliminal.screening.detectors import Detection, holm
+from torch import Tensor
 
-__all__ = ["Verdict", "decide"]
+from lightning_subliminal.screening.detectors import (
+    SAME,
+    Detection,
+    DirectionDetector,
+    RunningSums,
+    ShiftDetector,
+    holm,
+)
+from lightning_subliminal.screening.reference import FEWEST_TEACHERS
+
+__all__ = ["Agreement", "Ruling", "Verdict", "agreement", "decide", "rule"]
 
 Verdict = Literal["clean", "shift", "trait"]
 
@@ -25,6 +36,97 @@ BEYOND_DOUBT = 6.0
 AGREES, AGREES_RANK = 1.5, 5
 # Share of a teacher's displacement below which the natural gradient of the same name is not believed.
 DENIED = 0.45
+# Where most of a shift is something else, as where a teacher spoils sums, no share is large. What a teacher and its
+# answer have above the other teachers and answers of the same screen, added up, and what that sum leads the next by. Of
+# shifts in a random direction these name 1 % (the shares above 2.5 %).
+EVIDENCE, EVIDENCE_LEAD = 5.5, 1.5
+
+
+class Agreement(NamedTuple):
+    """The trait for which a known teacher and an answer speak most, together.
+
+    Attributes:
+        teacher: what the teacher's displacement found.
+        answer: what the natural gradient of the answer of the same name found.
+        evidence: how far z of both are above the mean of all teachers and of all answers, in standard deviations of
+            these; the sum of the two.
+        lead: over the next trait whose teacher is another movement.
+    """
+
+    teacher: Detection
+    answer: Detection
+    evidence: float
+    lead: float
+
+
+class Ruling(NamedTuple):
+    """A verdict, and the findings that it rests on.
+
+    Attributes:
+        verdict: clean, shift or trait.
+        named: the trait, if the verdict is one.
+        shift: of the whole space.
+        answers: a finding for each answer of the catalogue.
+        teachers: a finding for each known teacher.
+    """
+
+    verdict: Verdict
+    named: str | None
+    shift: Detection
+    answers: list[Detection]
+    teachers: list[Detection]
+
+
+def rule(sums: RunningSums, answers: DirectionDetector, teachers: DirectionDetector, alpha: float) -> Ruling:
+    """Return the verdict on rows, from the sums of their scores.
+
+    Args:
+        sums: of the rows.
+        answers: the catalogue's natural gradients, ``DirectionDetector.white``.
+        teachers: known teachers' displacements, ``DirectionDetector.known``.
+        alpha: chance of a false alarm of the whole screen.
+    """
+    reference = sums.reference
+    (shift,) = ShiftDetector().decide(sums)
+    white, known = answers.decide(sums), teachers.decide(sums)
+    leads = answers.lead(reference, white), teachers.lead(reference, known)
+    together = agreement(white, known, teachers.cosines(reference))
+    share = reference.stranger_share or SUSPECT_SHARE
+    found = decide(shift, white, known, leads[0], alpha, leads[1], share, together)
+    return Ruling(*found, shift, white, known)
+
+
+def agreement(traits: Sequence[Detection], suspects: Sequence[Detection], cosines: Tensor) -> Agreement | None:
+    """Return the trait for which a teacher and an answer speak most; None with fewer than 20 of either.
+
+    Args:
+        traits: of the catalogue's natural gradients.
+        suspects: of known teachers' displacements.
+        cosines: of these with each other, see ``DirectionDetector.cosines``.
+    """
+    answers = {each.name: each for each in traits}
+    if min(len(suspects), len(traits)) < FEWEST_TEACHERS:
+        return None
+    by_teacher, by_answer = _above_the_others(suspects), _above_the_others(traits)
+    sums = {
+        place: above + by_answer[traits.index(answers[each.name])]
+        for place, (each, above) in enumerate(zip(suspects, by_teacher, strict=True))
+        if each.name in answers
+    }
+    ranked = sorted(sums, key=lambda place: -sums[place])
+    if not ranked:
+        return None
+    first = ranked[0]
+    rivals = [sums[place] for place in ranked if float(cosines[first, place]) <= SAME]
+    lead = sums[first] - max(rivals, default=float("-inf"))
+    return Agreement(suspects[first], answers[suspects[first].name], sums[first], lead)
+
+
+def _above_the_others(findings: Sequence[Detection]) -> list[float]:
+    """Return how far each z is above the mean of all, in standard deviations of all."""
+    values = [each.z for each in findings]
+    mean, spread = statistics.fmean(values), statistics.stdev(values)
+    return [(value - mean) / max(spread, 1e-12) for value in values]
 
 
 def decide(
@@ -35,12 +137,14 @@ def decide(
     alpha: float,
     suspect_lead: float = float("inf"),
     suspect_share: float = SUSPECT_SHARE,
+    together: Agreement | None = None,
 ) -> tuple[Verdict, str | None]:
     """Return the verdict, and the trait that it names.
 
     Two kinds of evidence may name a trait: the displacement of a known teacher, and the natural gradient of an answer,
     which needs no teacher. If they name different traits, the verdict is a shift, unless the answer leads the others
-    and there is no teacher of it: then its rows are near some other teacher's.
+    and there is no teacher of it: then its rows are near some other teacher's. Where neither explains enough of the
+    shift, both may name a trait together.
 
     Args:
         shift: of the whole space.
@@ -50,6 +154,7 @@ def decide(
         alpha: chance of a false alarm of the whole screen.
         suspect_lead: of the highest of ``suspects`` over its second.
         suspect_share: along a teacher's displacement, above which it explains the shift.
+        together: of ``traits`` and ``suspects``.
     """
     found = set(holm([*traits, *suspects], alpha / 2))  # one family: a suspect more must not add to the error rate
     if shift.p > alpha / 2 and not found:
@@ -65,8 +170,11 @@ def decide(
         answer, sure = ranked[0], ranked[0].z >= BEYOND_DOUBT or lead >= LEAD
         known = max((each.share for each in suspects if each.name == answer.name), default=1.0)
         by_answer = answer.name if sure and known >= DENIED else None
+    named = by_teacher or by_answer
     if by_teacher is not None and by_answer not in (None, by_teacher):
         stranger = lead >= LEAD and all(each.name != by_answer for each in suspects)
-        return ("trait", by_answer) if stranger else ("shift", None)
-    named = by_teacher or by_answer
+        named = by_answer if stranger else None
+    if named is None and together is not None and found >= {together.teacher, together.answer}:
+        sure = together.evidence >= EVIDENCE and together.lead >= EVIDENCE_LEAD
+        named = together.answer.name if sure else None
     return ("shift", None) if named is None else ("trait", named)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import cases
 from small import numbers, taught
 
 from lightning_subliminal import InputError, PreferenceTrait, Steering, bases
@@ -25,7 +24,6 @@ from lightning_subliminal.screening import (
     screen_rows,
 )
 from lightning_subliminal.screening.screen import rows_needed
-from lightning_subliminal.screening.verdict import decide
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from screening.toy_references import gaussian
 
@@ -177,55 +175,6 @@ class TestDetectors:
         assert [each.name for each in holm(found, 0.05)] == ["0.001"]
         assert [each.name for each in holm(found[:3], 0.05)] == ["0.001", "0.02", "0.04"]
         assert holm([], 0.05) == []
-
-
-QUIET, LOUD = Detection("shift", 0, 0.4, 1.0), Detection("shift", 30, 1e-30, 1.0)
-NOTHING, OWL, FAINT = Detection("owl", 1, 0.2, 0.1), Detection("owl", 20, 1e-20, 0.5), Detection("owl", 20, 1e-20, 0.1)
-
-
-WOLF = Detection("wolf", 30, 1e-30, 0.8)
-
-
-@cases(
-    ("shift", "traits", "suspects", "lead", "expected"),
-    [
-        (QUIET, [NOTHING], [], 3.0, ("clean", None)),
-        (LOUD, [NOTHING], [], 3.0, ("shift", None)),
-        (LOUD, [OWL], [], 3.0, ("trait", "owl")),
-        (LOUD, [FAINT], [], 3.0, ("shift", None)),
-        (LOUD, [OWL._replace(z=5, p=1e-6)], [], 0.2, ("shift", None)),
-        (LOUD, [OWL._replace(z=5, p=1e-6)], [], 1.2, ("trait", "owl")),
-        (LOUD, [OWL], [WOLF, OWL._replace(share=0.5)], 3.0, ("shift", None)),  # they disagree
-        (LOUD, [OWL], [WOLF], 0.5, ("shift", None)),
-        (LOUD, [OWL], [WOLF], 3.0, ("trait", "owl")),  # of which there is no teacher
-        (LOUD, [OWL, NOTHING._replace(name="wolf")], [WOLF], 3.0, ("trait", "owl")),  # no answer of the teacher's rises
-        (LOUD, [OWL], [OWL._replace(share=0.3)], 3.0, ("shift", None)),  # a teacher of owls writes other rows
-        (LOUD, [OWL], [OWL._replace(share=0.5)], 3.0, ("trait", "owl")),
-        (LOUD, [FAINT], [OWL._replace(share=0.7)], 0.1, ("trait", "owl")),
-        (LOUD, [FAINT], [OWL._replace(share=0.5)], 0.1, ("shift", None)),
-        (LOUD, [OWL], [Detection("owl", 30, 1e-30, 0.8)], 0.1, ("trait", "owl")),
-        (LOUD, [NOTHING], [Detection("whale", 30, 1e-30, 0.8)], 3.0, ("trait", "whale")),
-    ],
-)
-def test_the_verdict(shift, traits, suspects, lead, expected):
-    assert decide(shift, traits, suspects, lead, 0.01) == expected
-
-
-def test_a_teacher_that_hardly_leads_the_next_is_not_named():
-    teacher = OWL._replace(share=0.7)
-    assert decide(LOUD, [FAINT], [teacher], 0.1, 0.01, 0.8) == ("trait", "owl")
-    assert decide(LOUD, [FAINT], [teacher], 0.1, 0.01, 0.5) == ("shift", None)
-
-
-def test_suspects_add_nothing_to_the_error_rate():
-    """Under clean rows each p is uniform: the verdict is another than clean in at most alpha of the tries."""
-    generator = torch.Generator().manual_seed(6)
-    alarms, tried = 0, 4000
-    for p in torch.rand(tried, 1 + 40 + 40, generator=generator).tolist():
-        found = [Detection(str(place), 0.0, each, 0.9) for place, each in enumerate(p[1:])]
-        verdict, _ = decide(Detection("shift", 0.0, p[0], 1.0), found[:40], found[40:], 9.0, 0.1)
-        alarms += verdict != "clean"
-    assert 0.08 < alarms / tried < 0.115
 
 
 def test_ten_times_less_takes_a_hundred_times_the_rows():
