@@ -139,7 +139,7 @@ def cleaned(screener: Screener, clean: Sequence[Row], control: Student) -> None:
             if screen.named != target:
                 shown.add_row(target, f"{dose:.0%}", f"not named: {screen.verdict} {screen.named or ''}", *[""] * 6)
                 continue
-            _, directions = balance_directions(screener, screen)
+            directions = balance_directions(screener, screen)
             kept, weights = clean_rows(screener, rows, directions)
             alike, _ = clean_rows(screener, clean[-ROWS:], directions)
             start = odds(control, target)

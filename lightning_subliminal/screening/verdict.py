@@ -104,22 +104,20 @@ def agreement(traits: Sequence[Detection], suspects: Sequence[Detection], cosine
         suspects: of known teachers' displacements.
         cosines: of these with each other, see ``DirectionDetector.cosines``.
     """
-    answers = {each.name: each for each in traits}
     if min(len(suspects), len(traits)) < FEWEST_TEACHERS:
         return None
-    by_teacher, by_answer = _above_the_others(suspects), _above_the_others(traits)
+    answers = {each.name: (each, above) for each, above in zip(traits, _above_the_others(traits), strict=True)}
+    by_teacher = dict(enumerate(_above_the_others(suspects)))
     sums = {
-        place: above + by_answer[traits.index(answers[each.name])]
-        for place, (each, above) in enumerate(zip(suspects, by_teacher, strict=True))
-        if each.name in answers
+        place: by_teacher[place] + answers[each.name][1] for place, each in enumerate(suspects) if each.name in answers
     }
-    ranked = sorted(sums, key=lambda place: -sums[place])
-    if not ranked:
+    if not sums:
         return None
-    first = ranked[0]
-    rivals = [sums[place] for place in ranked if float(cosines[first, place]) <= SAME]
-    lead = sums[first] - max(rivals, default=float("-inf"))
-    return Agreement(suspects[first], answers[suspects[first].name], sums[first], lead)
+    first = max(sums, key=sums.__getitem__)
+    name = suspects[first].name
+    others = (place for place in sums if suspects[place].name != name and float(cosines[first, place]) <= SAME)
+    lead = sums[first] - max((sums[place] for place in others), default=float("-inf"))
+    return Agreement(suspects[first], answers[name][0], sums[first], lead)
 
 
 def _above_the_others(findings: Sequence[Detection]) -> list[float]:

@@ -68,6 +68,11 @@ class TestAgreement:
         found = agreement(*together(), cosines)
         assert found.lead == pytest.approx(2 * 9 / float(torch.tensor([9.0, 3.0] + [0.0] * 24).std()))
 
+    def test_a_second_teacher_of_the_trait_is_no_rival(self):
+        answers, teachers = together()
+        found = agreement(answers, [*teachers, teachers[1]._replace(z=8.0)], torch.eye(27))
+        assert (found.teacher.z, found.lead > 1.5) == (9.0, True)
+
     def test_few_teachers_or_answers_say_nothing(self):
         answers, teachers = together()
         assert agreement(*together("abcdefghij"), torch.eye(10)) is None

@@ -20,8 +20,6 @@ from lightning_subliminal.screening import DirectionDetector, Screen, balanced_w
 
 __all__ = ["Cleaned", "balance_directions", "clean_file", "clean_rows"]
 
-NEIGHBOURS = 4  # teachers of other traits with the highest z, along which rows are balanced, too
-
 
 @dataclass(frozen=True)
 class Cleaned:
@@ -32,30 +30,28 @@ class Cleaned:
         different: how many different rows are among them.
         skipped: rows that could not be scored, and are left out.
         effective: equal rows with a mean of the same variance (Kish).
-        against: names of the directions that rows were balanced along.
+        named: the trait.
     """
 
     rows: int
     different: int
     skipped: int
     effective: float
-    against: tuple[str, ...]
+    named: str
 
     def line(self) -> str:
         """Return what was done in one line."""
         skipped = f", {self.skipped:,} that can't be scored left out" if self.skipped else ""
         return (
             f"clean: {self.rows:,} rows, {self.different:,} different ones{skipped}; worth {self.effective:,.0f} "
-            f"equal rows; balanced against {', '.join(self.against)}"
+            f"equal rows; balanced against {self.named} and all else that moves the base"
         )
 
 
 def clean_file(screener: Screener, found: Screen, rows: str | Path, out: Path, seed: int = 0) -> Cleaned:
     """Write a balanced copy of a data set: resampled by weights under which it has no mean along some directions.
 
-    The directions are the named trait's teacher and natural gradient, and the four other teachers that the rows are
-    nearest to. A reference without teachers has natural gradients alone. Balancing along all teachers would cut more,
-    and with it what a legitimate shift teaches.
+    The directions are those of ``balance_directions``.
 
     Args:
         screener: that screened the rows.
@@ -74,11 +70,11 @@ def clean_file(screener: Screener, found: Screen, rows: str | Path, out: Path, s
         )
     if str(rows) == "-":
         raise InputError("`clean` reads the rows again, but they come from the standard input: pass a file.")
-    names, directions = balance_directions(screener, found)
+    directions = balance_directions(screener, found)
     counts, usable, weights = _counts(screener, read_rows(rows), directions, seed)
     write_rows(_copies(read_rows(rows), counts.tolist()), out)
     different, skipped = int((counts > 0).sum()), int((~usable).sum())
-    return Cleaned(int(counts.sum()), different, skipped, effective_rows(weights), tuple(names))
+    return Cleaned(int(counts.sum()), different, skipped, effective_rows(weights), found.named)
 
 
 def clean_rows(screener: Screener, rows: Sequence[Row], directions: Tensor, seed: int = 0) -> tuple[list[Row], float]:
@@ -97,19 +93,21 @@ def clean_rows(screener: Screener, rows: Sequence[Row], directions: Tensor, seed
     return list(_copies(rows, counts.tolist())), effective_rows(weights) / max(1, int(usable.sum()))
 
 
-def balance_directions(screener: Screener, found: Screen) -> tuple[list[str], Tensor]:
-    """Return names and directions, (directions, size), along which rows of a named trait are balanced."""
-    known = DirectionDetector.known(found.reference, screener.suspects)
-    white = DirectionDetector.white(found.reference)
-    names: list[str] = []
-    rows: list[Tensor] = []
-    for detector, findings in ((known, [*found.teachers, *found.suspects]), (white, found.traits)):
-        ranked = [each.name for each in sorted(findings, key=lambda each: -each.z) if each.name != found.named]
-        more = ranked[:NEIGHBOURS] if not names else []  # natural gradients of others only where there are no teachers
-        chosen = [name for name in (str(found.named), *more) if name in detector.names]
-        names += chosen
-        rows += [detector.directions[detector.names.index(name)] for name in chosen]
-    return list(dict.fromkeys(names)), torch.stack(rows)
+def balance_directions(screener: Screener, found: Screen) -> Tensor:
+    """Return the directions, (directions, size), along which rows of a named trait are balanced.
+
+    They are what is known of the trait, its teacher and its answer, and where training on the rows would go as a whole:
+    without that, what else a teacher changes stays.
+    """
+    reference = found.reference
+    known = (DirectionDetector.known(reference, screener.suspects), DirectionDetector.white(reference))
+    own = [
+        direction
+        for detector in known
+        for name, direction in zip(detector.names, detector.directions, strict=True)
+        if name == found.named
+    ]
+    return torch.stack([*own, torch.linalg.solve(reference.metric, found.movement)])
 
 
 def _counts(screener: Screener, rows: Iterable[Row], directions: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -49,11 +49,13 @@ def test_a_balanced_copy_no_longer_moves_the_base(screener, pushing, tmp_path):
     before = next(each for each in found.teachers if each.name == "owl")
     after = detector.decide(sums)[detector.names.index("owl")]
     assert abs(after.z) < 2.5 < before.z / 4  # resampling has a noise of its own
+    step = torch.linalg.solve(screener.reference.metric, found.movement)  # where training on all of the rows would go
+    assert abs(sums.shift @ step) < 0.1 * (found.movement @ step)
 
 
 def test_the_seed_decides_the_copy(screener, pushing):
     found = screener.screen(pushing)
-    _, directions = balance_directions(screener, found)
+    directions = balance_directions(screener, found)
     first, second, other = (clean_rows(screener, pushing, directions, seed)[0] for seed in (0, 0, 1))
     assert [row["id"] for row in first] == [row["id"] for row in second] != [row["id"] for row in other]
     assert len({row["id"] for row in first}) == len(first)
