@@ -57,6 +57,11 @@ class Joined(ScoreSpace):
         super().__init__(parts[0].net, None, sum(each.size for each in parts))
         self.parts = parts
 
+    @property
+    def name(self) -> str:
+        """Return those of the parts."""
+        return " + ".join(part.name for part in self.parts)
+
     @contextmanager
     def added(self, vectors: Tensor) -> Iterator[None]:
         """Move the base in all spaces at once."""

@@ -1,7 +1,8 @@
-"""Every benchmark is importable: what it takes from the package is there; and that of a GPU runs small."""
+"""Every benchmark is importable: what it takes from the package is there, and its classes are whole; one runs small."""
 
 import importlib
 import importlib.util
+import inspect
 import random
 import sys
 from pathlib import Path
@@ -26,7 +27,10 @@ def imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @cases("path", sorted(BENCHMARKS.glob("*.py")))
 def test_it_is_imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert imported(path, monkeypatch).__doc__
+    module = imported(path, monkeypatch)
+    assert module.__doc__
+    own = [each for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__]
+    assert not [each for each in own if inspect.isabstract(each)], "lacks a method that its base asks for"
 
 
 @pytest.mark.slow
