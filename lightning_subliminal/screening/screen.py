@@ -92,6 +92,8 @@ class Screen:
             )
         else:
             said = f"verdict: trait {self.named}. Training on these rows moves {base} towards {self.named}"
+            own = max((each.share for each in (*self.teachers, *self.suspects) if each.name == self.named), default=1.0)
+            said += f"; most of the movement is something else (share {own:.2f})" if own**2 < 0.5 else ""
         skipped = [f"skipped: {self.skipped:,} rows with {UNREAD}"]
         skipped = skipped if self.skipped else []
         return [said, limits, *skipped]

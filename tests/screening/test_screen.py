@@ -198,6 +198,9 @@ class TestScreen:
         assert found.traits[0].name == "owl"
         assert found.predicted["owl"][0] > 0.3
         assert "trait owl" in found.lines()[0]
+        for share, said in ((0.4, "something else (share 0.40)"), (0.8, "towards owl")):
+            named = replace(found, teachers=(Detection("owl", 9.0, 1e-9, share),))
+            assert named.lines()[0].endswith(said)
         data = numbers(taught().control(), num_prompts=600, shard_size=600, seed=6)
         data.make()
         own = screen_rows(*base, data.rows(), reference, alpha=0.001)
