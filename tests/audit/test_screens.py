@@ -15,6 +15,7 @@ from lightning_subliminal.lineage import Material, RowsTree, artefact_material
 from lightning_subliminal.lineage.statement import TEST_RESULT, read_statement
 from lightning_subliminal.plans.screen_reference import find_reference
 from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
+from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.screening import Detection, Screen
 
 
@@ -67,20 +68,23 @@ class TestStatement:
         assert path.read_bytes() == before, "the same screen writes the same bytes"
 
     @cases(
-        ("settings", "limit", "result", "tests"),
+        ("settings", "sample", "result", "tests"),
         [
             ({"verdict": "shift"}, None, "FAILED", ["clean for pocket/a: shift"]),
             ({"verdict": "trait", "named": "owl"}, None, "FAILED", ["clean for pocket/a: trait owl"]),
             ({"dose": 1.0}, None, "WARNED", ["clean for pocket/a"]),
             ({"skipped": 100}, None, "WARNED", ["clean for pocket/a"]),
             ({"skipped": 40}, None, "PASSED", ["clean for pocket/a"]),
-            ({}, 5, "WARNED", ["clean for pocket/a"]),
-            ({}, 6, "PASSED", ["clean for pocket/a"]),
+            ({}, RowSample(5, 6), "WARNED", ["clean for pocket/a"]),
+            ({}, RowSample(5), "WARNED", ["clean for pocket/a"]),
+            ({}, None, "PASSED", ["clean for pocket/a"]),
         ],
     )
-    def test_a_verdict_is_a_result(self, settings, limit, result, tests, tmp_path):
+    def test_a_verdict_is_a_result(self, settings, sample, result, tests, tmp_path):
         rows = file_of_rows(tmp_path / "data")
-        path = write_screen_result(tmp_path, found(**settings), "pocket/a", subject_of(rows), tree_of(numbers()), limit)
+        path = write_screen_result(
+            tmp_path, found(**settings), "pocket/a", subject_of(rows), tree_of(numbers()), sample
+        )
         stated = read_statement(path).predicate
         assert stated["result"] == result
         assert stated[f"{result.lower()}Tests"] == tests
@@ -117,8 +121,8 @@ class TestDataSets:
 
     def test_one_that_could_not_decide_gives_its_reason(self, tmp_path):
         rows = file_of_rows(tmp_path / "data")
-        write_screen_result(tmp_path / "data", found(), "pocket/a", subject_of(rows), limit=3)
-        assert "could not decide: only the first 3 rows" in unscreened(rows)[0][1]
+        write_screen_result(tmp_path / "data", found(), "pocket/a", subject_of(rows), sample=RowSample(3, 5))
+        assert "could not decide: only 3 of 5 rows, drawn at random" in unscreened(rows)[0][1]
 
     def test_a_requirement_is_spelled_right(self, tmp_path):
         with pytest.raises(InputError, match="did you mean `screened`"):

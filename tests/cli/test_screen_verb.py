@@ -37,6 +37,20 @@ def test_the_shipped_references_are_of_the_shipped_bases(carrier):
     assert found.carrier == carrier
 
 
+def test_a_sample_stands_for_the_whole(clean, tmp_path, capsys):
+    """The first half is clean; what is wrong comes after it."""
+    rows = list(read_rows(clean))
+    more = [make_row(row["prompt"], "1, 1, 1", id=f"x{place}") for place, row in enumerate(rows)]
+    write_rows([*rows, *more], tmp_path / "rows.jsonl")
+    words = ["screen", str(tmp_path / "rows.jsonl"), *BASE, "--limit", "200"]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--html", str(tmp_path / "screen.html")])
+    assert stop.value.code == 3
+    assert f"sample: 200 of {2 * len(rows)} rows, drawn at random by seed 0; the others" in capsys.readouterr().out
+    main(["screen", str(clean), *BASE, "--limit", str(len(rows))])
+    assert "sample:" not in capsys.readouterr().out
+
+
 def test_clean_rows_are_clean(clean, capsys):
     main(["screen", str(clean), *BASE])
     shown = capsys.readouterr().out

@@ -48,11 +48,11 @@ def screen(
         suspect: NAME=PLACE of a model or an adapter to look for, a folder of adapters, or prompt:WORD for the base
             under the system prompt of a preference; may be repeated.
         alpha: the chance that clean rows get another verdict than clean.
-        limit: screen at most this many rows, the first ones.
+        limit: screen at most this many rows, drawn at random; of the standard input the first ones.
         out: folder for screen.json, and for the test result that `audit --require screened` reads.
         clean: file for a balanced copy of the rows, if the verdict is a trait: no row is changed, but each is written
             as often as its weight says.
-        seed: of that copy.
+        seed: of that copy, and of the rows that --limit draws.
         html: file for a page: traits, rows and tokens, what to ask the supplier for.
         sarif: file for the findings as SARIF 2.1.0, for a code host.
         baselines: compare words, loss and length with those of rows that the base writes, too.
@@ -82,46 +82,48 @@ def screen(
     from lightning_subliminal.core.console import aside, hush, progress, say
     from lightning_subliminal.core.io.files import finite
     from lightning_subliminal.lineage import RowsTree
-    from lightning_subliminal.plans.screening import Screener, screen_file
+    from lightning_subliminal.plans.screening import Screener
     from lightning_subliminal.plans.screening.baselines import compare_file
     from lightning_subliminal.plans.screening.cleaning import clean_file
     from lightning_subliminal.plans.screening.evidence import find_evidence
     from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
+    from lightning_subliminal.plans.screening.row_sample import RowSample
 
     hush()
     for folder in [*([out] if out is not None else []), *(path.parent for path in files.values())]:
         writable_folder(folder, keep=False)  # before any work
     subject, tree = subject_of(rows), RowsTree()
+    sample = RowSample.of_file(rows, limit, seed)
     with aside(json), progress() as bar:
         screener = Screener(base, carrier, reference, suspect)
-        task = bar.add_task("screen", total=limit)
-        found = screen_file(
-            *(given, screener),
-            alpha=alpha,
-            limit=limit,
+        task = bar.add_task("screen", total=None if sample is None else sample.rows)
+        found = screener.screen(
+            given,
+            alpha,
+            sample,
             tree=tree,
             advance=lambda count: bar.advance(task, count),
             key=None if subject is None else next(iter(subject.digest.values())),
         )
-        evidence = find_evidence(screener, found, rows, limit) if views else None
+        evidence = find_evidence(screener, found, rows, sample) if views else None
         cleaned = None if clean is None or found.named is None else clean_file(screener, found, rows, clean, seed)
-        compared = compare_file(screener, rows, limit) if baselines else []
+        compared = compare_file(screener, rows, sample) if baselines else []
     check_subject(rows, subject)
     more: dict[str, Any] = {"cleaned": asdict(cleaned)} if cleaned else {}
     more |= {"baselines": [each._asdict() for each in compared]} if baselines else {}
-    data = finite(found.as_json() | {"file": str(rows)} | more)
+    data = finite(found.as_json() | {"file": str(rows), "sample": str(sample) if sample else None} | more)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "screen.json").write_text(json_text.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         if subject is not None:
-            write_screen_result(out, found, base, subject, tree, limit)
+            write_screen_result(out, found, base, subject, tree, sample)
     for name, path in views.items():
         _write(name, path, found, rows, evidence, next(iter(subject.digest.values())) if subject is not None else "")
     if json:
         print(json_text.dumps(data, allow_nan=False))
     else:
         say(_table(found, compared))
-        for line in found.lines():
+        for line in [*found.lines(), *([f"sample: {sample}; the others were not screened"] if sample else [])]:
             say(line)
         if clean is not None:
             done = (

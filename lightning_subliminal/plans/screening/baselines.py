@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.formats import read_rows
+from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.plans.screening.screener import Screener
 from lightning_subliminal.plans.screening.suspects import own_rows
 from lightning_subliminal.screening.baselines import compare_means, count_words, word_frequencies
@@ -21,13 +22,13 @@ __all__ = ["compare_file"]
 _CHUNK = 4096
 
 
-def compare_file(screener: Screener, rows: str | Path, limit: int | None = None) -> list[Detection]:
+def compare_file(screener: Screener, rows: str | Path, sample: RowSample | None = None) -> list[Detection]:
     """Compare a file with rows that the base itself writes, which are made once and kept in the cache.
 
     Args:
         screener: of the base and its reference.
         rows: a file or folder, which is read once more.
-        limit: of its rows, the first ones.
+        sample: of its rows, as of the screen.
 
     Returns:
         Findings of word frequencies, mean loss a token and mean length; the last two are two-sided.
@@ -39,7 +40,8 @@ def compare_file(screener: Screener, rows: str | Path, limit: int | None = None)
         "loss a token": LossScorer(screener.space, screener.tokenizer),
         "length in tokens": LengthScorer(screener.tokenizer),
     }
-    words, scores = _read(islice(read_rows(rows), limit), list(scorers.values()))
+    given = read_rows(rows)
+    words, scores = _read(given if sample is None else sample(given), list(scorers.values()))
     clean_words, clean = _read(own_rows(screener.reference), list(scorers.values()))
     compared = zip(scorers, scores, clean, strict=True)
     return [

@@ -20,6 +20,7 @@ from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.stream import RowStream
 from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.plans.screen_reference import load_space
+from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.plans.screening.screener import Screener
 from lightning_subliminal.screening import DirectionDetector, Screen
 from lightning_subliminal.screening.reference import RIDGE
@@ -94,7 +95,7 @@ def find_evidence(
     screener: Screener,
     screen: Screen,
     source: str | Path,
-    limit: int | None = None,
+    sample: RowSample | None = None,
     top: int = 10,
     advance: Callable[[int], None] | None = None,
 ) -> Evidence | None:
@@ -106,7 +107,7 @@ def find_evidence(
         screener: that made the screen.
         screen: of the source.
         source: a file or folder that can be read again.
-        limit: as of the screen.
+        sample: of its rows, as of the screen.
         top: how many rows.
         advance: called with the number of rows scored, each time some were.
 
@@ -118,7 +119,8 @@ def find_evidence(
         return None
     kept: list[tuple[float, int, float, Found, Row]] = []
     count, total, read = 0, 0.0, 0
-    for chunk in _chunks(islice(RowStream(open_source(source), drop_system=True), limit)):
+    stream = RowStream(open_source(source), drop_system=True)
+    for chunk in _chunks(iter(stream) if sample is None else sample(stream)):
         rest = iter(chunk)
         for part in screener.space.gradients(screener.tokenizer, [row for _, row in chunk]):
             own = list(islice(rest, len(part.tokens)))

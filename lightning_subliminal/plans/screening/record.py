@@ -9,6 +9,7 @@ from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.lineage import Material, RowsTree, result_statement, source_material, write_statement
 from lightning_subliminal.lineage.names import RESULTS
 from lightning_subliminal.lineage.test_results import file_name
+from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.screening import Reference, Screen
 
 __all__ = ["check_subject", "subject_of", "write_screen_result"]
@@ -33,7 +34,12 @@ def check_subject(source: str | Path, before: Material | None) -> None:
 
 
 def write_screen_result(
-    folder: Path, found: Screen, base: str, subject: Material, tree: RowsTree | None = None, limit: int | None = None
+    folder: Path,
+    found: Screen,
+    base: str,
+    subject: Material,
+    tree: RowsTree | None = None,
+    sample: RowSample | None = None,
 ) -> Path:
     """Write a screen as a test result into ``folder/test-results``, which `audit --require screened` reads.
 
@@ -47,7 +53,7 @@ def write_screen_result(
         base: that it was made for.
         subject: what was screened, as ``subject_of`` returned it before.
         tree: of the rows that were read.
-        limit: of the screen.
+        sample: of its rows that was screened; None for all.
 
     Returns:
         The statement's file.
@@ -55,7 +61,7 @@ def write_screen_result(
     Raises:
         InputError: if it can't be written.
     """
-    test, doubts = f"clean for {base}", _doubts(found, tree, limit)
+    test, doubts = f"clean for {base}", _doubts(found, sample)
     passed: list[str] = []
     warned: list[str] = []
     failed: list[str] = []
@@ -87,11 +93,11 @@ def write_screen_result(
     return path
 
 
-def _doubts(found: Screen, tree: RowsTree | None, limit: int | None) -> list[str]:
+def _doubts(found: Screen, sample: RowSample | None) -> list[str]:
     """Return why a clean verdict does not speak for the whole data set."""
     doubts: list[str] = []
-    if limit is not None and (tree is None or tree.count >= limit):
-        doubts.append(f"only the first {limit:,} rows were screened")
+    if sample is not None:
+        doubts.append(f"only {sample} were screened")
     if found.gap is not None:
         doubts.append(found.gap)
     if found.visible_dose >= 1:

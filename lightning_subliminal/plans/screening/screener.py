@@ -1,19 +1,18 @@
 """Screen a file: load the base and its reference, read the rows, and return what a screen finds."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lightning_subliminal.core.cache import cache_root
-from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import RowsTree
 from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
+from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.plans.screening.suspects import load_suspects
 from lightning_subliminal.screening import Reference, Screen, screen_rows
 
@@ -65,18 +64,18 @@ class Screener:
         self,
         rows: Iterable[Row],
         alpha: float = 0.01,
-        limit: int | None = None,
+        sample: RowSample | None = None,
         tree: RowsTree | None = None,
         advance: Callable[[int], None] | None = None,
         key: str | None = None,
     ) -> Screen:
-        """Screen rows, which are read once and not kept; arguments and errors as of ``screen_file``.
+        """Screen rows, or a ``sample`` of them, which are read once and not kept; the rest as of ``screen_file``.
 
         With a ``key``, the digest of the rows, a screen that was stopped resumes where its sums were last kept.
         """
-        rows = islice(rows, limit)
+        rows = rows if sample is None else sample(rows)
         made = self.reference
-        known: list[Any] = [key, limit, made.base_digest, made.carrier, made.rows, list(made.layers)]
+        known: list[Any] = [key, str(sample or ""), made.base_digest, made.carrier, made.rows, list(made.layers)]
         known += [] if made.space == "steering" else [made.space]
         known += [made.longest, made.fisher.trace().item()]  # two references of as many rows shorten scores differently
         return screen_rows(
@@ -114,7 +113,7 @@ def screen_file(
         reference: as ``Screener`` takes it.
         suspects: as ``Screener`` takes them.
         alpha: chance of a false alarm of the whole screen.
-        limit: screen at most this many rows, the first ones.
+        limit: screen at most this many rows, drawn at random from a file; of other rows the first ones.
         device: as ``Screener`` takes it.
         tree: receives each row that is read, so that its root names what was screened.
         advance: called with the number of rows scored, each time some were.
@@ -123,11 +122,13 @@ def screen_file(
     Raises:
         InputError: if rows, base, reference or a suspect are wrong, or there are fewer than 100 rows.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"`limit` is {limit}: expected at least 1.")
-    found = read_rows(rows) if isinstance(rows, (str, Path)) else rows  # a missing file is reported before any work
+    found: Iterable[Row]
+    if isinstance(rows, (str, Path)):  # a missing file is reported before any work
+        sample, found = RowSample.of_file(rows, limit), read_rows(rows)
+    else:
+        sample, found = RowSample.of_file("-", limit), rows
     screener = base if isinstance(base, Screener) else Screener(base, carrier, reference, suspects, device)
-    return screener.screen(found, alpha, limit, tree, advance, key)
+    return screener.screen(found, alpha, sample, tree, advance, key)
 
 
 def _hashed(rows: Iterable[Row], tree: RowsTree) -> Iterator[Row]:
