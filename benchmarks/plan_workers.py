@@ -15,6 +15,7 @@ seconds alone are added to those of the stages. The last line is JSON; so is run
 import contextlib
 import ctypes
 import heapq
+import importlib
 import json
 import os
 import resource
@@ -86,6 +87,7 @@ class Pretended(Executor):
 
 def stage_seconds(config: Path, folder: Path) -> tuple[dict[str, float], Timings]:
     """Return the processor's seconds of each stage of a plan by key, and those of its kinds of stages."""
+    importlib.import_module("lightning_subliminal.plans.execution.preloaded")  # which are no part of a stage
     with harness.environment(LIGHTNING_SUBLIMINAL_CACHE=str(folder)):
         here = Here()
         summary = run_stages(_graph(config), here)

@@ -51,7 +51,12 @@ class LowerPartCache:
     Args:
         states: (rows, tokens, width), the input of the lowest trained layer.
         upper: as ``split`` returns it.
+
+    Attributes:
+        keys: the ``StoredKeys`` of the last layer, where they are stored, too.
     """
+
+    keys: Any = None
 
     def __init__(self, states: Tensor, upper: Upper) -> None:
         self.states = states

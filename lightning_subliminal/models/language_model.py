@@ -30,6 +30,7 @@ from lightning_subliminal.models.last_layer import LastLayer
 from lightning_subliminal.models.memory import checkpoint_layers, row_multiple, sum_in_chunks, vocabulary_size
 from lightning_subliminal.models.optimizers import OPTIMIZERS, Optimized, readable
 from lightning_subliminal.models.retention import Retained, Retention
+from lightning_subliminal.models.stored_keys import stored_part
 
 __all__ = ["LanguageModel"]
 
@@ -150,10 +151,9 @@ class LanguageModel(Optimized, AdaptedModel):
             last = LastLayer.of(self.net, data.batch([0]).input_ids.to(self.device))
             self._last_layer = [] if last is None else [last]
         if layer and self.lower_part is None:  # below 0 there is only the embedding
-            to_last = bool(self._last_layer)
-            self.lower_part = LowerPartCache.of(self.net, layer, data, self.device, to_last)
+            self.lower_part = stored_part(self.net, layer, data, self.device, self._last_layer)
             if (kept := self._retained) is not None and kept.data is not None:
-                kept.lower_part = LowerPartCache.of(self.net, layer, kept.data, self.device, to_last)
+                kept.lower_part = stored_part(self.net, layer, kept.data, self.device, self._last_layer)
 
     def on_fit_end(self) -> None:
         """Free the stored activations and the base's answers."""
@@ -207,6 +207,8 @@ class LanguageModel(Optimized, AdaptedModel):
         if not self._last_layer:
             hidden = self._hidden(batch) if lower_part is None else lower_part.hidden(batch)
             return hidden[:, :-1][places], tokens
+        if lower_part is not None and lower_part.keys is not None:
+            return lower_part.keys.states(batch, places), tokens
         (last,) = self._last_layer
         shared = last.shared(batch.input_ids)
         hidden = last.below(batch.input_ids, shared) if lower_part is None else lower_part.hidden(batch, shared)

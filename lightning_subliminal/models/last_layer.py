@@ -108,34 +108,56 @@ class LastLayer:
         """
         layer, attention = self.layer, self.layer.self_attn
         rows, tokens, _ = hidden.shape
-        # Queries of a row are computed from its first place on, as many as the widest row has up to its last place.
-        asked = torch.arange(tokens, device=hidden.device)
-        first = torch.where(places, asked, tokens).amin(1)
-        count = max(1, int((torch.where(places, asked, -1).amax(1) + 1 - first).amax()))
-        at = (first[:, None] + asked[:count]).clamp(max=tokens - 1)  # (rows, count)
+        at, taken = asked_places(places)  # each (rows, count)
         own = torch.arange(rows, device=hidden.device)[:, None]
+        columns = torch.arange(tokens, device=hidden.device)
         normed = layer.input_layernorm(hidden)
-        cos, sin = self.decoder.rotary_emb(hidden, asked[None])  # (1, tokens, head)
+        cos, sin = self.decoder.rotary_emb(hidden, columns[None])  # (1, tokens, head)
 
         def heads(projected: Tensor) -> Tensor:
             return projected.view(*projected.shape[:2], -1, attention.head_dim).transpose(1, 2)
 
         mixed = scaled_dot_product_attention(
-            rotated(heads(attention.q_proj(normed[own, at])), cos[0][at], sin[0][at]),
-            rotated(heads(attention.k_proj(normed)), cos, sin),
+            turned(heads(attention.q_proj(normed[own, at])), cos[0][at][:, None], sin[0][at][:, None]),
+            turned(heads(attention.k_proj(normed)), cos[:, None], sin[:, None]),
             heads(attention.v_proj(normed)),
-            attn_mask=(asked <= at[:, :, None])[:, None],  # (rows, 1, count, tokens)
+            attn_mask=(columns <= at[:, :, None])[:, None],  # (rows, 1, count, tokens)
             scale=attention.scaling,
             enable_gqa=attention.num_key_value_groups > 1,
         ).transpose(1, 2)  # (rows, count, heads, head)
-        taken = places[own, at] & (first[:, None] + asked[:count] < tokens)
-        read = hidden[places] + attention.o_proj(mixed[taken].flatten(1))
-        read = read + layer.mlp(layer.post_attention_layernorm(read))
-        states: Tensor = self.decoder.norm(add_vector(layer, read))
+        return self.after(hidden[places], mixed[taken])
+
+    def after(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+        """Return the last hidden states after the final norm, (places, width).
+
+        Args:
+            hidden: the layer's input, (places, width).
+            mixed: what attention reads there, (places, heads, head).
+        """
+        read = hidden + self.layer.self_attn.o_proj(mixed.flatten(1))
+        read = read + self.layer.mlp(self.layer.post_attention_layernorm(read))
+        states: Tensor = self.decoder.norm(add_vector(self.layer, read))
         return states
 
 
-def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def asked_places(places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the columns whose queries are computed, and which of them are read, each (rows, count).
+
+    A row's are those from its first place on, as many as the widest row has up to its last place.
+
+    Args:
+        places: where the output is read, (rows, tokens).
+    """
+    tokens = places.shape[1]
+    columns = torch.arange(tokens, device=places.device)
+    first = torch.where(places, columns, tokens).amin(1)
+    count = max(1, int((torch.where(places, columns, -1).amax(1) + 1 - first).amax()))
+    asked = first[:, None] + columns[:count]
+    at = asked.clamp(max=tokens - 1)
+    return at, places.gather(1, at) & (asked < tokens)
+
+
+def turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return queries or keys turned by their positions; ``heads`` is (rows, heads, tokens, head)."""
     one, other = heads.chunk(2, -1)
-    return heads * cos[:, None] + torch.cat([-other, one], -1) * sin[:, None]
+    return heads * cos + torch.cat([-other, one], -1) * sin

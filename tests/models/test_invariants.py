@@ -12,6 +12,7 @@ from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows, row_loader
 from lightning_subliminal.models.frozen_prefix import LowerPartCache
 from lightning_subliminal.models.nested_fit import fit_quietly
+from lightning_subliminal.models.stored_keys import StoredKeys
 from lightning_subliminal.workflow import train_arm
 
 UPPER_LORA = {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": [1], "r": 2}
@@ -130,8 +131,9 @@ def test_the_loss_is_that_of_transformers():
 def test_a_reused_lower_part_changes_nothing(name, monkeypatch):
     retain = Retention("pocket", num_prompts=16, rows_per_step=8) if name not in UPPER else None
     adapter, found, used = UPPER.get(name, Steering()), [], []
-    hidden = LowerPartCache.hidden
-    monkeypatch.setattr(LowerPartCache, "hidden", lambda self, *args: used.append(1) or hidden(self, *args))
+    for kind, name in ((LowerPartCache, "hidden"), (StoredKeys, "states")):
+        own = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda self, *args, own=own: used.append(1) or own(self, *args))
     for reuse in (True, False):
         module = student(adapter, reuse_lower_part=reuse, retain=retain)
         data = tokenized(24)
