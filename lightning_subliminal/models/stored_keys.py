@@ -52,7 +52,8 @@ class StoredKeys:
 
         Only a layer of plain frozen maps, in float32 on the CPU, is known; None for others.
         """
-        attention, norm, vector = last.layer.self_attn, last.layer.input_layernorm, below._parameters.get("steering")
+        attention, norm = last.layer.self_attn, last.layer.input_layernorm
+        vector: Any = below._parameters.get("steering")
         trained = {name for name, each in last.layer.named_parameters() if each.requires_grad}
         maps = (attention.k_proj, attention.v_proj)
         known = vector is not None and trained <= {"steering"} and attention.num_key_value_groups == 1
@@ -61,7 +62,7 @@ class StoredKeys:
         )
         if not known or inputs.device.type != "cpu" or torch.is_autocast_enabled("cpu") or 3 * inputs.nbytes > LIMIT:
             return None
-        if {each.dtype for each in (inputs, norm.weight, vector)} != {torch.float32}:  # type: ignore[union-attr]
+        if {each.dtype for each in (inputs, norm.weight, vector)} != {torch.float32}:
             return None
         made, vector = cls(last, below, inputs), torch.linspace(-1, 1, inputs.shape[2])
         places = torch.ones_like(batch.input_ids, dtype=torch.bool)
@@ -83,7 +84,7 @@ class StoredKeys:
         inputs, squares, keys, values = (
             each.index_select(0, batch.rows) for each in (self.inputs, self.squares, self.keys, self.values)
         )
-        mixed = _Attention.apply(
+        mixed = _Attention.apply(  # type: ignore[no-untyped-call]
             turned(queries, self.cos[at][:, None], self.sin[at][:, None]),
             vector,
             (inputs[:, :tokens], squares[:, :tokens], keys[:, :, :tokens], values[:, :, :tokens]),
@@ -108,8 +109,9 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, vector: Tensor, stored: Any, mask: Tensor, fixed: Any) -> Tensor:
-        (inputs, squares, keys, values), (to_keys, to_values, cos, sin, epsilon) = stored, fixed
-        heads, tokens, width = keys.shape[1], *inputs.shape[1:]
+        inputs, squares, keys, values = stored
+        to_keys, to_values, cos, sin, epsilon = fixed
+        heads, tokens, width = keys.shape[1], inputs.shape[1], inputs.shape[2]
         mean = (squares + 2 * (inputs @ vector) + vector @ vector) / width
         scale = torch.rsqrt(mean + epsilon)[:, None, None]  # (rows, 1, 1, tokens)
         keys.add_(turned((to_keys @ vector).view(heads, 1, -1).expand(-1, tokens, -1), cos, sin))
@@ -123,10 +125,10 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, ...]:
         queries, vector, inputs, keys, values, scale, raw, chances, scaled = ctx.saved_tensors
         to_keys, to_values, cos, sin, _ = ctx.fixed
-        heads, (tokens, width) = keys.shape[1], inputs.shape[1:]
+        heads, tokens, width = keys.shape[1], inputs.shape[1], inputs.shape[2]
         of_scaled = change @ values.transpose(-1, -2)
         product = of_scaled * scaled
         of_scores = torch.addcmul(product, chances, product.sum(-1, keepdim=True), value=-1)

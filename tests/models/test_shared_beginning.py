@@ -10,8 +10,8 @@ from lightning_subliminal.data.tokenized import row_loader
 from lightning_subliminal.models import shared_beginning
 from lightning_subliminal.models.frozen_prefix import split
 from lightning_subliminal.models.last_layer import LastLayer
-from lightning_subliminal.models.stored_keys import StoredKeys
 from lightning_subliminal.models.shared_beginning import common_beginning
+from lightning_subliminal.models.stored_keys import StoredKeys
 
 from .test_last_layer import ADAPTERS, EXACT, built
 from .test_lower_part import make
