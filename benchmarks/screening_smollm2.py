@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from harness import OUT, parser, table
@@ -153,7 +154,9 @@ def suspect(target: str, space: str) -> Tensor | None:
     """Return the displacement of the auditor's teacher in a space; None in that of LoRA, where it has none."""
     if space == "LoRA, projected":
         return None
-    vector = read_adapter(written(target, SUSPECT_SEED).teacher.folder)[0][f"steering.layers.{LAYER}"].float()
+    teacher: Any = written(target, SUSPECT_SEED).teacher
+    teacher.make(torch.device("cpu"))
+    vector = read_adapter(teacher.folder)[0][f"steering.layers.{LAYER}"].float()
     if space == "one layer":
         return vector.double()
     net, _ = bases.load(BASE, dtype="bfloat16")
