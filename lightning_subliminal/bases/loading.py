@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from lightning_subliminal.bases.folders import model_files, only_model_files, weight_bytes
+from lightning_subliminal.bases.linear_maps import speed_up
 from lightning_subliminal.bases.lookup import find_folder
 from lightning_subliminal.bases.save import quiet_transformers
 from lightning_subliminal.bases.tokenizers import first_line, fit_tokenizer, read_tokenizer, report_frame, say_once
@@ -44,6 +45,7 @@ def load(name: str, *, dtype: str | torch.dtype | None = None) -> "tuple[PreTrai
     net = _load_net(folder, name, dtype)
     fit_tokenizer(net, tokenizer, name)
     threads_for(net, _THREADS)
+    speed_up(net)
     return net, tokenizer
 
 

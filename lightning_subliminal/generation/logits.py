@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
+from lightning_subliminal.bases.linear_maps import is_plain, product
 from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
@@ -94,7 +94,7 @@ def wide_head(net: Any) -> Any:
 @contextmanager
 def narrowed(head: Any, weight: Tensor) -> Iterator[None]:
     """Let a head compute the logits of some rows of its weight alone inside."""
-    head.forward = lambda hidden: linear(hidden, weight)
+    head.forward = lambda hidden: product(hidden, weight)
     try:
         yield
     finally:
@@ -109,19 +109,15 @@ def head_logits(head: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
         hidden: states, (positions, width).
         tokens: ids, (tokens,).
     """
-    if _is_plain(head):
-        return linear(hidden, head.weight[tokens])
+    if is_plain(head):
+        return product(hidden, head.weight[tokens])
     logits: Tensor = head(hidden)
     return logits[:, tokens]
 
 
 def _is_wide(head: Any) -> bool:
     """Return whether a head is a plain linear map to so many tokens that a part of them is worth its copy."""
-    return _is_plain(head) and head.out_features >= _WIDE
-
-
-def _is_plain(head: Any) -> bool:
-    return type(head) is nn.Linear and getattr(head, "bias", None) is None
+    return is_plain(head) and head.out_features >= _WIDE
 
 
 @contextmanager

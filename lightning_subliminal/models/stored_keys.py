@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lightning_subliminal.bases.layers import decoder_layers
+from lightning_subliminal.bases.linear_maps import is_plain
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.models.frozen_prefix import CHUNK, LIMIT, LowerPartCache, tolerance
 from lightning_subliminal.models.last_layer import LastLayer, asked_places, turned
@@ -57,9 +58,7 @@ class StoredKeys:
         trained = {name for name, each in last.layer.named_parameters() if each.requires_grad}
         maps = (attention.k_proj, attention.v_proj)
         known = vector is not None and trained <= {"steering"} and attention.num_key_value_groups == 1
-        known &= all(type(each) is nn.Linear and each.bias is None for each in maps) and hasattr(
-            norm, "variance_epsilon"
-        )
+        known &= all(map(is_plain, maps)) and hasattr(norm, "variance_epsilon")
         if not known or inputs.device.type != "cpu" or torch.is_autocast_enabled("cpu") or 3 * inputs.nbytes > LIMIT:
             return None
         if {each.dtype for each in (inputs, norm.weight, vector)} != {torch.float32}:

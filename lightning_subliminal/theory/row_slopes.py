@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lightning_subliminal.bases.linear_maps import product
 from lightning_subliminal.metrics.functional.statements import IGNORED
 from lightning_subliminal.theory.functional import ModelFunction, directional
 
@@ -142,7 +143,7 @@ class ByRowScales(RowSlopes):
                     return torch.addcmul(made, factor, F.embedding(args[0], weight)) if weight is not None else made
                 if weight is None:
                     return made + factor * bias if bias is not None else made
-                return torch.addcmul(made, factor, F.linear(args[0], weight, bias))
+                return torch.addcmul(made, factor, product(args[0], weight, bias))
 
             return hook
 

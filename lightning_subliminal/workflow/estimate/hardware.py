@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lightning_subliminal.bases.linear_maps import product
+
 __all__ = ["Assumptions", "Hardware", "Speed", "speed_of"]
 
 _GPUS = {  # dense TFLOP/s in 16 bits and in float32 (without TF32), and GB/s, by NVIDIA's data sheets
@@ -128,7 +130,7 @@ def _measured(narrow: bool) -> tuple[float, float]:
     seconds, copies = [], []
     for _ in range(5):
         begin = time.perf_counter()
-        square @ square
+        product(square, square)
         seconds.append(time.perf_counter() - begin)
         begin = time.perf_counter()
         block.clone()
