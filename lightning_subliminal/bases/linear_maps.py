@@ -1,8 +1,8 @@
 """Linear maps whose products oneDNN computes, where it is faster than what torch takes.
 
-For float32 matrices torch takes MKL, which on an AMD CPU uses half the width of its vectors: products of SmolLM2's
-sizes run at 105 GFLOP/s by it, and at 230 by oneDNN, which comes with torch, too. The weights are the module's own:
-nothing is packed or kept, so that training, adapters and files are as before, and results the same up to rounding.
+For float32 matrices torch takes MKL. On an AMD CPU with AVX-512 it multiplies SmolLM2's sizes at 105 GFLOP/s a core, and
+oneDNN, which comes with torch, too, at 230. The weights are the module's own: nothing is packed or kept, so that
+training, adapters and files are as before, and results the same up to rounding.
 ``torch.backends.mkldnn.flags(enabled=False)`` turns it off.
 """
 
@@ -17,13 +17,13 @@ from torch.nn.functional import linear
 
 __all__ = ["is_plain", "product", "speed_up"]
 
-_LEAST = 2**16  # numbers of the second factor; in smaller products, as a pocket base's, the call itself costs more
+_LEAST = 2**16  # numbers of the second factor; a pocket base has none as large, and its results stay to the last digit
 
 
 class _LinearMap(nn.Linear):
     """A linear map by ``product``."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+    def forward(self, input: Tensor) -> Tensor:
         """Return what ``nn.Linear`` does."""
         return product(input, self.weight, self.bias)
 
@@ -80,7 +80,7 @@ def _is_known(given: tuple[Tensor, ...]) -> bool:
         and given[0].numel() > 0
         and all(type(each) in (Tensor, nn.Parameter) and each.dtype == torch.float32 and each.is_cpu for each in given)
         and is_faster()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.maybe_current_level() is None
         and not torch.compiler.is_compiling()

@@ -5,11 +5,11 @@ import pickle
 
 import pytest
 import torch
-from bases.tiny_bases import base
 from torch import nn
 from torch.nn.functional import linear
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from bases.tiny_bases import base
 from lightning_subliminal import LoRA, Sampling, Steering
 from lightning_subliminal import bases as known_bases
 from lightning_subliminal.bases import linear_maps
@@ -129,7 +129,7 @@ def test_a_model_its_files_and_its_copies(tmp_path, calls):
     ids, net = torch.arange(60).view(3, 20), wide()
     before, expected = copy.deepcopy(net), net(input_ids=ids).logits.detach()
     speed_up(net)
-    for each in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+    for each in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):  # noqa: S301 - our own bytes
         del calls[:]
         close(each(input_ids=ids).logits, expected)
         assert len(calls) == 2 * 5 + 1  # keys and values are small
