@@ -1,7 +1,7 @@
 """Linear maps whose products oneDNN computes, where it is faster than what torch takes.
 
-For float32 matrices torch takes MKL. On an AMD CPU with AVX-512 it multiplies SmolLM2's sizes at 105 GFLOP/s a core, and
-oneDNN, which comes with torch, too, at 230. The weights are the module's own: nothing is packed or kept, so that
+For float32 matrices torch takes MKL. On an AMD CPU with AVX-512 it multiplies SmolLM2's sizes at 105 GFLOP/s a core,
+and oneDNN, which comes with torch, too, at 230. The weights are the module's own: nothing is packed or kept, so that
 training, adapters and files are as before, and results the same up to rounding.
 ``torch.backends.mkldnn.flags(enabled=False)`` turns it off.
 """
