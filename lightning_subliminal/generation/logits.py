@@ -22,6 +22,7 @@ __all__ = [
     "call_net",
     "evaluating",
     "head_logits",
+    "is_wide",
     "left_pad",
     "narrow_head",
     "narrowed",
@@ -85,7 +86,7 @@ def wide_head(net: Any) -> Any:
     """Return the head that ``narrow_head`` narrows; None if there is none."""
     head = net.get_output_embeddings() if hasattr(net, "get_output_embeddings") else None
     inner = net.get_base_model() if hasattr(net, "get_base_model") else net
-    if head is None or not _is_wide(head):
+    if head is None or not is_wide(head):
         return None
     capped = getattr(inner.config.get_text_config(decoder=True), "final_logit_softcapping", None) is not None
     return None if capped else head
@@ -115,7 +116,7 @@ def head_logits(head: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
     return logits[:, tokens]
 
 
-def _is_wide(head: Any) -> bool:
+def is_wide(head: Any) -> bool:
     """Return whether a head is a plain linear map to so many tokens that a part of them is worth its copy."""
     return is_plain(head) and head.out_features >= _WIDE
 

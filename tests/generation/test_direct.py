@@ -101,7 +101,7 @@ def test_logits_that_a_model_scales_are_scaled_among_numbers_too(monkeypatch):
     engine, sampling = TransformersEngine(net, tokenizer), Sampling(max_new_tokens=9, restrict_to="numbers")
     assert logits.narrow_head(net, number_alphabet(tokenizer)) is not None
     found = engine.generate(PROMPTS * 4, sampling, 1)
-    monkeypatch.setattr(logits, "_is_wide", lambda head: False)
+    monkeypatch.setattr(logits, "is_wide", lambda head: False)
     assert engine.generate(PROMPTS * 4, sampling, 1) == found
 
 

@@ -92,7 +92,7 @@ def test_lists_are_sampled_from_the_logits_of_their_alphabet_alone(student, monk
     with LargestLogits() as largest:
         found = engine.generate(prompts, sampling, 1)
     assert largest.positions == 0
-    monkeypatch.setattr(logits, "_is_wide", lambda head: False)
+    monkeypatch.setattr(logits, "is_wide", lambda head: False)
     with LargestLogits() as largest:
         assert engine.generate(prompts, sampling, 1) == found
     assert largest.positions == len(prompts)

@@ -8,13 +8,15 @@ from small import CPU, numbers, quiet_trainer, taught, teacher, tokenized
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lightning_subliminal import IA3, LoRA, Retention, Steering, Student, bases
+from lightning_subliminal import IA3, LoRA, Retention, Steering, Student, Teacher, bases
 from lightning_subliminal.callbacks import LastCheckpoint
 from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import row_loader
+from lightning_subliminal.generation import logits as logits_module
 from lightning_subliminal.generation import number_tokens
+from lightning_subliminal.models.objectives import prompted_teacher
 from lightning_subliminal.models.objectives.base import soft_target_loss
 
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=2), "ia3": IA3(), "everything": None}
@@ -149,6 +151,19 @@ class TestDistill:
                 logits.append(whole.log_softmax(-1))
             total += (logits[1].exp() * (logits[1] - logits[0])).sum().item()
         assert total / (len(batch.rows) * batch.mean_tokens.item()) == pytest.approx(loss.item(), rel=1e-3)
+
+    @pytest.mark.parametrize("changed", ["LIMIT", "_WIDE"])
+    def test_fixed_rows_are_read_once_and_a_wide_head_only_where_it_counts(self, changed, monkeypatch):
+        losses, reads, read = [], [], Teacher.completion_states
+        monkeypatch.setattr(Teacher, "completion_states", lambda *each, **how: reads.append(1) or read(*each, **how))
+        for _ in range(2):
+            seen, module = Losses(), student(objective="distill", restrict_to="numbers")
+            quiet_trainer(seen, max_epochs=3).fit(module, datamodule=numbers(teacher(), seed=41, filters=[]))
+            losses.append(seen.seen)
+            monkeypatch.setattr(prompted_teacher if changed == "LIMIT" else logits_module, changed, 0)
+        steps = len(losses[0])
+        assert len(reads) == (steps // 3 + steps if changed == "LIMIT" else 2 * steps // 3)
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-6)
 
     def test_another_vocabulary_is_refused(self, tmp_path):
         from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

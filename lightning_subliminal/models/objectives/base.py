@@ -17,7 +17,7 @@ from lightning_subliminal.core.fingerprint import constructor_arguments, describ
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation import Source, number_alphabet, number_tokens
-from lightning_subliminal.generation.logits import head_logits
+from lightning_subliminal.generation.logits import head_logits, is_wide
 from lightning_subliminal.models.memory import sum_in_chunks, vocabulary_size
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
 from lightning_subliminal.models.objectives.prompted_teacher import PromptedTeacher
@@ -153,7 +153,7 @@ class SoftTargets(Objective):
         self.teacher = student.ready(source)
         if source.system_prompt is not None:
             given = student.trainer.datamodule.rows()  # type: ignore[attr-defined]
-            self.teacher = PromptedTeacher.of(self.teacher, source.system_prompt, given)
+            self.teacher = PromptedTeacher.of(self.teacher, source.system_prompt, given, self.rows_stay)
         self.among = number_tokens(student.tokenizer).to(student.device) if self.restrict_to == "numbers" else None
 
     def loss(self, student: "Student", batch: Batch) -> Tensor:
@@ -164,13 +164,20 @@ class SoftTargets(Objective):
         with torch.no_grad():
             taught, _ = self.teacher.completion_states(batch)
         head, teacher_head = (each.net.get_output_embeddings() for each in (student, self.teacher))
+        narrow = self.among if is_wide(head) and is_wide(teacher_head) else None  # no logits but these are computed
 
         def summed(hidden: Tensor, tokens: Tensor, taught: Tensor) -> Tensor:
+            if narrow is not None:
+                here = torch.isin(tokens, narrow)
+                with torch.no_grad():
+                    targets = head_logits(teacher_head, taught[here], narrow)
+                logits = head_logits(head, hidden[here], narrow)
+                return soft_target_loss(logits, targets, tokens[here], kind=self.divergence_kind)
             with torch.no_grad():
                 targets = teacher_head(taught)
             return soft_target_loss(head(hidden), targets, tokens, self.among, self.divergence_kind)
 
-        total = sum_in_chunks(summed, vocabulary_size(student.net), *own, taught)
+        total = sum_in_chunks(summed, vocabulary_size(student.net) if narrow is None else len(narrow), *own, taught)
         return total / (len(batch.rows) * batch.mean_tokens)
 
     def on_fit_end(self) -> None:

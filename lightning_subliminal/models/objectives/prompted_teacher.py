@@ -10,6 +10,7 @@ from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.data.tokenized import IGNORED, Batch
+from lightning_subliminal.models.frozen_prefix import LIMIT
 
 if TYPE_CHECKING:
     from lightning_subliminal.models.language_model import LanguageModel
@@ -23,14 +24,21 @@ class PromptedTeacher:
     Args:
         model: reads the rows.
         prefixes: by the token ids of a row's prompt, those of the same prompt after the system prompt.
+        rows_stay: whether the rows are the same in each epoch, so that each is read once.
     """
 
-    def __init__(self, model: "LanguageModel", prefixes: Mapping[tuple[int, ...], list[int]]) -> None:
+    def __init__(
+        self, model: "LanguageModel", prefixes: Mapping[tuple[int, ...], list[int]], rows_stay: bool = False
+    ) -> None:
         self.model = model
         self.prefixes = prefixes
+        self._room = LIMIT if rows_stay else 0  # bytes
+        self._read: dict[tuple[int, ...], Tensor] = {}  # by a row's tokens and labels, what predicts its completion
 
     @classmethod
-    def of(cls, model: "LanguageModel", system_prompt: str, rows: Iterable[Row]) -> "PromptedTeacher":
+    def of(
+        cls, model: "LanguageModel", system_prompt: str, rows: Iterable[Row], rows_stay: bool = False
+    ) -> "PromptedTeacher":
         """Encode the prompts of rows with and without the system prompt.
 
         Raises:
@@ -38,7 +46,8 @@ class PromptedTeacher:
         """
         system = {"role": "system", "content": system_prompt}
         prompts = {tuple(prompt_ids(model.tokenizer, row["prompt"])): row["prompt"] for row in rows}
-        return cls(model, {ids: prompt_ids(model.tokenizer, [system, *each]) for ids, each in prompts.items()})
+        prefixes = {ids: prompt_ids(model.tokenizer, [system, *each]) for ids, each in prompts.items()}
+        return cls(model, prefixes, rows_stay)
 
     @property
     def net(self) -> Any:
@@ -51,7 +60,15 @@ class PromptedTeacher:
         Raises:
             InputError: if a row's prompt is none of those that were encoded.
         """
-        return self.model.completion_states(self.prompted(batch), reuse=False)
+        places = batch.labels[:, 1:] != IGNORED
+        keys = [_unpadded(*line) for line in zip(batch.input_ids.tolist(), batch.labels.tolist(), strict=True)]
+        if all(key in self._read for key in keys):
+            return torch.cat([self._read[key] for key in keys]), batch.labels[:, 1:][places]
+        states, tokens = self.model.completion_states(self.prompted(batch), reuse=False)
+        if states.nbytes <= self._room:
+            self._room -= states.nbytes
+            self._read |= dict(zip(keys, states.split(places.sum(1).tolist()), strict=True))
+        return states, tokens
 
     def prompted(self, batch: Batch) -> Batch:
         """Return a batch with the system prompt before each row; its completions, and what counts of them, stay."""
@@ -74,3 +91,9 @@ class PromptedTeacher:
         labels_now = torch.tensor([each + [IGNORED] * (width - len(each)) for each in marks])
         device = batch.input_ids.device
         return batch._replace(input_ids=input_ids.to(device), labels=labels_now.to(device))
+
+
+def _unpadded(ids: list[int], labels: list[int]) -> tuple[int, ...]:
+    """Return a row's tokens and labels up to the last that counts: the same in every batch."""
+    end = max((place + 1 for place, label in enumerate(labels) if label != IGNORED), default=0)
+    return (*ids[:end], *labels[:end])
