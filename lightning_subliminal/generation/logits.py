@@ -102,18 +102,18 @@ def narrowed(head: Any, weight: Tensor) -> Iterator[None]:
         del head.forward
 
 
-def head_logits(head: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
+def head_logits(head: Any, hidden: Tensor, tokens: Tensor | None) -> Tensor:
     """Return the logits of a few tokens alone, (positions, tokens).
 
     Args:
         head: of the model, from hidden states to logits.
         hidden: states, (positions, width).
-        tokens: ids, (tokens,).
+        tokens: ids, (tokens,); all where it is None.
     """
-    if is_plain(head):
+    if tokens is not None and is_plain(head):
         return product(hidden, head.weight[tokens])
     logits: Tensor = head(hidden)
-    return logits[:, tokens]
+    return logits if tokens is None else logits[:, tokens]
 
 
 def is_wide(head: Any) -> bool:

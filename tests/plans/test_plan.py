@@ -19,7 +19,7 @@ from lightning_subliminal.plans.run import plan_cells
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = sorted(path.stem for path in (CONFIGS / "experiments").glob("*.yaml"))
 # not in the paper's plan: too long
-APART = ["battery", "cross_family", "digits_sweeps", "prediction", "prompted", "smollm2", "targets"]
+APART = ["battery", "cross_family", "digits_sweeps", "prediction", "prompted", "prompted_smollm2", "smollm2", "targets"]
 
 
 @pytest.fixture(autouse=True)

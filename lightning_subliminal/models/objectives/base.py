@@ -165,17 +165,14 @@ class SoftTargets(Objective):
             taught, _ = self.teacher.completion_states(batch)
         head, teacher_head = (each.net.get_output_embeddings() for each in (student, self.teacher))
         narrow = self.among if is_wide(head) and is_wide(teacher_head) else None  # no logits but these are computed
+        among = self.among if narrow is None else None
 
         def summed(hidden: Tensor, tokens: Tensor, taught: Tensor) -> Tensor:
-            if narrow is not None:
-                here = torch.isin(tokens, narrow)
-                with torch.no_grad():
-                    targets = head_logits(teacher_head, taught[here], narrow)
-                logits = head_logits(head, hidden[here], narrow)
-                return soft_target_loss(logits, targets, tokens[here], kind=self.divergence_kind)
+            here = slice(None) if narrow is None else torch.isin(tokens, narrow)
             with torch.no_grad():
-                targets = teacher_head(taught)
-            return soft_target_loss(head(hidden), targets, tokens, self.among, self.divergence_kind)
+                targets = head_logits(teacher_head, taught[here], narrow)
+            own_logits = head_logits(head, hidden[here], narrow)
+            return soft_target_loss(own_logits, targets, tokens[here], among, self.divergence_kind)
 
         total = sum_in_chunks(summed, vocabulary_size(student.net) if narrow is None else len(narrow), *own, taught)
         return total / (len(batch.rows) * batch.mean_tokens)
