@@ -67,7 +67,7 @@ class PromptedTeacher:
         states, tokens = self.model.completion_states(self.prompted(batch), reuse=False)
         if states.nbytes <= self._room:
             self._room -= states.nbytes
-            self._read |= dict(zip(keys, states.split(places.sum(1).tolist()), strict=True))
+            self._read |= dict(zip(keys, torch.split(states, places.sum(1).tolist()), strict=True))
         return states, tokens
 
     def prompted(self, batch: Batch) -> Batch:
