@@ -105,18 +105,19 @@ def exchange_p(first: list[Completion], second: list[Completion], kinds: str) ->
     return (more + 1) / (EXCHANGES + 1)
 
 
-def timed(engine: Engine, asked: list[list[dict[str, str]]], sampling: Sampling) -> tuple[list[Completion], float]:
-    """Return an engine's completions and its seconds, after a warm-up of one prompt."""
+Timed = tuple[list[Completion], float, float]
+
+
+def timed(engine: Engine, asked: list[list[dict[str, str]]], sampling: Sampling) -> Timed:
+    """Return an engine's completions, its seconds, and this process's CPU seconds, after a warm-up of one prompt."""
     engine.generate(asked[:1], sampling, 1)
-    begin = time.monotonic()
+    begin, cpu = time.monotonic(), time.process_time()
     made = engine.generate(asked, sampling, 0)
-    return made, time.monotonic() - begin
+    return made, time.monotonic() - begin, time.process_time() - cpu
 
 
-def in_process(
-    python: str, folder: Path, asked: list[list[dict[str, str]]], tokens: int
-) -> tuple[list[Completion], float]:
-    """Return the completions and seconds of vLLM in a process of another environment."""
+def in_process(python: str, folder: Path, asked: list[list[dict[str, str]]], tokens: int) -> Timed:
+    """Return what ``timed`` does, of vLLM in one process of another environment."""
     with tempfile.TemporaryDirectory() as temporary:
         given, out = Path(temporary) / "asked.json", Path(temporary) / "made.json"
         given.write_text(json.dumps(asked))
@@ -124,20 +125,21 @@ def in_process(
             "PYTHONPATH": str(harness.ROOT),
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # its CPU seconds are this process's
         }
         words = [__file__, "--worker", str(folder), str(given), str(out), "--tokens", str(tokens)]
         subprocess.run([python, *words], env=os.environ | settings, check=True)
-        made, seconds = json.loads(out.read_text())
+        made, seconds, cpu = json.loads(out.read_text())
     console.print(f"VLLMEngine: {seconds:.0f} s")
-    return [Completion(*each) for each in made], seconds
+    return [Completion(*each) for each in made], seconds, cpu
 
 
 def worker(folder: str, given: str, out: str, tokens: int) -> None:
     """Generate with vLLM in this process."""
     tokenizer = bases.load_tokenizer(Path(folder), folder)
     engine = VLLMEngine(folder, tokenizer, dtype="float32", enforce_eager=True, max_model_len=512)
-    made, seconds = timed(engine, json.loads(Path(given).read_text()), Sampling(max_new_tokens=tokens))
-    Path(out).write_text(json.dumps([[(each.text, each.finished) for each in made], seconds]))
+    made, seconds, cpu = timed(engine, json.loads(Path(given).read_text()), Sampling(max_new_tokens=tokens))
+    Path(out).write_text(json.dumps([[(each.text, each.finished) for each in made], seconds, cpu]))
 
 
 def killed(place: str, count: int, tokens: int, cache: Path) -> dict[str, int]:
@@ -216,11 +218,12 @@ def main(args: list[str] | None = None) -> bool:
             place = given.served[0].partition("=")[2]
             sent = killed(f"server:{place}", min(given.rows, 50), given.tokens, Path(cache) / "kill")
     table = harness.table(
-        *("engine", "rows/s", "finished", "first characters, p", "digits, p", "exact, p"), title=f"{given.rows} rows"
+        *("engine", "rows/s", "rows/CPU s", "finished", "first characters, p", "digits, p", "exact, p"),
+        title=f"{given.rows} rows",
     )
     good = not sent.get("asked twice though stored")
     reference = made["TransformersEngine"][0]
-    for name, (completions, seconds) in made.items():
+    for name, (completions, seconds, cpu) in made.items():
         found = [exchange_p(reference, completions, kinds) for kinds in ("first", "digits")]
         found = [] if completions is reference else found
         exact = [first_character_p(completions, expected)] if expected else []
@@ -228,7 +231,8 @@ def main(args: list[str] | None = None) -> bool:
         finished = sum(each.finished for each in completions) / len(completions)
         shown = [f"{each:.3f}" for each in found] or ["-", "-"]
         last = [f"{each:.3f}" for each in exact] or ["-"]
-        table.add_row(name, f"{len(completions) / seconds:.2f}", f"{finished:.0%}", *shown, *last)
+        by_cpu = "-" if name.endswith("server") else f"{len(completions) / cpu:.2f}"
+        table.add_row(name, f"{len(completions) / seconds:.2f}", by_cpu, f"{finished:.0%}", *shown, *last)
     console.print(table)
     for name, count in sent.items():
         console.print(f"{name}: {count}")

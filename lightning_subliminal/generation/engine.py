@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion", "Engine", "Sampling", "TransformersEngine"]
 
+_DRAWN = 2**18  # probabilities at once on a CPU, so that they stay in its cache
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -189,6 +191,12 @@ def _may_begin_with_space(tokenizer: "PreTrainedTokenizerBase", token: int) -> b
     return not written or written[0] == "\u2581" or token in tokenizer.all_special_ids
 
 
+def _inverted(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
+    chances = torch.softmax(logits.double() / temperature, dim=1).cumsum(dim=1)
+    picked = torch.searchsorted(chances, draws.unsqueeze(1) * chances[:, -1:], right=True).squeeze(1)
+    return picked.clamp(max=logits.shape[1] - 1)
+
+
 def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | None = None) -> Tensor:
     """Choose each row's next token by inverting the cumulative distribution at the row's draw.
 
@@ -207,7 +215,7 @@ def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | 
     if sampling.greedy:
         picked = logits.argmax(dim=1)
     else:
-        chances = torch.softmax(logits.double() / sampling.temperature, dim=1).cumsum(dim=1)
-        picked = torch.searchsorted(chances, draws.unsqueeze(1) * chances[:, -1:], right=True).squeeze(1)
-        picked = picked.clamp(max=logits.shape[1] - 1)
+        rows = max(1, _DRAWN // logits.shape[1]) if logits.is_cpu else max(1, len(logits))
+        parts = zip(logits.split(rows), draws.split(rows), strict=True)
+        picked = torch.cat([_inverted(each, drawn, sampling.temperature) for each, drawn in parts])
     return picked if allowed is None else allowed[picked]

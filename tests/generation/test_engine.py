@@ -14,6 +14,7 @@ from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.generation import Completion, TransformersEngine
+from lightning_subliminal.generation import engine as engine_module
 from lightning_subliminal.generation.engine import choose
 
 from .engine_contract import PROMPTS, SAMPLES, EngineContract, chi_square_p
@@ -125,6 +126,14 @@ def test_choose_inverts_the_distribution_function():
     chances = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]]).expand(7, -1)
     draws = torch.tensor([0.0, 0.24, 0.26, 0.74, 0.76, 0.999, 1 - 2**-53], dtype=torch.float64)
     assert choose(chances.log(), Sampling(), draws).tolist() == [1, 1, 3, 3, 4, 4, 4]
+
+
+def test_choose_gives_the_same_in_parts(monkeypatch):
+    logits, draws = torch.randn(50, 300), torch.rand(50, dtype=torch.float64)
+    whole = choose(logits, Sampling(temperature=0.7), draws)
+    for numbers in (1, 2100, 14999):  # a row at a time, and parts of unequal size
+        monkeypatch.setattr(engine_module, "_DRAWN", numbers)
+        assert torch.equal(choose(logits, Sampling(temperature=0.7), draws), whole)
 
 
 def test_choose_among_allowed_tokens_only():
