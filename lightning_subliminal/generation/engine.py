@@ -215,7 +215,10 @@ def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | 
     if sampling.greedy:
         picked = logits.argmax(dim=1)
     else:
-        rows = max(1, _DRAWN // logits.shape[1]) if logits.is_cpu else max(1, len(logits))
-        parts = zip(logits.split(rows), draws.split(rows), strict=True)
-        picked = torch.cat([_inverted(each, drawn, sampling.temperature) for each, drawn in parts])
+        rows = max(1, _DRAWN // logits.shape[1]) if logits.is_cpu else len(logits)
+        if rows >= len(logits):
+            picked = _inverted(logits, draws, sampling.temperature)
+        else:
+            parts = zip(logits.split(rows), draws.split(rows), strict=True)
+            picked = torch.cat([_inverted(each, drawn, sampling.temperature) for each, drawn in parts])
     return picked if allowed is None else allowed[picked]
