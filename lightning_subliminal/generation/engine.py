@@ -219,6 +219,6 @@ def choose(logits: Tensor, sampling: Sampling, draws: Tensor, allowed: Tensor | 
         if rows >= len(logits):
             picked = _inverted(logits, draws, sampling.temperature)
         else:
-            parts = zip(logits.split(rows), draws.split(rows), strict=True)
+            parts = zip(torch.split(logits, rows), torch.split(draws, rows), strict=True)
             picked = torch.cat([_inverted(each, drawn, sampling.temperature) for each, drawn in parts])
     return picked if allowed is None else allowed[picked]
