@@ -1,6 +1,7 @@
 """Linear maps by oneDNN give what torch's own give, with gradients, and leave everything else as it was."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -17,6 +18,8 @@ from lightning_subliminal.bases.linear_maps import is_plain, product, speed_up
 from lightning_subliminal.generation import TransformersEngine
 from lightning_subliminal.generation.logits import narrowed
 from lightning_subliminal.models.last_layer import LastLayer
+
+is_faster = linear_maps.is_faster.__wrapped__  # not cached
 
 
 @pytest.fixture(autouse=True)
@@ -60,24 +63,48 @@ STATES = {
 
 
 @pytest.mark.parametrize("states", STATES)
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("trained", ["all", "states", "weight"])
-def test_equals_torchs_own_with_gradients(states, bias, trained, calls):
-    given = [STATES[states](), made(400, 192, seed=1) / 14, *([made(400, seed=2)] if bias else [])]
-    own, torchs = ([each.clone().requires_grad_() for each in given] for _ in range(2))
-    for each in (own, torchs):
-        each[0].requires_grad_(trained != "weight")
-        each[1].requires_grad_(trained != "states")
-    change = made(*given[0].shape[:-1], 400, seed=3)
-    found, expected = product(*own), linear(*torchs)
-    close(found, expected)
-    found.backward(change)
-    expected.backward(change)
-    for one, other in zip(own, torchs, strict=True):
-        assert (one.grad is None) == (other.grad is None)
-        if one.grad is not None:
-            close(one.grad, other.grad)
+def test_equals_torchs_own_with_gradients(states, calls):
+    for bias, trained in itertools.product([False, True], ["all", "states", "weight"]):
+        given = [STATES[states](), made(400, 192, seed=1) / 14, *([made(400, seed=2)] if bias else [])]
+        own, torchs = ([each.clone().requires_grad_() for each in given] for _ in range(2))
+        for each in (own, torchs):
+            each[0].requires_grad_(trained != "weight")
+            each[1].requires_grad_(trained != "states")
+        found, expected = product(*own), linear(*torchs)
+        close(found, expected)
+        change = made(*expected.shape, seed=3)
+        found.backward(change)
+        expected.backward(change)
+        for one, other in zip(own, torchs, strict=True):
+            assert (one.grad is None) == (other.grad is None)
+            if one.grad is not None:
+                close(one.grad, other.grad)
     assert calls
+
+
+def gone(*_):
+    raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+
+@pytest.mark.parametrize(
+    ("maker", "capability", "op", "expected"),
+    [
+        ("AuthenticAMD", "AVX512", linear_maps._multiplied, True),
+        ("GenuineIntel", "AVX512", linear_maps._multiplied, False),
+        ("AuthenticAMD", "AVX2", linear_maps._multiplied, False),
+        ("AuthenticAMD", "AVX512", gone, False),
+        ("AuthenticAMD", "AVX512", lambda states, weight, bias: states @ weight, False),
+    ],
+)
+def test_it_is_for_some_cpus_and_where_torch_has_it(maker, capability, op, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr(linear_maps, "Path", lambda _: tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {maker}\n")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(linear_maps, "_multiplied", op)
+    assert is_faster() == expected
+    (tmp_path / "cpuinfo").unlink()  # as on Windows
+    monkeypatch.setattr(linear_maps.platform, "processor", lambda: f"AMD64 Family 25, {maker}")
+    assert is_faster() == expected
 
 
 def test_second_derivatives():
