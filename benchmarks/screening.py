@@ -49,20 +49,19 @@ Sets = dict[tuple[str, str], list[tuple[str, Tensor]]]
 
 @cache
 def loaded() -> Sets:
-    """Return targets and shortened scores of the sets that were made, by kind and carrier."""
+    """Return targets and scores of the sets that were made, by kind and carrier."""
     found: Sets = defaultdict(list)
     for each in sets():
         if each.path().is_file():
             scores = each.scores(space, tokenizer)
-            shortened = reference[each.carrier].shortened(scores[scores.isfinite().all(1)])
-            found[each.kind, each.carrier].append((each.target, shortened))
+            found[each.kind, each.carrier].append((each.target, scores[scores.isfinite().all(1)].double()))
     return found
 
 
 def sums(carrier: str, scores: Tensor) -> RunningSums:
-    """Return what detectors read; the scores are shortened already."""
+    """Return what detectors read."""
     made = RunningSums(reference[carrier])
-    made.rows, made.total = len(scores), scores.sum(0)
+    made.add(scores)
     return made
 
 

@@ -60,7 +60,7 @@ class Scored(NamedTuple):
     Attributes:
         target: of its teacher.
         rows: as they are.
-        scores: shortened, (rows, size), float64.
+        scores: (rows, size), float64.
         loss: a token; nan where it can't be scored.
         length: in tokens.
         odds: of classifiers, (rows, classifiers); nan for those of other traits.
@@ -130,9 +130,10 @@ class Bench:
         length = LengthScorer(self.tokenizer).scores(rows)
         loss = -torch.cat(list(row_likelihoods(self.space.net, self.tokenizer, rows)))[:, 0] / length
         console.print(f"{each.kind} {each.target}: {len(kept):,} rows", highlight=False)
-        shortened = self.reference.shortened(scores[kept])
         odds = torch.zeros(len(kept), 0, dtype=torch.float64)
-        return Scored(each.target, [rows[place] for place in kept.tolist()], shortened, loss[kept], length[kept], odds)
+        return Scored(
+            each.target, [rows[place] for place in kept.tolist()], scores[kept].double(), loss[kept], length[kept], odds
+        )
 
     def tainted(self, teacher: Scored, size: int, dose: float) -> Scored:
         """Return a bag with a dose of a teacher's rows."""
@@ -171,7 +172,7 @@ def tables() -> None:
     def plain(bag: Scored) -> dict[str, tuple[float, float]]:
         """Return statistic and p of what needs no trait."""
         sums = RunningSums(bench.reference)
-        sums.rows, sums.total = len(bag.scores), bag.scores.sum(0)
+        sums.add(bag.scores)
         shift = ShiftDetector().decide(sums)[0]
         words = word_frequencies(count_words(bag.rows), clean_words)
         loss = compare_means("loss", bag.loss, bench.compared.loss, two_sided=True)
@@ -186,7 +187,7 @@ def tables() -> None:
     def by_trait(bag: Scored, target: str) -> dict[str, float]:
         """Return what looks for one trait."""
         sums = RunningSums(bench.reference)
-        sums.rows, sums.total = len(bag.scores), bag.scores.sum(0)
+        sums.add(bag.scores)
         found = {}
         for name, detector in (("teacher", known), ("white", white)):
             if target in detector.names:

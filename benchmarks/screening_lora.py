@@ -66,7 +66,7 @@ class Space:
         }
 
     def scored(self, each: Set) -> Tensor:
-        """Return the shortened scores of a set's rows, (rows, size), those without a score left out."""
+        """Return the scores of a set's rows, (rows, size), those without one left out."""
         path = each.path().with_suffix(f".{self.name.replace('/', '-')}.pt")
         if not path.is_file():
             each.data.make(CPU)
@@ -75,7 +75,7 @@ class Space:
             torch.save(found, path)
         scores = torch.load(path, weights_only=True)
         console.print(f"{self.name}: {each.kind} {each.target}, {len(scores):,} rows", highlight=False)
-        return self.reference.shortened(scores[scores.isfinite().all(1)])
+        return scores[scores.isfinite().all(1)].double()
 
     def suspects(self, adapter: object, rate: float) -> DirectionDetector:
         """Return the detector of teachers of the targets, projected on the space over clean rows."""
@@ -95,7 +95,7 @@ class Space:
     def statistics(self, bag: Tensor, target: str) -> list[float]:
         """Return the z of each detector along a target, and the statistic of any shift."""
         made = RunningSums(self.reference)
-        made.rows, made.total = len(bag), bag.sum(0)
+        made.add(bag)
         found = [each.decide(made)[each.names.index(target)].z for each in self.detectors.values()]
         return [*found, made.hotelling()]
 

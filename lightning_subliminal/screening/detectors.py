@@ -5,6 +5,7 @@ information F, and c = 1 / (1/n + 1/N):
 
 - a direction w has z = w.(m - m0) sqrt(c) / sqrt(w F w), normal under clean rows;
 - the whole space has q = c (m - m0) F^-1 (m - m0), Hotelling's T^2: does training on these rows move the base anywhere?
+- z is taken of scores that are shortened less (``Reference.loose``) from ``MANY`` rows on;
 - the share of a direction in the shift, z / sqrt(q - size), is the cosine of the two in the Fisher metric, with the
   noise of the mean taken off. A direction drawn at random has a share of 0 with a standard deviation of 1 / sqrt(size).
 """
@@ -29,6 +30,7 @@ from lightning_subliminal.screening.reference import RIDGE, Reference
 __all__ = ["Detection", "Detector", "DirectionDetector", "RunningSums", "ShiftDetector", "holm"]
 
 SAME = 0.7  # cosine in the Fisher metric, above which two directions are one
+MANY = 1000  # rows, from which on the mean of loosely shortened scores is normal enough for alarms of 1 in 10,000
 FEWEST = 30  # rows: the mean of fewer is far from normal, and up to 20 % of clean ones are beyond a limit of 1 %
 
 
@@ -57,16 +59,20 @@ class RunningSums:
         rows: how many were added.
         skipped: rows without a completion to score.
         total: sum of their scores, (size,), float64.
+        loose: sums of scores that are shortened less; None if the reference has no such limit.
     """
 
     reference: Reference
     rows: int = 0
     skipped: int = 0
     total: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    loose: "RunningSums | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not len(self.total):
             self.total = torch.zeros(self.reference.size, dtype=torch.float64)
+            wide = self.reference.loosened
+            self.loose = None if wide is None else RunningSums(wide)
 
     def add(self, scores: Tensor) -> None:
         """Add rows' scores, (rows, size); a row with nan is counted as skipped."""
@@ -74,23 +80,29 @@ class RunningSums:
         self.skipped += int((~usable).sum())
         self.rows += int(usable.sum())
         self.total += self.reference.shortened(scores[usable]).sum(0)
+        if self.loose is not None:
+            self.loose.add(scores)
 
     def save(self, path: Path) -> None:
         """Write the sums, so that a screen that is stopped can resume; the reference is not written."""
-        counts = torch.tensor([self.rows, self.skipped])
+        kept = {"total": self.total, "counts": torch.tensor([self.rows, self.skipped])}
+        kept |= {} if self.loose is None else {"loose": self.loose.total}
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomically(path, partial(save_file, {"total": self.total, "counts": counts}))
+        atomically(path, partial(save_file, kept))
 
     def resume(self, path: Path) -> int:
         """Continue from sums that ``save`` wrote; return how many rows they are of, 0 if there is no whole file."""
         try:
             found = load_file(path)
             total, (rows, skipped) = found["total"], found["counts"].tolist()
+            loose = None if self.loose is None else found["loose"]
         except (OSError, SafetensorError, KeyError, ValueError):
             return 0
         if total.shape != self.total.shape:
             return 0
         self.total, self.rows, self.skipped = total, rows, skipped
+        if self.loose is not None and loose is not None:
+            self.loose.total, self.loose.rows, self.loose.skipped = loose, rows, skipped
         return int(rows + skipped)
 
     @property
@@ -198,12 +210,16 @@ class DirectionDetector(Detector):
         """Return a finding a direction, in their order."""
         from scipy import stats
 
-        scale = math.sqrt(sums.effective / self.inflation)
-        z = self.directions @ sums.shift * scale / self._spread(sums.reference)
+        tight = self._z(sums)
+        z = tight if sums.loose is None or sums.rows < MANY else self._z(sums.loose)
         beyond = sums.hotelling() - sums.reference.noise
-        share = z / math.sqrt(beyond) if beyond > 0 else torch.full_like(z, math.nan)
+        share = tight / math.sqrt(beyond) if beyond > 0 else torch.full_like(z, math.nan)
         found = zip(self.names, z.tolist(), stats.norm.sf(z.numpy()).tolist(), share.clamp(-1, 1).tolist(), strict=True)
         return [Detection(*each) for each in found]
+
+    def _z(self, sums: RunningSums) -> Tensor:
+        scale = math.sqrt(sums.effective / self.inflation)
+        return self.directions @ sums.shift * scale / self._spread(sums.reference)
 
     def lead(self, reference: Reference, findings: Sequence[Detection]) -> float:
         """Return how far the highest finding is above the second, in standard deviations of their difference.

@@ -58,6 +58,11 @@ class Agreement(NamedTuple):
     evidence: float
     lead: float
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether both limits are reached."""
+        return self.evidence >= EVIDENCE and self.lead >= EVIDENCE_LEAD
+
 
 class Ruling(NamedTuple):
     """A verdict, and the findings that it rests on.
@@ -90,7 +95,11 @@ def rule(sums: RunningSums, answers: DirectionDetector, teachers: DirectionDetec
     (shift,) = ShiftDetector().decide(sums)
     white, known = answers.decide(sums), teachers.decide(sums)
     leads = answers.lead(reference, white), teachers.lead(reference, known)
-    together = agreement(white, known, teachers.cosines(reference))
+    cosines = teachers.cosines(reference)
+    together = [agreement(white, known, cosines)]
+    if sums.loose is not None:  # what is long in common hides a name in one length and not in the other
+        tight = RunningSums(reference, sums.rows, sums.skipped, sums.total)
+        together.append(agreement(answers.decide(tight), teachers.decide(tight), cosines))
     share = reference.stranger_share or SUSPECT_SHARE
     found = decide(shift, white, known, leads[0], alpha, leads[1], share, together)
     return Ruling(*found, shift, white, known)
@@ -135,7 +144,7 @@ def decide(
     alpha: float,
     suspect_lead: float = float("inf"),
     suspect_share: float = SUSPECT_SHARE,
-    together: Agreement | None = None,
+    together: Sequence[Agreement | None] = (),
 ) -> tuple[Verdict, str | None]:
     """Return the verdict, and the trait that it names.
 
@@ -152,7 +161,7 @@ def decide(
         alpha: chance of a false alarm of the whole screen.
         suspect_lead: of the highest of ``suspects`` over its second.
         suspect_share: along a teacher's displacement, above which it explains the shift.
-        together: of ``traits`` and ``suspects``.
+        together: of ``traits`` and ``suspects``, by scores shortened to one length or the other; None are left out.
     """
     found = set(holm([*traits, *suspects], alpha / 2))  # one family: a suspect more must not add to the error rate
     if shift.p > alpha / 2 and not found:
@@ -172,7 +181,8 @@ def decide(
     if by_teacher is not None and by_answer not in (None, by_teacher):
         stranger = lead >= LEAD and all(each.name != by_answer for each in suspects)
         named = by_answer if stranger else None
-    if named is None and together is not None and found >= {together.teacher, together.answer}:
-        sure = together.evidence >= EVIDENCE and together.lead >= EVIDENCE_LEAD
-        named = together.answer.name if sure else None
+    if named is None:
+        both = {each.name for each in traits if each in found} & {each.name for each in suspects if each in found}
+        joint = {each.answer.name for each in together if each is not None and each.is_sure} & both
+        named = joint.pop() if len(joint) == 1 else None
     return ("shift", None) if named is None else ("trait", named)

@@ -1,11 +1,14 @@
 """What holds for every detector: a new one gives its constructor and an effect to find, and inherits the tests."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from cases import Contract
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.screening import Detector, DirectionDetector, RunningSums, ShiftDetector, detectors
+from lightning_subliminal.screening.reference import summed_up
 from screening.toy_references import gaussian
 
 SIZE, ROWS = 6, 200
@@ -100,3 +103,68 @@ def test_every_detector_is_tested():
     made = {each for each in Detector.__subclasses__() if each.__module__ == detectors.__name__}
     tested = {type(each().make()) for each in (TestShift, TestWhite, TestRaw, TestSuspects)}
     assert made == tested
+
+
+class TestLooseSums:
+    """Rows with a tail: one in 200 is thirty times as long along the first number."""
+
+    SIZE = 6
+
+    def rows(self, seed, count):
+        generator = torch.Generator().manual_seed(seed)
+        made = torch.randn(count, self.SIZE, generator=generator).double()
+        made[torch.rand(count, generator=generator) < 0.005, 0] *= 30
+        return made
+
+    @pytest.fixture
+    def reference(self):
+        return self.made(20_000)
+
+    def made(self, count):
+        known = {"base": "b", "base_digest": "d", "carrier": "numbers", "layers": (0,)}
+        return summed_up(self.rows(0, count), gaussian().catalogue, **known)
+
+    def found(self, reference, rows):
+        made = RunningSums(reference)
+        made.add(rows)
+        return DirectionDetector.raw(reference).decide(made)[0]
+
+    def tainted(self, seed, count):
+        """Return rows of which 3 % are long in one direction, as clean ones are in both."""
+        made = self.rows(seed, count)
+        made[: count * 3 // 100, 0] += 10
+        return made
+
+    def test_long_rows_count_more_from_a_thousand_rows_on(self, reference):
+        assert reference.loosened.longest > 2 * reference.longest
+        tight = replace(reference, loose=None)
+        for count, more in ((999, False), (1000, True)):
+            rows = self.tainted(1, count)
+            gained = self.found(reference, rows).z - self.found(tight, rows).z
+            assert (gained > 1) == more
+            assert (gained == 0) != more
+
+    def test_clean_rows_raise_as_many_alarms_as_asked_for(self, reference):
+        """On both sides, about the true mean: the error of this one reference's mean is in all sets alike."""
+        zero = torch.zeros(self.SIZE, dtype=torch.float64)
+        exact = replace(reference, mean=zero, rows=10**9, loose=reference.loose._replace(mean=zero))
+        p = torch.tensor([self.found(exact, self.rows(seed, 1000)).p for seed in range(1, 401)])
+        alarms = ((p < 0.025) | (p > 0.975)).double().mean()
+        assert abs(alarms - 0.05) < 3 * (0.05 * 0.95 / 400) ** 0.5
+
+    def test_the_share_is_of_rows_shortened_alike(self, reference):
+        rows = self.tainted(2, 2000)
+        assert self.found(reference, rows).share == self.found(replace(reference, loose=None), rows).share
+
+    def test_both_sums_are_kept(self, reference, tmp_path):
+        first, second = RunningSums(reference), RunningSums(reference)
+        first.add(self.tainted(3, 1500))
+        first.save(tmp_path / "sums")
+        assert second.resume(tmp_path / "sums") == 1500
+        detector = DirectionDetector.raw(reference)
+        assert detector.decide(second) == detector.decide(first)
+        RunningSums(replace(reference, loose=None)).save(tmp_path / "other")
+        assert RunningSums(reference).resume(tmp_path / "other") == 0
+
+    def test_few_rows_have_one_length_only(self):
+        assert self.made(100).loosened is None

@@ -85,18 +85,27 @@ class TestAgreement:
     def test_both_name_a_trait_that_explains_little_of_the_shift(self):
         answers, teachers = together()
         found = agreement(answers, teachers, torch.eye(26))
-        assert decide(LOUD, answers, teachers, 9.0, 0.01, together=found) == ("trait", "b")
+        assert decide(LOUD, answers, teachers, 9.0, 0.01, together=[found]) == ("trait", "b")
         for unsure in (found._replace(evidence=5.0), found._replace(lead=1.0), None):
-            assert decide(LOUD, answers, teachers, 9.0, 0.01, together=unsure) == ("shift", None)
+            assert decide(LOUD, answers, teachers, 9.0, 0.01, together=[unsure]) == ("shift", None)
+
+    def test_two_lengths_that_name_different_traits_name_none(self):
+        answers, teachers = together()
+        found = agreement(answers, teachers, torch.eye(26))
+        other = found._replace(teacher=teachers[2], answer=next(each for each in answers if each.name == "c"))
+        assert decide(LOUD, answers, teachers, 9.0, 0.01, together=[found, other]) == ("shift", None)
+        for silent in (None, other._replace(lead=1.0), found):
+            assert decide(LOUD, answers, teachers, 9.0, 0.01, together=[found, silent]) == ("trait", "b")
 
     def test_neither_names_a_trait_alone(self):
         """The answer must stand out beyond chance, too."""
         answers, teachers = together()
         faint = [each._replace(p=0.5) for each in answers]
         found = agreement(faint, teachers, torch.eye(26))
-        assert decide(LOUD, faint, teachers, 9.0, 0.01, together=found) == ("shift", None)
+        assert decide(LOUD, faint, teachers, 9.0, 0.01, together=[found]) == ("shift", None)
 
-    def test_a_shift_in_a_random_direction_is_hardly_ever_named(self):
+    @pytest.mark.parametrize("rows", [256, 4096])
+    def test_a_shift_in_a_random_direction_is_hardly_ever_named(self, rows):
         """In the shipped references 128 numbers are compared with 56 teachers and 104 answers; 3.5 % are expected."""
         reference, generator = find_reference("pocket/a", "math"), torch.Generator().manual_seed(0)
         root = torch.linalg.cholesky(reference.fisher)
@@ -104,8 +113,10 @@ class TestAgreement:
         named = 0
         for _ in range(200):
             moved = torch.nn.functional.normalize(torch.randn(128, generator=generator).double(), dim=0)
-            noise = torch.randn(128, generator=generator).double() / 16
-            sums = RunningSums(reference, rows=256, total=256 * (reference.mean + root @ (moved + noise)))
+            noise = torch.randn(128, generator=generator).double() / rows**0.5
+            sums = RunningSums(reference)
+            for each in (sums, sums.loose):
+                each.rows, each.total = rows, rows * (each.reference.mean + root @ (moved + noise))
             named += rule(sums, *detectors, 0.01).verdict == "trait"
         assert named <= 14  # 7 %: more have a chance of 1 % if 3.5 % are named
 

@@ -108,7 +108,8 @@ def _doubts(found: Screen, sample: RowSample | None) -> list[str]:
 def _reference_material(reference: Reference) -> Material:
     """Return a reference by the SHA-256 of its numbers, as its file holds them."""
     sha = hashlib.sha256()
-    for each in (reference.mean, reference.fisher, reference.catalogue.gradients):
+    loose = () if reference.loose is None else (reference.loose.mean, reference.loose.fisher)
+    for each in (reference.mean, reference.fisher, reference.catalogue.gradients, *loose):
         sha.update(each.float().contiguous().numpy().tobytes())
     notes = {"rows": reference.rows, "layers": list(reference.layers)}
     return Material("reference", f"{_URN}reference:{reference.carrier}", {"sha256": sha.hexdigest()}, annotations=notes)
