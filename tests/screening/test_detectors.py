@@ -7,7 +7,7 @@ import torch
 from cases import Contract
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.screening import Detector, DirectionDetector, RunningSums, ShiftDetector, detectors
+from lightning_subliminal.screening import Detector, DirectionDetector, Reference, RunningSums, ShiftDetector, detectors
 from lightning_subliminal.screening.reference import summed_up
 from screening.toy_references import gaussian
 
@@ -165,6 +165,15 @@ class TestLooseSums:
         assert detector.decide(second) == detector.decide(first)
         RunningSums(replace(reference, loose=None)).save(tmp_path / "other")
         assert RunningSums(reference).resume(tmp_path / "other") == 0
+
+    def test_both_lengths_are_written(self, reference, tmp_path):
+        reference.save(tmp_path / "reference")
+        found = Reference.load(tmp_path / "reference").loosened
+        assert found.longest == reference.loose.longest
+        assert torch.allclose(found.fisher, reference.loose.fisher, rtol=1e-6)
+        assert torch.allclose(found.mean, reference.loose.mean, atol=1e-6)
+        replace(reference, loose=None).save(tmp_path / "old")
+        assert Reference.load(tmp_path / "old").loosened is None
 
     def test_few_rows_have_one_length_only(self):
         assert self.made(100).loosened is None

@@ -123,12 +123,6 @@ class TestReference:
         assert (found.base, found.layers, found.rows) == (reference.base, reference.layers, reference.rows)
         assert torch.allclose(found.fisher, reference.fisher, rtol=1e-6)
         assert torch.equal(found.fisher, found.fisher.T)
-        assert found.loosened.longest == pytest.approx(reference.loosened.longest)
-        assert torch.allclose(found.loosened.fisher, reference.loosened.fisher, rtol=1e-6)
-
-    def test_a_file_without_loose_moments_is_read(self, reference, tmp_path):
-        replace(reference, loose=None).save(tmp_path / "old")
-        assert Reference.load(tmp_path / "old").loosened is None
 
     def test_the_share_of_a_stranger_is_that_of_the_nearest_teacher(self):
         """Of 20 teachers, 19 are orthogonal to all, and one is at 60 degrees to another."""
