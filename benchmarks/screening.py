@@ -49,19 +49,27 @@ Sets = dict[tuple[str, str], list[tuple[str, Tensor]]]
 
 @cache
 def loaded() -> Sets:
-    """Return targets and scores of the sets that were made, by kind and carrier."""
+    """Return targets and scores of the sets that were made, by kind and carrier: (rows, 2 * size).
+
+    First those that are shortened for the whole space, then those for single directions.
+    """
     found: Sets = defaultdict(list)
     for each in sets():
         if each.path().is_file():
             scores = each.scores(space, tokenizer)
-            found[each.kind, each.carrier].append((each.target, scores[scores.isfinite().all(1)].double()))
+            usable, of = scores[scores.isfinite().all(1)], reference[each.carrier]
+            both = of.shortened(usable), (of.loosened or of).shortened(usable)
+            found[each.kind, each.carrier].append((each.target, torch.cat(both, dim=1)))
     return found
 
 
 def sums(carrier: str, scores: Tensor) -> RunningSums:
-    """Return what detectors read."""
+    """Return what detectors read of rows that ``loaded`` returned."""
     made = RunningSums(reference[carrier])
-    made.add(scores)
+    parts = scores.sum(0).split(made.reference.size)
+    for each, total in zip((made, made.loose), parts, strict=True):
+        if each is not None:
+            each.rows, each.total = len(scores), total
     return made
 
 
@@ -89,7 +97,7 @@ def tainted_bag(carrier: str, scores: Tensor, size: int, dose: float, first: int
 
 def clean_bags(carrier: str, size: int, most: int = 4) -> list[Tensor]:
     """Return bags of clean rows: up to ``most`` of each set; small sets are joined, and no two bags share a row."""
-    found, joined = [], torch.zeros(0, reference[carrier].size)
+    found, joined = [], torch.zeros(0, 2 * reference[carrier].size)
     for _, scores in loaded()["clean", carrier]:
         if len(joined) + len(scores) < size:
             joined = torch.cat([joined, scores])
@@ -289,7 +297,9 @@ def law() -> None:
     made = [(target, scores) for target, scores in loaded()["teacher", carrier] if target in detector.names]
     effect = {}
     for target, scores in made:
-        rows = detector.row_scores(reference[carrier], scores)[:, detector.names.index(target)]
+        rows = detector.row_scores(reference[carrier], scores[:, : reference[carrier].size])[
+            :, detector.names.index(target)
+        ]
         effect[target] = float(rows.mean())
     for size in (1024, 4096, 16_384, 40_000):
         clean = clean_bags(carrier, size)
