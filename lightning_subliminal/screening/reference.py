@@ -2,18 +2,13 @@
 
 A file is good for one base, one carrier and one space. It holds the mean and the covariance of the scores of clean rows
 (the Fisher information), the length beyond which a row's score is shortened, and the catalogue's directions; no row.
-
-A few clean rows have very long scores, above all where the base is sure of nearly every token, as in sums. They would
-decide T^2 by themselves, so each score is shortened to the length that 99 % of the rows do not exceed. A teacher's rows
-are long as well, though, and lose by it. The z of a single direction bears longer scores: it is taken of those
-shortened to the length that 99.9 % do not exceed.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,32 +18,25 @@ from torch import Tensor
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
-from lightning_subliminal.screening.null_law import PLENTY, NullLaw, measure_null, shrinkage_of, shrunk
+from lightning_subliminal.screening.moments import (
+    LOOSE_QUANTILE,
+    QUANTILE,
+    Moments,
+    lower_triangle,
+    shortened,
+    shortened_moments,
+    symmetric,
+)
+from lightning_subliminal.screening.null_law import PLENTY, NullLaw, measure_null, shrunk
 from lightning_subliminal.theory.newton import damped
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 
-__all__ = ["Moments", "Reference", "make_reference", "summed_up"]
+__all__ = ["Reference", "make_reference", "summed_up"]
 
 FEWEST = 1000  # clean rows; 20,000 are advised, since rare alarms rest on the covariance of all directions
 FEWEST_TEACHERS = 20
 RIDGE = 0.03  # of natural gradients, in mean variances: between what numbers (0.1) and sums (0.01) of ten targets want
-QUANTILE = 0.99  # of the whitened lengths of clean rows: longer scores are shortened to it
-LOOSE_QUANTILE = 0.999  # the same for single directions; both were fixed on the paper's ten targets
 _FORMAT = "1"
-
-
-class Moments(NamedTuple):
-    """What clean rows' scores look like when long ones are shortened.
-
-    Attributes:
-        mean: of the scores, (size,), float64.
-        fisher: their covariance about 0, (size, size), float64.
-        longest: whitened length to which longer scores are shortened.
-    """
-
-    mean: Tensor
-    fisher: Tensor
-    longest: float
 
 
 @dataclass(frozen=True)
@@ -145,7 +133,7 @@ class Reference:
 
     def shortened(self, scores: Tensor) -> Tensor:
         """Return scores, (rows, size), in float64; those longer than ``longest`` in the Fisher metric cut to it."""
-        return _shortened(scores.double(), self.metric, self.longest)
+        return shortened(scores.double(), self.metric, self.longest)
 
     def save(self, path: Path) -> None:
         """Write the reference as safetensors, its words in the header."""
@@ -168,14 +156,14 @@ class Reference:
         }
         tensors = {
             "mean": self.mean,
-            "fisher": _lower(self.fisher),
+            "fisher": lower_triangle(self.fisher),
             "gradients": self.catalogue.gradients,
             "log_odds": self.catalogue.log_odds,
             "displacements": self.displacements,
         }
         if self.loose is not None:
             words["loose_longest"] = self.loose.longest
-            tensors |= {"loose_mean": self.loose.mean, "loose_fisher": _lower(self.loose.fisher)}
+            tensors |= {"loose_mean": self.loose.mean, "loose_fisher": lower_triangle(self.loose.fisher)}
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: value.float().contiguous() for name, value in tensors.items()}
         save_file(kept, path, {"screen": json.dumps(words)})
@@ -199,9 +187,9 @@ class Reference:
             raise InputError(f"{path} is not a reference of a screen: make it again with `screen reference`.") from err
         try:
             size = len(tensors["mean"])
-            fisher, loose = _whole(tensors["fisher"], size), None
+            fisher, loose = symmetric(tensors["fisher"], size), None
             if "loose_longest" in words:
-                wide = _whole(tensors["loose_fisher"], size)
+                wide = symmetric(tensors["loose_fisher"], size)
                 loose = Moments(tensors["loose_mean"], wide, float(words["loose_longest"]))
             answers = tuple(CatalogueEntry(*each) for each in words["answers"])
             left_out, wording = tuple(words["left_out"]), str(words.get("wording", "preferences"))
@@ -269,44 +257,11 @@ def summed_up(
     measured on them by cross-validation.
     """
     few = len(scores) < PLENTY * scores.shape[1]
-    moments, kept, shrinkage = _shortened_moments(scores.double(), QUANTILE, few)
+    moments, kept, shrinkage = shortened_moments(scores.double(), QUANTILE, few)
     return Reference(
         *(base, base_digest, carrier, layers, len(kept), *moments, catalogue),
         shrinkage=shrinkage,
         null=measure_null(kept, shrinkage, catalogue.gradients, RIDGE) if few else None,
         space=space,
-        loose=None if few else _shortened_moments(scores.double(), LOOSE_QUANTILE, few)[0],
+        loose=None if few else shortened_moments(scores.double(), LOOSE_QUANTILE, few)[0],
     )
-
-
-def _shortened_moments(scores: Tensor, quantile: float, few: bool) -> tuple[Moments, Tensor, float]:
-    """Return the moments of scores shortened to a quantile of their lengths, those scores, and the shrinkage."""
-    kept, longest = scores, float("inf")
-    for _ in range(2):  # lengths are measured in the covariance that is kept, so the limit is expressed in it
-        fisher, shrinkage = kept.T @ kept / len(kept), shrinkage_of(kept) if few else 0.0
-        longest = float(_lengths(kept, shrunk(fisher, shrinkage)).quantile(quantile))
-        kept = _shortened(scores, shrunk(fisher, shrinkage), longest)
-    fisher, shrinkage = kept.T @ kept / len(kept), shrinkage_of(kept) if few else 0.0
-    return Moments(kept.mean(0), fisher, longest), kept, shrinkage
-
-
-def _lengths(scores: Tensor, fisher: Tensor) -> Tensor:
-    return (scores * torch.linalg.solve(fisher, scores.T).T).sum(1).clamp(min=0).sqrt()
-
-
-def _shortened(scores: Tensor, fisher: Tensor, longest: float) -> Tensor:
-    return scores * (longest / _lengths(scores, fisher).clamp(min=1e-12)).clamp(max=1.0)[:, None]
-
-
-def _lower(symmetric: Tensor) -> Tensor:
-    """Return the lower triangle of a matrix as one row."""
-    lower = torch.tril_indices(*symmetric.shape)
-    return symmetric[lower[0], lower[1]]
-
-
-def _whole(triangle: Tensor, size: int) -> Tensor:
-    """Return the symmetric matrix of a lower triangle."""
-    made = torch.zeros(size, size, dtype=triangle.dtype)
-    lower = torch.tril_indices(size, size)
-    made[lower[0], lower[1]] = triangle
-    return made + made.tril(-1).T
