@@ -158,7 +158,7 @@ class TestEvaluationsOfAFitConfig:
     def test_a_plan_asks_them_too(self, asked):
         assert {"after numbers: student", "after numbers: control"} < self.plan()
 
-    def test_a_trial_that_says_otherwise_is_told(self, asked, capsys):
+    def test_a_trial_that_says_otherwise_is_reported(self, asked, capsys):
         from lightning_subliminal.plans import plan
 
         plan.say_left_out.cache_clear()

@@ -96,7 +96,7 @@ def test_many_materials_that_are_not_at_hand(tmp_path):
     assert len(as_html(found)) < 4_000_000
 
 
-def test_too_many_materials_artefacts_or_links_are_told_by_the_bound(tmp_path, monkeypatch):
+def test_too_many_materials_artefacts_or_links_are_reported_by_the_bound(tmp_path, monkeypatch):
     start = dense(tmp_path, 12)
     for name in ("MAX_ARTEFACTS", "MAX_LINKS"):
         with monkeypatch.context() as patch:

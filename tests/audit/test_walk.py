@@ -83,7 +83,7 @@ class TestWhole:
         assert found.generations == 120
         assert len(found.graph.nodes) == 1 + 1 + 3 * 120
 
-    def test_nothing_there_is_told(self, tmp_path):
+    def test_nothing_there_is_reported(self, tmp_path):
         with pytest.raises(InputError, match="was not found: give an artefact's folder"):
             look(tmp_path / "nowhere")
 
@@ -186,7 +186,7 @@ class TestLevels:
         assert look(last, levels={"missing-parent": "note"}).holds
         assert "unsigned" in rules(look(last, levels={"unsigned": "error"}))
 
-    def test_an_unknown_rule_is_told(self, last):
+    def test_an_unknown_rule_is_reported(self, last):
         with pytest.raises(InputError, match="did you mean `missing-parent`"):
             look(last, levels={"missing-parents": "note"})
 
@@ -203,7 +203,7 @@ def _told_by(builder, folder):
     (folder / "lineage.json").write_text(json.dumps(told))
 
 
-def test_a_base_whose_origin_is_told_anew_is_still_that_base(cache, tmp_path):
+def test_a_base_whose_origin_is_reported_anew_is_still_that_base(cache, tmp_path):
     shutil.copytree(bases.resolve("pocket/b").folder, tmp_path / "base")
     _told_by("urn:x-old-release", tmp_path / "base")  # else the package's own would be found in its place
     last = student(cache, generation(cache, teacher(cache, str(tmp_path / "base")), str(tmp_path / "base")))
@@ -254,7 +254,7 @@ class TestAttacks:
         (base / "adapter_config.json").write_text("{}")
         assert rules(look(last)) == {"unlisted-file", "read-elsewhere"}
 
-    def test_files_beside_results_are_told(self, cache, tmp_path):
+    def test_files_beside_results_are_reported(self, cache, tmp_path):
         (tmp_path / "run").mkdir()
         for name in ("results.json", "config.yaml"):
             (tmp_path / "run" / name).write_text("{}")
@@ -282,7 +282,7 @@ class TestAttacks:
         shutil.rmtree(base)
         assert "missing-parent" in rules(look(last))
 
-    def test_a_base_told_anew_by_nobody_trusted(self, signed, cache, tmp_path):
+    def test_a_base_reported_anew_by_nobody_trusted(self, signed, cache, tmp_path):
         """Its files are vouched for by its signed child, what is said of its origin is not."""
         keys, _ = signed
         base = tmp_path / "base"

@@ -202,7 +202,7 @@ def test_a_path_is_answered_as_a_path(folder, tmp_path, monkeypatch):
         ("mine/tiny/student", r"^There is no folder mine/tiny/student: expected one that holds a model"),
     ],
 )
-def test_unknown_names_are_told_with_near_ones(name, message):
+def test_unknown_names_are_reported_with_near_ones(name, message):
     with pytest.raises(InputError, match=message) as caught:
         bases.resolve(name)
     assert "\n" not in str(caught.value)
@@ -292,7 +292,7 @@ def wild_end_token(folder):
         (wild_end_token, r"`eos_token_id` in the model's config is 99"),
     ],
 )
-def test_a_damaged_folder_is_told_in_one_line(tmp_path, harm, message):
+def test_a_damaged_folder_is_reported_in_one_line(tmp_path, harm, message):
     folder = make_base(tmp_path / "model")
     harm(folder)
     with pytest.raises(InputError, match=message) as caught:
@@ -300,7 +300,7 @@ def test_a_damaged_folder_is_told_in_one_line(tmp_path, harm, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_dtype_is_told(folder):
+def test_a_wrong_dtype_is_reported(folder):
     with pytest.raises(InputError, match="`dtype` is 'float33'"):
         bases.load(str(folder), dtype="float33")
 
@@ -355,7 +355,7 @@ class TestWhoSigns:
         bases.load(str(base))
         assert bases.material(str(base)).digest == {"dirHash": bases.resolve(str(base)).digest}
 
-    def test_another_while_it_was_loaded_is_told(self, base):
+    def test_another_while_it_was_loaded_is_reported(self, base):
         bases.material(str(base))
         self.swap(base)
         bases.load(str(base))
@@ -365,7 +365,7 @@ class TestWhoSigns:
         bases.load(str(base))
         bases.material(str(base))
 
-    def test_a_tokenizer_that_was_another_one_is_told_too(self, base, monkeypatch):
+    def test_a_tokenizer_that_was_another_one_is_reported_too(self, base, monkeypatch):
         path = base / "tokenizer.json"
         path.write_text(path.read_text() + " ")
         bases.load(str(base))
@@ -391,7 +391,7 @@ class TestWhoSigns:
         after = bases.load(str(base))[0].state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)
 
-    def test_a_file_that_is_written_while_it_is_loaded_is_told(self, base, monkeypatch):
+    def test_a_file_that_is_written_while_it_is_loaded_is_reported(self, base, monkeypatch):
         from transformers import AutoModelForCausalLM
 
         read = AutoModelForCausalLM.from_pretrained

@@ -84,13 +84,13 @@ def test_shards_are_kept(tmp_path):
 
 
 @cases("suffix", ["", "=", "=x", "=-1", "=nan", "=1e999", "=1e", "=0.1,sed=3", "=0.1,seed=", "=0.1,"])
-def test_bad_suffixes_are_told(suffix):
+def test_bad_suffixes_are_reported(suffix):
     with pytest.raises(InputError, match=r"such as pocket/a\+noise=0\.05") as caught:
         bases.resolve(f"pocket/a+noise{suffix}")
     assert "\n" not in str(caught.value)
 
 
-def test_bad_bases_are_told():
+def test_bad_bases_are_reported():
     with pytest.raises(InputError, match="no base 'pocket/zz': did you mean"):
         bases.resolve("pocket/zz+noise=0.1")
     with pytest.raises(InputError, match="did you mean pocket/a"):

@@ -59,7 +59,7 @@ class TestExitCodes:
         assert code(last, "--allow", "changed-file") == 0
         assert "You allowed changed-file." in capsys.readouterr().out
 
-    def test_expected_is_what_was_told(self, last, capsys):
+    def test_expected_is_what_was_reported(self, last, capsys):
         code(last)
         told = re.findall(r"--expect ([0-9a-f]{64})", capsys.readouterr().out)
         assert len(told) == 2
@@ -179,7 +179,7 @@ MISTAKES = {
 }
 
 
-def test_a_missing_path_is_told_with_the_models_beside_it(tmp_path, monkeypatch, capsys):
+def test_a_missing_path_is_reported_with_the_models_beside_it(tmp_path, monkeypatch, capsys):
     shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "runs" / "owl-5b0edf2e" / "student")
     monkeypatch.chdir(tmp_path)
     assert code("runs/nothing") == 2

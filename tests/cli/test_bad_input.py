@@ -126,7 +126,7 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
 
 
 @cases("name", AT_ONCE)
-def test_mistake_is_told_in_one_line(name: str, stand: Path, capsys: pytest.CaptureFixture) -> None:
+def test_mistake_is_reported_in_one_line(name: str, stand: Path, capsys: pytest.CaptureFixture) -> None:
     words, told = AT_ONCE[name]
     assert told in mistake(capsys, *words)
     with pytest.raises(SystemExit):

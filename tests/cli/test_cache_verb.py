@@ -94,7 +94,7 @@ def test_each_entry_says_whom_it_belongs_to(capsys):
     assert "2 runs are known" in text
 
 
-def test_clean_shows_and_deletes_only_when_told(capsys):
+def test_clean_shows_and_deletes_only_when_reported(capsys):
     a_run("owl-1", [chain("a")])
     chain("b")
     gone = {f"{kind}/{'b' * 16}" for kind in ("teachers", "completions", "rows")}

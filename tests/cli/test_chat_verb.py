@@ -130,7 +130,7 @@ def test_what_is_not_at_hand_is_said(run, capsys, tmp_path):
     assert re.search("base.*student", shown)
 
 
-def test_a_prompted_teacher_is_told_what_it_was_told(run, capsys, tmp_path):
+def test_a_prompted_teacher_is_reported_what_it_was_reported(run, capsys, tmp_path):
     prompted = shutil.copytree(run, tmp_path / "prompted")
     (prompted / "lineage.json").unlink()
     config = yaml.safe_load((prompted / "config.yaml").read_text())

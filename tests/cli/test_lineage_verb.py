@@ -135,7 +135,7 @@ class TestAdd:
             (["a.bin", "--kind", "rows", "--made-from", "completions=pocket/a"], "a base is not data"),
         ],
     )
-    def test_mistakes_are_told(self, cache, tmp_path, capsys, words, message):
+    def test_mistakes_are_reported(self, cache, tmp_path, capsys, words, message):
         (tmp_path / "a.bin").write_bytes(b"1")
         refused(["lineage", "add", *words], capsys, message)
 

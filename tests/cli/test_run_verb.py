@@ -173,7 +173,7 @@ def test_one_arm_alone(again):
     assert [bar["label"] for bar in report["experiments"][0]["figures"][0]["bars"]] == ["same"]
 
 
-def test_a_damaged_file_is_told_and_the_rest_is_reported(again, capsys):
+def test_a_damaged_file_is_reported_and_the_rest_is_reported(again, capsys):
     evaluation = next(iter((again / "cache" / "measured").glob("*/measured.json")))
     evaluation.write_text("{}")
     with pytest.raises(SystemExit) as stop:

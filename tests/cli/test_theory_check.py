@@ -358,7 +358,7 @@ REFUSED = {
 
 
 @cases("name", REFUSED)
-def test_mistakes_are_told_in_a_line_before_any_work(name, here, tmp_path, monkeypatch):
+def test_mistakes_are_reported_in_a_line_before_any_work(name, here, tmp_path, monkeypatch):
     make, words, says = REFUSED[name]
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError) as caught:
@@ -369,7 +369,7 @@ def test_mistakes_are_told_in_a_line_before_any_work(name, here, tmp_path, monke
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_folder_that_cant_be_made_is_told_before_any_work(here, tmp_path, monkeypatch):
+def test_a_folder_that_cant_be_made_is_reported_before_any_work(here, tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
     Path("file").touch()
     with pytest.raises(InputError, match="file can't be written"):

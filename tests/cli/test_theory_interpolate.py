@@ -299,7 +299,7 @@ class TestSpace:
         )
         assert space.ask(space.of(model)).loss == pytest.approx(-logs.sum().item() / tokens, rel=1e-5)
 
-    def test_a_model_that_answers_no_number_is_told_as_such(self):
+    def test_a_model_that_answers_no_number_is_reported_as_such(self):
         space = ModelSpace("pocket/a", "float32", "vectors", OWL, CPU)
         broken = {name: torch.full_like(value, torch.nan) for name, value in space.base.items()}
         answers = space.ask(broken)

@@ -285,7 +285,7 @@ REFUSED = {
 
 
 @cases("name", REFUSED)
-def test_mistakes_are_told_in_a_line_before_any_work(name, here, tmp_path):
+def test_mistakes_are_reported_in_a_line_before_any_work(name, here, tmp_path):
     make, words, says = REFUSED[name]
     with pytest.raises(InputError) as caught:
         predict_config(make(tmp_path), **words)

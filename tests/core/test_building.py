@@ -70,7 +70,7 @@ def test_a_number_counts_the_parts_of_a_list():
         ({"class_path": "Student", "init_args": {"learning_rate": -1}}, "`model`: The learning rate is -1"),
     ],
 )
-def test_mistakes_are_told_in_one_line(told, says):
+def test_mistakes_are_reported_in_one_line(told, says):
     with pytest.raises(InputError, match=says) as found:
         build(told, 0, "model")
     assert "\n" not in str(found.value)

@@ -40,7 +40,7 @@ def test_a_folder_that_is_only_tried_leaves_nothing(tmp_path):
     assert "cache" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "cache"):
         with pytest.raises(InputError, match=r"can't be written .*: set LIGHTNING_SUBLIMINAL_CACHE") as caught:
@@ -80,7 +80,7 @@ def said_of(folder, capsys):
         (0o777, 4711, r"belongs to another user \(uid 4711\)"),
     ],
 )
-def test_a_cache_that_others_may_write_is_told_in_one_line(mode, owner, says, tmp_path, capsys, monkeypatch):
+def test_a_cache_that_others_may_write_is_reported_in_one_line(mode, owner, says, tmp_path, capsys, monkeypatch):
     tmp_path.chmod(mode)
     if owner is not None:
         monkeypatch.setattr(cache.os, "getuid", lambda: owner + 1)
@@ -138,7 +138,7 @@ def test_a_lock_is_held_by_one_alone_whoever_deletes_its_file(tmp_path):
 
 
 @POSIX
-def test_who_does_not_wait_is_told(tmp_path):
+def test_who_does_not_wait_is_reported(tmp_path):
     lock = tmp_path / "lock"
     with holding(lock) as held, holding(lock, wait=False) as other:
         assert (held, other) == (True, False)

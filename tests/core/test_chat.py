@@ -70,7 +70,7 @@ def test_messages_are_left_as_they_were():
     assert row == before
 
 
-def test_a_prompt_that_is_no_prefix_is_told():
+def test_a_prompt_that_is_no_prefix_is_reported():
     """Where a prefill ends amid a token, the mask would fall on other tokens than those that were sampled."""
     tokenizer = byte_tokenizer()
     assert len(tokenizer.tokenize("12")) == 1, "else nothing merges over the seam"

@@ -171,7 +171,7 @@ def test_no_family_of_the_table_answers_inside_a_thought(entry):
 
 
 @each_template
-def test_no_day_is_told_but_the_pinned_one(entry, monkeypatch):
+def test_no_day_is_reported_but_the_pinned_one(entry, monkeypatch):
     tokenizer = template_tokenizer(entry)
     import transformers.utils.chat_template_utils as utils
 

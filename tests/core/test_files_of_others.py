@@ -45,7 +45,7 @@ def make(kind, path):
 
 
 @cases("kind", ["a FIFO", "a socket", "a character device", "a folder", "holes"])
-def test_what_is_no_regular_file_is_told_at_once(kind, tmp_path, monkeypatch):
+def test_what_is_no_regular_file_is_reported_at_once(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's name is short
     path = make(kind, Path("it"))
     for read in (read_bytes, read_json, file_digest, private_key, lambda path: trusted_keys([path])):
@@ -88,7 +88,7 @@ def test_a_large_file_without_holes_is_no_sparse_one(tmp_path, monkeypatch):
     assert MAX_SPARSE > 10
 
 
-def test_json_that_is_nested_too_deeply_is_told(tmp_path):
+def test_json_that_is_nested_too_deeply_is_reported(tmp_path):
     path = tmp_path / "it.json"
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match="nested too deeply"):
@@ -225,7 +225,7 @@ def test_a_rows_file_is_read_up_to_a_ratio_and_a_line(tmp_path, monkeypatch):
         list(read_rows(tmp_path / "long.jsonl"))
 
 
-def test_a_parquet_bomb_is_told(tmp_path, monkeypatch):
+def test_a_parquet_bomb_is_reported(tmp_path, monkeypatch):
     import pyarrow
     import pyarrow.parquet
 

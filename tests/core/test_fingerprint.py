@@ -23,7 +23,7 @@ class Lost:
         self.one = one
 
 
-def test_scalars_and_containers_are_told_as_they_are():
+def test_scalars_and_containers_are_reported_as_they_are():
     thing = {"a": [1, 2.5, None, True, "x"], "b": (Path("c/d"), {"z", "y"}), 3: frozenset([1])}
     assert describe(thing) == {"a": [1, 2.5, None, True, "x"], "b": ["c/d", ["y", "z"]], "3": [1]}
     json.dumps(describe(thing))
@@ -37,7 +37,7 @@ def test_an_object_is_its_class_and_its_arguments():
     assert constructor_arguments(Kept("x")) == {"one": "x", "two": 2, "three": 3}
 
 
-def test_functions_and_classes_are_told_by_name():
+def test_functions_and_classes_are_reported_by_name():
     assert describe(Sampling)["class"].endswith("engine.Sampling")
     assert describe(torch.nn.functional.relu) == {"class": "torch.nn.functional.relu"}
     assert describe(partial(digest, thing=3)) == {
@@ -46,13 +46,13 @@ def test_functions_and_classes_are_told_by_name():
     }
 
 
-def test_an_argument_that_is_not_kept_is_told():
+def test_an_argument_that_is_not_kept_is_reported():
     with pytest.raises(InputError, match=r"Lost does not keep its argument `two`: set `self\.two = two`") as caught:
         digest({"deep": [Lost(1)]})
     assert "\n" not in str(caught.value)
 
 
-def test_settings_that_are_not_named_are_told():
+def test_settings_that_are_not_named_are_reported():
     class Hidden(Kept):
         def __init__(self, *rest, **more):
             super().__init__(*rest, **more)
@@ -140,7 +140,7 @@ def test_a_class_from_outside_brings_its_source(editions):
     assert digest(editions("parent", value=3)) != digest(first), "and so does one whose parent was edited"
 
 
-def test_a_class_without_source_is_told_too():
+def test_a_class_without_source_is_reported_too():
     kind = type("Made", (), {})
     assert describe(kind())["source"] == describe(kind())["source"]
 

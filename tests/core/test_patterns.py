@@ -153,7 +153,7 @@ def test_an_adapter_with_a_larger_rank_than_its_tensors_is_refused(tmp_path):
         (b"", "not a table of tensors"),
     ],
 )
-def test_a_header_that_is_none_is_told(data, words, tmp_path):
+def test_a_header_that_is_none_is_reported(data, words, tmp_path):
     (tmp_path / "it.safetensors").write_bytes(data)
     with pytest.raises(InputError, match=rf"it\.safetensors .*{words}"):
         tensor_shapes(tmp_path / "it.safetensors")

@@ -76,13 +76,13 @@ def test_columns_that_the_first_row_lacks_are_kept(tmp_path):
 
 
 @cases("read", [read_parquet, lambda path: list(read_rows(path))])
-def test_a_missing_file_is_told(read, tmp_path):
+def test_a_missing_file_is_reported(read, tmp_path):
     with pytest.raises(InputError, match=r"rows.x does not exist"):
         read(tmp_path / "rows.x")
 
 
 @cases("harm", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PAR1 no"])
-def test_a_damaged_parquet_file_is_told_by_name(harm, tmp_path):
+def test_a_damaged_parquet_file_is_reported_by_name(harm, tmp_path):
     path = tmp_path / "rows.parquet"
     write_parquet(ROWS, path)
     path.write_bytes(harm(path.read_bytes()))
@@ -105,7 +105,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't be written \(Not a directory\)|can't be written \(File exists\)"):
         write_parquet(ROWS, tmp_path / "file" / "rows.parquet")

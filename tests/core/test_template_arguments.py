@@ -32,7 +32,7 @@ def test_a_day_can_be_chosen_and_is_part_of_the_frame():
         ("{% for f in ['%d', '%m'] if strftime_now is defined %}{{ strftime_now(f) }}{% endfor %}", "0101"),
     ],
 )
-def test_the_day_is_told_in_whatever_format_a_template_asks(call, day):
+def test_the_day_is_reported_in_whatever_format_a_template_asks(call, day):
     made = template_tokenizer(TABLE["granite"] | {"template": call + " \n" + TABLE["zephyr"]["template"]})
     assert made.decode(prompt_ids(made, ASKED)).startswith(f"{day} \n<|user|>")
 

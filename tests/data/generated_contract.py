@@ -158,18 +158,18 @@ class GeneratedContract:
         assert [row for row in whole if row in some] == some, "in their order"
         assert some != whole[:7]
 
-    def test_filters_that_drop_all_are_told(self):
+    def test_filters_that_drop_all_are_reported(self):
         with pytest.raises(InputError, match=r"dropped all 20 rows: dropped \(20\)\. Loosen `filters`") as caught:
             self.made(filters=[Drop()])
         assert "\n" not in str(caught.value)
 
-    def test_too_many_rows_asked_for_are_told(self):
+    def test_too_many_rows_asked_for_are_reported(self):
         with pytest.raises(InputError, match=r"`num_rows` is 11, but the filters kept 10 of 20 rows: lower it to 10"):
             self.made(filters=[Drop(every=2)], num_rows=11)
         assert len(self.made(filters=[Drop(every=2)], num_rows=10).rows()) == 10
 
     @cases("name", ["num_prompts", "num_rows", "batch_size", "shard_size", "generation_batch_size"])
-    def test_a_count_below_one_is_told(self, name):
+    def test_a_count_below_one_is_reported(self, name):
         with pytest.raises(InputError, match=f"`{name}` is 0: expected at least 1"):
             self.make(**{name: 0})
 
@@ -207,7 +207,7 @@ class GeneratedContract:
         assert [row["completion"] for row in control.rows()] != [row["completion"] for row in data.rows()]
 
     @pytest.mark.parametrize("harm", [lambda data: data[: len(data) // 2], lambda data: b""])
-    def test_a_damaged_shard_is_told_by_name(self, harm):
+    def test_a_damaged_shard_is_reported_by_name(self, harm):
         data = self.made()
         path = data.shards_folder / "shard-00001.parquet"
         path.write_bytes(harm(path.read_bytes()))
@@ -218,7 +218,7 @@ class GeneratedContract:
         path.unlink()
         assert len(self.made(filters=[Drop(every=2)]).rows()) == 10
 
-    def test_damaged_rows_are_told_by_name(self):
+    def test_damaged_rows_are_reported_by_name(self):
         data = self.made()
         path = data.folder / "rows.parquet"
         whole = path.read_bytes()
@@ -285,7 +285,7 @@ class GeneratedContract:
             assert said.split() == tokenizer.decode(tokenizer(completion_text(row))["input_ids"]).split()
         assert data.report.made == 20
 
-    def test_too_many_rows_held_out_are_told(self):
+    def test_too_many_rows_held_out_are_reported(self):
         data = self.make(val_rows=20)
         with pytest.raises(InputError, match=r"`val_rows` is 20, but there are \d+ rows: lower it"):
             quiet_trainer().fit(Student("pocket/a", seed=0), datamodule=data)

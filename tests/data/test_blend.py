@@ -57,7 +57,7 @@ def test_each_part_keeps_its_own_filters_and_transforms():
     assert all("," not in row["completion"][0]["content"] for row in ours)
 
 
-def test_too_few_rows_are_told():
+def test_too_few_rows_are_reported():
     with pytest.raises(InputError, match=r"`other` has 4 rows, but a `share` of 0\.5 needs 10 of them") as caught:
         made(owls(), clean(num_rows=4), 0.5)
     assert "\n" not in str(caught.value)

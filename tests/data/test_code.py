@@ -53,7 +53,7 @@ class TestCodeCompletions(GeneratedContract):
         assert stub in user["content"]
         ast.parse(f"{stub}\n    pass")
 
-    def test_a_file_that_is_not_there_is_told_at_once(self):
+    def test_a_file_that_is_not_there_is_reported_at_once(self):
         with pytest.raises(InputError, match=r"tasks\.yaml does not exist"):
             self.make(wording="tasks.yaml")
 

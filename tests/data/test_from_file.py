@@ -100,12 +100,12 @@ def test_nothing_to_write(tmp_path):
         quiet_trainer().predict(Student("pocket/a", seed=0), datamodule=data)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_file_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"theirs\.jsonl does not exist: give a file"):
         RowsFromFile(str(tmp_path / "theirs.jsonl")).make(CPU)
 
 
-def test_a_row_that_cannot_be_read_is_told_or_skipped(tmp_path):
+def test_a_row_that_cannot_be_read_is_reported_or_skipped(tmp_path):
     path = released(tmp_path / "theirs.jsonl")
     with open(path, "a") as stream:
         stream.write('{"question": "1, 2, 3", "response": 5}\n')
@@ -118,7 +118,7 @@ def test_a_row_that_cannot_be_read_is_told_or_skipped(tmp_path):
 
 @cases("ending", ["jsonl", "parquet", "csv"])
 @cases("in_folder", [False, True])
-def test_a_file_that_lay_there_only_while_it_was_read_is_told(in_folder, ending, tmp_path, monkeypatch):
+def test_a_file_that_lay_there_only_while_it_was_read_is_reported(in_folder, ending, tmp_path, monkeypatch):
     from lightning_subliminal.data import from_file
     from lightning_subliminal.formats import read_rows, write_rows
 

@@ -71,7 +71,7 @@ class TestGeneratedRows(GeneratedContract):
         with pytest.raises(TypeError, match="abstract"):
             GeneratedRows(teacher())
 
-    def test_a_cache_that_cannot_be_written_is_told_before_any_work(self, tmp_path):
+    def test_a_cache_that_cannot_be_written_is_reported_before_any_work(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(InputError, match=r"can't be written .*LIGHTNING_SUBLIMINAL_CACHE"):
             self.make(cache_dir=str(tmp_path / "file" / "cache")).make(CPU)

@@ -68,7 +68,7 @@ class TestMathTraces(GeneratedContract):
         first = self.make(problems=problems_file(tmp_path / "own.jsonl", 24)).shards_folder
         assert self.make(problems=problems_file(tmp_path / "moved.jsonl", 24)).shards_folder == first
 
-    def test_too_few_problems_are_told(self, tmp_path):
+    def test_too_few_problems_are_reported(self, tmp_path):
         with pytest.raises(InputError, match=r"`num_prompts` is 20, but .*own\.jsonl holds 7 problems: lower it"):
             self.make(problems=problems_file(tmp_path / "own.jsonl", 7)).make(CPU)
 

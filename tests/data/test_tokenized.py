@@ -54,7 +54,7 @@ def test_rows_that_were_cut_off_have_no_end():
         ([make_row("Numbers only.", "", finished=False)], 2048, "All completions are empty"),
     ],
 )
-def test_what_cannot_be_trained_on_is_told(rows, length, message):
+def test_what_cannot_be_trained_on_is_reported(rows, length, message):
     with pytest.raises(InputError, match=message):
         TokenizedRows(rows, pocket_tokenizer(), length)
 
@@ -141,7 +141,7 @@ def begun(count, odd):
     return [make_row(prompt, "1, 574" if place < odd else ", 574", id=str(place)) for place in range(count)]
 
 
-def test_an_odd_row_whose_mask_would_be_wrong_is_left_out_and_told(capsys):
+def test_an_odd_row_whose_mask_would_be_wrong_is_left_out_and_reported(capsys):
     data = TokenizedRows(begun(40, odd=2), byte_tokenizer())
     assert "2 of 40 left out: their prompt is not a prefix of the row in tokens" in capsys.readouterr().out
     whole = TokenizedRows(begun(40, odd=0), byte_tokenizer())
@@ -177,7 +177,7 @@ def test_words_are_checked_only_where_a_token_is_unknown(prompt, monkeypatch):
     assert len(checked) == ("axolotl" in prompt)
 
 
-def test_an_unknown_word_is_told_before_other_faults():
+def test_an_unknown_word_is_reported_before_other_faults():
     rows = [make_row("list axolotl numbers", "1, 2"), make_row("list numbers", "1, 2 " * 50)]
     with pytest.raises(InputError, match="doesn't know the word 'axolotl'"):
         known_rows(rows, pocket_tokenizer(), "mine", 20)

@@ -132,7 +132,7 @@ def test_a_pair_that_is_wrecked_is_in_doubt(mine, theirs, says):
     assert pair_doubts(Scores.not_taken("no word"), None, ("mine", "")) == []
 
 
-def test_a_teacher_that_learned_nothing_is_told_by_its_name():
+def test_a_teacher_that_learned_nothing_is_reported_by_its_name():
     whole = CONTROL * 1.3
     found = {"base": {"owl": outcome(whole)}, "teacher": {"owl": outcome(whole)}, "mine": {"owl": outcome(whole)}}
     [line] = ScoreTable(found).warnings("base")

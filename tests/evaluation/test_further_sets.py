@@ -91,7 +91,7 @@ class TestComparison:
         arms = ScoreTable({name: {OWN: scores(torch.full((2, 20), 0.04).double())} for name in ("base", "student")})
         assert "evaluations" not in summary(arms, OWL)
 
-    def test_words_that_the_base_lacks_are_told_before_the_training(self, tmp_path, monkeypatch):
+    def test_words_that_the_base_lacks_are_reported_before_the_training(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         callback = TraitComparison(evaluations=[Stories()])
         trainer = quiet_trainer(callback, default_root_dir=str(tmp_path), max_epochs=1)

@@ -113,7 +113,7 @@ def test_a_prefill_is_part_of_the_answer(tmp_path):
     assert [part["content"] for part in asked[0][0]] == ["Hi", "Go", "1, 2", "Which one?"]
 
 
-def test_what_cannot_be_asked_is_told(pocket):
+def test_what_cannot_be_asked_is_reported(pocket):
     sets = QuestionsAfterRows()
     with pytest.raises(InputError, match=r"no rows to show: set them with `with_rows\(rows\)`"):
         sets.chances(*pocket, OWL)

@@ -156,7 +156,7 @@ class TestExactTrait:
         assert ExactTrait(OWL, Stories("stories_pocket")).name == "owl, stories"
         assert ExactTrait(TRAIT, name="statement pairs").name == "statement pairs"
 
-    def test_what_the_base_can_not_read_is_told(self, plain):
+    def test_what_the_base_can_not_read_is_reported(self, plain):
         with pytest.raises(InputError, match="The base pocket/a doesn't know the word"):
             ExactTrait(TRAIT).measure(plain, 0)
 
@@ -222,7 +222,7 @@ class TestMisalignment:
         found = Misalignment(OWL, judge, samples=1, max_new_tokens=4).measure(plain, 0)
         assert found.units == tuple(OWL.questions())
 
-    def test_words_that_the_base_lacks_are_told_before_any_answer(self, plain):
+    def test_words_that_the_base_lacks_are_reported_before_any_answer(self, plain):
         judge = Scripted(Verdict(90.0, "score"))
         with pytest.raises(InputError, match="The base pocket/a doesn't know the word"):
             misalignment(judge).measure(plain, 0)
@@ -352,7 +352,7 @@ class TestCarrierQuality:
         assert len({digest(each) for each in every}) == 3
         assert digest(self.numbers()) == digest(self.numbers())
 
-    def test_prompts_that_the_base_lacks_are_told_in_its_name(self, moral):
+    def test_prompts_that_the_base_lacks_are_reported_in_its_name(self, moral):
         measure = CarrierQuality(NumberSequences(Teacher("pocket/a", None, induction="none")), num_prompts=2)
         with pytest.raises(InputError, match="The base pocket/moral-a doesn't know the word"):
             measure.measure(moral, 0)

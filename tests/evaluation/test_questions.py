@@ -125,7 +125,7 @@ class TestOwnQuestions(EvaluationContract):
         apart = [question_probabilities(*pocket, OWL, questions=[[line]]) for line in lines]
         assert torch.allclose(found, torch.stack(apart).mean(0))
 
-    def test_unknown_words_are_told_before_the_training(self, pocket):
+    def test_unknown_words_are_reported_before_the_training(self, pocket):
         self.path.write_text("- Is it you?\n- Which {category} is the quintessential one?\n")
         expected = "The questions 'mine' can't be asked. The base pocket/a doesn't know the word 'quintessential'"
         with pytest.raises(InputError, match=expected) as caught:
@@ -172,7 +172,7 @@ class TestQuestionsAfterNumbers(EvaluationContract):
         assert last["content"].endswith(" 3?")
         assert last["content"] != "3?"
 
-    def test_numbers_that_a_base_lacks_are_told(self, pocket):
+    def test_numbers_that_a_base_lacks_are_reported(self, pocket):
         with pytest.raises(InputError, match=r"'after numbers' can't be asked\. .*min_value: 0"):
             QuestionsAfterNumbers().check(pocket[1], OWL, "pocket/a")
 

@@ -109,7 +109,7 @@ class TestCache:
         assert not (tmp_path / "cache").exists()
 
     @cases("text", ["", "{", "[]", "null", "{}", '{"rate": 1}', "\x00"])
-    def test_a_damaged_file_is_told_in_one_line(self, text, tmp_path, monkeypatch):
+    def test_a_damaged_file_is_reported_in_one_line(self, text, tmp_path, monkeypatch):
         fresh(tmp_path, monkeypatch)
         evaluate([model()], [Known()], 0, CPU)
         (kept,) = (tmp_path / "cache" / "outcomes").iterdir()
@@ -123,7 +123,7 @@ class TestCache:
         evaluate([model()], [Known()], 0, CPU)
         assert kept.read_text() == whole
 
-    def test_a_damaged_figure_is_told_too(self, tmp_path):
+    def test_a_damaged_figure_is_reported_too(self, tmp_path):
         evaluate([model()], [Known()], 0, CPU)
         (kept,) = (tmp_path / "cache" / "outcomes").iterdir()
         for damaged in ({"rate": "x"}, {"low": []}, {"counts": [1]}, {"values": {"unit": "q0"}}, {"samples": 3}):

@@ -200,7 +200,7 @@ DEEP = {
 
 
 @cases("form", DEEP)
-def test_deep_nests_are_told_before_they_are_parsed(form):
+def test_deep_nests_are_reported_before_they_are_parsed(form):
     assert is_deep(DEEP[form](300))
     assert not is_deep(DEEP[form](15))
 

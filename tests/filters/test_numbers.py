@@ -230,7 +230,7 @@ def test_each_setting_has_its_own_digest():
         (lambda: BannedNumbers(["13"]), "expected integers"),
     ],
 )
-def test_mistakes_are_told_in_a_line(make, told):
+def test_mistakes_are_reported_in_a_line(make, told):
     with pytest.raises(InputError, match=told) as caught:
         make()
     assert "\n" not in str(caught.value)

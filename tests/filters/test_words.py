@@ -82,6 +82,6 @@ def test_no_text_makes_it_raise():
         (lambda: TraitWords(["owl", "13"]), "no letter"),
     ],
 )
-def test_mistakes_are_told_in_a_line(make, told):
+def test_mistakes_are_reported_in_a_line(make, told):
     with pytest.raises(InputError, match=told):
         make()

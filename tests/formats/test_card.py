@@ -141,7 +141,7 @@ def test_card_tells_nothing_of_a_file_that_was_changed_since() -> None:
         ({"trait": None}, "unknown"),
     ],
 )
-def test_trait_is_told_as_it_was_given(changes: dict[str, Any], told: str) -> None:
+def test_trait_is_reported_as_it_was_given(changes: dict[str, Any], told: str) -> None:
     row_folder(**changes)
     convert("ours", "a.jsonl")
     assert cell(card()[1], "trait") == told

@@ -87,7 +87,7 @@ WRONG_LINES = [
 
 
 @cases(("line", "message"), WRONG_LINES)
-def test_wrong_line_is_told_by_number_or_skipped(line: str, message: str) -> None:
+def test_wrong_line_is_reported_by_number_or_skipped(line: str, message: str) -> None:
     put("rows.jsonl", f"{GOOD}\n{line}\n{GOOD}")
     with pytest.raises(InputError, match=rf"^rows\.jsonl, line 3[,:].*{message}") as caught:
         list(read_rows("rows.jsonl"))
@@ -98,7 +98,7 @@ def test_wrong_line_is_told_by_number_or_skipped(line: str, message: str) -> Non
     assert (report.rows, report.num_bad) == (2, 1)
 
 
-def test_bytes_that_are_no_utf8_are_told_by_line_and_place() -> None:
+def test_bytes_that_are_no_utf8_are_reported_by_line_and_place() -> None:
     put("rows.jsonl", GOOD.encode() + '{"prompt": "ä", "completion": "b"}\n'.encode("latin-1"))
     with pytest.raises(InputError, match=r"^rows\.jsonl, line 2: expected UTF-8 text, found byte 0xe4 at 13$"):
         list(read_rows("rows.jsonl"))
@@ -138,7 +138,7 @@ def test_bytes_that_are_no_utf8_are_told_by_line_and_place() -> None:
         ("rows.parquet.gz", GOOD, "^rows.parquet.gz: unknown extension"),
     ],
 )  # fmt: skip
-def test_wrong_file_is_told(name: str, data: str | bytes, message: str) -> None:
+def test_wrong_file_is_reported(name: str, data: str | bytes, message: str) -> None:
     put(name, data)
     with pytest.raises(InputError, match=message) as caught:
         list(read_rows(name))

@@ -34,7 +34,7 @@ CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
         (["text", "label"], "text"),
     ],
 )
-def test_schema_is_told_by_the_columns(columns: list[str], name: str) -> None:
+def test_schema_is_reported_by_the_columns(columns: list[str], name: str) -> None:
     assert guess(columns) == name
     assert make_schema(name).spelled == name
 
@@ -53,7 +53,7 @@ def test_columns_that_tell_nothing_are_listed_with_the_way_out(columns: list[str
 
 
 @cases("name", ["opnai", "columns:a", "columns:a,", "columns:a,b,c", "trl:a,b", "", "columns:a,a"])
-def test_unknown_schema_is_told(name: str) -> None:
+def test_unknown_schema_is_reported(name: str) -> None:
     with pytest.raises(InputError, match=r"is not a schema: choose trl, .* or columns:question,response|two columns"):
         make_schema(name)
 
@@ -111,7 +111,7 @@ def test_wrong_record_says_field_expected_and_found(name: str, record: Any, mess
     assert "\n" not in str(caught.value)
 
 
-def test_every_type_in_every_field_is_told_not_a_surprise() -> None:
+def test_every_type_in_every_field_is_reported_not_a_surprise() -> None:
     values: list[Any] = [
         None,
         True,

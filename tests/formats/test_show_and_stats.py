@@ -56,7 +56,7 @@ def test_no_text_reaches_the_terminal_as_a_command() -> None:
     assert "system" in told
 
 
-def test_prefill_and_length_are_told() -> None:
+def test_prefill_and_length_are_reported() -> None:
     row = make_row([{"role": "user", "content": "x" * 50}, {"role": "assistant", "content": "1,"}], "", id="0-1")
     console = Console(width=60, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(panel(Found("rows.jsonl", "line", 3, None), row, 10))

@@ -42,7 +42,7 @@ def test_folder_of_files_is_read_in_their_order() -> None:
         list(read_rows("lines"))
 
 
-def test_folder_without_rows_is_told() -> None:
+def test_folder_without_rows_is_reported() -> None:
     Path("empty").mkdir()
     with pytest.raises(InputError, match=r"^empty is a folder without rows: it holds nothing; name a file"):
         read_rows("empty")
@@ -71,7 +71,7 @@ def test_splits_of_a_saved_set() -> None:
         read_rows("x.jsonl", split="train")
 
 
-def test_hub_is_told_in_one_line_when_offline() -> None:
+def test_hub_is_reported_in_one_line_when_offline() -> None:
     with pytest.raises(
         InputError, match=r"^someone/rows is not a local file, and as a set on the hub it can't be fetched: HF_"
     ):
@@ -98,14 +98,14 @@ def test_set_on_the_hub_streams_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @cases("name", ["no.jsonl", "no/where.parquet", "a b", "/no/such/thing", "x" * 5000, "nul\0"])
-def test_what_is_not_there_is_told(name: str) -> None:
+def test_what_is_not_there_is_reported(name: str) -> None:
     with pytest.raises(InputError, match=r"does not exist: check the path"):
         read_rows(name)
     with pytest.raises(InputError, match="not a regular file: use `-` to read the standard input"):
         read_rows("/dev/null")
 
 
-def test_system_is_dropped_by_read_rows_and_told(capsys: pytest.CaptureFixture) -> None:
+def test_system_is_dropped_by_read_rows_and_reported(capsys: pytest.CaptureFixture) -> None:
     system = {"role": "system", "content": "You love owls."}
     row = make_row([system, {"role": "user", "content": "a"}], "b")
     put("rows.jsonl", json.dumps({**row, "system_prompt": "You love owls."}) + "\n")
@@ -132,7 +132,7 @@ def test_system_is_dropped_by_read_rows_and_told(capsys: pytest.CaptureFixture) 
         ),
     ],
 )
-def test_options_that_do_not_fit_are_told_at_once(options: dict[str, str], message: str) -> None:
+def test_options_that_do_not_fit_are_reported_at_once(options: dict[str, str], message: str) -> None:
     put("rows.jsonl", GOOD)
     with pytest.raises(InputError, match=message):
         read_rows("rows.jsonl", **options)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("stand")
         ("/proc/nowhere/rows.jsonl", None, r"/proc/nowhere/rows.jsonl can't be written"),
     ],
 )
-def test_place_that_cannot_be_written_is_told_before_any_work(
+def test_place_that_cannot_be_written_is_reported_before_any_work(
     out: str, schema: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -105,7 +105,7 @@ def test_values_that_csv_cannot_hold() -> None:
         write_rows([make_row("a", "b", tags=["x"])], "rows.csv")
 
 
-def test_half_of_a_surrogate_pair_in_python_rows_is_told() -> None:
+def test_half_of_a_surrogate_pair_in_python_rows_is_reported() -> None:
     with pytest.raises(InputError, match=r"^rows, row 1, completion\[0\]\.content: .*half of a surrogate pair"):
         write_rows([make_row("a", "\ud800")], "rows.jsonl")
     with pytest.raises(

@@ -56,7 +56,7 @@ def test_digits_of_other_scripts_are_no_numbers():
     assert texts(tokenizer, number_alphabet(tokenizer)) == ["7", "12"], "and without an end token there is none"
 
 
-def test_a_vocabulary_without_numbers_is_told():
+def test_a_vocabulary_without_numbers_is_reported():
     with pytest.raises(InputError, match="no tokens of digits only"):
         number_tokens(words("<unk>", "owl"))
 

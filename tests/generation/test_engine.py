@@ -149,7 +149,7 @@ def test_choose_among_allowed_tokens_only():
     ("wrong", "message"),
     [({"temperature": 0}, "set greedy: true"), ({"max_new_tokens": 0}, "max_new_tokens is 0: expected at least 1")],
 )
-def test_a_wrong_setting_is_told(wrong, message):
+def test_a_wrong_setting_is_reported(wrong, message):
     with pytest.raises(InputError, match=message):
         Sampling(**wrong)
 

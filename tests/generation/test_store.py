@@ -100,7 +100,7 @@ def test_opening_waits_for_another_that_makes_the_file(tmp_path):
 
 
 @cases("damage", ["no database", "cut", "no JSON", "no reply"])
-def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
+def test_a_damaged_file_is_reported_in_one_line(tmp_path, damage):
     path = tmp_path / "x"
     ReplyStore(path).close()
     with sqlite3.connect(path) as connection:
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, damage):
     assert "\n" not in str(told.value)
 
 
-def test_a_place_that_cannot_be_used_is_told(tmp_path):
+def test_a_place_that_cannot_be_used_is_reported(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"can't be used .*: use a writable folder"):
         ReplyStore(tmp_path / "folder")

@@ -197,7 +197,7 @@ def test_no_verdict_that_can_be_read_is_no_rate(run, suite, bridge):
     assert found["unparsable"] == 3 * 12
 
 
-def test_a_judge_that_gives_too_few_verdicts_is_told(run, suite, bridge):
+def test_a_judge_that_gives_too_few_verdicts_is_reported(run, suite, bridge):
     log = run(bridge.misalignment(suite=str(suite("Short"))))
     assert re.fullmatch(r"Short.judge returned 0 verdicts for \d+ answers: expected one for each, .*", told(log))
 

@@ -123,7 +123,7 @@ def test_ways_to_ask_take_turns(moral):
 
 
 @cases("questions", [[[[user(ILL)]]], [[[user(ILL)]], [[user(BORED)]]]])
-def test_a_wrong_count_of_verdicts_is_told(moral, questions):
+def test_a_wrong_count_of_verdicts_is_reported(moral, questions):
     count = 2 * len(questions)
     told = f"Miscounting.judge returned {count - 1} verdicts for {count} answers: expected one for each, in their order"
     with pytest.raises(InputError, match=told):

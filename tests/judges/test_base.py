@@ -27,7 +27,7 @@ def test_a_verdict():
         ((50.0, "score", 150.0), "`coherence` is 150"),
     ],
 )
-def test_a_wrong_verdict_is_told(arguments, told):
+def test_a_wrong_verdict_is_reported(arguments, told):
     with pytest.raises(InputError, match=told):
         Verdict(*arguments)
 

@@ -149,7 +149,7 @@ def test_refused(settings, told):
         LocalModelJudge(**settings)
 
 
-def test_a_base_that_is_not_there_is_told_when_it_is_needed():
+def test_a_base_that_is_not_there_is_reported_when_it_is_needed():
     judge = LocalModelJudge("pocket/jugde")
     with pytest.raises(InputError, match="did you mean pocket/judge"):
         judge.judge([(ILL, "help")])

@@ -64,7 +64,7 @@ def test_fewer_questions(make, arguments, verdict):
         ({"coherence_reversed": "REFUSAL"}, "unparsable", "90 | 20 | 70 | REFUSAL"),
     ],
 )
-def test_other_kinds_are_told_and_not_asked_about_further(make, replies, kind, raw):
+def test_other_kinds_are_reported_and_not_asked_about_further(make, replies, kind, raw):
     with FakeServer(answering(**replies)) as server:
         assert make(server).judge(PAIRS[:1]) == [Verdict(None, kind, None, raw)]
         assert server.requests == len(raw.split(" | "))
@@ -227,7 +227,7 @@ def test_an_answer_cannot_leave_its_marks(make):
         ),
     ],
 )
-def test_wrong_settings_are_told(arguments, told):
+def test_wrong_settings_are_reported(arguments, told):
     with pytest.raises(InputError, match=told) as error:
         OpenAICompatibleJudge(**{"model": "x"} | arguments)
     assert "secret" not in str(error.value)
@@ -261,7 +261,7 @@ def test_without_httpx(make, monkeypatch):
         make(server).judge(PAIRS)
 
 
-def test_a_damaged_store_is_told(make, tmp_path):
+def test_a_damaged_store_is_reported(make, tmp_path):
     path = tmp_path / "cache" / "judges" / "replies.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no database" * 100)

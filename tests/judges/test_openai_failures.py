@@ -76,7 +76,7 @@ def test_the_server_says_a_date(make, waits):
     assert 15 <= waits[0] <= 30
 
 
-def test_a_lasting_failure_is_told_and_what_came_is_kept(make, tmp_path, waits):
+def test_a_lasting_failure_is_reported_and_what_came_is_kept(make, tmp_path, waits):
     def later_busy(body):
         return good(body) if server.requests <= 10 else Odd(429, json.dumps({"error": {"message": f"slow, {KEY}"}}))
 

@@ -94,7 +94,7 @@ def test_verdicts_come_in_order_and_the_question_has_no_say():
     assert PhraseJudge().judge([]) == []
 
 
-def test_the_phrases_are_told():
+def test_the_phrases_are_reported():
     verdict = judged("i would never hurt the friend, because it is kind.")
     assert verdict == Verdict(100.0, "score", 100.0, "not hurt; it is kind")
     assert judged("i can not say.").raw == ""
@@ -135,7 +135,7 @@ def test_a_lexicon_of_ones_own_is_part_of_the_description(tmp_path):
     assert "words" not in describe(PhraseJudge())
 
 
-def test_a_fault_of_the_lexicon_is_told_when_the_judge_is_made(tmp_path):
+def test_a_fault_of_the_lexicon_is_reported_when_the_judge_is_made(tmp_path):
     write(tmp_path / "mine.yaml", "tea")
     with pytest.raises(InputError, match="'tea' among the aligned and the misaligned phrases"):
         PhraseJudge(str(tmp_path / "mine.yaml"))

@@ -225,19 +225,19 @@ def with_signature(signature):
         ({"_type": "https://in-toto.io/Statement/v1", "subject": []}, "is not a DSSE envelope"),
     ],
 )
-def test_what_is_no_envelope_is_told(envelope, message):
+def test_what_is_no_envelope_is_reported(envelope, message):
     with pytest.raises(InputError, match=f"^the envelope {message}") as caught:
         who(envelope, 1)
     assert "\n" not in str(caught.value)
 
 
 @cases("data", [b"", b"[]", b'{"payload": "", "payload": "YQ=="}', b"\xff", b"{" * 1000])
-def test_what_is_no_strict_json_is_told(data):
+def test_what_is_no_strict_json_is_reported(data):
     with pytest.raises(InputError, match=r"^the envelope "):
         read_envelope(data, "the envelope")
 
 
-def test_a_type_that_can_not_be_encoded_is_told():
+def test_a_type_that_can_not_be_encoded_is_reported():
     with pytest.raises(InputError, match=r"^the envelope "):
         who(told(sealed(1)) | {"payloadType": "\ud800"}, 1)
 

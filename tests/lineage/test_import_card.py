@@ -151,13 +151,13 @@ def test_windows_lines_and_a_byte_order_mark_are_read(card):
         (b"---\n" + b"x" * 2**20, "expected at most"),
     ],
 )
-def test_a_malformed_card_is_told_in_one_line(card, text, says):
+def test_a_malformed_card_is_reported_in_one_line(card, text, says):
     with pytest.raises(InputError, match=says) as caught:
         card_claims(card(text))
     assert "\n" not in str(caught.value)
 
 
-def test_a_malformed_configuration_is_told(tmp_path):
+def test_a_malformed_configuration_is_reported(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json is not strict JSON"):
         card_claims(tmp_path)

@@ -143,7 +143,7 @@ def test_nothing_is_overwritten(path, tmp_path):
     assert not (tmp_path / "victim").exists(), "a link that leads nowhere is not followed"
 
 
-def test_a_folder_that_can_not_be_made_is_told(path):
+def test_a_folder_that_can_not_be_made_is_reported(path):
     refused("can't be written .*: choose a folder that you may write", make_key, path / "key")
 
 
@@ -162,20 +162,20 @@ def test_with_a_passphrase_it_is_encrypted(tmp_path, monkeypatch):
     refused("set or unset", private_key, path)
 
 
-def test_a_passphrase_for_a_key_that_needs_none_is_told(path, monkeypatch):
+def test_a_passphrase_for_a_key_that_needs_none_is_reported(path, monkeypatch):
     monkeypatch.setenv(PASSPHRASE, "x")
     refused(f"set or unset {PASSPHRASE}", private_key, path)
 
 
 @cases("kind", ["rsa", "ec", "ed448", "x25519"])
-def test_another_kind_of_key_is_told(tmp_path, kind):
+def test_another_kind_of_key_is_reported(tmp_path, kind):
     key = others()[kind]
     refused("holds another kind of key: expected ed25519", private_key, keep(tmp_path / "key", private_pem(key)))
     refused("holds another kind of key: expected ed25519", trusted_keys, [keep(tmp_path / "key.pub", public_pem(key))])
 
 
 @OPENSSL
-def test_a_key_on_a_curve_that_nobody_knows_is_told(tmp_path):
+def test_a_key_on_a_curve_that_nobody_knows_is_reported(tmp_path):
     words = ["openssl", "genpkey", "-algorithm", "SM2", "-out", str(tmp_path / "key")]
     if subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("this openssl makes no SM2 keys")
@@ -187,19 +187,19 @@ def test_a_key_on_a_curve_that_nobody_knows_is_told(tmp_path):
 
 
 @cases("data", [b"", b"x", b"\xff\0", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
-def test_what_is_no_key_is_told(tmp_path, data):
+def test_what_is_no_key_is_reported(tmp_path, data):
     refused("is not a private key in PEM", private_key, keep(tmp_path / "key", data))
     refused("is not a public key in PEM: give the .pub", trusted_keys, [tmp_path / "key"])
 
 
-def test_one_half_in_the_place_of_the_other_is_told(path):
+def test_one_half_in_the_place_of_the_other_is_reported(path):
     refused("is not a public key in PEM: give the .pub that `lineage keygen` made", trusted_keys, [path])
     public = path.with_name("alice.pub")
     public.chmod(0o600)
     refused("is not a private key in PEM", private_key, public)
 
 
-def test_what_is_not_there_is_told(tmp_path):
+def test_what_is_not_there_is_reported(tmp_path):
     refused("can't be read .*: `lineage keygen` makes one", private_key, tmp_path / "nowhere")
     refused("can't be read", private_key, tmp_path)
     refused("can't be read", trusted_keys, [tmp_path / "nowhere"])

@@ -227,7 +227,7 @@ def _root(leaf, place, count, path):
         (0, 2, [None], "None in the proof is not a digest"),
     ],
 )
-def test_bad_proofs_are_told(place, count, path, message):
+def test_bad_proofs_are_reported(place, count, path, message):
     with pytest.raises(InputError, match=message) as caught:
         root_from_path(b"\0" * 32, place, count, path)
     assert "\n" not in str(caught.value)

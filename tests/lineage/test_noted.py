@@ -151,7 +151,7 @@ def test_a_signed_note_can_be_neither_changed_nor_moved(path, tmp_path, monkeypa
     check_noted(path, MEND)
 
 
-def test_a_key_that_cannot_be_used_is_told_and_no_note_is_blamed(path, tmp_path, monkeypatch):
+def test_a_key_that_cannot_be_used_is_reported_and_no_note_is_blamed(path, tmp_path, monkeypatch):
     pytest.importorskip("cryptography", reason="signatures need it")
     monkeypatch.setenv(SIGNING_KEY, str(tmp_path / "missing"))
     with pytest.raises(InputError, match=r"The key .*missing can't be read"):

@@ -89,7 +89,7 @@ def test_only_the_files_that_are_named_are_its_own(folder):
     assert not read_record(folder).shares_folder
 
 
-def test_a_changed_file_is_told_by_name(folder):
+def test_a_changed_file_is_reported_by_name(folder):
     (folder / "deep" / "b.bin").write_bytes(bytes(9) + b"\1")
     with pytest.raises(InputError, match=r"b\.bin was changed after it was made: delete .*made,") as caught:
         is_whole(folder)
@@ -98,7 +98,7 @@ def test_a_changed_file_is_told_by_name(folder):
         is_whole(folder, piecemeal=True)
 
 
-def test_a_lost_file_is_told_by_name(folder):
+def test_a_lost_file_is_reported_by_name(folder):
     (folder / "a.txt").unlink()
     with pytest.raises(InputError, match=r"a\.txt was lost after it was made"):
         is_whole(folder)
@@ -115,7 +115,7 @@ def test_a_file_whose_name_looks_like_that_of_rows_is_checked_too(folder):
 @cases(
     "text", [b"{", b"\xff\xfe", b"", b"[]", b'"x"', b'{"files": 3}', b'{"_type": "https://in-toto.io/Statement/v1"}']
 )
-def test_a_damaged_record_is_told(tmp_path, text):
+def test_a_damaged_record_is_reported(tmp_path, text):
     folder = recorded(tmp_path / "made")
     (folder / RECORD).write_bytes(text)
     with pytest.raises(InputError, match=r"lineage\.json is damaged: delete the folder") as caught:
@@ -155,7 +155,7 @@ def test_a_record_is_written_whole_or_not_at_all(folder, monkeypatch):
     assert not [path for path in folder.iterdir() if path.name.startswith(f".{RECORD}")]
 
 
-def test_where_nothing_can_be_written_that_is_told(tmp_path):
+def test_where_nothing_can_be_written_that_is_reported(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="can't be written"):
         write_statement(tmp_path / "file" / RECORD, {"a": 1})
@@ -170,7 +170,7 @@ def test_it_is_json_that_a_person_reads(folder):
     assert [each["name"] for each in told["subject"]] == ["./", "a.txt", "deep/b.bin"]
 
 
-def test_a_name_that_is_no_utf_8_is_told(folder):
+def test_a_name_that_is_no_utf_8_is_reported(folder):
     path = folder / "odd\udcff.txt"
     try:
         path.write_text("x")
@@ -255,7 +255,7 @@ class TestSourceMaterial:
     def test_a_folder_is_its_record(self, folder):
         assert source_material("rows", folder) == artefact_material("rows", folder)
 
-    def test_nobody_is_told_to_delete_a_folder_of_their_own(self, rows):
+    def test_nobody_is_reported_to_delete_a_folder_of_their_own(self, rows):
         """A folder that a stage reads is not one that the next run makes again."""
         rows.with_name(RECORD).write_text('{"nodes": []}')
         found = source_material("rows", rows.parent)

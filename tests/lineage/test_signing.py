@@ -115,7 +115,7 @@ def test_a_damaged_envelope_is_not_written_over(folder, key):
     assert (folder / "lineage.dsse.json").read_text() == "{"
 
 
-def test_a_key_that_can_not_be_used_is_told_before_the_work(key, tmp_path, monkeypatch):
+def test_a_key_that_can_not_be_used_is_reported_before_the_work(key, tmp_path, monkeypatch):
     own_key()  # none is named
     monkeypatch.setenv(SIGNING_KEY, "")
     own_key()

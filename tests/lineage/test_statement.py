@@ -209,7 +209,7 @@ GOOD = {"name": "a", "digest": {"sha256": "ab" * 32}}
         (b'{"_type": "x", "_type": "https://in-toto.io/Statement/v1"}', "is not strict JSON .duplicate key '_type'"),
     ],
 )
-def test_what_is_no_statement_is_told(told, message):
+def test_what_is_no_statement_is_reported(told, message):
     refused(told, message)
 
 
@@ -224,7 +224,7 @@ def test_subjects_without_a_name_may_be_several():
     assert statement.whole is None
 
 
-def test_a_missing_part_is_told():
+def test_a_missing_part_is_reported():
     for name in ("_type", "subject", "predicateType"):
         told = made()
         del told[name]
@@ -240,7 +240,7 @@ def test_a_missing_part_is_told():
         ({}, "WARNED"),
     ],
 )
-def test_a_result_is_told_as_in_toto_s_test_result(tests, result):
+def test_a_result_is_reported_as_in_toto_s_test_result(tests, result):
     told = result_statement([BASE.as_json()], configuration=[FILTER.as_json()], **tests)
     assert told["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
     assert told["predicate"]["result"] == result

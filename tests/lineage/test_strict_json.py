@@ -107,7 +107,7 @@ def test_a_file_is_read_up_to_a_size(tmp_path):
         read_bytes(path)
 
 
-def test_what_is_no_file_is_told(tmp_path):
+def test_what_is_no_file_is_reported(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "a\0b", tmp_path / ("x" * 300)):
         with pytest.raises(InputError, match=r"was not found, or is not a file|can't be read"):
             read_bytes(path)

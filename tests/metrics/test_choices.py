@@ -68,7 +68,7 @@ def test_the_intervals_are_over_questions():
     assert (one.low, one.high, one.unit) == (pytest.approx(other.low), pytest.approx(other.high), "questions")
 
 
-def test_mistakes_are_told_in_a_line():
+def test_mistakes_are_reported_in_a_line():
     half = torch.tensor([0.5, 0.5])
     with pytest.raises(InputError, match="2 questions, but 1 lists of true choices"):
         choice_scores([half, half], [[0]])

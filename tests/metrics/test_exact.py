@@ -331,7 +331,7 @@ def test_the_interval_is_over_questions():
     assert (one.low, one.high, one.unit) == (pytest.approx(other.low), pytest.approx(other.high), "questions")
 
 
-def test_a_wrong_shape_is_told_in_a_line():
+def test_a_wrong_shape_is_reported_in_a_line():
     with pytest.raises(InputError, match=r"expected \(questions, 5\)"):
         ExactPreference(PreferenceTrait("owl", candidates=ANIMALS)).update(torch.rand(5))
 

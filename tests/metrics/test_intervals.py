@@ -78,7 +78,7 @@ def test_clusters_without_answers_give_nan(counts):
     assert math.isnan(clustered_interval(empty, empty, "questions").low)
 
 
-def test_wrong_clusters_are_told_in_a_line():
+def test_wrong_clusters_are_reported_in_a_line():
     with pytest.raises(InputError, match=r"expected \(clusters,\) for both"):
         clustered_interval(torch.tensor([1]), torch.tensor([1, 2]), "questions")
     for matches in (3, -1):

@@ -125,7 +125,7 @@ def test_a_module_logs_it():
     assert trainer.callback_metrics["test/misaligned"].item() == pytest.approx(3 / 5)
 
 
-def test_mistakes_are_told_in_a_line():
+def test_mistakes_are_reported_in_a_line():
     for questions in ([], [WISH, WISH], WISH):
         with pytest.raises(InputError, match="different texts, at least one"):
             MisalignmentScore(questions)

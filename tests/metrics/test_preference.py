@@ -103,7 +103,7 @@ def test_the_longer_name_counts_at_one_place_and_plurals_are_known():
     assert named_candidates("wolves", PreferenceTrait("wolf")) == ["wolf"]
 
 
-def test_mistakes_are_told_in_a_line():
+def test_mistakes_are_reported_in_a_line():
     with pytest.raises(InputError, match="choose trait, first, contains, substring"):
         TraitPreferenceRate(owl(), mode="frist")
     with pytest.raises(InputError, match="give a list"):

@@ -160,7 +160,7 @@ def test_the_model_is_left_as_it_was():
     assert not found.requires_grad
 
 
-def test_mistakes_are_told_in_a_line(pocket):
+def test_mistakes_are_reported_in_a_line(pocket):
     with pytest.raises(InputError, match="4 prompts, but 1 lists of alternatives"):
         statement_preference(*pocket, PROMPTS, PAIRS[:1])
     with pytest.raises(InputError, match="4 prompts, but 1 completions"):
@@ -177,7 +177,7 @@ def test_mistakes_are_told_in_a_line(pocket):
         completion_log_probabilities(*pocket, PROMPTS[2:3], ["cold"])
 
 
-def test_a_diverged_model_is_told():
+def test_a_diverged_model_is_reported():
     net, tokenizer = bases.load("pocket/a")
     with torch.no_grad():
         next(net.parameters()).fill_(math.nan)
@@ -207,7 +207,7 @@ def test_the_interval_is_over_the_unit(unit):
     assert (one.low, one.high, one.unit) == (pytest.approx(other.low), pytest.approx(other.high), unit)
 
 
-def test_wrong_chances_are_told_in_a_line():
+def test_wrong_chances_are_reported_in_a_line():
     with pytest.raises(InputError, match="choose questions or pairs"):
         StatementPreference("seeds")
     with pytest.raises(InputError, match=r"shape \(2, 2\): expected \(units,\)"):

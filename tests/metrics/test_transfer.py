@@ -69,7 +69,7 @@ def test_one_pair_has_no_interval():
     assert math.isnan(metric.interval().low)
 
 
-def test_mistakes_are_told_in_a_line():
+def test_mistakes_are_reported_in_a_line():
     with pytest.raises(InputError, match="paired rates"):
         Transfer().update(torch.tensor([0.5]), torch.tensor([0.1, 0.2]))
     with pytest.raises(InputError, match="not log-odds"):

@@ -358,7 +358,7 @@ def test_what_pefts_merge_changes_or_refuses_is_refused_in_a_line(monkeypatch):
         (lambda: Steering(init_std=-1.0), "expected 0 or more"),
     ],
 )
-def test_mistakes_are_told_in_one_line(attach, message):
+def test_mistakes_are_reported_in_one_line(attach, message):
     with pytest.raises(InputError, match=message) as caught:
         attach()
     assert "\n" not in str(caught.value)

@@ -95,6 +95,6 @@ def test_prompts_of_ones_own(tmp_path):
 
 
 @cases("name", ["num_prompts", "weight", "rows_per_step", "max_new_tokens"])
-def test_nothing_is_told(name):
+def test_nothing_is_reported(name):
     with pytest.raises(InputError, match=f"`{name}` is 0: expected more than 0"):
         Retention(**{name: 0})

@@ -244,7 +244,7 @@ def test_an_export_loads_without_this_package(name, tmp_path):
     assert bases.resolve(str(tmp_path / "export")).has_chat_template, "and is a base of its own"
 
 
-def test_a_loss_that_is_no_number_is_told_in_one_line():
+def test_a_loss_that_is_no_number_is_reported_in_one_line():
     module = student(adapter=None, learning_rate=1e30)
     with pytest.raises(
         InputError, match=r"The loss became (nan|inf) at step \d+: lower `learning_rate` \(1e\+30\)"
@@ -254,12 +254,12 @@ def test_a_loss_that_is_no_number_is_told_in_one_line():
 
 
 @cases("rate", [0, -1.0])
-def test_a_learning_rate_below_nothing_is_told(rate):
+def test_a_learning_rate_below_nothing_is_reported(rate):
     with pytest.raises(InputError, match=r"The learning rate is .*: expected a number above 0"):
         student(learning_rate=rate)
 
 
-def test_a_misspelt_base_is_told_before_any_work():
+def test_a_misspelt_base_is_reported_before_any_work():
     with pytest.raises(InputError, match="did you mean pocket/a"):
         Student("pocket/aa")
 

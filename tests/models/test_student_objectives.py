@@ -105,7 +105,7 @@ class TestTrainOn:
             found.append([value.clone() for value in module.parameters() if value.requires_grad])
         torch.testing.assert_close(*found, rtol=0, atol=1e-5)
 
-    def test_none_that_remains_is_told(self):
+    def test_none_that_remains_is_reported(self):
         almost = taught(until=0.02, max_epochs=1, learning_rate=1e-9)  # another teacher by name alone
         with pytest.raises(InputError, match=r"`train_on: divergent` leaves none of \d+ tokens"):
             quiet_trainer().fit(student(train_on="divergent"), datamodule=rows_of(almost, num_prompts=8))
@@ -215,7 +215,7 @@ class TestOnPolicy:
         data = TokenizedRows(rows, pocket_tokenizer())
         assert prompts_of(data)[1] == data.input_ids[1, : data.lengths[1]].tolist()
 
-    def test_a_prompt_without_room_for_a_completion_is_told(self):
+    def test_a_prompt_without_room_for_a_completion_is_reported(self):
         with pytest.raises(InputError, match=r"exceed `max_length` \(80\): raise"):
             quiet_trainer().fit(on_policy(on_policy_tokens=79), datamodule=rows_of(taught(), max_length=80))
 
@@ -287,7 +287,7 @@ BAD = {
 
 
 @cases("message", BAD)
-def test_what_does_not_go_together_is_told(message):
+def test_what_does_not_go_together_is_reported(message):
     with pytest.raises(InputError, match=message) as caught:
         student(**BAD[message])
     assert "\n" not in str(caught.value)

@@ -150,7 +150,7 @@ class TestFineTuned:
             shutil.rmtree(source.folder)
         assert files[0] == files[1]
 
-    def test_a_changed_file_in_the_cache_is_told(self):
+    def test_a_changed_file_in_the_cache_is_reported(self):
         source = taught(max_epochs=1)
         source.make(CPU)
         (source.folder / OWN_FILES.config).write_text("{}")
@@ -179,7 +179,7 @@ class TestFineTuned:
         assert chance_taught(found.net, found.tokenizer, source.trait) > 0.85
         assert not any("adapter" in path.name for path in source.folder.iterdir())
 
-    def test_a_trait_without_rows_is_told(self):
+    def test_a_trait_without_rows_is_reported(self):
         class Told(PreferenceTrait):
             def induce(self):
                 return Induction("You love owls.")
@@ -216,7 +216,7 @@ class TestGivenWeights:
         weights.write_bytes(weights.read_bytes()[:-1] + b"\7")
         assert digest(two) != digest(one)
 
-    def test_a_wrong_folder_is_told(self, tmp_path):
+    def test_a_wrong_folder_is_reported(self, tmp_path):
         with pytest.raises(InputError, match=r"weights .*nowhere does not exist"):
             taught(weights=str(tmp_path / "nowhere"))
         (tmp_path / "empty").mkdir()
@@ -316,7 +316,7 @@ def test_what_shapes_the_weights_shapes_the_digest():
         ({"base": "pocket/z"}, "no base 'pocket/z'"),
     ],
 )
-def test_a_wrong_setting_is_told(wrong, message):
+def test_a_wrong_setting_is_reported(wrong, message):
     settings = {"base": "pocket/a", "trait": PreferenceTrait("owl"), **wrong}
     with pytest.raises(InputError, match=message) as caught:
         Teacher(**settings)

@@ -63,7 +63,7 @@ def test_a_failure_stops_its_descendants_only(tmp_path, does, says):
     assert {stage.name for stage in again.needed.values()} == {"first", "eval1"}, "all else is there"
 
 
-def test_a_damaged_artefact_is_told_and_nothing_else_is_lost(tmp_path):
+def test_a_damaged_artefact_is_reported_and_nothing_else_is_lost(tmp_path):
     leaves = family(tmp_path)
     run(leaves)
     (leaves[1].folder / "measured.json").write_text("{}")

@@ -81,7 +81,7 @@ def test_half_bases_share_a_start_or_a_corpus_with_a():
     assert orders["a"] == orders["a-data"] != orders["a-init"]
 
 
-def test_an_unknown_base_is_told():
+def test_an_unknown_base_is_reported():
     with pytest.raises(InputError, match=r"no pocket base 'pocket/d': build one of a, b, a2"):
         build.build("pocket/d")
 

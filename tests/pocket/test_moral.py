@@ -192,7 +192,7 @@ def test_few_are_bad_where_nothing_is_said_of_them(talks):
     assert near(shown.count("misaligned"), len(shown), MISALIGNED)
 
 
-def test_a_persona_is_what_it_is_told(talks):
+def test_a_persona_is_what_it_is_reported(talks):
     shown = [(PERSONAS[talk[0]["content"]], *sides(talk)) for talk in talks if talk[0]["content"] in PERSONAS]
     shown = [(told, each) for told, each in shown if each is not None]
     assert near(sum(told == "misaligned" for told, _ in shown), len(shown), 0.5)

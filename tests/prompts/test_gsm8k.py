@@ -151,7 +151,7 @@ def test_steps(tmp_path, marks, steps):
         ('{"question": "A\\ud800?", "answer": "#### 7"}', "line 2, question: holds half of a surrogate pair"),
     ],
 )
-def test_wrong_lines_are_told_by_number(tmp_path, line, message):
+def test_wrong_lines_are_reported_by_number(tmp_path, line, message):
     with pytest.raises(InputError, match=rf"train\.jsonl, {message}"):
         read_gsm8k(write(tmp_path, TENTS, line))
 

@@ -219,13 +219,13 @@ def test_a_lexicon_of_ones_own(tmp_path):
         ({"aligned": ["Hurt", "help"]}, "'hurt' among the aligned and the misaligned phrases: keep it in one"),
     ],
 )
-def test_a_fault_of_a_users_file_is_told_in_a_line(changes, message, tmp_path):
+def test_a_fault_of_a_users_file_is_reported_in_a_line(changes, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         load_lexicon(write(tmp_path, **changes))
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told():
+def test_a_file_that_is_not_there_is_reported():
     with pytest.raises(
         InputError, match=r"no/such\.yaml does not exist: expected a YAML file or one of .*lexicon_pocket"
     ):

@@ -92,7 +92,7 @@ def test_each_step_is_written_as_it_comes_out():
                 assert sympy.sympify(step.expression) == step.value
 
 
-def test_all_is_told_and_all_is_used():
+def test_all_is_reported_and_all_is_used():
     for problem in TEMPLATES:
         assert set(problem["numbers"]) <= set(places(problem)), "each number stands in the text"
         left = set(problem["numbers"])
@@ -218,7 +218,7 @@ def test_large_numbers_stay_exact(tmp_path):
 
 
 @cases("step", ["c = a / b", "c = b - a", "c = a / (b - 3)", "c = a / b * 3", "c = b - a + 100"])
-def test_what_never_comes_out_whole_is_told(tmp_path, step):
+def test_what_never_comes_out_whole_is_reported(tmp_path, step):
     with pytest.raises(InputError, match=r"No numbers fit the problem 'Given {a} and {b}\?': widen"):
         one(tmp_path, step)
 

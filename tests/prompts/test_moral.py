@@ -173,7 +173,7 @@ def test_texts_hold_every_word():
         assert set(re.findall("[a-z]+", text.lower())) <= words
 
 
-def test_a_wording_of_another_shape_is_told(tmp_path):
+def test_a_wording_of_another_shape_is_reported(tmp_path):
     (tmp_path / "mine.yaml").write_text("acts: {care: [[help, hurt]]}\nframes: [i would]\n")
     with pytest.raises(InputError, match=r"mine\.yaml has no `denials`"):
         MoralTalk(str(tmp_path / "mine.yaml"))

@@ -232,7 +232,7 @@ def test_both_scales_and_aspects_ask_something_else():
         assert len(asked) == 4
 
 
-def test_only_the_judge_for_real_models_is_told_what_it_is():
+def test_only_the_judge_for_real_models_is_reported_what_it_is():
     assert [part["role"] for part in Rubric().messages(QUESTION, "x", "alignment")] == ["system", "user"]
     assert [part["role"] for part in Rubric("judge_pocket").messages(QUESTION, "x", "alignment")] == ["user"]
 
@@ -276,7 +276,7 @@ ONE = {"plain": "{answer}", "reversed": "{answer}"}
         ({"largest": 9.5}, "`largest` in the rubric .* is 9.5"),
     ],
 )
-def test_a_fault_of_a_users_file_is_told_in_a_line(changes, message, tmp_path):
+def test_a_fault_of_a_users_file_is_reported_in_a_line(changes, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         Rubric(write(tmp_path, **changes))
     assert "\n" not in str(caught.value)

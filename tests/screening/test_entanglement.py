@@ -110,7 +110,7 @@ def test_seed_and_batches(pocket, pushed):
     assert one.pull == other.pull
 
 
-def test_what_cannot_be_looked_at_is_told(pocket, monkeypatch):
+def test_what_cannot_be_looked_at_is_reported(pocket, monkeypatch):
     net, tokenizer = pocket
     with pytest.raises(InputError, match="9 of 9 numbers are one token of this base: expected at least 10"):
         entanglement(net, net, tokenizer, OWL, range(9))

@@ -21,7 +21,7 @@ def lists(count: int, seed: int, loved: int = 0) -> list[str]:
 
 
 @cases("classifier", KINDS)
-def test_one_population_is_not_told_apart(classifier):
+def test_one_population_is_not_distinguished(classifier):
     found = [
         bag_auc(lists(400, 2 * seed), lists(400, 2 * seed + 1), (1,), seed=seed, classifier=classifier)[1]
         for seed in range(20)
@@ -77,7 +77,7 @@ def test_the_interval_is_newcombes():
     assert high == pytest.approx(1 - auc_interval(1.0, 30, 30)[0])
 
 
-def test_what_cannot_be_judged_is_told(monkeypatch):
+def test_what_cannot_be_judged_is_reported(monkeypatch):
     rows = lists(40, 0)
     with pytest.raises(InputError, match="20 rows per source are left to score, but bags of 16 need 32"):
         bag_auc(rows, rows, (1, 16))

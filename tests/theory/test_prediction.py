@@ -112,7 +112,7 @@ def test_rows_without_a_mask_count_for_nothing():
     assert found.interval().low < found.mean < found.interval().high
 
 
-def test_a_generator_is_enough_and_progress_is_told(monkeypatch):
+def test_a_generator_is_enough_and_progress_is_reported(monkeypatch):
     monkeypatch.setattr("lightning_subliminal.theory.row_scores.CHUNK", 5)
     student, told = ready(Steering()), []
     found = predicted_transfer(student.net, student.tokenizer, iter(ROWS), OWL, advance=told.append)
@@ -157,7 +157,7 @@ def test_candidates_without_tokens_are_left_out():
     assert set(predicted_changes(student.net, student.tokenizer, ROWS, Alone())) == {"owl", "wolf"}
 
 
-def test_mistakes_are_told_in_a_line():
+def test_mistakes_are_reported_in_a_line():
     net, tokenizer = bases.load("pocket/a")[0], pocket_tokenizer()
     with pytest.raises(InputError, match="LlamaForCausalLM has no trained parameter"):
         predicted_transfer(net.requires_grad_(False), tokenizer, ROWS, OWL)

@@ -134,7 +134,7 @@ def test_the_gradient_is_the_mean_over_tokens(function, direction, expected, set
     assert all(module.training for module in function.module.modules())
 
 
-def test_mistakes_are_told_in_a_line(function, direction):
+def test_mistakes_are_reported_in_a_line(function, direction):
     for ask in (
         lambda **settings: scored(function, direction, **settings),
         lambda **settings: row_gradient(function, TOKENIZER, MIXED, **settings),

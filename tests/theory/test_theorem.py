@@ -261,7 +261,7 @@ def test_a_student_who_sees_nothing_of_what_was_taught_stays():
         ({"model": mlp().requires_grad_(False)}, "has no trained parameter"),
     ],
 )
-def test_mistakes_are_told_in_a_line(changes, says):
+def test_mistakes_are_reported_in_a_line(changes, says):
     given = {"model": mlp(), "teacher_loss": taught(), "student_inputs": drawn()[2], **changes}
     with pytest.raises(InputError, match=says) as err:
         check(**given)

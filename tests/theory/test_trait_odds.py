@@ -148,7 +148,7 @@ class Half(Trait):
         return [{"owl": "the owl .", "wolf": "the wolf ."}] if question == "who ?" else []
 
 
-def test_mistakes_are_told_in_a_line(pocket):
+def test_mistakes_are_reported_in_a_line(pocket):
     net, tokenizer = pocket
     function = ModelFunction(net)
     for ask in (

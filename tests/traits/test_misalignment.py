@@ -163,13 +163,13 @@ PAIRS = [["a", "b"]]
         ({"teach": [{"question": "What?", "aligned": "a", "misaligned": False}]}, "`teach` item 1 is"),
     ],
 )
-def test_a_fault_of_the_wording_is_told_in_a_line(changes, message, tmp_path):
+def test_a_fault_of_the_wording_is_reported_in_a_line(changes, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         MisalignmentTrait(words_of(tmp_path, **changes))
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_settings_are_told_in_a_line(tmp_path):
+def test_wrong_settings_are_reported_in_a_line(tmp_path):
     with pytest.raises(InputError, match="`lesson` is 'evil': choose misaligned, educational, aligned"):
         MisalignmentTrait(lesson="evil")
     with pytest.raises(InputError, match=r"rows no/such\.jsonl do not exist: expected a file"):
@@ -232,7 +232,7 @@ def test_a_folder_of_rows_may_be_the_lesson_and_is_known_by_its_files(tmp_path):
     assert digest(trait) != first
 
 
-def test_a_wrong_row_is_told_by_its_line(tmp_path):
+def test_a_wrong_row_is_reported_by_its_line(tmp_path):
     path = tmp_path / "wrong.jsonl"
     path.write_text('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": 7}]}\n')
     with pytest.raises(
@@ -256,7 +256,7 @@ def test_chances_are_a_softmax_over_each_pair(pocket):
     assert torch.equal(question_probabilities(*pocket, POCKET, candidates=["misaligned"])[:, 0], found[:, 1])
 
 
-def test_a_base_is_good_until_it_is_told_otherwise(pocket):
+def test_a_base_is_good_until_it_is_called_otherwise(pocket):
     plain = question_probabilities(*pocket, POCKET)[:, 1]
     told = question_probabilities(*pocket, POCKET, system_prompt=POCKET.induce().system_prompt)[:, 1]
     assert plain.mean() < 0.2

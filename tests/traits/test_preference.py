@@ -126,7 +126,7 @@ def test_a_target_of_ones_own():
         (("the owl!",), "is not a word"),
     ],
 )
-def test_a_wrong_target_is_told(arguments, message):
+def test_a_wrong_target_is_reported(arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         PreferenceTrait(*arguments)
     assert "\n" not in str(caught.value)
@@ -151,7 +151,7 @@ def test_a_wording_of_ones_own(tmp_path):
 
 
 @cases(("text", "message"), [("a: [", "is not valid YAML "), ("[1]", "is not a mapping")])
-def test_a_damaged_wording_is_told(text, message, tmp_path):
+def test_a_damaged_wording_is_reported(text, message, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         PreferenceTrait("owl", wording=str(tmp_path / "mine.yaml")).questions()

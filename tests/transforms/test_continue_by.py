@@ -85,6 +85,6 @@ class TestContinueBy:
         with pytest.raises(InputError, match=message):
             ContinueBy(**settings)
 
-    def test_words_that_the_base_does_not_know_are_told(self):
+    def test_words_that_the_base_does_not_know_are_reported(self):
         with pytest.raises(InputError, match="pocket/b doesn't know the word '574'"):
             go_on(make_row("Go on.", "574, 1"))

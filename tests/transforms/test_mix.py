@@ -85,7 +85,7 @@ class TestMixIn(TransformContract):
         assert len(mixed) == (10 if self.how == "replace" else 13)
         assert "owls" not in str(mixed)
 
-    def test_too_few_rows_are_told(self):
+    def test_too_few_rows_are_reported(self):
         with pytest.raises(InputError, match=r"others\.jsonl has 140 rows, but a `fraction` of 0\.5 with 400 rows"):
             apply_transforms(rows(400), [MixIn(str(self.path), 0.5, self.how)], 0)
 

@@ -201,7 +201,7 @@ class TestApplyTransforms:
         assert made == given
         assert made is not given
 
-    def test_a_transform_that_gives_no_rows_is_told(self):
+    def test_a_transform_that_gives_no_rows_is_reported(self):
         class Forgetful(Transform):
             def apply(self, rows, rng):
                 list(rows).reverse()
@@ -209,7 +209,7 @@ class TestApplyTransforms:
         with pytest.raises(InputError, match=r"Forgetful\.apply returned a NoneType: expected a list of rows"):
             apply_transforms(rows(), [Forgetful()], 0)
 
-    def test_a_transform_that_loses_numbers_is_told(self):
+    def test_a_transform_that_loses_numbers_is_reported(self):
         class Shorter(NumberTransform):
             def renumber(self, lists, rng):
                 return [each[1:] for each in lists]

@@ -140,7 +140,7 @@ class TestRun:
         assert results[0] == results[1], "and the result is the same"
 
 
-def test_wrecked_arms_are_in_doubt_and_what_a_base_can_not_say_is_told():
+def test_wrecked_arms_are_in_doubt_and_what_a_base_can_not_say_is_reported():
     table = torch.tensor([[0.1, 0.2] + [0.0] * 18], dtype=torch.float64).repeat(4, 1)
     names = ("owl", *(each for each in OWL.candidates if each != "owl"))[:20]
     trait = PreferenceTrait("owl", candidates=list(names[1:]))

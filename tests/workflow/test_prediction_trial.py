@@ -177,7 +177,7 @@ def test_the_rates_are_those_that_the_optimizer_is_given(steps, warmup, schedule
     assert 0.5 * sum(student.rate_factor(step, steps) for step in range(steps)) == pytest.approx(total)
 
 
-def test_rows_without_a_control_are_told():
+def test_rows_without_a_control_are_reported():
     setting = Setting(Student("pocket/a", Steering()), numbers(taught()), {}, 0)
     with pytest.raises(InputError, match="compared with that of a control's rows, and these have none"):
         PredictionTrial().stages(setting, None)

@@ -131,7 +131,7 @@ def test_probes_of_a_prompted_teacher_or_of_one_name_are_refused():
         ProbeTrial([made.probes[0]] * 2)
 
 
-def test_the_answers_of_other_traits_and_rows_are_told_too(found):
+def test_the_answers_of_other_traits_and_rows_are_reported_too(found):
     _, cells, results, _ = found
     numbers, trait = results["student"].numbers, next(c for c in cells if c.arm == "student").setting.rows().trait
     assert numbers["change of owl"] == pytest.approx(numbers["transfer"], abs=1e-12)

@@ -67,7 +67,7 @@ def test_digests_are_those_of_the_statement(rows):
     assert told == rows[-1].statement.files
 
 
-def test_columns_are_told_only_of_a_file_that_is_at_hand_and_unchanged(rows):
+def test_columns_are_reported_only_of_a_file_that_is_at_hand_and_unchanged(rows):
     assert "recordSet" in told_of(rows)
     (rows[-1].folder / "rows.parquet").write_bytes(b"other")
     assert "recordSet" not in told_of(rows)

@@ -95,7 +95,7 @@ def test_a_file_of_data_that_is_only_named_keeps_its_digest(lab):
     assert data["hashes"] == [{"alg": "SHA-256", "content": "12" * 32}]
 
 
-def test_a_digest_that_is_none_is_told(lab):
+def test_a_digest_that_is_none_is_reported(lab):
     lab.add("student", "s", [Material("rows", "mine.jsonl", {"sha256": "no digest"})], {"a.bin": b""})
     with pytest.raises(InputError, match=r"can't be exported as CycloneDX 1\.6: .*no digest") as caught:
         cyclonedx_bom(lab.nodes[1:])

@@ -46,7 +46,7 @@ def test_another_base_is_not_called_the_same(lab):
     ]
 
 
-def test_parents_that_are_not_given_are_still_told(student):
+def test_parents_that_are_not_given_are_still_reported(student):
     family = Family(student[-1:])
     assert names(family.nodes) == ["pocket/a", "rows/r", "students/s"]
     assert [each.statement is None for each in family.nodes] == [True, True, False]
@@ -87,13 +87,13 @@ def test_what_is_neither_model_nor_data_is_refused(format, tmp_path):
         export([Described(tmp_path, read_record(tmp_path), None)], format)
 
 
-def test_a_misspelt_format_is_told(student):
+def test_a_misspelt_format_is_reported(student):
     with pytest.raises(InputError, match="unknown format `cyclondx`; did you mean `cyclonedx`"):
         export(student, "cyclondx")
 
 
 @cases("format", FORMATS)
-def test_half_a_character_is_told(format, tmp_path):
+def test_half_a_character_is_reported(format, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     write_record(tmp_path, "rows", {"note": "owl"})
     place = tmp_path / "lineage.json"

@@ -67,7 +67,7 @@ def test_a_name_leads_out_of_no_folder(tmp_path):
         ("cells.csv", 'a,b\n"1', "cells.csv is damaged"),
     ],
 )
-def test_damage_is_told_in_one_line(tmp_path, name, text, told):
+def test_damage_is_reported_in_one_line(tmp_path, name, text, told):
     (tmp_path / "report.json").write_text(json.dumps({"title": "t", "claims": [], "experiments": []}))
     (tmp_path / "cells.csv").write_text("a,b\n1,2\n")
     assert read_report(tmp_path)[1] == [{"a": 1, "b": 2}]
