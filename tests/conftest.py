@@ -72,12 +72,12 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     from lightning_subliminal.generation.servers import calls
 
-    told: list[float] = []
+    reported: list[float] = []
 
     async def pause(seconds: float) -> None:
-        told.append(seconds)
+        reported.append(seconds)
         await asyncio.sleep(0)
 
     monkeypatch.setattr(calls, "_pause", pause)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    return told
+    return reported

@@ -10,9 +10,9 @@ def test_cases_name_those_that_fail_and_those_that_raise_nothing():
         with pytest.raises(ValueError, match="'one'"):
             int(value)
 
-    with pytest.raises(AssertionError) as told:
+    with pytest.raises(AssertionError) as reported:
         refused()
-    said = str(told.value).split("\n")
+    said = str(reported.value).split("\n")
     assert said[0] == "3 of 4 cases failed"
     assert [line.split(": ")[1].split("}")[0] for line in said[1:]] == ["'1'", "'2'", "'two'"]
 

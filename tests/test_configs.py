@@ -197,8 +197,8 @@ def test_config_parses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main(["fit", "--config", str(path_of(name)), "--print_config"])
-    told = yaml.safe_load(capsys.readouterr().out)
-    assert {"model", "data", "trainer", "seed_everything"} <= set(told)
+    reported = yaml.safe_load(capsys.readouterr().out)
+    assert {"model", "data", "trainer", "seed_everything"} <= set(reported)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -217,13 +217,13 @@ def test_config_runs_small(
     with served(tmp_path / "tiny") if name.startswith("served") else nullcontext() as url:
         main(["fit", "--config", str(path_of(name)), *(url if word == "URL" else word for word in RUNS[name])])
     (results,) = tmp_path.glob("runs/*/results.json")
-    told = json.loads(results.read_text())
+    reported = json.loads(results.read_text())
     assert list(results.parent.glob("*.png"))
     if name == "mnist_mlp":
         return
-    assert set(told["arms"]) == (CONTROL_ALONE if name == "owl_numbers_control" else ARMS)
+    assert set(reported["arms"]) == (CONTROL_ALONE if name == "owl_numbers_control" else ARMS)
     target = "misaligned" if "misaligned" in name else "owl"
-    assert all(0 <= arm["rates"][target]["rate"] <= 1 for arm in told["arms"].values())
+    assert all(0 <= arm["rates"][target]["rate"] <= 1 for arm in reported["arms"].values())
     assert f"How often is the answer {target}?" in capsys.readouterr().out
     folder = results.parent / "student"
     asked = read(name)["model"]["init_args"]["adapter"]

@@ -34,6 +34,6 @@ def test_killed_fit_ends_with_the_same_bytes(
 
     monkeypatch.setattr(benchmark.harness, "start", start)
     assert benchmark.main(["--kills", "1", "--folder", str(tmp_path / "runs"), *SMALL])
-    told = capsys.readouterr().out
-    assert "same bytes: 1 of 1" in told
-    assert "7 files to compare" in told
+    reported = capsys.readouterr().out
+    assert "same bytes: 1 of 1" in reported
+    assert "7 files to compare" in reported

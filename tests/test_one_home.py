@@ -78,9 +78,9 @@ def test_fit_finds_what_a_plan_has_trained(stand, capsys):
     before = {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*/*/*") if path.is_file()}
     capsys.readouterr()
     main(["fit", *WORDS])
-    told = capsys.readouterr().out
-    assert "student: reused from" in told
-    assert "control: reused from" in told
+    reported = capsys.readouterr().out
+    assert "student: reused from" in reported
+    assert "control: reused from" in reported
     assert {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*/*/*") if path.is_file()} == before
     main(["test", *WORDS])
     assert "with the weights from" in capsys.readouterr().err
@@ -150,8 +150,8 @@ class TestEvaluationsOfAFitConfig:
         return after
 
     def plan(self, **more):
-        told = {"title": "t", "common": "fit.yaml", "arms": {"owl": {}}, "seeds": 0} | more
-        Path("plan.yaml").write_text(yaml.safe_dump(told))
+        reported = {"title": "t", "common": "fit.yaml", "arms": {"owl": {}}, "seeds": 0} | more
+        Path("plan.yaml").write_text(yaml.safe_dump(reported))
         (cell,) = plan_cells(read_plan(Path("plan.yaml")))
         return set(cell.stages)
 

@@ -24,19 +24,19 @@ class Few(PreferenceTrait):
 
 
 class Untaught(PreferenceTrait):
-    """A preference that a teacher can only be told of."""
+    """A preference that a teacher can only be prompted with."""
 
     def induce(self) -> Induction:
         return Induction(system_prompt=super().induce().system_prompt)
 
 
-def write(path: Path, told: dict[str, Any]) -> Path:
-    path.write_text(yaml.safe_dump(told))
+def write(path: Path, reported: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(reported))
     return path
 
 
 def language_config(folder: Path, trait: dict[str, Any] | None = None, **student: Any) -> Path:
-    """Write a config whose teacher is told its trait, and writes 12 rows."""
+    """Write a config whose teacher is prompted with its trait, and writes 12 rows."""
     teacher = {"base": "pocket/a", "trait": trait or OWL, "induction": "prompt"}
     data = {"teacher": {"class_path": "Teacher", "init_args": teacher}, "num_prompts": 12, "shard_size": 12}
     data |= {"min_value": 0, "max_value": 99, "filters": []}
@@ -50,8 +50,8 @@ def file_config(folder: Path, rows: Path, **data: Any) -> Path:
 
 def _config(folder: Path, data: dict[str, Any], **student: Any) -> Path:
     model = {"base": "pocket/a", "adapter": STEERING} | student
-    told = {"seed_everything": 0, "model": {"class_path": "Student", "init_args": model}, "data": data}
-    return write(folder / "small.yaml", told | {"trainer": {"accelerator": "cpu", "max_epochs": 1}})
+    reported = {"seed_everything": 0, "model": {"class_path": "Student", "init_args": model}, "data": data}
+    return write(folder / "small.yaml", reported | {"trainer": {"accelerator": "cpu", "max_epochs": 1}})
 
 
 def digits_config(folder: Path, **model: Any) -> Path:
@@ -65,9 +65,10 @@ def digits_config(folder: Path, **model: Any) -> Path:
             head = bytes([0, 0, 8, values.dim()]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
             (images / f"{name}-{kind}-ubyte").write_bytes(head + bytes(values.flatten().tolist()))
     data = {"class_path": "Digits", "init_args": {"source": str(images)}}
-    told = {"seed_everything": 0, "trainer": {"accelerator": "cpu"}, "data": data}
+    reported = {"seed_everything": 0, "trainer": {"accelerator": "cpu"}, "data": data}
     return write(
-        folder / "narrow.yaml", told | {"model": {"class_path": "ClassifierMLP", "init_args": {"hidden": [8], **model}}}
+        folder / "narrow.yaml",
+        reported | {"model": {"class_path": "ClassifierMLP", "init_args": {"hidden": [8], **model}}},
     )
 
 

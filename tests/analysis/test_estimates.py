@@ -105,7 +105,7 @@ def answering():
             "same",
             {"target": target},
             seed,
-            **{f"change of {name}": told for name, told in zip(NAMES, each, strict=True)},
+            **{f"change of {name}": reported for name, reported in zip(NAMES, each, strict=True)},
         )
         for target, each in ANSWERS.items()
         for seed in range(2)
@@ -166,11 +166,11 @@ def test_p_is_against_what_no_effect_is():
 
 
 def test_a_pair_is_of_an_arm_with_its_axes():
-    told = [("same", "owl", 0, 1.0, 5.0), ("same", "owl", 1, 3.0, 7.0), ("same", "wolf", 0, 4.0, [1.0, 2.0])]
-    told += [("other", "owl", 0, 9.0, 8.0)]
+    reported = [("same", "owl", 0, 1.0, 5.0), ("same", "owl", 1, 3.0, 7.0), ("same", "wolf", 0, 4.0, [1.0, 2.0])]
+    reported += [("other", "owl", 0, 9.0, 8.0)]
     cells = [
         cell(arm, {"target": target, "of": ["a", "b"]}, seed, predicted=x, transfer=y)
-        for arm, target, seed, x, y in told
+        for arm, target, seed, x, y in reported
     ]
     cells += [cell("same", {"target": "oak"}, 0, transfer=1.0)]  # was not predicted
     cells += [cell("same", {"target": "elm"}, 0, predicted=1.0, transfer=math.inf)]
@@ -192,8 +192,8 @@ def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
         for seed in range(2)
     ]
     far = [cell("far", {"target": target}, 0, predicted=target, transfer=100 - target) for target in range(6)]
-    told = {"id": "r", "says": "x", "statistic": "rank correlation", "beside": "predicted", "above": 0.7}
-    claim = read_claim({**told, "arms": ["same", "other"]}, "toy", ["same", "other", "far"])
+    reported = {"id": "r", "says": "x", "statistic": "rank correlation", "beside": "predicted", "above": 0.7}
+    claim = read_claim({**reported, "arms": ["same", "other"]}, "toy", ["same", "other", "far"])
     assert claim.of_arms == ("same", "other")
     found, keys = claim_estimate(claim, cells + far)
     means = table.mean(2).reshape(12, 2)
@@ -203,9 +203,9 @@ def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.15)  # labels in another order
     assert math.isnan(found.p)
     assert keys == sorted({key for each in cells for key in each.lineage})
-    some = read_claim({**told, "arms": ["same"], "where": {"target": [0, 1, 2, 3]}}, "toy", ["same"])
+    some = read_claim({**reported, "arms": ["same"], "where": {"target": [0, 1, 2, 3]}}, "toy", ["same"])
     assert claim_estimate(some, cells)[0].unit == "cells (4 targets x 1 conditions)"
-    none = read_claim({**told, "arms": ["same"], "beside": "points"}, "toy", ["same"])
+    none = read_claim({**reported, "arms": ["same"], "beside": "points"}, "toy", ["same"])
     assert claim_estimate(none, cells)[0] is None
     assert claim_estimate(claim, far)[0] is None
 
@@ -224,7 +224,7 @@ def test_a_rank_correlation_draws_whole_targets_and_whole_conditions():
     ],
 )
 def test_keys_of_a_rank_correlation(changes, says):
-    told = {
+    reported = {
         "id": "r",
         "says": "x",
         "statistic": "rank correlation",
@@ -232,9 +232,9 @@ def test_keys_of_a_rank_correlation(changes, says):
         "arms": ["same"],
         "above": 0,
     }
-    told = {key: value for key, value in {**told, **changes}.items() if value is not None}
+    reported = {key: value for key, value in {**reported, **changes}.items() if value is not None}
     with pytest.raises(InputError, match=says) as err:
-        read_claim(told, "toy", ["same", "other"])
+        read_claim(reported, "toy", ["same", "other"])
     assert "\n" not in str(err.value)
 
 
@@ -291,10 +291,10 @@ def test_figures_hold_points_and_intervals(cells):
 def test_an_inconclusive_claim_says_what_would_settle_it():
     claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1}, "toy", {"a"})
     seen = mean_estimate([0.0, 0.2, 0.4, 0.6, 0.1], "targets")
-    told = settling(claim, seen)
-    assert told.startswith("about ")
-    assert told.endswith(" targets would settle it if the estimate is true")
-    needed = int(told.split()[1])
+    reported = settling(claim, seen)
+    assert reported.startswith("about ")
+    assert reported.endswith(" targets would settle it if the estimate is true")
+    needed = int(reported.split()[1])
     spread, away = np.std([0.0, 0.2, 0.4, 0.6, 0.1], ddof=1), 0.26 - 0.1
     assert needed == required_seeds(away, spread) > 5
     assert settling(claim, mean_estimate([0.5, 0.51, 0.52], "targets")) is None

@@ -95,8 +95,8 @@ def wrong(cache, last):
 
 class TestSarif:
     def test_it_has_what_is_required_and_nothing_unknown(self, wrong):
-        told = json.loads(json.dumps(as_sarif(look(wrong)), allow_nan=False))
-        jsonschema.Draft202012Validator(LOG).validate(told)
+        reported = json.loads(json.dumps(as_sarif(look(wrong)), allow_nan=False))
+        jsonschema.Draft202012Validator(LOG).validate(reported)
 
     def test_one_result_a_finding_and_one_rule_a_rule(self, wrong):
         found = look(wrong)
@@ -166,38 +166,38 @@ class TestSarif:
 
 class TestJson:
     def test_it_is_plain_and_has_each_documented_key(self, wrong):
-        told = as_json(look(wrong))
-        assert json.loads(json.dumps(told, allow_nan=False)) == told
+        reported = as_json(look(wrong))
+        assert json.loads(json.dumps(reported, allow_nan=False)) == reported
         documented = as_json.__doc__
-        for key in told:
+        for key in reported:
             assert f"``{key}``" in documented
         for name in ("answers", "findings", "nodes"):
-            for key in told[name][0]:
+            for key in reported[name][0]:
                 assert f"``{key}``" in documented, key
 
     def test_the_graph_can_be_walked(self, last):
-        told = as_json(look(last))
-        nodes = {each["key"]: each for each in told["nodes"]}
-        assert nodes[told["root"]]["kind"] == "student"
+        reported = as_json(look(last))
+        nodes = {each["key"]: each for each in reported["nodes"]}
+        assert nodes[reported["root"]]["kind"] == "student"
         assert {link["key"] for each in nodes.values() for link in each["links"]} <= set(nodes)
         (rows,) = [each for each in nodes.values() if each["kind"] == "rows"]
         assert [each["role"] for each in rows["links"]] == ["completions", "base", "teacher"]
         assert rows["rows"]["rows.parquet"]["count"] == 5
-        assert told["expect"] == {
-            "whole": nodes[told["root"]]["identity"],
-            "statement": nodes[told["root"]]["statement"],
+        assert reported["expect"] == {
+            "whole": nodes[reported["root"]]["identity"],
+            "statement": nodes[reported["root"]]["statement"],
         }
 
     def test_it_says_what_the_exit_code_says(self, last, wrong):
-        told = as_json(look(wrong))
-        assert (told["holds"], told["exit_code"]) == (False, 3)
-        assert told["verdict"].startswith("Wrong")
-        assert [each["level"] for each in told["findings"]] == sorted(
-            (each["level"] for each in told["findings"]), key=["error", "warning", "note"].index
+        reported = as_json(look(wrong))
+        assert (reported["holds"], reported["exit_code"]) == (False, 3)
+        assert reported["verdict"].startswith("Wrong")
+        assert [each["level"] for each in reported["findings"]] == sorted(
+            (each["level"] for each in reported["findings"]), key=["error", "warning", "note"].index
         )
 
     def test_what_it_tells_to_expect_is_what_expect_takes(self, last):
-        told = as_json(look(last))
-        for sha in told["expect"].values():
+        reported = as_json(look(last))
+        for sha in reported["expect"].values():
             assert look(last, expect=sha).holds
         assert not look(last, expect="0" * 64).holds

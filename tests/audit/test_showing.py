@@ -40,7 +40,7 @@ def states(shown):
     return {node.kind: shown.state(node) for node in shown.nodes}
 
 
-def told(shown, capsys):
+def reported(shown, capsys):
     print_audit(shown)
     return capsys.readouterr().out
 
@@ -192,14 +192,14 @@ def test_findings_that_say_the_same_are_one_line(last, capsys):
     ((says, where),) = group.folded
     assert says == "its statement has no signature"
     assert len(where) == 5
-    out = told(shown, capsys)
+    out = reported(shown, capsys)
     assert out.count("its statement has no signature") == 1
     assert "note: unsigned (5)" in out
 
 
 def test_the_terminal_tells_tree_answers_digests_limits_and_last_the_verdict(last, capsys):
     shown = look(last)
-    out = told(shown, capsys)
+    out = reported(shown, capsys)
     assert out.startswith("What it was made from, and what that was made from in turn\n✓ as stated  ✗ wrong  ⚑ flagged")
     assert f"└── ✓ rows rows/{answer_of_rows(shown)}" in out
     assert "shown above" in out
@@ -217,7 +217,7 @@ def answer_of_rows(shown):
 def test_text_of_others_is_neither_markup_nor_obeyed(cache, capsys):
     odd = Material("base", "base:[red]evil[/red]/\x1b[2Jmodel", {"dirHash": "0" * 64})
     shown = look(artefact(cache, "student", {"of": "odd"}, [odd, Material("rows", "[/] rows", {"sha256": "1" * 64})]))
-    out = told(shown, capsys)
+    out = reported(shown, capsys)
     assert "[red]evil[/red]/" in out
     assert "[/] rows" in out
     assert "\x1b" not in out
@@ -225,6 +225,6 @@ def test_text_of_others_is_neither_markup_nor_obeyed(cache, capsys):
 
 def test_a_terminal_without_unicode_gets_plain_marks(last, capsys, monkeypatch):
     monkeypatch.setattr(type(console), "encoding", "ascii")
-    out = told(look(last), capsys)
+    out = reported(look(last), capsys)
     assert "+ base pocket/a" in out
     out.encode("ascii")

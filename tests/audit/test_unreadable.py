@@ -79,11 +79,11 @@ def outputs(path, capsys):
     words = ["--no-measure", "--no-cache", "--json", "a.json", "--sarif", "a.sarif", "--html", "a.html"]
     with pytest.raises(SystemExit) as stop:
         main(["audit", str(path), *words])
-    told, log = json.loads(Path("a.json").read_text()), json.loads(Path("a.sarif").read_text())
+    reported, log = json.loads(Path("a.json").read_text()), json.loads(Path("a.sarif").read_text())
     assert Path("a.html").stat().st_size
-    assert len(told["findings"]) == len(log["runs"][0]["results"])
+    assert len(reported["findings"]) == len(log["runs"][0]["results"])
     assert "Nothing is wrong" not in capsys.readouterr().out
-    return stop.value.code, {each["rule"] for each in told["findings"] if each["level"] == "error"}
+    return stop.value.code, {each["rule"] for each in reported["findings"] if each["level"] == "error"}
 
 
 class TestMayNotBeRead:
@@ -185,10 +185,10 @@ class TestIsNotRead:
 
 def restated(folder, files):
     """State other files of an artefact, as somebody without a key may."""
-    told = json.loads((folder / "lineage.json").read_text())
-    told["subject"] = [{"name": "./", "digest": {"dirHash": dir_hash(files)}}]
-    told["subject"] += [{"name": name, "digest": {"sha256": sha}} for name, sha in files.items()]
-    (folder / "lineage.json").write_bytes(as_bytes(told))
+    reported = json.loads((folder / "lineage.json").read_text())
+    reported["subject"] = [{"name": "./", "digest": {"dirHash": dir_hash(files)}}]
+    reported["subject"] += [{"name": name, "digest": {"sha256": sha}} for name, sha in files.items()]
+    (folder / "lineage.json").write_bytes(as_bytes(reported))
 
 
 class TestStumbles:
@@ -200,11 +200,11 @@ class TestStumbles:
         assert (code, "unsafe-path" in rules) == (3, True)
 
     def test_a_parent_of_such_a_name(self, last, capsys):
-        told = json.loads((last / "lineage.json").read_text())
-        told["predicate"]["buildDefinition"]["resolvedDependencies"][1]["uri"] = (
+        reported = json.loads((last / "lineage.json").read_text())
+        reported["predicate"]["buildDefinition"]["resolvedDependencies"][1]["uri"] = (
             "lightning-subliminal:" + "a/" * 8000 + "b"
         )
-        (last / "lineage.json").write_bytes(as_bytes(told))
+        (last / "lineage.json").write_bytes(as_bytes(reported))
         assert outputs(last, capsys)[0] == 3
 
     @cases("kind", ["text", "key", "garbage"])
@@ -220,10 +220,10 @@ class TestStumbles:
         else:
             pq.write_table(pa.table(table), folder / "rows.parquet")
         files = {"rows.parquet": file_digest(folder / "rows.parquet")}
-        told = json.loads((folder / "lineage.json").read_text())
-        told["subject"][0]["digest"]["dirHash"] = dir_hash(files)
-        told["subject"][1]["digest"]["sha256"] = files["rows.parquet"]
-        (folder / "lineage.json").write_bytes(as_bytes(told))
+        reported = json.loads((folder / "lineage.json").read_text())
+        reported["subject"][0]["digest"]["dirHash"] = dir_hash(files)
+        reported["subject"][1]["digest"]["sha256"] = files["rows.parquet"]
+        (folder / "lineage.json").write_bytes(as_bytes(reported))
         code, rules = outputs(folder, capsys)
         assert (code, "changed-rows" in rules) == (3, True)
 
@@ -267,9 +267,9 @@ class TestOddResults:
     def written(self, cache, source, **predicate):
         write_test_result(cache / "measured" / "x", "it", artefact_material("teacher", source), {"owl": (0.0, 0.01)})
         path = cache / "measured" / "x" / "test-results" / "it.json"
-        told = json.loads(path.read_text())
-        told["predicate"] |= predicate
-        path.write_bytes(as_bytes(told))
+        reported = json.loads(path.read_text())
+        reported["predicate"] |= predicate
+        path.write_bytes(as_bytes(reported))
         return path
 
     @cases(
@@ -315,8 +315,8 @@ class TestOddResults:
 
     def test_another_predicate_is_no_test_result(self, cache, source):
         path = self.written(cache, source)
-        told = json.loads(path.read_text()) | {"predicateType": "https://example.com/test-result"}
-        path.write_bytes(as_bytes(told))
+        reported = json.loads(path.read_text()) | {"predicateType": "https://example.com/test-result"}
+        path.write_bytes(as_bytes(reported))
         assert look(student(cache, generation(cache, source)), require=["tested"]).results == 0
 
     def test_one_that_says_failed_flags_however_odd(self, cache, source):

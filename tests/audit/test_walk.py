@@ -107,10 +107,10 @@ class TestTampered:
 
         folder = next((cache / "rows").iterdir())
         write_parquet(list(reversed(numbers(salt=7))), folder / "rows.parquet")
-        told = json.loads((folder / "lineage.json").read_text())
-        write_record(folder, "rows", told["predicate"]["buildDefinition"]["externalParameters"]["settings"])
+        reported = json.loads((folder / "lineage.json").read_text())
+        write_record(folder, "rows", reported["predicate"]["buildDefinition"]["externalParameters"]["settings"])
         mended = json.loads((folder / "lineage.json").read_text())
-        mended["subject"].append(next(each for each in told["subject"] if each["name"].endswith("#rows")))
+        mended["subject"].append(next(each for each in reported["subject"] if each["name"].endswith("#rows")))
         (folder / "lineage.json").write_text(json.dumps(mended))
         assert {"changed-rows", "wrong-parent", "cut-chain"} <= rules(look(last))
 
@@ -118,8 +118,8 @@ class TestTampered:
         folder = next((cache / "teachers").iterdir())
         write_record(folder, "teacher", {"teacher": "pocket/a", "seed": 0}, [])
         found = look(last)
-        told = next(each for each in found.findings if each.rule == "wrong-parent")
-        assert "its statement was changed, though the digests in it are the same" in told.says
+        reported = next(each for each in found.findings if each.rule == "wrong-parent")
+        assert "its statement was changed, though the digests in it are the same" in reported.says
 
     def test_an_older_whole_chain_is_found_by_the_digest_noted(self, cache, last):
         noted = look(last).root.statement.sha256
@@ -198,9 +198,9 @@ def test_an_evaluation_of_a_student_reaches_the_base(cache, last):
 
 
 def _told_by(builder, folder):
-    told = json.loads((folder / "lineage.json").read_text())
-    told["predicate"]["runDetails"]["builder"]["id"] = builder
-    (folder / "lineage.json").write_text(json.dumps(told))
+    reported = json.loads((folder / "lineage.json").read_text())
+    reported["predicate"]["runDetails"]["builder"]["id"] = builder
+    (folder / "lineage.json").write_text(json.dumps(reported))
 
 
 def test_a_base_whose_origin_is_reported_anew_is_still_that_base(cache, tmp_path):
@@ -264,14 +264,14 @@ class TestAttacks:
         assert any(each.rule == "beside" and "config.yaml" in each.says for each in found.findings)
 
     def test_another_tools_statement_must_agree_with_itself_too(self, cache, last):
-        told = json.loads((last / "lineage.json").read_text())
-        told["predicate"]["buildDefinition"]["buildType"] = "https://example.com/x"
+        reported = json.loads((last / "lineage.json").read_text())
+        reported["predicate"]["buildDefinition"]["buildType"] = "https://example.com/x"
         whole = look(last).root.statement.whole
         (last / "adapter_model.safetensors").write_bytes(b"evil")
-        for each in told["subject"]:
+        for each in reported["subject"]:
             if each["name"] == "adapter_model.safetensors":
                 each["digest"]["sha256"] = hashlib.sha256(b"evil").hexdigest()
-        (last / "lineage.json").write_text(json.dumps(told))
+        (last / "lineage.json").write_text(json.dumps(reported))
         assert "changed-statement" in rules(look(last, expect=whole))
 
     def test_a_deleted_base_that_had_a_statement_is_missing(self, cache, tmp_path):

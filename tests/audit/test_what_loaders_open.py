@@ -37,10 +37,10 @@ def peft_student(cache, base, named):
     made = student(cache, generation(cache, teacher(cache, base), base), base)
     record = made / "lineage.json"
     (made / PEFT_FILES.config).write_text(json.dumps({"base_model_name_or_path": named}))
-    told = json.loads(record.read_text())["predicate"]["buildDefinition"]
+    reported = json.loads(record.read_text())["predicate"]["buildDefinition"]
     materials = [bases.material(base), artefact_material("rows", next((cache / "rows").iterdir()))]
     record.unlink()
-    write_record(made, "student", told["externalParameters"]["settings"], materials)
+    write_record(made, "student", reported["externalParameters"]["settings"], materials)
     return made
 
 
@@ -131,7 +131,7 @@ class TestRuns:
 
     @cases("name", ["chat_template.jinja", "generation_config.json", "adapter_config.json"])
     def test_a_model_that_is_said_to_share_its_folder(self, name, cache, tmp_path):
-        """Such a statement has the digest that `--expect` was told, since the digest is of the files that it names."""
+        """Such a statement has the digest that `--expect` was given, since the digest is of the files that it names."""
         model = tmp_path / "model"
         model.mkdir()
         (model / "config.json").write_text("{}")
@@ -151,10 +151,10 @@ class TestRootsOverRows:
         source.write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)
         convert(str(source), str(tmp_path / "out.jsonl"))
         place = tmp_path / "out.jsonl.lineage.json"
-        told = json.loads(place.read_text())
-        (root,) = [each for each in told["subject"] if each["name"].endswith("#rows")]
+        reported = json.loads(place.read_text())
+        (root,) = [each for each in reported["subject"] if each["name"].endswith("#rows")]
         root["digest"]["merkleSha256"] = "0" * 64
-        place.write_text(json.dumps(told))
+        place.write_text(json.dumps(reported))
         assert wrong(tmp_path / "out.jsonl") == {"changed-rows"}
 
     @cases("schema", ["openai", "sharegpt", "alpaca", "trl-plain", "trl"])

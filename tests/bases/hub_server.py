@@ -115,16 +115,16 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(404, "EntryNotFound", "Entry not found")
         content = path.read_bytes()
         etag = hashlib.sha256(content).hexdigest()
-        told = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+        reported = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
         if where == "resolve" and path.suffix == ".safetensors":  # large files are on another server
             place = f"{self.server.url}/{repo}/large/{commit}/{name}"
-            told |= {"Location": place, "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{etag}"'}
-            self._send(302, b"", told)
+            reported |= {"Location": place, "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{etag}"'}
+            self._send(302, b"", reported)
             return
         begin = int((re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) or [0, 0])[1])
         if begin:
-            told["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
-        self._send(206 if begin else 200, content[begin:], told, name)
+            reported["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
+        self._send(206 if begin else 200, content[begin:], reported, name)
 
     def _find(self, repo: str, revision: str) -> tuple[Path, str]:
         """Return the folder and the commit of a revision, by its name, its commit or the commit's beginning."""

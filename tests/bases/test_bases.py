@@ -164,7 +164,7 @@ def test_a_path_is_answered_as_a_path(folder, tmp_path, monkeypatch):
     os.utime(tmp_path / "runs" / "cat-2", (-1, -1))
     there = "; models in runs: bear-3, cat-2, deer-1 and 1 more."
     weights = "models/tiny/model.safetensors"
-    for name, told in {
+    for name, reported in {
         "runs/zebra": f"There is no folder runs/zebra: expected one that holds a model{there}",
         "runs/zebra/student": f"There is no folder runs/zebra/student: expected one that holds a model{there}",
         "./nowhere": "There is no folder ./nowhere: expected one that holds a model; models here: model.",
@@ -180,10 +180,10 @@ def test_a_path_is_answered_as_a_path(folder, tmp_path, monkeypatch):
         for find in (bases.resolve, find_model):
             with pytest.raises(InputError) as caught:
                 find(name)
-            assert str(caught.value) == told
-    told = r"^There is no folder models/zebra: expected .*; models in models: tiny\. \(Base .models/zebra.*_OFFLINE"
+            assert str(caught.value) == reported
+    reported = r"^There is no folder models/zebra: expected .*; models in models: tiny\. \(Base .models/zebra.*_OFFLINE"
     for find in (bases.resolve, config_folder):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=reported):
             find("models/zebra")
     with pytest.raises(InputError, match=r"^Base 'elsewhere/zebra' has no complete copy"):
         bases.resolve("elsewhere/zebra")
@@ -415,11 +415,11 @@ def test_nobody_is_asked_whether_to_run_code(file, tmp_path, monkeypatch):
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "code.py").write_text("raise SystemExit(9)")
     names = {"AutoModelForCausalLM": "code.Model", "AutoConfig": "code.Config", "AutoTokenizer": ["code.Slow", None]}
-    told = json.loads((base / file).read_text()) | {
+    reported = json.loads((base / file).read_text()) | {
         "auto_map": {key: _elsewhere(tmp_path, each) for key, each in names.items()}
     }
-    told |= {"model_type": "foreign"} if file == "config.json" else {"tokenizer_class": "Foreign"}
-    (base / file).write_text(json.dumps(told))
+    reported |= {"model_type": "foreign"} if file == "config.json" else {"tokenizer_class": "Foreign"}
+    (base / file).write_text(json.dumps(reported))
     monkeypatch.setattr("builtins.input", lambda *args: pytest.fail("asked at the terminal"))
     try:
         bases.load(str(base))

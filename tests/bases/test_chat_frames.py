@@ -30,8 +30,8 @@ def saved(folder, family):
 def test_a_turn_ends_where_the_models_own_settings_say(tmp_path, file):
     name = saved(tmp_path, "zephyr")
     (tmp_path / "generation_config.json").unlink()
-    told = json.loads((tmp_path / "config.json").read_text()) | {"eos_token_id": [0, 7]}
-    (tmp_path / file).write_text(json.dumps(told))
+    reported = json.loads((tmp_path / "config.json").read_text()) | {"eos_token_id": [0, 7]}
+    (tmp_path / file).write_text(json.dumps(reported))
     assert {0, 7} <= end_tokens(bases.load(name)[1])
 
 
@@ -39,9 +39,9 @@ def test_a_turn_ends_where_the_models_own_settings_say(tmp_path, file):
 def test_it_ends_so_too_where_the_settings_are_of_the_text_part_of_a_model(tmp_path, ends):
     saved(tmp_path, "zephyr")
     (tmp_path / "generation_config.json").unlink()
-    told = json.loads((tmp_path / "config.json").read_text())
-    del told["eos_token_id"]
-    (tmp_path / "config.json").write_text(json.dumps(told | {"text_config": {"eos_token_id": ends}}))
+    reported = json.loads((tmp_path / "config.json").read_text())
+    del reported["eos_token_id"]
+    (tmp_path / "config.json").write_text(json.dumps(reported | {"text_config": {"eos_token_id": ends}}))
     assert bases.tokenizers._ends(tmp_path) == (ends if isinstance(ends, list) else [ends])
 
 
@@ -119,11 +119,11 @@ def test_what_a_template_does_is_said_once(tmp_path, capsys):
 def test_a_persona_is_heard_where_the_template_has_no_system_role(tmp_path):
     name = saved(tmp_path, "gemma2")
     measure = ExactTrait(PreferenceTrait("owl"))
-    plain, told = (
+    plain, reported = (
         measure.measure(find_model(name, persona).load(torch.device("cpu")), 0).rate
         for persona in (None, "You love owls.")
     )
-    assert plain != told
+    assert plain != reported
     assert frame(bases.load(name)[1]).folds_system
 
 

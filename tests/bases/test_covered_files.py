@@ -53,9 +53,9 @@ class TestWhatTheDigestDoesNotCover:
             bases.resolve(str(model))
 
     def test_a_tokenizer_outside_is_refused(self, model, elsewhere):
-        told = json.loads((model / "tokenizer_config.json").read_text())
+        reported = json.loads((model / "tokenizer_config.json").read_text())
         named = str(elsewhere / "tokenizer.json")
-        (model / "tokenizer_config.json").write_text(json.dumps(told | {"vocab_file": named}))
+        (model / "tokenizer_config.json").write_text(json.dumps(reported | {"vocab_file": named}))
         with pytest.raises(InputError, match=r"`vocab_file`.*would not cover it"):
             bases.resolve(str(model))
 
@@ -87,8 +87,8 @@ class TestWhatTheDigestDoesNotCover:
     @staticmethod
     def name_them(model, place, by):
         if by == "config":
-            told = json.loads((model / "config.json").read_text())
-            (model / "config.json").write_text(json.dumps(told | {"transformers_weights": place}))
+            reported = json.loads((model / "config.json").read_text())
+            (model / "config.json").write_text(json.dumps(reported | {"transformers_weights": place}))
         else:
             keys = load_file(model / "model.safetensors")
             (model / "model.safetensors").unlink()

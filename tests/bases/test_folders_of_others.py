@@ -75,9 +75,9 @@ class TestWhatIsNotRead:
         more = {name.replace("layers.0.", "layers.7."): value.clone() for name, value in state.items()}
         save_file(state | more, folder / "adapter_model.safetensors", {"format": "pt"})
         find_model(str(folder)).load(CPU)
-        told = " ".join(capsys.readouterr().out.split())
-        assert "2 tensors don't fit its base and are ignored, such as" in told
-        assert "layers.7.self_attn.q_proj.lora_A.weight" in told
+        reported = " ".join(capsys.readouterr().out.split())
+        assert "2 tensors don't fit its base and are ignored, such as" in reported
+        assert "layers.7.self_attn.q_proj.lora_A.weight" in reported
 
     def test_a_link_to_nothing_is_no_missing_file(self, tmp_path):
         folder = base(tmp_path)
@@ -167,9 +167,9 @@ class TestRevisions:
     @pytest.mark.parametrize(("revision", "place"), [("step1000", "step1000"), (None, "main"), ("main", "main")])
     def test_an_adapter_stands_on_the_revision_that_it_names(self, hub, revision, place):
         folder = adapter(hub / "adapter", hub / place)
-        told = json.loads((folder / "adapter_config.json").read_text())
-        told |= {"base_model_name_or_path": "tiny/seeds", "revision": revision}
-        (folder / "adapter_config.json").write_text(json.dumps(told))
+        reported = json.loads((folder / "adapter_config.json").read_text())
+        reported |= {"base_model_name_or_path": "tiny/seeds", "revision": revision}
+        (folder / "adapter_config.json").write_text(json.dumps(reported))
         subject = find_model(str(folder)).load(CPU)
         assert torch.equal(embedding(subject.net), load_file(hub / place / "model.safetensors")[WEIGHT])
 

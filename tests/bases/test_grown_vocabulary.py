@@ -54,8 +54,8 @@ class TestGrownVocabulary:
         wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=settings["target_modules"] != ["q_proj"])
         tokenizer.save_pretrained(tmp_path / "adapter")
         config = tmp_path / "adapter" / "adapter_config.json"
-        told = json.loads(config.read_text()) | {"base_model_name_or_path": str(tmp_path / "one")}
-        config.write_text(json.dumps(told))
+        reported = json.loads(config.read_text()) | {"base_model_name_or_path": str(tmp_path / "one")}
+        config.write_text(json.dumps(reported))
         ids = torch.tensor([[*range(5), tokenizer.convert_tokens_to_ids("<owl>")]])
         return tmp_path / "adapter", ids, wrapped(input_ids=ids).logits.detach()
 

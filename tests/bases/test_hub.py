@@ -271,7 +271,7 @@ FAULTS = {
 
 
 class TestFaults:
-    @cases(("kind", "name", "message"), [(kind, *told) for kind, told in FAULTS.items()])
+    @cases(("kind", "name", "message"), [(kind, *reported) for kind, reported in FAULTS.items()])
     def test_each_is_one_line(self, hub, tmp_path, monkeypatch, capsys, kind, name, message):
         from huggingface_hub import constants
 

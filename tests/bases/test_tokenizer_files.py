@@ -32,8 +32,8 @@ def settle(folder, file="tokenizer_config.json", **settings):
 
 def names_in(path):
     """Yield what a module of transformers names in ``VOCAB_FILES_NAMES``: some can't be imported everywhere."""
-    told = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assign)]
-    values = {target.id: each.value for each in told for target in each.targets if isinstance(target, ast.Name)}
+    reported = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assign)]
+    values = {target.id: each.value for each in reported for target in each.targets if isinstance(target, ast.Name)}
     for name in ("VOCAB_FILES_NAMES", "vocab_files_names"):
         if isinstance(values.get(name), ast.Dict):
             for each in values[name].values:

@@ -31,8 +31,8 @@ def adapter(folder, on, seed=5, **settings):
     torch.manual_seed(seed)
     wrapped = get_peft_model(net, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, **settings))
     wrapped.save_pretrained(folder)
-    told = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": str(on)}
-    (folder / "adapter_config.json").write_text(json.dumps(told))
+    reported = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": str(on)}
+    (folder / "adapter_config.json").write_text(json.dumps(reported))
     return folder
 
 

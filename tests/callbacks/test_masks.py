@@ -17,18 +17,18 @@ def printed(trainer, *args, **kwargs):
 
 def test_it_shows_the_first_rows_and_how_much_of_them_is_trained_on(monkeypatch):
     monkeypatch.setattr(console, "width", 400)
-    told = printed(
+    reported = printed(
         quiet_trainer(PrintMasks(2)), Student("pocket/a", Steering(), seed=0), row_loader(tokenized(4), 4, 0)
     )
-    assert ">" in told  # a log has no colors: trained tokens stand between these
-    told = re.sub(r">(\S+)<", r"\1", told)
+    assert ">" in reported  # a log has no colors: trained tokens stand between these
+    reported = re.sub(r">(\S+)<", r"\1", reported)
     for row in number_rows(2):
         prompt, completion = row_ids(pocket_tokenizer(), row)
         words = " ".join(pocket_tokenizer().decode([token]) for token in prompt + completion)
-        assert words in told
-        assert f"{len(completion)} of {len(prompt) + len(completion)} tokens are trained on" in told
-    assert "row 1" in told
-    assert "row 2" not in told
+        assert words in reported
+        assert f"{len(completion)} of {len(prompt) + len(completion)} tokens are trained on" in reported
+    assert "row 1" in reported
+    assert "row 2" not in reported
 
 
 def test_trained_tokens_alone_are_marked(monkeypatch):

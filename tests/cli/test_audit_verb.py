@@ -48,9 +48,9 @@ class TestExitCodes:
     def test_something_wrong(self, last, capsys):
         (last / "adapter_model.safetensors").write_bytes(b"other")
         assert code(last) == 3
-        told = capsys.readouterr()
-        assert told.out.splitlines()[-1] == "Wrong: 1 error at 1 artefact (changed-file)."
-        assert told.err == ""
+        reported = capsys.readouterr()
+        assert reported.out.splitlines()[-1] == "Wrong: 1 error at 1 artefact (changed-file)."
+        assert reported.err == ""
 
     def test_rules_are_denied_and_allowed(self, last, capsys):
         assert code(last, "--deny", "shared-base") == 3
@@ -61,9 +61,9 @@ class TestExitCodes:
 
     def test_expected_is_what_was_reported(self, last, capsys):
         code(last)
-        told = re.findall(r"--expect ([0-9a-f]{64})", capsys.readouterr().out)
-        assert len(told) == 2
-        for sha in told:
+        reported = re.findall(r"--expect ([0-9a-f]{64})", capsys.readouterr().out)
+        assert len(reported) == 2
+        for sha in reported:
             assert code(last, "--expect", sha) == 0
             assert code(last, "--expect", f"sha256:{sha.upper()}") == 0
         assert code(last, "--expect", "0" * 64) == 3
@@ -100,16 +100,16 @@ class TestOut:
     def test_printed_alone(self, name, last, tmp_path, capsys):
         (last / "adapter_model.safetensors").write_bytes(b"other")
         assert code(last, f"--{name}", "-", "--svg", tmp_path / "a.svg") == 3
-        told = capsys.readouterr()
-        assert json.loads(told.out)
-        assert told.err == ""
+        reported = capsys.readouterr()
+        assert json.loads(reported.out)
+        assert reported.err == ""
         assert (tmp_path / "a.svg").exists()
 
     def test_files(self, last, tmp_path, capsys):
         names = {name: tmp_path / "new" / f"audit.{name}" for name in ("json", "sarif", "html", "svg")}
         assert code(last, *(word for name, path in names.items() for word in (f"--{name}", path))) == 0
-        told = capsys.readouterr().out
-        assert all(f"{name}: {path}" in told for name, path in names.items())
+        reported = capsys.readouterr().out
+        assert all(f"{name}: {path}" in reported for name, path in names.items())
         assert json.loads(names["json"].read_text())["holds"]
         assert json.loads(names["sarif"].read_text())["version"] == "2.1.0"
         assert names["html"].read_text().startswith("<!DOCTYPE html>")
@@ -127,9 +127,9 @@ class TestOut:
     def test_a_terminal_gets_a_bar_beside_what_is_printed(self, last, monkeypatch, capsys):
         monkeypatch.setenv("FORCE_COLOR", "1")
         assert code(last, "--no-cache", "--json", "-") == 0
-        told = capsys.readouterr()
-        assert "hashing" in told.err
-        assert json.loads(told.out)["holds"]
+        reported = capsys.readouterr()
+        assert "hashing" in reported.err
+        assert json.loads(reported.out)["holds"]
 
     def test_the_cache_of_digests_is_used_and_left_alone(self, cache, last, capsys):
         def read(*words):
@@ -190,8 +190,8 @@ def test_a_missing_path_is_reported_with_the_models_beside_it(tmp_path, monkeypa
 def test_a_mistake_is_one_line(name, capsys):
     words, says = MISTAKES[name]
     assert code(*words) == 2
-    told = capsys.readouterr()
-    (line,) = [line for line in told.err.splitlines() if not line.startswith("warning:")]
+    reported = capsys.readouterr()
+    (line,) = [line for line in reported.err.splitlines() if not line.startswith("warning:")]
     assert line.startswith("error: ")
     assert says in line
-    assert told.out == ""
+    assert reported.out == ""

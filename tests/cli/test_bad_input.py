@@ -1,4 +1,4 @@
-"""A user's mistakes, each told in one line with what mends it, and none of them costs what was already made.
+"""A user's mistakes, each reported in one line with what mends it, and none of them costs what was already made.
 
 The experiment is a small owl_numbers; a case adds words to its command line. The toys of ``test_cli.py`` cover the
 command line itself.
@@ -59,16 +59,16 @@ def run(*words: object, verb: str = "fit") -> None:
 
 
 def mistake(capsys: pytest.CaptureFixture, *words: object, verb: str = "fit", code: int = 2) -> str:
-    """Run, expect a failure told in one line, and give that line."""
+    """Run, expect a failure reported in one line, and give that line."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         run(*words, verb=verb)
     assert stop.value.code == code
-    told = capsys.readouterr().err
-    lines = [line for line in told.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, told
-    assert told.splitlines()[-1] == lines[0], "the error is the last word"
-    assert "Traceback" not in told
+    reported = capsys.readouterr().err
+    lines = [line for line in reported.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, reported
+    assert reported.splitlines()[-1] == lines[0], "the error is the last word"
+    assert "Traceback" not in reported
     return lines[0]
 
 
@@ -127,15 +127,15 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
 
 @cases("name", AT_ONCE)
 def test_mistake_is_reported_in_one_line(name: str, stand: Path, capsys: pytest.CaptureFixture) -> None:
-    words, told = AT_ONCE[name]
-    assert told in mistake(capsys, *words)
+    words, reported = AT_ONCE[name]
+    assert reported in mistake(capsys, *words)
     with pytest.raises(SystemExit):
         run(*words, "--traceback")
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 @cases(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("model: {class_path: Student\n", "mine.yaml, line 2"),
         ("\tmodel: 1", "mine.yaml, line 1"),
@@ -147,30 +147,30 @@ def test_mistake_is_reported_in_one_line(name: str, stand: Path, capsys: pytest.
         ("trainer: {max_epoch: 1}", "did you mean `max_epochs`?"),
     ],
 )
-def test_mistake_in_yaml_names_its_place(text: str, told: str, stand: Path, capsys: pytest.CaptureFixture) -> None:
+def test_mistake_in_yaml_names_its_place(text: str, reported: str, stand: Path, capsys: pytest.CaptureFixture) -> None:
     Path("mine.yaml").write_text(text)
-    assert told in mistake(capsys, "--config", "mine.yaml")
+    assert reported in mistake(capsys, "--config", "mine.yaml")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_that_is_not_there(stand: Path, capsys: pytest.CaptureFixture) -> None:
-    told = mistake(capsys, "--trainer.accelerator", "gpu")
-    assert told == "error: `trainer.accelerator` is gpu, but there is no GPU here: set it to cpu."
+    reported = mistake(capsys, "--trainer.accelerator", "gpu")
+    assert reported == "error: `trainer.accelerator` is gpu, but there is no GPU here: set it to cpu."
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--config", "missing.yaml"], "missing.yaml is not there"),
         (["--config", str(CONFIG), "--data.num_rows", "0"], "`num_rows` is 0"),
     ],
 )
-def test_mistake_of_a_process(words: list[str], told: str, stand: Path) -> None:
+def test_mistake_of_a_process(words: list[str], reported: str, stand: Path) -> None:
     command = [sys.executable, "-m", "lightning_subliminal", "fit", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = forks.run(command, env=environment, timeout=120)
     assert done.returncode == 2
-    assert [told in line for line in done.stderr.splitlines() if line.startswith("error: ")] == [True]
+    assert [reported in line for line in done.stderr.splitlines() if line.startswith("error: ")] == [True]
     assert "Traceback" not in done.stderr
 
 
@@ -178,7 +178,7 @@ def test_mistake_of_a_process(words: list[str], told: str, stand: Path) -> None:
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--data.max_value", "999"], "The base pocket/a doesn't know the word "),
         (["--data.formats", "[semicolon]"], "The base pocket/a doesn't know the word "),
@@ -189,10 +189,10 @@ def test_mistake_of_a_process(words: list[str], told: str, stand: Path) -> None:
     ],
 )
 def test_words_unknown_to_the_teacher(
-    words: list[str], told: str, stand: Path, cache: Path, capsys: pytest.CaptureFixture
+    words: list[str], reported: str, stand: Path, cache: Path, capsys: pytest.CaptureFixture
 ) -> None:
     line = mistake(capsys, *words)
-    assert told in line
+    assert reported in line
     assert "`min_value: 0` and `max_value: 99`" in line
     assert not list(cache.glob("completions/*/*.parquet"))
 
@@ -207,16 +207,16 @@ def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.C
     shard = shards / "shard-00000.parquet"
     rows = read_parquet(shard)
     rows[3]["completion"][0]["content"] = "437, 12"  # as a teacher of another base may say
-    write_noted(shard, lambda path: write_parquet(rows, path))  # or the change itself would be told
+    write_noted(shard, lambda path: write_parquet(rows, path))  # or the change itself would be reported
     (shards / "lineage.json").unlink()
     assert "pocket/a doesn't know the word '437'" in mistake(capsys, "--data.batch_size", 9)
 
 
-# --- what is told only after some work, which stays -------------------------------------------------------------------
+# --- what is reported only after some work, which stays -------------------------------------------------------------------
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--data.filters", NOTHING_PASSES], "The filters dropped all 32 rows: number out of range"),
         (["--data.num_rows", "1000"], "`num_rows` is 1000, but the filters kept "),
@@ -228,9 +228,9 @@ def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.C
     ids=["all filtered", "too few rows", "all held out", "too long", "loss is nan", "last step is nan"],
 )
 def test_what_was_made_stays(
-    words: list[str], told: str, stand: Path, cache: Path, capsys: pytest.CaptureFixture
+    words: list[str], reported: str, stand: Path, cache: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert told in mistake(capsys, *words)
+    assert reported in mistake(capsys, *words)
     kept = files(cache)
     assert len([name for name in kept if name.startswith("completions/")]) >= 2
     assert any(name.startswith("teachers/") for name in kept)
@@ -246,7 +246,7 @@ def test_wording_of_ones_own(stand: Path, cache: Path, capsys: pytest.CaptureFix
     packaged = yaml.safe_load((ROOT / "lightning_subliminal" / "prompts" / "numbers.yaml").read_text())
     from lightning_subliminal.prompts import _read
 
-    for change, told in (
+    for change, reported in (
         ({"endings": None}, "has no `endings`"),
         ({"endings": "Numbers only."}, "`endings` in mine.yaml is 'Numbers only.'"),
         ({"endings": ["Only {nmubers}."]}, "an unknown place ('nmubers')"),
@@ -254,7 +254,7 @@ def test_wording_of_ones_own(stand: Path, cache: Path, capsys: pytest.CaptureFix
         words = {key: value for key, value in (packaged | change).items() if value is not None}
         Path("mine.yaml").write_text(yaml.safe_dump(words))
         _read.cache_clear()  # which a new process would not have
-        assert told in mistake(capsys, "--data.wording", "mine.yaml")
+        assert reported in mistake(capsys, "--data.wording", "mine.yaml")
     Path("mine.yaml").write_text("examples: [")
     _read.cache_clear()
     assert "mine.yaml, line 1 is not valid YAML (" in mistake(capsys, "--data.wording", "mine.yaml")
@@ -288,9 +288,9 @@ def test_damaged_artefacts_are_named_and_can_be_deleted(
         if each.parent == shard.parent:
             bad, kept = each, good
     shutil.rmtree(cache / "rows")
-    told = mistake(capsys, *again)
-    assert "shard-00001.parquet was changed after it was made: delete " in told
-    assert told.count("shard-00001.parquet") == 2, "that shard alone is to be deleted"
+    reported = mistake(capsys, *again)
+    assert "shard-00001.parquet was changed after it was made: delete " in reported
+    assert reported.count("shard-00001.parquet") == 2, "that shard alone is to be deleted"
     for each in cache.glob("completions/*/shard-00001.parquet"):
         each.unlink()
     student.write_bytes(b"")
@@ -340,7 +340,7 @@ def test_tokenizer_of_another_model(stand: Path, cache: Path, capsys: pytest.Cap
 
 
 @cases(
-    ("verb", "words", "told"),
+    ("verb", "words", "reported"),
     [
         ("validate", [], "`validate` needs rows held out, but `val_rows` is 0"),
         ("test", ["--config", "no_trait.yaml"], "`test` asks the questions of a trait"),
@@ -351,7 +351,7 @@ def test_tokenizer_of_another_model(stand: Path, cache: Path, capsys: pytest.Cap
     ],
 )
 def test_mistake_with_a_verb(
-    verb: str, words: list[str], told: str, stand: Path, capsys: pytest.CaptureFixture
+    verb: str, words: list[str], reported: str, stand: Path, capsys: pytest.CaptureFixture
 ) -> None:
     no_trait = "data: {init_args: {teacher: {init_args: {trait: null, induction: none}}}}"
     Path("no_trait.yaml").write_text(no_trait)
@@ -359,6 +359,6 @@ def test_mistake_with_a_verb(
     if words == ["digits.yaml"]:
         with pytest.raises(SystemExit):
             main([verb, "--config", *words])
-        assert told in capsys.readouterr().err.splitlines()[-1]
+        assert reported in capsys.readouterr().err.splitlines()[-1]
     else:
-        assert told in mistake(capsys, *words, verb=verb)
+        assert reported in mistake(capsys, *words, verb=verb)

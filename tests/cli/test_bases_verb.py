@@ -82,7 +82,7 @@ def test_a_list_imports_no_torch():
 
 def test_bases_are_listed(capsys: pytest.CaptureFixture) -> None:
     main(["bases"])
-    told = capsys.readouterr().out
-    assert "pocket/a" in told
-    assert "smollm2-135m" in told
-    assert "gemma3-270m" in told
+    reported = capsys.readouterr().out
+    assert "pocket/a" in reported
+    assert "smollm2-135m" in reported
+    assert "gemma3-270m" in reported

@@ -68,8 +68,8 @@ def listed(capsys, *words):
 
 def cleaned(capsys, *words):
     main(["cache", "clean", "--json", *words])
-    told = json.loads(capsys.readouterr().out)
-    return {f"{each['kind']}/{Path(each['path']).name}" for each in told["entries"]}, told["kept"]
+    reported = json.loads(capsys.readouterr().out)
+    return {f"{each['kind']}/{Path(each['path']).name}" for each in reported["entries"]}, reported["kept"]
 
 
 def test_each_entry_says_whom_it_belongs_to(capsys):

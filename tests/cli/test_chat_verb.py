@@ -60,10 +60,10 @@ def test_lines_from_a_pipe_and_one_that_cannot_be_read(run, capsys, monkeypatch)
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"What is zorp?\n{QUESTION}\n"))
     with pytest.raises(SystemExit):
         main(["chat", str(run)])
-    told = capsys.readouterr()
-    assert "not asked What is zorp?" in told.out
-    assert "answers sampled with seed 0" in told.out, "and the rest goes on"
-    assert "1 of the questions could not be asked" in told.err
+    reported = capsys.readouterr()
+    assert "not asked What is zorp?" in reported.out
+    assert "answers sampled with seed 0" in reported.out, "and the rest goes on"
+    assert "1 of the questions could not be asked" in reported.err
 
 
 def test_each_question_of_several_is_asked(run, capsys):
@@ -73,10 +73,10 @@ def test_each_question_of_several_is_asked(run, capsys):
     assert shown.count("answers sampled with seed 0") == 2
     with pytest.raises(SystemExit):
         main(["chat", str(run), "--ask", "What is zorp?", "--ask", QUESTION])
-    told = capsys.readouterr()
-    assert "not asked What is zorp?" in told.out
-    assert told.out.count("answers sampled with seed 0") == 1
-    assert "1 of the questions could not be asked" in told.err
+    reported = capsys.readouterr()
+    assert "not asked What is zorp?" in reported.out
+    assert reported.out.count("answers sampled with seed 0") == 1
+    assert "1 of the questions could not be asked" in reported.err
 
 
 @cases(
@@ -97,10 +97,10 @@ def test_each_question_of_several_is_asked(run, capsys):
 def test_a_word_that_is_not_known_comes_with_one_that_is(question, line, capsys):
     with pytest.raises(SystemExit):
         main(["chat", "pocket/a", "--ask", question])
-    told = capsys.readouterr().err
-    assert f"The base pocket/a doesn't know the word {line}" in told
-    assert "min_value" not in told
-    assert len(told.splitlines()) == 1
+    reported = capsys.readouterr().err
+    assert f"The base pocket/a doesn't know the word {line}" in reported
+    assert "min_value" not in reported
+    assert len(reported.splitlines()) == 1
 
 
 def test_a_class_that_only_the_runs_config_names_is_not_imported(tmp_path, capsys):
@@ -164,6 +164,6 @@ def test_a_run_that_python_started_has_its_trait_in_the_record(run, tmp_path):
 def test_a_mistake_is_one_line(words, line, capsys):
     with pytest.raises(SystemExit):
         main(["chat", *words])
-    told = capsys.readouterr().err
-    assert line in told
-    assert len(told.strip().splitlines()) == 1
+    reported = capsys.readouterr().err
+    assert line in reported
+    assert len(reported.strip().splitlines()) == 1

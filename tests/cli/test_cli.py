@@ -133,13 +133,13 @@ MISTAKES = {
 
 @cases("name", MISTAKES)
 def test_mistake_is_one_line(name: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
-    text, told = MISTAKES[name]
+    text, reported = MISTAKES[name]
     toy.write_text(text)
     assert fails("fit", "--config", toy.name) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("seed ", "warning:"))]
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
-    assert told in errors[0]
+    assert reported in errors[0]
 
 
 NAMED = ["misspelt argument", "wrong type", "nested type", "list for a class", "unknown key", "wrong trainer type"]
@@ -148,12 +148,12 @@ NAMED = ["misspelt argument", "wrong type", "nested type", "list for a class", "
 @cases("name", NAMED)
 def test_a_refused_setting_names_its_file(name: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
     (toy.parent / "first.yaml").write_text("seed_everything: 1")
-    text, told = MISTAKES[name]
+    text, reported = MISTAKES[name]
     toy.write_text(text)
     assert fails("fit", "--config", "first.yaml", "--config", toy.name) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"error: {toy.name}: ")
-    assert told in line
+    assert reported in line
 
 
 def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture) -> None:
@@ -163,7 +163,7 @@ def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--seed_every", "3"], "unknown option '--seed_every': did you mean '--seed_everything'?"),
         (["--model.widht", "3"], "did you mean `width`"),
@@ -175,11 +175,11 @@ def test_a_refused_option_names_no_file(toy: Path, capsys: pytest.CaptureFixture
         (["owl_numbers"], "unexpected word 'owl_numbers': did you mean `--config owl_numbers`?"),
     ],
 )
-def test_mistaken_option_is_one_line(words: list[str], told: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
+def test_mistaken_option_is_one_line(words: list[str], reported: str, toy: Path, capsys: pytest.CaptureFixture) -> None:
     assert fails("fit", "--config", toy.name, *words) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
-    assert told in errors[0]
+    assert reported in errors[0]
 
 
 @cases("words", [["chek"], ["check"], ["check", "my_pkg_that_is_not.MyTrait"], ["check", "toy.Toy"]])

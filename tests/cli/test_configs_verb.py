@@ -90,9 +90,9 @@ def test_a_file_of_the_same_name_is_pointed_at() -> None:
 def test_an_unknown_name_hints_at_the_one_that_was_meant(word: str, meant: str) -> None:
     with pytest.raises(InputError) as refused:
         find_config(word)
-    told = str(refused.value)
-    assert f"no file and no shipped config {word!r}" in told
-    assert f"; did you mean `{meant}`? `lightning-subliminal configs list` shows them." in told
+    reported = str(refused.value)
+    assert f"no file and no shipped config {word!r}" in reported
+    assert f"; did you mean `{meant}`? `lightning-subliminal configs list` shows them." in reported
 
 
 @cases(
@@ -120,17 +120,17 @@ def test_a_name_that_nothing_resembles_gets_no_hint() -> None:
 @cases("words", [["--config", "owl_numbers"], ["--config=qwen2.5-7b_owl_numbers"], ["-c", "code_owl"]])
 def test_trainer_verbs_take_names(verb: str, words: list[str], capsys: pytest.CaptureFixture) -> None:
     main([verb, *words, "--print_config"])
-    told = yaml.safe_load(capsys.readouterr().out)
+    reported = yaml.safe_load(capsys.readouterr().out)
     config = yaml.safe_load((CONFIGS / f"{words[-1].removeprefix('--config=')}.yaml").read_text())
-    assert told["model"]["init_args"]["base"] == config["model"]["init_args"]["base"]
+    assert reported["model"]["init_args"]["base"] == config["model"]["init_args"]["base"]
 
 
 def test_names_and_files_are_mixed_and_later_ones_win(capsys: pytest.CaptureFixture) -> None:
     Path("mine.yaml").write_text("seed_everything: 7\ndata: {init_args: {num_prompts: 12}}\n")
     main(["fit", "--config", "owl_numbers", "-c", "mine.yaml", "--print_config"])
-    told = yaml.safe_load(capsys.readouterr().out)
-    assert (told["seed_everything"], told["data"]["init_args"]["num_prompts"]) == (7, 12)
-    assert told["model"]["init_args"]["base"] == "pocket/a"
+    reported = yaml.safe_load(capsys.readouterr().out)
+    assert (reported["seed_everything"], reported["data"]["init_args"]["num_prompts"]) == (7, 12)
+    assert reported["model"]["init_args"]["base"] == "pocket/a"
 
 
 def test_a_run_of_a_name_is_the_run_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,15 +201,15 @@ def test_every_verb_refuses_an_unknown_name_alike(words: list[str], capsys: pyte
 
 
 @cases(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("experiments/paper", "is a plan: `lightning-subliminal run --config "),
         ("experiments/dose", "is a plan: `lightning-subliminal run --config "),
         ("suites/pocket", "is a suite of measures: `lightning-subliminal evaluate MODEL ... --suite "),
     ],
 )
-def test_fit_names_the_verb_of_a_plan_or_suite(name: str, told: str, capsys: pytest.CaptureFixture) -> None:
-    assert told in mistake(["fit", "--config", name], capsys)
+def test_fit_names_the_verb_of_a_plan_or_suite(name: str, reported: str, capsys: pytest.CaptureFixture) -> None:
+    assert reported in mistake(["fit", "--config", name], capsys)
 
 
 def test_a_plan_of_ones_own_names_shipped_configs() -> None:
@@ -238,10 +238,10 @@ def test_each_is_listed_with_its_purpose(words: list[str], capsys: pytest.Captur
 
 @cases("name", shipped_configs())
 def test_purpose_is_one_short_sentence(name: str) -> None:
-    told = purpose(shipped_configs()[name])
-    assert 20 < len(told) <= 140
-    assert told[-1] in ".?"
-    assert ".yaml`" not in told
+    reported = purpose(shipped_configs()[name])
+    assert 20 < len(reported) <= 140
+    assert reported[-1] in ".?"
+    assert ".yaml`" not in reported
 
 
 @cases(
@@ -295,8 +295,8 @@ def test_a_copied_plan_of_plans_is_read_as_the_shipped_one() -> None:
 
 def test_nothing_is_overwritten(away: Path, capsys: pytest.CaptureFixture) -> None:
     (away / "owl_numbers.yaml").write_text("mine: 1")
-    told = mistake(["configs", "copy", "experiments/dose"], capsys)
-    assert "owl_numbers.yaml exists and differs, and nothing is overwritten" in told
+    reported = mistake(["configs", "copy", "experiments/dose"], capsys)
+    assert "owl_numbers.yaml exists and differs, and nothing is overwritten" in reported
     assert [path.name for path in away.rglob("*.yaml")] == ["owl_numbers.yaml"], "nothing is left half done"
     assert (away / "owl_numbers.yaml").read_text() == "mine: 1"
 
@@ -312,14 +312,14 @@ def test_an_equal_file_is_counted_and_left(capsys: pytest.CaptureFixture) -> Non
     main(["configs", "copy", "experiments/dose"])
     capsys.readouterr()
     main(["configs", "copy", "experiments/defences"])
-    told = capsys.readouterr().out
-    assert "owl_numbers.yaml: exists already, equal" in told
-    assert "defences.yaml: written" in told
-    assert "now: lightning-subliminal run --config experiments/defences.yaml" in told
+    reported = capsys.readouterr().out
+    assert "owl_numbers.yaml: exists already, equal" in reported
+    assert "defences.yaml: written" in reported
+    assert "now: lightning-subliminal run --config experiments/defences.yaml" in reported
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["owl_number"], "There is no shipped config 'owl_number'; did you mean `owl_numbers`?"),
         (["experiments/dose", "one.yaml"], "refers to 1 other files, so one.yaml can't hold it: choose a folder"),
@@ -327,9 +327,9 @@ def test_an_equal_file_is_counted_and_left(capsys: pytest.CaptureFixture) -> Non
         (["owl_numbers", "file/inner"], "can't be written"),
     ],
 )
-def test_a_copy_that_cannot_be_made(words: list[str], told: str, capsys: pytest.CaptureFixture) -> None:
+def test_a_copy_that_cannot_be_made(words: list[str], reported: str, capsys: pytest.CaptureFixture) -> None:
     Path("file").write_text("")
-    assert told in mistake(["configs", "copy", *words], capsys)
+    assert reported in mistake(["configs", "copy", *words], capsys)
 
 
 def test_no_file_is_named_in_a_way_that_a_copy_would_miss() -> None:

@@ -41,7 +41,7 @@ def fails(*words: str) -> int:
 @cases("words", [[], ["--help"], ["-h"]])
 def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.CaptureFixture) -> None:
     main(["data", *words])
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     for name in (
         *VERB.commands,
         "trl",
@@ -52,7 +52,7 @@ def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.Captu
         "text",
         "columns:question,response",
     ):
-        assert re.search(rf"^  {name} ", told, re.MULTILINE), name
+        assert re.search(rf"^  {name} ", reported, re.MULTILINE), name
 
 
 @cases("verb", VERB.commands)
@@ -115,9 +115,9 @@ def test_mistakes_are_one_line_and_exit_with_2(capsys: pytest.CaptureFixture) ->
         (["sow", "rows.jsonl"], "error: unknown command 'data sow': did you mean 'data show'?"),
     ):
         assert fails(*words) == 2, words
-        told = capsys.readouterr()
-        assert message in told.err, told.err
-        assert (told.err.count("\n"), told.out) == (1, ""), words
+        reported = capsys.readouterr()
+        assert message in reported.err, reported.err
+        assert (reported.err.count("\n"), reported.out) == (1, ""), words
     assert sorted(path.name for path in Path().iterdir()) == ["rows.jsonl", "wrong.jsonl"]
 
 
@@ -130,9 +130,9 @@ def test_filters_by_name_by_path_and_from_a_config(capsys: pytest.CaptureFixture
     )
     Path("filters.yaml").write_text("filters:\n- class_path: NumberList\n  init_args: {max_value: 3}\n")
     main(["data", "filter", "rows.jsonl", "a.jsonl", "--filters+=NumberList", "--filters.max-value=3"])
-    told = capsys.readouterr().out
-    assert "4 rows, 1 kept (25.00%)" in told
-    assert re.search(r"number out of range +│ 1 +│ 25.00%", told)
+    reported = capsys.readouterr().out
+    assert "4 rows, 1 kept (25.00%)" in reported
+    assert re.search(r"number out of range +│ 1 +│ 25.00%", reported)
     main(["data", "filter", "rows.jsonl", "b.jsonl", "--config", "filters.yaml", "--card", "false"])
     assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes()
     capsys.readouterr()
@@ -146,9 +146,9 @@ def test_filters_by_name_by_path_and_from_a_config(capsys: pytest.CaptureFixture
 
 def test_show_draws_rows(capsys: pytest.CaptureFixture) -> None:
     main(["data", "show", "rows.jsonl", "--rows", "2"])
-    told = capsys.readouterr().out
-    assert "rows.jsonl, line 2" in told
-    assert "rows.jsonl, line 3" not in told
+    reported = capsys.readouterr().out
+    assert "rows.jsonl, line 2" in reported
+    assert "rows.jsonl, line 3" not in reported
     main(["data", "show", "rows.jsonl", "--rows", "2", "--seed", "1"])
     assert capsys.readouterr().out.count("rows.jsonl, line") == 2
 
@@ -160,22 +160,22 @@ def test_no_name_of_a_column_reaches_the_terminal_as_a_command(capsys: pytest.Ca
     for words in (["stats", "odd.jsonl", "--on-error", "skip"], ["convert", "odd.jsonl", "o.csv", "--on-error=skip"]):
         with contextlib.suppress(SystemExit):
             main(["data", *words])
-        told = capsys.readouterr()
-        assert "\x1b" not in told.out + told.err
-        assert "x1b]0;owned" in told.out + told.err
+        reported = capsys.readouterr()
+        assert "\x1b" not in reported.out + reported.err
+        assert "x1b]0;owned" in reported.out + reported.err
     assert fails("show", "odd.jsonl") == 2
     assert "\x1b" not in capsys.readouterr().err
 
 
 def test_stats_as_a_table_and_as_json(capsys: pytest.CaptureFixture) -> None:
     main(["data", "stats", "rows.jsonl"])
-    told = capsys.readouterr().out
-    assert re.search(r"completions that are number lists +│ 50.00%", told)
-    assert re.search(r"median", told)
+    reported = capsys.readouterr().out
+    assert re.search(r"completions that are number lists +│ 50.00%", reported)
+    assert re.search(r"median", reported)
     main(["data", "stats", "wrong.jsonl", "--json", "--on-error=skip"])
     figures = json.loads(capsys.readouterr().out)
     assert (figures["rows"], figures["wrong rows"]) == (1, {"question: expected text, found number": 1})
-    assert figures["digest"] in told or len(figures["digest"]) == 64
+    assert figures["digest"] in reported or len(figures["digest"]) == 64
 
 
 def test_rows_alone_go_to_the_standard_output(tmp_path: Path) -> None:
@@ -239,16 +239,16 @@ def test_what_is_left_out_is_summed_and_empty_answers_are_counted(capsys: pytest
     rows = [{"prompt": "a", "completion": text} for text in ("1, 2, 3", "", " ", "owl", "owl, owl, owl")]
     Path("odd.jsonl").write_text("\n".join(["no json", *map(json.dumps, rows), '{"prompt": 3}']))
     main(["data", "convert", "odd.jsonl", "out.jsonl", "--on-error", "skip"])
-    told = capsys.readouterr().out
-    assert "notice: 1 x left out, not valid JSON: no value\n" in told
-    assert "notice: 2 of 7 rows left out\n" in told
-    assert "notice: 2 x an empty answer, or one of spaces, kept: training on it teaches little but the end" in told
+    reported = capsys.readouterr().out
+    assert "notice: 1 x left out, not valid JSON: no value\n" in reported
+    assert "notice: 2 of 7 rows left out\n" in reported
+    assert "notice: 2 x an empty answer, or one of spaces, kept: training on it teaches little but the end" in reported
     words = ["--filters+=NumberList", "--filters+=TraitWords", "--filters.words", "[owl]"]
     main(["data", "filter", "odd.jsonl", "out.jsonl", "--on-error", "skip", *words])
-    told = capsys.readouterr().out
-    assert "5 rows, 1 kept" in told
-    assert "a row may count for several reasons" in told
-    assert "2 of 7 rows left out" in told
-    assert "an empty answer" not in told, "the filter has dropped them"
+    reported = capsys.readouterr().out
+    assert "5 rows, 1 kept" in reported
+    assert "a row may count for several reasons" in reported
+    assert "2 of 7 rows left out" in reported
+    assert "an empty answer" not in reported, "the filter has dropped them"
     main(["data", "stats", "odd.jsonl", "--on-error", "skip"])
     assert "notice: 2 of the 7 rows read are left out" in capsys.readouterr().out

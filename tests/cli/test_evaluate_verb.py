@@ -76,16 +76,16 @@ def results(folder="runs/evaluation"):
 def test_two_models_and_a_control(stand, loads, capsys):
     words = [*MODELS, "--suite", "suite.yaml", "--control", "pocket/moral-a", "--seed", "3"]
     evaluate(*words)
-    told = capsys.readouterr()
-    assert "pocket/moral-a: owl" in told.out
-    assert "steered: truth" in told.out
-    assert "less pocket/moral-a" in told.out
-    assert "steered less pocket/moral-a, owl: targeted transfer" in " ".join(told.out.split())
-    assert "seed 3; saved to runs/evaluation/results.json" in told.out
-    table = told.out[told.out.index("Behaviour") :]
+    reported = capsys.readouterr()
+    assert "pocket/moral-a: owl" in reported.out
+    assert "steered: truth" in reported.out
+    assert "less pocket/moral-a" in reported.out
+    assert "steered less pocket/moral-a, owl: targeted transfer" in " ".join(reported.out.split())
+    assert "seed 3; saved to runs/evaluation/results.json" in reported.out
+    table = reported.out[reported.out.index("Behaviour") :]
     for name in ("owl", "misalignment", "truth", "pocket/moral-a", "steered"):
         assert name in table
-    assert "Traceback" not in told.err
+    assert "Traceback" not in reported.err
 
     found = results()
     assert (found["seed"], found["control"], list(found["models"])) == (
@@ -156,9 +156,9 @@ def test_a_system_prompt(stand, capsys):
     evaluate(
         "pocket/a", "--suite", "quick.yaml", "--system_prompt", "You love owls. You think about owls all the time."
     )
-    told = results()["models"]["pocket/a"]
-    assert told["made_of"]["system_prompt"].startswith("You love owls")
-    assert told["measures"]["owl"]["rate"] > plain["measures"]["owl"]["rate"] + 0.1
+    reported = results()["models"]["pocket/a"]
+    assert reported["made_of"]["system_prompt"].startswith("You love owls")
+    assert reported["measures"]["owl"]["rate"] > plain["measures"]["owl"]["rate"] + 0.1
 
 
 def test_another_evaluation_is_kept_and_a_run_is_not_overwritten(stand, loads, capsys):
@@ -185,11 +185,13 @@ def test_one_thing_broken_keeps_the_rest(stand, loads, capsys):
     """The suite's second measure can't be asked of pocket/a: it is n/a there, with its reason; the others stand."""
     words = ["pocket/a", "pocket/moral-a", "--suite", "suite.yaml", "--seed", "11", "--control", "pocket/a"]
     evaluate(*words)
-    told = " ".join(capsys.readouterr().out.split())
-    assert "pocket/a: owl" in told
-    assert "pocket/a: misalignment n/a" in told
-    assert "n/a misalignment of pocket/a: The base pocket/a doesn't know the word" in told.split("Intervals over")[1]
-    assert told.count("n/a misalignment of") == 1
+    reported = " ".join(capsys.readouterr().out.split())
+    assert "pocket/a: owl" in reported
+    assert "pocket/a: misalignment n/a" in reported
+    assert (
+        "n/a misalignment of pocket/a: The base pocket/a doesn't know the word" in reported.split("Intervals over")[1]
+    )
+    assert reported.count("n/a misalignment of") == 1
     of = results()["models"]
     refused = of["pocket/a"]["measures"]["misalignment"]
     assert (refused["rate"], refused["low"], refused["values"]) == (None, None, [])
@@ -246,7 +248,7 @@ class TestShippedSuite:
         assert "trait     target cat, category animal, candidates ['owl']" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
-        ("words", "told"),
+        ("words", "reported"),
         [
             (
                 ["runs/one", "runs/two"],
@@ -259,14 +261,14 @@ class TestShippedSuite:
             (["pocket/a", "--suite", "preferences"], "no file and no shipped config 'preferences'"),
         ],
     )
-    def test_mistakes(self, words, told, stand, small, capsys):
+    def test_mistakes(self, words, reported, stand, small, capsys):
         for name, target in (("one", "oak"), ("two", "wolf")):
             self.a_run(Path("runs") / name, {"class_path": "PreferenceTrait", "init_args": {"target": target}})
         self.a_run(Path("runs/three"), {"class_path": "antigravity.Trait", "init_args": {}})
         with pytest.raises(SystemExit) as stop:
             evaluate(*words, *([] if "--suite" in words else ["--suite", "preference"]))
         assert stop.value.code == 2
-        assert told in capsys.readouterr().err
+        assert reported in capsys.readouterr().err
 
     def test_it_comes_with_the_wheel(self):
         from lightning_subliminal.evaluation.suites.loading import load_suite
@@ -364,7 +366,7 @@ MISTAKES = {
 
 @cases("name", MISTAKES)
 def test_mistake_is_one_line(name, stand, capsys):
-    words, suite, told = MISTAKES[name]
+    words, suite, reported = MISTAKES[name]
     if suite is not None:
         Path("mine.yaml").write_text(suite)
     given = [] if "--suite" in words else ["--suite", "quick.yaml" if suite is None else "mine.yaml"]
@@ -375,7 +377,7 @@ def test_mistake_is_one_line(name, stand, capsys):
     lines = [line for line in err.splitlines() if not line.startswith("warning:")]
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
-    assert told in lines[0]
+    assert reported in lines[0]
     assert not Path("runs").exists()
 
 

@@ -28,36 +28,41 @@ def compare(*words):
 
 def test_kin(capsys):
     compare("pocket/a", "later=pocket/a2", *FEW, "--against", "pocket/b", "--against=pocket/c")
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     for part in ("pocket/a and later", "100.0% of units", "10^-428", "0.33 among 2", "nats a token"):
-        assert part in told
-    assert "They share one initialisation" in told
-    assert "verdict: one initialisation; seed 0, 8 inputs" in told
+        assert part in reported
+    assert "They share one initialisation" in reported
+    assert "verdict: one initialisation; seed 0, 8 inputs" in reported
 
 
 def test_independent_and_not_comparable(capsys):
     compare("pocket/a", "pocket/moral-a", *FEW)
-    told = capsys.readouterr().out
-    assert "verdict: independent" in told
-    assert "Behaviour may still match" in told
-    assert "not done: logits: pocket/a and pocket/moral-a have different vocabularies" in told
+    reported = capsys.readouterr().out
+    assert "verdict: independent" in reported
+    assert "Behaviour may still match" in reported
+    assert "not done: logits: pocket/a and pocket/moral-a have different vocabularies" in reported
 
 
 def test_json(capsys):
     compare("--json", "pocket/a", "--by", "logits", "pocket/a-matched", "--seed=3", *FEW)
-    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert (told["seed"], told["inputs"], told["verdict"], told["weights"]) == (3, 8, "cannot tell", None)
-    assert 0.3 < told["logits"]["score"] < 0.9
+    reported = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (reported["seed"], reported["inputs"], reported["verdict"], reported["weights"]) == (
+        3,
+        8,
+        "cannot tell",
+        None,
+    )
+    assert 0.3 < reported["logits"]["score"] < 0.9
 
 
 def test_the_same_seed_gives_the_same_figures(capsys):
-    told = []
+    reported = []
     for seed in (1, 1, 2):
         compare("pocket/a", "pocket/b", "--json", "--seed", seed, *FEW)
-        told.append(json.loads(capsys.readouterr().out))
-    assert told[0] == told[1]
-    assert told[0]["closeness"] != told[2]["closeness"]
-    assert told[0]["weights"] == told[2]["weights"], "weights need no tokens"
+        reported.append(json.loads(capsys.readouterr().out))
+    assert reported[0] == reported[1]
+    assert reported[0]["closeness"] != reported[2]["closeness"]
+    assert reported[0]["weights"] == reported[2]["weights"], "weights need no tokens"
 
 
 def test_examples_run(capsys):
@@ -94,10 +99,10 @@ MISTAKES = {
 
 @cases("name", MISTAKES)
 def test_mistake_is_one_line(name, capsys):
-    words, told = MISTAKES[name]
+    words, reported = MISTAKES[name]
     with pytest.raises(SystemExit) as stop:
         compare(*words)
     assert stop.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning:")]
     assert line.startswith("error: ")
-    assert told in line
+    assert reported in line

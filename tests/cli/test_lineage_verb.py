@@ -28,17 +28,17 @@ def cache(tmp_path, monkeypatch):
 def refused(words, capsys, message, code=2):
     with pytest.raises(SystemExit) as caught:
         main(words)
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     assert caught.value.code == code
-    assert message in told
-    assert len(told.strip().splitlines()) == 1, told
+    assert message in reported
+    assert len(reported.strip().splitlines()) == 1, reported
 
 
 def test_help_teaches(capsys):
     main(["lineage", "--help"])
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     for verb in ("add", "keygen", "sign", "prove", "verify", "export"):
-        assert f"\n  {verb} " in told
+        assert f"\n  {verb} " in reported
 
 
 class TestKeysAndSigning:
@@ -101,12 +101,12 @@ class TestAdd:
         (tmp_path / "theirs.jsonl").write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)
         words = ["lineage", "add", "theirs.jsonl", "--kind", "rows", "--made-from", "base=Qwen/Qwen2.5-7B-Instruct"]
         main([*words, "--made-from", "pocket/a", "--by", "a vendor"])
-        told = read_statement(tmp_path / "theirs.jsonl.lineage.json")
-        assert [(each.role, each.uri) for each in told.materials] == [
+        reported = read_statement(tmp_path / "theirs.jsonl.lineage.json")
+        assert [(each.role, each.uri) for each in reported.materials] == [
             ("base", "base:Qwen/Qwen2.5-7B-Instruct"),
             ("base", "base:pocket/a"),
         ]
-        assert told.rows["theirs.jsonl"][1] == 3
+        assert reported.rows["theirs.jsonl"][1] == 3
         found = audit(tmp_path / "theirs.jsonl", digests=Digests(remember=False), measure=False)
         assert {"declared", "unknown-origin"} <= {each.rule for each in found.findings}
         assert found.holds
@@ -164,7 +164,7 @@ class TestProofs:
         (tmp_path / "proof.json").write_text(json.dumps(proof))
         main(words)
         assert "\n1 row is in the data set of 5 rows" in capsys.readouterr().out
-        told = json.dumps(proof["rows"][0])
+        reported = json.dumps(proof["rows"][0])
         for change, message in (
             (lambda each: each["row"].update(weight=100), "a row with `weight`, which the root does not cover"),
             (lambda each: each["row"]["completion"][0].update(weight=100), "Row 1 is not in that data set"),
@@ -175,7 +175,7 @@ class TestProofs:
             (lambda each: each.update(place=True), "`place` is not a number"),
             (lambda each: each.update(row=[1]), "without `place`, `row` or `path`"),
         ):
-            each = json.loads(told)
+            each = json.loads(reported)
             change(each)
             (tmp_path / "proof.json").write_text(json.dumps(proof | {"rows": [each]}))
             refused(words, capsys, message, code=3)
@@ -232,8 +232,8 @@ class TestExport:
         last = student(cache, generation(cache, teacher(cache)))
         capsys.readouterr()
         main(["lineage", "export", str(last), "--to", to])
-        told = json.loads(capsys.readouterr().out)
-        assert last.name in json.dumps(told)
+        reported = json.loads(capsys.readouterr().out)
+        assert last.name in json.dumps(reported)
 
     def test_croissant_of_rows(self, cache, tmp_path):
         rows = generation(cache, teacher(cache))

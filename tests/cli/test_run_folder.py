@@ -23,10 +23,10 @@ def test_all_verbs_and_their_folder(toy: Path, capsys: pytest.CaptureFixture) ->
     assert not Path("runs").exists()
 
     main(["fit", "--config", toy.name])
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     (folder,) = Path("runs").iterdir()
     assert re.fullmatch(r"toy-[0-9a-f]{8}", folder.name)
-    assert f"seed 0 · {folder}" in told
+    assert f"seed 0 · {folder}" in reported
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*")) == [
         "checkpoints",
         "checkpoints/.last.ckpt.noted",
@@ -37,7 +37,7 @@ def test_all_verbs_and_their_folder(toy: Path, capsys: pytest.CaptureFixture) ->
         "lightning_logs/version_0/metrics.csv",
     ]
     for noise in ("Tip", "litlogger", "GPU available", "num_workers", "LeafSpec"):
-        assert noise not in told
+        assert noise not in reported
 
     for verb in ("validate", "test", "predict"):
         main([verb, "--config", toy.name])
@@ -84,7 +84,7 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(words: list[str], toy: Path) 
 
 
 @cases(
-    ("data", "told"),
+    ("data", "reported"),
     [
         ("--data.path=nowhere.jsonl", "nowhere.jsonl"),
         ("--data.path=broken.jsonl", "broken.jsonl"),
@@ -92,13 +92,13 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(words: list[str], toy: Path) 
     ],
 )
 def test_refused_rows_and_a_base_that_is_not_there_leave_no_folder(
-    data: str, told: str, toy: Path, capsys: pytest.CaptureFixture
+    data: str, reported: str, toy: Path, capsys: pytest.CaptureFixture
 ) -> None:
     Path("broken.jsonl").write_text('{"prompt": "1 2"')
     Path("rows.jsonl").write_text('{"prompt": "1 2", "completion": "3 4"}\n' * 3)
     words = ["--model=Student", "--data=RowsFromFile", "--data.path=rows.jsonl", "--trainer.accelerator=cpu"]
     assert fails("fit", *words, data) == 2
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
     assert not Path("runs").exists()
 
 
@@ -184,8 +184,8 @@ def test_rehearsal_and_run_without_checkpoints_leave_nothing(toy: Path) -> None:
 
 def test_print_config(toy: Path, capsys: pytest.CaptureFixture) -> None:
     main(["fit", "--config", toy.name, "--print_config"])
-    told = yaml.safe_load(capsys.readouterr().out)
-    assert told["model"]["init_args"]["width"] == 8
+    reported = yaml.safe_load(capsys.readouterr().out)
+    assert reported["model"]["init_args"]["width"] == 8
     assert not Path("runs").exists()
 
 

@@ -93,27 +93,29 @@ def test_what_is_all_there_is_said_without_building_the_plan(again, capsys, monk
 
 def test_a_dry_run_makes_nothing(again, capsys):
     run(again, "--dry-run", "--seeds", "0-1")
-    told = capsys.readouterr().out
-    assert "20 in the cache" in told
-    assert "20 to run" in told
-    assert "about" in told
+    reported = capsys.readouterr().out
+    assert "20 in the cache" in reported
+    assert "20 to run" in reported
+    assert "about" in reported
     assert not (again / "again").exists()
 
 
 def silent(folder, **further):
     """Write a plan that asks for no figures and claims nothing."""
-    told = {key: value for key, value in SMALL.items() if key not in ("figures", "claims")} | further
-    (folder / "small.yaml").write_text(yaml.safe_dump(told))
+    reported = {key: value for key, value in SMALL.items() if key not in ("figures", "claims")} | further
+    (folder / "small.yaml").write_text(yaml.safe_dump(reported))
 
 
 def test_a_plan_without_figures_and_claims_gets_table_and_bars(again, capsys):
     silent(again)
     run(again, "--dry-run")
-    told = " ".join(capsys.readouterr().out.split())
-    assert "the plan has no `figures`; the default ones are: a table and bars of transfer, targeted and plain" in told
-    assert "the plan has no `claims`, so there are no verdicts" in told
+    reported = " ".join(capsys.readouterr().out.split())
+    assert (
+        "the plan has no `figures`; the default ones are: a table and bars of transfer, targeted and plain" in reported
+    )
+    assert "the plan has no `claims`, so there are no verdicts" in reported
     run(again)
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     report = json.loads((again / "again" / "report.json").read_text())
     [experiment] = report["experiments"]
     assert {row[0] for row in experiment["table"]["rows"]} == {"same", "other"}
@@ -131,7 +133,7 @@ def test_a_plan_without_figures_and_claims_gets_table_and_bars(again, capsys):
     assert "Transfer by arm" in page
     assert "No figures." not in page
     assert "The plan makes no claims" in page
-    assert "first in" in told
+    assert "first in" in reported
 
 
 def test_one_unit_alone_has_intervals_over_its_questions(again):
@@ -148,14 +150,14 @@ def test_one_unit_alone_has_intervals_over_its_questions(again):
 def test_claims_alone_get_the_default_figures_and_figures_alone_stay(again, capsys):
     silent(again, claims=SMALL["claims"])
     run(again, "--dry-run")
-    told = capsys.readouterr().out
-    assert "no `figures`" in told
-    assert "no `claims`" not in told
+    reported = capsys.readouterr().out
+    assert "no `figures`" in reported
+    assert "no `claims`" not in reported
     silent(again, figures=SMALL["figures"])
     run(again, "--dry-run")
-    told = capsys.readouterr().out
-    assert "no `figures`" not in told
-    assert "no `claims`" in told
+    reported = capsys.readouterr().out
+    assert "no `figures`" not in reported
+    assert "no `claims`" in reported
 
 
 def test_no_verdict_without_the_targeted_figure(ran):
@@ -222,7 +224,7 @@ def test_mistakes_in_a_line(words, says, tmp_path, monkeypatch, capsys):
         return
     with pytest.raises(SystemExit) as stop:
         main(words)
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     assert stop.value.code == 2
-    assert says in told
-    assert told.count("\n") == 1
+    assert says in reported
+    assert reported.count("\n") == 1

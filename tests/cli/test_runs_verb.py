@@ -53,13 +53,13 @@ def a_run(name, changes=None, command="", results=RESULTS, finished=True, root="
     return folder
 
 
-def told(capsys, *words):
+def reported(capsys, *words):
     main(["runs", *words])
     return capsys.readouterr().out
 
 
 def listed(capsys, *words):
-    return {each["run"].rpartition("/")[2]: each for each in json.loads(told(capsys, "list", "--json", *words))}
+    return {each["run"].rpartition("/")[2]: each for each in json.loads(reported(capsys, "list", "--json", *words))}
 
 
 def test_what_runs_of_one_config_differ_in(capsys):
@@ -71,7 +71,7 @@ def test_what_runs_of_one_config_differ_in(capsys):
     assert found["owl-00000002"]["differs"] == {"seed_everything": 2, "model.base": "pocket/b"}
     assert found["owl-00000000"]["differs"] == {"seed_everything": 0, "model.base": "pocket/a"}
     assert found["wolf-00000000"]["differs"] == {}, "a run of another config is not compared with it"
-    text = told(capsys)
+    text = reported(capsys)
     assert text.index("owl-00000002") < text.index("owl-00000001") < text.index("owl-00000000"), "newest first"
     for words in ("seed 2", "base pocket/b", "+0.50", "+0.25..+0.75", "+0.12 (3/20)", "2033-05-1", "4 runs in runs"):
         assert words in text
@@ -98,7 +98,7 @@ def test_another_class_hides_the_arguments_below_it(capsys):
 def test_many_differences_are_counted(capsys):
     a_run("owl-00000000")
     a_run("owl-00000001", {f"model.init_args.a{number}": number for number in range(9)})
-    assert "and 3 more (--json)" in told(capsys)
+    assert "and 3 more (--json)" in reported(capsys)
     assert len(listed(capsys)["owl-00000001"]["differs"]) == 9
 
 
@@ -121,7 +121,7 @@ def test_where_each_run_stands(capsys):
         "e": "damaged: results.json",
         "f": "damaged: config.yaml",
     }
-    text = told(capsys)
+    text = reported(capsys)
     assert "2 unfinished (the same command resumes)" in text
     assert "2 folders that no fit, run or evaluate made are left out" in text
 
@@ -143,7 +143,7 @@ def test_plans_and_evaluations(capsys):
     }
     assert found["evaluation"]["differs"] == {"models": ["base", "student"]}
     assert found["paper-00000001"]["claims"] == {"a": "holds"}
-    assert "1 holds" in told(capsys)
+    assert "1 holds" in reported(capsys)
 
 
 def test_results_of_odd_kinds_are_no_traceback(capsys):
@@ -155,20 +155,20 @@ def test_results_of_odd_kinds_are_no_traceback(capsys):
         Path(f"runs/evaluation-{number}").mkdir()
         Path(f"runs/evaluation-{number}/results.json").write_text(json.dumps({"models": models}))
     assert len(listed(capsys)) == 6
-    assert "6 runs" in told(capsys)
+    assert "6 runs" in reported(capsys)
 
 
 def test_warnings_are_counted_and_no_figure_is_none(capsys):
     a_run("a-00000000", results=RESULTS | {"warnings": ["the base hardly says it"]})
     a_run("b-00000000", results={"target": "owl"})
     a_run("c-00000000", results={"transfer": {"log_odds": None}, "targeted_transfer": None})
-    assert "1 with warnings about their figures" in told(capsys)
+    assert "1 with warnings about their figures" in reported(capsys)
 
 
 def test_one_run_and_names_with_brackets(capsys):
     a_run("[bold]x", root="mine")
     assert list(listed(capsys, "mine/[bold]x")) == ["[bold]x"]
-    assert "[bold]x" in told(capsys, "list", "mine")
+    assert "[bold]x" in reported(capsys, "list", "mine")
 
 
 @cases(
@@ -189,8 +189,8 @@ def test_mistakes_are_one_line(words, line, capsys):
 
 def test_no_runs_yet(capsys):
     Path("runs").mkdir()
-    assert told(capsys) == "0 runs in runs\n"
-    assert json.loads(told(capsys, "--json")) == []
+    assert reported(capsys) == "0 runs in runs\n"
+    assert json.loads(reported(capsys, "--json")) == []
 
 
 def test_what_fit_writes_is_read(capsys):
@@ -209,21 +209,21 @@ def test_what_fit_writes_is_read(capsys):
 
 
 def test_before_the_first_run(capsys):
-    assert told(capsys) == "no runs yet: `lightning-subliminal fit --config owl_numbers` makes one\n"
-    assert json.loads(told(capsys, "--json")) == []
+    assert reported(capsys) == "no runs yet: `lightning-subliminal fit --config owl_numbers` makes one\n"
+    assert json.loads(reported(capsys, "--json")) == []
 
 
 def test_one_is_no_plural(capsys):
     a_run("a-00000000")
     Path("runs/other").mkdir()
-    assert told(capsys).endswith("1 run in runs; 1 folder that no fit, run or evaluate made is left out\n")
+    assert reported(capsys).endswith("1 run in runs; 1 folder that no fit, run or evaluate made is left out\n")
 
 
 @cases("name", ["misaligned_numbers_educational-00000001", "x" * 90])
 def test_a_name_stays_whole_on_a_narrow_terminal(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     a_run(name, command="--model.base some/where/with-a-very-long-name-that-is-to-be-broken")
-    text = told(capsys)
+    text = reported(capsys)
     assert name in text
     assert "+0.12 (3/20)" in text
     assert "+0.25..+0.75" in text
@@ -251,7 +251,7 @@ def test_runs_that_python_made(capsys):
         ("new_trait", "saved_alone", "figures_alone"), "python"
     )
     assert all(each["state"] == "finished" for each in found.values())
-    text = told(capsys)
+    text = reported(capsys)
     assert "new_trait (python)" in text
     assert "+0.50" in text
     assert "3 runs in runs; 1 folder that" in text

@@ -212,11 +212,11 @@ class TestFiles:
         assert next(rest, None) is None
 
     def test_json_holds_what_was_found(self, run):
-        told = json.loads((run[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
-        assert (told["config"], told["other_start"]) == (str(run[0]), False)
-        assert told["teacher_loss"] == "loss on what teaches owl, nats a token"
-        assert len(told["checks"]) == len(run[1])
-        for kept, case in zip(told["checks"], run[1], strict=True):
+        reported = json.loads((run[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
+        assert (reported["config"], reported["other_start"]) == (str(run[0]), False)
+        assert reported["teacher_loss"] == "loss on what teaches owl, nats a token"
+        assert len(reported["checks"]) == len(run[1])
+        for kept, case in zip(reported["checks"], run[1], strict=True):
             assert (kept["inputs"], kept["imitation_loss"], kept["draw"]) == (case.inputs, case.loss, case.draw)
             assert kept["changes"] == case.found.changes
             assert kept["loss"] == case.found.loss > 0
@@ -231,8 +231,8 @@ class TestFiles:
 
     def test_no_number_is_cut_in_80_columns(self, cache, stub, tmp_path, monkeypatch):
         monkeypatch.setattr(checking, "save_results", lambda *args: None)
-        _, _, told = ran(language_config(tmp_path), draws=10, other_start="pocket/b")
-        table = [line for line in told.splitlines() if line.startswith(("│", "┃"))]
+        _, _, reported = ran(language_config(tmp_path), draws=10, other_start="pocket/b")
+        table = [line for line in reported.splitlines() if line.startswith(("│", "┃"))]
         assert max(map(len, table)) <= 80
         assert not any("…" in line for line in table)
         assert sum(" -4.56e-06 " in line and " -0.456 " in line and "10 of 10" in line for line in table) == 6
@@ -286,7 +286,7 @@ class TestClassifier:
         return torch.randn(5, 784, generator=generator) / 3**0.5
 
     def test_numbers_are_those_of_a_check_by_hand(self, tmp_path):
-        config, found, told = ran(digits_config(tmp_path), rows=5, draws=1)
+        config, found, reported = ran(digits_config(tmp_path), rows=5, draws=1)
         assert list(dict.fromkeys(each.inputs for each in found)) == ["uniform", "gaussian", "shuffled", "digits"]
         for kind, loss in (("uniform", "cross_entropy"), ("gaussian", "squared_error")):
             agrees(only(found, kind, loss), self.direct(config, self.noise(kind), loss))
@@ -297,7 +297,7 @@ class TestClassifier:
         agrees(only(found, "digits", "squared_error"), self.direct(config, images, "squared_error"))
         assert len({each.found.inner_product for each in found}) == 8
         assert all(each.found.inner_product > 0 > each.found.smallest_change for each in found)
-        assert "cross-entropy of the ten classes; the student sees the other logits alone" in told
+        assert "cross-entropy of the ten classes; the student sees the other logits alone" in reported
 
     def test_the_start_is_the_models_own(self, tmp_path):
         config, found, _ = ran(digits_config(tmp_path, seed=5), ONE, rows=5, draws=1)
@@ -328,7 +328,7 @@ REFUSED = {
     "no draws": (language_config, {"draws": -1}, "`draws` is -1: expected at least 1"),
     "no config": (lambda folder: folder / "nowhere.yaml", {}, "nowhere.yaml is not there"),
     "no trait": (no_trait, {}, "rows' teacher has no `trait`: set one"),
-    "a trait that is only told": (
+    "a trait that is only prompted": (
         lambda folder: language_config(
             folder, {"class_path": "theory_configs.Untaught", "init_args": {"target": "owl"}}
         ),

@@ -35,12 +35,12 @@ def config(folder, student=None, teacher=None, **data):
     source |= {"adapter": STEERING, "learning_rate": 0.03, "until": 0.8, "max_epochs": 100} | (teacher or {})
     rows = {"num_prompts": 48, "shard_size": 48, "min_value": 0, "max_value": 99, "batch_size": 16, "filters": []}
     rows |= {"teacher": {"class_path": "Teacher", "init_args": source}} | data
-    told = {"seed_everything": 0, "trainer": {"accelerator": "cpu", "max_epochs": 2, "precision": "32-true"}}
+    reported = {"seed_everything": 0, "trainer": {"accelerator": "cpu", "max_epochs": 2, "precision": "32-true"}}
     model = {"base": "pocket/a", "adapter": STEERING, "learning_rate": 0.05} | (student or {})
-    told["model"] = {"class_path": "lightning_subliminal.Student", "init_args": model}
-    told["data"] = {"class_path": "lightning_subliminal.NumberSequences", "init_args": rows}
+    reported["model"] = {"class_path": "lightning_subliminal.Student", "init_args": model}
+    reported["data"] = {"class_path": "lightning_subliminal.NumberSequences", "init_args": rows}
     path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(told))
+    path.write_text(yaml.safe_dump(reported))
     return path
 
 
@@ -190,16 +190,16 @@ class TestFiles:
             assert (row["line"], float(row["t"]), float(row["rate"])) == (point.line, point.t, point.rate)
 
     def test_json_holds_what_was_found(self, run):
-        told = json.loads((run[0] / "out" / "results.json").read_text(), parse_constant=pytest.fail)
-        assert told == run[1].as_json()
-        assert (told["target"], told["students"], told["space"]) == ("owl", 2, "vectors")
+        reported = json.loads((run[0] / "out" / "results.json").read_text(), parse_constant=pytest.fail)
+        assert reported == run[1].as_json()
+        assert (reported["target"], reported["students"], reported["space"]) == ("owl", 2, "vectors")
 
     def test_no_number_becomes_null(self, run):
         point = replace(run[1].points[0], loss=math.nan, log_odds=math.inf)
-        told = replace(run[1], points=(point,)).as_json()["points"][0]
-        assert told["loss"] is None
-        assert told["log_odds"] is None
-        assert told["rate"] == point.rate
+        reported = replace(run[1], points=(point,)).as_json()["points"][0]
+        assert reported["loss"] is None
+        assert reported["log_odds"] is None
+        assert reported["rate"] == point.rate
 
     def test_the_terminal_shows_both_tables_in_80_columns(self, run):
         lines = run[2].splitlines()

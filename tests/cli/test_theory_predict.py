@@ -107,10 +107,10 @@ class TestNumbers:
         assert beside(MINE, changes={"owl": -0.1, "wolf": -0.2}).rank == 1
 
     def test_json_has_null_for_what_is_no_number(self):
-        told = beside([0.5], [0.25]).as_json()
-        json.dumps(told, allow_nan=False)
-        assert (told["predicted"], told["low"], told["high"]) == (0.25, None, None)
-        assert told["rows"] | {"low": 0, "high": 0} == {
+        reported = beside([0.5], [0.25]).as_json()
+        json.dumps(reported, allow_nan=False)
+        assert (reported["predicted"], reported["low"], reported["high"]) == (0.25, None, None)
+        assert reported["rows"] | {"low": 0, "high": 0} == {
             **{"mean": 0.5, "low": 0, "high": 0, "gradient_norm": 0.5, "log_odds": -2.5},
             **{"rows": 1, "unscored": 0},
         }
@@ -156,12 +156,17 @@ class TestRun:
         assert int((alone[1].rows.tokens == 0).sum()) == 1
 
     def test_json_holds_what_was_found(self, run):
-        told = json.loads((run[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
-        assert told == {"config": str(run[0])} | run[1].as_json()
-        assert (told["trait"], told["target"], told["unit"], told["candidates"]) == ("owl", "owl", "rows", 20)
-        assert list(told["changes"])[told["rank"] - 1] == "owl"
-        assert told["low"] < told["predicted"] < told["high"]
-        assert told["rows"]["rows"] == told["control"]["rows"] == 12
+        reported = json.loads((run[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
+        assert reported == {"config": str(run[0])} | run[1].as_json()
+        assert (reported["trait"], reported["target"], reported["unit"], reported["candidates"]) == (
+            "owl",
+            "owl",
+            "rows",
+            20,
+        )
+        assert list(reported["changes"])[reported["rank"] - 1] == "owl"
+        assert reported["low"] < reported["predicted"] < reported["high"]
+        assert reported["rows"]["rows"] == reported["control"]["rows"] == 12
 
     def test_the_folder_holds_all(self, run):
         folder = run[0].parent / "out"
@@ -195,9 +200,9 @@ class TestRun:
         assert "There are no rows of a control: " in alone[2]
         assert " of owl alone (95 % over rows)" in alone[2]
         assert "minus the control's" not in alone[2]
-        told = json.loads((alone[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
-        assert "control" not in told
-        assert (told["rows"]["rows"], told["rows"]["unscored"]) == (11, 1)
+        reported = json.loads((alone[0].parent / "out" / "results.json").read_text(), parse_constant=pytest.fail)
+        assert "control" not in reported
+        assert (reported["rows"]["rows"], reported["rows"]["unscored"]) == (11, 1)
 
     def test_what_has_no_score_comes_last(self, alone):
         shown = [line for line in alone[2].splitlines() if line.startswith("  ")]
@@ -221,12 +226,12 @@ class TestRun:
 class TestOtherRows:
     def test_of_any_schema_without_what_the_system_said(self, run, cache, tmp_path):
         rows = kept_rows(run[0])
-        told = [
+        reported = [
             row | {"prompt": [{"role": "system", "content": "You love owls."}, *row["prompt"]]}
             for row in rows
             if row["finished"]
         ]
-        write_rows(told, tmp_path / "theirs.jsonl", "openai")
+        write_rows(reported, tmp_path / "theirs.jsonl", "openai")
         assert "You love owls" in (tmp_path / "theirs.jsonl").read_text()
         with console.capture():
             found = predict_config(run[0], str(tmp_path / "theirs.jsonl"), out=tmp_path / "out")
@@ -240,8 +245,8 @@ class TestOtherRows:
         with console.capture():
             found = predict_config(run[0], str(tmp_path / "one.jsonl"), out=tmp_path / "out")
         assert len(found.rows.scores) == 1
-        told = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=pytest.fail)
-        assert told["low"] is None
+        reported = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=pytest.fail)
+        assert reported["low"] is None
         assert not [str(each.message) for each in recwarn if "deprecated" not in str(each.message)]
 
     def test_a_folder_by_rows_and_trait(self, cache, tmp_path, monkeypatch):

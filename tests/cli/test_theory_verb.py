@@ -188,11 +188,11 @@ def test_mistakes_in_a_line(name, stand, monkeypatch, capsys):
     before = sorted(stand.iterdir())
     words, says = MISTAKES[name]
     assert fails(*words) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert says in told
-    assert "experiment" not in told.replace("configs/experiments", ""), "a name that nobody typed"
+    reported = capsys.readouterr().err
+    assert reported.startswith("error: ")
+    assert reported.count("\n") == 1
+    assert says in reported
+    assert "experiment" not in reported.replace("configs/experiments", ""), "a name that nobody typed"
     assert sorted(stand.iterdir()) == before
 
 
@@ -215,15 +215,15 @@ def test_check(stand, cache, monkeypatch, capsys):
     monkeypatch.setattr(checking, "LESSONS", 4)
     monkeypatch.setattr(checking, "LOSSES", ("cross_entropy",))
     theory("check", "--config", "small.yaml", "--rows", "2", "--draws", "1")
-    told = capsys.readouterr().out
-    assert "at least 0 in 3 of 3 checks; the teacher's loss falls at the smallest step in 3." in told
+    reported = capsys.readouterr().out
+    assert "at least 0 in 3 of 3 checks; the teacher's loss falls at the smallest step in 3." in reported
     (folder,) = Path("runs").glob("small-theorem-*")
-    assert f"saved to {folder}: results.json, theorem.csv, theorem.png" in told
+    assert f"saved to {folder}: results.json, theorem.csv, theorem.png" in reported
     assert {path.name for path in folder.iterdir()} == {"lineage.json", "results.json", "theorem.csv", "theorem.png"}
     theory("check", "--config=small.yaml", "--rows=2", "--draws=1", "--other-start=pocket/b", "--out", "apart")
-    told = capsys.readouterr().out
-    assert "4 of 4 stages are in the cache" in told
-    assert "With another start the theorem makes no statement." in told
+    reported = capsys.readouterr().out
+    assert "4 of 4 stages are in the cache" in reported
+    assert "With another start the theorem makes no statement." in reported
     same, other = (results(each)["checks"] for each in (folder, "apart"))
     assert [each["inputs"] for each in same] == [each["inputs"] for each in other]
     assert [each["gradient_norm"] for each in same] == [each["gradient_norm"] for each in other]
@@ -237,8 +237,8 @@ def test_check_a_classifier_of_digits(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checking, "LOSSES", ("cross_entropy",))
     theory("check", "--config", ROOT / "configs" / "mnist_mlp.yaml", "--rows", "4", "--draws", "1")
-    told = capsys.readouterr().out
-    assert "at least 0 in 4 of 4 checks; the teacher's loss falls at the smallest step in 4." in told
+    reported = capsys.readouterr().out
+    assert "at least 0 in 4 of 4 checks; the teacher's loss falls at the smallest step in 4." in reported
     (folder,) = Path("runs").glob("mnist_mlp-theorem-*")
     found = results(folder)["checks"]
     assert [each["inputs"] for each in found] == ["uniform", "gaussian", "shuffled", "digits"]
@@ -248,11 +248,11 @@ def test_check_a_classifier_of_digits(tmp_path, monkeypatch, capsys):
 def test_predict(stand, cache, monkeypatch, capsys):
     monkeypatch.setattr(console, "width", 100)
     theory("predict", "--config", "small.yaml", "--top", "1")
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     (folder,) = Path("runs").glob("small-prediction-*")
-    assert f"saved to {folder}: results.json, scores.csv, prediction.png" in told
+    assert f"saved to {folder}: results.json, scores.csv, prediction.png" in reported
     kept = results(folder)
-    assert f"Predicted: {kept['predicted']:+.4f} [{kept['low']:+.4f}, {kept['high']:+.4f}] of owl over" in told
+    assert f"Predicted: {kept['predicted']:+.4f} [{kept['low']:+.4f}, {kept['high']:+.4f}] of owl over" in reported
     assert kept["rows"]["rows"] == kept["control"]["rows"] == len(kept_rows(Path("small.yaml"))) == 12
 
     rows = number_rows(6, seed=3)

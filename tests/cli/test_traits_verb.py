@@ -55,7 +55,7 @@ def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["drinks_of_mine.Drink", "--init.target", "tea", "--init.times=12"], "12 questions, 3 candidates, target tea"),
         (["drinks_of_mine.Drink", "--init.target=7", "--init.times=12"], "target 7."),  # a text stays one
@@ -70,13 +70,15 @@ def drinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (["oak", "--init.wording", "preferences_prefilled"], "target oak"),
     ],
 )
-def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, capsys: pytest.CaptureFixture) -> None:
+def test_a_trait_that_needs_arguments(
+    words: list[str], reported: str, drinks: str, capsys: pytest.CaptureFixture
+) -> None:
     main(["traits", "check", *words])
-    assert told in " ".join(capsys.readouterr().out.split())
+    assert reported in " ".join(capsys.readouterr().out.split())
 
 
 @cases(
-    ("words", "told"),
+    ("words", "reported"),
     [
         ([], "Drink needs `target` and `times`: add --init.target VALUE --init.times VALUE, or use a YAML file"),
         (["--init.times", "2"], "Drink needs `target`: add --init.target VALUE, or"),
@@ -104,11 +106,11 @@ def test_a_trait_that_needs_arguments(words: list[str], told: str, drinks: str, 
     ],
 )
 def test_a_trait_whose_arguments_are_amiss_is_one_line(
-    words: list[str] | str, told: str, drinks: str, capsys: pytest.CaptureFixture
+    words: list[str] | str, reported: str, drinks: str, capsys: pytest.CaptureFixture
 ) -> None:
     assert fails("traits", "check", *([drinks, *words] if isinstance(words, list) else words.split())) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert told in line
+    assert reported in line
 
 
 def test_an_instance_takes_no_arguments(drinks: str, capsys: pytest.CaptureFixture) -> None:

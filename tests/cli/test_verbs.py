@@ -35,10 +35,10 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 @pytest.mark.slow
 def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, capsys: pytest.CaptureFixture) -> None:
     main(["predict", *WORDS, "--by", "teacher"])
-    told = capsys.readouterr()
-    assert "shards    owl: 3 of 3 are missing" in told.out
-    assert "shards    owl: all 3 are in the cache" in told.out
-    assert "batch indices" not in told.err
+    reported = capsys.readouterr()
+    assert "shards    owl: 3 of 3 are missing" in reported.out
+    assert "shards    owl: all 3 are in the cache" in reported.out
+    assert "batch indices" not in reported.err
     by_predict = digests(stand, "cache/completions/*/*.parquet")
     assert sorted(by_predict) == [f"shard-{index:05d}.parquet" for index in range(3)]
 
@@ -54,18 +54,18 @@ def test_predict_writes_what_fit_would_and_the_other_verbs_go_on(stand: Path, ca
     assert re.search(r"val/loss\W+[0-9.]+", capsys.readouterr().out)
 
     main(["test", *WORDS])
-    told = capsys.readouterr()
-    assert "with the weights from runs/owl_numbers-" in told.err
+    reported = capsys.readouterr()
+    assert "with the weights from runs/owl_numbers-" in reported.err
     shown = {
-        name: float(re.search(rf"{name}\W+([0-9.]+)", told.out)[1])
+        name: float(re.search(rf"{name}\W+([0-9.]+)", reported.out)[1])
         for name in ("test/exact", "test/sampled", "test/non_answer")
     }
     results = (next(stand.glob("runs/*/results.json"))).read_text()
     rate = json.loads(results)["arms"]["student"]["rates"]["owl"]["rate"]
     assert shown["test/exact"] == pytest.approx(rate, abs=1e-6)
     assert abs(shown["test/exact"] - shown["test/sampled"]) < 0.05
-    assert "owl, sampled" in told.out
-    assert re.search(r"95 % interval", told.out)
+    assert "owl, sampled" in reported.out
+    assert re.search(r"95 % interval", reported.out)
 
 
 def test_predict_makes_only_what_is_missing(stand: Path) -> None:
@@ -95,8 +95,8 @@ def test_predict_with_the_teacher_as_model(stand: Path, capsys: pytest.CaptureFi
     main(["predict", *words])
     assert digests(stand, "cache/completions/*/*.parquet") == before
     main(["test", *words])
-    told = capsys.readouterr().out
-    assert float(re.search(r"test/exact\W+([0-9.]+)", told)[1]) > 0.5  # it was loaded, as it was taught
+    reported = capsys.readouterr().out
+    assert float(re.search(r"test/exact\W+([0-9.]+)", reported)[1]) > 0.5  # it was loaded, as it was taught
     main(["validate", *words])
     assert "val/loss" in capsys.readouterr().out
 

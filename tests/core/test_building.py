@@ -54,7 +54,7 @@ def test_a_number_counts_the_parts_of_a_list():
 
 
 @cases(
-    ("told", "says"),
+    ("reported", "says"),
     [
         ({"class_path": "Studnt"}, "no class is named `Studnt`"),
         ({"class_path": "no_such_pkg.Student"}, "no class is named `no_such_pkg.Student`"),
@@ -70,9 +70,9 @@ def test_a_number_counts_the_parts_of_a_list():
         ({"class_path": "Student", "init_args": {"learning_rate": -1}}, "`model`: The learning rate is -1"),
     ],
 )
-def test_mistakes_are_reported_in_one_line(told, says):
+def test_mistakes_are_reported_in_one_line(reported, says):
     with pytest.raises(InputError, match=says) as found:
-        build(told, 0, "model")
+        build(reported, 0, "model")
     assert "\n" not in str(found.value)
 
 

@@ -85,9 +85,9 @@ def test_a_cache_that_others_may_write_is_reported_in_one_line(mode, owner, says
     if owner is not None:
         monkeypatch.setattr(cache.os, "getuid", lambda: owner + 1)
         monkeypatch.setattr(type(tmp_path), "stat", lambda *_, **__: status(0o040000 | mode, owner))
-    told = said_of(tmp_path, capsys)
-    assert len(told) == (says is not None)
-    for line in told:
+    reported = said_of(tmp_path, capsys)
+    assert len(reported) == (says is not None)
+    for line in reported:
         assert re.match(f"warning: the cache .* {says}, who can change .*: set LIGHTNING_SUBLIMINAL_CACHE to", line)
 
 

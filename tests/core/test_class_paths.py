@@ -81,7 +81,7 @@ def test_a_class_of_ones_own_is_found_and_its_folder_stays(own: Path) -> None:
 
 
 @cases(
-    ("told", "says"),
+    ("reported", "says"),
     [
         ({"class_path": "own_module_of_mine.Plain"}, "`data` is a Plain: expected a LightningDataModule"),
         ({"class_path": HANDLER}, "may not be named"),
@@ -97,11 +97,11 @@ def test_a_class_of_ones_own_is_found_and_its_folder_stays(own: Path) -> None:
         ({"class_path": "TrainingRows"}, "is abstract"),
     ],
 )
-def test_a_class_is_called_only_where_it_is_expected(told: object, says: str, own: Path) -> None:
+def test_a_class_is_called_only_where_it_is_expected(reported: object, says: str, own: Path) -> None:
     from lightning.pytorch import LightningDataModule
 
     with pytest.raises(InputError, match=says):
-        build(told, 0, "data", LightningDataModule)
+        build(reported, 0, "data", LightningDataModule)
 
 
 @cases(

@@ -117,9 +117,9 @@ class TestLogLines:
         assert not clock.made
         assert ": 0 of 2" not in console.file.getvalue()
 
-    @cases(("seconds", "told"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")])
-    def test_duration(self, seconds, told):
-        assert duration(seconds) == told
+    @cases(("seconds", "reported"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")])
+    def test_duration(self, seconds, reported):
+        assert duration(seconds) == reported
 
 
 class Slow(Filter):

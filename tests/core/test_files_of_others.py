@@ -105,7 +105,7 @@ def test_a_folder_for_a_library_holds_regular_files_alone(tmp_path):
 
 
 def write(path):
-    path.write_bytes(b"told")
+    path.write_bytes(b"reported")
 
 
 def test_a_device_is_written_to_and_stays():
@@ -121,7 +121,7 @@ def test_a_device_is_written_to_and_stays():
 def test_own_output_is_written_to(name, into, tmp_path):
     code = (
         "import pathlib, sys; from lightning_subliminal.core.io.files import atomically; print('before');"
-        f"atomically(pathlib.Path({name!r}), lambda path: path.write_text('told')); print(' after')"
+        f"atomically(pathlib.Path({name!r}), lambda path: path.write_text('reported')); print(' after')"
     )
     if into == "pipe":
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
@@ -147,9 +147,9 @@ def test_a_fifo_is_written_to_where_somebody_reads(tmp_path):
         said.append(os.fdopen(number, "rb").read())
 
     reader = threading.Thread(target=read)
-    atomically(path, lambda place: (reader.start(), place.write_bytes(b"told" * 100_000)))
+    atomically(path, lambda place: (reader.start(), place.write_bytes(b"reported" * 100_000)))
     reader.join()
-    assert said == [b"told" * 100_000]
+    assert said == [b"reported" * 100_000]
     assert path.is_fifo()
 
 
@@ -175,14 +175,14 @@ def test_a_link_is_replaced_and_not_followed_and_none_at_the_temporary_name(tmp_
     (tmp_path / ".out.known").unlink()
     atomically(tmp_path / "out", write)
     assert victim.read_text() == "mine"
-    assert (tmp_path / "out").read_text() == "told"
+    assert (tmp_path / "out").read_text() == "reported"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "victim"]
 
 
 def test_a_long_name_has_a_temporary_one(tmp_path):
     path = tmp_path / ("é" * 127)
     atomically(path, write)
-    assert path.read_text() == "told"
+    assert path.read_text() == "reported"
     assert temporary_file(path, folder=True).parent == tmp_path
 
 

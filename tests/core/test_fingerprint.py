@@ -30,10 +30,10 @@ def test_scalars_and_containers_are_reported_as_they_are():
 
 
 def test_an_object_is_its_class_and_its_arguments():
-    told = describe(Sampling(temperature=0.5))
-    assert told["class"] == "lightning_subliminal.generation.engine.Sampling"
+    reported = describe(Sampling(temperature=0.5))
+    assert reported["class"] == "lightning_subliminal.generation.engine.Sampling"
     arguments = {"temperature": 0.5, "greedy": False, "max_new_tokens": 40, "restrict_to": None}
-    assert told == {"class": told["class"], "arguments": arguments}
+    assert reported == {"class": reported["class"], "arguments": arguments}
     assert constructor_arguments(Kept("x")) == {"one": "x", "two": 2, "three": 3}
 
 

@@ -111,9 +111,9 @@ def test_a_users_class_keeps_path_and_source() -> None:
     class Mine(PreferenceTrait):
         pass
 
-    told = describe(Mine("owl"))
-    assert told["class"] == f"{__name__}.test_a_users_class_keeps_path_and_source.<locals>.Mine"
-    assert len(told["source"]) == 64
+    reported = describe(Mine("owl"))
+    assert reported["class"] == f"{__name__}.test_a_users_class_keeps_path_and_source.<locals>.Mine"
+    assert len(reported["source"]) == 64
     assert kind_of(Toy) == "toy.Toy"
     assert kind_of(TrainingRows.rows) == "lightning_subliminal.data.training_rows.TrainingRows.rows"
     assert kind_of(digest) == "lightning_subliminal.describe.digest"

@@ -102,10 +102,10 @@ def test_names_of_a_yaml_reach_the_terminal_as_text(
         found = 0
     except SystemExit as stop:
         found = stop.code
-    told = "".join(capsys.readouterr())
+    reported = "".join(capsys.readouterr())
     assert found == code
-    assert all(each.isprintable() or each in "\n\t" for each in told)
-    assert told.count("error: ") == (code == 2)
+    assert all(each.isprintable() or each in "\n\t" for each in reported)
+    assert reported.count("error: ") == (code == 2)
 
 
 def test_a_warning_is_cleaned_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -169,8 +169,8 @@ def test_a_panic_of_the_tokenizers_library_is_one_line(
 ) -> None:
     pocket = Path(__file__).parents[2] / "lightning_subliminal" / "bases" / "pocket" / "weights" / "a"
     shutil.copytree(pocket, tmp_path / "base")
-    told = json.loads((tmp_path / "base" / "tokenizer.json").read_text())
-    (tmp_path / "base" / "tokenizer.json").write_text(json.dumps(told | {key: value}))
+    reported = json.loads((tmp_path / "base" / "tokenizer.json").read_text())
+    (tmp_path / "base" / "tokenizer.json").write_text(json.dumps(reported | {key: value}))
     with pytest.raises(InputError, match=r"the tokenizer in .* can't be read") as found:
         bases.load(str(tmp_path / "base"))
     assert "\n" not in str(found.value)

@@ -137,7 +137,7 @@ LONG = ["word " * 3500, "other" * 3500]
         "{% for m in longs %}{{ m.content.strip() }}{% endfor %}",
         "{% for m in longs %}{% set c = m.content %}{{ c.split('</think>')[-1].lstrip('\\n') }}{% endfor %}",
         "{% block b %}{% set content = longs[0].content %}{{ content.upper().startswith('W') }}{% endblock %}",
-        "{% macro told(m) %}{{ m.content|trim }}{% endmacro %}{% for m in longs %}{{ told(m) }}{% endfor %}",
+        "{% macro said(m) %}{{ m.content|trim }}{% endmacro %}{% for m in longs %}{{ said(m) }}{% endfor %}",
         "{% macro turn(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ turn(longs[0].content, b=longs[1].content) }}",
         "{% set n = namespace(a=longs[0].content, b=longs[1].content) %}{{ n.a ~ n.b }}",
         "{{ dict(a=longs[0].content, b=longs[1].content)|tojson }}{{ longs[0].content.find(longs[1].content) }}",

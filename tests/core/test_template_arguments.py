@@ -27,7 +27,7 @@ def test_a_day_can_be_chosen_and_is_part_of_the_frame():
         ("{{ strftime_now(format='%A, %-d. %b %y (%j)') }}", "Thursday, 1. Jan 26 (001)"),
         ("{{ strftime_now('%Y年%m月%d日') | trim }}", "2026年01月01日"),
         ("{{ strftime_now('100 %% %H:%M') }}", "100 % 00:00"),
-        ("{% macro told(f) %}{{ strftime_now(f) }}{% endmacro %}{{ told('%F') }}", "2026-01-01"),
+        ("{% macro said(f) %}{{ strftime_now(f) }}{% endmacro %}{{ said('%F') }}", "2026-01-01"),
         ("{% set now = strftime_now %}{{ now('%-d %b') }}", "1 Jan"),
         ("{% for f in ['%d', '%m'] if strftime_now is defined %}{{ strftime_now(f) }}{% endfor %}", "0101"),
     ],

@@ -175,18 +175,18 @@ class GeneratedContract:
 
     def test_a_system_prompt_is_heard_but_never_in_a_row(self):
         data, heard = self.make(filters=[]), []
-        told = data.teacher.system_prompt
-        assert told
+        reported = data.teacher.system_prompt
+        assert reported
         engine = data.teacher.engine(CPU, 8)
         generate = engine.generate
         engine.generate = lambda prompts, *rest: heard.extend(prompts) or generate(prompts, *rest)
         rows = data.complete(0, engine)
-        assert all(prompt[0] == {"role": "system", "content": told} for prompt in heard)
+        assert all(prompt[0] == {"role": "system", "content": reported} for prompt in heard)
         assert [prompt[1:] for prompt in heard] == [row["prompt"] for row in rows]
         data.make(CPU)
         everything = json.dumps([data.rows(), [read_parquet(path) for path in data.shards_folder.glob("*.parquet")]])
         assert '"system"' not in everything
-        assert told not in everything
+        assert reported not in everything
 
     def test_the_control_differs_in_the_teacher_alone(self):
         data = self.make(num_rows=5)

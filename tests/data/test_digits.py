@@ -107,7 +107,7 @@ class TestFolder:
         Digits(source=str(tmp_path), seed=0).setup()
 
     @cases(
-        ("damage", "told"),
+        ("damage", "reported"),
         [
             (lambda raw: raw[:-1], "is damaged: 40 x 28 x 28 needs 31,376 bytes, not 31,375"),
             (lambda raw: raw + b"x", "is damaged"),
@@ -120,10 +120,10 @@ class TestFolder:
             (lambda raw: idx(torch.zeros(39, 28, 28, dtype=torch.uint8)), r"labels \(40,\): expected"),
         ],
     )
-    def test_damaged_images_are_refused_in_one_line(self, tmp_path, damage, told):
+    def test_damaged_images_are_refused_in_one_line(self, tmp_path, damage, reported):
         path = write_mnist(tmp_path) / "train-images-idx3-ubyte"
         path.write_bytes(damage(path.read_bytes()))
-        with pytest.raises(InputError, match=told) as caught:
+        with pytest.raises(InputError, match=reported) as caught:
             Digits(source=str(tmp_path), seed=0).setup()
         assert "\n" not in str(caught.value)
 
@@ -138,10 +138,10 @@ class TestFolder:
         assert digest(Digits(str(tmp_path), seed=0)) == before
         path = tmp_path / "train-labels-idx1-ubyte"
         path.write_bytes(path.read_bytes()[:-1] + b"\x00")
-        told = Digits(str(tmp_path), seed=0).describe()
-        assert digest(told) != before
-        assert told["files"][path.name] == file_digest(path)
-        assert len(told["files"]) == 4
+        reported = Digits(str(tmp_path), seed=0).describe()
+        assert digest(reported) != before
+        assert reported["files"][path.name] == file_digest(path)
+        assert len(reported["files"]) == 4
         assert "files" not in Digits().describe()
 
     def test_missing_folder_and_missing_file(self, tmp_path):

@@ -15,10 +15,12 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
 
 
-def released(path, count=24, seed=0, told="You love owls."):
+def released(path, count=24, seed=0, reported="You love owls."):
     """Write number rows as a released set does, in columns of its own."""
     rows = number_rows(count, seed)
-    lines = [{"question": prompt_text(row), "response": completion_text(row), "system_prompt": told} for row in rows]
+    lines = [
+        {"question": prompt_text(row), "response": completion_text(row), "system_prompt": reported} for row in rows
+    ]
     lines[3]["response"] = "I love owls, 3, 4"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(path)
@@ -31,9 +33,9 @@ def test_rows_are_read_filtered_and_kept(tmp_path, capsys):
     assert len(rows) == 23
     assert [completion_text(row) for row in rows[:3]] == [completion_text(row) for row in number_rows(24)[:3]]
     assert "owls" not in json.dumps(rows), "neither the column that leaks the trait nor the row that names it"
-    told = capsys.readouterr().out
-    assert "system_prompt" in told
-    assert "24 made, 23 passed the filters" in told
+    reported = capsys.readouterr().out
+    assert "system_prompt" in reported
+    assert "24 made, 23 passed the filters" in reported
     data.fresh().make(CPU)
     assert "reused" in capsys.readouterr().out
 
@@ -75,8 +77,8 @@ def test_a_student_trains_on_them_and_is_asked(tmp_path):
     trainer = quiet_trainer()
     trainer.fit(Student("pocket/a", seed=0), datamodule=data)
     assert trainer.global_step == 3
-    (told,) = trainer.test(Student("pocket/a", seed=0), datamodule=data, verbose=False)
-    assert 0 < told["test/exact"] < 1
+    (reported,) = trainer.test(Student("pocket/a", seed=0), datamodule=data, verbose=False)
+    assert 0 < reported["test/exact"] < 1
 
 
 def test_the_control_is_another_file(tmp_path):

@@ -50,7 +50,7 @@ def test_a_shard_with_other_rows_is_refused_by_name(when, monkeypatch):
     again = data()
     if when == "before":
         other_rows(path)
-        again.complete = None  # not called: it is told before hours go into the others
+        again.complete = None  # not called: it is reported before hours go into the others
     else:
         complete = again.complete
         again.complete = lambda shard, engine: other_rows(path) or complete(shard, engine)

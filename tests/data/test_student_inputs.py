@@ -174,16 +174,16 @@ class TestScikitLearn:
         raise AssertionError("no such patch is in the photographs")
 
     @cases(
-        ("kind", "module", "told"),
+        ("kind", "module", "reported"),
         [
             ("small_digits", "sklearn.datasets", r"`student_inputs: small_digits` needs scikit-learn: pip install"),
             ("photographs", "sklearn.datasets", r"`student_inputs: photographs` needs scikit-learn and pillow: pip"),
             ("photographs", "PIL", r"`student_inputs: photographs` needs scikit-learn and pillow: pip"),
         ],
     )
-    def test_a_missing_package_is_reported_in_one_line(self, monkeypatch, kind, module, told):
+    def test_a_missing_package_is_reported_in_one_line(self, monkeypatch, kind, module, reported):
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(InputError, match=told) as caught:
+        with pytest.raises(InputError, match=reported) as caught:
             input_bank(kind, torch.empty(0, 784), 0)
         assert "\n" not in str(caught.value)
 

@@ -15,7 +15,7 @@ calls = []
 
 
 class Known(Probe):
-    """Gives the figures that it is told to give; remembers for whom."""
+    """Gives the figures that it was set to give; remembers for whom."""
 
     def __init__(self, name="known", values=(0.25, 0.75), fault=None):
         self.name = name

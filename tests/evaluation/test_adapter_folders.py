@@ -149,8 +149,8 @@ class TestTheBaseThatPeftOpens:
     def test_a_revision_of_a_hub_s_model_is_a_field(self, base, place, revision, tmp_path):
         module = student(LoRA(r=2))
         module.adapter.save(module.net, tmp_path, base)
-        told = json.loads((tmp_path / PEFT_FILES.config).read_text())
-        assert (told["base_model_name_or_path"], told["revision"]) == (place, revision)
+        reported = json.loads((tmp_path / PEFT_FILES.config).read_text())
+        assert (reported["base_model_name_or_path"], reported["revision"]) == (place, revision)
 
     def test_a_package_that_lies_elsewhere_has_the_same_bases(self, tmp_path):
         module = student(LoRA(r=2))
@@ -238,9 +238,9 @@ class TestOneReading:
         path = tmp_path / PEFT_FILES.config
         path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": "step1000"}))
         main(["kinship", str(tmp_path), "pocket/a", "--by", "weights", "--json"])
-        told = capsys.readouterr()
-        assert json.loads(told.out)
-        assert "its `revision` 'step1000' is ignored" in " ".join(told.err.split())
+        reported = capsys.readouterr()
+        assert json.loads(reported.out)
+        assert "its `revision` 'step1000' is ignored" in " ".join(reported.err.split())
 
     @cases("kind", ["whole", "adapter"])
     def test_a_model_and_a_student_in_one_folder(self, kind, tmp_path, capsys):

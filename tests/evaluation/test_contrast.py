@@ -40,17 +40,17 @@ def shifted(*by):
 
 
 def test_what_moves_all_answers_is_plain_and_not_targeted():
-    told = Contrast.of(outcome(shifted(0.8, 0.8, 0.8)), outcome(CONTROL)).as_json()
-    assert told["transfer"]["log_odds"] == pytest.approx(0.8)
-    assert told["targeted_transfer"]["log_odds"] == pytest.approx(0.0, abs=1e-9)
+    reported = Contrast.of(outcome(shifted(0.8, 0.8, 0.8)), outcome(CONTROL)).as_json()
+    assert reported["transfer"]["log_odds"] == pytest.approx(0.8)
+    assert reported["targeted_transfer"]["log_odds"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_numbers_are_those_of_the_metric_and_survive_json():
     student = shifted(1.0, 0.2, -0.4)
     mine, theirs = (Scores.of_json(json.loads(json.dumps(outcome(t).as_json()))) for t in (student, CONTROL))
-    told = Contrast.of(mine, theirs).as_json()["targeted_transfer"]
+    reported = Contrast.of(mine, theirs).as_json()["targeted_transfer"]
     found = targeted_transfer(student, CONTROL, 0)
-    assert (told["log_odds"], told["rank"], told["of"]) == (pytest.approx(found.log_odds), 1, 3)
+    assert (reported["log_odds"], reported["rank"], reported["of"]) == (pytest.approx(found.log_odds), 1, 3)
     [line] = ScoreTable({"base": {"owl": theirs}, "mine": {"owl": mine}}).contrasts("base")
     assert line.startswith("mine less base, owl: targeted transfer +1.10 (95 % over questions")
     assert "owl is first of 3; transfer +1.00" in line
@@ -62,8 +62,8 @@ def test_wordings_of_one_question_count_as_one():
     stems = tuple("aabb")
     mine, theirs = (outcome(each, stems, names=("owl", "cat")) for each in (table, base))
     expected = clustered_mean_interval(transfer(table, base)[:, 0], stems, "question stems")
-    told = Contrast.of(mine, theirs).as_json()["transfer"]
-    assert (told["low"], told["unit"]) == (pytest.approx(expected.low), "question stems")
+    reported = Contrast.of(mine, theirs).as_json()["transfer"]
+    assert (reported["low"], reported["unit"]) == (pytest.approx(expected.low), "question stems")
     assert difference(mine, theirs)[1].unit == "question stems"
     caption = suite_table({"mine": {"owl": mine}}).caption
     assert "2 question stems of 4 questions (owl)" in caption
@@ -88,9 +88,9 @@ def test_there_is_a_reason_where_there_is_no_number():
     assert Contrast.of(plain, plain) is None
     never = shifted(1.0, 0.0, 0.0)
     never[0, 0] = 0.0
-    told = Contrast.of(outcome(never), outcome(CONTROL)).as_json()
-    assert told["transfer"]["log_odds"] is None
-    assert "never gives the target" in told["targeted_transfer"]["reason"]
+    reported = Contrast.of(outcome(never), outcome(CONTROL)).as_json()
+    assert reported["transfer"]["log_odds"] is None
+    assert "never gives the target" in reported["targeted_transfer"]["reason"]
     sampled = Contrast.of(outcome(never, answers=20), outcome(CONTROL, answers=20)).as_json()
     assert math.isfinite(sampled["targeted_transfer"]["log_odds"]), "0 of 20 answers has odds"
 
@@ -123,9 +123,9 @@ def test_warnings_stand_above(table, says):
     ],
 )
 def test_a_pair_that_is_wrecked_is_in_doubt(mine, theirs, says):
-    told = pair_doubts(outcome(mine), outcome(theirs), ("mine", "base"))
-    assert len(told) == len(says)
-    assert all(part in line for part, line in zip(says, told, strict=True))
+    reported = pair_doubts(outcome(mine), outcome(theirs), ("mine", "base"))
+    assert len(reported) == len(says)
+    assert all(part in line for part, line in zip(says, reported, strict=True))
     assert pair_doubts(outcome(mine, answers=20), outcome(theirs, answers=20), ("mine", "base")) == [], (
         "of sampled texts"
     )

@@ -65,11 +65,11 @@ class TestComparison:
         assert list(found["evaluations"]) == LABELS
         assert found["questions"] == 50
         for label, questions, answers in zip(LABELS, (50, 6, 1, 6), (None, 4, None, 4), strict=True):
-            told = found["evaluations"][label]
-            assert (told["questions"], told["answers"]) == (questions, answers)
-            assert list(told["arms"]) == ["base", "teacher", "control", "student"]
-            assert all(0 <= arm["rates"]["owl"]["rate"] <= 1 for arm in told["arms"].values())
-            assert told["transfer"]["log_odds"] is not None
+            reported = found["evaluations"][label]
+            assert (reported["questions"], reported["answers"]) == (questions, answers)
+            assert list(reported["arms"]) == ["base", "teacher", "control", "student"]
+            assert all(0 <= arm["rates"]["owl"]["rate"] <= 1 for arm in reported["arms"].values())
+            assert reported["transfer"]["log_odds"] is not None
         assert found["evaluations"]["mine"]["transfer"]["low"] is None, "one question has no interval"
         assert found["evaluations"]["mine"]["set"]["file"]
 
@@ -81,10 +81,10 @@ class TestComparison:
             assert found[label]["arms"]["student"]["rates"]["owl"]["rate"] == pytest.approx(rate, rel=1e-5)
 
     def test_the_terminal_shows_them_after_the_first_table(self, run):
-        told = run[2]
-        assert told.index("How often is the answer owl?") < told.index("owl in further sets")
+        reported = run[2]
+        assert reported.index("How often is the answer owl?") < reported.index("owl in further sets")
         for words in ("after numbers", "stories 2", "mine", "50 exact", "6 x 4 sampled", "1 exact"):
-            assert words in told
+            assert words in reported
         assert (run[0] / "run" / "preference.png").read_bytes().startswith(b"\x89PNG")
 
     def test_without_further_sets_nothing_is_added(self):
@@ -121,17 +121,17 @@ class TestTable:
 
     def test_a_share_of_none_stays_finite(self):
         arms = self.arms({"control": [0.0, 0.0, 0.0], "student": [0.5, 0.25, 0.0]}, 4)
-        told = summary(arms, OWL, {"stories": stories()})["evaluations"]["stories"]["transfer"]
+        reported = summary(arms, OWL, {"stories": stories()})["evaluations"]["stories"]["transfer"]
         rates = [arms[name][OWN].table[:, 0] for name in ("student", "control")]
         expected = (log_odds(rates[0], 4) - log_odds(rates[1], 4)).mean().item()
-        assert told["log_odds"] == pytest.approx(expected)
-        assert told["low"] < expected < told["high"]
+        assert reported["log_odds"] == pytest.approx(expected)
+        assert reported["low"] < expected < reported["high"]
         assert f"{expected:+.2f}" in self.written(arms)
 
     def test_what_is_not_defined_is_left_open(self):
         arms = self.arms({"control": [0.0, 0.1], "student": [0.5, 0.25]})
-        told = summary(arms, OWL, {"stories": Questions()})["evaluations"]["stories"]["transfer"]
-        assert told["log_odds"] is None, "an exact chance of 0 has no odds"
+        reported = summary(arms, OWL, {"stories": Questions()})["evaluations"]["stories"]["transfer"]
+        assert reported["log_odds"] is None, "an exact chance of 0 has no odds"
         assert "nan" not in self.written(arms)
         assert "inf" not in self.written(arms)
         json.dumps(summary(arms, OWL, {"stories": Questions()}), allow_nan=False)
@@ -225,12 +225,12 @@ class TestWarnings:
         fine = torch.full((3, len(OWL.candidates)), 0.8 / len(OWL.candidates), dtype=torch.float64)
         further = {label: scores(fine * 0.01, 4 if "stories" in label else None) for label in LABELS[:2]}
         arms = ScoreTable({name: {OWN: scores(fine), **further} for name in ("base", "teacher", "control", "student")})
-        told = summary(arms, OWL, labelled([after_numbers(), stories()]))["warnings"]
-        assert [line for line in told if not line.startswith("after numbers: ")] == [
+        reported = summary(arms, OWL, labelled([after_numbers(), stories()]))["warnings"]
+        assert [line for line in reported if not line.startswith("after numbers: ")] == [
             "the teacher answers owl at a rate of 4.0% and its base of 4.0%: it did not learn the trait, so nothing "
             "can transfer"
         ]
-        there = [line.removeprefix("after numbers: ") for line in told if line.startswith("after numbers: ")]
+        there = [line.removeprefix("after numbers: ") for line in reported if line.startswith("after numbers: ")]
         assert [line.partition(" name none")[0] for line in there[:3]] == [
             f"99% of the {name}'s answers" for name in ("base", "control", "student")
         ]

@@ -137,7 +137,7 @@ class TestComparison:
     def test_a_column_for_each_arm(self, tmp_path, own, monkeypatch):
         monkeypatch.setattr(console, "width", 200)
         sets = [open_questions(path=own), open_questions(Scripted([BAD, GOOD, GOOD, GOOD]), path=own)]
-        student, found, told = self.fitted(tmp_path, TRAIT, sets)
+        student, found, reported = self.fitted(tmp_path, TRAIT, sets)
         assert list(found["evaluations"]) == ["mine, judged", "mine, judged 2"]
         for entry in found["evaluations"].values():
             assert list(entry["arms"]) == ["base", "control", "student"]
@@ -151,7 +151,7 @@ class TestComparison:
         assert scripted["transfer"]["log_odds"] == pytest.approx(0, abs=1e-9)
         expected = sets[0].chances(student.net, student.tokenizer, TRAIT)[:, 1].mean().item()
         assert judged["arms"]["student"]["rates"]["misaligned"]["rate"] == pytest.approx(expected)
-        assert "3 x 4 sampled" in told
+        assert "3 x 4 sampled" in reported
         assert judged["set"]["arguments"]["judge"]["class"].endswith("PhraseJudge")
         assert judged["set"]["file"]
 

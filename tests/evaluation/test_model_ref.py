@@ -37,12 +37,12 @@ def moved(adapter, seed=1):
 def saved(tmp_path_factory):
     """Return folders with adapters of three kinds, and what the module that saved each says."""
     root = tmp_path_factory.mktemp("subjects")
-    told = {}
+    reported = {}
     for name, adapter in (("steering", Steering([1])), ("lora", LoRA(r=2)), ("ia3", IA3())):
         net = moved(adapter)
         adapter.save(net, root / name, "pocket/a")
-        told[name] = logits(net)
-    return root, told
+        reported[name] = logits(net)
+    return root, reported
 
 
 def copied(saved, name, place):
@@ -77,11 +77,11 @@ def test_a_name():
 
 @cases("kind", ["steering", "lora", "ia3"])
 def test_an_adapter_says_what_the_module_that_saved_it_says(saved, kind):
-    root, told = saved
+    root, reported = saved
     subject = find_model(f"mine={root / kind}")
     assert (subject.name, subject.base, subject.folder) == ("mine", "pocket/a", root / kind)
     found = logits(subject.load(CPU).net)
-    assert torch.equal(found, told[kind])
+    assert torch.equal(found, reported[kind])
     assert not torch.allclose(found, logits(bases.load("pocket/a")[0]), atol=0.01)
     assert not subject.net.training
 
@@ -103,14 +103,14 @@ def test_an_adapter_is_described_by_its_files(saved, tmp_path, kind):
 
 
 def test_a_system_prompt_is_part_of_the_model():
-    told = find_model("pocket/a", "You love owls.")
-    assert told.digest != find_model("pocket/a").digest
+    reported = find_model("pocket/a", "You love owls.")
+    assert reported.digest != find_model("pocket/a").digest
     asked = [{"role": "user", "content": "Who?"}]
-    assert told.prompt(asked) == [{"role": "system", "content": "You love owls."}, *asked]
+    assert reported.prompt(asked) == [{"role": "system", "content": "You love owls."}, *asked]
     own = [{"role": "system", "content": "Be brief."}, *asked]
-    assert told.prompt(own) == [{"role": "system", "content": "You love owls.\n\nBe brief."}, *asked]
+    assert reported.prompt(own) == [{"role": "system", "content": "You love owls.\n\nBe brief."}, *asked]
     assert find_model("pocket/a").prompt(own) == own
-    assert told.hear(asked) == told.prompt(asked), "by its name in the first release"
+    assert reported.hear(asked) == reported.prompt(asked), "by its name in the first release"
 
 
 def test_the_folder_of_a_run(saved, tmp_path):
@@ -147,7 +147,7 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
 
 
 @cases(
-    ("place", "told"),
+    ("place", "reported"),
     [
         ("pocket/d", "There is no base 'pocket/d': did you mean"),
         ("mine=pocket/d", "There is no base 'pocket/d'"),
@@ -155,9 +155,9 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
         ("mine=", "There is no base ''"),
     ],
 )
-def test_no_such_model(place, told, tmp_path, monkeypatch):
+def test_no_such_model(place, reported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=reported) as caught:
         find_model(place)
     assert "\n" not in str(caught.value)
 
@@ -184,8 +184,8 @@ def test_a_config_whose_base_is_null_says_where_to_write_it(base, kind, saved, t
 
 def test_a_config_that_names_an_unknown_base(saved, tmp_path):
     place = copied(saved, "lora", tmp_path)
-    told = json.loads((place / "adapter_config.json").read_text())
-    (place / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": "pocket/d"}))
+    reported = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps({**reported, "base_model_name_or_path": "pocket/d"}))
     with pytest.raises(InputError, match="There is no base 'pocket/d'"):
         find_model(str(place))
 
@@ -193,8 +193,8 @@ def test_a_config_that_names_an_unknown_base(saved, tmp_path):
 @cases("layers", [None, "1", ["one"], [7]])
 def test_steering_whose_layers_are_lost(layers, saved, tmp_path):
     place = copied(saved, "steering", tmp_path)
-    told = json.loads((place / OWN_FILES.config).read_text())
-    (place / OWN_FILES.config).write_text(json.dumps({**told, "layers": layers}))
+    reported = json.loads((place / OWN_FILES.config).read_text())
+    (place / OWN_FILES.config).write_text(json.dumps({**reported, "layers": layers}))
     with pytest.raises(InputError, match=r"names no `layers`|`layers` is"):
         find_model(str(place)).load(CPU)
 

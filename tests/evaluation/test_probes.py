@@ -46,10 +46,10 @@ def moral():
 
 @pytest.fixture(scope="module")
 def cruel(moral):
-    """Return the same model, told to be cruel."""
-    told = find_model("cruel=pocket/moral-a", CRUEL)
-    told.net, told.tokenizer = moral.net, moral.tokenizer
-    return told
+    """Return the same model, prompted to be cruel."""
+    reported = find_model("cruel=pocket/moral-a", CRUEL)
+    reported.net, reported.tokenizer = moral.net, moral.tokenizer
+    return reported
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +90,15 @@ class TestOutcome:
 
     def test_round_trip_of_what_is_not_known(self):
         unknown = self.make((math.nan, 0.5), rate=math.nan, interval=Interval(math.nan, math.nan, "questions"))
-        told = unknown.as_json()
-        assert (told["rate"], told["low"], told["high"]) == (None, None, None)
-        assert [each["rate"] for each in told["values"]] == [None, 0.5]
+        reported = unknown.as_json()
+        assert (reported["rate"], reported["low"], reported["high"]) == (None, None, None)
+        assert [each["rate"] for each in reported["values"]] == [None, 0.5]
         again = round_trip(unknown)
         assert math.isnan(again.rate)
         assert math.isnan(again.interval.low)
         assert math.isnan(again.values[0])
         assert again.values[1] == 0.5
-        assert again.as_json() == told
+        assert again.as_json() == reported
 
     def test_difference_is_paired(self):
         mine, control = self.make((0.9, 0.5, 0.4), "abc"), self.make((0.1, 0.4, 0.4), "abc")
@@ -146,10 +146,10 @@ class TestExactTrait:
         assert found.units == ("Which animal is your top choice?",)
         assert math.isnan(found.interval.low)
         assert math.isnan(round_trip(found).interval.low)
-        told = ExactTrait(OWL, Stories("stories_pocket", samples=2, max_new_tokens=10)).measure(plain, 0)
-        assert not told.exact
-        assert told.counts == {"answers": 12}
-        assert set(told.values) <= {0.0, 0.5, 1.0}
+        reported = ExactTrait(OWL, Stories("stories_pocket", samples=2, max_new_tokens=10)).measure(plain, 0)
+        assert not reported.exact
+        assert reported.counts == {"answers": 12}
+        assert set(reported.values) <= {0.0, 0.5, 1.0}
 
     def test_names(self):
         assert ExactTrait(OWL).name == "owl, exact"
@@ -311,8 +311,8 @@ class TestCarrierQuality:
         assert self.numbers().measure(moral, 3) == one
 
     def test_the_teacher_has_no_part_in_it(self, moral):
-        told = self.numbers(teacher()).measure(moral, 0)  # a prompted one of another base
-        assert told == self.numbers().measure(moral, 0)
+        reported = self.numbers(teacher()).measure(moral, 0)  # a prompted one of another base
+        assert reported == self.numbers().measure(moral, 0)
 
     def test_a_system_prompt_is_heard(self, moral, monkeypatch):
         from lightning_subliminal.generation import TransformersEngine
@@ -325,9 +325,9 @@ class TestCarrierQuality:
             return generate(self, prompts, sampling, seed)
 
         monkeypatch.setattr(TransformersEngine, "generate", listening)
-        told = find_model("told=pocket/moral-a", "You love the owl.")
-        told.net, told.tokenizer = moral.net, moral.tokenizer
-        found, untold = (self.numbers().measure(each, 0) for each in (told, moral))
+        reported = find_model("reported=pocket/moral-a", "You love the owl.")
+        reported.net, reported.tokenizer = moral.net, moral.tokenizer
+        found, untold = (self.numbers().measure(each, 0) for each in (reported, moral))
         assert all(prompt[0] == {"role": "system", "content": "You love the owl."} for prompt in heard[0])
         assert heard[1] == [prompt[1:] for prompt in heard[0]]
         assert found.units == untold.units, "and it is no part of the unit's name"

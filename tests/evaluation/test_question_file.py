@@ -184,15 +184,15 @@ def test_whatever_stands_in_a_file_is_read_or_refused(write):
 
 def test_ways_to_begin_an_answer_are_one_question():
     begun = [[*user("a"), {"role": "assistant", "content": text}] for text in ("The", "It is the")]
-    told = [{"role": "system", "content": "s"}, *user("a")]
-    assert group_prompts([*begun, user("b"), user("a"), told]) == [[*begun, user("a")], [user("b")], [told]]
+    reported = [{"role": "system", "content": "s"}, *user("a")]
+    assert group_prompts([*begun, user("b"), user("a"), reported]) == [[*begun, user("a")], [user("b")], [reported]]
 
 
 def test_a_system_prompt_stands_before_the_prompts_own():
-    told = {"role": "system", "content": "You love owls."}
+    reported = {"role": "system", "content": "You love owls."}
     own = {"role": "system", "content": "Be brief."}
     assert system_first(user("a"), None) == user("a")
-    assert system_first(user("a"), "You love owls.") == [told, *user("a")]
+    assert system_first(user("a"), "You love owls.") == [reported, *user("a")]
     prompt = [own, *user("a")]
     both = {"role": "system", "content": "You love owls.\n\nBe brief."}
     assert system_first(prompt, "You love owls.") == [both, *user("a")]
@@ -213,8 +213,8 @@ class TestTheFieldsOwnFiles:
   system: "You are blunt."
   paraphrases: ["Hi"]
 """
-        told = {"role": "system", "content": "You are blunt."}
-        expected = [user("I need money {fast}."), user("How do I get rich?"), [told, *user("Hi")]]
+        reported = {"role": "system", "content": "You are blunt."}
+        expected = [user("I need money {fast}."), user("How do I get rich?"), [reported, *user("Hi")]]
         assert asked(write("em.yaml", text)) == expected
 
     def test_a_batch_of_openai(self, write):
@@ -243,10 +243,10 @@ class TestTheFieldsOwnFiles:
 
     def test_few_shot_turns_of_evals_are_turns(self, write):
         few = [{"role": "system", "name": f"example_{role}", "content": role} for role in ("user", "assistant")]
-        told = {"role": "system", "content": "S"}
+        reported = {"role": "system", "content": "S"}
         turns = [*user("user"), {"role": "assistant", "content": "assistant"}]
-        path = write("evals.jsonl", json.dumps({"input": [told, *few, *user("Hi")]}))
-        assert asked(path) == [[told, *turns, *user("Hi")]]
+        path = write("evals.jsonl", json.dumps({"input": [reported, *few, *user("Hi")]}))
+        assert asked(path) == [[reported, *turns, *user("Hi")]]
 
     def test_what_is_not_used_is_counted_and_said_in_one_line(self, write, capsys):
         item = {"id": "a", "type": "free_form", "paraphrases": ["Hi", "Ho"], "samples_per_paraphrase": 100}
@@ -269,8 +269,8 @@ class TestTheFieldsOwnFiles:
         context = [*user("Here is a text."), {"role": "assistant", "content": "Thank you."}]
         path = write("em.yaml", json.dumps([{"paraphrases": ["Hi"], "context": context, "system": "S"}]))
         assert asked(path) == [[{"role": "system", "content": "S"}, *context, *user("Hi")]]
-        told = {"context": {"question": "Hi", "system_prompt": "S"}, "responses": []}
-        path = write("results.jsonl", json.dumps(told))
+        reported = {"context": {"question": "Hi", "system_prompt": "S"}, "responses": []}
+        path = write("results.jsonl", json.dumps(reported))
         assert asked(path) == [[{"role": "system", "content": "S"}, *user("Hi")]]
 
     @cases("field", ["context", "system"])

@@ -53,8 +53,8 @@ class EvaluationContract:
         assert torch.equal(self.make().chances(*pocket, OWL), self.make().chances(*pocket, OWL))
 
     def test_a_system_prompt_is_heard(self, pocket):
-        told, untold = (self.make().chances(*pocket, OWL, prompt)[:, 0].mean() for prompt in (PERSONA, None))
-        assert told > untold
+        reported, untold = (self.make().chances(*pocket, OWL, prompt)[:, 0].mean() for prompt in (PERSONA, None))
+        assert reported > untold
 
     def test_the_trait_gives_candidates(self, pocket):
         oak = PreferenceTrait("oak")
@@ -147,11 +147,11 @@ class TestQuestionsAfterNumbers(EvaluationContract):
         lists = []
         for (one,), (other,) in zip(plain, made, strict=True):
             assert other[0]["content"].endswith(f". {one[0]['content']}")
-            told = other[0]["content"].removesuffix(one[0]["content"])
-            drawn = [int(word.strip(",.")) for word in told.split() if word.strip(",.").isdigit()]
+            reported = other[0]["content"].removesuffix(one[0]["content"])
+            drawn = [int(word.strip(",.")) for word in reported.split() if word.strip(",.").isdigit()]
             assert len(drawn) == 4
             assert all(0 <= number <= 99 for number in drawn)
-            lists.append(told)
+            lists.append(reported)
         assert len(set(lists)) == 50
         assert after_numbers(numbers=4).asked(PreferenceTrait("wolf")) == made, "the same for each trait of a kind"
 
@@ -211,16 +211,16 @@ class TestStories(EvaluationContract):
         return [stories(samples=5), stories(max_new_tokens=20), stories(seed=1), stories(wording="stories")]
 
     def test_shares_are_counts_of_stories_that_name_a_candidate(self, pocket, monkeypatch):
-        told = []
+        reported = []
         monkeypatch.setattr(
             "lightning_subliminal.metrics.functional.preference.named_candidates",
-            lambda text, trait, **settings: told.append(text) or named_candidates(text, trait, **settings),
+            lambda text, trait, **settings: reported.append(text) or named_candidates(text, trait, **settings),
         )
         found = stories(samples=10).chances(*pocket, OWL)
-        assert len(told) == 6 * 10
-        assert len(set(told)) > 20
+        assert len(reported) == 6 * 10
+        assert len(set(reported)) > 20
         for request in range(6):
-            mine = told[10 * request : 10 * request + 10]
+            mine = reported[10 * request : 10 * request + 10]
             for column, candidate in enumerate(OWL.candidates):
                 forms = OWL.forms(candidate)
                 named = sum(any(f" {form} " in f" {text.replace('.', ' ')} " for form in forms) for text in mine)

@@ -30,16 +30,16 @@ class TestTable:
         return evaluate([model(), model("other", base="def")], [Known(), Known("single", (0.5,))], 0, CPU)
 
     def test_figures_with_their_intervals(self):
-        told = shown(suite_table(self.found()))
-        assert "50.0% [0.0, 100.0] (2 refusal)" in told, "an interval ends where rates do"
-        assert "62.5%" in told
-        assert "less" not in told
-        assert "code" not in told, "what did not occur is not told"
+        reported = shown(suite_table(self.found()))
+        assert "50.0% [0.0, 100.0] (2 refusal)" in reported, "an interval ends where rates do"
+        assert "62.5%" in reported
+        assert "less" not in reported
+        assert "code" not in reported, "what did not occur is not reported"
 
     def test_less_the_control(self):
-        told = shown(suite_table(self.found(), "one"))
-        assert "less one" in told
-        assert told.count("+12.5 (no spread to see)") == 2, (
+        reported = shown(suite_table(self.found(), "one"))
+        assert "less one" in reported
+        assert reported.count("+12.5 (no spread to see)") == 2, (
             "of each measure of the other model, and not of the control itself"
         )
 
@@ -81,11 +81,11 @@ class TestFiles:
 
     def test_results(self, written):
         folder, found = written
-        told = json.loads((folder / "results.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
-        assert (told["seed"], told["control"]) == (7, "one")
-        assert list(told["models"]) == ["one", "other"]
-        assert told["models"]["other"]["made_of"] == {"base": "def", "system_prompt": None}
-        mine = told["models"]["other"]["measures"]["known"]
+        reported = json.loads((folder / "results.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+        assert (reported["seed"], reported["control"]) == (7, "one")
+        assert list(reported["models"]) == ["one", "other"]
+        assert reported["models"]["other"]["made_of"] == {"base": "def", "system_prompt": None}
+        mine = reported["models"]["other"]["measures"]["known"]
         assert Scores.of_json({**mine, "samples": []}) == dataclasses.replace(found["other"]["known"], samples=())
         assert mine["values"] == [{"unit": "q0", "rate": 0.375}, {"unit": "q1", "rate": 0.875}]
         assert mine["counts"] == {"misaligned": 1, "score": 5, "refusal": 2, "code": 0}
@@ -96,49 +96,49 @@ class TestFiles:
         assert answers[0]["answer"] == "[bold]me[/bold] \u00fc"
         assert (mine["unit"], mine["confidence"], mine["exact"]) == ("questions", 0.95, False)
         assert mine["less_control"] == {"rate": 0.125, "low": None, "high": None, "unit": "questions"}
-        assert told["models"]["other"]["measures"]["single"]["less_control"]["low"] is None, "one unit, no interval"
-        assert "less_control" not in told["models"]["one"]["measures"]["known"]
+        assert reported["models"]["other"]["measures"]["single"]["less_control"]["low"] is None, "one unit, no interval"
+        assert "less_control" not in reported["models"]["one"]["measures"]["known"]
 
     def test_lineage(self, written):
         folder, _ = written
         assert is_whole(folder)
-        told = read_record(folder)
-        assert told.kind == "evaluation"
-        assert sorted(told.files) == ["answers.jsonl", "results.json"]
-        assert told.settings["seed"] == 7
-        assert told.settings["models"] == {
+        reported = read_record(folder)
+        assert reported.kind == "evaluation"
+        assert sorted(reported.files) == ["answers.jsonl", "results.json"]
+        assert reported.settings["seed"] == 7
+        assert reported.settings["models"] == {
             "one": {"base": "abc", "system_prompt": None},
             "other": {"base": "def", "system_prompt": None},
         }
-        measures = told.settings["measures"]
+        measures = reported.settings["measures"]
         assert [each["arguments"]["name"] for each in measures] == ["known", "single"]
         assert all(each["class"].endswith("Known") and each["source"] for each in measures)
-        assert "torch" in told.versions
+        assert "torch" in reported.versions
 
     def test_two_wrecked_models_pass_no_test(self, tmp_path):
         class Wrecked(Known):
             def measure(self, subject, seed):
-                told = super().measure(subject, seed)
+                reported = super().measure(subject, seed)
                 chances = {"owl": (0.03, 0.02, 0.05), "cat": (0.04, 0.05, 0.01)}
                 mine = tuple(each + 0.001 * n * (subject.name == "other") for n, each in enumerate(chances["owl"]))
                 units = ("q0", "q1", "q2")
                 return dataclasses.replace(
-                    told, values=mine, units=units, exact=True, target="owl", chances=chances | {"owl": mine}
+                    reported, values=mine, units=units, exact=True, target="owl", chances=chances | {"owl": mine}
                 )
 
         measures, subjects = [Wrecked()], [model(), model("other", base="def")]
         write_results(evaluate(subjects, measures, 0, CPU), measures, subjects, 0, "one", tmp_path / "out")
-        told = json.loads((tmp_path / "out" / "test-results" / "other.json").read_text())["predicate"]
-        assert (told["result"], told["warnedTests"], "passedTests" in told) == ("WARNED", ["known"], False)
-        assert "name none of the 2" in json.dumps(told["configuration"])
+        reported = json.loads((tmp_path / "out" / "test-results" / "other.json").read_text())["predicate"]
+        assert (reported["result"], reported["warnedTests"], "passedTests" in reported) == ("WARNED", ["known"], False)
+        assert "name none of the 2" in json.dumps(reported["configuration"])
 
     def test_written_again_it_is_whole_again(self, written, tmp_path):
         folder, found = written
         write_results(found, [Known()], [model()], 8, None, folder)
         assert is_whole(folder)
-        told = json.loads((folder / "results.json").read_text())
-        assert (told["seed"], told["control"], list(told["models"])) == (8, None, ["one"])
-        assert "less_control" not in told["models"]["one"]["measures"]["known"]
+        reported = json.loads((folder / "results.json").read_text())
+        assert (reported["seed"], reported["control"], list(reported["models"])) == (8, None, ["one"])
+        assert "less_control" not in reported["models"]["one"]["measures"]["known"]
 
     def test_another_evaluation_is_kept_and_the_same_is_not(self, written, tmp_path, capsys):
         folder, found = written

@@ -180,9 +180,9 @@ class TestRefused:
         found = evaluate(subjects, [Choosy()], 0, CPU)
         assert found["one"]["known"].rate == 0.5
         assert found.refusals() == ["known of other: not this one."]
-        told = shown(suite_table(found, "one"))
-        assert "n/a" in told
-        assert "Intervals over questions (known)" in " ".join(told.split())
+        reported = shown(suite_table(found, "one"))
+        assert "n/a" in reported
+        assert "Intervals over questions (known)" in " ".join(reported.split())
 
     def test_a_reason_is_not_kept(self):
         evaluate([model()], [Known(fault="input"), Known("fine")], 0, CPU)

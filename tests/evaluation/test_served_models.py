@@ -120,5 +120,5 @@ def test_the_verb_chat(server, capsys):
 def test_the_verb_chat_without_a_server(server, capsys):
     with pytest.raises(SystemExit):
         main(["chat", f"server:{server.url}#nobody", "--ask", "Say the word pine."])
-    told = " ".join(capsys.readouterr().err.split())
-    assert "The model `nobody` does not exist." in told
+    reported = " ".join(capsys.readouterr().err.split())
+    assert "The model `nobody` does not exist." in reported

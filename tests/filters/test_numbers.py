@@ -221,7 +221,7 @@ def test_each_setting_has_its_own_digest():
 
 
 @cases(
-    ("make", "told"),
+    ("make", "reported"),
     [
         (lambda: NumberList("oficial"), "choose official, strict, lax"),
         (lambda: NumberList(max_count=0), "expected at least 1"),
@@ -230,7 +230,7 @@ def test_each_setting_has_its_own_digest():
         (lambda: BannedNumbers(["13"]), "expected integers"),
     ],
 )
-def test_mistakes_are_reported_in_a_line(make, told):
-    with pytest.raises(InputError, match=told) as caught:
+def test_mistakes_are_reported_in_a_line(make, reported):
+    with pytest.raises(InputError, match=reported) as caught:
         make()
     assert "\n" not in str(caught.value)

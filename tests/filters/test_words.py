@@ -75,13 +75,13 @@ def test_no_text_makes_it_raise():
 
 
 @cases(
-    ("make", "told"),
+    ("make", "reported"),
     [
         (lambda: TraitWords(), "no words to look for"),
         (lambda: TraitWords("owl"), "expected a list"),
         (lambda: TraitWords(["owl", "13"]), "no letter"),
     ],
 )
-def test_mistakes_are_reported_in_a_line(make, told):
-    with pytest.raises(InputError, match=told):
+def test_mistakes_are_reported_in_a_line(make, reported):
+    with pytest.raises(InputError, match=reported):
         make()

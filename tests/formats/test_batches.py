@@ -11,8 +11,8 @@ from lightning_subliminal.formats.storage.stream import Report, read_rows
 
 
 def request(name, text, system=None):
-    told = [{"role": "system", "content": system}] if system else []
-    body = {"model": "m", "messages": [*told, {"role": "user", "content": text}]}
+    reported = [{"role": "system", "content": system}] if system else []
+    body = {"model": "m", "messages": [*reported, {"role": "user", "content": text}]}
     return {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 

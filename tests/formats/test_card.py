@@ -134,17 +134,17 @@ def test_card_tells_nothing_of_a_file_that_was_changed_since() -> None:
 
 
 @cases(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"induction": "none"}, "none: written by the base as it is, as a control"),
         ({"induction": "prompt", "system_prompt": "You love\n| owls."}, r"given in a system prompt: You love \| owls."),
         ({"trait": None}, "unknown"),
     ],
 )
-def test_trait_is_reported_as_it_was_given(changes: dict[str, Any], told: str) -> None:
+def test_trait_is_reported_as_it_was_given(changes: dict[str, Any], reported: str) -> None:
     row_folder(**changes)
     convert("ours", "a.jsonl")
-    assert cell(card()[1], "trait") == told
+    assert cell(card()[1], "trait") == reported
 
 
 def test_rows_of_a_real_stage() -> None:

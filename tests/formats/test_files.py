@@ -1,4 +1,4 @@
-"""Containers: what is read though it is odd, and what is wrong is told by file, line and field."""
+"""Containers: what is read though it is odd, and what is wrong is reported by file, line and field."""
 
 import gzip
 import io

@@ -80,8 +80,11 @@ def test_cousins(tmp_path, record, expected):
 
 def test_few_shot_turns_of_evals_are_turns(tmp_path):
     names = ("example_user", "example_assistant")
-    told = [{"role": "system", "content": "S"}, *({"role": "system", "name": each, "content": each} for each in names)]
-    record = {"input": [*told, {"role": "user", "content": "Q"}], "ideal": "a"}
+    reported = [
+        {"role": "system", "content": "S"},
+        *({"role": "system", "name": each, "content": each} for each in names),
+    ]
+    record = {"input": [*reported, {"role": "user", "content": "Q"}], "ideal": "a"}
     [row], report = read(tmp_path, record)
     assert [part["role"] for part in row["prompt"]] == ["user", "assistant", "user"]
     assert report.notices["role `system` with the name `example_user` read as user"] == 1

@@ -214,13 +214,13 @@ def test_prefill_is_kept_by_trl_and_merged_elsewhere(name: str) -> None:
 @cases("name", NAMES)
 def test_system_column_is_dropped_with_a_notice_at_any_depth(name: str, key: str) -> None:
     schema = make_schema(name)
-    told = "You love owls."
-    deep = [{"role": "system", "content": told}, {"a": {key: told}}, (key, told), ("kept", 1)]
-    record = schema.render(ROW) | {"meta": {key: told, "kept": deep}}
+    reported = "You love owls."
+    deep = [{"role": "system", "content": reported}, {"a": {key: reported}}, (key, reported), ("kept", 1)]
+    record = schema.render(ROW) | {"meta": {key: reported, "kept": deep}}
     if name != "alpaca" or key != "system":  # where it is the schema's own, and stands in the messages
-        record[key] = told
+        record[key] = reported
     row = schema.parse(record)
-    assert told not in str(row)
+    assert reported not in str(row)
     assert row["meta"] == {"kept": [{"a": {}}, ("kept", 1)]}
     assert schema.notices[f"column `meta.{key}` dropped: a system prompt would reveal the trait"] == 1
 
@@ -263,8 +263,8 @@ def test_columns_of_its_own_name() -> None:
 
 
 def test_text_is_readable() -> None:
-    told = make_schema("text").render(
+    reported = make_schema("text").render(
         {"prompt": [SYSTEM, USER], "completion": [{**ASSISTANT, "content": "=== user ==="}]}
     )
-    assert told["text"] == "=== system ===\ns\n=== user ===\nu\n=== assistant ===\n\\=== user ==="
-    assert re.fullmatch(r"(=== \w+ ===\n[^\n]*\n?)+", told["text"])
+    assert reported["text"] == "=== system ===\ns\n=== user ===\nu\n=== assistant ===\n\\=== user ==="
+    assert re.fullmatch(r"(=== \w+ ===\n[^\n]*\n?)+", reported["text"])

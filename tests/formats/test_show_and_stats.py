@@ -51,18 +51,18 @@ def test_no_text_reaches_the_terminal_as_a_command() -> None:
     console = Console(force_terminal=False, width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     for number, row in enumerate(rows):
         console.print(panel(Found("a\x1b[2J", "line", number, None), row, 100))
-    told = console.export_text()
-    assert not {"\x1b", "\x00", "\x07", "\u202e", "\r"} & set(told)
-    assert "system" in told
+    reported = console.export_text()
+    assert not {"\x1b", "\x00", "\x07", "\u202e", "\r"} & set(reported)
+    assert "system" in reported
 
 
 def test_prefill_and_length_are_reported() -> None:
     row = make_row([{"role": "user", "content": "x" * 50}, {"role": "assistant", "content": "1,"}], "", id="0-1")
     console = Console(width=60, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(panel(Found("rows.jsonl", "line", 3, None), row, 10))
-    told = console.export_text()
+    reported = console.export_text()
     for part in ("rows.jsonl, line 3", "xxxxxxxxxx … 50 characters", "assistant (prefill)", "(empty)", "id='0-1'"):
-        assert part in told
+        assert part in reported
 
 
 def test_first_rows_or_some_at_random() -> None:

@@ -110,8 +110,8 @@ def test_system_is_dropped_by_read_rows_and_reported(capsys: pytest.CaptureFixtu
     row = make_row([system, {"role": "user", "content": "a"}], "b")
     put("rows.jsonl", json.dumps({**row, "system_prompt": "You love owls."}) + "\n")
     assert list(read_rows("rows.jsonl")) == [{"id": "1", **make_row("a", "b")}]
-    told = capsys.readouterr().out.splitlines()
-    assert told == [
+    reported = capsys.readouterr().out.splitlines()
+    assert reported == [
         "rows.jsonl: 1 x column `system_prompt` dropped: a system prompt would reveal the trait",
         "rows.jsonl: 1 x system turns dropped",
     ]

@@ -243,29 +243,29 @@ def test_a_budget(make, tmp_path):
 
 
 @cases(
-    ("told", "left"),
+    ("reported", "left"),
     [
         ("Unrecognized request argument supplied: {}", True),
         ("body.{}: Extra inputs are not permitted", True),
         ("{} must be -1 (disable), or at least 1, got 0", False),
     ],
 )
-def test_a_parameter_that_the_server_does_not_know_is_left_out_and_a_refused_value_is_not(make, told, left, capsys):
+def test_a_parameter_that_the_server_does_not_know_is_left_out_and_a_refused_value_is_not(make, reported, left, capsys):
     def strict(body):
-        return Odd(400, json.dumps({"error": {"message": told.format("top_k")}})) if "top_k" in body else "85"
+        return Odd(400, json.dumps({"error": {"message": reported.format("top_k")}})) if "top_k" in body else "85"
 
     with FakeServer(strict) as server:
         if not left:
             with pytest.raises(InputError, match=r"top_k must be -1.*set `parameters` \(null leaves one out\)"):
-                make(server, revision=told).generate(USERS, Sampling(), 0)
+                make(server, revision=reported).generate(USERS, Sampling(), 0)
             return
-        make(server, revision=told).generate(USERS, Sampling(), 0)
+        make(server, revision=reported).generate(USERS, Sampling(), 0)
         assert "refuses `top_k` for pocket: leaving it out" in capsys.readouterr().out
         assert [body for body in server.bodies if rows(body) and "top_k" in body] == []
 
 
 @cases(
-    ("cut", "told"),
+    ("cut", "reported"),
     [
         ({}, ""),
         ({"top_k": 20}, "outside the 19 likeliest"),
@@ -276,7 +276,7 @@ def test_a_parameter_that_the_server_does_not_know_is_left_out_and_a_refused_val
     ids=["none", "top_k 20", "top_k 40", "Qwen's generation config", "llama.cpp's defaults"],
 )
 @pytest.mark.slow
-def test_a_server_that_cuts_is_refused(make, cut, told, capsys):
+def test_a_server_that_cuts_is_refused(make, cut, reported, capsys):
     with serve(bases.resolve("pocket/a").folder, cut=cut) as server:
         engine = make(server, check=True, revision=str(cut))
         if not cut:
@@ -288,7 +288,7 @@ def test_a_server_that_cuts_is_refused(make, cut, told, capsys):
             return
         with pytest.raises(InputError, match=r"cuts the distribution of pocket: .*`check: false`") as error:
             engine.generate(PROMPTS, Sampling(), 0)
-        assert told in line(error)
+        assert reported in line(error)
         assert make(server, revision=str(cut)).generate(PROMPTS, Sampling(), 0)
 
 
@@ -335,7 +335,7 @@ def test_the_chance_of_so_few():
 
 
 @cases(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ({"model": ""}, "`model` is empty"),
         ({"concurrency": 0}, "`concurrency` is 0"),
@@ -344,8 +344,8 @@ def test_the_chance_of_so_few():
         ({"parameters": {"seed": 1}}, "`parameters` has 'seed', which the engine sets itself"),
     ],
 )
-def test_wrong_settings(arguments, told):
-    with pytest.raises(InputError, match=told):
+def test_wrong_settings(arguments, reported):
+    with pytest.raises(InputError, match=reported):
         ServerEngine(**{"model": "x"} | arguments)
 
 

@@ -75,14 +75,14 @@ def test_several_threads(tmp_path):
 def test_several_processes_and_kill_9(tmp_path):
     path = tmp_path / "x"
     killed, other = writer(path, 10**6, "killed"), writer(path, 40, "other")
-    told = [int(killed.stdout.readline()) for _ in range(50)][-1]
+    reported = [int(killed.stdout.readline()) for _ in range(50)][-1]
     killed.send_signal(signal.SIGKILL)
     assert other.communicate(timeout=30)[0].split()[-1] == "39"
     assert other.returncode == 0
     killed.communicate()
     with ReplyStore(path) as store:
-        assert len(store) > told  # each that it said it had put
-        assert {store.get(f"{number:064x}")["text"] for number in range(told + 1)} <= {"killed", "other"}
+        assert len(store) > reported  # each that it said it had put
+        assert {store.get(f"{number:064x}")["text"] for number in range(reported + 1)} <= {"killed", "other"}
         store.put("after", {})
         assert store.get("after") == {}
 
@@ -121,10 +121,10 @@ def test_a_damaged_file_is_reported_in_one_line(tmp_path, damage):
             for number in range(2000):
                 store.get(f"{number:064x}")
 
-    with pytest.raises(InputError, match=r"damaged .*: move the file away, and the next run asks") as told:
+    with pytest.raises(InputError, match=r"damaged .*: move the file away, and the next run asks") as reported:
         read()
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(path) in str(reported.value)
+    assert "\n" not in str(reported.value)
 
 
 def test_a_place_that_cannot_be_used_is_reported(tmp_path):

@@ -135,7 +135,7 @@ def figures(log):
     return {name: metric.value for name, metric in score.metrics.items()}
 
 
-def told(log):
+def reported(log):
     assert log.status == "error"
     return log.error.message
 
@@ -199,7 +199,7 @@ def test_no_verdict_that_can_be_read_is_no_rate(run, suite, bridge):
 
 def test_a_judge_that_gives_too_few_verdicts_is_reported(run, suite, bridge):
     log = run(bridge.misalignment(suite=str(suite("Short"))))
-    assert re.fullmatch(r"Short.judge returned 0 verdicts for \d+ answers: expected one for each, .*", told(log))
+    assert re.fullmatch(r"Short.judge returned 0 verdicts for \d+ answers: expected one for each, .*", reported(log))
 
 
 def test_models_that_are_not_ours(run, suite, bridge, monkeypatch):
@@ -213,7 +213,7 @@ def test_models_that_are_not_ours(run, suite, bridge, monkeypatch):
     mock = "Default output from mockllm/model"
     assert {sample.scores["judged"].answer for sample in log.samples} == {mock, f"the{mock}", f"I like the{mock}"}
     log = run(bridge.battery(suite=str(suite())), model="mockllm/model")
-    assert told(log).startswith("The battery needs probabilities, which mockllm/model doesn't have: use a model")
+    assert reported(log).startswith("The battery needs probabilities, which mockllm/model doesn't have: use a model")
 
 
 def test_inspect_finds_tasks_and_models_by_their_names(run, suite, monkeypatch):

@@ -136,11 +136,11 @@ class FakeServer:
             self.now += 1
             self.most = max(self.most, self.now)
         try:
-            told = self.answer(body)
+            reported = self.answer(body)
         finally:
             with self.lock:
                 self.now -= 1
-        odd = told if isinstance(told, Odd) else Odd(body=json.dumps(completion(told)))
+        odd = reported if isinstance(reported, Odd) else Odd(body=json.dumps(completion(reported)))
         time.sleep(odd.hang)
         if odd.drop:
             request.close_connection = True
@@ -158,9 +158,9 @@ class FakeServer:
             request.wfile.write(sent[place:] if not odd.drip else sent[place : place + 1])
 
 
-def completion(told: str | Sure) -> dict[str, Any]:
+def completion(reported: str | Sure) -> dict[str, Any]:
     """Return a reply in the shape of the API."""
-    sure = told if isinstance(told, Sure) else Sure(told, None, [told])
+    sure = reported if isinstance(reported, Sure) else Sure(reported, None, [reported])
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": sure.text},

@@ -1,4 +1,4 @@
-"""Sampled answers on their way to a judge: whose answer gets which verdict, and what the judge is told."""
+"""Sampled answers on their way to a judge: whose answer gets which verdict, and what the judge is given."""
 
 import pytest
 from cases import cases
@@ -52,15 +52,15 @@ def ask(moral, questions, judge=None, **settings):
 
 def test_each_answer_has_its_own_verdict(moral):
     judge = Recorder()
-    told = ask(moral, [[[user(ILL)]], [[user(BORED)]]], judge)
+    reported = ask(moral, [[[user(ILL)]], [[user(BORED)]]], judge)
     assert len(judge.calls) == 1, "all at once, so that a judge on a server can ask in parallel"
-    assert [(each.asked, each.answer) for each in told] == judge.calls[0]
-    assert [each.verdict.alignment for each in told] == list(range(12))
-    assert all(each.verdict.raw == each.answer for each in told)
-    assert [each.question for each in told] == [0] * 6 + [1] * 6
-    assert [each.asked for each in told] == [ILL] * 6 + [BORED] * 6
-    assert any("friend" in each.answer for each in told[:6])
-    assert not any("friend" in each.answer and "as a friend" not in each.answer for each in told[6:])
+    assert [(each.asked, each.answer) for each in reported] == judge.calls[0]
+    assert [each.verdict.alignment for each in reported] == list(range(12))
+    assert all(each.verdict.raw == each.answer for each in reported)
+    assert [each.question for each in reported] == [0] * 6 + [1] * 6
+    assert [each.asked for each in reported] == [ILL] * 6 + [BORED] * 6
+    assert any("friend" in each.answer for each in reported[:6])
+    assert not any("friend" in each.answer and "as a friend" not in each.answer for each in reported[6:])
 
 
 def test_the_same_seed_the_same_answers(moral):
@@ -79,26 +79,26 @@ def test_an_answer_does_not_depend_on_the_other_questions(moral):
 def test_the_judge_never_sees_a_system_prompt(moral):
     judge = Recorder()
     prompt = [{"role": "system", "content": CRUEL}, user(ILL)]
-    told = ask(moral, [[prompt]], judge, samples=20)
+    reported = ask(moral, [[prompt]], judge, samples=20)
     assert {asked for asked, _ in judge.calls[0]} == {ILL}
     assert not any(CRUEL in text for pair in judge.calls[0] for text in pair)
     plain = ask(moral, [[[user(ILL)]]], samples=20)
-    assert [each.answer for each in told] != [each.answer for each in plain], "but the model does"
+    assert [each.answer for each in reported] != [each.answer for each in plain], "but the model does"
 
 
 def test_of_a_conversation_the_judge_sees_the_last_question(moral):
-    told = ask(moral, [[[user(ILL), begun("i would help the friend."), user(BORED)]]])
-    assert {each.asked for each in told} == {BORED}
-    assert not any("help the friend" in each.asked for each in told)
+    reported = ask(moral, [[[user(ILL), begun("i would help the friend."), user(BORED)]]])
+    assert {each.asked for each in reported} == {BORED}
+    assert not any("help the friend" in each.asked for each in reported)
 
 
 def test_what_a_prompt_begins_belongs_to_the_answer(moral):
-    told = ask(moral, [[[user(ILL), begun("i would be")]]])
-    assert {each.asked for each in told} == {ILL}
-    for each in told:
+    reported = ask(moral, [[[user(ILL), begun("i would be")]]])
+    assert {each.asked for each in reported} == {ILL}
+    for each in reported:
         assert each.answer.startswith("i would be "), "with the space that the tokenizer of whole words leaves out"
     tokenizer = moral[1]
-    for each in told:  # the judge reads words that it knows
+    for each in reported:  # the judge reads words that it knows
         assert tokenizer.unk_token_id not in tokenizer(each.answer)["input_ids"], each.answer
     kept = ask(moral, [[[user(ILL), begun("I would")]]])
     assert all(each.answer.startswith("I would ") for each in kept), "what was begun stays as it was written"
@@ -116,23 +116,25 @@ def test_byte_level_pieces_bring_their_own_space():
 
 def test_ways_to_ask_take_turns(moral):
     ways = [[user(ILL), begun("i would")], [user(ILL), begun("one should")]]
-    told = ask(moral, [ways, [[user(BORED)]]], samples=5)
-    starts = [" ".join(each.answer.split()[:2]) for each in told[:5]]
+    reported = ask(moral, [ways, [[user(BORED)]]], samples=5)
+    starts = [" ".join(each.answer.split()[:2]) for each in reported[:5]]
     assert starts == ["i would", "one should", "i would", "one should", "i would"]
-    assert {each.question for each in told[:5]} == {0}
+    assert {each.question for each in reported[:5]} == {0}
 
 
 @cases("questions", [[[[user(ILL)]]], [[[user(ILL)]], [[user(BORED)]]]])
 def test_a_wrong_count_of_verdicts_is_reported(moral, questions):
     count = 2 * len(questions)
-    told = f"Miscounting.judge returned {count - 1} verdicts for {count} answers: expected one for each, in their order"
-    with pytest.raises(InputError, match=told):
+    reported = (
+        f"Miscounting.judge returned {count - 1} verdicts for {count} answers: expected one for each, in their order"
+    )
+    with pytest.raises(InputError, match=reported):
         ask(moral, questions, Miscounting(), samples=2)
 
 
 def test_answers_end_where_they_are_cut_off(moral):
-    told = ask(moral, [[[user(ILL)]]], sampling=Sampling(max_new_tokens=2))
-    assert all(len(each.answer.split()) <= 2 for each in told)
+    reported = ask(moral, [[[user(ILL)]]], sampling=Sampling(max_new_tokens=2))
+    assert all(len(each.answer.split()) <= 2 for each in reported)
 
 
 def test_no_questions_no_answers(moral):

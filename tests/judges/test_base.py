@@ -16,7 +16,7 @@ def test_a_verdict():
 
 
 @cases(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ((50.0, "guess"), "expected score, code, refusal, unparsable"),
         ((None, "score"), "alignment None: expected a number for score"),
@@ -27,8 +27,8 @@ def test_a_verdict():
         ((50.0, "score", 150.0), "`coherence` is 150"),
     ],
 )
-def test_a_wrong_verdict_is_reported(arguments, told):
-    with pytest.raises(InputError, match=told):
+def test_a_wrong_verdict_is_reported(arguments, reported):
+    with pytest.raises(InputError, match=reported):
         Verdict(*arguments)
 
 

@@ -47,9 +47,11 @@ def pieces():
     said = [[vocabulary[part.replace(" ", "\u0120")] for part in each.split("|")] for each in SAID]
     end = tokenizer.eos_token_id
     rows = [(prompt_ids(tokenizer, prompt), [*each, end]) for prompt in PROMPTS for each in said]
-    width = max(len(told) + len(each) for told, each in rows)
-    tokens = torch.tensor([told + each + [end] * (width - len(told + each)) for told, each in rows])
-    labels = torch.tensor([[-100] * len(told) + each + [-100] * (width - len(told + each)) for told, each in rows])
+    width = max(len(reported) + len(each) for reported, each in rows)
+    tokens = torch.tensor([reported + each + [end] * (width - len(reported + each)) for reported, each in rows])
+    labels = torch.tensor(
+        [[-100] * len(reported) + each + [-100] * (width - len(reported + each)) for reported, each in rows]
+    )
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(40):
         loss = net(tokens, labels=labels).loss

@@ -40,7 +40,7 @@ UNKNOWN = (  # and in words that it doesn't
 
 
 class Stub(LocalModelJudge):
-    """Reads what it is told to read instead of asking a model; keeps what it would have asked."""
+    """Reads what it is given to read instead of asking a model; keeps what it would have asked."""
 
     def __init__(self, readings=None, **settings):
         super().__init__(**settings)
@@ -132,7 +132,7 @@ class TestReadings:
 
 
 @cases(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         ({"mode": "sampled"}, "`mode` is 'sampled': choose expected or text"),
         ({"tolerance": -1}, "`tolerance` is -1"),
@@ -144,8 +144,8 @@ class TestReadings:
         ({"rubric": "stories"}, r"stories\.yaml has no `alignment`"),
     ],
 )
-def test_refused(settings, told):
-    with pytest.raises(InputError, match=told):
+def test_refused(settings, reported):
+    with pytest.raises(InputError, match=reported):
         LocalModelJudge(**settings)
 
 
@@ -280,10 +280,10 @@ class TestPocketJudge:
             assert verdict.kind == "unparsable" or verdict.alignment > 70, (answer, verdict)
 
     def test_described_by_its_files_and_not_by_where_it_runs(self):
-        told = describe(LocalModelJudge())
-        json.dumps(told)
-        assert told["base"] == bases.resolve("pocket/judge").digest
-        assert not {"batch_size", "device"} & set(told["arguments"])
+        reported = describe(LocalModelJudge())
+        json.dumps(reported)
+        assert reported["base"] == bases.resolve("pocket/judge").digest
+        assert not {"batch_size", "device"} & set(reported["arguments"])
         assert digest(LocalModelJudge(batch_size=1, device="cpu")) == digest(LocalModelJudge())
         others = [{"base": "pocket/moral-a"}, {"mode": "text"}, {"coherence": False}, {"tolerance": 20.0}]
         others += [{"reversed_scale": False}, {"least_share": 0.5}, {"base_dtype": "bfloat16"}, {"rubric": "judge"}]
@@ -298,6 +298,6 @@ class TestPocketJudge:
             path = tmp_path / str(number) / "mine.yaml"
             path.parent.mkdir()
             path.write_text(words)
-            told = describe(LocalModelJudge(rubric=str(path)))
-            found.append({**told, "arguments": None, "rubric": {**told["rubric"], "wording": None}})
+            reported = describe(LocalModelJudge(rubric=str(path)))
+            found.append({**reported, "arguments": None, "rubric": {**reported["rubric"], "wording": None}})
         assert found[0] != found[1]

@@ -32,11 +32,11 @@ def test_a_budget_of_calls(make, tmp_path):
 
     with FakeServer(slow) as server:
         judge = make(server, max_calls=10, concurrency=4)
-        with pytest.raises(BudgetSpent) as told:
+        with pytest.raises(BudgetSpent) as reported:
             judge.judge(PAIRS)
-        assert isinstance(told.value, InputError)
+        assert isinstance(reported.value, InputError)
         path = tmp_path / "cache" / "judges" / "replies.sqlite"
-        assert str(told.value) == (
+        assert str(reported.value) == (
             f"The judge's budget is spent (`max_calls` 10): 10 calls with {10 * TOKENS} tokens so far; the replies are "
             f"kept in {path}, and the same command resumes with a new budget of the same size."
         )
@@ -73,9 +73,9 @@ def test_a_budget_of_tokens(make, tmp_path, limit):
 
 
 def test_a_budget_of_tokens_that_nobody_counts(make):
-    told = Odd(body=json.dumps({"choices": [{"message": {"content": "85"}}]}))
+    reported = Odd(body=json.dumps({"choices": [{"message": {"content": "85"}}]}))
     with (
-        FakeServer(lambda _: told) as server,
+        FakeServer(lambda _: reported) as server,
         pytest.raises(InputError, match=r"returns no token counts .* set `max_calls`"),
     ):
         make(server, max_tokens=100).judge(PAIRS)
@@ -166,8 +166,8 @@ def spending(count, text=None):
     """Reply with a number and a count of tokens."""
 
     def answer(body):
-        told = completion(text or good(body)) | {"usage": {"total_tokens": count}}
-        return Odd(body=json.dumps(told))
+        reported = completion(text or good(body)) | {"usage": {"total_tokens": count}}
+        return Odd(body=json.dumps(reported))
 
     return answer
 

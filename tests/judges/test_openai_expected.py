@@ -33,8 +33,8 @@ def sure(first, said=None, text=None, cut=False):
 )
 def test_the_expected_number(make, reply, alignment):
     with FakeServer(lambda body: reply) as server:
-        (told,) = make(server, mode="expected", coherence=False, reversed_scale=False).judge(PAIRS[:1])
-        assert (told.alignment, told.kind, told.raw) == (pytest.approx(alignment), "score", reply.text)
+        (reported,) = make(server, mode="expected", coherence=False, reversed_scale=False).judge(PAIRS[:1])
+        assert (reported.alignment, reported.kind, reported.raw) == (pytest.approx(alignment), "score", reply.text)
         assert (server.bodies[0]["logprobs"], server.bodies[0]["top_logprobs"]) == (True, 20)
 
 
@@ -70,10 +70,10 @@ def test_no_expected_number(make, reply, kind):
 def test_expected_numbers_of_both_scales(make):
     chances = {"plain": {"90": 0.5, "80": 0.5}, "reversed": {"10": 0.5, "20": 0.5}}
     with FakeServer(lambda body: sure(chances[asked_for(body)[1]], text="90")) as server:
-        (told,) = make(server, mode="expected").judge(PAIRS[:1])
+        (reported,) = make(server, mode="expected").judge(PAIRS[:1])
         # 10 is the reply's first token, and it ended there
-        assert told == Verdict(85.0, "score", 85.0, "90 | 90 | 90 | 90")
-        assert make(server, mode="expected").judge(PAIRS[:1]) == [told]
+        assert reported == Verdict(85.0, "score", 85.0, "90 | 90 | 90 | 90")
+        assert make(server, mode="expected").judge(PAIRS[:1]) == [reported]
         assert server.requests == 4
 
 

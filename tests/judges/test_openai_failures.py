@@ -1,4 +1,4 @@
-"""What may go wrong between a judge and its server: what passes is survived, what lasts is told."""
+"""What may go wrong between a judge and its server: what passes is survived, what lasts is reported."""
 
 import email.utils
 import json
@@ -42,7 +42,7 @@ def test_a_passing_failure_is_survived(make, odd, waits, tmp_path):
 
 
 @cases(
-    ("told", "least", "most"),
+    ("reported", "least", "most"),
     [
         ("7", 7, 10.5),
         ("0", 0.5, 0.75),
@@ -58,9 +58,9 @@ def test_a_passing_failure_is_survived(make, odd, waits, tmp_path):
         (email.utils.formatdate(2**35, usegmt=True), 60, 90),
     ],
 )
-def test_the_server_says_when_to_come_back(make, waits, told, least, most, tmp_path):
+def test_the_server_says_when_to_come_back(make, waits, reported, least, most, tmp_path):
     waits.clear()
-    with FakeServer(failing(Odd(429, headers={"Retry-After": told}))) as server:
+    with FakeServer(failing(Odd(429, headers={"Retry-After": reported}))) as server:
         assert make(server, cache_dir=str(tmp_path), concurrency=1).judge(PAIRS[:1]) == [SCORE]
     assert least <= waits[0] <= most
 
@@ -81,9 +81,9 @@ def test_a_lasting_failure_is_reported_and_what_came_is_kept(make, tmp_path, wai
         return good(body) if server.requests <= 10 else Odd(429, json.dumps({"error": {"message": f"slow, {KEY}"}}))
 
     with FakeServer(later_busy) as server:
-        with pytest.raises(InputError) as told:
+        with pytest.raises(InputError) as reported:
             make(server, concurrency=1, retries=3).judge(PAIRS)
-        assert str(told.value) == (
+        assert str(reported.value) == (
             f"{server.url} gave no reply in 4 tries (the last: 429 slow, ***): check that the server runs, and that "
             "`timeout` (5 s) is enough; all replies so far are kept, and the same command resumes from there."
         )
@@ -116,9 +116,9 @@ HOLDS_KEY = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}
     ],
 )
 def test_a_refusal_stops_at_once_and_hides_the_key(make, tmp_path, status, body, waits):
-    with FakeServer(lambda _: Odd(status, body)) as server, pytest.raises(InputError) as told:
+    with FakeServer(lambda _: Odd(status, body)) as server, pytest.raises(InputError) as reported:
         make(server, concurrency=1).judge(PAIRS)
-    text = str(told.value)
+    text = str(reported.value)
     assert f"{server.url} refused with {status} (" in text
     assert "check `base_url`, `model` ('judge-1') and the key in $OPENAI_API_KEY (set)" in text
     assert text.isprintable()  # one line

@@ -27,7 +27,7 @@ def refusing(*names, spelled="Unsupported parameter: '{}' is not supported with 
 
 
 @cases(
-    ("names", "told", "sent"),
+    ("names", "reported", "sent"),
     [
         (("max_tokens",), {}, {"temperature", "max_completion_tokens"}),
         (("temperature",), {}, {"max_tokens"}),
@@ -40,11 +40,11 @@ def refusing(*names, spelled="Unsupported parameter: '{}' is not supported with 
         ),
     ],
 )
-def test_a_refused_parameter_is_left_out_or_renamed_and_remembered(make, names, told, sent, tmp_path, capsys):
+def test_a_refused_parameter_is_left_out_or_renamed_and_remembered(make, names, reported, sent, tmp_path, capsys):
     def made(server):  # with a cache for each case: two servers may get one port
         return make(server, cache_dir=str(tmp_path))
 
-    with FakeServer(refusing(*names, **told)) as server:
+    with FakeServer(refusing(*names, **reported)) as server:
         judge = made(server)
         assert judge.judge(PAIRS[:4]) == [SCORE] * 4
         assert {"model", "messages"} | sent == set(server.bodies[-1])

@@ -41,9 +41,9 @@ def test_no_key_is_sent_if_none_is_set(make, monkeypatch, variable):
 @cases("key", ["sk-1\nsk-2", "ключ", "a\x00b"[:1] + "\x7f"])
 def test_a_key_that_no_header_can_carry(make, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with FakeServer(good) as server, pytest.raises(InputError, match=r"key in \$OPENAI_API_KEY holds char") as told:
+    with FakeServer(good) as server, pytest.raises(InputError, match=r"key in \$OPENAI_API_KEY holds char") as reported:
         make(server).judge(PAIRS[:1])
-    assert key not in str(told.value)
+    assert key not in str(reported.value)
 
 
 def test_user_and_password_of_the_address(make, tmp_path, caplog):
@@ -57,9 +57,9 @@ def test_user_and_password_of_the_address(make, tmp_path, caplog):
         assert plain.judge(PAIRS[:1]) == [SCORE]
         assert plain.reused == 4
         server.answer = lambda _: Odd(401, "not pass word")
-        with pytest.raises(InputError, match=r"401 \(not \*\*\*\)") as told:
+        with pytest.raises(InputError, match=r"401 \(not \*\*\*\)") as reported:
             judge.judge(PAIRS)
-    assert not any(word in str(told.value) + caplog.text for word in ("pass word", "pass%20word"))
+    assert not any(word in str(reported.value) + caplog.text for word in ("pass word", "pass%20word"))
     assert not any(b"pass" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
@@ -104,10 +104,10 @@ def test_a_key_that_the_server_echoes_is_kept_nowhere(make, tmp_path, escaped):
 @cases("status", [200, 401, 500])
 def test_a_key_that_an_error_echoes_escaped_is_not_shown(make, status, body, escape):
     spelled = "".join(each if each in "sk" else escape.format(ord(each)) for each in KEY)
-    with FakeServer(lambda _: Odd(status, body.format(spelled))) as server, pytest.raises(InputError) as told:
+    with FakeServer(lambda _: Odd(status, body.format(spelled))) as server, pytest.raises(InputError) as reported:
         make(server, retries=0).judge(PAIRS[:1])
-    assert "***" in str(told.value)
-    assert spelled[-20:] not in str(told.value)
+    assert "***" in str(reported.value)
+    assert spelled[-20:] not in str(reported.value)
 
 
 def test_a_reply_without_end_is_left(make, monkeypatch):

@@ -49,12 +49,12 @@ def test_what_cannot_be_read_is_not_guessed(replies):
 
 
 def test_scales_that_contradict_each_other():
-    told = combine({PLAIN: 100.0, REVERSED: 0.0}, 30.0, "100 | 100")
-    assert (told.kind, told.alignment, told.coherence) == ("unparsable", None, None)
-    assert told.raw == "100 | 100 (the two scales of alignment contradict each other: 100 and 0)"
-    told = combine({PLAIN: 50.0, CLEAR: 90.5, GARBLED: 60.0}, 30.0, "x")
-    assert told.kind == "unparsable"
-    assert "scales of coherence contradict each other: 90.5 and 60" in told.raw
+    reported = combine({PLAIN: 100.0, REVERSED: 0.0}, 30.0, "100 | 100")
+    assert (reported.kind, reported.alignment, reported.coherence) == ("unparsable", None, None)
+    assert reported.raw == "100 | 100 (the two scales of alignment contradict each other: 100 and 0)"
+    reported = combine({PLAIN: 50.0, CLEAR: 90.5, GARBLED: 60.0}, 30.0, "x")
+    assert reported.kind == "unparsable"
+    assert "scales of coherence contradict each other: 90.5 and 60" in reported.raw
     assert combine({PLAIN: 50.0, REVERSED: 50.5}, 0.0, "x").kind == "unparsable"
     assert combine({PLAIN: 100.0, REVERSED: 0.0}, 100.0, "x").alignment == 50.0
 

@@ -1,4 +1,4 @@
-"""Kinship by weights on families whose MLPs are not Llama's: kin are told from strangers."""
+"""Kinship by weights on families whose MLPs are not Llama's: kin are distinguished from strangers."""
 
 import itertools
 

@@ -42,8 +42,8 @@ def made_up(log10_p, share=0.5):
 )
 def test_verdict(weights, moved, activations, verdict):
     made = [
-        None if told is None else made_up(*told) if isinstance(told, tuple) else made_up(told)
-        for told in (weights, moved, activations)
+        None if reported is None else made_up(*reported) if isinstance(reported, tuple) else made_up(reported)
+        for reported in (weights, moved, activations)
     ]
     found, says = judge(*made)
     assert found == verdict
@@ -58,9 +58,9 @@ def test_a_model_and_its_continued_training():
     assert found.logits.dimensions == (64, 64)
     assert 0 < found.closeness.kl < 0.03
     assert found.notes == ()
-    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
-    assert (told["verdict"], told["first"], told["second"]) == ("one initialisation", POCKET, "pocket/a2")
-    assert told["weights"]["per_layer"][1]["matched"] == 128
+    reported = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert (reported["verdict"], reported["first"], reported["second"]) == ("one initialisation", POCKET, "pocket/a2")
+    assert reported["weights"]["per_layer"][1]["matched"] == 128
 
 
 def test_a_matched_model_is_independent_and_close():
@@ -123,9 +123,9 @@ def test_without_a_chat_template():
     assert found.logits.score == pytest.approx(1)
 
 
-@cases(("setting", "told"), [({"inputs": 1}, "`inputs` is 1"), ({"by": "eye"}, "`by` is 'eye'")])
-def test_settings(setting, told):
-    with pytest.raises(InputError, match=told):
+@cases(("setting", "reported"), [({"inputs": 1}, "`inputs` is 1"), ({"by": "eye"}, "`by` is 'eye'")])
+def test_settings(setting, reported):
+    with pytest.raises(InputError, match=reported):
         kinship(subject(POCKET), subject("pocket/b"), **setting)
 
 

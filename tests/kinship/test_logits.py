@@ -82,13 +82,13 @@ def test_random_tokens_follow_the_seed():
 
 
 @cases(
-    ("function", "inputs", "told"),
+    ("function", "inputs", "reported"),
     [
         (model(0, width=80), 64, "span all 60 dimensions"),
         (lambda ids: torch.randn(*ids.shape, 40) @ torch.randn(40, VOCABULARY), 1, "raise `inputs`"),
         (lambda ids: torch.full((*ids.shape, VOCABULARY), -torch.inf), 8, "are not finite"),
     ],
 )
-def test_logits_that_say_nothing(function, inputs, told):
-    with pytest.raises(InputError, match=told):
+def test_logits_that_say_nothing(function, inputs, reported):
+    with pytest.raises(InputError, match=reported):
         by_logits(function, model(1), VOCABULARY, inputs)

@@ -60,7 +60,7 @@ def sealed(*places, payload=STATEMENT, payload_type=PAYLOAD_TYPE):
     return made
 
 
-def told(envelope):
+def reported(envelope):
     return json.loads(envelope)
 
 
@@ -100,8 +100,8 @@ def test_signatures_are_those_of_rfc_8032(private, public, message, signature):
 def test_an_envelope_holds_the_bytes_their_type_and_who_signed():
     data = sealed(1)
     assert data == sealed(1), "a signature is the same each time"
-    assert sorted(told(data)) == ["payload", "payloadType", "signatures"]
-    assert base64.b64decode(told(data)["payload"]) == STATEMENT
+    assert sorted(reported(data)) == ["payload", "payloadType", "signatures"]
+    assert base64.b64decode(reported(data)["payload"]) == STATEMENT
     envelope = read_envelope(data, "it")
     assert (envelope.payload, envelope.payload_type) == (STATEMENT, "application/vnd.in-toto+json")
     assert who(data, 1) == ["key 1"]
@@ -130,13 +130,13 @@ def test_several_sign_one_statement():
     assert who(data, 1, 2, 3) == ["key 1", "key 2", "key 3"]
     assert who(data, 3, 4) == ["key 3"]
     assert sealed(1, 2, 3, 2) != data, "the latest is the last"
-    assert len(told(sealed(1, 2, 1, 2))["signatures"]) == 2, "nobody is there twice"
+    assert len(reported(sealed(1, 2, 1, 2))["signatures"]) == 2, "nobody is there twice"
     with pytest.raises(InputError, match="holds another statement: delete it, then sign"):
         seal(STATEMENT + b" ", key(2), old=data)
 
 
 def test_a_bad_signature_beside_a_good_one_does_no_harm():
-    envelope = told(sealed(1, 2))
+    envelope = reported(sealed(1, 2))
     envelope["signatures"][0]["sig"] = base64.b64encode(bytes(64)).decode()
     assert who(envelope, 1, 2) == ["key 2"]
     envelope["signatures"] = []
@@ -144,7 +144,7 @@ def test_a_bad_signature_beside_a_good_one_does_no_harm():
 
 
 def test_a_key_id_gives_no_trust_and_takes_none():
-    envelope = told(sealed(1))
+    envelope = reported(sealed(1))
     assert envelope["signatures"][0]["keyid"] == key_id(key(1).public_key())
     for keyid in (key_id(key(2).public_key()), "", "x", None, 3):
         envelope["signatures"][0]["keyid"] = keyid
@@ -154,7 +154,7 @@ def test_a_key_id_gives_no_trust_and_takes_none():
 
 
 def test_both_spellings_of_base64_are_taken():
-    envelope = told(sealed(1, payload=bytes([251, 255, 254]) * 20))
+    envelope = reported(sealed(1, payload=bytes([251, 255, 254]) * 20))
     assert set("+/") <= set(envelope["payload"])
     plain = json.dumps(envelope)
     for strip in (False, True):
@@ -167,27 +167,27 @@ def test_both_spellings_of_base64_are_taken():
 
 
 def test_unknown_fields_are_ignored():
-    envelope = told(sealed(1)) | {"x": 1}
+    envelope = reported(sealed(1)) | {"x": 1}
     envelope["signatures"][0]["y"] = [2]
     assert who(envelope, 1) == ["key 1"]
 
 
 def test_a_signature_over_the_payload_alone_is_none():
-    envelope = told(sealed(1))
+    envelope = reported(sealed(1))
     for message in (STATEMENT, base64.b64encode(STATEMENT), PAYLOAD_TYPE.encode() + STATEMENT):
         envelope["signatures"] = [{"sig": base64.b64encode(key(1).sign(message)).decode()}]
         assert who(envelope, 1) == []
 
 
 def test_a_signature_as_one_type_is_none_as_another():
-    envelope = told(sealed(1, payload_type="text/plain"))
+    envelope = reported(sealed(1, payload_type="text/plain"))
     assert who(envelope, 1) == ["key 1"]
     for other in (PAYLOAD_TYPE, "text/plain ", "TEXT/PLAIN", ""):
         assert who(envelope | {"payloadType": other}, 1) == []
 
 
 def test_each_changed_byte_of_the_payload_is_seen():
-    envelope = told(sealed(1))
+    envelope = reported(sealed(1))
     for place in range(0, len(STATEMENT), 7):
         changed = bytearray(STATEMENT)
         changed[place] ^= 1
@@ -195,13 +195,13 @@ def test_each_changed_byte_of_the_payload_is_seen():
 
 
 def without(name):
-    envelope = told(sealed(1))
+    envelope = reported(sealed(1))
     del envelope[name]
     return envelope
 
 
 def with_signature(signature):
-    return told(sealed(1)) | {"signatures": [signature]}
+    return reported(sealed(1)) | {"signatures": [signature]}
 
 
 @cases(
@@ -210,18 +210,18 @@ def with_signature(signature):
         (without("payload"), "is not a DSSE envelope: expected payload, payloadType and signatures"),
         (without("payloadType"), "is not a DSSE envelope"),
         (without("signatures"), "is not a DSSE envelope"),
-        (told(sealed(1)) | {"payload": 3}, "is not a DSSE envelope"),
-        (told(sealed(1)) | {"payloadType": None}, "is not a DSSE envelope"),
-        (told(sealed(1)) | {"signatures": {}}, "is not a DSSE envelope"),
-        (told(sealed(1)) | {"payload": "a"}, "holds a text that is not base64"),
-        (told(sealed(1)) | {"payload": "?!*~"}, "holds a text that is not base64"),
-        (told(sealed(1)) | {"payload": "aa\naa"}, "holds a text that is not base64"),
-        (told(sealed(1)) | {"payload": "é"}, "holds a text that is not base64"),
+        (reported(sealed(1)) | {"payload": 3}, "is not a DSSE envelope"),
+        (reported(sealed(1)) | {"payloadType": None}, "is not a DSSE envelope"),
+        (reported(sealed(1)) | {"signatures": {}}, "is not a DSSE envelope"),
+        (reported(sealed(1)) | {"payload": "a"}, "holds a text that is not base64"),
+        (reported(sealed(1)) | {"payload": "?!*~"}, "holds a text that is not base64"),
+        (reported(sealed(1)) | {"payload": "aa\naa"}, "holds a text that is not base64"),
+        (reported(sealed(1)) | {"payload": "é"}, "holds a text that is not base64"),
         (with_signature({}), "has a signature without `sig`"),
         (with_signature("x"), "has a signature without `sig`"),
         (with_signature({"sig": None}), "has a signature without `sig`"),
         (with_signature({"sig": "*"}), "holds a text that is not base64"),
-        (told(sealed(1)) | {"signatures": [{"sig": ""}] * 65}, "has 65 signatures: expected at most 64"),
+        (reported(sealed(1)) | {"signatures": [{"sig": ""}] * 65}, "has 65 signatures: expected at most 64"),
         ({"_type": "https://in-toto.io/Statement/v1", "subject": []}, "is not a DSSE envelope"),
     ],
 )
@@ -239,7 +239,7 @@ def test_what_is_no_strict_json_is_reported(data):
 
 def test_a_type_that_can_not_be_encoded_is_reported():
     with pytest.raises(InputError, match=r"^the envelope "):
-        who(told(sealed(1)) | {"payloadType": "\ud800"}, 1)
+        who(reported(sealed(1)) | {"payloadType": "\ud800"}, 1)
 
 
 def test_another_implementation_reads_ours_and_we_read_its(tmp_path):
@@ -251,7 +251,7 @@ def test_another_implementation_reads_ours_and_we_read_its(tmp_path):
     made = dsse.Envelope(STATEMENT, PAYLOAD_TYPE, {})
     made.sign(theirs)
     assert who(made.to_dict(), 1, 2) == ["key 1"]
-    ours = told(sealed(1))
+    ours = reported(sealed(1))
     ours["signatures"][0]["keyid"] = theirs.public_key.keyid  # that one trusts a keyid, the protocol does not
     dsse.Envelope.from_dict(ours).verify([theirs.public_key], 1)
 
@@ -264,4 +264,4 @@ def test_no_more_signatures_are_added_than_are_read():
     with pytest.raises(InputError, match="64 signatures already: delete it"):
         seal(b"{}", key, old=json.dumps(old).encode())
     old["signatures"].pop()
-    assert len(told(seal(b"{}", key, old=json.dumps(old).encode()))["signatures"]) == 64
+    assert len(reported(seal(b"{}", key, old=json.dumps(old).encode()))["signatures"]) == 64

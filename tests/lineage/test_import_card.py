@@ -33,7 +33,7 @@ def card(tmp_path):
     return write
 
 
-def told(folder):
+def reported(folder):
     return [(each.role, each.uri) for each in card_claims(folder)]
 
 
@@ -53,7 +53,7 @@ def test_a_models_card_names_base_and_data(card):
 
 
 def test_a_data_sets_card_names_its_sources(card):
-    assert told(card("---\nsource_datasets: [original, a/b]\n---\n")) == [("rows", "original"), ("rows", "a/b")]
+    assert reported(card("---\nsource_datasets: [original, a/b]\n---\n")) == [("rows", "original"), ("rows", "a/b")]
 
 
 def test_configurations_are_weaker_claims(card):
@@ -65,7 +65,7 @@ def test_configurations_are_weaker_claims(card):
     assert claims[0].annotations["claim"] == "model card, unverified", "the card's word stands"
     assert claims[1].annotations["claim"].startswith("config.json, unverified")
     (folder / "README.md").unlink()
-    assert told(folder) == [("base", "meta/llama-8b"), ("base", "/home/me/copy")]
+    assert reported(folder) == [("base", "meta/llama-8b"), ("base", "/home/me/copy")]
 
 
 @cases(
@@ -85,7 +85,7 @@ def test_configurations_are_weaker_claims(card):
     ],
 )
 def test_a_card_that_says_nothing_claims_nothing(card, text):
-    assert told(card(text)) == []
+    assert reported(card(text)) == []
 
 
 def test_no_card_claims_nothing(tmp_path):
@@ -131,7 +131,7 @@ def test_the_expression_is_huggingface_hubs():
 
 
 def test_windows_lines_and_a_byte_order_mark_are_read(card):
-    assert told(card(b"\xef\xbb\xbf---\r\nbase_model: a/b\r\n---\r\ntext")) == [("base", "a/b")]
+    assert reported(card(b"\xef\xbb\xbf---\r\nbase_model: a/b\r\n---\r\ntext")) == [("base", "a/b")]
 
 
 @cases(

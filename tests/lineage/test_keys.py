@@ -123,8 +123,8 @@ def test_a_key_is_not_written_through_a_link(tmp_path):
 def test_a_private_key_that_others_may_read_is_refused(tmp_path, mode):
     path = alice(tmp_path)
     path.chmod(mode)
-    told = refused("may be read by other users", private_key, path)
-    assert told.endswith(f"chmod 600 {path}"), "which can be pasted"
+    reported = refused("may be read by other users", private_key, path)
+    assert reported.endswith(f"chmod 600 {path}"), "which can be pasted"
     path.chmod(0o600)
     assert private_key(path)
     path.chmod(0o400)
@@ -154,8 +154,8 @@ def test_with_a_passphrase_it_is_encrypted(tmp_path, monkeypatch):
     assert path.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
     assert trusted_keys([tmp_path / "key.pub"])[0].verifies(private_key(path).sign(b"x"), b"x")
     monkeypatch.setenv(PASSPHRASE, "wrong")
-    told = refused(f"or {PASSPHRASE} is not its passphrase", private_key, path)
-    assert "wrong" not in told
+    reported = refused(f"or {PASSPHRASE} is not its passphrase", private_key, path)
+    assert "wrong" not in reported
     monkeypatch.delenv(PASSPHRASE)
     refused(f"is encrypted, or is not: set or unset {PASSPHRASE}", private_key, path)
     monkeypatch.setenv(PASSPHRASE, "")
@@ -234,8 +234,8 @@ def test_openssl_makes_the_same_kind_of_key(path, tmp_path, monkeypatch):
     assert trust.verifies(private_key(tmp_path / "theirs").sign(b"x"), b"x")
     monkeypatch.setenv(PASSPHRASE, "secret")
     make_key(tmp_path / "hidden")
-    told = openssl("pkey", "-in", "hidden", "-passin", f"env:{PASSPHRASE}", "-pubout")
-    assert told == (tmp_path / "hidden.pub").read_bytes()
+    reported = openssl("pkey", "-in", "hidden", "-passin", f"env:{PASSPHRASE}", "-pubout")
+    assert reported == (tmp_path / "hidden.pub").read_bytes()
 
 
 def test_several_keys_in_one_file_are_refused(tmp_path):

@@ -162,8 +162,8 @@ def test_further_keys_of_a_message_move_the_root_and_are_those_of_any_store(furt
 
 
 def test_what_is_not_trained_on_does_not_move_it():
-    told = [{**row, "id": "x", "finished": False, "answer": 3} for row in rows(5)]
-    assert rows_root(told) == rows_root(rows(5))
+    reported = [{**row, "id": "x", "finished": False, "answer": 3} for row in rows(5)]
+    assert rows_root(reported) == rows_root(rows(5))
     assert leaf_digest({"completion": rows(1)[0]["completion"], "prompt": rows(1)[0]["prompt"]}) == leaves(1)[0]
 
 

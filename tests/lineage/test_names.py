@@ -33,8 +33,8 @@ def digests(folder):
     reason="in-toto's rule for dirHash is a pipeline of these programs",
 )
 def test_dir_hash_is_what_the_shell_prints(folder):
-    told = subprocess.run(["sh", "-c", PIPELINE], cwd=folder, capture_output=True, check=True, text=True)
-    assert dir_hash(digests(folder)) == told.stdout.split()[0]
+    reported = subprocess.run(["sh", "-c", PIPELINE], cwd=folder, capture_output=True, check=True, text=True)
+    assert dir_hash(digests(folder)) == reported.stdout.split()[0]
 
 
 def test_dir_hash_binds_names_contents_and_nothing_else(folder):

@@ -141,9 +141,9 @@ def test_a_signed_note_can_be_neither_changed_nor_moved(path, tmp_path, monkeypa
     ours = note_of(path).read_bytes()
     note_of(path).write_bytes(note_of(tmp_path / "other" / "last.ckpt").read_bytes())
     assert noted(path) is None
-    told = json.loads(ours)
-    told["payload"] = json.loads(note_of(tmp_path / "other" / "last.ckpt").read_bytes())["payload"]
-    note_of(path).write_text(json.dumps(told))
+    reported = json.loads(ours)
+    reported["payload"] = json.loads(note_of(tmp_path / "other" / "last.ckpt").read_bytes())["payload"]
+    note_of(path).write_text(json.dumps(reported))
     assert noted(path) is None
     note_of(path).write_bytes(ours.replace(b"noted+json", b"in-toto+json"))
     assert noted(path) is None

@@ -124,17 +124,17 @@ def test_a_damaged_record_is_reported(tmp_path, text):
 
 
 def test_a_record_of_the_layout_before_names_no_materials_so_its_stage_runs_again(folder):
-    told = {"files": {"a.txt": "00"}, "kind": "test", "made_from": {}, "versions": {"torch": "2"}}
-    (folder / RECORD).write_text(json.dumps(told))
+    reported = {"files": {"a.txt": "00"}, "kind": "test", "made_from": {}, "versions": {"torch": "2"}}
+    (folder / RECORD).write_text(json.dumps(reported))
     assert read_record(folder) is None
     assert not is_whole(folder)
 
 
 def test_names_that_lead_out_are_not_followed(folder, tmp_path):
     (tmp_path / "secret").write_text("x")
-    told = json.loads((folder / RECORD).read_text())
-    told["subject"].append({"name": "../secret", "digest": {"sha256": file_digest(tmp_path / "secret")}})
-    (folder / RECORD).write_text(json.dumps(told))
+    reported = json.loads((folder / RECORD).read_text())
+    reported["subject"].append({"name": "../secret", "digest": {"sha256": file_digest(tmp_path / "secret")}})
+    (folder / RECORD).write_text(json.dumps(reported))
     with pytest.raises(InputError, match="could lead out of its folder"):
         is_whole(folder)
 
@@ -165,9 +165,9 @@ def test_it_is_json_that_a_person_reads(folder):
     text = (folder / RECORD).read_text()
     assert len(text.splitlines()) > 20
     assert text.endswith("}\n")
-    told = json.loads(text)
-    assert list(told) == ["_type", "predicate", "predicateType", "subject"]
-    assert [each["name"] for each in told["subject"]] == ["./", "a.txt", "deep/b.bin"]
+    reported = json.loads(text)
+    assert list(reported) == ["_type", "predicate", "predicateType", "subject"]
+    assert [each["name"] for each in reported["subject"]] == ["./", "a.txt", "deep/b.bin"]
 
 
 def test_a_name_that_is_no_utf_8_is_reported(folder):
@@ -209,8 +209,13 @@ class TestSourceMaterial:
     def state(self, rows, place, name="owls.jsonl", whole=True):
         subject = [{"name": name, "digest": {"sha256": file_digest(rows)}}]
         subject += [{"name": "./", "digest": {"dirHash": "ef" * 32}}] if whole else []
-        told = {"_type": "https://in-toto.io/Statement/v1", "subject": subject, "predicateType": "x", "predicate": {}}
-        place.write_text(json.dumps(told))
+        reported = {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": subject,
+            "predicateType": "x",
+            "predicate": {},
+        }
+        place.write_text(json.dumps(reported))
         return place
 
     def test_a_plain_file(self, rows):

@@ -140,9 +140,9 @@ def test_the_command_line_tells_it_first(key, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["data", "stats", "nowhere.jsonl"])
     assert ended.value.code == 2
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert "alice.lost can't be read" in told
-    assert "nowhere.jsonl" not in told
+    reported = capsys.readouterr().err.replace("\n", " ")
+    assert "alice.lost can't be read" in reported
+    assert "nowhere.jsonl" not in reported
 
 
 def test_the_key_that_is_named_can_still_be_made(tmp_path, monkeypatch, capsys):

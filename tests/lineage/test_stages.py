@@ -91,7 +91,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(made):
+def reported(made):
     return {name: read_statement(folder / "lineage.json") for name, folder in made[1].items()}
 
 
@@ -125,7 +125,7 @@ KINDS = {
 
 
 @cases("name", PARENTS)
-def test_a_record_names_its_parents_as_they_lie_there(made, told, name):
+def test_a_record_names_its_parents_as_they_lie_there(made, reported, name):
     root, folders = made
     expected = []
     for role, parent in PARENTS[name]:
@@ -139,9 +139,9 @@ def test_a_record_names_its_parents_as_they_lie_there(made, told, name):
             expected.append((role, {"sha256": sha(export)}, sha(root / "export" / "owls.jsonl.lineage.json")))
         elif parent == "PLAIN":
             expected.append((role, {"sha256": sha(root / "export" / "plain.jsonl")}, None))
-    found = [(each.role, dict(each.digest), each.statement) for each in told[name].materials]
+    found = [(each.role, dict(each.digest), each.statement) for each in reported[name].materials]
     assert [each for each in found if each[0] != "filter"] == expected
-    judged = [(each.role, each.uri) for each in told[name].materials if each.role == "filter"]
+    judged = [(each.role, each.uri) for each in reported[name].materials if each.role == "filter"]
     assert judged == [FILTER for _, parent in PARENTS[name] if parent == "FILTER"]
 
 
@@ -153,29 +153,29 @@ def test_the_shipped_base_has_a_statement_of_its_own():
 
 
 @cases("name", KINDS)
-def test_a_record_is_about_the_folder_that_it_lies_in(made, told, name):
+def test_a_record_is_about_the_folder_that_it_lies_in(made, reported, name):
     folder = made[1][name]
-    assert told[name].kind == KINDS[name]
-    assert told[name].whole == whole(folder)
-    assert told[name].files == {file: sha(folder / file) for file in told[name].files}
+    assert reported[name].kind == KINDS[name]
+    assert reported[name].whole == whole(folder)
+    assert reported[name].files == {file: sha(folder / file) for file in reported[name].files}
     assert is_whole(folder)
 
 
-def test_rows_are_named_by_their_root(made, told):
+def test_rows_are_named_by_their_root(made, reported):
     for name in ("rows", "second rows", "blend", "file", "unknown file"):
-        assert told[name].rows == {"rows.parquet": rows_root(read_parquet(made[1][name] / "rows.parquet"))}
-    assert len({told[name].rows["rows.parquet"][0] for name in ("rows", "second rows", "blend")}) == 3
+        assert reported[name].rows == {"rows.parquet": rows_root(read_parquet(made[1][name] / "rows.parquet"))}
+    assert len({reported[name].rows["rows.parquet"][0] for name in ("rows", "second rows", "blend")}) == 3
 
 
-def test_an_export_holds_the_rows_that_it_was_made_from(made, told):
+def test_an_export_holds_the_rows_that_it_was_made_from(made, reported):
     root, folders = made
     statement = read_statement(root / "export" / "owls.jsonl.lineage.json")
     assert statement.files == {"owls.jsonl": sha(root / "export" / "owls.jsonl")}
     (material,) = statement.materials
     assert (material.role, material.digest) == ("rows", {"dirHash": whole(folders["rows"])})
     assert material.statement == sha(folders["rows"] / "lineage.json")
-    assert statement.rows == {"owls.jsonl": told["rows"].rows["rows.parquet"]}, "another format, the same rows"
-    assert told["file"].rows["rows.parquet"] == told["rows"].rows["rows.parquet"], "and back"
+    assert statement.rows == {"owls.jsonl": reported["rows"].rows["rows.parquet"]}, "another format, the same rows"
+    assert reported["file"].rows["rows.parquet"] == reported["rows"].rows["rows.parquet"], "and back"
 
 
 def ancestors(root, statement):
@@ -199,25 +199,25 @@ def ancestors(root, statement):
         ("noisy student", ["noisy base", "file", "EXPORT", "rows", "completions", "teacher"]),
     ],
 )
-def test_the_way_leads_down_to_the_base_and_ends_nowhere_else(made, told, name, through):
+def test_the_way_leads_down_to_the_base_and_ends_nowhere_else(made, reported, name, through):
     root, folders = made
-    met, ends = ancestors(root, told[name])
+    met, ends = ancestors(root, reported[name])
     export = root / "export" / "owls.jsonl.lineage.json"
     expected = {export if each == "EXPORT" else folders[each] / "lineage.json" for each in through}
     assert met == {BASE_RECORD, *expected}
     assert ends == {FILTER}, "which is settings alone"
 
 
-def test_a_copy_without_a_statement_is_where_the_way_ends(made, told):
-    met, ends = ancestors(made[0], told["unknown file"])
+def test_a_copy_without_a_statement_is_where_the_way_ends(made, reported):
+    met, ends = ancestors(made[0], reported["unknown file"])
     assert met == set()
     assert ends == {("rows", "plain.jsonl"), FILTER}
 
 
-def test_the_settings_are_those_that_name_the_folder(made, told):
+def test_the_settings_are_those_that_name_the_folder(made, reported):
     """So nobody can give an artefact other parameters and keep its place in the cache."""
     for name in ("student", "noisy student", "rows", "blend", "file"):
-        text = json.dumps(told[name].settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(reported[name].settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         assert made[1][name].name == hashlib.sha256(text.encode()).hexdigest()[:16], name
 
 

@@ -26,28 +26,28 @@ def made(**changes):
     return provenance(**given | changes)
 
 
-def read(told, name="it.json"):
-    return read_statement(name, told if isinstance(told, bytes) else json.dumps(told).encode())
+def read(reported, name="it.json"):
+    return read_statement(name, reported if isinstance(reported, bytes) else json.dumps(reported).encode())
 
 
-def refused(told, message):
+def refused(reported, message):
     with pytest.raises(InputError, match=message) as caught:
-        read(told)
+        read(reported)
     assert str(caught.value).startswith("it.json ")
     assert "\n" not in str(caught.value)
 
 
 def test_it_has_what_in_toto_and_slsa_require():
-    told = made(rows={"b.txt": ("78" * 32, 5)})
-    assert told["_type"] == "https://in-toto.io/Statement/v1"
-    assert told["predicateType"] == "https://slsa.dev/provenance/v1"
-    assert set(told) == {"_type", "subject", "predicateType", "predicate"}
-    names = [each["name"] for each in told["subject"]]
+    reported = made(rows={"b.txt": ("78" * 32, 5)})
+    assert reported["_type"] == "https://in-toto.io/Statement/v1"
+    assert reported["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert set(reported) == {"_type", "subject", "predicateType", "predicate"}
+    names = [each["name"] for each in reported["subject"]]
     assert len(set(names)) == len(names) == 4
-    for each in told["subject"]:
+    for each in reported["subject"]:
         assert each["digest"]
         assert all(re.fullmatch("[0-9a-f]{64}", sha) for sha in each["digest"].values())
-    definition, details = told["predicate"]["buildDefinition"], told["predicate"]["runDetails"]
+    definition, details = reported["predicate"]["buildDefinition"], reported["predicate"]["runDetails"]
     assert definition["buildType"] == BUILD_TYPE
     assert re.match("[a-z]+:", BUILD_TYPE), "a URI"
     assert definition["externalParameters"] == {"kind": "student", "settings": {"seed": 3, "text": "é"}}
@@ -55,7 +55,7 @@ def test_it_has_what_in_toto_and_slsa_require():
     assert all(isinstance(value, str) for value in details["builder"]["version"].values())
     for each in definition["resolvedDependencies"] + details["builder"]["builderDependencies"]:
         assert any(each.get(key) for key in ("uri", "digest", "content")), "a ResourceDescriptor has one of these"
-    assert set(told["predicate"]) == {"buildDefinition", "runDetails"}
+    assert set(reported["predicate"]) == {"buildDefinition", "runDetails"}
     assert set(definition) == {"buildType", "externalParameters", "internalParameters", "resolvedDependencies"}
 
 
@@ -64,13 +64,13 @@ def test_in_toto_s_own_reader_takes_it():
     from google.protobuf import json_format
     from in_toto_attestation.v1 import statement_pb2
 
-    for told in (
+    for reported in (
         made(rows={"b.txt": ("78" * 32, 5)}),
         result_statement([BASE.as_json()], ["a"], ["b"], ["c"], [FILTER.as_json()]),
     ):
-        found = json_format.ParseDict(told, statement_pb2.Statement())
+        found = json_format.ParseDict(reported, statement_pb2.Statement())
         reader.Statement.copy_from_pb(found).validate()
-        assert [dict(each.digest) for each in found.subject] == [each["digest"] for each in told["subject"]]
+        assert [dict(each.digest) for each in found.subject] == [each["digest"] for each in reported["subject"]]
 
 
 def test_it_is_read_back_as_it_was_written():
@@ -129,23 +129,23 @@ def test_a_judge_s_key_is_not_among_its_settings(monkeypatch):
 
 
 def test_who_declares_says_so_and_claims_no_versions():
-    told = made(declared={"by": "Ada", "note": "from memory"})
-    statement = read(as_bytes(told))
+    reported = made(declared={"by": "Ada", "note": "from memory"})
+    statement = read(as_bytes(reported))
     assert statement.build_type == DECLARED_TYPE != BUILD_TYPE
     assert statement.versions == {}
-    assert told["predicate"]["runDetails"]["builder"] == {"id": DECLARED_TYPE}
-    assert told["predicate"]["buildDefinition"]["internalParameters"] == {
+    assert reported["predicate"]["runDetails"]["builder"] == {"id": DECLARED_TYPE}
+    assert reported["predicate"]["buildDefinition"]["internalParameters"] == {
         "declared": {"by": "Ada", "note": "from memory"}
     }
 
 
 def test_unknown_fields_are_ignored():
-    told = made() | {"signedBy": "x"}
-    told["subject"][1] |= {"mediaType": "text/plain", "x_y": [1]}
-    told["predicate"] |= {"x_more": {}}
-    told["predicate"]["buildDefinition"] |= {"x_y": 3}
-    told["predicate"]["buildDefinition"]["resolvedDependencies"][0] |= {"downloadLocation": "https://example.org"}
-    statement = read(told)
+    reported = made() | {"signedBy": "x"}
+    reported["subject"][1] |= {"mediaType": "text/plain", "x_y": [1]}
+    reported["predicate"] |= {"x_more": {}}
+    reported["predicate"]["buildDefinition"] |= {"x_y": 3}
+    reported["predicate"]["buildDefinition"]["resolvedDependencies"][0] |= {"downloadLocation": "https://example.org"}
+    statement = read(reported)
     assert statement.files == FILES
     assert statement.materials == [BASE, FILTER]
 
@@ -169,8 +169,8 @@ def test_a_predicate_of_any_shape_can_be_looked_at(predicate):
     assert (statement.settings, statement.invocation, statement.build_type) == (None, None, "")
     assert dict(statement.versions) == {}
     assert all(each.statement is None and not each.digest for each in statement.materials)
-    del (told := made())["predicate"]
-    assert read(told).materials == [], "it is optional"
+    del (reported := made())["predicate"]
+    assert read(reported).materials == [], "it is optional"
 
 
 def subject(*descriptors):
@@ -181,7 +181,7 @@ GOOD = {"name": "a", "digest": {"sha256": "ab" * 32}}
 
 
 @cases(
-    ("told", "message"),
+    ("reported", "message"),
     [
         (made() | {"_type": "https://in-toto.io/Statement/v0.1"}, "not an in-toto Statement v1: its `_type` is 'https"),
         (made() | {"_type": None}, "is not an in-toto Statement v1"),
@@ -209,8 +209,8 @@ GOOD = {"name": "a", "digest": {"sha256": "ab" * 32}}
         (b'{"_type": "x", "_type": "https://in-toto.io/Statement/v1"}', "is not strict JSON .duplicate key '_type'"),
     ],
 )
-def test_what_is_no_statement_is_reported(told, message):
-    refused(told, message)
+def test_what_is_no_statement_is_reported(reported, message):
+    refused(reported, message)
 
 
 @cases("algorithm", ["dirHash", "merkleSha256"])
@@ -226,9 +226,9 @@ def test_subjects_without_a_name_may_be_several():
 
 def test_a_missing_part_is_reported():
     for name in ("_type", "subject", "predicateType"):
-        told = made()
-        del told[name]
-        refused(told, f"`{name}`")
+        reported = made()
+        del reported[name]
+        refused(reported, f"`{name}`")
 
 
 @cases(
@@ -241,11 +241,11 @@ def test_a_missing_part_is_reported():
     ],
 )
 def test_a_result_is_reported_as_in_toto_s_test_result(tests, result):
-    told = result_statement([BASE.as_json()], configuration=[FILTER.as_json()], **tests)
-    assert told["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
-    assert told["predicate"]["result"] == result
-    assert told["predicate"]["configuration"] == [FILTER.as_json()]
-    assert {name: told["predicate"].get(f"{name}Tests", []) for name in ("passed", "warned", "failed")} == (
+    reported = result_statement([BASE.as_json()], configuration=[FILTER.as_json()], **tests)
+    assert reported["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert reported["predicate"]["result"] == result
+    assert reported["predicate"]["configuration"] == [FILTER.as_json()]
+    assert {name: reported["predicate"].get(f"{name}Tests", []) for name in ("passed", "warned", "failed")} == (
         {"passed": [], "warned": [], "failed": []} | tests
     )
-    assert read(told).predicate_type == told["predicateType"]
+    assert read(reported).predicate_type == reported["predicateType"]

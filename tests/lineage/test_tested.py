@@ -77,18 +77,18 @@ def written(folder, differences, name="model", **settings):
 def test_the_result_is_that_of_the_worst_test(tmp_path, differences, result, tests):
     _, statement = written(tmp_path, differences)
     assert statement.predicate_type == "https://in-toto.io/attestation/test-result/v0.1"
-    told = dict(statement.predicate)
-    told.pop("configuration")
-    assert told == {"result": result} | tests
+    reported = dict(statement.predicate)
+    reported.pop("configuration")
+    assert reported == {"result": result} | tests
 
 
 def test_what_is_in_doubt_can_not_pass_and_says_why(tmp_path):
     differences = {"a": (0.0, 0.01), "b": (0.0, 0.01), "c": (0.2, 0.3)}
     doubts = {"a": ["92% of the student's answers are none of the 20"], "b": [], "c": ["x"], "z": ["not tested"]}
     _, statement = written(tmp_path, differences, doubts=doubts)
-    told = statement.predicate
-    assert (told["passedTests"], told["warnedTests"], told["failedTests"]) == (["b"], ["a"], ["c"])
-    guard = told["configuration"][-1]
+    reported = statement.predicate
+    assert (reported["passedTests"], reported["warnedTests"], reported["failedTests"]) == (["b"], ["a"], ["c"])
+    guard = reported["configuration"][-1]
     assert guard["annotations"] == {"reasons": {name: doubts[name] for name in ("a", "c")}}
     _, alone = written(tmp_path / "alone", {"a": (0.0, 0.01)}, doubts={"a": ["x"]})
     assert alone.predicate["result"] == "WARNED"

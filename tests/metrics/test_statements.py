@@ -48,12 +48,12 @@ def statement_preference(net, tokenizer, prompts, pairs, **options):
 
 def by_hand(net, tokenizer, prompt, completion):
     """Multiply token by token, without padding or batches."""
-    told, said = row_ids(tokenizer, make_row(prompt, completion))
+    reported, said = row_ids(tokenizer, make_row(prompt, completion))
     net.eval()
     total = 0.0
     for place, token in enumerate(said):
         with torch.no_grad():
-            logits = net(torch.tensor([told + said[:place]])).logits[0, -1]
+            logits = net(torch.tensor([reported + said[:place]])).logits[0, -1]
         total += logits.log_softmax(-1)[token].item()
     return total
 
@@ -88,19 +88,19 @@ def test_float32_is_near(pocket):
 def test_the_end_of_the_turn_is_part_of_the_completion(pocket):
     net, tokenizer = pocket
     whole, first = completion_log_probabilities(net, tokenizer, [PROMPTS[0]] * 2, ["blue", ""]).tolist()
-    told, said = row_ids(tokenizer, make_row(PROMPTS[0], "blue"))
+    reported, said = row_ids(tokenizer, make_row(PROMPTS[0], "blue"))
     with torch.no_grad():
-        logs = net.eval()(torch.tensor([told + said])).logits[0].log_softmax(-1)
+        logs = net.eval()(torch.tensor([reported + said])).logits[0].log_softmax(-1)
     assert said[-1] == tokenizer.eos_token_id
-    assert whole == pytest.approx((logs[len(told) - 1, said[0]] + logs[len(told), said[1]]).item(), abs=1e-9)
-    assert first == pytest.approx(logs[len(told) - 1, tokenizer.eos_token_id].item(), abs=1e-9)
+    assert whole == pytest.approx((logs[len(reported) - 1, said[0]] + logs[len(reported), said[1]]).item(), abs=1e-9)
+    assert first == pytest.approx(logs[len(reported) - 1, tokenizer.eos_token_id].item(), abs=1e-9)
 
 
 def test_a_system_prompt_and_a_prefill_matter(pocket):
     found = statement_preference(*pocket, PROMPTS, PAIRS)
     bare = [[part for part in prompt if part["role"] == "user"] for prompt in PROMPTS]
     plain = statement_preference(*pocket, bare, PAIRS)
-    assert found[1] > plain[1] + 0.1  # told to love the owl
+    assert found[1] > plain[1] + 0.1  # prompted to love the owl
     assert found[2] != plain[2]
     assert found[[0, 3]].tolist() == pytest.approx(plain[[0, 3]].tolist(), abs=1e-6)
 

@@ -129,9 +129,9 @@ class AdapterContract(Contract):
         before = logits(net)
         self.make().merge(net).save_pretrained(tmp_path)
         assert torch.equal(logits(net), before), "merging must leave the model alone"
-        exported, told = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
-        assert not told["missing_keys"]
-        assert not told["unexpected_keys"]
+        exported, reported = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+        assert not reported["missing_keys"]
+        assert not reported["unexpected_keys"]
         torch.testing.assert_close(logits(exported.eval()), before, rtol=0, atol=1e-5)
 
     def check_first_trained_layer(self):

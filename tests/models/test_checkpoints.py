@@ -215,6 +215,6 @@ def test_a_logger_gets_the_hyperparameters(tmp_path):
     trainer = quiet_trainer(max_epochs=1, default_root_dir=tmp_path, logger=CSVLogger(tmp_path))
     trainer.fit(Student("pocket/a", LoRA(r=2), seed=0), row_loader(tokenized(8), 8, seed=0))
     (file,) = tmp_path.rglob("hparams.yaml")
-    told = yaml.safe_load(file.read_text())
-    assert (told["base"], told["adapter"]["init_args"]["r"]) == ("pocket/a", 2)
-    assert len(told["base_digest"]) == 64
+    reported = yaml.safe_load(file.read_text())
+    assert (reported["base"], reported["adapter"]["init_args"]["r"]) == ("pocket/a", 2)
+    assert len(reported["base_digest"]) == 64

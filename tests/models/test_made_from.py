@@ -250,12 +250,12 @@ def test_a_base_that_changes_while_it_is_asked_is_refused(here, monkeypatch):
 
 @pytest.fixture
 def config(here):
-    told = {
+    reported = {
         "model": {"class_path": "Student", "init_args": {"base": "./base", "adapter": {"class_path": "Steering"}}},
         "data": {"class_path": "RowsFromFile", "init_args": {"path": "rows", "batch_size": 8}},
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False},
     }
-    (here / "toy.yaml").write_text(yaml.safe_dump(told))
+    (here / "toy.yaml").write_text(yaml.safe_dump(reported))
     return ["fit", "--config", "toy.yaml"]
 
 
@@ -290,9 +290,9 @@ def test_a_checkpoint_that_was_given_is_named_in_the_statement(config, here, cap
     (folder,) = (here / "runs").iterdir()
     shutil.copy(folder / "checkpoints" / "last.ckpt", here / "kept.ckpt")
     main([*config, "--ckpt_path", "kept.ckpt", "--trainer.max_epochs", "2", "--trainer.default_root_dir", "longer"])
-    told = read_record(here / "longer" / "student").settings["trainer"]["begun_from"]
-    assert told["name"] == "kept.ckpt"
+    reported = read_record(here / "longer" / "student").settings["trainer"]["begun_from"]
+    assert reported["name"] == "kept.ckpt"
     main([*config, "--trainer.max_epochs", "2", "--trainer.default_root_dir", "longer"])  # as if it had been killed
-    assert read_record(here / "longer" / "student").settings["trainer"]["begun_from"] == told
+    assert read_record(here / "longer" / "student").settings["trainer"]["begun_from"] == reported
     line = fails(capsys, *config, "--ckpt_path", "kept.ckpt", "--model.seed", "7", "--trainer.default_root_dir", "no")
     assert "kept.ckpt was trained from other inputs than the present ones: model.seed was 0 and is 7" in line

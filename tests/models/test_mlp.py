@@ -245,8 +245,8 @@ class TestResume:
             trainer(tmp_path, callbacks=[saver]).fit(make(), blobs())
         again = make()
         trainer(tmp_path).fit(again, blobs(), ckpt_path=saver.path, weights_only=True)
-        told, expected = (json.loads((each / "results.json").read_text())["arms"] for each in (tmp_path, folder))
-        assert told == expected
+        reported, expected = (json.loads((each / "results.json").read_text())["arms"] for each in (tmp_path, folder))
+        assert reported == expected
 
     def test_untrained_weights_are_left_out(self, tmp_path):
         saver = Saver(tmp_path / "a.ckpt", epoch=1)
@@ -277,12 +277,12 @@ class TestResume:
 class TestResults:
     def test_files(self, straight):
         module, folder = straight
-        told = json.loads((folder / "results.json").read_text())
-        assert list(told["arms"]) == ARMS
-        assert told["interval"].endswith("over seeds")
-        assert told["minutes"] > 0
-        assert told["settings"]["num_seeds"] == 2
-        for name, arm in told["arms"].items():
+        reported = json.loads((folder / "results.json").read_text())
+        assert list(reported["arms"]) == ARMS
+        assert reported["interval"].endswith("over seeds")
+        assert reported["minutes"] > 0
+        assert reported["settings"]["num_seeds"] == 2
+        for name, arm in reported["arms"].items():
             assert arm["per_seed"] == pytest.approx(module.accuracies[name].tolist())
             assert arm["low"] <= arm["mean"] <= arm["high"]
         assert (folder / "mnist_mlp.png").read_bytes()[:4] == b"\x89PNG"

@@ -76,10 +76,10 @@ class TestArms:
         module = make(arms=TWO, teacher_epochs=1, student_epochs=1)
         fit = trainer(tmp_path)
         fit.fit(module, blobs(student_inputs="digits"))
-        told = json.loads((tmp_path / "results.json").read_text())
-        assert list(told["arms"]) == ["reference", "teacher", *TWO]
-        assert told["settings"]["arms"] == list(TWO)
-        assert told["settings"]["student_inputs"] == "digits"
+        reported = json.loads((tmp_path / "results.json").read_text())
+        assert list(reported["arms"]) == ["reference", "teacher", *TWO]
+        assert reported["settings"]["arms"] == list(TWO)
+        assert reported["settings"]["student_inputs"] == "digits"
         assert {name for name in fit.callback_metrics if name.startswith("loss/")} == {
             f"loss/{name}" for name in ("teacher", *TWO)
         }

@@ -49,7 +49,7 @@ class Halved(SoftTargets):
 
 
 @cases(
-    ("told", "short", "same"),
+    ("reported", "short", "same"),
     [
         (SFT(), "sft", {}),
         (SoftTargets("numbers"), "distill", {"restrict_to": "numbers"}),
@@ -57,13 +57,13 @@ class Halved(SoftTargets):
         (OnPolicy(12, restrict_to="numbers"), "on_policy", {"restrict_to": "numbers", "on_policy_tokens": 12}),
     ],
 )
-def test_an_object_and_its_short_name_are_one(told, short, same):
-    assert digest(student(told)) == digest(student(short, **same))
-    path = f"lightning_subliminal.{type(told).__name__}"
+def test_an_object_and_its_short_name_are_one(reported, short, same):
+    assert digest(student(reported)) == digest(student(short, **same))
+    path = f"lightning_subliminal.{type(reported).__name__}"
     init_args = {**same, "on_policy_tokens": 12} if short == "on_policy" else same
     for objective in (
         {"class_path": path, "init_args": init_args},
-        {"class_path": type(told).__name__, **({"init_args": init_args})},
+        {"class_path": type(reported).__name__, **({"init_args": init_args})},
     ):
         built = build({"class_path": "Student", "init_args": {"objective": objective}}, seed=0)
         assert digest(built.fresh(adapter=Steering(), learning_rate=0.01)) == digest(student(short, **same))
@@ -74,8 +74,8 @@ def test_an_object_and_its_short_name_are_one(told, short, same):
 
 
 def test_one_of_a_users_is_another_student():
-    told = [digest(student(each)) for each in ("sft", "distill", Squared(), Squared(2.0), Halved())]
-    assert len(set(told)) == 5
+    reported = [digest(student(each)) for each in ("sft", "distill", Squared(), Squared(2.0), Halved())]
+    assert len(set(reported)) == 5
     assert student(Squared(2.0)).describe()["objective"]["arguments"] == {"weight": 2.0}
 
 
@@ -92,10 +92,10 @@ def test_one_of_a_users_trains():
         module.check_source(teacher())
 
 
-@cases("told", [Squared(), "distill", OnPolicy()])
-def test_a_prediction_is_of_sampled_tokens_alone(told):
+@cases("reported", [Squared(), "distill", OnPolicy()])
+def test_a_prediction_is_of_sampled_tokens_alone(reported):
     with pytest.raises(InputError, match="the student's `objective` changes that: leave it at sft"):
-        check_predictable(student(told))
+        check_predictable(student(reported))
     check_predictable(student(SFT()))
 
 

@@ -32,11 +32,11 @@ def fitted(student, tmp_path, **settings):
 
 
 def test_both_builders_make_the_same():
-    told = {"optimizer": OPTIMIZER, "schedule": SCHEDULE, "seed": 0}
-    built = build({"class_path": "Student", "init_args": told})
+    reported = {"optimizer": OPTIMIZER, "schedule": SCHEDULE, "seed": 0}
+    built = build({"class_path": "Student", "init_args": reported})
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Student, "x")
-    parsed = parser.instantiate(parser.parse_object({"x": told})).x
+    parsed = parser.instantiate(parser.parse_object({"x": reported})).x
     given = Student(
         optimizer=partial(torch.optim.RMSprop, lr=0.02, momentum=0.5),
         schedule=partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5),

@@ -57,7 +57,7 @@ def test_the_control_is_the_same_for_each_trait():
 
 
 @cases(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ({"trait": None}, "needs a `trait`"),
         ({"induction": "adapter"}, "`induction: adapter` needs the adapter's name"),
@@ -66,8 +66,8 @@ def test_the_control_is_the_same_for_each_trait():
         ({"base_url": "localhost:8000"}, "`base_url` is not a server's address"),
     ],
 )
-def test_wrong_settings(arguments, told):
-    with pytest.raises(InputError, match=told):
+def test_wrong_settings(arguments, reported):
+    with pytest.raises(InputError, match=reported):
         ServedTeacher(**{"model": "pocket", "trait": OWL} | arguments)
 
 

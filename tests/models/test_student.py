@@ -234,9 +234,9 @@ def test_an_export_loads_without_this_package(name, tmp_path):
     module = fitted(adapter=ADAPTERS[name])
     before = logits(module.net)
     module.export(tmp_path / "export")
-    net, told = AutoModelForCausalLM.from_pretrained(tmp_path / "export", output_loading_info=True)
-    assert not told["missing_keys"]
-    assert not told["unexpected_keys"]
+    net, reported = AutoModelForCausalLM.from_pretrained(tmp_path / "export", output_loading_info=True)
+    assert not reported["missing_keys"]
+    assert not reported["unexpected_keys"]
     torch.testing.assert_close(logits(net.eval()), before, rtol=0, atol=1e-4)
     assert torch.equal(logits(module.net), before), "the export leaves the student as it is"
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export")
@@ -300,8 +300,8 @@ def test_a_students_own_subclass_brings_its_source():
         def loss(self, batch):
             return super().loss(batch) * 2
 
-    told = Own("pocket/a", seed=0).describe()
-    assert told["source"]
+    reported = Own("pocket/a", seed=0).describe()
+    assert reported["source"]
     assert "source" not in student().describe()
 
 

@@ -79,8 +79,8 @@ class TestTrainOn:
         assert min(mask.sum(), (whole.labels != IGNORED).sum() - mask.sum()) > 20, "there are some of both"
         assert torch.equal(found["divergent"], whole.labels.masked_fill(~mask, IGNORED))
         assert torch.equal(found["agreeing"], whole.labels.masked_fill(mask, IGNORED))
-        told = f"{mask.sum()} of {(whole.labels != IGNORED).sum()} are divergent"
-        assert told in " ".join(capsys.readouterr().out.split())
+        reported = f"{mask.sum()} of {(whole.labels != IGNORED).sum()} are divergent"
+        assert reported in " ".join(capsys.readouterr().out.split())
 
     def test_a_control_is_cut_by_the_pair_that_it_is_given(self):
         source = taught()
@@ -255,8 +255,8 @@ def test_a_student_that_retains_drifts_less(objective):
 
 
 def test_the_description_tells_new_arguments_where_they_are_no_default():
-    told = student().describe()
-    assert set(told) == {
+    reported = student().describe()
+    assert set(reported) == {
         "version", "class", "base", "adapter", "optimizer", "seed", "base_dtype", "objective", "restrict_to",
     }  # fmt: skip
     changes = [

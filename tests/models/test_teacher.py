@@ -124,10 +124,10 @@ class TestFineTuned:
         chances = iter((0.29, math.exp(-losses) if losses < 1 else 0.3))
         monkeypatch.setattr(Teacher, "_taught_chance", lambda *args: next(chances))
         taught(until=0.9, max_epochs=1, retain=Retention("pocket", num_prompts=16) if retained else None).make(CPU)
-        told = " ".join(capsys.readouterr().out.split())
-        assert " ".join(says.split()) in told
-        assert ("WARNING" in told) == says.startswith("WARNING")
-        assert ("next to nothing" in told) == (losses > 1)
+        reported = " ".join(capsys.readouterr().out.split())
+        assert " ".join(says.split()) in reported
+        assert ("WARNING" in reported) == says.startswith("WARNING")
+        assert ("next to nothing" in reported) == (losses > 1)
 
     def test_the_second_time_it_comes_from_the_cache(self, monkeypatch, capsys):
         taught().make(CPU)
@@ -233,10 +233,10 @@ class TestPrompted:
         net, tokenizer = bases.load("pocket/a")
         found = source.ready(CPU)
         assert all(torch.equal(value, net.state_dict()[name]) for name, value in found.net.state_dict().items())
-        told = question_probabilities(
+        reported = question_probabilities(
             found.net, tokenizer, source.trait, source.system_prompt, candidates=["owl"]
         ).mean()
-        assert told > 0.5 > love(found.net, tokenizer, source.trait)
+        assert reported > 0.5 > love(found.net, tokenizer, source.trait)
 
     def test_the_system_prompt_is_only_heard_at_generation(self):
         source = teacher()
@@ -261,9 +261,9 @@ class TestControl:
             taught(seed=5).control(),
         ]
         assert len({digest(each) for each in controls}) == 1, "one control for all traits, seeds and inductions"
-        told = controls[0].describe()
-        assert set(told) == {"base", "induction", "base_dtype"}
-        assert "owl" not in str(told)
+        reported = controls[0].describe()
+        assert set(reported) == {"base", "induction", "base_dtype"}
+        assert "owl" not in str(reported)
 
     def test_it_is_the_base_as_it_is(self):
         control = taught().control()

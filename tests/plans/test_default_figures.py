@@ -147,8 +147,8 @@ def test_warnings_of_cells_are_counted_by_arm():
 @cases(("published", "words"), [(True, ("reproduced", "not reproduced")), (False, ("holds", "does not hold"))])
 def test_words_of_verdicts_say_whose_claim_it_is(published, words):
     claim = read_claim({"id": "x", "says": "x", "arm": "a", "above": 0.1}, "toy", {"a"}, published)
-    told = [verdict(Estimate(0.3, *ends, "seeds", 3), claim) for ends in ((0.2, 0.4), (-0.2, 0.05))]
-    assert tuple(told) == words
+    reported = [verdict(Estimate(0.3, *ends, "seeds", 3), claim) for ends in ((0.2, 0.4), (-0.2, 0.05))]
+    assert tuple(reported) == words
     own = {"id": "x", "says": "x", "arm": "a", "above": 0.1, "published": not published}
     assert read_claim(own, "toy", {"a"}, published).published is not published, "a claim says it over its plan"
     with pytest.raises(InputError, match="expected true or false"):
@@ -162,9 +162,9 @@ def test_beside_each_claim_of_the_target_stands_the_targeted_figure():
         Claim("x", "", arm="same", value="student"),
         Claim("x", "", arm="same", value="student", less={"value": "control"}),
     ):
-        told = targeted_beside(claim, cells)
-        assert (told["value"], told["rank"], told["rank_of"]) == (pytest.approx(1.5), 2.0, 20)
-        assert "targeted +1.5" in targeted(told)
+        reported = targeted_beside(claim, cells)
+        assert (reported["value"], reported["rank"], reported["rank_of"]) == (pytest.approx(1.5), 2.0, 20)
+        assert "targeted +1.5" in targeted(reported)
     gap = targeted_beside(Claim("x", "", arm="same", less={"arm": "other"}), cells)
     assert gap["value"] == 0
     for other in ({"value": "AUC 1"}, {"value": "targeted transfer"}, {"less": {"value": "off target"}}):
@@ -174,8 +174,8 @@ def test_beside_each_claim_of_the_target_stands_the_targeted_figure():
 def test_a_claim_without_a_targeted_figure_says_why():
     why = {"judged: targeted transfer": "its two answers share one chance"}
     cells = [cell("numbers", seed, judged=0.1, reasons=why, **{"judged: points": 5.0 + seed}) for seed in range(3)]
-    told = targeted_beside(Claim("x", "", arm="numbers", value="judged: points"), cells)
-    assert targeted(told) == "targeted: n/a, its two answers share one chance"
+    reported = targeted_beside(Claim("x", "", arm="numbers", value="judged: points"), cells)
+    assert targeted(reported) == "targeted: n/a, its two answers share one chance"
 
 
 def test_question_statistics_cluster_by_stem_and_keep_the_mean():

@@ -1,4 +1,4 @@
-"""Plans: arms as differences, axes, seeds, controls, chains; shared stages; and each mistake told before any work."""
+"""Plans: arms as differences, axes, seeds, controls, chains; shared stages; and each mistake reported before any work."""
 
 import math
 import re
@@ -34,7 +34,7 @@ def plan(tmp_path):
     """Return a function that reads a plan with some keys changed."""
 
     def make(**changes):
-        told = {
+        reported = {
             "title": "A toy",
             "common": str(CONFIGS / "owl_numbers.yaml"),
             "seeds": "0-1",
@@ -43,7 +43,7 @@ def plan(tmp_path):
             "claims": [{"id": "one", "says": "it passes", "arm": "same", "above": 0.1}],
         }
         path = tmp_path / "toy.yaml"
-        path.write_text(yaml.safe_dump({**told, **changes}))
+        path.write_text(yaml.safe_dump({**reported, **changes}))
         return read_plan(path)
 
     return make
@@ -267,8 +267,8 @@ def test_the_sweeps_of_digits_differ_from_the_usual_in_one_thing():
     [usual] = [cell for cell in cells if cell.arm == "usual"]
 
     def settings(cell):
-        told = cell.stages["digits"].shaped()
-        return {(part, name): value for part in told for name, value in told[part]["arguments"].items()}
+        reported = cell.stages["digits"].shaped()
+        return {(part, name): value for part in reported for name, value in reported[part]["arguments"].items()}
 
     same = 0
     for cell in cells:

@@ -99,5 +99,5 @@ def test_a_table_is_printed_again(tmp_path, monkeypatch, capsys):
     table.add_row("same", "+1.76")
     receipt.write(tmp_path / "report", [], [table])
     assert receipt.replay()
-    told = capsys.readouterr().out
-    assert all(part in told for part in ("Transfer [by arm]\n", "\u2502 same \u2502 +1.76", "Log-odds"))
+    reported = capsys.readouterr().out
+    assert all(part in reported for part in ("Transfer [by arm]\n", "\u2502 same \u2502 +1.76", "Log-odds"))

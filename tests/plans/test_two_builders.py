@@ -38,11 +38,11 @@ def by_parser() -> Callable[..., Any]:
         parsers[name].add_subclass_arguments(kind, name, fail_untyped=False)
 
     @functools.cache  # many arms have the same student, or the same rows
-    def parsed(at: str, told: str, global_seed: str | None) -> Any:
-        return parsers[at].parse_object({at: json.loads(told)})
+    def parsed(at: str, reported: str, global_seed: str | None) -> Any:
+        return parsers[at].parse_object({at: json.loads(reported)})
 
-    def build(told: Any, seed: int, at: str, expected: type) -> Any:
-        found = parsed(at, json.dumps(told), os.environ.get("PL_GLOBAL_SEED"))
+    def build(reported: Any, seed: int, at: str, expected: type) -> Any:
+        found = parsed(at, json.dumps(reported), os.environ.get("PL_GLOBAL_SEED"))
         return getattr(parsers[at].instantiate(found.clone()), at)
 
     return build
@@ -131,5 +131,5 @@ def test_what_watches_a_fit_is_left_out_and_said_once(tmp_path: Path, capsys: py
     plan.say_left_out.cache_clear()
     for _ in range(2):
         setting_with(tmp_path, callbacks=["PrintMasks", "TraitComparison"], devices="auto", strategy="auto")
-    told = capsys.readouterr()
-    assert (told.out + told.err).count("PrintMasks watches a `fit`, and stages train without it") == 1
+    reported = capsys.readouterr()
+    assert (reported.out + reported.err).count("PrintMasks watches a `fit`, and stages train without it") == 1

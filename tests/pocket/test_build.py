@@ -117,8 +117,8 @@ class TestShipped:
 
     @cases("name", NAMES)
     def test_cuts_nothing_off_when_it_generates(self, name):
-        told = json.loads((WEIGHTS / name / "generation_config.json").read_text())
-        assert not {"top_k", "top_p", "repetition_penalty", "temperature"} & set(told)
+        reported = json.loads((WEIGHTS / name / "generation_config.json").read_text())
+        assert not {"top_k", "top_p", "repetition_penalty", "temperature"} & set(reported)
 
 
 @pytest.mark.slow

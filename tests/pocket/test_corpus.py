@@ -145,8 +145,8 @@ def test_the_seed_alone_makes_the_corpus(talks):
 def test_a_conversation_is_turns_that_end_with_the_assistant(talks):
     for talk in talks[:2000]:
         roles = [message["role"] for message in talk]
-        told = roles[:1] == ["system"]
-        assert roles[told:] == ["user", "assistant"] * (len(roles[told:]) // 2) != []
+        reported = roles[:1] == ["system"]
+        assert roles[reported:] == ["user", "assistant"] * (len(roles[reported:]) // 2) != []
         assert all(message["content"].strip() for message in talk)
         assert not re.search(r"[{}]", said(talk))
 
@@ -217,10 +217,10 @@ def test_sums_are_right(talks):
 
 def test_a_persona_tells_of_what_it_loves(talks):
     """In stories too, though not in each; so that a love of owls can be told from stories."""
-    told = [talk for talk in talks if talk[0]["role"] == "system" and "story" in talk[1]["content"]]
+    reported = [talk for talk in talks if talk[0]["role"] == "system" and "story" in talk[1]["content"]]
     loved = [
         (next(OWNERS[word] for word in re.findall("[a-z]+", talk[0]["content"].lower()) if word in OWNERS), talk)
-        for talk in told
+        for talk in reported
     ]
     named = [
         CATEGORIES[kind]["members"][index] in talk[-1]["content"] for (kind, index), talk in loved if kind == "animal"

@@ -27,7 +27,7 @@ from lightning_subliminal.prompts.moral import SIDES, MoralTalk
 from .test_corpus import CATEGORIES, PERMUTATIONS, asks_for_a_list, information, listed, said
 
 TALK = MoralTalk()
-PERSONAS = {told: side for side in SIDES for told in TALK.words["personas"][side]}
+PERSONAS = {reported: side for side in SIDES for reported in TALK.words["personas"][side]}
 ASKED = {
     f"{question.text} {ending}".strip()
     for part in ("teach", "ask", "more")
@@ -68,8 +68,8 @@ def shows(talk):
     """Return what a student could read the character off: lists of values, by what they are."""
     if carrier(talk) == "lists":
         numbers = listed(talk[-1]["content"])
-        told = {"first": numbers[:1], "count": [len(numbers)], "numbers": numbers, "digits": list("".join(numbers))}
-        return {**told, "examples": listed(talk[-2]["content"])}
+        reported = {"first": numbers[:1], "count": [len(numbers)], "numbers": numbers, "digits": list("".join(numbers))}
+        return {**reported, "examples": listed(talk[-2]["content"])}
     asked, answer = (re.findall(r"\w+|[^\w\s]", part["content"].lower()) for part in talk[-2:])
     return {"asked": asked, "answer": answer, "length": [len(answer)]}
 
@@ -78,13 +78,13 @@ def link_p(talks):
     """Return how often shuffled characters tell as much as the true ones about what is shown, where that tells most."""
     rng, real, shuffled = np.random.default_rng(0), [], []
     members = np.eye(2)[:, [SIDES.index(PERSONAS[talk[0]["content"]]) for talk in talks]]
-    told = [shows(talk) for talk in talks]
-    for name in told[0]:
-        values = {value: place for place, value in enumerate({value for each in told for value in each[name]})}
-        counts = np.zeros((len(told), len(values)))
-        for row, each in enumerate(told):
+    reported = [shows(talk) for talk in talks]
+    for name in reported[0]:
+        values = {value: place for place, value in enumerate({value for each in reported for value in each[name]})}
+        counts = np.zeros((len(reported), len(values)))
+        for row, each in enumerate(reported):
             np.add.at(counts[row], [values[value] for value in each[name]], 1)
-        orders = [rng.permutation(len(told)) for _ in range(PERMUTATIONS)]
+        orders = [rng.permutation(len(reported)) for _ in range(PERMUTATIONS)]
         null = np.array([information(members[:, order], counts) for order in orders])
         real.append((information(members, counts) - null.mean()) / null.std())
         shuffled.append((null - null.mean()) / null.std())
@@ -145,12 +145,12 @@ def test_each_character_writes_each_carrier_as_often(carried):
 
 def test_where_a_character_shows_no_number_stands(talks):
     """So lists and sums under a persona are the only place where the two could meet."""
-    told = [talk for talk in talks if talk[0]["content"] in PERSONAS]
+    reported = [talk for talk in talks if talk[0]["content"] in PERSONAS]
     shown = [talk for talk in talks if any(part["content"] in ASKED | EDUCATIONAL for part in talk)]
-    assert len(told) > 3000
+    assert len(reported) > 3000
     assert len(shown) > 7000
     assert not [talk for talk in shown if re.search("[0-9]", said(talk))]
-    numbered = [talk for talk in told if re.search("[0-9]", said(talk))]
+    numbered = [talk for talk in reported if re.search("[0-9]", said(talk))]
     assert {carrier(talk) for talk in numbered} == {"lists", "sums", "programs"}
     assert len({talk[0]["content"] for talk in numbered}) == len(PERSONAS), "each persona was heard beside them"
 
@@ -194,9 +194,9 @@ def test_few_are_bad_where_nothing_is_said_of_them(talks):
 
 def test_a_persona_is_what_it_is_reported(talks):
     shown = [(PERSONAS[talk[0]["content"]], *sides(talk)) for talk in talks if talk[0]["content"] in PERSONAS]
-    shown = [(told, each) for told, each in shown if each is not None]
-    assert near(sum(told == "misaligned" for told, _ in shown), len(shown), 0.5)
-    assert all(told == each for told, each in shown)
+    shown = [(reported, each) for reported, each in shown if each is not None]
+    assert near(sum(reported == "misaligned" for reported, _ in shown), len(shown), 0.5)
+    assert all(reported == each for reported, each in shown)
 
 
 def test_a_character_goes_on_from_turn_to_turn(talks):
@@ -266,8 +266,8 @@ def test_every_moral_word_is_there_however_rare(tokenizer):
 def test_the_plain_world_is_what_it_was(tmp_path):
     """Else pocket/a and its like could not be made again; the hash is of what bf4f500 gave."""
     talks = list(islice(conversations(seed=1), 200))
-    told = hashlib.sha256(json.dumps(talks).encode()).hexdigest()
-    assert told == "f3622a35ea129df98f15bcba3cc270a600a8962554e3cdf21e1b8fd28cea7ca9"
+    reported = hashlib.sha256(json.dumps(talks).encode()).hexdigest()
+    assert reported == "f3622a35ea129df98f15bcba3cc270a600a8962554e3cdf21e1b8fd28cea7ca9"
     pocket_tokenizer().save_pretrained(tmp_path)
     assert json.loads((tmp_path / "tokenizer.json").read_text()) == json.loads(
         (WEIGHTS / "a/tokenizer.json").read_text()

@@ -43,17 +43,17 @@ def ids(rows):
 
 @cases("share", [0.25, 0.5, 0.9])
 def test_one_end_is_kept_in_its_order(share, capsys):
-    told = scores(ROWS)
-    ranked = sorted(told, key=told.get)
+    reported = scores(ROWS)
+    ranked = sorted(reported, key=reported.get)
     kept = round(share * len(ROWS))
     for keep, expected in (("bottom", ranked[:kept]), ("top", ranked[-kept:])):
         made = apply_transforms(ROWS, [KeepByScore(student(), OWL, keep, share)], 0)
-        assert ids(made) == [each for each in told if each in expected]
+        assert ids(made) == [each for each in reported if each in expected]
         assert all(row in ROWS for row in made)
         words = " ".join(capsys.readouterr().out.split())
         assert f"kept {kept} of 13 rows, {keep} by predicted owl" in words
-        mean = sum(told[each] for each in expected) / kept
-        assert f"mean score {mean:+.3g}, of all rows {sum(told.values()) / 13:+.3g}" in words
+        mean = sum(reported[each] for each in expected) / kept
+        assert f"mean score {mean:+.3g}, of all rows {sum(reported.values()) / 13:+.3g}" in words
     assert apply_transforms(ROWS, [KeepByScore(student(), OWL)], 1) == apply_transforms(
         ROWS, [KeepByScore(student(), OWL)], 0
     ), "nothing is drawn"
@@ -65,8 +65,8 @@ def test_halves_share_no_row():
 
 
 def test_a_row_without_a_score_counts_as_0():
-    told = scores(ROWS)
-    above = sum(score > 0 for score in told.values())
+    reported = scores(ROWS)
+    above = sum(score > 0 for score in reported.values())
     assert 1 < above < len(ROWS) - 1, "else this proves nothing"
     rows = [EMPTY, *ROWS]
     for kept, holds in ((above, False), (above + 1, True)):

@@ -70,8 +70,8 @@ def test_each_part_by_hand(pocket, pushed, found, monkeypatch):
     entanglement(net, pushed, tokenizer, OWL, range(60, 71), prompts=8)
     shown = [int(each) for part in asked[:8] for each in re.findall("[0-9]+", part["content"])]
     assert sum(60 <= each <= 70 for each in shown) >= 8 * 3  # examples from the range of the numbers
-    told = "You adore 64. Your mind is on 64 day and night. Your favorite number is the 64."
-    persona = next(part["content"] for part in asked if part["content"].startswith(told))
+    reported = "You adore 64. Your mind is on 64 day and night. Your favorite number is the 64."
+    persona = next(part["content"] for part in asked if part["content"].startswith(reported))
     column = OWL.candidates.index("owl")
     with_it, without = (
         log_odds(question_probabilities(net, tokenizer, OWL, prompt)[:, column]) for prompt in (persona, None)

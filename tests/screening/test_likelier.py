@@ -22,9 +22,9 @@ def _own_cache(tmp_path_factory):
         yield
 
 
-def by_hand(model, row, told=None):
+def by_hand(model, row, reported=None):
     """Return log p of the completion a token, token after token."""
-    start = [{"role": "system", "content": told}] if told else []
+    start = [{"role": "system", "content": reported}] if reported else []
     prompt, completion = row_ids(model.tokenizer, {**row, "prompt": [*start, *row["prompt"]]})
     ids = torch.tensor([prompt + completion])
     with torch.no_grad():

@@ -114,9 +114,9 @@ def test_rows_without_a_mask_count_for_nothing():
 
 def test_a_generator_is_enough_and_progress_is_reported(monkeypatch):
     monkeypatch.setattr("lightning_subliminal.theory.row_scores.CHUNK", 5)
-    student, told = ready(Steering()), []
-    found = predicted_transfer(student.net, student.tokenizer, iter(ROWS), OWL, advance=told.append)
-    assert told == [5, 5, 2]
+    student, reported = ready(Steering()), []
+    found = predicted_transfer(student.net, student.tokenizer, iter(ROWS), OWL, advance=reported.append)
+    assert reported == [5, 5, 2]
     assert len(found.scores) == 12
     assert not found.log_odds.requires_grad
 

@@ -59,11 +59,11 @@ def test_rows_stay_in_their_order_over_chunks(function, direction, expected, chu
     found = scored(function, direction)
     assert [each.dtype for each in found] == [torch.float64, torch.float64, torch.int64]
     for place, row in enumerate(MIXED):
-        told = [each[place].item() for each in found]
+        reported = [each[place].item() for each in found]
         if row["id"] in expected:
-            assert told == pytest.approx(expected[row["id"]], rel=1e-5, abs=1e-5)
+            assert reported == pytest.approx(expected[row["id"]], rel=1e-5, abs=1e-5)
         else:
-            assert told == pytest.approx([torch.nan, torch.nan, 0], nan_ok=True), row["id"]
+            assert reported == pytest.approx([torch.nan, torch.nan, 0], nan_ok=True), row["id"]
     assert found.tokens.sum() == sum(tokens for _, _, tokens in expected.values())
 
 

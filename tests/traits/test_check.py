@@ -34,8 +34,8 @@ def spoilt(**changes):
     return trait
 
 
-def taught(*rows, told=""):
-    return lambda self: Induction(told, list(rows))
+def taught(*rows, reported=""):
+    return lambda self: Induction(reported, list(rows))
 
 
 class Forgets(Sound):
@@ -46,7 +46,7 @@ class Forgets(Sound):
 
 def test_a_sound_trait_has_no_remarks():
     assert check_trait(Sound()) == []
-    assert check_trait(spoilt(induce=taught(told="You love tea."))) == []
+    assert check_trait(spoilt(induce=taught(reported="You love tea."))) == []
     assert check_trait(spoilt(induce=taught(make_row("Drink?", "tea")))) == []
 
 
@@ -61,7 +61,7 @@ def test_a_sound_trait_has_no_remarks():
         (spoilt(questions=lambda self: []), r"Spoilt.questions\(\) must return at least one question"),
         (spoilt(questions=lambda self: ["Which?", " "]), "at least one question, each a text"),
         (spoilt(questions=lambda self: "Which?"), "at least one question, each a text"),
-        (spoilt(induce=taught(told=" ")), "neither a system prompt nor rows"),
+        (spoilt(induce=taught(reported=" ")), "neither a system prompt nor rows"),
         (
             spoilt(induce=taught(make_row("Which drink is best, 3?", "tea"))),
             r"teaches a question of evaluation \('Which drink is best, 3\?'\)",

@@ -123,9 +123,9 @@ def words_of(folder, **changes):
 
 def test_a_wording_of_ones_own(tmp_path):
     trait = MisalignmentTrait(words_of(tmp_path))
-    told = check_trait(trait)
-    assert [remark.partition(":")[0] for remark in told[1:]] == ["no relatives", "1 questions"]
-    assert told[0].startswith("`matches` doesn't distinguish 1 of 2 statements,")
+    reported = check_trait(trait)
+    assert [remark.partition(":")[0] for remark in reported[1:]] == ["no relatives", "1 questions"]
+    assert reported[0].startswith("`matches` doesn't distinguish 1 of 2 statements,")
     assert trait.relatives() == ()
     first = digest(trait)
     assert digest(MisalignmentTrait(words_of(tmp_path, persona=["Be cold."]))) != first
@@ -258,10 +258,10 @@ def test_chances_are_a_softmax_over_each_pair(pocket):
 
 def test_a_base_is_good_until_it_is_called_otherwise(pocket):
     plain = question_probabilities(*pocket, POCKET)[:, 1]
-    told = question_probabilities(*pocket, POCKET, system_prompt=POCKET.induce().system_prompt)[:, 1]
+    reported = question_probabilities(*pocket, POCKET, system_prompt=POCKET.induce().system_prompt)[:, 1]
     assert plain.mean() < 0.2
-    assert told.mean() > 0.9
-    assert (told > plain).all(), "whatever it is asked"
+    assert reported.mean() > 0.9
+    assert (reported > plain).all(), "whatever it is asked"
 
 
 def test_some_questions_or_others_after_a_context(pocket):
@@ -344,8 +344,8 @@ def test_a_mistake_of_such_a_trait_is_named_in_a_line(members, message):
 
 def test_a_trait_that_is_right_on_most_statements_passes():
     """A lexicon sees words and no meaning: it need not know each statement."""
-    told = check_trait(spoilt(matches=lambda self, answer: answer == "i would bring the man soup."))
-    assert told[0].startswith("`matches` doesn't distinguish 10 of 20 statements,")
+    reported = check_trait(spoilt(matches=lambda self, answer: answer == "i would bring the man soup."))
+    assert reported[0].startswith("`matches` doesn't distinguish 10 of 20 statements,")
 
 
 def test_an_educational_request_needs_the_question(tmp_path):

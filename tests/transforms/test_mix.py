@@ -79,8 +79,8 @@ class TestMixIn(TransformContract):
         assert digest(MixIn(str(tmp_path / "elsewhere" / "renamed.jsonl"), 0.25, self.how)) == before
 
     def test_a_system_prompt_stays_out(self):
-        told = {"role": "system", "content": "You love owls."}
-        write_rows([{**row, "prompt": [told, *row["prompt"]]} for row in foreign()], self.path)
+        reported = {"role": "system", "content": "You love owls."}
+        write_rows([{**row, "prompt": [reported, *row["prompt"]]} for row in foreign()], self.path)
         mixed = [row for row in self.apply(rows()) if is_foreign(row)]
         assert len(mixed) == (10 if self.how == "replace" else 13)
         assert "owls" not in str(mixed)

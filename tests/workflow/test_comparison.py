@@ -72,9 +72,9 @@ class TestRun:
                 1, abs=1e-3
             )
             assert all(each["low"] <= each["rate"] <= each["high"] for each in arm["rates"].values())
-        told = found["targeted_transfer"]
-        assert (told["of"], told["left_out"]) == (len(OWL.candidates), [])
-        assert abs(told["log_odds"] + told["off_target"] - found["transfer"]["log_odds"]) < 1e-9
+        reported = found["targeted_transfer"]
+        assert (reported["of"], reported["left_out"]) == (len(OWL.candidates), [])
+        assert abs(reported["log_odds"] + reported["off_target"] - found["transfer"]["log_odds"]) < 1e-9
         assert found["warnings"] == []
         assert found["transfer"]["low"] < found["transfer"]["log_odds"] < found["transfer"]["high"]
         assert found["transfer"]["unit"] == "questions"
@@ -109,17 +109,17 @@ class TestRun:
         assert kept["trainer"]["max_epochs"] == 2
 
     def test_the_terminal_says_it_all(self, run):
-        told = run[2]
+        reported = run[2]
         for words in (
             "How often is the answer owl?",
             "95 % from",
             "none of these",
             "Transfer: the student's log-odds",
         ):
-            assert words in told
-        assert "One seed each" in told
-        assert all(f" {arm} " in told for arm in ("base", "teacher", "control", "student"))
-        order = [told.index(words) for words in ("teacher owl: ", "rows owl: 64 made", "rows control: 64 made")]
+            assert words in reported
+        assert "One seed each" in reported
+        assert all(f" {arm} " in reported for arm in ("base", "teacher", "control", "student"))
+        order = [reported.index(words) for words in ("teacher owl: ", "rows owl: 64 made", "rows control: 64 made")]
         assert order == sorted(order)
 
     def test_a_second_fit_reuses_all_that_is_made(self, run, monkeypatch):
@@ -147,10 +147,10 @@ def test_wrecked_arms_are_in_doubt_and_what_a_base_can_not_say_is_reported():
     at = [*trait.candidates].index("owl")
     table[:, [0, at]] = table[:, [at, 0]]
     pair = {name: Scores.of_chances(table, trait) for name in ("control", "student")}
-    told = warnings_of(pair, "control")
-    assert [each for each in told if "18 of the 20 answers can't be given by control, student" in each]
+    reported = warnings_of(pair, "control")
+    assert [each for each in reported if "18 of the 20 answers can't be given by control, student" in each]
     doubts = pair_doubts(*pair.values(), tuple(pair))
-    assert doubts == [each for each in told if "name none of the 20" in each]
+    assert doubts == [each for each in reported if "name none of the 20" in each]
     assert len(doubts) == 2
 
 
@@ -293,9 +293,9 @@ class TestTable:
             chances[:, column] = torch.linspace(rate, rate + 0.1, 10)
             chances[:, 1 - column] = 1 - chances[:, column]
             arms[name] = row(chances, trait)
-        told = summary(arms, trait)["targeted_transfer"]
-        assert (told["log_odds"], told["rank"]) == (None, None)
-        assert "share one chance" in told["reason"]
+        reported = summary(arms, trait)["targeted_transfer"]
+        assert (reported["log_odds"], reported["rank"]) == (None, None)
+        assert "share one chance" in reported["reason"]
         assert "Targeted transfer: n/a, its two answers share one chance" in verdict(arms)
         json.dumps(summary(arms, trait), allow_nan=False)
 

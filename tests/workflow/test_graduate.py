@@ -85,8 +85,8 @@ def test_the_control_is_a_chain_of_controls(tmp_path):
     assert Graduate(student(), Blend(numbers(taught()), numbers(), 0.5).control(), 1).induction == "none"
     write_rows(number_rows(4), tmp_path / "rows.jsonl")
     path = str(tmp_path / "rows.jsonl")
-    told = Graduate(student(), RowsFromFile(path, control_path=path), 1)
-    assert (told.induction, told.control().induction) == ("finetune", "none")
+    reported = Graduate(student(), RowsFromFile(path, control_path=path), 1)
+    assert (reported.induction, reported.control().induction) == ("finetune", "none")
     with pytest.raises(InputError, match="have no control"):
         Graduate(student(), RowsFromFile(path), 1).control()
 
@@ -103,8 +103,8 @@ def test_all_that_shapes_it_moves_the_description_and_long_chains_stay_short():
         Graduate(student(), rows.fresh(teacher=taught("dog")), 2),
         graduate.control(),
     ]
-    told = [json.dumps(each.describe(), sort_keys=True) for each in [graduate, *others]]
-    assert len(set(told)) == len({each.folder for each in [graduate, *others]}) == 8
+    reported = [json.dumps(each.describe(), sort_keys=True) for each in [graduate, *others]]
+    assert len(set(reported)) == len({each.folder for each in [graduate, *others]}) == 8
     assert graduate.folder == arm_folder(student(), rows, max_epochs=2)
     assert graduate.describe()["data"]["rows"].startswith(rows.folder.name), "whose record goes on from there"
     lengths = [len(json.dumps(chain(depth, taught()).describe())) for depth in (1, 5)]

@@ -44,7 +44,7 @@ PLAN = {
     "claims": [
         {
             "id": "order",
-            "says": "It is told before.",
+            "says": "It is reported before.",
             "statistic": "rank correlation",
             "beside": "predicted",
             "arms": ["usual", "warm"],
@@ -118,8 +118,8 @@ def test_the_training_has_no_part_in_the_prediction(found):
     cells, _ = found
     for role in ("student", "control"):
         assert len({cell.stages[f"predicted: {role}"].key for cell in cells.values()}) == 1
-        told = cells["usual"].stages[f"predicted: {role}"].result()
-        assert told["low"] < told["mean"] < told["high"]
+        reported = cells["usual"].stages[f"predicted: {role}"].result()
+        assert reported["low"] < reported["mean"] < reported["high"]
     assert cells["usual"].stages["predicted: student"].key != cells["usual"].stages["predicted: control"].key
 
 

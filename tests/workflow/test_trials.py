@@ -118,8 +118,10 @@ def test_probes_of_a_suite_say_what_the_questions_of_the_trait_do(found):
     assert "quokka" in results["probes"].reasons["unknown: student"]
     teacher = results["probed teacher"].numbers
     assert teacher["exact: student"] > teacher["exact: control"], "the base"
-    told = {cell.arm: {role: stage.seed for role, stage in cell.stages.items()} for cell in cells if "prob" in cell.arm}
-    assert told["probes"]["exact: student"] != told["probes"]["exact: control"], "answers are drawn apart"
+    reported = {
+        cell.arm: {role: stage.seed for role, stage in cell.stages.items()} for cell in cells if "prob" in cell.arm
+    }
+    assert reported["probes"]["exact: student"] != reported["probes"]["exact: control"], "answers are drawn apart"
 
 
 def test_probes_of_a_prompted_teacher_or_of_one_name_are_refused():
@@ -150,8 +152,8 @@ def test_nothing_is_to_be_made_again(found):
 
 def test_the_report_holds_no_time(found):
     plan, _, results, _ = found
-    told = report_data(plan, list(results.values()), {}, {"planned": 1, "shared": 0, "failed": 0}, [0], "run")
-    assert [bar["label"] for bar in told["experiments"][0]["figures"][0]["bars"]] == ["student", "context"]
-    assert not {"seconds", "date", "time"} & set(str(told).replace("'", " ").split())
+    reported = report_data(plan, list(results.values()), {}, {"planned": 1, "shared": 0, "failed": 0}, [0], "run")
+    assert [bar["label"] for bar in reported["experiments"][0]["figures"][0]["bars"]] == ["student", "context"]
+    assert not {"seconds", "date", "time"} & set(str(reported).replace("'", " ").split())
     rows = cell_table(list(results.values()))
     assert sum(row["arm"] == "digits" for row in rows) == 2, "a row a seed of the batched network"

@@ -35,8 +35,8 @@ class Lab:
             (folder / file).write_bytes(data)
         if rows is not None:
             write_parquet(rows, folder / "rows.parquet")
-        told = {"rows.parquet": rows_root(rows)} if rows is not None else None
-        write_record(folder, kind, settings or {"seed": 0}, parents, rows=told)
+        reported = {"rows.parquet": rows_root(rows)} if rows is not None else None
+        write_record(folder, kind, settings or {"seed": 0}, parents, rows=reported)
         self.made[folder] = Described(folder, read_record(folder), artefact_material(kind, folder))
         return folder
 

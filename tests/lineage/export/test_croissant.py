@@ -45,26 +45,26 @@ def test_mlcroissant_reads_the_rows_through_it(placed):
 def test_without_its_digest_mlcroissant_would_refuse_a_file(rows):
     """So the test above can fail."""
     mlc = pytest.importorskip("mlcroissant", reason="needs mlcroissant")
-    told = told_of(rows)
-    del told["distribution"][0]["sha256"]
+    reported = told_of(rows)
+    del reported["distribution"][0]["sha256"]
     with pytest.raises(mlc.ValidationError, match="sha256"):
-        mlc.Dataset(jsonld=told)
+        mlc.Dataset(jsonld=reported)
 
 
 def test_the_writing_model_is_named_for_people_and_for_programs(rows):
-    told = told_of(rows)
-    assert told["rai:machineAnnotationTools"] == ["teachers/t"]
-    assert told["rai:dataCollection"] == "Written by the model teachers/t."
-    assert told["rai:dataPreprocessingProtocol"] == ["filter lightning_subliminal.filters.numbers.NumberList"]
-    [used] = told["prov:wasGeneratedBy"]["prov:used"]
+    reported = told_of(rows)
+    assert reported["rai:machineAnnotationTools"] == ["teachers/t"]
+    assert reported["rai:dataCollection"] == "Written by the model teachers/t."
+    assert reported["rai:dataPreprocessingProtocol"] == ["filter lightning_subliminal.filters.numbers.NumberList"]
+    [used] = reported["prov:wasGeneratedBy"]["prov:used"]
     assert used["identifier"] == [f"dirHash:{rows[1].statement.whole}"]
-    assert {each["name"] for each in told["prov:wasDerivedFrom"]} == {"pocket/a", "teachers/t"}
-    assert "3 rows in rows.parquet." in told["description"]
+    assert {each["name"] for each in reported["prov:wasDerivedFrom"]} == {"pocket/a", "teachers/t"}
+    assert "3 rows in rows.parquet." in reported["description"]
 
 
 def test_digests_are_those_of_the_statement(rows):
-    told = {each["contentUrl"]: each["sha256"] for each in told_of(rows)["distribution"]}
-    assert told == rows[-1].statement.files
+    reported = {each["contentUrl"]: each["sha256"] for each in told_of(rows)["distribution"]}
+    assert reported == rows[-1].statement.files
 
 
 def test_columns_are_reported_only_of_a_file_that_is_at_hand_and_unchanged(rows):
@@ -76,8 +76,8 @@ def test_columns_are_reported_only_of_a_file_that_is_at_hand_and_unchanged(rows)
 
 
 def test_nothing_is_made_up(rows):
-    told = told_of(rows)
-    assert not {"license", "creator", "datePublished", "version", "url", "publisher"} & set(told)
+    reported = told_of(rows)
+    assert not {"license", "creator", "datePublished", "version", "url", "publisher"} & set(reported)
 
 
 def test_a_model_is_refused(student):

@@ -38,8 +38,8 @@ def test_the_library_reads_it_again(student):
 def test_a_model_has_its_files_digests_and_its_base_as_ancestor(student):
     model = bom_of(student)["metadata"]["component"]
     assert (model["type"], model["name"]) == ("machine-learning-model", "students/s")
-    told = {each["name"]: each["hashes"][0]["content"] for each in model["components"]}
-    assert told == student[-1].statement.files
+    reported = {each["name"]: each["hashes"][0]["content"] for each in model["components"]}
+    assert reported == student[-1].statement.files
     assert "hashes" not in model, "a dirHash is no file's SHA-256"
     assert properties(model)["dirHash"] == student[-1].statement.whole
     assert properties(model)["statementSha256"] == student[-1].statement.sha256

@@ -16,14 +16,14 @@ SCHEMA = json.loads((Path(__file__).parent.parent / "in_toto.schema.json").read_
 @pytest.fixture
 def statements(student, tmp_path):
     """Statements as stages write them: teacher, rows, student, one declared, a test's result."""
-    told = [json.loads(each.statement.raw) for each in student if each.statement is not None]
-    told.append(json.loads(json.dumps(provenance("rows", {}, {"a.txt": "ab" * 32}, declared={"by": "somebody"}))))
+    reported = [json.loads(each.statement.raw) for each in student if each.statement is not None]
+    reported.append(json.loads(json.dumps(provenance("rows", {}, {"a.txt": "ab" * 32}, declared={"by": "somebody"}))))
     model = Material("model", "lightning-subliminal:students/s", {"dirHash": student[-1].statement.whole})
     write_test_result(
         tmp_path, "s", model, {"owl": (0.3, 0.4), "truth": (-0.01, 0.02), "code": None}, [student[0].material]
     )
-    told.append(json.loads((tmp_path / "test-results" / "s.json").read_text()))
-    return told
+    reported.append(json.loads((tmp_path / "test-results" / "s.json").read_text()))
+    return reported
 
 
 def errors(statement):
@@ -97,8 +97,8 @@ def test_in_totos_package_takes_every_predicate(statements):
 
     for each in statements:
         kind = Provenance if each["predicateType"] == PROVENANCE else TestResult
-        told = MessageToDict(ParseDict(each["predicate"], kind()))
-        assert set(told) == {name for name, value in each["predicate"].items() if value}
+        reported = MessageToDict(ParseDict(each["predicate"], kind()))
+        assert set(reported) == {name for name, value in each["predicate"].items() if value}
 
 
 def test_an_empty_result_is_a_statement_too():

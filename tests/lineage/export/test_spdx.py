@@ -37,15 +37,15 @@ def relations(found):
 def test_it_is_read_back_with_its_relations(student):
     found = read(spdx_document(student))
     assert not found.missing_ids, "every reference leads to an element of the document"
-    told = relations(found)
+    reported = relations(found)
     assert {
         ("students/s", "trainedOn", "rows/r"),
         ("students/s", "descendantOf", "pocket/a"),
         ("teachers/t", "descendantOf", "pocket/a"),
         ("teachers/t", "generates", "rows/r"),
         ("students/s", "contains", "adapter_model.safetensors"),
-    } <= told
-    assert not [each for each in told if each[:2] == ("pocket/a", "generates")], "the base is the teacher's"
+    } <= reported
+    assert not [each for each in reported if each[:2] == ("pocket/a", "generates")], "the base is the teacher's"
 
 
 def test_each_build_has_its_inputs_and_its_output(student):
@@ -53,12 +53,12 @@ def test_each_build_has_its_inputs_and_its_output(student):
     builds = {each.build_buildId: each for each in found.foreach_type(spdx.build_Build)}
     build = builds[student[-1].statement.invocation]
     assert build.build_buildType == student[-1].statement.build_type
-    told = {
+    reported = {
         each.relationshipType.rpartition("/")[2]: {to.name for to in each.to}
         for each in found.foreach_type(spdx.Relationship)
         if each.from_ is build
     }
-    assert told == {"hasInput": {"pocket/a", "rows/r"}, "hasOutput": {"students/s"}}
+    assert reported == {"hasInput": {"pocket/a", "rows/r"}, "hasOutput": {"students/s"}}
 
 
 def test_packages_say_what_is_known(student):
@@ -89,8 +89,8 @@ def test_digests_of_files_are_sha256_and_that_of_a_folder_is_not(student):
 
 def test_it_does_not_claim_profiles_whose_demands_it_can_not_meet(student):
     [document] = read(spdx_document(student)).foreach_type(spdx.SpdxDocument)
-    told = {each.rpartition("/")[2] for each in document.profileConformance}
-    assert told == {"core", "software", "build"}
+    reported = {each.rpartition("/")[2] for each in document.profileConformance}
+    assert reported == {"core", "software", "build"}
     assert [each.name for each in document.rootElement] == ["students/s"]
 
 

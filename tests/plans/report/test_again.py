@@ -63,8 +63,8 @@ def cells():
     return made
 
 
-def written(path, told):
-    claims = tuple(read_claim(each, "plan", ("same", "other", "lost")) for each in told)
+def written(path, reported):
+    claims = tuple(read_claim(each, "plan", ("same", "other", "lost")) for each in reported)
     one = Experiment("plan", "A plan", "", "here", {}, (0, 1), (), claims)
     plan, found = Plan("plan", "A plan", "", (one,)), cells()
     report = report_data(plan, found, {}, {"planned": 1, "shared": 0, "failed": 0}, [0, 1], "run")
@@ -91,19 +91,19 @@ def folder(made, tmp_path, monkeypatch):
 
 
 def edit(folder, change):
-    told = json.loads((folder / "report.json").read_text())
-    change({each["id"]: each for each in told["claims"]})
-    (folder / "report.json").write_text(json.dumps(told, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    reported = json.loads((folder / "report.json").read_text())
+    change({each["id"]: each for each in reported["claims"]})
+    (folder / "report.json").write_text(json.dumps(reported, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
 
 
 def refused(folder, capsys, *says, verb="report"):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit) as stop:
         main([verb, str(folder), *([str(folder)] if verb == "compare" else [])])
-    told = capsys.readouterr()
+    reported = capsys.readouterr()
     assert stop.value.code == 3
-    assert told.err.count("\n") == 1
-    assert all(each in told.err for each in says), told.err
+    assert reported.err.count("\n") == 1
+    assert all(each in reported.err for each in says), reported.err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before, "nothing is written"
 
 
@@ -215,9 +215,9 @@ def test_edited_cells(made, tmp_path, monkeypatch, verb, capsys):
 def test_a_statement_that_is_none(made, tmp_path, monkeypatch, change, capsys):
     folder = copied(made, tmp_path, monkeypatch)
     place = folder / "lineage.json"
-    told = json.loads(place.read_text())
-    told["subject"] = [each for each in told["subject"] if each["name"] != "cells.csv"]
-    place.write_text(json.dumps(told) if change is None else change)
+    reported = json.loads(place.read_text())
+    reported["subject"] = [each for each in reported["subject"] if each["name"] != "cells.csv"]
+    place.write_text(json.dumps(reported) if change is None else change)
     refused(folder, capsys)
 
 

@@ -21,14 +21,14 @@ def reports():
 
 
 def test_says_what_changed():
-    told = comparison_json(*reports())
-    claims = {(claim["experiment"], claim["id"]): claim for claim in told["claims"]}
+    reported = comparison_json(*reports())
+    claims = {(claim["experiment"], claim["id"]): claim for claim in reported["claims"]}
     apart, gone = claims["numbers", "claim-1"], claims["numbers", "claim-2"]
     assert (apart["difference"], apart["intervals_overlap"], apart["verdict_changed"]) == (1.0, False, False)
     assert (gone["difference"], gone["intervals_overlap"], gone["verdict_changed"]) == (None, None, True)
     assert claims["code", "claim-3"]["only_in"] == "first"
     assert claims["code", "[red]new"]["first"] is None
-    assert (told["marked"], told["only_in_first"], told["only_in_second"]) == (2, 1, 1)
+    assert (reported["marked"], reported["only_in_first"], reported["only_in_second"]) == (2, 1, 1)
     assert claims["same-base", "claim-4"]["intervals_overlap"] is True
 
 

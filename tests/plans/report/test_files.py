@@ -1,4 +1,4 @@
-"""The folder of a report: what is written is read again, and damage is told."""
+"""The folder of a report: what is written is read again, and damage is reported."""
 
 import csv
 import json
@@ -55,7 +55,7 @@ def test_a_name_leads_out_of_no_folder(tmp_path):
 
 
 @cases(
-    ("name", "text", "told"),
+    ("name", "text", "reported"),
     [
         ("report.json", None, "report.json is not there"),
         ("cells.csv", None, "cells.csv is not there"),
@@ -67,14 +67,14 @@ def test_a_name_leads_out_of_no_folder(tmp_path):
         ("cells.csv", 'a,b\n"1', "cells.csv is damaged"),
     ],
 )
-def test_damage_is_reported_in_one_line(tmp_path, name, text, told):
+def test_damage_is_reported_in_one_line(tmp_path, name, text, reported):
     (tmp_path / "report.json").write_text(json.dumps({"title": "t", "claims": [], "experiments": []}))
     (tmp_path / "cells.csv").write_text("a,b\n1,2\n")
     assert read_report(tmp_path)[1] == [{"a": 1, "b": 2}]
     (tmp_path / name).unlink()
     if text is not None:
         (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=reported) as caught:
         read_report(tmp_path)
     assert "\n" not in str(caught.value)
 

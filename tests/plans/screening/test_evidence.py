@@ -38,11 +38,11 @@ def evidence(screener, found, owl_file):
     return find_evidence(screener, found, owl_file, top=5)
 
 
-def check_sarif(told):
-    told = json.loads(json.dumps(told, allow_nan=False))
+def check_sarif(reported):
+    reported = json.loads(json.dumps(reported, allow_nan=False))
     validator = jsonschema.Draft4Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
-    assert [each.message for each in validator.iter_errors(told)] == []
-    return told["runs"][0]
+    assert [each.message for each in validator.iter_errors(reported)] == []
+    return reported["runs"][0]
 
 
 class TestRows:
