@@ -1,4 +1,4 @@
-"""Plans: arms as differences, axes, seeds, controls, chains; shared stages; and each mistake reported before any work."""
+"""Plans: arms as differences, axes, seeds, controls, chains; shared stages; and mistakes, reported before any work."""
 
 import math
 import re
