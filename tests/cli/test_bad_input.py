@@ -212,7 +212,7 @@ def test_words_unknown_to_the_student(stand: Path, cache: Path, capsys: pytest.C
     assert "pocket/a doesn't know the word '437'" in mistake(capsys, "--data.batch_size", 9)
 
 
-# --- what is reported only after some work, which stays ------------------------------------------------------------------
+# --- what is reported only after some work, which stays ---------------------------------------------------------------
 
 
 @cases(
