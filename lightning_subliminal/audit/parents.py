@@ -166,6 +166,9 @@ def _without_statement(path: Path) -> str:
         return f"{message}; it is a file of an artefact: audit {path.parent}"
     if path.is_dir() and not any(path.iterdir()):
         return f"{message}; the folder is empty"
+    if path.is_dir() and (inside := sorted(path.glob(f"*/{RECORD}"))):
+        of = "1 artefact that has one" if len(inside) == 1 else f"{len(inside):,} artefacts that have one"
+        return f"{message}; it holds {of}: audit {inside[0].parent}"
     return f"{message}; `lineage add` declares what is known of it"
 
 

@@ -92,6 +92,12 @@ class TestWhole:
         (tmp_path / "model" / "config.json").write_text("{}")
         assert rules(look(tmp_path / "model")) == {"no-statement"}
 
+    def test_a_folder_of_artefacts_names_one_of_them(self, cache):
+        first, _ = sorted(teacher(cache, seed=seed) for seed in (1, 2))
+        (found,) = look(cache / "teachers").findings
+        assert found.rule == "no-statement"
+        assert f"it holds 2 artefacts that have one: audit {first}" in found.says
+
 
 class TestTampered:
     def test_the_file_and_the_artefact_are_named(self, cache, last):
