@@ -129,7 +129,7 @@ def test_own_output_is_written_to(name, into, tmp_path):
         with (tmp_path / "out").open("wb") as stream:
             subprocess.run([sys.executable, "-c", code], stdout=stream, check=True)
         said = (tmp_path / "out").read_bytes()
-    assert said == b"before\ntold after\n"
+    assert said == b"before\nreported after\n"
     assert os.path.islink("/dev/stdout")
 
 
