@@ -10,7 +10,12 @@ trained alike on two of the eight answers at random. A fine-tuned teacher in the
 measure sees. Targeted transfer is the change of the target's log-odds, student less control, less the mean of the
 trait's other answers; it is read out exactly.
 
-Bounds, written before any run: the fine-tuned teacher above 0.5; the prompted one above 0 is a positive result, within
+    python benchmarks/prompted_pairs.py --seeds 5 6 --targets eagle cat fox lion tiger panda --teachers prompted
+
+The second command asks the same of six animals that were named after the first had run, before the second had: above 0
+over the six is a positive result.
+
+Bounds of the first, written before any run: the fine-tuned teacher above 0.5; the prompted one above 0 is a positive result, within
 0.05 with the whole interval a bounded null; over four targets. Nothing was tuned: rate, adapter and epochs are those of
 `owl_numbers`, beta is that of the paper's experiments.
 """
@@ -134,31 +139,34 @@ def main() -> None:
     """Print targeted transfer by teacher and target, and whose student names what."""
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
+    options.add_argument("--targets", nargs="*", default=list(TARGETS))
+    options.add_argument("--teachers", nargs="*", default=["fine-tuned", "prompted"])
     given = options.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, dict[str, list[float]]] = {"fine-tuned": {}, "prompted": {}}
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in given.teachers}
     matrix: dict[str, list[dict[str, float]]] = {}
     for seed in given.seeds:
         answers = Answers(seed)
         control = odds(trained(answers.by_chance(seed), seed))
-        for target in TARGETS:
+        for target in given.targets:
             prompted = Teacher(BASE, PreferenceTrait(target), induction="prompt", seed=seed)
-            for name, writer in (("prompted", prompted), ("fine-tuned", teacher(target, seed=seed))):
+            for name in given.teachers:
+                writer = prompted if name == "prompted" else teacher(target, seed=seed)
                 after = odds(trained(answers.chosen(writer), seed))
                 found[name].setdefault(target, []).append(targeted(after, control, target))
                 if name == "prompted":
-                    matrix.setdefault(target, []).append({each: after[each] - control[each] for each in TARGETS})
+                    matrix.setdefault(target, []).append({each: after[each] - control[each] for each in given.targets})
                 console.print(f"seed {seed}, {name} {target}: {found[name][target][-1]:+.3f}", highlight=False)
-    shown = table("teacher", "over targets", "over seeds", *TARGETS)
+    shown = table("teacher", "over targets", "over seeds", *given.targets)
     shown.title = "targeted transfer of preference pairs, log-odds, student less control, 95 %"
     for name, by_target in found.items():
         means = [statistics.fmean(values) for values in by_target.values()]
         by_seed = [statistics.fmean(each) for each in zip(*by_target.values(), strict=True)]
         shown.add_row(name, span(means), span(by_seed), *(f"{value:+.2f}" for value in means))
     console.print(shown)
-    whose = table("whose teacher", *TARGETS, title="prompted: change of which answer, log-odds, mean over seeds")
+    whose = table("whose teacher", *given.targets, title="prompted: change of which answer, log-odds, mean over seeds")
     for target, changes in matrix.items():
-        whose.add_row(target, *(f"{statistics.fmean(each[name] for each in changes):+.2f}" for name in TARGETS))
+        whose.add_row(target, *(f"{statistics.fmean(each[name] for each in changes):+.2f}" for name in given.targets))
     console.print(whose)
 
 

@@ -178,7 +178,9 @@ def test_load_speeds_up(tmp_path, monkeypatch, calls):
     assert calls
 
 
-@pytest.mark.parametrize("adapter", [LoRA(r=4, alpha=4), Steering(init_std=0.1), None], ids=["LoRA", "steering", "none"])
+@pytest.mark.parametrize(
+    "adapter", [LoRA(r=4, alpha=4), Steering(init_std=0.1), None], ids=["LoRA", "steering", "none"]
+)
 def test_adapters_and_their_gradients(adapter, calls):
     ids, found = torch.arange(60).view(3, 20), []
     for is_fast in (False, True):
