@@ -15,9 +15,9 @@ trait's other answers; it is read out exactly.
 The second command asks the same of six animals that were named after the first had run, before the second had: above 0
 over the six is a positive result.
 
-Bounds of the first, written before any run: the fine-tuned teacher above 0.5; the prompted one above 0 is a positive result, within
-0.05 with the whole interval a bounded null; over four targets. Nothing was tuned: rate, adapter and epochs are those of
-`owl_numbers`, beta is that of the paper's experiments.
+Bounds of the first, written before any run: the fine-tuned teacher above 0.5; the prompted one above 0 is a positive
+result, within 0.05 with the whole interval a bounded null; over four targets. Nothing was tuned: rate, adapter and
+epochs are those of `owl_numbers`, beta is that of the paper's experiments.
 """
 
 import statistics
