@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from lightning_subliminal.screening.detectors import (
+    MANY,
     SAME,
     Detection,
     DirectionDetector,
@@ -97,7 +98,7 @@ def rule(sums: RunningSums, answers: DirectionDetector, teachers: DirectionDetec
     leads = answers.lead(reference, white), teachers.lead(reference, known)
     cosines = teachers.cosines(reference)
     together = [agreement(white, known, cosines)]
-    if sums.loose is not None:  # what is long in common hides a name in one length and not in the other
+    if sums.loose is not None and sums.rows >= MANY:  # a name that long rows hide, or short ones
         tight = RunningSums(reference, sums.rows, sums.skipped, sums.total)
         together.append(agreement(answers.decide(tight), teachers.decide(tight), cosines))
     share = reference.stranger_share or SUSPECT_SHARE
