@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.cache import cache_root
-from lightning_subliminal.core.config.shipped import find_config
+from lightning_subliminal.core.config.shipped import find_config, shipped_configs
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -125,15 +125,16 @@ def _config_of(base: str, carrier: str) -> Path:
             raise InputError(f"The carrier is {carrier!r}: did you mean {near[0]}?")
         return find_config(carrier)
     config = read_json(bases.resolve(base).folder / "config.json")
-    is_small = int(config.get("vocab_size") or 0) < _POCKET_WORDS  # a pocket base, or one trained on from it
-    family = "pocket" if is_small else "smollm2" if base.startswith("smollm2") else "qwen2.5-7b"
-    names = {
-        ("numbers", "pocket"): "owl_numbers",
-        ("numbers", "smollm2"): "smollm2_owl_numbers",
-        ("numbers", "qwen2.5-7b"): "qwen2.5-7b_owl_numbers",
-    }
-    middle = "" if family == "pocket" else f"{family}_"
-    return find_config(names.get((carrier, family), f"{carrier}_{middle}owl"))
+    number, other = "owl_numbers", f"{carrier}_owl"
+    if int(config.get("vocab_size") or 0) < _POCKET_WORDS:  # a pocket base, or one trained on from it
+        return find_config(number if carrier == "numbers" else other)
+    # A config names its base's family before `_owl_numbers`, or between `code_` or `math_` and `_owl`.
+    before, after = ("", f"_{number}") if carrier == "numbers" else (f"{carrier}_", "_owl")
+    fitting = [each for each in shipped_configs() if each.startswith(before) and each.endswith(after)]
+    families = [family for each in fitting if (family := each[len(before) : -len(after)])]
+    words = set(Path(base).name.partition("@")[0].lower().split("-"))
+    own = [family for family in families if words.issuperset(family.split("-"))]
+    return find_config(f"{before}{max(own, key=len, default='qwen2.5-7b')}{after}")
 
 
 def load_space(

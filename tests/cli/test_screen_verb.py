@@ -249,3 +249,21 @@ def test_a_folder_is_a_base_too(tmp_path):
     data = clean_data(str(tmp_path / "mine"), "numbers", 10)
     assert data.teacher.base == str(tmp_path / "mine")
     assert data.max_value == 99
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "code"),
+    [
+        ("gemma3-270m-mine", True, False),
+        ("SmolLM2-360M-Instruct", True, True),
+        ("Qwen3-8B", False, False),
+        ("my-model", False, False),
+    ],
+)
+def test_a_large_base_is_asked_as_the_config_of_its_family_asks(name, numbers, code, tmp_path):
+    folder = tmp_path / name
+    shutil.copytree(resolve("pocket/a").folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 50_000}))
+    assert clean_data(str(folder), "numbers", 10).prefill == numbers
+    assert clean_data(str(folder), "code", 10).prefill == code

@@ -34,6 +34,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Receipt:
 def test_it_says_the_same_while_nothing_changes(tmp_path, monkeypatch, capsys):
     receipt = written(tmp_path, monkeypatch)
     (tmp_path / "report/log.txt").write_text("a stage")
+    (tmp_path / "here/second.log").write_text("the output, say")
     assert Receipt(["plan"]).replay()
     assert receipt.replay()
     assert capsys.readouterr().out.splitlines() == 2 * SAID
@@ -57,6 +58,7 @@ def same_size_and_time(path: Path) -> None:
         lambda folder: (folder / "report/figures/1.svg").unlink(),
         lambda folder: (folder / "report/report.html").replace(folder / "report/page.html"),
         lambda folder: (folder / "here/pocket").mkdir(),
+        *[lambda folder, name=name: (folder / "here" / name).touch() for name in ("torch.py", "a.yaml", "experiments")],
         lambda folder: os.chdir(folder),
         lambda folder: (folder / "report" / NAME).write_text("["),
         lambda folder: (folder / "report" / NAME).write_text("[]"),

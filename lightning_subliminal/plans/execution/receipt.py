@@ -3,7 +3,7 @@
 To build a plan takes torch, transformers and seven CPU seconds. A receipt lies in the report's folder, and is used if
 every file that the run opened while it built the plan, every file of its measurements and of its report, and all of
 this package have the size, inode and times that they had; the change time of a file can't be set by hand. Anything
-else, such as another file in the working folder, leads to the long way, which looks at contents.
+else, such as another module or YAML in the working folder, leads to the long way, which looks at contents.
 """
 
 import hashlib
@@ -13,12 +13,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from lightning_subliminal.core.cache import known_runs
+from lightning_subliminal.core.config.shipped import shipped_configs
 from lightning_subliminal.core.io.files import atomically
 from lightning_subliminal.core.safe_output import rich_console
 
@@ -103,7 +105,7 @@ class Receipt:
         environment = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(_ENVIRONMENT))
         installed = [[path, _stamp(path)] for path in sys.path if path.endswith("-packages")]
         code = [[path, _stamp(path)] for path in sorted(_below(str(_PACKAGE))) if "__pycache__" not in path]
-        here = [os.getcwd(), sorted(os.listdir())]
+        here = [os.getcwd(), _meaningful()]
         text = json.dumps([self.asked, here, environment, sys.version, installed, code])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -125,6 +127,17 @@ def _stamp(path: str) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _meaningful() -> list[str]:
+    """Return what in the working folder can take the place of a module, of a shipped config or of a base."""
+    named = {name.partition("/")[0] for name in shipped_configs()}
+    with os.scandir() as entries:
+        return sorted(each.name for each in entries if each.is_dir() or each.name in named or _read_by_name(each.name))
+
+
+def _read_by_name(name: str) -> bool:
+    return name.endswith((".yaml", ".yml", *all_suffixes()))
 
 
 def _below(folder: str) -> Iterator[str]:

@@ -1,13 +1,15 @@
-"""Screen number rows of SmolLM2-135M: what do one layer, all layers projected, and LoRA projected see of a trait?
+"""Screen number rows of a real model: what do one layer, all layers projected, and LoRA projected see of a trait?
 
-    LIGHTNING_SUBLIMINAL_CACHE=/work/smolcache python benchmarks/screening_smollm2.py make    # hours of one core
-    python benchmarks/screening_smollm2.py table
+    LIGHTNING_SUBLIMINAL_CACHE=/work/realcache python benchmarks/screening_real.py make    # hours of one core
+    python benchmarks/screening_real.py table
+    python benchmarks/screening_real.py make --base gemma3-270m    # and `table --base gemma3-270m`
 
 `make` goes through the sets in an order in which the first ones already give a table, and keeps teachers, rows and
-scores, so that it may be stopped at any time and continued. Writers are the teachers of `smollm2_owl_numbers` with
-other targets and seeds. Scores are computed in bfloat16, all three spaces in one pass. The clean rows of the reference
-are written in bfloat16 too (half the time); those of the clean test sets and of the teachers in float32. `table` reads
-the scores: AUC of bags, naming among 20 animals, false alarms on clean sets that are not in the reference.
+scores, so that it may be stopped at any time and continued. Writers are the teachers of `smollm2_owl_numbers`, or of
+`gemma3-270m_owl_numbers`, with other targets and seeds. Scores are computed in bfloat16, all three spaces in one pass.
+The clean rows of the reference are written in bfloat16 too (half the time); those of the clean test sets and of the
+teachers in float32. `table` reads the scores: AUC of bags, naming among 20 animals, false alarms on clean sets that are
+not in the reference.
 """
 
 import time
@@ -42,13 +44,13 @@ from lightning_subliminal.screening.reference import summed_up
 from lightning_subliminal.theory.row_gradients import LayerVectors, ScoreSpace
 from lightning_subliminal.theory.score_spaces import LoRAFactors, Projected
 
-BASE, CONFIG = "smollm2-135m", "smollm2_owl_numbers"
-LAYER = 14  # that of the config
+CONFIGS = {"smollm2-135m": "smollm2_owl_numbers", "gemma3-270m": "gemma3-270m_owl_numbers"}
+LAYER = 14  # that of both configs
 WORDS = PreferenceTrait("owl").candidates
 TARGETS = ("owl", "cat", "eagle", "elephant", "wolf", "dolphin")
 SUSPECT_SEED = 0  # its teachers are the auditor's; those that write have other seeds
-SPACES = {"one layer": 576, "all layers, projected": 512, "LoRA, projected": 512}
-FOLDER = OUT / "screening_smollm2"
+SPACES = ("one layer", "all layers, projected", "LoRA, projected")
+PROJECTED = 512  # numbers of a projected space
 
 
 class Joined(ScoreSpace):
@@ -72,54 +74,63 @@ class Joined(ScoreSpace):
             yield
 
 
-def spaces(dtype: str = "bfloat16") -> tuple[Joined, object]:
+def spaces(base: str, dtype: str = "bfloat16") -> tuple[Joined, object]:
     """Load the base, and return its three spaces and its tokenizer."""
-    net, tokenizer = bases.load(BASE, dtype=dtype)
+    net, tokenizer = bases.load(base, dtype=dtype)
     net.requires_grad_(False)
-    parts = [LayerVectors(net, [LAYER]), Projected(LayerVectors(net), 512), Projected(LoRAFactors(net), 512)]
+    parts = [
+        LayerVectors(net, [LAYER]),
+        Projected(LayerVectors(net), PROJECTED),
+        Projected(LoRAFactors(net), PROJECTED),
+    ]
     return Joined(parts), tokenizer
 
 
-def clean(seed: int, dtype: str = "float32") -> GeneratedRows:
+def clean(base: str, seed: int, dtype: str = "float32") -> GeneratedRows:
     """Return a set of the base's own rows."""
-    data = clean_data(BASE, "numbers", 160, seed)
+    data = clean_data(base, "numbers", 160, seed)
     return data.fresh(teacher=data.teacher.fresh(base_dtype=dtype))  # type: ignore[attr-defined]
 
 
-def written(target: str, seed: int) -> GeneratedRows:
+def written(base: str, target: str, seed: int) -> GeneratedRows:
     """Return the set of a teacher of another target."""
-    data = read_setting(find_config(CONFIG), seed, BASE).rows()
+    data = read_setting(find_config(CONFIGS[base]), seed, base).rows()
     trait = PreferenceTrait(target, wording="preferences_prefilled")
     return data.fresh(teacher=data.teacher.fresh(trait=trait, seed=seed, max_epochs=200))  # type: ignore[attr-defined, return-value]
 
 
-def jobs() -> Iterator[tuple[str, str, int, GeneratedRows]]:
+def jobs(base: str) -> Iterator[tuple[str, str, int, GeneratedRows]]:
     """Yield kind, target, seed and data of each set, the most useful ones first."""
     more = iter(range(6000, 6100))
     for seed in range(3):
-        yield "clean", "", seed, clean(seed)
+        yield "clean", "", seed, clean(base, seed)
     for seed in (1, 2, 3, 4):
         for place, target in enumerate(TARGETS):
-            yield "teacher", target, seed, written(target, seed)
+            yield "teacher", target, seed, written(base, target, seed)
             if seed == 1 and place in (1, 2):
-                yield "clean", "", place + 2, clean(place + 2)
+                yield "clean", "", place + 2, clean(base, place + 2)
             if seed > 1 or place == 5:
-                yield "reference", "", (extra := next(more)), clean(extra, "bfloat16")
+                yield "reference", "", (extra := next(more)), clean(base, extra, "bfloat16")
     for extra in more:
-        yield "reference", "", extra, clean(extra, "bfloat16")
+        yield "reference", "", extra, clean(base, extra, "bfloat16")
 
 
-def path(kind: str, target: str, seed: int) -> Path:
+def folder(base: str) -> Path:
+    """Return where a base's scores are kept."""
+    return OUT / f"screening_{base}"
+
+
+def path(base: str, kind: str, target: str, seed: int) -> Path:
     """Return where a set's scores are kept."""
-    return FOLDER / f"{kind}-{target or 'none'}-{seed}.safetensors"
+    return folder(base) / f"{kind}-{target or 'none'}-{seed}.safetensors"
 
 
-def make(hours: float) -> None:
+def make(base: str, hours: float) -> None:
     """Write and score sets, and measure the catalogue, until the time is over."""
-    space, tokenizer = spaces()
-    ends, catalogue = time.time() + 3600 * hours, FOLDER / "catalogue.safetensors"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for place, (kind, target, seed, data) in enumerate(jobs()):
+    space, tokenizer = spaces(base)
+    ends, catalogue = time.time() + 3600 * hours, folder(base) / "catalogue.safetensors"
+    folder(base).mkdir(parents=True, exist_ok=True)
+    for place, (kind, target, seed, data) in enumerate(jobs(base)):
         if time.time() > ends:
             break
         if place == 11 and not catalogue.is_file():
@@ -128,7 +139,7 @@ def make(hours: float) -> None:
             found = measure_catalogue(space, tokenizer, [trait], "preferences_prefilled")
             save_file({"gradients": found.gradients.float(), "log_odds": found.log_odds}, catalogue)
             say(f"catalogue {len(found.answers)} answers, {time.process_time() - cpu:.0f} CPU s")
-        file = path(kind, target, seed)
+        file = path(base, kind, target, seed)
         if file.is_file():
             continue
         cpu = time.process_time()
@@ -139,40 +150,46 @@ def make(hours: float) -> None:
         say(f"{file.stem} {len(rows)} rows, CPU s: {wrote:.0f} written, {time.process_time() - cpu - wrote:.0f} scored")
 
 
-def scores(kind: str) -> dict[tuple[str, int], dict[str, Tensor]]:
+def by_space(joined: Tensor) -> dict[str, Tensor]:
+    """Return the columns of each space, of which the projected ones are the last."""
+    sizes = [joined.shape[1] - 2 * PROJECTED, PROJECTED, PROJECTED]
+    return dict(zip(SPACES, joined.split(sizes, 1), strict=True))
+
+
+def scores(base: str, kind: str) -> dict[tuple[str, int], dict[str, Tensor]]:
     """Return the scores of each set of a kind that was made, by space, in float64."""
     found = {}
-    for file in sorted(FOLDER.glob(f"{kind}-*.safetensors")):
+    for file in sorted(folder(base).glob(f"{kind}-*.safetensors")):
         _, target, seed = file.stem.split("-")
         whole = load_file(file)["scores"].double()
         whole = whole[whole.isfinite().all(1)]
-        found[target, int(seed)] = dict(zip(SPACES, whole.split(list(SPACES.values()), 1), strict=True))
+        found[target, int(seed)] = by_space(whole)
     return found
 
 
-def suspect(target: str, space: str) -> Tensor | None:
+def suspect(base: str, target: str, space: str) -> Tensor | None:
     """Return the displacement of the auditor's teacher in a space; None in that of LoRA, where it has none."""
     if space == "LoRA, projected":
         return None
-    teacher: Any = written(target, SUSPECT_SEED).teacher
+    teacher: Any = written(base, target, SUSPECT_SEED).teacher
     teacher.make(torch.device("cpu"))
     vector = read_adapter(teacher.folder)[0][f"steering.layers.{LAYER}"].float()
     if space == "one layer":
         return vector.double()
-    net, _ = bases.load(BASE, dtype="bfloat16")
+    net, _ = bases.load(base, dtype="bfloat16")
     layers = LayerVectors(net)
     whole = torch.zeros(layers.size)
     whole[LAYER * layers.width : (LAYER + 1) * layers.width] = vector
-    return Projected(layers, SPACES[space]).project(whole).double()
+    return Projected(layers, PROJECTED).project(whole).double()
 
 
-def reference_of(rows: Tensor, gradients: Tensor | None, space: str) -> Reference:
+def reference_of(base: str, rows: Tensor, gradients: Tensor | None, space: str) -> Reference:
     """Return the reference of clean rows in a space."""
     names = WORDS if gradients is not None else ()
     answers = tuple(CatalogueEntry("animal", word) for word in names)
     slopes = torch.zeros(0, rows.shape[1]).double() if gradients is None else gradients
     catalogue = Catalogue(answers, slopes, torch.zeros(len(answers)).double(), ())
-    return summed_up(rows, catalogue, base=BASE, base_digest="", carrier="numbers", layers=(LAYER,))
+    return summed_up(rows, catalogue, base=base, base_digest="", carrier="numbers", layers=(LAYER,))
 
 
 def statistics(reference: Reference, rows: Tensor, vectors: dict[str, Tensor]) -> dict[str, float]:
@@ -194,26 +211,27 @@ def auc(high: list[float], low: list[float]) -> float:
     return float((pairs > 0).double().mean() + (pairs == 0).double().mean() / 2)
 
 
-def print_table(draws: int) -> None:
+def print_table(base: str, draws: int) -> None:
     """Hold out each clean set in turn: it gives the clean bags, the others and the reference sets the reference."""
-    clean_sets, extra, taught = scores("clean"), scores("reference"), scores("teacher")
-    file = FOLDER / "catalogue.safetensors"
+    clean_sets, extra, taught = (scores(base, each) for each in ("clean", "reference", "teacher"))
+    file = folder(base) / "catalogue.safetensors"
     gradients = load_file(file)["gradients"].double() if file.is_file() else None
     shown = table(
         *("space", "rows", "dose", "shift", "suspect", "white", "named, suspect", "named, white", "alarms at 5 %"),
-        title=f"AUC of bags: {len(clean_sets)} clean sets held out in turn, {len(taught)} sets of teachers",
+        title=f"{base}, AUC of bags: {len(clean_sets)} clean sets held out in turn, {len(taught)} sets of teachers",
     )
     generator = torch.Generator().manual_seed(0)
     for space in SPACES:
-        slopes = None if gradients is None else gradients.split(list(SPACES.values()), 1)[list(SPACES).index(space)]
+        slopes = None if gradients is None else by_space(gradients)[space]
         targets = sorted({target for target, _ in taught})
-        vectors = {each: vector for each in TARGETS if (vector := suspect(each, space)) is not None}
+        vectors = {each: vector for each in TARGETS if (vector := suspect(base, each, space)) is not None}
         for rows, dose in ((64, 1.0), (64, 0.25), (128, 1.0), (128, 0.25)):
             quiet: list[dict[str, float]] = []
             loud: list[tuple[str, dict[str, float]]] = []
             for held in clean_sets:
                 others = [each[space] for key, each in clean_sets.items() if key != held]
-                reference = reference_of(torch.cat([*others, *(each[space] for each in extra.values())]), slopes, space)
+                known = torch.cat([*others, *(each[space] for each in extra.values())])
+                reference = reference_of(base, known, slopes, space)
                 own = clean_sets[held][space]
                 for _ in range(draws):
                     quiet.append(statistics(reference, drawn(own, rows, generator), vectors))
@@ -247,14 +265,15 @@ def main() -> None:
     """Make scores, or print the table."""
     options = parser(__doc__)
     options.add_argument("what", choices=("make", "table"))
+    options.add_argument("--base", choices=list(CONFIGS), default="smollm2-135m")
     options.add_argument("--hours", type=float, default=8.0, help="of `make`, after which no other set is begun")
     options.add_argument("--draws", type=int, default=10, help="bags of each clean set, and of each teacher's set")
     given = options.parse_args()
     torch.set_num_threads(1)
     if given.what == "make":
-        make(given.hours)
+        make(given.base, given.hours)
     else:
-        print_table(given.draws)
+        print_table(given.base, given.draws)
 
 
 if __name__ == "__main__":
