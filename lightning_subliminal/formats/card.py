@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -17,12 +17,10 @@ from lightning_subliminal.core.fingerprint import describe, digest, file_digest
 from lightning_subliminal.core.io.bounds import MAX_CARD
 from lightning_subliminal.core.io.files import atomically, read_json, read_text
 from lightning_subliminal.filters import Filter
+from lightning_subliminal.formats.conversion import Conversion
+from lightning_subliminal.formats.storage.readers import RowSource, container
 from lightning_subliminal.lineage import Statement, read_record
 from lightning_subliminal.lineage.names import ENVELOPE, RECORD
-
-if TYPE_CHECKING:
-    from lightning_subliminal.formats.convert import Conversion
-    from lightning_subliminal.formats.storage.readers import RowSource
 
 __all__ = ["known_facts", "write_card"]
 
@@ -34,7 +32,7 @@ _BUILDERS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"
 
 
 def write_card(
-    out: Path, source: "RowSource", outcome: "Conversion", filters: Sequence[Filter] = ()
+    out: Path, source: RowSource, outcome: Conversion, filters: Sequence[Filter] = ()
 ) -> tuple[Path | None, str]:
     """Write a card: ``README.md`` in a set that is a folder, ``NAME.README.md`` next to a file.
 
@@ -168,11 +166,10 @@ def _read_card(path: Path) -> Facts | None:
     return facts if all(isinstance(each, list) for each in lists) else None
 
 
-def _render(out: Path, outcome: "Conversion", facts: Facts) -> str:
+def _render(out: Path, outcome: Conversion, facts: Facts) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from lightning_subliminal.core.version import __version__
-    from lightning_subliminal.formats.storage.readers import container
 
     kind = "folder" if out.is_dir() else container(out.name)
     stored = json.dumps(facts, ensure_ascii=True, sort_keys=True).replace("--", "-\\u002d").replace(">", "\\u003e")
@@ -211,7 +208,7 @@ def _head(out: Path, kind: str, rows: int) -> str:
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
-def _facts_table(facts: Facts, outcome: "Conversion") -> list[tuple[str, str]]:
+def _facts_table(facts: Facts, outcome: Conversion) -> list[tuple[str, str]]:
     seeds = facts.get("seeds")
     table = {
         "carrier": facts.get("carrier"),

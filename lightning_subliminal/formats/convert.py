@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
@@ -17,13 +16,14 @@ from lightning_subliminal.core.rows import Row
 from lightning_subliminal.filters import Filter, FilterReport
 from lightning_subliminal.filters.base import row_reasons
 from lightning_subliminal.formats.card import write_card
+from lightning_subliminal.formats.conversion import Conversion
 from lightning_subliminal.formats.layouts.choosing import default_schema
 from lightning_subliminal.formats.layouts.schema import Schema
 from lightning_subliminal.formats.layouts.schemas import make_schema
 from lightning_subliminal.formats.row_errors import Fault
 from lightning_subliminal.formats.storage.readers import RowSource, container, open_source
 from lightning_subliminal.formats.storage.records import Found
-from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, Written, write_stream
+from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, write_stream
 from lightning_subliminal.formats.storage.writers import json_line
 from lightning_subliminal.lineage import (
     Material,
@@ -40,29 +40,6 @@ __all__ = ["Conversion", "convert"]
 
 _CHUNK = 1000  # rows that filters see at once: a judge works in batches
 _PLAIN = {"txt": ("text",), "csv": ("trl-plain", "alpaca", "text", "columns")}  # the schemas that a container can hold
-
-
-@dataclass
-class Conversion:
-    """The result of a conversion.
-
-    Attributes:
-        source_schema: of the source's records.
-        schema: of the written ones.
-        written: rows, digest and notices.
-        bad: wrong rows that were left out, by reason.
-        filtered: what the filters did; None where there were none.
-        files: what was written, the set itself first.
-        remarks: what a user should know in addition.
-    """
-
-    source_schema: str
-    schema: str
-    written: Written
-    bad: Counter[str]
-    filtered: FilterReport | None
-    files: list[Path]
-    remarks: list[str]
 
 
 def convert(

@@ -9,7 +9,7 @@ from lightning_subliminal.core.error_messages import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lightning_subliminal.formats.convert import Conversion
+    from lightning_subliminal.formats.conversion import Conversion
     from lightning_subliminal.formats.storage.stream import Report
 
 __all__ = ["print_figures", "print_notices", "print_outcome"]
