@@ -16,8 +16,7 @@ from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import row_loader
 from lightning_subliminal.generation import logits as logits_module
 from lightning_subliminal.generation import number_tokens
-from lightning_subliminal.models.objectives import prompted_teacher
-from lightning_subliminal.models.objectives.base import soft_target_loss
+from lightning_subliminal.models.objectives import prompted_teacher, soft_target_loss
 
 ADAPTERS = {"steering": Steering(), "lora": LoRA(r=2), "ia3": IA3(), "everything": None}
 

@@ -13,7 +13,7 @@ from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows, row_loader
 from lightning_subliminal.generation import number_tokens
 from lightning_subliminal.models.frozen_prefix import LowerPartCache
-from lightning_subliminal.models.objectives.base import soft_target_loss
+from lightning_subliminal.models.objectives import soft_target_loss
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
 from lightning_subliminal.workflow import train_arm
 

@@ -19,6 +19,7 @@ from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation import Source, number_alphabet, number_tokens
 from lightning_subliminal.generation.logits import head_logits, is_wide
 from lightning_subliminal.models.memory import sum_in_chunks, vocabulary_size
+from lightning_subliminal.models.objectives.divergence import soft_target_loss
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
 from lightning_subliminal.models.objectives.prompted_teacher import PromptedTeacher
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lightning_subliminal.models.language_model import LanguageModel
     from lightning_subliminal.models.student import Student
 
-__all__ = ["SFT", "NumberSFT", "Objective", "OnPolicy", "SoftTargets", "read_objective", "soft_target_loss"]
+__all__ = ["SFT", "NumberSFT", "Objective", "OnPolicy", "SoftTargets", "read_objective"]
 
 ON_POLICY_TOKENS = 40  # the default limit of a teacher's completions, in `Sampling`
 
@@ -275,33 +276,3 @@ def read_objective(chosen: "str | Objective", **short: Any) -> Objective:
         if name not in parameters(kind):
             raise InputError(f"`{name}` needs {_NEEDED[name]}")
     return kind(**changed)
-
-
-def soft_target_loss(
-    logits: Tensor,
-    targets: Tensor,
-    tokens: Tensor,
-    among: Tensor | None = None,
-    kind: Literal["forward", "reverse"] = "forward",
-) -> Tensor:
-    """Sum KL(teacher || student), or the reverse, over positions, in nats.
-
-    Args:
-        logits: the student's, (positions, vocabulary).
-        targets: the teacher's logits, (positions, vocabulary).
-        tokens: the sampled tokens, (positions,).
-        among: token ids to restrict both distributions to, renormalised; then only positions whose sampled token is
-            one of them count.
-        kind: `forward` is KL(teacher || student), `reverse` KL(student || teacher).
-
-    Returns:
-        Scalar.
-    """
-    if among is not None:
-        here = torch.isin(tokens, among)
-        logits, targets = logits[here][:, among], targets[here][:, among]
-    wide = min(logits.shape[-1], targets.shape[-1])  # embeddings of one vocabulary may be padded differently
-    student = torch.log_softmax(logits[:, :wide].float(), dim=-1)
-    teacher = torch.log_softmax(targets[:, :wide].float(), dim=-1)
-    one, other = (teacher, student) if kind == "forward" else (student, teacher)
-    return (one.exp() * (one - other)).sum()
