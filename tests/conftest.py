@@ -81,3 +81,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(calls, "_pause", pause)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return reported
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache of the test's own."""
+    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -17,11 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 ODD = "<script>alert(1)</script>&\x1b[0m\x00\ud800"
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def look(path):

@@ -18,11 +18,7 @@ from lightning_subliminal.plans.screening.record import check_subject, subject_o
 from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.screening import Detection, Screen
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def found(verdict="clean", named=None, dose=0.1, skipped=0, z=0.3):

@@ -15,12 +15,6 @@ from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def last(cache):
     return student(cache, generation(cache, teacher(cache)))
 

@@ -16,12 +16,6 @@ from lightning_subliminal.formats.convert import convert
 from lightning_subliminal.lineage import Material, artefact_material, write_record
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def wrong(path, **settings):
     found = audit(path, digests=Digests(remember=False), measure=False, **settings).findings
     return {each.rule for each in found if each.level == "error"}

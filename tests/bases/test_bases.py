@@ -1,16 +1,13 @@
-import json
 import os
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from cases import cases
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from bases.word_bases import WORDS, make_net, make_tokenizer
 from lightning_subliminal import bases
 from lightning_subliminal.bases import folders, lookup
 from lightning_subliminal.bases.by_config import config_folder
@@ -18,41 +15,7 @@ from lightning_subliminal.bases.lookup import POCKET_BASES
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.evaluation import find_model
 
-WORDS = ["<pad>", "<bos>", "<eos>", "owl", "dog", "oak", "1", "2"]
-TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-
-
-def make_tokenizer(words=WORDS, **special):
-    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<pad>"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", **special}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **special)
-    tokenizer.chat_template = TEMPLATE
-    return tokenizer
-
-
-def make_net(vocab_size=8, **settings):
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **sizes, **{**ids, **settings}))
-
-
-def make_base(place):
-    make_net().save_pretrained(place)
-    make_tokenizer().save_pretrained(place)
-    return place
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return make_base(tmp_path / "model")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
@@ -237,69 +200,6 @@ def test_a_hub_model_on_this_machine_needs_no_network(monkeypatch, folder):
     assert bases.resolve("some-org/some-model").folder == folder
 
 
-def break_config(folder):
-    (folder / "config.json").write_text("{")
-
-
-def break_weights(folder):
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-50])
-
-
-def break_tokenizer(folder):
-    (folder / "tokenizer.json").write_text("{}")
-
-
-def lose_tensor(folder):
-    from safetensors.torch import load_file, save_file
-
-    state = load_file(folder / "model.safetensors")
-    state.pop("model.norm.weight")
-    save_file(state, folder / "model.safetensors", {"format": "pt"})
-
-
-def lose_shard(folder):
-    index = {"weight_map": {"x": "model-00002-of-00002.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def make_adapter_folder(folder):
-    (folder / "config.json").rename(folder / "adapter_config.json")
-
-
-def shrink_embedding(folder):
-    make_net(vocab_size=6).save_pretrained(folder)
-
-
-def wild_end_token(folder):
-    make_net(eos_token_id=[2, 99]).save_pretrained(folder)
-
-
-@cases(
-    ("harm", "message"),
-    [
-        (break_config, r"config.json is damaged"),
-        (lambda folder: (folder / "config.json").write_text("{}"), "no `model_type`"),
-        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
-        (make_adapter_folder, "holds an adapter only"),
-        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), r"no \*.safetensors"),
-        (lose_shard, "lacks model-00002-of-00002.safetensors"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
-        (break_tokenizer, "tokenizer in .* can't be read"),
-        (break_weights, "weights in .* can't be loaded"),
-        (lose_tensor, r"lack model\.norm\.weight"),
-        (shrink_embedding, r"the id 7 \('2'\), but the model embeds ids 0 to 5"),
-        (wild_end_token, r"`eos_token_id` in the model's config is 99"),
-    ],
-)
-def test_a_damaged_folder_is_reported_in_one_line(tmp_path, harm, message):
-    folder = make_base(tmp_path / "model")
-    harm(folder)
-    with pytest.raises(InputError, match=message) as caught:
-        bases.load(str(folder))
-    assert "\n" not in str(caught.value)
-
-
 def test_a_wrong_dtype_is_reported(folder):
     with pytest.raises(InputError, match="`dtype` is 'float33'"):
         bases.load(str(folder), dtype="float33")
@@ -329,106 +229,6 @@ def test_padded_embeddings_do_not_make_another_vocabulary(tmp_path):
 def test_a_tokenizer_without_padding_pads_with_its_end(folder):
     make_tokenizer(pad_token=None).save_pretrained(folder)
     assert bases.load(str(folder))[1].pad_token == "<eos>"
-
-
-class TestWhoSigns:
-    """With a signing key, a statement names the base that was loaded, or there is none."""
-
-    @pytest.fixture
-    def base(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("LIGHTNING_SUBLIMINAL_SIGNING_KEY", str(tmp_path / "key"))
-        return Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
-
-    def swap(self, base):
-        """Put another model in a base's place, or take it back; no file is touched."""
-        away, other = base.with_name("away"), base.with_name("other")
-        if away.exists():
-            base.rename(other)
-            away.rename(base)
-        else:
-            if not other.exists():
-                shutil.copytree(bases.resolve("pocket/b").folder, other)
-            base.rename(away)
-            other.rename(base)
-
-    def test_what_was_loaded_is_named(self, base):
-        bases.load(str(base))
-        assert bases.material(str(base)).digest == {"dirHash": bases.resolve(str(base)).digest}
-
-    def test_another_while_it_was_loaded_is_reported(self, base):
-        bases.material(str(base))
-        self.swap(base)
-        bases.load(str(base))
-        self.swap(base)
-        with pytest.raises(InputError, match="is not what was loaded"):
-            bases.material(str(base))
-        bases.load(str(base))
-        bases.material(str(base))
-
-    def test_a_tokenizer_that_was_another_one_is_reported_too(self, base, monkeypatch):
-        path = base / "tokenizer.json"
-        path.write_text(path.read_text() + " ")
-        bases.load(str(base))
-        path.write_text(path.read_text()[:-1])
-        with pytest.raises(InputError, match=r"tokenizer\.json is not what was loaded"):
-            bases.material(str(base))
-
-    @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="links to open files are Linux's")
-    def test_names_that_change_while_it_is_loaded_change_nothing(self, base, monkeypatch):
-        from transformers import AutoModelForCausalLM
-
-        before = bases.load(str(base))[0].state_dict()
-        read = AutoModelForCausalLM.from_pretrained
-
-        def swapped(*args, **settings):
-            self.swap(base)
-            try:
-                return read(*args, **settings)
-            finally:
-                self.swap(base)
-
-        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", swapped)
-        after = bases.load(str(base))[0].state_dict()
-        assert all(torch.equal(before[name], after[name]) for name in before)
-
-    def test_a_file_that_is_written_while_it_is_loaded_is_reported(self, base, monkeypatch):
-        from transformers import AutoModelForCausalLM
-
-        read = AutoModelForCausalLM.from_pretrained
-
-        def written(*args, **settings):
-            found = read(*args, **settings)
-            path = base / "model.safetensors"
-            with path.open("r+b") as stream:
-                stream.seek(-1, 2)
-                stream.write(b"x")
-            return found
-
-        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", written)
-        with pytest.raises(InputError, match="were changed while they were loaded"):
-            bases.load(str(base))
-
-
-@cases("file", ["config.json", "tokenizer_config.json"])
-def test_nobody_is_asked_whether_to_run_code(file, tmp_path, monkeypatch):
-    base = Path(shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "base"))
-    (tmp_path / "evil").mkdir()
-    (tmp_path / "evil" / "code.py").write_text("raise SystemExit(9)")
-    names = {"AutoModelForCausalLM": "code.Model", "AutoConfig": "code.Config", "AutoTokenizer": ["code.Slow", None]}
-    reported = json.loads((base / file).read_text()) | {
-        "auto_map": {key: _elsewhere(tmp_path, each) for key, each in names.items()}
-    }
-    reported |= {"model_type": "foreign"} if file == "config.json" else {"tokenizer_class": "Foreign"}
-    (base / file).write_text(json.dumps(reported))
-    monkeypatch.setattr("builtins.input", lambda *args: pytest.fail("asked at the terminal"))
-    try:
-        bases.load(str(base))
-    except InputError as err:
-        assert len(str(err).splitlines()) == 1  # noqa: PT017 - it may load, too: what it must not do is ask
-
-
-def _elsewhere(place, name):
-    return f"{place}/evil--{name}" if isinstance(name, str) else [f"{place}/evil--{name[0]}", name[1]]
 
 
 def test_files_of_a_model_are_those_that_the_patterns_find(tmp_path):

@@ -23,11 +23,7 @@ from lightning_subliminal.workflow.saving import model_card
 
 ASKED = [{"role": "user", "content": "Which animal?"}]
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @cases("name", GGUF_BASES)

@@ -11,11 +11,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.bases.noise import split_noise, with_noise
 from lightning_subliminal.core.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_SUBLIMINAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def weights(name):
