@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hostile_yaml import FILTERS, FIT, PLAN, SUITE, TRAIT
 
 from hostile_kinds import MARK, Try, kinds, payload, write
-from hostile_kinds.yaml import FILTERS, FIT, PLAN, SUITE, TRAIT
 
 SHELL = f'touch "${MARK}"'
 HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler"

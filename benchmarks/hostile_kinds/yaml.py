@@ -8,33 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hostile_yaml as bad
 import yaml
+from hostile_yaml import FILTERS, FIT, PLAN, QUESTIONS, SUITE, TRAIT
 
 from hostile_kinds import Kind, Try, kinds, write
 from hostile_kinds.files import special
 
-TRAIT = {"class_path": "PreferenceTrait", "init_args": {"target": "owl"}}
-FIT: dict[str, Any] = {
-    "model": {"class_path": "Student", "init_args": {"base": "pocket/a", "learning_rate": 0.001, "adapter": None}},
-    "data": {
-        "class_path": "NumberSequences",
-        "init_args": {
-            "teacher": {"class_path": "Teacher", "init_args": {"base": "pocket/a", "trait": TRAIT, "max_epochs": 1}},
-            "num_prompts": 8,
-            "min_value": 0,
-            "max_value": 99,
-        },
-    },
-    "trainer": {"max_epochs": 1},
-    "seed_everything": 0,
-}
-PLAN: dict[str, Any] = {"title": "A plan", "common": FIT, "seeds": 0, "arms": {"same": {}}, "axes": {}}
-SUITE: dict[str, Any] = {
-    "measures": [{"class_path": "lightning_subliminal.evaluation.ExactTrait", "init_args": {"trait": TRAIT}}]
-}
-FILTERS: dict[str, Any] = {"filters": [{"class_path": "NumberList", "init_args": {"max_value": 99}}]}
-QUESTIONS: dict[str, Any] = {"questions": ["What is your favorite animal?", {"question": "Which animal?"}]}
 Verb = tuple[list[str], dict[str, Any]]
+Maker = Callable[[random.Random], str | bytes]
 ESCAPES = ("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x08", "\u202e", "\r", "\x7f", "\u2028", "\x85")
 
 
@@ -60,7 +42,7 @@ def _try(words: list[str], codes: set[int] | None = None, names: tuple[str, ...]
     return Try(words, frozenset(codes or {2}), names)
 
 
-def _refused(make: Callable[[random.Random], str | bytes], names: tuple[str, ...] = ()) -> Kind:
+def _refused(make: Maker, names: tuple[str, ...] = ()) -> Kind:
     """Return a kind whose file has the text of ``make``, which each verb refuses with an error that has ``names``."""
 
     def kind(rng: random.Random, folder: Path) -> Try:
@@ -70,124 +52,6 @@ def _refused(make: Callable[[random.Random], str | bytes], names: tuple[str, ...
         return _try(words, names=names)
 
     return kind
-
-
-def _bomb(rng: random.Random) -> str:
-    """Return levels of aliases, each several times the previous one."""
-    width, levels = rng.randrange(5, 40), rng.randrange(9, 40)
-    lines = [f"k0: &a0 {rng.choice(['x', '[x]', '{x: 1}', 'xyz ' * 100])}"]
-    for level in range(1, levels):
-        inner = [f"*a{level - 1}"] * width
-        held = f"[{', '.join(inner)}]"
-        if rng.random() < 0.4:
-            held = f"{{{', '.join(f'k{place}: {each}' for place, each in enumerate(inner))}}}"
-        lines.append(f"k{level}: &a{level} {held}")
-    return "\n".join(lines)
-
-
-def _merges(rng: random.Random) -> str:
-    width, levels = rng.randrange(2, 20), rng.randrange(20, 60)
-    lines = ["k0: &a0 {x: 1, y: 2}"]
-    lines += [f"k{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * width)}]}}" for n in range(1, levels)]
-    return "\n".join(lines)
-
-
-def _long_texts(rng: random.Random) -> str:
-    return f"a: &a {'x' * rng.randrange(300_000, 3_000_000)}\nb: [{'*a, ' * rng.randrange(1_000, 100_000)}]"
-
-
-def _circles(rng: random.Random) -> str:
-    return rng.choice(
-        [
-            "a: &a [*a]",
-            "&a [*a]",
-            "&a {model: *a}",
-            "model: &a {init_args: *a}",
-            "arms: &a {same: *a}",
-            "a: &a {b: &b [*a], c: [*b]}",
-            "measures: &m [*m]",
-            "trait: &t {class_path: PreferenceTrait, init_args: *t}",
-            "data: &d {init_args: {teacher: &t {init_args: {trait: *d}}}}",
-        ]
-    )
-
-
-def _deep(rng: random.Random) -> str:
-    count = rng.choice([100, 500, 1_000, 10_000, 200_000])
-    kind = rng.randrange(5)
-    if kind == 0:
-        return "[" * count + ("]" * count if rng.random() < 0.5 else "")
-    if kind == 1:
-        return "{a: " * count
-    if kind == 2:
-        return "- " * min(count, 10_000) + "x"
-    if kind == 3:
-        return "".join(f"{' ' * n}a:\n" for n in range(min(count, 1_500)))
-    return "model: " + "[{a: " * count
-
-
-def _many(rng: random.Random) -> str:
-    count = rng.randrange(200_001, 600_000)
-    return rng.choice(
-        [
-            f"axes: {{x: {{set: model.seed, to: [{'1, ' * count}]}}}}",
-            "arms: {" + ", ".join(f"a{n}: 1" for n in range(count // 2)) + "}",
-            "\n".join(f"k{n}: {n}" for n in range(count // 2)),
-            "measures: [" + "{}, " * count + "]",
-        ]
-    )
-
-
-def _large(rng: random.Random) -> bytes:
-    return rng.choice([b"x" * 100, b"# comment\n", b" \n", b"a: 1\n", b"\x00"]) * rng.randrange(1_000_000, 5_000_000)
-
-
-def _numbers(rng: random.Random) -> str:
-    count = rng.choice([5_000, 100_000, 1_000_000])
-    digits = ["1" * count, "0x" + "f" * count, "1" + ":59" * count, "1_" * count + "1", "-" + "9" * count]
-    return "seed_everything: " + rng.choice([*digits, "0b" + "1" * count])
-
-
-def _tags(rng: random.Random) -> str:
-    tag = rng.choice(
-        [
-            "!!python/object/apply:os.system [touch RAN]",
-            "!!python/object/new:subprocess.Popen [[touch, RAN]]",
-            "!!python/name:os.system",
-            "!!python/module:antigravity",
-            "!!python/tuple [1]",
-            "!!js/function 'x'",
-            "!include other.yaml",
-            "!ENV $HOME",
-            "!!nothing x",
-        ]
-    )
-    return f"{rng.choice(['', 'model: ', 'arms: ', '- ', 'measures: ', 'class_path: '])}{tag}"
-
-
-def _twice(rng: random.Random) -> str:
-    key = rng.choice(["model", "title", "measures", "class_path", "filters", "questions", "x", "1", "'a b'", "true"])
-    return rng.choice([f"{key}: 1\n{key}: 2", f"{{{key}: 1, {key}: 2}}", f"m:\n  {key}: 1\n  y: 2\n  {key}: 3"])
-
-
-def _bytes(rng: random.Random) -> bytes:
-    text = yaml.safe_dump(rng.choice([FIT, PLAN, SUITE]))
-    return rng.choice(
-        [
-            text.encode("utf-16"),
-            text.encode() + b"\xff\xfe",
-            b"\xed\xa0\x80: 1",
-            b"a: \xe9",
-            text.encode().replace(b"o", b"\x00", 1),
-            rng.randbytes(rng.randrange(10, 5_000)),
-            b"a: \x1b[31m",
-            b"\x1f\x8b\x08" + rng.randbytes(100),
-        ]
-    )
-
-
-def _empty(rng: random.Random) -> str:
-    return rng.choice(["", "\n", "# nothing", "null", "---", "[]", "{}", "- model", "3", "text", "true", "1e400", "''"])
 
 
 def not_a_file(rng: random.Random, folder: Path) -> Try:
@@ -335,7 +199,7 @@ def circles_of_files(rng: random.Random, folder: Path) -> Try:
 def values_that_name_files(rng: random.Random, folder: Path) -> Try:
     """A value of a config that is the path of a pipe, a device, a bomb, a sparse terabyte."""
     os.mkfifo(folder / "pipe")
-    (folder / "bomb.yaml").write_text(_bomb(rng))
+    (folder / "bomb.yaml").write_text(bad.alias_bomb(rng))
     with (folder / "sparse").open("wb") as stream:
         stream.truncate(2**40)
     place = rng.choice(["pipe", "/dev/zero", "/dev/stdin", "bomb.yaml", "sparse", "/proc/self/mem", "."])
@@ -350,7 +214,8 @@ def values_of_options(rng: random.Random, folder: Path) -> Try:
     """Bombs and brackets as the value of an option, which is YAML too."""
     _verbs(folder)
     short = ["1" * 5000, "&a *a", "*a", "!!x", "{a: ["]
-    value = rng.choice([_bomb(rng), _deep(rng)[:100_000], _circles(rng), _tags(rng), *short])
+    bombs = [bad.alias_bomb(rng), bad.deep_nesting(rng)[:100_000], bad.alias_circle(rng), bad.odd_tag(rng)]
+    value = rng.choice([*bombs, *short])
     words = rng.choice(
         [
             ["fit", "--config", "owl_numbers", f"--data={value}", "--print_config"],
@@ -370,7 +235,9 @@ def runs_of_others(rng: random.Random, folder: Path) -> Try:
     """Folders of runs with a hostile config.yaml, which are listed, shown and used in a chat."""
     run = folder / "runs" / "owl-12345678"
     run.mkdir(parents=True)
-    text = rng.choice([_bomb, _circles, _deep, _tags, _twice, _bytes, _empty, _large])(rng)
+    makers: list[Maker] = [bad.alias_bomb, bad.alias_circle, bad.deep_nesting, bad.odd_tag, bad.key_twice]
+    makers += [bad.wrong_bytes, bad.nearly_empty, bad.large_text]
+    text = rng.choice(makers)(rng)
     (run / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     if rng.random() < 0.5:
         (run / "results.json").write_text(rng.choice(["{}", "[" * 50_000, '{"transfer": "\\u001b[31m"}', "\x00", ""]))
@@ -382,23 +249,24 @@ def cards_of_others(rng: random.Random, folder: Path) -> Try:
     """A folder's README.md with hostile front matter."""
     made = folder / "model"
     made.mkdir()
-    text = rng.choice([_bomb, _merges, _circles, _deep, _tags, _twice, _numbers, _long_texts])(rng)
+    makers = [bad.alias_bomb, bad.merge_bomb, bad.alias_circle, bad.deep_nesting, bad.odd_tag, bad.key_twice]
+    text = rng.choice([*makers, bad.long_number, bad.long_texts])(rng)
     (made / "README.md").write_text(f"---\nbase_model: a/b\n{text}\n---\n# Model\n")
     (made / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     return _try(["audit", "model"], {2, 3, 0})
 
 
 KINDS: dict[str, Kind] = kinds(globals()) | {
-    "alias bomb": _refused(_bomb, (" values, aliases counted",)),
-    "merge bomb": _refused(_merges, (" values, aliases counted",)),
-    "long texts by alias": _refused(_long_texts, ("f.yaml", "MAX_")),
-    "circle of aliases": _refused(_circles, ("f.yaml", "holds itself")),
-    "deep nesting": _refused(_deep, ("f.yaml",)),
-    "many values": _refused(_many, ("f.yaml", "MAX_")),
-    "large file": _refused(_large, ("f.yaml",)),
-    "long numbers": _refused(_numbers, ("f.yaml", "at most")),
-    "tags": _refused(_tags, ("f.yaml",)),
-    "keys twice": _refused(_twice, ("f.yaml", "there twice")),
-    "bytes": _refused(_bytes, ("f.yaml",)),
-    "empty": _refused(_empty),
+    "alias bomb": _refused(bad.alias_bomb, (" values, aliases counted",)),
+    "merge bomb": _refused(bad.merge_bomb, (" values, aliases counted",)),
+    "long texts by alias": _refused(bad.long_texts, ("f.yaml", "MAX_")),
+    "circle of aliases": _refused(bad.alias_circle, ("f.yaml", "holds itself")),
+    "deep nesting": _refused(bad.deep_nesting, ("f.yaml",)),
+    "many values": _refused(bad.many_values, ("f.yaml", "MAX_")),
+    "large file": _refused(bad.large_text, ("f.yaml",)),
+    "long numbers": _refused(bad.long_number, ("f.yaml", "at most")),
+    "tags": _refused(bad.odd_tag, ("f.yaml",)),
+    "keys twice": _refused(bad.key_twice, ("f.yaml", "there twice")),
+    "bytes": _refused(bad.wrong_bytes, ("f.yaml",)),
+    "empty": _refused(bad.nearly_empty),
 }
