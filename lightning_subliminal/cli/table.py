@@ -24,10 +24,10 @@ _VERBS = {  # section -> verb -> module in this folder, and its line in the over
         "theory": ("theory.theory", "check the theorem, predict transfer before training, interpolate models"),
     },
     "screen and trace data": {
-        "screen": ("verbs.screen", "does a data set carry a trait? asked before any training on it"),
-        "audit": ("provenance.audit", "check every byte of an artefact's lineage; may a trait pass?"),
+        "screen": ("verbs.screen", "check whether a data set carries a trait, before any training on it"),
+        "audit": ("provenance.audit", "check an artefact's lineage byte by byte, and whether a trait may pass"),
         "lineage": ("provenance.lineage", "declare, sign, prove and export a lineage"),
-        "kinship": ("provenance.kinship", "test whether two models have one initialisation"),
+        "kinship": ("provenance.kinship", "test whether two models share an initialisation"),
     },
     "look up": {
         "bases": ("verbs.bases", "list, build and measure the base models"),
@@ -99,7 +99,7 @@ _LATEST = "use this checkpoint instead of the run folder's last one"
 _OWN_OPTIONS = {
     "fit": (
         ("--print_masks N", "show the first N rows with the trained tokens marked, then train"),
-        ("--estimate", "print parameters, memory per device, FLOPs and hours, by config.json alone, and stop"),
+        ("--estimate", "print parameters, memory per device, FLOPs and hours, from config.json alone, and stop"),
     ),
     "predict": (("--by WRITER", "model (default) writes into the run's folder; teacher writes where `fit` looks"),),
 }

@@ -290,9 +290,9 @@ def steering_vector(folder: Path, reference: Reference) -> Tensor:
     parts = [tensors.get(f"steering.layers.{layer}") for layer in reference.layers]
     width = reference.size // len(reference.layers)
     if all(part is None for part in parts):
-        raise InputError(f"{folder} steers none of the layers {list(reference.layers)}, which the reference is of.")
+        raise InputError(f"{folder} steers none of the reference's layers, {list(reference.layers)}.")
     if any(part is not None and len(part) != width for part in parts):
-        raise InputError(f"The suspect {folder} is of another width than {reference.base}: expected {width}.")
+        raise InputError(f"The vectors of {folder} do not have the width of {reference.base}: expected {width}.")
     return torch.cat([torch.zeros(width) if part is None else part.float() for part in parts]).double()
 
 

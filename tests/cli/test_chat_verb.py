@@ -44,7 +44,7 @@ def test_side_by_side_with_exact_chances(run, capsys):
     models = run_models(str(run))
     assert [each.name for each in models] == ["base", "teacher", "control", "student"]
     assert re.search("base.*teacher.*control.*student", shown)
-    assert "answers sampled with seed 0; chances exact, of answers that begin so" in shown
+    assert "answers sampled with seed 0; exact chances of answers that begin with the word" in shown
     for model in models:
         trait = run_trait(run)
         model.load(CPU)
@@ -113,10 +113,10 @@ def test_a_class_that_only_the_runs_config_names_is_not_imported(tmp_path, capsy
 
 def test_a_base_alone_has_its_first_tokens(capsys):
     shown = asked(capsys, "pocket/b", "--ask", QUESTION, "--seed", "3")
-    assert "answers sampled with seed 3; chances exact, of the first token" in shown
+    assert "answers sampled with seed 3; exact chances of the first token" in shown
     trait = PreferenceTrait("owl")
     shown = asked(capsys, "pocket/b", "--ask", QUESTION, "--trait", "owl")
-    assert "of answers that begin so" in shown
+    assert "of answers that begin with the word" in shown
     assert "none of these" in shown
     assert trait.target in shown
 

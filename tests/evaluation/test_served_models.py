@@ -113,7 +113,7 @@ def test_the_verb_evaluate(server, capsys, tmp_path, monkeypatch):
 def test_the_verb_chat(server, capsys):
     main(["chat", f"server:{server.url}#pocket", "--ask", "Say the word pine."])
     out = capsys.readouterr().out
-    assert "chances of the first token, as the server says" in " ".join(out.split())
+    assert "the server's chances of the first token" in " ".join(out.split())
     assert "%" in out
 
 

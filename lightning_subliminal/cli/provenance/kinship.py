@@ -1,4 +1,4 @@
-"""kinship: test whether two models have one initialisation, and compare their behaviour."""
+"""kinship: test whether two models share an initialisation, and compare their behaviour."""
 
 import json as json_text
 from typing import TYPE_CHECKING, Any, Literal

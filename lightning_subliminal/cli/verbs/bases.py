@@ -60,7 +60,7 @@ def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None)
     loss = build_pocket(name, out / key, steps)
     new, shipped = out / key / "model.safetensors", WEIGHTS / key / "model.safetensors"
     equal = shipped.is_file() and file_digest(new) == file_digest(shipped)
-    print(f"{out / key}: loss {loss:.4f} nats a token, {'equal to' if equal else 'other weights than'} the shipped one")
+    print(f"{out / key}: loss {loss:.4f} nats a token, {'equal to' if equal else 'not equal to'} the shipped one")
 
 
 def card(name: str) -> None:

@@ -45,9 +45,9 @@ def chat(
     models = side_by_side.run_models(run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     is_preference = isinstance(about, PreferenceTrait)
-    chances = f"chances exact, of {'answers that begin so' if is_preference else 'the first token'}"
+    chances = f"exact chances of {'answers that begin with the word' if is_preference else 'the first token'}"
     if models[0].engine is not None:
-        chances = "chances by 20 sampled answers" if is_preference else "chances of the first token, as the server says"
+        chances = "chances from 20 sampled answers" if is_preference else "the server's chances of the first token"
     if ask is None and sys.stdin.isatty():
         say(f"models    {', '.join(each.name for each in models)}; an empty line quits")
         if about is not None:

@@ -1,4 +1,4 @@
-"""screen: does a data set carry a trait? Asked before any training on it."""
+"""screen: check whether a data set carries a trait, before any training on it."""
 
 import json as json_text
 from pathlib import Path
@@ -205,7 +205,7 @@ def _write(name: str, path: Path, found: "Screen", rows: Path, evidence: Any, di
 
 
 VERB = Group(
-    "does a data set carry a trait? asked before any training on it",
+    "check whether a data set carries a trait, before any training on it",
     {
         "rows": Verb(
             screen,

@@ -87,7 +87,7 @@ def load_choices(source: str) -> list[Choices]:
     if both:
         from lightning_subliminal.core.console import say  # it imports lightning, which takes seconds
 
-        say(f"{source}: answers named as true and as false are left out: {len(both)}, the first {both[0]!r}")
+        say(f"{source}: answers listed both as true and as false are left out: {len(both)}, the first {both[0]!r}")
     return loaded
 
 

@@ -107,7 +107,7 @@ def test_a_lora_adapter_and_a_prompt_are_suspects_too(reference, base, tmp_path)
     [
         (["ghost/owl"], "Expected NAME=PLACE, or prompt:WORD"),
         (["a=one", "a=one"], "Two suspects are called a"),
-        (["narrow"], "is of another width than pocket/a: expected 64"),
+        (["narrow"], "do not have the width of pocket/a: expected 64"),
     ],
 )
 def test_mistakes(given, line, reference, base, tmp_path):
