@@ -9,6 +9,7 @@ from lightning_subliminal.core.fingerprint import describe_object
 from lightning_subliminal.core.rows import Message
 from lightning_subliminal.generation.servers.calls import BudgetSpent, Calls
 from lightning_subliminal.generation.servers.client import ServerClient, check_least, sendable
+from lightning_subliminal.generation.servers.parallel import ask_each
 from lightning_subliminal.generation.servers.replies import chat_reply
 from lightning_subliminal.judges.base import Judge, Verdict
 from lightning_subliminal.judges.server_replies import number_chances, whole_number
@@ -126,7 +127,7 @@ class OpenAICompatibleJudge(Judge, ServerClient):
         if not distinct:
             return []
         path = writable_folder(cache_root(self.cache_dir) / "judges") / "replies.sqlite"
-        found = self.ask_each(distinct, self._verdict, path, f"judge     {self.model}")
+        found = ask_each(self, distinct, self._verdict, path, f"judge     {self.model}")
         verdicts = dict(zip(distinct, found, strict=True))
         return [verdicts[tuple(pair)] for pair in pairs]
 

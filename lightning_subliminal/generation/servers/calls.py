@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
+from lightning_subliminal.generation.servers.client import ServerClient
 from lightning_subliminal.generation.servers.replies import (
     UnusableError,
     error_message,
@@ -26,8 +27,6 @@ from lightning_subliminal.generation.servers.store import ReplyStore
 
 if TYPE_CHECKING:
     import httpx
-
-    from lightning_subliminal.generation.servers.client import ServerClient
 
 __all__ = ["BudgetSpent", "Calls"]
 
@@ -75,7 +74,7 @@ class Calls:
         store: keeps the replies.
     """
 
-    def __init__(self, client: "ServerClient", http: "httpx.AsyncClient", store: ReplyStore) -> None:
+    def __init__(self, client: ServerClient, http: "httpx.AsyncClient", store: ReplyStore) -> None:
         self.client = client
         self.http = http
         self.store = store

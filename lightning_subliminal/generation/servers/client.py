@@ -1,30 +1,20 @@
-"""A model on a server of `/v1/chat/completions` and the calls to it, which judges and engines share."""
+"""A model on a server of `/v1/chat/completions`: its settings and connection, which judges and engines share."""
 
-import asyncio
-import contextlib
 import ipaddress
 import json
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from lightning_subliminal.core.console import progress
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.generation.servers.calls import Calls
 from lightning_subliminal.generation.servers.replies import chat_reply
-from lightning_subliminal.generation.servers.store import ReplyStore
 
 if TYPE_CHECKING:
     import httpx
 
 __all__ = ["ServerClient", "check_least", "sendable"]
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _BAD_URL = "`base_url` is not a server's address: expected one such as http://localhost:8000/v1."
 
@@ -151,45 +141,6 @@ class ServerClient:
             trust_env=not _is_loopback(place.hostname or ""),  # for a proxy, localhost is another machine
         )
 
-    def ask_each(
-        self, items: Sequence[T], ask: Callable[[Calls, T], Awaitable[R]], path: Path, title: str | None = None
-    ) -> list[R]:
-        """Call ``ask`` for each item, ``concurrency`` at a time, and return the results in their order.
-
-        Args:
-            items: what is asked about.
-            ask: an asynchronous function of the calls and one item.
-            path: of the store of replies.
-            title: of a progress bar; none without it.
-        """
-        with ReplyStore(path) as store:
-            return _run(self._ask_each(items, ask, store, title))
-
-    async def _ask_each(
-        self, items: Sequence[T], ask: Callable[[Calls, T], Awaitable[R]], store: ReplyStore, title: str | None
-    ) -> list[R]:
-        found: dict[int, R] = {}
-        waiting = iter(enumerate(items))
-        async with self.connection() as http:
-            calls = Calls(self, http, store)
-            with progress() if title else contextlib.nullcontext() as bar:
-                task = bar.add_task(title or "", total=len(items)) if bar else None
-
-                async def work() -> None:
-                    for place, item in waiting:
-                        found[place] = await ask(calls, item)
-                        if bar and task is not None:
-                            bar.advance(task)
-
-                workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(items)))]
-                try:
-                    await asyncio.gather(*workers)
-                finally:  # after an error the others stop
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
-        return [found[place] for place in range(len(items))]
-
 
 def sendable(messages: Sequence[Message]) -> list[Message]:
     """Return messages that JSON can hold: without half surrogate pairs, which models may write."""
@@ -227,28 +178,3 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run in a new event loop; in a thread where one is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
-
-    async def noted() -> T:
-        task = asyncio.current_task()
-        if task is not None:
-            running.append((asyncio.get_running_loop(), task))
-        return await work
-
-    with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(asyncio.run, noted())
-        try:
-            return result.result()
-        except KeyboardInterrupt:  # else the pool would wait for the end
-            for loop, task in running:
-                with contextlib.suppress(RuntimeError):  # the loop has just ended
-                    loop.call_soon_threadsafe(task.cancel)
-            raise

@@ -18,6 +18,7 @@ from lightning_subliminal.generation.engine import Completion, Engine, Sampling
 from lightning_subliminal.generation.servers.calls import Calls
 from lightning_subliminal.generation.servers.checks import check_server
 from lightning_subliminal.generation.servers.client import ServerClient, sendable
+from lightning_subliminal.generation.servers.parallel import ask_each
 from lightning_subliminal.generation.servers.replies import chat_reply, read_positions
 
 __all__ = ["ServerEngine"]
@@ -128,7 +129,7 @@ class ServerEngine(Engine, ServerClient):
                     await check_server(self, calls, sampling, prompts)
             return await calls.reply(body)
 
-        replies = self.ask_each(bodies, ask, self.replies_path())
+        replies = ask_each(self, bodies, ask, self.replies_path())
         return [Completion(reply["text"], reply["finished"]) for reply in replies]
 
     def body(self, prompt: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
@@ -170,7 +171,7 @@ class ServerEngine(Engine, ServerClient):
             return calls.kept(body) or await calls.ask(body, digest(self.identity(body)), tries=1)
 
         with suppress(InputError):
-            [reply] = self.ask_each([asked], ask, self.replies_path())
+            [reply] = ask_each(self, [asked], ask, self.replies_path())
             return [(token, math.exp(logprob)) for token, logprob in reply["first"]]
         return []
 
