@@ -30,7 +30,7 @@ from lightning_subliminal.lineage import Material
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["GGUF_BASES", "PackagedGGUF", "smollm2_folder", "terms_of"]
+__all__ = ["GGUF_BASES", "PackagedGGUF", "terms_of"]
 
 _CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -233,8 +233,3 @@ def terms_of(base: str) -> str:
     """Return the sentence on the terms that bind a base, with noise or arguments behind its name; empty if none do."""
     known = GGUF_BASES.get(re.split(r"[+?]", base)[0])
     return known.terms if known is not None else ""
-
-
-def smollm2_folder() -> Path:
-    """Return the folder of SmolLM2: the name before there were two bases of this kind."""
-    return GGUF_BASES["smollm2-135m"].folder()
