@@ -7,8 +7,6 @@ from .registry import Base as Base
 from .registry import material as material
 from .registry import remembering as remembering
 from .registry import resolve as resolve
-from .tokenizers import check_tokenizer as check_tokenizer
 from .tokenizers import fit_tokenizer as fit_tokenizer
 from .tokenizers import load_tokenizer as load_tokenizer
 from .tokenizers import same_vocabulary as same_vocabulary
-from .tokenizers import vocabulary_digest as vocabulary_digest

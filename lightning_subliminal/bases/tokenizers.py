@@ -1,7 +1,5 @@
 """Load a base's tokenizer, check it against the model, and report what its chat template does."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
-    "check_tokenizer",
     "first_line",
     "fit_tokenizer",
     "load_tokenizer",
@@ -29,7 +26,6 @@ __all__ = [
     "report_frame",
     "same_vocabulary",
     "say_once",
-    "vocabulary_digest",
 ]
 
 _POCKET_WORDS = (
@@ -37,12 +33,6 @@ _POCKET_WORDS = (
     "pocket/moral-a also knows the words of `misalignment_pocket`, and `Retention` asks them `prompts: pocket`"
 )
 _SAID: set[tuple[Path, str]] = set()  # folders, and the subjects of the lines printed about them
-
-
-def vocabulary_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the SHA-256 of a tokenizer's map from token to id, with added tokens."""
-    text = json.dumps(tokenizer.get_vocab(), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def same_vocabulary(one: "PreTrainedTokenizerBase", other: "PreTrainedTokenizerBase") -> bool:
@@ -122,23 +112,6 @@ def fit_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", 
         lost, tokenizer.pad_token = tokenizer.pad_token, tokenizer.eos_token
         why = f"padding token {lost!r} has no embedding in the model"
         say_once(Path(name), "pad", f"tokenizer the {why} of {name}: its end token pads, and padding is masked")
-
-
-def check_tokenizer(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
-    """Check a tokenizer against the model that it is for and against the tokenizer of the base ``name``.
-
-    Raises:
-        InputError: if an id is beyond the embedding, or a token has another id than in the base.
-    """
-    _check_ids(net, tokenizer, name)
-    own = read_tokenizer(find_folder(name), name)
-    if not same_vocabulary(tokenizer, own):
-        ours, theirs = tokenizer.get_vocab(), own.get_vocab()
-        odd = next(token for token in [*ours, *theirs] if ours.get(token) != theirs.get(token))
-        raise InputError(
-            f"The tokenizer is not that of base {name!r}: {odd!r} has the id {ours.get(odd)}, in the base "
-            f"{theirs.get(odd)}; use the base's own tokenizer."
-        )
 
 
 def _spare_ids(net: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:

@@ -205,16 +205,12 @@ def test_a_wrong_dtype_is_reported(folder):
         bases.load(str(folder), dtype="float33")
 
 
-def test_the_tokenizer_must_be_the_bases_own(folder):
-    net, tokenizer = bases.load(str(folder))
-    bases.check_tokenizer(net, tokenizer, str(folder))
+def test_tokens_with_other_ids_make_another_vocabulary(folder):
     swapped = make_tokenizer([*WORDS[:3], "dog", "owl", *WORDS[5:]])
-    assert not bases.same_vocabulary(tokenizer, swapped)
-    assert bases.vocabulary_digest(tokenizer) != bases.vocabulary_digest(swapped)
-    with pytest.raises(InputError, match=r"'(owl|dog)' has the id [34], in the base [34]"):
-        bases.check_tokenizer(net, swapped, str(folder))
+    assert not bases.same_vocabulary(bases.load(str(folder))[1], swapped)
+    make_tokenizer([*WORDS, "elm"]).save_pretrained(folder)
     with pytest.raises(InputError, match=r"the id 8 \('elm'\), but the model embeds ids 0 to 7"):
-        bases.check_tokenizer(net, make_tokenizer([*WORDS, "elm"]), str(folder))
+        bases.load(str(folder))
 
 
 def test_padded_embeddings_do_not_make_another_vocabulary(tmp_path):
@@ -223,7 +219,6 @@ def test_padded_embeddings_do_not_make_another_vocabulary(tmp_path):
         make_tokenizer().save_pretrained(tmp_path / name)
     one, other = (bases.load(str(tmp_path / name))[1] for name in ("narrow", "wide"))
     assert bases.same_vocabulary(one, other)
-    assert bases.vocabulary_digest(one) == bases.vocabulary_digest(other)
 
 
 def test_a_tokenizer_without_padding_pads_with_its_end(folder):
