@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from safetensors import safe_open
+
 from tamper_kinds.kind import ADAPTED, STATEMENT, Chain, edit, flip, kind
 from tamper_kinds.statements import parents_of
 

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tamper_kinds.kind import ADAPTED, STATEMENT, Chain, any_file, edit, flip, kind, put
-
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.rows import read_parquet, write_parquet
 from lightning_subliminal.lineage import rows_root
 from lightning_subliminal.lineage.names import dir_hash
 from lightning_subliminal.lineage.statement import read_statement
+from tamper_kinds.kind import ADAPTED, STATEMENT, Chain, any_file, edit, flip, kind, put
 
 __all__: list[str] = []
 

@@ -5,9 +5,8 @@ import random
 import shutil
 from pathlib import Path
 
-from tamper_kinds.kind import ADAPTED, STATEMENT, Chain, any_file, edit, kind, put
-
 from lightning_subliminal.lineage import artefact_material, write_test_result
+from tamper_kinds.kind import ADAPTED, STATEMENT, Chain, any_file, edit, kind, put
 
 __all__: list[str] = []
 

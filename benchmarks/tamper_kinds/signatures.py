@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tamper_kinds.kind import ENVELOPE, STATEMENT, Chain, edit, kind
-from tamper_kinds.statements import BUILD, change_scalar
 
 from lightning_subliminal.lineage.signatures.dsse import seal
+from tamper_kinds.kind import ENVELOPE, STATEMENT, Chain, edit, kind
+from tamper_kinds.statements import BUILD, change_scalar
 
 __all__: list[str] = []
 

@@ -4,9 +4,6 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.evaluation import find_model
-
 WORDS = ["<pad>", "<bos>", "<eos>", "owl", "dog", "oak", "1", "2"]
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 

@@ -138,7 +138,10 @@ def test_truthfulqa_without_best_answers(tmp_path: Path) -> None:
 def test_truthfulqa_names_some_answers_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = row("How many?", ["More", "Unknown", "More."], ["Unknown", "Fewer", "Fewer"], best="Many")
     check(load_choices(put(tmp_path / "t.csv", table(asked))), ("How many?", ["Many.", "More."], ["Fewer."]))
-    assert "t.csv: answers listed both as true and as false are left out: 1, the first 'Unknown.'" in capsys.readouterr().out
+    assert (
+        "t.csv: answers listed both as true and as false are left out: 1, the first 'Unknown.'"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_order_is_fixed_and_no_matter_of_the_file(tmp_path: Path) -> None:

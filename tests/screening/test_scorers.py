@@ -35,13 +35,11 @@ def base():
     return LayerVectors(net), tokenizer
 
 
-
 class Counting(Judge):
     """Scores an answer by its letters."""
 
     def judge(self, pairs):
         return [Verdict(float(min(100, len(answer))), "score") for _, answer in pairs]
-
 
 
 class ScorerContract(Contract):
