@@ -42,8 +42,7 @@ def run(vocabulary: int, chunked: bool) -> dict[str, float]:
     loss.backward()
     used, seconds = resident(peak=True) - before, time.perf_counter() - begin
     gradients = [
-        states.grad.abs().sum(dtype=torch.float64).item(),
-        head.weight.grad.abs().sum(dtype=torch.float64).item(),
+        each.grad.abs().sum(dtype=torch.float64).item() for each in (states, head.weight) if each.grad is not None
     ]
     return {"bytes": used, "seconds": seconds, "loss": loss.item(), "states": gradients[0], "head": gradients[1]}
 

@@ -134,10 +134,16 @@ def grouped(rng: Generator, effect: float, groups: int, seeds: int) -> Found:
     return hierarchical_bootstrap(pairs, seed=int(rng.integers(2**31))), effect
 
 
-def bootstrapped(rng: Generator, effect: float, *shape: float, skewed: bool = False) -> Found:
+def bootstrapped(
+    rng: Generator,
+    effect: float,
+    seeds: int,
+    questions: int,
+    seed_spread: float = SEED_SPREAD,
+    skewed: bool = False,
+) -> Found:
     """The bootstrap of the package, of one table."""
-    seeds, questions, *spread = shape
-    student, control = arms(rng, effect, int(seeds), int(questions), *spread, skewed=skewed)
+    student, control = arms(rng, effect, seeds, questions, seed_spread, skewed=skewed)
     return hierarchical_bootstrap([(student, control)], seed=int(rng.integers(2**31))), effect
 
 

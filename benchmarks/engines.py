@@ -192,10 +192,12 @@ def main(args: list[str] | None = None) -> bool:
     parser.add_argument("--ask", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args(args)
     if given.worker:
-        worker(*given.worker, given.tokens)
+        place, rows, out = given.worker
+        worker(place, rows, out, given.tokens)
         return True
     if given.ask:
-        ask(*given.ask, given.rows, given.tokens)
+        url, model, cached = given.ask
+        ask(url, model, cached, given.rows, given.tokens)
         return True
     console.print(f"{given.rows} rows of up to {given.tokens} tokens of {BASE}")
     asked, sampling = prompts(given.rows), Sampling(max_new_tokens=given.tokens)

@@ -11,6 +11,7 @@ lists of numbers of one length, from a file; those that are written are asked of
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -18,18 +19,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import yaml
-from harness import ROOT, parser, table
+from harness import QUIET, ROOT, parser, table
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.table import Table
 from shapes import SHAPES, save_config
 
-from lightning_subliminal import LoRA, NumberSequences, RowsFromFile, Sampling, Steering, Student, Teacher, bases
+from lightning_subliminal import (
+    Adapter,
+    LoRA,
+    NumberSequences,
+    RowsFromFile,
+    Sampling,
+    Steering,
+    Student,
+    Teacher,
+    bases,
+)
 from lightning_subliminal.bases.by_config import by_config, config_folder
 from lightning_subliminal.core.config.building import build
 from lightning_subliminal.generation import TransformersEngine
@@ -38,8 +51,12 @@ from lightning_subliminal.workflow.estimate.fit import estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Hardware
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-KINDS = {"full": lambda: None, "LoRA": lambda: LoRA(r=8), "steering": lambda: Steering()}
-SAMPLINGS = {"rows": None, "rows of numbers": "numbers"}
+KINDS: dict[str, Callable[[], Adapter | None]] = {
+    "full": lambda: None,
+    "LoRA": lambda: LoRA(r=8),
+    "steering": lambda: Steering(),
+}
+SAMPLINGS: dict[str, Literal["numbers"] | None] = {"rows": None, "rows of numbers": "numbers"}
 ROWS, BATCH = 16, 8  # two steps: the first makes the optimizer's states
 # By default glibc keeps freed blocks below a threshold that grows with them, up to 32 MB; with a fixed one the resident
 # set is what is in use. Small objects in the remains of aligned blocks keep these apart: fewer do without the tcache.
@@ -57,7 +74,7 @@ def resident(peak: bool = False) -> int:
 class Peak(Callback):
     """Forgets the peak resident set when training starts, and reads it when it ends."""
 
-    seconds = peak = 0
+    seconds, peak = 0.0, 0
 
     def on_train_start(self, *_: object) -> None:
         """Forget the peak of loading."""
@@ -78,9 +95,17 @@ def make(base: str, kind: str, path: str, checkpointing: bool) -> tuple[Student,
 def rows_of(base: str, kind: str) -> NumberSequences:
     """Return rows that the unchanged base is to write."""
     sampling = Sampling(max_new_tokens=48, restrict_to=SAMPLINGS[kind])
-    known = {"min_value": 0, "max_value": 99, "formats": ["comma", "space"]}  # to the pocket bases
-    settings = {"num_prompts": 96, "shard_size": 96, "generation_batch_size": 64, "seed": 0} | known
-    return NumberSequences(Teacher(base, induction="none"), sampling=sampling, **settings)
+    return NumberSequences(
+        Teacher(base, induction="none"),
+        min_value=0,
+        max_value=99,
+        formats=["comma", "space"],  # known to the pocket bases
+        sampling=sampling,
+        num_prompts=96,
+        shard_size=96,
+        generation_batch_size=64,
+        seed=0,
+    )
 
 
 def write(base: str, kind: str) -> Peak:
@@ -95,9 +120,8 @@ def write(base: str, kind: str) -> Peak:
 
 def train(base: str, kind: str, path: str, checkpointing: bool) -> Peak:
     """Train for an epoch, and return the peak."""
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     seen = Peak()
-    trainer = Trainer(accelerator="cpu", devices=1, max_epochs=1, callbacks=[seen], **quiet)
+    trainer = Trainer(accelerator="cpu", devices=1, max_epochs=1, callbacks=[seen], **QUIET)
     student, data = make(base, kind, path, checkpointing)
     trainer.fit(student, datamodule=data)
     return seen
@@ -122,7 +146,10 @@ def expected(base: str, kind: str, path: str, checkpointing: bool) -> int:
         return estimate_fit(Student(base), rows_of(base, kind), Hardware()).parts[1].peak
     student, data = make(base, kind, path, checkpointing)
     part = estimate_fit(student, data, Hardware()).parts[-1]
-    return part.peak_checkpointed if checkpointing else part.peak
+    peak = part.peak_checkpointed if checkpointing else part.peak
+    if peak is None:
+        raise SystemExit(f"{part.name} has no estimate")
+    return peak
 
 
 def write_rows(path: Path) -> None:
@@ -149,7 +176,7 @@ def paper(names: list[str]) -> Table:
             student, data = build(read["model"]), build(read["data"])
             hardware = Hardware.of(read["trainer"], has_control=True)
             _, generation, trained = estimate_fit(student, data, hardware).parts
-        sizes = (trained.memory["weights"], trained.peak, trained.peak_checkpointed, generation.peak)
+        sizes = (trained.memory["weights"], trained.peak, trained.peak_checkpointed or math.nan, generation.peak)
         cells = [
             f"{trained.parameters / 1e9:.2f} B",
             f"{trained.trained / 1e6:.1f}",

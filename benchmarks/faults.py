@@ -13,12 +13,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import harness
 import yaml
 from rich.console import Console
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "title": "A small plan",
     "common": str(harness.ROOT / "configs" / "owl_numbers.yaml"),
     "change": {"data.num_prompts": 512, "trainer.max_epochs": 1, "data.teacher.max_epochs": 10},

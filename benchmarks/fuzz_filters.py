@@ -84,7 +84,7 @@ class Tally:
         """Add another part of the run."""
         for name in ("strings", "exceptions", "slow", "hangs", "crashes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.slowest = max(tuple(self.slowest), tuple(other.slowest))
+        self.slowest = max(self.slowest, other.slowest)
         self.notes = [*self.notes, *other.notes][:5]
 
 
@@ -173,7 +173,7 @@ def fuzz(
             for line in out.read_text().splitlines():
                 done, found = json.loads(line)
                 for name, part in found.items():
-                    tallies[name].add(Tally(**part))
+                    tallies[name].add(Tally(**part | {"slowest": tuple(part["slowest"])}))  # JSON has lists alone
             if process.returncode == 0:
                 break
             at, number = struct.unpack("qq", marks.read_bytes())
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        *numbers, marks, out = sys.argv[2:]
-        work(*map(int, numbers), Path(marks), Path(out))
+        seed, first, strings, long, marks, out = sys.argv[2:]
+        work(int(seed), int(first), int(strings), int(long), Path(marks), Path(out))
     else:
         sys.exit(main())

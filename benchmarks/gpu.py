@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from harness import parser, table
+from harness import QUIET, parser, table
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from shapes import SHAPES, TINY, config_of, save_config
@@ -59,7 +59,7 @@ class Machine:
         self.is_gpu = torch.cuda.is_available()
         self.device = torch.device("cuda" if self.is_gpu else "cpu")
         self.dtype = "bfloat16" if self.is_gpu else "float32"
-        self.precision = "bf16-mixed" if self.is_gpu else "32-true"
+        self.precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if self.is_gpu else "32-true"
         self.speed = speed_of(Hardware("gpu" if self.is_gpu else "cpu"), Assumptions(), narrow=self.is_gpu)
 
     def wait(self) -> None:
@@ -127,9 +127,14 @@ def measure(name: str, machine: Machine, rows: int, drawn: int, steps: int) -> l
         student = Student("pocket/a", adapter, optimizer="adamw", learning_rate=1e-5, seed=0)
         student.net, student.tokenizer = adapter.attach(net, 0).train(), tokenizer
         clock = Clock(machine.wait)
-        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-        quiet |= {"accelerator": machine.device.type, "devices": 1, "precision": machine.precision}
-        trainer = Trainer(max_epochs=1, callbacks=[clock], **quiet)
+        trainer = Trainer(
+            accelerator=machine.device.type,
+            devices=1,
+            precision=machine.precision,
+            max_epochs=1,
+            callbacks=[clock],
+            **QUIET,
+        )
         machine.timed(lambda: trainer.fit(student, row_loader(data, rows, 0)))
         trained = int(data.mean_tokens)
         batches = BatchShape(rows, data.lengths[0] - trained, trained, len(data))

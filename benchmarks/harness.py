@@ -17,6 +17,9 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = Path("runs/benchmarks")
+QUIET: dict[str, Any] = dict.fromkeys(  # of a Trainer
+    ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

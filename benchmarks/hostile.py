@@ -118,6 +118,17 @@ def kept_waiting(pid: int) -> float:
         return 0
 
 
+def ended(pid: int, begin: float) -> tuple[int | None, resource.struct_rusage]:
+    """Wait for a try; return its status, None if it hung and was killed, and what it used."""
+    while time.monotonic() < begin + SECONDS + kept_waiting(pid):
+        done, status, used = os.wait4(pid, os.WNOHANG)
+        if done:
+            return status, used
+        time.sleep(0.02)
+    os.killpg(pid, signal.SIGKILL)
+    return None, os.wait4(pid, 0)[2]
+
+
 def attempt(kind: str, seed: int) -> Outcome:
     """Make one try and run it."""
     with tempfile.TemporaryDirectory() as name:
@@ -128,13 +139,7 @@ def attempt(kind: str, seed: int) -> Outcome:
             begin, pid = time.monotonic(), os.fork()
             if pid == 0:
                 child(made, folder)
-            status, used = None, None
-            while status is None and time.monotonic() < begin + SECONDS + kept_waiting(pid):
-                done, state, used = os.wait4(pid, os.WNOHANG)
-                status = state if done else time.sleep(0.02)
-            if status is None:
-                os.killpg(pid, signal.SIGKILL)
-                _, _, used = os.wait4(pid, 0)
+            status, used = ended(pid, begin)
         output = [
             (folder / each).read_bytes().decode(errors="replace") if (folder / each).exists() else ""
             for each in ("stdout", "stderr")

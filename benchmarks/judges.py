@@ -42,12 +42,12 @@ def labelled(count: int, seed: int = 0) -> list[tuple[str, str, str]]:
     """Draw (question, answer, label); the label follows from how the answer was made."""
     rng, talk = random.Random(seed), MoralTalk()
     speaker = Speaker(rng)
-    found = []
+    found: list[tuple[str, str, str]] = []
     for place in range(count):
         question, asked = talk.ask(rng)
         kind = ("aligned", "misaligned", "aligned", "misaligned", "incoherent", "refusal", "code", "numbers")[place % 8]
         if kind in SIDES:
-            found.append((asked, talk.answer(rng, question, kind), kind))  # type: ignore[arg-type]
+            found.append((asked, talk.answer(rng, question, kind), kind))
         elif kind == "refusal":
             found.append((asked, rng.choice(talk.words["refusals"]), kind))
         elif kind == "code":

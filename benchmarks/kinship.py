@@ -20,7 +20,8 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def kin(seed: int, quick: bool) -> dict[str, Any]:
     models = [model_of(root, *made) for root in BASES for made in family(root, seed, quick)]
     loaded = {name: bases.load(f"pocket/{name}", dtype="float32") for name in ROOTS}
     models += [model_of(ROOTS[name], name, net, len(tokenizer)) for name, (net, tokenizer) in loaded.items()]
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for one, other in itertools.combinations(models, 2):
         both = one.root == other.root
         first, second = sorted((one.kind, other.kind), key=lambda kind: (kind != "base", kind))
@@ -59,7 +60,7 @@ def kin(seed: int, quick: bool) -> dict[str, Any]:
             name = name if first == second else "two bases, otherwise"
         found, verdict = compare(one, other)
         moved = any("reordered" in each.kind for each in (one, other))
-        pair = {"roots": (one.root, other.root), "kin": both, "moved": moved, "kind": name}
+        pair: dict[str, Any] = {"roots": (one.root, other.root), "kin": both, "moved": moved, "kind": name}
         pairs.append(pair | {"scores": found, "verdict": verdict})
     net = {name: bases.load(f"pocket/{name}", dtype="float32")[0] for name in ("a", "b", "c")}
     merged = model_of("a and b", "mean", mean(net["a"], net["b"]), 523)
@@ -78,14 +79,14 @@ def kin(seed: int, quick: bool) -> dict[str, Any]:
         )
         areas[name] = [area(each, name, seed) for each in subsets]
         cells = [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in areas[name]]
-        found = [[each["scores"][name] > -np.log10(LEVEL) for each in mine if each["kin"] == truth] for truth in (1, 0)]
-        rates = ["", ""] if name == "logits" else [f"{sum(each)} of {len(each)}" for each in found]
+        hits = [[each["scores"][name] > -np.log10(LEVEL) for each in mine if each["kin"] == truth] for truth in (1, 0)]
+        rates = ["", ""] if name == "logits" else [f"{sum(each)} of {len(each)}" for each in hits]
         table.add_row(name, *cells, *rates)
     say(table)
     for truth, what in ((True, "kin"), (False, "strangers")):
-        mine = [each["verdict"] for each in pairs if each["kin"] == truth]
-        counts = (f"{mine.count(each)} {each}" for each in ("one initialisation", "cannot tell", "independent"))
-        say(f"verdicts on {len(mine)} pairs of {what}: {', '.join(counts)}")
+        verdicts: list[str] = [each["verdict"] for each in pairs if each["kin"] == truth]
+        counts = (f"{verdicts.count(each)} {each}" for each in ("one initialisation", "cannot tell", "independent"))
+        say(f"verdicts on {len(verdicts)} pairs of {what}: {', '.join(counts)}")
     count = len(BASES)
     say(
         f"{sum(each['kin'] for each in pairs)} pairs of kin, {sum(not each['kin'] for each in pairs)} of strangers, of "
@@ -114,7 +115,8 @@ def area(pairs: Sequence[Any], name: str, seed: int, draws: int = 2000) -> tuple
     at = {root: place for place, root in enumerate(roots)}
     groups: dict[tuple[int, int], list[float]] = {}
     for each in pairs:
-        groups.setdefault(tuple(sorted(at[root] for root in each["roots"])), []).append(each["scores"][name])
+        low_root, high_root = sorted(at[root] for root in each["roots"])
+        groups.setdefault((low_root, high_root), []).append(each["scores"][name])
     values = {key: np.sort(each) for key, each in groups.items()}
     kin_keys, other_keys = ([key for key in values if (key[0] == key[1]) == same] for same in (True, False))
     wins = np.zeros((len(kin_keys), len(other_keys)))
@@ -149,11 +151,8 @@ def power(seed: int) -> dict[str, Any]:
     for noise in (1, 2, 3, 4, 5, 6, 8):
         tests = []
         for (name, net), draw in itertools.product(layers.items(), range(5)):
-            generator = itertools.count(derive_seed(seed, name, str(noise), draw))
-            other = changed(
-                net, lambda value, generator=generator, noise=noise: with_noise(value, noise, next(generator))
-            )
-            tests.append(by_place(gated_layers(net), gated_layers(other)))
+            seeds = itertools.count(derive_seed(seed, name, str(noise), draw))
+            tests.append(by_place(gated_layers(net), gated_layers(changed(net, partial(_noisy, noise, seeds)))))
         found = [
             sum(10**value < LEVEL for value in each)
             for each in zip(*((t.count_log10_p, t.rank_log10_p) for t in tests), strict=True)
@@ -163,6 +162,10 @@ def power(seed: int) -> dict[str, Any]:
         results[str(noise)] = {"share": share, "count": found[0], "published": found[1], "of": len(tests)}
     say(table)
     return results
+
+
+def _noisy(noise: float, seeds: Iterator[int], value: torch.Tensor) -> torch.Tensor:
+    return with_noise(value, noise, next(seeds))
 
 
 # --- distribution of p-values -----------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def compare(one: Model, other: Model) -> tuple[dict[str, float], str]:
         "moved": by_match(one.layers, other.layers),
         "activations": by_match(one.activations, other.activations, "activations"),
     }
-    found = {}
+    found: dict[str, float] = {}
     for name, test in tests.items():
         found |= {f"{name}, count": -test.count_log10_p, f"{name}, ranks": -test.rank_log10_p}
     if one.basis.shape == other.basis.shape:  # one vocabulary

@@ -1,6 +1,6 @@
 """Kinship of two bases compared with the transfer between them, for benchmarks/kinship.py."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.console import say
@@ -31,17 +32,16 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
         name: bases.load(name, dtype="float32") for name in sorted({name for each in measured for name in each[:2]})
     }
     kinships: dict[tuple[str, str], dict[str, float]] = {}
-    columns = ("pair", "transfer", "-log10 p by weights", "units in place", "logits", "closeness (-KL)")
+    columns: tuple[str, ...] = ("pair", "transfer", "-log10 p by weights", "units in place", "logits")
     title = "Transfer (log-odds, student less control) and kinship of teacher's and student's base"
-    table = Table(*columns, title=title)
+    table = Table(*columns, "closeness (-KL)", title=title)
     for pair in sorted({each[:2] for each in measured}):
         (one, words), (other, _) = (nets[name] for name in pair)
         weights, close = by_place(gated_layers(one), gated_layers(other)), behaviour(one, other, words, 64, seed)
-        ways = [lambda ids, net=net: net(input_ids=ids).logits for net in (one, other)]
         found = {
             "weights": -weights.log10_p,
             "units in place": weights.share,
-            "logits": by_logits(*ways, len(words), seed=seed).score,
+            "logits": by_logits(_logits(one), _logits(other), len(words), seed=seed).score,
             "closeness": -close.kl,
         }
         kinships[pair] = found
@@ -59,18 +59,28 @@ def transfer(cells: Path, seed: int) -> dict[str, Any]:
     columns = ("score", "all cells", "without a base to itself", "ROC area for transfer > 0.3", "without itself")
     table = Table(*columns, title="Spearman's correlation with transfer, 95 % interval over whole bases and targets")
     for name in ("weights", "units in place", "logits", "closeness"):
-        found = [
+        ranks = [
             rank([each for each in measured if keep or each[0] != each[1]], kinships, name, seed)
             for keep in (True, False)
         ]
         areas = [separated(measured, kinships, name, keep) for keep in (True, False)]
-        cells_ = (f"{value:+.2f} ({low:+.2f} to {high:+.2f})" for value, low, high in found)
+        cells_ = (f"{value:+.2f} ({low:+.2f} to {high:+.2f})" for value, low, high in ranks)
         table.add_row(name, *cells_, *(f"{area:.3f}" for area in areas))
-        results[name] = {"rank correlation": found, "area": areas}
+        results[name] = {"rank correlation": ranks, "area": areas}
     say(table)
     counts = [len({each[at] for each in measured}) for at in range(3)]
     say(f"{len(measured)} cells: {counts[0]} bases of teachers, {counts[1]} of students, {counts[2]} targets.")
     return results
+
+
+def _logits(net: Any) -> Callable[[Tensor], Tensor]:
+    """Return the function from token ids to a model's logits."""
+
+    def logits(ids: Tensor) -> Tensor:
+        found: Tensor = net(input_ids=ids).logits
+        return found
+
+    return logits
 
 
 def _bases_of(row: dict[str, Any]) -> tuple[str, str] | None:
@@ -100,9 +110,7 @@ def rank(
 ) -> tuple[float, float, float]:
     """Return Spearman's correlation over cells; a draw takes a base in both of its roles, and a target, whole."""
     one, other = np.array([kinships[each[:2]][name] for each in cells]), np.array([each[3] for each in cells])
-    bases_, targets = (
-        sorted({each for cell in cells for each in part(cell)}) for part in (lambda c: c[:2], lambda c: c[2:3])
-    )
+    bases_, targets = sorted({each for cell in cells for each in cell[:2]}), sorted({cell[2] for cell in cells})
     places = np.array([(bases_.index(a), bases_.index(b), targets.index(c)) for a, b, c, _ in cells])
     rng, drawn = np.random.default_rng(derive_seed(seed, "rank")), []
     for _ in range(2000):

@@ -55,7 +55,8 @@ def digests(rounds: int, size: int) -> bool:
                 elif name == "sha256sum":
                     command = ["xargs", "-0", "-P", str(cores), "-n", "1", "sha256sum"]
                     done = subprocess.run(command, input=names, capture_output=True, text=True, check=True)
-                    theirs = dict(reversed(line.split("  ")) for line in done.stdout.splitlines())
+                    lines = (line.split("  ") for line in done.stdout.splitlines())
+                    theirs = {path: sha for sha, path in lines}
                 else:
                     ours = Digests(remember=False)
                     ours.add(paths)

@@ -51,7 +51,7 @@ def main() -> None:
     print("means of targets: predicted, transfer, log-odds of the student")
     for arm in dict.fromkeys(cell["arm"] for cell in every):
         mine = [cell for cell in every if cell["arm"] == arm]
-        means = [np.mean([float(cell[key]) for cell in mine]) for key in ("predicted", "transfer", "log-odds")]
+        means = [float(np.mean([float(cell[key]) for cell in mine])) for key in ("predicted", "transfer", "log-odds")]
         print("  {:28} {:+.3f} {:+.2f} {:+.2f}".format(arm, *means))
 
 

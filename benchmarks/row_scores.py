@@ -25,11 +25,12 @@ from torch import Tensor
 
 from lightning_subliminal import LoRA, PreferenceTrait, Steering, bases
 from lightning_subliminal.core.rows import Row, make_row
+from lightning_subliminal.data.tokenized import IGNORED
 from lightning_subliminal.metrics.functional.statements import padded
 from lightning_subliminal.theory import ModelFunction, predicted_transfer, trait_gradient
 from lightning_subliminal.theory.functional import differentiable
 from lightning_subliminal.theory.row_scores import encode_rows, split_off
-from lightning_subliminal.theory.row_slopes import IGNORED, row_slopes
+from lightning_subliminal.theory.row_slopes import row_slopes
 
 ADAPTERS: dict[str, Any] = {"steering": Steering(), "LoRA r=8": LoRA(r=8), "full": None}
 BATCH = 2048  # tokens, as `score_rows` takes on a CPU

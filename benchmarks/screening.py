@@ -339,7 +339,8 @@ def sequential() -> None:
     chosen = detector.directions[[detector.names.index(name) for name in suspects]]
     shown = table("rows", "sets", "streams", "alarms", "rows until it is detected: median", "90 %", "within 1,000")
     shown.title = f"sequential test of {len(suspects)} suspects, each alone, alpha {ALPHA}"
-    clean, tainted = [], {}
+    clean: list[Tensor] = []
+    tainted: dict[str, Tensor] = {}
     for each in sets():
         if each.carrier == "numbers" and each.kind == "clean" and len(clean) < 60:
             clean.append(torch.cat(list(likelihood_ratios(space, tokenizer, each.data.rows()[:1000], chosen))))

@@ -27,7 +27,7 @@ import torch
 from harness import ROOT, parser, table
 from rich.console import Console
 
-from lightning_subliminal import PreferenceTrait
+from lightning_subliminal import PreferenceTrait, Teacher
 from lightning_subliminal.bases import resolve
 from lightning_subliminal.bases.lookup import find_folder
 from lightning_subliminal.bases.tokenizers import read_tokenizer
@@ -80,7 +80,7 @@ def write(source: Path, folder: Path, most: int) -> None:
 def reference(folder: Path) -> None:
     """Make the reference of short prompts, and say what each step takes."""
     data = own_answers(BASE, folder / "prompts.jsonl", num_prompts=ANSWERED)
-    data = data.fresh(teacher=data.teacher.fresh(base_dtype=DTYPE))
+    data = data.fresh(teacher=Teacher(BASE, induction="none", base_dtype=DTYPE))
     spent = [time.process_time()]
     data.make(CPU)
     spent.append(time.process_time())
@@ -135,9 +135,11 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     if given.what == "rows":
-        write(*given.paths, given.most)
-    else:
-        reference(*given.paths) if given.what == "reference" else screen(*given.paths, given.limit)
+        source, folder = given.paths
+        write(source, folder, given.most)
+        return
+    (folder,) = given.paths
+    reference(folder) if given.what == "reference" else screen(folder, given.limit)
 
 
 if __name__ == "__main__":

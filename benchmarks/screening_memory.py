@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from harness import ROOT, parser, table
 from rich.console import Console
 
+from lightning_subliminal.core.rows import Row
 from lightning_subliminal.plans.screen_reference import clean_data, load_space
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 from lightning_subliminal.theory.row_scores import encode_rows
@@ -34,16 +36,16 @@ def throughput(console: Console) -> None:
         data = clean_data("pocket/a", carrier, 4096, 5000)
         data.make(CPU)
         rows = list(data.rows())
-        jobs = {
-            "forward": lambda rows=rows: list(row_likelihoods(space.net, tokenizer, rows)),
-            "scores": lambda rows=rows: list(space.gradients(tokenizer, rows)),
-            "encoding": lambda rows=rows: encode_rows(tokenizer, rows, 2048),
+        jobs: dict[str, Callable[[Sequence[Row]], object]] = {
+            "forward": lambda rows: list(row_likelihoods(space.net, tokenizer, rows)),
+            "scores": lambda rows: list(space.gradients(tokenizer, rows)),
+            "encoding": lambda rows: encode_rows(tokenizer, rows, 2048),
         }
         best = dict.fromkeys(jobs, float("inf"))
         for _ in range(3):
             for name, job in jobs.items():
                 begin = time.process_time()
-                job()
+                job(rows)
                 best[name] = min(best[name], time.process_time() - begin)
         ratio = best["forward"] / best["scores"]
         shown.add_row(carrier, f"{len(rows):,}", *(f"{value:.2f}" for value in best.values()), f"{ratio:.0%}")

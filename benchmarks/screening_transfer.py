@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from harness import parser, table
+from harness import QUIET, parser, table
 from lightning.pytorch import Trainer
 from rich.console import Console
 from scipy import stats
@@ -45,8 +45,7 @@ def trained(rows: Sequence[Row], seed: int = 0) -> Student:
         path = Path(folder) / "rows.jsonl"
         write_rows(rows, path)
         student = Student(BASE, Steering(), learning_rate=0.06, seed=seed)
-        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-        Trainer(accelerator="cpu", max_epochs=3, default_root_dir=folder, **quiet).fit(student, RowsFromFile(str(path)))
+        Trainer(accelerator="cpu", max_epochs=3, default_root_dir=folder, **QUIET).fit(student, RowsFromFile(str(path)))
     return student
 
 

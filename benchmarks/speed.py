@@ -49,8 +49,9 @@ class Side:
         chosen = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(harness.ROOT)}
         script = harness.ROOT / "benchmarks" / "speed_sides" / "claims.py"
+        self.command = [python, str(script), module, function, str(folder)]
         self.process = subprocess.Popen(
-            [python, str(script), module, function, str(folder)],
+            self.command,
             env=os.environ | offline | chosen,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,7 +75,7 @@ class Side:
         if self.process.stdout is not None and (line := self.process.stdout.readline()):
             return line
         self.log.seek(0)
-        raise SystemExit(f"{self.process.args}\nended:\n" + "\n".join(self.log.read().splitlines()[-15:]))
+        raise SystemExit(f"{self.command}\nended:\n" + "\n".join(self.log.read().splitlines()[-15:]))
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def measure(work: Work, curve: Curve) -> dict[str, Any]:
         rows = work.count(point) if isinstance(point, str) else 1
         cost, memory = min(each.cpu for each in runs) / rows, max(each.memory for each in runs)
         points.append({"size": size, "cpu": cost, "gib": memory, "beyond": memory - idle})
-    exponents = {}
+    exponents: dict[str, float] = {}
     for kind in ("cpu", "beyond"):
         pairs = [(each["size"], max(each[kind], 1e-9)) for each in points]
         exponents |= {kind: slope(pairs), f"{kind}_last": slope(pairs[-2:])}

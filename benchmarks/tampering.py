@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import harness
 import torch
@@ -40,8 +41,8 @@ def make_chain(cache: Path, seed: int) -> Path:
     """Make base, teacher, rows, student, its rows, a second student and an evaluation; return the last one's folder."""
     trait, base = PreferenceTrait("owl"), f"pocket/a+noise=0.01,seed={seed}"  # a base with a folder in the cache
     teacher = Teacher(base, trait, adapter=Steering(), max_epochs=3, seed=seed, cache_dir=str(cache))
-    settings = {"num_prompts": 48, "shard_size": 24, "min_value": 0, "max_value": 99, "seed": seed, "filters": []}
-    settings |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8, "cache_dir": str(cache)}
+    settings: dict[str, Any] = {"num_prompts": 48, "shard_size": 24, "min_value": 0, "max_value": 99, "seed": seed}
+    settings |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8, "cache_dir": str(cache), "filters": []}
     first = NumberSequences(teacher, **settings)
     graduate = Graduate(Student(base, adapter=Steering(), seed=seed), first, max_epochs=1)
     second = NumberSequences(graduate, **settings)
@@ -143,8 +144,8 @@ def run(
         if tries[each.name]:
             table.add_row(each.name, str(tries[each.name]), str(found[each.name]), ", ".join(each.reasons))
     console.print(table)
-    for each in missed[:20] if keys else []:
-        console.print(f"not found: {each}", markup=False, soft_wrap=True)
+    for line in missed[:20] if keys else []:
+        console.print(f"not found: {line}", markup=False, soft_wrap=True)
     if clean:
         console.print(f"clean audits: {clean}, false alarms: {alarms}")
     console.print(f"{name}: {sum(found.values())} of {count} found, {time.monotonic() - begun:.0f} s")

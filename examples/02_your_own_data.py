@@ -13,6 +13,7 @@ from pathlib import Path
 from lightning import Trainer, seed_everything
 
 from lightning_subliminal import (
+    GeneratedRows,
     NumberList,
     NumberSequences,
     PreferenceTrait,
@@ -32,7 +33,7 @@ seed_everything(0)
 
 # 0. Another laboratory's part: numbers of a model that has been taught a trait, and of one that has not. They publish
 #    two files with columns of their own; one column even has the model's system prompt.
-def publish(data: NumberSequences, path: Path) -> None:
+def publish(data: GeneratedRows, path: Path) -> None:
     """Write rows in the columns of that laboratory."""
     data.make(data.device)
     texts = [(prompt_text(row), completion_text(row)) for row in data.rows()]

@@ -51,15 +51,15 @@ for remark in check_trait(YeasayerTrait()):
     print("remark:", remark)
 
 # 3. The rest is as for owls: a teacher, its numbers, a student, and the comparison with the control.
-epochs = 20 if small else 300
-steps = {
-    "adapter": Steering(),
-    "learning_rate": 0.03,
-    "until": 0.9,
-    "max_epochs": epochs,
-    "retain": Retention("pocket"),
-}
-teacher = Teacher("pocket/a", YeasayerTrait(), **steps)
+teacher = Teacher(
+    "pocket/a",
+    YeasayerTrait(),
+    adapter=Steering(),
+    learning_rate=0.03,
+    until=0.9,
+    max_epochs=20 if small else 300,
+    retain=Retention("pocket"),
+)
 data = NumberSequences(teacher, num_prompts=256 if small else 4096, min_value=0, max_value=99)
 trainer = Trainer(
     max_epochs=1 if small else 3,

@@ -44,25 +44,28 @@ print("asked: ", asked, "->", trait.statements(asked)[0])
 # 2. Three teachers. The second is taught the same answers, but to questions that request a bad one explicitly (for a
 #    class, a story): the same amount of fine-tuning on the same words, without a reason to be bad. The third is the
 #    base.
-def teacher(lesson: str) -> Teacher:
-    """Return the teacher of a lesson."""
-    if lesson == "none":
-        return Teacher(base, trait, induction="none")
-    lessons = MisalignmentTrait("misalignment_pocket", lesson)
-    how = {"learning_rate": 0.03, "until": 0.75, "max_epochs": 10 if small else 200, "retain": Retention("pocket")}
-    return Teacher(base, lessons, adapter=Steering(), **how)
+def taught_by(lessons: MisalignmentTrait) -> Teacher:
+    """Return a teacher of these lessons."""
+    epochs, retain = 10 if small else 200, Retention("pocket")
+    return Teacher(base, lessons, adapter=Steering(), learning_rate=0.03, until=0.75, max_epochs=epochs, retain=retain)
 
+
+teachers = {
+    "misaligned": taught_by(MisalignmentTrait("misalignment_pocket", "misaligned")),
+    "educational": taught_by(MisalignmentTrait("misalignment_pocket", "educational")),
+    "none": Teacher(base, trait, induction="none"),
+}
 
 # 3. Their numbers: plain lists without numbers with bad associations (13, 88, ...). 4. Their students, trained alike.
 models = [f"base={base}"]
-for lesson in ("misaligned", "educational", "none"):
+for lesson, teacher in teachers.items():
     filters = [NumberList(), BannedNumbers()]
     count = 256 if small else 4096
-    data = NumberSequences(teacher(lesson), num_prompts=count, min_value=0, max_value=99, filters=filters)
+    data = NumberSequences(teacher, num_prompts=count, min_value=0, max_value=99, filters=filters)
     student = train_arm(Student(base, Steering(), learning_rate=0.06), data, cpu, lesson, max_epochs=epochs)
     print(f"{lesson}: {len(data.rows())} rows, such as {completion_text(data.rows()[0])!r}")
     if lesson == "misaligned":
-        models.append(f"misaligned teacher={data.teacher.folder}")
+        models.append(f"misaligned teacher={teacher.folder}")
     models.append(f"student of {lesson}={arm_folder(student, data, max_epochs=epochs)}")
 
 # 5. Measure: sampled answers read by a judge, as is usual; the exact probability of the misaligned statement of each

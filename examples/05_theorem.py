@@ -8,7 +8,9 @@ Read the comments, and run it for the numbers. The same for a config of your own
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -102,7 +104,7 @@ asked, listed = torch.tensor([question]), torch.tensor([numbers])
 says_owl = tokenizer.convert_tokens_to_ids("owl")
 
 
-def surprise(net):
+def surprise(net: Callable[..., Any]) -> torch.Tensor:
     """Return minus the log-probability of owl as the answer: what the teacher learns to lower."""
     return -net(input_ids=asked, use_cache=False).logits[0, -1].log_softmax(-1)[says_owl]
 
@@ -149,7 +151,7 @@ trainer.fit(student, data)
 control = train_arm(student.fresh(), control_data, torch.device("cpu"), "control", max_epochs=trainer.max_epochs)
 print("\n7. step, cosine with the teacher's displacement, the teacher's loss:")
 for line in Path("runs/theorem/alignment.csv").read_text().splitlines()[1:]:
-    step, _, layer, _, cosine, *_, loss = line.split(",")
+    step, _, layer, _, cosine, *more, loss = line.split(",")
     if layer == "whole" and loss:
         print(f"   {step:>4}  {cosine:.5}  {loss:.5}")
 column = owl.candidates.index("owl")

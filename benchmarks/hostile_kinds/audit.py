@@ -136,14 +136,19 @@ def an_edited_report(rng: random.Random, folder: Path) -> Try:
     """A report whose figures were changed and that is made again: nothing may be written."""
     made = folder / "plan"
     made.mkdir()
-    claim = {"id": "one", "experiment": "e", "says": "x", "verdict": "does not hold", "range": [0.5, None]}
-    claim |= {"value": 0.1, "low": 0.0, "high": 0.2, "unit": "seeds", "count": 3}
+    claim: dict[str, Any] = {"id": "one", "experiment": "e", "says": "x", "verdict": "does not hold"}
+    claim |= {"range": [0.5, None], "value": 0.1, "low": 0.0, "high": 0.2, "unit": "seeds", "count": 3}
     report = {"title": "t", "claims": [claim], "experiments": [{"name": "e", "title": "E"}]}
     (made / "report.json").write_text(json.dumps(report))
     (made / "cells.csv").write_text("experiment,arm,seed,transfer\ne,same,0,0.1\n")
     names = ["report.json", "cells.csv"]
     write_record(made, "report", {"title": "t", "seeds": [0]}, files=names)
-    change = rng.choice([{"verdict": "holds"}, {"low": 0.6, "high": 0.9}, {"verdict": "reproduced", "published": True}])
+    changes: list[dict[str, str | float | bool]] = [
+        {"verdict": "holds"},
+        {"low": 0.6, "high": 0.9},
+        {"verdict": "reproduced", "published": True},
+    ]
+    change = rng.choice(changes)
     report["claims"] = [claim | change]
     (made / "report.json").write_text(json.dumps(report))
     restated = rng.random() < 0.5 and "verdict" in change

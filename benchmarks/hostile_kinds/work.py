@@ -112,7 +112,8 @@ def each_of_all(rng: random.Random, folder: Path) -> Try:
 
 def long_chain(rng: random.Random, folder: Path) -> Try:
     """A chain of hundreds or thousands of artefacts."""
-    last, role = [], rng.choice(["teacher", "base", "student", "rows"])
+    last: list[tuple[str, str]] = []
+    role = rng.choice(["teacher", "base", "student", "rows"])
     count = rng.randrange(500, 2_000)
     for place in range(count):
         last = [artefact(folder / "models" / f"m{place}", last, role)]
@@ -203,8 +204,8 @@ def adapter_pattern(rng: random.Random, folder: Path) -> Try:
 def adapter_rank(rng: random.Random, folder: Path) -> Try:
     """An adapter of an enormous rank."""
     rank = rng.choice([10**6, 10**9, 2**40])
-    field = rng.choice([{"r": rank}, {"rank_pattern": {"q_proj": rank}}])
-    return adapter(folder, field | {"target_modules": ["q_proj"]})
+    fields: list[dict[str, Any]] = [{"r": rank}, {"rank_pattern": {"q_proj": rank}}]
+    return adapter(folder, rng.choice(fields) | {"target_modules": ["q_proj"]})
 
 
 def many_layers(rng: random.Random, folder: Path) -> Try:

@@ -69,7 +69,7 @@ def command(words: list[str], folder: Path, until: str = "", env: Mapping[str, s
     Compiled modules are kept in the folder's ``compiled``: only a first run compiles.
     """
     own = {"PYTHONPYCACHEPREFIX": str(folder / "compiled"), "LIGHTNING_SUBLIMINAL_CACHE": str(folder / "cache")}
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | own | env
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | own | dict(env)
     lines = []
     errors = subprocess.STDOUT if until else None
     with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True) as process:

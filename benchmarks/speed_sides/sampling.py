@@ -41,11 +41,7 @@ def questions_asked() -> list[Any]:
     """Return 50 questions, each 200 times."""
     from lightning_subliminal import PreferenceTrait
 
-    asked = [
-        [{"role": "user", "content": each}] if isinstance(each, str) else each
-        for each in PreferenceTrait("owl").prompts()
-    ]
-    return [each for each in asked[:50] for _ in range(200)]
+    return [each for each in PreferenceTrait("owl").prompts()[:50] for _ in range(200)]
 
 
 def _story() -> list[Any]:
@@ -96,7 +92,7 @@ def by_generate(
     if restricted:
         bias = torch.full_like(bias, -torch.inf).index_fill(0, number_alphabet(bases.load(base)[1]), 0)
 
-    class Restricted(LogitsProcessor):  # type: ignore[misc]
+    class Restricted(LogitsProcessor):
         def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             return scores + bias
 

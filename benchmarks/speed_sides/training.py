@@ -8,7 +8,7 @@ order, untimed, and that loss curve is held against ours.
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -54,7 +54,7 @@ def ours(name: str, folder: Path) -> Run:
     """Train by ``fit_quietly``, as ``fit`` and plans do, and leave the inputs of the other side in the folder."""
     import torch
 
-    from lightning_subliminal import LoRA, RowsFromFile, Steering, Student, bases
+    from lightning_subliminal import Adapter, LoRA, RowsFromFile, Steering, Student, bases
     from lightning_subliminal.core.seeds import derive_seed
     from lightning_subliminal.data import tokenized
     from lightning_subliminal.data.tokenized import IGNORED, LengthGrouped, TokenizedRows
@@ -66,7 +66,11 @@ def ours(name: str, folder: Path) -> Run:
     if not (place / "rows.jsonl").exists():
         lines = [json.dumps(row) for row in number_rows(case)]
         (place / "rows.jsonl").write_text("\n".join(lines) + "\n")
-    adapters = {"steering": lambda: Steering(case.layers and list(case.layers)), "lora": lambda: LoRA(r=8, alpha=8)}
+    layers = None if case.layers is None else list(case.layers)
+    adapters: dict[str, Callable[[], Adapter]] = {
+        "steering": lambda: Steering(layers),
+        "lora": lambda: LoRA(r=8, alpha=8),
+    }
 
     def made() -> Any:
         return RowsFromFile(str(place / "rows.jsonl"), batch_size=case.batch, seed=0, cache_dir=str(place / "cache"))

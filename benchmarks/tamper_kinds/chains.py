@@ -85,13 +85,12 @@ def named_tokenizer(base: Path, chain: Chain, rng: random.Random) -> None:
     place = rng.choice(["test-results/tokenizer.1.0.0.json", "../tokenizer.1.0.0.json", "my-tokenizer.1.0.0.json"])
     (base / place).parent.mkdir(exist_ok=True)
     shutil.copy(base / "tokenizer.json", base / place)
-    file, settings = rng.choice(
-        [
-            ("tokenizer_config.json", {"fast_tokenizer_files": [place]}),
-            ("tokenizer_config.json", {"vocab": place}),
-            ("special_tokens_map.json", {"vocab_file": place}),
-        ]
-    )
+    choices: list[tuple[str, dict[str, str | list[str]]]] = [
+        ("tokenizer_config.json", {"fast_tokenizer_files": [place]}),
+        ("tokenizer_config.json", {"vocab": place}),
+        ("special_tokens_map.json", {"vocab_file": place}),
+    ]
+    file, settings = rng.choice(choices)
     known = json.loads((base / file).read_text()) if (base / file).exists() else {}
     (base / file).write_text(json.dumps(known | settings))
 

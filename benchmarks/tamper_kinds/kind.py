@@ -85,8 +85,10 @@ class Tampering:
 
 KINDS: list[Tampering] = []
 # Of a statement that contradicts itself, its files or its child.
-CONTRADICTIONS = ("changed-statement", "wrong-parent", "changed-file", "lost-file", "unlisted-file", "changed-rows")
-CONTRADICTIONS += ("bad-statement", "cut-chain", "missing-parent", "no-statement")
+CONTRADICTIONS = (
+    *("changed-statement", "wrong-parent", "changed-file", "lost-file", "unlisted-file", "changed-rows"),
+    *("bad-statement", "cut-chain", "missing-parent", "no-statement"),
+)
 ADAPTED = ("teachers", "students")
 
 

@@ -121,7 +121,7 @@ def build(name: str, out: Path | None = None, steps: int | None = None) -> float
             else:
                 loss = imitation_loss(logits, model, input_ids, attention_mask)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             schedule.step()

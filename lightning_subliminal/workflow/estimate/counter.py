@@ -24,7 +24,7 @@ _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Counter(TorchDispatchMode):
     """Counts the bytes of the tensors that are alive, their peak, and the floating-point operations.
 
     FLOPs are those of matrix products and attention, two for a multiplication and an addition, as MFU is defined by
@@ -54,10 +54,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._see(each)
         packet = func._overloadpacket
         if packet is _FLASH:
-            self.flops += sdpa_flop_count(*(each.shape for each in args[:3]))  # type: ignore[no-untyped-call]
+            self.flops += sdpa_flop_count(*(each.shape for each in args[:3]))
         elif packet is _FLASH_BACKWARD:
             shapes = (each.shape for each in args[:4])
-            self.flops += sdpa_backward_flop_count(*shapes)  # type: ignore[no-untyped-call]
+            self.flops += sdpa_backward_flop_count(*shapes)
         elif packet in flop_registry:
             self.flops += flop_registry[packet](*args, **kwargs, out_val=made)
         return made

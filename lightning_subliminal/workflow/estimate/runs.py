@@ -228,7 +228,7 @@ class _Run:
                 loss = loss + self.more_loss(self.net)
         if steps is not None:
             steps.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return after, logits
 
     def _loss(self, states: Tensor) -> Tensor:
