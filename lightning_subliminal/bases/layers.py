@@ -1,6 +1,7 @@
 """Decoder layers of a causal language model of any family, wrapped by PEFT or not."""
 
-from typing import TYPE_CHECKING, cast
+import math
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -9,7 +10,7 @@ from lightning_subliminal.core.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["decoder_layers", "hidden_size", "inner_model", "towers"]
+__all__ = ["decoder_layers", "hidden_size", "inner_model", "steady_length", "towers"]
 
 
 def inner_model(net: nn.Module) -> "PreTrainedModel":
@@ -49,6 +50,20 @@ def towers(net: nn.Module) -> list[str]:
         for name, module in inner.named_modules()
         if name not in above | {home} and name.rpartition(".")[0] in above and id(module) not in ends
     ]
+
+
+def steady_length(net: nn.Module) -> float:
+    """Return the number of tokens up to which a token's rotary angles do not depend on how long its row is.
+
+    Beyond it, ``dynamic`` and ``longrope`` angles (Phi-3 with long context) are others for all tokens of a longer batch, so
+    that no part of it can be computed alone.
+    """
+    config: Any = inner_model(net).config.get_text_config(decoder=True)
+    given = getattr(config, "rope_parameters", None) or {}
+    parts = [each for each in (given, *given.values()) if isinstance(each, dict)]  # some have angles for kinds of layers
+    whole = getattr(config, "max_position_embeddings", 0)
+    changing = [each for each in parts if each.get("rope_type") in ("dynamic", "longrope")]
+    return min((each.get("original_max_position_embeddings") or whole for each in changing), default=math.inf)
 
 
 def _decoder(inner: "PreTrainedModel") -> nn.Module:

@@ -1,10 +1,12 @@
 """Load a base's model and its tokenizer."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
+from torch import nn
 
 from lightning_subliminal.bases.folders import model_files, only_model_files, weight_bytes
 from lightning_subliminal.bases.linear_maps import speed_up
@@ -22,8 +24,9 @@ from lightning_subliminal.core.threads import threads_for
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["load"]
+__all__ = ["load", "with_attention"]
 
+_Made = TypeVar("_Made")
 _THREADS = torch.get_num_threads()  # before any user code can change it
 
 
@@ -63,14 +66,16 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
         say_once(folder, "adapter", line)
     try:
         with waiting, quiet_transformers(), only_model_files(folder) as place, importing():
-            net, info = AutoModelForCausalLM.from_pretrained(
-                place,
-                dtype=dtype or "auto",
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                trust_remote_code=False,  # nor ask at the terminal whether to run code that a config names
-                local_files_only=True,
-                output_loading_info=True,
+            net, info = with_attention(
+                lambda attention: AutoModelForCausalLM.from_pretrained(
+                    place,
+                    dtype=dtype or "auto",
+                    attn_implementation=attention,
+                    use_safetensors=True,
+                    trust_remote_code=False,  # nor ask at the terminal whether to run code that a config names
+                    local_files_only=True,
+                    output_loading_info=True,
+                )
             )
     except Exception as err:  # safetensors, transformers and torch each raise their own
         raise InputError(f"Base {name!r}: the weights in {folder} can't be loaded ({first_line(err)}).") from err
@@ -79,5 +84,31 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
     if unread := sorted(info["unexpected_keys"]):
         count = f"{len(unread)} tensors of its files are" if len(unread) > 1 else "a tensor of its files is"
         say_once(folder, "unread", f"base      {name}: {count} not read, its model has no such part: {unread[0]}")
+    if getattr(net.config, "is_decoder", None) is False and _looks_ahead(net):
+        kind = net.config.model_type
+        raise InputError(f"Base {name!r}: its tokens read those behind them ({kind}), so it writes no text: take a decoder.")
     net.name_or_path = str(folder)
     return cast("PreTrainedModel", net)
+
+
+def with_attention(make: Callable[[str], _Made]) -> _Made:
+    """Return what ``make`` does with the fast attention of torch, or with the plain one: Gemma 2 and gpt-oss have no other.
+
+    Args:
+        make: takes transformers' name of it.
+    """
+    try:
+        return make("sdpa")
+    except ValueError as err:
+        if "scaled_dot_product_attention" not in str(err):
+            raise
+        return make("eager")
+
+
+@torch.no_grad()
+def _looks_ahead(net: nn.Module) -> bool:
+    """Return whether a token's logits depend on those behind it, as in BERT."""
+    ids = torch.tensor([[3, 4, 5, 6], [3, 4, 6, 5]])
+    one, other = net.eval()(input_ids=ids).logits[:, :2].float()
+    rounding = min(100 * torch.finfo(net.dtype).eps, 0.02)  # type: ignore[arg-type]
+    return bool((one - other).abs().max() > rounding * one.abs().max())

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lightning_subliminal.core.chat.encoding import check_known, frame, rows_ids, spare_ids
+from lightning_subliminal.core.chat.encoding import check_known, frame, rows_ids, spare_ids, unknown_id
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
@@ -134,7 +134,7 @@ def tokenized(rows: Sequence[Row], tokenizer: "PreTrainedTokenizerBase", base: s
     for known, their_rows, theirs in _KEPT:
         if known == reading and their_rows == rows:
             return theirs.copy()
-    unknown, data = tokenizer.unk_token_id, None
+    unknown, data = unknown_id(tokenizer), None
     try:
         data = TokenizedRows(rows, tokenizer, max_length)
     finally:  # an unknown word is the better message; texts are tokenized again only if there may be one

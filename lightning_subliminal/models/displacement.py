@@ -12,6 +12,7 @@ from lightning_subliminal.core.chat.encoding import check_known
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
+from lightning_subliminal.generation.logit_map import logit_map
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.theory.alignment import AlignmentSubject, Displacement
 
@@ -99,7 +100,7 @@ def _teacher_loss(module: Any, source: Any) -> Callable[[], dict[str, Tensor]]:
             for part in parts:
                 *batch, places, tokens = (each.to(device) for each in part)  # the CPU after a fit
                 hidden = module._hidden(Batch(*batch))[:, :-1]
-                logits = module.net.get_output_embeddings()(hidden.flatten(0, 1)[places])
+                logits = logit_map(module.net)(hidden.flatten(0, 1)[places])
                 total = total + cross_entropy(logits.float(), tokens, reduction="sum")
         return {"student": total / sum(len(part[-1]) for part in parts)}
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.bases.layers import decoder_layers, hidden_size, inner_model
+from lightning_subliminal.bases.layers import decoder_layers, hidden_size, inner_model, steady_length
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation.logits import evaluating
@@ -81,7 +81,8 @@ class LowerPartCache:
         longest = max(data.lengths)
         shape = (len(data), longest + -longest % data.multiple, hidden_size(net))
         dtype = next(net.parameters()).dtype
-        if parts is None or shape[0] * shape[1] * shape[2] * dtype.itemsize > LIMIT:
+        is_large = shape[0] * shape[1] * shape[2] * dtype.itemsize > LIMIT
+        if parts is None or is_large or shape[1] > steady_length(net):
             return None
         lower, upper = parts
         with torch.no_grad():

@@ -22,6 +22,7 @@ from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.evaluation import ModelRef, Questions, SampledAnswers
 from lightning_subliminal.evaluation.probes.sampled_answers import preference_table
 from lightning_subliminal.generation import TransformersEngine
+from lightning_subliminal.generation.logit_map import logit_map
 from lightning_subliminal.metrics import ExactPreference, TraitPreferenceRate
 from lightning_subliminal.models.adapted_model import AdaptedModel
 from lightning_subliminal.models.adapters.base import Adapter
@@ -184,7 +185,7 @@ class LanguageModel(Optimized, AdaptedModel):
             Logits, (completion tokens, vocabulary), and token ids, (completion tokens,).
         """
         hidden, tokens = self.completion_states(batch, reuse)
-        return self.net.get_output_embeddings()(hidden), tokens
+        return logit_map(self.net)(hidden), tokens
 
     def completion_states(
         self, batch: Batch, reuse: bool = True, stored: LowerPartCache | None = None
@@ -230,7 +231,7 @@ class LanguageModel(Optimized, AdaptedModel):
 
     def summed_loss(self, batch: Batch, reuse: bool = True) -> Tensor:
         """Return the cross-entropy summed over completion tokens, in nats; of many tokens in chunks."""
-        head = self.net.get_output_embeddings()
+        head = logit_map(self.net)
 
         def summed(hidden: Tensor, tokens: Tensor) -> Tensor:
             return cross_entropy(head(hidden).float(), tokens, reduction="sum")
@@ -252,7 +253,7 @@ class LanguageModel(Optimized, AdaptedModel):
         if self._retained is not None:
             kept = Batch(*(part.to(self.device) for part in self._retained.batch(self.global_step)))
             states, _ = self.completion_states(kept, reuse=False, stored=self._retained.lower_part)
-            loss = loss + self._retained.loss(states, self.global_step, self.net.get_output_embeddings())
+            loss = loss + self._retained.loss(states, self.global_step, logit_map(self.net))
         if not torch.isfinite(loss):
             raise InputError(
                 f"The loss became {loss.item()} at step {self.global_step}: lower `learning_rate` "

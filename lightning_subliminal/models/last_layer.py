@@ -9,13 +9,14 @@ layer's keys and values are needed at all positions, but its queries, its MLP an
 The parts are the model's own modules, so adapters inside them work, and gradients flow as through the whole.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from lightning_subliminal.bases.layers import decoder_layers, inner_model
+from lightning_subliminal.bases.layers import decoder_layers, inner_model, steady_length
 from lightning_subliminal.generation.logits import evaluating
 from lightning_subliminal.models.adapters.steering import add_vector, is_only_hook
 from lightning_subliminal.models.frozen_prefix import cut, has_dropout, tolerance
@@ -58,6 +59,7 @@ class LastLayer:
             or getattr(decoder, "layers", None) is not decoder_layers(net)
             or getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False)
             or config._attn_implementation != "sdpa"
+            or steady_length(net) < math.inf
             or (getattr(config, "layer_types", None) or ["full_attention"])[-1] != "full_attention"
             or (config.model_type == "mistral" and config.sliding_window is not None)
         ):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.core.chat.encoding import check_known
@@ -21,6 +21,7 @@ from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.data.tokenized import IGNORED, Batch, TokenizedRows
 from lightning_subliminal.generation import Sampling, TransformersEngine
+from lightning_subliminal.generation.logit_map import logit_map
 from lightning_subliminal.models.frozen_prefix import LowerPartCache
 from lightning_subliminal.models.memory import LARGEST, sum_in_chunks
 from lightning_subliminal.prompts import load_wording, own_words
@@ -104,7 +105,7 @@ class Retained:
     Attributes:
         batches: the answers, shorter ones first.
         hidden: of each batch, (completion tokens, width); ``head`` maps it to the base's logits.
-        head: the base's output embedding.
+        head: the base's ``logit_map``.
         weight: of the loss.
         data: the answers; None if there is nothing to store of them.
         lower_part: their activations below the lowest trained layer, if they are stored.
@@ -112,7 +113,7 @@ class Retained:
 
     batches: list[Batch]
     hidden: list[Tensor]
-    head: nn.Module
+    head: Callable[[Tensor], Tensor]
     weight: float
     data: TokenizedRows | None = None
     lower_part: LowerPartCache | None = None
@@ -128,7 +129,7 @@ class Retained:
         for batch in batches:
             states = inner(input_ids=batch.input_ids.to(device), use_cache=False).last_hidden_state[:, :-1]
             hidden.append(states[(batch.labels[:, 1:] != IGNORED).to(device)])
-        return cls(batches, hidden, base.get_output_embeddings(), weight)
+        return cls(batches, hidden, logit_map(base), weight)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step; steps cycle through the batches."""
@@ -144,8 +145,8 @@ class Retained:
         """
         place = step % len(self.hidden)
         hidden = self.hidden[place].to(states.device)
-        weight: Any = self.head.weight
-        vocabulary = int(weight.shape[0])
+        with torch.no_grad():
+            vocabulary = self.head(hidden[:1]).shape[-1]
         if place not in self._known and sum(map(len, self.hidden)) * vocabulary <= _MOST_KNOWN:
             self._known[place] = self._base(hidden)
 

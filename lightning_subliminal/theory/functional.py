@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["Call", "ModelFunction", "Parameters", "as_call", "differentiable", "directional", "inner"]
+__all__ = ["Call", "ModelFunction", "Parameters", "as_call", "differentiable", "directional", "inner", "plain_experts"]
 
 Parameters = dict[str, Tensor]
 Call = Callable[..., Any]  # a module, or a callable with its signature
@@ -116,6 +116,21 @@ def directional(
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no forward-mode derivative
         value, pushed = jvp(function, (start,), (dict(direction),))[:2]
     return value, pushed
+
+
+@contextmanager
+def plain_experts(module: nn.Module) -> Iterator[None]:
+    """Let the experts of a mixture be called one by one inside: their grouped product has no forward-mode derivative."""
+    config: Any = getattr(module, "config", None)
+    known = getattr(config, "_experts_implementation", None)
+    if known is None:
+        yield
+        return
+    config._experts_implementation = "eager"  # of transformers, which sets it in the config's parts, too
+    try:
+        yield
+    finally:
+        config._experts_implementation = known
 
 
 class _KeepDouble(TorchFunctionMode):

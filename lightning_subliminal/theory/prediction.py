@@ -18,7 +18,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional import Interval, mean_interval
 from lightning_subliminal.metrics.functional.exact import questions_of
-from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner
+from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner, plain_experts
 from lightning_subliminal.theory.row_scores import RowScores, row_gradient, score_rows
 from lightning_subliminal.theory.trait_odds import Question, trait_gradient, trait_log_odds
 from lightning_subliminal.traits.base import Trait
@@ -145,7 +145,7 @@ def predicted_changes(
         return trait_log_odds(function.at(parameters), tokenizer, trait, [group], trait.candidates)[0]
 
     total = torch.zeros(len(trait.candidates), dtype=torch.float64)
-    with differentiable(net), torch.no_grad():
+    with differentiable(net), plain_experts(net), torch.no_grad():
         for group in groups:
             _, moved = directional(partial(odds, group), function.start, step)
             total += moved.cpu().double() / len(groups)

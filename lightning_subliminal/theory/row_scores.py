@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.core.chat.encoding import rows_ids
+from lightning_subliminal.core.chat.encoding import rows_ids, unknown_id
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import Encoded, padded
@@ -153,7 +153,7 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[En
 
 def encode_known(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
     """Return each row's token ids; None also for a row with words that the tokenizer lacks, or with too many tokens."""
-    unknown = getattr(tokenizer, "unk_token_id", None)
+    unknown = unknown_id(tokenizer)
     return [
         None
         if each is None or sum(map(len, each)) > max_length or (unknown is not None and unknown in (*each[0], *each[1]))

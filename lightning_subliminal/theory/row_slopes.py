@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_subliminal.bases.linear_maps import product
+from lightning_subliminal.generation.logit_map import logit_map
 from lightning_subliminal.metrics.functional.statements import IGNORED
-from lightning_subliminal.theory.functional import ModelFunction, directional
+from lightning_subliminal.theory.functional import ModelFunction, directional, plain_experts
 
 __all__ = [
     "ByForwardMode",
@@ -47,13 +48,14 @@ class CompletionLogits(nn.Module):
     def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
+        self._logits = [logit_map(net)]  # in a list: not a submodule
 
     def forward(self, input_ids: Tensor, places: Tensor) -> Tensor:
         """Return the logits at ``places``, (rows, tokens - 1) of bool."""
         inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
         # causal attention ignores padding on the right: without a mask, the fast kernel is used
         hidden = inner.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
-        logits: Tensor = self.net.get_output_embeddings()(hidden[places])
+        logits = self._logits[0](hidden[places])
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -93,7 +95,8 @@ class ByForwardMode(RowSlopes):
             made: Tensor = functional_call(self.model, {**self.rest, **parameters}, (input_ids, places))
             return made
 
-        found, pushed = directional(logits, self.start, self.direction)  # (completion tokens, vocabulary)
+        with plain_experts(self.model.net):
+            found, pushed = directional(logits, self.start, self.direction)  # (completion tokens, vocabulary)
         slopes = (found.softmax(-1) * pushed).sum(-1) - pushed.gather(-1, targets[:, None])[:, 0]
         losses = F.cross_entropy(found, targets, reduction="none")
         return sum_by_row(slopes, lines, len(labels)), sum_by_row(losses, lines, len(labels))
@@ -108,6 +111,7 @@ class ByRowScales(RowSlopes):
         names = {id(value): name for name, value in self.model.named_parameters() if name in self.start}
         self._maps: list[tuple[nn.Module, dict[str, Tensor]]] = []
         self._vectors: dict[str, str] = {}  # where parameters broadcast, with their names in `start`
+        self._of_head = set(self.model.net.get_output_embeddings().modules())
         for place, module in self.model.named_modules():
             own = {k: names[id(v)] for k, v in module._parameters.items() if v is not None and id(v) in names}
             if own and isinstance(module, (nn.Linear, nn.Embedding)):
@@ -133,12 +137,13 @@ class ByRowScales(RowSlopes):
 
     @contextmanager
     def _hooked(self, scale: Tensor, lines: Tensor) -> Iterator[None]:
-        """Add s_r V x to the output of each linear map, (rows, tokens, width), or of the head, (places, vocabulary)."""
+        """Add s_r V x to the output of each linear map, (rows, tokens, width), or the head, (..., places, words)."""
 
         def hook_of(direction: dict[str, Tensor]) -> Any:
             def hook(module: nn.Module, args: tuple[Tensor, ...], made: Tensor) -> Tensor:
                 weight, bias = direction.get("weight"), direction.get("bias")
-                factor = (scale[lines, None] if made.dim() == 2 else scale[:, None, None]).to(made.dtype)
+                by_row = scale[lines].view(*made.shape[:-1], 1) if module in self._of_head else scale[:, None, None]
+                factor = by_row.to(made.dtype)
                 if isinstance(module, nn.Embedding):
                     return torch.addcmul(made, factor, F.embedding(args[0], weight)) if weight is not None else made
                 if weight is None:

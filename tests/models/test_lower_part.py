@@ -22,6 +22,7 @@ from lightning_subliminal.models import frozen_prefix
 from lightning_subliminal.models.adapters.peft import LoRA, Peft
 from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.models.frozen_prefix import LowerPartCache, is_exact, split
+from lightning_subliminal.models.last_layer import LastLayer
 
 LAYERS = 4
 SIZES = {
@@ -149,6 +150,22 @@ def test_other_architectures_are_not_split():
     assert exact == torch.allclose(parts[1](parts[0](TOKENS)), whole, atol=1e-5)
     prompted = Peft("peft.PromptTuningConfig", {"num_virtual_tokens": 2}).attach(make("llama"), 0)
     assert split(prompted, 1) is None
+
+
+@cases("kind", ["dynamic", "longrope"])
+def test_angles_that_change_with_the_length_of_a_batch_are_computed_as_a_whole(kind):
+    scaling = {"rope_type": kind, "factor": 4.0}
+    if kind == "longrope":
+        scaling |= {"short_factor": [1.0, 1.0], "long_factor": [2.0, 3.0], "original_max_position_embeddings": 40}
+    net = LlamaForCausalLM(LlamaConfig(**{**SIZES, "max_position_embeddings": 40}, rope_parameters=scaling))
+    net.requires_grad_(False)
+    short, long = tokenized(6), tokenized(6)
+    long.lengths, long.input_ids = [41] * 6, torch.zeros(6, 41, dtype=torch.long)
+    short.lengths, short.input_ids = [40] * 6, torch.zeros(6, 40, dtype=torch.long)
+    assert LowerPartCache.of(net, 2, short, torch.device("cpu")) is not None
+    assert LowerPartCache.of(net, 2, long, torch.device("cpu")) is None
+    assert LastLayer.of(net, TOKENS) is None
+    assert LastLayer.of(make("llama"), TOKENS) is not None
 
 
 def kept_states(net, data, **settings):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from cases import cases
-from small import number_rows, pocket_tokenizer
+from small import byte_tokenizer, number_rows, pocket_tokenizer
 
 from lightning_subliminal import LoRA, Steering, bases
 from lightning_subliminal.core.chat.encoding import row_ids
@@ -117,6 +117,16 @@ def test_dropout_is_off():
     direction = {name: torch.ones_like(value) for name, value in function.start.items()}
     one, other = (scored(function, direction, ROWS[:6]) for _ in range(2))
     assert torch.equal(one.slopes, other.slopes)
+
+
+def test_an_end_of_text_named_as_the_unknown_token_hides_no_row():
+    """The tokenizers of GPT-2, OLMo 2 and Granite name it so, and their templates write it into each row."""
+    rows = [make_row("Go on: 101", "102, 103")]
+    for tokenizer, known in ((byte_tokenizer(), True), (byte_tokenizer(), False)):
+        tokenizer.unk_token = "<|im_end|>" if known else "<|im_start|>"
+        assert (row_scores.encode_known(tokenizer, rows, 99)[0] is not None) == known
+    assert TOKENIZER.unk_token_id is not None
+    assert row_scores.encode_known(TOKENIZER, [make_row("go on", "qwertz")], 99) == [None]
 
 
 def test_no_rows_give_nothing(function, direction):

@@ -31,6 +31,7 @@ __all__ = [
     "set_spare_ids",
     "set_vocabulary_hint",
     "spare_ids",
+    "unknown_id",
     "unknown_word",
 ]
 
@@ -176,9 +177,20 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
         )
 
 
+def unknown_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Return the id that stands for words a tokenizer does not know; None if it has none.
+
+    The tokenizers of GPT-2, OLMo 2 and Granite name their end of text as the unknown token, too, but read each word byte
+    by byte: there the id is a mark that templates write, and nothing is unknown.
+    """
+    unknown: int | None = getattr(tokenizer, "unk_token_id", None)
+    marks = (tokenizer.eos_token_id, tokenizer.bos_token_id) if unknown is not None else ()
+    return None if unknown in marks else unknown
+
+
 def unknown_word(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> str | None:
     """Return the first word that the tokenizer encodes as its unknown token; None if it knows all."""
-    unknown = tokenizer.unk_token_id
+    unknown = unknown_id(tokenizer)
     texts = list(dict.fromkeys(texts)) if unknown is not None else []
     for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [], strict=True):
         if unknown in ids:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats.storage.records import Found, read_csv, read_json, read_jsonl, read_txt
+from lightning_subliminal.formats.storage.shards import row_files
 from lightning_subliminal.formats.storage.tables import (
     HUB_ID,
     is_dataset_folder,
@@ -87,7 +88,7 @@ def open_source(source: str | Path, split: str | None = None) -> RowSource:
         is_file, is_folder, is_there = name == "-" or path.is_file(), path.is_dir(), path.exists()
     except (OSError, ValueError):  # too long for a name, or a null byte in it
         raise InputError(f"{name[:200]!r} does not exist: check the path.") from None
-    if split is not None and (is_file or (is_folder and not is_dataset_folder(path))):
+    if split is not None and is_file:
         raise InputError(f"{name} has no splits: omit --split.")
     if is_folder:
         return _open_folder(path, split)
@@ -117,12 +118,10 @@ def _open_folder(path: Path, split: str | None) -> RowSource:
         data = open_dataset(path, split)
         return RowSource(name, "folder", *_counted(read_set(data, name), path, len(data)))
     rows = path / "rows.parquet"
-    if rows.is_file() and is_whole(path):
+    if split is None and rows.is_file() and is_whole(path):
         return RowSource(name, "parquet", *_counted(read_parquet(rows, name), path, parquet_size(rows, name)))
-    for pattern in ("*.parquet", "*.jsonl", "*.jsonl.gz"):
-        files = sorted(each for each in path.glob(pattern) if each.name[0] != ".")
-        if files:
-            return _joined(name, path, [_open_file(each) for each in files])
+    if files := row_files(path, split):
+        return _joined(name, path, [_open_file(each) for each in files])
     listed = ", ".join(sorted(each.name for each in path.iterdir())[:8]) or "nothing"
     raise InputError(f"{name} is a folder without rows: it holds {listed}; name a file.")
 

@@ -13,6 +13,7 @@ from lightning_subliminal.core.io.lfs import refuse_pointer
 from lightning_subliminal.core.rows import parquet_batches
 from lightning_subliminal.formats.row_errors import Fault
 from lightning_subliminal.formats.storage.records import Found
+from lightning_subliminal.formats.storage.shards import choose_split
 
 __all__ = ["HUB_ID", "is_dataset_folder", "open_dataset", "open_hub", "parquet_size", "read_parquet", "read_set"]
 
@@ -55,7 +56,7 @@ def open_dataset(path: Path, split: str | None) -> Any:
     plain_folder(path)
     with _reading(str(path), "not a folder of `datasets`", Exception):
         found = datasets.load_from_disk(str(path))
-    return _one_split(found, str(path), split) if isinstance(found, datasets.DatasetDict) else found
+    return found[choose_split(list(found), str(path), split)] if isinstance(found, datasets.DatasetDict) else found
 
 
 def open_hub(name: str, split: str | None) -> Any:
@@ -81,7 +82,7 @@ def open_hub(name: str, split: str | None) -> Any:
         found = datasets.load_dataset(plain, config or None, revision=revision or None, streaming=True)
     except Exception as err:  # each library below has errors of its own
         raise InputError(f"{name} is not a local file, and as a set on the hub it {_hub_trouble(err)}") from err
-    return _one_split(found, name, split)
+    return found[choose_split(list(found), name, split)]
 
 
 def read_set(data: Any, name: str) -> Iterator[Found]:
@@ -114,15 +115,6 @@ def _one(batch: Any, place: int) -> Any:
         return batch.slice(place, 1).to_pylist()[0]
     except UnicodeDecodeError:
         return Fault("", "expected UTF-8 text, found other bytes")
-
-
-def _one_split(found: Any, name: str, split: str | None) -> Any:
-    splits = list(found)
-    chosen = split or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
-    if chosen not in splits:
-        problem = f"has no split `{split}`" if split else "has more than one split"
-        raise InputError(f"{name} {problem}: choose --split {' or '.join(splits)}, an option of `data convert`.")
-    return found[chosen]
 
 
 def _hub_trouble(err: Exception) -> str:

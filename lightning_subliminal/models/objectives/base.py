@@ -17,6 +17,7 @@ from lightning_subliminal.core.fingerprint import constructor_arguments, describ
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.generation import Source, number_alphabet, number_tokens
+from lightning_subliminal.generation.logit_map import logit_map
 from lightning_subliminal.generation.logits import head_logits, is_wide
 from lightning_subliminal.models.memory import sum_in_chunks, vocabulary_size
 from lightning_subliminal.models.objectives.divergence import soft_target_loss
@@ -113,7 +114,7 @@ class NumberSFT(SFT):
         among = number_alphabet(student.tokenizer).to(student.device) if self.among is None else self.among
         hidden, tokens = student.completion_states(batch)
         here = torch.isin(tokens, among)
-        logits = head_logits(student.net.get_output_embeddings(), hidden[here], among)
+        logits = head_logits(logit_map(student.net), hidden[here], among)
         total = cross_entropy(logits.float(), torch.searchsorted(among, tokens[here]), reduction="sum")
         return total / (len(batch.rows) * batch.mean_tokens)
 
@@ -164,7 +165,7 @@ class SoftTargets(Objective):
         own = student.completion_states(batch)
         with torch.no_grad():
             taught, _ = self.teacher.completion_states(batch)
-        head, teacher_head = (each.net.get_output_embeddings() for each in (student, self.teacher))
+        head, teacher_head = (logit_map(each.net) for each in (student, self.teacher))
         narrow = self.among if is_wide(head) and is_wide(teacher_head) else None  # no logits but these are computed
         among = self.among if narrow is None else None
 

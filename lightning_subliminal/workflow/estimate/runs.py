@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal.bases.layers import inner_model, towers
+from lightning_subliminal.bases.loading import with_attention
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.models import Adapter
 from lightning_subliminal.models.frozen_prefix import LIMIT, split
@@ -78,7 +79,11 @@ def make_net(folder: Path, dtype: str, adapter: Adapter | None = None, precision
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        net: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+        net: Any = with_attention(
+            lambda attention: AutoModelForCausalLM.from_config(
+                config, dtype=getattr(torch, dtype), attn_implementation=attention
+            )
+        )
     for name in towers(net) if adapter is None else ():
         net.get_submodule(name).requires_grad_(False)
     if adapter is not None:

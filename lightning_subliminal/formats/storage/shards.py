@@ -1,0 +1,100 @@
+"""Which files of a folder are the rows of one set: all shards of one split, in one container.
+
+A folder of the hub's kind has ``train-00000-of-00002.parquet`` and ``test-00000-of-00001.parquet`` side by side. Read as
+they lie, the test rows would be trained on, and a shard that was not fetched would be missed by nobody.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_subliminal.core.errors import InputError
+
+__all__ = ["choose_split", "row_files"]
+
+_PATTERNS = ("*.parquet", "*.jsonl", "*.jsonl.gz")
+_SHARD = re.compile(r"(?:(.*)[-_.])?(\d{5})-of-(\d{5})(?:-[0-9a-f]{8,})?(?:\.[a-z]+)+")
+_WORDS = {  # as `datasets` reads names of files
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SPLITS = {word: split for split, words in _WORDS.items() for word in words}
+_WORD = re.compile(rf"(?:^|[-_. ])({'|'.join(_SPLITS)})(?=[-_. \d])")
+
+
+def row_files(path: Path, split: str | None = None) -> list[Path]:
+    """Return the files of a folder that hold its rows, in their order; none where there are none.
+
+    Args:
+        path: the folder.
+        split: which part; ``train``, or the only one, where it is None.
+
+    Raises:
+        InputError: if they are of several containers, of several splits of which none is named, or shards are missing.
+    """
+    name = str(path)
+    kinds = [sorted(each for each in path.glob(pattern) if each.name[0] != ".") for pattern in _PATTERNS]
+    kinds = [[each for each in files if not _is_left_over(each)] for files in kinds]
+    found = [files for files in kinds if files]
+    if len(found) > 1:
+        listed = " and ".join(files[0].name for files in found)
+        raise InputError(f"{name} holds rows in several containers ({listed}): name a file, or keep one kind.")
+    files = found[0] if found else []
+    parts = defaultdict[str, list[Path]](list)
+    for each in files:
+        parts[_split_of(each.name)].append(each)
+    named = [each for each in parts if each]
+    if len(named) < 2 and split is None:
+        chosen = files
+    elif not named:
+        raise InputError(f"{name} has no splits: omit --split.")
+    elif "" in parts:
+        others = ", ".join(each.name for each in parts[""][:3])
+        raise InputError(f"{name} holds the splits {' and '.join(named)}, and files of none ({others}): name a file.")
+    else:
+        chosen = parts[choose_split(named, name, split)]
+    _check_shards(chosen, name)
+    return chosen
+
+
+def choose_split(splits: Sequence[str], name: str, split: str | None) -> str:
+    """Return the split that is asked for, or ``train``, or the only one.
+
+    Raises:
+        InputError: if there is no such split, or no choice.
+    """
+    chosen = split or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
+    if chosen not in splits:
+        problem = f"has no split `{split}`" if split else "has more than one split"
+        raise InputError(f"{name} {problem}: choose --split {' or '.join(splits)}, an option of `data convert`.")
+    return chosen
+
+
+def _is_left_over(path: Path) -> bool:
+    """Return whether a file holds the rows that a conversion left out of the one beside it."""
+    whole = path.name.removesuffix(".bad.jsonl")
+    return whole != path.name and path.with_name(whole).exists()
+
+
+def _split_of(name: str) -> str:
+    """Return the split that a file's name says; empty if it says none."""
+    if (word := _WORD.search(name.lower())) is not None:
+        return _SPLITS[word[1]]
+    shard = _SHARD.fullmatch(name)
+    return (shard[1] or "") if shard is not None else ""
+
+
+def _check_shards(files: Sequence[Path], name: str) -> None:
+    """Check that numbered shards are all there, and those of one writing alone."""
+    sets = defaultdict[tuple[str, int], set[int]](set)
+    for each in files:
+        if (shard := _SHARD.fullmatch(each.name)) is not None:
+            sets[shard[1] or "", int(shard[3])].add(int(shard[2]))
+    for (begun, count), numbers in sets.items():
+        if lost := sorted(set(range(count)) - numbers):
+            many = f"{len(lost)} of {count} shards, the first" if len(lost) > 1 else f"a shard of {count},"
+            raise InputError(f"{name} lacks {many} {begun}-{lost[0]:05d}-of-{count:05d}: fetch it, or name a file.")
+        if any(other == begun and size != count for other, size in sets):
+            raise InputError(f"{name} holds {begun or 'shards'} written twice, in {count} shards and in others: keep one.")
