@@ -55,12 +55,12 @@ def towers(net: nn.Module) -> list[str]:
 def steady_length(net: nn.Module) -> float:
     """Return the number of tokens up to which a token's rotary angles do not depend on how long its row is.
 
-    Beyond it, ``dynamic`` and ``longrope`` angles (Phi-3 with long context) are others for all tokens of a longer batch, so
-    that no part of it can be computed alone.
+    Beyond it, ``dynamic`` and ``longrope`` angles (Phi-3 with long context) are others for all tokens of a longer
+    batch, so that no part of it can be computed alone.
     """
     config: Any = inner_model(net).config.get_text_config(decoder=True)
     given = getattr(config, "rope_parameters", None) or {}
-    parts = [each for each in (given, *given.values()) if isinstance(each, dict)]  # some have angles for kinds of layers
+    parts = [each for each in (given, *given.values()) if isinstance(each, dict)]  # or a dict a kind of layer
     whole = getattr(config, "max_position_embeddings", 0)
     changing = [each for each in parts if each.get("rope_type") in ("dynamic", "longrope")]
     return min((each.get("original_max_position_embeddings") or whole for each in changing), default=math.inf)

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
-from torch import nn
 
 from lightning_subliminal.bases.folders import model_files, only_model_files, weight_bytes
 from lightning_subliminal.bases.linear_maps import speed_up
@@ -85,14 +84,14 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
         count = f"{len(unread)} tensors of its files are" if len(unread) > 1 else "a tensor of its files is"
         say_once(folder, "unread", f"base      {name}: {count} not read, its model has no such part: {unread[0]}")
     if getattr(net.config, "is_decoder", None) is False and _looks_ahead(net):
-        kind = net.config.model_type
-        raise InputError(f"Base {name!r}: its tokens read those behind them ({kind}), so it writes no text: take a decoder.")
+        why = f"its tokens read those behind them ({net.config.model_type}), so it writes no text"
+        raise InputError(f"Base {name!r}: {why}: take a decoder.")
     net.name_or_path = str(folder)
     return cast("PreTrainedModel", net)
 
 
 def with_attention(make: Callable[[str], _Made]) -> _Made:
-    """Return what ``make`` does with the fast attention of torch, or with the plain one: Gemma 2 and gpt-oss have no other.
+    """Return what ``make`` does with torch's fast attention, or with the plain one: Gemma 2 and gpt-oss have no other.
 
     Args:
         make: takes transformers' name of it.
@@ -106,9 +105,9 @@ def with_attention(make: Callable[[str], _Made]) -> _Made:
 
 
 @torch.no_grad()
-def _looks_ahead(net: nn.Module) -> bool:
+def _looks_ahead(net: Any) -> bool:
     """Return whether a token's logits depend on those behind it, as in BERT."""
     ids = torch.tensor([[3, 4, 5, 6], [3, 4, 6, 5]])
     one, other = net.eval()(input_ids=ids).logits[:, :2].float()
-    rounding = min(100 * torch.finfo(net.dtype).eps, 0.02)  # type: ignore[arg-type]
+    rounding = min(100 * torch.finfo(net.dtype).eps, 0.02)
     return bool((one - other).abs().max() > rounding * one.abs().max())

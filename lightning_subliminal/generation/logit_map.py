@@ -1,7 +1,7 @@
 """A model's map from last hidden states to logits: its head, and what the model does with the head's output.
 
-A head is a linear map, but not each model takes its output as it is: Granite and Cohere scale it, Gemma 2 and 4 cap it,
-and ``forward`` of the whole model does so, not the head. A loss that computes logits only where it reads them must, too::
+A head is a linear map, but not each model takes its output as it is: Granite and Cohere scale it, Gemma 2 and 4 cap
+it, in ``forward`` of the whole model. A loss that computes logits only where it reads them must do so, too::
 
     logits = logit_map(net)(states)  # as of `net(...).logits` there
 """
@@ -85,6 +85,8 @@ def _is_plain(inner: Any, head: Any) -> bool:
             whole = call_net(inner, input_ids=ids, use_cache=False).logits.float()
             own = head(inner.base_model(input_ids=ids, use_cache=False).last_hidden_state).float()
             if not torch.allclose(own, whole, rtol=0.0, atol=1e-2 * float(whole.abs().max())):
-                raise InputError(f"{type(inner).__name__} has logits that its head does not give: use another.") from err
+                raise InputError(
+                    f"{type(inner).__name__} has logits that its head does not give: use another."
+                ) from err
             return True
         return torch.equal(found.float(), head(states[None])[0].float())

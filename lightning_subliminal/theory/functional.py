@@ -120,7 +120,7 @@ def directional(
 
 @contextmanager
 def plain_experts(module: nn.Module) -> Iterator[None]:
-    """Let the experts of a mixture be called one by one inside: their grouped product has no forward-mode derivative."""
+    """Call the experts of a mixture one by one inside: their grouped product has no forward-mode derivative."""
     config: Any = getattr(module, "config", None)
     known = getattr(config, "_experts_implementation", None)
     if known is None:

@@ -18,7 +18,14 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional import Interval, mean_interval
 from lightning_subliminal.metrics.functional.exact import questions_of
-from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable, directional, inner, plain_experts
+from lightning_subliminal.theory.functional import (
+    ModelFunction,
+    Parameters,
+    differentiable,
+    directional,
+    inner,
+    plain_experts,
+)
 from lightning_subliminal.theory.row_scores import RowScores, row_gradient, score_rows
 from lightning_subliminal.theory.trait_odds import Question, trait_gradient, trait_log_odds
 from lightning_subliminal.traits.base import Trait

@@ -72,7 +72,9 @@ def test_a_plain_head_is_called_itself():
     assert logit_map(net) is net.lm_head
 
 
-@cases("adapter", [LoRA(r=2), Peft("peft.LoraConfig", {"target_modules": ["lm_head"], "r": 2, "init_lora_weights": False})])
+@cases(
+    "adapter", [LoRA(r=2), Peft("peft.LoraConfig", {"target_modules": ["lm_head"], "r": 2, "init_lora_weights": False})]
+)
 def test_an_adapter_counts_and_so_does_a_copy(adapter):
     net = adapter.attach(built(OTHERS["divided"]), 0)
     for each in (net, copy.deepcopy(net)):
@@ -98,5 +100,5 @@ def test_a_model_that_computes_them_in_a_way_of_its_own_is_refused():
     assert logit_map(net) is net.lm_head
     net = built(lambda: Odd(LlamaConfig(**SIZES)))
     net.scale = 2.0
-    with pytest.raises(InputError, match="^Odd has logits that its head does not give"):
+    with pytest.raises(InputError, match=r"^Odd has logits that its head does not give"):
         logit_map(net)

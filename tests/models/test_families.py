@@ -1,8 +1,8 @@
 """Students of models of many families learn what a plain loop over transformers' own logits teaches.
 
-Families differ in what the package does not call: caps and scales of logits, scaled embeddings, sliding windows that are
-shorter than rows, rotary angles of each layer, experts. Whatever is computed once, in part or in another order must be
-exact for each of them, or be left out.
+Families differ in caps and scales of logits, scaled embeddings, sliding windows that are shorter than rows, rotary
+angles of each layer, experts. Whatever is computed once, in part or in another order must be exact for each of them, or
+be left out.
 """
 
 import pytest
@@ -62,7 +62,10 @@ FAMILIES = {
         },
     ),
     "cohere2": ("Cohere2", {**SIZES, **TWO_KINDS, "logit_scale": 0.25}),
-    "gpt2": ("GPT2", {**OWN_NAMES, "bos_token_id": 0, "eos_token_id": 1, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}),
+    "gpt2": (
+        "GPT2",
+        {**OWN_NAMES, "bos_token_id": 0, "eos_token_id": 1, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0},
+    ),
     "gpt-neox": ("GPTNeoX", NEOX),
     "falcon": ("Falcon", {**NEOX, "alibi": True, "new_decoder_architecture": False}),
 }

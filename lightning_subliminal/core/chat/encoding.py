@@ -180,7 +180,7 @@ def check_known(tokenizer: "PreTrainedTokenizerBase", messages: Iterable[Message
 def unknown_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """Return the id that stands for words a tokenizer does not know; None if it has none.
 
-    The tokenizers of GPT-2, OLMo 2 and Granite name their end of text as the unknown token, too, but read each word byte
+    The tokenizers of GPT-2, OLMo 2 and Granite name their end of text as the unknown token, too, but read any word byte
     by byte: there the id is a mark that templates write, and nothing is unknown.
     """
     unknown: int | None = getattr(tokenizer, "unk_token_id", None)

@@ -1,7 +1,7 @@
 """Which files of a folder are the rows of one set: all shards of one split, in one container.
 
-A folder of the hub's kind has ``train-00000-of-00002.parquet`` and ``test-00000-of-00001.parquet`` side by side. Read as
-they lie, the test rows would be trained on, and a shard that was not fetched would be missed by nobody.
+A folder of the hub's kind has ``train-00000-of-00002.parquet`` and ``test-00000-of-00001.parquet`` side by side. Read
+as they lie, the test rows would be trained on, and nobody would miss a shard that was not fetched.
 """
 
 import re
@@ -66,7 +66,7 @@ def choose_split(splits: Sequence[str], name: str, split: str | None) -> str:
         InputError: if there is no such split, or no choice.
     """
     chosen = split or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
-    if chosen not in splits:
+    if chosen is None or chosen not in splits:
         problem = f"has no split `{split}`" if split else "has more than one split"
         raise InputError(f"{name} {problem}: choose --split {' or '.join(splits)}, an option of `data convert`.")
     return chosen
@@ -93,8 +93,9 @@ def _check_shards(files: Sequence[Path], name: str) -> None:
         if (shard := _SHARD.fullmatch(each.name)) is not None:
             sets[shard[1] or "", int(shard[3])].add(int(shard[2]))
     for (begun, count), numbers in sets.items():
-        if lost := sorted(set(range(count)) - numbers):
-            many = f"{len(lost)} of {count} shards, the first" if len(lost) > 1 else f"a shard of {count},"
-            raise InputError(f"{name} lacks {many} {begun}-{lost[0]:05d}-of-{count:05d}: fetch it, or name a file.")
         if any(other == begun and size != count for other, size in sets):
-            raise InputError(f"{name} holds {begun or 'shards'} written twice, in {count} shards and in others: keep one.")
+            raise InputError(f"{name} holds {begun or 'shards'} written twice, once in {count}: keep one.")
+        if lost := sorted(set(range(count)) - numbers):
+            first = f"{begun}{'-' if begun else ''}{lost[0]:05d}-of-{count:05d}"
+            many = f"{len(lost)} of {count} shards, the first" if len(lost) > 1 else f"a shard of {count},"
+            raise InputError(f"{name} lacks {many} {first}: fetch it, or name a file.")
