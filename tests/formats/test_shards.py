@@ -1,5 +1,6 @@
 """Which files of a folder are read: all shards of one split, and no others."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def read(**options: str) -> list[str]:
         (["train.jsonl", "test.jsonl"], None, ["train.jsonl"]),
         (["train.jsonl", "test.jsonl"], "test", ["test.jsonl"]),
         (["rows-dev-0.jsonl", "rows_train-1.jsonl", "rows-train-2.jsonl"], "validation", ["rows-dev-0.jsonl"]),
+        (["a.JSONL", "b.ndjson", ".hidden.jsonl"], None, ["a.JSONL", "b.ndjson"]),
         (["contest.jsonl", "latest.jsonl"], None, ["contest.jsonl", "latest.jsonl"]),
         (["val.jsonl", "val-more.jsonl"], None, ["val-more.jsonl", "val.jsonl"]),
         (
@@ -50,8 +52,7 @@ def read(**options: str) -> list[str]:
 def test_the_shards_of_one_split_are_read(names: list[str], split: str | None, expected: list[str]) -> None:
     fill(*names)
     assert read(**({"split": split} if split else {})) == expected
-    for each in Path("set").iterdir():
-        each.unlink()
+    shutil.rmtree("set")
 
 
 @cases(
@@ -70,6 +71,8 @@ def test_the_shards_of_one_split_are_read(names: list[str], split: str | None, e
             r"the splits test and train, and files of none \(more.jsonl\)",
         ),
         (["a.parquet", "b.jsonl"], None, r"holds rows in several containers \(a.parquet and b.jsonl\): name a file"),
+        (["a.NDJSON", "b.parquet"], None, r"several containers \(a.NDJSON and b.parquet\)"),
+        (["a.jsonl", "more/b.jsonl"], None, r"holds rows in a folder below it, too \(more/b.jsonl\): name that, or a"),
         (["a.jsonl", "a.jsonl.gz"], None, r"several containers \(a.jsonl and a.jsonl.gz\)"),
         (
             ["train-00000-of-00003.jsonl", "train-00002-of-00003.jsonl"],
@@ -84,8 +87,7 @@ def test_what_is_no_single_set_is_reported(names: list[str], split: str | None, 
     fill(*names)
     with pytest.raises(InputError, match=message):
         read_rows("set", split=split)
-    for each in Path("set").iterdir():
-        each.unlink()
+    shutil.rmtree("set")
 
 
 def test_rows_that_a_conversion_left_out_are_not_read_with_the_others() -> None:

@@ -11,6 +11,7 @@ that is not learned; `loss_multiplier`), rows that are tokens already (`labels`,
 
 import contextlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -194,7 +195,7 @@ def _refused(where: str, what: str, reason: str = "") -> Fault:
 def as_number(value: Any) -> float | None:
     """Return a mark's value as a number; None where it is not a number, such as the name of a split."""
     if isinstance(value, (bool, int, float)):
-        return float(value)
+        return float(value) if isinstance(value, float) or abs(value) < 2**53 else math.copysign(math.inf, value)
     if isinstance(value, str):
         text = value.strip().lower()
         if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):

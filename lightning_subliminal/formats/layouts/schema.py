@@ -16,6 +16,10 @@ from lightning_subliminal.formats.row_errors import Fault
 __all__ = ["Record", "Schema"]
 
 Record = dict[str, Any]
+_OF_PROMPTS = frozenset(
+    ("context", "contexts", "passage", "document", "documents", "history", "tools", "functions")
+    + ("image", "images", "audio", "audios", "video", "videos")
+)
 
 
 class Schema(ABC):
@@ -64,6 +68,7 @@ class Schema(ABC):
             raise no_object(record)
         check_record(record, self.keys, self.notices)
         messages = self.read(record)
+        self._note_unread(record, messages[:-1])
         ending = read_ending(record, self.keys, self.notices)
         meta = {key: value for key, value in record.items() if key not in self.keys and value is not None}
         if meta:
@@ -74,6 +79,14 @@ class Schema(ABC):
         if "finished" in meta and not ending:
             del meta["finished"]
         return {**meta, **ending, "prompt": messages[:-1], "completion": messages[-1:]}
+
+    def _note_unread(self, record: Record, prompt: list[Message]) -> None:
+        """Count columns that their author's prompts are made with, where these do not hold them."""
+        for key in _OF_PROMPTS & record.keys() - set(self.keys):
+            value = record[key]
+            is_text = isinstance(value, str)
+            if value and not (is_text and any(value.strip() in message["content"] for message in prompt)):
+                self.notices[f"column `{key}` is not in the prompt, which is read without it"] += 1
 
     def fit(self, row: Row) -> Row:
         """Return the part of a row that this schema can hold: a prefill merged, meta columns left out if necessary.

@@ -13,7 +13,7 @@ from lightning_subliminal.core.errors import InputError
 
 __all__ = ["choose_split", "row_files"]
 
-_PATTERNS = ("*.parquet", "*.jsonl", "*.jsonl.gz")
+_KINDS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "gz", ".ndjson.gz": "gz"}
 _SHARD = re.compile(r"(?:(.*)[-_.])?(\d{5})-of-(\d{5})(?:-[0-9a-f]{8,})?(?:\.[a-z]+)+")
 _WORDS = {  # as `datasets` reads names of files
     "train": ("train", "training"),
@@ -34,14 +34,19 @@ def row_files(path: Path, split: str | None = None) -> list[Path]:
     Raises:
         InputError: if they are of several containers, of several splits of which none is named, or shards are missing.
     """
-    name = str(path)
-    kinds = [sorted(each for each in path.glob(pattern) if each.name[0] != ".") for pattern in _PATTERNS]
-    kinds = [[each for each in files if not _is_left_over(each)] for files in kinds]
-    found = [files for files in kinds if files]
+    name, found = str(path), defaultdict[str, list[Path]](list)
+    for each in sorted(path.glob("*")):
+        if (kind := _kind_of(each)) and not _is_left_over(each):
+            found[kind].append(each)
     if len(found) > 1:
-        listed = " and ".join(files[0].name for files in found)
+        listed = " and ".join(files[0].name for files in found.values())
         raise InputError(f"{name} holds rows in several containers ({listed}): name a file, or keep one kind.")
-    files = found[0] if found else []
+    files = next(iter(found.values()), [])
+    below = (each for each in sorted(path.glob("*/*")) if _kind_of(each) and each.parent.name[0] != ".")
+    if files and (other := next(below, None)) is not None:
+        raise InputError(
+            f"{name} holds rows in a folder below it, too ({other.relative_to(path)}): name that, or a file."
+        )
     parts = defaultdict[str, list[Path]](list)
     for each in files:
         parts[_split_of(each.name)].append(each)
@@ -72,9 +77,15 @@ def choose_split(splits: Sequence[str], name: str, split: str | None) -> str:
     return chosen
 
 
+def _kind_of(path: Path) -> str:
+    """Return the container of a file of rows; empty for any other."""
+    kind = next((kind for end, kind in _KINDS.items() if path.name.lower().endswith(end)), "")
+    return kind if path.name[0] != "." and not path.is_dir() else ""
+
+
 def _is_left_over(path: Path) -> bool:
     """Return whether a file holds the rows that a conversion left out of the one beside it."""
-    whole = path.name.removesuffix(".bad.jsonl")
+    whole = path.name.removesuffix(".bad.jsonl")  # as `convert` names it
     return whole != path.name and path.with_name(whole).exists()
 
 

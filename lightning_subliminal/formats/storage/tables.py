@@ -25,12 +25,15 @@ def parquet_size(path: Path, name: str) -> int:
     """Return how many rows a Parquet file has.
 
     Raises:
-        InputError: if it is not a Parquet file.
+        InputError: if it is not a Parquet file, or has two columns of one name.
     """
     import pyarrow.parquet
 
     refuse_pointer(path)
     with _reading(name, "not a Parquet file"), open_plain(path), pyarrow.parquet.ParquetFile(path) as file:
+        columns = file.schema_arrow.names
+        if twice := sorted({each for each in columns if columns.count(each) > 1}):  # a dict holds the last one alone
+            raise InputError(f"{name}: a column appears twice: {', '.join(twice)}.")
         return int(file.metadata.num_rows)
 
 
