@@ -139,6 +139,7 @@ class TransformersEngine(Engine):
         """
         from lightning_subliminal.generation.direct import direct_forward
         from lightning_subliminal.generation.slots import continued  # transformers comes on first use
+        from lightning_subliminal.generation.ways import by_length, way_of
 
         device = next(self.net.parameters()).device
         allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
@@ -150,7 +151,10 @@ class TransformersEngine(Engine):
                 return allowed[choose(logits, sampling, drawn)]  # (rows, allowed tokens)
             return choose(logits, sampling, drawn, allowed)  # (rows, vocabulary)
 
+        way, rows = way_of(self.net), self.batch_size
         with evaluating(self.net), narrow or nullcontext():
+            if way != "slots":
+                return by_length(self.net, choice, prompts, draws.to(device), set(self.ends), rows, way)
             direct = direct_forward(self.net, longest)
 
             def logits(cache: Any, **inputs: Any) -> Tensor:
@@ -159,7 +163,7 @@ class TransformersEngine(Engine):
                 found: Tensor = call_net(self.net, cache, **inputs, logits_to_keep=1).logits[:, -1]
                 return found
 
-            return continued(logits, choice, prompts, draws.to(device), set(self.ends), self.batch_size)
+            return continued(logits, choice, prompts, draws.to(device), set(self.ends), rows)
 
 
 def decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int], thoughts: Mapping[int, str]) -> str:
@@ -176,7 +180,7 @@ def decoded(tokenizer: "PreTrainedTokenizerBase", ids: list[int], thoughts: Mapp
     if place is not None:
         begun, ended = (decoded(tokenizer, part, thoughts) for part in (ids[:place], ids[place + 1 :]))
         return begun + thoughts[ids[place]] + ended
-    text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     if not ids or not _may_begin_with_space(tokenizer, ids[0]):
         return text
     tokens = tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
