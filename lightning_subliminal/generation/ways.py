@@ -21,10 +21,10 @@ from lightning_subliminal.generation.slots import continued
 __all__ = ["Way", "by_length", "way_of"]
 
 Way = Literal["slots", "cache", "anew"]
-_TESTED = frozenset(  # in tests/generation/test_ways.py
-    ("cohere2", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama", "mistral", "mixtral")
-    + ("olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe")
-)
+_TESTED = {  # in tests/generation/test_ways.py
+    *("cohere2", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama", "mistral", "mixtral"),
+    *("olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe"),
+}
 _KNOWN: "WeakKeyDictionary[nn.Module, Way]" = WeakKeyDictionary()
 _ROWS, _SHARED, _STEPS = 8, 16, 3  # of the comparison
 _Choice = Callable[[Tensor, Tensor], Tensor]

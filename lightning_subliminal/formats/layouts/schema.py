@@ -16,10 +16,10 @@ from lightning_subliminal.formats.row_errors import Fault
 __all__ = ["Record", "Schema"]
 
 Record = dict[str, Any]
-_OF_PROMPTS = frozenset(
-    ("context", "contexts", "passage", "document", "documents", "history", "tools", "functions")
-    + ("image", "images", "audio", "audios", "video", "videos")
-)
+_OF_PROMPTS = {
+    *("context", "contexts", "passage", "document", "documents", "history", "tools", "functions"),
+    *("image", "images", "audio", "audios", "video", "videos"),
+}
 
 
 class Schema(ABC):
