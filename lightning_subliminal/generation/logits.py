@@ -220,7 +220,7 @@ class CachedPrompts:
 
 def _right_pad(tokens: Tensor, mask: Tensor) -> Tensor:
     """Return rows that are padded on the left with their padding on the right."""
-    order = (1 - mask).argsort(1, stable=True)
+    order = torch.sort(1 - mask, dim=1, stable=True).indices
     return tokens.gather(1, order)
 
 

@@ -105,7 +105,7 @@ def _is_right(net: Any, way: Way) -> bool:
     """Return whether logits of given tokens are those of the model's own forward pass of each row alone."""
     like = next(net.parameters())
     generator = torch.Generator().manual_seed(0)
-    size = inner_model(net).get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    size = inner_model(net).get_input_embeddings().weight.shape[0]
     ids = torch.randint(size, (_ROWS, _SHARED + _ROWS + _STEPS), generator=generator).to(like.device)
     ids[:, :_SHARED] = ids[0, :_SHARED]
     lengths = [_SHARED + 1 + row for row in range(_ROWS)]
