@@ -158,7 +158,7 @@ class CachedPrompts:
         logits: of the token after each prompt, (prompts, vocabulary), float32 or the model's own wider type.
         cache: keys and values.
         mask: of real tokens, (prompts, tokens); padded on the left.
-        whole: the prompts padded on the right, (prompts, tokens), where each continuation reads them anew.
+        whole: the prompts padded on the right, (prompts, tokens), where each continuation reads them again.
     """
 
     net: nn.Module
@@ -195,7 +195,7 @@ class CachedPrompts:
             Logits in float32 or the model's own wider type, (rows, tokens, vocabulary).
         """
         if self.whole is not None:
-            return self._anew(self.whole[lines], self.mask[lines].sum(1, keepdim=True), tokens)
+            return self._again(self.whole[lines], self.mask[lines].sum(1, keepdim=True), tokens)
         cache = copy.copy(self.cache)  # selecting makes new tensors, so no deep copy is needed
         cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         cache.batch_select_indices(lines)
@@ -210,7 +210,7 @@ class CachedPrompts:
         ).logits
         return _wide(logits)
 
-    def _anew(self, prompts: Tensor, lengths: Tensor, tokens: Tensor) -> Tensor:
+    def _again(self, prompts: Tensor, lengths: Tensor, tokens: Tensor) -> Tensor:
         """Return the logits after each token of continuations that are read with their prompts."""
         places = lengths + torch.arange(tokens.shape[1], device=tokens.device)  # (rows, tokens)
         ids = torch.nn.functional.pad(prompts, (0, tokens.shape[1])).scatter(1, places, tokens)

@@ -1,4 +1,4 @@
-"""How a model is continued token by token: in slots, with a cache of its own, or by reading each row anew.
+"""How a model is continued token by token: in slots, with a cache of its own, or by reading each row again.
 
 Slots hold keys and values, and nothing else. A model that remembers in another way (Mamba, Qwen3-Next, RWKV) would stop
 with an error there, or answer without its context. So a family that is not known to be right in slots is compared with
@@ -20,7 +20,7 @@ from lightning_subliminal.generation.slots import continued
 
 __all__ = ["Way", "by_length", "way_of"]
 
-Way = Literal["slots", "cache", "anew"]
+Way = Literal["slots", "cache", "again"]
 _TESTED = {  # in tests/generation/test_ways.py
     *("cohere2", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama", "mistral", "mixtral"),
     *("olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe"),
@@ -44,10 +44,10 @@ def way_of(net: Any) -> Way:
     if inner not in _KNOWN:
         ways: tuple[Way, ...] = ("slots", "cache")
         with evaluating(module):
-            _KNOWN[inner] = next((way for way in ways if _is_right(module, way)), "anew")
-        if _KNOWN[inner] == "anew":
+            _KNOWN[inner] = next((way for way in ways if _is_right(module, way)), "again")
+        if _KNOWN[inner] == "again":
             kind = type(inner).__name__
-            say(f"sampling  {kind} has no cache that a row can be continued with: each token reads its row anew")
+            say(f"sampling  {kind} has no cache that a row can be continued with: each token reads its row again")
     return _KNOWN[inner]
 
 
@@ -63,7 +63,7 @@ def by_length(
         draws: as for ``continued``.
         ends: ids that end a row.
         rows: at once.
-        way: ``cache``, or ``anew``.
+        way: ``cache``, or ``again``.
     """
     said: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))

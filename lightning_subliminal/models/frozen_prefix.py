@@ -5,7 +5,7 @@ the model in two there; both parts consist of the model's own modules::
 
     lower, upper = split(net, adapter.first_trained_layer(net))
     hidden = lower(input_ids)  # once; store it
-    last = upper(hidden)  # each epoch; net.get_output_embeddings()(last) are the logits
+    last = upper(hidden)  # each epoch; logit_map(net)(last) are the logits
 
 Rows are padded on the right, which causal attention never reads, so that no attention mask is needed.
 """

@@ -26,7 +26,7 @@ RWKV = {"vocab_size": 432, "hidden_size": 32, "attention_hidden_size": 32, "num_
 OTHERS = {
     "qwen3-next": ("Qwen3Next", {**SIZES, **LINEAR}, "cache"),
     "mamba": ("Mamba", {**MAMBA, "eos_token_id": 1}, "cache"),
-    "rwkv": ("Rwkv", {**RWKV, "bos_token_id": 0, "eos_token_id": 1}, "anew"),
+    "rwkv": ("Rwkv", {**RWKV, "bos_token_id": 0, "eos_token_id": 1}, "again"),
     "lfm2": ("Lfm2", {**SIZES, "layer_types": ["conv", "full_attention", "conv"]}, None),
     "opt": ("OPT", {**SIZES, "ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.0}, "slots"),
 }
@@ -101,7 +101,7 @@ def test_the_way_is_found_once_a_model(monkeypatch):
     net, asked = other("rwkv"), []
     right = ways._is_right
     monkeypatch.setattr(ways, "_is_right", lambda net, way: asked.append(way) or right(net, way))
-    assert [way_of(net) for _ in range(3)] == ["anew"] * 3
+    assert [way_of(net) for _ in range(3)] == ["again"] * 3
     assert asked == ["slots", "cache"]
 
 
