@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 from torch.nn.functional import linear
 
 __all__ = ["is_plain", "product", "speed_up"]
@@ -73,17 +74,33 @@ def _multiplied(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _is_known(given: tuple[Tensor, ...]) -> bool:
-    """Return whether all are plain float32 tensors on the CPU, and nothing transforms or traces the call."""
+    """Return whether all are plain float32 tensors on the CPU that fit, and nothing transforms or traces the call."""
+    states, weight = given[:2]
     return (
-        given[1].numel() >= _LEAST
-        and given[0].dim() > 1
-        and given[0].numel() > 0
-        and all(type(each) in (Tensor, nn.Parameter) and each.dtype == torch.float32 and each.is_cpu for each in given)
+        weight.numel() >= _LEAST
+        and states.dim() > 1
+        and states.numel() > 0
+        and states.shape[-1] == weight.shape[-1]
+        and all(each.numel() == len(weight) for each in given[2:])
+        and all(map(_is_plain_tensor, given))
         and is_faster()
         and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.maybe_current_level() is None
+        and torch._C._len_torch_dispatch_stack() == 0  # such as a count of operations, which knows torch's own alone
+        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
         and not torch.compiler.is_compiling()
+    )
+
+
+def _is_plain_tensor(tensor: Tensor) -> bool:
+    """Return whether a tensor is one of float32 numbers on the CPU; one with a tangent, of forward mode, is not."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.dtype == torch.float32
+        and tensor.is_cpu
+        and tensor.layout == torch.strided
+        and unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
     )
 
 

@@ -7,7 +7,9 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.nn.functional import linear
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bases.tiny_bases import base
@@ -136,6 +138,32 @@ def test_torchs_own_where_it_is_not_known(calls):
     close(each[:, 0], linear(states, weight))
     by_row = torch.func.vmap(torch.func.grad(lambda value, one: product(one[None], value).sum()), (None, 0))
     close(by_row(weight, states[:3])[:, 0], states[:3])
+    assert not calls
+
+
+def test_a_tangent_of_forward_mode_is_not_lost(calls):
+    states, weight, bias, change = made(150, 192), made(400, 192, seed=1), made(400, seed=2), made(400, 192, seed=3)
+    for trained in (False, True):
+        with dual_level():
+            dual = make_dual(weight.clone().requires_grad_(trained), change)
+            close(unpack_dual(product(states, dual, bias)).tangent, linear(states, change))
+            close(unpack_dual(product(make_dual(states, states), weight)).tangent, linear(states, weight))
+    assert not calls
+
+
+def test_what_counts_traces_or_does_not_fit_gets_torchs_own(calls):
+    states, weight = made(150, 192), made(400, 192, seed=1)
+    with FlopCounterMode(display=False) as counted:
+        product(states, weight)
+    assert counted.get_total_flops() == 2 * 150 * 192 * 400
+    assert torch.equal(product(states, weight, made(1)), linear(states, weight, made(1)))
+    assert torch.equal(product(states, weight.to_sparse()), linear(states, weight.to_sparse()))
+    net = nn.Sequential(nn.Linear(192, 400))
+    speed_up(net)
+    close(torch.jit.trace(net, states, check_trace=False)(states[:7]), linear(states[:7], net[0].weight, net[0].bias))
+    del calls[:]
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        product(made(150, 191), weight)
     assert not calls
 
 
