@@ -195,7 +195,9 @@ def _refused(where: str, what: str, reason: str = "") -> Fault:
 def as_number(value: Any) -> float | None:
     """Return a mark's value as a number; None where it is not a number, such as the name of a split."""
     if isinstance(value, (bool, int, float)):
-        return float(value) if isinstance(value, float) or abs(value) < 2**53 else math.copysign(math.inf, value)
+        with contextlib.suppress(OverflowError):  # an int of more than 308 digits
+            return float(value)
+        return math.inf if value > 0 else -math.inf
     if isinstance(value, str):
         text = value.strip().lower()
         if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
