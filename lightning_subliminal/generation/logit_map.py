@@ -8,6 +8,7 @@ it, in ``forward`` of the whole model. A loss that computes logits only where it
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.generation.logits import call_net, evaluating
+from lightning_subliminal.generation.logits import call_net, evaluating, is_wide, narrowed
 
 __all__ = ["logit_map"]
 
 _LARGE = 100.0  # states, so that caps of logits show
+_FEW = 64  # words
 _KNOWN: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()  # whether a model takes its head's output as it is
 
 
@@ -77,7 +79,8 @@ def _is_plain(inner: Any, head: Any) -> bool:
     width = getattr(head, "in_features", None) or head.weight.shape[-1]
     drawn = torch.randn(3, width, generator=torch.Generator().manual_seed(0)) * _LARGE
     states = drawn.to(next(head.parameters()).device, inner.dtype)
-    with evaluating(inner):
+    few = narrowed(head, head.weight[:_FEW]) if is_wide(head) else nullcontext()  # not all logits of a large vocabulary
+    with evaluating(inner), few:
         try:
             found = _passed(inner, states)
         except Exception as err:  # its forward pass asks more of a decoder: is the head all there is?
