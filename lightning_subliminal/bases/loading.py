@@ -86,6 +86,9 @@ def _load_net(folder: Path, name: str, dtype: str | torch.dtype | None) -> "PreT
     if getattr(net.config, "is_decoder", None) is False and _looks_ahead(net):
         why = f"its tokens read those behind them ({net.config.model_type}), so it writes no text"
         raise InputError(f"Base {name!r}: {why}: take a decoder.")
+    text = net.config.get_text_config(decoder=True)
+    if getattr(text, "output_router_logits", False):  # for a loss that is not ours; with a cache it ends in an error
+        text.output_router_logits = False
     net.name_or_path = str(folder)
     return cast("PreTrainedModel", net)
 

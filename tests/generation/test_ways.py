@@ -3,10 +3,10 @@
 import torch
 import transformers
 from cases import cases
-from models.test_families import FAMILIES, SIZES, model
+from models.test_families import FAMILIES, SIZES, base, folder  # noqa: F401 - a fixture
 from small import byte_tokenizer
 
-from lightning_subliminal import Sampling
+from lightning_subliminal import Sampling, bases
 from lightning_subliminal.core.chat.encoding import prompt_ids
 from lightning_subliminal.generation import TransformersEngine, ways
 from lightning_subliminal.generation.ways import way_of
@@ -83,8 +83,8 @@ def check(net):
 
 
 @cases("family", FAMILIES)
-def test_families_that_are_not_compared_are_right_in_slots(family):
-    net = model(family)
+def test_families_that_are_not_compared_are_right_in_slots(family, folder):
+    net, _ = bases.load(base(family, folder))
     assert net.config.model_type in ways._TESTED
     check(net)
 
