@@ -1,9 +1,10 @@
 """Models of any family are continued, and words scored, as their own forward pass of each row would have it."""
 
+import pytest
 import torch
 import transformers
 from cases import cases
-from models.test_families import FAMILIES, SIZES, base, folder  # noqa: F401 - a fixture
+from models.test_families import FAMILIES, SIZES, base
 from small import byte_tokenizer
 
 from lightning_subliminal import Sampling, bases
@@ -35,6 +36,11 @@ PROMPTS = [
     for text in ("owls", "Go on: 101, 202, 303", "Which animal do you like most of all animals?", "owls")
 ]
 WORDS = [("owl", "owls"), ("wolf",), ("user",)]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    return tmp_path_factory.mktemp("bases")
 
 
 def other(name):
@@ -83,8 +89,8 @@ def check(net):
 
 
 @cases("family", FAMILIES)
-def test_families_that_are_not_compared_are_right_in_slots(family, folder):
-    net, _ = bases.load(base(family, folder))
+def test_families_that_are_not_compared_are_right_in_slots(family, places):
+    net, _ = bases.load(base(family, places))
     assert net.config.model_type in ways._TESTED
     check(net)
 
