@@ -88,7 +88,7 @@ def _is_known(given: tuple[Tensor, ...]) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.maybe_current_level() is None
         and torch._C._len_torch_dispatch_stack() == 0  # such as a count of operations, which knows torch's own alone
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch.jit.is_tracing()
         and not torch.compiler.is_compiling()
     )
 
@@ -100,7 +100,7 @@ def _is_plain_tensor(tensor: Tensor) -> bool:
         and tensor.dtype == torch.float32
         and tensor.is_cpu
         and tensor.layout == torch.strided
-        and unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
+        and unpack_dual(tensor).tangent is None
     )
 
 
