@@ -88,7 +88,7 @@ def _is_known(given: tuple[Tensor, ...]) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.maybe_current_level() is None
         and torch._C._len_torch_dispatch_stack() == 0  # such as a count of operations, which knows torch's own alone
-        and not torch.jit.is_tracing()
+        and torch._C._get_tracing_state() is None  # of torch.jit
         and not torch.compiler.is_compiling()
     )
 
