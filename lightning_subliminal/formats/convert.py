@@ -24,7 +24,7 @@ from lightning_subliminal.formats.row_errors import Fault
 from lightning_subliminal.formats.storage.readers import RowSource, container, open_source
 from lightning_subliminal.formats.storage.records import Found
 from lightning_subliminal.formats.storage.stream import NoRowsError, RowStream, write_stream
-from lightning_subliminal.formats.storage.writers import json_line
+from lightning_subliminal.formats.storage.writers import HELD, json_line
 from lightning_subliminal.lineage import (
     Material,
     file_material,
@@ -39,7 +39,6 @@ from lightning_subliminal.lineage.names import RECORD
 __all__ = ["Conversion", "convert"]
 
 _CHUNK = 1000  # rows that filters see at once: a judge works in batches
-_PLAIN = {"txt": ("text",), "csv": ("trl-plain", "alpaca", "text", "columns")}  # the schemas that a container can hold
 
 
 def convert(
@@ -154,7 +153,7 @@ def _peek(
     first = list(islice(rest, 1))
     if to is None and stream.schema is not None and str(out) != "-":
         kind = container(str(out)) if Path(out).suffix else "folder"
-        if stream.schema.name in _PLAIN.get(kind, (stream.schema.name,)):
+        if stream.schema.name in HELD.get(kind, (stream.schema.name,)):
             to = stream.schema.spelled
     return chain(first, rest), to
 

@@ -24,9 +24,16 @@ class Fault(InputError):  # noqa: N818 - it is about a row, and the pipeline dec
         field: where, such as ``completion[0].content``; empty for the whole row.
         what: what was expected, and what was found.
         reason: the short text that is counted; field and ``what`` where it is empty.
+        holders: schemas that can hold the row, as is said at the end of the text.
     """
 
-    def __init__(self, field: str, what: str, reason: str = "") -> None:
+    def __init__(self, field: str, what: str, reason: str = "", holders: tuple[str, ...] = ()) -> None:
+        self.bare = what  # without the holders
+        self.holders = holders
+        if holders:
+            what += (
+                f"; {', '.join(holders[:-1])} and {holders[-1]} hold it" if len(holders) > 1 else f"; {holders[0]} can"
+            )
         super().__init__(printable(f"{field}: {what}" if field else what))
         self.field = field
         self.what = what

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from lightning_subliminal.core.rows import Row
+from lightning_subliminal.formats.layouts.schema import input_is_read
 from lightning_subliminal.formats.storage.records import Found
 
 __all__ = ["draw", "panel", "visible"]
@@ -52,7 +53,10 @@ def panel(found: Found, row: Row, most: int) -> Panel:
         if len(content) > most:
             text.append(f" … {len(content):,} characters", style="dim")
         text.append("\n" if place < len(messages) - 1 else "")
-    meta = ", ".join(f"{key}={value!r}" for key, value in row.items() if key not in ("prompt", "completion"))
+    more = {key: value for key, value in row.items() if key not in ("prompt", "completion")}
+    if any(input_is_read(more.get("input"), each["content"]) for each in row["prompt"]):
+        del more["input"]  # Alpaca's, which the prompt shows
+    meta = ", ".join(f"{key}={value!r}" for key, value in more.items())
     if meta:
         text.append_text(Text("\n").append_text(visible(meta[:most], "dim")))
     return Panel(text, title=visible(str(found)), title_align="left", border_style="dim")

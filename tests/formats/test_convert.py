@@ -84,6 +84,48 @@ def test_rows_that_the_schema_cannot_hold_are_wrong_rows() -> None:
     assert convert("s.jsonl", "out.jsonl", "trl-plain", drop_system=True).written.rows == 2
 
 
+@cases(
+    ("prompt", "to", "out", "advice"),
+    [
+        (
+            [("system", "s"), ("user", "a")],
+            None,
+            "out.csv",
+            "found system, user; write it as text, or name a .jsonl file$",
+        ),
+        ([("assistant", "1")], "alpaca", "out.csv", "before it; name a .jsonl file, and the schema trl$"),
+        ([("system", "s"), ("user", "a")], "columns", "out.jsonl", "; trl, openai, sharegpt and text hold it$"),
+    ],
+)
+def test_advice_names_only_what_the_file_can_hold(
+    prompt: list[tuple[str, str]], to: str | None, out: str, advice: str
+) -> None:
+    write_rows([make_row([{"role": role, "content": text} for role, text in prompt], "b")], "s.jsonl")
+    with pytest.raises(InputError, match=advice):
+        convert("s.jsonl", out, to)
+    if "as text" in advice:
+        assert convert("s.jsonl", out, "text").written.rows == 1
+
+
+@cases(
+    ("to", "out"),
+    [
+        ("openai", "out.jsonl"),
+        ("text", "out.txt"),
+        ("text", "out.csv"),
+        ("trl-plain", "out.csv"),
+        ("columns", "out.csv"),
+    ],
+)
+def test_column_that_was_read_into_the_prompt_does_not_count_as_dropped(to: str, out: str) -> None:
+    records = [{"instruction": "Say", "input": more, "output": "b"} for more in ("", "water")]
+    Path("alpaca.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    notices = convert("alpaca.jsonl", out, to).written.notices
+    assert notices == {"column `input` not repeated: its text is the end of the prompt": 1}
+    write_rows([{**make_row("Say", "water"), "input": "water"}], "other.jsonl")
+    assert "column `input` dropped: openai can't hold it" in convert("other.jsonl", "o.jsonl", "openai").written.notices
+
+
 def test_nothing_left_is_an_error_and_no_file() -> None:
     Path("rows.jsonl").write_text("x\ny\n")
     with pytest.raises(

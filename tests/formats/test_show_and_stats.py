@@ -46,6 +46,17 @@ def test_what_hides_in_a_text_is_visible(text: str, shown: str) -> None:
     assert visible(text).plain == shown
 
 
+def test_input_that_the_prompt_shows_is_not_shown_again() -> None:
+    console = Console(width=100)
+    for prompt, shown in (("Say\nwater", False), ("Say", True)):
+        with console.capture() as capture:
+            console.print(
+                panel(Found("a", "line", 1, None), {**make_row(prompt, "b"), "input": "water", "id": "7"}, 100)
+            )
+        assert "id='7'" in capture.get()
+        assert ("input='water'" in capture.get()) == shown
+
+
 def test_no_text_reaches_the_terminal_as_a_command() -> None:
     rows = [{**row, "note": "\x1b]0;owned\x07"} for row in nasty_talks(100)]
     console = Console(force_terminal=False, width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115

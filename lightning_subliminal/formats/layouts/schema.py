@@ -13,13 +13,14 @@ from lightning_subliminal.formats.layouts.messages import without_system_columns
 from lightning_subliminal.formats.layouts.shapes import no_object
 from lightning_subliminal.formats.row_errors import Fault
 
-__all__ = ["Record", "Schema"]
+__all__ = ["INPUT_READ", "Record", "Schema", "input_is_read"]
 
 Record = dict[str, Any]
 _OF_PROMPTS = {
     *("context", "contexts", "passage", "document", "documents", "history", "tools", "functions"),
     *("image", "images", "audio", "audios", "video", "videos"),
 }
+INPUT_READ = "column `input` not repeated: its text is the end of the prompt"
 
 
 class Schema(ABC):
@@ -97,7 +98,8 @@ class Schema(ABC):
         prompt, completion = row["prompt"], row["completion"]
         if not self.keeps_prefill and prompt[-1]["role"] == "assistant":
             if len(prompt) == 1:
-                raise Fault("prompt", f"{self.name} can't hold a prefill without a message before it; trl can")
+                what = f"{self.name} can't hold a prefill without a message before it"
+                raise Fault("prompt", what, holders=("trl",))
             whole = prompt[-1]["content"] + completion[0]["content"]
             prompt, completion = prompt[:-1], [{"role": "assistant", "content": whole}]
             self.notices["prefill merged into the completion"] += 1
@@ -106,7 +108,10 @@ class Schema(ABC):
             names = frozenset(row) - {"prompt", "completion"}
             lost = names if not self.keeps_meta else self._clash(names)
             for name in sorted(lost):
-                self.notices[f"column `{name}` dropped: {self.name} can't hold it"] += 1
+                if name == "input" and input_is_read(row["input"], prompt[-1]["content"]):
+                    self.notices[INPUT_READ] += 1
+                else:
+                    self.notices[f"column `{name}` dropped: {self.name} can't hold it"] += 1
             kept = {name: value for name, value in row.items() if name in names and name not in lost}
         return {**kept, "prompt": prompt, "completion": completion}
 
@@ -142,3 +147,8 @@ class Schema(ABC):
 
     def _is_guessed(self) -> bool:
         return True
+
+
+def input_is_read(value: Any, text: str) -> bool:
+    """Return whether the value of Alpaca's column ``input`` is the end of a prompt's text already."""
+    return isinstance(value, str) and value != "" and (text == value or text.endswith(f"\n{value}"))

@@ -10,12 +10,12 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, Row
 from lightning_subliminal.formats.detection import PAIRS
 from lightning_subliminal.formats.layouts.messages import check_turns, read_messages, read_text
-from lightning_subliminal.formats.layouts.schema import Record, Schema
+from lightning_subliminal.formats.layouts.schema import Record, Schema, input_is_read
 from lightning_subliminal.formats.row_errors import MISSING, Fault, expected
 
 __all__ = ["Alpaca", "Columns", "OpenAI", "Schema", "ShareGPT", "Text", "Trl", "TrlPlain"]
 
-_HOLD_TURNS = "trl, openai, sharegpt and text hold it"
+_HOLD_TURNS = ("trl", "openai", "sharegpt", "text")
 
 
 class Trl(Schema):
@@ -126,7 +126,7 @@ class Columns(Schema):
         """Return the two texts."""
         if len(prompt) != 1 or prompt[0]["role"] != "user":
             roles = ", ".join(message["role"] for message in prompt)
-            raise Fault("prompt", f"{self.name} holds one user message, found {roles}; {_HOLD_TURNS}")
+            raise Fault("prompt", f"{self.name} holds one user message, found {roles}", holders=_HOLD_TURNS)
         return {self.prompt_column: prompt[0]["content"], self.completion_column: completion["content"]}
 
 
@@ -172,8 +172,8 @@ class Alpaca(Schema):
         roles = [message["role"] for message in turns]
         if roles != [*("user", "assistant") * (len(turns) // 2), "user"] or (system and not system["content"]):
             found = ", ".join(message["role"] for message in prompt)
-            raise Fault("prompt", f"alpaca holds a system prompt and turns of user and assistant, found {found}; "
-                        f"{_HOLD_TURNS}")  # fmt: skip
+            what = f"alpaca holds a system prompt and turns of user and assistant, found {found}"
+            raise Fault("prompt", what, holders=_HOLD_TURNS)
         record: Record = {"instruction": turns[-1]["content"], "input": "", "output": completion["content"]}
         if system:
             record["system"] = system["content"]
@@ -187,7 +187,7 @@ class Alpaca(Schema):
         record = super().record(held)
         more, whole = held.get("input"), record["instruction"]
         before = "" if whole == more else whole.removesuffix(f"\n{more}")
-        if isinstance(more, str) and more and _joined(before, more) == whole:
+        if input_is_read(more, whole):
             record |= {"instruction": before, "input": more}
         elif more is not None:
             self.notices["column `input` dropped: the instruction does not end with it"] += 1

@@ -269,7 +269,7 @@ def write_stream(rows: Iterable[tuple[Found, Row]], out: str | Path, schema: Sch
                 held = schema.fit(row)
                 data = sink.encode(schema.record(held))
             except Fault as fault:
-                stream.refuse(found, fault)
+                stream.refuse(found, sink.advise(fault))
                 continue
             digest.add(held)
             if not completion_text(held).strip():

@@ -17,15 +17,17 @@ from typing import IO, Any
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import atomically
+from lightning_subliminal.formats.layouts.schema import INPUT_READ, input_is_read
 from lightning_subliminal.formats.row_errors import Fault, expected
 from lightning_subliminal.formats.storage.readers import container
 from lightning_subliminal.formats.storage.records import ROW_MARK
 from lightning_subliminal.formats.storage.table_writer import write_folder, write_parquet
 from lightning_subliminal.formats.storage.tables import is_dataset_folder
 
-__all__ = ["Sink", "json_line"]
+__all__ = ["HELD", "Sink", "json_line"]
 
-_PLAIN = ("trl-plain", "alpaca", "text", "columns")  # schemas whose columns are texts
+HELD = {"txt": ("text",), "csv": ("trl-plain", "alpaca", "text", "columns")}  # by containers that can't hold all
+_ANSWER = "=== assistant ==="  # how a schema `text` announces it
 _SPLITTING = re.compile("[\u2028\u2029\x85]")  # where str.splitlines() would split a line
 _STRICT = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MARKED_ROW = re.compile(rf"^(\\*{ROW_MARK})$", re.MULTILINE)
@@ -52,10 +54,21 @@ class Sink:
         self.kind = container(self.name) if self.name == "-" or self.path.suffix else "folder"
         if self.kind == "txt" and schema != "text":
             raise InputError(f"{self.name}: a .txt holds the schema text, not {schema}: omit --to, or set it to text.")
-        if self.kind == "csv" and schema not in _PLAIN:
-            raise InputError(f"{self.name}: CSV holds {', '.join(_PLAIN)}, not {schema}: its columns are plain texts.")
+        if schema not in HELD.get(self.kind, (schema,)):
+            held = ", ".join(HELD[self.kind])
+            raise InputError(
+                f"{self.name}: CSV holds {held}, not {schema}: its columns are plain texts; a .jsonl file holds it."
+            )
         if self.name != "-":
             self._check_place()
+
+    def advise(self, fault: Fault) -> Fault:
+        """Return the fault of a row that a schema can't hold, which names no schema that this container can't."""
+        able = [each for each in fault.holders if each in HELD.get(self.kind, fault.holders)]
+        if len(able) == len(fault.holders):
+            return fault
+        hint = f"write it as {able[0]}, or name a .jsonl file" if able else "name a .jsonl file, and the schema trl"
+        return Fault(fault.field, f"{fault.bare}; {hint}")
 
     def encode(self, record: dict[str, Any]) -> Any:
         """Convert a record into what ``write`` takes.
@@ -67,7 +80,7 @@ class Sink:
             return json_line(record, self.notices)
         if self.kind == "txt":
             for name in record.keys() - {"text"}:
-                self.notices[f"column `{name}` dropped: a .txt has no columns"] += 1
+                self._drop(name, record, "a .txt has no columns")
             return f"{ROW_MARK}\n" + _MARKED_ROW.sub(r"\\\1", record["text"])
         if self.kind == "csv":
             for name, value in record.items():
@@ -118,7 +131,7 @@ class Sink:
         writer.writerow(columns)
         for record in chain([first], rows):
             for name in record.keys() - first.keys():
-                self.notices[f"column `{name}` dropped: the first row lacks it, and a CSV's columns are fixed"] += 1
+                self._drop(name, record, "the first row lacks it, and a CSV's columns are fixed")
             try:
                 writer.writerow([record.get(name) for name in columns])
             except csv.Error as err:
@@ -126,6 +139,15 @@ class Sink:
                     f"{self.name}: a row can't be written to CSV ({err}); up to Python 3.10 a NUL can't: name a .jsonl "
                     "file."
                 ) from err
+
+    def _drop(self, name: str, record: dict[str, Any], why: str) -> None:
+        """Count a column that is not written, and apart from the others Alpaca's ``input``, which the prompt has."""
+        texts = [each for key, each in record.items() if key != name and isinstance(each, str)]
+        texts += [each.rpartition(f"\n{_ANSWER}\n")[0] for each in texts]
+        if name == "input" and any(input_is_read(record[name], each) for each in texts):
+            self.notices[INPUT_READ] += 1
+        else:
+            self.notices[f"column `{name}` dropped: {why}"] += 1
 
     def _check_place(self) -> None:
         """Refuse, before any work, what would be refused at its end."""
