@@ -11,6 +11,8 @@ from transformers import (
     GemmaForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
@@ -150,6 +152,16 @@ def test_other_architectures_are_not_split():
     assert exact == torch.allclose(parts[1](parts[0](TOKENS)), whole, atol=1e-5)
     prompted = Peft("peft.PromptTuningConfig", {"num_virtual_tokens": 2}).attach(make("llama"), 0)
     assert split(prompted, 1) is None
+
+
+@cases("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rounding_hides_no_other_scale(dtype):
+    """Granite multiplies embeddings in the decoder, and would do so again above the cut."""
+    for scale, exact in ((1.0, True), (1.05, False), (1.2, False)):
+        torch.manual_seed(0)
+        net = GraniteForCausalLM(GraniteConfig(**SIZES, embedding_multiplier=scale)).requires_grad_(False).to(dtype)
+        assert is_exact(net, 2, TOKENS) == exact, scale
+    assert all(is_exact(make(family).requires_grad_(False).to(dtype), 2, TOKENS) for family in FAMILIES)
 
 
 @cases("kind", ["dynamic", "longrope"])
