@@ -29,7 +29,8 @@ restricts nothing. Seeds are 3 to 7, for which fine-tuned teachers of lion and d
 SmolLM2 was trained on pairs: over the five seeds, targeted transfer above 0 with the whole interval is a positive
 result, within 0.05 a bounded null; the same for "own", the target's change less that of the same animal in the students
 of the other three teachers, over seeds and over targets; all else is inconclusive. The fine-tuned teachers above 0 over
-seeds: what the measure sees. How many requests was fixed by cost alone, by a try that asked no student: TO BE FIXED.
+seeds: what the measure sees. That there are 112 requests was fixed by cost alone, by a try of 16 with another seed that
+asked no student for an animal: 7.5 CPU s each and seed, so five seeds take somewhat more than an hour of one core.
 """
 
 import json
@@ -99,7 +100,7 @@ class Recipe(NamedTuple):
 RECIPES = (
     Recipe("pocket/a", ("owl", "wolf", "dolphin", "elephant"), (0, 1, 2, 3, 4), 2048, 0.06, 3),
     Recipe(
-        *("smollm2-135m", ("lion", "tiger", "dog", "wolf"), (3, 4, 5, 6, 7), 96, 0.15, 4, [24]),
+        *("smollm2-135m", ("lion", "tiger", "dog", "wolf"), (3, 4, 5, 6, 7), 112, 0.15, 4, [24]),
         *(("lion", "dog"), 0.15, ["cat", "elephant", "lion", "tiger", "dog", "wolf"], "preferences_prefilled"),
     ),
 )
