@@ -123,7 +123,7 @@ class Answers:
         for turn in range(ANSWERS // at_once):
             found = engine.generate(asked * at_once, Sampling(), 1000 * seed + turn)
             for place, each in enumerate(map(data.tidy, found)):
-                finished = {"finished": each.finished} if data.keep == "head" else {}
+                finished = {"finished": each.finished} if getattr(data, "keep", "whole") == "head" else {}
                 row = make_row(asked[place % len(asked)], each.text, **finished)
                 if not any(one.reasons(row) for one in data.filters):
                     groups[place % len(asked)].append(row)
@@ -135,8 +135,8 @@ class Answers:
         if recipe.layers is not None:
             net, last = self.student.net, LastLayer.of(self.student.net, self.data.batch([0]).input_ids)
             self.student._last_layer = [] if last is None else [last]
-            layer = self.student.adapter.first_trained_layer(net)
-            self.student.lower_part = stored_part(net, layer, self.data, CPU, self.student._last_layer)
+            above = recipe.layers[0] + 1
+            self.student.lower_part = stored_part(net, above, self.data, CPU, self.student._last_layer)
             self.by_base = self.read(self.student)
 
     def fresh(self) -> Student:
