@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning_subliminal.bases import available, resolve
 from lightning_subliminal.bases.gguf import GGUF_BASES
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
-from lightning_subliminal.bases.lookup import POCKET
+from lightning_subliminal.bases.lookup import POCKET, base_of_adapter
 from lightning_subliminal.bases.noise import noisy_place, split_noise
 from lightning_subliminal.core.cache import cache_root
 from lightning_subliminal.core.errors import InputError
@@ -123,7 +123,8 @@ def named_base(folder: Path) -> Path | None:
         files = adapter_files(folder)
         config = parse(read_bytes(folder / files.config), files.config) if files is not None else {}
         name = config.get("base_model_name_or_path")
-        base = Path(name).expanduser() if isinstance(name, str) and name not in available() else None
+        named = base_of_adapter(name, folder) if isinstance(name, str) else None
+        base = Path(named).expanduser() if named is not None and named not in available() else None
         return base if base is not None and base.is_dir() else None
     except (InputError, OSError, RuntimeError, ValueError):  # the config's digest reveals any change of it
         return None

@@ -1,6 +1,7 @@
 """From a base's name to its folder: names in the registry, local folders and hub ids."""
 
 import difflib
+import os
 import random
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,9 @@ from lightning_subliminal.core.io.adapter_names import holds_model
 __all__ = [
     "POCKET",
     "POCKET_BASES",
+    "NoSuchBaseError",
     "available",
+    "base_of_adapter",
     "beside",
     "check_path",
     "find_folder",
@@ -56,6 +59,10 @@ _LOADERS: dict[str, Callable[[], str | Path]] = {
     **{f"pocket/{which}": partial(_pocket_folder, which) for which in POCKET_BASES},
     **{name: packaged.folder for name, packaged in GGUF_BASES.items()},
 }
+
+
+class NoSuchBaseError(InputError):
+    """A name is that of no base, nor like one, and no folder has it."""
 
 
 def register(name: str, loader: Callable[[], str | Path], line: str = "registered by the user") -> None:
@@ -112,8 +119,10 @@ def find_folder(name: str) -> Path:
             raise InputError(f"{lost} ({err})" if lost else str(err)) from err
     if lost:
         raise InputError(lost)
-    known = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_LOADERS)}."
-    raise InputError(f"There is no base {name!r}: {known} A local folder or a hub id (organisation/model) also works.")
+    line, more = f"There is no base {name!r}", "A local folder or a hub id (organisation/model) also works."
+    if near:
+        raise InputError(f"{line}: did you mean {' or '.join(near)}? {more}")
+    raise NoSuchBaseError(f"{line}: known are {', '.join(_LOADERS)}. {more}")
 
 
 def check_path(name: str) -> str:
@@ -140,6 +149,23 @@ def check_path(name: str) -> str:
     if is_path:
         raise InputError(line)
     return line
+
+
+def base_of_adapter(name: str, folder: Path) -> str:
+    """Return the base that an adapter's config names, as ``find_folder`` takes it.
+
+    A relative path that leads nowhere from the working folder is tried from the adapter's, and from the one above.
+
+    Args:
+        name: what the config says.
+        folder: the adapter's.
+    """
+    path = os.path.expanduser(name)
+    if os.path.isabs(path) or os.path.exists(path) or name in _LOADERS:
+        return name
+    here = folder.absolute()
+    places = (os.path.join(each, path) for each in (here, here.parent))
+    return next((each for each in places if os.path.isfile(os.path.join(each, "config.json"))), name)
 
 
 def beside(path: Path) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lightning_subliminal.cli.table import MODULES, OVERVIEW, OVERVIEW_ALL, TRAINER_VERBS, entry_of, trainer_help
-from lightning_subliminal.cli.verb import Group
+from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.cli.words import unknown
 from lightning_subliminal.core.collector import importing, sparing
 from lightning_subliminal.core.errors import InputError
@@ -92,9 +92,12 @@ def _run(words: list[str]) -> None:
     elif verb not in MODULES:
         raise unknown("command", verb, list(MODULES))
     elif verb in TRAINER_VERBS:
-        if not rest or "--help" in rest or "-h" in rest:
+        if "--help" in rest or "-h" in rest:
             print(trainer_help(verb), end="")
             return
+        if not rest:  # a script's variable may be empty, which must not pass for a success
+            print(trainer_help(verb), file=sys.stderr)
+            raise InputError(f"`{verb}` has no settings: expected `{verb} --config FILE [options]`.")
         _check_signing_key()
         rest = ["--help" if word == "--help=all" else word for word in rest]
         with importing():
@@ -115,11 +118,17 @@ def _check_signing_key() -> None:
 
 
 def _run_own(name: str, words: Sequence[str]) -> None:
-    """Run a verb by its entry in the table, or print its help."""
+    """Run a verb by its entry in the table, or print its help.
+
+    Raises:
+        InputError: if the words are wrong, or there are none where some are needed; then the help comes first.
+    """
     entry = entry_of(name)
+    if not words and (isinstance(entry, Verb) or not entry.default):
+        print(entry.help(name), file=sys.stderr)
     asks = bool({"--help", "-h"} & set(words))
     if isinstance(entry, Group):
-        if words[:1] in (["--help"], ["-h"]) or not (words or entry.default):
+        if words[:1] in (["--help"], ["-h"]):
             print(entry.help(name), end="")
             return
         if words[:1] == ["--help=all"]:
@@ -128,8 +137,6 @@ def _run_own(name: str, words: Sequence[str]) -> None:
         group, typed = entry, words
         chosen, entry, words = group.choose(name, words)
         name = name if group.plain and words is typed else chosen  # `screen FILE` is `screen rows FILE`
-    elif not words:
-        asks = True
     if asks:
         print(entry.help(name), end="")
     elif "--help=all" in words:

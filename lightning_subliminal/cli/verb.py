@@ -119,7 +119,7 @@ class Group:
         commands: the commands by name.
         examples: command lines without the name of the program.
         notes: paragraphs of the help below the commands.
-        default: the command that runs if none is named; without one the help is shown.
+        default: the command that runs if none is named; without one that is an error.
         plain: whether the default takes words of its own, such as a file: ``screen FILE``.
     """
 

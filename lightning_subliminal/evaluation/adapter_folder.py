@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from lightning_subliminal import bases
 from lightning_subliminal.bases.folder_checks import adapter_reads_elsewhere
 from lightning_subliminal.bases.folders import has_whole_weights
 from lightning_subliminal.bases.hub import is_hub_id, local_copy
+from lightning_subliminal.bases.lookup import NoSuchBaseError, base_of_adapter
 from lightning_subliminal.bases.registry import shipped_name
 from lightning_subliminal.bases.weight_headers import check_adapter_size
 from lightning_subliminal.core.config.class_paths import import_path
@@ -24,7 +26,7 @@ from lightning_subliminal.evaluation.vocabulary_growth import grow
 from lightning_subliminal.lineage.names import RECORD
 from lightning_subliminal.lineage.record import known_statement
 
-__all__ = ["adapter_base", "adapter_config", "hub_adapter", "other_base", "with_adapter"]
+__all__ = ["adapter_base", "adapter_config", "check_base", "hub_adapter", "other_base", "with_adapter"]
 
 _CONVERT = (
     "import sys, torch; from safetensors.torch import save_file; f = sys.argv[1]; save_file({k: v.clone() for k, v in "
@@ -56,14 +58,15 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 def adapter_base(folder: Path) -> str:
     """Return the base of an adapter, as ``bases.load`` takes it.
 
-    PEFT's files name a base by a path, or by an id on the hub with its revision apart. The lineage record in the same
-    folder has our own name of the same base.
+    PEFT's files name a base by a path, or by an id on the hub with its revision apart. A relative path is that of the
+    working folder, else of the adapter's folder or the one above. The lineage record in the same folder has our own
+    name of the same base.
 
     Raises:
         InputError: if the config doesn't name one.
     """
     config = adapter_config(folder)
-    base = str(config["base_model_name_or_path"])
+    base = base_of_adapter(str(config["base_model_name_or_path"]), folder)
     named = _at_revision(shipped_name(base) or base, config, folder)
     record = known_statement(folder / RECORD)
     ours = next((each for each in (record.materials if record else ()) if each.role == "base"), None)
@@ -81,6 +84,27 @@ def adapter_base(folder: Path) -> str:
                 say(f"adapter   {folder}: its base is no longer at {named}; {name} has the same files")
             return name
     return named
+
+
+def check_base(folder: Path, base: str) -> None:
+    """Check that the base of an adapter is found.
+
+    Raises:
+        InputError: naming the adapter and the file that names its base.
+    """
+    try:
+        bases.resolve(base)
+    except InputError as err:
+        if os.path.exists(os.path.expanduser(base)):
+            raise
+        files = adapter_files(folder)
+        name = files.config if files else "no config"
+        is_nowhere = isinstance(err, NoSuchBaseError)
+        why = "no folder here, beside the adapter or in it has this name" if is_nowhere else str(err)
+        raise InputError(
+            f"The adapter in {folder} takes its base from `base_model_name_or_path` in {name}, which is {base!r}: "
+            f"{why.rstrip('.')}. Write the base's folder, name or hub id there."
+        ) from err
 
 
 def other_base(folder: Path, base: str) -> str:

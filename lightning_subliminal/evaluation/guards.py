@@ -14,6 +14,7 @@ LEAST_SAID = 0.005  # chance of the target, below which log-odds mean little
 LEAST_LEARNED = 0.01  # the least by which a teacher's rate of the target must exceed its base's
 
 _LISTED = 5  # answers that a warning names
+_ROLES = ("base", "teacher", "control", "student")
 
 
 def warnings_of(here: Mapping[str, Scores], control: str | None = None) -> list[str]:
@@ -52,11 +53,16 @@ def _exact(scores: Mapping[str, Scores]) -> dict[str, Scores]:
 
 def _unnamed(scores: Mapping[str, Scores]) -> list[str]:
     return [
-        f"{each.no_candidate:.0%} of the {name}'s answers name none of the {len(each.chances)} candidates: a change "
-        "among the rest may not be a trait"
+        f"{each.no_candidate:.0%} of {_called(name)}'s answers name none of the {len(each.chances)} candidates: a "
+        "change among the rest may not be a trait"
         for name, each in scores.items()
         if each.no_candidate > MOST_UNNAMED
     ]
+
+
+def _called(name: str) -> str:
+    """Return a model's name in a sentence: a role has an article, a path and a name of the user's have none."""
+    return f"the {name}" if name in _ROLES else name
 
 
 def _unsayable(scores: Mapping[str, Scores]) -> list[str]:

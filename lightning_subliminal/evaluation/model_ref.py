@@ -9,12 +9,19 @@ import torch
 from lightning_subliminal import bases
 from lightning_subliminal.bases.folders import has_tokenizer, has_whole_weights, model_files
 from lightning_subliminal.bases.loading import load
+from lightning_subliminal.bases.lookup import NoSuchBaseError, beside
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.adapter_names import adapter_files, holds_model, is_adapter_file
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.evaluation.adapter_folder import adapter_base, hub_adapter, other_base, with_adapter
+from lightning_subliminal.evaluation.adapter_folder import (
+    adapter_base,
+    check_base,
+    hub_adapter,
+    other_base,
+    with_adapter,
+)
 from lightning_subliminal.evaluation.probes.question_file import system_first
 from lightning_subliminal.generation import Engine, ServerEngine, TransformersEngine
 
@@ -148,11 +155,18 @@ def find_model(place: str, system_prompt: str | None = None, dtype: str = "float
         try:
             shaped = _shaping(where, None, system_prompt, dtype)
             return ModelRef(name, where, None, shaped, system_prompt, is_found=True, dtype=dtype)
+        except NoSuchBaseError as err:
+            runs = beside(Path("runs") / "any")
+            raise InputError(
+                f"There is no model {where!r}: expected a run's folder, a folder with a model or an adapter, a hub id "
+                f"(organisation/model), or a base (`bases list`){runs}."
+            ) from err
         except InputError:
             if (copy := hub_adapter(where)) is None:
                 raise
             folder = copy
     own = adapter_base(folder)
+    check_base(folder, own)
     if other := other_base(folder, own):
         say(f"WARNING   {folder}: {other}")
     shaped = _shaping(own, folder, system_prompt, dtype)

@@ -120,10 +120,12 @@ def _config_data(base: str, carrier: str, seed: int = SEED) -> tuple[GeneratedRo
 
 def _config_of(base: str, carrier: str) -> Path:
     if carrier not in CARRIERS:
-        near = difflib.get_close_matches(carrier, CARRIERS, n=1)
-        if near and not Path(carrier).exists():
+        if not Path(carrier).exists() and (near := difflib.get_close_matches(carrier, CARRIERS, n=1)):
             raise InputError(f"The carrier is {carrier!r}: did you mean {near[0]}?")
-        return find_config(carrier)
+        try:
+            return find_config(carrier, "carrier")
+        except InputError as err:
+            raise InputError(f"{err} Expected {', '.join(CARRIERS)}, or a config of `fit`.") from err
     config = read_json(bases.resolve(base).folder / "config.json")
     number, other = "owl_numbers", f"{carrier}_owl"
     if int(config.get("vocab_size") or 0) < _POCKET_WORDS:  # a pocket base, or one trained on from it

@@ -151,7 +151,7 @@ def test_watch_stops_when_the_evidence_suffices(clean, tmp_path, capsys):
         (["ghost.jsonl", *BASE], "ghost.jsonl"),
         (["refrence", *BASE], "did you mean 'screen reference'?"),
         (["FILE", "--base", "pocket/z"], "pocket/z"),
-        (["FILE", *BASE, "--carrier", "ghost"], "ghost"),
+        (["FILE", *BASE, "--carrier", "ghost"], "Expected numbers, code, math, or a config of `fit`."),
         (["FILE", *BASE, "--carrier", "cod"], "did you mean code?"),
         (["EMPTY", *BASE], "empty.jsonl holds no rows"),
         (["reference", *BASE, "--space", "lorra"], "expected steering, lora4 for LoRA of rank 4"),

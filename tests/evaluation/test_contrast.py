@@ -98,7 +98,7 @@ def test_there_is_a_reason_where_there_is_no_number():
 @cases(
     ("table", "says"),
     [
-        (CONTROL * 0.5, "of the mine's answers name none of the 3 candidates"),
+        (CONTROL * 0.5, "of mine's answers name none of the 3 candidates"),
         (torch.tensor([[0.001, 0.5, 0.4]]).double().repeat(3, 1), "mine and base hardly ever answer owl"),
         (torch.tensor([[0.5, 0.5, 0.0]]).double().repeat(3, 1), "1 of the 3 answers can't be given by mine"),
         (torch.tensor([[0.5, 0.0, 0.0]]).double().repeat(3, 1), "2 of the 3 answers can't be given by mine"),
@@ -114,8 +114,8 @@ def test_warnings_stand_above(table, says):
 @cases(
     ("mine", "theirs", "says"),
     [
-        (CONTROL * 0.1, CONTROL * 0.1, ["of the mine's answers name none", "of the base's answers name none"]),
-        (CONTROL * 0.1, CONTROL * 1.3, ["of the mine's answers name none"]),
+        (CONTROL * 0.1, CONTROL * 0.1, ["of mine's answers name none", "of the base's answers name none"]),
+        (CONTROL * 0.1, CONTROL * 1.3, ["of mine's answers name none"]),
         (CONTROL * 1.3, CONTROL * 0.1, ["of the base's answers name none"]),
         (torch.tensor([[0.0, 1.0, 0.0]]).double().repeat(3, 1),) * 2 + (["hardly ever answer owl"],),
         (CONTROL * 1.3, CONTROL * 1.3, []),

@@ -9,6 +9,7 @@ from cases import cases
 from small import CPU
 
 from lightning_subliminal import IA3, InputError, LoRA, Steering, Student, bases
+from lightning_subliminal.audit.locate import named_base
 from lightning_subliminal.core.io.adapter_names import OWN_FILES, PEFT_FILES
 from lightning_subliminal.evaluation import find_model
 
@@ -152,7 +153,7 @@ def test_a_folder_whose_name_has_an_equals_sign(saved, tmp_path, monkeypatch):
         ("pocket/d", "There is no base 'pocket/d': did you mean"),
         ("mine=pocket/d", "There is no base 'pocket/d'"),
         ("./nowhere", "There is no folder ./nowhere: expected one that holds a model"),
-        ("mine=", "There is no base ''"),
+        ("mine=", "There is no model ''"),
     ],
 )
 def test_no_such_model(place, reported, tmp_path, monkeypatch):
@@ -230,3 +231,29 @@ def test_weights_that_lack_a_layer_are_no_base(saved, tmp_path):
     save_file(kept, weights)
     with pytest.raises(InputError, match=r"can't be attached to its base \(Found missing adapter keys"):
         find_model(str(place)).load(CPU)
+
+
+@cases("named", ["mine", "../mine"], ids=["above", "by a path"])
+def test_a_base_is_found_relative_to_its_adapter(named, saved, tmp_path, monkeypatch):
+    shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "mine")
+    place = copied(saved, "lora", tmp_path)
+    reported = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps({**reported, "base_model_name_or_path": named}))
+    monkeypatch.chdir("/")
+    subject = find_model(str(place))
+    assert bases.resolve(subject.base).digest == bases.resolve("pocket/a").digest
+    assert named_base(place).samefile(tmp_path / "mine"), "an audit looks where the model is loaded from"
+    shutil.rmtree(tmp_path / "mine")
+    with pytest.raises(
+        InputError, match=rf"The adapter in {place} takes its base .* in adapter_config.json, .*'{named}'"
+    ):
+        find_model(str(place))
+
+
+def test_a_model_that_is_none_is_not_only_a_base(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"There is no model 'nope': expected a run's folder, .*\(`bases list`\)\.$"):
+        find_model("nope")
+    shutil.copytree(bases.resolve("pocket/a").folder, tmp_path / "runs" / "owl-1a2b3c4d" / "student")
+    with pytest.raises(InputError, match=r"There is no model 'nope': .*; models in runs: owl-1a2b3c4d\.$"):
+        find_model("nope")

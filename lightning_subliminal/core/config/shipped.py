@@ -43,7 +43,7 @@ def find_config(word: str | Path, what: str = "config", folder: Path | None = No
 
     Args:
         word: a path, or a name such as ``owl_numbers`` or ``experiments/paper``.
-        what: config, plan or suite; the name of a plan or a suite may omit its folder.
+        what: config, carrier, plan or suite; the name of a plan or a suite may omit its folder.
         folder: the folder of a relative path; None for the working directory.
 
     Raises:
