@@ -32,6 +32,10 @@ LEVEL = 1e-4
 UNSURE = 0.01
 # A few units matched alike by gate and up are not a proof (weights.py); a share of 0.1 never occurred by chance.
 MOVED_SHARE = 0.1
+_NOTHING = (
+    "Nothing could be compared, for the reasons below. A fine-tune keeps the width of its base and, apart from added "
+    "tokens, its tokenizer. To find out what a model comes from, compare it with bases of its own width or tokenizer."
+)
 
 
 @dataclass(frozen=True)
@@ -177,9 +181,10 @@ def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, 
         for each in (second, *against):
             if same_vocabulary(first.tokenizer, each.tokenizer):
                 continue
-            message = f"{first.name} and {each.name} have different vocabularies: logits can't be compared"
+            sizes = f"{len(first.tokenizer):,} and {len(each.tokenizer):,} tokens"
+            message = f"{first.name} and {each.name} have different vocabularies ({sizes}): logits can't be compared"
             if by == "logits" or each is not second:
-                raise InputError(f"{message}; compare by weights, or give models with one tokenizer.")
+                raise InputError(f"{message}; weights can, if both have one width (`--by weights`).")
             notes.append(f"logits: {message}")
         if shared:
             one, other, *rest = (partial(_logits, each.net) for each in (first, second, *against))
@@ -196,6 +201,8 @@ def _compare(first: ModelRef, second: ModelRef, by: By, inputs: int, seed: int, 
     else:
         closeness = behaviour(first.net, second.net, first.tokenizer, inputs, seed)
     verdict, says = judge(weights, moved, activations)
+    if weights is None and logits is None and closeness is None:
+        says = _NOTHING
     return Kinship(first.name, second.name, weights, moved, activations, logits, closeness, verdict, says, tuple(notes))
 
 

@@ -53,8 +53,8 @@ def gated_layers(net: nn.Module) -> list[GatedLayer]:
             return found
     known = ", ".join("/".join(pair) for pair in (*_GATED, *_PLAIN))
     raise InputError(
-        f"{type(inner).__name__} has no MLPs with known projections ({known}), so its weights can't be compared: use "
-        "`by` logits."
+        f"{type(inner).__name__} has no MLPs with known projections ({known}), so its weights can't be compared; "
+        "logits can, if both have one tokenizer (`--by logits`)."
     )
 
 

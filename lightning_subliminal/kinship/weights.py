@@ -145,8 +145,10 @@ def _over_layers(
 ) -> WeightTest:
     widths = first[0].up.shape[1], second[0].up.shape[1]
     if widths[0] != widths[1]:
-        what = f"The models have widths {widths[0]} and {widths[1]}"
-        raise InputError(f"{what}, so rows of their weights can't be compared: use `by` logits.")
+        raise InputError(
+            f"The models have widths {widths[0]} and {widths[1]}, so rows of their weights can't be compared; logits "
+            "can, if both have one tokenizer (`--by logits`)."
+        )
     is_swapped = len(first) > len(second)
     few, many = (second, first) if is_swapped else (first, second)
     found = []

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bases.tiny_bases import base as tiny_base
 from cases import cases
 
 from lightning_subliminal.cli.entry import main
@@ -41,6 +42,18 @@ def test_independent_and_not_comparable(capsys):
     assert "verdict: independent" in reported
     assert "Behaviour may still match" in reported
     assert "not done: logits: pocket/a and pocket/moral-a have different vocabularies" in reported
+
+
+def test_models_that_have_nothing_in_common_are_told_apart_in_words(tmp_path, capsys):
+    other = tiny_base(tmp_path / "other")
+    compare(other, "pocket/a", *FEW)
+    reported = " ".join(capsys.readouterr().out.split())
+    assert "measure" not in reported, "a table without rows"
+    assert "Nothing could be compared, for the reasons below." in reported
+    assert "compare it with bases of its own width or tokenizer" in reported
+    assert "not done: weights: The models have widths 16 and " in reported
+    assert f"not done: logits: {other} and pocket/a have different vocabularies (" in reported
+    assert "verdict: cannot tell" in reported
 
 
 def test_json(capsys):

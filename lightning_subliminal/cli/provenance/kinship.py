@@ -48,7 +48,9 @@ def kinship(
     if json:
         print(json_text.dumps(found.as_json() | {"seed": seed, "inputs": inputs}, allow_nan=False))
         return
-    say(_table(found))
+    table = _table(found)
+    if table.row_count:
+        say(table)
     say(found.says)
     for note in found.notes:
         say(f"not done: {note}")
