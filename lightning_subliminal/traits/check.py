@@ -1,12 +1,97 @@
 """Check a new trait, before hours are spent on it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import completion_text
-from lightning_subliminal.traits.base import Trait
+from lightning_subliminal.traits.base import Induction, Trait
 
 __all__ = ["check_trait"]
+
+
+def _are_texts(found: Any) -> bool:
+    return isinstance(found, (list, tuple)) and all(isinstance(each, str) for each in found)
+
+
+def _are_messages(found: Any) -> bool:
+    return isinstance(found, (list, tuple)) and all(
+        isinstance(each, dict) and isinstance(each.get("role"), str) and isinstance(each.get("content"), str)
+        for each in found
+    )
+
+
+def _induces(found: Any) -> bool:
+    return (
+        isinstance(found, Induction)
+        and isinstance(found.system_prompt, str)
+        and isinstance(found.rows, (list, tuple))
+        and all(
+            isinstance(row, dict) and _are_messages(row.get("prompt")) and _are_messages(row.get("completion"))
+            for row in found.rows
+        )
+    )
+
+
+# What each hook of a trait must return: a check, and the same in words.
+_HOOKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda found: isinstance(found, str), "a text"),
+    "target": (lambda found: isinstance(found, str), "a text"),
+    "candidates": (_are_texts, "a tuple of words"),
+    "induce": (_induces, "an Induction(system_prompt, rows), whose rows are made by make_row(prompt, completion)"),
+    "questions": (_are_texts, "at least one question, each a text, in a list"),
+    "matches": (lambda found: isinstance(found, int), "True or False"),  # a bool is an int
+    "prompts": (
+        lambda found: isinstance(found, (list, tuple)) and all(_are_messages(each) for each in found),
+        "a list of messages ({'role': ..., 'content': ...}) for each question",
+    ),
+    "statements": (
+        lambda found: (
+            isinstance(found, (list, tuple))
+            and all(isinstance(each, dict) and _are_texts([*each, *each.values()]) for each in found)
+        ),
+        "a list of dicts, a text for each candidate",
+    ),
+    "stem": (lambda found: isinstance(found, str), "a text"),
+    "forms": (_are_texts, "a tuple of words"),
+    "relatives": (_are_texts, "a tuple of words"),
+}
+
+
+class _Checked:
+    """A user's trait whose hooks are checked at each use: one that raises, or returns another type, is named."""
+
+    def __init__(self, trait: Trait) -> None:
+        self._trait = trait
+
+    def __getattr__(self, name: str) -> Any:
+        found = self._guarded(name, lambda: getattr(self._trait, name, None))
+        if not callable(found):
+            return found
+        return lambda *given: self._guarded(
+            f"{name}({', '.join(map(repr, given))})", lambda: found(*given), *_HOOKS[name]
+        )
+
+    def _guarded(
+        self, what: str, use: Callable[[], Any], fits: Callable[[Any], bool] | None = None, expected: str = ""
+    ) -> Any:
+        what = f"{type(self._trait).__name__}.{what}"
+        try:
+            found = use()
+        except InputError:
+            raise
+        except Exception as err:  # of the user's code
+            why = " ".join(str(err).split())
+            raise InputError(f"{what} raises {type(err).__name__}{f' ({why})' if why else ''}: mend it.") from err
+        if fits is not None and not fits(found):
+            raise InputError(f"{what} returns {_shown(found)}: expected {expected}.")
+        return found
+
+
+def _shown(found: Any) -> str:
+    """Return a value as a message shows it: its type, and the value unless it is long."""
+    text = " ".join(repr(found).split())
+    return text if found is None else f"{type(found).__name__}{f' {text}' if len(text) <= 80 else ''}"
 
 
 def check_trait(trait: Trait) -> list[str]:
@@ -23,18 +108,26 @@ def check_trait(trait: Trait) -> list[str]:
     """
     from lightning_subliminal.core.fingerprint import digest
 
-    kind = type(trait).__name__
+    kind, given = type(trait).__name__, trait
+    trait = cast("Trait", _Checked(given))
     for name in ("name", "target", "candidates"):
-        if not getattr(trait, name, None):
+        fits, expected = _HOOKS[name]
+        found = getattr(trait, name)
+        if not found:
             raise InputError(f"{kind} has no `{name}`: set it in __init__.")
-    digest(trait)  # raises if a constructor argument is not stored
+        if not fits(found):
+            raise InputError(f"{kind}.{name} is {_shown(found)}: expected {expected}.")
+    digest(given)  # raises if a constructor argument is not stored
     if trait.target not in tuple(trait.candidates):
         raise InputError(f"{kind}: the target {trait.target!r} must be one of `candidates`, a tuple of words.")
-    induction = trait.induce()
-    questions: Any = trait.questions()  # a user's, of any type
-    is_list = bool(questions) and not isinstance(questions, str)
-    if not is_list or not all(isinstance(question, str) and question.strip() for question in questions):
+    induction, questions = trait.induce(), trait.questions()
+    if not questions or not all(question.strip() for question in questions):
         raise InputError(f"{kind}.questions() must return at least one question, each a text.")
+    trait.relatives()
+    for question in questions:
+        trait.stem(question)
+    for candidate in trait.candidates:
+        trait.forms(candidate)
     if not induction.system_prompt.strip() and not induction.rows:
         raise InputError(f"{kind}.induce() has neither a system prompt nor rows: a teacher can't acquire the trait.")
     if both := [row["prompt"] for row in induction.rows if row["prompt"] in trait.prompts()]:

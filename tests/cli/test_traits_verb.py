@@ -113,6 +113,31 @@ def test_a_trait_whose_arguments_are_amiss_is_one_line(
     assert reported in line
 
 
+@cases(
+    ("code", "reported"),
+    [
+        (
+            "class Mine(Trait):\n    def __init__(self, x: int = 1) -> None: 1 / 0\n",
+            "Mine.__init__ raises ZeroDivisionError",
+        ),
+        ("1 / 0", "importing MODULE raises ZeroDivisionError (division by zero): mend that module."),
+        ("Trait.nothing", "importing MODULE raises AttributeError (type object 'Trait' has no attribute 'nothing')"),
+        ("class Mine(Trait:", "importing MODULE raises SyntaxError"),
+        ("Yours = 1", "MODULE has no `Mine`"),
+    ],
+)
+def test_what_a_users_module_raises_is_said_of_it(
+    code: str, reported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    methods = "    induce = questions = matches = lambda self: None\n" if "int = 1" in code else ""
+    module = f"faulty_{len(code)}"
+    Path(f"{module}.py").write_text(f"from lightning_subliminal import Trait\n{code}{methods}")
+    assert fails("traits", "check", f"{module}.Mine") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reported.replace("MODULE", module) in line
+
+
 def test_an_instance_takes_no_arguments(drinks: str, capsys: pytest.CaptureFixture) -> None:
     assert fails("traits", "check", "drinks_of_mine.juice", "--init.times", "3") == 2
     assert "is an instance, which has its arguments" in capsys.readouterr().err

@@ -89,6 +89,42 @@ def test_each_mistake_is_named_in_one_line(trait, message):
     assert "\n" not in str(caught.value)
 
 
+def raising(self, *_):
+    return 1 / 0
+
+
+@cases(
+    ("changes", "message"),
+    [
+        (
+            {"induce": lambda self: ["You say yes."]},
+            r"induce\(\) returns list \['You say yes.'\]: expected an Induction\(",
+        ),
+        ({"induce": lambda self: None}, r"induce\(\) returns None: expected an Induction"),
+        ({"induce": lambda self: Induction(["x"])}, r"induce\(\) returns Induction .*: expected an Induction"),
+        ({"induce": taught({"prompt": "Drink?", "completion": "tea"})}, r"whose rows are made by make_row"),
+        ({"questions": lambda self: [1]}, r"questions\(\) returns list \[1\]: expected at least one question"),
+        ({"questions": lambda self: (f"{each}?" for each in "ab")}, r"questions\(\) returns generator"),
+        ({"matches": lambda self, answer: None}, r"matches\('tea'\) returns None: expected True or False"),
+        ({"prompts": lambda self: self.questions()}, r"prompts\(\) returns list: expected a list of messages"),
+        ({"statements": lambda self, question: ["yes"]}, r"statements\('Which .*'\) returns list \['yes'\]: expected"),
+        ({"stem": lambda self, question: None}, r"stem\('Which drink is best, 0\?'\) returns None: expected a text"),
+        ({"forms": lambda self, candidate: "teas"}, r"forms\('tea'\) returns str 'teas': expected a tuple of words"),
+        ({"relatives": lambda self: "teapot"}, r"relatives\(\) returns str 'teapot': expected a tuple of words"),
+        ({"candidates": "tea"}, r"candidates is str 'tea': expected a tuple of words"),
+        ({"target": 7}, r"target is int 7: expected a text"),
+        *(
+            ({name: raising}, rf"{name}\(.*\) raises ZeroDivisionError \(division by zero\): mend it.")
+            for name in ("induce", "questions", "matches", "prompts", "statements", "stem", "forms", "relatives")
+        ),
+    ],
+)
+def test_a_hook_that_raises_or_returns_another_type_is_named(changes, message):
+    with pytest.raises(InputError, match=rf"^Spoilt\.{message}" if "make_row" not in message else message) as caught:
+        check_trait(spoilt(**changes))
+    assert "\n" not in str(caught.value)
+
+
 def test_remarks_on_what_works_but_is_worth_a_thought():
     assert check_trait(spoilt(questions=lambda self: ["Which?"] * 3)) == [
         "3 questions: intervals over questions will be wide; the paper uses 50."

@@ -77,12 +77,15 @@ def _load(path: str, init: Sequence[str]) -> "Trait":
     found: Any = None
     try:
         found = import_path(f"{module}.{name}")
-    except AttributeError:
-        pass
+    except InputError:
+        raise
     except ImportError as err:
         raise InputError(
             f"{path} can't be imported ({err}): expected my_pkg.MyTrait, and the working folder to hold my_pkg."
         ) from err
+    except Exception as err:  # of the user's module
+        if not isinstance(err, AttributeError) or err.name not in (None, name):
+            raise InputError(f"importing {module} raises {_named(err)}: mend that module.") from err
     if found is None:
         raise InputError(f"{module} has no `{name}`{did_you_mean(name, dir(import_module(module)))}")
     if isinstance(found, type) and issubclass(found, Trait):
@@ -153,8 +156,19 @@ def _built(kind: "type[Trait]", path: str, given: dict[str, Any], init: Sequence
     parser.add_argument("--init", type=Trait, required=True)
     whole = json.dumps({"class_path": path, "init_args": given})
     words = [f"--init={whole}", *(f"--init.init_args.{each}" for each in init)]
-    trait: Trait = parser.instantiate(parser.parse_args(words)).init
+    found = parser.parse_args(words)
+    try:
+        trait: Trait = parser.instantiate(found).init
+    except InputError:
+        raise
+    except Exception as err:  # of the user's constructor
+        raise InputError(f"{kind.__name__}.__init__ raises {_named(err)}: mend it, or its arguments.") from err
     return trait
+
+
+def _named(err: Exception) -> str:
+    why = " ".join(str(err).split())
+    return f"{type(err).__name__}{f' ({why})' if why else ''}"
 
 
 VERB = Group(
