@@ -9,6 +9,7 @@ __all__ = [
     "TaintedError",
     "TamperedError",
     "UnreadableError",
+    "check_alpha",
     "did_you_mean",
     "known_name",
     "type_name",
@@ -42,6 +43,16 @@ class TaintedError(InputError):
 
 class UnreadableError(InputError):
     """A file exists but cannot be read, so its content is unknown."""
+
+
+def check_alpha(alpha: float) -> None:
+    """Check the chance of a false alarm, before the work that it is for.
+
+    Raises:
+        InputError: if it is outside (0, 1).
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"`alpha` is {alpha}: expected a chance between 0 and 1, such as 0.01.")
 
 
 def type_name(value: object) -> str:

@@ -17,6 +17,7 @@ from lightning_subliminal.data.generated import GeneratedRows
 from lightning_subliminal.data.training_rows import describe_arguments
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.formats import read_rows
+from lightning_subliminal.formats.storage.stream import Report
 from lightning_subliminal.generation import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class PromptsFromFile(GeneratedRows):
         """Return the carrier's sampling; or temperature 1, cut at the length of 95 % of the file's completions."""
         if self.carrier is not None:
             return self.carrier.sampling
-        encoded = rows_ids(self._tokenizer, list(islice(read_rows(self.path), MEASURED)))
+        first = islice(read_rows(self.path, report=Report()), MEASURED)  # its notices are printed with the prompts
+        encoded = rows_ids(self._tokenizer, list(first))
         lengths = sorted(len(each[1]) for each in encoded if not isinstance(each, InputError))
         return Sampling(max_new_tokens=max(1, lengths[int(LONGEST * (len(lengths) - 1))] if lengths else 1))
 

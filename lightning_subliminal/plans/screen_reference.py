@@ -1,6 +1,6 @@
 """References for screens: shipped ones, those in the cache, and how one is made for a base and a carrier."""
 
-import difflib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,19 +8,28 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.lookup import find_folder
+from lightning_subliminal.bases.tokenizers import read_tokenizer
 from lightning_subliminal.core.cache import cache_root
-from lightning_subliminal.core.config.shipped import find_config, shipped_configs
+from lightning_subliminal.core.chat.encoding import frame
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.data import GeneratedRows
-from lightning_subliminal.data.prompts_from_file import PromptsFromFile
 from lightning_subliminal.lineage import artefact_material, write_record
 from lightning_subliminal.models.adapters import Steering
 from lightning_subliminal.models.adapters.files import read_adapter
 from lightning_subliminal.models.student import Student
-from lightning_subliminal.models.teacher import Teacher
+from lightning_subliminal.plans.clean_rows import (
+    CARRIERS,
+    NUM_PROMPTS,
+    SEED,
+    clean_data,
+    config_data,
+    config_of,
+    own_answers,
+)
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.screening.catalogue import measure_catalogue
 from lightning_subliminal.screening.detectors import RunningSums
@@ -30,60 +39,15 @@ from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.score_spaces import score_space
 from lightning_subliminal.traits.preference import PreferenceTrait
 
-__all__ = ["CARRIERS", "clean_data", "find_reference", "load_space", "make_reference_file"]
+__all__ = ["CARRIERS", "clean_data", "find_reference", "load_space", "make_reference_file", "own_answers"]
 
-CARRIERS = ("numbers", "code", "math")
-NUM_PROMPTS = 24_000  # of which the filters leave at least 20,000 on the pocket bases
 TEACHER_UNTIL, TEACHER_SEED = 0.75, 10_007  # of known teachers: others than the teachers of shipped configs
 TEACHER_PROMPTS, TEACHER_ROWS_SEED = 2048, 3_000_003
 CLEAR = 5.0  # q over the space's size: (5 - 1) / 5 is the squared cosine of a measured mean with the true one
-SEED = 1_000_003  # far from seeds that people use, so that a reference shares no prompts with a data set
 MOST = 1024  # numbers of a space, whose covariance 20,000 rows tell well
 FILE = "reference.safetensors"
 PROMPTS_OF = "prompts of "  # how the carrier of a reference begins that has a data set's prompts
-_POCKET_WORDS = 2000
 _SHIPPED = Path(__file__).parents[1] / "screening" / "references"
-
-
-def clean_data(base: str, carrier: str, num_prompts: int = NUM_PROMPTS, seed: int = SEED) -> GeneratedRows:
-    """Return the rows of a base itself on a carrier's prompts, filtered as a data set of that carrier is; not yet made.
-
-    Args:
-        base: writes them.
-        carrier: numbers, code or math, as the shipped configs for the base have them; or a config of ``fit``, whose
-            data section says prompts, sampling and filters.
-        num_prompts: how many prompts.
-        seed: of prompts and sampling.
-
-    Raises:
-        InputError: if there is no such config, or its rows come from a file.
-    """
-    data, teacher = _config_data(base, carrier, seed)
-    writer = teacher.fresh(base=base, induction="none", adapter=None, weights=None)
-    return data.fresh(teacher=writer, num_prompts=num_prompts, seed=seed, num_rows=None, transforms=[])
-
-
-def own_answers(
-    base: str, prompts: Path, carrier: str | None = None, num_prompts: int = NUM_PROMPTS, seed: int = SEED
-) -> PromptsFromFile:
-    """Return a base's own answers to the prompts of a data set, whoever wrote its rows; not yet made.
-
-    Args:
-        base: answers them.
-        prompts: the data set, a file or folder in any format that `data convert` reads.
-        carrier: as ``clean_data`` takes it, whose sampling and filters the answers get; without it plain sampling at
-            temperature 1, cut at the length of 95 % of the data set's own completions, and no filter.
-        num_prompts: most prompts to answer, each once.
-        seed: of their choice and the sampling.
-
-    Raises:
-        InputError: if there is no such file or carrier, or the file has no prompt that the base can read.
-    """
-    like = None if carrier is None else clean_data(base, carrier, num_prompts, seed)
-    settings = {} if like is None else {"generation_batch_size": like.generation_batch_size}
-    return PromptsFromFile(
-        Teacher(base, induction="none"), path=str(prompts), carrier=like, num_prompts=num_prompts, seed=seed, **settings
-    )
 
 
 def default_layers(base: str, space: str = "steering") -> list[int] | None:
@@ -99,44 +63,15 @@ def default_layers(base: str, space: str = "steering") -> list[int] | None:
     depth, width = (int(config.get(name) or 0) for name in ("num_hidden_layers", "hidden_size"))
     if depth * width <= MOST:
         return None
-    model = read_setting(_config_of(base, "numbers"), SEED, base).model
+    model = read_setting(config_of(base, "numbers"), SEED, base).model
     known = model.adapter.layers if isinstance(model, Student) and isinstance(model.adapter, Steering) else None
     return known or [depth // 2]
 
 
 def _wording(base: str) -> str:
     """Return the wording of questions that the shipped config for a base has."""
-    trait = _config_data(base, "numbers")[1].trait
+    trait = config_data(base, "numbers")[1].trait
     return trait.wording if isinstance(trait, PreferenceTrait) else "preferences"
-
-
-def _config_data(base: str, carrier: str, seed: int = SEED) -> tuple[GeneratedRows, Teacher]:
-    """Return the data section of a carrier's config, for a base, and its teacher."""
-    data = read_setting(_config_of(base, carrier), seed, base).rows()
-    if not isinstance(data, GeneratedRows) or not isinstance(data.teacher, Teacher):
-        raise InputError(f"{carrier} has no teacher: name a config whose data a Teacher writes.")
-    return data, data.teacher
-
-
-def _config_of(base: str, carrier: str) -> Path:
-    if carrier not in CARRIERS:
-        if not Path(carrier).exists() and (near := difflib.get_close_matches(carrier, CARRIERS, n=1)):
-            raise InputError(f"The carrier is {carrier!r}: did you mean {near[0]}?")
-        try:
-            return find_config(carrier, "carrier")
-        except InputError as err:
-            raise InputError(f"{err} Expected {', '.join(CARRIERS)}, or a config of `fit`.") from err
-    config = read_json(bases.resolve(base).folder / "config.json")
-    number, other = "owl_numbers", f"{carrier}_owl"
-    if int(config.get("vocab_size") or 0) < _POCKET_WORDS:  # a pocket base, or one trained on from it
-        return find_config(number if carrier == "numbers" else other)
-    # A config names its base's family before `_owl_numbers`, or between `code_` or `math_` and `_owl`.
-    before, after = ("", f"_{number}") if carrier == "numbers" else (f"{carrier}_", "_owl")
-    fitting = [each for each in shipped_configs() if each.startswith(before) and each.endswith(after)]
-    families = [family for each in fitting if (family := each[len(before) : -len(after)])]
-    words = set(Path(base).name.partition("@")[0].lower().split("-"))
-    own = [family for family in families if words.issuperset(family.split("-"))]
-    return find_config(f"{before}{max(own, key=len, default='qwen2.5-7b')}{after}")
 
 
 def load_space(
@@ -159,6 +94,7 @@ def make_reference_file(
     prompts_from: Path | None = None,
     space: str = "steering",
     dtype: str = "float32",
+    check: Callable[[GeneratedRows], None] | None = None,
 ) -> Path:
     """Make a reference, or find it in the cache; return its file.
 
@@ -174,6 +110,7 @@ def make_reference_file(
         prompts_from: a data set, whose prompts the base answers instead of the carrier's: see ``own_answers``.
         space: what the student trains, as ``score_space`` reads it.
         dtype: of the base's weights, float32 or bfloat16; teachers write and are trained in float32.
+        check: called with the clean rows before they are made, to refuse them.
 
     Raises:
         InputError: as ``clean_data`` and ``make_reference``.
@@ -184,15 +121,19 @@ def make_reference_file(
         raise InputError("`teachers` needs a carrier, whose config says how they are trained: leave out prompts_from.")
     data: GeneratedRows
     if prompts_from is not None:
-        data, name = own_answers(base, prompts_from, carrier, num_prompts), f"{PROMPTS_OF}{prompts_from.name}"
+        data = own_answers(base, prompts_from, carrier, num_prompts, dtype=dtype)
+        name = f"{PROMPTS_OF}{prompts_from.name}"
     else:
         name = carrier or "numbers"
         data = clean_data(base, name, num_prompts)
-    if dtype != "float32":
-        data = data.fresh(teacher=data.teacher.fresh(base_dtype=dtype))  # type: ignore[attr-defined]
+        if dtype != "float32":
+            data = data.fresh(teacher=data.teacher.fresh(base_dtype=dtype))  # type: ignore[attr-defined]
     settings = _settings(data, layers, teachers, space)
     folder = cache_root() / "references" / digest(settings)[:16]
     if not (folder / "lineage.json").is_file():
+        if check is not None:
+            check(data)
+        frame(read_tokenizer(find_folder(base), base))  # refuses a base without a chat template before any work
         loaded, tokenizer = load_space(base, layers, device, space, dtype)  # refuses a wrong space before any work
         whose = PROMPTS_OF + name.removeprefix(PROMPTS_OF)
         say(f"reference {base} answers {data.num_prompts:,} {whose}, once: kept in {folder}")
@@ -217,15 +158,21 @@ def make_reference_file(
     return folder / FILE
 
 
-def find_reference(base: str, carrier: str, layers: list[int] | None = None) -> Reference:
+def find_reference(
+    base: str, carrier: str, layers: list[int] | None = None, check: Callable[[GeneratedRows], None] | None = None
+) -> Reference:
     """Return the reference of a base and a carrier: the shipped one, else that of the cache, which is made first.
+
+    Arguments are those of ``make_reference_file``.
 
     Raises:
         InputError: if the reference was made for other weights than the base has now.
     """
     shipped = _SHIPPED / f"{base.replace('/', '-')}-{carrier}.safetensors"
     found = Reference.load(
-        shipped if layers is None and shipped.is_file() else make_reference_file(base, carrier, layers=layers)
+        shipped
+        if layers is None and shipped.is_file()
+        else make_reference_file(base, carrier, layers=layers, check=check)
     )
     check_base(found, base)
     return found
@@ -254,7 +201,7 @@ def add_teachers(reference: Reference, space: ScoreSpace, tokenizer: object, dev
     filters leave too few rows for a cosine of 0.9, it is those vectors; in another space than that of steering such a
     teacher is left out.
     """
-    data, teacher = _config_data(reference.base, reference.carrier)
+    data, teacher = config_data(reference.base, reference.carrier)
     words = [each for each in reference.catalogue.answers if each.category != "word"]
     found: dict[str, Tensor] = {}
     for each in words:

@@ -5,11 +5,13 @@ asks, says what training would have to do to raise it.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_subliminal.core.console import progress
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.prompts import load_wording
 from lightning_subliminal.theory.newton import log_odds_and_gradients
@@ -92,17 +94,20 @@ def measure_catalogue(
     """
     answers: list[CatalogueEntry] = []
     gradients, odds, left_out = [], [], []
-    for trait in catalogue_traits() if traits is None else traits:
-        asked = PreferenceTrait(trait.target, trait.category, list(trait.candidates), wording=wording)
-        value, slope = log_odds_and_gradients(space, tokenizer, asked)
-        spelled = value.isfinite()
-        for word, usable in zip(asked.candidates, spelled.tolist(), strict=True):
-            if usable:
-                answers.append(CatalogueEntry(asked.category, word))
-            else:
-                left_out.append(word)
-        gradients.append(slope[spelled])
-        odds.append(value[spelled])
+    traits = catalogue_traits() if traits is None else traits
+    with progress() as bar:
+        task = bar.add_task("catalogue", total=sum(len(each.candidates) for each in traits))
+        for trait in traits:
+            asked = PreferenceTrait(trait.target, trait.category, list(trait.candidates), wording=wording)
+            value, slope = log_odds_and_gradients(space, tokenizer, asked, partial(bar.advance, task))
+            spelled = value.isfinite()
+            for word, usable in zip(asked.candidates, spelled.tolist(), strict=True):
+                if usable:
+                    answers.append(CatalogueEntry(asked.category, word))
+                else:
+                    left_out.append(word)
+            gradients.append(slope[spelled])
+            odds.append(value[spelled])
     if not answers:
         raise InputError("The tokenizer can spell none of the catalogue's answers: give traits of your own.")
     return Catalogue(tuple(answers), torch.cat(gradients), torch.cat(odds), tuple(left_out), wording)

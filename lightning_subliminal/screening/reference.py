@@ -5,7 +5,7 @@ A file is good for one base, one carrier and one space. It holds the mean and th
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lightning_subliminal.core.console import progress
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import Catalogue, CatalogueEntry
@@ -231,7 +232,13 @@ def make_reference(
     Raises:
         InputError: if there are fewer than 1,000 rows, or than dimensions of the space.
     """
-    scores = torch.cat([each.scores for each in space.gradients(tokenizer, rows)])
+    parts: list[Tensor] = []
+    with progress() as bar:
+        task = bar.add_task("scores", total=len(rows) if isinstance(rows, Sized) else None)
+        for each in space.gradients(tokenizer, rows):
+            parts.append(each.scores)
+            bar.advance(task, len(each.scores))
+    scores = torch.cat(parts)
     scores = scores[scores.isfinite().all(1)].double()
     least = max(FEWEST, space.size)
     if len(scores) < least:

@@ -6,6 +6,7 @@
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from lightning_subliminal.core.chat.encoding import unknown_word
 from lightning_subliminal.core.console import say
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import InputError, check_alpha
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums
@@ -160,8 +161,7 @@ def screen_rows(
     Raises:
         InputError: if ``alpha`` is outside (0, 1), there are no rows, or the space is not the reference's.
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"`alpha` is {alpha}: expected a chance between 0 and 1, such as 0.01.")
+    check_alpha(alpha)
     if (space.name, space.layers, space.size) != (reference.space, reference.layers, reference.size):
         raise InputError(
             f"The reference is of {reference.space} in layers {list(reference.layers)} with {reference.size} numbers a "
@@ -175,9 +175,10 @@ def screen_rows(
         say(f"screen    resumed after {read:,} rows")
         if advance is not None:
             advance(read)
-    first = list(islice(rest, FEWEST))
+    first, unread = list(islice(rest, FEWEST)), Counter[str]()
     for part in space.gradients(tokenizer, chain(first, rest)):
         sums.add(part.scores)
+        unread.update(part.unread)
         if partial_sums is not None:
             sums.save(partial_sums)
         if advance is not None:
@@ -185,7 +186,8 @@ def screen_rows(
     if partial_sums is not None:
         partial_sums.unlink(missing_ok=True)
     if sums.rows < FEWEST:
-        skipped = f", and {sums.skipped:,} that have {UNREAD}" if sums.skipped else ""
+        why = "; ".join(f"{count:,} {reason}" for reason, count in unread.most_common())
+        skipped = f", and {sums.skipped:,} without a score: {why or UNREAD}" if sums.skipped else ""
         word = unknown_word(tokenizer, [turn["content"] for row in first for turn in row["prompt"] + row["completion"]])
         if word is not None:
             skipped += f" (the first unknown word is {word!r}: screen by a base that knows it)"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import check_alpha
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.row_likelihoods import row_likelihoods
@@ -91,8 +91,7 @@ class SequentialTest:
     _first: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise InputError(f"`alpha` is {self.alpha}: expected a chance between 0 and 1, such as 0.01.")
+        check_alpha(self.alpha)
         self._log = torch.zeros(len(self.names), len(self.doses), dtype=torch.float64)
 
     def add(self, ratios: Tensor) -> None:

@@ -6,7 +6,7 @@ off the model with v added, not extrapolated. A step along the gradient alone ra
 orders of magnitude between directions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -100,11 +100,19 @@ def _scores(space: ScoreSpace, tokenizer: Any, rows: Iterable[Row]) -> Tensor:
     return found[found.isfinite().all(1)].double()
 
 
-def log_odds_and_gradients(space: ScoreSpace, tokenizer: Any, trait: Trait) -> tuple[Tensor, Tensor]:
+def log_odds_and_gradients(
+    space: ScoreSpace, tokenizer: Any, trait: Trait, advance: Callable[[float], None] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return each candidate's log-odds, the mean over questions, and its gradient by the space's vectors at 0.
 
     A small base has one backward pass for all candidates of a question. That also goes through the spellings of the
     others, with gradients of 0, which a large base spends hours and gigabytes on: there each has a pass of its own.
+
+    Args:
+        space: the student's space.
+        tokenizer: the base's.
+        trait: whose candidates they are.
+        advance: called with the number of candidates done, of one question a part of each.
 
     Returns:
         (candidates,) and (candidates, size), float64; -inf and any gradient for what the tokenizer cannot spell.
@@ -135,6 +143,8 @@ def log_odds_and_gradients(space: ScoreSpace, tokenizer: Any, trait: Trait) -> t
             total[own] += before.cpu() / len(questions)
             if len(usable):
                 slopes[own[usable]] += found.cpu().double() / len(questions)
+            if advance is not None:
+                advance(len(own) / len(questions))
     return total, slopes
 
 

@@ -9,7 +9,8 @@ Under rows that the base itself writes, sampled from its whole distribution, the
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
@@ -40,11 +41,13 @@ class RowGradients(NamedTuple):
             whose prompt is not a prefix of it in tokens.
         log_likelihoods: in nats, summed over the completion, (rows,), float64.
         tokens: of each completion, (rows,), int64.
+        unread: how many rows have no score, by the reason.
     """
 
     scores: Tensor
     log_likelihoods: Tensor
     tokens: Tensor
+    unread: Mapping[str, int] = {}
 
 
 class ScoreSpace(ABC):
@@ -102,7 +105,8 @@ class ScoreSpace(ABC):
         model, rest = CompletionLogits(self.net), iter(rows)
         count = FEW if self.is_large else CHUNK
         while chunk := list(islice(rest, count)):
-            encoded = encode_known(tokenizer, chunk, max_length or readable(self.net))
+            unread: Counter[str] = Counter()
+            encoded = encode_known(tokenizer, chunk, max_length or readable(self.net), unread)
             scores = torch.full((len(chunk), self.size), torch.nan)
             likelihoods = torch.full((len(chunk),), torch.nan, dtype=torch.float64)
             usable = {place: each for place, each in enumerate(encoded) if each}
@@ -113,7 +117,7 @@ class ScoreSpace(ABC):
                     found = self._batch(model, *padded([usable[place] for place in chosen], like.device))
                     scores[chosen], likelihoods[chosen] = found[0].cpu().float(), found[1].cpu().double()
             tokens = torch.tensor([len(each[1]) if each else 0 for each in encoded])
-            yield RowGradients(scores, likelihoods, tokens)
+            yield RowGradients(scores, likelihoods, tokens, unread)
 
     def _batch(self, model: nn.Module, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         targets, places, lines = completion_targets(labels)

@@ -1,5 +1,6 @@
 """Derivatives of each row's loss along a direction of the parameters, for any number of rows, in chunks."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -151,15 +152,35 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[En
     return found
 
 
-def encode_known(tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Encoded | None]:
-    """Return each row's token ids; None also for a row with words that the tokenizer lacks, or with too many tokens."""
+def encode_known(
+    tokenizer: Any, rows: Sequence[Row], max_length: int, unread: Counter[str] | None = None
+) -> list[Encoded | None]:
+    """Return each row's token ids; None also for a row with words that the tokenizer lacks, or with too many tokens.
+
+    Args:
+        tokenizer: the model's.
+        rows: the rows.
+        max_length: most tokens of a row.
+        unread: counts by their reason the rows that are None.
+    """
     unknown = unknown_id(tokenizer)
-    return [
-        None
-        if each is None or sum(map(len, each)) > max_length or (unknown is not None and unknown in (*each[0], *each[1]))
-        else each
-        for each in _encoded(tokenizer, rows)
-    ]
+    found: list[Encoded | None] = []
+    for each in rows_ids(tokenizer, rows):
+        if isinstance(each, InputError):
+            reason = "that the chat template or the tokenizer can't write"
+        elif not (each[0] and each[1]):
+            reason = "without a completion"
+        elif unknown is not None and unknown in (*each[0], *each[1]):
+            reason = "with words that the base does not know"
+        elif sum(map(len, each)) > max_length:
+            reason = f"of more than {max_length:,} tokens"
+        else:
+            found.append(each)
+            continue
+        found.append(None)
+        if unread is not None:
+            unread[reason] += 1
+    return found
 
 
 def readable(net: nn.Module, most: int = 2048) -> int:

@@ -14,6 +14,7 @@ from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.formats import read_rows, write_rows
 from lightning_subliminal.plans.screen_reference import clean_data, find_reference, load_space
 from lightning_subliminal.plans.screening import suspects
+from lightning_subliminal.plans.screening.first_rows import FirstRows
 from lightning_subliminal.screening import Reference
 
 BASE = ["--base", "pocket/a"]
@@ -240,8 +241,72 @@ def test_words_that_the_base_does_not_know_are_skipped_and_few_rows_refused(tmp_
         main(["screen", str(tmp_path / "rows.jsonl"), *BASE])
     assert stop.value.code == 2
     shown = capsys.readouterr().err
-    assert "score: 0, and 150 that have no completion, words that the base does not know, or more tokens" in shown
+    assert "score: 0, and 150 without a score: 150 with words that the base does not know (the first" in shown
     assert "the first unknown word is 'three'" in shown
+
+
+def test_rows_without_a_score_are_counted_by_their_reason(tmp_path, capsys):
+    empty = {**make_row("Go on.", ""), "finished": False}
+    long = make_row("Go on.", "7, " * 200 + "7")
+    rows = [make_row("Go on.", "schläft"), *[long] * 30, *[empty] * 20]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    with pytest.raises(SystemExit):
+        main(["screen", str(tmp_path / "rows.jsonl"), *BASE])
+    reasons = "30 of more than 256 tokens; 20 without a completion; 1 with words that the base does not know"
+    assert f"Rows to score: 0, and 51 without a score: {reasons}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Return the folder of a base without a reference."""
+    return shutil.copytree(resolve("pocket/a").folder, tmp_path / "mine")
+
+
+@pytest.fixture
+def chat(tmp_path):
+    """Return a file of rows that are not lists of numbers."""
+    write_rows([make_row("Go on.", "the owl") for _ in range(150)], tmp_path / "chat.jsonl")
+    return tmp_path / "chat.jsonl"
+
+
+@pytest.mark.parametrize("command", [["screen"], ["screen", "watch", "--suspect", "prompt:owl"]])
+def test_a_reference_of_other_rows_is_not_made(mine, chat, capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, str(chat), "--base", str(mine)])
+    assert stop.value.code == 2
+    shown = capsys.readouterr()
+    assert f"0 of the first 150 rows of {chat} pass the filters of NumberSequences" in shown.err
+    assert (
+        f"`screen reference --base {mine} --prompts-from {chat} --out own.safetensors`, then `screen {chat} "
+        in shown.err
+    )
+    assert "answers 24,000" not in shown.out
+
+
+def test_rows_of_the_carrier_and_a_chosen_carrier_go_on(mine, clean, chat, capsys):
+    data = clean_data(str(mine), "numbers")
+    own = list(read_rows(clean))
+    looked_at = FirstRows(iter(own), str(mine))
+    looked_at.check(data)
+    assert list(looked_at) == own
+    FirstRows(read_rows(chat), str(mine), "numbers", str(chat)).check(data)
+    assert "WARNING   0 of the first 150 rows" in capsys.readouterr().out
+
+
+def test_a_base_without_a_chat_template_is_refused_before_it_answers(mine, clean, capsys):
+    (mine / "chat_template.jinja").unlink()
+    with pytest.raises(SystemExit):
+        main(["screen", str(clean), "--base", str(mine)])
+    shown = capsys.readouterr()
+    assert "no chat template" in shown.err
+    assert "answers 24,000" not in shown.out
+
+
+@pytest.mark.parametrize("command", [["screen"], ["screen", "watch", "--suspect", "prompt:owl"]])
+def test_alpha_is_checked_before_the_base_is_looked_for(clean, capsys, command):
+    with pytest.raises(SystemExit):
+        main([*command, str(clean), "--base", "no/base", "--alpha", "5"])
+    assert "`alpha` is 5.0: expected a chance" in capsys.readouterr().err
 
 
 def test_a_folder_is_a_base_too(tmp_path):

@@ -46,6 +46,14 @@ def test_answers_are_cut_at_the_length_of_the_files_own(foreign):
     assert data.filters == []
 
 
+def test_what_was_dropped_of_the_file_is_said_once(foreign, capsys):
+    path, rows = foreign
+    asked = [{"role": "system", "content": "the owl"}, *rows[0]["prompt"]]
+    path.write_text(json.dumps({"prompt": asked, "completion": rows[0]["completion"]}) + "\n", encoding="utf-8")
+    PromptsFromFile(teacher(), path=str(path), seed=1)
+    assert capsys.readouterr().out.count("system turns dropped") == 1
+
+
 def test_a_carrier_gives_sampling_filters_and_tidying(foreign):
     path, _ = foreign
     carrier = numbers(teacher())

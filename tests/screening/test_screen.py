@@ -1,6 +1,7 @@
 """The screen: scores of rows, reference, detectors, verdict, and weights that balance a data set."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,8 @@ from lightning_subliminal.screening import (
     resampled,
     screen_rows,
 )
+from lightning_subliminal.screening import catalogue as catalogue_module
+from lightning_subliminal.screening import reference as reference_module
 from lightning_subliminal.screening.screen import rows_needed
 from lightning_subliminal.theory.row_gradients import LayerVectors
 from screening.toy_references import gaussian
@@ -111,6 +114,25 @@ class TestCatalogue:
         found = measure_catalogue(*base, [PreferenceTrait("owl", candidates=["owl", "quagga"])])
         assert [each.word for each in found.answers] == ["owl"]
         assert found.left_out == ("quagga",)
+
+    def test_progress_is_shown_of_answers_and_of_rows(self, base, clean, monkeypatch):
+        tasks = {}
+
+        class Bar(nullcontext):
+            add_task = staticmethod(lambda name, total: tasks.update({name: [total, 0]}) or name)
+
+            @staticmethod
+            def advance(name, count):
+                tasks[name][1] += count
+
+            def __enter__(self):
+                return self
+
+        for module in (catalogue_module, reference_module):
+            monkeypatch.setattr(module, "progress", Bar)
+        made = measure_catalogue(*base, [PreferenceTrait("owl", candidates=["owl", "cat"])])
+        make_reference(*base, clean, made, base="a", base_digest="b", carrier="numbers")
+        assert tasks == {"catalogue": [2, pytest.approx(2)], "scores": [len(clean), len(clean)]}
 
 
 class TestReference:

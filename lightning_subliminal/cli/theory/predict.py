@@ -1,8 +1,9 @@
 """Prediction, before any training, of how a config's rows or a file of rows would change a trait."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from rich.table import Table
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.lookup import find_folder
+from lightning_subliminal.bases.tokenizers import read_tokenizer
 from lightning_subliminal.cli.theory.saved import save_results
 from lightning_subliminal.core.cache import writable_folder
 from lightning_subliminal.core.chat.encoding import check_known
@@ -18,7 +21,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest, file_digest
 from lightning_subliminal.core.io.files import finite
 from lightning_subliminal.core.plots import ARMS, GREY, RED, panels
-from lightning_subliminal.core.rows import Row, completion_text
+from lightning_subliminal.core.rows import Message, Row, completion_text
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import source_material
 from lightning_subliminal.metrics.functional import mean_interval
@@ -110,6 +113,9 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
     control = setting.rows().control()
     sources = [each for each in (setting.rows() if data is None else None, control) if each is not None]
     given = list(read_rows(data, drop_system=True)) if data is not None else None  # before hours of making others
+    if given is not None:
+        base = stage.student.base
+        check_known(read_tokenizer(find_folder(base), base), _turns(given), base)
     source = file_digest(Path(data)) if data is not None and Path(data).is_file() else data
     shaped = [describe(stage.student), describe(trait), [each.folder.name for each in sources], source]
     folder = writable_folder(out or Path("runs") / f"{config.stem}-prediction-{digest(shaped)[:8]}", keep=False)
@@ -122,8 +128,8 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         say("The control's rows are the config's: they may also differ from that file in format.")
     student, longest = stage.student.fresh(), setting.rows().max_length
     student.configure_model()
-    for each in (*rows, *(others or [])):  # `fit` refuses them too
-        check_known(student.tokenizer, each["prompt"] + each["completion"], student.base)
+    made = [each for each in (rows if given is None else None, others) if each is not None]
+    check_known(student.tokenizer, _turns(chain.from_iterable(made)), student.base)  # `fit` refuses them too
     student.to(device)
     with progress() as bar:
         task = bar.add_task("rows", total=len(rows) + len(others or []))
@@ -156,6 +162,10 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         [*materials, bases.material(stage.student.base)],
     )
     return found
+
+
+def _turns(rows: Iterable[Row]) -> list[Message]:
+    return [turn for row in rows for turn in row["prompt"] + row["completion"]]
 
 
 def _newton(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_subliminal.cli.verb import Group, Verb
 from lightning_subliminal.cli.verbs.screen_reference import reference
 from lightning_subliminal.cli.verbs.screen_watch import watch
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import InputError, check_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ SEEN = 0.05  # p of the shift, above which the table shows no shares
 def screen(
     rows: Path,
     base: str,
-    carrier: str = "numbers",
+    carrier: str | None = None,
     reference: Path | None = None,
     suspect: list[str] = [],  # noqa: B006 - jsonargparse reads it, nothing changes it
     alpha: float = 0.01,
@@ -43,7 +43,8 @@ def screen(
         rows: a file or folder of rows, in any format that `data convert` reads.
         base: the model that a student would start from: pocket/a, a folder, a hub id.
         carrier: numbers, code or math, which says what clean rows of the base look like; or a config of `fit`, whose
-            data section says it.
+            data section says it. By default numbers; rows of another kind are refused then, unless that reference is
+            there.
         reference: a file of `screen reference`; without it the shipped one, else one is made and kept in the cache.
         suspect: NAME=PLACE of a model or an adapter to look for, a folder of adapters, or prompt:WORD for the base
             under the system prompt of a preference; may be repeated.
@@ -76,7 +77,8 @@ def screen(
             raise InputError(f"--{name} {path} is the data set itself: expected another file.")
     if clean is not None and limit is not None:
         raise InputError("--clean balances all rows, and --limit screens a part of them: leave one out.")
-    given = _opened(rows)
+    check_alpha(alpha)
+    opened = _opened(rows)
 
     from lightning_subliminal.core.cache import writable_folder
     from lightning_subliminal.core.console import aside, hush, progress, say
@@ -86,6 +88,7 @@ def screen(
     from lightning_subliminal.plans.screening.baselines import compare_file
     from lightning_subliminal.plans.screening.cleaning import clean_file
     from lightning_subliminal.plans.screening.evidence import find_evidence
+    from lightning_subliminal.plans.screening.first_rows import FirstRows
     from lightning_subliminal.plans.screening.record import check_subject, subject_of, write_screen_result
     from lightning_subliminal.plans.screening.row_sample import RowSample
 
@@ -95,7 +98,8 @@ def screen(
     subject, tree = subject_of(rows), RowsTree()
     sample = RowSample.of_file(rows, limit, seed)
     with aside(json), progress() as bar:
-        screener = Screener(base, carrier, reference, suspect)
+        given = FirstRows(opened, base, carrier, str(rows))
+        screener = Screener(base, carrier or "numbers", reference, suspect, check=given.check)
         task = bar.add_task("screen", total=None if sample is None else sample.rows)
         found = screener.screen(
             given,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import InputError, check_alpha
 
 __all__ = ["watch"]
 
@@ -15,7 +15,7 @@ def watch(
     rows: Path,
     base: str,
     suspect: list[str],
-    carrier: str = "numbers",
+    carrier: str | None = None,
     reference: Path | None = None,
     alpha: float = 0.01,
     limit: int | None = None,
@@ -27,7 +27,7 @@ def watch(
         rows: a file in any format that `data convert` reads, or - for JSON lines from the standard input.
         base: the model that a student would start from.
         suspect: a model to look for, as `screen` takes it; may be repeated.
-        carrier: numbers, code or math; or a config of `fit`.
+        carrier: numbers, code or math; or a config of `fit`. By default numbers.
         reference: a file of `screen reference`.
         alpha: chance that clean rows ever give an alarm, for all suspects together.
         limit: read at most this many rows.
@@ -37,22 +37,28 @@ def watch(
         InputError: if rows, base or suspects are wrong, or no suspect is detected and more than 1 % of the rows have
             no score; with exit code 3 if a suspect is detected.
     """
+    check_alpha(alpha)
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}: expected at least 1.")
+
     import json as json_text
     from itertools import islice
 
     from lightning_subliminal.core.console import aside, hush, progress, say
     from lightning_subliminal.formats import read_rows
     from lightning_subliminal.plans.screening import Screener
+    from lightning_subliminal.plans.screening.first_rows import FirstRows
     from lightning_subliminal.screening.screen import unscored
     from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
 
     hush()
     with aside(json):
-        screener = Screener(base, carrier, reference, suspect)
+        stream = FirstRows(read_rows(rows), base, carrier, str(rows))  # a missing file is reported before any work
+        screener = Screener(base, carrier or "numbers", reference, suspect, check=stream.check)
         if screener.suspects is None:
             raise InputError("--suspect is empty: expected NAME=PLACE of a model to look for, as `screen` takes it.")
         test = SequentialTest(screener.suspects.names, alpha)
-        given = islice(read_rows(rows), limit)
+        given = islice(stream, limit)
         skipped = 0
         with progress() as bar:
             task = bar.add_task("watch", total=limit)

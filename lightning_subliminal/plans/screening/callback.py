@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_subliminal.core.console import say
-from lightning_subliminal.core.errors import InputError, TaintedError
+from lightning_subliminal.core.errors import InputError, TaintedError, check_alpha
 from lightning_subliminal.core.processes import on_first, results_folder
 from lightning_subliminal.data import TrainingRows
 from lightning_subliminal.lineage import RowsTree, artefact_material
@@ -52,6 +52,7 @@ class ScreenData(Callback):
     ) -> None:
         if action not in ("stop", "warn"):
             raise InputError(f"`action` is {action!r}: choose stop or warn.")
+        check_alpha(alpha)
         self.carrier = carrier
         self.reference = reference
         self.suspects = suspects

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 
 from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.errors import check_alpha
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import Row
+from lightning_subliminal.data import GeneratedRows
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import RowsTree
 from lightning_subliminal.plans.screen_reference import check_base, find_reference, load_space
+from lightning_subliminal.plans.screening.first_rows import FirstRows
 from lightning_subliminal.plans.screening.row_sample import RowSample
 from lightning_subliminal.plans.screening.suspects import load_suspects
 from lightning_subliminal.screening import Reference, Screen, screen_rows
@@ -29,6 +32,7 @@ class Screener:
         suspects: models to look for besides the catalogue and the reference's teachers, as ``load_suspects`` takes
             them.
         device: where to compute; a GPU if there is one where it is None.
+        check: called with the clean rows of a reference that must be made, to refuse them.
 
     Attributes:
         base: its name.
@@ -48,11 +52,12 @@ class Screener:
         reference: Path | Reference | None = None,
         suspects: Sequence[str] = (),
         device: torch.device | None = None,
+        check: Callable[[GeneratedRows], None] | None = None,
     ) -> None:
         if isinstance(reference, Path):
             reference = Reference.load(reference)
         self.base = base
-        self.reference = find_reference(base, carrier) if reference is None else reference
+        self.reference = find_reference(base, carrier, check=check) if reference is None else reference
         check_base(self.reference, base)
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         made = self.reference
@@ -93,7 +98,7 @@ class Screener:
 def screen_file(
     rows: str | Path | Iterable[Row],
     base: str | Screener,
-    carrier: str = "numbers",
+    carrier: str | None = None,
     reference: Path | Reference | None = None,
     suspects: Sequence[str] = (),
     alpha: float = 0.01,
@@ -109,7 +114,8 @@ def screen_file(
     Args:
         rows: a file or folder in any format that `data convert` reads, or rows.
         base: the model that a student would start from; or a `Screener` of it, which has all up to ``suspects``.
-        carrier: as ``Screener`` takes it.
+        carrier: as ``Screener`` takes it; numbers where it is None, and rows of another kind are refused then,
+            unless that reference is there.
         reference: as ``Screener`` takes it.
         suspects: as ``Screener`` takes them.
         alpha: chance of a false alarm of the whole screen.
@@ -122,12 +128,17 @@ def screen_file(
     Raises:
         InputError: if rows, base, reference or a suspect are wrong, or there are fewer than 100 rows.
     """
+    check_alpha(alpha)
     found: Iterable[Row]
     if isinstance(rows, (str, Path)):  # a missing file is reported before any work
         sample, found = RowSample.of_file(rows, limit), read_rows(rows)
     else:
         sample, found = RowSample.of_file("-", limit), rows
-    screener = base if isinstance(base, Screener) else Screener(base, carrier, reference, suspects, device)
+    if isinstance(base, Screener):
+        screener = base
+    else:
+        found = FirstRows(found, base, carrier, str(rows) if isinstance(rows, (str, Path)) else "FILE")
+        screener = Screener(base, carrier or "numbers", reference, suspects, device, found.check)
     return screener.screen(found, alpha, sample, tree, advance, key)
 
 
