@@ -313,3 +313,10 @@ def test_rows_that_nobody_can_train_on(rows, says, run, cache, tmp_path):
     with console.capture(), pytest.raises(InputError, match=says):
         predict_config(run[0], str(tmp_path / "rows.jsonl"), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_unknown_words_are_found_before_the_controls_rows_are_made(here, tmp_path):
+    write_rows([make_row("go on", "hexagonal")], tmp_path / "rows.jsonl")
+    with console.capture(), pytest.raises(InputError, match="doesn't know the word 'hexagonal'"):
+        predict_config(language_config(tmp_path, FEW), str(tmp_path / "rows.jsonl"))
+    assert not (tmp_path / "cache").exists()

@@ -43,8 +43,7 @@ def screen(
         rows: a file or folder of rows, in any format that `data convert` reads.
         base: the model that a student would start from: pocket/a, a folder, a hub id.
         carrier: numbers, code or math, which says what clean rows of the base look like; or a config of `fit`, whose
-            data section says it. By default numbers; rows of another kind are refused then, unless that reference is
-            there.
+            data section says it; by default numbers.
         reference: a file of `screen reference`; without it the shipped one, else one is made and kept in the cache.
         suspect: NAME=PLACE of a model or an adapter to look for, a folder of adapters, or prompt:WORD for the base
             under the system prompt of a preference; may be repeated.
