@@ -37,7 +37,7 @@ from torch import Tensor
 from lightning_subliminal import LoRA, PreferenceTrait
 from lightning_subliminal.evaluation.model_ref import find_model
 from lightning_subliminal.metrics.functional import wilson_interval
-from lightning_subliminal.plans.screen_reference import clean_data
+from lightning_subliminal.plans.screen_reference import clean_data, steering_vector
 from lightning_subliminal.plans.screening.suspects import displacement
 from lightning_subliminal.screening import DirectionDetector
 from lightning_subliminal.screening.sequential import SequentialTest, likelihood_ratios
@@ -273,10 +273,18 @@ def law() -> None:
 
 
 def sequential() -> None:
-    """The sequential test: false alarms on clean sets, and rows until a teacher is detected."""
+    """The sequential test: false alarms on clean sets, and rows until a teacher is detected.
+
+    Suspects are as `screen watch` takes them: vectors of teachers, here trained with another seed than the writers. The
+    reference's own are Newton steps, which are too long for a likelihood ratio.
+    """
     suspects = ("cat", "pine", "fox", "elm", "pizza", *NEW[:3])
-    detector = known["numbers"]
-    chosen = detector.directions[[detector.names.index(name) for name in suspects]]
+    vectors = []
+    for name in suspects:
+        suspect = teacher(name, seed=77)
+        suspect.make(CPU)
+        vectors.append(steering_vector(suspect.folder, reference["numbers"]))
+    chosen = torch.stack(vectors)
     shown = table("rows", "sets", "streams", "alarms", "rows until it is detected: median", "90 %", "within 1,000")
     shown.title = f"sequential test of {len(suspects)} suspects, each alone, alpha {ALPHA}"
     clean: list[Tensor] = []

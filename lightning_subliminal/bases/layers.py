@@ -10,7 +10,7 @@ from lightning_subliminal.core.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["decoder_layers", "hidden_size", "inner_model", "steady_length", "towers"]
+__all__ = ["check_positions", "decoder_layers", "hidden_size", "inner_model", "steady_length", "towers"]
 
 
 def inner_model(net: nn.Module) -> "PreTrainedModel":
@@ -64,6 +64,30 @@ def steady_length(net: nn.Module) -> float:
     whole = getattr(config, "max_position_embeddings", 0)
     changing = [each for each in parts if each.get("rope_type") in ("dynamic", "longrope")]
     return min((each.get("original_max_position_embeddings") or whole for each in changing), default=math.inf)
+
+
+def check_positions(net: nn.Module, tokens: int, what: str, mend: str) -> None:
+    """Check that a model whose positions are a table, such as GPT-2, has as many as a text has tokens.
+
+    Args:
+        net: a causal language model of transformers.
+        tokens: of the text.
+        what: the text, for messages.
+        mend: advice.
+
+    Raises:
+        InputError: if the table is shorter.
+    """
+    inner = inner_model(net)
+    most = getattr(inner.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if most is None or tokens <= most:
+        return
+    words = inner.get_input_embeddings()
+    tables = [each for each in inner.modules() if isinstance(each, nn.Embedding) and each is not words]
+    if any(most <= each.num_embeddings <= most + 2 for each in tables):  # OPT's has two of its own
+        raise InputError(
+            f"{what} has {tokens:,} tokens, and {type(inner).__name__} here has {most:,} positions: {mend}."
+        )
 
 
 def _decoder(inner: "PreTrainedModel") -> nn.Module:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingRows"]
 
+FEW = 0.1  # of the rows: fewer that pass the filters are worth a warning
 _LATER = {"filters", "transforms", "num_rows", "batch_size", "val_rows", "max_length", "cache_dir"}
 
 
@@ -213,6 +214,8 @@ class TrainingRows(LightningDataModule, ABC):
         say(f"rows      {self.title}: {made}; {self.folder}")
         for reason, count in report.reasons.items():
             say(f"            dropped {count:6d}  {reason}")
+        if report.kept < FEW * report.made:
+            say(f"WARNING   rows {self.title}: {report.kept} of {report.made} passed: a student of so few shows little")
         if self.transforms:
             say(f"            changed by {', '.join(type(each).__name__ for each in self.transforms)}")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_subliminal.bases.layers import check_positions
 from lightning_subliminal.core.chat.encoding import end_tokens, frame, prompts_ids
 from lightning_subliminal.core.chat.thoughts import thought_tokens
 from lightning_subliminal.core.errors import InputError
@@ -145,6 +146,8 @@ class TransformersEngine(Engine):
         allowed = number_alphabet(self.tokenizer).to(device) if sampling.restrict_to == "numbers" else None
         narrow = narrow_head(self.net, allowed) if allowed is not None else None
         longest = max(map(len, prompts), default=1) + sampling.max_new_tokens
+        what = f"The longest prompt with `max_new_tokens` ({sampling.max_new_tokens})"
+        check_positions(getattr(self.net, "module", self.net), longest, what, "lower it, or ask less")
 
         def choice(logits: Tensor, drawn: Tensor) -> Tensor:
             if narrow is not None and allowed is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.layers import decoder_layers
+from lightning_subliminal.bases.layers import check_positions, decoder_layers
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, outside_source
@@ -145,6 +145,7 @@ class LanguageModel(Optimized, AdaptedModel):
         data = self._train_rows()
         if data is None:
             return
+        check_positions(self.net, max(data.lengths), "A row", "filter longer rows out, or take another base")
         data.multiple = row_multiple(self.device, str(self.trainer.precision), next(self.net.parameters()).dtype)
         reuse = self.reuse_lower_part and self.adapter is not None
         layer = self.adapter.first_trained_layer(self.net) if reuse else None  # type: ignore[union-attr]

@@ -1,11 +1,13 @@
 """The student: a base trained on the teacher's filtered completions alone."""
 
 import warnings
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.tokenizers import say_once
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
@@ -125,6 +127,9 @@ class Student(LanguageModel):
             InputError: for divergence tokens of a prompted teacher, or of one without a trait; for a prompted teacher
                 of an objective that does not read one; for a teacher on a server of one that reads probabilities.
         """
+        if (theirs := getattr(source, "base", self.base)) != self.base:
+            meant = "a trait passes between models of one base, and hardly to another (paper, section 5)"
+            say_once(Path(theirs), self.base, f"note      the teacher is {theirs}, the student {self.base}: {meant}")
         compared = self._objective.teachers(source)
         if absent := [each for each in compared if not hasattr(each, "ready")]:
             raise InputError(

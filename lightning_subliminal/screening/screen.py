@@ -24,7 +24,7 @@ from lightning_subliminal.screening.catalogue import catalogue_traits
 from lightning_subliminal.screening.detectors import Detection, DirectionDetector, RunningSums
 from lightning_subliminal.screening.reference import Reference
 from lightning_subliminal.screening.verdict import Verdict, rule
-from lightning_subliminal.theory.newton import NEWTON_RIDGE, read_out
+from lightning_subliminal.theory.newton import NEWTON_RIDGE, check_distance, read_out
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 
 __all__ = ["Screen", "rows_needed", "screen_rows", "unscored"]
@@ -51,7 +51,7 @@ class Screen:
         teachers: a finding for each teacher of the reference, the highest z first.
         suspects: a finding for each suspect that was given, the highest z first.
         predicted: by answer, the log-odds that training to convergence on a Newton step would add, with the half-width
-            of its 95 % interval over rows; for the answers of the highest z.
+            of its 95 % interval over rows; for the answers of the highest z; none if the rows move the base too far.
         visible_dose: share of rows of a steering teacher that would have been seen with a chance of 90 %.
         reference: what the rows were compared with.
         movement: mean score of the rows less that of the reference, (size,), float64.
@@ -97,7 +97,8 @@ class Screen:
             said += f"; most of the movement is something else (share {own:.2f})" if own**2 < 0.5 else ""
         skipped = [f"skipped: {self.skipped:,} rows with {UNREAD}"]
         skipped = skipped if self.skipped else []
-        return [said, limits, *skipped]
+        too_far = check_distance(self.reference.solve(self.movement[None], NEWTON_RIDGE)[0], self.movement)
+        return [said, limits, *([f"predicted: nothing. {too_far}"] if too_far else []), *skipped]
 
     @property
     def gap(self) -> str | None:
@@ -216,10 +217,13 @@ def predict(
         words: answers of the catalogue.
 
     Returns:
-        By word, the change in log-odds and the half-width of its 95 % interval over rows, to first order.
+        By word, the change in log-odds and the half-width of its 95 % interval over rows, to first order; nothing if
+        the rows move the base further than a Newton step can say.
     """
     reference = sums.reference
     step = reference.solve(sums.shift[None], NEWTON_RIDGE)[0]
+    if check_distance(step, sums.shift):
+        return {}
     places = {each.word: place for place, each in enumerate(reference.catalogue.answers)}
     moved = reference.solve(reference.catalogue.gradients[[places[word] for word in words]], NEWTON_RIDGE)
     spread = ((moved @ reference.fisher) * moved).sum(1).sqrt() / math.sqrt(sums.effective)

@@ -3,7 +3,7 @@
 Near a base, the loss of rows with mean score m is -m.v + v F v / 2 in the vectors v of a steering student, with the
 Fisher information F of the base's own rows, so training to convergence ends at v = F^-1 m. The answers are then read
 off the model with v added, not extrapolated. A step along the gradient alone ranks teachers wrongly: F differs by two
-orders of magnitude between directions.
+orders of magnitude between directions. A step that is too long leaves what is quadratic: no answers are read off then.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,10 +21,21 @@ from lightning_subliminal.theory.functional import as_call, differentiable
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.traits.base import Trait
 
-__all__ = ["NEWTON_RIDGE", "NewtonPrediction", "damped", "log_odds_and_gradients", "newton_prediction", "read_out"]
+__all__ = [
+    "NEWTON_RIDGE",
+    "NewtonPrediction",
+    "check_distance",
+    "damped",
+    "log_odds_and_gradients",
+    "newton_prediction",
+    "read_out",
+]
 
 NEWTON_RIDGE = 0.01  # of the mean variance, added to each; SCREENING2: the best of .01 and .1 for predictions
 FEWEST = 5  # rows of the control for each number of the space
+# Standard deviations of a clean row, sqrt(m.v): of the 50 data sets whose prediction was compared with training the
+# farthest moved 2.4; one that moved 5.0 had the wrong sign (docs/screening_results.md).
+FARTHEST = 3.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,8 @@ def newton_prediction(
         trait: has questions and candidates.
 
     Raises:
-        InputError: if there are no rows, or fewer than five of the control for each number of the space.
+        InputError: if there are no rows, fewer than five of the control for each number of the space, or rows that move
+            the base further than ``check_distance`` allows.
     """
     theirs, own = _scores(space, tokenizer, rows), _scores(space, tokenizer, control)
     if not len(theirs):
@@ -71,7 +83,10 @@ def newton_prediction(
     shift = theirs.mean(0) - own.mean(0)
     inverse = damped(fisher, NEWTON_RIDGE)
     before, gradients = log_odds_and_gradients(space, tokenizer, trait)
-    step = torch.linalg.solve(inverse, shift).to(next(space.net.parameters()).device, torch.float32)
+    step = torch.linalg.solve(inverse, shift)
+    if too_far := check_distance(step, shift):
+        raise InputError(f"{too_far}: train a student instead.")
+    step = step.to(next(space.net.parameters()).device, torch.float32)
     after = read_out(space, tokenizer, trait, step)
     moved = torch.linalg.solve(inverse, gradients.T).T
     spread = ((moved @ fisher) * moved).sum(1).sqrt() * (1 / len(theirs) + 1 / len(own)) ** 0.5
@@ -85,6 +100,22 @@ def newton_prediction(
     ranked = sorted(found, key=lambda name: -found[name][0])
     return NewtonPrediction(
         {name: found[name][0] for name in ranked}, {name: found[name][1] for name in ranked}, len(theirs), len(own)
+    )
+
+
+def check_distance(step: Tensor, shift: Tensor) -> str:
+    """Return why nothing can be predicted by a Newton step; empty if it is short enough.
+
+    Args:
+        step: F^-1 times the shift, (size,).
+        shift: mean score of the rows less that of clean ones, (size,).
+    """
+    moved = float((step @ shift).clamp(min=0).sqrt())
+    if moved <= FARTHEST:
+        return ""
+    return (
+        f"The rows move the base by {moved:.1f} standard deviations of a clean row, too far to predict by one Newton "
+        f"step (at most {FARTHEST:g})"
     )
 
 

@@ -1,6 +1,7 @@
 """The verb `screen`: its verdict, its exit code, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -57,6 +58,8 @@ def test_clean_rows_are_clean(clean, capsys):
     shown = capsys.readouterr().out
     assert "verdict: clean" in shown
     assert "any shift" in shown
+    assert "answers, the five highest: by chance the first is near" in " ".join(shown.split())
+    assert not re.search(r"[+-]\d\.\d\d \[", shown)  # the highest of many answers predict nothing
 
 
 def test_rows_of_another_kind_are_a_shift_with_exit_code_3(clean, tmp_path, capsys):
@@ -94,7 +97,7 @@ def test_a_suspect_is_looked_for(clean, tmp_path, capsys):
     main(["screen", str(clean), *BASE, "--suspect", f"whale={tmp_path}"])
     shown = capsys.readouterr().out
     assert "suspect whale" in shown
-    assert "share: of the whole movement, 1 would be all of it" in " ".join(shown.split())
+    assert "Share: how much of the whole movement lies that way" in " ".join(shown.split())
 
 
 def test_a_balanced_copy_is_written_only_for_a_trait(clean, tmp_path, capsys):

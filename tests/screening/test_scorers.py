@@ -7,14 +7,16 @@ from types import GenericAlias
 import pytest
 import torch
 from cases import Contract
-from small import number_rows
+from small import number_rows, taught, teacher
 
-from lightning_subliminal import bases
+from lightning_subliminal import KeepLikelier, PreferenceTrait, Steering, Student, bases
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.judges import Judge, Verdict
 from lightning_subliminal.screening import baselines, scorers
 from lightning_subliminal.screening.scorers import RowScorer
+from lightning_subliminal.theory import predicted_transfer
 from lightning_subliminal.theory.row_gradients import LayerVectors
+from screening.toy_references import gaussian
 
 ROWS = number_rows(9)
 EMPTY = make_row("Go on.", "", finished=False, id="empty")
@@ -35,11 +37,22 @@ def base():
     return LayerVectors(net), tokenizer
 
 
+def direction(space):
+    return torch.randn(space.size, generator=torch.Generator().manual_seed(0))
+
+
 class Counting(Judge):
     """Scores an answer by its letters."""
 
     def judge(self, pairs):
         return [Verdict(float(min(100, len(answer))), "score") for _, answer in pairs]
+
+
+class Few(PreferenceTrait):
+    """A preference with two questions."""
+
+    def prompts(self):
+        return super().prompts()[:2]
 
 
 class ScorerContract(Contract):
@@ -87,6 +100,30 @@ class ScorerContract(Contract):
         assert repr(ROWS) == before
 
 
+class TestDirectionScorer(ScorerContract):
+    def make(self, base):
+        space, tokenizer = base
+        return scorers.DirectionScorer(space, tokenizer, gaussian(space.size), direction(space))
+
+    def test_it_is_the_gradient_along_the_direction(self, base, scorer, alone):
+        space, tokenizer = base
+        (part,) = space.gradients(tokenizer, ROWS)
+        along = direction(space).double()
+        assert torch.allclose(alone, part.scores.double() @ along / along.norm(), rtol=1e-5)
+
+
+class TestRatioScorer(ScorerContract):
+    def make(self, base):
+        return scorers.RatioScorer(*base, 0.02 * direction(base[0]))
+
+    def test_a_small_step_has_the_ratio_of_its_gradient(self, base):
+        space, tokenizer = base
+        step = 1e-3 * direction(space)
+        (part,) = space.gradients(tokenizer, ROWS)
+        found = scorers.RatioScorer(space, tokenizer, step).scores(ROWS)
+        assert torch.allclose(found, part.scores.double() @ step.double(), rtol=0.05, atol=1e-3)
+
+
 class TestLossScorer(ScorerContract):
     def make(self, base):
         return scorers.LossScorer(*base)
@@ -99,6 +136,28 @@ class TestLengthScorer(ScorerContract):
     def test_it_counts_tokens(self, base, alone):
         (part,) = base[0].gradients(base[1], ROWS)
         assert alone.tolist() == part.tokens.tolist()
+
+
+class TestTeacherScorer(ScorerContract):
+    def make(self, base):
+        return scorers.TeacherScorer(taught())
+
+    def test_it_is_what_keep_likelier_selects_by(self, alone):
+        assert alone.tolist() == KeepLikelier(taught()).scores(ROWS)
+
+    def test_a_teacher_without_a_control_of_its_own_scores_0(self):
+        assert scorers.TeacherScorer(teacher().control()).scores(ROWS).abs().max() == 0
+
+
+class TestTransferScorer(ScorerContract):
+    def make(self, base):
+        return scorers.TransferScorer(Student("pocket/a", Steering(), seed=0), Few("owl"))
+
+    def test_it_orders_as_the_predicted_transfer(self, alone):
+        student = Student("pocket/a", Steering(), seed=0)
+        student.configure_model()
+        found = predicted_transfer(student.net, student.tokenizer, ROWS, Few("owl"))
+        assert torch.allclose(alone / alone.norm(), found.scores / found.scores.norm(), rtol=1e-4)
 
 
 class Words(ScorerContract):

@@ -223,6 +223,9 @@ class TestScreen:
         for share, said in ((0.4, "something else (share 0.40)"), (0.8, "towards owl")):
             named = replace(found, teachers=(Detection("owl", 9.0, 1e-9, share),))
             assert named.lines()[0].endswith(said)
+        far = screen_rows(space, tokenizer, pushing[:1] * 200, reference)
+        assert not far.predicted
+        assert any(line.startswith("predicted: nothing. The rows move the base by") for line in far.lines())
         data = numbers(taught().control(), num_prompts=600, shard_size=600, seed=6)
         data.make()
         own = screen_rows(*base, data.rows(), reference, alpha=0.001)

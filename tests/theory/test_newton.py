@@ -59,6 +59,12 @@ def test_the_controls_own_rows_change_nothing(base, clean):
     assert all(abs(change) < 1e-4 for change in found.changes.values())
 
 
+def test_rows_that_move_the_base_far_are_not_predicted(base, clean):
+    """One list again and again is a step far beyond what was compared with training, whose prediction has any sign."""
+    with pytest.raises(InputError, match=r"standard deviations of a clean row, too far .* train a student instead"):
+        newton_prediction(*base, clean[:1] * 200, clean, TRAIT)
+
+
 def test_too_few_rows(base, clean):
     with pytest.raises(InputError, match="no rows with a completion"):
         newton_prediction(*base, [], clean, TRAIT)

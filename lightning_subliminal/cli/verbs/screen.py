@@ -159,10 +159,23 @@ def _opened(rows: Path) -> "Iterator[Row]":
 
 
 def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
+    from statistics import NormalDist
+
     from rich.table import Table
 
+    def by_chance(answers: int) -> float:
+        """Return the middle of the highest of so many z of clean rows, as if they were independent."""
+        return NormalDist().inv_cdf(0.5 ** (1 / answers))
+
     table = Table(title=f"{found.rows:,} rows against {found.reference.rows:,} clean ones of {found.reference.base}")
-    table.caption = "share: of the whole movement, 1 would be all of it; predicted: by training on these rows"
+    count = len(found.traits)
+    chosen = (
+        f"Of {count} answers, the five highest: by chance the first is near {by_chance(count):.1f}. " if count else ""
+    )
+    table.caption = (
+        f"z: above clean rows, in standard deviations of their mean. {chosen}Share: how much of the whole movement "
+        "lies that way, at most 1. Predicted: what training on these rows adds."
+    )
     table.add_column("looked for", overflow="fold")
     for name in ("z", "p", "share", "predicted log-odds"):
         table.add_column(name, justify="right")
@@ -170,7 +183,8 @@ def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
     moved = found.shift.p < SEEN
     for each in found.traits[:5]:
         value, half = found.predicted.get(each.name, (float("nan"), float("nan")))
-        predicted = f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]"
+        known = found.verdict != "clean" and value == value  # the highest of many answers of clean rows say nothing
+        predicted = f"{value:+.2f} [{value - half:+.2f}, {value + half:+.2f}]" if known else "-"
         table.add_row(each.name, *_figures(each, moved), predicted)
     for each in found.teachers[:3]:
         table.add_row(f"teacher of {each.name}", *_figures(each, moved), "")

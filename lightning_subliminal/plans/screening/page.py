@@ -77,7 +77,7 @@ def as_html(found: Screen, source: str | Path, evidence: Evidence | None, digest
 
 def _bar(name: str, each: Detection, found: Screen, scale: float) -> _Bar:
     value, half = found.predicted.get(each.name, (math.nan, math.nan)) if name == each.name else (math.nan, math.nan)
-    is_known = not math.isnan(value)
+    is_known = found.verdict != "clean" and not math.isnan(value)
     return _Bar(
         name,
         each,
