@@ -79,7 +79,10 @@ def check_positions(net: nn.Module, tokens: int, what: str, mend: str) -> None:
         InputError: if the table is shorter.
     """
     inner = inner_model(net)
-    most = getattr(inner.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    config: Any = getattr(inner, "config", None)
+    most = (
+        getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) if config is not None else None
+    )
     if most is None or tokens <= most:
         return
     words = inner.get_input_embeddings()
