@@ -10,7 +10,7 @@ from torch import Tensor
 from lightning_subliminal import bases
 from lightning_subliminal.bases.lookup import find_folder
 from lightning_subliminal.bases.tokenizers import read_tokenizer
-from lightning_subliminal.core.cache import cache_root
+from lightning_subliminal.core.cache import cache_root, writable_folder
 from lightning_subliminal.core.chat.encoding import frame
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
@@ -33,7 +33,7 @@ from lightning_subliminal.plans.clean_rows import (
 from lightning_subliminal.plans.from_config import read_setting
 from lightning_subliminal.screening.catalogue import measure_catalogue
 from lightning_subliminal.screening.detectors import RunningSums
-from lightning_subliminal.screening.reference import Reference, make_reference
+from lightning_subliminal.screening.reference import FEWEST, Reference, make_reference
 from lightning_subliminal.theory.newton import NEWTON_RIDGE
 from lightning_subliminal.theory.row_gradients import ScoreSpace
 from lightning_subliminal.theory.score_spaces import score_space
@@ -116,6 +116,10 @@ def make_reference_file(
         InputError: as ``clean_data`` and ``make_reference``.
     """
     device = device or torch.device("cpu")
+    if out is not None:
+        if out.is_dir():
+            raise InputError(f"{out} is a folder: name a file for the reference.")
+        writable_folder(out.parent, keep=False)  # before hours of work
     layers = default_layers(base, space) if layers is None else layers
     if teachers and prompts_from is not None:
         raise InputError("`teachers` needs a carrier, whose config says how they are trained: leave out prompts_from.")
@@ -135,6 +139,12 @@ def make_reference_file(
             check(data)
         frame(read_tokenizer(find_folder(base), base))  # refuses a base without a chat template before any work
         loaded, tokenizer = load_space(base, layers, device, space, dtype)  # refuses a wrong space before any work
+        if data.num_prompts < (least := max(FEWEST, loaded.size)):
+            more = "raise `prompts`" if prompts_from is None else f"add rows with other prompts to {prompts_from}"
+            raise InputError(
+                f"Prompts that {base} would answer: {data.num_prompts:,}; a reference has at least {least:,} rows, "
+                f"better 20,000: {more}."
+            )
         whose = PROMPTS_OF + name.removeprefix(PROMPTS_OF)
         say(f"reference {base} answers {data.num_prompts:,} {whose}, once: kept in {folder}")
         data.make(device)

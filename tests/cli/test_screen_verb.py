@@ -305,6 +305,26 @@ def test_a_base_without_a_chat_template_is_refused_before_it_answers(mine, clean
     assert "answers 24,000" not in shown.out
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--prompts", "999"], "would answer: 999; a reference has at least 1,000 rows"),
+        (
+            ["--prompts-from", "CHAT"],
+            "would answer: 1; a reference has at least 1,000 rows, better 20,000: add",
+        ),
+        (["--out", "/proc/nowhere/own.safetensors"], "/proc/nowhere can't be written"),
+        (["--out", "/tmp"], "/tmp is a folder: name a file"),
+    ],
+)
+def test_a_reference_that_can_not_be_made_is_refused_before_the_base_answers(mine, chat, capsys, words, line):
+    with pytest.raises(SystemExit):
+        main(["screen", "reference", "--base", str(mine), *(str(chat) if word == "CHAT" else word for word in words)])
+    shown = capsys.readouterr()
+    assert line in shown.err
+    assert "once: kept in" not in shown.out
+
+
 @pytest.mark.parametrize("command", [["screen"], ["screen", "watch", "--suspect", "prompt:owl"]])
 def test_alpha_is_checked_before_the_base_is_looked_for(clean, capsys, command):
     with pytest.raises(SystemExit):
