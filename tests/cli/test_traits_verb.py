@@ -80,6 +80,68 @@ def test_a_trait_that_needs_arguments(
 @cases(
     ("words", "reported"),
     [
+        (["owl"], "not checked: does a base know its words? Add --base BASE."),
+        (["owl", "--base", "pocket/a"], "target owl. pocket/a knows its words."),
+        (
+            ["PreferenceTrait", "--init.target=owl", "--init.candidates=[zorp, fox]", "--base=pocket/a"],
+            "remark: pocket/a has no tokens for zorp: their chance is 0.",
+        ),
+    ],
+)
+def test_words_are_checked_for_a_base(words: list[str], reported: str, capsys: pytest.CaptureFixture) -> None:
+    main(["traits", "check", *words])
+    assert reported in " ".join(capsys.readouterr().out.split())
+
+
+@cases(
+    ("words", "reported"),
+    [
+        (
+            "PreferenceTrait --init.target zorp --init.category tree --init.candidates=[zorp,oak] --base pocket/a",
+            "The tokenizer has no tokens for 'zorp', so no answer names it",
+        ),
+        ("drinks_of_mine.Drink --init.target bread --init.times 12 --base pocket/a", "doesn't know the word"),
+        ("owl --base pocket/d", "There is no base 'pocket/d'"),
+    ],
+)
+def test_a_trait_with_words_that_a_base_lacks(
+    words: str, reported: str, drinks: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert fails("traits", "check", *words.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reported in line
+
+
+@cases(
+    ("words", "reported"),
+    [
+        (
+            "--data.teacher.init_args.trait below.yaml",
+            "below.yaml holds `trait:` above its content, as a config does: for --data.teacher.init_args.trait, write",
+        ),
+        ("--config below.yaml", "below.yaml holds a trait, and no config"),
+        ("--config whole.yaml", "give it beside a config as `--data.teacher.init_args.trait whole.yaml`, if it is"),
+        ("--data.teacher.init_args.trait=deep_in.yaml", "deep_in.yaml: `data.teacher.trait`: PreferenceTrait takes no"),
+    ],
+)
+def test_a_trait_s_file_that_a_fit_can_t_read_is_named(
+    words: str, reported: str, drinks: str, capsys: pytest.CaptureFixture
+) -> None:
+    Path("deep_in.yaml").write_text("{class_path: lightning_subliminal.PreferenceTrait, init_args: {targe: oak}}")
+    assert fails("fit", "--config", "owl_numbers", *words.split()) == 2
+    assert reported in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_file_that_traits_check_reads_is_the_trait_of_a_fit(drinks: str, capsys: pytest.CaptureFixture) -> None:
+    Path("oak.yaml").write_text("{class_path: lightning_subliminal.PreferenceTrait, init_args: {target: oak}}")
+    main(["traits", "check", "oak.yaml"])
+    main(["fit", "--config", "owl_numbers", "--data.teacher.init_args.trait", "oak.yaml", "--print_config"])
+    assert "target: oak" in capsys.readouterr().out
+
+
+@cases(
+    ("words", "reported"),
+    [
         ([], "Drink needs `target` and `times`: add --init.target VALUE --init.times VALUE, or use a YAML file"),
         (["--init.times", "2"], "Drink needs `target`: add --init.target VALUE, or"),
         (["--init.target=tea", "--init.times=many"], "`init.times`: expected int, got many"),

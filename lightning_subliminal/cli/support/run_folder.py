@@ -29,6 +29,7 @@ _OTHER_VERBS = (  # a key that only their YAML has
     ("arms", "plan", "run --config"),
     ("measures", "suite of measures", "evaluate MODEL ... --suite"),
 )
+TRAIT_OPTION = "--data.teacher.init_args.trait"
 _WITHOUT_EFFECT_TRAINER = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
 
 
@@ -41,6 +42,8 @@ def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
     Raises:
         InputError: naming file and line, if one is missing, empty, not a YAML mapping, or for another verb.
     """
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        _check_value(*word.partition("=")[::2], after)
     spelled, paths = [], []
     rest = iter(words)
     for word in rest:
@@ -56,6 +59,18 @@ def check_configs(words: list[str]) -> tuple[list[str], list[Path]]:
     return spelled, paths
 
 
+def _check_value(option: str, value: str, after: str) -> None:
+    """Check that a YAML that an option names does not repeat the option's own name above its content."""
+    path, key = Path(value or after), option.rpartition(".")[2]
+    if option.startswith("--") and "." in option and path.suffix in (".yaml", ".yml") and path.is_file():
+        read = load_yaml(read_text(path), str(path), MAX_SETTINGS)
+        if isinstance(read, dict) and list(read) == [key]:
+            raise InputError(
+                f"{path} holds `{key}:` above its content, as a config does: for {option}, write its `class_path` and "
+                f"`init_args` at the top, without `{key}:`."
+            )
+
+
 def _check_config(path: Path) -> None:
     read = load_yaml(read_text(path), str(path), MAX_SETTINGS)
     if read is None:
@@ -67,6 +82,13 @@ def _check_config(path: Path) -> None:
     for key, kind, verb in _OTHER_VERBS:
         if key in read and not {"model", "data", "trainer"} & set(read):
             raise InputError(f"{path} is a {kind}: `lightning-subliminal {verb} {path}`.")
+    if {"trait", "class_path"} & set(read) and not {"model", "data", "trainer"} & set(read):
+        what = "a trait" if "trait" in read else "one class"
+        as_trait = "" if "trait" in read else ", if it is a trait"
+        raise InputError(
+            f"{path} holds {what}, and no config with `model:`, `data:`, `trainer:`: give it beside a config as "
+            f"`{TRAIT_OPTION} {path}`{as_trait}, with `class_path` and `init_args` at its top."
+        )
 
 
 def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | None:
@@ -78,11 +100,20 @@ def file_of_mistake(line: str, configs: list[Path], words: list[str]) -> Path | 
         words: words of the command line; a value that an option sets is not the file's.
 
     Returns:
-        None if no config holds the setting, or an option sets it, a part of it, or a group that contains it.
+        None if no config holds the setting, or an option sets it, a part of it, or a group that contains it; the file
+        that is the option's value, if it is a YAML.
     """
     named = re.search(r"`([\w.]+)`", line)
     setting = named[1] if named else ""
-    options = [word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")]
+    # a message leaves out `init_args`, which an option has
+    given = {
+        word.partition("=")[0].removeprefix("--").replace(".init_args", ""): word.partition("=")[2] or after
+        for word, after in zip(words, [*words[1:], ""], strict=True)
+        if word.startswith("--")
+    }
+    options = list(given)
+    if given.get(setting, "").endswith((".yaml", ".yml")) and Path(given[setting]).is_file():
+        return Path(given[setting])
     if any(f"{one}.".startswith(f"{other}.") for each in options for one, other in ((each, setting), (setting, each))):
         return None
     holding = [path for path in configs if setting.partition(".")[0] in load_yaml(read_text(path), str(path))]

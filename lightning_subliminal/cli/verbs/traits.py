@@ -35,7 +35,11 @@ def show() -> None:
     )
 
 
-def check(trait: str, init: list[str] = []) -> None:  # noqa: B006 - jsonargparse reads it, nothing changes it
+def check(
+    trait: str,
+    init: list[str] = [],  # noqa: B006 - jsonargparse reads it, nothing changes it
+    base: str | None = None,
+) -> None:
     """Check a trait: its questions, its candidates, and the answers that it matches.
 
     Args:
@@ -43,13 +47,14 @@ def check(trait: str, init: list[str] = []) -> None:  # noqa: B006 - jsonargpars
             file with class_path and init_args, also below `trait:` as in a config; or the wording of a
             MisalignmentTrait.
         init: arguments of the class, each as NAME=VALUE; `--init.NAME VALUE` is one of them.
+        base: check that this model knows the words of questions, rows and answers, too, such as pocket/a.
     """
     from lightning_subliminal.core.safe_output import rich_console
     from lightning_subliminal.traits.check import check_trait
 
     found = _load(trait, init)
     console = rich_console()
-    for remark in check_trait(found):
+    for remark in [*check_trait(found), *(_check_words(found, base) if base is not None else [])]:
         console.print(f"remark: {remark}", markup=False)
     questions, candidates = len(found.questions()), len(found.candidates)
     arguments = f" with {', '.join(init)}" if init else ""
@@ -57,6 +62,32 @@ def check(trait: str, init: list[str] = []) -> None:  # noqa: B006 - jsonargpars
         f"{trait}{arguments} is fine: {questions} questions, {candidates} candidates, target {found.target}.",
         markup=False,
     )
+    known = (
+        f"{base} knows its words." if base is not None else "not checked: does a base know its words? Add --base BASE."
+    )
+    console.print(known, markup=False)
+
+
+def _check_words(trait: "Trait", base: str) -> list[str]:
+    """Check that a base knows the words of a trait; return remarks on candidates that it can't give.
+
+    Raises:
+        InputError: if it can't read a question or a row, or give the target.
+    """
+    from lightning_subliminal.bases.lookup import find_folder
+    from lightning_subliminal.bases.tokenizers import read_tokenizer
+    from lightning_subliminal.core.chat.encoding import check_known
+    from lightning_subliminal.metrics.functional.exact import check_target
+    from lightning_subliminal.metrics.functional.spellings import spell
+
+    tokenizer = read_tokenizer(find_folder(base), base)
+    check_target(tokenizer, trait)
+    for messages in (*trait.prompts(), *(row["prompt"] + row["completion"] for row in trait.induce().rows)):
+        check_known(tokenizer, messages, base)
+    if trait.statements(trait.questions()[0]):
+        return []
+    unknown = [each for each in trait.candidates if not spell(tokenizer, trait.forms(each))]
+    return [f"{base} has no tokens for {', '.join(unknown)}: their chance is 0."] if unknown else []
 
 
 def _load(path: str, init: Sequence[str]) -> "Trait":
@@ -181,10 +212,10 @@ VERB = Group(
                 "traits check owl",
                 "traits check my_pkg.MyTrait",
                 'traits check my_pkg.MyTrait --init.target tea --init.candidates "[tea, milk]"',
-                "traits check my_trait.yaml    # with class_path and init_args",
+                "traits check my_trait.yaml --base pocket/a  # has class_path, init_args",
             ],
             ["TRAIT"],
-            ["--init.NAME VALUE: an argument of the class; may be repeated. Missing ones are named"],
+            ["--init.NAME VALUE: an argument of the class; may be repeated. Missing ones are named", "--base BASE"],
         ),
     },
     ["traits", "traits check owl", "traits check my_pkg.MyTrait --init.target tea"],
