@@ -56,6 +56,12 @@ def spell(takes: Parameters, places: int, words: Sequence[str], usage: str, hint
         if key == "print_config":
             given.append((key, value))
             continue
+        if tail and key in takes and not _list_of(takes[key]) and _is_plain(takes[key]):
+            near = next((text for pattern, text in hints.items() if re.search(pattern, option)), "")
+            meant = f"did you mean {near}? To change a setting of a config, " if near else "to change one of a config, "
+            raise InputError(
+                f"`{option}`: `{_option(key)}` takes one value here and has no settings; {meant}edit a copy of it."
+            )
         flag = key in takes and takes[key].annotation is bool
         if not equals and rest and (rest[0] in ("true", "false") if flag else not rest[0].startswith("--")):
             value = rest.pop(0)
@@ -126,6 +132,12 @@ def unknown(what: str, name: str, known: Sequence[str], meant: str = "") -> Inpu
 
 def _option(key: str) -> str:
     return f"--{key.rstrip('_')}" if "." in key else f"--{key.rstrip('_').replace('_', '-')}"
+
+
+def _is_plain(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter takes a text, a path or a number: nothing that has parts."""
+    kinds = get_args(parameter.annotation) or (parameter.annotation,)
+    return all(each in (str, Path, int, float, bool, type(None)) for each in kinds)
 
 
 def _list_of(parameter: inspect.Parameter) -> Any:

@@ -240,6 +240,14 @@ class TestOtherRows:
         torch.testing.assert_close(both[0], both[1][ended], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found.control.scores, run[1].control.scores)
 
+    def test_of_another_trait(self, run, cache, tmp_path):
+        write_rows(number_rows(4), tmp_path / "theirs.jsonl")
+        with console.capture():
+            found = predict_config(run[0], str(tmp_path / "theirs.jsonl"), "cat", out=tmp_path / "out")
+        assert (found.trait.target, found.trait.wording) == ("cat", run[1].trait.wording)
+        assert found.rows.log_odds.mean() != run[1].rows.log_odds.mean()
+        assert json.loads((tmp_path / "out" / "results.json").read_text())["target"] == "cat"
+
     def test_one_row_is_enough(self, run, cache, tmp_path, recwarn):
         write_rows(number_rows(1), tmp_path / "one.jsonl")
         with console.capture():

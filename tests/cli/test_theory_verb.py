@@ -114,7 +114,11 @@ GIVEN = {
     ),
     "predict": (
         ["--data", "someone/rows", "--top=0", "--config", "small.yaml"],
-        {"config": Path("small.yaml"), "data": "someone/rows", "top": 0, "out": None},
+        {"config": Path("small.yaml"), "data": "someone/rows", "trait": None, "top": 0, "out": None},
+    ),
+    "predict, of another trait": (
+        ["--trait", "cat", "--config", "small.yaml"],
+        {"config": Path("small.yaml"), "data": None, "trait": "cat", "top": 3, "out": None},
     ),
     "interpolate": (
         ["--config", "small.yaml", "--students", "5", "--points=7", "--out=here"],
@@ -162,6 +166,11 @@ MISTAKES = {
         ["check", "--config", "small.yaml", "--draw", "3"],
         "unknown option '--draw': did you mean '--draws'?",
     ),
+    "a setting of the config's data": (
+        ["predict", "--config", "small.yaml", "--data", "x.jsonl", "--data.teacher.init_args.trait.target", "red"],
+        "`--data.teacher.init_args.trait.target`: `--data` takes one value here and has no settings; did you mean",
+    ),
+    "no such trait": (["predict", "--config", "small.yaml", "--trait", "zorp"], "in none of the categories"),
     "word for a number": (["check", "--config", "small.yaml", "--rows", "many"], "`rows`: expected int, got many"),
     "no rows": (["check", "--config", "small.yaml", "--rows", "0"], "`rows` is 0: expected at least 1."),
     "no such base": (["check", "--config", "small.yaml", "--other-start", "pocket/d"], "There is no base 'pocket/d'"),

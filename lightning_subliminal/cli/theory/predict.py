@@ -30,7 +30,7 @@ from lightning_subliminal.plans.from_config import config_device, make_stages, r
 from lightning_subliminal.theory import Prediction, predicted_changes, predicted_transfer
 from lightning_subliminal.theory.newton import NewtonPrediction, newton_prediction
 from lightning_subliminal.theory.row_gradients import LayerVectors
-from lightning_subliminal.traits import Trait
+from lightning_subliminal.traits import PreferenceTrait, Trait
 from lightning_subliminal.workflow.stages import RowsStage, stage_materials
 from lightning_subliminal.workflow.trials.prediction import check_predictable
 
@@ -94,8 +94,10 @@ class PredictedRows:
         return whole
 
 
-def predict_config(config: Path, data: str | None = None, top: int = 3, out: Path | None = None) -> PredictedRows:
-    """Predict how training on a config's rows, or on others, would change its trait; save table and picture.
+def predict_config(
+    config: Path, data: str | None = None, trait: str | None = None, top: int = 3, out: Path | None = None
+) -> PredictedRows:
+    """Predict how training on a config's rows, or on others, would change a trait; save table and picture.
 
     The arguments are those of the command (``theory.predict``).
 
@@ -106,10 +108,13 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         raise InputError(f"`top` is {top}: expected 0 or more.")
     hush()
     setting, device = read_setting(config), config_device(config)
-    stage, trait = setting.student(), setting.rows().trait
+    stage, about = setting.student(), setting.rows().trait
+    if trait is not None:  # in the wording of the config's trait, which is one for its base
+        wording = about.wording if isinstance(about, PreferenceTrait) else "preferences"
+        about = PreferenceTrait(trait, wording=wording)
     check_predictable(stage.student)
-    if trait is None:
-        raise InputError(f"{config}: there is no trait to predict: set the `trait` of the rows' teacher.")
+    if about is None:
+        raise InputError(f"{config}: there is no trait to predict: set the `trait` of the rows' teacher, or --trait.")
     control = setting.rows().control()
     sources = [each for each in (setting.rows() if data is None else None, control) if each is not None]
     given = list(read_rows(data, drop_system=True)) if data is not None else None  # before hours of making others
@@ -117,7 +122,7 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         base = stage.student.base
         check_known(read_tokenizer(find_folder(base), base), _turns(given), base)
     source = file_digest(Path(data)) if data is not None and Path(data).is_file() else data
-    shaped = [describe(stage.student), describe(trait), [each.folder.name for each in sources], source]
+    shaped = [describe(stage.student), describe(about), [each.folder.name for each in sources], source]
     folder = writable_folder(out or Path("runs") / f"{config.stem}-prediction-{digest(shaped)[:8]}", keep=False)
     make_stages([RowsStage(each) for each in sources], device)
     rows = setting.rows().rows() if given is None else given
@@ -136,11 +141,11 @@ def predict_config(config: Path, data: str | None = None, top: int = 3, out: Pat
         net, tokenizer = student.net, student.tokenizer
         settings: Any = {"max_length": longest, "advance": lambda count: bar.advance(task, count)}
         own, *control_own = [
-            predicted_transfer(net, tokenizer, each, trait, **settings) for each in (rows, others) if each is not None
+            predicted_transfer(net, tokenizer, each, about, **settings) for each in (rows, others) if each is not None
         ]
-        changes = predicted_changes(net, tokenizer, rows, trait, others, max_length=longest)
-        newton = _newton(student, rows, others, trait)
-    found = PredictedRows(trait, own, control_own[0] if control_own else None, changes, newton)
+        changes = predicted_changes(net, tokenizer, rows, about, others, max_length=longest)
+        newton = _newton(student, rows, others, about)
+    found = PredictedRows(about, own, control_own[0] if control_own else None, changes, newton)
     say(_table(found))
     say(_sentence(found))
     for place in _highest(found.rows, top):

@@ -29,18 +29,21 @@ def check(
     check_config(find_config(config), rows, draws, other_start, out)
 
 
-def predict(config: Path, data: str | None = None, top: int = 3, out: Path | None = None) -> None:
+def predict(
+    config: Path, data: str | None = None, trait: str | None = None, top: int = 3, out: Path | None = None
+) -> None:
     """Predict, without training, how rows would change the trait, next to the control's rows.
 
     Args:
         config: a config of `fit`, such as owl_numbers.
         data: other rows, in any format that `data show` reads.
+        trait: the target of a preference, such as cat, instead of the config's trait.
         top: number of rows with the highest scores to show.
         out: folder for results; without it runs/NAME-prediction-DIGEST.
     """
     from lightning_subliminal.cli.theory.predict import predict_config
 
-    predict_config(find_config(config), data, top, out)
+    predict_config(find_config(config), data, trait, top, out)
 
 
 def interpolate(config: Path, students: int = 3, points: int = 13, out: Path | None = None) -> None:
@@ -76,8 +79,9 @@ proof gives, and the change of the teacher's loss over a grid of step sizes of b
             predict,
             ["theory predict --config owl_numbers", "theory predict --config owl_numbers --data their_rows.jsonl"],
             (),
-            ["--config FILE", "--data FILE", "--top N", "--out DIR"],
+            ["--config FILE", "--data FILE", "--trait TARGET", "--top N", "--out DIR"],
             f"The prediction is first-order: one gradient of the trait, and one number for each row.\n{_FILES}\n",
+            {r"^--data\..*trait": "--trait TARGET"},
         ),
         "interpolate": Verb(
             interpolate,
