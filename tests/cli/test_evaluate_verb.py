@@ -278,7 +278,7 @@ class TestShippedSuite:
         assert (ROOT / "configs" / "suites" / "preference.yaml").is_file(), "setup.py puts /configs into the wheel"
 
 
-@cases("words", [[], ["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
+@cases("words", [["--help"], ["-h"], ["pocket/a", "--suite", "x", "--help"]])
 def test_help_says_how_it_is_spelled(words, capsys):
     evaluate(*words)
     text = capsys.readouterr().out

@@ -210,7 +210,6 @@ def test_a_report_is_made_again_and_compared(again, capsys):
         (["run", "--config", "small.yaml", "--seeds", "x"], "`--seeds` is 'x'"),
         (["run", "--config", "small.yaml", "--only", "smae"], "--only 'smae' is not an arm"),
         (["run", "--config", "small.yaml", "--engine", "slurm"], "slurm"),
-        (["report"], None),
         (["report", "nowhere"], "nowhere"),
         (["compare", "nowhere"], "RUN2 is missing: expected `compare RUN1 RUN2 [options]`."),
     ],
@@ -218,10 +217,6 @@ def test_a_report_is_made_again_and_compared(again, capsys):
 def test_mistakes_in_a_line(words, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    if says is None:
-        main(words)
-        assert "usage:" in capsys.readouterr().out
-        return
     with pytest.raises(SystemExit) as stop:
         main(words)
     reported = capsys.readouterr().err
