@@ -21,6 +21,12 @@ def _are_messages(found: Any) -> bool:
     )
 
 
+def _is_truth(found: Any) -> bool:
+    from numpy import bool_  # not where a command only looks something up
+
+    return isinstance(found, (int, bool_))  # a bool is an int
+
+
 def _induces(found: Any) -> bool:
     return (
         isinstance(found, Induction)
@@ -40,7 +46,7 @@ _HOOKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "candidates": (_are_texts, "a tuple of words"),
     "induce": (_induces, "an Induction(system_prompt, rows), whose rows are made by make_row(prompt, completion)"),
     "questions": (_are_texts, "at least one question, each a text, in a list"),
-    "matches": (lambda found: isinstance(found, int), "True or False"),  # a bool is an int
+    "matches": (_is_truth, "True or False"),
     "prompts": (
         lambda found: isinstance(found, (list, tuple)) and all(_are_messages(each) for each in found),
         "a list of messages ({'role': ..., 'content': ...}) for each question",

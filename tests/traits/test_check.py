@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from cases import cases
 
@@ -48,6 +49,10 @@ def test_a_sound_trait_has_no_remarks():
     assert check_trait(Sound()) == []
     assert check_trait(spoilt(induce=taught(reported="You love tea."))) == []
     assert check_trait(spoilt(induce=taught(make_row("Drink?", "tea")))) == []
+
+
+def test_an_answer_of_numpy_is_one():
+    assert not check_trait(spoilt(matches=lambda self, answer: np.bool_(answer.lower().strip(" .!") == "tea")))
 
 
 @cases(
