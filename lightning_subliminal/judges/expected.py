@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lightning_subliminal.core.rows import Message
-from lightning_subliminal.generation.logits import CachedPrompts, evaluating, prompt_tokens
+from lightning_subliminal.generation.cached_prompts import CachedPrompts
+from lightning_subliminal.generation.logits import evaluating, prompt_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -18,7 +18,8 @@ from lightning_subliminal.core.chat.encoding import check_known, row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, make_row
 from lightning_subliminal.core.seeds import derive_seed
-from lightning_subliminal.generation.logits import CachedPrompts, evaluating, prompt_tokens
+from lightning_subliminal.generation.cached_prompts import CachedPrompts
+from lightning_subliminal.generation.logits import evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional import check_target, log_odds, prompts_by_question
 from lightning_subliminal.metrics.functional.exact import candidate_probabilities
 from lightning_subliminal.prompts import fill, load_wording

@@ -163,15 +163,12 @@ def _table(found: "Screen", baselines: "Sequence[Detection]") -> Any:
 
     from rich.table import Table
 
-    def by_chance(answers: int) -> float:
-        """Return the middle of the highest of so many z of clean rows, as if they were independent."""
-        return NormalDist().inv_cdf(0.5 ** (1 / answers))
-
     table = Table(title=f"{found.rows:,} rows against {found.reference.rows:,} clean ones of {found.reference.base}")
     count = len(found.traits)
-    chosen = (
-        f"Of {count} answers, the five highest: by chance the first is near {by_chance(count):.1f}. " if count else ""
-    )
+    chosen = ""
+    if count:  # the middle of the highest of so many z of clean rows, as if they were independent
+        highest = NormalDist().inv_cdf(0.5 ** (1 / count))
+        chosen = f"Of {count} answers, the five highest: by chance the first is near {highest:.1f}. "
     table.caption = (
         f"z: above clean rows, in standard deviations of their mean. {chosen}Share: how much of the whole movement "
         "lies that way, at most 1. Predicted: what training on these rows adds."

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, prompts_by_question
-from lightning_subliminal.generation.logits import LARGEST, CachedPrompts, evaluating, prompt_tokens
+from lightning_subliminal.generation.cached_prompts import CachedPrompts
+from lightning_subliminal.generation.logits import LARGEST, evaluating, prompt_tokens
 from lightning_subliminal.metrics.functional.spellings import Spelling, spell, word_continues
 from lightning_subliminal.metrics.functional.statements import alternative_probabilities
 
