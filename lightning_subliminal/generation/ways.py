@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from lightning_subliminal.bases.layers import inner_model
 from lightning_subliminal.core.console import say
 from lightning_subliminal.generation.logits import call_net, evaluating
-from lightning_subliminal.generation.slots import continued
 
 __all__ = ["Way", "by_length", "way_of"]
 
@@ -103,6 +102,8 @@ def _continue(
 
 def _is_right(net: Any, way: Way) -> bool:
     """Return whether logits of given tokens are those of the model's own forward pass of each row alone."""
+    from lightning_subliminal.generation.slots import continued  # transformers comes on first use
+
     like = next(net.parameters())
     generator = torch.Generator().manual_seed(0)
     size = inner_model(net).get_input_embeddings().weight.shape[0]
