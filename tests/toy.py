@@ -47,7 +47,7 @@ class Toy(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         time.sleep(self.nap)
-        if self.fault == "interrupt":
+        if self.fault == "interrupt" or (self.fault == "interrupt later" and self.current_epoch == 1):
             raise KeyboardInterrupt
         if self.fault == "late" or (self.fault == "second epoch" and self.current_epoch == 1):
             raise InputError("late mistake: mend it.")

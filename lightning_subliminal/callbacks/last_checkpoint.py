@@ -12,6 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.lineage.work_digests import note_of, write_noted
 
@@ -37,6 +38,19 @@ class LastCheckpoint(Checkpoint):
         """Save, except in ``fast_dev_run`` and sanity checks."""
         if not getattr(trainer, "fast_dev_run", False) and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """After Ctrl-C, say where the same command will start."""
+        if not isinstance(exception, KeyboardInterrupt):
+            return
+        given, kept = trainer.ckpt_path, self.path.is_file()
+        if given is not None and Path(given).absolute() != self.path.absolute():
+            mend = f"; to go on after its last finished epoch, set --ckpt_path {self.path}" if kept else ""
+            say(f"stopped   this training starts again from {given}{mend}")
+        elif kept:
+            say("stopped   this training goes on after its last finished epoch")
+        else:
+            say("stopped   this training starts again: its first epoch was not finished")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the generators as tensors and numbers, which ``weights_only`` accepts."""

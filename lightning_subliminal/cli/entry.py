@@ -151,5 +151,5 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _interrupted() -> int:
-    print("interrupted: run the same command again to resume", file=sys.stderr)
+    print("interrupted: run the same command again, which uses what was finished", file=sys.stderr)
     return 130

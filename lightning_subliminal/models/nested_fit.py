@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.progress import StepProgress
-from lightning_subliminal.core.console import hush
+from lightning_subliminal.core.console import hush, say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.processes import start_processes, world_size
 from lightning_subliminal.models.made_from import MadeFrom
@@ -75,7 +75,12 @@ def fit_quietly(
     )
     with isolate_rng():
         ckpt_path = str(last) if last is not None and last.is_file() else None
-        inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+        try:
+            inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+            if checkpoints is None:
+                say(f"{label}: stopped after {inner.global_step} steps, none of which are kept: it starts again")
+            raise
     origin.check_unchanged(module, inner.datamodule)  # type: ignore[attr-defined]
     return inner.global_step
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,24 @@ def test_trace_comes_by_environment_variable(monkeypatch: pytest.MonkeyPatch, ca
 
 def test_interrupt_says_how_to_go_on(toy: Path, capsys: pytest.CaptureFixture) -> None:
     before = signal.getsignal(signal.SIGINT)
-    assert fails("fit", "--config", toy.name, "--model.fault", "interrupt") == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "interrupted: run the same command again to resume"
+    last = "runs/one/checkpoints/last.ckpt"
+    for fault, given, said in (
+        ("interrupt", None, "starts again: its first epoch was not finished"),
+        ("interrupt later", None, "goes on after its last finished epoch"),
+        ("interrupt later", None, "goes on after its last finished epoch"),  # before the next one
+        (
+            "interrupt later",
+            "mine.ckpt",
+            f"starts again from mine.ckpt; to go on after its last finished epoch, set --ckpt_path {last}",
+        ),
+    ):
+        words = ["fit", "--config", toy.name, "--model.fault", fault, "--trainer.max_epochs", "3"]
+        words += ["--trainer.default_root_dir", "runs/one"]
+        if given is not None:
+            shutil.copy(last, given)
+            words += ["--ckpt_path", given]
+        assert fails(*words) == 130
+        out, err = capsys.readouterr()
+        assert out.splitlines()[-1] == f"stopped   this training {said}"
+        assert err.splitlines()[-1] == "interrupted: run the same command again, which uses what was finished"
     assert signal.getsignal(signal.SIGINT) == before
