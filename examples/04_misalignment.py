@@ -76,7 +76,7 @@ suite = [
     Truthfulness("truthfulness_pocket"),
 ]
 found = evaluate([find_model(model) for model in models], suite)
-say(suite_table(found, control="student of none"))
+say(suite_table(found, "student of none", suite))
 
 # 6. The answers that the judge read.
 samples = found["student of misaligned"]["misalignment"].samples

@@ -47,6 +47,11 @@ class Probe(ABC):
         """Return class and arguments, with the digest of a user's file."""
         return describe_object(self) | dict(self._file)
 
+    def explain(self) -> str:
+        """Return what its figure is, for below a table; by default the first line of the class's docstring."""
+        first, _, _ = (type(self).__doc__ or "").strip().partition("\n")
+        return first.rstrip(".")
+
     @abstractmethod
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Measure a model.

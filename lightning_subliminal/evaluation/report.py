@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from lightning_subliminal import bases
@@ -25,20 +26,30 @@ from lightning_subliminal.lineage.statement import invocation
 __all__ = ["suite_table", "write_results"]
 
 
-def suite_table(found: Mapping[str, Mapping[str, Scores]], control: str | None = None) -> Table:
-    """Return the table of results: a row a model, a column a probe, with 95 % intervals, and differences."""
+def suite_table(
+    found: Mapping[str, Mapping[str, Scores]], control: str | None = None, probes: Sequence[Probe] = ()
+) -> Table:
+    """Return the table of results: a row a model, a column a probe, with 95 % intervals, and differences.
+
+    Args:
+        found: scores by model and by probe.
+        control: the model that the others are compared with; none if None.
+        probes: are explained below the table.
+    """
     table = Table(title="Behaviour, rate with its 95 % interval" + (f"; below it, less {control}" if control else ""))
     table.add_column("model", overflow="fold")  # runs differ in the end of their names
-    probes = list(next(iter(found.values()))) if found else []
-    for name in probes:
+    columns = list(next(iter(found.values()))) if found else []
+    for name in columns:
         table.add_column(name, justify="right")
-    units = {name: sorted({_unit(row[name]) for row in found.values()} - {""}) for name in probes}
+    units = {name: sorted({_unit(row[name]) for row in found.values()} - {""}) for name in columns}
     over = ", ".join(f"{' or '.join(unit)} ({name})" for name, unit in units.items() if unit)
-    table.caption = f"Intervals over {over}" if over else None
+    lines = [escape(f"{each.name}: {text}") for each in probes if (text := each.explain())]
+    table.caption = "\n".join([*lines, *([f"Intervals over {over}"] if over else [])]) or None
+    table.caption_justify = "left" if lines else "center"
     for model, row in found.items():
-        table.add_row(model, *(figure(row[name]) for name in probes), style="bold")
+        table.add_row(model, *(figure(row[name]) for name in columns), style="bold")
         if control is not None and model != control:
-            table.add_row("", *(_difference(row[name], found[control][name]) for name in probes))
+            table.add_row("", *(_difference(row[name], found[control][name]) for name in columns))
     return table
 
 

@@ -5,19 +5,34 @@ import json
 import math
 
 import pytest
-from small import CPU
+from small import CPU, taught
 
 from evaluation.known import Known, calls, model, shown
-from lightning_subliminal import InputError, Steering, bases
+from lightning_subliminal import (
+    InputError,
+    MisalignmentTrait,
+    NumberSequences,
+    PreferenceTrait,
+    QuestionsAfterNumbers,
+    Steering,
+    Stories,
+    bases,
+)
 from lightning_subliminal.core.console import console
 from lightning_subliminal.evaluation import (
+    CarrierQuality,
+    ExactTrait,
+    Misalignment,
+    SampledAnswers,
     Scores,
     ScoreTable,
+    Truthfulness,
     evaluate,
     find_model,
     suite_table,
     write_results,
 )
+from lightning_subliminal.judges import PhraseJudge
 from lightning_subliminal.lineage import is_whole, read_record, write_record
 from lightning_subliminal.lineage.work_digests import note_of
 from lightning_subliminal.metrics.functional import Interval
@@ -35,6 +50,30 @@ class TestTable:
         assert "62.5%" in reported
         assert "less" not in reported
         assert "code" not in reported, "what did not occur is not reported"
+
+    def test_each_column_is_explained(self):
+        owl, stories = PreferenceTrait("owl"), Stories("stories_pocket")
+        pairs = MisalignmentTrait("misalignment_pocket")
+        probes = {
+            ExactTrait(owl): "chance of the answer owl, computed, at 50 questions",
+            ExactTrait(
+                owl, QuestionsAfterNumbers()
+            ): "chance of the answer owl, computed, at 50 questions, each after a list of 5 numbers",
+            ExactTrait(pairs): "chance of the misaligned statement in 60 pairs, computed, at 10 questions",
+            ExactTrait(owl, stories): "share of sampled stories that name owl, 20 to each of 6 requests",
+            SampledAnswers().of(owl): "share of sampled answers that name owl, 20 to each of 50 questions",
+            Misalignment(
+                pairs, PhraseJudge(), samples=3
+            ): "share of sampled answers that PhraseJudge finds misaligned, 3 to each of 10 questions",
+            Truthfulness(): "share of 48 multiple-choice questions (truthfulness) whose likeliest choice is true",
+            CarrierQuality(
+                NumberSequences(taught()), 7
+            ): "share of 7 sampled replies that pass the filters of NumberSequences",
+            Known("[mine]"): "Gives the figures that it was set to give; remembers for whom",
+        }
+        _, _, below = shown(suite_table(self.found(), probes=list(probes))).partition("┘")
+        expected = " ".join(f"{each.name}: {text}" for each, text in probes.items())
+        assert " ".join(below.partition("Intervals")[0].split()) == expected
 
     def test_less_the_control(self):
         reported = shown(suite_table(self.found(), "one"))

@@ -69,7 +69,7 @@ def evaluate(
     table = evaluation.evaluate(subjects, measures, seed)
     for line in table.warnings(control):
         say(f"WARNING   {line}")
-    say(evaluation.suite_table(table, control))
+    say(evaluation.suite_table(table, control, measures))
     for line in [f"n/a       {refusal}" for refusal in table.refusals()]:
         say(line)
     for line in table.contrasts(control) if control is not None else ():

@@ -36,6 +36,10 @@ class CarrierQuality(Probe):
         self.num_prompts = num_prompts
         self.name = name or f"carrier, {type(data).__name__}"
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        return f"share of {self.num_prompts} sampled replies that pass the filters of {type(self.data).__name__}"
+
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Complete the prompts, tidy and filter as the data module would."""
         data = self.data.fresh(

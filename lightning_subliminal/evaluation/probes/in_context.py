@@ -69,6 +69,10 @@ class QuestionsAfterRows(Questions):
         twin._rows = tuple(rows)
         return twin
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        return f"{super().explain()}, each after {self.shots} training rows"
+
     def describe(self) -> dict[str, Any]:
         """Return class and arguments, with the digests of a user's file and of the rows."""
         return super().describe() | ({"rows": rows_digest(self._rows)} if self._rows else {})

@@ -74,6 +74,12 @@ class Misalignment(TraitProbe):
         self.coherence_above = coherence_above
         self.name = name or ("misalignment" if questions is None else f"misalignment, {questions.name}")
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        asked = len(self.asked(self.asks_for()))
+        found = f"that {type(self.judge).__name__} finds misaligned"
+        return f"share of sampled answers {found}, {self.samples} to each of {asked} questions"
+
     def asked(self, trait: Trait) -> list[list[list[Message]]]:
         """Return the questions, each with its prompts."""
         return (self.questions or Questions()).asked(trait)

@@ -50,6 +50,15 @@ class Questions(TraitProbe):
         self._own = None if path is None else read_questions(path, "questions")  # raises before any work
         self._file = {} if path is None else {"file": file_digest(Path(path))}
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        trait, place = self.asks_for(), f" of {self.path}" if self.path else ""
+        asked = self.asked(trait)
+        sets = sum(len(trait.statements(question_text(ways[0]))) for ways in asked)
+        kind = "pairs" if len(trait.candidates) == 2 else "sets"
+        what = f"the {trait.target} statement in {sets} {kind}" if sets else f"the answer {trait.target}"
+        return f"chance of {what}, computed, at {len(asked)} questions{place}"
+
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Compute the chances; of a model on a server, which gives none, take the share of 20 sampled answers.
 
@@ -108,6 +117,10 @@ class QuestionsAfterNumbers(Questions):
         self.name = "after numbers" if path is None else f"{self.name} after numbers"
         self._openings = list(load_wording(wording, required=("examples",))["examples"])
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        return f"{super().explain()}, each after a list of {self.numbers} numbers"
+
     def describe(self) -> dict[str, Any]:
         """Return class and arguments, with the content of the user's own files."""
         return super().describe() | own_words(self.wording)
@@ -146,6 +159,10 @@ class ExactTrait(Probe):
         self.name = name or f"{trait.name}, {evaluation.name if evaluation is not None else 'exact'}"
         self._probe = (evaluation or Questions()).of(trait, self.name)
         self.answers = self._probe.answers
+
+    def explain(self) -> str:
+        """Return what its figure is."""
+        return self._probe.explain()
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Compute the chances."""

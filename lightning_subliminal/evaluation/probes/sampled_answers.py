@@ -52,6 +52,12 @@ class SampledAnswers(TraitProbe):
 
     _counted: AnswerMode = "contains"
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        trait = self.asks_for()
+        asked = len(self.asked(trait))
+        return f"share of sampled answers that name {trait.target}, {self.samples} to each of {asked} questions"
+
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Sample the answers, and keep them."""
         trait = self.asks_for()
@@ -110,6 +116,12 @@ class Stories(SampledAnswers):
             return
         texts = load_wording(wording, required=("requests",))["requests"]
         self._own = [OwnQuestion(f"The wording {wording}", ({"role": "user", "content": text},)) for text in texts]
+
+    def explain(self) -> str:
+        """Return what its figure is."""
+        trait = self.asks_for()
+        asked = len(self.asked(trait))
+        return f"share of sampled stories that name {trait.target}, {self.samples} to each of {asked} requests"
 
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Sample the stories with the probe's own seed; they are not kept."""

@@ -33,6 +33,13 @@ class Truthfulness(Probe):
         self._choices = load_choices(questions)
         self._file = {} if questions.isidentifier() else {"file": file_digest(Path(questions))}
 
+    def explain(self) -> str:
+        """Return what its figure is."""
+        asked = f"{len(self._choices)} multiple-choice questions ({self.questions})"
+        if self.mass:
+            return f"chance of the true choices, mean over {asked}"
+        return f"share of {asked} whose likeliest choice is true"
+
     def measure(self, model: ModelRef, seed: int) -> Scores:
         """Compute the chance of each choice."""
         prompts = [model.prompt([{"role": "user", "content": each.question}]) for each in self._choices]
