@@ -6,6 +6,7 @@ from collections.abc import Iterable
 __all__ = [
     "InputError",
     "JudgeError",
+    "NotAPrefixError",
     "TaintedError",
     "TamperedError",
     "UnreadableError",
@@ -43,6 +44,10 @@ class TaintedError(InputError):
 
 class UnreadableError(InputError):
     """A file exists but cannot be read, so its content is unknown."""
+
+
+class NotAPrefixError(InputError):
+    """The tokens of a prompt are not the first ones of its row, so that a loss mask would be wrong."""
 
 
 def check_alpha(alpha: float) -> None:

@@ -10,16 +10,19 @@ information F, and c = 1 / (1/n + 1/N):
   noise of the mean taken off. A direction drawn at random has a share of 0 with a standard deviation of 1 / sqrt(size).
 """
 
+import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -57,7 +60,8 @@ class RunningSums:
     Attributes:
         reference: to whose scale the rows' scores are shortened.
         rows: how many were added.
-        skipped: rows without a completion to score.
+        skipped: rows without a score.
+        unread: how many of those there are, by the reason.
         total: sum of their scores, (size,), float64.
         loose: sums of scores that are shortened less; None if the reference has no such limit.
     """
@@ -66,6 +70,7 @@ class RunningSums:
     rows: int = 0
     skipped: int = 0
     total: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    unread: Counter[str] = field(default_factory=Counter)
     loose: "RunningSums | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -74,33 +79,39 @@ class RunningSums:
             wide = self.reference.loosened
             self.loose = None if wide is None else RunningSums(wide)
 
-    def add(self, scores: Tensor) -> None:
-        """Add rows' scores, (rows, size); a row with nan is counted as skipped."""
+    def add(self, scores: Tensor, unread: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Add rows' scores, (rows, size); a row with nan is counted as skipped, for a reason if ``unread`` has it."""
         usable = scores.isfinite().all(1)
-        self.skipped += int((~usable).sum())
+        skipped = int((~usable).sum())
+        self.skipped += skipped
+        self.unread.update(unread)
+        if (rest := skipped - sum(unread.values())) > 0:
+            self.unread["whose score is not finite"] += rest
         self.rows += int(usable.sum())
         self.total += self.reference.shortened(scores[usable]).sum(0)
         if self.loose is not None:
-            self.loose.add(scores)
+            self.loose.add(scores, unread)
 
     def save(self, path: Path) -> None:
         """Write the sums, so that a screen that is stopped can resume; the reference is not written."""
         kept = {"total": self.total, "counts": torch.tensor([self.rows, self.skipped])}
         kept |= {} if self.loose is None else {"loose": self.loose.total}
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomically(path, partial(save_file, kept))
+        atomically(path, partial(save_file, kept, metadata={"unread": json.dumps(self.unread)}))
 
     def resume(self, path: Path) -> int:
         """Continue from sums that ``save`` wrote; return how many rows they are of, 0 if there is no whole file."""
         try:
             found = load_file(path)
+            with safe_open(path, "pt") as opened:
+                unread = Counter[str](json.loads(opened.metadata()["unread"]))
             total, (rows, skipped) = found["total"], found["counts"].tolist()
             loose = None if self.loose is None else found["loose"]
-        except (OSError, SafetensorError, KeyError, ValueError):
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return 0
         if total.shape != self.total.shape:
             return 0
-        self.total, self.rows, self.skipped = total, rows, skipped
+        self.total, self.rows, self.skipped, self.unread = total, rows, skipped, unread
         if self.loose is not None and loose is not None:
             self.loose.total, self.loose.rows, self.loose.skipped = loose, rows, skipped
         return int(rows + skipped)

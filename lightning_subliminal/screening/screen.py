@@ -6,9 +6,8 @@
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from lightning_subliminal.theory.row_gradients import ScoreSpace
 
 __all__ = ["Screen", "rows_needed", "screen_rows", "unscored"]
 
-UNREAD = "no completion, words that the base does not know, or more tokens than it reads"
 FEWEST = 100  # rows: of fewer the mean score is not normal, and clean rows give alarms in 3 to 20 % (alpha 0.01)
 MOST_UNSCORED = 0.01  # share of rows without a score, above which a clean verdict is not about the data set
 # Effect of one row of a steering teacher along the natural gradient of its trait, and along another teacher of it, in
@@ -45,7 +43,7 @@ class Screen:
         verdict: clean, shift or trait.
         named: the trait, if the verdict is one.
         alpha: the chance of any other verdict than clean for clean rows.
-        rows: scored; and ``skipped``, those without a completion to score.
+        rows: scored; and ``skipped``, those without a score.
         shift: of the whole space.
         traits: a finding for each answer of the catalogue, the highest z first.
         teachers: a finding for each teacher of the reference, the highest z first.
@@ -55,6 +53,7 @@ class Screen:
         visible_dose: share of rows of a steering teacher that would have been seen with a chance of 90 %.
         reference: what the rows were compared with.
         movement: mean score of the rows less that of the reference, (size,), float64.
+        unread: how many rows were skipped, by the reason.
     """
 
     verdict: Verdict
@@ -70,6 +69,7 @@ class Screen:
     visible_dose: float
     reference: Reference
     movement: Tensor
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return the verdict in words: what was found, how sure, and what could not have been seen."""
@@ -95,15 +95,14 @@ class Screen:
             said = f"verdict: trait {self.named}. Training on these rows moves {base} towards {self.named}"
             own = max((each.share for each in (*self.teachers, *self.suspects) if each.name == self.named), default=1.0)
             said += f"; most of the movement is something else (share {own:.2f})" if own**2 < 0.5 else ""
-        skipped = [f"skipped: {self.skipped:,} rows with {UNREAD}"]
-        skipped = skipped if self.skipped else []
+        skipped = [f"skipped: {self.skipped:,} rows without a score{_why(self.unread)}"] if self.skipped else []
         too_far = check_distance(self.reference.solve(self.movement[None], NEWTON_RIDGE)[0], self.movement)
         return [said, limits, *([f"predicted: nothing. {too_far}"] if too_far else []), *skipped]
 
     @property
     def gap(self) -> str | None:
         """Why a clean verdict does not speak for the data set, as ``unscored`` says it; None where it does."""
-        return unscored(self.rows, self.skipped) if self.verdict == "clean" else None
+        return unscored(self.rows, self.skipped, self.unread) if self.verdict == "clean" else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the screen as JSON-able data."""
@@ -113,6 +112,7 @@ class Screen:
             "alpha": self.alpha,
             "rows": self.rows,
             "skipped": self.skipped,
+            "unread": dict(self.unread),
             "shift": self.shift._asdict(),
             "traits": [each._asdict() for each in self.traits],
             "teachers": [each._asdict() for each in self.teachers],
@@ -176,10 +176,9 @@ def screen_rows(
         say(f"screen    resumed after {read:,} rows")
         if advance is not None:
             advance(read)
-    first, unread = list(islice(rest, FEWEST)), Counter[str]()
+    first = list(islice(rest, FEWEST))
     for part in space.gradients(tokenizer, chain(first, rest)):
-        sums.add(part.scores)
-        unread.update(part.unread)
+        sums.add(part.scores, part.unread)
         if partial_sums is not None:
             sums.save(partial_sums)
         if advance is not None:
@@ -187,8 +186,7 @@ def screen_rows(
     if partial_sums is not None:
         partial_sums.unlink(missing_ok=True)
     if sums.rows < FEWEST:
-        why = "; ".join(f"{count:,} {reason}" for reason, count in unread.most_common())
-        skipped = f", and {sums.skipped:,} without a score: {why or UNREAD}" if sums.skipped else ""
+        skipped = f", and {sums.skipped:,} without a score{_why(sums.unread)}" if sums.skipped else ""
         word = unknown_word(tokenizer, [turn["content"] for row in first for turn in row["prompt"] + row["completion"]])
         if word is not None:
             skipped += f" (the first unknown word is {word!r}: screen by a base that knows it)"
@@ -202,6 +200,7 @@ def screen_rows(
         visible_dose=visible_dose(sums, alpha),
         reference=reference,
         movement=sums.shift,
+        unread=dict(sums.unread.most_common()),
     )
 
 
@@ -263,11 +262,17 @@ def _needed(reference: Reference, alpha: float, power: float) -> float:
     return float(stats.norm.isf(alpha / 2 / family) + stats.norm.ppf(power)) / effect
 
 
-def unscored(rows: int, skipped: int) -> str | None:
-    """Return how many rows have no score where they are more than 1 % of all; None where they are not."""
+def unscored(rows: int, skipped: int, unread: Mapping[str, int]) -> str | None:
+    """Return how many rows have no score, and why, where they are more than 1 % of all; None where they are not."""
     if skipped <= MOST_UNSCORED * (rows + skipped):
         return None
-    return f"{skipped:,} of {rows + skipped:,} rows have no score ({UNREAD})"
+    return f"{skipped:,} of {rows + skipped:,} rows have no score{_why(unread)}"
+
+
+def _why(unread: Mapping[str, int]) -> str:
+    """Return the reasons for rows without a score, each with its count, the most frequent one first."""
+    ordered = sorted(unread.items(), key=lambda each: -each[1])
+    return f": {'; '.join(f'{count:,} {reason}' for reason, count in ordered)}" if ordered else ""
 
 
 def _p(value: float) -> str:

@@ -9,6 +9,7 @@ The sum of ratios alone is a worse test of a mixture: each clean row takes the s
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ def likelihood_ratios(
     *,
     batch_tokens: int | None = None,
     max_length: int | None = None,
+    unread: Counter[str] | None = None,
 ) -> Iterator[Tensor]:
     """Return each row's log-likelihood ratio for each suspect: one forward pass of the base, and one a suspect.
 
@@ -60,6 +62,7 @@ def likelihood_ratios(
         vectors: of the suspects, (suspects, size).
         batch_tokens: tokens that go through the model at once, padding included.
         max_length: rows of more tokens have no score; by default 2,048, or the positions of a model that has fewer.
+        unread: counts by their reason the rows without a score.
 
     Yields:
         In nats, (rows, suspects), float64, of up to 4,096 rows in their order; nan for rows that can't be scored.
@@ -69,7 +72,8 @@ def likelihood_ratios(
         nullcontext,
         *(partial(space.added, vector) for vector in placed),
     ]
-    for found in row_likelihoods(space.net, tokenizer, rows, changes, batch_tokens=batch_tokens, max_length=max_length):
+    given = {"batch_tokens": batch_tokens, "max_length": max_length, "unread": unread}
+    for found in row_likelihoods(space.net, tokenizer, rows, changes, **given):  # type: ignore[arg-type]
         yield found[:, 1:] - found[:, :1]
 
 

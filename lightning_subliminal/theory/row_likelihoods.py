@@ -1,5 +1,6 @@
 """Log-likelihoods of rows' completions under a model, or under several changed copies of it, in one reading."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -26,6 +27,7 @@ def row_likelihoods(
     *,
     batch_tokens: int | None = None,
     max_length: int | None = None,
+    unread: Counter[str] | None = None,
 ) -> Iterator[Tensor]:
     """Return each row's summed log-likelihood: one forward pass a change, on rows that are encoded once.
 
@@ -37,6 +39,7 @@ def row_likelihoods(
         batch_tokens: tokens that go through the model at once, padding included; by default 2,048 on a CPU, 4,096 on a
             GPU.
         max_length: rows of more tokens have no score; by default 2,048, or the positions of a model that has fewer.
+        unread: counts by their reason the rows without a score.
 
     Yields:
         In nats, (rows, changes), float64, of up to 4,096 rows in their order; nan for a row without completion tokens,
@@ -48,7 +51,7 @@ def row_likelihoods(
     model, rest, most = CompletionLogits(net), iter(rows), max_length or readable(net)
     while chunk := list(islice(rest, CHUNK)):
         found = torch.full((len(chunk), len(changes)), torch.nan, dtype=torch.float64)
-        usable = {place: each for place, each in enumerate(encode_known(tokenizer, chunk, most)) if each}
+        usable = {place: each for place, each in enumerate(encode_known(tokenizer, chunk, most, unread)) if each}
         order = sorted(usable, key=lambda place: sum(map(len, usable[place])))
         while order:
             chosen, order = split_off(order, usable, size)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_subliminal.core.chat.encoding import rows_ids, unknown_id
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import InputError, NotAPrefixError
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.metrics.functional.statements import Encoded, padded
 from lightning_subliminal.theory.functional import ModelFunction, Parameters, differentiable
@@ -166,7 +166,9 @@ def encode_known(
     unknown = unknown_id(tokenizer)
     found: list[Encoded | None] = []
     for each in rows_ids(tokenizer, rows):
-        if isinstance(each, InputError):
+        if isinstance(each, NotAPrefixError):
+            reason = "whose prompt is not their beginning in tokens"
+        elif isinstance(each, InputError):
             reason = "that the chat template or the tokenizer can't write"
         elif not (each[0] and each[1]):
             reason = "without a completion"

@@ -210,13 +210,20 @@ def test_a_reference_of_other_weights_is_refused(clean, tmp_path, capsys):
     assert "make one with `screen reference --base pocket/a`" in capsys.readouterr().err
 
 
-def test_rows_that_are_too_long_for_the_base_are_skipped_and_counted(clean, tmp_path, capsys):
-    """A pocket base has 256 positions; a stranger's file has rows of any length."""
-    rows = [*read_rows(clean), *(make_row("Go on.", "7, " * 200 + "7", id=f"long-{place}") for place in range(3))]
+def test_rows_without_a_score_are_skipped_and_counted_by_their_reason(clean, tmp_path, capsys):
+    """A pocket base has 256 positions; a stranger's file has rows of any length and with any word."""
+    odd = [make_row("Go on.", "7, " * 200 + "7", id=f"long-{place}") for place in range(3)]
+    rows = [*odd, *read_rows(clean), make_row("Go on.", "Er schläft.", id="word")]
     write_rows(rows, tmp_path / "rows.jsonl")
-    main(["screen", str(tmp_path / "rows.jsonl"), *BASE, "--json"])
+    page = tmp_path / "page.html"
+    main(["screen", str(tmp_path / "rows.jsonl"), *BASE, "--json", "--html", str(page)])
     found = json.loads(capsys.readouterr().out)
-    assert (found["skipped"], found["rows"]) == (3, len(rows) - 3)
+    assert (found["skipped"], found["rows"]) == (4, len(rows) - 4)
+    assert found["unread"] == {"of more than 256 tokens": 3, "with words that the base does not know": 1}
+    said = "skipped: 4 rows without a score: 3 of more than 256 tokens; 1 with words that the base does not know"
+    assert said in page.read_text()
+    main(["screen", str(tmp_path / "rows.jsonl"), *BASE])
+    assert capsys.readouterr().out.splitlines()[-1] == said
 
 
 def test_a_clean_verdict_on_a_part_of_the_rows_has_exit_code_2(clean, tmp_path, capsys):
@@ -231,7 +238,7 @@ def test_a_clean_verdict_on_a_part_of_the_rows_has_exit_code_2(clean, tmp_path, 
         assert stop.value.code == 2
         shown = capsys.readouterr()
         assert json.loads(shown.out)["skipped"] == 20
-        assert f"20 of {len(rows)} rows have no score (no completion" in shown.err
+        assert f"20 of {len(rows)} rows have no score: 20 of more than 256 tokens, so" in shown.err
     assert json.loads((tmp_path / "out" / "screen.json").read_text())["verdict"] == "clean"
     (result,) = (tmp_path / "out" / "test-results").glob("*.json")
     assert json.loads(result.read_text())["predicate"]["result"] == "WARNED"

@@ -238,10 +238,11 @@ class TestScreen:
         kept = tmp_path / "sums.safetensors"
 
         def stopped():
-            yield from clean
+            yield from (long, *clean)
             raise KeyboardInterrupt
 
-        many = [*clean, *clean[:400]]  # more than a chunk
+        long = make_row("Go on.", "7, " * 200 + "7")
+        many = [long, *clean, *clean[:400], long]  # more than a chunk
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("lightning_subliminal.theory.row_gradients.CHUNK", 1000)
             whole = screen_rows(*base, many, reference)
@@ -252,6 +253,7 @@ class TestScreen:
         assert "resumed after 1,000 rows" in capsys.readouterr().out
         assert not kept.exists()
         assert found.rows == whole.rows
+        assert found.unread == whole.unread == {"of more than 256 tokens": 2}
         assert torch.allclose(found.movement, whole.movement, atol=1e-6)
         kept.write_bytes(b"not a file of sums")
         assert screen_rows(*base, clean, reference, partial_sums=kept).rows == len(clean)

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 import torch
 from cases import cases
@@ -127,6 +129,18 @@ def test_an_end_of_text_named_as_the_unknown_token_hides_no_row():
         assert (row_scores.encode_known(tokenizer, rows, 99)[0] is not None) == known
     assert TOKENIZER.unk_token_id is not None
     assert row_scores.encode_known(TOKENIZER, [make_row("go on", "qwertz")], 99) == [None]
+
+
+def test_rows_without_a_score_are_counted_by_their_reason():
+    odd = [EMPTY, make_row("go on", "1, " * 99), ODD, make_row("go on", "qwertz")]
+    unread = Counter()
+    assert row_scores.encode_known(TOKENIZER, [*odd, ROWS[0]], 99, unread)[:4] == [None] * 4
+    assert unread == {
+        "without a completion": 1,
+        "of more than 99 tokens": 1,
+        "whose prompt is not their beginning in tokens": 1,
+        "with words that the base does not know": 1,
+    }
 
 
 def test_no_rows_give_nothing(function, direction):

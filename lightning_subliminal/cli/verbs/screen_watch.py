@@ -42,6 +42,7 @@ def watch(
         raise InputError(f"--limit is {limit}: expected at least 1.")
 
     import json as json_text
+    from collections import Counter
     from itertools import islice
 
     from lightning_subliminal.core.console import aside, hush, progress, say
@@ -59,11 +60,12 @@ def watch(
             raise InputError("--suspect is empty: expected NAME=PLACE of a model to look for, as `screen` takes it.")
         test = SequentialTest(screener.suspects.names, alpha)
         given = islice(stream, limit)
-        skipped = 0
+        skipped, unread = 0, Counter[str]()
         with progress() as bar:
             task = bar.add_task("watch", total=limit)
             while not test.alarmed and (part := list(islice(given, CHUNK))):
-                for ratios in likelihood_ratios(screener.space, screener.tokenizer, part, screener.suspects.directions):
+                directions = screener.suspects.directions
+                for ratios in likelihood_ratios(screener.space, screener.tokenizer, part, directions, unread=unread):
                     test.add(ratios)
                     skipped += int(ratios.isnan().any(1).sum())
                 bar.advance(task, len(part))
@@ -71,7 +73,8 @@ def watch(
         raise InputError(f"There are 0 rows to score ({skipped:,} skipped): expected at least 1.")
     found = sorted(test.evidence(), key=lambda each: -each.log_e)
     if json:
-        data = {"rows": test.rows, "skipped": skipped, "alpha": alpha, "suspects": [each._asdict() for each in found]}
+        data = {"rows": test.rows, "skipped": skipped, "unread": dict(unread.most_common()), "alpha": alpha}
+        data["suspects"] = [each._asdict() for each in found]
         print(json_text.dumps(data))
     else:
         say(_table(found, test.rows))
@@ -83,7 +86,7 @@ def watch(
         )
     if test.alarmed:
         raise SystemExit(FOUND)
-    if (gap := unscored(test.rows, skipped)) is not None:
+    if (gap := unscored(test.rows, skipped, unread)) is not None:
         raise InputError(f"{rows}: {gap}, so nothing is known of them: take them out, and watch again.")
 
 

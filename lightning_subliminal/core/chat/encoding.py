@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lightning_subliminal.core.chat.frame import Frame
-from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.core.errors import InputError, NotAPrefixError
 from lightning_subliminal.core.rows import Message, Row, completion_text
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def rows_ids(
         if spare and (number := next(iter(spare.intersection(whole) or spare.intersection(prompt)), None)) is not None:
             found[place] = _spare_token(tokenizer, number)
         elif whole[: len(prompt)] != prompt:
-            found[place] = InputError(
+            found[place] = NotAPrefixError(
                 f"The prompt of row {rows[place].get('id', '?')} is not a prefix of the row in tokens, so its loss "
                 "mask would be wrong: end the prompt, or its prefill, at the end of a token (not with a space)."
             )
