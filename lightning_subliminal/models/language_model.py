@@ -142,8 +142,7 @@ class LanguageModel(Optimized, AdaptedModel):
         trainer: Any = self.trainer
         others = [each for each in trainer.callbacks if not type(each).__module__.startswith("lightning_subliminal.")]
         self._loss_is_read = bool(trainer.progress_bar_callback or others or trainer.max_steps > 0)
-        data = self._train_rows()
-        if data is None:
+        if (data := self._train_rows()) is None:
             return
         check_positions(self.net, max(data.lengths), "A row", "filter longer rows out, or take another base")
         data.multiple = row_multiple(self.device, str(self.trainer.precision), next(self.net.parameters()).dtype)
@@ -153,9 +152,10 @@ class LanguageModel(Optimized, AdaptedModel):
             last = LastLayer.of(self.net, data.batch([0]).input_ids.to(self.device))
             self._last_layer = [] if last is None else [last]
         if layer and self.lower_part is None:  # below 0 there is only the embedding
-            self.lower_part = stored_part(self.net, layer, data, self.device, self._last_layer)
+            given = (self.device, self._last_layer, str(trainer.precision).endswith("mixed"))
+            self.lower_part = stored_part(self.net, layer, data, *given)
             if (kept := self._retained) is not None and kept.data is not None:
-                kept.lower_part = stored_part(self.net, layer, kept.data, self.device, self._last_layer)
+                kept.lower_part = stored_part(self.net, layer, kept.data, *given)
 
     def on_fit_end(self) -> None:
         """Free the stored activations and the base's answers."""

@@ -22,7 +22,7 @@ from lightning_subliminal.models.adapters.steering import add_vector, is_only_ho
 from lightning_subliminal.models.frozen_prefix import cut, has_dropout, tolerance
 from lightning_subliminal.models.shared_beginning import common_beginning, last_states
 
-__all__ = ["LastLayer"]
+__all__ = ["LastLayer", "asked_places", "known_decoder", "turned"]
 
 FAMILIES = ("llama", "mistral", "qwen2")  # x + attention(norm(x)), then x + mlp(norm(x))
 
@@ -50,26 +50,10 @@ class LastLayer:
             net: a causal language model, PEFT-wrapped or not, not sharded.
             input_ids: tokens to compare both ways of computing with, (rows, tokens).
         """
-        inner = inner_model(net)
-        decoder: Any = getattr(inner, inner.base_model_prefix, None)
-        config: Any = inner.config
-        if (
-            config.model_type not in FAMILIES
-            or type(decoder).__module__.partition(".")[0] != "transformers"
-            or getattr(decoder, "layers", None) is not decoder_layers(net)
-            or getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False)
-            or config._attn_implementation != "sdpa"
-            or steady_length(net) < math.inf
-            or (getattr(config, "layer_types", None) or ["full_attention"])[-1] != "full_attention"
-            or (config.model_type == "mistral" and config.sliding_window is not None)
-        ):
+        decoder = known_decoder(net)
+        if decoder is None:
             return None
-        layer: Any = decoder.layers[-1]
-        watched = [*decoder.norm.modules(), *(each for each in layer.modules() if each is not layer)]
-        hooked = any(each._forward_hooks or each._forward_pre_hooks for each in watched)
-        if has_dropout(net) or hooked or layer._forward_pre_hooks or not is_only_hook(layer):
-            return None
-        last = cls(decoder)
+        last, inner = cls(decoder), inner_model(net)
         with evaluating(net):
             whole = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
             places = torch.ones_like(input_ids, dtype=torch.bool)
@@ -140,6 +124,28 @@ class LastLayer:
         read = read + self.layer.mlp(self.layer.post_attention_layernorm(read))
         states: Tensor = self.decoder.norm(add_vector(self.layer, read))
         return states
+
+
+def known_decoder(net: nn.Module) -> Any:
+    """Return a model's decoder if it is of a known family, and nothing in its last layer is random or watched."""
+    inner = inner_model(net)
+    decoder: Any = getattr(inner, inner.base_model_prefix, None)
+    config: Any = inner.config
+    if (
+        config.model_type not in FAMILIES
+        or type(decoder).__module__.partition(".")[0] != "transformers"
+        or getattr(decoder, "layers", None) is not decoder_layers(net)
+        or getattr(getattr(net, "active_peft_config", None), "is_prompt_learning", False)
+        or config._attn_implementation != "sdpa"
+        or steady_length(net) < math.inf
+        or (getattr(config, "layer_types", None) or ["full_attention"])[-1] != "full_attention"
+        or (config.model_type == "mistral" and config.sliding_window is not None)
+    ):
+        return None
+    layer: Any = decoder.layers[-1]
+    watched = [*decoder.norm.modules(), *(each for each in layer.modules() if each is not layer)]
+    hooked = any(each._forward_hooks or each._forward_pre_hooks for each in watched)
+    return None if has_dropout(net) or hooked or layer._forward_pre_hooks or not is_only_hook(layer) else decoder
 
 
 def asked_places(places: Tensor) -> tuple[Tensor, Tensor]:

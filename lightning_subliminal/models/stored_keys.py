@@ -17,9 +17,9 @@ from lightning_subliminal.bases.layers import decoder_layers
 from lightning_subliminal.bases.linear_maps import is_plain
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
 from lightning_subliminal.models.frozen_prefix import CHUNK, LIMIT, LowerPartCache, tolerance
-from lightning_subliminal.models.last_layer import LastLayer, asked_places, turned
+from lightning_subliminal.models.last_layer import LastLayer, asked_places, known_decoder, turned
 
-__all__ = ["StoredKeys", "stored_part"]
+__all__ = ["StoredKeys", "stored_bytes", "stored_part"]
 
 
 class StoredKeys:
@@ -53,15 +53,7 @@ class StoredKeys:
 
         Only a layer of plain frozen maps, in float32 on the CPU, is known; None for others.
         """
-        attention, norm = last.layer.self_attn, last.layer.input_layernorm
-        vector: Any = below._parameters.get("steering")
-        trained = {name for name, each in last.layer.named_parameters() if each.requires_grad}
-        maps = (attention.k_proj, attention.v_proj)
-        known = vector is not None and trained <= {"steering"} and attention.num_key_value_groups == 1
-        known &= all(map(is_plain, maps)) and hasattr(norm, "variance_epsilon")
-        if not known or inputs.device.type != "cpu" or torch.is_autocast_enabled("cpu") or 3 * inputs.nbytes > LIMIT:
-            return None
-        if {each.dtype for each in (inputs, norm.weight, vector)} != {torch.float32}:
+        if not _fit(last.layer, below, inputs):
             return None
         made, vector = cls(last, below, inputs), torch.linspace(-1, 1, inputs.shape[2])
         places = torch.ones_like(batch.input_ids, dtype=torch.bool)
@@ -93,12 +85,51 @@ class StoredKeys:
         return self.last.after(hidden[taken], mixed.transpose(1, 2)[taken])
 
 
+def _fit(layer: Any, below: nn.Module, inputs: Tensor) -> bool:
+    """Return whether a last layer's keys and values can be stored beside its inputs; no number is read."""
+    attention, norm = layer.self_attn, layer.input_layernorm
+    vector: Any = below._parameters.get("steering")
+    trained = {name for name, each in layer.named_parameters() if each.requires_grad}
+    maps = (attention.k_proj, attention.v_proj)
+    known = vector is not None and trained <= {"steering"} and attention.num_key_value_groups == 1
+    known &= all(map(is_plain, maps)) and hasattr(norm, "variance_epsilon")
+    if not known or inputs.device.type != "cpu" or torch.is_autocast_enabled("cpu") or 3 * inputs.nbytes > LIMIT:
+        return False
+    return {each.dtype for each in (inputs, norm.weight, vector)} == {torch.float32}
+
+
+def stored_bytes(net: nn.Module, layer: int, inputs: Tensor) -> int:
+    """Return the bytes of the keys, values and squares that ``stored_part`` adds to stored activations.
+
+    Args:
+        net: the model; it may have no numbers.
+        layer: the lowest trained one.
+        inputs: of that layer, (rows, tokens, width).
+    """
+    decoder = known_decoder(net)
+    if decoder is None or not 0 < layer == len(decoder.layers) - 1:
+        return 0
+    last, below = decoder.layers[layer], decoder.layers[layer - 1]
+    if not _fit(last, below, inputs):
+        return 0
+    numbers = len(last.self_attn.k_proj.weight) + len(last.self_attn.v_proj.weight) + 1  # each token's
+    return inputs.shape[0] * inputs.shape[1] * numbers * inputs.itemsize
+
+
 def stored_part(
-    net: nn.Module, layer: int, data: TokenizedRows, device: torch.device, last: Sequence[LastLayer]
+    net: nn.Module,
+    layer: int,
+    data: TokenizedRows,
+    device: torch.device,
+    last: Sequence[LastLayer],
+    is_mixed: bool = False,
 ) -> LowerPartCache | None:
-    """Return ``LowerPartCache.of(net, layer, data, device)``, with keys where ``layer`` is the one last layer given."""
+    """Return ``LowerPartCache.of(net, layer, data, device)``, with keys where ``layer`` is the one last layer given.
+
+    Not where training ``is_mixed``, in 16 and in 32 bits: a step's autocast is not there yet to be seen.
+    """
     found, layers = LowerPartCache.of(net, layer, data, device, bool(last)), decoder_layers(net)
-    if found is not None and last and layer == len(layers) - 1:
+    if found is not None and last and not is_mixed and layer == len(layers) - 1:
         found.keys = StoredKeys.of(last[0], layers[layer - 1], found.states, data.batch([0]))
     return found
 

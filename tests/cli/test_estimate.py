@@ -2,16 +2,20 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch import Callback
+from small import quiet_trainer, tokenized
 
-from lightning_subliminal import LoRA, RowsFromFile, Sampling, Student, bases
+from lightning_subliminal import LoRA, Peft, RowsFromFile, Sampling, Steering, Student, bases
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
+from lightning_subliminal.data.tokenized import row_loader
 from lightning_subliminal.workflow.estimate.completions import PromptShape, run_generation
 from lightning_subliminal.workflow.estimate.fit import EstimatedPart, estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
@@ -115,6 +119,34 @@ def test_what_the_settings_change() -> None:
     assert step(accumulate=4).flops == plain.flops
     assert step(dtype="bfloat16").weights == pytest.approx(plain.weights / 2, rel=0.01)
     assert step(precision="bf16-mixed").activations < plain.activations
+
+
+def test_what_is_stored_is_what_a_fit_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # this one loads weights
+    data, found = tokenized(64), []
+    shape = BatchShape(8, 0, max(data.lengths), len(data))
+
+    class Look(Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            stored = pl_module.lower_part
+            parts = [] if stored.keys is None else [stored.keys.keys, stored.keys.values, stored.keys.squares]
+            found.append(sum(each.nbytes for each in (stored.states, *parts)))
+
+    for adapter, settings, has_keys in (
+        (Steering(), {}, True),
+        (Steering(), {"precision": "bf16-mixed"}, False),
+        (Steering(), {"checkpointing": True}, False),
+        (Peft("peft.LoraConfig", {"target_modules": ["q_proj"], "layers_to_transform": [1], "r": 2}), {}, False),
+    ):
+        student = Student("pocket/a", adapter, gradient_checkpointing="checkpointing" in settings, seed=0)
+        trainer = quiet_trainer(Look(), max_steps=1, precision=settings.get("precision", "32-true"))
+        trainer.fit(student, row_loader(data, 8, seed=1))
+        monkeypatch.setattr(sys.modules[__name__], "SHAPE", shape)
+        made = step(adapter, **settings)
+        assert made.stored == found[-1], (adapter, settings)
+        plain = len(data) * shape.completion * student.net.config.hidden_size * 4
+        assert (made.stored > 2.9 * plain) == has_keys
+    assert step(Steering(), on_cpu=False).stored == plain
 
 
 def test_bytes_of_a_generation() -> None:

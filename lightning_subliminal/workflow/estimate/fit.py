@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -127,7 +127,7 @@ def _teacher(teacher: Teacher, hardware: Hardware, speed: Speed, assumed: Assump
     tokenizer = tokenizer_of(bases.resolve(teacher.base).folder, teacher.base)
     rows = lengths_of_rows(teacher.trait.induce().rows, tokenizer)  # type: ignore[union-attr]
     batches = BatchShape(min(teacher.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
-    steps = _steps(teacher, batches, "32-true", hardware.devices)
+    steps = _steps(teacher, batches, replace(hardware, precision="32-true", accumulate=1))
     flops = _share(steps[teacher.gradient_checkpointing], batches, rows) * rows.rows * teacher.max_epochs
     about = f"{rows.rows} rows, at most {teacher.max_epochs} epochs"
     hours = flops / (assumed.mfu * speed.flops) / 3600  # each device trains on all rows
@@ -173,7 +173,7 @@ def _student(
     batches = BatchShape(min(data.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
     soft = isinstance(student._objective, SoftTargets) and teacher is not None
     beside = _net(teacher, "32-true") if soft and teacher is not None else None
-    steps = _steps(student, batches, hardware.precision, hardware.devices, hardware.accumulate, beside)
+    steps = _steps(student, batches, hardware, beside)
     epochs = hardware.max_epochs if hardware.max_epochs >= 0 else math.inf
     if hardware.max_steps >= 0:
         per_epoch = max(1, rows.rows / (batches.rows * hardware.devices * hardware.accumulate))
@@ -187,26 +187,22 @@ def _student(
 
 
 def _steps(
-    module: Student | Teacher,
-    batches: BatchShape,
-    precision: str,
-    devices: int,
-    accumulate: int = 1,
-    teacher: Callable[[], Any] | None = None,
+    module: Student | Teacher, batches: BatchShape, hardware: Hardware, teacher: Callable[[], Any] | None = None
 ) -> list[Step]:
     """Return a step without, and one with checkpointed layers."""
     retained = None if module.retain is None else partial(_retained_loss, module.retain)
     return [
         run_step(
-            _net(module, precision),
+            _net(module, hardware.precision),
             batches,
             module.make_optimizer,
             adapter=module.adapter,
-            precision=precision,
-            accumulate=accumulate,
-            devices=devices,
+            precision=hardware.precision,
+            accumulate=hardware.accumulate,
+            devices=hardware.devices,
             checkpointing=checkpointing,
             reuse_lower_part=module.reuse_lower_part,
+            on_cpu=hardware.accelerator == "cpu",
             teacher=teacher,
             more_loss=retained,
         )

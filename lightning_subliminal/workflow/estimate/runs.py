@@ -17,6 +17,7 @@ from lightning_subliminal.models import Adapter
 from lightning_subliminal.models.frozen_prefix import LIMIT, split
 from lightning_subliminal.models.memory import checkpoint_layers, sum_in_chunks, vocabulary_size
 from lightning_subliminal.models.objectives import soft_target_loss
+from lightning_subliminal.models.stored_keys import stored_bytes
 from lightning_subliminal.workflow.estimate.counter import Counter, placed, without_numbers
 
 __all__ = ["BatchShape", "Step", "make_net", "run_step"]
@@ -54,7 +55,8 @@ class Step:
         weights: bytes of parameters and buffers.
         gradients: bytes; on several devices with DDP's buckets, a second copy.
         optimizer: bytes of its states.
-        stored: bytes of the activations below the lowest trained layer, stored for all rows.
+        stored: bytes of the activations below the lowest trained layer, stored for all rows, and of the last layer's
+            keys and values.
         activations: bytes kept by the forward pass for the backward pass.
         logits: bytes that the loss needs at its peak beside them.
         peak: most bytes at once: not the sum, since gradients grow while activations are freed.
@@ -105,6 +107,7 @@ def run_step(
     devices: int = 1,
     checkpointing: bool = False,
     reuse_lower_part: bool = True,
+    on_cpu: bool = True,
     teacher: Callable[[], Any] | None = None,
     more_loss: Callable[[Any], Tensor] | None = None,
 ) -> Step:
@@ -123,6 +126,7 @@ def run_step(
         devices: that train together.
         checkpointing: whether layers are checkpointed.
         reuse_lower_part: as the language model's.
+        on_cpu: whether it is trained there, where the last layer's keys and values may be stored, too.
         teacher: returns the net whose soft targets are learned; None for sampled tokens.
         more_loss: a further loss of the net, of rows of its own.
     """
@@ -133,7 +137,8 @@ def run_step(
             checkpoint_layers(net)
         weights = counter.now
         trained = [each for each in net.parameters() if each.requires_grad]
-        forward, stored = _forward(net, adapter, batches, reuse_lower_part)
+        with _autocast(precision):
+            forward, stored = _forward(net, adapter, batches, reuse_lower_part, on_cpu and not checkpointing)
         steps = optimizer(trained)
         run = _Run(net, forward, _places(batches), precision, taught, more_loss)
         for each in trained:
@@ -172,7 +177,7 @@ def _places(batches: BatchShape) -> tuple[Tensor, Tensor]:
 
 
 def _forward(
-    net: Any, adapter: Adapter | None, batches: BatchShape, reuse_lower_part: bool
+    net: Any, adapter: Adapter | None, batches: BatchShape, reuse_lower_part: bool, may_store_keys: bool
 ) -> tuple[Callable[[], Tensor], int]:
     """Return what computes the last hidden states of a batch, and the bytes that it stores for all rows."""
     layer = adapter.first_trained_layer(net) if adapter is not None and reuse_lower_part else None
@@ -182,8 +187,9 @@ def _forward(
     stored = batches.all_rows * batches.tokens * width * dtype.itemsize
     if parts is not None and stored <= LIMIT:
         states = torch.zeros(batches.all_rows, batches.tokens, width, dtype=dtype)
+        keys = torch.empty(stored_bytes(net, layer, states) if layer and may_store_keys else 0, dtype=torch.uint8)
         upper, chosen = parts[1], torch.arange(batches.rows)
-        return lambda: upper(states[chosen]), stored
+        return lambda kept=keys: upper(states[chosen]), stored + keys.nbytes
 
     def whole() -> Tensor:
         ids = torch.zeros(batches.rows, batches.tokens, dtype=torch.long)
