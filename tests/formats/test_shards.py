@@ -1,6 +1,8 @@
 """Which files of a folder are read: all shards of one split, and no others."""
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row, write_parquet
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.formats.convert import convert
+from lightning_subliminal.formats.storage import shards
 
 from .files import put, texts
 
@@ -96,3 +99,38 @@ def test_rows_that_a_conversion_left_out_are_not_read_with_the_others() -> None:
     convert("wrong.jsonl", "set/rows.jsonl", on_error="skip")
     assert Path("set/rows.jsonl.bad.jsonl").exists()
     assert read() == ["a"]
+
+
+@cases(
+    ("names", "links", "expected", "left_out"),
+    [
+        (["a.jsonl"], {"b.jsonl": "a.jsonl"}, ["a.jsonl"], "b.jsonl"),
+        (["b.jsonl", "c.jsonl"], {"a.jsonl": "b.jsonl"}, ["b.jsonl", "c.jsonl"], "a.jsonl"),
+        (["train.jsonl", "test.jsonl"], {"latest.jsonl": "train.jsonl"}, ["train.jsonl"], "latest.jsonl"),
+        (["train-00000-of-00001.parquet"], {"all.parquet": "train-00000-of-00001.parquet"}, ["train-00000"], "all"),
+        (["data/train.jsonl"], {"train.jsonl": "data/train.jsonl"}, ["data/train.jsonl"], ""),
+        ([".blobs/0a"], {"one.jsonl": ".blobs/0a", "two.jsonl": ".blobs/0a"}, [".blobs/0a"], "two.jsonl"),
+    ],
+)
+@cases("link", [os.link, os.symlink], ids=["hard", "symbolic"])
+def test_a_file_of_several_names_is_read_once(
+    names: list[str],
+    links: dict[str, str],
+    expected: list[str],
+    left_out: str,
+    link: Callable[..., None],
+    capsys: pytest.CaptureFixture,
+) -> None:
+    fill(*names)
+    for name, target in links.items():
+        link(Path("set", target).absolute(), Path("set", name))
+    for _ in range(2):
+        found = read()
+        assert len(found) == len(expected)
+        assert all(map(str.startswith, found, expected))
+    said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    shutil.rmtree("set")
+    shards._say_once.cache_clear()
+    assert len(said) == bool(left_out)
+    if left_out and link is os.symlink:
+        assert said[0].startswith(f"note      set: {left_out}")

@@ -1,12 +1,14 @@
 """Which files of a folder are the rows of one set: all shards of one split, in one container.
 
 A folder of the hub's kind has ``train-00000-of-00002.parquet`` and ``test-00000-of-00001.parquet`` side by side. Read
-as they lie, the test rows would be trained on, and nobody would miss a shard that was not fetched.
+as they lie, the test rows would be trained on, and nobody would miss a shard that was not fetched. A file under several
+names, by links, is read once.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from lightning_subliminal.core.errors import InputError
@@ -42,7 +44,9 @@ def row_files(path: Path, split: str | None = None) -> list[Path]:
         listed = " and ".join(files[0].name for files in found.values())
         raise InputError(f"{name} holds rows in several containers ({listed}): name a file, or keep one kind.")
     files = next(iter(found.values()), [])
+    known = {_identity(each) for each in files}
     below = (each for each in sorted(path.glob("*/*")) if _kind_of(each) and each.parent.name[0] != ".")
+    below = (each for each in below if _identity(each) not in known)
     if files and (other := next(below, None)) is not None:
         raise InputError(
             f"{name} holds rows in a folder below it, too ({other.relative_to(path)}): name that, or a file."
@@ -51,17 +55,25 @@ def row_files(path: Path, split: str | None = None) -> list[Path]:
     for each in files:
         parts[_split_of(each.name)].append(each)
     named = [each for each in parts if each]
+    of_splits = {_identity(each) for name in named for each in parts[name]}
+    if not (unnamed := [each for each in parts[""] if _identity(each) not in of_splits]):
+        del parts[""]
     if len(named) < 2 and split is None:
         chosen = files
     elif not named:
         raise InputError(f"{name} has no splits: omit --split.")
     elif "" in parts:
-        others = ", ".join(each.name for each in parts[""][:3])
+        others = ", ".join(each.name for each in unnamed[:3])
         raise InputError(f"{name} holds the splits {' and '.join(named)}, and files of none ({others}): name a file.")
     else:
         chosen = parts[choose_split(named, name, split)]
     _check_shards(chosen, name)
-    return chosen
+    once = _each_once(chosen)
+    read = set(map(_identity, once))
+    if lost := [each.name for each in files if each not in once and _identity(each) in read]:
+        some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if lost[3:] else "")
+        _say_once(f"note      {name}: {some} left out, another name of what is read")
+    return once
 
 
 def choose_split(splits: Sequence[str], name: str, split: str | None) -> str:
@@ -81,6 +93,30 @@ def _kind_of(path: Path) -> str:
     """Return the container of a file of rows; empty for any other."""
     kind = next((kind for end, kind in _KINDS.items() if path.name.lower().endswith(end)), "")
     return kind if path.name[0] != "." and not path.is_dir() else ""
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """Return what is the same for all names of a file: its device and inode."""
+    try:
+        found = path.stat()
+    except OSError:  # a link to nothing, which is reported where it is read
+        return (path,)
+    return found.st_dev, found.st_ino
+
+
+def _each_once(files: Sequence[Path]) -> list[Path]:
+    """Return the files in their order, of several names of one file that which is not a symbolic link, or the first."""
+    kept: dict[tuple[object, ...], Path] = {}
+    for each in sorted(files, key=Path.is_symlink):
+        kept.setdefault(_identity(each), each)
+    return [each for each in files if each in kept.values()]
+
+
+@cache
+def _say_once(line: str) -> None:
+    from lightning_subliminal.core.console import say  # it imports lightning, which takes seconds
+
+    say(line)
 
 
 def _is_left_over(path: Path) -> bool:
