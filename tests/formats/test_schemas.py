@@ -9,6 +9,7 @@ from cases import cases
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.formats import make_schema
 from lightning_subliminal.formats.detection import guess
+from lightning_subliminal.formats.layouts.choosing import schema_of
 from lightning_subliminal.formats.layouts.schemas import NAMES, Columns
 
 USER, ASSISTANT = {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}
@@ -65,7 +66,8 @@ def test_each_name_makes_its_schema() -> None:
 WRONG: list[tuple[str, Any, str]] = [
     ("trl", 3, "^expected an object, found number 3$"),
     ("trl", {"prompt": [USER]}, "^completion: expected a list of messages, found nothing$"),
-    ("trl", {"prompt": "x", "completion": [ASSISTANT]}, "^prompt: expected a list of messages, found text 'x'$"),
+    ("trl", {"prompt": 3, "completion": [ASSISTANT]}, "^prompt: expected a list of messages, found number 3$"),
+    ("trl", {"prompt": "x", "completion": "y"}, "^prompt: expected a list of messages, found text 'x'$"),
     ("trl", {"prompt": [], "completion": [ASSISTANT]}, "^prompt: expected at least one message, found an empty list$"),
     ("trl", {"prompt": ["u"], "completion": []}, r"^prompt\[0\]: expected a message with role and content, found text"),
     ("trl", {"prompt": [USER], "completion": []}, "^completion: expected one assistant message, found an empty list$"),
@@ -109,6 +111,19 @@ def test_wrong_record_says_field_expected_and_found(name: str, record: Any, mess
     with pytest.raises(InputError, match=message) as caught:
         make_schema(name).parse(record)
     assert "\n" not in str(caught.value)
+
+
+@cases(
+    ("record", "notice"),
+    [
+        ({"prompt": "u", "completion": [ASSISTANT]}, "text in `prompt` beside messages read as the user's"),
+        ({"prompt": [USER], "completion": "a"}, "text in `completion` beside messages read as the assistant's"),
+    ],
+)
+def test_text_beside_messages_is_the_one_turn_that_it_can_be(record: dict[str, Any], notice: str) -> None:
+    schema = schema_of(record)
+    assert schema.parse(record) == ROW
+    assert dict(schema.notices) == {notice: 1}
 
 
 def test_every_type_in_every_field_is_reported_not_a_surprise() -> None:

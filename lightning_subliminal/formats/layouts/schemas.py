@@ -19,7 +19,7 @@ _HOLD_TURNS = ("trl", "openai", "sharegpt", "text")
 
 
 class Trl(Schema):
-    """TRL's conversational prompt-completion: lists of messages. It is our own row."""
+    """TRL's conversational prompt-completion: lists of messages, of which one may be a text. It is our own row."""
 
     name = "trl"
     keys = ("prompt", "completion")
@@ -27,8 +27,14 @@ class Trl(Schema):
 
     def read(self, record: Record) -> list[Message]:
         """Return the messages of prompt and completion."""
-        prompt = read_messages(record.get("prompt", MISSING), "prompt", self.notices)
-        completion = read_messages(record.get("completion", MISSING), "completion", self.notices, learned=True)
+        said = {key: record.get(key, MISSING) for key in self.keys}
+        texts = [key for key, value in said.items() if isinstance(value, str)]
+        if len(texts) == 1:  # beside messages it can mean one turn alone; two texts are trl-plain
+            role = {"prompt": "user", "completion": "assistant"}[texts[0]]
+            said[texts[0]] = [{"role": role, "content": said[texts[0]]}]
+            self.notices[f"text in `{texts[0]}` beside messages read as the {role}'s"] += 1
+        prompt = read_messages(said["prompt"], "prompt", self.notices)
+        completion = read_messages(said["completion"], "completion", self.notices, learned=True)
         check_turns(prompt, "prompt")
         if not prompt:
             raise expected("prompt", "at least one message", prompt)
