@@ -10,13 +10,24 @@ from lightning_subliminal.core.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["check_positions", "decoder_layers", "hidden_size", "inner_model", "steady_length", "towers"]
+__all__ = ["body", "check_positions", "decoder_layers", "hidden_size", "inner_model", "steady_length", "towers"]
 
 
 def inner_model(net: nn.Module) -> "PreTrainedModel":
     """Return the transformers model inside ``net``: the one that PEFT wraps, or ``net`` itself."""
     base = getattr(net, "get_base_model", None)
     return cast("PreTrainedModel", base() if callable(base) else net)
+
+
+def body(net: nn.Module) -> nn.Module:
+    """Return the part of a causal language model below its head, which returns the last hidden states.
+
+    It is transformers' ``base_model``; Llama 4's text model names a part there that it does not have.
+    """
+    inner = inner_model(net)
+    found = cast(nn.Module, inner.base_model)
+    readers = [each for each in inner.children() if hasattr(each, "get_input_embeddings")] if found is inner else []
+    return readers[0] if readers else found
 
 
 def decoder_layers(net: nn.Module) -> nn.ModuleList:
@@ -30,7 +41,9 @@ def decoder_layers(net: nn.Module) -> nn.ModuleList:
     for module in _decoder(inner).modules():
         if isinstance(module, nn.ModuleList) and len(module) == count and len({type(layer) for layer in module}) == 1:
             return module
-    raise InputError(f"{type(inner).__name__} has no list of {count} decoder layers: use a decoder such as Llama.")
+    raise InputError(
+        f"{type(inner).__name__} has no list of {count} decoder layers of one kind: use a decoder such as Llama."
+    )
 
 
 def towers(net: nn.Module) -> list[str]:

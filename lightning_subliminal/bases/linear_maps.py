@@ -3,7 +3,8 @@
 For float32 matrices torch takes MKL. On an AMD CPU with AVX-512 it multiplies SmolLM2's sizes at 105 GFLOP/s a core,
 and oneDNN, which comes with torch, too, at 230. The weights are the module's own: nothing is packed or kept, so that
 training, adapters and files are as before, and results the same up to rounding.
-``torch.backends.mkldnn.flags(enabled=False)`` turns it off.
+``torch.backends.mkldnn.flags(enabled=False)`` turns it off. Torch's ``quantize_dynamic`` tells linear maps by their
+exact class and skips these: set ``module.__class__ = nn.Linear`` of each first.
 """
 
 import platform

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from lightning_subliminal.bases.layers import inner_model
+from lightning_subliminal.bases.layers import body, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.generation.logits import call_net, evaluating, is_wide, narrowed
 
@@ -67,8 +67,8 @@ class _Output(tuple[Tensor]):
 
 def _passed(inner: Any, states: Tensor) -> Tensor:
     """Return the logits of a model's forward pass that are computed from states."""
-    shell = copy.copy(inner)
-    shell._modules = {**inner._modules, inner.base_model_prefix: _Decoder(states[None])}
+    shell, below = copy.copy(inner), body(inner)
+    shell._modules = {name: _Decoder(states[None]) if each is below else each for name, each in inner._modules.items()}
     ids = torch.zeros(1, len(states), dtype=torch.long, device=states.device)
     logits: Tensor = type(inner).forward(shell, input_ids=ids, use_cache=False).logits
     return logits[0]
@@ -86,7 +86,7 @@ def _is_plain(inner: Any, head: Any) -> bool:
         except Exception as err:  # its forward pass asks more of a decoder: is the head all there is?
             ids = torch.arange(8, device=states.device)[None] % inner.get_input_embeddings().weight.shape[0]
             whole = call_net(inner, input_ids=ids, use_cache=False).logits.float()
-            own = head(inner.base_model(input_ids=ids, use_cache=False).last_hidden_state).float()
+            own = head(body(inner)(input_ids=ids, use_cache=False).last_hidden_state).float()
             if not torch.allclose(own, whole, rtol=0.0, atol=1e-2 * float(whole.abs().max())):
                 raise InputError(
                     f"{type(inner).__name__} has logits that its head does not give: use another."

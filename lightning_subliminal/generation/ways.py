@@ -22,7 +22,7 @@ __all__ = ["Way", "by_length", "way_of"]
 Way = Literal["slots", "cache", "again"]
 _TESTED = {  # in tests/generation/test_ways.py
     *("cohere2", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama", "mistral", "mixtral"),
-    *("olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe"),
+    *("llama4_text", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe"),
 }
 _KNOWN: "WeakKeyDictionary[nn.Module, Way]" = WeakKeyDictionary()
 _ROWS, _SHARED, _STEPS = 8, 16, 3  # of the comparison

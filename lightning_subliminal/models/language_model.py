@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import bases
-from lightning_subliminal.bases.layers import check_positions, decoder_layers
+from lightning_subliminal.bases.layers import body, check_positions, decoder_layers
 from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, outside_source
@@ -218,8 +218,7 @@ class LanguageModel(Optimized, AdaptedModel):
 
     def _hidden(self, batch: Batch) -> Tensor:
         # Padding is on the right, which causal attention never reads: without a mask, the fast kernel is used.
-        inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
-        hidden: Tensor = inner.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        hidden: Tensor = body(self.net)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
         return hidden  # (rows, tokens, width)
 
     def loss(self, batch: Batch) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_subliminal import bases
+from lightning_subliminal.bases.layers import body
 from lightning_subliminal.core.chat.encoding import check_known
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe_object
@@ -123,7 +124,7 @@ class Retained:
     @torch.no_grad()
     def of(cls, base: "PreTrainedModel", batches: list[Batch], weight: float) -> "Retained":
         """Compute the base's hidden states."""
-        inner: Any = base.base_model
+        inner = body(base)
         device = next(base.parameters()).device
         hidden = []
         for batch in batches:

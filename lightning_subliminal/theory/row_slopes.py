@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lightning_subliminal.bases.layers import body
 from lightning_subliminal.bases.linear_maps import product
 from lightning_subliminal.generation.logit_map import logit_map
 from lightning_subliminal.metrics.functional.statements import IGNORED
@@ -52,9 +53,8 @@ class CompletionLogits(nn.Module):
 
     def forward(self, input_ids: Tensor, places: Tensor) -> Tensor:
         """Return the logits at ``places``, (rows, tokens - 1) of bool."""
-        inner = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
         # causal attention ignores padding on the right: without a mask, the fast kernel is used
-        hidden = inner.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
+        hidden = body(self.net)(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
         logits = self._logits[0](hidden[places])
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 

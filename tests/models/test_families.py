@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_subliminal import Peft, Steering, Student
 from lightning_subliminal.core.chat.encoding import row_ids
+from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
 from lightning_subliminal.data.tokenized import IGNORED, TokenizedRows, row_loader
 from lightning_subliminal.theory import ModelFunction, score_rows
@@ -61,6 +62,7 @@ FAMILIES = {
             "attention_multiplier": 0.2,
         },
     ),
+    "llama4": ("Llama4Text", {**SIZES, "intermediate_size_mlp": 48, "num_local_experts": 2, "attention_chunk_size": 5}),
     "cohere2": ("Cohere2", {**SIZES, **TWO_KINDS, "logit_scale": 0.25}),
     "gpt2": (
         "GPT2",
@@ -72,7 +74,10 @@ FAMILIES = {
 ADAPTERS = {
     "a vector below the last layer": Steering([1], init_std=0.3),
     "the last vector": Steering([2], init_std=0.3),
-    "lora": Peft("peft.LoraConfig", {"target_modules": "all-linear", "r": 2, "init_lora_weights": "gaussian"}),
+    "lora": Peft(
+        "peft.LoraConfig",  # Llama 4's router returns more than a linear map does, which PEFT doesn't know
+        {"target_modules": "all-linear", "exclude_modules": ["router"], "r": 2, "init_lora_weights": "gaussian"},
+    ),
     "everything": None,
 }
 RATE = 0.05
@@ -145,6 +150,13 @@ def test_a_student_learns_what_a_plain_loop_teaches(family, name, folder):
     for key, value in student.net.named_parameters():
         if value.requires_grad:
             torch.testing.assert_close(value, others[key], rtol=1e-3, atol=2e-5)
+
+
+def test_layers_of_two_kinds_are_refused_in_a_line():
+    """Llama 3.2's layers for text and for images are in one list: no vector or cut fits both."""
+    config = transformers.models.mllama.configuration_mllama.MllamaTextConfig(**SIZES, cross_attention_layers=[1])
+    with pytest.raises(InputError, match="MllamaForCausalLM has no list of 3 decoder layers of one kind: use a"):
+        Steering().attach(transformers.MllamaForCausalLM(config), 0)
 
 
 def likelihood(net, row):

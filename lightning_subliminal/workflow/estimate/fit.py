@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.by_config import by_config
-from lightning_subliminal.bases.layers import inner_model
+from lightning_subliminal.bases.layers import body, inner_model
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data import GeneratedRows, TrainingRows
 from lightning_subliminal.generation import number_alphabet
@@ -246,7 +246,7 @@ def _retained_loss(retention: Retention, net: Any) -> Tensor:
     width = inner.get_input_embeddings().weight.shape[1]
     drawn, rows = retention.max_new_tokens, min(retention.rows_per_step, retention.num_prompts)
     ids = torch.zeros(rows, _RETAINED_PROMPT + drawn, dtype=torch.long)
-    states = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, -drawn - 1 : -1].flatten(0, 1)
+    states = body(net)(input_ids=ids, use_cache=False).last_hidden_state[:, -drawn - 1 : -1].flatten(0, 1)
     head = nn.Linear(width, vocabulary_size(net), bias=False, dtype=next(net.parameters()).dtype)
     retained = Retained([], [torch.zeros_like(states, requires_grad=False)], head, retention.weight)
     return retained.loss(states, 0, inner.get_output_embeddings())

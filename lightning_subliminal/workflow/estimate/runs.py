@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lightning_subliminal.bases.layers import inner_model, towers
+from lightning_subliminal.bases.layers import body, inner_model, towers
 from lightning_subliminal.bases.loading import with_attention
 from lightning_subliminal.core.seeds import derive_seed
 from lightning_subliminal.models import Adapter
@@ -193,7 +193,7 @@ def _forward(
 
     def whole() -> Tensor:
         ids = torch.zeros(batches.rows, batches.tokens, dtype=torch.long)
-        hidden: Tensor = inner_model(net).base_model(input_ids=ids, use_cache=False).last_hidden_state
+        hidden: Tensor = body(net)(input_ids=ids, use_cache=False).last_hidden_state
         return hidden
 
     return whole, 0
