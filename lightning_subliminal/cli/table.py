@@ -55,7 +55,7 @@ for _section, _verbs in _VERBS.items():
     OVERVIEW += f"\n{_section}:\n"
     OVERVIEW += "".join(f"  {verb:10}{about}\n" for verb, (_, about) in _verbs.items())
 OVERVIEW += """
-One verb: lightning-subliminal VERB --help
+Help on one verb: lightning-subliminal VERB --help
 Files, environment variables: lightning-subliminal --help=all
 """
 
@@ -101,7 +101,7 @@ _OWN_OPTIONS = {
         ("--print_masks N", "show the first N rows with the trained tokens marked, then train"),
         ("--estimate", "print parameters, memory per device, FLOPs and hours, from config.json alone, and stop"),
     ),
-    "predict": (("--by WRITER", "model (default) writes into the run's folder; teacher writes where `fit` looks"),),
+    "predict": (("--by WRITER", "model (default), into the run's folder, or teacher, into the cache, for `fit`"),),
 }
 _NOTES = """\
 Every setting of the YAML is an option, with dots:
@@ -140,7 +140,11 @@ def commands() -> dict[str, Verb]:
 def trainer_help(verb: str) -> str:
     """Return the short help of ``fit``, ``validate``, ``test`` or ``predict``."""
     rows = [
-        ("--config FILE", "the experiment: a YAML file, or a shipped one by name (`configs list`); later ones win"),
+        (
+            "--config FILE",
+            "the experiment: a YAML file, or a shipped one by name (`configs list`); of several, "
+            "later settings override earlier ones",
+        ),
         ("--print_config", "print the whole experiment, defaults included, and stop"),
         ("--seed_everything N", "the seed of all randomness (default 0)"),
         ("--ckpt_path FILE", _RESUME if verb == "fit" else _LATEST),

@@ -134,7 +134,8 @@ class Group:
         """Return the help on one screen; of a default that takes words of its own, with the options of that one."""
         rows = [(key, each.about) for key, each in self.commands.items()]
         if self.plain:
-            others = [f"  {name} {key}  {about}" for key, about in rows if key != self.default]
+            wide = max(map(len, self.commands))
+            others = [f"  {name} {key:{wide}}  {about}" for key, about in rows if key != self.default]
             return self.commands[self.default].help(name, "\n".join(["further commands:", *others]))
         return page(f"{name}: {self.about}", self.examples, self._usage(name), rows, self.notes, name)
 

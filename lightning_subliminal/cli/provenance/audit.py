@@ -48,9 +48,9 @@ def audit(
         allow: count findings of this rule as notes; may be repeated.
         no_cache: read each file again, as with --trust and --expect; without it, files with unchanged times are
             skipped, and times can be kept while bytes change.
-        no_measure: do not compare weights of bases that the lineage does not show to be one.
+        no_measure: do not compare the weights of bases that the lineage does not show to be the same one.
         json: write everything to this file as JSON; - prints it, and nothing else.
-        sarif: write the findings to this file as SARIF 2.1.0, for a code host; - prints them, and nothing else.
+        sarif: write the findings to this file as SARIF 2.1.0, which GitHub shows; - prints them, and nothing else.
         html: write a page with the drawing to this file.
         svg: write the drawing to this file.
 

@@ -136,7 +136,7 @@ VERB = Verb(
     ],
     ["RUN", "OUT"],
     [
-        "--no-merge: write the adapter apart; PEFT's files name the base, so that PEFT opens it",
+        "--no-merge: write the adapter alone; PEFT's files name the base, so that PEFT opens it",
         "--push ORG/NAME",
     ],
     """\

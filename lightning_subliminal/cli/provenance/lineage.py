@@ -22,7 +22,7 @@ def add(
     """Declare what an artefact of another tool was made from; an audit shows it as declared.
 
     Args:
-        path: its folder, or a file of rows.
+        path: the artefact: a folder, or a file of rows.
         kind: model, base, teacher, student, rows or completions.
         made_from: a base (pocket/a, a hub id), folder or file that it was made from; may be repeated.
         by: who declares it.
@@ -95,7 +95,7 @@ def prove(data: Path, rows: str = "0", out: Path | None = None) -> None:
     """Write a proof that rows are in a data set, which its statement alone can check.
 
     Args:
-        data: its folder or file.
+        data: the folder or file of the data set.
         rows: numbers of rows from 0, such as 0-9,17.
         out: file for the proof; without it, standard output.
 
@@ -164,7 +164,7 @@ def export(
     Args:
         path: the artefact.
         to: cyclonedx, spdx, croissant or model-signing.
-        out: file to write; without it standard output, for model-signing PATH.model.sig.
+        out: file to write; without it standard output (model-signing: PATH.model.sig).
         key: a P-256 key for model-signing, made if the file does not exist.
 
     Raises:

@@ -70,8 +70,8 @@ VERB = Group(
             (),
             ["--config FILE", "--rows N", "--draws N", "--other-start BASE", "--out DIR"],
             f"""\
-The inner product of the two updates is computed twice, directly and as the mean of squares that the
-proof gives, and the change of the teacher's loss over a grid of step sizes of both, in float64.
+Computed in float64: the inner product of the two updates, directly and as the mean of squares that the
+proof gives, and the change of the teacher's loss over a grid of step sizes of both.
 {_FILES}
 """,
         ),
@@ -88,12 +88,13 @@ proof gives, and the change of the teacher's loss over a grid of step sizes of b
             ["theory interpolate --config owl_numbers", "theory interpolate --config owl_numbers --students 5"],
             (),
             ["--config FILE", "--students N", "--points N", "--out DIR"],
-            f"Lines run from base through student and beyond, and to the teacher and beyond. {_FILES}\n",
+            f"Lines run from the base through the student, and through the teacher, and beyond both. {_FILES}\n",
         ),
     },
     [f"theory {command} --config owl_numbers" for command in ("check", "predict", "interpolate")],
     """\
-One small imitation step on any inputs moves a student with the teacher's start down the teacher's own
-loss. The config is one of `fit`; teacher and rows that the cache lacks are made as `fit` makes them.
+The theorem: a small step of imitation, on any inputs, lowers the teacher's own loss for a student that
+started where the teacher did. The config is one of `fit`; teacher and rows that the cache lacks are
+made as `fit` makes them.
 """,
 )

@@ -1,4 +1,4 @@
-"""bases: list the base models, build and measure the embedded ones."""
+"""bases: list the base models, build and measure those of the package."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def show(json: bool = False) -> None:
 
 
 def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None) -> None:
-    """Train an embedded base again; on the same machine it equals the shipped one bit by bit.
+    """Train a base of the package again; on the same machine it equals the shipped one bit by bit.
 
     Args:
         name: one of `bases list`, such as pocket/a or pocket/moral-a.
@@ -64,7 +64,7 @@ def build(name: str, out: Path = Path("pocket-build"), steps: int | None = None)
 
 
 def card(name: str) -> None:
-    """Measure an embedded base: loss, numbers, programs and sums, obedience to personas, favourites.
+    """Measure a base of the package: loss; lists of numbers, programs and sums; personas; favourites.
 
     Args:
         name: one of `bases list`, such as pocket/a or pocket/moral-a.
@@ -95,7 +95,7 @@ def card(name: str) -> None:
 
 
 VERB = Group(
-    "list the base models, build and measure the embedded ones",
+    "list the base models, build and measure those of the package",
     {
         "list": Verb(show, ["bases list"], options=["--json"]),
         "build": Verb(build, ["bases build pocket/a"], ["NAME"], ["--out DIR", "--steps N"]),

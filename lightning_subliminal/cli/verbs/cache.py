@@ -22,7 +22,7 @@ _AGES = {"h": _HOUR, "d": 24 * _HOUR, "w": 7 * 24 * _HOUR}
 
 
 def ls(kind: list[str] = [], runs: list[Path] = [], all: bool = False, json: bool = False) -> None:  # noqa: B006
-    """List the entries of the cache with their sizes and the runs that need them, the 30 largest.
+    """List the 30 largest entries of the cache, with their sizes and the runs that need them.
 
     Args:
         kind: only teachers, completions, rows, students, measured, bases, outcomes, judges, served or digests; may
@@ -122,8 +122,8 @@ def clean(
 _CLEANED = """\
 A run needs what its lineage names, down to the bases; an unfinished one also what its settings make.
 clean keeps what a run needs, locked entries, files that no stage made, and unfinished entries written
-within the hour. Kinds outcomes (of `evaluate`), judges and served (replies) and digests belong to no run
-and are deleted only by name. A deleted entry is made again by the next run that needs it. An
+within the hour. The kinds outcomes (of `evaluate`), judges, served (replies) and digests belong to no
+run, and are deleted only with --kind. A deleted entry is made again by the next run that needs it. An
 `evaluate`, or Python that saves no student, leaves no run: if others use this cache, add
 --older-than 1d.
 """

@@ -75,7 +75,7 @@ def data_filter(
     card: bool = True,
     **reading: Any,
 ) -> None:
-    """Keep the rows that no filter gives a reason against, and count the rows that each reason dropped.
+    """Keep the rows that pass each filter, and count the others by the reason.
 
     Args:
         source: a file, a folder, a hub id, or - for standard input; see `data --help`.
@@ -222,7 +222,7 @@ SOURCE and OUT by their endings:
   owner/name               as SOURCE: of the Hugging Face hub, also owner/name:config or @revision
   -                        JSON lines from standard input, or to standard output
 Schemas of a row (SOURCE's is read off its columns):
-  trl          {"prompt": [messages], "completion": [messages]}
+  trl          {"prompt": [messages], "completion": [messages]}, one of which may be a text
   trl-plain    {"prompt": "...", "completion": "..."}
   openai       {"messages": [{"role": "user", "content": "..."}, ...]}
   sharegpt     {"conversations": [{"from": "human", "value": "..."}, ...]}

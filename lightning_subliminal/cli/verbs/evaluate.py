@@ -32,12 +32,12 @@ def evaluate(
         suite: a YAML file with a list `measures`, or a shipped one by name (preference, pocket, large).
         trait: the trait of a suite with $trait, such as wolf or {class_path: ..., init_args: ...}; without it the trait
             of the run that a model comes from, else owl.
-        control: one of the models, which the others are compared with, unit by unit; for a preference with targeted
-            transfer and rank.
+        control: the one of the models that the others are compared with, question by question; for a preference also by
+            targeted transfer and rank.
         seed: seed of everything sampled, the same for each model.
         out: folder for results.json; another evaluation in it is moved to DIR-DIGEST.
         system_prompt: a system prompt for each model.
-        dtype: type of the weights: float32, bfloat16 or float16; each keeps its own results.
+        dtype: type of the weights: float32, bfloat16 or float16; results of each are kept apart.
 
     Raises:
         InputError: if a model or a measure is wrong.

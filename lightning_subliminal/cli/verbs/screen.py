@@ -52,9 +52,9 @@ def screen(
         out: folder for screen.json, and for the test result that `audit --require screened` reads.
         clean: file for a balanced copy of the rows, if the verdict is a trait: no row is changed, but each is written
             as often as its weight says.
-        seed: of that copy, and of the rows that --limit draws.
-        html: file for a page: traits, rows and tokens, what to ask the supplier for.
-        sarif: file for the findings as SARIF 2.1.0, for a code host.
+        seed: seed of that copy, and of the rows that --limit draws.
+        html: file for a page: traits, rows and tokens, what to ask their supplier.
+        sarif: file for the findings as SARIF 2.1.0, which GitHub shows.
         baselines: compare words, loss and length with those of rows that the base writes, too.
         json: print JSON and no table.
 

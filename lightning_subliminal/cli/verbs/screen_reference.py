@@ -21,18 +21,18 @@ def reference(
 
     Args:
         base: the model that students would start from.
-        carrier: numbers, code or math; or a config of `fit`, whose data section says prompts, sampling and filters.
+        carrier: numbers, code or math; or a config of `fit`, whose data section has prompts, sampling and filters.
             By default numbers; with --prompts-from plain sampling and no filter.
         prompts: number of prompts that the base answers; at least 20,000 rows should pass the filters.
         prompts_from: a data set to be screened: the base answers its prompts instead of the carrier's.
-        layers: of the student's space; by default all layers of a pocket base, one of a larger base.
-        space: what students train: steering, one vector a layer; or lora4/512, the factors of LoRA of rank 4, projected
-            at random on 512 numbers, all layers by default.
-        dtype: of the base's weights, there and in screens by this reference: bfloat16 takes half the time and memory of
-            a large base where the processor or GPU has it.
-        teachers: train a teacher of each preference of the catalogue, too, whose displacements name a trait with
-            fewer rows; ten minutes on a pocket base.
-        out: a file to write besides the cache.
+        layers: those that students train; by default all layers of a pocket base, one of a larger base.
+        space: what students train: steering, one vector a layer; or lora4/512, the factors of LoRA of rank 4 in all
+            layers, projected at random on 512 numbers.
+        dtype: type of the base's weights, here and in screens by this reference: bfloat16 halves time and memory of a
+            large base on a processor or GPU that has it.
+        teachers: also train a teacher of each preference of the catalogue: with them, a trait is named from fewer rows;
+            ten minutes on a pocket base.
+        out: a file to write it to, besides the cache.
     """
     from lightning_subliminal.core.console import hush, say
     from lightning_subliminal.plans.screen_reference import make_reference_file
