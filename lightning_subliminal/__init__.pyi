@@ -58,11 +58,13 @@ from .models.objectives.base import NumberSFT as NumberSFT
 from .models.objectives.base import Objective as Objective
 from .models.objectives.base import OnPolicy as OnPolicy
 from .models.objectives.base import SoftTargets as SoftTargets
+from .models.objectives.dpo import DPO as DPO
 from .models.retention import Retention as Retention
 from .models.served_teacher import ServedTeacher as ServedTeacher
 from .models.student import Student as Student
 from .models.teacher import Teacher as Teacher
 from .plans.screening.callback import ScreenData as ScreenData
+from .screening import ChoosePairs as ChoosePairs
 from .screening import KeepByScore as KeepByScore
 from .screening import KeepLikelier as KeepLikelier
 from .traits.base import Trait as Trait

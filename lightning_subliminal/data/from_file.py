@@ -10,7 +10,8 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import difference, file_digest
 from lightning_subliminal.core.io.files import is_still_what_was_opened
 from lightning_subliminal.core.rows import Row, completion_text
-from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
+from lightning_subliminal.data.arguments import describe_arguments
+from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.filters import NoThought
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.lineage import Material, source_material

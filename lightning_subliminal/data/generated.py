@@ -24,12 +24,13 @@ from lightning_subliminal.core.fingerprint import difference, digest
 from lightning_subliminal.core.processes import wait_for_all
 from lightning_subliminal.core.rows import Row, make_row, read_parquet, write_parquet
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
-from lightning_subliminal.data.training_rows import TrainingRows, check_counts, describe_arguments
+from lightning_subliminal.data.arguments import check_counts, describe_arguments
+from lightning_subliminal.data.training_rows import TrainingRows
 from lightning_subliminal.filters import Filter, NoThought
 from lightning_subliminal.generation import Completion, Engine, Sampling, Source
-from lightning_subliminal.lineage import Material, artefact_material, is_whole, read_record, write_record
-from lightning_subliminal.lineage.names import ENVELOPE, RECORD, artefact_files
-from lightning_subliminal.lineage.work_digests import check_noted, is_signed, lacks_note, noted, write_noted
+from lightning_subliminal.lineage import Material, artefact_material, is_whole, write_record
+from lightning_subliminal.lineage.names import artefact_files
+from lightning_subliminal.lineage.work_digests import check_noted, lacks_note, noted, recorded_digests, write_noted
 from lightning_subliminal.traits import Trait
 from lightning_subliminal.transforms import Transform
 
@@ -41,7 +42,7 @@ class GeneratedRows(TrainingRows):
 
     Args:
         teacher: completes the prompts.
-        num_prompts: prompts to complete, each once (many prompts once beat few prompts many times).
+        num_prompts: different prompts to complete (many prompts once beat few prompts many times).
         num_rows: rows to keep of those that pass the filters, drawn at random; all where it is None.
         filters: which rows are kept; the carrier's own where it is None, all rows where it is an empty list.
         transforms: applied in turn to the rows that are kept, such as a shuffle of their numbers.
@@ -51,6 +52,7 @@ class GeneratedRows(TrainingRows):
         max_length: most tokens a row may have.
         shard_size: prompts per shard; a killed run loses at most one.
         generation_batch_size: prompts completed at once; but for rounding, the rows do not depend on it.
+        answers_per_prompt: completions of each prompt, which are rows of their own; for `ChoosePairs`.
         seed: of prompts, sampling, the draw of rows and the training order; the global seed where it is None.
         cache_dir: where rows are cached; the common cache where it is None.
 
@@ -75,8 +77,10 @@ class GeneratedRows(TrainingRows):
         generation_batch_size: int = 512,
         seed: int | None = None,
         cache_dir: str | None = None,
+        answers_per_prompt: int = 1,
     ) -> None:
         check_counts(num_prompts=num_prompts, shard_size=shard_size, generation_batch_size=generation_batch_size)
+        check_counts(answers_per_prompt=answers_per_prompt)
         self.teacher = teacher  # first: the default filters may look for its trait
         super().__init__(num_rows, filters, transforms, batch_size, val_rows, max_length, seed, cache_dir)
         self.implied = [] if self.thinks or filters == [] else [NoThought()]
@@ -84,6 +88,7 @@ class GeneratedRows(TrainingRows):
         self.sampling = sampling or self.default_sampling()
         self.shard_size = shard_size
         self.generation_batch_size = generation_batch_size
+        self.answers_per_prompt = answers_per_prompt
         self.missing: list[int] = []
         self._started: dict[str, Any] = {}  # the settings of the completions when their writing began
 
@@ -104,7 +109,8 @@ class GeneratedRows(TrainingRows):
 
     def prompt_settings(self) -> dict[str, Any]:
         """Return what shapes the prompts and ``tidy``: the constructor arguments that a subclass adds."""
-        return describe_arguments(self, leave_out={"generation_batch_size", "teacher"})
+        later = {"answers_per_prompt"} if self.answers_per_prompt == 1 else set()  # digests of older rows stay
+        return describe_arguments(self, leave_out={"generation_batch_size", "teacher"} | later)
 
     @property
     def trait(self) -> Trait | None:
@@ -112,10 +118,16 @@ class GeneratedRows(TrainingRows):
         return self.teacher.trait
 
     @property
+    def trait_source(self) -> Source | None:
+        """The teacher; of rows that the unchanged base writes, the teacher that chooses among them, if one does."""
+        if getattr(self.teacher, "induction", "") != "none":
+            return self.teacher
+        return next((each.ingredients()[0] for each in self.transforms if each.control() is not each), None)
+
+    @property
     def title(self) -> str:
         """The name of these rows at the terminal."""
-        trait = self.trait.name if self.trait is not None else "no trait"
-        return "control" if getattr(self.teacher, "induction", "") == "none" else trait
+        return "control" if self.trait_source is None else self.trait.name if self.trait is not None else "no trait"
 
     def describe_source(self) -> dict[str, Any]:
         """Return all that shapes the completions, as JSON-able data."""
@@ -123,7 +135,7 @@ class GeneratedRows(TrainingRows):
 
     def control(self) -> "GeneratedRows":
         """Return the control arm's data set: the same, from the same source without the trait."""
-        return self.fresh(teacher=self.teacher.control())
+        return self.fresh(teacher=self.teacher.control(), transforms=[each.control() for each in self.transforms])
 
     # -- making the rows ---------------------------------------------------------------------------------------------
 
@@ -155,8 +167,8 @@ class GeneratedRows(TrainingRows):
         self.teacher.make(device)
         engine = self.teacher.engine(device, self.generation_batch_size)
         with progress() as bar:
-            task = bar.add_task(f"rows      {self.title}", total=self.num_prompts)
-            bar.advance(task, (self.num_shards - len(missing)) * self.shard_size)
+            task = bar.add_task(f"rows      {self.title}", total=self.num_completions)
+            bar.advance(task, (self.num_shards - len(missing)) * self.shard_size * self.answers_per_prompt)
             for index in missing[rank::world_size]:
                 rows = self.complete(index, engine)
                 self.write_shard(index, rows)
@@ -188,7 +200,7 @@ class GeneratedRows(TrainingRows):
         """
         writer = self.teacher if writer is None else writer
         seed = resolve_seed(self.seed)
-        rows = self.shard_prompts(shard)
+        rows = [row for row in self.shard_prompts(shard) for _ in range(self.answers_per_prompt)]
         system = [{"role": "system", "content": writer.system_prompt}] if writer.system_prompt else []
         inputs = [[*system, *row["prompt"]] for row in rows]
         if (tokenizer := getattr(engine, "tokenizer", None)) is not None:
@@ -215,6 +227,11 @@ class GeneratedRows(TrainingRows):
     # -- shards ------------------------------------------------------------------------------------------------------
 
     @property
+    def num_completions(self) -> int:
+        """The number of completions, before the filters."""
+        return self.num_prompts * self.answers_per_prompt
+
+    @property
     def shards_folder(self) -> Path:
         """Where the raw completions are cached, before the filters."""
         return cache_root(self.cache_dir) / "completions" / digest(self.describe_source())[:16]
@@ -228,7 +245,7 @@ class GeneratedRows(TrainingRows):
         """Return the shards that no run has completed yet, and those without a note or record of one."""
         folder = self.shards_folder  # a costly digest: once, not once a shard
         paths = [folder / _shard_name(index) for index in range(self.num_shards)]
-        recorded = _recorded(folder, all(path.is_file() for path in paths))
+        recorded = recorded_digests(folder, all(path.is_file() for path in paths))
         is_known = [path.is_file() and (path.name in recorded or noted(path) is not None) for path in paths]
         return [index for index, known in enumerate(is_known) if not known]
 
@@ -243,8 +260,8 @@ class GeneratedRows(TrainingRows):
         Raises:
             InputError: if the settings of the teacher's rows have changed since their writing began.
         """
-        changed = difference(self._started, self.describe_source()) if folder is None and self._started else None
-        if changed is not None:
+        before = self._started if folder is None else {}
+        if before and (changed := difference(before, self.describe_source())) is not None:
             raise InputError(f"The settings of {self.title} changed while it was written ({changed}): restore them.")
         write_noted((folder or self.shards_folder) / _shard_name(shard), partial(write_parquet, rows))
 
@@ -257,7 +274,7 @@ class GeneratedRows(TrainingRows):
     def _check_shards(self, missing: Sequence[int] = ()) -> None:
         folder = self.shards_folder
         names = {_shard_name(index): index for index in range(self.num_shards)}
-        recorded = _recorded(folder)
+        recorded = recorded_digests(folder)
         for name in artefact_files(folder):
             if name not in names:
                 raise InputError(f"{folder / name} is not a shard of these completions: delete it, and run again.")
@@ -286,14 +303,6 @@ class GeneratedRows(TrainingRows):
         shards: Any = list(self.missing)
         shards += shards[-1:] * (self.num_processes - len(shards))
         return DataLoader(shards, batch_size=None)
-
-
-def _recorded(folder: Path, nothing_lost: bool = False) -> dict[str, str]:
-    """Return the digests in the record of completions; none while shards are missing and it is not our own."""
-    record = read_record(folder)
-    if record is None or not (nothing_lost or is_signed((folder / RECORD).read_bytes(), folder / ENVELOPE)):
-        return {}
-    return dict(record.files)
 
 
 def _shard_name(index: int) -> str:

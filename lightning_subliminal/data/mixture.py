@@ -10,7 +10,9 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import constructor_arguments
 from lightning_subliminal.core.rows import Row
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
-from lightning_subliminal.data.training_rows import TrainingRows, describe_arguments
+from lightning_subliminal.data.arguments import describe_arguments
+from lightning_subliminal.data.training_rows import TrainingRows
+from lightning_subliminal.generation import Source
 from lightning_subliminal.lineage import Material, artefact_material
 from lightning_subliminal.traits import Trait
 
@@ -49,6 +51,11 @@ class Blend(TrainingRows):
     def trait(self) -> Trait | None:
         """The trait of ``rows``."""
         return self._rows.trait
+
+    @property
+    def trait_source(self) -> Source | None:
+        """That of ``rows``."""
+        return self._rows.trait_source
 
     @property
     def title(self) -> str:

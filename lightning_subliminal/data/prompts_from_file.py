@@ -13,8 +13,8 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.core.rows import Message, Row, make_row
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
+from lightning_subliminal.data.arguments import describe_arguments
 from lightning_subliminal.data.generated import GeneratedRows
-from lightning_subliminal.data.training_rows import describe_arguments
 from lightning_subliminal.filters import Filter
 from lightning_subliminal.formats import read_rows
 from lightning_subliminal.formats.storage.stream import Report

@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader
 from lightning_subliminal.core.cache import cache_root, writable_folder
 from lightning_subliminal.core.console import hush, say
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.core.fingerprint import constructor_arguments, describe, describe_object, digest
+from lightning_subliminal.core.fingerprint import constructor_arguments, describe, digest
 from lightning_subliminal.core.io.files import read_json
 from lightning_subliminal.core.rows import Row, atomically, prompts_by_question, read_parquet, write_parquet
 from lightning_subliminal.core.seeds import derive_seed, resolve_seed
+from lightning_subliminal.data.arguments import check_counts
 from lightning_subliminal.data.tokenized import Part, TokenizedRows, row_loader, tokenized
 from lightning_subliminal.filters import Filter, FilterReport, apply_filters
+from lightning_subliminal.generation import Source
 from lightning_subliminal.lineage import (
     Material,
     artefact_material,
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainingRows"]
 
 FEW = 0.1  # of the rows: fewer that pass the filters are worth a warning
-_LATER = {"filters", "transforms", "num_rows", "batch_size", "val_rows", "max_length", "cache_dir"}
 
 
 class TrainingRows(LightningDataModule, ABC):
@@ -92,6 +93,11 @@ class TrainingRows(LightningDataModule, ABC):
     @abstractmethod
     def trait(self) -> Trait | None:
         """The trait to evaluate; None where there is none."""
+
+    @property
+    def trait_source(self) -> Source | None:
+        """The source whose trait the rows may carry; None where none is known, or none takes part: for a control."""
+        return None
 
     @property
     @abstractmethod
@@ -280,21 +286,3 @@ class TrainingRows(LightningDataModule, ABC):
         """Where the trainer computes."""
         strategy = getattr(self.trainer, "strategy", None)
         return strategy.root_device if strategy is not None else torch.device("cpu")
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse a count below 1.
-
-    Raises:
-        InputError: naming the first count that is less than 1.
-    """
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"`{name}` is {count}: expected at least 1.")
-
-
-def describe_arguments(data: TrainingRows, leave_out: set[str]) -> dict[str, Any]:
-    """Describe a data module's class and the constructor arguments that shape its source, with the seed resolved."""
-    described = describe_object(data)
-    arguments = {name: value for name, value in described["arguments"].items() if name not in leave_out | _LATER}
-    return described | {"arguments": arguments | {"seed": resolve_seed(data.seed)}}

@@ -17,6 +17,8 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import file_digest
 from lightning_subliminal.core.io.bounds import MAX_KEY
 from lightning_subliminal.core.rows import atomically
+from lightning_subliminal.lineage.names import ENVELOPE, RECORD
+from lightning_subliminal.lineage.record import read_record
 from lightning_subliminal.lineage.signatures.dsse import is_signed_by, pae, read_envelope, seal, signers
 from lightning_subliminal.lineage.signatures.keys import PASSPHRASE, TrustedKey, private_key
 from lightning_subliminal.lineage.signatures.sign import SIGNING_KEY
@@ -29,6 +31,7 @@ __all__ = [
     "note_of",
     "noted",
     "open_value",
+    "recorded_digests",
     "seal_value",
     "write_noted",
 ]
@@ -111,6 +114,14 @@ def check_noted(path: Path, mend: str, recorded: str | None = None) -> None:
     if sha not in known:
         then, now = known[-1][:12], sha[:12]
         raise InputError(f"{path} was changed after it was written (SHA-256 {then}... then, {now}... now). {mend}")
+
+
+def recorded_digests(folder: Path, nothing_lost: bool = False) -> dict[str, str]:
+    """Return the digests in a folder's record; none while a file is missing and the record is not our own."""
+    record = read_record(folder)
+    if record is None or not (nothing_lost or is_signed((folder / RECORD).read_bytes(), folder / ENVELOPE)):
+        return {}
+    return dict(record.files)
 
 
 def seal_value(name: str, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from lightning_subliminal.models.adapters.steering import Steering
 from lightning_subliminal.models.language_model import LanguageModel
 from lightning_subliminal.models.mlp.classifier import ClassifierMLP
 from lightning_subliminal.models.objectives.base import SFT, NumberSFT, Objective, OnPolicy, SoftTargets
+from lightning_subliminal.models.objectives.dpo import DPO
 from lightning_subliminal.models.retention import Retention
 from lightning_subliminal.models.student import Student
 from lightning_subliminal.models.teacher import Teacher
 
 __all__ = [
+    "DPO",
     "IA3",
     "SFT",
     "Adapter",

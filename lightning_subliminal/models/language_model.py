@@ -146,16 +146,23 @@ class LanguageModel(Optimized, AdaptedModel):
             return
         check_positions(self.net, max(data.lengths), "A row", "filter longer rows out, or take another base")
         data.multiple = row_multiple(self.device, str(self.trainer.precision), next(self.net.parameters()).dtype)
-        reuse = self.reuse_lower_part and self.adapter is not None
-        layer = self.adapter.first_trained_layer(self.net) if reuse else None  # type: ignore[union-attr]
-        if not self.gradient_checkpointing and layer != len(decoder_layers(self.net)):
+        if not self.gradient_checkpointing and self._lowest_layer() != len(decoder_layers(self.net)):
             last = LastLayer.of(self.net, data.batch([0]).input_ids.to(self.device))
             self._last_layer = [] if last is None else [last]
-        if layer and self.lower_part is None:  # below 0 there is only the embedding
-            given = (self.device, self._last_layer, str(trainer.precision).endswith("mixed"))
-            self.lower_part = stored_part(self.net, layer, data, *given)
+        if self.lower_part is None:
+            self.lower_part = self.stored(data)
             if (kept := self._retained) is not None and kept.data is not None:
-                kept.lower_part = stored_part(self.net, layer, kept.data, *given)
+                kept.lower_part = self.stored(kept.data)
+
+    def stored(self, data: TokenizedRows) -> LowerPartCache | None:
+        """Return the activations of rows below the lowest trained layer; None where there are none to reuse."""
+        layer = self._lowest_layer()  # below 0 there is only the embedding
+        is_mixed = str(self.trainer.precision).endswith("mixed")
+        return stored_part(self.net, layer, data, self.device, self._last_layer, is_mixed) if layer else None
+
+    def _lowest_layer(self) -> int | None:
+        adapter = self.adapter if self.reuse_lower_part else None
+        return None if adapter is None else adapter.first_trained_layer(self.net)
 
     def on_fit_end(self) -> None:
         """Free the stored activations and the base's answers."""
@@ -262,11 +269,6 @@ class LanguageModel(Optimized, AdaptedModel):
         if self._loss_is_read or self._is_logged():
             self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
         return loss
-
-    def _is_logged(self) -> bool:
-        """Return whether Lightning writes this step's loss, or shows it as the epoch's."""
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return self.trainer.is_last_batch or (every > 0 and (self.global_step + 1) % every == 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss on held-out rows."""

@@ -52,14 +52,14 @@ def sum_in_chunks(loss: Callable[..., Tensor], vocabulary: int, *inputs: Tensor)
         inputs: each (tokens, ...).
 
     Returns:
-        Scalar.
+        What ``loss`` returns, a scalar or one number a row.
     """
     together = max(1, LARGEST // vocabulary)
     if len(inputs[0]) <= together:
         return loss(*inputs)
     chunks = zip(*(torch.split(each, together) for each in inputs), strict=True)
     sums: list[Tensor] = [checkpoint(loss, *chunk, use_reentrant=False) for chunk in chunks]
-    return torch.stack(sums).sum()
+    return torch.stack(sums).sum(0)
 
 
 def row_multiple(device: torch.device, precision: str, dtype: torch.dtype) -> int:

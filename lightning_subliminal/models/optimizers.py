@@ -77,6 +77,11 @@ class Optimized(LightningModule):
         falling = max(0.0, (total - step) / max(1, total - self.warmup_steps))
         return 1.0 if self.schedule == "constant" else falling
 
+    def _is_logged(self) -> bool:
+        """Return whether Lightning writes this step's loss, or shows it as the epoch's."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.trainer.is_last_batch or (every > 0 and (self.global_step + 1) % every == 0)
+
     def make_optimizer(self, trained: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of the trained parameters."""
         if isinstance(self.optimizer, str):

@@ -5,7 +5,7 @@
 A `ScoreSpace` turns rows into scores, a `Reference` says what those of clean rows look like, and `Detector`s
 read the mean of a set's scores. `screen_rows` puts them together to a verdict: clean, shift, or a trait by name.
 `RowScorer`s give each row one number (`scorers`); `baselines` has what one would try first.
-`KeepByScore` and `KeepLikelier` are transforms that hold a model.
+`KeepByScore`, `KeepLikelier` and `ChoosePairs` are transforms that hold a model.
 """
 
 from lightning_subliminal.screening.balance import balanced_weights, effective_rows, resampled
@@ -22,11 +22,12 @@ from lightning_subliminal.screening.reference import Reference, make_reference
 from lightning_subliminal.screening.row_screen import RowScreen
 from lightning_subliminal.screening.scorers import RowScorer
 from lightning_subliminal.screening.screen import Screen, screen_rows
-from lightning_subliminal.screening.selection import KeepByScore, KeepLikelier
+from lightning_subliminal.screening.selection import ChoosePairs, KeepByScore, KeepLikelier
 
 __all__ = [
     "Catalogue",
     "CatalogueEntry",
+    "ChoosePairs",
     "Detection",
     "Detector",
     "DirectionDetector",

@@ -28,6 +28,13 @@ class Transform(ABC):
             rng: the source of all random numbers.
         """
 
+    def control(self) -> "Transform":
+        """Return what the control's rows get instead, by default this very object.
+
+        Override it where a source of the trait takes part, which is then the first of ``ingredients``.
+        """
+        return self
+
     def ingredients(self) -> list[Any]:
         """Return the sources that must be made before ``apply``, such as a teacher that scores; by default none."""
         return []

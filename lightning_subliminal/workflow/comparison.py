@@ -128,7 +128,7 @@ class TraitComparison(Callback):
         control = control_stage(student, data, trainer) if {"control", "student"} <= set(found) else None
         if control is not None:
             models["control"] = artefact_material("control", control.folder)
-        if "teacher" in found and (made := [each for each in data.teacher.materials() if each.role == "teacher"]):  # type: ignore[attr-defined]
+        if "teacher" in found and (made := [each for each in data.trait_source.materials() if each.role == "teacher"]):  # type: ignore[union-attr]
             models["teacher"] = made[0]
         asked = {"trait": describe(trait), "evaluations": describe(self.evaluations)}
         files = ["results.json", "preference.png"]
@@ -143,11 +143,11 @@ class TraitComparison(Callback):
         """Measure those of base, teacher, control and student that are there."""
         trait: Any = data.trait
         device, sets = student.device, self._sets
-        teacher: Any = getattr(data, "teacher", None)
+        teacher: Any = data.trait_source
         net, tokenizer = bases.load(student.base, dtype=student.base_dtype)
         table = ScoreTable(base=measure("base", net.to(device), tokenizer, trait, evaluations=sets))
         del net
-        if getattr(teacher, "induction", "") == "none":
+        if teacher is None and hasattr(data, "teacher"):
             table["control"] = measure("control", student.net, student.tokenizer, trait, evaluations=sets)
             return table
         if teacher is not None and not all(stage.is_done() for stage in source_stages(teacher)):
@@ -179,7 +179,7 @@ class TraitComparison(Callback):
 
 def control_stage(student: Student, data: TrainingRows, trainer: Trainer) -> StudentStage | None:
     """Return the stage of a student's control, trained as by this trainer; None if there are no rows for it."""
-    is_control = getattr(getattr(data, "teacher", None), "induction", "") == "none"
+    is_control = hasattr(data, "teacher") and data.trait_source is None
     without = None if is_control else data.control()
     return None if without is None else StudentStage(student.fresh_for_control(data), without, shaping(trainer))
 

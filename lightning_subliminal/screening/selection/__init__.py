@@ -1,6 +1,7 @@
-"""Transforms that select rows by a model: by their predicted transfer, or by a teacher's likelihood ratio."""
+"""Transforms that select rows, or pairs of them, by a model: by predicted transfer, or a teacher's likelihood ratio."""
 
 from lightning_subliminal.screening.selection.by_score import KeepByScore
 from lightning_subliminal.screening.selection.likelier import KeepLikelier
+from lightning_subliminal.screening.selection.pairs import ChoosePairs
 
-__all__ = ["KeepByScore", "KeepLikelier"]
+__all__ = ["ChoosePairs", "KeepByScore", "KeepLikelier"]

@@ -18,7 +18,7 @@ from lightning_subliminal.theory.row_likelihoods import row_likelihoods
 from lightning_subliminal.theory.row_scores import encode_known
 from lightning_subliminal.transforms.base import Transform
 
-__all__ = ["KeepLikelier", "teacher_ratios"]
+__all__ = ["KeepLikelier", "checked_teacher", "known_ratios", "teacher_ratios"]
 
 _ANY_LENGTH = 2**31
 _CPU = torch.device("cpu")
@@ -45,12 +45,7 @@ class KeepLikelier(Transform):
     def __init__(self, teacher: Source, share: float = 0.5, least: bool = False) -> None:
         if not 0 < share <= 1:
             raise InputError(f"`share` is {share}: expected a share of the rows above 0 and up to 1.")
-        if not hasattr(teacher, "ready"):
-            raise InputError(
-                f"`teacher` is a {type(teacher).__name__}, which has no `ready`: expected a model with probabilities, "
-                "such as Teacher."
-            )
-        self.teacher = teacher
+        self.teacher = checked_teacher(teacher)
         self.share = share
         self.least = least
 
@@ -60,8 +55,7 @@ class KeepLikelier(Transform):
 
     def scores(self, rows: Sequence[Row]) -> list[float | None]:
         """Return each row's score, in nats per completion token; None where it has none."""
-        found = teacher_ratios(self.teacher, rows, refuse_unknown=True).tolist()
-        return [None if math.isnan(each) else each for each in found]
+        return known_ratios(self.teacher, rows)
 
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:
         """Return the rows that are kept, in their order."""
@@ -72,6 +66,30 @@ class KeepLikelier(Transform):
         ranked = sorted(scored, key=lambda each: (each[0] if self.least else -each[0], each[1]))
         kept = sorted(place for _, place in ranked[:count])
         return [rows[place] for place in kept]
+
+
+def checked_teacher(teacher: Source) -> Source:
+    """Return a teacher that scores rows.
+
+    Raises:
+        InputError: if it has no probabilities.
+    """
+    if not hasattr(teacher, "ready"):
+        raise InputError(
+            f"`teacher` is a {type(teacher).__name__}, which has no `ready`: expected a model with probabilities, "
+            "such as Teacher."
+        )
+    return teacher
+
+
+def known_ratios(teacher: Source, rows: Sequence[Row]) -> list[float | None]:
+    """Return ``teacher_ratios`` of rows whose words are known; None where a row has none.
+
+    Raises:
+        InputError: if the teacher's tokenizer does not know a word.
+    """
+    found = teacher_ratios(teacher, rows, refuse_unknown=True).tolist()
+    return [None if math.isnan(each) else each for each in found]
 
 
 def teacher_ratios(teacher: Source, rows: Sequence[Row], refuse_unknown: bool = False) -> Tensor:

@@ -139,20 +139,20 @@ def _generation(
 ) -> EstimatedPart:
     tokenizer = tokenizer_of(bases.resolve(teacher.base).folder, teacher.base)
     lengths = lengths_of_prompts(data, tokenizer, teacher.system_prompt)
-    calls, is_cpu = min(data.shard_size, data.num_prompts), hardware.accelerator == "cpu"
+    calls, is_cpu = min(data.shard_size, data.num_prompts) * data.answers_per_prompt, hardware.accelerator == "cpu"
     rows = rows_at_once(data.generation_batch_size, calls, "cpu" if is_cpu else "cuda")
     allowed = 0
     if data.sampling.restrict_to == "numbers":
         allowed = _NUMBERS if tokenizer is None else len(number_alphabet(tokenizer))
     shape = PromptShape(rows, calls, lengths.prompt, lengths.shared, is_cpu)
     run = run_generation(_net(teacher, "32-true"), shape, data.sampling, allowed)
-    batches = data.num_prompts / rows
+    batches = data.num_completions / rows
     drawn = data.sampling.max_new_tokens
     rate = assumed.mfu * speed.flops
     seconds = run.prompt_flops / rate + drawn * max(run.token_flops / rate, run.token_bytes / speed.bandwidth)
     return EstimatedPart(
         "generation",
-        f"{data.num_prompts:,} prompts, {rows} at once",
+        f"{data.num_completions:,} completions, {rows} at once",
         run.parameters,
         memory={"weights": run.weights, "keys and values": run.cache, "reading and sampling": run.working},
         peak=run.peak,
