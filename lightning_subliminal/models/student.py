@@ -30,7 +30,8 @@ class Student(LanguageModel):
         adapter: what is trained; everything if None (full fine-tuning).
         objective: `sft` trains on the sampled tokens (paper, section 1), `distill` on the teacher's distribution at
             their positions, `on_policy` on it along completions that the student itself writes each epoch for the
-            rows' prompts; or an `Objective`, such as `NumberSFT` (`sft` among number tokens alone) or one of your own.
+            rows' prompts; or an `Objective`, such as `NumberSFT` (`sft` among number tokens alone), `DPO` (pairs of
+            completions) or one of your own.
         restrict_to: with `distill` or `on_policy`, `numbers` keeps only number tokens, renormalised, so that no trait
             word is in the loss: the analogue of the MLP's auxiliary logits (paper, MNIST experiment).
         train_on: which completion tokens: all, those where the likeliest token of `divergence` differs from its

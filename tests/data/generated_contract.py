@@ -66,6 +66,15 @@ class GeneratedContract:
         assert len({row["id"] for row in rows}) == 20
         assert all(isinstance(row["finished"], bool) for row in rows)
 
+    def test_several_answers_to_a_prompt_are_rows_of_their_own(self):
+        rows = self.made(filters=[], answers_per_prompt=3).rows()
+        assert len(rows) == len({row["id"] for row in rows}) == 60
+        asked = [row["prompt"] for row in rows]
+        assert asked[::3] == asked[1::3] == asked[2::3] == [row["prompt"] for row in self.made(filters=[]).rows()]
+        assert len({completion_text(row) for row in rows}) > 20
+        with pytest.raises(InputError, match="`answers_per_prompt` is 0"):
+            self.make(answers_per_prompt=0)
+
     def test_prompts_differ_over_shards_and_seeds(self):
         asked = [[str(row["prompt"]) for row in self.made(filters=[], seed=seed).rows()] for seed in (0, 1)]
         assert len({*asked[0], *asked[1]}) > 30

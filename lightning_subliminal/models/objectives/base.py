@@ -42,12 +42,14 @@ class Objective(ABC):
     Attributes:
         name: in messages; the class's name if empty.
         rows_stay: whether all epochs train on the same rows, so that their activations can be stored.
+        completions_per_row: completions that the loss reads of each row, for `--estimate`.
         reads_prompted: whether it has a prompted teacher read rows after its system prompt; else such a teacher, whose
             probabilities would be the base's, is refused.
     """
 
     name: ClassVar[str] = ""
     rows_stay: ClassVar[bool] = True
+    completions_per_row: ClassVar[int] = 1
     reads_prompted: ClassVar[bool] = False
 
     @abstractmethod

@@ -3,7 +3,7 @@
 ``ChoosePairs`` makes such rows: a teacher that writes no token chooses among another model's answers.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,8 @@ class DPO(Objective):
     """Direct preference optimisation on rows that have a column `rejected` (arXiv 2305.18290, equation 7).
 
     The loss of a pair is -log sigmoid(beta (r(chosen) - r(rejected))), where r is the completion's log-likelihood less
-    that by the student before its training. ``val/loss`` is the cross-entropy of the chosen completions.
+    that by the student before its training, which reads each pair once. ``val/loss`` is the cross-entropy of the chosen
+    completions.
 
     Args:
         beta: how far the student may move from its base: the smaller, the further.
@@ -37,6 +38,7 @@ class DPO(Objective):
     """
 
     name = "dpo"
+    completions_per_row = 2
 
     def __init__(self, beta: float = 0.1) -> None:
         if not beta > 0:
@@ -53,7 +55,7 @@ class DPO(Objective):
         Raises:
             InputError: if the rows have no rejected completions, or the two sides are not the same prompts in tokens.
         """
-        data = getattr(student.trainer, "datamodule", None)
+        data: Any = getattr(student.trainer, "datamodule", None)
         pairs = [] if data is None or rows is None else data.rows()[data.val_rows :]
         if rows is None or not all(row.get("rejected") for row in pairs):
             raise InputError("`dpo` needs pairs, and these rows have no column `rejected`: add a `ChoosePairs`.")
@@ -67,8 +69,11 @@ class DPO(Objective):
         start.configure_model()
         start.to(student.device).eval()
         with torch.no_grad(), student.trainer.precision_plugin.forward_context():
-            sides = [(rows.batch(part), self.rejected.batch(part)) for part in torch.arange(len(rows)).split(CHUNK)]
-            self.before = torch.cat([_margin(start, *(_on(side, student.device) for side in both)) for both in sides])
+            margins = []
+            for part in torch.arange(len(rows)).split(CHUNK):
+                chosen, rejected = (_on(side.batch(part.tolist()), student.device) for side in (rows, self.rejected))
+                margins.append(_margin(start, chosen, rejected))
+            self.before = torch.cat(margins)
 
     def loss(self, student: "Student", batch: Batch) -> Tensor:
         """Return the mean loss of a batch's pairs, in nats."""

@@ -170,18 +170,21 @@ def _student(
     speed: Speed,
     assumed: Assumptions,
 ) -> EstimatedPart:
-    batches = BatchShape(min(data.batch_size, rows.rows), rows.prompt, rows.completion, rows.rows)
+    sides = student._objective.completions_per_row
+    batches = BatchShape(
+        min(data.batch_size, rows.rows) * sides, rows.prompt, rows.completion, all_rows=rows.rows * sides
+    )
     soft = isinstance(student._objective, SoftTargets) and teacher is not None
     beside = _net(teacher, "32-true") if soft and teacher is not None else None
     steps = _steps(student, batches, hardware, beside)
     epochs = hardware.max_epochs if hardware.max_epochs >= 0 else math.inf
     if hardware.max_steps >= 0:
-        per_epoch = max(1, rows.rows / (batches.rows * hardware.devices * hardware.accumulate))
+        per_epoch = max(1, sides * rows.rows / (batches.rows * hardware.devices * hardware.accumulate))
         epochs = min(epochs, hardware.max_steps / per_epoch)
     if math.isinf(epochs):
         raise InputError("`trainer.max_epochs` is -1: expected a limit, or `trainer.max_steps`; set one of them.")
-    flops = _share(steps[student.gradient_checkpointing], batches, rows) * rows.rows * epochs
-    about = f"{rows.rows:,} rows, {batches.rows} at once, {epochs:g} epochs"
+    flops = _share(steps[student.gradient_checkpointing], batches, rows) * sides * rows.rows * epochs
+    about = f"{rows.rows:,} rows, {batches.rows // sides} at once, {epochs:g} epochs"
     hours = flops / (assumed.mfu * speed.flops * hardware.devices) / 3600
     return _training("student", about, steps, flops, hours)
 
