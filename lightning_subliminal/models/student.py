@@ -69,6 +69,8 @@ class Student(LanguageModel):
             raise InputError(
                 f"`train_on: {train_on}` needs fixed rows: set `objective: sft` or `distill`, or `train_on: all`."
             )
+        if train_on != "all" and self._objective.completions_per_row > 1:
+            raise InputError(f"`train_on: {train_on}` is for single completions, not for pairs: set `train_on: all`.")
         if divergence is not None and train_on == "all":
             raise InputError("`divergence` needs `train_on: divergent` or `agreeing`: set it, or leave it out.")
         self.objective = objective

@@ -131,6 +131,8 @@ def test_rows_without_pairs_and_a_wrong_beta_are_refused():
         quiet_trainer().fit(student(), datamodule=pairs(transforms=[]))
     with pytest.raises(InputError, match="`beta` is 0"):
         DPO(0)
+    with pytest.raises(InputError, match="`train_on: divergent` is for single completions, not for pairs"):
+        student(train_on="divergent")
 
 
 def test_beta_is_in_the_digest_and_the_default_is_one():

@@ -42,7 +42,7 @@ class Objective(ABC):
     Attributes:
         name: in messages; the class's name if empty.
         rows_stay: whether all epochs train on the same rows, so that their activations can be stored.
-        completions_per_row: completions that the loss reads of each row, for `--estimate`.
+        completions_per_row: completions that the loss reads of each row; with more than 1, ``train_on`` is refused.
         reads_prompted: whether it has a prompted teacher read rows after its system prompt; else such a teacher, whose
             probabilities would be the base's, is refused.
     """
