@@ -65,6 +65,7 @@ RUNS: dict[str, list[str]] = {
     "owl_numbers_cross_base": POCKET,
     "owl_numbers_distill": POCKET,
     "owl_numbers_lora": SHORT,
+    "owl_numbers_pairs": SHORT,
     "owl_numbers_prompted": SHORT,
     "qwen2.5-7b_misaligned_math": [*GIBBERISH, "--data.num_rows", "16", "--data.teacher.init_args.max_epochs", "1"],
     "qwen2.5-7b_misaligned_math_educational": [
