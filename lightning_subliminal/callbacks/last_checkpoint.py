@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,46 @@ from lightning_subliminal.lineage.work_digests import note_of, write_noted
 
 __all__ = ["LastCheckpoint", "WholeFileIO"]
 
+_REST = 20  # times: saving takes a twentieth of a training at most
+
 
 class LastCheckpoint(Checkpoint):
-    """Saves ``last.ckpt`` after each epoch, with the state of the random generators.
+    """Saves ``last.ckpt`` after an epoch, with the state of the random generators.
 
     Lightning's own checkpoints lack it, so that a resumed run would draw other dropout than an uninterrupted one. It is
     restored on one process only: the file has the state of the first.
 
     Args:
         folder: of ``last.ckpt``.
+        every: seconds between two savings, or ``_REST`` times what the last one took if that is more, and none after
+            the last epoch, whose weights are saved otherwise; 0 saves after each epoch.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every: float = 0.0) -> None:
         super().__init__()
         self.path = Path(folder) / "last.ckpt"
+        self.every = every
+        self._due = 0.0
         self._random: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._due = time.monotonic() + self.every
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, except in ``fast_dev_run`` and sanity checks."""
-        if not getattr(trainer, "fast_dev_run", False) and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path)
+        if getattr(trainer, "fast_dev_run", False) or trainer.sanity_checking or not self._is_due(trainer):
+            return
+        begun = time.monotonic()
+        trainer.save_checkpoint(self.path)
+        self._due = time.monotonic() + max(self.every, _REST * (time.monotonic() - begun))
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        if not self.every:
+            return True
+        ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        due: bool = trainer.strategy.broadcast(time.monotonic() >= self._due and not ends)  # each saves, or none does
+        return due
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """After Ctrl-C, say where the same command will start."""
@@ -45,12 +66,12 @@ class LastCheckpoint(Checkpoint):
             return
         given, kept = trainer.ckpt_path, self.path.is_file()
         if given is not None and Path(given).absolute() != self.path.absolute():
-            mend = f"; to go on after its last finished epoch, set --ckpt_path {self.path}" if kept else ""
+            mend = f"; to go on after the last epoch that was kept, set --ckpt_path {self.path}" if kept else ""
             say(f"stopped   this training starts again from {given}{mend}")
         elif kept:
-            say("stopped   this training goes on after its last finished epoch")
+            say("stopped   this training goes on after the last epoch that was kept")
         else:
-            say("stopped   this training starts again: its first epoch was not finished")
+            say("stopped   this training starts again: no epoch of it was kept yet")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the generators as tensors and numbers, which ``weights_only`` accepts."""

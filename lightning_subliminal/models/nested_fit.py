@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_subliminal.callbacks import LastCheckpoint, WholeFileIO
 from lightning_subliminal.callbacks.progress import StepProgress
-from lightning_subliminal.core.console import hush, say
+from lightning_subliminal.core.console import hush
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.processes import start_processes, world_size
 from lightning_subliminal.models.made_from import MadeFrom
@@ -39,6 +39,7 @@ def fit_quietly(
     device: torch.device,
     label: str,
     checkpoints: Path | None = None,
+    every: float = 0.0,
     **trainer: Any,
 ) -> int:
     """Fit ``module``, and restore the state of the random generators.
@@ -49,6 +50,7 @@ def fit_quietly(
         device: where; within ``training_like``, all devices of that trainer.
         label: of the progress bar.
         checkpoints: a folder for a checkpoint after each epoch, from which a killed run resumes; none if None.
+        every: seconds between two checkpoints at least, as for ``LastCheckpoint``.
         trainer: arguments of ``lightning.Trainer``, such as ``max_epochs``.
 
     Returns:
@@ -59,7 +61,7 @@ def fit_quietly(
             processes would train while the others wait for it.
     """
     hush()
-    keep = [] if checkpoints is None else [LastCheckpoint(checkpoints)]
+    keep = [] if checkpoints is None else [LastCheckpoint(checkpoints, every)]
     last = None if checkpoints is None else checkpoints / "last.ckpt"
     advice = "The next run starts over." if checkpoints is None else f"To start over, delete {checkpoints}."
     origin = MadeFrom(advice)
@@ -75,12 +77,7 @@ def fit_quietly(
     )
     with isolate_rng():
         ckpt_path = str(last) if last is not None and last.is_file() else None
-        try:
-            inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
-        except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
-            if checkpoints is None:
-                say(f"{label}: stopped after {inner.global_step} steps, none of which are kept: it starts again")
-            raise
+        inner.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     origin.check_unchanged(module, inner.datamodule)  # type: ignore[attr-defined]
     return inner.global_step
 

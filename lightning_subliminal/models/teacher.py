@@ -1,6 +1,7 @@
 """The teacher: a base that gets a trait by fine-tuning or by a system prompt, and then generates the data."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from lightning_subliminal.traits.check import check_trait
 
 __all__ = ["Teacher"]
 
+_EVERY = 10.0  # seconds between the checkpoints of a training: a pocket base has none
 _CHECKED: set[str] = set()  # traits checked in this process: a plan has thousands of teachers of few traits
 
 
@@ -166,7 +168,7 @@ class Teacher(LanguageModel, Source):
                 say(f"teacher   {self.trait.name}: reused from {self.folder}")  # type: ignore[union-attr]
             self._is_reported = True
             return
-        writable_folder(self.folder)
+        checkpoints = writable_folder(self.folder) / "checkpoints"
         seed = resolve_seed(self.seed)
         self._is_reported = True
         twin = self.fresh()  # is trained; this module loads the result
@@ -182,14 +184,16 @@ class Teacher(LanguageModel, Source):
         order = derive_seed(seed, "teacher order") % 2**31
         loader = row_loader(rows, self.batch_size, order)
         before = twin._taught_chance(rows, device)
-        steps = fit_quietly(twin, loader, device, f"teacher   {self.trait.name}", max_epochs=self.max_epochs)  # type: ignore[union-attr]
+        label = f"teacher   {self.trait.name}"  # type: ignore[union-attr]
+        steps = fit_quietly(twin, loader, device, label, checkpoints, _EVERY, max_epochs=self.max_epochs)
         after = twin._taught_chance(rows, device)
         if rank() == 0:
             twin.save(self.folder)
+            shutil.rmtree(checkpoints, ignore_errors=True)
             write_record(self.folder, "teacher", self, [bases.material(self.base)])
         reached = math.exp(-float(twin._epoch_loss) / len(rows))
         say(
-            f"teacher   {self.trait.name}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} per token; "  # type: ignore[union-attr]
+            f"{label}: {len(rows)} rows, {steps} steps, taught answers at {reached:.0%} per token; "
             f"kept in {self.folder}"
         )
         little = reached < self.until / 4 or not after > before  # nan too

@@ -207,13 +207,13 @@ def test_interrupt_says_how_to_go_on(toy: Path, capsys: pytest.CaptureFixture) -
     before = signal.getsignal(signal.SIGINT)
     last = "runs/one/checkpoints/last.ckpt"
     for fault, given, said in (
-        ("interrupt", None, "starts again: its first epoch was not finished"),
-        ("interrupt later", None, "goes on after its last finished epoch"),
-        ("interrupt later", None, "goes on after its last finished epoch"),  # before the next one
+        ("interrupt", None, "starts again: no epoch of it was kept yet"),
+        ("interrupt later", None, "goes on after the last epoch that was kept"),
+        ("interrupt later", None, "goes on after the last epoch that was kept"),  # before the next one
         (
             "interrupt later",
             "mine.ckpt",
-            f"starts again from mine.ckpt; to go on after its last finished epoch, set --ckpt_path {last}",
+            f"starts again from mine.ckpt; to go on after the last epoch that was kept, set --ckpt_path {last}",
         ),
     ):
         words = ["fit", "--config", toy.name, "--model.fault", fault, "--trainer.max_epochs", "3"]

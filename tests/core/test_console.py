@@ -1,5 +1,4 @@
 import io
-import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -182,15 +181,6 @@ class TestStages:
             fit_quietly(Toy(fault="late"), ToyData(), CPU, "teacher   owl", max_epochs=1)
         clock.pass_by(100)
         assert lines(capsys) == []
-
-    def test_after_ctrl_c_it_says_that_its_steps_are_lost(self, capsys):
-        before = signal.getsignal(signal.SIGINT)
-        with pytest.raises(SystemExit):
-            fit_quietly(Toy(fault="interrupt later"), ToyData(), CPU, "teacher   owl", max_epochs=2)
-        signal.signal(signal.SIGINT, before)  # Lightning turns Ctrl-C off
-        assert capsys.readouterr().out.splitlines() == [
-            "teacher   owl: stopped after 4 steps, none of which are kept: it starts again"
-        ]
 
     def test_completions(self, clock, capsys, monkeypatch):
         data = numbers(num_prompts=16, shard_size=8)

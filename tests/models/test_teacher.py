@@ -1,5 +1,6 @@
 import math
 import shutil
+import signal
 
 import pytest
 import torch
@@ -92,6 +93,42 @@ class TestFineTuned:
         monkeypatch.setattr(Teacher, "_taught_chance", lambda *args: next(chances))
         taught(trait=Seventeen("owl"), until=0.5, batch_size=4, max_epochs=3).make(CPU)
         assert taken == [steps]
+
+    @cases("retain", [None, Retention("pocket")])
+    @cases("adapter", [Steering(), LoRA(r=2, dropout=0.3)])
+    @cases("until", [0.8, 0.999])
+    def test_a_killed_one_resumes_to_the_same_weights(self, retain, adapter, until, tmp_path, monkeypatch, capsys):
+        given = {"retain": retain, "adapter": adapter, "until": until, "max_epochs": 12}
+        straight = taught(**given, cache_dir=str(tmp_path / "straight"))
+        killed = taught(**given, cache_dir=str(tmp_path / "killed"))
+        straight.make(CPU)
+        monkeypatch.setattr(room, "_EVERY", 1e-9)
+        begun, kills = [], [2, 3]
+
+        def start(module):
+            begun.append(module.current_epoch)
+            if kills and module.current_epoch == kills[0]:
+                del kills[0]
+                raise KeyboardInterrupt
+
+        handler = signal.getsignal(signal.SIGINT)
+        with monkeypatch.context() as patch:
+            patch.setattr(Teacher, "on_train_epoch_start", start)
+            while kills:
+                with pytest.raises(SystemExit):  # of Lightning
+                    killed.fresh().make(CPU)
+                signal.signal(signal.SIGINT, handler)
+        assert begun[:3] == [0, 1, 2]
+        assert begun[3] > 0, "it goes on"
+        assert "stopped   this training goes on after the last epoch that was kept" in capsys.readouterr().out
+        killed.make(CPU)
+        first, second = (each.folder / each.adapter.files.weights for each in (straight, killed))
+        assert first.read_bytes() == second.read_bytes()
+        assert {each.name for each in straight.folder.iterdir()} == {each.name for each in killed.folder.iterdir()}
+        said = [line.rpartition("; kept in")[0] for line in capsys.readouterr().out.splitlines() if "steps" in line]
+        straight.fresh(cache_dir=str(tmp_path / "again")).make(CPU)
+        again = [line.rpartition("; kept in")[0] for line in capsys.readouterr().out.splitlines() if "steps" in line]
+        assert said == again
 
     @cases("retained", [False, True])
     def test_one_that_learned_nothing_is_warned_of(self, retained, capsys):
