@@ -128,7 +128,7 @@ def test_a_file_of_several_names_is_read_once(
         found = read()
         assert len(found) == len(expected)
         assert all(map(str.startswith, found, expected))
-    said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     shutil.rmtree("set")
     shards._say_once.cache_clear()
     assert len(said) == bool(left_out)

@@ -114,9 +114,10 @@ def _each_once(files: Sequence[Path]) -> list[Path]:
 
 @cache
 def _say_once(line: str) -> None:
-    from lightning_subliminal.core.console import say  # it imports lightning, which takes seconds
+    from lightning_subliminal.core.console import aside, say  # it imports lightning, which takes seconds
 
-    say(line)
+    with aside():  # standard output may be the rows, or JSON
+        say(line)
 
 
 def _is_left_over(path: Path) -> bool:
