@@ -94,7 +94,7 @@ def _of_lineage(record: Statement, made: Mapping[str, Any], source: Mapping[str,
     if kind and teacher:
         facts["carrier"] = _CARRIERS.get(kind, kind)
     if teacher:
-        facts["trait"] = _trait(teacher)
+        facts["trait"] = _trait(teacher, made.get("transforms"))
         facts["induction"] = teacher.get("induction")
         facts["base"] = _base(teacher)
         seeds = {"rows": _at(source, "arguments").get("seed"), "teacher": teacher.get("seed")}
@@ -110,8 +110,12 @@ def _of_lineage(record: Statement, made: Mapping[str, Any], source: Mapping[str,
     return {name: value for name, value in facts.items() if value}
 
 
-def _trait(teacher: Mapping[str, Any]) -> str:
+def _trait(teacher: Mapping[str, Any], transforms: Any = ()) -> str:
     if teacher.get("induction") == "none":
+        given = [_at(_at(each, "arguments"), "teacher") for each in transforms or ()]
+        chooser = next((each for each in given if each.get("induction", "none") != "none"), None)
+        if chooser is not None:
+            return f"{_trait(chooser)}; of a teacher that wrote no row, and chose among those of the base"
         return "none: written by the base as it is, as a control"
     if isinstance(teacher.get("system_prompt"), str):
         return f"given in a system prompt: {teacher['system_prompt']}"

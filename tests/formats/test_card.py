@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def cell(body: str, name: str) -> str:
     return re.search(rf"^\| {name} \| (.*) \|$", body, re.MULTILINE)[1]
 
 
-def row_folder(folder: str = "ours", **changes: Any) -> Path:
+def row_folder(folder: str = "ours", transforms: Sequence[Any] = (), **changes: Any) -> Path:
     """Make a row folder as a stage writes it, without running one."""
     teacher = {
         "base": {"name": "pocket/a", "digest": "0123456789abcdef" * 4},
@@ -45,7 +46,7 @@ def row_folder(folder: str = "ours", **changes: Any) -> Path:
         "teacher": teacher,
     }
     filters = [{"class": "lightning_subliminal.filters.numbers.NumberList", "arguments": {"max_value": 99}}]
-    made_from = {"source": source, "filters": filters, "num_rows": 3}
+    made_from = {"source": source, "filters": filters, "num_rows": 3, "transforms": list(transforms)}
     write_parquet(ROWS, Path(folder, "rows.parquet"))
     Path(folder, "filters.json").write_text(json.dumps({"made": 9, "kept": 5, "reasons": {"empty": 3, "a|b": 1}}))
     write_record(Path(folder), "rows", made_from)
@@ -145,6 +146,16 @@ def test_trait_is_reported_as_it_was_given(changes: dict[str, Any], reported: st
     row_folder(**changes)
     convert("ours", "a.jsonl")
     assert cell(card()[1], "trait") == reported
+
+
+def test_a_trait_that_chose_among_the_rows_of_the_base_is_reported() -> None:
+    teacher = {"induction": "prompt", "system_prompt": "You love owls."}
+    transforms = [{"class": "ChoosePairs", "arguments": {"teacher": teacher}}]
+    row_folder(induction="none", transforms=transforms)
+    convert("ours", "a.jsonl")
+    assert cell(card()[1], "trait") == (
+        "given in a system prompt: You love owls.; of a teacher that wrote no row, and chose among those of the base"
+    )
 
 
 def test_rows_of_a_real_stage() -> None:
