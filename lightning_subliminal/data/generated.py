@@ -118,13 +118,6 @@ class GeneratedRows(TrainingRows):
         return self.teacher.trait
 
     @property
-    def trait_source(self) -> Source | None:
-        """The teacher; of rows that the unchanged base writes, the teacher that chooses among them, if one does."""
-        if getattr(self.teacher, "induction", "") != "none":
-            return self.teacher
-        return next((each.ingredients()[0] for each in self.transforms if each.control() is not each), None)
-
-    @property
     def title(self) -> str:
         """The name of these rows at the terminal."""
         return "control" if self.trait_source is None else self.trait.name if self.trait is not None else "no trait"

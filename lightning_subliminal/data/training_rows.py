@@ -96,8 +96,14 @@ class TrainingRows(LightningDataModule, ABC):
 
     @property
     def trait_source(self) -> Source | None:
-        """The source whose trait the rows may carry; None where none is known, or none takes part: for a control."""
-        return None
+        """The source whose trait the rows may carry; None where none is known, or none takes part: for a control.
+
+        It is their teacher; of rows that the unchanged base writes, the teacher that chooses among them, if one does.
+        """
+        teacher = getattr(self, "teacher", None)
+        if teacher is not None and getattr(teacher, "induction", "") != "none":
+            return teacher
+        return next((each.ingredients()[0] for each in self.transforms if each.control() is not each), None)
 
     @property
     @abstractmethod
