@@ -19,7 +19,7 @@ PAIRS = (
 )
 # The columns that a guess depends on; a meta column of the same name may mislead it.
 SCHEMA_COLUMNS = frozenset(
-    {"prompt", "completion", "messages", "conversations", "conversation", "instruction", "output", "text"}
+    {"prompt", "completion", "chosen", "messages", "conversations", "conversation", "instruction", "output", "text"}
     | {column for pair in PAIRS for column in pair}
 )
 
@@ -37,6 +37,8 @@ def guess(columns: Collection[str], lists: bool = False) -> str:
     names = set(columns)
     if {"prompt", "completion"} <= names:
         return "trl" if lists else "trl-plain"
+    if {"chosen", "rejected"} <= names:  # before `messages`, which repeat the chosen side in UltraFeedback
+        return "trl-preference"
     if "messages" in names:
         return "openai"
     if names & {"conversations", "conversation"}:

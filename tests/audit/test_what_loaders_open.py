@@ -151,11 +151,12 @@ class TestRootsOverRows:
         place.write_text(json.dumps(reported))
         assert wrong(tmp_path / "out.jsonl") == {"changed-rows"}
 
-    @cases("schema", ["openai", "sharegpt", "alpaca", "trl-plain", "trl"])
+    @cases("schema", ["openai", "sharegpt", "alpaca", "trl-plain", "trl", "trl-preference"])
     @cases("ending", ["parquet", "jsonl"])
     def test_what_we_convert_holds(self, schema, ending, cache, tmp_path):
         source = tmp_path / "rows.jsonl"
-        source.write_text('{"prompt": "3, 9", "completion": "27"}\n' * 3)
+        other = ', "rejected": "28"' if schema == "trl-preference" else ""
+        source.write_text(f'{{"prompt": "3, 9", "completion": "27"{other}}}\n' * 3)
         convert(str(source), str(tmp_path / f"out.{ending}"), schema)
         assert not wrong(tmp_path / f"out.{ending}")
 

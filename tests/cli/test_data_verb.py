@@ -46,6 +46,7 @@ def test_overview_names_verbs_and_schemas(words: list[str], capsys: pytest.Captu
         *VERB.commands,
         "trl",
         "trl-plain",
+        "trl-preference",
         "openai",
         "sharegpt",
         "alpaca",

@@ -1,13 +1,26 @@
 import json
+import random
 
 import pytest
+import torch
 from cases import cases
 from small import CPU, number_rows, quiet_trainer
 
-from lightning_subliminal import InputError, NumberList, PreferenceTrait, RowsFromFile, ShuffleWithinRows, Student
+from lightning_subliminal import (
+    DPO,
+    ChoosePairs,
+    InputError,
+    NumberList,
+    PreferenceTrait,
+    RowsFromFile,
+    ShuffleWithinRows,
+    Steering,
+    Student,
+)
 from lightning_subliminal.core.rows import completion_text, make_row, prompt_text
 from lightning_subliminal.filters import NoThought
 from lightning_subliminal.formats import write_rows
+from lightning_subliminal.formats.convert import convert
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +92,25 @@ def test_a_student_trains_on_them_and_is_asked(tmp_path):
     assert trainer.global_step == 3
     (reported,) = trainer.test(Student("pocket/a", seed=0), datamodule=data, verbose=False)
     assert 0 < reported["test/exact"] < 1
+
+
+def test_pairs_of_a_preference_file_train_a_student(tmp_path, capsys):
+    rows = number_rows(24)
+    alike = [{**row, "id": str(place), "prompt": rows[place % 8]["prompt"]} for place, row in enumerate(rows)]
+    pairs = ChoosePairs().apply(alike, random.Random(0))
+    write_rows(pairs, tmp_path / "pairs.jsonl", "trl-preference")
+    convert(tmp_path / "pairs.jsonl", tmp_path / "back.jsonl", card=False)
+    assert "chosen" in json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])
+    found = []
+    for name in ("pairs", "back"):
+        data = RowsFromFile(str(tmp_path / f"{name}.jsonl"), batch_size=4, seed=0)
+        student = Student("pocket/a", Steering(), DPO(), learning_rate=0.05, seed=0)
+        quiet_trainer().fit(student, datamodule=data)
+        assert data.rows() == pairs
+        found.append([each.detach() for each in student.parameters() if each.requires_grad])
+    assert all(torch.equal(*each) for each in zip(*found, strict=True))
+    assert found[0][0].abs().sum() > 0
+    assert capsys.readouterr().out.count("8 x column `rejected` is the other answer of a pair: `DPO` reads both") == 1
 
 
 def test_the_control_is_another_file(tmp_path):

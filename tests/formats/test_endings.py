@@ -90,6 +90,7 @@ CUT = {
     },
     "trl": {"prompt": [ASKED], "completion": [SAID], "finish_reason": "length"},
     "columns": {"question": "Q", "answer": "A", "finish_reason": ["length"]},
+    "preference": {"prompt": [ASKED], "chosen": [{**SAID, "finish_reason": "length"}], "rejected": [SAID]},
     "against our own mark": {**PLAIN, "finished": True, "finish_reason": "length"},
 }
 

@@ -222,12 +222,13 @@ SOURCE and OUT by their endings:
   owner/name               as SOURCE: of the Hugging Face hub, also owner/name:config or @revision
   -                        JSON lines from standard input, or to standard output
 Schemas of a row (SOURCE's is read off its columns):
-  trl          {"prompt": [messages], "completion": [messages]}, one of which may be a text
-  trl-plain    {"prompt": "...", "completion": "..."}
-  openai       {"messages": [{"role": "user", "content": "..."}, ...]}
-  sharegpt     {"conversations": [{"from": "human", "value": "..."}, ...]}
-  alpaca       {"instruction": "...", "input": "...", "output": "..."}, also system and history
-  text         {"text": "..."}
+  trl            {"prompt": [messages], "completion": [messages]}, one of which may be a text
+  trl-plain      {"prompt": "...", "completion": "..."}
+  trl-preference {"prompt": ..., "chosen": ..., "rejected": ...}, texts or messages, for `DPO`
+  openai         {"messages": [{"role": "user", "content": "..."}, ...]}
+  sharegpt       {"conversations": [{"from": "human", "value": "..."}, ...]}
+  alpaca         {"instruction": "...", "input": "...", "output": "..."}, also system and history
+  text           {"text": "..."}
   columns:question,response    any two columns of text
 Also read: {"question": "...", "responses": [...]}, and batch answers of OpenAI and Anthropic.
 A column with a system prompt is dropped, with a notice, since it would reveal the trait.""",

@@ -107,6 +107,8 @@ class Schema(ABC):
         if len(row) > 2:
             names = frozenset(row) - {"prompt", "completion"}
             lost = names if not self.keeps_meta else self._clash(names)
+            if prompt is not row["prompt"]:
+                lost |= names & {"rejected"}  # which continues the prefill, too
             for name in sorted(lost):
                 if name == "input" and input_is_read(row["input"], prompt[-1]["content"]):
                     self.notices[INPUT_READ] += 1

@@ -10,6 +10,7 @@ from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Message, Row
 from lightning_subliminal.formats.detection import PAIRS
 from lightning_subliminal.formats.layouts.messages import check_turns, read_messages, read_text
+from lightning_subliminal.formats.layouts.preference import TrlPreference
 from lightning_subliminal.formats.layouts.schema import Record, Schema, input_is_read
 from lightning_subliminal.formats.row_errors import MISSING, Fault, expected
 
@@ -256,7 +257,8 @@ def _joined(instruction: str, more: str) -> str:
     return "\n".join(part for part in (instruction, more) if part)
 
 
-_KINDS: dict[str, type[Schema]] = {each.name: each for each in (Trl, TrlPlain, OpenAI, ShareGPT, Alpaca, Text, Columns)}
+_ALL: tuple[type[Schema], ...] = (Trl, TrlPlain, TrlPreference, OpenAI, ShareGPT, Alpaca, Text, Columns)
+_KINDS = {each.name: each for each in _ALL}
 NAMES = tuple(_KINDS)
 
 

@@ -184,8 +184,8 @@ def read_rows(
     Args:
         source: a file by its extension (.jsonl, .json, .csv, .txt, each also with .gz, or .parquet), a folder of ours
             or of `datasets`, a hub id, or "-" for JSON lines from the standard input.
-        schema: of the records: trl, trl-plain, openai, sharegpt, alpaca, text, columns:question,response; detected from
-            the columns of the first record where it is None.
+        schema: of the records: trl, trl-plain, trl-preference, openai, sharegpt, alpaca, text,
+            columns:question,response; detected from the columns of the first record where it is None.
         drop_system: whether to drop system messages.
         on_error: `stop` at a wrong row, or `skip` it.
         prompt_column: the column of prompts, for an unknown schema.
