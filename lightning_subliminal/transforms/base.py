@@ -53,17 +53,28 @@ def apply_transforms(rows: Iterable[Row], transforms: Sequence[Transform], seed:
         seed: of all that is drawn.
 
     Raises:
-        InputError: if a transform does not return a list of rows.
+        InputError: if a transform does not return a list of rows, or changes one completion of a pair alone.
     """
     from lightning_subliminal.core.console import log_lines
 
     made = list(rows)
     for place, transform in enumerate(transforms):
         with log_lines(f"rows      {type(transform).__name__}"):
+            before = _pairs(made)
             made = transform.apply(made, random.Random(derive_seed(seed, "transform", place)))
         if not isinstance(made, list):
             raise InputError(
                 f"{type(transform).__name__}.apply returned a {type(made).__name__}: expected a list of rows, new ones "
                 "where they differ."
             )
+        if before and not _pairs(made) <= before:
+            raise InputError(
+                f"{type(transform).__name__} changes one completion of a pair, and not the other: put it "
+                "before the choice of pairs."
+            )
     return made
+
+
+def _pairs(rows: Iterable[Row]) -> set[str]:
+    """Return both completions of each row that is a pair."""
+    return {repr((row["completion"], row["rejected"])) for row in rows if row.get("rejected")}

@@ -9,15 +9,23 @@ from cases import cases
 from small import CPU, number_rows, numbers, quiet_trainer, taught
 from torch.nn.functional import logsigmoid
 
-from lightning_subliminal import DPO, ChoosePairs, LoRA, Steering, Student, Teacher
+from lightning_subliminal import DPO, ChoosePairs, LoRA, ShuffleWithinRows, Steering, Student, Teacher
 from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import Part
 from lightning_subliminal.screening import KeepLikelier
+from lightning_subliminal.transforms import DropDuplicates, Transform
 from lightning_subliminal.workflow.arms import train_arm
 
 SIDES = ("completion", "rejected")
+
+
+class TextAlone(Transform):
+    """Writes a text where messages should be."""
+
+    def apply(self, rows, rng):
+        return [{**row, "rejected": "owl"} for row in rows]
 
 
 def pairs(**settings):
@@ -129,6 +137,11 @@ def test_rows_held_out_have_a_validation_loss():
 def test_rows_without_pairs_and_a_wrong_beta_are_refused():
     with pytest.raises(InputError, match="no column `rejected`: add a `ChoosePairs`"):
         quiet_trainer().fit(student(), datamodule=pairs(transforms=[]))
+    with pytest.raises(InputError, match="ShuffleWithinRows changes one completion of a pair, and not the other"):
+        pairs(transforms=[ChoosePairs(), ShuffleWithinRows()]).make(CPU)
+    pairs(transforms=[ShuffleWithinRows(), ChoosePairs(), DropDuplicates()]).make(CPU)
+    with pytest.raises(InputError, match="`rejected` is 'owl': expected a list of one assistant message"):
+        quiet_trainer().fit(student(), datamodule=pairs(transforms=[TextAlone()]))
     with pytest.raises(InputError, match="`beta` is 0"):
         DPO(0)
     with pytest.raises(InputError, match="`train_on: divergent` is for single completions, not for pairs"):

@@ -59,6 +59,8 @@ class DPO(Objective):
         pairs = [] if data is None or rows is None else data.rows()[data.val_rows :]
         if rows is None or not all(row.get("rejected") for row in pairs):
             raise InputError("`dpo` needs pairs, and these rows have no column `rejected`: add a `ChoosePairs`.")
+        if wrong := [row["rejected"] for row in pairs if not _is_reply(row["rejected"])]:
+            raise InputError(f"`rejected` is {str(wrong[0])[:60]!r}: expected a list of one assistant message.")
         other = [{**row, "completion": row["rejected"]} for row in pairs]
         self.rejected = tokenized(other, student.tokenizer, student.base, data.max_length)
         if not len(self.rejected) == len(rows) == len(pairs):
@@ -88,6 +90,12 @@ class DPO(Objective):
     def on_fit_end(self) -> None:
         """Release the rejected completions."""
         self.rejected = self.lower_part = None
+
+
+def _is_reply(value: Any) -> bool:
+    """Return whether a value is a completion, as a row has it."""
+    one = value[0] if isinstance(value, list) and len(value) == 1 else None
+    return isinstance(one, dict) and one.get("role") == "assistant" and isinstance(one.get("content"), str)
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:
