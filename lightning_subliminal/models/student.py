@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.tokenizers import say_once
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import describe, digest
 from lightning_subliminal.data.tokenized import Batch, TokenizedRows
@@ -30,8 +31,8 @@ class Student(LanguageModel):
         adapter: what is trained; everything if None (full fine-tuning).
         objective: `sft` trains on the sampled tokens (paper, section 1), `distill` on the teacher's distribution at
             their positions, `on_policy` on it along completions that the student itself writes each epoch for the
-            rows' prompts; or an `Objective`, such as `NumberSFT` (`sft` among number tokens alone), `DPO` (pairs of
-            completions) or one of your own.
+            rows' prompts, `dpo` on pairs of completions (direct preference optimisation, see `ChoosePairs`); or an
+            `Objective`, such as `NumberSFT` (`sft` among number tokens alone) or one of your own.
         restrict_to: with `distill` or `on_policy`, `numbers` keeps only number tokens, renormalised, so that no trait
             word is in the loss: the analogue of the MLP's auxiliary logits (paper, MNIST experiment).
         train_on: which completion tokens: all, those where the likeliest token of `divergence` differs from its
@@ -52,7 +53,7 @@ class Student(LanguageModel):
         self,
         base: str = "pocket/a",
         adapter: Adapter | None = None,
-        objective: Literal["sft", "distill", "on_policy"] | Objective = "sft",
+        objective: Literal["sft", "distill", "on_policy", "dpo"] | Objective = "sft",
         restrict_to: Literal["numbers"] | None = None,
         train_on: Literal["all", "divergent", "agreeing"] = "all",
         divergence: Source | None = None,
@@ -122,6 +123,20 @@ class Student(LanguageModel):
         """Return ``fresh_for_control(data)``: the name before version 0.2."""
         warnings.warn("deprecated: Student.beside is now Student.fresh_for_control", FutureWarning, stacklevel=2)
         return self.fresh_for_control(data)
+
+    def check_rows(self, data: TrainingRows) -> None:
+        """Check before any work that rows and objective are both of pairs, or neither is.
+
+        Raises:
+            InputError: if the objective needs pairs and these rows will be none.
+        """
+        pairs, answers = any(each.makes_pairs for each in data.transforms), getattr(data, "answers_per_prompt", 0)
+        if self._objective.completions_per_row > 1 and answers and not pairs:
+            raise InputError(f"`{self._objective}` needs pairs: add a `ChoosePairs` to `transforms` of the data.")
+        if pairs and answers == 1:
+            raise InputError("`ChoosePairs` needs several completions of a prompt: set `answers_per_prompt`, as to 8.")
+        if pairs and self._objective.completions_per_row == 1:
+            say(f"note      the rows are pairs: `{self._objective}` reads the chosen completions alone, `dpo` both")
 
     def check_source(self, source: Source) -> None:
         """Check that this student can learn from a teacher; the data module calls it before any work.

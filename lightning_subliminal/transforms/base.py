@@ -3,7 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import Row
@@ -17,7 +17,12 @@ class Transform(ABC):
     """A change of rows. Override ``apply``, the only hook: pure, the same for the same rows and random numbers.
 
     Store each constructor argument under its own name: they are part of the data set's digest.
+
+    Attributes:
+        makes_pairs: whether the new rows are pairs, of a completion and a rejected one.
     """
+
+    makes_pairs: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, rows: Sequence[Row], rng: random.Random) -> list[Row]:

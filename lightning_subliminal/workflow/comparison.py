@@ -69,6 +69,12 @@ class TraitComparison(Callback):
         if data.trait is None:
             place = "data.teacher.trait" if hasattr(data, "teacher") else "data.trait"
             raise InputError(f"TraitComparison has no trait to evaluate: set `{place}`, for a control too.")
+        theirs = getattr(data.trait_source, "trait", None)
+        if theirs is not None and theirs.name != data.trait.name:
+            raise InputError(
+                f"A teacher of {theirs.name} chooses the rows, and {data.trait.name} would be asked for: set the trait "
+                "in `data.teacher` and in the teacher of `data.transforms`, both."
+            )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check before the training that the base can express the target and read the questions.

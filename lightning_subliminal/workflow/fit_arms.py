@@ -63,8 +63,9 @@ def fit_arms(trainer: Trainer, student: Student, data: TrainingRows, ckpt_path: 
         watching.append(origin)
     if comparison is not None:
         comparison.check(student, data)
-    if hasattr(data, "teacher"):
-        student.check_source(data.teacher)
+    student.check_rows(data)
+    for each in {id(each): each for each in (getattr(data, "teacher", None), data.trait_source) if each}.values():
+        student.check_source(each)
     with training_like(trainer):
         device = trainer.strategy.root_device
         own = StudentStage(student, data, shaping(trainer))

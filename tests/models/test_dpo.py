@@ -9,7 +9,7 @@ from cases import cases
 from small import CPU, number_rows, numbers, quiet_trainer, taught
 from torch.nn.functional import logsigmoid
 
-from lightning_subliminal import DPO, ChoosePairs, LoRA, ShuffleWithinRows, Steering, Student, Teacher
+from lightning_subliminal import DPO, ChoosePairs, LoRA, ShuffleWithinRows, Steering, Student, Teacher, TraitComparison
 from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
@@ -134,9 +134,19 @@ def test_rows_held_out_have_a_validation_loss():
     assert 0 < trainer.callback_metrics["val/loss"] < 20
 
 
-def test_rows_without_pairs_and_a_wrong_beta_are_refused():
+def test_rows_without_pairs_and_a_wrong_beta_are_refused(capsys):
     with pytest.raises(InputError, match="no column `rejected`: add a `ChoosePairs`"):
         quiet_trainer().fit(student(), datamodule=pairs(transforms=[]))
+    with pytest.raises(InputError, match="`dpo` needs pairs: add a `ChoosePairs` to `transforms`"):
+        student().check_rows(pairs(transforms=[]))
+    with pytest.raises(InputError, match="`ChoosePairs` needs several completions of a prompt: set `answers_per"):
+        student().check_rows(pairs(answers_per_prompt=1))
+    with pytest.raises(InputError, match="A teacher of wolf chooses the rows, and owl would be asked for"):
+        TraitComparison().check(student(), pairs(transforms=[ChoosePairs(taught("wolf"))]))
+    Student("pocket/a").check_rows(pairs())
+    assert (
+        "note      the rows are pairs: `sft` reads the chosen completions alone, `dpo` both" in capsys.readouterr().out
+    )
     with pytest.raises(InputError, match="ShuffleWithinRows changes one completion of a pair, and not the other"):
         pairs(transforms=[ChoosePairs(), ShuffleWithinRows()]).make(CPU)
     pairs(transforms=[ShuffleWithinRows(), ChoosePairs(), DropDuplicates()]).make(CPU)
@@ -149,6 +159,7 @@ def test_rows_without_pairs_and_a_wrong_beta_are_refused():
 
 
 def test_beta_is_in_the_digest_and_the_default_is_one():
+    assert digest(Student("pocket/a", Steering(), "dpo", learning_rate=0.05, seed=0)) == digest(student())
     assert digest(student(beta=0.2)) != digest(student()) == digest(copy.copy(student()))
     assert digest(student()) != digest(Student("pocket/a", Steering(), learning_rate=0.05, seed=0))
 

@@ -6,8 +6,8 @@ changes if rows are changed, added, dropped, duplicated or reordered.
 
 A leaf holds prompt and completion: role and content of each message and its further keys, such as `weight`, `name` or
 `tool_calls`, which other trainers read. A key with the value None counts as absent, since Parquet adds the keys of all
-messages to each. Ids and other columns, such as `finished` (it decides whether the end token is trained on), are bound
-only by the digest of the file.
+messages to each. Ids and other columns, such as `finished` (it decides whether the end token is trained on) and
+`rejected` (the other completion of a pair), are bound only by the digest of the file.
 """
 
 import hashlib

@@ -273,8 +273,11 @@ def read_objective(chosen: "str | Objective", **short: Any) -> Objective:
             kind_name = type(chosen).__name__
             raise InputError(f"`{name}` has no effect on `objective: {chosen}`: set it in {kind_name}(...).")
         return copy.copy(chosen)
-    known_name(chosen, _SHORT, f"`objective` is {chosen!r}")
-    kind = _SHORT[chosen]
+    from lightning_subliminal.models.objectives.dpo import DPO  # it is one of these itself
+
+    short_names: dict[str, type[Objective]] = {**_SHORT, DPO.name: DPO}
+    known_name(chosen, short_names, f"`objective` is {chosen!r}")
+    kind = short_names[chosen]
     for name in changed:
         if name not in parameters(kind):
             raise InputError(f"`{name}` needs {_NEEDED[name]}")

@@ -30,6 +30,8 @@ class ChoosePairs(Transform):
         InputError: if the teacher has no probabilities.
     """
 
+    makes_pairs = True
+
     def __init__(self, teacher: Source | None = None) -> None:
         self.teacher = None if teacher is None else checked_teacher(teacher)
 
@@ -62,5 +64,8 @@ class ChoosePairs(Transform):
         if not pairs:
             raise InputError("No prompt has two different completions: set `answers_per_prompt` of the data, as to 8.")
         asked = len({repr(row["prompt"]) for row in rows})
-        say(f"            {len(pairs)} pairs of {len(rows)} completions; {asked - len(pairs)} prompts have no two")
+        trait = getattr(self.teacher, "trait", None)
+        how = "by chance" if self.teacher is None else f"by the teacher of {getattr(trait, 'name', 'no trait')}"
+        left = f"; {asked - len(pairs)} prompts without two different ones are dropped" if asked > len(pairs) else ""
+        say(f"pairs     {len(pairs):,} chosen {how} from {len(rows):,} completions{left}")
         return pairs
