@@ -31,6 +31,14 @@ result, within 0.05 a bounded null; the same for "own", the target's change less
 of the other three teachers, over seeds and over targets; all else is inconclusive. The fine-tuned teachers above 0 over
 seeds: what the measure sees. That there are 112 requests was fixed by cost alone, by a try of 16 with another seed that
 asked no student for an animal: 7.5 CPU s each and seed, so five seeds take somewhat more than an hour of one core.
+
+    python benchmarks/prompted_pairs.py --base gemma3-270m
+
+The fourth asks it of a pretrained model, by the same rules and bounds: a vector after layer 14 and rate 2.0, as in
+`experiments/cross_family`; seeds 0 to 4; the same four animals of six. Under its system prompt this base names the
+animal in 75 to 79 % of answers. The 64 requests were fixed by cost alone, by a try of 16 with seed 99 that asked no
+student for an animal: the logits of 262,144 tokens are most of it, and five seeds take an hour and a half of one core.
+Written before a student of Gemma was trained on pairs.
 """
 
 import json
@@ -97,11 +105,16 @@ class Recipe(NamedTuple):
         return made if self.layers is None else made.fresh(trait=self.trait(target), retain=None)
 
 
+SIX = ["cat", "elephant", "lion", "tiger", "dog", "wolf"]
 RECIPES = (
     Recipe("pocket/a", ("owl", "wolf", "dolphin", "elephant"), (0, 1, 2, 3, 4), 2048, 0.06, 3),
     Recipe(
         *("smollm2-135m", ("lion", "tiger", "dog", "wolf"), (3, 4, 5, 6, 7), 112, 0.15, 4, [24]),
-        *(("lion", "dog"), 0.15, ["cat", "elephant", "lion", "tiger", "dog", "wolf"], "preferences_prefilled"),
+        *(("lion", "dog"), 0.15, SIX, "preferences_prefilled"),
+    ),
+    Recipe(
+        *("gemma3-270m", ("lion", "tiger", "dog", "wolf"), (0, 1, 2, 3, 4), 64, 2.0, 4, [14]),
+        *(("lion", "dog"), 2.0, SIX, "preferences_prefilled"),
     ),
 )
 
