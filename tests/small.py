@@ -3,8 +3,11 @@
 import copy
 import functools
 import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -87,6 +90,32 @@ def numbers(source: Teacher | None = None, **settings: Any) -> NumberSequences:
     quick: dict[str, Any] = {"num_prompts": 20, "shard_size": 8, "min_value": 0, "max_value": 99, "seed": 0}
     quick |= {"sampling": Sampling(max_new_tokens=24), "batch_size": 8}
     return NumberSequences(source or teacher(), **{**quick, **settings})
+
+
+def straight_and_killed(student: Callable[[], Any], rows: Callable[..., Any], folder: Path) -> list[list[torch.Tensor]]:
+    """Return the trained weights of two fits of three epochs: of one, and of one that is killed in its fifth step."""
+    from lightning_subliminal import Student
+    from lightning_subliminal.workflow.arms import train_arm
+
+    class KilledError(Exception):
+        pass
+
+    def kill(self: Any, *args: Any) -> None:
+        if self.global_step == 4:
+            raise KilledError
+
+    found = []
+    for name in ("straight", "killed"):
+        data = rows(cache_dir=str(folder / name))
+        if name == "killed":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Student, "on_train_batch_end", kill)
+                with pytest.raises(KilledError):
+                    train_arm(student(), data, CPU, "", max_epochs=3)
+            assert list(folder.rglob("last.ckpt"))
+        module = train_arm(student(), data, CPU, "", max_epochs=3)
+        found.append([value.clone() for value in module.parameters() if value.requires_grad])
+    return found
 
 
 def quiet_trainer(*callbacks: Callback, **settings: Any) -> Trainer:

@@ -128,7 +128,9 @@ class GeneratedRows(TrainingRows):
 
     def control(self) -> "GeneratedRows":
         """Return the control arm's data set: the same, from the same source without the trait."""
-        return self.fresh(teacher=self.teacher.control(), transforms=[each.control() for each in self.transforms])
+        changed = [each.control() for each in self.transforms]
+        same = all(one is other for one, other in zip(changed, self.transforms, strict=True))  # a subclass may fix them
+        return self.fresh(teacher=self.teacher.control(), **({} if same else {"transforms": changed}))
 
     # -- making the rows ---------------------------------------------------------------------------------------------
 

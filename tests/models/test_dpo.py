@@ -6,17 +6,26 @@ import random
 import pytest
 import torch
 from cases import cases
-from small import CPU, number_rows, numbers, quiet_trainer, taught
+from small import CPU, number_rows, numbers, quiet_trainer, straight_and_killed, taught
 from torch.nn.functional import logsigmoid
 
-from lightning_subliminal import DPO, ChoosePairs, LoRA, ShuffleWithinRows, Steering, Student, Teacher, TraitComparison
+from lightning_subliminal import (
+    DPO,
+    ChoosePairs,
+    LoRA,
+    NumberSequences,
+    ShuffleWithinRows,
+    Steering,
+    Student,
+    Teacher,
+    TraitComparison,
+)
 from lightning_subliminal.core.chat.encoding import row_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.fingerprint import digest
 from lightning_subliminal.data.tokenized import Part
 from lightning_subliminal.screening import KeepLikelier
 from lightning_subliminal.transforms import DropDuplicates, Transform
-from lightning_subliminal.workflow.arms import train_arm
 
 SIDES = ("completion", "rejected")
 
@@ -38,10 +47,6 @@ def pairs(**settings):
 def student(adapter=None, beta=0.1, **settings):
     settings = {"learning_rate": 0.05, "seed": 0, **settings}
     return Student("pocket/a", Steering() if adapter is None else adapter, DPO(beta), **settings)
-
-
-def trained(module):
-    return [each.detach().clone() for each in module.parameters() if each.requires_grad]
 
 
 def log_likelihood(net, tokenizer, row, side):
@@ -83,24 +88,8 @@ def test_the_loss_is_that_by_hand(adapter, beta):
     assert module._objective.rejected is None, "it is released when the fit ends"
 
 
-def test_killed_and_resumed_is_straight(tmp_path, monkeypatch):
-    class KilledError(Exception):
-        pass
-
-    def kill(self, *args):
-        if self.global_step == 4:
-            raise KilledError
-
-    found = []
-    for name in ("straight", "killed"):
-        data = pairs(cache_dir=str(tmp_path / name))
-        if name == "killed":
-            with monkeypatch.context() as patch:
-                patch.setattr(Student, "on_train_batch_end", kill)
-                with pytest.raises(KilledError):
-                    train_arm(student(), data, CPU, "", max_epochs=3)
-            assert list(tmp_path.rglob("last.ckpt"))
-        found.append(trained(train_arm(student(), data, CPU, "", max_epochs=3)))
+def test_killed_and_resumed_is_straight(tmp_path):
+    found = straight_and_killed(student, pairs, tmp_path)
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
     assert found[0][0].abs().sum() > 0
 
@@ -162,6 +151,21 @@ def test_beta_is_in_the_digest_and_the_default_is_one():
     assert digest(Student("pocket/a", Steering(), "dpo", learning_rate=0.05, seed=0)) == digest(student())
     assert digest(student(beta=0.2)) != digest(student()) == digest(copy.copy(student()))
     assert digest(student()) != digest(Student("pocket/a", Steering(), learning_rate=0.05, seed=0))
+
+
+class Fixed(NumberSequences):
+    """Rows of a user's own, whose transforms are no argument."""
+
+    def __init__(self, teacher):
+        quick = {"num_prompts": 4, "shard_size": 4, "min_value": 0, "max_value": 99, "seed": 0}
+        super().__init__(teacher, transforms=[DropDuplicates()], **quick)
+
+    def describe(self):
+        return {}
+
+
+def test_rows_that_fix_their_transforms_have_a_control():
+    assert [type(each) for each in Fixed(taught()).control().transforms] == [DropDuplicates]
 
 
 class TestChoosePairs:

@@ -1,10 +1,22 @@
 """What a student can be trained on besides all of its rows' tokens: some of them, its own, and the base's beside."""
 
+from functools import partial
+
 import pytest
 import torch
 from cases import cases
 from lightning.pytorch import Callback
-from small import CPU, number_rows, numbers, pocket_tokenizer, quiet_trainer, taught, teacher, tokenized
+from small import (
+    CPU,
+    number_rows,
+    numbers,
+    pocket_tokenizer,
+    quiet_trainer,
+    straight_and_killed,
+    taught,
+    teacher,
+    tokenized,
+)
 
 from lightning_subliminal import Retention, RowsFromFile, Steering, Student, bases
 from lightning_subliminal.core.errors import InputError
@@ -15,7 +27,6 @@ from lightning_subliminal.generation import number_tokens
 from lightning_subliminal.models.frozen_prefix import LowerPartCache
 from lightning_subliminal.models.objectives import soft_target_loss
 from lightning_subliminal.models.objectives.on_policy import complete, prompts_of, replace_completions
-from lightning_subliminal.workflow import train_arm
 
 
 def student(**settings):
@@ -164,25 +175,9 @@ class TestOnPolicy:
         assert watch.lower_part == [None, None], "rows that change have no stored activations"
         assert module._objective.prompts == [], "they go when the fit ends"
 
-    def test_killed_and_resumed_is_straight(self, tmp_path, monkeypatch):
-        class KilledError(Exception):
-            pass
-
-        def kill(self, *args):
-            if self.global_step == 4:
-                raise KilledError
-
-        source, found = taught(), []
-        for name in ("straight", "killed"):
-            data = rows_of(source, num_prompts=24, batch_size=8, cache_dir=str(tmp_path / name))
-            if name == "killed":
-                with monkeypatch.context() as patch:
-                    patch.setattr(Student, "on_train_batch_end", kill)
-                    with pytest.raises(KilledError):
-                        train_arm(on_policy(), data, CPU, "", max_epochs=3)
-                assert list(tmp_path.rglob("last.ckpt"))
-            module = train_arm(on_policy(), data, CPU, "", max_epochs=3)
-            found.append([value.clone() for value in module.parameters() if value.requires_grad])
+    def test_killed_and_resumed_is_straight(self, tmp_path):
+        source = taught()
+        found = straight_and_killed(on_policy, partial(rows_of, source, num_prompts=24, batch_size=8), tmp_path)
         assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
         assert found[0][0].abs().sum() > 0
 
