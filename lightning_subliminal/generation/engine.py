@@ -199,7 +199,8 @@ def _may_begin_with_space(tokenizer: "PreTrainedTokenizerBase", token: int) -> b
 
 
 def _inverted(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
-    chances = torch.softmax(logits.double() / temperature, dim=1).cumsum(dim=1)
+    scaled = logits.double() if temperature == 1 else logits.double() / temperature
+    chances = torch.softmax(scaled, dim=1).cumsum(dim=1)
     picked = torch.searchsorted(chances, draws.unsqueeze(1) * chances[:, -1:], right=True).squeeze(1)
     return picked.clamp(max=logits.shape[1] - 1)
 

@@ -54,9 +54,14 @@ class _Slots(DynamicLayer):
         """Return the number of columns in use before the one that is written next."""
         return self.columns.now - self.columns.first
 
-    def change(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Replace keys and values."""
-        self.keys, self.values = function(self.keys), function(self.values)
+    def keep(self, slots: Tensor) -> None:
+        """Drop all slots but some; only columns in use are copied."""
+        used, slots = slice(self.columns.first, self.columns.now), slots.to(self.keys.device)
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(len(slots), *old.shape[1:])
+            new[:, :, used] = old[slots, :, used]
+            setattr(self, name, new)
 
     def fill(self, slots: Tensor, layer: Any, lines: Tensor, tokens: slice) -> None:
         """Copy prompts of one length into the columns before the one that is written next.
@@ -128,8 +133,9 @@ class Continued:
         self._changed()
 
     def _room(self, like: Tensor) -> Tensor:
-        shape = (len(self.owners), like.shape[1], self.size, like.shape[3])
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+        room = like.new_empty(len(self.owners), like.shape[1], self.size, like.shape[3])
+        room[:, :, : self.longest] = 0  # later columns are written, in all slots, before they are read
+        return room
 
     def inputs(self) -> tuple[dict[str, Any], Tensor]:
         """Return the arguments of the next forward pass, and the random number of each slot."""
@@ -163,7 +169,7 @@ class Continued:
         chosen = torch.tensor(kept, device=self.device)
         self.tokens = self.tokens[chosen]
         for layer in self.cache.layers:
-            layer.change(lambda tensor: tensor[chosen.to(tensor.device)])
+            layer.keep(chosen)
         self._changed()
 
     def _move(self) -> None:
