@@ -30,6 +30,12 @@ SAME = [PROMPTS[1]] * 90 + [PROMPTS[6]] * 50
 BEGUN_ALIKE = [user(text, SYSTEM, *PROMPTS[0]) for text in ("Say the word pine.", "Say owl.", "Go.", "1 2 3")] * 9
 
 
+@pytest.fixture(autouse=True)
+def new_memory_holds_no_numbers(monkeypatch):
+    real = torch.Tensor.new_empty
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda *args, **kwargs: real(*args, **kwargs).fill_(torch.nan))
+
+
 @torch.no_grad()
 def plain(net, tokenizer, prompts, sampling, seed):
     """Sample as one batch, prompt by prompt in the tokenizer, with transformers' own cache."""
