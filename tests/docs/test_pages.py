@@ -69,8 +69,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{page.name}: {target}"
 
 
-def test_the_commands_of_results_name_what_is_there() -> None:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+@cases("page", ["results", "prompted_teachers", "speed"])
+def test_the_commands_of_results_name_what_is_there(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     for script in re.findall(r"`python (benchmarks/\w+\.py)", text):
         assert (ROOT / script).is_file(), script
     for config in re.findall(r"`(?:run|fit) --config (?:configs/)?([\w/]+)", text):
