@@ -249,7 +249,14 @@ def _where(where: Mapping[str, Any]) -> str:
 def _figures(experiment: Experiment, results: Sequence[CellResult]) -> list[dict[str, Any]]:
     mine = _of(experiment, results)
     made = [make_figure(spec, mine) for spec in experiment.figures or default_figures(mine) if mine]
-    return [each for each in made if each.get("bars", True) and each.get("rows", True)]  # empty: arms were not run
+    return [each for each in made if _has_values(each)]  # others are of arms that were not run
+
+
+def _has_values(figure: Mapping[str, Any]) -> bool:
+    """Return whether a figure has a bar, a cell, a point, or a curve with one."""
+    return any(figure.get(part) for part in ("bars", "rows", "points")) or any(
+        curve["points"] for curve in figure.get("curves", ())
+    )
 
 
 def _warnings(cells: Sequence[CellResult]) -> list[str]:

@@ -153,15 +153,21 @@ def ending(graph: StageGraph, summary: Summary) -> str:
     return "\n".join([*lines, *([f"stopped: {summary.stopped}"] if summary.stopped else []), counts])
 
 
-def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the claims with our figures and verdicts."""
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table | str:
+    """Return the claims with our figures and verdicts; those of arms that were not run are counted, not listed.
+
+    If no other is left, return a line that says so.
+    """
+    listed = [claim for claim in claims if claim["verdict"] != "not measured" or claim.get("note")]
+    if not listed:
+        return f"claims    none of the plan's {len(claims)} is about the arms that were run"
     columns = ("", "claim (plan: name)", "our figure [95 % interval] over its unit", "claimed range")
     title = (
         "Claims: ✓ if the whole interval lies in the claimed range, ✗ if it lies outside, ~ if it crosses the border"
     )
     table = Table(*columns, title=title, title_justify="left")
     table.columns[1].overflow = "fold"
-    for claim in claims:
+    for claim in listed:
         value = claim["value"]
         form = "+.2f" if signed(claim.get("limits")) else ".2f"
         ours = "-" if value is None else f"{value:{form}}"

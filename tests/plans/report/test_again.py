@@ -138,6 +138,38 @@ def test_claims_on_the_terminal_need_no_page_beside_them(folder):
     )
 
 
+FIGURES = {
+    "bars": {"value": "transfer"},
+    "matrix": {"rows": "target", "columns": "dose"},
+    "curves": {"x": "dose", "value": "transfer"},
+    "scatter": {"x": "student", "y": "transfer"},
+}
+
+
+@cases("kind", FIGURES)
+def test_figures_of_arms_that_were_not_run_are_left_out(kind):
+    def spec(arm):
+        of = {"curves": {"curves": [{"arm": arm}]}, "matrix": {"arm": arm}}.get(kind, {"arms": [arm]})
+        return {"kind": kind, "title": arm, **FIGURES[kind], **of}
+
+    one = Experiment("plan", "A plan", "", "here", {}, (0, 1), (spec("same"), spec("lost")), ())
+    counts = {"planned": 1, "shared": 0, "failed": 0}
+    reported = report_data(Plan("plan", "A plan", "", (one,)), cells(), {}, counts, [0, 1], "run")
+    assert [each["title"] for each in reported["experiments"][0]["figures"]] == ["same"]
+
+
+def test_claims_of_arms_that_were_not_run_are_counted_alone(folder):
+    report, _ = read_report(folder)
+    found = {each["id"]: each for each in report["claims"]}
+    (unrun,) = (each for each in report["claims"] if each["verdict"] == "not measured")
+    table = claims_table([found["more"], unrun | {"note": None}])
+    assert table.row_count == 1
+    assert table.caption.startswith("✓ holds 1; - not measured 1.")
+    assert claims_table([found["more"], unrun | {"note": "no questions"}]).row_count == 2
+    line = claims_table([unrun | {"note": None}] * 3)
+    assert line == "claims    none of the plan's 3 is about the arms that were run"
+
+
 def test_cells_come_back_from_the_table(folder):
     made, back = cells(), cells_of(read_report(folder)[1])
     assert [each.numbers for each in back] == [each.numbers for each in made]
