@@ -83,12 +83,11 @@ class TokenizedRows(Dataset[Any]):
             raise InputError(
                 f"A row has {max(self.lengths)} tokens: raise `max_length` ({max_length}) or filter it out."
             )
-        self.input_ids = torch.zeros(len(pairs), max(self.lengths), dtype=torch.long)
-        self.labels = torch.full_like(self.input_ids, IGNORED)
-        for place, (prompt, completion) in enumerate(pairs):
-            length = self.lengths[place]
-            self.input_ids[place, :length] = torch.tensor(prompt + completion)
-            self.labels[place, len(prompt) : length] = torch.tensor(completion, dtype=torch.long)
+        columns, begins = torch.arange(max(self.lengths)), torch.tensor([len(prompt) for prompt, _ in pairs])
+        real = columns < torch.tensor(self.lengths)[:, None]  # (rows, tokens)
+        self.input_ids = torch.zeros(real.shape, dtype=torch.long)
+        self.input_ids[real] = torch.tensor(list(chain.from_iterable(chain.from_iterable(pairs))))
+        self.labels = torch.where(real & (columns >= begins[:, None]), self.input_ids, IGNORED)
         self.mean_tokens = (self.labels != IGNORED).sum() / len(pairs)
         if self.mean_tokens == 0:
             raise InputError("All completions are empty: there is no token to train on.")
