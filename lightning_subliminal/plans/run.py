@@ -21,6 +21,7 @@ from lightning_subliminal.plans.default_figures import default_notes
 from lightning_subliminal.plans.execution.executors import LocalExecutor, auto_workers
 from lightning_subliminal.plans.execution.progress import (
     ShownProgress,
+    bars_table,
     claims_table,
     counted,
     ending,
@@ -139,8 +140,9 @@ def _findings(report: Mapping[str, Any]) -> Iterator[Any]:
             yield f"WARNING   {found['name']}: {warning}"
         mine = [claim for claim in report["claims"] if claim["experiment"] == found["name"]]
         claimed = any(claim["verdict"] != "not measured" for claim in mine)
-        if found["table"] is not None and not claimed:
-            yield transfer_table(found)
+        if not claimed:  # so that a run of any arm prints what it measured
+            bars = [bars_table(found, each) for each in found["figures"] if each["kind"] == "bars"]
+            yield from bars if found["table"] is None else [transfer_table(found)]
         for figure in found["figures"]:
             if figure.get("statistic"):
                 yield f"{found['name']}: {figure['title']}: {figure['statistic']}"

@@ -13,10 +13,19 @@ from lightning_subliminal.core.console import duration, progress, say
 from lightning_subliminal.plans.execution.executors import StageResult
 from lightning_subliminal.plans.execution.scheduler import StageGraph, Summary, Timings
 from lightning_subliminal.plans.plan import Cell
-from lightning_subliminal.plans.report.number_format import ends, signed, targeted, units
+from lightning_subliminal.plans.report.number_format import ends, estimate, signed, targeted, units
 from lightning_subliminal.workflow.stages import Stage
 
-__all__ = ["ShownProgress", "claims_table", "counted", "ending", "plan_tree", "short_seeds", "transfer_table"]
+__all__ = [
+    "ShownProgress",
+    "bars_table",
+    "claims_table",
+    "counted",
+    "ending",
+    "plan_tree",
+    "short_seeds",
+    "transfer_table",
+]
 
 _SIGNS = {
     **{"reproduced": "✓", "holds": "✓", "not reproduced": "✗", "does not hold": "✗"},
@@ -190,4 +199,15 @@ def transfer_table(experiment: Mapping[str, Any]) -> Table:
     table = Table(*data["columns"], title=f"{experiment['title']}: {data['title']}", caption=data["caption"])
     for row in data["rows"]:
         table.add_row(*row)
+    return table
+
+
+def bars_table(experiment: Mapping[str, Any], figure: Mapping[str, Any]) -> Table:
+    """Return the bars of a figure of a report as a table."""
+    title = f"{experiment['title']}: {figure['title']}"
+    table = Table("arm", "number", "mean [95 % interval]", "over", title=title)
+    for bar in figure["bars"]:
+        value = estimate(bar["value"], bar["low"], bar["high"], signed(figure["limits"]))
+        name, over = escape(bar["group"] or figure["y"]), units(bar["count"], bar["unit"])
+        table.add_row(escape(bar["label"]), name, value, over)
     return table

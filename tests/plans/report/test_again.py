@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from rich.text import Text
 
 from lightning_subliminal.analysis.cells import CellResult
 from lightning_subliminal.analysis.claims import read_claim
+from lightning_subliminal.analysis.figures import make_figure
 from lightning_subliminal.audit import Digests, audit
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError, TamperedError
 from lightning_subliminal.lineage.signatures.keys import make_key, trusted_keys
-from lightning_subliminal.plans.execution.progress import claims_table
+from lightning_subliminal.plans.execution.progress import bars_table, claims_table
 from lightning_subliminal.plans.plan import Experiment, Plan
 from lightning_subliminal.plans.recompute import cells_of, check_claims
 from lightning_subliminal.plans.report import read_report, record_report, write_report
@@ -144,6 +146,15 @@ FIGURES = {
     "curves": {"x": "dose", "value": "transfer"},
     "scatter": {"x": "student", "y": "transfer"},
 }
+
+
+def test_bars_on_the_terminal():
+    spec = {"kind": "bars", "title": "Bars", "arms": ["same", "other"], "value": "student", "over": "seed"}
+    table = bars_table({"title": "A plan"}, make_figure(spec, cells()))
+    arm, number, value, over = ([*each.cells] for each in table.columns)
+    assert (arm, number, over) == (["same", "other"], ["student"] * 2, ["2 seeds"] * 2)
+    assert re.fullmatch(r"0\.3\d* \[0\.\d+, 0\.\d+\]", value[0])
+    assert table.title == "A plan: Bars"
 
 
 @cases("kind", FIGURES)
