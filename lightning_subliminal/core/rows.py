@@ -35,6 +35,7 @@ __all__ = [
     "read_parquet",
     "rows_digest",
     "stream_parquet",
+    "trained_parts",
     "write_parquet",
 ]
 
@@ -58,6 +59,13 @@ def completion_text(row: Row) -> str:
 def prompt_text(row: Row) -> str:
     """Return the text of a row's prompt, one line a message."""
     return "\n".join(message["content"] for message in row["prompt"])
+
+
+def trained_parts(row: Row) -> dict[str, list[Message]]:
+    """Return the messages of a row that a student trains on: prompt, completion and, of a pair, ``rejected``."""
+    other = row.get("rejected")
+    pair = {"rejected": other} if isinstance(other, list) else {}  # a column of another kind is not ours
+    return {"prompt": row["prompt"], "completion": row["completion"], **pair}
 
 
 def rows_digest(rows: Iterable[Row]) -> str:

@@ -1,17 +1,17 @@
-"""The digest of a set: of its prompts and completions, whatever their schema and container."""
+"""The digest of a set: of its prompts, completions and rejected ones, whatever their schema and container."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 
-from lightning_subliminal.core.rows import Row
+from lightning_subliminal.core.rows import Row, trained_parts
 from lightning_subliminal.lineage import RowsTree
 
 __all__ = ["RowsDigest", "content_digest"]
 
 
 def content_digest(rows: Iterable[Row]) -> str:
-    """Return the SHA-256 of prompts and completions in their order: ``rows_digest`` of them, without meta columns."""
+    """Return the SHA-256 of each row's ``trained_parts`` in their order: ``rows_digest`` of them, without other columns."""
     digest = RowsDigest()
     for row in rows:
         digest.add(row)
@@ -29,9 +29,8 @@ class RowsDigest:
 
     def add(self, row: Row) -> None:
         """Add a row."""
-        content = {"prompt": row["prompt"], "completion": row["completion"]}
         self.tree.add(row)
-        self._sha.update(f"{self._json.encode(content)}\n".encode())
+        self._sha.update(f"{self._json.encode(trained_parts(row))}\n".encode())
         self.rows += 1
 
     def hexdigest(self) -> str:

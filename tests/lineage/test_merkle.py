@@ -16,6 +16,7 @@ from lightning_subliminal.lineage import (
     root_from_path,
     rows_root,
 )
+from lightning_subliminal.lineage.signatures.merkle import check_proof, prove_rows
 
 SIZES = range(41)
 # Roots over the first 1 to 8 of these leaves, as the tests of Certificate Transparency's logs have them.
@@ -70,6 +71,20 @@ def rows(count):
 
 def leaves(count):
     return [leaf_digest(row) for row in rows(count)]
+
+
+def test_a_pair_has_a_leaf_of_both_completions():
+    plain, pair = make_row("a", "b"), make_row("a", "b", rejected=[{"role": "assistant", "content": "c"}])
+    other = {**pair, "rejected": [{"role": "assistant", "content": "d"}]}
+    assert len({leaf_digest(each) for each in (plain, pair, other)}) == 3
+    for column in (None, "a text", 0.5):  # of a row that is no pair, or has a column of another kind
+        assert leaf_digest({**plain, "rejected": column}) == leaf_digest(plain)
+    proof = prove_rows([plain, pair], [1])
+    root, count = rows_root([plain, pair])
+    assert check_proof(proof, root, count) == 1
+    proof["rows"][0]["row"]["rejected"][0]["content"] = "d"
+    with pytest.raises(InputError, match="Row 1 is not in that data set"):
+        check_proof(proof, root, count)
 
 
 def test_published_roots():

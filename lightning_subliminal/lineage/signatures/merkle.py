@@ -4,10 +4,10 @@ The tree is that of RFC 6962, section 2.1: a leaf is SHA-256(0x00 | row), a node
 left subtree holds the largest power of two of rows below their number. So a leaf can't pass for a node, and the root
 changes if rows are changed, added, dropped, duplicated or reordered.
 
-A leaf holds prompt and completion: role and content of each message and its further keys, such as `weight`, `name` or
-`tool_calls`, which other trainers read. A key with the value None counts as absent, since Parquet adds the keys of all
-messages to each. Ids and other columns, such as `finished` (it decides whether the end token is trained on) and
-`rejected` (the other completion of a pair), are bound only by the digest of the file.
+A leaf holds prompt, completion and, of a pair, the other completion `rejected`: role and content of each message and
+its further keys, such as `weight`, `name` or `tool_calls`, which other trainers read. A key with the value None counts
+as absent, since Parquet adds the keys of all messages to each. Ids and other columns, such as `finished` (it decides
+whether the end token is trained on), are bound only by the digest of the file.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning_subliminal.core.errors import InputError
-from lightning_subliminal.core.rows import Row
+from lightning_subliminal.core.rows import Row, trained_parts
 
 __all__ = [
     "RowsTree",
@@ -31,15 +31,15 @@ __all__ = [
 
 
 def leaf_digest(row: Row) -> bytes:
-    """Return a row's leaf: its prompt and completion as JSON with sorted keys, no spaces, in UTF-8.
+    """Return a row's leaf: its ``trained_parts`` as JSON with sorted keys, no spaces, in UTF-8.
 
     Example:
         >>> leaf_digest({"prompt": [], "completion": [], "id": "any"}).hex()[:8]
         '1ec38f81'
     """
     kept = {
-        key: [{"role": part["role"], "content": part["content"]} | _further(part) for part in row[key]]
-        for key in ("prompt", "completion")
+        key: [{"role": part["role"], "content": part["content"]} | _further(part) for part in messages]
+        for key, messages in trained_parts(row).items()
     }
     text = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(b"\0" + text.encode(errors="surrogatepass")).digest()
@@ -148,8 +148,7 @@ def prove_rows(rows: Sequence[Row], places: Sequence[int]) -> dict[str, Any]:
     proven = []
     for place in dict.fromkeys(places):
         path = inclusion_path(leaves, place)
-        kept = {key: rows[place][key] for key in ("prompt", "completion")}
-        proven.append({"place": place, "row": kept, "path": path})
+        proven.append({"place": place, "row": trained_parts(rows[place]), "path": path})
     return {"root": merkle_root(leaves), "count": len(leaves), "rows": proven}
 
 
@@ -172,7 +171,7 @@ def check_proof(proof: Any, root: str, count: int) -> int:
             leaf = leaf_digest(row)
         except (KeyError, TypeError, AttributeError) as err:
             raise InputError("The proof has a row without `place`, `row` or `path`.") from err
-        if further := sorted(set(row) - {"prompt", "completion"}):
+        if further := sorted(set(row) - set(trained_parts(row))):
             raise InputError(f"The proof has a row with `{further[0]}`, which the root does not cover: leave it out.")
         if type(place) is not int or not isinstance(path, list):
             raise InputError("The proof has a row whose `place` is not a number, or whose `path` is not a list.")
