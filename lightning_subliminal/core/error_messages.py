@@ -5,6 +5,7 @@ needs its place and its first cause; both are read from the chain of exceptions.
 """
 
 import difflib
+import importlib
 import re
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ class OneLineParser(ArgumentParser):
         kwargs["allow_abbrev"] = False  # else --seed_every is taken for --seed_everything
         guard_parser()
         use_bounds()
+        _put_causes_first()
         super().__init__(*args, **kwargs)
 
     def format_help(self, *args: Any) -> str:
@@ -52,6 +54,32 @@ class OneLineParser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise InputError(_rewrite(message, ex, _option_names(self))) from ex
+
+
+def _put_causes_first() -> None:
+    """Make jsonargparse chain an error of a union to our own message, if there is one, or to that of a class.
+
+    It chains to the first type's error: of ``objective: {class_path: DPO, init_args: {beta: -1}}`` that it is no word.
+    """
+    hints = vars(importlib.import_module("jsonargparse._typehints"))
+    raise_first = hints.get("raise_union_unexpected_value")
+    if raise_first is None or hasattr(raise_first, "puts_causes_first"):
+        return
+
+    def raise_cause(subtypes: Any, value: Any, errors: list[Exception]) -> NoReturn:
+        is_of_class = [not isinstance(value, str) and "given class_path" in str(err)[:30] for err in errors]
+        order = sorted(range(len(errors)), key=lambda place: (not _has_cause(errors[place]), not is_of_class[place]))
+        raise_first(subtypes, value, [errors[place] for place in order])
+
+    raise_cause.puts_causes_first = True  # type: ignore[attr-defined]
+    hints["raise_union_unexpected_value"] = raise_cause
+
+
+def _has_cause(err: BaseException | None) -> bool:
+    """Return whether an InputError is behind an error."""
+    while err is not None and not isinstance(err, InputError):
+        err = err.__cause__ or err.__context__
+    return err is not None
 
 
 def one_line(err: BaseException) -> tuple[str, bool]:
@@ -164,6 +192,8 @@ def _plain(text: str, path: str, options: list[str]) -> str:
         if name == "None":  # jsonargparse reads it as a word there
             return "null can't be set for a nested part on the command line: set it in the YAML"
         known = _public_names("lightning_subliminal") + _public_names("lightning.pytorch.callbacks")
+        if name in known:
+            return f"`{name}` is a class of another kind than is expected here"
         return (
             f"no class is named `{name}`{did_you_mean(name, known) or f': write its full path, such as my_pkg.{name}'}"
         )

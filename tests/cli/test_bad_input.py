@@ -92,6 +92,26 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
     "misspelt data option": (["--data.num_prompt", "3"], "did you mean `num_prompts`?"),
     "wrong type": (["--data.batch_size", "many"], "`data.batch_size`: expected int, got many"),
     "not one of the choices": (["--model.objective", "rl"], "`model.objective`: expected one of 'sft', 'distill'"),
+    "a class for a choice that refuses its option": (
+        ["--model.objective", "{class_path: lightning_subliminal.DPO, init_args: {beta: -1}}"],
+        "`beta` is -1.0: expected a number above 0",
+    ),
+    "misspelt option of a class for a choice": (
+        ["--model.objective", "{class_path: lightning_subliminal.DPO, init_args: {betta: 1}}"],
+        "`model.objective`: DPO takes no `betta`; did you mean `beta`?",
+    ),
+    "no number for a class for a choice": (
+        ["--model.objective", "{class_path: lightning_subliminal.DPO, init_args: {beta: x}}"],
+        "`model.objective.beta`: expected float, got x",
+    ),
+    "misspelt class for a choice": (
+        ["--model.objective", "{class_path: lightning_subliminal.DOP}"],
+        "`model.objective`: there is no `DOP` in lightning_subliminal; did you mean `DPO`?",
+    ),
+    "a class of another kind": (
+        ["--model.adapter", "{class_path: Teacher}"],
+        "`model.adapter`: `Teacher` is a class of another kind than is expected here",
+    ),
     "no prompts": (["--data.num_prompts", "0"], "`num_prompts` is 0: expected at least 1."),
     "negative validation rows": (["--data.val_rows", "-5"], "`val_rows` is -5: expected at least 0."),
     "negative learning rate": (["--model.learning_rate", "-1"], "expected a number above 0"),
