@@ -107,7 +107,11 @@ def own(folder, value=1, own=2):
     """Return an object of a class that stands in a user's file; ``__module__`` is the same for each edition."""
     folder.mkdir()
     kind = written(folder, "mine", OWN.format(value=value, own=own)).Own
-    kind.__module__ = kind.__bases__[0].__module__ = "mine"
+    for each in (kind, kind.__bases__[0]):
+        line = vars(each).get("__firstlineno__")  # of Python 3.13, which drops it with the name of the module
+        each.__module__ = "mine"
+        if line is not None:
+            each.__firstlineno__ = line
     return kind()
 
 

@@ -44,6 +44,7 @@ if __name__ == "__main__":
             data.make()
         trainer.fit(student, data)
     print("rank " + str(trainer.global_rank) + " ended", flush=True)  # one write: two processes share the pipe
+    trainer.strategy.barrier()  # the output is read when the first process has ended
 """
 
 
