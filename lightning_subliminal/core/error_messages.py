@@ -59,14 +59,15 @@ class OneLineParser(ArgumentParser):
 def _put_causes_first() -> None:
     """Make jsonargparse chain an error of a union to our own message, if there is one, or to that of a class.
 
-    It chains to the first type's error: of ``objective: {class_path: DPO, init_args: {beta: -1}}`` that it is no word.
+    By itself it chains to the error of the first type, such as that ``{class_path: DPO, init_args: {beta: -1}}`` is not
+    one of the names that an objective may have.
     """
     hints = vars(importlib.import_module("jsonargparse._typehints"))
     raise_first = hints.get("raise_union_unexpected_value")
     if raise_first is None or hasattr(raise_first, "puts_causes_first"):
         return
 
-    def raise_cause(subtypes: Any, value: Any, errors: list[Exception]) -> NoReturn:
+    def raise_cause(subtypes: Any, value: Any, errors: list[Exception]) -> None:
         is_of_class = [not isinstance(value, str) and "given class_path" in str(err)[:30] for err in errors]
         order = sorted(range(len(errors)), key=lambda place: (not _has_cause(errors[place]), not is_of_class[place]))
         raise_first(subtypes, value, [errors[place] for place in order])

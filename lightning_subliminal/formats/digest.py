@@ -11,7 +11,7 @@ __all__ = ["RowsDigest", "content_digest"]
 
 
 def content_digest(rows: Iterable[Row]) -> str:
-    """Return the SHA-256 of each row's ``trained_parts`` in their order: ``rows_digest`` of them, without other columns."""
+    """Return the SHA-256 of each row's ``trained_parts``, in their order: ``rows_digest`` without other columns."""
     digest = RowsDigest()
     for row in rows:
         digest.add(row)
