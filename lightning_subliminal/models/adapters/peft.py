@@ -4,6 +4,8 @@ import copy
 import importlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from lightning_subliminal.bases.hub import is_hub_id
 from lightning_subliminal.bases.layers import decoder_layers, inner_model, towers
+from lightning_subliminal.core.console import say
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.io.adapter_names import PEFT_FILES
 from lightning_subliminal.models.adapters.base import Adapter, check_merged, probe
@@ -130,7 +133,8 @@ class LoRA(Peft):
         r: rank.
         alpha: the update is scaled by alpha / r.
         dropout: of the update's input, during training.
-        target_modules: names of linear layers; None means q, k, v, o, gate, up and down of each decoder layer.
+        target_modules: names of linear layers; None means q, k, v, o, gate, up and down of each decoder layer, and
+            where a model lacks one of these, all linear layers there, which a line names.
     """
 
     def __init__(
@@ -151,7 +155,7 @@ class LoRA(Peft):
             r=self.r,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=list(_LLAMA_LINEAR if self.target_modules is None else self.target_modules),
+            target_modules=_usual_targets(net) if self.target_modules is None else list(self.target_modules),
             exclude_modules=_towers(net),
             init_lora_weights=True,  # B is zero: the model starts as the base
             use_rslora=False,
@@ -254,10 +258,31 @@ def _check_targets(targets: Any, net: nn.Module) -> None:
     names = [name for name, _ in net.named_modules()]
     wrong = sorted(each for each in targets if not any(name == each or name.endswith(f".{each}") for name in names))
     if wrong:
-        scope = [module for layer in decoder_layers(net) for module in layer.named_modules()]
-        known = sorted({name.rpartition(".")[2] for name, part in scope if name and not list(part.children())})
         kind = type(inner_model(net)).__name__
-        raise InputError(f"`target_modules`: {kind} has no {', '.join(wrong)}; its layers have {', '.join(known)}.")
+        known = ", ".join(sorted(_linear_layers(net))) or "no linear layers"
+        raise InputError(f"`target_modules`: {kind} has no {', '.join(wrong)}; its layers have {known}.")
+
+
+def _linear_layers(net: nn.Module) -> list[str]:
+    """Return the names of the linear layers in the decoder layers, each once."""
+    from transformers.pytorch_utils import Conv1D  # GPT-2's
+
+    parts = chain.from_iterable(layer.named_modules() for layer in decoder_layers(net))
+    return list(dict.fromkeys(name.rpartition(".")[2] for name, each in parts if isinstance(each, nn.Linear | Conv1D)))
+
+
+def _usual_targets(net: nn.Module) -> list[str]:
+    """Return what LoRA is for if nothing is named: Llama's seven layers, or all that the model has."""
+    found = _linear_layers(net)
+    if not found or set(_LLAMA_LINEAR) <= set(found):
+        return list(_LLAMA_LINEAR)
+    _say_targets(type(inner_model(net)).__name__, tuple(found))
+    return found
+
+
+@lru_cache(maxsize=64)  # once a process
+def _say_targets(kind: str, names: tuple[str, ...]) -> None:
+    say(f"adapter   LoRA on all linear layers of {kind}: {', '.join(names)}")
 
 
 def _line(err: Exception) -> str:
