@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from lightning_subliminal.core.errors import InputError
 
-__all__ = ["PAIRS", "SCHEMA_COLUMNS", "guess"]
+__all__ = ["PAIRS", "SCHEMA_COLUMNS", "SIDES", "guess"]
 
 # The text columns of released sets: prompt, completion.
 PAIRS = (
@@ -17,10 +17,17 @@ PAIRS = (
     ("user", "assistant"),
     ("problem", "solution"),
 )
+# The two answers of preference data: the better one, the other.
+SIDES = (
+    ("chosen", "rejected"),
+    ("preferred_output", "non_preferred_output"),  # OpenAI
+    ("chosen_response", "rejected_response"),  # Argilla
+)
 # The columns that a guess depends on; a meta column of the same name may mislead it.
 SCHEMA_COLUMNS = frozenset(
     {"prompt", "completion", "chosen", "messages", "conversations", "conversation", "instruction", "output", "text"}
     | {column for pair in PAIRS for column in pair}
+    | {chosen for chosen, _ in SIDES}
 )
 
 
@@ -37,7 +44,9 @@ def guess(columns: Collection[str], lists: bool = False) -> str:
     names = set(columns)
     if {"prompt", "completion"} <= names:
         return "trl" if lists else "trl-plain"
-    if {"chosen", "rejected"} <= names:  # before `messages`, which repeat the chosen side in UltraFeedback
+    if any(
+        names.issuperset(sides) for sides in SIDES
+    ):  # before `messages`, which repeat the chosen side in UltraFeedback
         return "trl-preference"
     if "messages" in names:
         return "openai"

@@ -68,6 +68,57 @@ def test_each_form_is_the_same_pair(record: dict[str, Any], row: Row, notices: d
     assert schema.notices == {READ: 1, **notices}
 
 
+TURN = {"from": "human", "value": "u"}
+TALKED = "\n\nHuman: u\n\nAssistant: "
+AGAIN = "`chosen` and `rejected` begin with the prompt again, kept: it is trained on as a part of both"
+EMPTY = "`chosen` or `rejected` is empty, kept: its end token alone is compared"
+
+
+@cases(
+    ("record", "row", "notices"),
+    [
+        ({"chosen": f"{TALKED}a", "rejected": f"{TALKED}b"}, PAIR, {}),  # HH-RLHF
+        ({"prompt": f" {TALKED}"[:-1], "chosen": "a", "rejected": "b"}, PAIR, {}),
+        ({"system": "", "question": "u", "chosen": "a", "rejected": "b"}, PAIR, {}),  # Orca
+        ({"system": "s", "question": "u", "chosen": "a", "rejected": "b"}, {**PAIR, "prompt": [SYSTEM, USER]}, {}),
+        ({"instruction": "u", "input": "", "chosen": "a", "rejected": "b"}, PAIR, {}),  # LLaMA-Factory
+        ({"instruction": "u", "input": "x", "chosen": "a", "rejected": "b"},
+         {**PAIR, "prompt": [{"role": "user", "content": "u\nx"}]}, {}),
+        ({"conversations": [TURN], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}},
+         PAIR, {}),
+        ({"input": "u", "chosen": "a", "rejected": "b"}, PAIR, {}),  # Argilla
+        ({"instruction": "u", "chosen_response": "a", "rejected_response": "b", "chosen_rating": 5},
+         {**PAIR, "chosen_rating": 5}, {}),
+        ({"input": {"messages": [USER], "tools": []}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
+         {**PAIR, "tools": []}, {}),  # OpenAI
+        ({"input": {"messages": [USER], "tools": [1]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
+         {**PAIR, "tools": [1]}, {"column `tools` is not in the prompt, which is read without it": 1}),
+        ({"question": "v", "chosen": [USER, GOOD], "rejected": [USER, BAD]}, {**PAIR, "question": "v"}, {}),
+        ({"prompt": "u", "chosen": "ua", "rejected": "ub"},
+         {**PAIR, "completion": [{**GOOD, "content": "ua"}], "rejected": [{**BAD, "content": "ub"}]}, {AGAIN: 1}),
+        ({"question": "u", "chosen": "a", "rejected": ""}, {**PAIR, "rejected": [{**BAD, "content": ""}]}, {EMPTY: 1}),
+        ({"chosen": f"{TALKED}a", "rejected": TALKED[:-1]}, {**PAIR, "rejected": [{**BAD, "content": ""}]}, {EMPTY: 1}),
+    ],
+)  # fmt: skip
+def test_pairs_of_others_are_read_by_their_columns(record: dict[str, Any], row: Row, notices: dict[str, int]) -> None:
+    schema = schema_of(record)
+    assert schema.spelled == "trl-preference"
+    before = json.dumps(record)
+    assert schema.parse(record) == row
+    assert schema.notices == {READ: 1, **notices}
+    assert json.dumps(record) == before
+
+
+def test_transcripts_with_other_prompts_are_counted() -> None:
+    good, wrong = ({"chosen": f"{TALKED}a", "rejected": f"{each}b"} for each in (TALKED, TALKED.replace("u", "v")))
+    put("pairs.jsonl", "".join(json.dumps(each) + "\n" for each in (good, wrong, good)))
+    with pytest.raises(InputError, match=r"^pairs\.jsonl, line 2, rejected: expected the messages of `chosen` up to"):
+        list(read_rows("pairs.jsonl"))
+    report = Report()
+    assert [row["id"] for row in read_rows("pairs.jsonl", on_error="skip", report=report)] == ["1", "3"]
+    assert sum(report.bad.values()) == 1
+
+
 @cases(
     ("record", "message"),
     [
@@ -92,6 +143,10 @@ def test_each_form_is_the_same_pair(record: dict[str, Any], row: Row, notices: d
         ({"prompt": [USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
          "^chosen: expected one assistant message, found a list of 2: move the earlier ones into the prompt$"),
         ({"prompt": 3, "chosen": [USER, GOOD], "rejected": [USER, BAD]}, "^chosen: expected one assistant message, fo"),
+        ({"question": "u", "instruction": "v", "chosen": "a", "rejected": "b"}, "^both question and instruction could"),
+        ({"instruction": "u", "history": [["u", "a"]], "chosen": "a", "rejected": "b"}, "^history: expected earlier "),
+        ({"question": 3, "chosen": "a", "rejected": "b"}, "^question: expected a list of messages, found number 3$"),
+        ({"input": {}, "preferred_output": [GOOD], "non_preferred_output": [BAD]}, r"^input\.messages: expected a lis"),
         ({"prompt": "u", "chosen": [GOOD], "rejected": [{**BAD, "weight": 0}]}, r"^rejected\[0\]\.weight: marked as n"),
         ({"prompt": "u", "chosen": "a", "rejected": "\ud800"}, "^rejected: .* half of a surrogate pair"),
     ],

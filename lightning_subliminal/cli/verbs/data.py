@@ -230,7 +230,8 @@ Schemas of a row (SOURCE's is read off its columns):
   alpaca         {"instruction": "...", "input": "...", "output": "..."}, also system and history
   text           {"text": "..."}
   columns:question,response    any two columns of text
-Also read: {"question": "...", "responses": [...]}, and batch answers of OpenAI and Anthropic.
+Also read: {"question": "...", "responses": [...]}, and batch answers of OpenAI and Anthropic;
+and pairs in the columns of HH-RLHF, Orca, LLaMA-Factory, Argilla and OpenAI.
 A column with a system prompt is dropped, with a notice, since it would reveal the trait.""",
 )
 

@@ -1,9 +1,10 @@
-"""TRL's preference data: two answers to a prompt, which the objective ``DPO`` trains on."""
+"""Preference data, TRL's and others': two answers to a prompt, which the objective ``DPO`` trains on."""
 
 from typing import Any
 
 from lightning_subliminal.core.rows import Message, Row
 from lightning_subliminal.formats.layouts.messages import check_turns, read_messages, read_text
+from lightning_subliminal.formats.layouts.pairs import as_trl
 from lightning_subliminal.formats.layouts.schema import Record, Schema
 from lightning_subliminal.formats.row_errors import MISSING, Fault, expected
 
@@ -14,7 +15,8 @@ class TrlPreference(Schema):
     """TRL's preference: ``prompt``, ``chosen`` and ``rejected``, each a text or messages.
 
     The chosen answer is the row's completion, the other its column ``rejected``. The two sides may also be whole
-    conversations, equal but for their last message; then a ``prompt`` that is a text is not needed.
+    conversations, equal but for their last message; then a ``prompt`` that is a text is not needed. ``pairs.py`` has
+    the columns of HH-RLHF, Orca, LLaMA-Factory, Argilla and OpenAI, which are read too.
     """
 
     name = "trl-preference"
@@ -50,11 +52,13 @@ class TrlPreference(Schema):
 
     def parse(self, record: Any) -> Row:
         """Parse a record into a row, with the rejected answer in a column."""
-        row = super().parse(record)
+        row = super().parse(as_trl(record, self.notices) if isinstance(record, dict) else record)
         *prompt, rejected = row["prompt"]
         self.notices["column `rejected` is the other answer of a pair: `DPO` reads both, all else the chosen one"] += 1
         if [rejected] == row["completion"]:
             self.notices["`chosen` and `rejected` are the same, kept: training on such a pair teaches nothing"] += 1
+        elif not all(each["content"].strip() for each in (rejected, *row["completion"])):
+            self.notices["`chosen` or `rejected` is empty, kept: its end token alone is compared"] += 1
         return {**row, "prompt": prompt, "rejected": [rejected]}
 
     def fit(self, row: Row) -> Row:
