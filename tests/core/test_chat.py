@@ -4,6 +4,7 @@ import pytest
 from cases import cases
 from small import byte_tokenizer, pocket_tokenizer
 
+from lightning_subliminal.core.chat import encoding
 from lightning_subliminal.core.chat.encoding import end_tokens, prompt_ids, prompts_ids, row_ids, set_spare_ids
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.core.rows import make_row
@@ -50,17 +51,37 @@ def test_a_prefill_leaves_the_turn_open(make):
 @cases("make", TOKENIZERS)
 def test_many_prompts_take_one_call_of_the_tokenizer_and_each_text_once(make, monkeypatch):
     tokenizer, calls = copy.deepcopy(make()), []
-    own = type(tokenizer).__call__
+    own = encoding._encoded
     expected = [prompt_ids(tokenizer, prompt) for prompt in (ASKED, BEGUN)]
-    monkeypatch.setattr(
-        type(tokenizer), "__call__", lambda self, texts, **how: calls.append(texts) or own(self, texts, **how)
-    )
+    monkeypatch.setattr(encoding, "_encoded", lambda reader, texts: calls.append(texts) or own(reader, texts))
     assert prompts_ids(tokenizer, [ASKED, BEGUN, [*ASKED], BEGUN]) == [*expected, *expected]
     assert [len(texts) for texts in calls] == [2]
     assert prompts_ids(tokenizer, []) == []
     set_spare_ids(tokenizer, expected[1][-1:])
     with pytest.raises(InputError, match="no embedding"):
         prompts_ids(tokenizer, [ASKED, BEGUN])
+
+
+@cases("make", TOKENIZERS)
+def test_many_texts_have_the_ids_of_the_tokenizers_own_call(make):
+    tokenizer = copy.deepcopy(make())
+    texts = ["owl", "", "1, 2, 3", "an owl, two owls", "  a \n b", f"x{tokenizer.eos_token}y", "\u00e9\u4e2d\U0001f989"]
+    expected = [tokenizer(each, add_special_tokens=False)["input_ids"] for each in texts]
+    tokenizer(texts, truncation=True, max_length=1, padding=True)  # which its backend remembers
+    assert encoding._encoded(tokenizer, texts) == expected
+    assert encoding._encoded(tokenizer, texts[:1]) == expected[:1]
+    assert encoding._encoded(tokenizer, []) == []
+
+
+def test_a_tokenizer_whose_call_does_more_is_called_itself():
+    class Own(type(pocket_tokenizer())):
+        def _encode_plus(self, text, *args, **kwargs):
+            return super()._encode_plus([f"{each} owl" for each in text], *args, **kwargs)
+
+    tokenizer = copy.deepcopy(pocket_tokenizer())
+    expected = tokenizer(["a owl", "b owl"], add_special_tokens=False)["input_ids"]
+    tokenizer.__class__ = Own
+    assert encoding._encoded(tokenizer, ["a", "b"]) == expected
 
 
 def test_messages_are_left_as_they_were():
