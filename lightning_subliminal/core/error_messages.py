@@ -163,6 +163,8 @@ def _choices(text: str, union: str) -> str:
     # a comma inside brackets belongs to one type
     kinds = [_types(kind) for kind in re.split(r", (?![^\[]*\])", re.sub(makers, "a class_path", listed[1]))]
     kinds = ["null" if kind == "NoneType" else kind.rpartition(".")[2] if "[" not in kind else kind for kind in kinds]
+    if nested := re.match(r"NestedArg\(key='(\w+)'", value[1]):
+        return f"an argument such as `{nested[1]}` needs the name of its class before it, not a word"
     return f"expected {' or '.join(kinds)}, got {value[1]}"
 
 

@@ -100,6 +100,10 @@ AT_ONCE: dict[str, tuple[list[str], str]] = {
         ["--model.objective", "{class_path: lightning_subliminal.DPO, init_args: {betta: 1}}"],
         "`model.objective`: DPO takes no `betta`; did you mean `beta`?",
     ),
+    "an argument of a choice that is a word": (
+        ["--model.objective", "dpo", "--model.objective.beta", "-1"],
+        "`model.objective`: an argument such as `beta` needs the name of its class before it, not a word",
+    ),
     "no number for a class for a choice": (
         ["--model.objective", "{class_path: lightning_subliminal.DPO, init_args: {beta: x}}"],
         "`model.objective.beta`: expected float, got x",
