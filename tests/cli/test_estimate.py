@@ -12,13 +12,27 @@ import pytest
 from lightning.pytorch import Callback
 from small import quiet_trainer, tokenized
 
-from lightning_subliminal import LoRA, Peft, RowsFromFile, Sampling, Steering, Student, bases
+from lightning_subliminal import (
+    LoRA,
+    NumberSequences,
+    Peft,
+    PreferenceTrait,
+    RowsFromFile,
+    Sampling,
+    Steering,
+    Student,
+    Teacher,
+    bases,
+)
 from lightning_subliminal.cli.entry import main
 from lightning_subliminal.core.errors import InputError
 from lightning_subliminal.data.tokenized import row_loader
+from lightning_subliminal.screening import KeepLikelier
 from lightning_subliminal.workflow.estimate.completions import PromptShape, run_generation
 from lightning_subliminal.workflow.estimate.fit import EstimatedPart, estimate_fit
 from lightning_subliminal.workflow.estimate.hardware import Assumptions, Hardware, speed_of
+from lightning_subliminal.workflow.estimate.lengths import lengths_of_prompts, tokenizer_of
+from lightning_subliminal.workflow.estimate.readings import readings
 from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_step
 
 GIVEN = Assumptions(tflops=1.0, bandwidth=100.0)  # measures no CPU
@@ -54,6 +68,30 @@ def test_a_config_alone_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert "50% (--estimate.mfu) of 2 TFLOP/s, and 100 GB/s for sampling (as given)" in shown
     assert "A control, made likewise, doubles generation and student" in shown
     assert [path.name for path in tmp_path.iterdir()] == ["model"], "no run begins"
+
+
+def test_a_teacher_that_chooses_has_a_line(capsys: pytest.CaptureFixture) -> None:
+    fast = ["--estimate.tflops", "2", "--estimate.bandwidth", "100"]
+    main(["fit", "--config", "owl_numbers_pairs", "--estimate", *fast])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "choosing" in shown
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_the_reading_is_that_of_both_prompts(same: bool) -> None:
+    trait = PreferenceTrait("owl")
+    teacher = Teacher("pocket/a", trait, induction="none" if same else "prompt")
+    writer = Teacher("pocket/a", trait, induction="none")
+    data = NumberSequences(writer, num_prompts=64, answers_per_prompt=2, transforms=[KeepLikelier(teacher)])
+    (found,) = readings(data, Hardware(), GIVEN)
+    parameters = sum(each.numel() for each in make_net(FOLDER, "float32").parameters())
+    assert found["parameters"] == parameters
+    assert found["about"] == f"128 completions, read {'once' if same else 'twice'} on the CPU"
+    tokenizer = tokenizer_of(FOLDER, "pocket/a")
+    prompts = [teacher.system_prompt] if same else [teacher.system_prompt, None]
+    tokens = sum(lengths_of_prompts(data, tokenizer, each).mean for each in prompts) * 128
+    assert 1 < found["flops"] / tokens / parameters < 4, "about two a parameter"
+    assert found["hours"] == pytest.approx(found["flops"] / (GIVEN.mfu * 1e12) / 3600)
 
 
 def test_a_hub_model_by_the_config_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from lightning_subliminal.workflow.estimate.lengths import (
     lengths_of_rows,
     tokenizer_of,
 )
+from lightning_subliminal.workflow.estimate.readings import readings
 from lightning_subliminal.workflow.estimate.runs import BatchShape, Step, make_net, run_step
 
 __all__ = ["EstimatedPart", "FitEstimate", "estimate_fit"]
@@ -43,7 +44,7 @@ class EstimatedPart:
     """What one part of a fit needs on each device.
 
     Attributes:
-        name: teacher, generation or student.
+        name: teacher, generation, choosing or student.
         about: what it does.
         parameters: of its model.
         trained: of them.
@@ -73,7 +74,7 @@ class FitEstimate:
 
     Attributes:
         title: the base or bases.
-        parts: teacher, generation and student, as far as there are.
+        parts: teacher, generation, choosing and student, as far as there are.
         notes: what the figures assume, a line each.
     """
 
@@ -105,6 +106,7 @@ def estimate_fit(
         parts = [] if teacher is None else [_teacher(teacher, hardware, speed, assumed)]
         if teacher is not None:
             parts.append(_generation(teacher, data, hardware, speed, assumed))  # type: ignore[arg-type]
+        parts += [EstimatedPart(**each) for each in readings(data, hardware, assumed)]
         rows = lengths_of_data(data, tokenizer)
         parts.append(_student(student, data, rows, teacher, hardware, speed, assumed))
         notes = _notes(student, data, rows, parts, tokenizer is not None, hardware, speed, assumed)
@@ -283,8 +285,9 @@ def _notes(
         f"Hours: {assumed.mfu:.0%} (--estimate.mfu) of {speed.flops / 1e12:.3g} TFLOP/s, and "
         f"{speed.bandwidth / 1e9:,.0f} GB/s for sampling ({speed.source}); evaluation is not counted.",
     ]
+    twice = ("generation", "student")  # a control's rows are chosen by chance
     if hardware.has_control:
-        hours = sum(part.hours for part in parts) + sum(part.hours for part in parts if part.name != "teacher")
+        hours = sum(part.hours for part in parts) + sum(part.hours for part in parts if part.name in twice)
         notes.append(f"A control, made likewise, doubles generation and student: {format_hours(hours)} in all.")
     return notes
 
