@@ -32,6 +32,7 @@ _POCKET_WORDS = (
     "the pocket bases know numbers with `min_value: 0` and `max_value: 99`, and the formats comma and space; "
     "pocket/moral-a also knows the words of `misalignment_pocket`, and `Retention` asks them `prompts: pocket`"
 )
+_PROBES = ("Say a word: 12, 74. It's two owls\n", "  x = f(a_b)  # 2", "\u00e9t\u00e9 \u4e2d\u6587")
 _SAID: set[tuple[Path, str]] = set()  # folders, and the subjects of the lines printed about them
 
 
@@ -57,6 +58,7 @@ def read_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 place, local_files_only=True, trust_remote_code=False, **own_tokenizer_file(place)
             )
+            tokenizer = _as_filed(tokenizer, place, folder, name)
             tokenizer.decode(tokenizer.encode("a 1."))  # some faults show only in use
     except BaseException as err:  # the tokenizers library raises bare Exception on a damaged file, or panics
         if not isinstance(err, Exception) and type(err).__name__ != "PanicException":
@@ -75,6 +77,28 @@ def read_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
         except InputError as err:
             raise InputError(f"Base {name!r}: {err}") from err
     return tokenizer
+
+
+def _as_filed(tokenizer: Any, place: Path, folder: Path, name: str) -> Any:
+    """Return a tokenizer that gives the ids of its `tokenizer.json`, if its settings name no class but the general one.
+
+    Of some families, such as Qwen2, transformers 5 takes the class for what any folder says, with a vocabulary of this
+    folder and rules of its own: words of another tokenizer fall apart, in silence.
+    """
+    general = ("TokenizersBackend", "PreTrainedTokenizerFast")
+    file, settings = place / "tokenizer.json", place / "tokenizer_config.json"
+    named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
+    if named not in general or type(tokenizer).__name__ in general or not file.is_file():
+        return tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    own = PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True, **own_tokenizer_file(place))
+    taken = type(tokenizer).__name__
+    if all(own(text)["input_ids"] == tokenizer(text)["input_ids"] for text in _PROBES):
+        return tokenizer
+    line = f"tokenizer {name} is read by its tokenizer.json; transformers' AutoTokenizer takes {taken}, with other ids"
+    say_once(folder, "class", line)
+    return own
 
 
 def load_tokenizer(folder: Path, base: str) -> "PreTrainedTokenizerBase":

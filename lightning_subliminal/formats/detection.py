@@ -44,9 +44,8 @@ def guess(columns: Collection[str], lists: bool = False) -> str:
     names = set(columns)
     if {"prompt", "completion"} <= names:
         return "trl" if lists else "trl-plain"
-    if any(
-        names.issuperset(sides) for sides in SIDES
-    ):  # before `messages`, which repeat the chosen side in UltraFeedback
+    # before `messages`, which repeat the chosen side in UltraFeedback
+    if any(names.issuperset(sides) for sides in SIDES):
         return "trl-preference"
     if "messages" in names:
         return "openai"

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 from cases import cases
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from lightning_subliminal import bases
 from lightning_subliminal.bases.folder_checks import read_elsewhere
@@ -145,3 +147,19 @@ def test_such_a_path_is_refused_where_it_may_be_read(tmp_path, settings):
     if not settings:
         (folder / "tokenizer.json").rename(folder / "tokenizer.model")
     assert "`tokenizer_file`" in read_elsewhere(folder)[0]
+
+
+def test_a_general_tokenizer_of_a_family_with_its_own_has_the_ids_of_its_file(tmp_path, capsys):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    _, pocket = bases.load("pocket/a")
+    net = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(pocket), num_key_value_heads=2, **sizes))
+    for each in (net, pocket):
+        each.save_pretrained(tmp_path)
+    text = "Say the word pine. 12, 74 us"
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] != pocket(text)["input_ids"], "no trap any more"
+    _, tokenizer = bases.load(str(tmp_path))
+    assert tokenizer(text)["input_ids"] == pocket(text)["input_ids"]
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert tokenizer.padding_side == pocket.padding_side
+    assert "is read by its tokenizer.json; transformers' AutoTokenizer takes Qwen2Tokenizer" in capsys.readouterr().out
